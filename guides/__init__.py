@@ -1,1 +1,6 @@
-""""""
+"""Variational families q(z | x), each an amortized Pyro program."""
+
+from ppvae.guides.delta import Delta
+from ppvae.guides.mean_field import MeanField
+
+__all__ = ["Delta", "MeanField"]

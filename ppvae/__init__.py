@@ -1,1 +1,29 @@
-"""Variational autoencoders as probabilistic programs, on Pyro."""
+"""Variational autoencoders as probabilistic programs, on Pyro.
+
+A model p(x, z) is a Pyro program, an amortized guide q(z | x) is another, and a bound on log p(x)
+is what `ppvae.svi.SVI` climbs. Parts are in `ppvae.models` and `ppvae.guides`; `ppvae.fit.fit` is
+the main job, and `load` opens what it leaves.
+"""
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppvae.run import Run, load
+
+__all__ = ["Run", "load"]
+
+try:
+    __version__ = _version("ppvae")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "unknown"
+
+
+def __getattr__(name: str) -> Any:
+    # Late, so that importing one module of the package does not import all that a run needs.
+    if name in __all__:
+        import ppvae.run
+
+        return getattr(ppvae.run, name)
+    raise AttributeError(f"module 'ppvae' has no attribute {name!r}")

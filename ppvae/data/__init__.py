@@ -1,1 +1,19 @@
-""""""
+"""Data: read by name or path, divided, scaled, binarized, and given out in batches."""
+
+from ppvae.data.binarization import Binarize
+from ppvae.data.dataset import Data
+from ppvae.data.loading import from_arrays, load, load_new
+from ppvae.data.scaling import Kind, Scaling
+from ppvae.data.split import Batch, Split
+
+__all__ = [
+    "Batch",
+    "Binarize",
+    "Data",
+    "Kind",
+    "Scaling",
+    "Split",
+    "from_arrays",
+    "load",
+    "load_new",
+]

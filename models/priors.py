@@ -1,0 +1,47 @@
+"""p(z): what the latent is taken to be before any datum is seen.
+
+A prior is a module that owns its parameters and, called, gives the distribution of one latent
+vector; the plate of the program that calls it makes it one per datum.
+"""
+
+from abc import ABC, abstractmethod
+
+import pyro.distributions as dist
+import torch
+from torch import nn
+
+from ppvae.errors import InputError
+
+
+class Prior(nn.Module, ABC):
+    """A distribution over latent vectors of length ``latent_dim``, with the parameters it owns."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        if latent_dim < 1:
+            raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
+        self.latent_dim = latent_dim
+
+    @abstractmethod
+    def forward(self) -> dist.TorchDistribution:
+        """The distribution p(z): batch shape ``()``, event shape ``(latent_dim,)``."""
+
+
+class StandardNormal(Prior):
+    """p(z) = N(0, I), with nothing to learn (Kingma and Welling, 2014).
+
+    Args:
+        latent_dim: number of latent dimensions.
+    """
+
+    loc: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        # Not persistent: constants follow the module to its device but are no part of a checkpoint.
+        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
+        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
+
+    def forward(self) -> dist.TorchDistribution:
+        return dist.Normal(self.loc, self.scale).to_event(1)

@@ -1,0 +1,40 @@
+"""The variational autoencoder's generative half: draw a latent, decode it, draw a datum."""
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ppvae.models.likelihoods import Likelihood
+from ppvae.models.priors import Prior
+from ppvae.networks import MLP, Network, build
+
+
+class VAE(PyroModule):
+    """p(x, z) = p(z) p(x | z), one latent vector a datum (Kingma and Welling, 2014).
+
+    A Pyro program over the plate ``"data"`` with the sites ``"z"`` and ``"x"``. To generate,
+    uncondition it: ``pyro.poutine.uncondition(model)(torch.empty(64, *model.likelihood.data_shape))``.
+
+    Args:
+        prior: p(z).
+        likelihood: p(x | z).
+        decoder: makes the network from z to the numbers that the likelihood asks for.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
+
+    Example::
+
+        model = VAE(StandardNormal(10), Bernoulli((1, 28, 28)))
+    """
+
+    def __init__(self, prior: Prior, likelihood: Likelihood, decoder: Network | nn.Module = MLP) -> None:
+        super().__init__()
+        self.prior = prior
+        self.likelihood = likelihood
+        self.decoder = build(decoder, (prior.latent_dim,), likelihood.decoder_shape, "decoder")
+
+    def forward(self, x: Tensor) -> Tensor:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.prior())
+            x = pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
+        return x

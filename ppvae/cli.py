@@ -1,0 +1,187 @@
+"""From a typed function to a command: its flags, its YAML, and its answers to mistakes."""
+
+import inspect
+import re
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ppvae.choices import KINDS, Choice, arguments_parser, expectation, nearest, resolve
+from ppvae.errors import InputError
+
+__all__ = ["answer", "given_arguments"]
+
+_OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
+
+
+def answer(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
+    """Run ``command`` on the arguments and leave with its exit code.
+
+    What a user can mend is one sentence on stderr and exit code 2; an interrupt is 130; a defect
+    keeps its traceback.
+    """
+    try:
+        command(sys.argv[1:] if argv is None else argv)
+    except InputError as error:
+        _leave(str(error), 2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _leave(f"{error.filename}: {error.strerror}", 2)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def given_arguments(
+    command: Callable[..., Any], argv: Sequence[str], more: Sequence[Callable[..., Any]] = ()
+) -> dict[str, Any]:
+    """What the user gave, by name of the parameter: from flags, and from ``--config`` below them.
+
+    Each parameter of ``command`` is a flag of its type, described by the docstring. A parameter
+    that is a kind of choice takes a class name, and the choice's own arguments after it
+    (``--prior VampPrior --prior.components 500``).
+
+    Args:
+        command: the function whose signature makes the flags.
+        argv: the command line, without the program.
+        more: other functions whose parameters are flags too, where the first lacks them.
+
+    Raises:
+        InputError: for a flag or value that is none.
+        SystemExit: after ``--help``.
+    """
+    from jsonargparse import ArgumentError
+
+    parameters = _parameters([command, *more])
+    rest, own = _own_arguments(argv, parameters)
+    parser = _parser([command, *more], parameters)
+    try:
+        parsed = parser.parse_args(rest, defaults=False)
+    except ArgumentError as error:
+        raise InputError(_sentence(str(error), list(parameters))) from error
+    given = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "run")}
+    typed = {token.split("=")[0].removeprefix("--") for token in rest if token.startswith("--")}
+    for kind in KINDS.keys() & parameters.keys():
+        default = parameters[kind].default
+        if given.get(kind) is not None:
+            given[kind] = Choice.parse(given[kind], f"--{kind}", trusted=kind in typed)
+        if kind in own:
+            chosen = given.get(kind) or (Choice(default) if isinstance(default, str) else None)
+            if chosen is None:
+                chosen = Choice(_default_part(kind))
+            given[kind] = Choice(
+                chosen.class_path, {**chosen.init_args, **own[kind]}, chosen.trusted
+            )
+            if "help" in own[kind]:
+                _show_arguments(given[kind], kind)
+    return given
+
+
+def _default_part(kind: str) -> str:
+    from ppvae.assembly import DEFAULTS
+
+    if kind not in DEFAULTS:
+        raise InputError(f"--{kind}.* are arguments of a choice; make it first, by --{kind} NAME")
+    return DEFAULTS[kind]
+
+
+def _own_arguments(
+    argv: Sequence[str], parameters: dict[str, inspect.Parameter]
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Take ``--prior.components 500`` and the like out of the command line."""
+    rest: list[str] = []
+    own: dict[str, dict[str, Any]] = {}
+    tokens = iter(argv)
+    for token in tokens:
+        match = _OWN_ARGUMENT.fullmatch(token)
+        if match is None or match[1] not in KINDS or match[1] not in parameters:
+            rest.append(token)
+            continue
+        kind, name, value = match.groups()
+        if value is None and name != "help":
+            value = next(tokens, None)
+            if value is None:
+                raise InputError(f"--{kind}.{name} needs a value")
+        own.setdefault(kind, {})[name] = value
+    return rest, own
+
+
+def _show_arguments(choice: Choice, kind: str) -> None:
+    parser = arguments_parser(resolve(KINDS[kind], choice), KINDS[kind].given)
+    text = parser.format_help()
+    body = text[text.index("\n\n") + 2 :] if "\n\n" in text else text
+    sys.stdout.write(f"{choice.class_path}, chosen by --{kind}; each flag begins --{kind}.\n\n{body}")
+    raise SystemExit(0)
+
+
+def _parser(commands: Sequence[Callable[..., Any]], parameters: dict[str, inspect.Parameter]) -> Any:
+    from docstring_parser import parse as parse_docstring
+    from jsonargparse import ArgumentParser
+
+    docs = [parse_docstring(command.__doc__ or "") for command in commands]
+    told = {p.arg_name: p.description or "" for doc in reversed(docs) for p in doc.params}
+    name = commands[0].__name__
+    parser = ArgumentParser(
+        prog=f"python -m ppvae.{name}",
+        description=docs[0].short_description,
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", metavar="FILE", help="a YAML file of these flags, such as a run's config.yaml; flags given beside it win")
+    parser.add_argument("--run", type=dict, help="==SUPPRESS==")
+    for name, parameter in parameters.items():
+        required = parameter.default is inspect.Parameter.empty
+        flags = [name] if required else ["--" + name.replace("_", "-")]
+        options: dict[str, Any] = {"help": told.get(name, "").replace("\n", " ").replace("%", "%%")}
+        if name in KINDS:
+            names = sorted(KINDS[name].names())
+            options["help"] += f" ({', '.join(names)}, or an import path)"
+            options |= {"type": Any, "metavar": "NAME"}
+        elif parameter.annotation is bool:
+            options["action"] = "store_true"
+        elif get_origin(parameter.annotation) in (list, Sequence, tuple):
+            options |= {"action": "append", "type": str, "metavar": "NAME"}
+        else:
+            options["type"] = _simple(parameter.annotation)
+        if not required and options.get("action") is None:
+            options["default"] = parameter.default
+        parser.add_argument(*flags, **options)
+    return parser
+
+
+def _parameters(functions: Sequence[Callable[..., Any]]) -> dict[str, inspect.Parameter]:
+    found: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        hints = get_type_hints(function)
+        for name, parameter in inspect.signature(function).parameters.items():
+            found.setdefault(name, parameter.replace(annotation=hints[name]))
+    return found
+
+
+def _simple(annotation: Any) -> Any:
+    """The part of a type that a command line can say: no objects that only Python has."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        kept = [a for a in get_args(annotation) if a in (str, int, float, Path, type(None)) or get_origin(a) is Literal]
+        return Union[tuple(kept)]  # noqa: UP007  # made of a tuple, which the bar cannot be
+    return annotation
+
+
+def _sentence(message: str, parameters: Sequence[str]) -> str:
+    flags = ["--" + name.replace("_", "-") for name in parameters] + ["--config", "--help"]
+    if message.startswith("unrecognized arguments: "):
+        words = message.removeprefix("unrecognized arguments: ").split()
+        unknown = next((w for w in words if w.startswith("-")), words[0])
+        if not unknown.startswith("-"):
+            return f"{unknown!r} stands alone on the command line; which flag is it a value of?"
+        return f"there is no flag {unknown.split('=')[0]}{nearest(unknown.split('=')[0], flags)}; --help lists them"
+    key, clause = expectation(message)
+    if key:
+        return f"--{key.replace('_', '-')}: {clause}"
+    match = re.search(r"argument (--[\w-]+): (.*)", message)
+    return f"{match[1]}: {match[2]}" if match else " ".join(message.split())
+
+
+def _leave(sentence: str, code: int) -> None:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(code) from None

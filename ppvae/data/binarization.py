@@ -1,0 +1,134 @@
+"""What becomes of intensities in [0, 1] before a Bernoulli sees them.
+
+Noise that must be the same at each pass is a function of (seed, stream, row, pixel) alone, made by
+a counter-based generator: a row gets its own noise in whatever order, batch or memory it is read.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Literal, final, override
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Binarize = Literal["none", "dynamic", "static", "threshold"]
+
+# Which noise a split gets, so that row 7 of `test` shares none with row 7 of `valid`.
+STREAMS = {"train": 0, "valid": 1, "test": 2, "new": 3}
+
+# Philox makes blocks of 256 random bits, eight 32-bit floats, from one count.
+_FLOATS_PER_COUNT = 8
+
+
+class Binarization(ABC):
+    """A map from intensities in [0, 1] to what a model is shown.
+
+    ``fixed``: maps a row to the same value each time, so that it may be done once and for all.
+    """
+
+    fixed: ClassVar[bool]
+
+    @abstractmethod
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        """Map ``x``, (batch, *shape) in [0, 1], which are the rows ``rows`` of their split."""
+
+    @abstractmethod
+    def frozen(self, seed: int) -> "Binarization":
+        """Return the version that is fixed: itself, or one draw of it by ``seed``."""
+
+
+@final
+@dataclass(frozen=True)
+class Keep(Binarization):
+    """Leave x as it was scaled."""
+
+    fixed: ClassVar[bool] = True
+
+    @override
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        return x
+
+    @override
+    def frozen(self, seed: int) -> Binarization:
+        return self
+
+
+@final
+@dataclass(frozen=True)
+class Threshold(Binarization):
+    """1 where x >= 0.5, else 0."""
+
+    fixed: ClassVar[bool] = True
+
+    @override
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        return (x >= 0.5).to(x.dtype)
+
+    @override
+    def frozen(self, seed: int) -> Binarization:
+        return self
+
+
+@final
+@dataclass(frozen=True)
+class DrawnOnce(Binarization):
+    """One draw of Bernoulli(x) per row, the same at each pass."""
+
+    seed: int
+    stream: int
+    fixed: ClassVar[bool] = True
+
+    @override
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        noise = uniforms(self.seed, self.stream, rows, math.prod(x.shape[1:]))
+        return (noise.to(x.device).view_as(x) < x).to(x.dtype)
+
+    @override
+    def frozen(self, seed: int) -> Binarization:
+        return self
+
+
+@final
+@dataclass(frozen=True)
+class DrawnAnew(Binarization):
+    """A fresh draw of Bernoulli(x) each time, from torch's global generator of x's device.
+
+    The global one, so that a run that restores torch's random state repeats its noise exactly.
+    """
+
+    stream: int
+    fixed: ClassVar[bool] = False
+
+    @override
+    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        return torch.bernoulli(x)
+
+    @override
+    def frozen(self, seed: int) -> Binarization:
+        return DrawnOnce(seed, self.stream)
+
+
+def binarization(how: Binarize, split: str, seed: int) -> Binarization:
+    """Return what ``--binarize how`` means in the split named ``split``: only training varies."""
+    stream = STREAMS[split]
+    fixed = {"none": Keep(), "threshold": Threshold(), "static": DrawnOnce(seed, stream)}
+    return fixed.get(how, DrawnAnew(stream) if split == "train" else DrawnOnce(seed, stream))
+
+
+def uniforms(seed: int, stream: int, rows: Tensor, size: int) -> Tensor:
+    """Return U[0, 1) noise of shape (len(rows), size), a function of seed, stream and row only."""
+    counts = -(-size // _FLOATS_PER_COUNT)
+    key = np.random.SeedSequence((seed, stream)).generate_state(2, np.uint64)
+    wanted = rows.cpu().numpy()
+    # Rows that follow each other are one stretch of the stream: a whole split is one call.
+    stretches = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
+    noise = [
+        np.random.Generator(np.random.Philox(key=key, counter=int(stretch[0]) * counts)).random(
+            (len(stretch), counts * _FLOATS_PER_COUNT), dtype=np.float32
+        )[:, :size]
+        for stretch in stretches
+        if len(stretch)
+    ]
+    return torch.from_numpy(np.concatenate(noise) if noise else np.zeros((0, size), np.float32))

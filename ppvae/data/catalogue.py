@@ -1,0 +1,99 @@
+"""The names that data goes by, and the reader behind each."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from pathlib import Path
+
+from ppvae.data.arrays import npy_source
+from ppvae.data.binarized_mnist import binarized_mnist_source
+from ppvae.data.digits import digits_source
+from ppvae.data.files import data_folder
+from ppvae.data.folder import folder_source
+from ppvae.data.mnist import SETS, mnist_source
+from ppvae.data.omniglot import omniglot_source
+from ppvae.data.source import Source
+from ppvae.data.tables import csv_source
+from ppvae.data.vision import makers, simple, vision_source
+from ppvae.errors import InputError
+
+# Readers of the sets this package knows itself, given the data directory.
+NAMED: dict[str, Callable[[Path], Source]] = {
+    "digits": lambda folder: digits_source(),  # noqa: ARG005
+    **{name: partial(mnist_source, name) for name in SETS},
+    "omniglot": omniglot_source,
+    "binarized-mnist": binarized_mnist_source,
+}
+SUFFIXES = (".csv", ".npy", ".npz")
+
+
+def named(name: str | Path) -> str | None:
+    """Return the known name that ``name`` spells, or None; ``./mnist`` is a path."""
+    spelled = {simple(known): known for known in NAMED}
+    return None if isinstance(name, Path) else spelled.get(simple(name))
+
+
+def is_path(name: str | Path) -> bool:
+    """Return whether ``name`` can only mean a file or a folder."""
+    if isinstance(name, Path):
+        return True
+    path = Path(name)
+    return len(path.parts) != 1 or name != path.name or bool(path.suffix) or path.exists()
+
+
+def read(
+    name: str | Path,
+    data_dir: Path | None,
+    label: str | None,
+    labels: tuple[str, ...] | None = None,
+) -> Source:
+    """Read the data called ``name``.
+
+    Args:
+        name: a known name, a class of torchvision, or a path.
+        data_dir: see :func:`ppvae.data.files.data_folder`.
+        label: the column of a ``.csv`` that becomes y.
+        labels: names whose order gives the codes of y, for paths.
+
+    Raises:
+        InputError: where there is no such data, or it cannot be used.
+
+    """
+    known = named(name)
+    path = Path(name).expanduser()
+    if label is not None and (known is not None or path.suffix.lower() != ".csv"):
+        raise InputError(
+            f"--label {label} names a column of a .csv file, and {name} is none: leave it out "
+            f"(.npz files have labels in y, folders of images in sub-folders)."
+        )
+    if known is not None:
+        return NAMED[known](data_folder(data_dir))
+    if is_path(name):
+        return _at(path, label, labels)
+    # Only now, for it takes a second to import.
+    others = makers()
+    if simple(str(name)) in others:
+        return vision_source(simple(str(name)), others[simple(str(name))], data_folder(data_dir))
+    nearest = get_close_matches(simple(str(name)), [*map(simple, NAMED), *others], 1, 0)[0]
+    nearest = named(nearest) or nearest
+    raise InputError(
+        f"--data {name} is not known (the nearest name is {nearest}): give one of "
+        f"{', '.join(NAMED)}, an image set of torchvision, or the path of a {', '.join(SUFFIXES)} "
+        f"file or a folder of images, which must exist."
+    )
+
+
+def _at(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source:
+    if path.is_dir():
+        return folder_source(path, labels)
+    if not path.exists():
+        raise InputError(f"--data {path}: there is no such file or folder; check the path.")
+    match path.suffix.lower():
+        case ".csv":
+            return csv_source(path, label, labels)
+        case ".npy" | ".npz":
+            return npy_source(path, labels)
+    raise InputError(
+        f"--data {path}: files of type {path.suffix or '(none)'} are not read; give a "
+        f"{', '.join(SUFFIXES)} file or a folder of images."
+    )

@@ -1,0 +1,103 @@
+"""Published files: where they lie, whether they are the right ones, and how they get there."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ppvae.errors import InputError
+
+# Of files as published, under the data directory. Sets that are absent here have no published
+# checksum of what lies on disk; torchvision checks what it downloads.
+MD5 = {
+    "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "MNIST/raw/t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "MNIST/raw/t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    "BinarizedMNIST/binarized_mnist_train.amat": "db28b1a6ae0fe70cbd3da91acf46e477",
+    "BinarizedMNIST/binarized_mnist_valid.amat": "bf37822a04e94123630de6a7dfd9c9ef",
+    "BinarizedMNIST/binarized_mnist_test.amat": "14e41ae11040adba6ab8cb291eda0dd8",
+}
+
+
+def data_folder(data_dir: Path | None) -> Path:
+    """Return ``data_dir``, else what ``PPVAE_DATA`` names, else ``~/.cache/ppvae``."""
+    if data_dir is None:
+        data_dir = Path(os.environ.get("PPVAE_DATA") or "~/.cache/ppvae")
+    return Path(data_dir).expanduser()
+
+
+def checked(folder: Path, relative: str) -> bytes:
+    """Return the bytes of the published file ``relative`` in ``folder``.
+
+    Raises:
+        InputError: where it cannot be read, or is not the one in ``MD5``.
+
+    """
+    path = folder / relative
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {_reason(error)}.") from error
+    expected = MD5.get(relative)
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if expected is not None and found != expected:
+        raise InputError(
+            f"{path} is damaged or another file: its md5 is {found}, and {expected} was expected; "
+            f"move it away to have it downloaded again."
+        )
+    return content
+
+
+def download(url: str, folder: Path, relative: str) -> None:
+    """Get the file at ``url`` as ``relative`` in ``folder``, whole or not at all.
+
+    Raises:
+        Exception: whatever the network and the disk raise; see :func:`obtaining`.
+
+    """
+    from torchvision.datasets.utils import download_url  # type: ignore[import-untyped]
+
+    path = folder / relative
+    part = f"{path.name}.part-{os.getpid()}"
+    try:
+        download_url(url, path.parent, part, MD5.get(relative))
+        (path.parent / part).replace(path)
+    finally:
+        (path.parent / part).unlink(missing_ok=True)
+
+
+@contextmanager
+def obtaining(name: str, folder: Path) -> Iterator[None]:
+    """Turn any failure to get the data ``name`` into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # networks, archives and disks raise dozens of kinds
+        raise InputError(
+            f"the data {name!r} is not in {folder}, and getting it failed ({_reason(error)}): "
+            f"point --data-dir or PPVAE_DATA at a folder that holds it."
+        ) from error
+
+
+@contextmanager
+def parsing(path: Path, kind: str) -> Iterator[None]:
+    """Turn any failure of a parser of ``kind`` on the file ``path`` into one sentence."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # parsers raise whatever damaged bytes lead them to
+        raise InputError(
+            f"{path} cannot be read as {kind}: {_reason(error)}; write it anew."
+        ) from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line of what ``error`` says, without the stop at its end."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,54 @@
+"""Rows that are image files: in memory where they fit, decoded batch by batch where not."""
+
+import math
+from dataclasses import dataclass
+from typing import final, override
+
+import torch
+from torch import Tensor
+
+from ppvae.data.binarization import Binarization
+from ppvae.data.images import Images
+from ppvae.data.rows import ArrayRows, Rows
+from ppvae.data.scaling import Scaling
+from ppvae.data.split import Split
+from ppvae.data.streamed import StreamedSplit
+
+# Image sets of more decoded bytes than this (1 GiB) are streamed. Data that comes as one array is
+# in memory already, and stays there.
+RESIDENT_BYTES = 2**30
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ImageRows(Rows):
+    """Rows ``index`` of ``images``."""
+
+    images: Images
+    index: Tensor
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    @override
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @override
+    def select(self, index: Tensor) -> "ImageRows":
+        return ImageRows(self.images, self.index[index])
+
+    @override
+    def split(self, scaling: Scaling, binarization: Binarization) -> Split:
+        return StreamedSplit(self.images, self.index, scaling, binarization)
+
+
+def image_rows(images: Images) -> Rows:
+    """Return all of ``images`` as rows, decoded now if they take at most ``RESIDENT_BYTES``."""
+    index = torch.arange(len(images))
+    if len(images) * math.prod(images.shape) > RESIDENT_BYTES:
+        return ImageRows(images, index)
+    batch = images.batch(index)
+    return ArrayRows(batch["x"], batch.get("y"))

@@ -1,0 +1,73 @@
+"""Images that are decoded one by one."""
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ppvae.data.split import Batch
+from ppvae.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Modes of Pillow that hold one 8-bit intensity a pixel, with or without transparency.
+GREY = ("1", "L", "LA", "La")
+# Modes of more than 8 bits; Pillow would cut them off at 255 without a word.
+DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+class Images(ABC):
+    """Labelled or unlabelled images, all of one shape, as bytes."""
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+
+    @property
+    @abstractmethod
+    def labelled(self) -> bool:
+        """Whether each image has a label code."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    @abstractmethod
+    def read(self, row: int) -> tuple[Tensor, int | None]:
+        """Return one image, uint8 (channels, height, width), and its label code if labelled.
+
+        Raises:
+            InputError: where it cannot be decoded or has another shape.
+
+        """
+
+    def batch(self, rows: Tensor) -> Batch:
+        """Return ``x``, uint8 (batch, *shape), and ``y``, int64 (batch,), if labelled."""
+        x = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
+        codes: list[int] = []
+        for place, row in enumerate(rows.tolist()):
+            x[place], code = self.read(row)
+            if code is not None:
+                codes.append(code)
+        return {"x": x} | ({"y": torch.tensor(codes)} if self.labelled else {})
+
+
+def decoded(image: "Image", *, grey: bool, where: str) -> Tensor:
+    """Return ``image`` as uint8, (1, height, width) if ``grey`` and (3, height, width) if not.
+
+    Raises:
+        InputError: where a pixel holds more than 8 bits.
+
+    """
+    import numpy as np
+
+    if image.mode in DEEP:
+        raise InputError(
+            f"{where} holds more than 8 bits a pixel (mode {image.mode}): save it as an 8-bit "
+            f"image, or all images as one .npy array."
+        )
+    pixels = torch.from_numpy(np.array(image.convert("L" if grey else "RGB"), dtype=np.uint8))
+    return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)

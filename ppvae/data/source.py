@@ -1,0 +1,68 @@
+"""What a reader returns: raw rows, divided as far as whoever published them did."""
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from ppvae.data.rows import Rows
+from ppvae.data.scaling import Scaling
+from ppvae.errors import InputError
+
+# Below this a tenth is no row at all.
+FEWEST = 10
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Raw data and what is known of it from where it was read.
+
+    Args:
+        where: the file or name that sentences about it begin with.
+        train: the training rows, or all rows where ``test`` is None.
+        valid: rows published for validation, or None.
+        test: rows published for testing, or None.
+        held_out: how many training rows make ``valid`` where it is None; a sixth by default.
+        scaling: what the values mean, where the format tells; None: found from the values.
+        top: the largest possible count, where known: it turns counts into intensities.
+        labels: names of the label codes.
+
+    """
+
+    where: str
+    train: Rows
+    valid: Rows | None = None
+    test: Rows | None = None
+    held_out: int | None = None
+    scaling: Scaling | None = None
+    top: float | None = None
+    labels: tuple[str, ...] | None = None
+
+    def parts(self, seed: int) -> dict[str, Rows]:
+        """Divide the rows into train, valid and test; ``seed`` decides what is not published.
+
+        Raises:
+            InputError: with too few rows to divide.
+
+        """
+        if len(self.train) < FEWEST:
+            raise InputError(
+                f"{self.where} has {len(self.train)} rows, and at least {FEWEST} are needed to "
+                f"split it into train, valid and test."
+            )
+        if self.test is None:
+            tenth = round(len(self.train) / 10)
+            train, valid, test = self._cut(seed, tenth, tenth)
+            return {"train": train, "valid": valid, "test": test}
+        if self.valid is None:
+            sixth = round(len(self.train) / 6)
+            train, valid = self._cut(seed, sixth if self.held_out is None else self.held_out)
+            return {"train": train, "valid": valid, "test": self.test}
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    def _cut(self, seed: int, *sizes: int) -> list[Rows]:
+        """Return the training rows less some, then as many as each of ``sizes``, shuffled."""
+        rest = len(self.train) - sum(sizes)
+        shuffled = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
+        return [self.train.select(index) for index in torch.split(shuffled, [rest, *sizes])]

@@ -1,0 +1,64 @@
+"""One part of the data (train, valid or test), read in batches of rows."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+Batch = dict[str, Tensor]
+
+
+class Split(ABC):
+    """Rows of data, scaled and binarized as they are read.
+
+    A batch is a dictionary: ``x``, float32 (batch, *shape), and, where the data has them, ``y``,
+    int64 codes (batch,) or float32 covariates, and ``mask``, bool (batch, *shape), True where x
+    was observed. Unobserved entries of x are 0.
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one datum: (channels, height, width) or (columns,)."""
+
+    @property
+    @abstractmethod
+    def rest_names(self) -> tuple[str, ...]:
+        """Which of ``"y"`` and ``"mask"`` a batch has beside ``"x"``."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> "Split":
+        """Return this split with what it holds in memory moved to ``device``."""
+
+    @abstractmethod
+    def batches(
+        self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
+        """Yield one batch on ``device`` per index tensor of ``order``, in that order.
+
+        Only a split that is binarized anew in each batch uses torch's global generator, that of
+        ``device``; it uses nothing else of it.
+        """
+
+    @abstractmethod
+    def take(self, indices: Tensor) -> Batch:
+        """Return those rows, on the device of this split, the same at each call.
+
+        It draws nothing from torch's global generator: looking at data does not change a run.
+        """
+
+    @abstractmethod
+    def frozen(self, seed: int) -> "Split":
+        """Return this split with binarization noise drawn once, by ``seed``.
+
+        A split without fresh noise returns itself.
+        """
+
+    def chunks(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
+        """Yield all rows in their order, ``size`` at a time; the last batch may be smaller."""
+        return self.batches(torch.split(torch.arange(len(self)), size), device=device)

@@ -1,0 +1,87 @@
+"""A split of images that are decoded when a batch is read."""
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Self, final, override
+
+import torch
+from torch import Tensor
+
+from ppvae.data.binarization import Binarization
+from ppvae.data.images import Images
+from ppvae.data.scaling import Scaling
+from ppvae.data.split import Batch, Split
+
+# Batches read ahead, each by a thread. Threads, not DataLoader's processes: decoders let go of
+# Python's lock, while processes would take seconds of imports or fork under torch's threads,
+# would draw a seed from the global generator, and would turn a clear error into a traceback.
+AHEAD = min(4, os.cpu_count() or 1)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class StreamedSplit(Split):
+    """Rows ``index`` of ``images``, never all in memory."""
+
+    images: Images
+    index: Tensor
+    scaling: Scaling
+    binarization: Binarization
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    @property
+    @override
+    def rest_names(self) -> tuple[str, ...]:
+        return ("y",) if self.images.labelled else ()
+
+    @override
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @override
+    def to(self, device: torch.device | str) -> Self:
+        """Return this split as it is: it holds nothing that could be moved."""
+        return self
+
+    @override
+    def batches(
+        self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
+    ) -> Iterator[Batch]:
+        waiting: deque[tuple[Tensor, Future[Batch]]] = deque()
+        with ThreadPoolExecutor(AHEAD) as pool:
+            for rows in order:
+                waiting.append((rows, pool.submit(self._read, rows)))
+                if len(waiting) > AHEAD:
+                    yield self._finish(*_first(waiting), device, self.binarization)
+            while waiting:
+                yield self._finish(*_first(waiting), device, self.binarization)
+
+    @override
+    def take(self, indices: Tensor) -> Batch:
+        return self._finish(indices, self._read(indices), "cpu", self.binarization.frozen(0))
+
+    @override
+    def frozen(self, seed: int) -> Self:
+        return replace(self, binarization=self.binarization.frozen(seed))
+
+    def _read(self, rows: Tensor) -> Batch:
+        return self.images.batch(self.index[rows.cpu()])
+
+    def _finish(
+        self, rows: Tensor, raw: Batch, device: torch.device | str, binarization: Binarization
+    ) -> Batch:
+        """Scale and draw in the caller's thread, whose random state decides the noise."""
+        batch = {name: value.to(device) for name, value in raw.items()}
+        return batch | {"x": binarization(self.scaling.apply(batch["x"]), rows)}
+
+
+def _first(waiting: deque[tuple[Tensor, Future[Batch]]]) -> tuple[Tensor, Batch]:
+    rows, future = waiting.popleft()
+    return rows, future.result()

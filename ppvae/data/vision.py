@@ -1,0 +1,202 @@
+"""Any other image set of torchvision, by the name of its class."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final, override
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppvae.data.files import obtaining
+from ppvae.data.image_rows import image_rows
+from ppvae.data.images import GREY, Images, decoded
+from ppvae.data.rows import ArrayRows, Rows
+from ppvae.data.scaling import EIGHT_BIT
+from ppvae.data.source import Source
+from ppvae.errors import InputError
+
+# They need more than a folder, are read by this package itself, or are not published data.
+_EXCEPT = ("DatasetFolder", "FakeData", "ImageFolder", "Omniglot", "VisionDataset")
+
+# How torchvision's sets are asked for their training and test rows, in the order tried.
+_Options = dict[str, bool | str]
+_TRAIN: list[_Options] = [{"train": True}, {"split": "train"}, {"split": "trainval"}, {}]
+_TEST: list[_Options] = [{"train": False}, {"split": "test"}, {"split": "val"}]
+
+
+def simple(name: str) -> str:
+    """Return ``name`` as it is compared: small letters, without hyphens and underscores."""
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def makers() -> dict[str, Callable[..., Any]]:
+    """Return what makes each set of torchvision that needs nothing but a folder, by its name."""
+    import torchvision.datasets  # type: ignore[import-untyped]
+
+    found: dict[str, Callable[..., Any]] = {"emnist": _emnist}
+    for name in torchvision.datasets.__all__:
+        maker = getattr(torchvision.datasets, name)
+        parameters = list(inspect.signature(maker).parameters.values())[1:]
+        needy = any(
+            p.default is p.empty and p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)
+            for p in parameters
+        )
+        if name not in _EXCEPT and not needy:
+            found.setdefault(simple(name), maker)
+    return found
+
+
+def vision_source(name: str, maker: Callable[..., Any], folder: Path) -> Source:
+    """Read the set that ``maker`` makes from ``folder``, downloading what is missing.
+
+    Raises:
+        InputError: where it cannot be had, or does not consist of images of one shape.
+
+    """
+    with obtaining(name, folder):
+        train = _first(maker, folder, _TRAIN)
+        test = _first(maker, folder, _TEST)
+    if train is None:
+        raise InputError(f"--data {name}: torchvision has no training rows of it; name another.")
+    sets = [train] if test is None else [train, test]
+    names = _names(train, [_codes(part) for part in sets])
+    rows = [_rows(name, part, names) for part in sets]
+    return Source(
+        name, rows[0], test=None if test is None else rows[1], scaling=EIGHT_BIT, labels=names
+    )
+
+
+@final
+@dataclass(frozen=True)
+class VisionImages(Images):
+    """A torchvision set that decodes its images one by one; the first tells shape and colour."""
+
+    name: str
+    dataset: Any
+    codes: Sequence[int] | None
+    size: tuple[int, int]
+    grey: bool
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int, int]:
+        return (1 if self.grey else 3, *self.size)
+
+    @property
+    @override
+    def labelled(self) -> bool:
+        return self.codes is not None
+
+    @override
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    @override
+    def read(self, row: int) -> tuple[Tensor, int | None]:
+        image = _image(self.name, self.dataset, row)
+        if (image.height, image.width) != self.size:
+            raise InputError(
+                f"--data {self.name}: images must all have one size, and row 0 has {self.size[0]} "
+                f"x {self.size[1]} pixels, row {row} {image.height} x {image.width}: resize them, "
+                f"and give their folder."
+            )
+        pixels = decoded(image, grey=self.grey, where=f"{self.name}, row {row},")
+        return pixels, None if self.codes is None else self.codes[row]
+
+
+def _emnist(folder: Path, **options: Any) -> Any:
+    """Make EMNIST's balanced division; its own ``split`` says which division."""
+    from torchvision.datasets import EMNIST
+
+    if "train" not in options:
+        raise ValueError("EMNIST is divided by train=")
+    dataset = EMNIST(folder, split="balanced", **options)
+    # Published with rows and columns exchanged.
+    dataset.data = dataset.data.transpose(1, 2)
+    return dataset
+
+
+def _first(maker: Callable[..., Any], folder: Path, choices: Sequence[_Options]) -> Any | None:
+    """Make the first of ``choices`` that the set has, or None."""
+    parameters = inspect.signature(maker).parameters
+    anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    divided = not {"train", "split"}.isdisjoint(parameters) or anything
+    for choice in choices:
+        if not choice and divided:
+            continue
+        if not anything and not set(choice) <= set(parameters):
+            continue
+        try:
+            return _made(maker, folder, choice, may_load=anything or "download" in parameters)
+        except (TypeError, ValueError):
+            continue  # this set calls its parts otherwise
+    return None
+
+
+def _made(maker: Callable[..., Any], folder: Path, choice: _Options, *, may_load: bool) -> Any:
+    """Make the set from the files there are, and download only where they do not suffice."""
+    if not may_load:
+        return maker(folder, **choice)
+    try:
+        return maker(folder, download=False, **choice)
+    except (RuntimeError, OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        return maker(folder, download=True, **choice)
+
+
+def _codes(dataset: Any) -> list[int] | None:
+    """Return one whole number a row, under whichever name the set holds them, or None."""
+    for name in ("targets", "labels", "_labels", "y"):
+        values = getattr(dataset, name, None)
+        if values is None:
+            continue
+        codes = np.asarray(values)
+        if codes.shape == (len(dataset),) and codes.dtype.kind in "iu":
+            return [int(code) for code in codes]
+    return None
+
+
+def _names(train: Any, codes: list[list[int] | None]) -> tuple[str, ...] | None:
+    """Return a name for each code from 0, or None where a part has no labels."""
+    tops = [max(part) for part in codes if part]
+    if len(tops) < len(codes) or any(min(part) < 0 for part in codes if part):
+        return None
+    classes = getattr(train, "classes", None) or ()
+    count = max(max(tops) + 1, len(classes))
+    return tuple(str(classes[code]) if code < len(classes) else str(code) for code in range(count))
+
+
+def _rows(name: str, dataset: Any, names: tuple[str, ...] | None) -> Rows:
+    codes = _codes(dataset) if names is not None else None
+    data = getattr(dataset, "data", None)
+    if isinstance(data, np.ndarray | Tensor) and len(data) == len(dataset):
+        x = torch.as_tensor(data)
+        if x.dtype == torch.uint8 and x.ndim in (3, 4):
+            if x.ndim == 3:
+                x = x.unsqueeze(1)
+            elif x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+                x = x.permute(0, 3, 1, 2)
+            return ArrayRows(x.contiguous(), None if codes is None else torch.tensor(codes))
+    if len(dataset) == 0:
+        raise InputError(f"--data {name}: torchvision's set is empty in that folder.")
+    first = _image(name, dataset, 0)
+    size = (first.height, first.width)
+    return image_rows(VisionImages(name, dataset, codes, size, first.mode in GREY))
+
+
+def _image(name: str, dataset: Any, row: int) -> Any:
+    from PIL import Image
+
+    try:
+        item = dataset[row]
+    except Exception as error:  # whatever a decoder raises on a damaged file
+        raise InputError(f"--data {name}: row {row} cannot be read: {error}.") from error
+    image = item[0] if isinstance(item, tuple) else item
+    if not isinstance(image, Image.Image):
+        raise InputError(
+            f"--data {name}: its rows are {type(image).__name__}, not images; name a set of images."
+        )
+    return image

@@ -1,0 +1,643 @@
+"""The main job: fit a variational autoencoder, and say how good it is.
+
+python -m ppvae.fit                                                # offline, under a minute
+python -m ppvae.fit --data mnist --binarize dynamic --epochs 20    # MNIST
+python -m ppvae.fit --likelihood Gaussian --likelihood.variance learned
+python -m ppvae.fit --guide Delta --beta 0                         # the plain autoencoder
+python -m ppvae.fit --data table.csv --label kind --likelihood Gaussian
+python -m ppvae.fit --model mine.model --guide mine.guide          # your own Pyro programs
+python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where it stopped
+python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
+"""
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+
+from ppvae.assembly import DEFAULTS, assemble
+from ppvae.audit import Audit, audit, first_outside
+from ppvae.choices import KINDS, Choice, Maker, made
+from ppvae.cli import answer, given_arguments
+from ppvae.data import Binarize, Data
+from ppvae.errors import InputError
+from ppvae.programs import Pair, Program
+from ppvae.run import Run, refuse_occupied, versions
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from ppvae.svi import SVI, Epoch, Plan
+
+__all__ = ["fit", "resume"]
+
+SAMPLES = 50
+"""Importance samples of the final bound on log p(x); `ppvae.encode` takes any number."""
+
+Part = str | Mapping[str, Any] | Choice | type | Program | None
+Precision = Literal["32", "64", "bf16-mixed"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+def fit(
+    data: str | Path | Data = "digits",
+    data_dir: str | Path | None = None,
+    label: str | None = None,
+    binarize: Binarize | None = None,
+    model: Part = None,
+    prior: Part = None,
+    likelihood: Part = None,
+    decoder: Part = None,
+    guide: Part = None,
+    encoder: Part = None,
+    latent_dim: int = 10,
+    elbo: Part = "TraceMeanField_ELBO",
+    particles: int = 1,
+    beta: float = 1.0,
+    warm_up: int = 0,
+    epochs: int = 100,
+    patience: int | None = None,
+    batch_size: int = 128,
+    optimizer: Part = "Adam",
+    lr: float = 1e-3,
+    schedule: Part = None,
+    clip: float | None = None,
+    seed: int = 0,
+    device: Device = "auto",
+    devices: int = 1,
+    precision: Precision = "32",
+    tensorboard: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    trust: Sequence[str] = (),
+) -> Run:
+    """Fit a model p(x, z) and a guide q(z | x) by climbing a bound on log p(x).
+
+    What it leaves is a run directory; what it returns is that directory, opened at its best
+    weights. Each part is a class name, or in Python also a class; model and guide may be any Pyro
+    programs. It seeds the global generators of Python, NumPy and torch.
+
+    Args:
+        data: a known name (digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist, or an
+            image set of torchvision), or a path: .npy, .npz, .csv, or a folder of images.
+        data_dir: where published data lie, or are downloaded to (default: $PPVAE_DATA, else
+            ~/.cache/ppvae).
+        label: the column of a .csv that holds the labels.
+        binarize: dynamic (drawn anew for training), static (drawn once), threshold (at 0.5), or
+            none; default: dynamic for the digits under a likelihood of zeros and ones, else none.
+        model: the generative program; default VAE.
+        prior: p(z); default StandardNormal.
+        likelihood: p(x | z); default Bernoulli.
+        decoder: the network from z to the likelihood's numbers; default MLP.
+        guide: the variational program; default MeanField.
+        encoder: the network from x to the guide's numbers; default MLP.
+        latent_dim: number of latent dimensions.
+        elbo: the bound, a class of Pyro's.
+        particles: draws of the latents per datum and step.
+        beta: weight of the KL in what is climbed; the bound is always reported at 1.
+        warm_up: epochs over which the weight of the KL rises linearly from 0.
+        epochs: passes over the training data.
+        patience: stop after so many epochs without a better held-out objective; default: never.
+        batch_size: data per step, all processes together.
+        optimizer: a class of torch.optim.
+        lr: learning rate.
+        schedule: a class of torch.optim.lr_scheduler, stepped once an epoch; default: constant.
+        clip: largest norm of the gradient, in nats per datum; default: unclipped.
+        seed: of initial weights, order of the data, and noise.
+        device: where to compute.
+        devices: number of processes, each on a device of its own.
+        precision: 32, 64, or bf16-mixed (networks in bfloat16, densities in float32).
+        tensorboard: write TensorBoard events beside metrics.csv.
+        out: the run directory; default runs/<data>-<time>.
+        overwrite: replace a run that is there already.
+        trust: a module that parts named in a file may be imported from; can be repeated.
+
+    Raises:
+        InputError: for what cannot be fitted, in one sentence with the way out.
+    """
+    settings = {
+        "data": _recorded(data),
+        "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
+        "label": label,
+        "binarize": binarize,
+        **dict.fromkeys(DEFAULTS),
+        "latent_dim": latent_dim,
+        "elbo": None,
+        "particles": particles,
+        "beta": beta,
+        "warm_up": warm_up,
+        "epochs": epochs,
+        "patience": patience,
+        "batch_size": batch_size,
+        "optimizer": None,
+        "lr": lr,
+        "schedule": None,
+        "clip": clip,
+        "seed": seed,
+        "device": device,
+        "devices": devices,
+        "precision": precision,
+        "tensorboard": tensorboard,
+    }
+    plan = _plan(settings)
+    if latent_dim < 1:
+        raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
+    if particles < 1:
+        raise InputError(f"particles is {particles}; it must be at least 1")
+    if not 0 < lr < float("inf"):
+        raise InputError(f"lr is {lr}; a learning rate is above 0 and finite")
+    parts = {
+        "model": model, "prior": prior, "likelihood": likelihood,
+        "decoder": decoder, "guide": guide, "encoder": encoder,
+    }  # fmt: skip
+    chosen = {name: _part(name, value) for name, value in parts.items()}
+    bound_maker = _maker("elbo", elbo, trust)
+    optimizer_maker = _maker("optimizer", optimizer, trust)
+    schedule_maker = None if schedule is None else _maker("schedule", schedule, trust)
+    if out is not None:
+        refuse_occupied(Path(out), overwrite=overwrite)
+
+    # Data, and the two programs that meet on it.
+    fabric = _fabric(device, devices, precision)
+    _say(fabric, "reading the data")
+    found = _data(data, data_dir, label, binarize or "none")
+    _seed_all(seed)
+    assembly = assemble(chosen, latent_dim=latent_dim, data_shape=found.shape, trust=trust)
+    batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
+    pair = Pair(assembly.model, assembly.guide, batch)
+    facts = audit(pair, bound_maker.target, batch)
+    if binarize is None and found.name == "digits" and not isinstance(data, Data) and _is_binary(facts):
+        found = _data(data, data_dir, label, "dynamic")
+    _demand_support(found, facts)
+
+    # What climbs, and where it is written.
+    loop = _loop(pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric)
+    settings |= assembly.parts | {
+        "binarize": found.binarize,
+        "elbo": bound_maker.choice.plain(),
+        "optimizer": optimizer_maker.choice.plain(),
+        "schedule": None if schedule_maker is None else schedule_maker.choice.plain(),
+    }
+    config = settings | {"run": _resolved(found, batch, pair, fabric)}
+    folder = Path(out) if out is not None else _free(Path("runs"), found.name)
+    state = loop.state()
+    if fabric.is_global_zero:
+        run = Run.create(folder, config, state, overwrite=overwrite)
+        _introduce(found, facts, bound_maker, pair, fabric, folder)
+    fabric.barrier()
+    if not fabric.is_global_zero:
+        run = Run(folder)
+    return _train(run, loop, found, fabric, (assembly.model, assembly.guide), trust)
+
+
+def resume(
+    run: str | Path,
+    epochs: int | None = None,
+    patience: int | None = None,
+    data_dir: str | Path | None = None,
+    device: Device | None = None,
+    tensorboard: bool | None = None,
+    trust: Sequence[str] = (),
+    model: Program | None = None,
+    guide: Program | None = None,
+    data: Data | None = None,
+) -> Run:
+    """Go on with a fit from its last checkpoint, bit by bit as if it had never stopped.
+
+    Args:
+        run: the run directory.
+        epochs: passes over the data in all; default: as the fit was begun.
+        patience: as in `fit`; default: as the fit was begun.
+        data_dir: where published data lie now; default: as the fit was begun.
+        device: where to compute; default: as the fit was begun.
+        tensorboard: write TensorBoard events from here on; default: as the fit was begun.
+        trust: a module that the run's own parts may be imported from; can be repeated.
+        model: the model itself, for a fit that was begun with an object.
+        guide: the guide itself, likewise.
+        data: the data itself, likewise.
+
+    Raises:
+        InputError: if there is nothing to go on with.
+    """
+    found_run = Run(run, trust=trust, checkpoint="last", model=model, guide=guide)
+    config = dict(found_run.config)
+    changes = {"epochs": epochs, "patience": patience, "device": device, "tensorboard": tensorboard}
+    config |= {name: value for name, value in changes.items() if value is not None}
+    if epochs is not None and epochs != found_run.config.get("epochs") and config.get("schedule"):
+        raise InputError(
+            f"the learning-rate schedule of {run} was laid out for {found_run.config.get('epochs')} "
+            "epochs; go on without --epochs, or start a fit of more"
+        )
+    plan = _plan(config)
+    state = found_run.state("last")
+
+    fabric = _fabric(config["device"], config["devices"], config["precision"])
+    _say(fabric, "reading the data")
+    where = None if data_dir is None else Path(data_dir)
+    found = data if data is not None else found_run.data(where)
+    _seed_all(plan.seed)
+    pair = found_run.build().to(torch.float32)
+    batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
+    makers = {
+        kind: None if config.get(kind) is None else made(KINDS[kind], Choice.parse(config[kind], kind, trusted=False), trust)
+        for kind in ("elbo", "optimizer", "schedule")
+    }
+    elbo, optimizer = makers["elbo"], makers["optimizer"]
+    if elbo is None or optimizer is None:
+        raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
+    facts = audit(pair, elbo.target, batch)
+    loop = _loop(pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric)
+    loop.load_state(state)
+    if fabric.is_global_zero:
+        found_run.rewind(loop.progress.step)
+        if config != found_run.config:
+            found_run.write_config(config)
+        _say(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
+    fabric.barrier()
+    programs = (pair.program("model"), pair.program("guide"))
+    return _train(found_run, loop, found, fabric, programs, trust)
+
+
+def _train(
+    run: Run, loop: "SVI", data: Data, fabric: "Fabric", programs: tuple[Program, Program], trust: Sequence[str]
+) -> Run:
+    """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
+
+    A signal ends the process with 130 or 143, once the checkpoint is written.
+    """
+    from ppvae.signals import Signals
+    from ppvae.terminal import EpochBar
+
+    events = _Events(run, loop.progress.step) if run.config["tensorboard"] and fabric.is_global_zero else None
+    bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step)
+    bar._progress.disable |= not fabric.is_global_zero
+    with Signals() as signals:
+        with bar:
+            for epoch in loop.epochs(stop=signals.received, on_step=bar.step):
+                state = loop.state()
+                if fabric.is_global_zero:
+                    bar.epoch(epoch)
+                    rows = _rows(epoch)
+                    run.append(rows)
+                    if events is not None:
+                        events.add(rows)
+                    run.save(state, is_best=epoch.is_best)
+        if not loop.is_done:
+            state = loop.state()
+            if fabric.is_global_zero:
+                run.save(state)
+                _say(fabric, f"stopped after {loop.progress.step} steps; go on with --resume {run.path}")
+            raise SystemExit(signals.exit_code or 143)
+    if events is not None:
+        events.close()
+    if loop.stopped:
+        _say(fabric, f"stopped early: {loop.stopped}")
+    model, guide = programs
+    fitted = Run(run.path, trust=trust, model=model, guide=guide)
+    if fabric.is_global_zero:
+        _conclude(fitted, loop, data, fabric)
+    fabric.barrier()
+    return fitted
+
+
+def _conclude(run: Run, loop: "SVI", data: Data, fabric: "Fabric") -> None:
+    """The final figures on the test data, by the best weights; pictures; a table."""
+    from ppvae import gallery
+    from ppvae.diagnostics import active_units, embed, log_evidence
+    from ppvae.svi import evaluate
+    from ppvae.terminal import number, say, show_table
+
+    device, plan, facts = fabric.device, loop.plan, loop.bound.audit
+    # The loop's own modules take the best weights: the run was opened with the same objects.
+    loop.bound.pair.load_state_dict(run.state()["weights"])
+    pair = loop.bound.pair
+    test = data.test.to(device)
+    figures = evaluate(
+        loop.bound, test, beta=plan.beta, batch_size=plan.batch_size, seed=plan.seed, device=device
+    )
+    embedding = embed(pair, facts, test, device=device)
+    units = embedding.joined() if embedding.loc else None
+    evidence = None
+    if facts.is_bound and facts.is_local:
+        evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
+    steps_per_epoch = loop.steps_per_epoch
+    best = loop.progress.best_step
+    summary = {
+        "split": "test",
+        "rows": len(test),
+        "unit": "nats per datum",
+        "elbo": figures.elbo,
+        "reconstruction": figures.reconstruction,
+        "kl": figures.kl,
+        "objective": figures.objective,
+        "beta": plan.beta,
+        "log_p": None if evidence is None else {
+            "samples": SAMPLES, "mean": evidence.mean, "standard_error": evidence.standard_error,
+        },
+        "active_units": None if units is None else active_units(units),
+        "latent_dimensions": None if units is None else units.shape[1],
+        "best_epoch": None if best is None else best // steps_per_epoch,
+        "epochs": loop.progress.epoch,
+        "steps": loop.progress.step,
+        "seconds": round(loop.progress.seconds, 3),
+        "seed": plan.seed,
+    }  # fmt: skip
+    run.write_summary(summary)
+    pair.to("cpu")
+    labels = _labels(data)
+    gallery.draw(run, data, embedding, labels, plan.seed)
+
+    rows = [("bound (elbo)", number(figures.elbo), "") if facts.is_bound else ("bound (elbo)", "none", "point mass")]
+    rows.append(("reconstruction", number(figures.reconstruction), "E_q[log p(x | z)]"))
+    if figures.kl is not None:
+        rows.append(("KL", number(figures.kl), "KL(q(z | x) || p(z))"))
+    if plan.beta != 1 or figures.elbo is None:
+        rows.append(("objective", number(figures.objective), f"at beta = {plan.beta:g}"))
+    if evidence is not None:
+        rows.append(
+            (f"log p(x), K = {SAMPLES}", number(evidence.mean), f"standard error {number(evidence.standard_error)}")
+        )
+    if units is not None:
+        rows.append(("active units", str(active_units(units)), f"of {units.shape[1]}"))
+    show_table(f"test data ({len(test):,} rows), nats per datum", ("", "value", ""), rows)
+    if (figures.elbo or figures.reconstruction) > 0:
+        say("note: x is continuous, so these are log-densities, which may be above 0")
+    say(f"everything is in {run.path}: metrics.csv, summary.json, checkpoints, figures")
+
+
+def _labels(data: Data) -> Any:
+    """The test data's labels, if it has one number a datum."""
+    if "y" not in data.test.rest_names:
+        return None
+    y = data.test.take(torch.arange(len(data.test)))["y"]
+    return y if y.dim() == 1 else None
+
+
+def _fabric(device: str, devices: int, precision: str) -> "Fabric":
+    """Device, precision and processes, launched."""
+    if devices < 1:
+        raise InputError(f"devices is {devices}; it takes at least 1")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: torch finds no CUDA device here; take --device auto or cpu")
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: torch finds no Metal device here; take --device auto or cpu")
+    if precision == "64" and (device == "mps" or (device == "auto" and torch.backends.mps.is_available())):
+        raise InputError("--precision 64: Metal has no float64; take --device cpu")
+    accelerators = torch.cuda.device_count()
+    if device in ("cuda", "auto") and 0 < accelerators < devices:
+        raise InputError(f"--devices {devices}: there are {accelerators}; ask for no more")
+
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(
+        accelerator=device,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision={"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}[precision],  # type: ignore[arg-type]
+    )
+    fabric.launch()
+    # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return fabric
+
+
+def _loop(
+    pair: Pair,
+    elbo: Maker,
+    facts: Audit,
+    optimizer: Maker,
+    schedule: Maker | None,
+    settings: Mapping[str, Any],
+    plan: "Plan",
+    data: Data,
+    fabric: "Fabric",
+) -> "SVI":
+    """The bound, what climbs it, and the loop that does."""
+    from ppvae.objectives import Bound
+    from ppvae.svi import SVI
+
+    bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
+    try:
+        climber = optimizer(params=[p for p in pair.parameters() if p.requires_grad], lr=settings["lr"])
+        pace = None if schedule is None else schedule(optimizer=climber, T_max=plan.epochs, total_steps=plan.epochs, mode="max")
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--optimizer or --schedule: {error}") from error
+    return SVI(bound, climber, data, plan, fabric, pace)
+
+
+def _plan(settings: Mapping[str, Any]) -> "Plan":
+    from ppvae.svi import Plan
+
+    names = ("epochs", "batch_size", "beta", "warm_up", "patience", "clip", "seed")
+    return Plan(**{name: settings[name] for name in names})
+
+
+def _part(kind: str, value: Part) -> Choice | Program | None:
+    """A choice, however it was expressed; a program that was handed in whole stays itself."""
+    if value is None or isinstance(value, Choice):
+        return value
+    if isinstance(value, (str, Mapping)):
+        return Choice.parse(value, f"--{kind}")
+    if isinstance(value, type):
+        names = KINDS[kind].names()
+        own = names.get(value.__name__) is value
+        return Choice(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
+    if not KINDS[kind].is_program:
+        raise InputError(
+            f"{kind} is {value!r}; give its class or class name, or compose the model (or guide) in "
+            "Python and hand in that"
+        )
+    return value
+
+
+def _maker(kind: str, value: Part, trust: Iterable[str]) -> Maker:
+    choice = _part(kind, value)
+    if not isinstance(choice, Choice):
+        raise InputError(f"{kind} is {value!r}; give a class name")
+    return made(KINDS[kind], choice, trust)
+
+
+def _data(
+    data: str | Path | Data, data_dir: str | Path | None, label: str | None, binarize: Binarize
+) -> Data:
+    from ppvae.data import load
+
+    if isinstance(data, Data):
+        return data
+    where = None if data_dir is None else Path(data_dir)
+    return load(data, data_dir=where, label=label, binarize=binarize)
+
+
+def _recorded(data: str | Path | Data) -> Any:
+    """How ``config.yaml`` names the data, so that it is found from any folder."""
+    if isinstance(data, Data):
+        return {"python_object": data.name}
+    path = Path(data).expanduser()
+    return str(path.resolve()) if path.exists() else str(data)
+
+
+def _is_binary(facts: Audit) -> bool:
+    from torch.distributions import constraints
+
+    return any(
+        getattr(support, "base_constraint", support) is constraints.boolean
+        for _, support in facts.supports.values()
+    )
+
+
+def _demand_support(data: Data, facts: Audit) -> None:
+    """Refuse data that the likelihood gives no probability, before a step is taken."""
+    for site, (family, support) in facts.supports.items():
+        for name, split in data.splits.items():
+            for start, batch in enumerate(split.frozen(0).chunks(2048)):
+                outside = first_outside(support, batch["x"])
+                if outside is not None:
+                    row, value = outside
+                    raise InputError(
+                        f"row {start * 2048 + row} of the {name} data ({data.name}) holds "
+                        f"{value:.4g}, and {family} (site '{site}') takes only {_values(support)}: "
+                        f"{_ways_out(data, batch)}"
+                    )
+                if data.scaling.kind == "8-bit":
+                    break  # 8-bit intensities are alike: what one chunk shows, all would
+
+
+def _values(support: Any) -> str:
+    base = str(getattr(support, "base_constraint", support))
+    words = {"Boolean()": "0 and 1", "Interval(lower_bound=0.0, upper_bound=1.0)": "values in [0, 1]"}
+    return words.get(base, f"values in {base}")
+
+
+def _ways_out(data: Data, batch: Mapping[str, torch.Tensor]) -> str:
+    x = batch["x"]
+    takes = [
+        name
+        for name, likelihood in KINDS["likelihood"].names().items()
+        if bool(likelihood.support.check(x).all())
+    ]
+    ways = [f"--likelihood {name}" for name in sorted(takes)]
+    could_be_binarized = data.scaling.kind in ("8-bit", "counts") or bool(((x >= 0) & (x <= 1)).all())
+    if could_be_binarized and data.binarize == "none":
+        ways.insert(0, "--binarize dynamic (or static, or threshold)")
+    return "choose " + ", or ".join(ways)
+
+
+def _resolved(data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric: "Fabric") -> dict[str, Any]:
+    """What ``config.yaml`` keeps beside the settings."""
+    from ppvae.run import FORMAT
+
+    rest = {
+        name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
+        for name, value in batch.items()
+        if name != "x"
+    }
+    return {
+        "format": FORMAT,
+        "versions": versions(),
+        "device": str(fabric.device),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in pair.parameters() if p.requires_grad),
+        "data": {
+            "name": data.name,
+            "shape": list(data.shape),
+            "rows": {name: len(split) for name, split in data.splits.items()},
+            "scaling": data.scaling.to_dict(),
+            "labels": None if data.labels is None else list(data.labels),
+            "rest": rest,
+        },
+    }
+
+
+def _introduce(data: Data, facts: Audit, elbo: Maker, pair: Pair, fabric: "Fabric", folder: Path) -> None:
+    from ppvae.terminal import say, show_audit
+
+    count = sum(p.numel() for p in pair.parameters() if p.requires_grad)
+    say(data.describe())
+    show_audit(facts, elbo.choice.class_path)
+    say(f"{count:,} parameters on {fabric.device}; writing to {folder}")
+
+
+def _free(parent: Path, name: str) -> Path:
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = parent / stem, 1
+    while path.exists():
+        path, number = parent / f"{stem}-{number}", number + 1
+    return path
+
+
+def _rows(epoch: "Epoch") -> list[dict[str, Any]]:
+    """An epoch as rows of ``metrics.csv``."""
+    common = {
+        "epoch": epoch.epoch, "step": epoch.step, "seconds": round(epoch.seconds, 3),
+        "beta": epoch.beta, "lr": epoch.lr,
+    }  # fmt: skip
+    return [
+        common | {"split": "train"} | asdict(epoch.train),
+        common | {"split": "valid"} | asdict(epoch.valid),
+    ]
+
+
+class _Events:
+    """The same rows as TensorBoard events."""
+
+    def __init__(self, run: Run, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        # What a killed process wrote after its last checkpoint is not shown.
+        self._writer: Any = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        for row in rows:
+            for name in ("elbo", "reconstruction", "kl", "objective", "beta", "lr"):
+                if row[name] is not None:
+                    self._writer.add_scalar(f"{name}/{row['split']}", row[name], row["step"])
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+def _seed_all(seed: int) -> None:
+    import pyro
+
+    pyro.set_rng_seed(seed)
+
+
+def _say(fabric: "Fabric", sentence: str) -> None:
+    from ppvae.terminal import say
+
+    if fabric.is_global_zero:
+        say(sentence)
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command: a fit, or with ``--resume`` one that goes on."""
+    given = given_arguments(fit, argv, more=[_resume_flag])
+    if "resume" not in given:
+        fit(**given)
+        return
+    allowed = {"epochs", "patience", "data_dir", "device", "tensorboard", "trust"}
+    folder = given.pop("resume")
+    for name in given.keys() - allowed:
+        flags = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(allowed))
+        raise InputError(
+            f"--{name.replace('_', '-')} cannot change in a fit that goes on: --resume takes {flags}; "
+            f"for another setting start anew with --config {folder}/config.yaml"
+        )
+    resume(folder, **given)
+
+
+def _resume_flag(resume: str | None = None) -> None:
+    """A flag of the command alone.
+
+    Args:
+        resume: a run directory to go on with, from its last checkpoint.
+    """
+
+
+if __name__ == "__main__":
+    answer(main, sys.argv[1:])

@@ -1,0 +1,79 @@
+"""Mixed precision where it pays: networks in bfloat16, latents and densities in float32.
+
+Autocast over a whole bound leaves z and the log-densities in bfloat16, which costs a tenth of a nat
+of noise and a bias. So autocast is switched off around the bound and on again around each network
+in it, whose output is raised to float32 before a distribution sees it.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+__all__ = ["MixedNetworks", "networks_of"]
+
+
+def networks_of(program: nn.Module) -> list[nn.Module]:
+    """The largest modules inside ``program`` that sample nothing themselves, each once.
+
+    The program itself is none of them, nor is any `PyroModule`, whose attributes may be sites.
+    """
+    found: dict[int, nn.Module] = {}
+    for child in program.children():
+        if isinstance(child, (nn.ModuleList, nn.ModuleDict)) or any(
+            isinstance(module, PyroModule) for module in child.modules()
+        ):
+            found |= {id(network): network for network in networks_of(child)}
+        else:
+            found[id(child)] = child
+    return list(found.values())
+
+
+class MixedNetworks:
+    """Hooks that let the networks of a program run under autocast, when it is on, and nothing else.
+
+    Args:
+        program: the module whose networks these are.
+    """
+
+    def __init__(self, program: nn.Module) -> None:
+        self._device: str | None = None
+        self._open: list[torch.autocast] = []
+        for network in networks_of(program):
+            network.register_forward_pre_hook(self._enter)
+            network.register_forward_hook(self._leave, always_call=True)
+
+    @contextmanager
+    def only(self, device: str) -> Iterator[None]:
+        """If autocast is on for ``device``, confine it to the networks while this context lasts."""
+        if not torch.is_autocast_enabled(device):
+            yield
+            return
+        self._device = device
+        try:
+            with torch.autocast(device, enabled=False):
+                yield
+        finally:
+            self._device = None
+
+    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        if self._device is not None:
+            self._open.append(torch.autocast(self._device, dtype=torch.bfloat16))
+            self._open[-1].__enter__()
+
+    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        if self._device is None:
+            return output
+        self._open.pop().__exit__(None, None, None)
+        return _float32(output)
+
+
+def _float32(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.float() if output.dtype == torch.bfloat16 else output
+    if isinstance(output, (tuple, list)):
+        return type(output)(_float32(part) for part in output)
+    return output

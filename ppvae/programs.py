@@ -1,0 +1,166 @@
+"""A model and a guide as one ``nn.Module``: who owns the parameters, and who is given what.
+
+A Pyro program is any callable with ``pyro.sample`` in it: a module, a method that calls
+``pyro.module``, a function with ``pyro.param``. Here each becomes a plain module, its parameters
+found by a first trace, so that optimizers, ``state_dict`` and distributed training need to know
+nothing of Pyro, and Pyro's global parameter store is left as it was found.
+"""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from ppvae.errors import InputError
+
+__all__ = ["Pair", "Program", "named_arguments"]
+
+Program = Callable[..., Any]
+"""Called as ``program(x, **rest)``; what it returns is its own affair."""
+
+
+def named_arguments(program: Program) -> frozenset[str]:
+    """Names, beside the first, that ``program`` takes of what the data has: ``y``, ``mask``, ..."""
+    try:
+        parameters = list(inspect.signature(program).parameters.values())
+    except (TypeError, ValueError):  # a callable that does not say: it is given x alone
+        return frozenset()
+    return frozenset(
+        p.name for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
+    )
+
+
+class _Function(nn.Module):
+    """A program that is no module itself, with the modules that it uses."""
+
+    def __init__(self, program: Program) -> None:
+        super().__init__()
+        self.program = program
+        owner = getattr(program, "__self__", None)
+        self.uses = nn.ModuleList([owner] if isinstance(owner, nn.Module) else _modules_in(program))
+
+    def forward(self, x: Tensor, **rest: Tensor) -> Any:
+        return self.program(x, **rest)
+
+
+def _modules_in(program: Program) -> list[nn.Module]:
+    """Modules that a function refers to, by closure or global name, each once."""
+    function = inspect.unwrap(program)
+    if not inspect.isfunction(function):
+        return []
+    names = inspect.getclosurevars(function)
+    values = [*names.nonlocals.values(), *names.globals.values()]
+    return list({id(v): v for v in values if isinstance(v, nn.Module)}.values())
+
+
+class Pair(nn.Module):
+    """A model p(x, z) and a guide q(z | x), called on the same batch.
+
+    Args:
+        model: a Pyro program.
+        guide: another, called with the same arguments.
+        batch: one batch, ``{"x": (batch, ...), ...}``, on which both are run once to find their
+            parameters.
+
+    Attributes:
+        model: the model as a module; ``pair.program("model")`` is what was handed in.
+        guide: the guide as a module.
+        params: what the programs made by ``pyro.param`` outside any module, unconstrained, by name
+            (with ``/`` for the dot that a module's names cannot have). Model and guide share the
+            parameters that they call by the same name, as they do in Pyro.
+
+    Raises:
+        InputError: if neither program has anything to learn.
+    """
+
+    def __init__(self, model: Program, guide: Program, batch: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.model = model if isinstance(model, nn.Module) else _Function(model)
+        self.guide = guide if isinstance(guide, nn.Module) else _Function(guide)
+        self._programs = {"model": model, "guide": guide}
+        self._names = {role: named_arguments(p) for role, p in self._programs.items()}
+        self._constraints: dict[str, Any] = {}
+        self.params = nn.ParameterDict()
+        self.eval()  # the first trace must not move running means
+        self._find_parameters(batch)
+        self.train()
+        if not any(p.requires_grad for p in self.parameters()):
+            raise InputError(
+                "neither the model nor the guide has a parameter to learn; "
+                "make one with nn.Parameter, pyro.param or pyro.module"
+            )
+
+    def program(self, role: str) -> Program:
+        """The program as it was handed in; ``role`` is ``"model"`` or ``"guide"``."""
+        return self._programs[role]
+
+    def call_model(self, x: Tensor, **rest: Tensor) -> Any:
+        """Run the model on a batch, given of ``rest`` what its signature names."""
+        return self._call("model", x, rest)
+
+    def call_guide(self, x: Tensor, **rest: Tensor) -> Any:
+        """Run the guide on a batch, given of ``rest`` what its signature names."""
+        return self._call("guide", x, rest)
+
+    def names(self, role: str) -> frozenset[str]:
+        """What the program's signature names beside x."""
+        return self._names[role]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point type of the parameters, which batches are brought to."""
+        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+
+    def _call(self, role: str, x: Tensor, rest: Mapping[str, Tensor]) -> Any:
+        dtype = self.dtype
+        given = {
+            name: value.to(dtype) if value.is_floating_point() else value
+            for name, value in rest.items()
+            if name in self._names[role]
+        }
+        module = self.model if role == "model" else self.guide
+        with self._parameter_store():
+            return module(x.to(dtype) if x.is_floating_point() else x, **given)
+
+    @contextmanager
+    def _parameter_store(self) -> Iterator[dict[str, Any]]:
+        """Pyro's store with our own parameters in it, for one call; after it, as it was before.
+
+        Each call has a scope of its own, so that two modules whose parameters happen to have the
+        same name are not fused into one.
+        """
+        state: dict[str, Any] = {
+            "params": {name.replace("/", "."): p for name, p in self.params.items()},
+            "constraints": dict(self._constraints),
+        }
+        with pyro.get_param_store().scope(state):
+            yield state
+
+    def _find_parameters(self, batch: Mapping[str, Tensor]) -> None:
+        """Run guide and model once; what they register and no module of theirs owns becomes ours."""
+        x, rest = batch["x"], {name: value for name, value in batch.items() if name != "x"}
+        for role in ("guide", "model"):
+            given = {name: value for name, value in rest.items() if name in self._names[role]}
+            module = self.guide if role == "guide" else self.model
+            owned = {id(p) for p in self.parameters()}
+            registered: set[int] = set()
+            with torch.no_grad(), self._parameter_store() as store, poutine.block():
+                module(x, **given)
+            for name, value in store["params"].items():
+                registered.add(id(value))
+                if id(value) not in owned:
+                    self._constraints[name] = store["constraints"][name]
+                    is_made = isinstance(value, nn.Parameter)
+                    self.params[name.replace(".", "/")] = (
+                        value if is_made else nn.Parameter(value.detach())
+                    )
+            if isinstance(module, _Function):
+                # A function may refer to a network that it does not register: as under Pyro's own
+                # SVI, what no pyro.module names is not trained.
+                kept = [m for m in module.uses if any(id(p) in registered for p in m.parameters())]
+                module.uses = nn.ModuleList(kept)

@@ -1,0 +1,422 @@
+"""The run directory: one fit, complete in itself, and safe to open whoever made it.
+
+Nothing in it is unpickled, classes are looked up by exact name among those of this package, and
+others are imported only from modules that the caller trusts by name.
+"""
+
+import csv
+import io
+import json
+import os
+import platform
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from ppvae.assembly import DEFAULTS, PARTS, assemble
+from ppvae.audit import Audit, audit
+from ppvae.choices import KINDS, Choice, resolve
+from ppvae.data import Batch, Data, Scaling, Split
+from ppvae.data import load as load_data
+from ppvae.data import load_new as load_new_data
+from ppvae.errors import InputError
+from ppvae.programs import Pair, Program
+from ppvae.store import load_tree, replacing, save_tree, write_text
+
+__all__ = ["COLUMNS", "FORMAT", "Run", "load", "versions"]
+
+FORMAT = 1
+"""Version of the run directory. A change that older code cannot read raises it."""
+
+COLUMNS = (
+    "epoch", "step", "seconds", "split", "elbo", "reconstruction", "kl", "objective", "beta", "lr",
+)  # fmt: skip
+"""Columns of ``metrics.csv``: nats per datum, an empty cell where there is no such figure."""
+
+_STEP = re.compile(r"step-\d+")
+
+
+class Run:
+    """One fit on disk.
+
+    Args:
+        path: the run directory.
+        trust: modules whose code the run may import, by name.
+        checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is.
+        model: the model itself, for a run that was fitted to an object made in Python.
+        guide: the guide itself, likewise.
+
+    Attributes:
+        path: the run directory.
+        config: ``config.yaml``: the settings, and under ``"run"`` what they resolved to.
+
+    Raises:
+        InputError: if there is no run there, or it is broken, or of a newer format.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        trust: Iterable[str] = (),
+        checkpoint: str | None = None,
+        model: Program | None = None,
+        guide: Program | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.config = _read_config(self.path)
+        self._trust, self._wanted = tuple(trust), checkpoint
+        self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
+
+    @classmethod
+    def create(
+        cls,
+        path: Path,
+        config: Mapping[str, Any],
+        state: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+    ) -> "Run":
+        """Make the directory, with its first checkpoint in it: whole, or not at all.
+
+        Raises:
+            InputError: if something is there that may not be overwritten.
+        """
+        refuse_occupied(path, overwrite=overwrite)
+        with replacing(path) as fresh:
+            fresh.mkdir()
+            (fresh / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
+            (fresh / "metrics.csv").write_text(",".join(COLUMNS) + "\n")
+            save_tree(fresh / "checkpoints" / _step_name(state), state)
+            (fresh / "checkpoints" / "last").write_text(_step_name(state) + "\n")
+        return cls(path)
+
+    # What was fitted
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings alone, as `ppvae.fit.fit` takes them."""
+        return {key: value for key, value in self.config.items() if key != "run"}
+
+    @property
+    def resolved(self) -> dict[str, Any]:
+        """What the settings resolved to: format, versions, device, facts of the data."""
+        record: dict[str, Any] = self.config["run"]
+        return record
+
+    @property
+    def model(self) -> Program:
+        """The fitted model p(x, z)."""
+        return self.pair.program("model")
+
+    @property
+    def guide(self) -> Program:
+        """The fitted guide q(z | x)."""
+        return self.pair.program("guide")
+
+    @cached_property
+    def pair(self) -> Pair:
+        """Both programs, with the weights of the checkpoint asked for."""
+        pair = self.build()
+        weights = self.state(self._wanted)["weights"]
+        try:
+            pair.load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(
+                f"the weights in {self.path} are not those of its programs ({reason}); the code of "
+                "the programs, or config.yaml, has changed since the fit"
+            ) from error
+        return pair.eval()
+
+    def build(self) -> Pair:
+        """Both programs anew, with initial weights."""
+        parts: dict[str, Choice | Program | None] = {}
+        for part in DEFAULTS:
+            value = self.config.get(part)
+            handed = self._handed.get(part)
+            if isinstance(value, Mapping) and "python_object" in value and handed is None:
+                raise InputError(
+                    f"the {part} of {self.path} was the Python object {value['python_object']}; "
+                    f"make one like it and hand it in: ppvae.load('{self.path}', {part}=...)"
+                )
+            if handed is not None:
+                parts[part] = handed
+            elif value is not None and self._handed.get(PARTS[part]) is None:
+                parts[part] = Choice.parse(value, part, trusted=False)
+        assembly = assemble(
+            parts,
+            latent_dim=_demand(self.config, "latent_dim", int, self.path),
+            data_shape=self.data_shape,
+            trust=self._trust,
+        )
+        dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
+        return Pair(assembly.model, assembly.guide, self.example()).to(dtype)
+
+    @cached_property
+    def audit(self) -> Audit:
+        """What the audit says of the programs under the run's bound."""
+        choice = Choice.parse(self.config.get("elbo"), "elbo", trusted=False)
+        elbo = resolve(KINDS["elbo"], choice, self._trust)
+        return audit(self.pair, elbo, self.example())
+
+    def example(self) -> Batch:
+        """A batch of zeros with the shapes of the data: enough to trace the programs."""
+        rows = 7  # unlike the sizes that other plates have
+        batch = {"x": torch.zeros(rows, *self.data_shape)}
+        for name, entry in self._facts().get("rest", {}).items():
+            dtype = {"int64": torch.int64, "bool": torch.bool}.get(entry["dtype"], torch.float32)
+            batch[name] = torch.zeros(rows, *map(int, entry["shape"]), dtype=dtype)
+        if "mask" in batch:
+            batch["mask"] = torch.ones_like(batch["mask"])
+        return batch
+
+    # The data
+
+    @property
+    def data_shape(self) -> tuple[int, ...]:
+        """Shape of one datum."""
+        shape = self._facts().get("shape")
+        if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
+            raise InputError(f"{self.path / 'config.yaml'}: the data's shape is {shape!r}")
+        return tuple(shape)
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """Names of the label codes, where the data has labels."""
+        names = self._facts().get("labels")
+        return None if names is None else tuple(str(name) for name in names)
+
+    def data(self, data_dir: Path | None = None) -> Data:
+        """The data of the fit, read again in the same way.
+
+        Raises:
+            InputError: if it was handed in from Python, or is no longer where it was.
+        """
+        name = self._data_name()
+        found = load_data(
+            name,
+            data_dir=data_dir or self._data_dir(),
+            label=self.config.get("label"),
+            binarize=self.config.get("binarize") or "none",
+        )
+        if found.shape != self.data_shape:
+            raise InputError(
+                f"{name} now has data of shape {found.shape}, and the run was fitted to "
+                f"{self.data_shape}; give the data it was fitted to by --data"
+            )
+        return found
+
+    def new_data(self, name: str | Path, data_dir: Path | None = None, label: str | None = None) -> Split:
+        """Other data, scaled and binarized as the fit's was."""
+        return load_new_data(
+            name,
+            scaling=Scaling.from_dict(self._facts().get("scaling")),
+            shape=self.data_shape,
+            data_dir=data_dir or self._data_dir(),
+            label=label,
+            binarize=self.config.get("binarize") or "none",
+            labels=self.label_names,
+        )
+
+    def _data_name(self) -> str:
+        name = self.config.get("data")
+        if not isinstance(name, str):
+            raise InputError(
+                f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) and "
+                "give that by --data"
+            )
+        return name
+
+    def _data_dir(self) -> Path | None:
+        folder = self.config.get("data_dir")
+        return None if folder is None else Path(str(folder))
+
+    def _facts(self) -> dict[str, Any]:
+        facts: dict[str, Any] = _demand(self.resolved, "data", dict, self.path)
+        return facts
+
+    # Checkpoints
+
+    def state(self, name: str | None = None) -> dict[str, Any]:
+        """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
+        folder = self.path / "checkpoints"
+        if name is None:
+            name = "best" if (folder / "best").is_file() else "last"
+        step = name
+        if name in ("best", "last"):
+            if not (folder / name).is_file():
+                raise InputError(f"{self.path} has no {name} checkpoint yet")
+            step = (folder / name).read_text().strip()
+        if not _STEP.fullmatch(step) or not (folder / step).is_dir():
+            listed = ", ".join(sorted(f.name for f in folder.glob("*") if not f.name.startswith(".")))
+            raise InputError(f"{self.path} has no checkpoint {step!r}; it has {listed or 'none'}")
+        state = load_tree(folder / step)
+        if not isinstance(state, dict) or "weights" not in state:
+            raise InputError(f"{folder / step} holds no weights; take another checkpoint of the run")
+        return state
+
+    def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
+        """Write a checkpoint, then say that it is the last (and the best), then drop older ones.
+
+        In that order, so that the names always point at a checkpoint that is whole.
+        """
+        folder, step = self.path / "checkpoints", _step_name(state)
+        if not (folder / step).exists():
+            save_tree(folder / step, state)
+        write_text(folder / "last", step + "\n")
+        if is_best:
+            write_text(folder / "best", step + "\n")
+        kept = {(folder / name).read_text().strip() for name in ("last", "best") if (folder / name).exists()}
+        for old in folder.glob("step-*"):
+            if old.name not in kept:
+                shutil.rmtree(old)
+
+    # Figures and tables
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows to ``metrics.csv``."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        for row in rows:
+            writer.writerow({key: "" if row[key] is None else row[key] for key in COLUMNS})
+        with (self.path / "metrics.csv").open("a") as file:
+            file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``."""
+        with (self.path / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        whole = [row for row in rows if all(row.get(key) is not None for key in COLUMNS)]
+        return [
+            {
+                key: row[key] if key == "split" else _cell(row[key], whole=key in ("epoch", "step"))
+                for key in COLUMNS
+            }
+            for row in whole
+        ]
+
+    def rewind(self, step: int) -> None:
+        """Drop what a killed process wrote after the checkpoint of ``step``, and its scratch files."""
+        rows = [row for row in self.metrics() if row["step"] <= step]
+        write_text(self.path / "metrics.csv", ",".join(COLUMNS) + "\n")
+        self.append(rows)
+        for folder in (self.path, self.path / "checkpoints", self.path / "figures"):
+            for scratch in folder.glob(".*-*"):
+                shutil.rmtree(scratch, ignore_errors=True)
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Replace ``config.yaml``, when a resumed run is given more epochs, for instance."""
+        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
+        self.config = dict(config)
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``: the final figures."""
+        write_text(self.path / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """``summary.json``, once the fit has ended."""
+        file = self.path / "summary.json"
+        summary: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
+        return summary
+
+
+def load(
+    path: str | Path,
+    *,
+    trust: Iterable[str] = (),
+    checkpoint: str | None = None,
+    model: Program | None = None,
+    guide: Program | None = None,
+) -> Run:
+    """Open a run directory; see `Run` for the arguments and for what is refused.
+
+    Example::
+
+        run = ppvae.load("runs/digits")
+        z = run.guide(run.data().test.take(torch.arange(8))["x"])
+    """
+    run = Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
+    _ = run.pair  # whatever is wrong with it is said here, not at first use
+    return run
+
+
+def refuse_occupied(path: Path, *, overwrite: bool) -> None:
+    """Refuse a directory that holds anything, unless it is a run that may be overwritten.
+
+    Raises:
+        InputError: naming what is there, and the way out.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path} is no folder of its own; give another --out")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / "config.yaml").is_file():
+        raise InputError(f"{path} holds files that are no run of ppvae, and stays; give another --out")
+    if not overwrite:
+        raise InputError(
+            f"{path} holds a run already; give another --out, go on with it by --resume {path}, or "
+            "lose it by --overwrite"
+        )
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the figures depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("ppvae", "torch", "pyro-ppl", "numpy"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "unknown"
+    return found
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.yaml"
+    if not file.is_file():
+        nearby = sorted(str(f.parent) for f in Path(path).parent.glob("*/config.yaml"))[:5]
+        hint = f"; there are {', '.join(nearby)}" if nearby else ""
+        raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}")
+    try:
+        config = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
+    record = config.get("run") if isinstance(config, dict) else None
+    if not isinstance(config, dict) or not isinstance(record, dict):
+        raise InputError(f"{file} is no config of a run: it lacks the part 'run'")
+    number = record.get("format")
+    if not isinstance(number, int):
+        raise InputError(f"{file} does not say of which format the run is")
+    if number > FORMAT:
+        raise InputError(
+            f"{path} is of format {number}, and this ppvae reads up to {FORMAT}; "
+            "a newer ppvae wrote it: upgrade"
+        )
+    return config
+
+
+def _demand(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
+    value = mapping.get(key)
+    if not isinstance(value, kind):
+        raise InputError(f"{path / 'config.yaml'}: {key} is {value!r}, not a {kind.__name__}")
+    return value
+
+
+def _step_name(state: Mapping[str, Any]) -> str:
+    return f"step-{state['progress']['step']}"
+
+
+def _cell(text: str, *, whole: bool) -> int | float | None:
+    if text == "":
+        return None
+    return int(text) if whole else float(text)

@@ -1,0 +1,41 @@
+"""A polite stop: SIGINT and SIGTERM ask for one, and a second one insists."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+__all__ = ["Signals"]
+
+
+class Signals:
+    """While this context lasts, the first signal is noted and the second interrupts.
+
+    Outside the main thread no handler can be set, and it notes nothing.
+
+    Attributes:
+        exit_code: 128 plus the number of the signal that was received; ``None`` before.
+    """
+
+    def __init__(self) -> None:
+        self.exit_code: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def received(self) -> bool:
+        """Whether a signal has asked to stop."""
+        return self.exit_code is not None
+
+    def __enter__(self) -> "Signals":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received():
+            raise KeyboardInterrupt
+        self.exit_code = 128 + number

@@ -1,0 +1,413 @@
+"""Stochastic variational inference: the loop that climbs a bound, epoch by epoch.
+
+The loop owns no files and prints nothing. It yields what happened after each epoch; whoever drives
+it writes that down, and saves `SVI.state`, from which another loop goes on bit by bit as this one
+would have.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from ppvae.data import Data, Split
+from ppvae.errors import InputError
+from ppvae.objectives import Bound
+
+__all__ = ["SVI", "Epoch", "Figures", "Plan", "evaluate", "fold_seed", "frozen"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to climb.
+
+    Attributes:
+        epochs: passes over the training data.
+        batch_size: data per step, over all processes together.
+        beta: weight of the KL in what is climbed.
+        warm_up: epochs over which the weight rises linearly from 0 to beta.
+        patience: epochs without a better held-out objective before stopping; ``None``: never.
+        clip: largest norm of the gradient, in nats per datum; ``None``: unclipped.
+        seed: decides the order of the data and all noise.
+
+    Raises:
+        InputError: if a number is out of its range, or the warm-up leaves no epoch at beta.
+    """
+
+    epochs: int = 100
+    batch_size: int = 128
+    beta: float = 1.0
+    warm_up: int = 0
+    patience: int | None = None
+    clip: float | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience is {self.patience}; it must be at least 1, or left out")
+        if self.clip is not None and not self.clip > 0:
+            raise InputError(f"clip is {self.clip}; it must be above 0, or left out")
+        if not 0 <= self.beta < math.inf:
+            raise InputError(f"beta is {self.beta}; the weight of the KL must be 0 or more, and finite")
+        if self.warm_up >= self.epochs:
+            raise InputError(
+                f"a warm-up of {self.warm_up} epochs leaves none of the {self.epochs} at the beta "
+                "asked for; shorten warm_up, or take more epochs"
+            )
+
+    def weight(self, step: int, steps_per_epoch: int) -> float:
+        """The weight of the KL at a step, counted from 0."""
+        ramp = self.warm_up * steps_per_epoch
+        return self.beta if step >= ramp else self.beta * step / ramp
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over data, in nats per datum.
+
+    Attributes:
+        reconstruction: E_q[log p(x | z)].
+        kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
+        elbo: reconstruction - kl, the bound at beta = 1; ``None`` for a point mass.
+        objective: what is climbed, at the beta asked for.
+    """
+
+    elbo: float | None
+    reconstruction: float
+    kl: float | None
+    objective: float
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch.
+
+    Attributes:
+        epoch: number of epochs done.
+        step: number of steps done.
+        seconds: time spent training and evaluating, over all sittings.
+        beta: weight of the KL at the last step.
+        lr: learning rate of the last step.
+        train: figures of the training batches, as they were seen, while the weights moved.
+        valid: figures of the held-out data, at the weights as they now are.
+        is_best: the held-out objective is the best so far, among epochs after the warm-up.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    beta: float
+    lr: float
+    train: Figures
+    valid: Figures
+    is_best: bool
+
+
+@dataclass
+class _Progress:
+    """Where the loop stands; plain numbers, saved as they are."""
+
+    epoch: int = 0
+    step: int = 0
+    cursor: int = 0
+    seconds: float = 0.0
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+
+
+class SVI:
+    """The loop over epochs and steps.
+
+    A step takes a batch, estimates the bound on it, and lets the optimizer climb. Every datum has
+    the same weight in an epoch: the last, smaller batch moves the weights in proportion to its size.
+
+    Args:
+        bound: what is climbed, not yet set up by Fabric.
+        optimizer: over ``bound.parameters()``.
+        data: what it is climbed on; ``train`` moves the weights, ``valid`` chooses among them.
+        plan: how.
+        fabric: device, precision and processes; launched.
+        schedule: a learning-rate schedule over epochs.
+    """
+
+    def __init__(
+        self,
+        bound: Bound,
+        optimizer: Optimizer,
+        data: Data,
+        plan: Plan,
+        fabric: Fabric,
+        schedule: LRScheduler | None = None,
+    ) -> None:
+        self.bound, self.plan, self.fabric = bound, plan, fabric
+        self._optimizer, self._schedule = optimizer, schedule
+        wrapped, stepper = fabric.setup(bound, optimizer)
+        self._wrapped, self._stepper = wrapped, cast(Any, stepper)
+        self.device = fabric.device
+        self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
+        self._rows = min(plan.batch_size, len(self.train))
+        if self._rows < fabric.world_size:
+            raise InputError(
+                f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
+                "take a larger batch_size, or fewer devices"
+            )
+        self.progress = _Progress()
+        self.stopped = ""
+        # Equal weights everywhere, and from here on noise of each process's own.
+        torch.manual_seed(fold_seed(plan.seed, 0, fabric.global_rank))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in a pass over the training data."""
+        full, left = divmod(len(self.train), self._rows)
+        return full + (left >= self.fabric.world_size)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is no epoch left to train: all are done, or patience has run out."""
+        patience = self.plan.patience
+        if patience is not None and self.progress.stale >= patience:
+            self.stopped = (
+                f"no better held-out objective for {patience} epochs; "
+                f"the best was at step {self.progress.best_step}"
+            )
+            return True
+        return self.progress.epoch >= self.plan.epochs
+
+    def epochs(self, stop: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None) -> Iterator[Epoch]:
+        """Train, and yield after each epoch, until `is_done` or ``stop()`` says to leave.
+
+        ``stop`` is asked after each step; the state is then whole, in the middle of an epoch.
+        ``on_step`` is called after each step, for a progress bar.
+
+        Raises:
+            InputError: if the bound is no longer finite, with what may help.
+        """
+        while not self.is_done:
+            started = time.perf_counter()
+            whole = self._epoch(stop, on_step)
+            self.progress.seconds += time.perf_counter() - started
+            if not whole:
+                return
+            yield self._close()
+            if self._agreed(stop()):
+                return
+
+    def _epoch(self, stop: Callable[[], bool], on_step: Callable[[], None]) -> bool:
+        """Take the steps of one epoch that are left; false if asked to stop before its end."""
+        progress, world = self.progress, self.fabric.world_size
+        self.bound.train()
+        sums = torch.tensor(progress.sums, dtype=torch.float64)
+        sums = sums.to(self.device if self.device.type != "mps" else "cpu")
+        order = self._order(progress.epoch)[progress.cursor :]
+        mine = [rows[self.fabric.global_rank :: world] for rows in order]
+        for batch in self.train.batches(mine, device=self.device):
+            beta = self.plan.weight(progress.step, self.steps_per_epoch)
+            with self._diagnosing():
+                terms = self._wrapped(batch, beta)
+                # Processes average their gradients, hence the factor.
+                self.fabric.backward(-terms.objective * (world / self._rows))
+                if self.plan.clip is not None:
+                    self.fabric.clip_gradients(self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False)
+                self._stepper.step()
+                self._stepper.zero_grad()
+            seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach()]).to(sums)
+            sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
+            progress.step += 1
+            progress.cursor += 1
+            on_step()
+            if self._agreed(stop()) and progress.cursor < self.steps_per_epoch:
+                progress.sums = sums.tolist()
+                return False
+        progress.sums = sums.tolist()
+        return True
+
+    def _close(self) -> Epoch:
+        """Evaluate after the last step of an epoch, and decide on best and patience."""
+        progress, plan = self.progress, self.plan
+        started = time.perf_counter()
+        totals = self.fabric.all_reduce(torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum")
+        reconstruction, kl, rows = cast(Tensor, totals).tolist()
+        if not math.isfinite(reconstruction) or not math.isfinite(kl):
+            raise self._diverged()
+        valid = evaluate(
+            self.bound, self.valid, beta=plan.beta, batch_size=plan.batch_size, seed=plan.seed, fabric=self.fabric
+        )
+        lr = float(self._optimizer.param_groups[0]["lr"])
+        beta = plan.weight(progress.step - 1, self.steps_per_epoch)
+        progress.epoch += 1
+        progress.cursor, progress.sums = 0, [0.0, 0.0, 0.0]
+        if isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step(valid.objective)
+        elif self._schedule is not None:
+            self._schedule.step()
+        is_best = False
+        if progress.epoch > plan.warm_up:  # before that, objectives are of another beta
+            is_best = progress.best is None or valid.objective > progress.best
+            progress.stale = 0 if is_best else progress.stale + 1
+            if is_best:
+                progress.best, progress.best_step = valid.objective, progress.step
+        progress.seconds += time.perf_counter() - started
+        train = _figures(reconstruction / rows, kl / rows, plan.beta, self.bound)
+        return Epoch(progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best)
+
+    def _agreed(self, stop: bool) -> bool:
+        """Whether any process was asked to stop; all of them leave at the same step."""
+        if self.fabric.world_size == 1:
+            return stop
+        votes = torch.tensor(float(stop), device=self.device)
+        return bool(cast(Tensor, self.fabric.all_reduce(votes, reduce_op="sum")) > 0)
+
+    def _order(self, epoch: int) -> list[Tensor]:
+        """The epoch's batches as rows of the training data: a function of seed and epoch alone."""
+        generator = torch.Generator().manual_seed(fold_seed(self.plan.seed, 1, epoch))
+        rows = torch.randperm(len(self.train), generator=generator)
+        return list(rows.split(self._rows))[: self.steps_per_epoch]
+
+    def state(self) -> dict[str, Any]:
+        """All that the future depends on: weights, optimizer, schedule, random state, position."""
+        optimizer = self._optimizer.state_dict()
+        count = sum(len(group["params"]) for group in optimizer["param_groups"])
+        return {
+            "weights": dict(self.bound.pair.state_dict()),
+            "optimizer": {
+                "state": [optimizer["state"].get(i) for i in range(count)],
+                "param_groups": optimizer["param_groups"],
+            },
+            "schedule": None if self._schedule is None else _plain(self._schedule.state_dict()),
+            "random": self._gather_random(),
+            "progress": asdict(self.progress),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.bound.pair.load_state_dict(state["weights"])
+        slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
+        self._optimizer.load_state_dict(
+            {"state": slots, "param_groups": state["optimizer"]["param_groups"]}
+        )
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        own = state["random"][min(self.fabric.global_rank, len(state["random"]) - 1)]
+        torch.set_rng_state(own["cpu"])
+        if own["device"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(own["device"], self.device)
+        elif own["device"] is not None and self.device.type == "mps":
+            torch.mps.set_rng_state(own["device"])
+        self.progress = _Progress(**state["progress"])
+
+    def _gather_random(self) -> list[dict[str, Tensor | None]]:
+        """The random state of each process; collective, so every process must call it."""
+        cpu = torch.get_rng_state()
+        on_device = None
+        if self.device.type == "cuda":
+            on_device = torch.cuda.get_rng_state(self.device)
+        elif self.device.type == "mps":
+            on_device = torch.mps.get_rng_state()
+        if self.fabric.world_size == 1:
+            return [{"cpu": cpu, "device": on_device}]
+        all_cpu = cast(Tensor, self.fabric.all_gather(cpu.to(self.device))).cpu()
+        all_device = (
+            None if on_device is None else cast(Tensor, self.fabric.all_gather(on_device.to(self.device))).cpu()
+        )
+        return [
+            {"cpu": all_cpu[r].clone(), "device": None if all_device is None else all_device[r].clone()}
+            for r in range(self.fabric.world_size)
+        ]
+
+    @contextmanager
+    def _diagnosing(self) -> Iterator[None]:
+        """Turn what a diverged network makes distributions complain of into what happened."""
+        try:
+            yield
+        except ValueError as error:
+            finite = all(bool(p.isfinite().all()) for p in self.bound.parameters())
+            if finite and "nan" not in str(error) and "inf" not in str(error):
+                raise
+            raise self._diverged() from error
+
+    def _diverged(self) -> InputError:
+        clip = "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
+        return InputError(
+            f"the bound is no longer finite in epoch {self.progress.epoch + 1}, at step "
+            f"{self.progress.step}: the weights diverged; take a smaller lr (now "
+            f"{self._optimizer.param_groups[0]['lr']:g}) or {clip}"
+        )
+
+
+def evaluate(
+    bound: Bound,
+    split: Split,
+    *,
+    beta: float = 1.0,
+    batch_size: int = 128,
+    seed: int = 0,
+    fabric: Fabric | None = None,
+    device: torch.device | str = "cpu",
+) -> Figures:
+    """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
+
+    Each batch has noise of its own, made from ``seed`` and the batch's number, and the caller's
+    random state is left alone: the answer is the same whenever it is asked for, and however many
+    processes share the work.
+    """
+    rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
+    device = torch.device(device) if fabric is None else fabric.device
+    chunks = list(torch.arange(len(split)).split(batch_size))
+    numbers = range(rank, len(chunks), world)
+    totals = torch.zeros(2, dtype=torch.float64)
+    with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        batches = split.batches([chunks[i] for i in numbers], device=device)
+        for number, batch in zip(numbers, batches, strict=True):
+            torch.manual_seed(fold_seed(seed, 2, number))
+            terms = bound(batch)
+            totals += torch.stack([terms.reconstruction, terms.kl]).cpu().double()
+    if fabric is not None:
+        totals = cast(Tensor, fabric.all_reduce(totals, reduce_op="sum"))
+    reconstruction, kl = (totals / len(split)).tolist()
+    return _figures(reconstruction, kl, beta, bound)
+
+
+@contextmanager
+def frozen(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation: no gradients, no dropout, no running means that move; as before afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
+def _figures(reconstruction: float, kl: float, beta: float, bound: Bound) -> Figures:
+    objective = reconstruction - beta * kl
+    if not bound.audit.is_bound:
+        return Figures(None, reconstruction, None, objective)
+    return Figures(reconstruction - kl, reconstruction, kl, objective)
+
+
+def fold_seed(*parts: int) -> int:
+    """One seed from several numbers, so that neighbouring ones give unrelated streams."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A schedule's state without what it holds beside numbers (functions, for instance)."""
+    plain = (bool, int, float, str, type(None), Sequence)
+    return {key: value for key, value in state.items() if isinstance(value, plain)}
