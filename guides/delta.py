@@ -24,7 +24,9 @@ class Delta(PyroModule):
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
 
-    def __init__(self, latent_dim: int, data_shape: Shape, encoder: Network | nn.Module = MLP) -> None:
+    def __init__(
+        self, latent_dim: int, data_shape: Shape, encoder: Network | nn.Module = MLP
+    ) -> None:
         super().__init__()
         self.encoder = build(encoder, tuple(data_shape), (latent_dim,), "encoder")
 

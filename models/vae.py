@@ -27,7 +27,9 @@ class VAE(PyroModule):
         model = VAE(StandardNormal(10), Bernoulli((1, 28, 28)))
     """
 
-    def __init__(self, prior: Prior, likelihood: Likelihood, decoder: Network | nn.Module = MLP) -> None:
+    def __init__(
+        self, prior: Prior, likelihood: Likelihood, decoder: Network | nn.Module = MLP
+    ) -> None:
         super().__init__()
         self.prior = prior
         self.likelihood = likelihood

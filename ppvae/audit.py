@@ -307,7 +307,9 @@ def _check_order(
         ancestors[name] = direct.union(*(ancestors.get(p, frozenset()) for p in direct))
     for name in (n for n in guide if n in model):
         crossing = [
-            parent for parent in parents["model"][name] - {name} if name in ancestors.get(parent, ())
+            parent
+            for parent in parents["model"][name] - {name}
+            if name in ancestors.get(parent, ())
         ]
         if crossing:
             raise InputError(
@@ -373,7 +375,9 @@ def _kl(analytic: bool, q: dist.TorchDistribution, p: dist.TorchDistribution) ->
 
 
 def _base(fn: Any) -> Any:
-    while isinstance(fn, (torch.distributions.Independent, dist.MaskedDistribution, dist.ExpandedDistribution)):
+    while isinstance(
+        fn, (torch.distributions.Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
+    ):
         fn = fn.base_dist
     return fn
 

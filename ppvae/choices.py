@@ -62,9 +62,16 @@ class Choice:
             return value
         if isinstance(value, str):
             return cls(value, {}, trusted)
-        if isinstance(value, Mapping) and {"class_path"} <= value.keys() <= {"class_path", "init_args"}:
+        if isinstance(value, Mapping) and {"class_path"} <= value.keys() <= {
+            "class_path",
+            "init_args",
+        }:
             path, args = value["class_path"], value.get("init_args") or {}
-            if isinstance(path, str) and isinstance(args, Mapping) and all(isinstance(k, str) for k in args):
+            if (
+                isinstance(path, str)
+                and isinstance(args, Mapping)
+                and all(isinstance(k, str) for k in args)
+            ):
                 return cls(path, dict(args), trusted)
         raise InputError(
             f"{flag} is {value!r}; give a class name, or a mapping with class_path and init_args"
@@ -218,7 +225,9 @@ def _imported(kind: Kind, path: str) -> Any:
                 )
             found = getattr(found, part)
         if not callable(found):
-            raise InputError(f"--{kind.flag} {path} is a {type(found).__name__}; give a class or a function")
+            raise InputError(
+                f"--{kind.flag} {path} is a {type(found).__name__}; give a class or a function"
+            )
         return found
     raise InputError(
         f"--{kind.flag} {path}: no module {parts[0]} can be imported from {Path.cwd()} or the "
@@ -250,7 +259,9 @@ def _arguments(kind: Kind, target: Any, choice: Choice) -> dict[str, Any]:
     own = [name for name in parameters if name not in given]
     for name in choice.init_args:
         if name in given and name in parameters:
-            raise InputError(f"--{flag}.{name} is not yours to set: {choice.class_path} is given it")
+            raise InputError(
+                f"--{flag}.{name} is not yours to set: {choice.class_path} is given it"
+            )
         if name not in parameters:
             listed = ", ".join(own) or "none"
             raise InputError(
@@ -262,7 +273,8 @@ def _arguments(kind: Kind, target: Any, choice: Choice) -> dict[str, Any]:
         name
         for name in own
         if parameters[name].default is inspect.Parameter.empty
-        and parameters[name].kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        and parameters[name].kind
+        not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
         and name not in mine
     ]
     if missing:
@@ -273,7 +285,9 @@ def _arguments(kind: Kind, target: Any, choice: Choice) -> dict[str, Any]:
             typed = parser.parse_object(mine)
     except (ArgumentError, TypeError, ValueError) as error:
         key, clause = expectation(str(error))
-        raise InputError(f"--{flag}.{key}: {clause} (an argument of {choice.class_path})") from error
+        raise InputError(
+            f"--{flag}.{key}: {clause} (an argument of {choice.class_path})"
+        ) from error
     return {name: _plain(value) for name, value in typed.as_dict().items()}
 
 
@@ -293,13 +307,21 @@ def _plain(value: Any) -> Any:
 def expectation(message: str) -> tuple[str, str]:
     """The argument that the parser's message is about, and what it says in one clause."""
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
-    key = next((line.split('"')[1] for line in reversed(lines) if line.startswith("Parser key")), "")
+    key = next(
+        (line.split('"')[1] for line in reversed(lines) if line.startswith("Parser key")), ""
+    )
     tidy = [
-        re.sub(r"<class '([^']*)'>", r"\1", line).replace("typing.", "").replace("Literal", "one of ")
+        re.sub(r"<class '([^']*)'>", r"\1", line)
+        .replace("typing.", "")
+        .replace("Literal", "one of ")
         for line in lines
     ]
-    wanted = [line.split("Expected a ")[1].split(". Got")[0] for line in tidy if "Expected a " in line]
-    got = next((m[1] for line in tidy if (m := re.search(r"(?:Got|Given) value: (.*)", line))), None)
+    wanted = [
+        line.split("Expected a ")[1].split(". Got")[0] for line in tidy if "Expected a " in line
+    ]
+    got = next(
+        (m[1] for line in tidy if (m := re.search(r"(?:Got|Given) value: (.*)", line))), None
+    )
     if wanted and got is not None:
         kinds = [WORDS.get(w, w) for w in dict.fromkeys(wanted) if w != "NoneType"]
         return key, f"{got!r} is not {' or '.join(kinds)}"

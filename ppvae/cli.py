@@ -61,7 +61,7 @@ def given_arguments(
         parsed = parser.parse_args(rest, defaults=False)
     except ArgumentError as error:
         raise InputError(_sentence(str(error), list(parameters))) from error
-    given = {key: value for key, value in parsed.as_dict().items() if key not in ("config", "run")}
+    given = {key: value for key, value in parsed.as_dict().items() if key in parameters}
     typed = {token.split("=")[0].removeprefix("--") for token in rest if token.startswith("--")}
     for kind in KINDS.keys() & parameters.keys():
         default = parameters[kind].default
@@ -112,11 +112,15 @@ def _show_arguments(choice: Choice, kind: str) -> None:
     parser = arguments_parser(resolve(KINDS[kind], choice), KINDS[kind].given)
     text = parser.format_help()
     body = text[text.index("\n\n") + 2 :] if "\n\n" in text else text
-    sys.stdout.write(f"{choice.class_path}, chosen by --{kind}; each flag begins --{kind}.\n\n{body}")
+    sys.stdout.write(
+        f"{choice.class_path}, chosen by --{kind}; each flag begins --{kind}.\n\n{body}"
+    )
     raise SystemExit(0)
 
 
-def _parser(commands: Sequence[Callable[..., Any]], parameters: dict[str, inspect.Parameter]) -> Any:
+def _parser(
+    commands: Sequence[Callable[..., Any]], parameters: dict[str, inspect.Parameter]
+) -> Any:
     from docstring_parser import parse as parse_docstring
     from jsonargparse import ArgumentParser
 
@@ -128,8 +132,14 @@ def _parser(commands: Sequence[Callable[..., Any]], parameters: dict[str, inspec
         description=docs[0].short_description,
         exit_on_error=False,
     )
-    parser.add_argument("--config", action="config", metavar="FILE", help="a YAML file of these flags, such as a run's config.yaml; flags given beside it win")
-    parser.add_argument("--run", type=dict, help="==SUPPRESS==")
+    parser.add_argument(
+        "--config",
+        action="config",
+        metavar="FILE",
+        help="a YAML file of these flags, such as a run's config.yaml; flags given beside it win",
+    )
+    if "run" not in parameters:  # what a run's config.yaml holds beside the settings
+        parser.add_argument("--run", type=dict, help="==SUPPRESS==")
     for name, parameter in parameters.items():
         required = parameter.default is inspect.Parameter.empty
         flags = [name] if required else ["--" + name.replace("_", "-")]
@@ -162,7 +172,11 @@ def _parameters(functions: Sequence[Callable[..., Any]]) -> dict[str, inspect.Pa
 def _simple(annotation: Any) -> Any:
     """The part of a type that a command line can say: no objects that only Python has."""
     if get_origin(annotation) in (Union, types.UnionType):
-        kept = [a for a in get_args(annotation) if a in (str, int, float, Path, type(None)) or get_origin(a) is Literal]
+        kept = [
+            a
+            for a in get_args(annotation)
+            if a in (str, int, float, Path, type(None)) or get_origin(a) is Literal
+        ]
         return Union[tuple(kept)]  # noqa: UP007  # made of a tuple, which the bar cannot be
     return annotation
 

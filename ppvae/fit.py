@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ppvae.assembly import DEFAULTS, assemble
-from ppvae.audit import Audit, audit, first_outside
+from ppvae.audit import Audit, audit
 from ppvae.choices import KINDS, Choice, Maker, made
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
-from ppvae.run import Run, refuse_occupied, versions
+from ppvae.run import FORMAT, Run, refuse_occupied, versions
+from ppvae.support import demand_support, is_binary
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,12 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "resume"]
 
-SAMPLES = 50
-"""Importance samples of the final bound on log p(x); `ppvae.encode` takes any number."""
-
 Part = str | Mapping[str, Any] | Choice | type | Program | None
-Precision = Literal["32", "64", "bf16-mixed"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
 def fit(
@@ -67,9 +63,9 @@ def fit(
     schedule: Part = None,
     clip: float | None = None,
     seed: int = 0,
-    device: Device = "auto",
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     devices: int = 1,
-    precision: Precision = "32",
+    precision: Literal["32", "64", "bf16-mixed"] = "32",
     tensorboard: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -161,8 +157,10 @@ def fit(
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
 
+    from ppvae.devices import launch
+
     # Data, and the two programs that meet on it.
-    fabric = _fabric(device, devices, precision)
+    fabric = launch(device, devices, precision)
     _say(fabric, "reading the data")
     found = _data(data, data_dir, label, binarize or "none")
     _seed_all(seed)
@@ -170,12 +168,19 @@ def fit(
     batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
     pair = Pair(assembly.model, assembly.guide, batch)
     facts = audit(pair, bound_maker.target, batch)
-    if binarize is None and found.name == "digits" and not isinstance(data, Data) and _is_binary(facts):
+    if (
+        binarize is None
+        and found.name == "digits"
+        and not isinstance(data, Data)
+        and is_binary(facts)
+    ):
         found = _data(data, data_dir, label, "dynamic")
-    _demand_support(found, facts)
+    demand_support(found, facts)
 
     # What climbs, and where it is written.
-    loop = _loop(pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric)
+    loop = _loop(
+        pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric
+    )
     settings |= assembly.parts | {
         "binarize": found.binarize,
         "elbo": bound_maker.choice.plain(),
@@ -199,7 +204,7 @@ def resume(
     epochs: int | None = None,
     patience: int | None = None,
     data_dir: str | Path | None = None,
-    device: Device | None = None,
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     tensorboard: bool | None = None,
     trust: Sequence[str] = (),
     model: Program | None = None,
@@ -232,10 +237,12 @@ def resume(
             f"the learning-rate schedule of {run} was laid out for {found_run.config.get('epochs')} "
             "epochs; go on without --epochs, or start a fit of more"
         )
+    from ppvae.devices import launch
+
     plan = _plan(config)
     state = found_run.state("last")
 
-    fabric = _fabric(config["device"], config["devices"], config["precision"])
+    fabric = launch(config["device"], config["devices"], config["precision"])
     _say(fabric, "reading the data")
     where = None if data_dir is None else Path(data_dir)
     found = data if data is not None else found_run.data(where)
@@ -243,7 +250,9 @@ def resume(
     pair = found_run.build().to(torch.float32)
     batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
     makers = {
-        kind: None if config.get(kind) is None else made(KINDS[kind], Choice.parse(config[kind], kind, trusted=False), trust)
+        kind: None
+        if config.get(kind) is None
+        else made(KINDS[kind], Choice.parse(config[kind], kind, trusted=False), trust)
         for kind in ("elbo", "optimizer", "schedule")
     }
     elbo, optimizer = makers["elbo"], makers["optimizer"]
@@ -263,18 +272,29 @@ def resume(
 
 
 def _train(
-    run: Run, loop: "SVI", data: Data, fabric: "Fabric", programs: tuple[Program, Program], trust: Sequence[str]
+    run: Run,
+    loop: "SVI",
+    data: Data,
+    fabric: "Fabric",
+    programs: tuple[Program, Program],
+    trust: Sequence[str],
 ) -> Run:
     """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
 
     A signal ends the process with 130 or 143, once the checkpoint is written.
     """
+    from ppvae.conclusion import conclude
+    from ppvae.events import Events
     from ppvae.signals import Signals
     from ppvae.terminal import EpochBar
 
-    events = _Events(run, loop.progress.step) if run.config["tensorboard"] and fabric.is_global_zero else None
-    bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step)
-    bar._progress.disable |= not fabric.is_global_zero
+    events = (
+        Events(run.path, loop.progress.step)
+        if run.config["tensorboard"] and fabric.is_global_zero
+        else None
+    )
+    quiet = not fabric.is_global_zero
+    bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
     with Signals() as signals:
         with bar:
             for epoch in loop.epochs(stop=signals.received, on_step=bar.step):
@@ -290,7 +310,10 @@ def _train(
             state = loop.state()
             if fabric.is_global_zero:
                 run.save(state)
-                _say(fabric, f"stopped after {loop.progress.step} steps; go on with --resume {run.path}")
+                _say(
+                    fabric,
+                    f"stopped after {loop.progress.step} steps; go on with --resume {run.path}",
+                )
             raise SystemExit(signals.exit_code or 143)
     if events is not None:
         events.close()
@@ -299,111 +322,9 @@ def _train(
     model, guide = programs
     fitted = Run(run.path, trust=trust, model=model, guide=guide)
     if fabric.is_global_zero:
-        _conclude(fitted, loop, data, fabric)
+        conclude(fitted, loop, data)
     fabric.barrier()
     return fitted
-
-
-def _conclude(run: Run, loop: "SVI", data: Data, fabric: "Fabric") -> None:
-    """The final figures on the test data, by the best weights; pictures; a table."""
-    from ppvae import gallery
-    from ppvae.diagnostics import active_units, embed, log_evidence
-    from ppvae.svi import evaluate
-    from ppvae.terminal import number, say, show_table
-
-    device, plan, facts = fabric.device, loop.plan, loop.bound.audit
-    # The loop's own modules take the best weights: the run was opened with the same objects.
-    loop.bound.pair.load_state_dict(run.state()["weights"])
-    pair = loop.bound.pair
-    test = data.test.to(device)
-    figures = evaluate(
-        loop.bound, test, beta=plan.beta, batch_size=plan.batch_size, seed=plan.seed, device=device
-    )
-    embedding = embed(pair, facts, test, device=device)
-    units = embedding.joined() if embedding.loc else None
-    evidence = None
-    if facts.is_bound and facts.is_local:
-        evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
-    steps_per_epoch = loop.steps_per_epoch
-    best = loop.progress.best_step
-    summary = {
-        "split": "test",
-        "rows": len(test),
-        "unit": "nats per datum",
-        "elbo": figures.elbo,
-        "reconstruction": figures.reconstruction,
-        "kl": figures.kl,
-        "objective": figures.objective,
-        "beta": plan.beta,
-        "log_p": None if evidence is None else {
-            "samples": SAMPLES, "mean": evidence.mean, "standard_error": evidence.standard_error,
-        },
-        "active_units": None if units is None else active_units(units),
-        "latent_dimensions": None if units is None else units.shape[1],
-        "best_epoch": None if best is None else best // steps_per_epoch,
-        "epochs": loop.progress.epoch,
-        "steps": loop.progress.step,
-        "seconds": round(loop.progress.seconds, 3),
-        "seed": plan.seed,
-    }  # fmt: skip
-    run.write_summary(summary)
-    pair.to("cpu")
-    labels = _labels(data)
-    gallery.draw(run, data, embedding, labels, plan.seed)
-
-    rows = [("bound (elbo)", number(figures.elbo), "") if facts.is_bound else ("bound (elbo)", "none", "point mass")]
-    rows.append(("reconstruction", number(figures.reconstruction), "E_q[log p(x | z)]"))
-    if figures.kl is not None:
-        rows.append(("KL", number(figures.kl), "KL(q(z | x) || p(z))"))
-    if plan.beta != 1 or figures.elbo is None:
-        rows.append(("objective", number(figures.objective), f"at beta = {plan.beta:g}"))
-    if evidence is not None:
-        rows.append(
-            (f"log p(x), K = {SAMPLES}", number(evidence.mean), f"standard error {number(evidence.standard_error)}")
-        )
-    if units is not None:
-        rows.append(("active units", str(active_units(units)), f"of {units.shape[1]}"))
-    show_table(f"test data ({len(test):,} rows), nats per datum", ("", "value", ""), rows)
-    if (figures.elbo or figures.reconstruction) > 0:
-        say("note: x is continuous, so these are log-densities, which may be above 0")
-    say(f"everything is in {run.path}: metrics.csv, summary.json, checkpoints, figures")
-
-
-def _labels(data: Data) -> Any:
-    """The test data's labels, if it has one number a datum."""
-    if "y" not in data.test.rest_names:
-        return None
-    y = data.test.take(torch.arange(len(data.test)))["y"]
-    return y if y.dim() == 1 else None
-
-
-def _fabric(device: str, devices: int, precision: str) -> "Fabric":
-    """Device, precision and processes, launched."""
-    if devices < 1:
-        raise InputError(f"devices is {devices}; it takes at least 1")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError("--device cuda: torch finds no CUDA device here; take --device auto or cpu")
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise InputError("--device mps: torch finds no Metal device here; take --device auto or cpu")
-    if precision == "64" and (device == "mps" or (device == "auto" and torch.backends.mps.is_available())):
-        raise InputError("--precision 64: Metal has no float64; take --device cpu")
-    accelerators = torch.cuda.device_count()
-    if device in ("cuda", "auto") and 0 < accelerators < devices:
-        raise InputError(f"--devices {devices}: there are {accelerators}; ask for no more")
-
-    from lightning_fabric import Fabric
-
-    fabric = Fabric(
-        accelerator=device,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        precision={"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}[precision],  # type: ignore[arg-type]
-    )
-    fabric.launch()
-    # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    return fabric
 
 
 def _loop(
@@ -423,8 +344,14 @@ def _loop(
 
     bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
     try:
-        climber = optimizer(params=[p for p in pair.parameters() if p.requires_grad], lr=settings["lr"])
-        pace = None if schedule is None else schedule(optimizer=climber, T_max=plan.epochs, total_steps=plan.epochs, mode="max")
+        climber = optimizer(
+            params=[p for p in pair.parameters() if p.requires_grad], lr=settings["lr"]
+        )
+        pace = (
+            None
+            if schedule is None
+            else schedule(optimizer=climber, T_max=plan.epochs, total_steps=plan.epochs, mode="max")
+        )
     except (TypeError, ValueError) as error:
         raise InputError(f"--optimizer or --schedule: {error}") from error
     return SVI(bound, climber, data, plan, fabric, pace)
@@ -481,56 +408,10 @@ def _recorded(data: str | Path | Data) -> Any:
     return str(path.resolve()) if path.exists() else str(data)
 
 
-def _is_binary(facts: Audit) -> bool:
-    from torch.distributions import constraints
-
-    return any(
-        getattr(support, "base_constraint", support) is constraints.boolean
-        for _, support in facts.supports.values()
-    )
-
-
-def _demand_support(data: Data, facts: Audit) -> None:
-    """Refuse data that the likelihood gives no probability, before a step is taken."""
-    for site, (family, support) in facts.supports.items():
-        for name, split in data.splits.items():
-            for start, batch in enumerate(split.frozen(0).chunks(2048)):
-                outside = first_outside(support, batch["x"])
-                if outside is not None:
-                    row, value = outside
-                    raise InputError(
-                        f"row {start * 2048 + row} of the {name} data ({data.name}) holds "
-                        f"{value:.4g}, and {family} (site '{site}') takes only {_values(support)}: "
-                        f"{_ways_out(data, batch)}"
-                    )
-                if data.scaling.kind == "8-bit":
-                    break  # 8-bit intensities are alike: what one chunk shows, all would
-
-
-def _values(support: Any) -> str:
-    base = str(getattr(support, "base_constraint", support))
-    words = {"Boolean()": "0 and 1", "Interval(lower_bound=0.0, upper_bound=1.0)": "values in [0, 1]"}
-    return words.get(base, f"values in {base}")
-
-
-def _ways_out(data: Data, batch: Mapping[str, torch.Tensor]) -> str:
-    x = batch["x"]
-    takes = [
-        name
-        for name, likelihood in KINDS["likelihood"].names().items()
-        if bool(likelihood.support.check(x).all())
-    ]
-    ways = [f"--likelihood {name}" for name in sorted(takes)]
-    could_be_binarized = data.scaling.kind in ("8-bit", "counts") or bool(((x >= 0) & (x <= 1)).all())
-    if could_be_binarized and data.binarize == "none":
-        ways.insert(0, "--binarize dynamic (or static, or threshold)")
-    return "choose " + ", or ".join(ways)
-
-
-def _resolved(data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric: "Fabric") -> dict[str, Any]:
+def _resolved(
+    data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric: "Fabric"
+) -> dict[str, Any]:
     """What ``config.yaml`` keeps beside the settings."""
-    from ppvae.run import FORMAT
-
     rest = {
         name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
         for name, value in batch.items()
@@ -553,7 +434,9 @@ def _resolved(data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric:
     }
 
 
-def _introduce(data: Data, facts: Audit, elbo: Maker, pair: Pair, fabric: "Fabric", folder: Path) -> None:
+def _introduce(
+    data: Data, facts: Audit, elbo: Maker, pair: Pair, fabric: "Fabric", folder: Path
+) -> None:
     from ppvae.terminal import say, show_audit
 
     count = sum(p.numel() for p in pair.parameters() if p.requires_grad)
@@ -580,25 +463,6 @@ def _rows(epoch: "Epoch") -> list[dict[str, Any]]:
         common | {"split": "train"} | asdict(epoch.train),
         common | {"split": "valid"} | asdict(epoch.valid),
     ]
-
-
-class _Events:
-    """The same rows as TensorBoard events."""
-
-    def __init__(self, run: Run, step: int) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
-        # What a killed process wrote after its last checkpoint is not shown.
-        self._writer: Any = SummaryWriter(str(run.path / "tensorboard"), purge_step=step + 1)  # type: ignore[no-untyped-call]
-
-    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        for row in rows:
-            for name in ("elbo", "reconstruction", "kl", "objective", "beta", "lr"):
-                if row[name] is not None:
-                    self._writer.add_scalar(f"{name}/{row['split']}", row[name], row["step"])
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 def _seed_all(seed: int) -> None:

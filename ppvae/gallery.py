@@ -19,7 +19,9 @@ SHOWN = 10_000
 """Most data that a scatter plot shows; more would be one blot."""
 
 
-def draw(run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int) -> list[Path]:
+def draw(
+    run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
+) -> list[Path]:
     """Draw a fit's figures, and say where they are.
 
     ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``latent``
@@ -51,7 +53,9 @@ def draw(run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed
         like = data.test.take(torch.arange(min(64, len(data.test))))
         if audit.supports:
             means, _ = reconstruct(pair, audit, shown)
-            keep("reconstructions", lambda: plots.reconstructions(_array(shown["x"]), _array(means)))
+            keep(
+                "reconstructions", lambda: plots.reconstructions(_array(shown["x"]), _array(means))
+            )
             samples, _ = generate(pair, audit, like)
             keep("samples", lambda: plots.samples(_array(samples)))
         loc = embedding.joined() if embedding.loc else None
@@ -76,7 +80,8 @@ def _manifold(run: Run, loc: Tensor, side: int = 20) -> Any:
     nodes = torch.tensor([(a, b) for b in z2[::-1] for a in z1], dtype=loc.dtype)
     (site,) = run.audit.latents
     like = {
-        name: value[:1].expand(len(nodes), *value.shape[1:]) for name, value in run.example().items()
+        name: value[:1].expand(len(nodes), *value.shape[1:])
+        for name, value in run.example().items()
     }
     means, _ = decode(run.pair, run.audit, like, {site: nodes})
     grid = nodes.reshape(side, side, 2)

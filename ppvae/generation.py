@@ -38,7 +38,9 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
     site = _data_site(audit)
     # The data site alone is freed: labels that a model observes beside x stay observed.
     with frozen(pair), _Unobserve(site):
-        model = poutine.condition(pair.call_model, data=dict(latents)) if latents else pair.call_model
+        model = (
+            poutine.condition(pair.call_model, data=dict(latents)) if latents else pair.call_model
+        )
         node = poutine.trace(model).get_trace(**like).nodes[site]
     return _mean(node), node["value"]
 

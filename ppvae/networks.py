@@ -48,7 +48,9 @@ def build(network: Network | nn.Module, in_shape: Shape, out_shape: Shape, role:
     """
     module = network if isinstance(network, nn.Module) else network(in_shape, out_shape)
     probe = torch.zeros(2, *in_shape)
-    like = next((t for t in [*module.parameters(), *module.buffers()] if t.is_floating_point()), probe)
+    like = next(
+        (t for t in [*module.parameters(), *module.buffers()] if t.is_floating_point()), probe
+    )
     training = module.training
     module.eval()  # the probe must not move running means, nor draw dropout from the seed
     try:

@@ -53,7 +53,9 @@ class Bound(nn.Module):
         options: further arguments of ``elbo``'s own.
     """
 
-    def __init__(self, pair: Pair, elbo: type[ELBO], audit: Audit, particles: int = 1, **options: Any) -> None:
+    def __init__(
+        self, pair: Pair, elbo: type[ELBO], audit: Audit, particles: int = 1, **options: Any
+    ) -> None:
         super().__init__()
         self.pair = pair
         self.audit = audit
@@ -69,7 +71,7 @@ class Bound(nn.Module):
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""
         model, guide = _Weigh(self.pair.call_model, beta), _Weigh(self.pair.call_guide, beta)
         with self._mixed.only(batch["x"].device.type):
-            loss = cast(Any, self.elbo).differentiable_loss(model, guide, **batch)
+            loss = cast("Any", self.elbo).differentiable_loss(model, guide, **batch)
             with torch.no_grad():
                 kl = self._kl(model.sites, guide.sites)
         # A program that subsamples a plate of N estimates the bound on all N data.
@@ -89,10 +91,12 @@ class Bound(nn.Module):
                     term = scale_and_mask(kl, scale=scale, mask=q["mask"])
                 else:
                     term = scale_and_mask(q["fn"].log_prob(q["value"]), scale=scale, mask=q["mask"])
-                total = total + cast(Tensor, term).sum()
+                total = total + cast("Tensor", term).sum()
             for name, (p, scale) in p_sites.items():
                 if name not in self.audit.exact:
-                    log_p = scale_and_mask(p["fn"].log_prob(p["value"]), scale=scale, mask=p["mask"])
+                    log_p = scale_and_mask(
+                        p["fn"].log_prob(p["value"]), scale=scale, mask=p["mask"]
+                    )
                     total = total - log_p.sum()
         return total / self.elbo.num_particles
 

@@ -214,7 +214,9 @@ class Run:
             )
         return found
 
-    def new_data(self, name: str | Path, data_dir: Path | None = None, label: str | None = None) -> Split:
+    def new_data(
+        self, name: str | Path, data_dir: Path | None = None, label: str | None = None
+    ) -> Split:
         """Other data, scaled and binarized as the fit's was."""
         return load_new_data(
             name,
@@ -256,11 +258,15 @@ class Run:
                 raise InputError(f"{self.path} has no {name} checkpoint yet")
             step = (folder / name).read_text().strip()
         if not _STEP.fullmatch(step) or not (folder / step).is_dir():
-            listed = ", ".join(sorted(f.name for f in folder.glob("*") if not f.name.startswith(".")))
+            listed = ", ".join(
+                sorted(f.name for f in folder.glob("*") if not f.name.startswith("."))
+            )
             raise InputError(f"{self.path} has no checkpoint {step!r}; it has {listed or 'none'}")
         state = load_tree(folder / step)
         if not isinstance(state, dict) or "weights" not in state:
-            raise InputError(f"{folder / step} holds no weights; take another checkpoint of the run")
+            raise InputError(
+                f"{folder / step} holds no weights; take another checkpoint of the run"
+            )
         return state
 
     def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
@@ -274,7 +280,11 @@ class Run:
         write_text(folder / "last", step + "\n")
         if is_best:
             write_text(folder / "best", step + "\n")
-        kept = {(folder / name).read_text().strip() for name in ("last", "best") if (folder / name).exists()}
+        kept = {
+            (folder / name).read_text().strip()
+            for name in ("last", "best")
+            if (folder / name).exists()
+        }
         for old in folder.glob("step-*"):
             if old.name not in kept:
                 shutil.rmtree(old)
@@ -321,7 +331,9 @@ class Run:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: the final figures."""
-        write_text(self.path / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n")
+        write_text(
+            self.path / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        )
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -362,7 +374,9 @@ def refuse_occupied(path: Path, *, overwrite: bool) -> None:
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / "config.yaml").is_file():
-        raise InputError(f"{path} holds files that are no run of ppvae, and stays; give another --out")
+        raise InputError(
+            f"{path} holds files that are no run of ppvae, and stays; give another --out"
+        )
     if not overwrite:
         raise InputError(
             f"{path} holds a run already; give another --out, go on with it by --resume {path}, or "

@@ -26,6 +26,11 @@ from ppvae.objectives import Bound
 __all__ = ["SVI", "Epoch", "Figures", "Plan", "evaluate", "fold_seed", "frozen"]
 
 
+DRAWS = 2_000
+"""Least number of draws behind a held-out figure, data and repetitions together: what chooses the
+best weights should not choose by luck. The noise is the same in each epoch."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """How to climb.
@@ -60,7 +65,9 @@ class Plan:
         if self.clip is not None and not self.clip > 0:
             raise InputError(f"clip is {self.clip}; it must be above 0, or left out")
         if not 0 <= self.beta < math.inf:
-            raise InputError(f"beta is {self.beta}; the weight of the KL must be 0 or more, and finite")
+            raise InputError(
+                f"beta is {self.beta}; the weight of the KL must be 0 or more, and finite"
+            )
         if self.warm_up >= self.epochs:
             raise InputError(
                 f"a warm-up of {self.warm_up} epochs leaves none of the {self.epochs} at the beta "
@@ -156,7 +163,7 @@ class SVI:
         self.bound, self.plan, self.fabric = bound, plan, fabric
         self._optimizer, self._schedule = optimizer, schedule
         wrapped, stepper = fabric.setup(bound, optimizer)
-        self._wrapped, self._stepper = wrapped, cast(Any, stepper)
+        self._wrapped, self._stepper = wrapped, cast("Any", stepper)
         self.device = fabric.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
         self._rows = min(plan.batch_size, len(self.train))
@@ -188,7 +195,9 @@ class SVI:
             return True
         return self.progress.epoch >= self.plan.epochs
 
-    def epochs(self, stop: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None) -> Iterator[Epoch]:
+    def epochs(
+        self, stop: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None
+    ) -> Iterator[Epoch]:
         """Train, and yield after each epoch, until `is_done` or ``stop()`` says to leave.
 
         ``stop`` is asked after each step; the state is then whole, in the middle of an epoch.
@@ -222,7 +231,12 @@ class SVI:
                 # Processes average their gradients, hence the factor.
                 self.fabric.backward(-terms.objective * (world / self._rows))
                 if self.plan.clip is not None:
-                    self.fabric.clip_gradients(self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False)
+                    self.fabric.clip_gradients(
+                        self._wrapped,
+                        self._stepper,
+                        max_norm=self.plan.clip,
+                        error_if_nonfinite=False,
+                    )
                 self._stepper.step()
                 self._stepper.zero_grad()
             seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach()]).to(sums)
@@ -240,12 +254,20 @@ class SVI:
         """Evaluate after the last step of an epoch, and decide on best and patience."""
         progress, plan = self.progress, self.plan
         started = time.perf_counter()
-        totals = self.fabric.all_reduce(torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum")
-        reconstruction, kl, rows = cast(Tensor, totals).tolist()
+        totals = self.fabric.all_reduce(
+            torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
+        )
+        reconstruction, kl, rows = cast("Tensor", totals).tolist()
         if not math.isfinite(reconstruction) or not math.isfinite(kl):
             raise self._diverged()
         valid = evaluate(
-            self.bound, self.valid, beta=plan.beta, batch_size=plan.batch_size, seed=plan.seed, fabric=self.fabric
+            self.bound,
+            self.valid,
+            beta=plan.beta,
+            batch_size=plan.batch_size,
+            draws=-(-DRAWS // len(self.valid)),
+            seed=plan.seed,
+            fabric=self.fabric,
         )
         lr = float(self._optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)
@@ -263,14 +285,16 @@ class SVI:
                 progress.best, progress.best_step = valid.objective, progress.step
         progress.seconds += time.perf_counter() - started
         train = _figures(reconstruction / rows, kl / rows, plan.beta, self.bound)
-        return Epoch(progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best)
+        return Epoch(
+            progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best
+        )
 
     def _agreed(self, stop: bool) -> bool:
         """Whether any process was asked to stop; all of them leave at the same step."""
         if self.fabric.world_size == 1:
             return stop
         votes = torch.tensor(float(stop), device=self.device)
-        return bool(cast(Tensor, self.fabric.all_reduce(votes, reduce_op="sum")) > 0)
+        return bool(cast("Tensor", self.fabric.all_reduce(votes, reduce_op="sum")) > 0)
 
     def _order(self, epoch: int) -> list[Tensor]:
         """The epoch's batches as rows of the training data: a function of seed and epoch alone."""
@@ -320,12 +344,17 @@ class SVI:
             on_device = torch.mps.get_rng_state()
         if self.fabric.world_size == 1:
             return [{"cpu": cpu, "device": on_device}]
-        all_cpu = cast(Tensor, self.fabric.all_gather(cpu.to(self.device))).cpu()
+        all_cpu = cast("Tensor", self.fabric.all_gather(cpu.to(self.device))).cpu()
         all_device = (
-            None if on_device is None else cast(Tensor, self.fabric.all_gather(on_device.to(self.device))).cpu()
+            None
+            if on_device is None
+            else cast("Tensor", self.fabric.all_gather(on_device.to(self.device))).cpu()
         )
         return [
-            {"cpu": all_cpu[r].clone(), "device": None if all_device is None else all_device[r].clone()}
+            {
+                "cpu": all_cpu[r].clone(),
+                "device": None if all_device is None else all_device[r].clone(),
+            }
             for r in range(self.fabric.world_size)
         ]
 
@@ -341,7 +370,9 @@ class SVI:
             raise self._diverged() from error
 
     def _diverged(self) -> InputError:
-        clip = "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
+        clip = (
+            "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
+        )
         return InputError(
             f"the bound is no longer finite in epoch {self.progress.epoch + 1}, at step "
             f"{self.progress.step}: the weights diverged; take a smaller lr (now "
@@ -355,13 +386,14 @@ def evaluate(
     *,
     beta: float = 1.0,
     batch_size: int = 128,
+    draws: int = 1,
     seed: int = 0,
     fabric: Fabric | None = None,
     device: torch.device | str = "cpu",
 ) -> Figures:
     """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
 
-    Each batch has noise of its own, made from ``seed`` and the batch's number, and the caller's
+    Each batch is estimated ``draws`` times. It has noise of its own, made from ``seed`` and the batch's number, and the caller's
     random state is left alone: the answer is the same whenever it is asked for, and however many
     processes share the work.
     """
@@ -374,10 +406,11 @@ def evaluate(
         batches = split.batches([chunks[i] for i in numbers], device=device)
         for number, batch in zip(numbers, batches, strict=True):
             torch.manual_seed(fold_seed(seed, 2, number))
-            terms = bound(batch)
-            totals += torch.stack([terms.reconstruction, terms.kl]).cpu().double()
+            for _ in range(draws):
+                terms = bound(batch)
+                totals += torch.stack([terms.reconstruction, terms.kl]).cpu().double() / draws
     if fabric is not None:
-        totals = cast(Tensor, fabric.all_reduce(totals, reduce_op="sum"))
+        totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
     reconstruction, kl = (totals / len(split)).tolist()
     return _figures(reconstruction, kl, beta, bound)
 

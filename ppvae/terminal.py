@@ -7,6 +7,7 @@ from typing import Any
 
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -32,7 +33,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
 
 
@@ -62,11 +63,16 @@ def number(value: float | None, digits: int = 2) -> str:
 
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Any]:
-    """A progress bar over ``total`` things; yields a function that counts one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    """A progress bar over ``total`` things; yields a function that counts some."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=_progress_console, transient=True) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda: progress.advance(task)
+        yield lambda count=1: progress.advance(task, count)
 
 
 class EpochBar:
@@ -78,9 +84,10 @@ class EpochBar:
         epochs: how many there will be at most.
         steps: steps in each.
         done: steps that an earlier sitting took.
+        quiet: show nothing, as all processes but one do.
     """
 
-    def __init__(self, epochs: int, steps: int, done: int = 0) -> None:
+    def __init__(self, epochs: int, steps: int, done: int = 0, *, quiet: bool = False) -> None:
         self._epochs = epochs
         self._every = max(1, epochs // 10)
         self._progress = Progress(
@@ -89,8 +96,9 @@ class EpochBar:
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
             console=_progress_console,
-            disable=not _progress_console.is_terminal,
+            disable=quiet or not _progress_console.is_terminal,
         )
+        self._quiet = quiet
         self._task = self._progress.add_task(
             "", total=epochs * steps, completed=done, epoch=f"{done // steps}/{epochs}", figures=""
         )
@@ -120,7 +128,7 @@ class EpochBar:
         self._pending = 0
         self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}", figures=text)
         is_due = epoch.epoch % self._every == 0 or epoch.epoch in (1, self._epochs)
-        if self._progress.disable and is_due:
+        if self._progress.disable and is_due and not self._quiet:
             _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
 
 

@@ -1,6 +1,7 @@
 """What is log p(x)? Importance sampling with the guide as the proposal."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pyro
@@ -46,11 +47,15 @@ class Evidence:
     @property
     def standard_error(self) -> float:
         """Standard error of `mean` over data, which the draws' own noise is part of."""
-        return float(self.log_p.std() / math.sqrt(len(self.log_p))) if len(self.log_p) > 1 else math.nan
+        return (
+            float(self.log_p.std() / math.sqrt(len(self.log_p)))
+            if len(self.log_p) > 1
+            else math.nan
+        )
 
 
 def log_weights(pair: Pair, audit: Audit, batch: Batch, particles: int) -> Tensor:
-    """log p(x, z) - log q(z | x) for ``particles`` draws of z per datum: ``(particles, data)``.
+    """Log p(x, z) - log q(z | x) for ``particles`` draws of z per datum: ``(particles, data)``.
 
     Raises:
         InputError: if the programs have no such weight per datum: a point-mass guide, latents
@@ -79,8 +84,12 @@ def log_weights(pair: Pair, audit: Audit, batch: Batch, particles: int) -> Tenso
         for node in trace.nodes.values():
             if node["type"] == "sample" and not poutine.util.site_is_subsample(node):
                 # A subsampled plate scales by N / B; the weight of one datum has no such factor.
-                log_prob = node["log_prob"] * (1.0 if audit.data_size is None else rows / audit.data_size)
-                total = total + sign * _by_particle(log_prob, particles, rows, outer, audit.data_dim)
+                log_prob = node["log_prob"] * (
+                    1.0 if audit.data_size is None else rows / audit.data_size
+                )
+                total = total + sign * _by_particle(
+                    log_prob, particles, rows, outer, audit.data_dim
+                )
     return total
 
 
@@ -100,10 +109,11 @@ def log_evidence(
     batch_size: int = 128,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
 ) -> Evidence:
     """Estimate log p(x) of each datum of a split; moves nothing, and is a function of ``seed``.
 
-    Draws are taken in chunks of bounded size, so that memory does not grow with ``samples``.
+    ``on_rows`` hears of each batch's number of data, for a progress bar. Draws are taken in chunks of bounded size, so that memory does not grow with ``samples``.
 
     Raises:
         InputError: as `log_weights`.
@@ -130,4 +140,5 @@ def log_evidence(
             logs.append(log_p.cpu())
             errors.append((relative.clamp(min=0) / samples).sqrt().cpu())
             elbos.append(mean.cpu())
+            on_rows(len(log_p))
     return Evidence(torch.cat(logs), torch.cat(errors), torch.cat(elbos), samples)

@@ -1,0 +1,102 @@
+"""The end of a fit: its best weights on the test data, in figures, pictures and a table."""
+
+from typing import Any
+
+import torch
+
+from ppvae import gallery
+from ppvae.data import Data
+from ppvae.diagnostics import active_units, embed, log_evidence
+from ppvae.run import Run
+from ppvae.svi import SVI, evaluate
+from ppvae.terminal import number, say, show_table
+
+__all__ = ["SAMPLES", "conclude"]
+
+SAMPLES = 50
+"""Importance samples of the final bound on log p(x); `ppvae.encode` takes any number."""
+
+DRAWS = 10_000
+"""Least number of draws that the final bound is averaged over, data and repetitions together."""
+
+
+def conclude(run: Run, loop: SVI, data: Data) -> None:
+    """The final figures on the test data, by the best weights; pictures; a table."""
+    device, plan, facts = loop.device, loop.plan, loop.bound.audit
+    # The loop's own modules take the best weights: the run was opened with the same objects.
+    loop.bound.pair.load_state_dict(run.state()["weights"])
+    pair = loop.bound.pair
+    test = data.test.to(device)
+    figures = evaluate(
+        loop.bound,
+        test,
+        beta=plan.beta,
+        batch_size=plan.batch_size,
+        draws=-(-DRAWS // len(test)),
+        seed=plan.seed,
+        device=device,
+    )
+    embedding = embed(pair, facts, test, device=device)
+    units = embedding.joined() if embedding.loc else None
+    evidence = None
+    if facts.is_bound and facts.is_local:
+        evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
+    steps_per_epoch = loop.steps_per_epoch
+    best = loop.progress.best_step
+    summary = {
+        "split": "test",
+        "rows": len(test),
+        "unit": "nats per datum",
+        "elbo": figures.elbo,
+        "reconstruction": figures.reconstruction,
+        "kl": figures.kl,
+        "objective": figures.objective,
+        "beta": plan.beta,
+        "log_p": None if evidence is None else {
+            "samples": SAMPLES, "mean": evidence.mean, "standard_error": evidence.standard_error,
+        },
+        "active_units": None if units is None else active_units(units),
+        "latent_dimensions": None if units is None else units.shape[1],
+        "best_epoch": None if best is None else best // steps_per_epoch,
+        "epochs": loop.progress.epoch,
+        "steps": loop.progress.step,
+        "seconds": round(loop.progress.seconds, 3),
+        "seed": plan.seed,
+    }  # fmt: skip
+    run.write_summary(summary)
+    pair.to("cpu")
+    labels = _labels(data)
+    gallery.draw(run, data, embedding, labels, plan.seed)
+
+    rows = [
+        ("bound (elbo)", number(figures.elbo), "")
+        if facts.is_bound
+        else ("bound (elbo)", "none", "point mass")
+    ]
+    rows.append(("reconstruction", number(figures.reconstruction), "E_q[log p(x | z)]"))
+    if figures.kl is not None:
+        rows.append(("KL", number(figures.kl), "KL(q(z | x) || p(z))"))
+    if plan.beta != 1 or figures.elbo is None:
+        rows.append(("objective", number(figures.objective), f"at beta = {plan.beta:g}"))
+    if evidence is not None:
+        rows.append(
+            (
+                f"log p(x), K = {SAMPLES}",
+                number(evidence.mean),
+                f"standard error {number(evidence.standard_error)}",
+            )
+        )
+    if units is not None:
+        rows.append(("active units", str(active_units(units)), f"of {units.shape[1]}"))
+    show_table(f"test data ({len(test):,} rows), nats per datum", ("", "value", ""), rows)
+    if (figures.elbo or figures.reconstruction) > 0:
+        say("note: x is continuous, so these are log-densities, which may be above 0")
+    say(f"everything is in {run.path}: metrics.csv, summary.json, checkpoints, figures")
+
+
+def _labels(data: Data) -> Any:
+    """The test data's labels, if it has one number a datum."""
+    if "y" not in data.test.rest_names:
+        return None
+    y = data.test.take(torch.arange(len(data.test)))["y"]
+    return y if y.dim() == 1 else None

@@ -1,0 +1,195 @@
+"""Encode data with a fitted run: where q(z | x) lies, and log p(x), datum by datum.
+
+python -m ppvae.encode runs/digits-20260101-120000                 # the run's test data
+python -m ppvae.encode RUN --split train --out codes.csv
+python -m ppvae.encode RUN --data new.npy --samples 1000           # other data, scaled as the run's
+"""
+
+import csv
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from ppvae.cli import answer, given_arguments
+from ppvae.data import Split
+from ppvae.errors import InputError
+from ppvae.run import Run, load
+from ppvae.store import replacing, write_text
+
+__all__ = ["encode"]
+
+
+def encode(
+    run: str | Path | Run,
+    data: str | Path | Split | None = None,
+    split: Literal["train", "valid", "test"] = "test",
+    data_dir: str | Path | None = None,
+    label: str | None = None,
+    samples: int = 100,
+    seed: int = 0,
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
+    checkpoint: str | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    trust: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Encode each datum: loc and scale of q(z | x), and log p(x) with its error.
+
+    The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
+    ``scale_SITE`` where there are several latents), ``log_p`` (in nats, by importance sampling: a
+    lower bound in expectation), ``log_p_error`` (its standard error), ``elbo``, and ``y`` where the
+    data has labels. A guide without a density has neither ``log_p`` nor ``elbo``.
+
+    Args:
+        run: the run directory.
+        data: other data to encode, by name or path; default: the run's own.
+        split: which part of the run's own data.
+        data_dir: where published data lie; default: as in the fit.
+        label: the column of a new .csv that holds the labels.
+        samples: importance samples for log p(x).
+        seed: of the samples.
+        device: where to compute.
+        checkpoint: best, last or step-N; default: the best there is.
+        out: the file to write, .npz or .csv; default RUN/embedding-<split or data>.npz.
+        overwrite: replace a file that is there already.
+        trust: a module that the run's own parts may be imported from; can be repeated.
+
+    Raises:
+        InputError: for a run or data that cannot be read, or a file that is there already.
+    """
+    from ppvae.diagnostics import embed, log_evidence
+    from ppvae.terminal import bar
+
+    opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
+    if samples < 1:
+        raise InputError(f"samples is {samples}; it must be at least 1")
+    target = _target(opened, data, split, out, overwrite=overwrite)
+    rows = rows_of(opened, data, split, data_dir, label)
+    where = pick_device(device)
+    pair, facts = opened.pair.to(where), opened.audit
+
+    embedding = embed(pair, facts, rows, device=where)
+    several = len(embedding.loc) > 1
+    found: dict[str, Any] = {}
+    for site in embedding.loc:
+        suffix = f"_{site}" if several else ""
+        found[f"loc{suffix}"] = embedding.loc[site].numpy()
+        found[f"scale{suffix}"] = embedding.scale[site].numpy()
+    if facts.is_bound and facts.is_local:
+        with bar("log p(x)", len(rows)) as count:
+            evidence = log_evidence(
+                pair, facts, rows, samples=samples, seed=seed, device=where, on_rows=count
+            )
+        found["log_p"] = evidence.log_p.numpy()
+        found["log_p_error"] = evidence.error.numpy()
+        found["elbo"] = evidence.elbo.numpy()
+    if "y" in rows.rest_names:
+        found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
+    pair.to("cpu")
+    _write(target, found)
+    return found
+
+
+def rows_of(
+    run: Run,
+    data: str | Path | Split | None,
+    split: str,
+    data_dir: str | Path | None,
+    label: str | None,
+) -> Split:
+    """The rows asked for: new data, or a part of the run's own with its noise drawn once."""
+    where = None if data_dir is None else Path(data_dir)
+    if isinstance(data, Split):
+        return data
+    if data is not None:
+        return run.new_data(data, where, label)
+    if label is not None:
+        raise InputError(f"--label {label} goes with --data; the run has its labels already")
+    return run.data(where).splits[split].frozen(0)
+
+
+def pick_device(device: str) -> torch.device:
+    """The device by name; ``auto`` is the accelerator that torch finds, else the CPU."""
+    if device == "auto":
+        found = (
+            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        )
+        return found or torch.device("cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda: torch finds no CUDA device here; take --device auto or cpu"
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError(
+            "--device mps: torch finds no Metal device here; take --device auto or cpu"
+        )
+    return torch.device(device)
+
+
+def _target(
+    run: Run,
+    data: str | Path | Split | None,
+    split: str,
+    out: str | Path | None,
+    *,
+    overwrite: bool,
+) -> Path:
+    name = split if data is None else "data" if isinstance(data, Split) else Path(data).stem
+    target = Path(out) if out is not None else run.path / f"embedding-{name}.npz"
+    if target.suffix not in (".npz", ".csv"):
+        raise InputError(
+            f"--out {target}: the embedding is written as .npz or .csv; name such a file"
+        )
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} is there already; give another --out, or --overwrite")
+    return target
+
+
+def _write(target: Path, found: dict[str, Any]) -> None:
+    if target.suffix == ".npz":
+        with replacing(target) as fresh, fresh.open("wb") as file:
+            np.savez(file, allow_pickle=False, **found)
+        return
+    columns: dict[str, Any] = {}
+    for name, values in found.items():
+        flat = values.reshape(len(values), -1)
+        is_vector = values.ndim > 1
+        for i in range(flat.shape[1]):
+            columns[f"{name}_{i}" if is_vector else name] = flat[:, i]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
+    write_text(target, text.getvalue())
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command: encode, and say what came out."""
+    from ppvae.terminal import number, say
+
+    given = given_arguments(encode, argv)
+    opened = load(
+        given.pop("run"), trust=given.pop("trust", ()), checkpoint=given.pop("checkpoint", None)
+    )
+    found = encode(opened, **given)
+    target = _target(
+        opened, given.get("data"), given.get("split", "test"), given.get("out"), overwrite=True
+    )
+    rows = len(next(iter(found.values())))
+    if "log_p" in found:
+        log_p = found["log_p"]
+        error = log_p.std(ddof=1) / rows**0.5 if rows > 1 else float("nan")
+        say(
+            f"log p(x) is {number(log_p.mean())} nats per datum on average, standard error "
+            f"{number(error)}, by {given.get('samples', 100)} importance samples each"
+        )
+    say(f"{rows:,} data encoded: {', '.join(found)} are in {target}")
+
+
+if __name__ == "__main__":
+    answer(main, sys.argv[1:])
