@@ -9,7 +9,7 @@ Shapes: the decoder gives ``(..., numbers, *data_shape)``; the distribution has 
 """
 
 from abc import ABC, abstractmethod
-from typing import Literal
+from typing import Literal, cast
 
 import pyro.distributions as dist
 import torch
@@ -63,7 +63,8 @@ class Bernoulli(Likelihood):
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)
-        return dist.Bernoulli(logits=logits).to_event(len(self.data_shape))
+        fn = dist.Bernoulli(logits=logits)
+        return cast("dist.TorchDistribution", fn.to_event(len(self.data_shape)))
 
 
 class ContinuousBernoulli(Likelihood):
@@ -80,7 +81,10 @@ class ContinuousBernoulli(Likelihood):
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)
-        return dist.ContinuousBernoulli(logits=logits).to_event(len(self.data_shape))
+        fn: dist.TorchDistribution = dist.ContinuousBernoulli(logits=logits).to_event(
+            len(self.data_shape)
+        )
+        return fn
 
 
 class Gaussian(Likelihood):
@@ -128,4 +132,7 @@ class Gaussian(Likelihood):
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (loc,) = self._split(h)
-        return dist.Normal(loc, self.variance.sqrt()).to_event(len(self.data_shape))
+        fn: dist.TorchDistribution = dist.Normal(loc, self.variance.sqrt()).to_event(
+            len(self.data_shape)
+        )
+        return fn

@@ -44,4 +44,5 @@ class StandardNormal(Prior):
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 
     def forward(self) -> dist.TorchDistribution:
-        return dist.Normal(self.loc, self.scale).to_event(1)
+        fn: dist.TorchDistribution = dist.Normal(self.loc, self.scale).to_event(1)
+        return fn

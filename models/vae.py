@@ -13,7 +13,8 @@ class VAE(PyroModule):
     """p(x, z) = p(z) p(x | z), one latent vector a datum (Kingma and Welling, 2014).
 
     A Pyro program over the plate ``"data"`` with the sites ``"z"`` and ``"x"``. To generate,
-    uncondition it: ``pyro.poutine.uncondition(model)(torch.empty(64, *model.likelihood.data_shape))``.
+    uncondition it on a batch of the right shape:
+    ``pyro.poutine.uncondition(model)(torch.empty(64, *model.likelihood.data_shape))``.
 
     Args:
         prior: p(z).
@@ -38,5 +39,5 @@ class VAE(PyroModule):
     def forward(self, x: Tensor) -> Tensor:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())
-            x = pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
-        return x
+            drawn: Tensor = pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
+        return drawn

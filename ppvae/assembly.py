@@ -1,4 +1,4 @@
-"""Parts by name put together: a model and a guide from the choices that say what they are made of."""
+"""Parts by name put together: a model and a guide from the choices that make them."""
 
 import inspect
 from collections.abc import Iterable, Mapping

@@ -200,6 +200,7 @@ def _traces(
         guide = poutine.trace(pair.call_guide).get_trace(**batch)
         model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
     parents: dict[str, dict[str, frozenset[str]]] = {}
+    trace: Any
     cleaned: list[_Nodes] = []
     for role, trace in (("guide", guide), ("model", model)):
         nodes = {
@@ -217,11 +218,13 @@ def _traces(
         cleaned.append(nodes)
     guide_nodes, model_nodes = cleaned
     # The distributions still carry provenance; a second trace has them plain.
-    guide = poutine.trace(pair.call_guide).get_trace(**batch)
-    model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+    plain_guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+    plain_model: Any = poutine.trace(poutine.replay(pair.call_model, trace=plain_guide)).get_trace(
+        **batch
+    )
     return (
-        {name: guide.nodes[name] for name in guide_nodes},
-        {name: model.nodes[name] for name in model_nodes},
+        {name: plain_guide.nodes[name] for name in guide_nodes},
+        {name: plain_model.nodes[name] for name in model_nodes},
         parents,
     )
 
@@ -230,8 +233,8 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
     latents = [name for name, node in model.items() if not node["is_observed"]]
     if len(latents) == len(model):
         raise InputError(
-            f"the model observes nothing (its sites: {_list(model)}); give the data to one of them, "
-            "as in pyro.sample('x', ..., obs=x)"
+            f"the model observes nothing (its sites: {_list(model)}); give the data to one of "
+            "them, as in pyro.sample('x', ..., obs=x)"
         )
     for name, node in guide.items():
         if name in model and model[name]["is_observed"]:
@@ -248,16 +251,16 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
     for name in latents:
         if name not in guide:
             raise InputError(
-                f"the model samples '{name}', which the guide does not (its sites: {_list(guide)}); "
-                "it would be drawn from its prior and never inferred: sample it in the guide"
+                f"the model samples '{name}', which the guide does not (its sites: {_list(guide)});"
+                " it would be drawn from its prior and never inferred: sample it in the guide"
             )
         p, q = model[name], guide[name]
         if p["value"].shape != q["value"].shape or p["fn"].event_shape != q["fn"].event_shape:
             raise InputError(
                 f"site '{name}' has batch {tuple(p['fn'].batch_shape)} and event "
-                f"{tuple(p['fn'].event_shape)} in the model, batch {tuple(q['fn'].batch_shape)} and "
-                f"event {tuple(q['fn'].event_shape)} in the guide; make them equal, by .to_event() "
-                "and by the plates"
+                f"{tuple(p['fn'].event_shape)} in the model, batch {tuple(q['fn'].batch_shape)} "
+                f"and event {tuple(q['fn'].event_shape)} in the guide; make them equal, by "
+                ".to_event() and by the plates"
             )
         if p["fn"].batch_shape != q["fn"].batch_shape:
             raise InputError(
@@ -285,8 +288,8 @@ def _check_reparameterized(elbo: type[ELBO], guide: _Nodes) -> None:
     for name, node in guide.items():
         if not node["fn"].has_rsample:
             raise InputError(
-                f"site '{name}' of the guide is {_family(node['fn'])}, which has no reparameterized "
-                f"draw, and {elbo.__name__} needs one; take Trace_ELBO"
+                f"site '{name}' of the guide is {_family(node['fn'])}, which has no "
+                f"reparameterized draw, and {elbo.__name__} needs one; take Trace_ELBO"
             )
 
 
@@ -313,9 +316,9 @@ def _check_order(
         ]
         if crossing:
             raise InputError(
-                f"in the model '{name}' depends on '{crossing[0]}', and in the guide '{crossing[0]}' "
-                f"depends on '{name}': {elbo.__name__} would be wrong by nats for such a pair; take "
-                f"Trace_ELBO, or let the guide draw '{crossing[0]}' first"
+                f"in the model '{name}' depends on '{crossing[0]}', and in the guide "
+                f"'{crossing[0]}' depends on '{name}': {elbo.__name__} would be wrong by nats for "
+                f"such a pair; take Trace_ELBO, or let the guide draw '{crossing[0]}' first"
             )
 
 

@@ -1,9 +1,9 @@
 """One vocabulary for command line, YAML and Python: a part by its class name, and its arguments.
 
-A choice is ``VampPrior`` (a class of this package), ``mypackage.MyPrior`` (one's own), or in Python
-the class, function or object itself. Whatever a constructor names of what is known already
-(``latent_dim``, ``data_shape``, ``in_shape``, ...) it is given; the rest are the choice's arguments,
-read by the types of its signature.
+A choice is ``VampPrior`` (a class of this package), ``mypackage.MyPrior`` (one's own), or in
+Python the class, function or object itself. Whatever a constructor names of what is known already
+(``latent_dim``, ``data_shape``, ``in_shape``, ...) it is given; the rest are the choice's own
+arguments, read by the types of its signature.
 """
 
 import difflib
@@ -241,7 +241,8 @@ def arguments_parser(target: Any, given: Iterable[str]) -> Any:
 
     parser = ArgumentParser(exit_on_error=False, add_help=False)
     add = parser.add_class_arguments if inspect.isclass(target) else parser.add_function_arguments
-    skipped = set(given) & set(inspect.signature(target).parameters)
+    names = inspect.signature(target).parameters
+    skipped: set[str | int] = {name for name in given if name in names}
     add(target, skip=skipped, fail_untyped=False)
     return parser
 

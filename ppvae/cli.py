@@ -188,7 +188,8 @@ def _sentence(message: str, parameters: Sequence[str]) -> str:
         unknown = next((w for w in words if w.startswith("-")), words[0])
         if not unknown.startswith("-"):
             return f"{unknown!r} stands alone on the command line; which flag is it a value of?"
-        return f"there is no flag {unknown.split('=')[0]}{nearest(unknown.split('=')[0], flags)}; --help lists them"
+        flag = unknown.split("=")[0]
+        return f"there is no flag {flag}{nearest(flag, flags)}; --help lists them"
     key, clause = expectation(message)
     if key:
         return f"--{key.replace('_', '-')}: {clause}"

@@ -234,8 +234,8 @@ def resume(
     config |= {name: value for name, value in changes.items() if value is not None}
     if epochs is not None and epochs != found_run.config.get("epochs") and config.get("schedule"):
         raise InputError(
-            f"the learning-rate schedule of {run} was laid out for {found_run.config.get('epochs')} "
-            "epochs; go on without --epochs, or start a fit of more"
+            f"the learning-rate schedule of {run} was laid out for "
+            f"{found_run.config.get('epochs')} epochs; go on without --epochs, or start anew"
         )
     from ppvae.devices import launch
 
@@ -376,8 +376,8 @@ def _part(kind: str, value: Part) -> Choice | Program | None:
         return Choice(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
     if not KINDS[kind].is_program:
         raise InputError(
-            f"{kind} is {value!r}; give its class or class name, or compose the model (or guide) in "
-            "Python and hand in that"
+            f"{kind} is {value!r}; give its class or class name, or compose the model (or guide) "
+            "in Python and hand in that"
         )
     return value
 
@@ -489,8 +489,8 @@ def main(argv: Sequence[str]) -> None:
     for name in given.keys() - allowed:
         flags = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(allowed))
         raise InputError(
-            f"--{name.replace('_', '-')} cannot change in a fit that goes on: --resume takes {flags}; "
-            f"for another setting start anew with --config {folder}/config.yaml"
+            f"--{name.replace('_', '-')} cannot change in a fit that goes on: --resume takes "
+            f"{flags}; for another setting start anew with --config {folder}/config.yaml"
         )
     resume(folder, **given)
 

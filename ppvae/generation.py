@@ -41,7 +41,7 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
         model = (
             poutine.condition(pair.call_model, data=dict(latents)) if latents else pair.call_model
         )
-        node = poutine.trace(model).get_trace(**like).nodes[site]
+        node: Any = poutine.trace(model).get_trace(**like).nodes[site]
     return _mean(node), node["value"]
 
 
@@ -51,7 +51,7 @@ def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]
         trace = poutine.trace(pair.call_guide).get_trace(**batch)
     means = {}
     for name in audit.latents:
-        node = trace.nodes[name]
+        node: Any = trace.nodes[name]
         try:
             mean = node["fn"].mean
         except NotImplementedError:

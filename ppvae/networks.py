@@ -7,6 +7,7 @@ dimensions come before, so that a batch, or particles times a batch, passes in o
 """
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Literal
 
@@ -66,8 +67,8 @@ def build(network: Network | nn.Module, in_shape: Shape, out_shape: Shape, role:
     got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
     if got != (2, *out_shape):
         raise InputError(
-            f"the {role} {type(module).__name__} maps a batch of shape {tuple(probe.shape)} to {got}; "
-            f"the program needs {(2, *out_shape)}: let it take in_shape={in_shape} and "
+            f"the {role} {type(module).__name__} maps a batch of shape {tuple(probe.shape)} to "
+            f"{got}; the program needs {(2, *out_shape)}: let it take in_shape={in_shape} and "
             f"out_shape={out_shape} in its constructor and give the latter"
         )
     return module
@@ -96,14 +97,15 @@ class MLP(nn.Module):
         _check_widths("hidden", hidden)
         widths = [prod(in_shape), *hidden, prod(out_shape)]
         layers: list[nn.Module] = []
-        for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.Linear(a, b)] if i == 0 else [_ACTIVATIONS[activation](), nn.Linear(a, b)]
         self.layers = nn.Sequential(*layers)
         self.in_dims, self.out_shape = len(in_shape), tuple(out_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.layers(x.flatten(-self.in_dims))
-        return out.unflatten(-1, self.out_shape)
+        flat = x.flatten(-self.in_dims)
+        out: Tensor = self.layers(flat)
+        return out.reshape(*flat.shape[:-1], *self.out_shape)
 
 
 class ConvEncoder(nn.Module):
@@ -183,9 +185,7 @@ class ConvDecoder(nn.Module):
             nn.Linear(prod(in_shape), widths[0] * prod(sizes[0])),
             nn.Unflatten(-1, (widths[0], *sizes[0])),
         ]
-        for (a, b), small, large in zip(
-            zip(widths, widths[1:], strict=False), sizes, sizes[1:], strict=False
-        ):
+        for (a, b), small, large in zip(pairwise(widths), sizes, sizes[1:], strict=False):
             # A stride of two with a kernel of three gives 2n - 1 rows, and one more on request.
             odd = (large[0] - 2 * small[0] + 1, large[1] - 2 * small[1] + 1)
             layers += [

@@ -98,7 +98,8 @@ class Bound(nn.Module):
                         p["fn"].log_prob(p["value"]), scale=scale, mask=p["mask"]
                     )
                     total = total - log_p.sum()
-        return total / self.elbo.num_particles
+        mean: Tensor = total / self.elbo.num_particles
+        return mean
 
 
 _Sites = dict[str, tuple[Any, Any]]

@@ -59,12 +59,12 @@ class MixedNetworks:
         finally:
             self._device = None
 
-    def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+    def _enter(self, _module: nn.Module, _args: tuple[Any, ...]) -> None:
         if self._device is not None:
             self._open.append(torch.autocast(self._device, dtype=torch.bfloat16))
             self._open[-1].__enter__()
 
-    def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    def _leave(self, _module: nn.Module, _args: tuple[Any, ...], output: Any) -> Any:
         if self._device is None:
             return output
         self._open.pop().__exit__(None, None, None)

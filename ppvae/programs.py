@@ -9,7 +9,7 @@ nothing of Pyro, and Pyro's global parameter store is left as it was found.
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import torch
@@ -138,11 +138,11 @@ class Pair(nn.Module):
             "params": {name.replace("/", "."): p for name, p in self.params.items()},
             "constraints": dict(self._constraints),
         }
-        with pyro.get_param_store().scope(state):
+        with pyro.get_param_store().scope(cast("Any", state)):
             yield state
 
     def _find_parameters(self, batch: Mapping[str, Tensor]) -> None:
-        """Run guide and model once; what they register and no module of theirs owns becomes ours."""
+        """Run guide and model once; what they register and no module owns becomes ours."""
         x, rest = batch["x"], {name: value for name, value in batch.items() if name != "x"}
         for role in ("guide", "model"):
             given = {name: value for name, value in rest.items() if name in self._names[role]}

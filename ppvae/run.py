@@ -232,8 +232,8 @@ class Run:
         name = self.config.get("data")
         if not isinstance(name, str):
             raise InputError(
-                f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) and "
-                "give that by --data"
+                f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) "
+                "and give that by --data"
             )
         return name
 
@@ -316,7 +316,7 @@ class Run:
         ]
 
     def rewind(self, step: int) -> None:
-        """Drop what a killed process wrote after the checkpoint of ``step``, and its scratch files."""
+        """Drop what a killed process wrote after the checkpoint of ``step``, and its scratch."""
         rows = [row for row in self.metrics() if row["step"] <= step]
         write_text(self.path / "metrics.csv", ",".join(COLUMNS) + "\n")
         self.append(rows)

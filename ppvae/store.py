@@ -103,7 +103,7 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(fresh)
         if path.is_dir() and not path.is_symlink():  # a folder cannot be replaced in one call
             path.rename(scratch / "old")
-        os.replace(fresh, path)
+        fresh.replace(path)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 

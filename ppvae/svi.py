@@ -140,7 +140,8 @@ class SVI:
     """The loop over epochs and steps.
 
     A step takes a batch, estimates the bound on it, and lets the optimizer climb. Every datum has
-    the same weight in an epoch: the last, smaller batch moves the weights in proportion to its size.
+    the same weight in an epoch: the last, smaller batch moves the weights in proportion to its
+    size.
 
     Args:
         bound: what is climbed, not yet set up by Fabric.
@@ -393,9 +394,9 @@ def evaluate(
 ) -> Figures:
     """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
 
-    Each batch is estimated ``draws`` times. It has noise of its own, made from ``seed`` and the batch's number, and the caller's
-    random state is left alone: the answer is the same whenever it is asked for, and however many
-    processes share the work.
+    Each batch is estimated ``draws`` times. It has noise of its own, made from ``seed`` and the
+    batch's number, and the caller's random state is left alone: the answer is the same whenever it
+    is asked for, and however many processes share the work.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = torch.device(device) if fabric is None else fabric.device

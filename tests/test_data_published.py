@@ -127,7 +127,7 @@ def test_a_truncated_idx_file_is_named(
 def test_missing_mnist_is_downloaded_by_torchvision(
     web: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchvision.datasets import MNIST  # type: ignore[import-untyped]
+    from torchvision.datasets import MNIST
 
     folder, address = web
     resources = []
@@ -215,7 +215,7 @@ def test_a_download_that_is_damaged_leaves_nothing_behind(
 def test_what_cannot_be_had_is_one_sentence(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torchvision.datasets  # type: ignore[import-untyped]
+    import torchvision.datasets
 
     nowhere = (tmp_path / "nowhere").as_uri()
     for maker in (torchvision.datasets.MNIST, torchvision.datasets.FashionMNIST):
@@ -231,7 +231,7 @@ def test_what_cannot_be_had_is_one_sentence(
 
 
 def test_omniglot_is_upright_and_labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from scipy.io import savemat  # type: ignore[import-untyped]
+    from scipy.io import savemat
 
     monkeypatch.setattr(omniglot, "ROWS", {"data": 30, "testdata": 12})
     monkeypatch.setattr(omniglot, "VALID", 5)

@@ -9,7 +9,7 @@ from ppvae.data.source import Source
 
 def digits_source() -> Source:
     """Return the digits, (1, 8, 8), labelled 0 to 9: each pixel counts the dark of 4 x 4 bits."""
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
+    from sklearn.datasets import load_digits
 
     images, codes = load_digits(return_X_y=True)
     x = torch.from_numpy(images).to(torch.int64).view(-1, 1, 8, 8)

@@ -57,7 +57,7 @@ def download(url: str, folder: Path, relative: str) -> None:
         Exception: whatever the network and the disk raise; see :func:`obtaining`.
 
     """
-    from torchvision.datasets.utils import download_url  # type: ignore[import-untyped]
+    from torchvision.datasets.utils import download_url
 
     path = folder / relative
     part = f"{path.name}.part-{os.getpid()}"

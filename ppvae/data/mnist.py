@@ -52,7 +52,7 @@ def mnist_source(name: str, folder: Path) -> Source:
     files = [f"{maker}/raw/{part}-{kind}" for part in ("train", "t10k") for kind in _KINDS]
     if not all((folder / file).is_file() for file in files):
         with obtaining(name, folder):
-            import torchvision.datasets  # type: ignore[import-untyped]
+            import torchvision.datasets
 
             getattr(torchvision.datasets, maker)(folder, download=True)
     train, test = (

@@ -33,7 +33,7 @@ def omniglot_source(folder: Path) -> Source:
         with obtaining("omniglot", folder):
             download(URL, folder, FILE)
     with parsing(path, "Omniglot's chardata.mat"):
-        from scipy.io import loadmat  # type: ignore[import-untyped]
+        from scipy.io import loadmat
 
         content = loadmat(path)
     train, test = (

@@ -34,7 +34,7 @@ def simple(name: str) -> str:
 
 def makers() -> dict[str, Callable[..., Any]]:
     """Return what makes each set of torchvision that needs nothing but a folder, by its name."""
-    import torchvision.datasets  # type: ignore[import-untyped]
+    import torchvision.datasets
 
     found: dict[str, Callable[..., Any]] = {"emnist": _emnist}
     for name in torchvision.datasets.__all__:

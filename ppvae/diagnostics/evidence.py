@@ -113,7 +113,8 @@ def log_evidence(
 ) -> Evidence:
     """Estimate log p(x) of each datum of a split; moves nothing, and is a function of ``seed``.
 
-    ``on_rows`` hears of each batch's number of data, for a progress bar. Draws are taken in chunks of bounded size, so that memory does not grow with ``samples``.
+    ``on_rows`` hears of each batch's number of data, for a progress bar. Draws are taken in chunks
+    of bounded size, so that memory does not grow with ``samples``.
 
     Raises:
         InputError: as `log_weights`.

@@ -1,6 +1,7 @@
 """Where does the guide put each datum? The embedding: mean and standard deviation of q(z | x)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pyro.poutine as poutine
 import torch
@@ -57,7 +58,7 @@ def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
     trace = poutine.trace(pair.call_guide).get_trace(**batch)
     loc, scale = {}, {}
     for name in audit.latents:
-        node = trace.nodes[name]
+        node: Any = trace.nodes[name]
         if audit.data_dim is None or rows not in node["fn"].batch_shape:
             continue  # a global latent belongs to no datum
         try:
@@ -69,7 +70,7 @@ def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
     return Embedding(loc, scale)
 
 
-def _by_datum(value: Tensor, fn: object, data_dim: int) -> Tensor:
+def _by_datum(value: Tensor, fn: Any, data_dim: int) -> Tensor:
     """``(data, everything else)`` of a tensor of batch and event shape."""
-    events = len(fn.event_shape)  # type: ignore[attr-defined]  # every Pyro distribution has one
+    events = len(fn.event_shape)
     return value.movedim(data_dim - events, 0).flatten(1) if value.dim() > 1 else value[:, None]
