@@ -26,8 +26,10 @@ Program = Callable[..., Any]
 
 def named_arguments(program: Program) -> frozenset[str]:
     """Names, beside the first, that ``program`` takes of what the data has: ``y``, ``mask``, ..."""
+    # A module's own call takes anything; what it names is in its forward.
+    called = program.forward if isinstance(program, nn.Module) else program
     try:
-        parameters = list(inspect.signature(program).parameters.values())
+        parameters = list(inspect.signature(called).parameters.values())
     except (TypeError, ValueError):  # a callable that does not say: it is given x alone
         return frozenset()
     return frozenset(
@@ -101,11 +103,13 @@ class Pair(nn.Module):
 
     def call_model(self, x: Tensor, **rest: Tensor) -> Any:
         """Run the model on a batch, given of ``rest`` what its signature names."""
-        return self._call("model", x, rest)
+        with self._parameter_store():
+            return self._call("model", x, rest)
 
     def call_guide(self, x: Tensor, **rest: Tensor) -> Any:
         """Run the guide on a batch, given of ``rest`` what its signature names."""
-        return self._call("guide", x, rest)
+        with self._parameter_store():
+            return self._call("guide", x, rest)
 
     def names(self, role: str) -> frozenset[str]:
         """What the program's signature names beside x."""
@@ -114,18 +118,16 @@ class Pair(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type of the parameters, which batches are brought to."""
-        return next(p.dtype for p in self.parameters() if p.is_floating_point())
+        types = (p.dtype for p in self.parameters() if p.is_floating_point())
+        return next(types, torch.get_default_dtype())
 
     def _call(self, role: str, x: Tensor, rest: Mapping[str, Tensor]) -> Any:
         dtype = self.dtype
-        given = {
-            name: value.to(dtype) if value.is_floating_point() else value
-            for name, value in rest.items()
-            if name in self._names[role]
-        }
+        x, *values = (t.to(dtype) if t.is_floating_point() else t for t in (x, *rest.values()))
+        names = self._names[role]
+        given = {name: t for name, t in zip(rest, values, strict=True) if name in names}
         module = self.model if role == "model" else self.guide
-        with self._parameter_store():
-            return module(x.to(dtype) if x.is_floating_point() else x, **given)
+        return module(x, **given)
 
     @contextmanager
     def _parameter_store(self) -> Iterator[dict[str, Any]]:
@@ -145,12 +147,11 @@ class Pair(nn.Module):
         """Run guide and model once; what they register and no module owns becomes ours."""
         x, rest = batch["x"], {name: value for name, value in batch.items() if name != "x"}
         for role in ("guide", "model"):
-            given = {name: value for name, value in rest.items() if name in self._names[role]}
             module = self.guide if role == "guide" else self.model
             owned = {id(p) for p in self.parameters()}
             registered: set[int] = set()
             with torch.no_grad(), self._parameter_store() as store, poutine.block():
-                module(x, **given)
+                self._call(role, x, rest)
             for name, value in store["params"].items():
                 registered.add(id(value))
                 if id(value) not in owned:
