@@ -198,18 +198,19 @@ def _traces(
     """Sample sites of guide and model, and the sites that each site's distribution depends on."""
     with TrackProvenance():
         guide = poutine.trace(pair.call_guide).get_trace(**batch)
-        model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+        try:
+            model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+        except (RuntimeError, ValueError):
+            # A draw of another shape than the model's own breaks the model before it can be
+            # compared: let the model draw for itself, and say what differs.
+            alone = poutine.trace(pair.call_model).get_trace(**batch)
+            _check_agreement(_sites(guide), _sites(alone))
+            raise
     parents: dict[str, dict[str, frozenset[str]]] = {}
     trace: Any
     cleaned: list[_Nodes] = []
     for role, trace in (("guide", guide), ("model", model)):
-        nodes = {
-            name: node
-            for name, node in trace.nodes.items()
-            if node["type"] == "sample"
-            and not site_is_subsample(node)
-            and not node["infer"].get("_deterministic")
-        }
+        nodes = _sites(trace)
         parents[role] = {
             name: frozenset(get_provenance(node["fn"].log_prob(detach_provenance(node["value"]))))
             & nodes.keys()
@@ -227,6 +228,17 @@ def _traces(
         {name: plain_model.nodes[name] for name in model_nodes},
         parents,
     )
+
+
+def _sites(trace: Any) -> _Nodes:
+    """The sites of a trace that are random variables, plates and deterministic ones aside."""
+    return {
+        name: node
+        for name, node in trace.nodes.items()
+        if node["type"] == "sample"
+        and not site_is_subsample(node)
+        and not node["infer"].get("_deterministic")
+    }
 
 
 def _check_agreement(guide: _Nodes, model: _Nodes) -> None:

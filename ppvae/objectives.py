@@ -65,7 +65,7 @@ class Bound(nn.Module):
             max_plate_nesting=audit.max_plate_nesting,
             **options,
         )
-        self._mixed = MixedNetworks(pair)
+        self._mixed = MixedNetworks(*pair.owners)
 
     def forward(self, batch: Mapping[str, Tensor], beta: float = 1.0) -> Terms:
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""

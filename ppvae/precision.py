@@ -33,16 +33,17 @@ def networks_of(program: nn.Module) -> list[nn.Module]:
 
 
 class MixedNetworks:
-    """Hooks that let the networks of a program run under autocast, when it is on, and nothing else.
+    """Hooks that let the networks of programs run under autocast, when it is on, and nothing else.
 
     Args:
-        program: the module whose networks these are.
+        programs: the modules whose networks these are.
     """
 
-    def __init__(self, program: nn.Module) -> None:
+    def __init__(self, *programs: nn.Module) -> None:
         self._device: str | None = None
         self._open: list[torch.autocast] = []
-        for network in networks_of(program):
+        networks = {id(n): n for program in programs for n in networks_of(program)}
+        for network in networks.values():
             network.register_forward_pre_hook(self._enter)
             network.register_forward_hook(self._leave, always_call=True)
 

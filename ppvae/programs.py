@@ -101,6 +101,16 @@ class Pair(nn.Module):
         """The program as it was handed in; ``role`` is ``"model"`` or ``"guide"``."""
         return self._programs[role]
 
+    @property
+    def owners(self) -> list[nn.Module]:
+        """The modules that the two programs are, or are methods of, or use; each once."""
+        found: list[nn.Module] = []
+        for role, module in (("model", self.model), ("guide", self.guide)):
+            owner = getattr(self._programs[role], "__self__", None)
+            is_method = isinstance(owner, nn.Module) and isinstance(module, _Function)
+            found.append(cast("nn.Module", owner) if is_method else module)
+        return list({id(module): module for module in found}.values())
+
     def call_model(self, x: Tensor, **rest: Tensor) -> Any:
         """Run the model on a batch, given of ``rest`` what its signature names."""
         with self._parameter_store():

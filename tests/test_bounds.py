@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pyro
@@ -155,7 +155,7 @@ def test_terms_do_not_depend_on_beta_for_the_same_noise(elbo: type[ELBO]) -> Non
     pair, x = linear_pair(), rows()
     bound = bound_of(pair, elbo, x)
 
-    def terms(beta: float) -> tuple[Tensor, Tensor, Tensor]:
+    def terms(beta: float) -> Any:
         torch.manual_seed(3)
         return bound({"x": x}, beta)
 
@@ -174,7 +174,7 @@ def test_the_bound_is_the_one_that_pyro_computes(elbo: type[ELBO], particles: in
     torch.manual_seed(5)
     objective, reconstruction, kl = bound_of(pair, elbo, x, particles)({"x": x})
     torch.manual_seed(5)
-    theirs = elbo(
+    theirs = cast("Any", elbo)(
         num_particles=particles, vectorize_particles=particles > 1, max_plate_nesting=1
     ).loss(pair.call_model, pair.call_guide, x=x)
     assert float(objective.detach()) == pytest.approx(-theirs, rel=1e-12)
@@ -232,6 +232,10 @@ def test_with_the_exact_posterior_importance_sampling_is_exact(samples: int) -> 
     assert float(found.error.max()) < 1e-3
 
 
+def _figures(bound: Bound, x: Tensor, beta: float) -> Tensor:
+    return torch.stack(bound({"x": x}, beta)).detach()
+
+
 def test_a_subsampled_plate_gives_the_same_figures_per_datum() -> None:
     pair, evidence = exact_posterior()
     model, guide = pair.model, pair.guide
@@ -262,7 +266,7 @@ def test_a_subsampled_plate_gives_the_same_figures_per_datum() -> None:
         truth = closed_form(pair, x)
         bound = Bound(subsampled, elbo, facts)
         for beta in (0.0, 1.0, 4.0):
-            got = sample(lambda b=beta, f=bound: torch.stack(f({"x": x}, b)).detach(), 100)
+            got = sample(partial(_figures, bound, x, beta), 100)
             objective = truth.reconstruction - beta * truth.kl
             assert got.holds(torch.stack([objective, *truth]).detach())
     exact = Bound(subsampled, Trace_ELBO, audit(subsampled, Trace_ELBO, {"x": x}))({"x": x})
@@ -356,7 +360,7 @@ def test_the_affine_autoencoder_finds_the_principal_components() -> None:
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        value = -bound({"x": x}, 0.0).objective
+        value: Tensor = -bound({"x": x}, 0.0).objective
         value.backward()
         return value
 

@@ -3,16 +3,16 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
-import pyro.optim
 import pytest
 import torch
 from pyro import poutine
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from pyro.nn import PyroModule, PyroParam
+from pyro.optim import PyroOptim
 from torch import Tensor, nn
 from torch.distributions import constraints
 
@@ -121,7 +121,7 @@ def test_functions_with_parameters_constrained_and_shared() -> None:
     def slope(role: str) -> float:
         with torch.no_grad():
             trace: Any = poutine.trace(getattr(pair, f"call_{role}")).get_trace(**batch())
-        return float(trace.nodes["shared"]["value"])
+        return float(trace.nodes["shared"]["value"].detach())
 
     with torch.no_grad():
         pair.params["shared"].fill_(-4.0)
@@ -155,8 +155,9 @@ class Inner(PyroModule):
 
     def __init__(self, observes: bool) -> None:
         super().__init__()
-        self.net = PyroModule[nn.Linear](1 if observes else COLUMNS, COLUMNS if observes else 1)
-        self.scale = PyroParam(torch.tensor(1.0 + observes), constraint=constraints.positive)
+        sizes = (1, COLUMNS) if observes else (COLUMNS, 1)
+        self.net = cast("Any", PyroModule[nn.Linear])(*sizes)
+        self.scale: Any = PyroParam(torch.tensor(1.0 + observes), constraint=constraints.positive)
         self.observes = observes
 
     def forward(self, x: Tensor) -> None:
@@ -378,7 +379,8 @@ def test_our_programs_are_pyros_own() -> None:
         torch.manual_seed(0)
         x = (torch.rand(64, 5) < 0.8).float()
         model, guide = VAE(StandardNormal(2), Bernoulli((5,))), MeanField(2, (5,))
-        svi = SVI(model, guide, pyro.optim.Adam({"lr": 1e-2}), TraceMeanField_ELBO())
+        optimizer = PyroOptim(torch.optim.Adam, {"lr": 1e-2})
+        svi = SVI(model, guide, optimizer, TraceMeanField_ELBO())
         losses = [svi.step(x) for _ in range(60)]
         # From p = 1/2, 5 log 2 a row, most of the way to the entropy of a coin of 0.8, 2.50.
         assert sum(losses[:3]) / 3 > 64 * 3.3
