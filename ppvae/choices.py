@@ -247,7 +247,32 @@ def arguments_parser(target: Any, given: Iterable[str]) -> Any:
     return parser
 
 
-def _arguments(kind: Kind, target: Any, choice: Choice) -> dict[str, Any]:
+def _refuse_code(flag: str, value: Any, trust: Iterable[str]) -> None:
+    """Refuse an argument, read from a file, that the parser would take for code and import."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _refuse_code(flag, key, trust)
+            _refuse_code(flag, inner, trust)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _refuse_code(flag, inner, trust)
+    elif isinstance(value, str):
+        trusted = set(trust)
+        for path in _DOTTED.findall(value):
+            parts = path.split(".")
+            if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
+                raise InputError(
+                    f"{flag} is {value!r}, which may name code that is not this package's; if you "
+                    f"trust it, say so with --trust {parts[0]}, or trust=['{parts[0]}'] in Python"
+                )
+
+
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
+
+def _arguments(
+    kind: Kind, target: Any, choice: Choice, trust: Iterable[str] = ()
+) -> dict[str, Any]:
     """The choice's arguments, typed and with defaults filled in.
 
     Raises:
@@ -269,6 +294,9 @@ def _arguments(kind: Kind, target: Any, choice: Choice) -> dict[str, Any]:
                 f"--{flag}.{name}: {choice.class_path} has no such argument{nearest(name, own)}; "
                 f"its arguments: {listed}"
             )
+    if not choice.trusted:
+        for name, value in choice.init_args.items():
+            _refuse_code(f"--{flag}.{name}", value, trust)
     mine = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
     missing = [
         name
@@ -373,15 +401,15 @@ def made(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Maker:
     """Resolve a choice and type its arguments; see `resolve` for what is refused."""
     target = resolve(kind, choice, trust)
     if kind.is_program and not inspect.isclass(target):
-        return _program(kind, choice, target)
-    args = _arguments(kind, target, choice)
+        return _program(kind, choice, target, trust)
+    args = _arguments(kind, target, choice, trust)
     own = kind.names()
     name = getattr(target, "__name__", "")
     path = name if own.get(name) is target else choice.class_path
     return Maker(Choice(path, args, choice.trusted), target)
 
 
-def _program(kind: Kind, choice: Choice, target: Any) -> Maker:
+def _program(kind: Kind, choice: Choice, target: Any, trust: Iterable[str]) -> Maker:
     """A function that is a program, or a method of a class that is yet to be made.
 
     A method (``mypackage.VAE.model``) stands for that of an instance, which `ppvae.assembly` makes
@@ -389,7 +417,7 @@ def _program(kind: Kind, choice: Choice, target: Any) -> Maker:
     """
     owner = owner_of(target)
     if owner is not None:
-        args = _arguments(kind, owner, choice)
+        args = _arguments(kind, owner, choice, trust)
         return Maker(Choice(choice.class_path, args, choice.trusted), owner)
     if choice.init_args:
         raise InputError(

@@ -15,6 +15,9 @@ __all__ = ["answer", "given_arguments"]
 
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
 
+_TYPED_ONLY = frozenset({"trust", "overwrite", "resume"})
+"""What a file must not decide: it may be a stranger's."""
+
 
 def answer(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> None:
     """Run ``command`` on the arguments and leave with its exit code.
@@ -57,12 +60,19 @@ def given_arguments(
     parameters = _parameters([command, *more])
     rest, own = _own_arguments(argv, parameters)
     parser = _parser([command, *more], parameters)
+    _demand_readable_configs(rest)
     try:
         parsed = parser.parse_args(rest, defaults=False)
     except ArgumentError as error:
         raise InputError(_sentence(str(error), list(parameters))) from error
     given = {key: value for key, value in parsed.as_dict().items() if key in parameters}
     typed = {token.split("=")[0].removeprefix("--") for token in rest if token.startswith("--")}
+    for name in _TYPED_ONLY & given.keys():
+        if name not in typed:
+            raise InputError(
+                f"the file of --config says {name}, which only you can: take it out of the file, "
+                f"and if you mean it give --{name} on the command line"
+            )
     for kind in KINDS.keys() & parameters.keys():
         default = parameters[kind].default
         if given.get(kind) is not None:
@@ -77,6 +87,26 @@ def given_arguments(
             if "help" in own[kind]:
                 _show_arguments(given[kind], kind)
     return given
+
+
+def _demand_readable_configs(argv: Sequence[str]) -> None:
+    """Refuse a ``--config`` that is no YAML mapping, by its name."""
+    import yaml
+
+    for i, token in enumerate(argv):
+        flag, is_joined, value = token.partition("=")
+        if flag != "--config" or not (is_joined or i + 1 < len(argv)):
+            continue
+        name = value if is_joined else argv[i + 1]
+        try:
+            content = yaml.safe_load(Path(name).read_text())
+        except OSError as error:
+            raise InputError(f"--config {name}: {error.strerror}") from error
+        except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"--config {name} cannot be read as YAML: {reason}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"--config {name} is no list of settings such as 'epochs: 20'")
 
 
 def _default_part(kind: str) -> str:
@@ -139,7 +169,7 @@ def _parser(
         help="a YAML file of these flags, such as a run's config.yaml; flags given beside it win",
     )
     if "run" not in parameters:  # what a run's config.yaml holds beside the settings
-        parser.add_argument("--run", type=dict, help="==SUPPRESS==")
+        parser.add_argument("--run", type=dict, help="facts of the run in its config.yaml; ignored")
     for name, parameter in parameters.items():
         required = parameter.default is inspect.Parameter.empty
         flags = [name] if required else ["--" + name.replace("_", "-")]
@@ -147,7 +177,7 @@ def _parser(
         if name in KINDS:
             names = sorted(KINDS[name].names())
             options["help"] += f" ({', '.join(names)}, or an import path)"
-            options |= {"type": Any, "metavar": "NAME"}
+            options |= {"type": _as_it_is, "metavar": "NAME"}
         elif parameter.annotation is bool:
             options["action"] = "store_true"
         elif get_origin(parameter.annotation) in (list, Sequence, tuple):
@@ -158,6 +188,11 @@ def _parser(
             options["default"] = parameter.default
         parser.add_argument(*flags, **options)
     return parser
+
+
+def _as_it_is(value: Any) -> Any:
+    """A choice, unread: the parser imports a class_path that it recognizes, trusted or not."""
+    return value
 
 
 def _parameters(functions: Sequence[Callable[..., Any]]) -> dict[str, inspect.Parameter]:

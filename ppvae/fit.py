@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
@@ -239,6 +239,7 @@ def resume(
         )
     from ppvae.devices import launch
 
+    _demand_types(config, found_run.path)
     plan = _plan(config)
     state = found_run.state("last")
 
@@ -362,6 +363,31 @@ def _plan(settings: Mapping[str, Any]) -> "Plan":
 
     names = ("epochs", "batch_size", "beta", "warm_up", "patience", "clip", "seed")
     return Plan(**{name: settings[name] for name in names})
+
+
+def _demand_types(config: Mapping[str, Any], path: Path) -> None:
+    """Refuse a ``config.yaml`` whose settings are not what `fit` writes there."""
+    from ppvae.devices import Device, Precision
+
+    whole, number, none = (int,), (int, float), (type(None),)
+    types: dict[str, tuple[type, ...]] = {
+        "epochs": whole, "batch_size": whole, "warm_up": whole, "seed": whole, "devices": whole,
+        "particles": whole, "beta": number, "lr": number, "patience": whole + none,
+        "clip": number + none, "tensorboard": (bool,),
+    }  # fmt: skip
+    words = {"device": get_args(Device), "precision": get_args(Precision)}
+    for name, value in config.items():
+        if name in types and type(value) not in types[name]:
+            raise InputError(f"{path / 'config.yaml'}: {name} is {value!r}; mend it, or fit anew")
+        if name in words and value not in words[name]:
+            raise InputError(
+                f"{path / 'config.yaml'}: {name} is {value!r}, not one of {', '.join(words[name])}"
+            )
+    missing = (types.keys() | words.keys()) - config.keys()
+    if missing:
+        raise InputError(f"{path / 'config.yaml'} lacks {', '.join(sorted(missing))}")
+    if config["particles"] < 1:
+        raise InputError(f"particles is {config['particles']}; it must be at least 1")
 
 
 def _part(kind: str, value: Part) -> Choice | Program | None:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import yaml
@@ -151,14 +151,20 @@ class Run:
                 parts[part] = handed
             elif value is not None and self._handed.get(PARTS[part]) is None:
                 parts[part] = Choice.parse(value, part, trusted=False)
-        assembly = assemble(
-            parts,
-            latent_dim=_demand(self.config, "latent_dim", int, self.path),
-            data_shape=self.data_shape,
-            trust=self._trust,
-        )
+        latent_dim = _demand(self.config, "latent_dim", int, self.path)
         dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
-        return Pair(assembly.model, assembly.guide, self.example()).to(dtype)
+        try:
+            assembly = assemble(
+                parts, latent_dim=latent_dim, data_shape=self.data_shape, trust=self._trust
+            )
+            return Pair(assembly.model, assembly.guide, self.example()).to(dtype)
+        except (RuntimeError, TypeError, OverflowError) as error:
+            if self._trust or any(program is not None for program in self._handed.values()):
+                raise  # code that is not this package's: its author wants the traceback
+            reason = str(error).splitlines()[0][:200]
+            raise InputError(
+                f"{self.path / 'config.yaml'} does not describe programs that can be made: {reason}"
+            ) from error
 
     @cached_property
     def audit(self) -> Audit:
@@ -171,9 +177,14 @@ class Run:
         """A batch of zeros with the shapes of the data: enough to trace the programs."""
         rows = 7  # unlike the sizes that other plates have
         batch = {"x": torch.zeros(rows, *self.data_shape)}
-        for name, entry in self._facts().get("rest", {}).items():
-            dtype = {"int64": torch.int64, "bool": torch.bool}.get(entry["dtype"], torch.float32)
-            batch[name] = torch.zeros(rows, *map(int, entry["shape"]), dtype=dtype)
+        rest = _demand(self._facts(), "rest", dict, self.path)
+        for name, entry in rest.items():
+            if not isinstance(entry, dict) or not _is_shape(entry.get("shape")):
+                raise InputError(f"{self.path / 'config.yaml'}: {name} of the data is {entry!r}")
+            dtype = {"int64": torch.int64, "bool": torch.bool}.get(
+                str(entry.get("dtype")), torch.float32
+            )
+            batch[name] = torch.zeros(rows, *entry["shape"], dtype=dtype)
         if "mask" in batch:
             batch["mask"] = torch.ones_like(batch["mask"])
         return batch
@@ -184,15 +195,16 @@ class Run:
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one datum."""
         shape = self._facts().get("shape")
-        if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
+        if not _is_shape(shape):
             raise InputError(f"{self.path / 'config.yaml'}: the data's shape is {shape!r}")
         return tuple(shape)
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
         """Names of the label codes, where the data has labels."""
-        names = self._facts().get("labels")
-        return None if names is None else tuple(str(name) for name in names)
+        if self._facts().get("labels") is None:
+            return None
+        return tuple(str(name) for name in _demand(self._facts(), "labels", list, self.path))
 
     def data(self, data_dir: Path | None = None) -> Data:
         """The data of the fit, read again in the same way.
@@ -263,7 +275,7 @@ class Run:
             )
             raise InputError(f"{self.path} has no checkpoint {step!r}; it has {listed or 'none'}")
         state = load_tree(folder / step)
-        if not isinstance(state, dict) or "weights" not in state:
+        if not isinstance(state, dict) or not isinstance(state.get("weights"), dict):
             raise InputError(
                 f"{folder / step} holds no weights; take another checkpoint of the run"
             )
@@ -403,7 +415,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}")
     try:
         config = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
     record = config.get("run") if isinstance(config, dict) else None
     if not isinstance(config, dict) or not isinstance(record, dict):
@@ -421,9 +433,15 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 def _demand(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     value = mapping.get(key)
-    if not isinstance(value, kind):
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"{path / 'config.yaml'}: {key} is {value!r}, not a {kind.__name__}")
     return value
+
+
+def _is_shape(value: Any) -> TypeGuard[list[int]]:
+    return isinstance(value, list) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value
+    )
 
 
 def _step_name(state: Mapping[str, Any]) -> str:

@@ -65,7 +65,7 @@ def load_tree(folder: Path) -> Any:
     try:
         tree = json.loads((folder / "tree.json").read_text())
         tensors = load_file(folder / "tensors.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
         raise InputError(
             f"{folder} cannot be read as a checkpoint ({str(error).splitlines()[0]}); "
             "take another checkpoint of the run, or fit it anew"

@@ -319,7 +319,21 @@ class SVI:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave.
+
+        Raises:
+            InputError: if it is not a state of these programs, optimizer and schedule.
+        """
+        try:
+            self._load(state)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(
+                f"the checkpoint is not one that this fit could have written ({reason}); take "
+                "another checkpoint, or fit anew"
+            ) from error
+
+    def _load(self, state: dict[str, Any]) -> None:
         self.bound.pair.load_state_dict(state["weights"])
         slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
         self._optimizer.load_state_dict(
@@ -333,7 +347,14 @@ class SVI:
             torch.cuda.set_rng_state(own["device"], self.device)
         elif own["device"] is not None and self.device.type == "mps":
             torch.mps.set_rng_state(own["device"])
-        self.progress = _Progress(**state["progress"])
+        progress = state["progress"]
+        begun = asdict(_Progress())
+        if progress.keys() != begun.keys() or any(
+            begun[name] is not None and type(progress[name]) is not type(begun[name])
+            for name in begun
+        ):
+            raise TypeError(f"progress is {progress}")
+        self.progress = _Progress(**progress)
 
     def _gather_random(self) -> list[dict[str, Tensor | None]]:
         """The random state of each process; collective, so every process must call it."""
