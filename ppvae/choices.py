@@ -162,7 +162,11 @@ KINDS: dict[str, Kind] = {
             frozenset({"num_particles", "vectorize_particles", "max_plate_nesting"}),
         ),
         Kind("optimizer", _optimizers, frozenset({"params", "lr"})),
-        Kind("schedule", _schedules, frozenset({"optimizer", "T_max", "total_steps", "mode"})),
+        Kind(
+            "schedule",
+            _schedules,
+            frozenset({"optimizer", "T_max", "total_steps", "mode", "threshold_mode"}),
+        ),
     )
 }
 

@@ -27,7 +27,15 @@ from ppvae.choices import KINDS, Choice, made
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Batch, Binarize, Data
 from ppvae.errors import InputError
-from ppvae.fit import Part, _data, _free, _loop, _maker, _part, _recorded
+from ppvae.preparation import (
+    Part,
+    free_folder,
+    make_loop,
+    maker_of,
+    part_of,
+    read_data,
+    recorded,
+)
 from ppvae.programs import Pair
 from ppvae.run import Run, versions
 from ppvae.store import write_text
@@ -126,7 +134,7 @@ def compare(
     latent_dim: int | None = None,
     particles: int | None = None,
     beta: float | None = None,
-    epochs: int = 20,
+    epochs: int = 10,
     batch_size: int | None = None,
     lr: float | None = None,
     seeds: int = 3,
@@ -188,12 +196,12 @@ def compare(
     }  # fmt: skip
     changes = {"particles": particles, "beta": beta, "batch_size": batch_size, "lr": lr}
 
-    from ppvae import plots
-    from ppvae.devices import launch
-    from ppvae.terminal import bar, say
-
     # One program, its data, and how each climb goes.
-    with _randomness_restored():
+    with _randomness_restored():  # imports too may draw from the generators
+        from ppvae import plots
+        from ppvae.devices import launch
+        from ppvae.terminal import bar, say
+
         opened = None if run is None else run if isinstance(run, Run) else Run(run, trust=trust)
         if opened is None:
             subject = _new(fresh, changes, data_dir, seed, trust)
@@ -227,7 +235,9 @@ def compare(
         sides = {name: _side(noises[name], climbs) for name, climbs in arms.items()}
         ratio, difference = _time_ratio(arms), _paired(sides)
         folder = (
-            Path(out) if out is not None else _free(Path("runs"), f"compare-{subject.data.name}")
+            Path(out)
+            if out is not None
+            else free_folder(Path("runs"), f"compare-{subject.data.name}")
         )
         result = Comparison(
             sides=sides,
@@ -295,9 +305,9 @@ def _new(
     given = {key: value for key, value in {**fresh, **changes}.items() if value is not None}
     settings = _FRESH | given | {"clip": None, "precision": "32", "optimizer": "Adam"}
     name, binarize = given.get("data", "digits"), fresh["binarize"]
-    found = _data(name, data_dir, fresh["label"], binarize or "none")
+    found = read_data(name, data_dir, fresh["label"], binarize or "none")
     _check(settings)
-    chosen = {part: _part(part, fresh[part]) for part in DEFAULTS}
+    chosen = {part: part_of(part, fresh[part]) for part in DEFAULTS}
 
     def build(number: int) -> Pair:
         _seed_all(number)
@@ -312,10 +322,10 @@ def _new(
         facts = _audits(pair, _first(found, settings))
     is_named = found.name == "digits" and not isinstance(name, Data)
     if binarize is None and is_named and is_binary(facts[SAMPLED]):
-        found = _data(name, data_dir, fresh["label"], "dynamic")
+        found = read_data(name, data_dir, fresh["label"], "dynamic")
     demand_support(found, facts[SAMPLED])
     record |= {key: settings[key] for key in _FRESH}
-    record |= {"data": _recorded(name), "label": fresh["label"], "binarize": found.binarize}
+    record |= {"data": recorded(name), "label": fresh["label"], "binarize": found.binarize}
     return _Subject(build, found, facts, settings, record, trust)
 
 
@@ -471,8 +481,8 @@ def _climb(
         subject.trust,
     )
     loops = {
-        name: _loop(
-            pair, _maker("elbo", name, subject.trust), subject.facts[name], optimizer, None,
+        name: make_loop(
+            pair, maker_of("elbo", name, subject.trust), subject.facts[name], optimizer, None,
             settings, plan, subject.data, fabric,
         )
         for name in (ANALYTIC, SAMPLED)

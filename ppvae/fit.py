@@ -11,8 +11,7 @@ python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
 import sys
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -25,6 +24,15 @@ from ppvae.choices import KINDS, Choice, Maker, made
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
+from ppvae.preparation import (
+    Part,
+    free_folder,
+    make_loop,
+    maker_of,
+    part_of,
+    read_data,
+    recorded,
+)
 from ppvae.programs import Pair, Program
 from ppvae.run import FORMAT, Run, refuse_occupied, versions
 from ppvae.support import demand_support, is_binary
@@ -35,8 +43,6 @@ if TYPE_CHECKING:
     from ppvae.svi import SVI, Epoch, Plan
 
 __all__ = ["fit", "resume"]
-
-Part = str | Mapping[str, Any] | Choice | type | Program | None
 
 
 def fit(
@@ -116,7 +122,7 @@ def fit(
         InputError: for what cannot be fitted, in one sentence with the way out.
     """
     settings = {
-        "data": _recorded(data),
+        "data": recorded(data),
         "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
         "label": label,
         "binarize": binarize,
@@ -150,10 +156,10 @@ def fit(
         "model": model, "prior": prior, "likelihood": likelihood,
         "decoder": decoder, "guide": guide, "encoder": encoder,
     }  # fmt: skip
-    chosen = {name: _part(name, value) for name, value in parts.items()}
-    bound_maker = _maker("elbo", elbo, trust)
-    optimizer_maker = _maker("optimizer", optimizer, trust)
-    schedule_maker = None if schedule is None else _maker("schedule", schedule, trust)
+    chosen = {name: part_of(name, value) for name, value in parts.items()}
+    bound_maker = maker_of("elbo", elbo, trust)
+    optimizer_maker = maker_of("optimizer", optimizer, trust)
+    schedule_maker = None if schedule is None else maker_of("schedule", schedule, trust)
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
 
@@ -162,7 +168,7 @@ def fit(
     # Data, and the two programs that meet on it.
     fabric = launch(device, devices, precision)
     _say(fabric, "reading the data")
-    found = _data(data, data_dir, label, binarize or "none")
+    found = read_data(data, data_dir, label, binarize or "none")
     _seed_all(seed)
     assembly = assemble(chosen, latent_dim=latent_dim, data_shape=found.shape, trust=trust)
     batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
@@ -174,11 +180,11 @@ def fit(
         and not isinstance(data, Data)
         and is_binary(facts)
     ):
-        found = _data(data, data_dir, label, "dynamic")
+        found = read_data(data, data_dir, label, "dynamic")
     demand_support(found, facts)
 
     # What climbs, and where it is written.
-    loop = _loop(
+    loop = make_loop(
         pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric
     )
     settings |= assembly.parts | {
@@ -188,7 +194,7 @@ def fit(
         "schedule": None if schedule_maker is None else schedule_maker.choice.plain(),
     }
     config = settings | {"run": _resolved(found, batch, pair, fabric)}
-    folder = Path(out) if out is not None else _free(Path("runs"), found.name)
+    folder = Path(out) if out is not None else free_folder(Path("runs"), found.name)
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, overwrite=overwrite)
@@ -260,7 +266,7 @@ def resume(
     if elbo is None or optimizer is None:
         raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
     facts = audit(pair, elbo.target, batch)
-    loop = _loop(pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric)
+    loop = make_loop(pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric)
     loop.load_state(state)
     if fabric.is_global_zero:
         found_run.rewind(loop.progress.step)
@@ -328,36 +334,6 @@ def _train(
     return fitted
 
 
-def _loop(
-    pair: Pair,
-    elbo: Maker,
-    facts: Audit,
-    optimizer: Maker,
-    schedule: Maker | None,
-    settings: Mapping[str, Any],
-    plan: "Plan",
-    data: Data,
-    fabric: "Fabric",
-) -> "SVI":
-    """The bound, what climbs it, and the loop that does."""
-    from ppvae.objectives import Bound
-    from ppvae.svi import SVI
-
-    bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
-    try:
-        climber = optimizer(
-            params=[p for p in pair.parameters() if p.requires_grad], lr=settings["lr"]
-        )
-        pace = (
-            None
-            if schedule is None
-            else schedule(optimizer=climber, T_max=plan.epochs, total_steps=plan.epochs, mode="max")
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"--optimizer or --schedule: {error}") from error
-    return SVI(bound, climber, data, plan, fabric, pace)
-
-
 def _plan(settings: Mapping[str, Any]) -> "Plan":
     from ppvae.svi import Plan
 
@@ -388,50 +364,6 @@ def _demand_types(config: Mapping[str, Any], path: Path) -> None:
         raise InputError(f"{path / 'config.yaml'} lacks {', '.join(sorted(missing))}")
     if config["particles"] < 1:
         raise InputError(f"particles is {config['particles']}; it must be at least 1")
-
-
-def _part(kind: str, value: Part) -> Choice | Program | None:
-    """A choice, however it was expressed; a program that was handed in whole stays itself."""
-    if value is None or isinstance(value, Choice):
-        return value
-    if isinstance(value, (str, Mapping)):
-        return Choice.parse(value, f"--{kind}")
-    if isinstance(value, type):
-        names = KINDS[kind].names()
-        own = names.get(value.__name__) is value
-        return Choice(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
-    if not KINDS[kind].is_program:
-        raise InputError(
-            f"{kind} is {value!r}; give its class or class name, or compose the model (or guide) "
-            "in Python and hand in that"
-        )
-    return value
-
-
-def _maker(kind: str, value: Part, trust: Iterable[str]) -> Maker:
-    choice = _part(kind, value)
-    if not isinstance(choice, Choice):
-        raise InputError(f"{kind} is {value!r}; give a class name")
-    return made(KINDS[kind], choice, trust)
-
-
-def _data(
-    data: str | Path | Data, data_dir: str | Path | None, label: str | None, binarize: Binarize
-) -> Data:
-    from ppvae.data import load
-
-    if isinstance(data, Data):
-        return data
-    where = None if data_dir is None else Path(data_dir)
-    return load(data, data_dir=where, label=label, binarize=binarize)
-
-
-def _recorded(data: str | Path | Data) -> Any:
-    """How ``config.yaml`` names the data, so that it is found from any folder."""
-    if isinstance(data, Data):
-        return {"python_object": data.name}
-    path = Path(data).expanduser()
-    return str(path.resolve()) if path.exists() else str(data)
 
 
 def _resolved(
@@ -469,14 +401,6 @@ def _introduce(
     say(data.describe())
     show_audit(facts, elbo.choice.class_path)
     say(f"{count:,} parameters on {fabric.device}; writing to {folder}")
-
-
-def _free(parent: Path, name: str) -> Path:
-    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = parent / stem, 1
-    while path.exists():
-        path, number = parent / f"{stem}-{number}", number + 1
-    return path
 
 
 def _rows(epoch: "Epoch") -> list[dict[str, Any]]:

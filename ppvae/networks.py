@@ -91,7 +91,7 @@ class MLP(nn.Module):
         in_shape: Shape,
         out_shape: Shape,
         hidden: Sequence[int] = (400,),
-        activation: Activation = "relu",
+        activation: Activation = "silu",
     ) -> None:
         super().__init__()
         _check_widths("hidden", hidden)

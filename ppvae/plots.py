@@ -946,7 +946,7 @@ def _by_row(axes: Axes, count: int, title: str, units: str) -> None:
 
 
 def _few_ticks(axes: Axes) -> None:
-    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(2))
 
 
 def _draw_points(
@@ -1076,11 +1076,11 @@ def compare_bounds(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
 
     def snr(axes: Axes) -> None:
         _draw_groups(axes, bounds, "snr")
-        axes.set_title("Gradient signal to noise")
+        axes.set_title("Gradient SNR")
         axes.set_xlabel("|mean| / sd")
 
     def held_out(axes: Axes) -> None:
-        _by_row(axes, count, "Held out, one point a seed", f"{_NATS}; mean ± se")
+        _by_row(axes, count, "Held out, by seed", f"{_NATS}; mean ± se")
         _draw_points(axes, bounds, "held_out", of_mean=True)
         _few_ticks(axes)
 

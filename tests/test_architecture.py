@@ -16,7 +16,17 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("programs", "precision", "audit", "objectives", "data"),
     ("svi",),
     ("diagnostics", "generation", "devices", "events"),
-    ("choices", "assembly", "support", "run", "plots", "gallery", "terminal", "conclusion"),
+    (
+        "choices",
+        "assembly",
+        "support",
+        "preparation",
+        "run",
+        "plots",
+        "gallery",
+        "terminal",
+        "conclusion",
+    ),
     ("cli",),
     ("fit", "compare", "encode", "sample"),
 )

@@ -97,10 +97,10 @@ def test_gradient_of_the_decoders_bias_has_its_closed_form_mean_and_variance(
     mean = (batch["x"] - loc @ w.T - b).mean(0) / C
 
     name = "model.decoder.layers.0.bias"
-    found = noise(bound_of(programs, batch, elbo), batch, draws=300, grouping=str).groups[name]
+    found = noise(bound_of(programs, batch, elbo), batch, draws=200, grouping=str).groups[name]
     assert found.coordinates == D
     assert abs(found.variance - variance) < 5 * found.variance_error
-    assert found.variance_error < 0.2 * variance
+    assert found.variance_error < 0.25 * variance
     expected = float(mean.norm()) / math.sqrt(variance)
     assert found.snr == pytest.approx(expected, rel=0.15)
 
@@ -134,11 +134,11 @@ def test_signal_to_noise_rises_as_the_root_of_particles(
     programs: tuple[VAE, MeanField], batch: dict[str, Tensor]
 ) -> None:
     one, many = (
-        noise(bound_of(programs, batch, TraceMeanField_ELBO, particles), batch, draws=200).groups
+        noise(bound_of(programs, batch, TraceMeanField_ELBO, particles), batch, draws=120).groups
         for particles in (1, 16)
     )
     for group in one:
-        assert many[group].snr / one[group].snr == pytest.approx(4, rel=0.15)
+        assert many[group].snr / one[group].snr == pytest.approx(4, rel=0.2)
 
 
 def test_streamed_moments_are_those_of_the_stored_gradients(

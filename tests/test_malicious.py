@@ -121,7 +121,6 @@ def test_arguments_cannot_name_code(
     part: str, name: str, argument: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = evil(tmp_path, monkeypatch, "evil_argument")
-    value: Any
     code: list[Any] = [
         "evil_argument.Prior", {"class_path": "evil_argument.Prior"},
         "{class_path: evil_argument.Prior}", [{"class_path": "evil_argument.Prior"}],
@@ -275,7 +274,8 @@ def test_wrong_types_are_refused_or_of_no_effect(field: tuple[str, ...], run: Pa
 def test_settings_of_wrong_types_do_not_go_on(field: str, run: Path) -> None:
     original = (run / "config.yaml").read_text()
     failures = []
-    for value in ("text", [[]], {"a": [1]}, -3):
+    values: list[Any] = ["text", [[]], {"a": [1]}, -3]
+    for value in values:
         config = yaml.safe_load(original)
         config[field] = value
         (run / "config.yaml").write_text(yaml.safe_dump(config))

@@ -1,0 +1,116 @@
+"""What fitting and comparing have in common before the first step: parts, data, the loop."""
+
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppvae.audit import Audit
+from ppvae.choices import KINDS, Choice, Maker, made
+from ppvae.data import Binarize, Data, load
+from ppvae.errors import InputError
+from ppvae.programs import Pair, Program
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from ppvae.svi import SVI, Plan
+
+__all__ = ["Part", "free_folder", "make_loop", "maker_of", "part_of", "read_data", "recorded"]
+
+Part = str | Mapping[str, Any] | Choice | type | Program | None
+"""How a part may be expressed: a name, a mapping of YAML, a class, or a program itself."""
+
+
+def part_of(kind: str, value: Part) -> Choice | Program | None:
+    """A choice, however it was expressed; a program that was handed in whole stays itself."""
+    if value is None or isinstance(value, Choice):
+        return value
+    if isinstance(value, (str, Mapping)):
+        return Choice.parse(value, f"--{kind}")
+    if isinstance(value, type):
+        names = KINDS[kind].names()
+        own = names.get(value.__name__) is value
+        return Choice(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
+    if not KINDS[kind].is_program:
+        raise InputError(
+            f"{kind} is {value!r}; give its class or class name, or compose the model (or guide) "
+            "in Python and hand in that"
+        )
+    return value
+
+
+def maker_of(kind: str, value: Part, trust: Iterable[str]) -> Maker:
+    """Resolve a part that is made by name.
+
+    Raises:
+        InputError: if it is none.
+    """
+    choice = part_of(kind, value)
+    if not isinstance(choice, Choice):
+        raise InputError(f"{kind} is {value!r}; give a class name")
+    return made(KINDS[kind], choice, trust)
+
+
+def read_data(
+    data: str | Path | Data, data_dir: str | Path | None, label: str | None, binarize: Binarize
+) -> Data:
+    """The data by name or path; data that was handed in stays itself."""
+    if isinstance(data, Data):
+        return data
+    where = None if data_dir is None else Path(data_dir)
+    return load(data, data_dir=where, label=label, binarize=binarize)
+
+
+def recorded(data: str | Path | Data) -> Any:
+    """How ``config.yaml`` names the data, so that it is found from any folder."""
+    if isinstance(data, Data):
+        return {"python_object": data.name}
+    path = Path(data).expanduser()
+    return str(path.resolve()) if path.exists() else str(data)
+
+
+def make_loop(
+    pair: Pair,
+    elbo: Maker,
+    facts: Audit,
+    optimizer: Maker,
+    schedule: Maker | None,
+    settings: Mapping[str, Any],
+    plan: "Plan",
+    data: Data,
+    fabric: "Fabric",
+) -> "SVI":
+    """The bound, what climbs it, and the loop that does."""
+    # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
+    from ppvae.objectives import Bound
+    from ppvae.svi import SVI
+
+    bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
+    try:
+        climber = optimizer(
+            params=[p for p in pair.parameters() if p.requires_grad], lr=settings["lr"]
+        )
+        pace = (
+            None
+            if schedule is None
+            else schedule(
+                optimizer=climber,
+                T_max=plan.epochs,
+                total_steps=plan.epochs,
+                mode="max",
+                threshold_mode="abs",  # a threshold relative to a negative bound calls worse better
+            )
+        )
+    except (TypeError, ValueError) as error:
+        raise InputError(f"--optimizer or --schedule: {error}") from error
+    return SVI(bound, climber, data, plan, fabric, pace)
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """A folder for ``name`` and the present time that is not there yet."""
+    stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, number = parent / stem, 1
+    while path.exists():
+        path, number = parent / f"{stem}-{number}", number + 1
+    return path
