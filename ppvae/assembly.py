@@ -13,14 +13,15 @@ from ppvae.programs import Program
 __all__ = ["DEFAULTS", "PARTS", "Assembly", "assemble"]
 
 DEFAULTS = {
-    "model": "VAE",
-    "prior": "StandardNormal",
-    "likelihood": "Bernoulli",
-    "decoder": "MLP",
-    "guide": "MeanField",
-    "encoder": "MLP",
+    "model": Choice("VAE"),
+    "prior": Choice("StandardNormal"),
+    "likelihood": Choice("Bernoulli"),
+    "decoder": Choice("MLP"),
+    "guide": Choice("MeanField"),
+    "encoder": Choice("MLP", {"hidden": [400, 400]}),
 }
-"""What a part is where nobody says."""
+"""What a part is where nobody says. The encoder is the deeper network: on MNIST what it loses
+against the best guide of its family is most of the gap, and a deeper decoder prunes latents."""
 
 PARTS = {
     "model": "model",
@@ -79,7 +80,7 @@ def assemble(
             _refuse(parts, inner, f"the {role} was handed in whole")
             programs[role], record[role] = chosen, {"python_object": _name(chosen)}
             continue
-        maker = made(KINDS[role], chosen or Choice(DEFAULTS[role]), trust)
+        maker = made(KINDS[role], chosen or DEFAULTS[role], trust)
         given = dict(known)
         for part in inner:
             if not maker.names(part):
@@ -88,7 +89,7 @@ def assemble(
             choice = parts.get(part)
             if choice is not None and not isinstance(choice, Choice):
                 raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
-            part_maker = made(KINDS[part], choice or Choice(DEFAULTS[part]), trust)
+            part_maker = made(KINDS[part], choice or DEFAULTS[part], trust)
             record[part] = part_maker.choice.plain()
             is_network = part in ("decoder", "encoder")
             given[part] = part_maker.network(**known) if is_network else part_maker(**known)

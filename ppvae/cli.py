@@ -80,7 +80,7 @@ def given_arguments(
         if kind in own:
             chosen = given.get(kind) or (Choice(default) if isinstance(default, str) else None)
             if chosen is None:
-                chosen = Choice(_default_part(kind))
+                chosen = _default_part(kind)
             given[kind] = Choice(
                 chosen.class_path, {**chosen.init_args, **own[kind]}, chosen.trusted
             )
@@ -109,7 +109,7 @@ def _demand_readable_configs(argv: Sequence[str]) -> None:
             raise InputError(f"--config {name} is no list of settings such as 'epochs: 20'")
 
 
-def _default_part(kind: str) -> str:
+def _default_part(kind: str) -> Choice:
     from ppvae.assembly import DEFAULTS
 
     if kind not in DEFAULTS:

@@ -51,7 +51,7 @@ __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 
 SAMPLED, ANALYTIC = "Trace_ELBO", "TraceMeanField_ELBO"
 
-_FRESH = {"latent_dim": 10, "particles": 1, "beta": 1.0, "batch_size": 128, "lr": 1e-3}
+_FRESH = {"latent_dim": 20, "particles": 1, "beta": 1.0, "batch_size": 64, "lr": 2e-3}
 
 
 @dataclass(frozen=True)
@@ -165,13 +165,13 @@ def compare(
         likelihood: p(x | z); default Bernoulli.
         decoder: the network from z to the likelihood's numbers; default MLP.
         guide: the variational program; default MeanField.
-        encoder: the network from x to the guide's numbers; default MLP.
-        latent_dim: number of latent dimensions; default 10.
+        encoder: the network from x to the guide's numbers; default as in ppvae.fit.
+        latent_dim: number of latent dimensions; default 20.
         particles: draws of the latents per datum and step; default: the run's, or 1.
         beta: weight of the KL in what is climbed; default: the run's, or 1.
         epochs: passes over the training data in each climb.
-        batch_size: data per step; default: the run's, or 128.
-        lr: learning rate; default: the run's, or 0.001.
+        batch_size: data per step; default: the run's, or 64.
+        lr: learning rate; default: the run's, or 0.002.
         seeds: climbs of each bound.
         seed: the first of the seeds.
         draws: repetitions of value and gradient at the same weights.

@@ -56,17 +56,17 @@ def fit(
     decoder: Part = None,
     guide: Part = None,
     encoder: Part = None,
-    latent_dim: int = 10,
+    latent_dim: int = 20,
     elbo: Part = "TraceMeanField_ELBO",
     particles: int = 1,
     beta: float = 1.0,
     warm_up: int = 0,
     epochs: int = 100,
     patience: int | None = None,
-    batch_size: int = 128,
+    batch_size: int = 64,
     optimizer: Part = "Adam",
-    lr: float = 1e-3,
-    schedule: Part = None,
+    lr: float = 2e-3,
+    schedule: Part = "CosineAnnealingLR",
     clip: float | None = None,
     seed: int = 0,
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
@@ -96,7 +96,7 @@ def fit(
         likelihood: p(x | z); default Bernoulli.
         decoder: the network from z to the likelihood's numbers; default MLP.
         guide: the variational program; default MeanField.
-        encoder: the network from x to the guide's numbers; default MLP.
+        encoder: the network from x to the guide's numbers; default an MLP of two hidden layers.
         latent_dim: number of latent dimensions.
         elbo: the bound, a class of Pyro's.
         particles: draws of the latents per datum and step.
@@ -107,7 +107,7 @@ def fit(
         batch_size: data per step, all processes together.
         optimizer: a class of torch.optim.
         lr: learning rate.
-        schedule: a class of torch.optim.lr_scheduler, stepped once an epoch; default: constant.
+        schedule: a class of torch.optim.lr_scheduler, stepped once an epoch, or none.
         clip: largest norm of the gradient, in nats per datum; default: unclipped.
         seed: of initial weights, order of the data, and noise.
         device: where to compute.
@@ -159,7 +159,9 @@ def fit(
     chosen = {name: part_of(name, value) for name, value in parts.items()}
     bound_maker = maker_of("elbo", elbo, trust)
     optimizer_maker = maker_of("optimizer", optimizer, trust)
-    schedule_maker = None if schedule is None else maker_of("schedule", schedule, trust)
+    pace = part_of("schedule", schedule)
+    is_constant = pace is None or (isinstance(pace, Choice) and pace.class_path == "none")
+    schedule_maker = None if is_constant else maker_of("schedule", schedule, trust)
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
 
@@ -241,7 +243,8 @@ def resume(
     if epochs is not None and epochs != found_run.config.get("epochs") and config.get("schedule"):
         raise InputError(
             f"the learning-rate schedule of {run} was laid out for "
-            f"{found_run.config.get('epochs')} epochs; go on without --epochs, or start anew"
+            f"{found_run.config.get('epochs')} epochs; go on without --epochs, or fit anew with "
+            "--schedule none, whose epochs can be added to"
         )
     from ppvae.devices import launch
 

@@ -49,7 +49,7 @@ def small(folder: Path, out: str = "run", **settings: Any) -> Run:
         settings["data"] = table_file(folder)
     defaults: dict[str, Any] = {
         "likelihood": "Gaussian", "decoder": SMALL, "encoder": SMALL, "latent_dim": 2,
-        "batch_size": 32, "epochs": 2, "device": "cpu", "out": folder / out,
+        "batch_size": 32, "epochs": 2, "device": "cpu", "out": folder / out, "schedule": None,
     }  # fmt: skip
     chosen = {k: v for k, v in (defaults | settings).items() if v is not ...}
     return fit(**chosen)
@@ -60,7 +60,7 @@ def small_flags(folder: Path, out: str = "run") -> list[str]:
     return [
         "--data", str(table_file(folder)), "--likelihood", "Gaussian", "--latent-dim", "2",
         "--decoder.hidden", "16", "--encoder.hidden", "16", "--batch-size", "32",
-        "--epochs", "2", "--device", "cpu", "--out", str(folder / out),
+        "--epochs", "2", "--device", "cpu", "--out", str(folder / out), "--schedule", "none",
     ]  # fmt: skip
 
 

@@ -590,9 +590,9 @@ def test_bounds_are_compared_in_their_units() -> None:
         "Estimates, same weights": "nats per datum; mean ± sd",
         "Cost": "ms per step",
         "Gradient variance": "(nats per datum)²",
-        "Gradient signal to noise": "|mean| / sd",
+        "Gradient SNR": "|mean| / sd",
         "Bound by step, each seed": "step",
-        "Held out, one point a seed": "nats per datum; mean ± se",
+        "Held out, by seed": "nats per datum; mean ± se",
     }
     variance = panel(figure, "Gradient variance")
     assert variance.get_xscale() == "log"

@@ -94,7 +94,7 @@ def test_choices_are_read() -> None:
 )  # fmt: skip
 def test_lists_without_a_shells_brackets(given: Any, hidden: list[int]) -> None:
     maker = made(KINDS["decoder"], Choice("MLP", {"hidden": given}))
-    assert maker.choice.init_args == {"hidden": hidden, "activation": "relu"}
+    assert maker.choice.init_args == {"hidden": hidden, "activation": "silu"}
     net = maker(in_shape=(2,), out_shape=(3,), latent_dim=9)
     assert isinstance(net, MLP)
     widths = [layer.out_features for layer in net.modules() if isinstance(layer, torch.nn.Linear)]
