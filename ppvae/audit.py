@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
 from ppvae.errors import InputError
-from ppvae.programs import Pair
+from ppvae.programs import Pair, frozen
 
 __all__ = ["Audit", "Site", "audit", "first_outside"]
 
@@ -99,12 +99,9 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
             model does not take.
     """
     devices = [p.device for p in pair.parameters() if p.device.type == "cuda"][:1]
-    training = pair.training
-    pair.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices), pyro.validation_enabled(False):
+    with frozen(pair), torch.random.fork_rng(devices), pyro.validation_enabled(False):
         guide, model, parents = _traces(pair, batch)
         vectorizes, nesting = _try_particles(pair, batch, guide, model)
-    pair.train(training)
 
     analytic = issubclass(elbo, TraceMeanField_ELBO)
     _check_agreement(guide, model)

@@ -176,8 +176,11 @@ def _parser(
         options: dict[str, Any] = {"help": told.get(name, "").replace("\n", " ").replace("%", "%%")}
         if name in KINDS:
             names = sorted(KINDS[name].names())
-            options["help"] += f" ({', '.join(names)}, or an import path)"
-            options |= {"type": _as_it_is, "metavar": "NAME"}
+            options["help"] += (
+                f" ({', '.join(names)}, or an import path; its own arguments follow as "
+                f"--{name}.ARGUMENT, listed by --{name}.help)"
+            )
+            options |= {"type": _AsItIs(), "metavar": "NAME"}
         elif parameter.annotation is bool:
             options["action"] = "store_true"
         elif get_origin(parameter.annotation) in (list, Sequence, tuple):
@@ -190,9 +193,14 @@ def _parser(
     return parser
 
 
-def _as_it_is(value: Any) -> Any:
+class _AsItIs:
     """A choice, unread: the parser imports a class_path that it recognizes, trusted or not."""
-    return value
+
+    def __call__(self, value: Any) -> Any:
+        return value
+
+    def __repr__(self) -> str:  # what --help shows as the type
+        return "class name"
 
 
 def _parameters(functions: Sequence[Callable[..., Any]]) -> dict[str, inspect.Parameter]:

@@ -7,6 +7,7 @@ import torch
 from ppvae import gallery
 from ppvae.data import Data
 from ppvae.diagnostics import active_units, embed, log_evidence
+from ppvae.diagnostics.activity import THRESHOLD
 from ppvae.run import Run
 from ppvae.svi import SVI, evaluate
 from ppvae.terminal import number, say, show_table
@@ -87,7 +88,13 @@ def conclude(run: Run, loop: SVI, data: Data) -> None:
             )
         )
     if units is not None:
-        rows.append(("active units", str(active_units(units)), f"of {units.shape[1]}"))
+        rows.append(
+            (
+                "active units",
+                str(active_units(units)),
+                f"of {units.shape[1]}: Var E_q[z | x] > {THRESHOLD}",
+            )
+        )
     show_table(f"test data ({len(test):,} rows), nats per datum", ("", "value", ""), rows)
     if (figures.elbo or figures.reconstruction) > 0:
         say("note: x is continuous, so these are log-densities, which may be above 0")

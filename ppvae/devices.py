@@ -1,19 +1,21 @@
 """Where to compute: device, precision and processes, by Lightning Fabric."""
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from ppvae.errors import InputError
 
-__all__ = ["Device", "Precision", "launch"]
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+__all__ = ["Device", "Precision", "launch", "one_device"]
 
 Precision = Literal["32", "64", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def launch(device: Device, devices: int, precision: Precision) -> Fabric:
+def launch(device: Device, devices: int, precision: Precision) -> "Fabric":
     """Start as many processes as there are to be, each on its device.
 
     Args:
@@ -26,14 +28,7 @@ def launch(device: Device, devices: int, precision: Precision) -> Fabric:
     """
     if devices < 1:
         raise InputError(f"devices is {devices}; it takes at least 1")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "--device cuda: torch finds no CUDA device here; take --device auto or cpu"
-        )
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise InputError(
-            "--device mps: torch finds no Metal device here; take --device auto or cpu"
-        )
+    _demand(device)
     if precision == "64" and (
         device == "mps" or (device == "auto" and torch.backends.mps.is_available())
     ):
@@ -41,6 +36,8 @@ def launch(device: Device, devices: int, precision: Precision) -> Fabric:
     accelerators = torch.cuda.device_count()
     if device in ("cuda", "auto") and 0 < accelerators < devices:
         raise InputError(f"--devices {devices}: there are {accelerators}; ask for no more")
+
+    from lightning_fabric import Fabric  # late: it takes seconds to import
 
     fabric = Fabric(
         accelerator=device,
@@ -53,3 +50,27 @@ def launch(device: Device, devices: int, precision: Precision) -> Fabric:
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return fabric
+
+
+def one_device(device: Device) -> torch.device:
+    """The device by name, for work of one process; ``auto`` takes an accelerator if there is one.
+
+    Raises:
+        InputError: for a device that is not there.
+    """
+    _demand(device)
+    if device != "auto":
+        return torch.device(device)
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
+def _demand(device: Device) -> None:
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "--device cuda: torch finds no CUDA device here; take --device auto or cpu"
+        )
+    if device == "mps" and not torch.backends.mps.is_available():
+        raise InputError(
+            "--device mps: torch finds no Metal device here; take --device auto or cpu"
+        )

@@ -17,6 +17,7 @@ import torch
 
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Split
+from ppvae.devices import one_device
 from ppvae.errors import InputError
 from ppvae.run import Run, load
 from ppvae.store import replacing, write_text
@@ -70,7 +71,7 @@ def encode(
         raise InputError(f"samples is {samples}; it must be at least 1")
     target = _target(opened, data, split, out, overwrite=overwrite)
     rows = rows_of(opened, data, split, data_dir, label)
-    where = pick_device(device)
+    where = one_device(device)
     pair, facts = opened.pair.to(where), opened.audit
 
     embedding = embed(pair, facts, rows, device=where)
@@ -111,24 +112,6 @@ def rows_of(
     if label is not None:
         raise InputError(f"--label {label} goes with --data; the run has its labels already")
     return run.data(where).splits[split].frozen(0)
-
-
-def pick_device(device: str) -> torch.device:
-    """The device by name; ``auto`` is the accelerator that torch finds, else the CPU."""
-    if device == "auto":
-        found = (
-            torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        )
-        return found or torch.device("cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise InputError(
-            "--device cuda: torch finds no CUDA device here; take --device auto or cpu"
-        )
-    if device == "mps" and not torch.backends.mps.is_available():
-        raise InputError(
-            "--device mps: torch finds no Metal device here; take --device auto or cpu"
-        )
-    return torch.device(device)
 
 
 def _target(

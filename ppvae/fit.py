@@ -200,7 +200,7 @@ def fit(
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, overwrite=overwrite)
-        _introduce(found, facts, bound_maker, pair, fabric, folder)
+        _introduce(found, facts, bound_maker, pair, fabric, folder, beta)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
@@ -396,13 +396,18 @@ def _resolved(
 
 
 def _introduce(
-    data: Data, facts: Audit, elbo: Maker, pair: Pair, fabric: "Fabric", folder: Path
+    data: Data, facts: Audit, elbo: Maker, pair: Pair, fabric: "Fabric", folder: Path, beta: float
 ) -> None:
     from ppvae.terminal import say, show_audit
 
     count = sum(p.numel() for p in pair.parameters() if p.requires_grad)
     say(data.describe())
     show_audit(facts, elbo.choice.class_path)
+    if not facts.is_bound and beta > 0:
+        say(
+            f"note: at beta = {beta:g} a point mass climbs log p(x | z) + {beta:g} log p(z), a "
+            "maximum a posteriori code; the plain autoencoder is --beta 0"
+        )
     say(f"{count:,} parameters on {fabric.device}; writing to {folder}")
 
 

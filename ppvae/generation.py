@@ -15,8 +15,7 @@ from torch import Tensor
 from ppvae.audit import Audit
 from ppvae.data import Batch
 from ppvae.errors import InputError
-from ppvae.programs import Pair
-from ppvae.svi import frozen
+from ppvae.programs import Pair, frozen
 
 __all__ = ["Draws", "decode", "generate", "posterior_means", "reconstruct"]
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ppvae.errors import InputError
 
-__all__ = ["Pair", "Program", "named_arguments"]
+__all__ = ["Pair", "Program", "frozen", "named_arguments"]
 
 Program = Callable[..., Any]
 """Called as ``program(x, **rest)``; what it returns is its own affair."""
@@ -60,6 +60,19 @@ def _modules_in(program: Program) -> list[nn.Module]:
     return list({id(v): v for v in values if isinstance(v, nn.Module)}.values())
 
 
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Evaluation: no gradients, no dropout, no running means that move; as before afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, mode in modes:
+            part.training = mode
+
+
 class Pair(nn.Module):
     """A model p(x, z) and a guide q(z | x), called on the same batch.
 
@@ -88,9 +101,8 @@ class Pair(nn.Module):
         self._names = {role: named_arguments(p) for role, p in self._programs.items()}
         self._constraints: dict[str, Any] = {}
         self.params = nn.ParameterDict()
-        self.eval()  # the first trace must not move running means
-        self._find_parameters(batch)
-        self.train()
+        with frozen(self):
+            self._find_parameters(batch)
         if not any(p.requires_grad for p in self.parameters()):
             raise InputError(
                 "neither the model nor the guide has a parameter to learn; "
@@ -160,7 +172,7 @@ class Pair(nn.Module):
             module = self.guide if role == "guide" else self.model
             owned = {id(p) for p in self.parameters()}
             registered: set[int] = set()
-            with torch.no_grad(), self._parameter_store() as store, poutine.block():
+            with self._parameter_store() as store, poutine.block():
                 self._call(role, x, rest)
             for name, value in store["params"].items():
                 registered.add(id(value))

@@ -22,8 +22,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from ppvae.data import Data, Split
 from ppvae.errors import InputError
 from ppvae.objectives import Bound
+from ppvae.programs import frozen
 
-__all__ = ["SVI", "Epoch", "Figures", "Plan", "evaluate", "fold_seed", "frozen"]
+__all__ = ["SVI", "Epoch", "Figures", "Plan", "evaluate", "fold_seed"]
 
 
 DRAWS = 2_000
@@ -436,19 +437,6 @@ def evaluate(
         totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
     reconstruction, kl = (totals / (len(split) * draws)).tolist()
     return _figures(reconstruction, kl, beta, bound)
-
-
-@contextmanager
-def frozen(module: torch.nn.Module) -> Iterator[None]:
-    """Evaluation: no gradients, no dropout, no running means that move; as before afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
 
 
 def _figures(reconstruction: float, kl: float, beta: float, bound: Bound) -> Figures:

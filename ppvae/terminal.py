@@ -102,7 +102,7 @@ class EpochBar:
         self._task = self._progress.add_task(
             "", total=epochs * steps, completed=done, epoch=f"{done // steps}/{epochs}", figures=""
         )
-        self._best = "best -"
+        self._best = "no best yet"
         self._pending, self._drawn = 0, time.monotonic()
 
     def __enter__(self) -> "EpochBar":
@@ -122,7 +122,7 @@ class EpochBar:
     def epoch(self, epoch: Epoch) -> None:
         """Show the held-out figures after an epoch."""
         if epoch.is_best:
-            self._best = f"best {number(epoch.valid.objective)}"
+            self._best = f"best objective {number(epoch.valid.objective)}"
         text = f"valid {in_words(epoch.valid)}; {self._best}"
         self._progress.advance(self._task, self._pending)
         self._pending = 0

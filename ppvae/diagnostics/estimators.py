@@ -14,7 +14,8 @@ from torch import Tensor
 from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.objectives import Bound
-from ppvae.svi import fold_seed, frozen
+from ppvae.programs import frozen
+from ppvae.svi import fold_seed
 
 __all__ = ["GroupNoise", "Moments", "Noise", "group_of", "noise", "repeated"]
 

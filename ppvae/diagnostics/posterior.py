@@ -9,8 +9,7 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.programs import Pair
-from ppvae.svi import frozen
+from ppvae.programs import Pair, frozen
 
 __all__ = ["Embedding", "embed", "embed_batch"]
 
