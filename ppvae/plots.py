@@ -1060,7 +1060,7 @@ def compare_bounds(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
     count = len(bounds)
 
     def values(axes: Axes) -> None:
-        _by_row(axes, count, "Estimates, same weights", f"{_NATS}; mean ± sd")
+        _by_row(axes, count, "Estimates, same weights", f"{_NATS}\nmean ± sd")
         _draw_points(axes, bounds, "values", of_mean=False)
         _few_ticks(axes)
 
@@ -1080,7 +1080,7 @@ def compare_bounds(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
         axes.set_xlabel("|mean| / sd")
 
     def held_out(axes: Axes) -> None:
-        _by_row(axes, count, "Held out, by seed", f"{_NATS}; mean ± se")
+        _by_row(axes, count, "Held out, by seed", f"{_NATS}\nmean ± se")
         _draw_points(axes, bounds, "held_out", of_mean=True)
         _few_ticks(axes)
 

@@ -587,12 +587,12 @@ def test_bounds_are_compared_in_their_units() -> None:
     assert legend(figure) == ["Trace_ELBO", "TraceMeanField_ELBO"]
     units = {a.get_title(loc="left"): a.get_xlabel() for a in figure.axes}
     assert units == {
-        "Estimates, same weights": "nats per datum; mean ± sd",
+        "Estimates, same weights": "nats per datum\nmean ± sd",
         "Cost": "ms per step",
         "Gradient variance": "(nats per datum)²",
         "Gradient SNR": "|mean| / sd",
         "Bound by step, each seed": "step",
-        "Held out, by seed": "nats per datum; mean ± se",
+        "Held out, by seed": "nats per datum\nmean ± se",
     }
     variance = panel(figure, "Gradient variance")
     assert variance.get_xscale() == "log"
