@@ -777,7 +777,7 @@ def _show(result: Comparison) -> None:
         rows.append(
             row(
                 "  variance, summed",
-                lambda s, g=group: (  # type: ignore[misc]
+                lambda s, g=group: (  # type: ignore[misc]  # mypy infers no defaulted lambda
                     f"{s.gradient_variance[g]:.3g} +- {s.gradient_variance_error[g]:.1g}"
                 ),
             )

@@ -39,6 +39,7 @@ def launch(device: Device, devices: int, precision: Precision) -> "Fabric":
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
 
+    # The precision is a word out of a table, where Fabric's signature wants a literal.
     fabric = Fabric(
         accelerator=device,
         devices=devices,
