@@ -103,7 +103,8 @@ class DrawnAnew(Binarization):
 
     @override
     def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
-        return torch.bernoulli(x)
+        # A comparison, and not torch.bernoulli: the same distribution, faster.
+        return (torch.rand_like(x) < x).to(x.dtype)
 
     @override
     def frozen(self, seed: int) -> Binarization:
