@@ -4,12 +4,13 @@ from ppvae.data.binarization import Binarize
 from ppvae.data.dataset import Data
 from ppvae.data.loading import from_arrays, load, load_new
 from ppvae.data.scaling import Kind, Scaling
-from ppvae.data.split import Batch, Split
+from ppvae.data.split import Batch, Feed, Split
 
 __all__ = [
     "Batch",
     "Binarize",
     "Data",
+    "Feed",
     "Kind",
     "Scaling",
     "Split",

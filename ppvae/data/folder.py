@@ -1,6 +1,5 @@
 """A folder of images as data; sub-folders are labels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final, override
@@ -20,43 +19,15 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".
 @final
 @dataclass(frozen=True)
 class FolderImages(Images):
-    """Image files of one size.
-
-    Args:
-        paths: the files.
-        codes: a label code for each, or None.
-        size: (height, width) of each.
-        grey: whether all hold one intensity a pixel; if not, all are read as RGB.
-
-    """
-
-    paths: Sequence[Path]
-    codes: Sequence[int] | None
-    size: tuple[int, int]
-    grey: bool
-
-    @property
-    @override
-    def shape(self) -> tuple[int, int, int]:
-        return (1 if self.grey else 3, *self.size)
-
-    @property
-    @override
-    def labelled(self) -> bool:
-        return self.codes is not None
+    """Image files of one size, by their paths."""
 
     @override
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    @override
-    def read(self, row: int) -> tuple[Tensor, int | None]:
+    def pixels(self, row: int) -> Tensor:
         from PIL import Image
 
-        path = self.paths[row]
+        path: Path = self.encoded[row]
         with parsing(path, "an image"), Image.open(path) as image:
-            pixels = decoded(image, grey=self.grey, where=str(path))
-        return pixels, None if self.codes is None else self.codes[row]
+            return decoded(image, grey=self.grey, where=str(path))
 
 
 def folder_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:

@@ -1,7 +1,9 @@
 """Images that are decoded one by one."""
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -18,31 +20,49 @@ GREY = ("1", "L", "LA", "La")
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
+@dataclass(frozen=True)
 class Images(ABC):
-    """Labelled or unlabelled images, all of one shape, as bytes."""
+    """Labelled or unlabelled images, all of one shape, as bytes.
+
+    Args:
+        encoded: what each is decoded from.
+        codes: a label code for each, or None.
+        size: (height, width) of each.
+        grey: whether all hold one intensity a pixel; if not, all are read as RGB.
+
+    """
+
+    encoded: Sequence[Any]
+    codes: Sequence[int] | None
+    size: tuple[int, int]
+    grey: bool
 
     @property
-    @abstractmethod
     def shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
+        return (1 if self.grey else 3, *self.size)
 
     @property
-    @abstractmethod
     def labelled(self) -> bool:
         """Whether each image has a label code."""
+        return self.codes is not None
 
-    @abstractmethod
     def __len__(self) -> int:
         """Return the number of images."""
+        return len(self.encoded)
 
     @abstractmethod
-    def read(self, row: int) -> tuple[Tensor, int | None]:
-        """Return one image, uint8 (channels, height, width), and its label code if labelled.
+    def pixels(self, row: int) -> Tensor:
+        """Return one image, uint8 (channels, height, width).
 
         Raises:
             InputError: where it cannot be decoded or has another shape.
 
         """
+
+    def read(self, row: int) -> tuple[Tensor, int | None]:
+        """Return the `pixels` of one image, and its label code if labelled."""
+        return self.pixels(row), None if self.codes is None else self.codes[row]
 
     def batch(self, rows: Tensor) -> Batch:
         """Return ``x``, uint8 (batch, *shape), and ``y``, int64 (batch,), if labelled."""

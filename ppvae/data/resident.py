@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Self, final, override
+from typing import Self, cast, final, override
 
 import torch
 from torch import Tensor
 
 from ppvae.data.binarization import Binarization, Keep
 from ppvae.data.scaling import AS_IS, Scaling
-from ppvae.data.split import Batch, Split
+from ppvae.data.split import Batch, Feed, Split
 
 # Rows binarized at a time: bounds the float noise beside a set that is stored in bytes.
 _CHUNK = 4096
@@ -75,6 +75,16 @@ class ResidentSplit(Split):
             y=None if self.y is None else self.y.to(device),
             mask=None if self.mask is None else self.mask.to(device),
         )
+
+    @override
+    def feed(
+        self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
+    ) -> Iterator[Feed]:
+        return iter(order)
+
+    @override
+    def batch(self, feed: Feed) -> Batch:
+        return self._batch(cast("Tensor", feed), self.x.device, self.binarization)
 
     @override
     def batches(

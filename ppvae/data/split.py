@@ -8,6 +8,9 @@ from torch import Tensor
 
 Batch = dict[str, Tensor]
 
+Feed = Tensor | Batch
+"""The rows of a batch, where the data lie on the device already; else the batch itself."""
+
 
 class Split(ABC):
     """Rows of data, scaled and binarized as they are read.
@@ -34,6 +37,16 @@ class Split(ABC):
     @abstractmethod
     def to(self, device: torch.device | str) -> "Split":
         """Return this split with what it holds in memory moved to ``device``."""
+
+    @abstractmethod
+    def feed(
+        self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
+    ) -> Iterator[Feed]:
+        """Yield what crosses to ``device`` for each batch, for `batch` to make it there."""
+
+    @abstractmethod
+    def batch(self, feed: Feed) -> Batch:
+        """Make a batch by operations on tensors alone, so that it can be part of a graph."""
 
     @abstractmethod
     def batches(

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Self, final, override
+from typing import Self, cast, final, override
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from ppvae.data.binarization import Binarization
 from ppvae.data.images import Images
 from ppvae.data.scaling import Scaling
-from ppvae.data.split import Batch, Split
+from ppvae.data.split import Batch, Feed, Split
 
 # Batches read ahead, each by a thread. Threads, not DataLoader's processes: decoders let go of
 # Python's lock, while processes would take seconds of imports or fork under torch's threads,
@@ -49,6 +49,16 @@ class StreamedSplit(Split):
     def to(self, device: torch.device | str) -> Self:
         """Return this split as it is: it holds nothing that could be moved."""
         return self
+
+    @override
+    def feed(
+        self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
+    ) -> Iterator[Feed]:
+        return self.batches(order, device=device)
+
+    @override
+    def batch(self, feed: Feed) -> Batch:
+        return cast("Batch", feed)
 
     @override
     def batches(

@@ -75,36 +75,17 @@ class VisionImages(Images):
     """A torchvision set that decodes its images one by one; the first tells shape and colour."""
 
     name: str
-    dataset: Any
-    codes: Sequence[int] | None
-    size: tuple[int, int]
-    grey: bool
-
-    @property
-    @override
-    def shape(self) -> tuple[int, int, int]:
-        return (1 if self.grey else 3, *self.size)
-
-    @property
-    @override
-    def labelled(self) -> bool:
-        return self.codes is not None
 
     @override
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    @override
-    def read(self, row: int) -> tuple[Tensor, int | None]:
-        image = _image(self.name, self.dataset, row)
+    def pixels(self, row: int) -> Tensor:
+        image = _image(self.name, self.encoded, row)
         if (image.height, image.width) != self.size:
             raise InputError(
                 f"--data {self.name}: images must all have one size, and row 0 has {self.size[0]} "
                 f"x {self.size[1]} pixels, row {row} {image.height} x {image.width}: resize them, "
                 f"and give their folder."
             )
-        pixels = decoded(image, grey=self.grey, where=f"{self.name}, row {row},")
-        return pixels, None if self.codes is None else self.codes[row]
+        return decoded(image, grey=self.grey, where=f"{self.name}, row {row},")
 
 
 def _emnist(folder: Path, **options: Any) -> Any:
@@ -184,7 +165,7 @@ def _rows(name: str, dataset: Any, names: tuple[str, ...] | None) -> Rows:
         raise InputError(f"--data {name}: torchvision's set is empty in that folder.")
     first = _image(name, dataset, 0)
     size = (first.height, first.width)
-    return image_rows(VisionImages(name, dataset, codes, size, first.mode in GREY))
+    return image_rows(VisionImages(dataset, codes, size, first.mode in GREY, name))
 
 
 def _image(name: str, dataset: Any, row: int) -> Any:
