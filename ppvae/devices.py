@@ -9,10 +9,11 @@ from ppvae.errors import InputError
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Device", "Precision", "launch", "one_device"]
+__all__ = ["Compile", "Device", "Precision", "launch", "one_device"]
 
 Precision = Literal["32", "64", "bf16-mixed"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Compile = Literal["auto", "on", "off"]
 
 
 def launch(device: Device, devices: int, precision: Precision) -> "Fabric":

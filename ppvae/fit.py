@@ -10,6 +10,7 @@ python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where
 python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -72,6 +73,7 @@ def fit(
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
     devices: int = 1,
     precision: Literal["32", "64", "bf16-mixed"] = "32",
+    compile: Literal["auto", "on", "off"] = "auto",
     tensorboard: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -113,6 +115,8 @@ def fit(
         device: where to compute.
         devices: number of processes, each on a device of its own.
         precision: 32, 64, or bf16-mixed (networks in bfloat16, densities in float32).
+        compile: the training step as one native graph: on, off, or auto (where it wins back the
+            time that compiling takes, by the number and the size of the steps).
         tensorboard: write TensorBoard events beside metrics.csv.
         out: the run directory; default runs/<data>-<time>.
         overwrite: replace a run that is there already.
@@ -143,6 +147,7 @@ def fit(
         "device": device,
         "devices": devices,
         "precision": precision,
+        "compile": compile,
         "tensorboard": tensorboard,
     }
     plan = _plan(settings)
@@ -186,21 +191,24 @@ def fit(
     demand_support(found, facts)
 
     # What climbs, and where it is written.
+    is_compiled = _is_compiled(settings, found, pair, fabric)
     loop = make_loop(
-        pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric
-    )
+        pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric,
+        compile=is_compiled,
+    )  # fmt: skip
     settings |= assembly.parts | {
         "binarize": found.binarize,
         "elbo": bound_maker.choice.plain(),
         "optimizer": optimizer_maker.choice.plain(),
         "schedule": None if schedule_maker is None else schedule_maker.choice.plain(),
     }
-    config = settings | {"run": _resolved(found, batch, pair, fabric)}
+    resolved = _resolved(found, batch, pair, fabric) | {"compiled": is_compiled}
+    config = settings | {"run": resolved}
     folder = Path(out) if out is not None else free_folder(Path("runs"), found.name)
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, overwrite=overwrite)
-        _introduce(found, facts, bound_maker, pair, fabric, folder, beta)
+        _introduce(found, facts, bound_maker, pair, fabric, folder, beta, is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
@@ -269,7 +277,10 @@ def resume(
     if elbo is None or optimizer is None:
         raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
     facts = audit(pair, elbo.target, batch)
-    loop = make_loop(pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric)
+    loop = make_loop(
+        pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,
+        compile=config["run"].get("compiled") is True,
+    )  # fmt: skip
     loop.load_state(state)
     if fabric.is_global_zero:
         found_run.rewind(loop.progress.step)
@@ -307,9 +318,11 @@ def _train(
     bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
     with Signals() as signals:
         with bar:
-            for epoch in loop.epochs(stop=signals.received, on_step=bar.step):
+            for epoch in loop.epochs(signals.received, bar.step, bar.compiling):
                 state = loop.state()
                 if fabric.is_global_zero:
+                    while loop.notes:
+                        _say(fabric, f"note: {loop.notes.pop(0)}")
                     bar.epoch(epoch)
                     rows = _rows(epoch)
                     run.append(rows)
@@ -337,6 +350,20 @@ def _train(
     return fitted
 
 
+def _is_compiled(settings: Mapping[str, Any], data: Data, pair: Pair, fabric: "Fabric") -> bool:
+    """What ``compile`` comes to; ``auto`` asks the number and the size of the steps alone."""
+    from ppvae.step import pays
+
+    if settings["compile"] != "auto":
+        return bool(settings["compile"] == "on")
+    rows = min(settings["batch_size"], len(data.train))
+    return fabric.device.type != "mps" and pays(
+        steps=settings["epochs"] * (len(data.train) // rows),
+        parameters=sum(p.numel() for p in pair.parameters()),
+        numbers=rows * math.prod(data.shape) * settings["particles"],
+    )
+
+
 def _plan(settings: Mapping[str, Any]) -> "Plan":
     from ppvae.svi import Plan
 
@@ -346,7 +373,7 @@ def _plan(settings: Mapping[str, Any]) -> "Plan":
 
 def _demand_types(config: Mapping[str, Any], path: Path) -> None:
     """Refuse a ``config.yaml`` whose settings are not what `fit` writes there."""
-    from ppvae.devices import Device, Precision
+    from ppvae.devices import Compile, Device, Precision
 
     whole, number, none = (int,), (int, float), (type(None),)
     types: dict[str, tuple[type, ...]] = {
@@ -354,7 +381,9 @@ def _demand_types(config: Mapping[str, Any], path: Path) -> None:
         "particles": whole, "beta": number, "lr": number, "patience": whole + none,
         "clip": number + none, "tensorboard": (bool,),
     }  # fmt: skip
-    words = {"device": get_args(Device), "precision": get_args(Precision)}
+    words = {
+        "device": get_args(Device), "precision": get_args(Precision), "compile": get_args(Compile)
+    }  # fmt: skip
     for name, value in config.items():
         if name in types and type(value) not in types[name]:
             raise InputError(f"{path / 'config.yaml'}: {name} is {value!r}; mend it, or fit anew")
@@ -396,7 +425,14 @@ def _resolved(
 
 
 def _introduce(
-    data: Data, facts: Audit, elbo: Maker, pair: Pair, fabric: "Fabric", folder: Path, beta: float
+    data: Data,
+    facts: Audit,
+    elbo: Maker,
+    pair: Pair,
+    fabric: "Fabric",
+    folder: Path,
+    beta: float,
+    is_compiled: bool,
 ) -> None:
     from ppvae.terminal import say, show_audit
 
@@ -408,7 +444,8 @@ def _introduce(
             f"note: at beta = {beta:g} a point mass climbs log p(x | z) + {beta:g} log p(z), a "
             "maximum a posteriori code; the plain autoencoder is --beta 0"
         )
-    say(f"{count:,} parameters on {fabric.device}; writing to {folder}")
+    how = ", compiled" if is_compiled else ""
+    say(f"{count:,} parameters on {fabric.device}{how}; writing to {folder}")
 
 
 def _rows(epoch: "Epoch") -> list[dict[str, Any]]:

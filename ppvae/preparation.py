@@ -80,6 +80,8 @@ def make_loop(
     plan: "Plan",
     data: Data,
     fabric: "Fabric",
+    *,
+    compile: bool = False,
 ) -> "SVI":
     """The bound, what climbs it, and the loop that does."""
     # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
@@ -104,7 +106,7 @@ def make_loop(
         )
     except (TypeError, ValueError) as error:
         raise InputError(f"--optimizer or --schedule: {error}") from error
-    return SVI(bound, climber, data, plan, fabric, pace)
+    return SVI(bound, climber, data, plan, fabric, pace, compile=compile)
 
 
 def free_folder(parent: Path, name: str) -> Path:

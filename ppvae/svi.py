@@ -19,10 +19,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from ppvae.data import Data, Split
+from ppvae.capture import Captured
+from ppvae.data import Batch, Data, Feed, Split
 from ppvae.errors import InputError
+from ppvae.graphs import NotStatic
 from ppvae.objectives import Bound
 from ppvae.programs import frozen
+from ppvae.step import CapturedStep
 
 __all__ = ["SVI", "Epoch", "Figures", "Plan", "evaluate", "fold_seed"]
 
@@ -144,6 +147,11 @@ class SVI:
     the same weight in an epoch: the last, smaller batch moves the weights in proportion to its
     size.
 
+    Compiled, a step is one graph (`CapturedStep`), or, where processes share their gradients or the
+    optimizer cannot be part of a graph, the bound and its gradient are (`Captured`). The ragged
+    batch at the end of an epoch is never compiled for: it is climbed as it is, and so is the first
+    batch of all, in which the optimizer makes its state.
+
     Args:
         bound: what is climbed, not yet set up by Fabric.
         optimizer: over ``bound.parameters()``.
@@ -151,6 +159,10 @@ class SVI:
         plan: how.
         fabric: device, precision and processes; launched.
         schedule: a learning-rate schedule over epochs.
+        compile: whether to compile.
+
+    Attributes:
+        notes: sentences that a user should read: why something runs uncompiled, for one.
     """
 
     def __init__(
@@ -161,10 +173,14 @@ class SVI:
         plan: Plan,
         fabric: Fabric,
         schedule: LRScheduler | None = None,
+        *,
+        compile: bool = False,
     ) -> None:
         self.bound, self.plan, self.fabric = bound, plan, fabric
         self._optimizer, self._schedule = optimizer, schedule
-        wrapped, stepper = fabric.setup(bound, optimizer)
+        self.notes: list[str] = []
+        self._captured = Captured(bound, tell=self.notes.append)
+        wrapped, stepper = fabric.setup(self._captured, optimizer)
         self._wrapped, self._stepper = wrapped, cast("Any", stepper)
         self.device = fabric.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
@@ -176,6 +192,9 @@ class SVI:
             )
         self.progress = _Progress()
         self.stopped = ""
+        self._compile = compile
+        self._is_ready = False
+        self._step = self._captured_step() if compile and fabric.world_size == 1 else None
         # Equal weights everywhere, and from here on noise of each process's own.
         torch.manual_seed(fold_seed(plan.seed, 0, fabric.global_rank))
 
@@ -198,19 +217,23 @@ class SVI:
         return self.progress.epoch >= self.plan.epochs
 
     def epochs(
-        self, stop: Callable[[], bool] = lambda: False, on_step: Callable[[], None] = lambda: None
+        self,
+        stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[], None] = lambda: None,
+        on_compile: Callable[[], None] = lambda: None,
     ) -> Iterator[Epoch]:
         """Train, and yield after each epoch, until `is_done` or ``stop()`` says to leave.
 
         ``stop`` is asked after each step; the state is then whole, in the middle of an epoch.
-        ``on_step`` is called after each step, for a progress bar.
+        ``on_step`` is called after each step, and ``on_compile`` before the one that takes long
+        because it is compiled, for a progress bar.
 
         Raises:
             InputError: if the bound is no longer finite, with what may help.
         """
         while not self.is_done:
             started = time.perf_counter()
-            whole = self._epoch(stop, on_step)
+            whole = self._epoch(stop, on_step, on_compile)
             self.progress.seconds += time.perf_counter() - started
             if not whole:
                 return
@@ -218,7 +241,12 @@ class SVI:
             if self._agreed(stop()):
                 return
 
-    def _epoch(self, stop: Callable[[], bool], on_step: Callable[[], None]) -> bool:
+    def _epoch(
+        self,
+        stop: Callable[[], bool],
+        on_step: Callable[[], None],
+        on_compile: Callable[[], None],
+    ) -> bool:
         """Take the steps of one epoch that are left; false if asked to stop before its end."""
         progress, world = self.progress, self.fabric.world_size
         self.bound.train()
@@ -226,23 +254,18 @@ class SVI:
         sums = sums.to(self.device if self.device.type != "mps" else "cpu")
         order = self._order(progress.epoch)[progress.cursor :]
         mine = [rows[self.fabric.global_rank :: world] for rows in order]
-        for batch in self.train.batches(mine, device=self.device):
+        feeds = self.train.feed(mine, device=self.device)
+        for rows, feed in zip(order, feeds, strict=True):
             beta = self.plan.weight(progress.step, self.steps_per_epoch)
+            # What is compiled is compiled for whole batches, and for a state that is there.
+            is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
+            if is_compiled and not self._is_ready:
+                on_compile()
             with self._diagnosing():
-                terms = self._wrapped(batch, beta)
-                # Processes average their gradients, hence the factor.
-                self.fabric.backward(-terms.objective * (world / self._rows))
-                if self.plan.clip is not None:
-                    self.fabric.clip_gradients(
-                        self._wrapped,
-                        self._stepper,
-                        max_norm=self.plan.clip,
-                        error_if_nonfinite=False,
-                    )
-                self._stepper.step()
-                self._stepper.zero_grad()
-            seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach()]).to(sums)
-            sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
+                if not (is_compiled and self._step_as_graph(feed, beta, sums)):
+                    self._captured.enabled = is_compiled
+                    self._step_as_is(self.train.batch(feed), beta, sums)
+            self._is_ready = self._is_ready or is_compiled
             progress.step += 1
             progress.cursor += 1
             on_step()
@@ -251,6 +274,44 @@ class SVI:
                 return False
         progress.sums = sums.tolist()
         return True
+
+    def _step_as_is(self, batch: Batch, beta: float, sums: Tensor) -> None:
+        """Batch, bound, gradient, clipping, optimizer, one after the other."""
+        terms = self._wrapped(batch, beta)
+        # Processes average their gradients, hence the factor.
+        self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
+        if self.plan.clip is not None:
+            self.fabric.clip_gradients(
+                self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False
+            )
+        self._stepper.step()
+        self._stepper.zero_grad()
+        seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach()]).to(sums)
+        sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
+
+    def _step_as_graph(self, feed: Feed, beta: float, sums: Tensor) -> bool:
+        """The same in one launch; false if it has no graph, and nothing has been done."""
+        if self._step is None:
+            return False
+        try:
+            self._step(feed, beta, sums)
+        except NotStatic as why:
+            self.notes.append(
+                f"the training step is not one graph: {why}; the bound is compiled alone"
+            )
+            self._step = None
+            return False
+        return True
+
+    def _captured_step(self) -> CapturedStep:
+        return CapturedStep(
+            self.bound,
+            self._optimizer,
+            self.train.batch,
+            per=1 / self._rows,
+            clip=self.plan.clip,
+            context=self.fabric.autocast,
+        )
 
     def _close(self) -> Epoch:
         """Evaluate after the last step of an epoch, and decide on best and patience."""
@@ -300,8 +361,8 @@ class SVI:
 
     def _order(self, epoch: int) -> list[Tensor]:
         """The epoch's batches as rows of the training data: a function of seed and epoch alone."""
-        generator = torch.Generator().manual_seed(fold_seed(self.plan.seed, 1, epoch))
-        rows = torch.randperm(len(self.train), generator=generator)
+        generator = torch.Generator(self.device).manual_seed(fold_seed(self.plan.seed, 1, epoch))
+        rows = torch.randperm(len(self.train), generator=generator, device=self.device)
         return list(rows.split(self._rows))[: self.steps_per_epoch]
 
     def state(self) -> dict[str, Any]:

@@ -119,6 +119,12 @@ class EpochBar:
             self._progress.advance(self._task, self._pending)
             self._pending, self._drawn = 0, time.monotonic()
 
+    def compiling(self) -> None:
+        """Say that the next step takes long, and why."""
+        self._progress.update(self._task, figures="compiling the training step", refresh=True)
+        if self._progress.disable and not self._quiet:
+            _progress_console.print("compiling the training step")
+
     def epoch(self, epoch: Epoch) -> None:
         """Show the held-out figures after an epoch."""
         if epoch.is_best:

@@ -1,0 +1,199 @@
+"""A training step as one graph: batch, bound, gradient, clipping and optimizer, in one launch.
+
+The optimizer is torch's own (or anybody's): its ``step`` is traced like the rest, on stand-ins for
+its parameters and its state. What it changes in them is then changed in place in the real ones, so
+that between two steps the optimizer, the module and a checkpoint are what they always are, and an
+ordinary step may come between.
+"""
+
+import inspect
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from torch.fx import GraphModule
+from torch.optim import Optimizer
+from torch.utils import _pytree as pytree
+
+from ppvae.capture import Parts
+from ppvae.graphs import Function, NotStatic, Replayed, compiled, trace
+
+__all__ = ["CapturedStep", "pays"]
+
+Batch = Mapping[str, Tensor]
+
+_COST = 30.0
+"""Seconds that compiling a step takes: a cautious figure, on two cores with nothing cached."""
+
+_SAVED = (3e-3, 3e-9, 5e-9)
+"""Seconds that a compiled step saves: in any case, per parameter, and per number in a batch."""
+
+
+def pays(steps: int, parameters: int, numbers: int) -> bool:
+    """Whether compiling a training step wins back its cost: a rule of shapes, not a measurement.
+
+    Equal fits decide alike, on whatever machine. What is saved is Pyro's handlers and torch's
+    dispatch, in any case, and passes over memory: over the parameters and the optimizer's state,
+    and over the batch.
+
+    Args:
+        steps: how many whole batches there will be.
+        parameters: how many numbers are learned.
+        numbers: how many a batch has, over all particles.
+    """
+    always, per_parameter, per_number = _SAVED
+    return steps * (always + per_parameter * parameters + per_number * numbers) > _COST
+
+
+class CapturedStep:
+    """One step of gradient ascent on a bound, as a graph.
+
+    The noise is drawn in the graph from torch's global generator, anew in each step; the weight of
+    the KL and the learning rates are inputs, which change without a new graph.
+
+    Args:
+        bound: called as ``bound(batch, beta)``, gives `ppvae.objectives.Terms`.
+        optimizer: over the parameters of ``bound``; its state is there, for it took a step before.
+        batch: makes a batch of what a step is fed; of tensors alone, noise and all.
+        per: what the gradient is multiplied by: one over the size of a batch.
+        clip: largest norm of the gradient; ``None``: unclipped.
+        context: what the bound is computed in: autocast, or the type of new tensors.
+        compile: false: the graph is run as it was traced.
+    """
+
+    def __init__(
+        self,
+        bound: nn.Module,
+        optimizer: Optimizer,
+        batch: Callable[[Any], Batch],
+        *,
+        per: float,
+        clip: float | None,
+        context: Callable[[], AbstractContextManager[None]],
+        compile: bool = True,
+    ) -> None:
+        self._optimizer, self._batch = optimizer, batch
+        self._per, self._clip, self._context, self._compile = per, clip, context, compile
+        self._parts = Parts(bound)
+        self._run: Function | None = None
+        self._constants: Sequence[Mapping[str, Any]] = ()
+
+    def __call__(self, feed: Any, beta: float, sums: Tensor) -> None:
+        """Take a step, and add its reconstruction, KL and number of data to ``sums``.
+
+        Args:
+            feed: what ``batch`` makes a batch of: tensors, of the same shapes in each step.
+            beta: weight of the KL.
+            sums: three numbers.
+
+        Raises:
+            NotStatic: if there is no such graph; nothing has been changed then.
+        """
+        numbers = [float(beta), *(float(group["lr"]) for group in self._optimizer.param_groups)]
+        scalars = [
+            torch.full((), n, dtype=self._parts.dtype, device=self._parts.device) for n in numbers
+        ]
+        slots, spec = pytree.tree_flatten(self._slots())
+        given = [*self._parts.params(), *self._parts.buffers(), *slots, sums, *scalars]
+        fed, feed_spec = pytree.tree_flatten(feed)
+        if self._run is None:
+            self._constants = _constants(self._optimizer)
+            graph = trace(self._function(spec, feed_spec, len(fed)), [*given, *fed])
+            self._run = self._native(graph, len(given) - len(scalars)) if self._compile else graph
+        elif self._constants != _constants(self._optimizer):
+            raise NotStatic("its schedule changes more of the optimizer than the learning rate")
+        with torch.no_grad():
+            self._run(*given, *fed)
+
+    def _native(self, graph: GraphModule, kept: int) -> Function:
+        run = compiled(graph)
+        return Replayed(run, kept) if self._parts.device.type == "cuda" else run
+
+    def _slots(self) -> list[dict[str, Tensor]]:
+        """The tensors of the optimizer's state, by parameter."""
+        return [
+            {k: v for k, v in slot.items() if isinstance(v, Tensor)}
+            for slot in (self._optimizer.state.get(p, {}) for p in self._parts.params())
+        ]
+
+    def _function(self, spec: pytree.TreeSpec, feed_spec: pytree.TreeSpec, fed: int) -> Function:
+        """The step as a function of tensors: parameters, buffers, state, sums, scalars, feed."""
+
+        def function(*flat: Tensor) -> list[Tensor]:
+            given, feed = list(flat[: len(flat) - fed]), flat[len(flat) - fed :]
+            live, buffers, rest = self._parts.split(given)
+            slots = pytree.tree_unflatten(rest[: spec.num_leaves], spec)
+            sums, beta, *lrs = rest[spec.num_leaves :]
+
+            # The batch, the bound on it, and its gradient.
+            batch = self._batch(pytree.tree_unflatten(list(feed), feed_spec))
+            with torch.enable_grad(), self._context():
+                terms = self._parts.call(live, buffers, (batch, beta), {})
+                loss = -terms.objective * self._per
+                wanted = [p for p in live if p.requires_grad]
+                gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+
+            # The optimizer, on the weights themselves.
+            weights = given[: len(live)]
+            for weight, leaf in zip(weights, live, strict=True):
+                weight.grad = next(gradients) if leaf.requires_grad else None
+            if self._clip is not None:
+                torch.nn.utils.clip_grad_norm_(weights, self._clip, foreach=False)
+            self._update(weights, slots, lrs)
+            rows = torch.full_like(terms.kl, len(batch["x"]))
+            sums += torch.stack([terms.reconstruction, terms.kl, rows]).to(sums)
+            return []
+
+        return function
+
+    def _update(
+        self, weights: Sequence[Tensor], slots: Sequence[dict[str, Tensor]], lrs: Sequence[Tensor]
+    ) -> None:
+        """Let a double of the optimizer take its step on stand-ins, and check what it did."""
+        real = self._optimizer
+        own = self._parts.params()
+        stand_in = dict(zip(own, weights, strict=True))
+        double: Any = object.__new__(type(real))
+        double.__dict__.update(real.__dict__)
+        double.param_groups = [
+            group | _traceable(group) | {"params": [stand_in[p] for p in group["params"]], "lr": lr}
+            for group, lr in zip(real.param_groups, lrs, strict=True)
+        ]
+        states = {
+            weight: {**real.state.get(p, {}), **slot}
+            for p, weight, slot in zip(own, weights, slots, strict=True)
+        }
+        double.state = defaultdict(dict, {w: dict(state) for w, state in states.items() if state})
+        before = [dict(group) for group in double.param_groups]
+        # Without its profiling, and as torch's own compiler runs it: no number is read back.
+        with torch.no_grad(), patch.object(torch.compiler, "_is_compiling_flag", True):
+            inspect.unwrap(type(real).step)(double)
+        if before != double.param_groups:
+            raise NotStatic("its optimizer counts in its settings, outside of tensors")
+        for weight, state in states.items():
+            after = double.state.get(weight, {})
+            if after.keys() != state.keys():
+                raise NotStatic("its optimizer makes new state as it goes")
+            for name, value in state.items():
+                if not isinstance(value, Tensor) and after[name] != value:
+                    raise NotStatic(f"its optimizer counts '{name}' outside of tensors")
+                if isinstance(value, Tensor) and after[name] is not value:
+                    value.copy_(after[name])
+
+
+def _traceable(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings under which torch's optimizers do the same arithmetic with no number read back."""
+    changes = {"capturable": True, "foreach": False, "fused": False}
+    return {name: value for name, value in changes.items() if name in group}
+
+
+def _constants(optimizer: Optimizer) -> list[dict[str, Any]]:
+    """The settings that a graph takes as they are."""
+    return [
+        {k: v for k, v in group.items() if k not in ("params", "lr", "initial_lr")}
+        for group in optimizer.param_groups
+    ]
