@@ -11,9 +11,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "networks", "signals", "store"),
+    ("errors", "graphs", "networks", "signals", "store"),
     ("models", "guides"),
     ("programs", "precision", "audit", "objectives", "data"),
+    ("capture",),
+    ("step",),
     ("svi",),
     ("diagnostics", "generation", "devices", "events"),
     (
@@ -23,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "preparation",
         "run",
         "plots",
+        "comparison",
         "gallery",
         "terminal",
         "conclusion",
@@ -38,7 +41,7 @@ def _modules() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in (ROOT / "ppvae").glob("*.py"):
         found[path.stem] = [path]
-    for package in ("data", "diagnostics"):
+    for package in ("comparison", "data", "diagnostics", "plots"):
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))
     for package in ("models", "guides"):
         found[package] = sorted((ROOT / package).glob("*.py"))

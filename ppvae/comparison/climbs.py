@@ -1,0 +1,129 @@
+"""Two climbs from the same weights, an epoch of the one and an epoch of the other in turns."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ppvae.choices import KINDS, Choice, made
+from ppvae.comparison.lending import copied, random_state, set_random_state
+from ppvae.comparison.result import ANALYTIC, SAMPLED
+from ppvae.comparison.subject import Subject
+from ppvae.errors import InputError
+from ppvae.preparation import make_loop, maker_of
+from ppvae.programs import Pair
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from ppvae.objectives import Bound
+    from ppvae.svi import SVI, Plan
+
+
+def plan_of(settings: Mapping[str, Any], epochs: int, seed: int) -> "Plan":
+    """How each climb goes: at one beta, to the end; warm-up and patience would blur equal steps."""
+    from ppvae.svi import Plan
+
+    return Plan(
+        epochs=epochs,
+        batch_size=settings["batch_size"],
+        beta=settings["beta"],
+        clip=settings["clip"],
+        seed=seed,
+    )
+
+
+class Climb:
+    """One climb by one bound, an epoch at a time, beside another on the same modules.
+
+    Weights and noise are its own: it takes them out before an epoch, and puts them away after.
+    """
+
+    def __init__(self, loop: "SVI", judge: "Bound | None", weights: Mapping[str, Any]) -> None:
+        self._loop: SVI | None = loop
+        self._judge = judge
+        self._epochs = loop.epochs(on_step=self._tick)
+        self.weights = copied(weights)
+        # The constructor of the loop has just seeded its noise.
+        self._random = random_state(loop.device)
+        self._ticks: list[float] = []
+        self.steps: list[int] = []
+        self.bounds: list[float] = []
+        self.ms: list[list[float]] = []
+
+    def epoch(self) -> None:
+        """Climb for an epoch, timing each step but the first, and evaluate."""
+        from ppvae.svi import DRAWS, evaluate
+
+        loop = self._loop
+        if loop is None:
+            raise RuntimeError("this climb is over")
+        loop.bound.pair.load_state_dict(self.weights)
+        set_random_state(loop.device, self._random)
+        self._ticks = []
+        epoch = next(self._epochs)
+        self._random = random_state(loop.device)
+        self.weights = copied(loop.bound.pair.state_dict())
+        held_out = epoch.valid.elbo
+        if self._judge is not None:
+            held_out = evaluate(
+                self._judge,
+                loop.valid,
+                batch_size=loop.plan.batch_size,
+                draws=-(-DRAWS // len(loop.valid)),
+                seed=loop.plan.seed,
+                device=loop.device,
+            ).elbo
+        if held_out is None or not math.isfinite(held_out):
+            raise InputError(
+                f"the held-out bound is {held_out} after epoch {epoch.epoch}; take a smaller lr"
+            )
+        self.steps.append(epoch.step)
+        self.bounds.append(held_out)
+        ticks = self._ticks
+        self.ms.append([1e3 * (b - a) for a, b in pairwise(ticks)])
+
+    def _tick(self) -> None:
+        if self._loop is not None and self._loop.device.type == "cuda":
+            torch.cuda.synchronize(self._loop.device)
+        self._ticks.append(time.perf_counter())
+
+    def forget(self) -> None:
+        """Let go of weights and optimizer; the figures stay."""
+        self._loop, self._judge, self._epochs, self.weights = None, None, iter(()), {}
+
+
+def climb_both(
+    subject: Subject, pair: Pair, plan: "Plan", fabric: "Fabric", count: Callable[[], None]
+) -> dict[str, Climb]:
+    """Both climbs of one seed, from the same weights, in turns."""
+    from ppvae.svi import fold_seed
+
+    settings = subject.settings
+    optimizer = made(
+        KINDS["optimizer"],
+        Choice.parse(settings["optimizer"], "--optimizer", trusted=False),
+        subject.trust,
+    )
+    loops = {
+        name: make_loop(
+            pair, maker_of("elbo", name, subject.trust), subject.facts[name], optimizer, None,
+            settings, plan, subject.data, fabric,
+        )
+        for name in (ANALYTIC, SAMPLED)
+    }  # fmt: skip
+    initial = copied(pair.state_dict())
+    judge = loops[ANALYTIC].bound
+    climbs = {}
+    for name, loop in loops.items():
+        # Both have the noise of this seed from the start, as a fit of its own would.
+        torch.manual_seed(fold_seed(plan.seed, 0, 0))
+        climbs[name] = Climb(loop, None if name == ANALYTIC else judge, initial)
+    for epoch in range(plan.epochs):
+        for name in (SAMPLED, ANALYTIC) if epoch % 2 == 0 else (ANALYTIC, SAMPLED):
+            climbs[name].epoch()
+            count()
+    return climbs

@@ -1,0 +1,58 @@
+"""The folder of a comparison: what it may replace, and what it holds."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ppvae.comparison.result import Comparison
+from ppvae.errors import InputError
+from ppvae.run import versions
+from ppvae.store import write_text
+
+
+def refuse_occupied(path: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds anything but a comparison that may be overwritten."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path} is no folder of its own; give another --out")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / "comparison.json").is_file():
+        raise InputError(
+            f"{path} holds files that are no comparison, and stays; give another --out"
+        )
+    if not overwrite:
+        raise InputError(
+            f"{path} holds a comparison already; give another --out, or lose it by --overwrite"
+        )
+
+
+def write_comparison(result: Comparison, settings: Mapping[str, Any]) -> None:
+    """Leave ``comparison.json``, with the ``settings``, and the figure in the result's folder."""
+    from ppvae import plots
+
+    figures = result.path / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    drawn = {name: asdict(side) for name, side in result.sides.items()}
+    plots.save(plots.compare_bounds(drawn), figures / "compare.png")
+    record = asdict(result) | {
+        "unit": "nats per datum",
+        "path": None,
+        "settings": settings,
+        "versions": versions(),
+    }
+    del record["path"]
+    write_text(result.path / "comparison.json", json.dumps(_finite(record), indent=1) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same with ``None`` for numbers that JSON lacks, and text for choices and paths."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)

@@ -1,0 +1,100 @@
+"""What the numbers of a comparison say, in one sentence that claims nothing noise could make."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from ppvae.comparison.result import ANALYTIC, SAMPLED, Side
+
+
+def conclusion(
+    sides: Mapping[str, Side],
+    time_ratio: tuple[float, float | None],
+    held_out: tuple[float, float | None],
+    steps: int,
+    exact: Sequence[str],
+) -> str:
+    """One sentence of the numbers; what noise could have made is called no difference.
+
+    A difference is one that noise alone shows once in a hundred times by Student's t, and once in
+    twenty for the held-out bounds, of which there are as few as seeds.
+    """
+    a, b = sides[ANALYTIC], sides[SAMPLED]
+    clauses = [
+        _agreement(a, b),
+        _gradients(a, b) + f" at {_ratio(time_ratio)} of the time per step",
+        _climbed(held_out, len(a.held_out), steps),
+    ]
+    if not exact:
+        clauses.insert(
+            0, "no KL of this pair has a closed form, so that the two bounds are one estimator"
+        )
+    sentence = "; ".join(clauses)
+    return sentence[0].upper() + sentence[1:] + "."
+
+
+def _agreement(a: Side, b: Side) -> str:
+    apart, error = a.mean - b.mean, math.hypot(a.standard_error, b.standard_error)
+    if error < 1e-6 * max(1.0, abs(a.mean)):
+        return (
+            f"on the same weights the two bounds are {apart:.1g} nats apart, with next to no noise"
+        )
+    off = abs(apart) / error
+    verb = "differ by" if _is_told(apart, error, len(a.values) - 1) else "agree within"
+    return (
+        f"on the same weights the two bounds {verb} {off:.1f} standard errors ({apart:+.2g} nats)"
+    )
+
+
+def _gradients(a: Side, b: Side) -> str:
+    """Groups of parameters by what can be told of their variances' ratio."""
+    told: list[str] = []
+    alike: list[str] = []
+    for group in a.gradient_variance:
+        va, vb = a.gradient_variance[group], b.gradient_variance[group]
+        if va <= 0 and vb <= 0:
+            continue
+        if va <= 0 or vb <= 0:
+            told.append(f"{'no' if va <= 0 else 'some'} variance, unlike the other, in {group}")
+            continue
+        ratio = vb / va
+        error = math.hypot(
+            a.gradient_variance_error[group] / va, b.gradient_variance_error[group] / vb
+        )
+        if not _is_told(math.log(ratio), error, a.blocks + b.blocks - 2):
+            alike.append(group)
+            continue
+        times = ratio if ratio > 1 else 1 / ratio
+        word = "less" if ratio > 1 else "more"
+        told.append(f"{times:.3g} +- {times * error:.1g} times {word} variance in {group}")
+    said = [f"{ANALYTIC}'s gradient has " + " and ".join(told)] if told else []
+    if alike:
+        same = " and ".join(alike)
+        said.append(
+            f"the same within noise in {same},"
+            if said
+            else f"the gradients' variance is the same within noise in {same},"
+        )
+    return ", ".join(said) or "neither gradient has noise"
+
+
+def _climbed(held_out: tuple[float, float | None], seeds: int, steps: int) -> str:
+    mean, error = held_out
+    where = f"after {steps:,} equal steps the held-out"
+    if error is None:
+        return f"{where} bounds differ by {mean:+.2f} nats, in one seed, which does not show noise"
+    figures = f"{abs(mean):.2f} +- {error:.2f} nats ({seeds} seeds)"
+    if not _is_told(mean, error, seeds - 1, tail=0.025):
+        return f"{where} bounds differ by {figures}, which noise could have made"
+    return f"{where} bound is higher with {ANALYTIC if mean > 0 else SAMPLED}, by {figures}"
+
+
+def _ratio(time_ratio: tuple[float, float | None]) -> str:
+    ratio, error = time_ratio
+    return f"{ratio:.2f}" if error is None else f"{ratio:.2f} +- {error:.2f}"
+
+
+def _is_told(difference: float, error: float, freedom: int, tail: float = 0.005) -> bool:
+    """Whether a difference is more than noise shows by chance, ``tail`` on each side."""
+    from scipy.stats import t
+
+    return bool(abs(difference) > float(t.ppf(1 - tail, max(freedom, 1))) * error)

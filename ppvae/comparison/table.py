@@ -1,0 +1,46 @@
+"""A comparison as a table in the terminal."""
+
+from collections.abc import Callable
+
+from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
+from ppvae.comparison.statistics import mean_and_error
+
+
+def show_comparison(result: Comparison) -> None:
+    """Print the figures of both bounds side by side, the conclusion, and where it all is."""
+    from ppvae.terminal import say, show_table
+
+    a, b = result.sides[SAMPLED], result.sides[ANALYTIC]
+
+    def row(name: str, figure: Callable[[Side], str]) -> tuple[str, str, str]:
+        return name, figure(a), figure(b)
+
+    def mean_of(side: Side) -> str:
+        mean, error = mean_and_error(side.held_out)
+        return f"{mean:.2f}" if error is None else f"{mean:.2f} +- {error:.2f}"
+
+    rows = [
+        row("bound, same weights", lambda s: f"{s.mean:.3f} +- {s.standard_error:.3f}"),
+        row("  sd of one estimate", lambda s: f"{s.standard_error * len(s.values) ** 0.5:.3g}"),
+    ]
+    for group in a.gradient_variance:
+        rows.append(row(f"gradient of {group}", lambda _: ""))
+        rows.append(
+            row(
+                "  variance, summed",
+                lambda s, g=group: (  # type: ignore[misc]  # mypy infers no defaulted lambda
+                    f"{s.gradient_variance[g]:.3g} +- {s.gradient_variance_error[g]:.1g}"
+                ),
+            )
+        )
+        rows.append(row("  signal to noise", lambda s, g=group: f"{s.snr[g]:.2f}"))  # type: ignore[misc]
+    rows.append(row("ms per step", lambda s: f"{s.ms_per_step:.2f}"))
+    rows.append(row(f"held out, {result.steps:,} steps", mean_of))
+    show_table(
+        f"nats per datum; {result.draws} repetitions, {result.seeds} seed(s)",
+        ("", SAMPLED, ANALYTIC),
+        rows,
+    )
+    say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
+    say(result.sentence)
+    say(f"everything is in {result.path}: comparison.json, figures/compare.png")

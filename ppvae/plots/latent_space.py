@@ -1,0 +1,259 @@
+"""Where the guide puts each datum."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array, data_array
+from ppvae.plots.style import (
+    BLUE,
+    DASHED,
+    PALETTE,
+    SEQUENTIAL,
+    Look,
+    four_digits,
+    house_style,
+    new_figure,
+    settle,
+)
+
+_MARKERS = "o^sD"  # one for each eight colours
+_PRIOR: Look = {**DASHED, "color": "#444444", "linewidth": 1.8}
+
+
+class _Labels(NamedTuple):
+    """Labels as colours: ``place[n]`` into ``names``, -1 where there is none, or ``values``."""
+
+    place: npt.NDArray[np.int64]
+    names: list[str]
+    values: Array | None
+
+
+def _read_labels(labels: npt.ArrayLike, names: Sequence[str] | None, count: int) -> _Labels:
+    """Tell classes from a continuous covariate.
+
+    Text, truth values and whole numbers of at most twenty sorts are classes; so is what has
+    ``names``. A class keeps its place, hence its colour, where other classes are missing: whole
+    numbers from 0 are their own place, and names give theirs.
+    """
+    given = np.asarray(labels)
+    if given.ndim == 2 and given.shape[1] == 1:
+        given = given[:, 0]
+    if given.shape != (count,):
+        raise InputError(f"labels must be one for each of {count} data; the shape is {given.shape}")
+    if given.dtype.kind not in "iuf":
+        text = [str(v) for v in given]
+        order = list(names) if names is not None else sorted(set(text))
+        places = {name: i for i, name in enumerate(order)}
+        unknown = sorted(set(text) - set(places))
+        if unknown:
+            raise InputError(f"label {unknown[0]!r} is not among label_names: {', '.join(order)}")
+        return _Labels(np.array([places[t] for t in text], dtype=np.int64), order, None)
+    number = given.astype(np.float64)
+    there = np.isfinite(number)
+    sorts = np.unique(number[there])
+    whole = bool((sorts == np.round(sorts)).all())
+    index = np.full(count, -1, dtype=np.int64)
+    if names is not None:
+        if not whole or (len(sorts) and not 0 <= sorts[0] <= sorts[-1] < len(names)):
+            bad = [s for s in sorts if s != round(s) or not 0 <= s < len(names)]
+            raise InputError(
+                f"label {four_digits(bad[0])} has no name: label_names holds {len(names)}, "
+                f"for labels 0 to {len(names) - 1}"
+            )
+        index[there] = number[there].astype(np.int64)
+        return _Labels(index, list(names), None)
+    if whole and len(sorts) <= len(PALETTE):
+        if len(sorts) and sorts[0] >= 0 and sorts[-1] < len(PALETTE):
+            sorts = np.arange(sorts[-1] + 1)
+        index[there] = np.searchsorted(sorts, number[there])
+        return _Labels(index, [four_digits(s) for s in sorts], None)
+    return _Labels(index, [], number)
+
+
+def _class_colours(count: int) -> Array:
+    """A colour for each class; beyond twenty they come again, with another marker."""
+    again = [PALETTE[i % len(PALETTE)] for i in range(count)]
+    return np.asarray(to_rgba_array(again), dtype=np.float64).reshape(count, 4)
+
+
+def _short(name: str, most: int) -> str:
+    """A name with its middle left out where it is long: both ends tell names apart."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
+def _class_legend(
+    figure: Figure, labels: _Labels, markers: str, extra: Sequence[Line2D | Patch]
+) -> None:
+    """The classes that occur, in their order, at the right of the figure."""
+    colours = _class_colours(len(labels.names))
+    present = [int(i) for i in np.unique(labels.place) if i >= 0]
+    handles: list[Line2D | Patch] = [
+        Line2D(
+            *([], []),
+            linestyle="none",
+            marker=markers[i // 8 % len(markers)],
+            markersize=7,
+            color=colours[i],
+            label=_short(labels.names[i], 22),
+        )
+        for i in present[:20]
+    ]
+    if len(present) > 20:
+        handles.append(Line2D([], [], linestyle="none", label=f"and {len(present) - 20} more"))
+    if (labels.place < 0).any() and labels.values is None:
+        look: Look = {"linestyle": "none", "marker": markers[0], "markersize": 7}
+        handles.append(Line2D([], [], color="#CFCFCF", label="no label", **look))
+    handles.extend(extra)
+    if handles:
+        figure.legend(handles=handles, loc="outside right upper")
+
+
+def _scatter(figure: Figure, axes: Axes, points: Array, labels: _Labels | None) -> None:
+    """All points in one shuffled order, so that no class lies on top of the rest."""
+    (x, y), count = points.T, len(points)
+    dots: Look = {
+        "s": float(np.clip(12_000 / count, 7, 30)),
+        "alpha": float(np.clip(3000 / count, 0.45, 0.85)),
+        "linewidths": 0,
+        "rasterized": True,
+    }
+    order = np.random.default_rng(0).permutation(count)
+    if labels is None:
+        axes.scatter(x, y, color=BLUE, **dots)
+        return
+    if labels.values is not None:
+        there = np.isfinite(labels.values)
+        if not there.all():
+            axes.scatter(x[~there], y[~there], color="#CFCFCF", **dots)
+        order = order[there[order]]
+        drawn = axes.scatter(x[order], y[order], c=labels.values[order], cmap=SEQUENTIAL, **dots)
+        bar = figure.colorbar(drawn, ax=axes, label="label")
+        if bar.solids is not None:
+            bar.solids.set_alpha(1)
+        bar.outline.set_visible(False)
+        settle(bar.ax)
+        return
+    if (labels.place < 0).any():
+        axes.scatter(x[labels.place < 0], y[labels.place < 0], color="#CFCFCF", **dots)
+    colours = _class_colours(len(labels.names))
+    for turn, marker in enumerate(_MARKERS):
+        mine = order[(labels.place[order] >= 0) & (labels.place[order] // 8 % 4 == turn)]
+        if len(mine):
+            axes.scatter(x[mine], y[mine], c=colours[labels.place[mine]], marker=marker, **dots)
+
+
+def _to_plane(codes: Array) -> tuple[Array, tuple[str, str]]:
+    """The two directions in which codes vary most, and what to call them."""
+    if codes.shape[1] == 2 or len(codes) < 2 or not codes.var(axis=0).sum() > 0:
+        return codes[:, :2], ("$z_1$", "$z_2$")
+    from sklearn.decomposition import PCA  # type: ignore[import-untyped, unused-ignore]
+
+    pca = PCA(n_components=2, svd_solver="full")
+    plane = np.asarray(pca.fit_transform(codes), dtype=np.float64)
+    first, second = (
+        f"principal component {i} ({share:.1%} of variance)"
+        for i, share in enumerate(pca.explained_variance_ratio_, start=1)
+    )
+    return plane, (first, second)
+
+
+@house_style
+def latent(
+    loc: npt.ArrayLike,
+    labels: npt.ArrayLike | None = None,
+    label_names: Sequence[str] | None = None,
+    *,
+    prior_circles: bool = False,
+    title: str = "Codes of the data",
+) -> Figure:
+    """Where the guide puts each datum: one latent as a histogram, two as they are, more by PCA.
+
+    Args:
+        loc: ``(N, L)``, the means of q(z | x).
+        labels: ``(N,)``. Text, truth values and up to twenty different whole numbers are classes
+            with a legend; other numbers are a covariate with a colour bar. NaN is "no label".
+        label_names: the name of label k at place k; or, for labels that are text, their order.
+        prior_circles: the prior is a standard normal: mark one and two of its standard
+            deviations (of one or two latents; more are not drawn as they are).
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw, or labels and data do not fit.
+
+    """
+    codes = data_array(loc, "loc", 2)
+    if codes.ndim != 2:
+        raise InputError(f"loc must be (data, latents); its shape is {codes.shape}")
+    read = None if labels is None else _read_labels(labels, label_names, len(codes))
+    finite = np.isfinite(codes).all(axis=1)
+    if not finite.any():
+        raise InputError("loc holds no finite code: the fit has diverged")
+    if not finite.all():
+        title = f"{title} ({(~finite).sum()} of {len(finite)} not finite, left out)"
+        codes = codes[finite]
+        if read is not None:
+            values = None if read.values is None else read.values[finite]
+            read = _Labels(read.place[finite], read.names, values)
+
+    figure = new_figure(4.9)
+    axes = figure.add_subplot()
+    axes.set_title(title)
+    extra: list[Line2D | Patch] = []
+    if prior_circles and codes.shape[1] <= 2:
+        extra.append(Line2D([], [], label="prior, 1 and 2 sd", **_PRIOR))
+    if codes.shape[1] == 1:
+        _line_of_codes(axes, codes[:, 0], read)
+        if prior_circles:
+            for place in (-2, -1, 1, 2):
+                axes.axvline(place, **_PRIOR)
+    else:
+        points, (across, up) = _to_plane(codes)
+        _scatter(figure, axes, points, read)
+        axes.set_xlabel(across)
+        axes.set_ylabel(up)
+        axes.set_aspect("equal", adjustable="datalim")
+        if prior_circles and codes.shape[1] == 2:
+            turn = np.linspace(0, 2 * np.pi, 181)
+            for radius in (1, 2):
+                axes.plot(radius * np.cos(turn), radius * np.sin(turn), zorder=3, **_PRIOR)
+    settle(axes)
+    if read is not None and read.values is None:
+        _class_legend(figure, read, "s" if codes.shape[1] == 1 else _MARKERS, extra)
+    elif extra:
+        figure.legend(handles=extra, loc="outside lower center")
+    return figure
+
+
+def _line_of_codes(axes: Axes, codes: Array, labels: _Labels | None) -> None:
+    """One latent: a histogram stacked by class, or a covariate against it."""
+    axes.set_xlabel("$z_1$")
+    if labels is not None and labels.values is not None:
+        there = np.isfinite(labels.values)
+        look: Look = {"s": 12, "alpha": 0.6, "linewidths": 0, "rasterized": True}
+        axes.scatter(codes[there], labels.values[there], color=BLUE, **look)
+        axes.set_ylabel("label")
+        return
+    bins = np.histogram_bin_edges(codes, bins=min(60, max(10, round(math.sqrt(len(codes))))))
+    if labels is None:
+        axes.hist(codes, bins=bins.tolist(), color=BLUE)
+    else:
+        colours = _class_colours(len(labels.names))
+        present = [int(i) for i in np.unique(labels.place)]
+        axes.hist(
+            [codes[labels.place == i] for i in present],
+            bins=bins.tolist(),
+            color=["#CFCFCF" if i < 0 else tuple(colours[i]) for i in present],
+            stacked=True,
+        )
+    axes.set_ylabel("data per bin")

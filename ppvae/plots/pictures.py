@@ -1,0 +1,248 @@
+"""Data as a model sees them: rebuilt, drawn from it, and on the way from one to another."""
+
+import math
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_range
+from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
+from ppvae.plots.style import (
+    BLUE,
+    SEQUENTIAL,
+    VERMILLION,
+    Look,
+    headline,
+    house_style,
+    new_figure,
+    settle,
+    stacked,
+)
+
+_VALUE = "value, as modelled"
+
+
+def _gap(height: int) -> int:
+    return max(1, round(height / 14))
+
+
+def _fill(painted: Array, rows: int, columns: int) -> Array:
+    """``(N, ...)`` as ``(rows, columns, ...)``, the cells that are left over white."""
+    tiles = np.ones((rows * columns, *painted.shape[1:]))
+    tiles[: len(painted)] = painted
+    return tiles.reshape(rows, columns, *painted.shape[1:])
+
+
+def _entitle(title: str, shown: int, total: int) -> str:
+    return title if shown == total else f"{title} ({shown} of {total})"
+
+
+def _column_axis(axes: Axes) -> None:
+    axes.set_xlabel("column index")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+@house_style
+def reconstructions(
+    originals: npt.ArrayLike, means: npt.ArrayLike, *, title: str = "Data and reconstructions"
+) -> Figure:
+    """Each datum and the mean of p(x | z) at its code, on one scale.
+
+    Args:
+        originals: ``(N, C, H, W)`` images with C 1 or 3, or ``(N, H, W)``; anything else is a
+            table ``(N, D)``. Of images the first 32 are drawn, of a table the first 5.
+        means: the same shape.
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw, or the shapes differ.
+
+    """
+    data = data_array(originals, "originals", 2)
+    rebuilt = data_array(means, "means", 2)
+    if data.shape != rebuilt.shape:
+        raise InputError(
+            f"originals and means must have one shape; they have {data.shape} and {rebuilt.shape}"
+        )
+    images, rebuilt_images = as_images(data, 1), as_images(rebuilt, 1)
+    if images is not None and rebuilt_images is not None:
+        return _image_pairs(images, rebuilt_images, title)
+
+    table, rebuilt = as_table(data, 1)[:5], as_table(rebuilt, 1)[:5]
+    figure, panels = stacked(len(table), 1.4 + 1.25 * len(table))
+    columns = np.arange(table.shape[1])
+    dots: Look = {"marker": "o", "markersize": 4.5} if len(columns) <= 64 else {}
+    crosses: Look = {"marker": "x", "markersize": 6} if len(columns) <= 64 else {}
+    for i, axes in enumerate(panels):
+        axes.plot(columns, table[i], color="#000000", linewidth=1, label="data", **dots)
+        axes.plot(columns, rebuilt[i], color=VERMILLION, label="reconstruction", **crosses)
+        axes.set_ylabel(f"datum {i + 1}")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        settle(axes)
+    _column_axis(panels[-1])
+    figure.supylabel(_VALUE, fontsize=11)
+    figure.align_ylabels(panels)
+    headline(figure, _entitle(title, len(table), len(data)))
+    handles, _ = panels[0].get_legend_handles_labels()
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _image_pairs(images: Array, rebuilt: Array, title: str) -> Figure:
+    """Rows of up to eight data, the reconstruction of each below it."""
+    total = len(images)
+    images, rebuilt = images[:32], rebuilt[:32]
+    limits = value_range(images, rebuilt)
+    # Wide images take fewer columns: a row must be as high as its label.
+    wide = images.shape[3] / images.shape[2]
+    columns = min(8, len(images), max(1, int(16 / wide)))
+    blocks = -(-len(images) // columns)
+    tiles = np.stack(
+        [_fill(paint(part, limits), blocks, columns) for part in (images, rebuilt)], axis=1
+    ).reshape(2 * blocks, columns, *images.shape[2:], 3)
+    height = images.shape[2]
+    gap = _gap(height)
+    gaps = [0 if r == 0 else gap if r % 2 else 4 * gap for r in range(2 * blocks)]
+    sheet, tops = mosaic(tiles, gaps, gap)
+    both = np.concatenate([images, rebuilt])
+    shown = _entitle(title, len(images), total)
+    figure, axes = mounted(sheet, left=1.25, title=shown, note=scale_note(both, limits))
+    axes.set_yticks(
+        [top + (height - 1) / 2 for top in tops], labels=["data", "reconstruction"] * blocks
+    )
+    settle(axes)
+    axes.tick_params(length=0)
+    return figure
+
+
+@house_style
+def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Figure:
+    """What the model says data look like: images as a near-square grid, a table as a heat map.
+
+    Args:
+        means: ``(N, C, H, W)`` or ``(N, H, W)`` images, else a table ``(N, D)``; the first 400.
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw.
+
+    """
+    data = data_array(means, "means", 2)
+    total, data = len(data), data[:400]
+    title = _entitle(title, len(data), total)
+    images = as_images(data, 1)
+    if images is not None:
+        limits = value_range(images)
+        columns = math.ceil(math.sqrt(len(images)))
+        rows = -(-len(images) // columns)
+        gap = _gap(images.shape[-1])
+        tiles = _fill(paint(images, limits), rows, columns)
+        sheet, _ = mosaic(tiles, [0] + [gap] * (rows - 1), gap)
+        return mounted(sheet, left=0.4, title=title, note=scale_note(images, limits))[0]
+    figure = new_figure(4.4)
+    axes = figure.add_subplot()
+    drawn = axes.imshow(
+        np.ma.masked_invalid(as_table(data, 1)),
+        aspect="auto",
+        interpolation="nearest",
+        cmap=SEQUENTIAL,
+    )
+    axes.set_title(title)
+    axes.set_ylabel("draw")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    _column_axis(axes)
+    settle(axes)
+    bar = figure.colorbar(drawn, ax=axes, label=_VALUE)
+    bar.outline.set_visible(False)
+    settle(bar.ax)
+    return figure
+
+
+@house_style
+def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to another") -> Figure:
+    """Walks through the latent space, decoded.
+
+    Args:
+        means: ``(rows, steps, *shape)``; row by row, from the code of one datum (t = 0) to that
+            of another (t = 1) in equal steps. Of images the first 12 rows are drawn, of a table
+            the first 5.
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw.
+
+    """
+    data = data_array(means, "means", 3)
+    total, steps = data.shape[:2]
+    images = as_images(data, 2)
+    if images is None:
+        return _table_walks(as_table(data, 2)[:5], _entitle(title, min(5, total), total))
+    images = images[:12]
+    limits = value_range(images)
+    height, width = images.shape[-2:]
+    gap = 2 * _gap(height)
+    rows = len(images)
+    sheet, tops = mosaic(paint(images, limits), [0] + [gap] * (rows - 1), gap)
+    figure, axes = mounted(
+        sheet, left=0.6, title=_entitle(title, rows, total), note=scale_note(images, limits)
+    )
+    lefts = [step * (width + gap) for step in range(steps)]
+    ends = {0: BLUE, steps - 1: VERMILLION}
+    for step, colour in ends.items():
+        for top in tops:
+            corner = (lefts[step] - 0.5, top - 0.5)
+            axes.add_patch(
+                Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=2.5)
+            )
+    axes.set_xlim(-0.5 - gap / 2, sheet.shape[1] - 0.5 + gap / 2)
+    axes.set_ylim(sheet.shape[0] - 0.5 + gap / 2, -0.5 - gap / 2)
+    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
+    some = range(steps) if steps <= 11 else (0, steps - 1)
+    axes.set_xticks(
+        [lefts[i] + (width - 1) / 2 for i in some], labels=[f"{places[i]:.2g}" for i in some]
+    )
+    axes.set_xlabel("t, from one datum's code (0) to another's (1)")
+    axes.tick_params(length=0, labelsize=11)
+    for step, colour in ends.items():
+        label = axes.get_xticklabels()[-1 if step else 0]
+        label.set_color(colour)
+        label.set_fontweight("bold")
+    return figure
+
+
+def _table_walks(walks: Array, title: str) -> Figure:
+    rows, steps, columns = walks.shape
+    figure, panels = stacked(rows, 1.4 + 1.4 * rows)
+    scale = Normalize(0.0, 1.0)
+    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
+    for i, axes in enumerate(panels):
+        for step in range(steps):
+            end = step in (0, steps - 1)
+            axes.plot(
+                np.arange(columns),
+                walks[i, step],
+                color=SEQUENTIAL(scale(places[step])),
+                linewidth=2.6 if end else 1.0,
+                marker="o" if columns <= 64 and end else "",
+                markersize=4.5,
+                zorder=3 if end else 2,
+            )
+        axes.set_ylabel(f"walk {i + 1}")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        settle(axes)
+    _column_axis(panels[-1])
+    figure.supylabel(_VALUE, fontsize=11)
+    figure.align_ylabels(panels)
+    headline(figure, title)
+    mappable = mpl.cm.ScalarMappable(norm=scale, cmap=SEQUENTIAL)
+    bar = figure.colorbar(mappable, ax=panels, label="t, from one datum (0) to another (1)")
+    bar.outline.set_visible(False)
+    settle(bar.ax)
+    return figure

@@ -1,0 +1,114 @@
+"""The house style: what every figure has in common, whoever draws it.
+
+It overrides the reader's matplotlib settings while a figure is drawn and leaves them as they were.
+All figures are as wide as each other, so that they share a page with one size of type.
+
+Colours are those of Okabe and Ito, told apart by colour-blind readers too, then twelve more with
+another marker. A label keeps its colour from figure to figure.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+type Look = dict[str, Any]  # how an artist is drawn
+
+BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#6E6E6E"
+OKABE_ITO = (
+    *(BLUE, "#E69F00", "#009E73", VERMILLION),
+    *("#56B4E9", "#CC79A7", "#F0E442", "#000000"),
+)
+PALETTE = (
+    *OKABE_ITO,
+    *("#8C8C8C", "#7F4A1E", "#332288", "#999933", "#882255", "#44AA99"),
+    *("#AA4499", "#117733", "#CC6677", "#6699CC", "#DDCC77", "#661100"),
+)
+
+# Viridis without its yellow end, which a white page swallows.
+SEQUENTIAL = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), "ppvae")
+
+WIDTH = 6.4  # inches, of every figure
+DPI = 150
+# White between the dashes keeps a line visible over thousands of points.
+DASHED: Look = {
+    "color": GREY,
+    "gapcolor": "white",
+    "linewidth": 1.2,
+    "linestyle": (0, (4, 3)),
+}
+NATS = "nats per datum"
+
+_STYLE: dict[str, Any] = {
+    "font.size": 11,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.titlepad": 7,
+    "axes.labelsize": 11,
+    "axes.edgecolor": "#8A8A8A",
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "figure.titlesize": 12,
+    "figure.facecolor": "white",
+    "figure.dpi": DPI,
+    "legend.fontsize": 11,
+    "legend.frameon": False,
+    "legend.handletextpad": 0.5,
+    "legend.columnspacing": 1.5,
+    "lines.linewidth": 1.8,
+    "savefig.facecolor": "white",
+}
+
+
+def house_style[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
+    """Run ``draw`` in the house style, whatever the user's own; put theirs back after."""
+
+    @functools.wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> R:
+        with mpl.style.context(["default", _STYLE]):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+def new_figure(height: float) -> Figure:
+    """An empty figure of the common width; ``height`` is in inches."""
+    engine = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06)
+    return Figure(figsize=(WIDTH, height), layout=engine)
+
+
+def headline(figure: Figure, title: str) -> None:
+    """Name a figure of several panels, at the left as each panel is."""
+    figure.suptitle(title, x=0.01, ha="left")
+
+
+def settle(axes: Axes) -> None:
+    """Fix what matplotlib would otherwise look up among the user's settings when it draws."""
+    axes.tick_params(which="both", labelsize=11, color="#8A8A8A", labelcolor="#333333")
+
+
+def grid_lines(axes: Axes, axis: str) -> None:
+    """Faint lines across ``axis``, behind what is drawn."""
+    axes.set_axisbelow(True)
+    axes.grid(visible=True, axis="x" if axis == "x" else "y", color="#E6E6E6", linewidth=0.8)
+
+
+def stacked(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """``count`` panels above each other on one x axis."""
+    figure = new_figure(height)
+    panels = figure.subplots(count, 1, sharex=True, squeeze=False)
+    return figure, list(panels[:, 0])
+
+
+def four_digits(value: float) -> str:
+    """A number to four digits, as figures write it: with a true minus sign."""
+    return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,154 @@
+"""The course of a fit, epoch by epoch."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array
+from ppvae.plots.style import (
+    BLUE,
+    DASHED,
+    GREY,
+    NATS,
+    VERMILLION,
+    Look,
+    four_digits,
+    grid_lines,
+    headline,
+    house_style,
+    settle,
+    stacked,
+)
+from ppvae.plots.window import window_on
+
+
+def _absent(value: object) -> bool:
+    return value is None or value == ""
+
+
+def _column(
+    rows: Sequence[Mapping[str, float | str | None]], split: str, name: str
+) -> tuple[Array, Array]:
+    """Epochs and values of one column in one split; of a repeated epoch, the last."""
+    found: dict[float, float] = {}
+    for row in rows:
+        value, epoch = row.get(name) or 0.0, row.get("epoch") or 0.0
+        if row.get("split") == split and not _absent(row.get(name)):
+            found[float(epoch)] = float(value)
+    epochs = np.array(sorted(found), dtype=np.float64)
+    return epochs, np.array([found[e] for e in epochs], dtype=np.float64)
+
+
+def _shade_beta(panels: Sequence[Axes], epochs: Array, beta: Array) -> Patch | None:
+    """Shade the epochs whose KL weight is not yet the last one."""
+    other = ~np.isclose(beta, beta[-1]) if len(beta) else np.zeros(0, dtype=bool)
+    if not other.any():
+        return None
+    look: Look = {"facecolor": "#EFEFEF", "edgecolor": "none"}
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], other.astype(int), [0]])))
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        for axes in panels:
+            axes.axvspan(epochs[start], epochs[min(stop, len(epochs) - 1)], zorder=0, **look)
+    if (np.diff(beta) >= 0).all():
+        name = f"warm-up, β from {four_digits(beta[0])} to {four_digits(beta[-1])}"
+    else:
+        last, least, most = (four_digits(b) for b in (beta[-1], beta.min(), beta.max()))
+        name = f"β not yet {last} ({least} to {most})"
+    return Patch(label=name, **look)
+
+
+@house_style
+def history(
+    rows: Sequence[Mapping[str, float | str | None]], *, best_epoch: int | None = None
+) -> Figure:
+    """The bound and its two terms, epoch by epoch, as ``metrics.csv`` has them.
+
+    Args:
+        rows: one for each epoch and split, with ``epoch``, ``split`` ("train", "valid"; others are
+            passed over), ``elbo``, ``reconstruction``, ``kl`` (nats per datum) and perhaps
+            ``beta``. Numbers may be text; ``None`` and ``""`` mean absent.
+        best_epoch: the epoch whose weights were kept, to be marked.
+
+    Values from before the fit settled may be outside the axes; how many, and how far, is written
+    above the panel. Where ``elbo`` is absent there is no panel for it, and a title says why.
+
+    Raises:
+        InputError: no row holds a number to draw.
+
+    """
+    splits = {"train": (BLUE, 1.5), "valid": (VERMILLION, 2.6)}  # the thinner on top
+    curves = {
+        name: {split: _column(rows, split, name) for split in splits}
+        for name in ("elbo", "reconstruction", "kl")
+    }
+    drawn = [n for n, by in curves.items() if any(np.isfinite(v).any() for _, v in by.values())]
+    if not drawn:
+        raise InputError(
+            f"there is no history to draw: none of {len(rows)} rows has a finite elbo, "
+            "reconstruction or kl for the split train or valid"
+        )
+    never = {n: all(_absent(row.get(n)) for row in rows) for n in curves}
+    by_epoch = {e: b for s in splits for e, b in zip(*_column(rows, s, "beta"), strict=True)}
+    beta_epochs = np.array(sorted(by_epoch), dtype=np.float64)
+    beta = np.array([by_epoch[e] for e in beta_epochs], dtype=np.float64)
+
+    titles = {"elbo": "Bound (ELBO)", "reconstruction": "Reconstruction", "kl": "KL to the prior"}
+    if len(beta) and not np.allclose(beta, 1.0):
+        titles["elbo"] = "Bound (ELBO, at β = 1)"
+    figure, panels = stacked(len(drawn), 0.9 + 2.1 * len(drawn))
+    for axes, name in zip(panels, drawn, strict=True):
+        keep = []
+        for split, (colour, width) in splits.items():
+            epochs, values = curves[name][split]
+            shown = np.where(np.isfinite(values), values, np.nan)
+            marker = "o" if len(epochs) <= 20 else ""
+            line: Look = {"color": colour, "linewidth": width, "zorder": 4 - width}
+            axes.plot(epochs, shown, marker=marker, markersize=4, **line)
+            at_best = values[epochs == best_epoch]
+            keep.extend(at_best)
+            if split == "valid" and best_epoch is not None and len(at_best):
+                dot: Look = {"markersize": 7, "markeredgecolor": "white", "zorder": 4}
+                axes.plot([best_epoch], at_best, color=colour, marker="o", **dot)
+        window = window_on([v for _, v in curves[name].values()], keep)
+        if window.limits:
+            axes.set_ylim(*window.limits)
+        axes.set_title(titles[name])
+        axes.set_title(window.outside, loc="right", fontsize=11, color=GREY)
+        axes.set_ylabel(NATS)
+        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        grid_lines(axes, "y")
+        settle(axes)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, zorder=1, **DASHED)
+    panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    figure.align_ylabels(panels)
+
+    handles: list[Line2D | Patch] = [
+        Line2D([], [], color=colour, linewidth=width, label=split)
+        for split, (colour, width) in splits.items()
+        if any(len(curves[n][split][0]) for n in drawn)
+    ]
+    if best_epoch is not None:
+        handles.append(Line2D([], [], label=f"best epoch, {best_epoch}", **DASHED))
+    shade = _shade_beta(panels, beta_epochs, beta)
+    if shade is not None:
+        handles.append(shade)
+    elif len(beta) and not math.isclose(beta[-1], 1.0) and "elbo" in drawn:
+        handles.append(
+            Line2D([], [], linestyle="none", label=f"climbed at β = {four_digits(beta[-1])}")
+        )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    if "elbo" not in drawn:
+        if never["elbo"] and never["kl"]:
+            headline(figure, "There is no bound: the guide is a point mass")
+        else:
+            headline(figure, "There is no bound to show: no finite one is on record")
+    return figure

@@ -1,0 +1,51 @@
+"""How much of a curve is worth its room: the axis limits that show where it settles."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ppvae.plots.arrays import Array, Limits
+from ppvae.plots.style import four_digits
+
+
+class Window(NamedTuple):
+    """The part of a curve worth its room, and a sentence about what is outside."""
+
+    limits: Limits | None
+    outside: str
+
+
+def window_on(series: Sequence[Array], keep: Sequence[float] = ()) -> Window:
+    """Limits that show where curves settle rather than how badly they began.
+
+    The middle nine tenths and their neighbourhood, the last point of each curve and ``keep`` are
+    always inside; all is, where that costs little room.
+    """
+    values = np.concatenate([s[np.isfinite(s)] for s in series] or [np.empty(0)])
+    if not len(values):
+        return Window(None, "no finite value")
+    low, high = float(values.min()), float(values.max())
+    if max(len(s) for s in series) >= 8:
+        bottom, top = np.quantile(values, [0.1, 0.9])
+        spread = top - bottom
+        last = [float(s[np.isfinite(s)][-1]) for s in series if np.isfinite(s).any()]
+        anchors = [*last, *(k for k in keep if math.isfinite(k))]
+        inner_low = max(low, min(bottom - 0.75 * spread, *anchors))
+        inner_high = min(high, max(top + 0.75 * spread, *anchors))
+        if high - low > 2 * (inner_high - inner_low) > 0:
+            low, high = float(inner_low), float(inner_high)
+    margin = 0.06 * (high - low) or max(1e-3, 0.05 * abs(high))
+    low, high = low - margin, high + margin
+    below, above = values[values < low], values[values > high]
+    said = []
+    if len(below):
+        said.append(f"{_points(below)} below the axis, to {four_digits(below.min())}")
+    if len(above):
+        said.append(f"{_points(above)} above the axis, to {four_digits(above.max())}")
+    return Window((low, high), "; ".join(said))
+
+
+def _points(values: Array) -> str:
+    return "1 point" if len(values) == 1 else f"{len(values)} points"
