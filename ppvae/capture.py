@@ -15,7 +15,7 @@ A whole training step, optimizer and all, is `ppvae.step.CapturedStep`.
 """
 
 import warnings
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast, override
 
@@ -23,7 +23,6 @@ import torch
 from pyro.infer import ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.func import functional_call
 from torch.utils import _pytree as pytree
 
 from ppvae.errors import InputError
@@ -158,7 +157,7 @@ class Captured(nn.Module):
             args, kwargs = pytree.tree_unflatten(leaves, spec)
             with torch.set_grad_enabled(with_grad):
                 outputs, found["spec"] = pytree.tree_flatten(
-                    parts.call(params, buffers, args, kwargs)
+                    parts.call([*params, *buffers], args, kwargs)
                 )
                 found["loss"], gradients = _gradients(outputs, params)
             found["has"] = [gradient is not None for gradient in gradients]
@@ -242,23 +241,25 @@ class _Differentiable(torch.autograd.Function):
 
 
 class Parts:
-    """The parameters and buffers of a module, and its call with others in their place."""
+    """The parameters and buffers of a module, each once, and its call with others in their place.
+
+    Torch's ``functional_call`` does not serve: a module that is reached by two paths, as a network
+    that model and guide share, keeps what was put in its place.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._names = [name for name, _ in module.named_parameters()]
-        self._buffer_names = [name for name, _ in module.named_buffers()]
         self._modules = list(module.modules())
-        self._homes = [_home(module, name) for name in self._names]
-        self._buffer_homes = [_home(module, name) for name in self._buffer_names]
+        self._params = _homes(module._parameters for module in self._modules)
+        self._buffers = _homes(module._buffers for module in self._modules)
 
     def params(self) -> list[Tensor]:
         """The parameters, as they are now."""
-        return [cast("Tensor", owner._parameters[name]) for owner, name in self._homes]
+        return [cast("Tensor", own[name]) for ((own, name), *_) in self._params]
 
     def buffers(self) -> list[Tensor]:
         """The buffers, as they are now."""
-        return [cast("Tensor", owner._buffers[name]) for owner, name in self._buffer_homes]
+        return [cast("Tensor", own[name]) for ((own, name), *_) in self._buffers]
 
     @property
     def device(self) -> torch.device:
@@ -282,29 +283,41 @@ class Parts:
 
     def split(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Parameters, each a leaf as the module's own are; buffers; and what comes after."""
-        count, end = len(self._names), len(self._names) + len(self._buffer_names)
+        count, end = len(self._params), len(self._params) + len(self._buffers)
         params = [
             given.detach().requires_grad_(own.requires_grad)
             for given, own in zip(flat[:count], self.params(), strict=True)
         ]
         return params, list(flat[count:end]), list(flat[end:])
 
-    def call(
-        self,
-        params: Sequence[Tensor],
-        buffers: Sequence[Tensor],
-        args: Sequence[Any],
-        kwargs: dict[str, Any],
-    ) -> Any:
-        """Call the module with these in place of its own."""
-        own = dict(zip(self._names, params, strict=True))
-        own |= dict(zip(self._buffer_names, buffers, strict=True))
-        return functional_call(self._module, own, tuple(args), kwargs)
+    def call(self, tensors: Sequence[Tensor], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call the module with these parameters and buffers in place of its own."""
+        homes = [*self._params, *self._buffers]
+        own = [*self.params(), *self.buffers()]
+        try:
+            _put(homes, tensors)
+            return self._module(*args, **kwargs)
+        finally:
+            _put(homes, own)
 
 
-def _home(module: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, last = name.rpartition(".")
-    return module.get_submodule(path), last
+_Home = tuple[dict[str, Any], str]
+
+
+def _homes(dictionaries: Iterable[dict[str, Any]]) -> list[list[_Home]]:
+    """Every place of each tensor: a tied weight has several."""
+    found: dict[int, list[_Home]] = {}
+    for own in dictionaries:
+        for name, tensor in own.items():
+            if tensor is not None:
+                found.setdefault(id(tensor), []).append((own, name))
+    return list(found.values())
+
+
+def _put(homes: Sequence[Sequence[_Home]], tensors: Sequence[Tensor]) -> None:
+    for places, tensor in zip(homes, tensors, strict=True):
+        for own, name in places:
+            own[name] = tensor
 
 
 def _signature(leaf: Any) -> Hashable:

@@ -60,6 +60,10 @@ def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
     first, second = _traced(function, tensors), _traced(function, tensors)
     if first.code != second.code:
         raise NotStatic("what it computes changes from call to call")
+    if any(isinstance(c, Tensor) and c.requires_grad for c in _constants(first)):
+        raise NotStatic(
+            "it uses a parameter that was not found to be its own; pyro.module names it"
+        )
     if not all(map(_same, _constants(first), _constants(second))):
         raise NotStatic("it draws numbers from elsewhere than torch, which a graph would freeze")
     # Changes in place come last and at once, so that what is before them may change its place.

@@ -9,6 +9,7 @@ nothing of Pyro, and Pyro's global parameter store is left as it was found.
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import pyro
@@ -51,13 +52,30 @@ class _Function(nn.Module):
 
 
 def _modules_in(program: Program) -> list[nn.Module]:
-    """Modules that a function refers to, by closure or global name, each once."""
-    function = inspect.unwrap(program)
-    if not inspect.isfunction(function):
-        return []
-    names = inspect.getclosurevars(function)
-    values = [*names.nonlocals.values(), *names.globals.values()]
-    return list({id(v): v for v in values if isinstance(v, nn.Module)}.values())
+    """Modules that a program refers to, by closure or global name, each once.
+
+    A handler around a program, a partial one, or a method is looked into for the program itself.
+    """
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+    waiting: list[Any] = [program]
+    while waiting:
+        value = waiting.pop(0)
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, nn.Module):
+            found[id(value)] = value
+        elif inspect.ismethod(value):
+            waiting += [value.__self__, value.__func__]
+        elif isinstance(value, partial):
+            waiting += [value.func, *value.args, *value.keywords.values()]
+        elif inspect.isfunction(value):
+            names = inspect.getclosurevars(inspect.unwrap(value))
+            modules = [v for v in names.globals.values() if isinstance(v, nn.Module)]
+            waiting += [*names.nonlocals.values(), *modules]
+            waiting.append(getattr(value, "__wrapped__", None))
+    return list(found.values())
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class CapturedStep:
             # The batch, the bound on it, and its gradient.
             batch = self._batch(pytree.tree_unflatten(list(feed), feed_spec))
             with torch.enable_grad(), self._context():
-                terms = self._parts.call(live, buffers, (batch, beta), {})
+                terms = self._parts.call([*live, *buffers], (batch, beta), {})
                 loss = -terms.objective * self._per
                 wanted = [p for p in live if p.requires_grad]
                 gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
