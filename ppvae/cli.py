@@ -4,6 +4,7 @@ import inspect
 import re
 import sys
 import types
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -185,6 +186,8 @@ def _parser(
             options["action"] = "store_true"
         elif get_origin(parameter.annotation) in (list, Sequence, tuple):
             options |= {"action": "append", "type": str, "metavar": "NAME"}
+        elif get_origin(parameter.annotation) is Literal and "on" in get_args(parameter.annotation):
+            options |= {"type": _Switch(get_args(parameter.annotation))}
         else:
             options["type"] = _simple(parameter.annotation)
         if not required and options.get("action") is None:
@@ -201,6 +204,22 @@ class _AsItIs:
 
     def __repr__(self) -> str:  # what --help shows as the type
         return "class name"
+
+
+class _Switch:
+    """One of some words, ``on`` and ``off`` among them, which YAML takes for truth values."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._words = words
+
+    def __call__(self, value: Any) -> str:
+        word = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+        if word not in self._words:
+            raise ArgumentTypeError(f"'{value}' is not one of {', '.join(self._words)}")
+        return str(word)
+
+    def __repr__(self) -> str:  # what --help shows as the type
+        return ", ".join(self._words)
 
 
 def _parameters(functions: Sequence[Callable[..., Any]]) -> dict[str, inspect.Parameter]:

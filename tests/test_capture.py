@@ -4,7 +4,7 @@ import itertools
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyro
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ppvae.audit import audit
 from ppvae.capture import Captured, capture
 from ppvae.errors import InputError
+from ppvae.graphs import trace
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, StandardNormal
 from ppvae.networks import MLP, ConvDecoder, ConvEncoder
@@ -49,9 +50,9 @@ def pair_of(
 
 
 def bound_of(
-    pair: Pair, elbo: type[ELBO] = TraceMeanField_ELBO, particles: int = 1, **batch: Tensor
+    pair: Pair, elbo: type[ELBO] = TraceMeanField_ELBO, particles: int = 1, x: Tensor | None = None
 ) -> Bound:
-    batch = batch or {"x": data()}
+    batch = {"x": data() if x is None else x}
     return Bound(pair, elbo, audit(pair, elbo, batch), particles)
 
 
@@ -105,7 +106,7 @@ def test_convolutions(compile: bool) -> None:
     shape = (1, 8, 8)
     pair = pair_of(Bernoulli, MeanField, shape, ConvEncoder, ConvDecoder)
     batch = {"x": data(shape)}
-    assert_agree(bound_of(pair, **batch), batch, 1.0, compile=compile)
+    assert_agree(bound_of(pair, x=batch["x"]), batch, 1.0, compile=compile)
 
 
 def test_beta_of_zero() -> None:
@@ -231,7 +232,7 @@ def test_anybodys_programs(name: str, elbo: type[ELBO], compile: bool) -> None:
     # And it is what Pyro says of the programs themselves.
     pyro.clear_param_store()
     pyro.set_rng_seed(1)
-    assert float(got[0][0]) == pytest.approx(elbo().loss(model, guide, x), rel=1e-4)
+    assert float(got[0][0]) == pytest.approx(cast("Any", elbo()).loss(model, guide, x), rel=1e-4)
     pyro.clear_param_store()
 
 
@@ -285,7 +286,7 @@ def test_gradients_are_unbiased() -> None:
     exact = (-(1 - w * a) * a * square + ROWS * w * s**2, -(1 - w * a) * w * square + a * square)
     for elbo in (Trace_ELBO(), TraceMeanField_ELBO()):
         loss = capture(model, guide, elbo, x, compile=False)
-        own = dict(loss.module.pair.params)
+        own = dict(cast("Any", loss.module).pair.params)
         pyro.set_rng_seed(0)
         draws = torch.stack(
             [torch.stack(torch.autograd.grad(loss(x), [own["w"], own["a"]])) for _ in range(1500)]
@@ -398,16 +399,13 @@ def test_dropout_is_of_training_alone() -> None:
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many tensors each trace was of: as many entries as there were traces."""
-    import ppvae.capture
-
     seen: list[int] = []
-    trace = ppvae.capture.trace
 
     def counted(function: Any, tensors: Any) -> Any:
         seen.append(len(tensors))
         return trace(function, tensors)
 
-    monkeypatch.setattr(ppvae.capture, "trace", counted)
+    monkeypatch.setattr("ppvae.capture.trace", counted)
     return seen
 
 
@@ -501,8 +499,7 @@ def test_an_item_in_arithmetic_is_no_obstacle() -> None:
 
 
 def test_enumeration_is_run_as_it_is() -> None:
-    @config_enumerate
-    def model(x: Tensor) -> None:
+    def one_by_one(x: Tensor) -> None:
         weight = pyro.param("weight", torch.tensor(0.3))
         with pyro.plate("data", len(x)):
             k = pyro.sample("k", dist.Bernoulli(torch.sigmoid(weight)))
@@ -511,6 +508,7 @@ def test_enumeration_is_run_as_it_is() -> None:
     def guide(x: Tensor) -> None:
         pass
 
+    model = config_enumerate(one_by_one)
     x = torch.randn(ROWS)
     loss = None
     with pytest.warns(UserWarning, match="it enumerates latents"):
