@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "signals", "store"),
     ("models", "guides"),
-    ("programs", "precision", "audit", "objectives", "data"),
+    ("programs", "precision", "audit", "objectives", "importance", "data"),
     ("capture",),
     ("step",),
     ("svi",),
