@@ -27,7 +27,7 @@ from torch.utils import _pytree as pytree
 
 from ppvae.errors import InputError
 from ppvae.graphs import Function, NotStatic, compiled, trace
-from ppvae.programs import Pair, Program
+from ppvae.programs import Pair, Program, frozen
 
 __all__ = ["Captured", "Parts", "capture"]
 
@@ -56,7 +56,12 @@ def capture(
             f"{type(elbo).__name__} has no differentiable_loss, which a graph is made of; take "
             "Trace_ELBO, TraceMeanField_ELBO, or ppvae.importance.ImportanceWeightedELBO"
         )
-    return Captured(_Loss(Pair(model, guide, {"x": x, **rest}), elbo), compile=compile)
+    loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
+    # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
+    devices = [p.device for p in loss.parameters() if p.device.type == "cuda"][:1]
+    with torch.random.fork_rng(devices), frozen(loss):
+        loss(x, **rest)
+    return Captured(loss, compile=compile)
 
 
 class _Loss(nn.Module):

@@ -81,6 +81,7 @@ class CapturedStep:
         self._parts = Parts(bound)
         self._run: Function | None = None
         self._constants: Sequence[Mapping[str, Any]] = ()
+        self._scalars: dict[int, tuple[float, Tensor]] = {}
 
     def __call__(self, feed: Any, beta: float, sums: Tensor) -> None:
         """Take a step, and add its reconstruction, KL and number of data to ``sums``.
@@ -93,44 +94,45 @@ class CapturedStep:
         Raises:
             NotStatic: if there is no such graph; nothing has been changed then.
         """
-        numbers = [float(beta), *(float(group["lr"]) for group in self._optimizer.param_groups)]
-        scalars = [
-            torch.full((), n, dtype=self._parts.dtype, device=self._parts.device) for n in numbers
-        ]
-        slots, spec = pytree.tree_flatten(self._slots())
-        given = [*self._parts.params(), *self._parts.buffers(), *slots, sums, *scalars]
-        fed, feed_spec = pytree.tree_flatten(feed)
+        params = self._parts.params()
+        lrs = [float(group["lr"]) for group in self._optimizer.param_groups]
+        scalars = [self._scalar(i, n, params[0]) for i, n in enumerate((float(beta), *lrs))]
+        state = self._optimizer.state
+        slots = [v for p in params for v in state.get(p, {}).values() if isinstance(v, Tensor)]
+        kept = [*params, *self._parts.buffers(), *slots, sums]
+        fed, spec = pytree.tree_flatten(feed)
         if self._run is None:
             self._constants = _constants(self._optimizer)
-            graph = trace(self._function(spec, feed_spec, len(fed)), [*given, *fed])
-            self._run = self._native(graph, len(given) - len(scalars)) if self._compile else graph
+            function = self._function(len(slots), spec, len(fed))
+            graph = trace(function, [*kept, *scalars, *fed])
+            self._run = self._native(graph, len(kept)) if self._compile else graph
         elif self._constants != _constants(self._optimizer):
             raise NotStatic("its schedule changes more of the optimizer than the learning rate")
         with torch.no_grad():
-            self._run(*given, *fed)
+            self._run(*kept, *scalars, *fed)
+
+    def _scalar(self, number: int, value: float, like: Tensor) -> Tensor:
+        """A number as a tensor, made anew only when it changes."""
+        known = self._scalars.get(number)
+        if known is None or known[0] != value:
+            known = (value, torch.full((), value, dtype=like.dtype, device=like.device))
+            self._scalars[number] = known
+        return known[1]
 
     def _native(self, graph: GraphModule, kept: int) -> Function:
         run = compiled(graph)
         return Replayed(run, kept) if self._parts.device.type == "cuda" else run
 
-    def _slots(self) -> list[dict[str, Tensor]]:
-        """The tensors of the optimizer's state, by parameter."""
-        return [
-            {k: v for k, v in slot.items() if isinstance(v, Tensor)}
-            for slot in (self._optimizer.state.get(p, {}) for p in self._parts.params())
-        ]
-
-    def _function(self, spec: pytree.TreeSpec, feed_spec: pytree.TreeSpec, fed: int) -> Function:
+    def _function(self, slots: int, spec: pytree.TreeSpec, fed: int) -> Function:
         """The step as a function of tensors: parameters, buffers, state, sums, scalars, feed."""
 
         def function(*flat: Tensor) -> list[Tensor]:
             given, feed = list(flat[: len(flat) - fed]), flat[len(flat) - fed :]
             live, buffers, rest = self._parts.split(given)
-            slots = pytree.tree_unflatten(rest[: spec.num_leaves], spec)
-            sums, beta, *lrs = rest[spec.num_leaves :]
+            sums, beta, *lrs = rest[slots:]
 
             # The batch, the bound on it, and its gradient.
-            batch = self._batch(pytree.tree_unflatten(list(feed), feed_spec))
+            batch = self._batch(pytree.tree_unflatten(list(feed), spec))
             with torch.enable_grad(), self._context():
                 terms = self._parts.call([*live, *buffers], (batch, beta), {})
                 loss = -terms.objective * self._per
@@ -143,7 +145,7 @@ class CapturedStep:
                 weight.grad = next(gradients) if leaf.requires_grad else None
             if self._clip is not None:
                 torch.nn.utils.clip_grad_norm_(weights, self._clip, foreach=False)
-            self._update(weights, slots, lrs)
+            self._update(weights, rest[:slots], lrs)
             rows = torch.full_like(terms.kl, len(batch["x"]))
             sums += torch.stack([terms.reconstruction, terms.kl, rows]).to(sums)
             return []
@@ -151,7 +153,7 @@ class CapturedStep:
         return function
 
     def _update(
-        self, weights: Sequence[Tensor], slots: Sequence[dict[str, Tensor]], lrs: Sequence[Tensor]
+        self, weights: Sequence[Tensor], slots: Sequence[Tensor], lrs: Sequence[Tensor]
     ) -> None:
         """Let a double of the optimizer take its step on stand-ins, and check what it did."""
         real = self._optimizer
@@ -163,9 +165,13 @@ class CapturedStep:
             group | _traceable(group) | {"params": [stand_in[p] for p in group["params"]], "lr": lr}
             for group, lr in zip(real.param_groups, lrs, strict=True)
         ]
+        tensors = iter(slots)
         states = {
-            weight: {**real.state.get(p, {}), **slot}
-            for p, weight, slot in zip(own, weights, slots, strict=True)
+            weight: {
+                name: next(tensors) if isinstance(value, Tensor) else value
+                for name, value in real.state.get(p, {}).items()
+            }
+            for p, weight in stand_in.items()
         }
         double.state = defaultdict(dict, {w: dict(state) for w, state in states.items() if state})
         before = [dict(group) for group in double.param_groups]
