@@ -26,7 +26,8 @@ from torch.autograd.function import once_differentiable
 from torch.utils import _pytree as pytree
 
 from ppvae.errors import InputError
-from ppvae.graphs import Function, NotStatic, compiled, trace
+from ppvae.graphs import Function, NotStatic, trace
+from ppvae.native import compiled
 from ppvae.programs import Pair, Program, frozen
 
 __all__ = ["Captured", "Parts", "capture"]

@@ -20,7 +20,8 @@ from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from ppvae.capture import Parts
-from ppvae.graphs import Function, NotStatic, Replayed, compiled, trace
+from ppvae.graphs import Function, NotStatic, trace
+from ppvae.native import Replayed, compiled
 
 __all__ = ["CapturedStep", "pays"]
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -12,7 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from ppvae.audit import Audit
-from ppvae.svi import Epoch, Figures
+
+if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
+    from ppvae.svi import Epoch, Figures
 
 __all__ = ["EpochBar", "bar", "console", "say", "show_audit", "show_table"]
 
@@ -125,7 +127,7 @@ class EpochBar:
         if self._progress.disable and not self._quiet:
             _progress_console.print("compiling the training step")
 
-    def epoch(self, epoch: Epoch) -> None:
+    def epoch(self, epoch: "Epoch") -> None:
         """Show the held-out figures after an epoch."""
         if epoch.is_best:
             self._best = f"best objective {number(epoch.valid.objective)}"
@@ -138,7 +140,7 @@ class EpochBar:
             _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
 
 
-def in_words(figures: Figures) -> str:
+def in_words(figures: "Figures") -> str:
     """The bound as the difference that it is, in nats per datum."""
     if figures.elbo is None:
         return f"reconstruction {number(figures.reconstruction)} (no bound)"

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "signals", "store"),
-    ("models", "guides"),
+    ("models", "guides", "native"),
     ("programs", "precision", "audit", "objectives", "importance", "data"),
     ("capture",),
     ("step",),
