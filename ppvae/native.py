@@ -92,7 +92,7 @@ def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return product
 
 
-_LARGE = 4_000_000
+_LARGE = 500_000
 """Multiplications in a product for which it matters who takes it."""
 
 

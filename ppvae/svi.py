@@ -194,6 +194,10 @@ class SVI:
         self.stopped = ""
         self._compile = compile
         self._is_ready = False
+        self._sums = torch.zeros(
+            3, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
+        )
+        self._keep_on_device()
         self._step = self._captured_step() if compile and fabric.world_size == 1 else None
         # Equal weights everywhere, and from here on noise of each process's own.
         torch.manual_seed(fold_seed(plan.seed, 0, fabric.global_rank))
@@ -250,8 +254,7 @@ class SVI:
         """Take the steps of one epoch that are left; false if asked to stop before its end."""
         progress, world = self.progress, self.fabric.world_size
         self.bound.train()
-        sums = torch.tensor(progress.sums, dtype=torch.float64)
-        sums = sums.to(self.device if self.device.type != "mps" else "cpu")
+        sums = self._sums.copy_(torch.tensor(progress.sums, dtype=torch.float64))
         order = self._order(progress.epoch)[progress.cursor :]
         mine = [rows[self.fabric.global_rank :: world] for rows in order]
         feeds = self.train.feed(mine, device=self.device)
@@ -297,11 +300,19 @@ class SVI:
             self._step(feed, beta, sums)
         except NotStatic as why:
             self.notes.append(
-                f"the training step is not one graph: {why}; the bound is compiled alone"
+                f"the training step is not one graph: {why}; its bound is tried alone"
             )
             self._step = None
             return False
         return True
+
+    def _keep_on_device(self) -> None:
+        """Have the optimizer keep its count of steps where a replayed graph can reach it."""
+        if self._compile and self.device.type == "cuda":
+            for group in self._optimizer.param_groups:
+                group |= {"capturable": True} if "capturable" in group else {}
+            # Torch would warn of the few steps that are not replayed.
+            vars(self._optimizer)["_warned_capturable_if_run_uncaptured"] = True
 
     def _captured_step(self) -> CapturedStep:
         return CapturedStep(
@@ -398,9 +409,14 @@ class SVI:
     def _load(self, state: dict[str, Any]) -> None:
         self.bound.pair.load_state_dict(state["weights"])
         slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
-        self._optimizer.load_state_dict(
-            {"state": slots, "param_groups": state["optimizer"]["param_groups"]}
-        )
+        # Whether its count of steps is kept on the device is this machine's affair.
+        groups = [
+            saved | ({"capturable": own["capturable"]} if "capturable" in own else {})
+            for saved, own in zip(
+                state["optimizer"]["param_groups"], self._optimizer.param_groups, strict=True
+            )
+        ]
+        self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
         own = state["random"][min(self.fabric.global_rank, len(state["random"]) - 1)]

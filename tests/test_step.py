@@ -362,7 +362,7 @@ def test_it_says_that_it_compiles_and_what_it_cannot(
     small(tmp_path, "half", **ON, optimizer="Adafactor", schedule=None)
     out = capsys.readouterr().out
     assert "note: the training step is not one graph: " in out
-    assert "the bound is compiled alone" in out
+    assert "its bound is tried alone" in out
     assert traces == ["step", "step", "capture"]
     # A schedule that turns the momentum too.
     cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}

@@ -1,0 +1,22 @@
+"""What a step of SVI costs, beside its peers: one command, one table, one CSV.
+
+From the root of a checkout::
+
+    uv run python -m tests.benchmarks                      # both shapes; 15 rounds of 60 steps
+    uv run python -m tests.benchmarks --device cuda
+    uv run python -m tests.benchmarks --shape mlp --only ours-compiled pyro-meanfield products
+    uv run python -m tests.benchmarks --scaling            # cost by batch, latents and particles
+    uv run python -m tests.benchmarks --imports            # what starting each command costs
+    uv run python -m tests.benchmarks --epoch              # an epoch of ppvae.fit against its steps
+
+Every contender does the same `Job` in a process of its own, and one at a time computes: in each
+round all of them take some steps, in an order that rotates. The machine is slow and fast in phases
+that last longer than a round, so that a ratio is taken within each round, and its median reported.
+
+Peers that the package does not depend on (NumPyro, pythae) are installed by ``uv`` into throw-away
+environments: the first run downloads them. A contender that cannot be set up is a row that says so.
+Real data is used where ``$PPVAE_DATA`` or ``../shared/data`` has MNIST, else noise.
+
+To add a contender: a module in ``contenders/`` with a function from a `Job` to a `Run`, and its
+line in ``contenders/__init__.py``.
+"""

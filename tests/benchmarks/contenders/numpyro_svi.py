@@ -1,0 +1,126 @@
+"""The job in NumPyro on JAX: many updates in one compiled loop, or one compiled update at a time.
+
+Images have their channels last, as JAX's compiler for CPUs likes them.
+"""
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+from ..data import resident
+from ..job import CHANNELS, HIDDEN, LR, Job, Run
+
+__all__ = ["make"]
+
+Parameters = Sequence[tuple[Any, Any]]
+"""Weight and bias of each layer."""
+
+
+def make(job: Job, loop: bool) -> Run:
+    """Run ``svi.update``: compiled in a loop over the steps asked for, or each by itself."""
+    # Not at the top: only this contender's own environment has them.
+    jax, np = import_module("jax"), import_module("jax.numpy")
+    numpyro, dist = import_module("numpyro"), import_module("numpyro.distributions")
+    infer = import_module("numpyro.infer")
+    networks = _Networks(job)
+
+    def model(x: Any) -> None:
+        parameters = numpyro.param("decoder", networks.initial_decoder)
+        with numpyro.plate("data", len(x)):
+            z = numpyro.sample("z", dist.Normal(np.zeros(job.latent), 1.0).to_event(1))
+            likelihood = dist.Bernoulli(logits=networks.decoder(parameters, z))
+            numpyro.sample("x", likelihood.to_event(x.ndim - 1), obs=x)
+
+    def guide(x: Any) -> None:
+        parameters = numpyro.param("encoder", networks.initial_encoder)
+        with numpyro.plate("data", len(x)):
+            loc, s = np.split(networks.encoder(parameters, x), 2, -1)
+            numpyro.sample("z", dist.Normal(loc, np.exp(10 * np.tanh(s / 10))).to_event(1))
+
+    xs = resident(job)
+    xs = jax.device_put(xs if job.shape == "mlp" else np.moveaxis(xs, 2, -1))
+    svi = infer.SVI(model, guide, numpyro.optim.Adam(LR), infer.TraceMeanField_ELBO())
+
+    def update(i: Any, carried: Any) -> Any:
+        return svi.update(carried[0], xs[i % len(xs)])
+
+    def updates(start: Any, stop: Any, carried: Any) -> Any:
+        return jax.lax.fori_loop(start, stop, update, carried)
+
+    many, one = jax.jit(updates), jax.jit(svi.update)
+    batches = list(xs)
+    carried = (svi.init(jax.random.PRNGKey(0), xs[0]), np.zeros(()))
+    done = 0
+
+    def run(steps: int) -> float:
+        nonlocal carried, done
+        if loop:
+            carried = many(done, done + steps, carried)
+        else:
+            for i in range(done, done + steps):
+                carried = one(carried[0], batches[i % len(batches)])
+        done += steps
+        return float(carried[1]) / job.batch
+
+    return run
+
+
+class _Networks:
+    """The job's networks as functions of their parameters."""
+
+    def __init__(self, job: Job) -> None:
+        self.jax, self.job = import_module("jax"), job
+        few, many = CHANNELS
+        encoder: list[tuple[int, ...]]
+        decoder: list[tuple[int, ...]]
+        if job.shape == "mlp":
+            encoder = [(784, HIDDEN), (HIDDEN, 2 * job.latent)]
+            decoder = [(job.latent, HIDDEN), (HIDDEN, 784)]
+        else:
+            encoder = [(3, 3, 1, few), (3, 3, few, many), (7 * 7 * many, 2 * job.latent)]
+            decoder = [(job.latent, 7 * 7 * many), (3, 3, many, few), (3, 3, few, 1)]
+        self.initial_encoder, self.initial_decoder = self._draw(encoder), self._draw(decoder)
+
+    def _draw(self, shapes: Sequence[tuple[int, ...]]) -> Parameters:
+        """Draw initial weights; biases are zero."""
+        keys = self.jax.random.split(self.jax.random.PRNGKey(1), len(shapes))
+        weight = self.jax.nn.initializers.lecun_normal()
+        return [
+            (weight(key, shape), self.jax.numpy.zeros(shape[-1]))
+            for key, shape in zip(keys, shapes, strict=True)
+        ]
+
+    def encoder(self, parameters: Parameters, x: Any) -> Any:
+        """From x to loc and s, one after the other."""
+        *hidden, last = parameters
+        for layer in hidden:
+            x = self.jax.nn.relu(self._layer(layer, x))
+        return self._affine(last, x.reshape(len(x), -1))
+
+    def decoder(self, parameters: Parameters, z: Any) -> Any:
+        """From z to the logits of x."""
+        first, *rest = parameters
+        h = self._affine(first, z)
+        if self.job.shape == "conv":
+            h = h.reshape(len(h), 7, 7, -1)
+        for layer in rest:
+            h = self._layer(layer, self.jax.nn.relu(h), up=True)
+        return h
+
+    def _affine(self, layer: tuple[Any, Any], x: Any) -> Any:
+        weight, bias = layer
+        return x @ weight + bias
+
+    def _layer(self, layer: tuple[Any, Any], x: Any, up: bool = False) -> Any:
+        """An affine map of a table, a convolution of images: halving them, or doubling."""
+        if x.ndim == 2:
+            return self._affine(layer, x)
+        weight, bias = layer
+        lax, layout = self.jax.lax, ("NHWC", "HWIO", "NHWC")
+        if up:
+            y = lax.conv_transpose(x, weight, (2, 2), [(1, 2), (1, 2)], dimension_numbers=layout)
+        else:
+            y = lax.conv_general_dilated(
+                x, weight, (2, 2), [(1, 1), (1, 1)], dimension_numbers=layout
+            )
+        return y + bias

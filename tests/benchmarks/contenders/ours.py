@@ -1,0 +1,77 @@
+"""The job with this package: its programs, its bound, eager and compiled."""
+
+from functools import partial
+
+import torch
+from pyro.infer import TraceMeanField_ELBO
+from torch import Tensor
+
+from ppvae.audit import audit
+from ppvae.guides import MeanField
+from ppvae.models import VAE, Bernoulli, StandardNormal
+from ppvae.networks import MLP, ConvDecoder, ConvEncoder, Network
+from ppvae.objectives import Bound
+from ppvae.programs import Pair
+from ppvae.step import CapturedStep
+
+from ..job import CHANNELS, HIDDEN, LR, Job, Run
+from .stepping import batches, repeat
+
+__all__ = ["make"]
+
+
+def make(job: Job, *, compiled: bool, precision: str) -> Run:
+    """Run the package's training step.
+
+    Args:
+        job: what is fitted.
+        compiled: the whole step as one graph, or operation by operation.
+        precision: as ``--precision`` takes it, ``"32"`` or ``"bf16-mixed"``.
+    """
+    bound = _bound(job)
+    optimizer = torch.optim.Adam(bound.parameters(), lr=LR)
+    if compiled and job.device == "cuda":
+        optimizer.param_groups[0]["capturable"] = True
+    mixed = partial(torch.autocast, job.device, torch.bfloat16, enabled=precision == "bf16-mixed")
+
+    def step(x: Tensor) -> Tensor:
+        with mixed():
+            loss: Tensor = -bound({"x": x}).objective / job.batch
+        torch.autograd.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    if not compiled:
+        return repeat(step, job)
+    step(batches(job)[0])  # in which the optimizer makes its state
+    captured = CapturedStep(bound, optimizer, _batch, per=1 / job.batch, clip=None, context=mixed)
+    sums = torch.zeros(3, dtype=torch.float64, device=job.device)
+
+    def captured_step(x: Tensor) -> Tensor:
+        sums.zero_()
+        captured(x, 1.0, sums)
+        return (sums[1] - sums[0]) / sums[2]
+
+    return repeat(captured_step, job)
+
+
+def _batch(x: Tensor) -> dict[str, Tensor]:
+    return {"x": x}
+
+
+def _bound(job: Job) -> Bound:
+    """The package's programs with the job's layers, and what is climbed."""
+    encoder: Network
+    decoder: Network
+    if job.shape == "mlp":
+        encoder = decoder = partial(MLP, hidden=(HIDDEN,), activation="relu")
+    else:
+        encoder = partial(ConvEncoder, channels=CHANNELS)
+        decoder = partial(ConvDecoder, channels=CHANNELS[::-1])
+    model = VAE(StandardNormal(job.latent), Bernoulli(job.data_shape), decoder)
+    guide = MeanField(job.latent, job.data_shape, encoder)
+    batch = {"x": batches(job)[0]}
+    pair = Pair(model.to(job.device), guide.to(job.device), batch)
+    facts = audit(pair, TraceMeanField_ELBO, batch)
+    return Bound(pair, TraceMeanField_ELBO, facts, job.particles)

@@ -1,0 +1,47 @@
+"""The job as Pyro's tutorial writes it: `SVI.step`, Pyro's Adam, validation as Pyro has it."""
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.infer import SVI
+from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes it at run time
+from torch import Tensor, nn
+
+from ..job import LR, Job, Run
+from .networks import decoder, encoder
+from .stepping import repeat
+
+__all__ = ["make"]
+
+
+class _VAE(nn.Module):
+    def __init__(self, job: Job) -> None:
+        super().__init__()
+        self.job = job
+        self.encoder, self.decoder = encoder(job), decoder(job)
+
+    def model(self, x: Tensor) -> None:
+        pyro.module("decoder", self.decoder)
+        with pyro.plate("data", x.shape[0]):
+            loc = x.new_zeros(x.shape[0], self.job.latent)
+            z = pyro.sample("z", dist.Normal(loc, torch.ones_like(loc)).to_event(1))
+            likelihood = dist.Bernoulli(logits=self.decoder(z))
+            pyro.sample("x", likelihood.to_event(len(self.job.data_shape)), obs=x)
+
+    def guide(self, x: Tensor) -> None:
+        pyro.module("encoder", self.encoder)
+        with pyro.plate("data", x.shape[0]):
+            loc, s = self.encoder(x).chunk(2, dim=-1)
+            scale = torch.exp(10 * torch.tanh(s / 10))
+            pyro.sample("z", dist.Normal(loc, scale).to_event(1))
+
+
+def make(job: Job, elbo: str) -> Run:
+    """Run `SVI.step` with the bound of that name."""
+    vae = _VAE(job).to(job.device)
+    svi = SVI(vae.model, vae.guide, Adam({"lr": LR}), getattr(pyro.infer, elbo)())
+
+    def step(x: Tensor) -> float:
+        return float(svi.step(x)) / job.batch
+
+    return repeat(step, job)
