@@ -60,7 +60,7 @@ def capture(
     loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
     # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
     devices = [p.device for p in loss.parameters() if p.device.type == "cuda"][:1]
-    with torch.random.fork_rng(devices), frozen(loss):
+    with torch.random.fork_rng(devices), frozen(loss), torch.enable_grad():
         loss(x, **rest)
     return Captured(loss, compile=compile)
 
@@ -79,6 +79,10 @@ class _Loss(nn.Module):
         return loss
 
 
+_MOST = 8
+"""Graphs of one module, after which it is taken to change with every call."""
+
+
 class Captured(nn.Module):
     """A module whose call is traced once per signature of its inputs, and compiled.
 
@@ -88,8 +92,10 @@ class Captured(nn.Module):
     ``module``, and so is its state, under the prefix ``module.``.
 
     A signature is made of the shapes and types of the tensors, of training or evaluation, of
-    autocast, and of whether gradients are recorded. Numbers of type float are none of it: they may
-    change without a new trace, as the weight of a KL does.
+    autocast, of whether gradients are recorded, and of the numbers and words among the modules'
+    attributes. Arguments of type float are none of it: they may change without a new trace, as the
+    weight of a KL does. What a program reads from elsewhere (a global, a closure, a list) is read
+    when it is traced. Checks of arguments and supports, and warnings of NaN, are off in a graph.
 
     Gradients are computed together with the value, and reach the parameters alone, once: neither
     the inputs nor second derivatives.
@@ -130,15 +136,17 @@ class Captured(nn.Module):
         device = self._parts.device
         # A number becomes a tensor: its value is no part of the graph.
         numbers = [
-            torch.full((), leaf, dtype=self._parts.dtype, device=device)
+            torch.full((), leaf, dtype=self._parts.number_type, device=device)
             if isinstance(leaf, float)
             else leaf
             for leaf in leaves
         ]
         tensors = [leaf.contiguous() for leaf in numbers if isinstance(leaf, Tensor)]
-        key = (spec, *map(_signature, numbers), self._parts.state(), _autocast(device))
         try:
+            key = (spec, *map(_signature, numbers), self._parts.state(), _autocast(device))
             if key not in self._graphs:
+                if len(self._graphs) == _MOST:
+                    raise NotStatic(f"its inputs or settings have changed {_MOST} times")
                 template = [None if isinstance(leaf, Tensor) else leaf for leaf in numbers]
                 self._graphs[key] = self._trace(tensors, template, spec)
             return self._graphs[key](self._parts, tensors)
@@ -257,7 +265,16 @@ class Parts:
         self._module = module
         self._modules = list(module.modules())
         self._params = _homes(module._parameters for module in self._modules)
-        self._buffers = _homes(module._buffers for module in self._modules)
+        # Tensors that are plain attributes are as good as buffers.
+        self._buffers = _homes(
+            own for module in self._modules for own in (module._buffers, vars(module))
+        )
+        self._numbers = [
+            (vars(module), name)
+            for module in self._modules
+            for name, value in vars(module).items()
+            if isinstance(value, (bool, int, float, str)) and name != "training"
+        ]
 
     def params(self) -> list[Tensor]:
         """The parameters, as they are now."""
@@ -273,19 +290,23 @@ class Parts:
         return self.params()[0].device
 
     @property
-    def dtype(self) -> torch.dtype:
-        """The type of the first parameter, which numbers are given too."""
-        return self.params()[0].dtype
+    def number_type(self) -> torch.dtype:
+        """What numbers are given as: with no dimension, they promote no other tensor."""
+        return torch.promote_types(self.params()[0].dtype, torch.float32)
 
     def state(self) -> Hashable:
         """All that decides what a call computes, beside its inputs."""
         return (
             torch.is_grad_enabled(),
             self.device,
-            self.dtype,
-            tuple(p.requires_grad for p in self.params()),
+            tuple((p.requires_grad, p.dtype, p.stride()) for p in self.params()),
             tuple(module.training for module in self._modules),
+            self.numbers(),
         )
+
+    def numbers(self) -> tuple[Hashable, ...]:
+        """Numbers and words among the attributes of the modules, as they are now."""
+        return tuple(own.get(name) for own, name in self._numbers)
 
     def split(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
         """Parameters, each a leaf as the module's own are; buffers; and what comes after."""
@@ -299,12 +320,15 @@ class Parts:
     def call(self, tensors: Sequence[Tensor], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the module with these parameters and buffers in place of its own."""
         homes = [*self._params, *self._buffers]
-        own = [*self.params(), *self.buffers()]
+        own, numbers = [*self.params(), *self.buffers()], self.numbers()
         try:
             _put(homes, tensors)
-            return self._module(*args, **kwargs)
+            result = self._module(*args, **kwargs)
         finally:
             _put(homes, own)
+        if numbers != self.numbers():
+            raise NotStatic("it counts in an attribute, outside of tensors")
+        return result
 
 
 _Home = tuple[dict[str, Any], str]
@@ -315,7 +339,7 @@ def _homes(dictionaries: Iterable[dict[str, Any]]) -> list[list[_Home]]:
     found: dict[int, list[_Home]] = {}
     for own in dictionaries:
         for name, tensor in own.items():
-            if tensor is not None:
+            if isinstance(tensor, Tensor):
                 found.setdefault(id(tensor), []).append((own, name))
     return list(found.values())
 
@@ -327,6 +351,8 @@ def _put(homes: Sequence[Sequence[_Home]], tensors: Sequence[Tensor]) -> None:
 
 
 def _signature(leaf: Any) -> Hashable:
+    if not isinstance(leaf, Hashable):
+        raise NotStatic(f"it is given a {type(leaf).__name__}, not a tensor or a number")
     return (leaf.shape, leaf.dtype, leaf.device) if isinstance(leaf, Tensor) else leaf
 
 

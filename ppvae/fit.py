@@ -155,6 +155,10 @@ def fit(
         raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
     if particles < 1:
         raise InputError(f"particles is {particles}; it must be at least 1")
+    from ppvae.devices import Compile, launch
+
+    if compile not in get_args(Compile):
+        raise InputError(f"compile is {compile!r}, not one of {', '.join(get_args(Compile))}")
     if not 0 < lr < float("inf"):
         raise InputError(f"lr is {lr}; a learning rate is above 0 and finite")
     parts = {
@@ -169,8 +173,6 @@ def fit(
     schedule_maker = None if is_constant else maker_of("schedule", schedule, trust)
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
-
-    from ppvae.devices import launch
 
     # Data, and the two programs that meet on it.
     fabric = launch(device, devices, precision)
@@ -256,6 +258,7 @@ def resume(
         )
     from ppvae.devices import launch
 
+    config.setdefault("compile", "off")  # a run from before there was a choice
     _demand_types(config, found_run.path)
     plan = _plan(config)
     state = found_run.state("last")
@@ -316,13 +319,17 @@ def _train(
     )
     quiet = not fabric.is_global_zero
     bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
+
+    def stepped() -> None:
+        bar.step()
+        while loop.notes:
+            _say(fabric, f"note: {loop.notes.pop(0)}")
+
     with Signals() as signals:
         with bar:
-            for epoch in loop.epochs(signals.received, bar.step, bar.compiling):
+            for epoch in loop.epochs(signals.received, stepped, bar.compiling):
                 state = loop.state()
                 if fabric.is_global_zero:
-                    while loop.notes:
-                        _say(fabric, f"note: {loop.notes.pop(0)}")
                     bar.epoch(epoch)
                     rows = _rows(epoch)
                     run.append(rows)

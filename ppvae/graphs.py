@@ -13,12 +13,14 @@ estimators it is; deriving it anew from two traces would be a second implementat
 kept true to the first.
 """
 
+import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, override
 from unittest.mock import patch
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor
@@ -54,30 +56,46 @@ def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
     """
     # Values, not leaves: what is a leaf of autograd's graph is the function's own affair.
     tensors = [tensor.detach() for tensor in tensors]
-    first, second = _traced(function, tensors), _traced(function, tensors)
-    if first.code != second.code:
-        raise NotStatic("what it computes changes from call to call")
-    if any(isinstance(c, Tensor) and c.requires_grad for c in _constants(first)):
-        raise NotStatic(
-            "it uses a parameter that was not found to be its own; pyro.module names it"
-        )
-    if not all(map(_same, _constants(first), _constants(second))):
-        raise NotStatic("it draws numbers from elsewhere than torch, which a graph would freeze")
-    # Changes in place come last and at once, so that what is before them may change its place.
-    with _numbers_untouched(), torch.no_grad():
-        pure: GraphModule = _fake(functionalize(first, remove="mutations"))(*tensors)
-    return pure
-
-
-def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
     try:
-        with _numbers_untouched():
-            traced: GraphModule = _fake(function)(*tensors)
-            return traced
+        return _traced(function, tensors)
+    except NotStatic:
+        raise
     except Exception as error:
         # Anything at all: a function that fails here for a fault of its own fails again, and
         # better explained, when it is run as it is.
         raise NotStatic(_reason(error)) from error
+
+
+def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
+    with _numbers_untouched():
+        drawn = _elsewhere()
+        first: GraphModule = _fake(function)(*tensors)
+        second: GraphModule = _fake(function)(*tensors)
+        if drawn != _elsewhere():
+            raise NotStatic(_FROZEN)
+        if first.code != second.code:
+            raise NotStatic("what it computes changes from call to call")
+        if any(isinstance(c, Tensor) and c.requires_grad for c in _constants(first)):
+            raise NotStatic(
+                "it uses a parameter that was not found to be its own; name it by pyro.module"
+            )
+        if not all(map(_same, _constants(first), _constants(second))):
+            raise NotStatic(_FROZEN)
+        # Changes in place come last and at once, so that what is before them may change its place.
+        with torch.no_grad():
+            pure: GraphModule = _fake(functionalize(first, remove="mutations"))(*tensors)
+    for node in pure.graph.nodes:
+        if node.target is torch.ops.aten.copy_.default and node.args[0].op == "get_attr":
+            raise NotStatic("it changes a tensor that is neither a parameter nor a buffer of it")
+    return pure
+
+
+_FROZEN = "it draws numbers from elsewhere than torch, which a graph would freeze"
+
+
+def _elsewhere() -> str:
+    """The state of the other common generators; one that a program keeps to itself is not seen."""
+    return repr((random.getstate(), np.random.get_state()))  # noqa: NPY002  (the global one)
 
 
 def _fake(function: Function) -> Function:
@@ -122,7 +140,7 @@ class _ItemIsTensor(TorchFunctionMode):
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.Tensor.item:
-            return args[0].detach()
+            return args[0].detach().clone()  # as it is now, whatever becomes of the tensor
         return func(*args, **(kwargs or {}))
 
 
@@ -149,4 +167,6 @@ def _constants(graph: GraphModule) -> list[Any]:
 def _same(a: Any, b: Any) -> bool:
     if a is b or not (isinstance(a, Tensor) and isinstance(b, Tensor)):
         return a is b
-    return a.shape == b.shape and a.dtype == b.dtype and bool(torch.equal(a, b))
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())  # two NaNs are the same

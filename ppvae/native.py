@@ -12,7 +12,7 @@ from torch.fx import GraphModule, Node
 
 from ppvae.graphs import Function, NotStatic
 
-__all__ = ["Replayed", "compiled"]
+__all__ = ["Replayed", "compiled", "is_all_on"]
 
 _aten = torch.ops.aten
 
@@ -27,7 +27,7 @@ def compiled(graph: GraphModule) -> Function:
         NotStatic: at the first call, before anything is computed, if there is no compiler for this
             machine, or it fails.
     """
-    if _is_on_cpu(graph):
+    if is_all_on(graph, "cpu"):
         _take_quicker_products(graph)
         _hold_scalars(graph)
         graph.recompile()
@@ -42,9 +42,10 @@ def compiled(graph: GraphModule) -> Function:
     return call
 
 
-def _is_on_cpu(graph: GraphModule) -> bool:
+def is_all_on(graph: GraphModule, device: str) -> bool:
+    """Whether all that a graph computes is on one kind of device."""
     values = [value for value in map(_value, graph.graph.nodes) if value is not None]
-    return all(value.device.type == "cpu" for value in values)
+    return all(value.device.type == device for value in values)
 
 
 def _value(node: Node) -> Tensor | None:
@@ -107,7 +108,7 @@ def _take_quicker_products(module: GraphModule) -> None:
         return
     graph = module.graph
     for node in list(graph.nodes):
-        if node.target not in (_aten.mm.default, _aten.addmm.default):
+        if node.target not in (_aten.mm.default, _aten.addmm.default) or node.kwargs:
             continue
         *bias, x, right = node.args
         left, out = _value(x), _value(node)
@@ -141,7 +142,7 @@ def _hold_scalars(module: GraphModule) -> None:
         if value is None or value.ndim > 0 or not value.is_floating_point():
             continue
         inputs = node.all_input_nodes
-        is_pure = node.op == "call_function" and node.target is not _aten.copy_.default and inputs
+        is_pure = node.op == "call_function" and inputs and _keeps_its_value(node)
         if node.op == "placeholder" or (is_pure and all(i in scalars for i in inputs)):
             scalars[node] = None
     computed = [node for node in scalars if node.op == "call_function"]
@@ -154,7 +155,7 @@ def _hold_scalars(module: GraphModule) -> None:
             start.prepend(node)
         else:
             start = start.next
-    for dtype in {cast("Tensor", _value(node)).dtype for node in held}:
+    for dtype in dict.fromkeys(cast("Tensor", _value(node)).dtype for node in held):
         some = [node for node in held if cast("Tensor", _value(node)).dtype == dtype]
         with graph.inserting_before(start):
             together = graph.call_function(_aten.stack.default, (some,))
@@ -163,6 +164,12 @@ def _hold_scalars(module: GraphModule) -> None:
                 one = graph.call_function(_aten.select.int, (held_here, 0, i))
                 one.meta["val"] = node.meta["val"]
                 node.replace_all_uses_with(one, delete_user_cb=_is_loop)
+
+
+def _keeps_its_value(node: Node) -> bool:
+    """Whether a node gives the same wherever it stands: it draws nothing, and changes nothing."""
+    tags = getattr(node.target, "tags", ())
+    return torch.Tag.nondeterministic_seeded not in tags and node.target is not _aten.copy_.default
 
 
 def _is_loop(node: Node) -> bool:
@@ -178,8 +185,8 @@ class Replayed:
 
     Args:
         run: changes its first tensors in place, and returns nothing.
-        kept: how many tensors, of the first, are the same objects at each call; the others are
-            copied to where the recording reads them.
+        kept: how many tensors, of the first, stay where they are; the others are copied to where
+            the recording reads them.
     """
 
     WARM_UP = 3
@@ -187,7 +194,7 @@ class Replayed:
     def __init__(self, run: Function, kept: int) -> None:
         self._run, self._count = run, kept
         self._calls = 0
-        self._kept: Sequence[Tensor] = ()
+        self._pointers: list[int] = []
         self._places: Sequence[Tensor] = ()
         self._graph: torch.cuda.CUDAGraph | None = None
 
@@ -202,7 +209,7 @@ class Replayed:
                 self._run(*tensors)
             torch.cuda.current_stream().wait_stream(beside)
             return
-        if self._graph is None or any(a is not b for a, b in zip(kept, self._kept, strict=True)):
+        if self._pointers != [tensor.data_ptr() for tensor in kept]:
             self._record(kept, given)
         for place, value in zip(self._places, given, strict=True):
             place.copy_(value)
@@ -210,7 +217,8 @@ class Replayed:
 
     def _record(self, kept: Sequence[Tensor], given: Sequence[Tensor]) -> None:
         """Write down what a call launches; nothing is computed."""
-        self._kept, self._places = kept, [value.clone() for value in given]
+        self._pointers = [tensor.data_ptr() for tensor in kept]
+        self._places = [value.clone() for value in given]
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):
             self._run(*kept, *self._places)

@@ -75,10 +75,10 @@ class Bound(nn.Module):
             with torch.no_grad():
                 kl = self._kl(model.sites, guide.sites)
         # A program that subsamples a plate of N estimates the bound on all N data.
-        rows = len(batch["x"])
-        share = 1.0 if self.audit.data_size is None else rows / self.audit.data_size
-        objective = -loss * share
-        kl = kl * share
+        objective = -loss
+        if self.audit.data_size is not None:
+            share = len(batch["x"]) / self.audit.data_size
+            objective, kl = objective * share, kl * share
         return Terms(objective, objective.detach() + beta * kl, kl)
 
     def _kl(self, model: list["_Sites"], guide: list["_Sites"]) -> Tensor:

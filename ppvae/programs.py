@@ -119,8 +119,10 @@ class Pair(nn.Module):
         self._names = {role: named_arguments(p) for role, p in self._programs.items()}
         self._constraints: dict[str, Any] = {}
         self.params = nn.ParameterDict()
+        self._example = self._first()
         with frozen(self):
             self._find_parameters(batch)
+        self._example = self._first()
         if not any(p.requires_grad for p in self.parameters()):
             raise InputError(
                 "neither the model nor the guide has a parameter to learn; "
@@ -158,8 +160,11 @@ class Pair(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """The floating-point type of the parameters, which batches are brought to."""
-        types = (p.dtype for p in self.parameters() if p.is_floating_point())
-        return next(types, torch.get_default_dtype())
+        return self._example[0].dtype if self._example else torch.get_default_dtype()
+
+    def _first(self) -> tuple[Tensor, ...]:
+        """The first parameter there is, in a tuple: an attribute would be a second home of it."""
+        return tuple(p for p in self.parameters() if p.is_floating_point())[:1]
 
     def _call(self, role: str, x: Tensor, rest: Mapping[str, Tensor]) -> Any:
         dtype = self.dtype

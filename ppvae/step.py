@@ -4,9 +4,12 @@ The optimizer is torch's own (or anybody's): its ``step`` is traced like the res
 its parameters and its state. What it changes in them is then changed in place in the real ones, so
 that between two steps the optimizer, the module and a checkpoint are what they always are, and an
 ordinary step may come between.
+
+A graph holds one step, not several: a launch costs a small part of a step, and the schedule, a signal
+and the progress bar are heeded between any two.
 """
 
-import inspect
+import copy
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -21,7 +24,7 @@ from torch.utils import _pytree as pytree
 
 from ppvae.capture import Parts
 from ppvae.graphs import Function, NotStatic, trace
-from ppvae.native import Replayed, compiled
+from ppvae.native import Replayed, compiled, is_all_on
 
 __all__ = ["CapturedStep", "pays"]
 
@@ -81,7 +84,8 @@ class CapturedStep:
         self._per, self._clip, self._context, self._compile = per, clip, context, compile
         self._parts = Parts(bound)
         self._run: Function | None = None
-        self._constants: Sequence[Mapping[str, Any]] = ()
+        self._settings: Sequence[Mapping[str, Any]] = ()
+        self._key: Any = None
         self._scalars: dict[int, tuple[float, Tensor]] = {}
 
     def __call__(self, feed: Any, beta: float, sums: Tensor) -> None:
@@ -102,27 +106,33 @@ class CapturedStep:
         slots = [v for p in params for v in state.get(p, {}).values() if isinstance(v, Tensor)]
         kept = [*params, *self._parts.buffers(), *slots, sums]
         fed, spec = pytree.tree_flatten(feed)
-        if self._run is None:
-            self._constants = _constants(self._optimizer)
+        settings = _settings(self._optimizer)
+        if self._run is not None and self._settings != settings:
+            raise NotStatic("its schedule changes more of the optimizer than the learning rate")
+        key = (self._parts.state(), len(slots), [p.shape for p in fed], _has_hooks(params))
+        if self._run is None or self._key != key:
+            _demand_plain(self._optimizer, params)
+            self._settings, self._key = settings, key
             function = self._function(len(slots), spec, len(fed))
             graph = trace(function, [*kept, *scalars, *fed])
             self._run = self._native(graph, len(kept)) if self._compile else graph
-        elif self._constants != _constants(self._optimizer):
-            raise NotStatic("its schedule changes more of the optimizer than the learning rate")
         with torch.no_grad():
             self._run(*kept, *scalars, *fed)
 
-    def _scalar(self, number: int, value: float, like: Tensor) -> Tensor:
+    def _scalar(self, place: int, value: float, like: Tensor) -> Tensor:
         """A number as a tensor, made anew only when it changes."""
-        known = self._scalars.get(number)
+        known = self._scalars.get(place)
         if known is None or known[0] != value:
-            known = (value, torch.full((), value, dtype=like.dtype, device=like.device))
-            self._scalars[number] = known
+            number = torch.full((), value, dtype=self._parts.number_type, device=like.device)
+            known = (value, number)
+            self._scalars[place] = known
         return known[1]
 
     def _native(self, graph: GraphModule, kept: int) -> Function:
         run = compiled(graph)
-        return Replayed(run, kept) if self._parts.device.type == "cuda" else run
+        # A replay repeats what is on the device alone: a number that is computed elsewhere, noise
+        # among them, would be frozen.
+        return Replayed(run, kept) if is_all_on(graph, "cuda") else run
 
     def _function(self, slots: int, spec: pytree.TreeSpec, fed: int) -> Function:
         """The step as a function of tensors: parameters, buffers, state, sums, scalars, feed."""
@@ -175,12 +185,16 @@ class CapturedStep:
             for p, weight in stand_in.items()
         }
         double.state = defaultdict(dict, {w: dict(state) for w, state in states.items() if state})
-        before = [dict(group) for group in double.param_groups]
-        # Without its profiling, and as torch's own compiler runs it: no number is read back.
+        before = copy.deepcopy([_plain(group) for group in double.param_groups])
+        attributes = _plain(vars(double))
+        # As torch's own compiler runs it: no number is read back.
+        step = type(real).step
         with torch.no_grad(), patch.object(torch.compiler, "_is_compiling_flag", True):
-            inspect.unwrap(type(real).step)(double)
-        if before != double.param_groups:
+            getattr(step, "__wrapped__", step)(double)  # without the hook for profilers
+        if before != [_plain(group) for group in double.param_groups]:
             raise NotStatic("its optimizer counts in its settings, outside of tensors")
+        if attributes != _plain(vars(double)):
+            raise NotStatic("its optimizer counts in its attributes, outside of tensors")
         for weight, state in states.items():
             after = double.state.get(weight, {})
             if after.keys() != state.keys():
@@ -198,9 +212,41 @@ def _traceable(group: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in changes.items() if name in group}
 
 
-def _constants(optimizer: Optimizer) -> list[dict[str, Any]]:
+_PLAIN = (bool, int, float, str, tuple, type(None))
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if isinstance(value, _PLAIN)}
+
+
+def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
     """The settings that a graph takes as they are."""
     return [
         {k: v for k, v in group.items() if k not in ("params", "lr", "initial_lr")}
         for group in optimizer.param_groups
     ]
+
+
+def _has_hooks(params: Sequence[Tensor]) -> bool:
+    return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in params)
+
+
+def _demand_plain(optimizer: Optimizer, params: Sequence[Tensor]) -> None:
+    """Refuse what a trace of ``step`` would pass over, or would harm.
+
+    Raises:
+        NotStatic: for hooks on gradients or steps, and for state that is not tensors and numbers,
+            parameter by parameter.
+    """
+    if _has_hooks(params):
+        raise NotStatic("a parameter has hooks on its gradient, which a graph would pass over")
+    own = vars(optimizer)
+    step_hooks = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    replaced = own.get("step")  # a schedule of torch's puts a wrapper there that only counts
+    is_replaced = replaced is not None and not hasattr(replaced, "_wrapped_by_lr_sched")
+    if is_replaced or any(own.get(name) for name in step_hooks):
+        raise NotStatic("its optimizer's step has hooks, which a graph would pass over")
+    known = {id(p) for p in params}
+    for p, slot in optimizer.state.items():
+        if id(p) not in known or not all(isinstance(v, (Tensor, *_PLAIN)) for v in slot.values()):
+            raise NotStatic("its optimizer keeps more than tensors and numbers for each parameter")

@@ -81,7 +81,7 @@ class Plan:
     def weight(self, step: int, steps_per_epoch: int) -> float:
         """The weight of the KL at a step, counted from 0."""
         ramp = self.warm_up * steps_per_epoch
-        return self.beta if step >= ramp else self.beta * step / ramp
+        return float(self.beta if step >= ramp else self.beta * step / ramp)
 
 
 @dataclass(frozen=True)
@@ -137,6 +137,7 @@ class _Progress:
     best: float | None = None
     best_step: int | None = None
     stale: int = 0
+    is_one_graph: bool = True  # false once a step was found to have none
     sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
 
 
@@ -179,7 +180,7 @@ class SVI:
         self.bound, self.plan, self.fabric = bound, plan, fabric
         self._optimizer, self._schedule = optimizer, schedule
         self.notes: list[str] = []
-        self._captured = Captured(bound, tell=self.notes.append)
+        self._captured = Captured(bound, tell=self.notes.append if compile else lambda _: None)
         wrapped, stepper = fabric.setup(self._captured, optimizer)
         self._wrapped, self._stepper = wrapped, cast("Any", stepper)
         self.device = fabric.device
@@ -193,7 +194,7 @@ class SVI:
         self.progress = _Progress()
         self.stopped = ""
         self._compile = compile
-        self._is_ready = False
+        self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
         self._sums = torch.zeros(
             3, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
         )
@@ -262,13 +263,13 @@ class SVI:
             beta = self.plan.weight(progress.step, self.steps_per_epoch)
             # What is compiled is compiled for whole batches, and for a state that is there.
             is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
-            if is_compiled and not self._is_ready:
+            if is_compiled and self._ready != progress.is_one_graph:
                 on_compile()
+                self._ready = progress.is_one_graph
             with self._diagnosing():
                 if not (is_compiled and self._step_as_graph(feed, beta, sums)):
                     self._captured.enabled = is_compiled
                     self._step_as_is(self.train.batch(feed), beta, sums)
-            self._is_ready = self._is_ready or is_compiled
             progress.step += 1
             progress.cursor += 1
             on_step()
@@ -294,7 +295,7 @@ class SVI:
 
     def _step_as_graph(self, feed: Feed, beta: float, sums: Tensor) -> bool:
         """The same in one launch; false if it has no graph, and nothing has been done."""
-        if self._step is None:
+        if self._step is None or not self.progress.is_one_graph:
             return False
         try:
             self._step(feed, beta, sums)
@@ -302,7 +303,7 @@ class SVI:
             self.notes.append(
                 f"the training step is not one graph: {why}; its bound is tried alone"
             )
-            self._step = None
+            self.progress.is_one_graph = False
             return False
         return True
 
@@ -417,6 +418,8 @@ class SVI:
             )
         ]
         self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        # It has taken steps, some of them in graphs, which torch's schedules cannot see.
+        vars(self._optimizer)["_opt_called"] = state["progress"]["step"] > 0
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
         own = state["random"][min(self.fabric.global_rank, len(state["random"]) - 1)]
@@ -425,7 +428,7 @@ class SVI:
             torch.cuda.set_rng_state(own["device"], self.device)
         elif own["device"] is not None and self.device.type == "mps":
             torch.mps.set_rng_state(own["device"])
-        progress = state["progress"]
+        progress = {"is_one_graph": True} | state["progress"]  # older ones do not say
         begun = asdict(_Progress())
         if progress.keys() != begun.keys() or any(
             begun[name] is not None and type(progress[name]) is not type(begun[name])

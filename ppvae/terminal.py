@@ -105,6 +105,7 @@ class EpochBar:
             "", total=epochs * steps, completed=done, epoch=f"{done // steps}/{epochs}", figures=""
         )
         self._best = "no best yet"
+        self._figures: str | None = None
         self._pending, self._drawn = 0, time.monotonic()
 
     def __enter__(self) -> "EpochBar":
@@ -117,12 +118,16 @@ class EpochBar:
     def step(self) -> None:
         """Count one step; the screen hears of it ten times a second."""
         self._pending += 1
+        if self._figures is not None:  # what the bar showed before it was compiling
+            self._progress.update(self._task, figures=self._figures)
+            self._figures = None
         if time.monotonic() - self._drawn > 0.1:
             self._progress.advance(self._task, self._pending)
             self._pending, self._drawn = 0, time.monotonic()
 
     def compiling(self) -> None:
         """Say that the next step takes long, and why."""
+        self._figures = str(self._progress.tasks[self._task].fields["figures"])
         self._progress.update(self._task, figures="compiling the training step", refresh=True)
         if self._progress.disable and not self._quiet:
             _progress_console.print("compiling the training step")

@@ -1,6 +1,7 @@
 """Laws of captured programs: the numbers of eager ones, fresh noise, honest retreats."""
 
 import itertools
+import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -21,6 +22,7 @@ from ppvae.capture import Captured, capture
 from ppvae.errors import InputError
 from ppvae.graphs import trace
 from ppvae.guides import Delta, MeanField
+from ppvae.importance import ImportanceWeightedELBO
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, StandardNormal
 from ppvae.networks import MLP, ConvDecoder, ConvEncoder
 from ppvae.objectives import ELBOS, Bound
@@ -519,6 +521,110 @@ def test_enumeration_is_run_as_it_is() -> None:
 def test_a_bound_without_a_differentiable_loss_is_refused() -> None:
     with pytest.raises(InputError, match="RenyiELBO has no differentiable_loss"):
         capture(branching, simple_guide, RenyiELBO(), data())
+
+
+class Weighed(nn.Module):
+    """A weight times what a case makes of it."""
+
+    def __init__(self, case: str) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor(2.0))
+        self.case, self.temperature, self.calls = case, 1.0, 0
+        self.count = torch.zeros(())
+
+    def forward(self, x: Tensor) -> Tensor:
+        factor: Any = 1.0
+        if self.case == "attribute":
+            factor = self.temperature
+        elif self.case == "tensor attribute":
+            self.count += 1
+            factor = self.count
+        elif self.case == "item before a change":
+            factor = self.count.item()
+            self.count += 1
+        elif self.case == "coin":
+            factor = 2.0 if random.random() < 0.5 else 1.0
+        elif self.case == "counter":
+            self.calls += 1
+        weighed: Tensor = (self.w * factor * x).sum()
+        return weighed
+
+
+@pytest.mark.parametrize("case", ["tensor attribute", "item before a change"])
+def test_a_tensor_that_is_a_plain_attribute_is_as_good_as_a_buffer(case: str) -> None:
+    one, other = Weighed(case), Captured(Weighed(case), compile=False)
+    for _ in range(3):
+        assert torch.equal(one(torch.ones(2)), other(torch.ones(2)))
+    assert torch.equal(cast("Weighed", other.module).count, one.count)
+    cast("Weighed", other.module).count = torch.tensor(7.0)
+    one.count = torch.tensor(7.0)
+    assert torch.equal(one(torch.ones(2)), other(torch.ones(2)))
+    assert other.reason == ""
+
+
+def test_a_number_on_a_module_is_part_of_the_signature(traces: list[int]) -> None:
+    weighed = Weighed("attribute")
+    captured = Captured(weighed, compile=False)
+    for value in (1.0, 0.5, 0.5, 1.0):
+        weighed.temperature = value
+        assert torch.equal(captured(torch.ones(2)), weighed(torch.ones(2)))
+    assert len(traces) == 2
+    for i in range(6):
+        weighed.temperature = 2.0 + i
+        captured(torch.ones(2))
+    weighed.temperature = 0.0
+    with pytest.warns(UserWarning, match="have changed 8 times"):
+        value = captured(torch.ones(2))
+    assert torch.equal(value, weighed(torch.ones(2)))
+
+
+@pytest.mark.parametrize(
+    ("case", "why"),
+    [("coin", "draws numbers from elsewhere"), ("counter", "counts in an attribute")],
+)
+def test_what_python_decides_or_counts_is_not_frozen(case: str, why: str) -> None:
+    for seed in range(4):
+        random.seed(seed)
+        captured = Captured(Weighed(case), compile=False)
+        with pytest.warns(UserWarning, match=why):
+            captured(torch.ones(2))
+
+
+def test_particles_that_pyro_vectorizes() -> None:
+    """Pyro counts the plates at the first call, by noise of its own."""
+    x = torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0))
+    elbo = Trace_ELBO(num_particles=3, vectorize_particles=True)
+    owner = Tutorial()
+
+    def model(x: Tensor) -> None:
+        pyro.module("decoder", owner.decoder)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("latent", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+            pyro.sample("obs", dist.Normal(owner.decoder(z), 1.0).to_event(1), obs=x)
+
+    loss = capture(model, owner.guide, elbo, x, compile=False)
+    want, got = value_and_gradients(loss.module, x), value_and_gradients(loss, x)
+    assert loss.reason == ""
+    assert all(map(torch.allclose, want[0] + want[1], got[0] + got[1]))
+
+
+@pytest.mark.parametrize(
+    "likelihood",
+    [Bernoulli, ContinuousBernoulli, Gaussian, partial(Gaussian, variance="learned")],
+    ids=["Bernoulli", "ContinuousBernoulli", "Gaussian", "learned Gaussian"],
+)
+@pytest.mark.parametrize("vectorize", [False, True])
+def test_the_importance_weighted_bound_is_captured_as_it_is(
+    likelihood: Any, vectorize: bool
+) -> None:
+    pair = pair_of(likelihood)
+    make: Any = ImportanceWeightedELBO  # Pyro's constructors have no types
+    elbo = make(num_particles=4, vectorize_particles=vectorize)
+    loss = capture(pair.program("model"), pair.program("guide"), elbo, data(), compile=False)
+    want, got = value_and_gradients(loss.module, data()), value_and_gradients(loss, data())
+    assert loss.reason == ""
+    for one, other in zip(want[0] + want[1], got[0] + got[1], strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-5, atol=2e-5)
 
 
 def test_more_than_one_number_to_differentiate() -> None:

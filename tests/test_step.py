@@ -1,6 +1,7 @@
 """Laws of the captured training step, and of fits that climb by it."""
 
 import copy
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -209,6 +210,70 @@ def test_an_optimizer_that_counts_in_python_is_refused() -> None:
     assert optimizer.state[next(bound.parameters())]["count"] == 1
 
 
+class Clocked(torch.optim.SGD):
+    """An optimizer that keeps a count of its own."""
+
+    clock = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.clock = self.clock + 1
+        return super().step(closure)
+
+
+class Remembering(torch.optim.SGD):
+    """An optimizer with a list in its state."""
+
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.state[p].setdefault("past", []).append(p.grad.clone())
+        return super().step(closure)
+
+
+def test_what_a_graph_would_pass_over_is_refused_and_nothing_is_harmed() -> None:
+    bound = bound_of()
+    clocked = Clocked(bound.parameters(), lr=0.1)
+    plain_step(bound, clocked, 1.0)
+    with pytest.raises(NotStatic, match="counts in its attributes"):
+        step_of(bound, clocked)(GREY, 1.0, sums())
+    assert clocked.clock == 1
+
+    remembering = Remembering(bound.parameters(), lr=0.1)
+    plain_step(bound, remembering, 1.0)
+    with pytest.raises(NotStatic, match="more than tensors and numbers"):
+        step_of(bound, remembering)(GREY, 1.0, sums())
+    assert all(len(slot["past"]) == 1 for slot in remembering.state.values())
+
+    hooked = torch.optim.SGD(bound.parameters(), lr=0.1)
+    handle = hooked.register_step_post_hook(lambda *_: None)
+    with pytest.raises(NotStatic, match="step has hooks"):
+        step_of(bound, hooked)(GREY, 1.0, sums())
+    handle.remove()
+    weight = next(bound.parameters())
+    handle = weight.register_hook(lambda gradient: gradient * 0)
+    with pytest.raises(NotStatic, match="hooks on its gradient"):
+        step_of(bound, hooked)(GREY, 1.0, sums())
+    handle.remove()
+    step_of(bound, hooked)(GREY, 1.0, sums())
+
+
+def test_a_weight_that_is_frozen_later_stays(traces: list[str]) -> None:
+    bound = bound_of()
+    optimizer = torch.optim.SGD(bound.parameters(), lr=0.1)
+    step, weight = step_of(bound, optimizer), next(bound.parameters())
+    step(GREY, 1.0, sums())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*was not registered in the param store")  # Pyro's
+        weight.requires_grad_(False)
+        before = weight.clone()
+        step(GREY, 1.0, sums())
+        assert torch.equal(weight, before)
+    weight.requires_grad_(True)
+    step(GREY, 1.0, sums())
+    assert not torch.equal(weight, before)
+    assert traces == ["step"] * 3
+
+
 def test_a_state_that_is_not_there_yet_is_refused() -> None:
     bound = bound_of()
     with pytest.raises(NotStatic, match="makes new state"):
@@ -227,6 +292,21 @@ def test_settings_that_change_are_refused() -> None:
 
 
 # Whole fits.
+
+
+def interrupt(patch: pytest.MonkeyPatch, after: int) -> None:
+    """Have SIGTERM arrive after so many steps."""
+    taken, before = 0, EpochBar.step
+
+    def step(self: EpochBar) -> None:
+        nonlocal taken
+        before(self)
+        taken += 1
+        if taken == after:
+            signal.raise_signal(signal.SIGTERM)
+
+    patch.setattr(EpochBar, "step", step)
+
 
 Compile = dict[str, Any]
 ON: Compile = {"compile": "on"}
@@ -279,25 +359,36 @@ def test_a_fit_by_graphs_goes_on_bit_by_bit(
     tmp_path: Path, uncompiled: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(tmp_path, "whole", **ON, epochs=4)
-    import signal
-
-    taken, before = 0, EpochBar.step
-
-    def step(self: EpochBar) -> None:
-        nonlocal taken
-        before(self)
-        taken += 1
-        if taken == 5:
-            signal.raise_signal(signal.SIGTERM)
-
     with monkeypatch.context() as patch:
-        patch.setattr(EpochBar, "step", step)
+        interrupt(patch, after=5)
         with pytest.raises(SystemExit):
             small(tmp_path, "cut", **ON, epochs=4)
     assert checkpoint(tmp_path / "cut")["progress"]["step"] == 5
     resume(tmp_path / "cut")
     assert not differences(future(tmp_path / "cut"), future(tmp_path / "whole"))
     assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+
+
+def test_a_retreat_is_remembered(tmp_path: Path, uncompiled: None, traces: list[str]) -> None:
+    """A step that was found to be no graph is none after a resume either: bit by bit the same."""
+    cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}
+    small(tmp_path, "whole", **ON, schedule=cycle, epochs=4)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, after=8)
+        with pytest.raises(SystemExit):
+            small(tmp_path, "cut", **ON, schedule=cycle, epochs=4)
+    resume(tmp_path / "cut")
+    assert not differences(future(tmp_path / "cut"), future(tmp_path / "whole"))
+    assert traces == ["step", "capture", "step", "capture", "capture"]
+
+
+def test_a_run_from_before_there_was_a_choice_goes_on(tmp_path: Path, traces: list[str]) -> None:
+    run = small(tmp_path)
+    config = yaml.safe_load((run.path / "config.yaml").read_text())
+    del config["compile"], config["run"]["compiled"]
+    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
+    resume(run.path, epochs=3)
+    assert traces == []
 
 
 def test_what_auto_chose_is_recorded_and_kept(
@@ -351,6 +442,8 @@ def test_a_config_that_says_something_else_is_refused(tmp_path: Path, uncompiled
     (run.path / "config.yaml").write_text(yaml.safe_dump(config | {"compile": True}))
     with pytest.raises(InputError, match="compile is True, not one of auto, on, off"):
         resume(run.path, epochs=3)
+    with pytest.raises(InputError, match="compile is True, not one of auto, on, off"):
+        small(tmp_path, "other", compile=True)
 
 
 def test_it_says_that_it_compiles_and_what_it_cannot(
