@@ -15,6 +15,7 @@ from typing import Any, cast
 import pyro
 import torch
 from pyro import poutine
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
@@ -78,6 +79,18 @@ def _modules_in(program: Program) -> list[nn.Module]:
     return list(found.values())
 
 
+def _is_plain(module: nn.Module) -> bool:
+    """Whether a `PyroModule` has networks alone, none of the attributes that Pyro draws or bends.
+
+    Called as the module that it then is, it does not name its parameters to Pyro at each access,
+    one statement through all handlers for each: they are found, and belong to the module.
+    """
+    return isinstance(module, PyroModule) and not any(
+        vars(part).get("_pyro_params") or vars(part).get("_pyro_samples")
+        for part in module.modules()
+    )
+
+
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Evaluation: no gradients, no dropout, no running means that move; as before afterwards."""
@@ -119,6 +132,7 @@ class Pair(nn.Module):
         self._names = {role: named_arguments(p) for role, p in self._programs.items()}
         self._constraints: dict[str, Any] = {}
         self.params = nn.ParameterDict()
+        self._is_plain = {"model": _is_plain(self.model), "guide": _is_plain(self.guide)}
         self._example = self._first()
         with frozen(self):
             self._find_parameters(batch)
@@ -172,6 +186,8 @@ class Pair(nn.Module):
         names = self._names[role]
         given = {name: t for name, t in zip(rest, values, strict=True) if name in names}
         module = self.model if role == "model" else self.guide
+        if self._is_plain[role]:
+            return nn.Module.__call__(module, x, **given)
         return module(x, **given)
 
     @contextmanager

@@ -5,8 +5,8 @@ its parameters and its state. What it changes in them is then changed in place i
 that between two steps the optimizer, the module and a checkpoint are what they always are, and an
 ordinary step may come between.
 
-A graph holds one step, not several: a launch costs a small part of a step, and the schedule, a signal
-and the progress bar are heeded between any two.
+A graph holds one step, not several: a launch costs a small part of a step, and signals, schedule
+and progress bar are heeded between any two.
 """
 
 import copy

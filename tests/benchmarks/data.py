@@ -8,17 +8,22 @@ from numpy.typing import NDArray
 
 from .job import Job
 
-__all__ = ["ROOT", "origin", "resident"]
+__all__ = ["ROOT", "folder", "origin", "resident"]
 
 ROOT = Path(__file__).parents[2]
 _ROWS = 2560  # 20 batches of 128, and fewer where batches are larger
 _HEADER = 16  # of an idx file of images
 
 
+def folder() -> Path | None:
+    """Where published data lies, if it does."""
+    found = Path(os.environ.get("PPVAE_DATA") or ROOT.parent / "shared" / "data")
+    return found if found.is_dir() else None
+
+
 def _mnist() -> Path | None:
     """MNIST's training images, where they are at hand."""
-    folder = Path(os.environ.get("PPVAE_DATA") or ROOT.parent / "shared" / "data")
-    file = folder / "MNIST" / "raw" / "train-images-idx3-ubyte"
+    file = (folder() or Path()) / "MNIST" / "raw" / "train-images-idx3-ubyte"
     return file if file.is_file() else None
 
 
