@@ -49,7 +49,8 @@ def epoch(epochs: int, out: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder, patch.object(SVI, "_epoch", timed):
         fit(
-            data="mnist", data_dir=data_folder(), binarize="dynamic", epochs=epochs, compile="on", device="cpu",
+            data="mnist", data_dir=data_folder(), binarize="dynamic", epochs=epochs,
+            compile="on", device="cpu",
             out=Path(folder) / "run",
         )  # fmt: skip
     for row in rows:
