@@ -8,8 +8,9 @@ from ppvae import gallery
 from ppvae.data import Data
 from ppvae.diagnostics import active_units, embed, log_evidence
 from ppvae.diagnostics.activity import THRESHOLD
+from ppvae.evaluation import evaluate
 from ppvae.run import Run
-from ppvae.svi import SVI, evaluate
+from ppvae.svi import SVI
 from ppvae.terminal import number, say, show_table
 
 __all__ = ["SAMPLES", "conclude"]

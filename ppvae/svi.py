@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any, cast
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
@@ -20,14 +19,14 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from ppvae.capture import Captured
-from ppvae.data import Batch, Data, Feed, Split
+from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
+from ppvae.evaluation import Figures, evaluate, figures, fold_seed
 from ppvae.graphs import NotStatic
 from ppvae.objectives import Bound
-from ppvae.programs import frozen
 from ppvae.step import CapturedStep
 
-__all__ = ["SVI", "Epoch", "Figures", "Plan", "evaluate", "fold_seed"]
+__all__ = ["SVI", "Epoch", "Plan"]
 
 
 DRAWS = 2_000
@@ -82,23 +81,6 @@ class Plan:
         """The weight of the KL at a step, counted from 0."""
         ramp = self.warm_up * steps_per_epoch
         return float(self.beta if step >= ramp else self.beta * step / ramp)
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Means over data, in nats per datum.
-
-    Attributes:
-        reconstruction: E_q[log p(x | z)].
-        kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
-        elbo: reconstruction - kl, the bound at beta = 1; ``None`` for a point mass.
-        objective: what is climbed, at the beta asked for.
-    """
-
-    elbo: float | None
-    reconstruction: float
-    kl: float | None
-    objective: float
 
 
 @dataclass(frozen=True)
@@ -359,7 +341,7 @@ class SVI:
             if is_best:
                 progress.best, progress.best_step = valid.objective, progress.step
         progress.seconds += time.perf_counter() - started
-        train = _figures(reconstruction / rows, kl / rows, plan.beta, self.bound)
+        train = figures(reconstruction / rows, kl / rows, plan.beta, self.bound)
         return Epoch(
             progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best
         )
@@ -481,54 +463,6 @@ class SVI:
             f"{self.progress.step}: the weights diverged; take a smaller lr (now "
             f"{self._optimizer.param_groups[0]['lr']:g}) or {clip}"
         )
-
-
-def evaluate(
-    bound: Bound,
-    split: Split,
-    *,
-    beta: float = 1.0,
-    batch_size: int = 128,
-    draws: int = 1,
-    seed: int = 0,
-    fabric: Fabric | None = None,
-    device: torch.device | str = "cpu",
-) -> Figures:
-    """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
-
-    Each datum is drawn for ``draws`` times. Each batch has noise of its own, made from ``seed`` and
-    the batch's number, and the caller's random state is left alone: the answer is the same whenever
-    it is asked for, and however many processes share the work. It is taken in full precision, also
-    where the training steps run their networks in bfloat16.
-    """
-    rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
-    device = torch.device(device) if fabric is None else fabric.device
-    # Several draws of a datum are several rows, so that little data still fills a batch.
-    chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
-    numbers = range(rank, len(chunks), world)
-    totals = torch.zeros(2, dtype=torch.float64)
-    with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        batches = split.batches([chunks[i] for i in numbers], device=device)
-        for number, batch in zip(numbers, batches, strict=True):
-            torch.manual_seed(fold_seed(seed, 2, number))
-            terms = bound(batch)
-            totals += torch.stack([terms.reconstruction, terms.kl]).cpu().double()
-    if fabric is not None:
-        totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
-    reconstruction, kl = (totals / (len(split) * draws)).tolist()
-    return _figures(reconstruction, kl, beta, bound)
-
-
-def _figures(reconstruction: float, kl: float, beta: float, bound: Bound) -> Figures:
-    objective = reconstruction - beta * kl
-    if not bound.audit.is_bound:
-        return Figures(None, reconstruction, None, objective)
-    return Figures(reconstruction - kl, reconstruction, kl, objective)
-
-
-def fold_seed(*parts: int) -> int:
-    """One seed from several numbers, so that neighbouring ones give unrelated streams."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

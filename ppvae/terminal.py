@@ -14,7 +14,8 @@ from rich.table import Table
 from ppvae.audit import Audit
 
 if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
-    from ppvae.svi import Epoch, Figures
+    from ppvae.evaluation import Figures
+    from ppvae.svi import Epoch
 
 __all__ = ["EpochBar", "bar", "console", "say", "show_audit", "show_table"]
 

@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from ppvae import data
 from ppvae.audit import audit
 from ppvae.diagnostics import log_evidence
+from ppvae.evaluation import evaluate
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP
 from ppvae.objectives import ELBOS, Bound
 from ppvae.programs import Pair
-from ppvae.svi import evaluate
 
 AFFINE = partial(MLP, hidden=())
 ROWS, COLUMNS, LATENT, VARIANCE = 12, 3, 2, 0.5

@@ -19,12 +19,12 @@ from torch.distributions import constraints
 from ppvae import data
 from ppvae.audit import audit
 from ppvae.errors import InputError
+from ppvae.evaluation import evaluate
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
 from ppvae.networks import MLP
 from ppvae.objectives import Bound
 from ppvae.programs import Pair, named_arguments
-from ppvae.svi import evaluate
 
 COLUMNS = 3
 

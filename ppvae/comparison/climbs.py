@@ -56,7 +56,8 @@ class Climb:
 
     def epoch(self) -> None:
         """Climb for an epoch, timing each step but the first, and evaluate."""
-        from ppvae.svi import DRAWS, evaluate
+        from ppvae.evaluation import evaluate
+        from ppvae.svi import DRAWS
 
         loop = self._loop
         if loop is None:
@@ -100,7 +101,7 @@ def climb_both(
     subject: Subject, pair: Pair, plan: "Plan", fabric: "Fabric", count: Callable[[], None]
 ) -> dict[str, Climb]:
     """Both climbs of one seed, from the same weights, in turns."""
-    from ppvae.svi import fold_seed
+    from ppvae.evaluation import fold_seed
 
     settings = subject.settings
     optimizer = made(

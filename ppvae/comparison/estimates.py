@@ -24,8 +24,8 @@ def measure_noise(
 ) -> dict[str, Any]:
     """Both bounds at the same weights and on the same batch, each with noise of its own."""
     from ppvae.diagnostics.estimators import noise
+    from ppvae.evaluation import fold_seed
     from ppvae.objectives import Bound
-    from ppvae.svi import fold_seed
 
     settings, found = subject.settings, {}
     batch = {name: x.to(fabric.device) for name, x in first_batch(subject.data, settings).items()}

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.errors import InputError
+from ppvae.evaluation import fold_seed
 from ppvae.objectives import Bound
 from ppvae.programs import frozen
-from ppvae.svi import fold_seed
 
 __all__ = ["GroupNoise", "Moments", "Noise", "group_of", "noise", "repeated"]
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
+from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
-from ppvae.svi import fold_seed
 
 __all__ = ["Evidence", "log_evidence", "log_weights"]
 

@@ -1,0 +1,90 @@
+"""What a bound comes to on data: a mean under noise of its own, which moves nothing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.objectives import Bound
+from ppvae.programs import frozen
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from lightning_fabric import Fabric
+
+__all__ = ["Figures", "evaluate", "figures", "fold_seed"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over data, in nats per datum.
+
+    Attributes:
+        reconstruction: E_q[log p(x | z)].
+        kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
+        elbo: reconstruction - kl, the bound at beta = 1; ``None`` for a point mass.
+        objective: what is climbed, at the beta asked for.
+    """
+
+    elbo: float | None
+    reconstruction: float
+    kl: float | None
+    objective: float
+
+
+def evaluate(
+    bound: Bound,
+    split: Split,
+    *,
+    beta: float = 1.0,
+    batch_size: int = 128,
+    draws: int = 1,
+    seed: int = 0,
+    fabric: "Fabric | None" = None,
+    device: torch.device | str = "cpu",
+) -> Figures:
+    """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
+
+    Each datum is drawn for ``draws`` times. Each batch has noise of its own, made from ``seed`` and
+    the batch's number, and the caller's random state is left alone: the answer is the same whenever
+    it is asked for, and however many processes share the work. It is taken in full precision, also
+    where the training steps run their networks in bfloat16.
+    """
+    rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
+    device = torch.device(device) if fabric is None else fabric.device
+    # Several draws of a datum are several rows, so that little data still fills a batch.
+    chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
+    numbers = range(rank, len(chunks), world)
+    totals = torch.zeros(2, dtype=torch.float64)
+    with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        batches = split.batches([chunks[i] for i in numbers], device=device)
+        for number, batch in zip(numbers, batches, strict=True):
+            torch.manual_seed(fold_seed(seed, 2, number))
+            terms = bound(batch)
+            totals += torch.stack([terms.reconstruction, terms.kl]).cpu().double()
+    if fabric is not None:
+        totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
+    reconstruction, kl = (totals / (len(split) * draws)).tolist()
+    return figures(reconstruction, kl, beta, bound)
+
+
+def figures(reconstruction: float, kl: float, beta: float, bound: Bound) -> Figures:
+    """The figures that two means come to, with no bound where there is none.
+
+    Args:
+        reconstruction: E_q[log p(x | z)], in nats per datum.
+        kl: KL(q(z | x) || p(z)), in nats per datum.
+        beta: its weight in what is climbed.
+        bound: whose means they are.
+    """
+    objective = reconstruction - beta * kl
+    if not bound.audit.is_bound:
+        return Figures(None, reconstruction, None, objective)
+    return Figures(reconstruction - kl, reconstruction, kl, objective)
+
+
+def fold_seed(*parts: int) -> int:
+    """One seed from several numbers, so that neighbouring ones give unrelated streams."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
