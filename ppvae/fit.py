@@ -10,7 +10,6 @@ python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where
 python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -36,12 +35,13 @@ from ppvae.preparation import (
 )
 from ppvae.programs import Pair, Program
 from ppvae.run import FORMAT, Run, refuse_occupied, versions
+from ppvae.settings import decide_compile, demand_types, plan_of
 from ppvae.support import demand_support, is_binary
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from ppvae.svi import SVI, Epoch, Plan
+    from ppvae.svi import SVI, Epoch
 
 __all__ = ["fit", "resume"]
 
@@ -150,7 +150,7 @@ def fit(
         "compile": compile,
         "tensorboard": tensorboard,
     }
-    plan = _plan(settings)
+    plan = plan_of(settings)
     if latent_dim < 1:
         raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
     if particles < 1:
@@ -193,7 +193,7 @@ def fit(
     demand_support(found, facts)
 
     # What climbs, and where it is written.
-    is_compiled = _is_compiled(settings, found, pair, fabric)
+    is_compiled = decide_compile(settings, found, pair, fabric)
     loop = make_loop(
         pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric,
         compile=is_compiled,
@@ -259,8 +259,8 @@ def resume(
     from ppvae.devices import launch
 
     config.setdefault("compile", "off")  # a run from before there was a choice
-    _demand_types(config, found_run.path)
-    plan = _plan(config)
+    demand_types(config, found_run.path)
+    plan = plan_of(config)
     state = found_run.state("last")
 
     fabric = launch(config["device"], config["devices"], config["precision"])
@@ -355,54 +355,6 @@ def _train(
         conclude(fitted, loop, data)
     fabric.barrier()
     return fitted
-
-
-def _is_compiled(settings: Mapping[str, Any], data: Data, pair: Pair, fabric: "Fabric") -> bool:
-    """What ``compile`` comes to; ``auto`` asks the number and the size of the steps alone."""
-    from ppvae.step import pays
-
-    if settings["compile"] != "auto":
-        return bool(settings["compile"] == "on")
-    rows = min(settings["batch_size"], len(data.train))
-    return fabric.device.type != "mps" and pays(
-        steps=settings["epochs"] * (len(data.train) // rows),
-        parameters=sum(p.numel() for p in pair.parameters()),
-        numbers=rows * math.prod(data.shape) * settings["particles"],
-    )
-
-
-def _plan(settings: Mapping[str, Any]) -> "Plan":
-    from ppvae.svi import Plan
-
-    names = ("epochs", "batch_size", "beta", "warm_up", "patience", "clip", "seed")
-    return Plan(**{name: settings[name] for name in names})
-
-
-def _demand_types(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse a ``config.yaml`` whose settings are not what `fit` writes there."""
-    from ppvae.devices import Compile, Device, Precision
-
-    whole, number, none = (int,), (int, float), (type(None),)
-    types: dict[str, tuple[type, ...]] = {
-        "epochs": whole, "batch_size": whole, "warm_up": whole, "seed": whole, "devices": whole,
-        "particles": whole, "beta": number, "lr": number, "patience": whole + none,
-        "clip": number + none, "tensorboard": (bool,),
-    }  # fmt: skip
-    words = {
-        "device": get_args(Device), "precision": get_args(Precision), "compile": get_args(Compile)
-    }  # fmt: skip
-    for name, value in config.items():
-        if name in types and type(value) not in types[name]:
-            raise InputError(f"{path / 'config.yaml'}: {name} is {value!r}; mend it, or fit anew")
-        if name in words and value not in words[name]:
-            raise InputError(
-                f"{path / 'config.yaml'}: {name} is {value!r}, not one of {', '.join(words[name])}"
-            )
-    missing = (types.keys() | words.keys()) - config.keys()
-    if missing:
-        raise InputError(f"{path / 'config.yaml'} lacks {', '.join(sorted(missing))}")
-    if config["particles"] < 1:
-        raise InputError(f"particles is {config['particles']}; it must be at least 1")
 
 
 def _resolved(

@@ -221,8 +221,9 @@ def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
     """The settings that a graph takes as they are."""
+    changing = ("lr", "initial_lr")
     return [
-        {k: v for k, v in group.items() if k not in ("params", "lr", "initial_lr")}
+        {name: value for name, value in _plain(group).items() if name not in changing}
         for group in optimizer.param_groups
     ]
 

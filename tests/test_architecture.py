@@ -23,6 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "assembly",
         "support",
         "preparation",
+        "settings",
         "run",
         "plots",
         "comparison",

@@ -33,7 +33,7 @@ def show_comparison(result: Comparison) -> None:
                 ),
             )
         )
-        rows.append(row("  signal to noise", lambda s, g=group: f"{s.snr[g]:.2f}"))  # type: ignore[misc]
+        rows.append(row("  signal to noise", lambda s, g=group: f"{s.snr[g]:.2f}"))  # type: ignore[misc]  # likewise
     rows.append(row("ms per step", lambda s: f"{s.ms_per_step:.2f}"))
     rows.append(row(f"held out, {result.steps:,} steps", mean_of))
     show_table(

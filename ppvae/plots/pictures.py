@@ -1,6 +1,7 @@
 """Data as a model sees them: rebuilt, drawn from it, and on the way from one to another."""
 
 import math
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -49,6 +50,14 @@ def _column_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
+def _label_columns(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+    """Label panels that stand over one axis of columns."""
+    _column_axis(panels[-1])
+    figure.supylabel(_VALUE, fontsize=11)
+    figure.align_ylabels(panels)
+    headline(figure, title)
+
+
 @house_style
 def reconstructions(
     originals: npt.ArrayLike, means: npt.ArrayLike, *, title: str = "Data and reconstructions"
@@ -86,10 +95,7 @@ def reconstructions(
         axes.set_ylabel(f"datum {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    _column_axis(panels[-1])
-    figure.supylabel(_VALUE, fontsize=11)
-    figure.align_ylabels(panels)
-    headline(figure, _entitle(title, len(table), len(data)))
+    _label_columns(figure, panels, _entitle(title, len(table), len(data)))
     handles, _ = panels[0].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
@@ -237,10 +243,7 @@ def _table_walks(walks: Array, title: str) -> Figure:
         axes.set_ylabel(f"walk {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    _column_axis(panels[-1])
-    figure.supylabel(_VALUE, fontsize=11)
-    figure.align_ylabels(panels)
-    headline(figure, title)
+    _label_columns(figure, panels, title)
     mappable = mpl.cm.ScalarMappable(norm=scale, cmap=SEQUENTIAL)
     bar = figure.colorbar(mappable, ax=panels, label="t, from one datum (0) to another (1)")
     bar.outline.set_visible(False)
