@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "signals", "store"),
     ("models", "guides", "native"),
     ("programs", "precision", "audit", "objectives", "importance", "data"),
-    ("capture", "evaluation"),
+    ("capture", "densities", "evaluation"),
     ("step",),
     ("svi",),
     ("diagnostics", "generation", "devices", "events"),

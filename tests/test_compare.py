@@ -15,7 +15,7 @@ from torch import Tensor
 from ppvae.audit import audit
 from ppvae.compare import ANALYTIC, SAMPLED, Side, compare, conclusion, main
 from ppvae.data import from_arrays
-from ppvae.diagnostics.estimators import Moments, noise, repeated
+from ppvae.diagnostics.noise import Moments, noise, repeated
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Gaussian, StandardNormal

@@ -23,7 +23,7 @@ def measure_noise(
     pair: Pair | None = None,
 ) -> dict[str, Any]:
     """Both bounds at the same weights and on the same batch, each with noise of its own."""
-    from ppvae.diagnostics.estimators import noise
+    from ppvae.diagnostics.noise import noise
     from ppvae.evaluation import fold_seed
     from ppvae.objectives import Bound
 

@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyro
-import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
+from ppvae.densities import Densities
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
@@ -63,41 +62,7 @@ def log_weights(pair: Pair, audit: Audit, batch: Batch, particles: int) -> Tenso
     """
     if not audit.is_bound:
         raise InputError("a guide with a point mass has no density, and so no importance weights")
-    if audit.data_dim is None or not audit.is_local:
-        raise InputError(
-            "log p(x) of a datum needs every latent inside the plate of the data; here some are "
-            "shared by all data, or there is no such plate"
-        )
-    if not audit.vectorizes and particles > 1:
-        return torch.cat([log_weights(pair, audit, batch, 1) for _ in range(particles)])
-    rows = len(batch["x"])
-    outer = -audit.max_plate_nesting - 1
-    model, guide = pair.call_model, pair.call_guide
-    if audit.vectorizes:
-        model = pyro.plate("_particles", particles, dim=outer)(model)
-        guide = pyro.plate("_particles", particles, dim=outer)(guide)
-    q = poutine.trace(guide).get_trace(**batch)
-    p = poutine.trace(poutine.replay(model, trace=q)).get_trace(**batch)
-    total = torch.zeros(particles, rows, device=batch["x"].device)
-    for sign, trace in ((1, p), (-1, q)):
-        trace.compute_log_prob()
-        for node in trace.nodes.values():
-            if node["type"] == "sample" and not poutine.util.site_is_subsample(node):
-                # A subsampled plate scales by N / B; the weight of one datum has no such factor.
-                log_prob = node["log_prob"] * (
-                    1.0 if audit.data_size is None else rows / audit.data_size
-                )
-                total = total + sign * _by_particle(
-                    log_prob, particles, rows, outer, audit.data_dim
-                )
-    return total
-
-
-def _by_particle(log_prob: Tensor, particles: int, rows: int, outer: int, data: int) -> Tensor:
-    """Sum a site over every plate but particles and data: ``(particles, data)``."""
-    full = log_prob.reshape((1,) * (-outer - log_prob.dim()) + log_prob.shape)
-    moved = full.movedim((outer, data), (0, 1)).flatten(2).sum(-1) if full.dim() > 2 else full
-    return moved.expand(particles, rows)
+    return Densities(pair, audit, batch).draw(particles).log_weight
 
 
 def log_evidence(

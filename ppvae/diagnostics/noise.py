@@ -1,4 +1,4 @@
-"""Which estimator? The value and the gradient of a bound, estimated again and again on one batch.
+"""How noisy is an estimator? A bound and its gradient, estimated again and again on one batch.
 
 Bounds that are equal in expectation differ in noise, and noise is what a step of the climb pays
 for. Everything here is at fixed weights, which it leaves where they are.
