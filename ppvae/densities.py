@@ -23,7 +23,7 @@ from ppvae.programs import Pair
 __all__ = ["Densities", "Draws"]
 
 Latents = dict[str, Tensor]
-"""Values by site, each ``(particles, *plates, *event)``; a plate that the site is not in has size 1."""
+"""Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from ppvae.data.binarization import Binarize
 from ppvae.data.dataset import Data
-from ppvae.data.loading import from_arrays, load, load_new
+from ppvae.data.loading import as_split, from_arrays, load, load_new
 from ppvae.data.scaling import Kind, Scaling
 from ppvae.data.split import Batch, Feed, Split
 
@@ -14,6 +14,7 @@ __all__ = [
     "Kind",
     "Scaling",
     "Split",
+    "as_split",
     "from_arrays",
     "load",
     "load_new",

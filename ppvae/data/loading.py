@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data.arrays import array_source
-from ppvae.data.binarization import Binarize, binarization
+from ppvae.data.binarization import Binarize, Keep, binarization
 from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
+from ppvae.data.resident import ResidentSplit
 from ppvae.data.rows import Rows
 from ppvae.data.rules import as_fitted, demand_intensities, natural
-from ppvae.data.scaling import Scaling
+from ppvae.data.scaling import AS_IS, Scaling
 from ppvae.data.source import Source
 from ppvae.data.split import Split
 from ppvae.data.vision import simple
@@ -136,6 +137,18 @@ def from_arrays(
         None if mask is None else _numpy(mask),
     )
     return _data(name, source, binarize, seed, None)
+
+
+def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Split:
+    """Make one split of tensors as they are: neither scaled nor divided.
+
+    Args:
+        x: (N, *shape).
+        y: (N, ...) labels or covariates.
+        mask: bool, the shape of ``x``, True where observed.
+
+    """
+    return ResidentSplit.of(x, y, mask, AS_IS, Keep())
 
 
 def _data(name: str, source: Source, binarize: Binarize, seed: int, fitted: Scaling | None) -> Data:
