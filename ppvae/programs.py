@@ -104,6 +104,16 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def _key(name: str) -> str:
+    """What a parameter is kept as: without the dot, and not as a method of modules is called."""
+    key = name.replace(".", "/")
+    return f"/{key}" if key in dir(nn.ParameterDict) else key
+
+
+def _pyro_name(key: str) -> str:
+    return key.removeprefix("/").replace("/", ".")
+
+
 class Pair(nn.Module):
     """A model p(x, z) and a guide q(z | x), called on the same batch.
 
@@ -117,8 +127,9 @@ class Pair(nn.Module):
         model: the model as a module; ``pair.program("model")`` is what was handed in.
         guide: the guide as a module.
         params: what the programs made by ``pyro.param`` outside any module, unconstrained, by name
-            (with ``/`` for the dot that a module's names cannot have). Model and guide share the
-            parameters that they call by the same name, as they do in Pyro.
+            (with ``/`` for the dot that a module's names cannot have, and before a name that
+            modules have a method of, such as "half"). Model and guide share the parameters that
+            they call by the same name, as they do in Pyro.
 
     Raises:
         InputError: if neither program has anything to learn.
@@ -198,7 +209,7 @@ class Pair(nn.Module):
         same name are not fused into one.
         """
         state: dict[str, Any] = {
-            "params": {name.replace("/", "."): p for name, p in self.params.items()},
+            "params": {_pyro_name(key): p for key, p in self.params.items()},
             "constraints": dict(self._constraints),
         }
         with pyro.get_param_store().scope(cast("Any", state)):
@@ -218,9 +229,7 @@ class Pair(nn.Module):
                 if id(value) not in owned:
                     self._constraints[name] = store["constraints"][name]
                     is_made = isinstance(value, nn.Parameter)
-                    self.params[name.replace(".", "/")] = (
-                        value if is_made else nn.Parameter(value.detach())
-                    )
+                    self.params[_key(name)] = value if is_made else nn.Parameter(value.detach())
             if isinstance(module, _Function):
                 # A function may refer to a network that it does not register: as under Pyro's own
                 # SVI, what no pyro.module names is not trained.

@@ -131,6 +131,29 @@ def test_functions_with_parameters_constrained_and_shared() -> None:
     assert float(trace.nodes["noise.scale"]["value"].detach()) == 1.0
 
 
+@pytest.mark.parametrize("name", ["half", "type", "train", "keys", "a.b"])
+def test_a_parameter_may_be_called_as_a_method_of_modules_is(name: str) -> None:
+    def model(x: Tensor) -> None:
+        width = pyro.param(name, torch.tensor(2.0), constraint=constraints.positive)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z[..., None], width).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    pair = Pair(model, guide, batch())
+    (parameter,) = pair.parameters()
+    with torch.no_grad():
+        parameter.fill_(3.0)
+    fn: Any = poutine.trace(pair.call_model).get_trace(**batch()).nodes["x"]["fn"]
+    assert float(fn.base_dist.scale.detach().flatten()[0]) == pytest.approx(torch.tensor(3.0).exp())
+    again = Pair(model, guide, batch())
+    again.load_state_dict(pair.state_dict())
+    assert torch.equal(next(again.parameters()), parameter)
+
+
 def test_the_gradient_of_a_shared_parameter_is_that_of_both_uses() -> None:
     model, guide, network = functions()
     pair = Pair(model, guide, batch())
