@@ -1,0 +1,356 @@
+"""What does the guide make of all the data together? The aggregate posterior q(z).
+
+q(z) = (1/N) sum_n q(z | x_n) is where the codes of the data lie (Makhzani et al., 2016; Hoffman and
+Johnson, 2016). Its density is a mixture of N components, and is taken over all of them: over a
+minibatch it would be biased.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer.inspect import TrackProvenance
+from pyro.ops.provenance import detach_provenance, get_provenance
+from torch import Tensor
+
+from ppvae.audit import Audit
+from ppvae.data import Batch, Split
+from ppvae.diagnostics.terms import Node, Traced, univariate
+from ppvae.errors import InputError
+from ppvae.evaluation import fold_seed
+from ppvae.programs import Pair, frozen
+
+__all__ = ["Aggregate", "Codes", "aggregate_log_prob", "draw_codes", "why_undivided"]
+
+CHUNK = 2**21
+"""Numbers of codes times data times dimensions held at once: 8 MiB of float32 a tensor."""
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Draws z ~ q(z) of the aggregate posterior, each with the datum it is a code of; on the CPU.
+
+    Attributes:
+        latents: values by site, ``(draws, *plates, *event)``: the plate of the data has size 1,
+            and so have others that a site is not in.
+        rows: n of each draw z ~ q(z | x_n), ``(draws,)``.
+        log_guide: log q(z | x_n), ``(draws,)``, in nats.
+        log_prior: log p(z), ``(draws,)``, in nats.
+        prior_by_dimension: log p(z_j), ``(draws, dimensions)``, in nats, by site; of sites whose
+            prior is a product of univariate ones.
+    """
+
+    latents: dict[str, Tensor]
+    rows: Tensor
+    log_guide: Tensor
+    log_prior: Tensor
+    prior_by_dimension: dict[str, Tensor]
+
+    @property
+    def columns(self) -> dict[str, Tensor]:
+        """The values of each site as ``(draws, dimensions)``."""
+        return {name: value.flatten(1) for name, value in self.latents.items()}
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The aggregate posterior's log-densities at given codes, in nats, on the CPU.
+
+    Attributes:
+        log_prob: log q(z) = log (1/N) sum_n q(z | x_n), ``(codes,)``, of all latents together.
+        by_dimension: log q(z_j), ``(codes, dimensions)``, by site; empty where it was not asked
+            for, or where the guide does not factorize.
+        data: N.
+    """
+
+    log_prob: Tensor
+    by_dimension: dict[str, Tensor]
+    data: int
+
+
+def draw_codes(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    draws: int,
+    batch_size: int = 512,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Codes:
+    """Draw z ~ q(z): a datum, and a code of it.
+
+    Data are drawn without replacement until all have been, and then again: with ``draws`` a
+    multiple of N, each datum has the same number of codes.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the N data.
+        draws: number of codes.
+        batch_size: codes drawn at once.
+        seed: of the draws.
+        device: where the pair is.
+        on_rows: hears of each batch's number of codes, for a progress bar.
+
+    Raises:
+        InputError: for fewer than one draw, and where q(z | x) has no density by datum: a point
+            mass, an auxiliary site, a mask on a latent, latents that all data share, or no plate of
+            the data.
+    """
+    if draws < 1:
+        raise InputError(f"draws is {draws}; it must be at least 1")
+    _check_density(audit)
+    device, split = torch.device(device), split.frozen(seed)
+    parts = []
+    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(fold_seed(seed, 14))
+        passes = -(-draws // len(split))
+        rows = torch.cat([torch.randperm(len(split)) for _ in range(passes)])[:draws]
+        chunks = rows.split(batch_size)
+        for number, batch in enumerate(split.batches(chunks, device=device)):
+            torch.manual_seed(fold_seed(seed, 14, number))
+            parts.append(_drawn(pair, audit, batch, chunks[number]))
+            on_rows(len(chunks[number]))
+    return Codes(
+        {name: torch.cat([p.latents[name] for p in parts]) for name in parts[0].latents},
+        rows,
+        torch.cat([part.log_guide for part in parts]),
+        torch.cat([part.log_prior for part in parts]),
+        {
+            name: torch.cat([p.prior_by_dimension[name] for p in parts])
+            for name in parts[0].prior_by_dimension
+        },
+    )
+
+
+def aggregate_log_prob(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    latents: Mapping[str, Tensor],
+    *,
+    by_dimension: bool = False,
+    batch_size: int = 512,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Aggregate:
+    """Score codes under the aggregate posterior of all N data.
+
+    Where the guide has one site, a batch is encoded once for all codes; where it has several, once
+    for each chunk of them, the codes in a plate outside all others. Memory is that of a chunk.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the N data.
+        latents: codes by site, in the shapes of `Codes.latents`.
+        by_dimension: whether to score each dimension by itself as well.
+        batch_size: data at a time.
+        seed: of the binarization, where a split is binarized anew at each pass: that of the codes.
+        device: where the pair is.
+        on_rows: hears of each batch's number of data, for a progress bar.
+
+    Raises:
+        InputError: as `draw_codes`, and where a site has no code.
+    """
+    _check_density(audit)
+    if set(latents) != set(audit.latents):
+        raise InputError(
+            f"codes are given for {sorted(latents)}, and the latents are {sorted(audit.latents)}; "
+            "give those of every latent"
+        )
+    device, split = torch.device(device), split.frozen(seed)
+    codes = {name: value.to(device) for name, value in latents.items()}
+    total, separate = _Sum(), {name: _Sum() for name in codes}
+    some = split.take(torch.arange(min(2, len(split))))
+    some = {name: value.to(device) for name, value in some.items()}
+    by_dimension = by_dimension and not why_undivided(pair, audit, some, ("guide",))
+    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for batch in split.chunks(batch_size, device):
+            joint: list[Tensor] = []
+            single: dict[str, list[Tensor]] = {name: [] for name in codes}
+            for log_q, by_site in _scored(pair, audit, batch, codes, by_dimension=by_dimension):
+                joint.append(log_q.logsumexp(1).cpu().double())
+                for name, terms in by_site.items():
+                    single[name].append(terms.logsumexp(1).cpu().double())
+            total.add(torch.cat(joint))
+            for name, each in single.items():
+                if each:
+                    separate[name].add(torch.cat(each))
+            on_rows(len(batch["x"]))
+    log_n = math.log(len(split))
+    return Aggregate(
+        total.value - log_n,
+        {name: s.value - log_n for name, s in separate.items() if len(s.value)},
+        len(split),
+    )
+
+
+def why_undivided(
+    pair: Pair, audit: Audit, batch: Batch, roles: Sequence[str] = ("guide", "model")
+) -> str:
+    """Why q(z | x), or p(z), is no product over the dimensions of z; ``""`` where both are.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: some data, on which both are run once.
+        roles: which of ``"guide"`` and ``"model"`` are asked about.
+    """
+    x, names = batch["x"], set(audit.latents)
+    with (
+        frozen(pair),
+        torch.random.fork_rng([x.device] if x.device.type == "cuda" else []),
+        TrackProvenance(),
+    ):
+        guide = poutine.trace(pair.call_guide).get_trace(**batch)
+        model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+        traces = {"guide": guide, "model": model}
+        for role, name in product(roles, audit.latents):
+            node: Any = traces[role].nodes[name]
+            if univariate(node["fn"]) is None:
+                return (
+                    f"the {role}'s distribution of site '{name}' is no product of univariate ones"
+                )
+            log_prob = node["fn"].log_prob(detach_provenance(node["value"]))
+            others = (get_provenance(log_prob) & names) - {name}
+            if others:
+                return f"site '{name}' depends on '{min(others)}' in the {role}"
+    return ""
+
+
+class _Sum:
+    """log sum exp over batches of data, element by element."""
+
+    def __init__(self) -> None:
+        self.value = torch.empty(0, dtype=torch.float64)
+
+    def add(self, value: Tensor) -> None:
+        self.value = torch.logaddexp(self.value, value) if len(self.value) else value
+
+
+def _check_density(audit: Audit) -> None:
+    if not audit.is_bound:
+        raise InputError("a guide with a point mass has no density, and so no aggregate posterior")
+    if audit.data_dim is None or not audit.is_local:
+        raise InputError(
+            "the aggregate posterior needs every latent inside the plate of the data; here some "
+            "are shared by all data, or there is no such plate"
+        )
+
+
+def _check_sites(audit: Audit, nodes: Mapping[str, Node]) -> None:
+    """Refuse what would make the product over sites another thing than q(z | x)."""
+    for name, node in nodes.items():
+        if name not in audit.latents:
+            raise InputError(
+                f"the guide draws '{name}', which the model has not: the density of the latents "
+                "alone is an integral over it, and the aggregate posterior has none to offer"
+            )
+        is_masked = node["mask"] is not None and node["mask"] is not True
+        if is_masked or isinstance(node["fn"], dist.MaskedDistribution):
+            raise InputError(
+                f"latent site '{name}' is masked: it has no density for some data, and so there is "
+                "no aggregate posterior; ask about the data where it is not masked, without a mask"
+            )
+
+
+def _drawn(pair: Pair, audit: Audit, batch: Batch, rows: Tensor) -> Codes:
+    """One code of each datum of a batch."""
+    traced = Traced(pair, audit, batch, 1)
+    _check_sites(audit, traced.guide)
+    log_guide = log_prior = torch.zeros((), dtype=torch.float64)
+    latents, by_dimension = {}, {}
+    for name in audit.latents:
+        q, p = traced.guide[name], traced.model[name]
+        value, events = q["value"], len(q["fn"].event_shape)
+        outer = audit.max_plate_nesting + 1 + events
+        full = value.reshape((1,) * (outer - value.dim()) + value.shape)
+        latents[name] = full.transpose(0, (audit.data_dim or 0) - events).cpu()
+        log_guide = log_guide + _by_row(traced, q, q["fn"].log_prob(value))
+        log_prior = log_prior + _by_row(traced, p, p["fn"].log_prob(value))
+        base = univariate(p["fn"])
+        if base is not None:
+            columns = traced.columns(p, base.log_prob(value), events)[0]
+            by_dimension[name] = columns.cpu().double()
+    return Codes(latents, rows, log_guide, log_prior, by_dimension)
+
+
+def _by_row(traced: Traced, node: Node, log_prob: Tensor) -> Tensor:
+    """Without the site's scale, which is no part of its density: ``(data,)``."""
+    return traced.columns(node, log_prob, 0).sum(-1)[0].cpu().double()
+
+
+def _scored(
+    pair: Pair, audit: Audit, batch: Batch, codes: dict[str, Tensor], *, by_dimension: bool
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Score each chunk of codes: log q(z | x), ``(codes, data)``, and by dimension of each site."""
+    rows = len(batch["x"])
+    sizes = {name: math.prod(value.shape[1:]) for name, value in codes.items()}
+    widest = max(sizes.values())
+    if len(codes) > 1:
+        # Networks between the sites run on every code with every datum: x stands for their width.
+        widest = max(widest, math.prod(batch["x"].shape[1:]))
+    size = max(1, CHUNK // (rows * widest))
+    if len(codes) > 1 and not audit.vectorizes:
+        size = 1
+    fixed: Any = poutine.trace(pair.call_guide).get_trace(**batch) if len(codes) == 1 else None
+    for start in range(0, len(next(iter(codes.values()))), size):
+        chunk = {name: value[start : start + size] for name, value in codes.items()}
+        trace = _conditioned(pair, audit, batch, chunk) if fixed is None else fixed
+        log_q = torch.zeros((), device=batch["x"].device)
+        by_site: dict[str, Tensor] = {}
+        for name, value in chunk.items():
+            fn: Any = trace.nodes[name]["fn"]
+            events = len(fn.event_shape)
+            wide = _beside(value, (audit.data_dim or 0) - events, rows)
+            base = univariate(fn) if by_dimension else None
+            term = (fn if base is None else base).log_prob(wide)
+            columns = _columns(term, 0 if base is None else events, audit, value, rows)
+            if base is not None:
+                by_site[name] = columns
+            log_q = log_q + columns.sum(-1)
+        yield log_q, by_site
+
+
+def _beside(value: Tensor, dim: int, rows: int) -> Tensor:
+    """Each code beside every datum, in the plate that has dimension ``dim``."""
+    shape = list(value.shape)
+    shape[dim] = rows
+    return value.expand(shape)
+
+
+def _columns(term: Tensor, events: int, audit: Audit, value: Tensor, rows: int) -> Tensor:
+    """``(codes, data, everything else)`` of terms whose batch has codes outermost."""
+    outer = audit.max_plate_nesting + 1 + events
+    full = term.reshape((1,) * (outer - term.dim()) + term.shape)
+    moved = full.movedim((audit.data_dim or 0) - events, 1)
+    return moved.reshape(*moved.shape[:2], -1).expand(len(value), rows, -1)
+
+
+def _conditioned(pair: Pair, audit: Audit, batch: Batch, codes: Mapping[str, Tensor]) -> Any:
+    """The guide's trace with every code at every datum."""
+    rows, shapes = len(batch["x"]), {site.name: site.shape for site in audit.sites}
+    guide = pair.call_guide
+    values = {}
+    for name, value in codes.items():
+        nesting = audit.max_plate_nesting
+        events = value.dim() - nesting - 1
+        wide = _beside(value, (audit.data_dim or 0) - events, rows)
+        if not audit.vectorizes:  # as the program draws it: no plate of codes, no plate of others
+            wide = wide[0].reshape(wide.shape[wide.dim() - len(shapes[name]) :])
+        values[name] = wide
+    guide = poutine.condition(guide, values)
+    if audit.vectorizes:
+        particles = len(next(iter(codes.values())))
+        guide = pyro.plate("_codes", particles, dim=-audit.max_plate_nesting - 1)(guide)
+    return poutine.trace(guide).get_trace(**batch)

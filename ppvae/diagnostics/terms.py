@@ -1,0 +1,418 @@
+"""What is in the bound? The log-likelihood of each observed site, the KL of each latent one.
+
+Their difference is the evidence lower bound. In the words of coding, minus the log-likelihood is
+the distortion, and the KL is the rate: what it takes, in nats, to say where z is (Alemi et al.,
+2018).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import Independent, kl_divergence
+
+from ppvae.audit import Audit
+from ppvae.data import Batch, Split
+from ppvae.diagnostics.noise import Moments
+from ppvae.errors import InputError
+from ppvae.evaluation import fold_seed
+from ppvae.programs import Pair, frozen
+
+__all__ = ["Decomposition", "Figure", "Traced", "decompose", "figure", "univariate"]
+
+CHUNK = 2**23
+"""Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
+
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over data.
+
+    Attributes:
+        mean: in nats per datum, where nothing else is said.
+        standard_error: of the mean; not a number where there is one value only.
+    """
+
+    mean: float
+    standard_error: float
+
+
+def figure(values: Tensor) -> Figure:
+    """Mean of independent values, ``(n,)``, and its standard error."""
+    values = values.double()
+    error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+    return Figure(float(values.mean()), error)
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """A bound, taken apart; tensors are ``(data,)`` and everything is in nats, on the CPU.
+
+    Attributes:
+        log_likelihood: E_q[log p(x | z)] by observed site.
+        log_likelihood_error: its Monte Carlo standard error.
+        kl: E_q[log q - log p] by latent site, given the sites before it, so that the sum over sites
+            is KL(q(z | x) || p(z)); empty for a point mass, whose KL is infinite. An auxiliary site
+            of the guide has log q alone.
+        kl_error: its Monte Carlo standard error; 0 for a closed form that no other draw enters.
+        elbo_error: Monte Carlo standard error of `elbo_by_datum`, ``None`` without a bound. Terms
+            are of the same draws, so that it is not the sum of theirs.
+        kl_by_dimension: the same KL, ``(data, dimensions)``, of each site whose two distributions
+            are products of univariate ones. Rows sum to ``kl``.
+        undivided: of every other latent site, why it has no KL by dimension.
+        exact: the latent sites whose KL is in closed form (given the draws of the sites before).
+        shared: the sites that all data share. A figure of one of them is its total divided by the
+            number of data: the same share for each datum.
+        draws: draws of the latents that the means are taken over.
+        elements: D, the number of elements of x of a datum, unobserved ones among them.
+        monte_carlo: by figure (``"elbo"``, ``"rate"``, ``"distortion"``), the standard error that
+            its mean has from the draws alone.
+    """
+
+    log_likelihood: dict[str, Tensor]
+    log_likelihood_error: dict[str, Tensor]
+    kl: dict[str, Tensor]
+    kl_error: dict[str, Tensor]
+    elbo_error: Tensor | None
+    kl_by_dimension: dict[str, Tensor]
+    undivided: dict[str, str]
+    exact: frozenset[str]
+    shared: tuple[str, ...]
+    draws: int
+    elements: int
+    monte_carlo: dict[str, float]
+
+    @property
+    def distortion_by_datum(self) -> Tensor:
+        """D of Alemi et al. (2018), -E_q[log p(x | z)] over all observed sites: ``(data,)``."""
+        return -torch.stack(list(self.log_likelihood.values())).sum(0)
+
+    @property
+    def rate_by_datum(self) -> Tensor | None:
+        """R of Alemi et al. (2018), KL(q(z | x) || p(z)): ``(data,)``; none for a point mass."""
+        return torch.stack(list(self.kl.values())).sum(0) if self.kl else None
+
+    @property
+    def elbo_by_datum(self) -> Tensor | None:
+        """The bound on log p(x), -(D + R): ``(data,)``; none for a point mass."""
+        rate = self.rate_by_datum
+        return None if rate is None else -(self.distortion_by_datum + rate)
+
+    @property
+    def distortion(self) -> Figure:
+        """Mean of `distortion_by_datum`."""
+        return self._figure("distortion", self.distortion_by_datum)
+
+    @property
+    def rate(self) -> Figure | None:
+        """Mean of `rate_by_datum`."""
+        rate = self.rate_by_datum
+        return None if rate is None else self._figure("rate", rate)
+
+    @property
+    def elbo(self) -> Figure | None:
+        """Mean of `elbo_by_datum`."""
+        elbo = self.elbo_by_datum
+        return None if elbo is None else self._figure("elbo", elbo)
+
+    @property
+    def bits_per_dim(self) -> Figure | None:
+        """-elbo / (D ln 2), in bits: for x as the model sees it, scaled as the data were."""
+        elbo, unit = self.elbo, self.elements * math.log(2)
+        return None if elbo is None else Figure(-elbo.mean / unit, elbo.standard_error / unit)
+
+    def _figure(self, name: str, values: Tensor) -> Figure:
+        found = figure(values)
+        if not self.shared:
+            return found  # the spread of independent data has the draws' noise in it
+        both = math.hypot(found.standard_error, self.monte_carlo[name])
+        return Figure(found.mean, both)
+
+
+class Traced:
+    """One call of guide and model: log-densities of single sites, by draw and datum.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: ``{"x": (data, ...), ...}``.
+        particles: draws at once; 1 where ``audit.vectorizes`` is false.
+
+    Attributes:
+        guide: the guide's sites by name, as Pyro's traces have them.
+        model: the model's, at the guide's draws.
+    """
+
+    def __init__(self, pair: Pair, audit: Audit, batch: Batch, particles: int) -> None:
+        self._audit, self._rows, self._particles = audit, len(batch["x"]), particles
+        self._outer = -audit.max_plate_nesting - 1
+        model, guide = pair.call_model, pair.call_guide
+        if audit.vectorizes:
+            plate = pyro.plate("_particles", particles, dim=self._outer)
+            model, guide = plate(model), plate(guide)
+        q = poutine.trace(guide).get_trace(**batch)
+        p = poutine.trace(poutine.replay(model, trace=q)).get_trace(**batch)
+        self.guide, self.model = _random(q), _random(p)
+
+    def is_shared(self, node: Node) -> bool:
+        """Whether a site lies outside the plate of the data."""
+        return self._frame(node) is None
+
+    def columns(self, node: Node, value: Tensor, events: int) -> Tensor:
+        """``(particles, data, everything else)`` of a tensor of a site's batch shape and more.
+
+        A site that all data share has one datum here.
+
+        Args:
+            node: the site.
+            value: ``(*batch, *more)``.
+            events: number of dimensions of ``more``.
+        """
+        full = value.reshape((1,) * (-self._outer + events - value.dim()) + value.shape)
+        if self.is_shared(node):
+            return full.reshape(len(full), 1, -1).expand(self._particles, -1, -1)
+        data_dim = self._audit.data_dim or 0
+        moved = full.movedim(data_dim - events, 1)
+        return moved.reshape(*moved.shape[:2], -1).expand(self._particles, self._rows, -1)
+
+    def log_likelihood(self, name: str) -> Tensor:
+        """Score an observed site, log p(x | z): ``(particles, data)``."""
+        return self._summed(self.model[name], self._log_prob(self.model[name]))
+
+    def kl(self, name: str) -> Tensor:
+        """KL of a site, in closed form or as log q - log p of its draw: ``(particles, data)``."""
+        q = self.guide[name]
+        if name in self._audit.exact:
+            closed = kl_divergence(q["fn"], self.model[name]["fn"])
+            return self._summed(q, self._weighed(q, closed))
+        log_q = self._summed(q, self._log_prob(q))
+        if name not in self.model:
+            return log_q
+        return log_q - self._summed(self.model[name], self._log_prob(self.model[name]))
+
+    def kl_by_dimension(self, name: str) -> Tensor | str:
+        """The same by dimension, ``(particles, data, dimensions)``, or why there is no such."""
+        q, p = self.guide[name], self.model.get(name)
+        if p is None:
+            return f"site '{name}' is the guide's own, and has no prior"
+        if self.is_shared(q):
+            return f"site '{name}' is shared by all data"
+        q_fn, p_fn = univariate(q["fn"]), univariate(p["fn"])
+        for role, fn in (("guide", q_fn), ("model", p_fn)):
+            if fn is None:
+                return (
+                    f"the {role}'s distribution of site '{name}' is no product of univariate ones"
+                )
+        events = len(q["fn"].event_shape)
+        if name in self._audit.exact:
+            terms = self._weighed(q, kl_divergence(q_fn, p_fn), events)
+        else:
+            log_q = self._weighed(q, q_fn.log_prob(q["value"]), events)
+            terms = log_q - self._weighed(p, p_fn.log_prob(p["value"]), events)
+        return self.columns(q, terms, events)
+
+    def _summed(self, node: Node, term: Tensor) -> Tensor:
+        return self.columns(node, term, 0).sum(-1)
+
+    def _log_prob(self, node: Node) -> Tensor:
+        return self._weighed(node, node["fn"].log_prob(node["value"]))
+
+    def _weighed(self, node: Node, term: Tensor, events: int = 0) -> Tensor:
+        """Apply a site's scale and mask, the N / B of a subsampled plate of the data aside."""
+        scale, mask = (
+            value.reshape(value.shape + (1,) * events) if isinstance(value, Tensor) else value
+            for value in (node["scale"], node["mask"])
+        )
+        frame = self._frame(node)
+        share = 1.0 if frame is None else frame.size / (frame.full_size or frame.size)
+        weighed: Tensor = scale_and_mask(term, scale=scale, mask=mask)
+        return weighed * share
+
+    def _frame(self, node: Node) -> Any:
+        """The plate of the data, if the site lies in it."""
+        return next(
+            (
+                frame
+                for frame in node["cond_indep_stack"]
+                if frame.dim == self._audit.data_dim and frame.size == self._rows
+            ),
+            None,
+        )
+
+
+def univariate(fn: Any) -> Any:
+    """The univariate distribution that ``fn`` is a product of, over its event; or ``None``.
+
+    Its batch shape is batch and event shape of ``fn``.
+    """
+    while isinstance(fn, Independent):
+        fn = fn.base_dist
+    return None if fn.event_shape else fn
+
+
+def decompose(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    draws: int = 64,
+    batch_size: int = 128,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Decomposition:
+    """Take the bound apart, site by site and datum by datum; moves nothing.
+
+    A KL is in closed form where ``audit.exact`` says so, given the draws of the sites that it
+    depends on, and otherwise the mean of log q - log p over draws: as the bound itself takes it. A
+    latent that all data share belongs to a bound on all of them at once: its KL is divided by their
+    number, that of the plate where the programs subsample one, and of ``split`` where they do not.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the data.
+        draws: draws of the latents for each datum, at least 2.
+        batch_size: data at a time.
+        seed: of the draws.
+        device: where the pair is.
+        on_rows: hears of each batch's number of data, for a progress bar.
+
+    Raises:
+        InputError: for fewer than 2 draws, or where no plate of the model holds the data.
+    """
+    if draws < 2:
+        raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
+    if audit.data_dim is None:
+        raise InputError(
+            "terms of a datum need a plate that holds the data, and the model has none; write "
+            "'with pyro.plate(\"data\", len(x))'"
+        )
+    device = torch.device(device)
+    split = split.frozen(seed)
+    total = len(split) if audit.data_size is None else audit.data_size
+    parts = []
+    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        for number, batch in enumerate(split.chunks(batch_size, device)):
+            torch.manual_seed(fold_seed(seed, 13, number))
+            part = _Part()
+            at_once = max(1, CHUNK // batch["x"].numel()) if audit.vectorizes else 1
+            for start in range(0, draws, at_once):
+                part.add(pair, audit, batch, min(at_once, draws - start), total)
+            parts.append(part)
+            on_rows(len(batch["x"]))
+    return _joined(parts, audit, draws, math.prod(split.shape))
+
+
+class _Part:
+    """Moments, over draws, of the terms of one batch."""
+
+    def __init__(self) -> None:
+        self.log_likelihood, self.kl = Moments(), Moments()
+        self.elbo, self.by_dimension, self.sums = Moments(), Moments(), Moments()
+        self.undivided: dict[str, str] = {}
+        self.shared: list[str] = []
+        self.rows = 0
+
+    def add(self, pair: Pair, audit: Audit, batch: Batch, particles: int, total: int) -> None:
+        traced = Traced(pair, audit, batch, particles)
+        rows = self.rows = len(batch["x"])
+        observed = [name for name, node in traced.model.items() if node["is_observed"]]
+        latents = list(traced.guide) if audit.is_bound else []
+        nodes = traced.guide | {name: traced.model[name] for name in observed}
+        self.shared = [name for name in nodes if traced.is_shared(nodes[name])]
+
+        def portion(name: str, term: Tensor) -> Tensor:
+            return (term / total).expand(-1, rows) if name in self.shared else term
+
+        likelihoods = {name: portion(name, traced.log_likelihood(name)) for name in observed}
+        kls = {name: portion(name, traced.kl(name)) for name in latents}
+        by_dimension = {name: traced.kl_by_dimension(name) for name in latents}
+        self.undivided = {name: why for name, why in by_dimension.items() if isinstance(why, str)}
+        distortion = -torch.stack(list(likelihoods.values())).sum(0)
+        figures = {"distortion": distortion}
+        if kls:
+            figures["rate"] = torch.stack(list(kls.values())).sum(0)
+            figures["elbo"] = -(distortion + figures["rate"])
+            self.elbo.merge(_moments({"elbo": figures["elbo"]}))
+        self.log_likelihood.merge(_moments(likelihoods))
+        self.kl.merge(_moments(kls))
+        self.by_dimension.merge(
+            _moments({n: t for n, t in by_dimension.items() if isinstance(t, Tensor)})
+        )
+        self.sums.merge(_moments({name: term.sum(1) for name, term in figures.items()}))
+
+
+def _moments(terms: Mapping[str, Tensor]) -> Moments:
+    """Mean and spread over the first dimension, on the CPU in float64."""
+    wide = {name: term.cpu().double() for name, term in terms.items()}
+    means = {name: term.mean(0) for name, term in wide.items()}
+    squares = {name: (term - means[name]).square().sum(0) for name, term in wide.items()}
+    count = len(next(iter(wide.values()))) if wide else 0
+    return Moments(count, means, squares)
+
+
+def _joined(parts: list[_Part], audit: Audit, draws: int, elements: int) -> Decomposition:
+    rows = torch.tensor([part.rows for part in parts], dtype=torch.float64)
+    shared = tuple(parts[0].shared)
+
+    def means(moments: list[Moments]) -> dict[str, Tensor]:
+        found = {name: torch.cat([m.mean[name] for m in moments]) for name in moments[0].mean}
+        # What all data share has one value, which every batch has estimated.
+        return {
+            name: value.mean().expand_as(value).clone() if name in shared else value
+            for name, value in found.items()
+        }
+
+    def errors(moments: list[Moments]) -> dict[str, Tensor]:
+        variances = [moment.variance for moment in moments]
+        found = {}
+        for name in variances[0]:
+            value = (torch.cat([each[name] for each in variances]) / draws).sqrt()
+            if name in shared:
+                by_batch = torch.stack([each[name][0] for each in variances]) / draws
+                pooled = (by_batch * rows.square()).sum().sqrt() / rows.sum()
+                value = pooled.expand_as(value).clone()
+            found[name] = value
+        return found
+
+    sums = [part.sums.variance for part in parts]
+    monte_carlo = {
+        name: float((torch.stack([each[name] for each in sums]).sum() / draws).sqrt() / rows.sum())
+        for name in sums[0]
+    }
+    likelihoods, kls = [p.log_likelihood for p in parts], [p.kl for p in parts]
+    return Decomposition(
+        means(likelihoods),
+        errors(likelihoods),
+        means(kls),
+        errors(kls),
+        errors([p.elbo for p in parts]).get("elbo"),
+        means([p.by_dimension for p in parts]),
+        parts[0].undivided,
+        audit.exact,
+        shared,
+        draws,
+        elements,
+        monte_carlo,
+    )
+
+
+def _random(trace: Any) -> dict[str, Node]:
+    """The sites of a trace that are random variables, plates and deterministic ones aside."""
+    return {
+        name: node
+        for name, node in trace.nodes.items()
+        if node["type"] == "sample"
+        and not site_is_subsample(node)
+        and not node["infer"].get("_deterministic")
+    }

@@ -1,0 +1,80 @@
+"""Laws of activity: variances whose values are known, and the sentences said of them."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ppvae.diagnostics import Embedding, active_units
+from ppvae.diagnostics.activity import THRESHOLD, activity, alarm
+from ppvae.errors import InputError
+
+
+def standardized(n: int) -> Tensor:
+    t = torch.linspace(-1, 1, n, dtype=torch.float64)
+    return (t - t.mean()) / t.std()
+
+
+def embedding(**loc: Tensor) -> Embedding:
+    return Embedding(loc, {site: torch.ones_like(value) for site, value in loc.items()})
+
+
+def test_units_are_counted_at_each_threshold() -> None:
+    variances = torch.tensor([0.0005, 0.002, 0.0099, 0.0101, 0.09, 0.2, 1.0], dtype=torch.float64)
+    z = standardized(501)[:, None] * variances.sqrt() + 3.0
+    found = activity(embedding(z=z, u=torch.full((501, 3), 0.7)))
+    torch.testing.assert_close(found.variance["z"], variances)
+    assert found.active == {"z": 4, "u": 0}
+    assert found.active["z"] == active_units(z)
+    assert {t: counts["z"] for t, counts in found.sensitivity.items()} == {
+        0.001: 6,
+        0.01: 4,
+        0.1: 2,
+    }
+    assert found.count(0.5) == {"z": 1, "u": 0}
+    assert found.sizes == {"z": 7, "u": 3}
+    assert found.fraction == {"z": pytest.approx(4 / 7), "u": 0.0}
+    assert found.collapsed == ("u",)
+    assert found.data == 501
+    assert found.drawn == ()
+
+
+def test_the_error_of_a_variance_is_that_of_its_law() -> None:
+    n, repetitions = 400, 500
+    normal = torch.randn(n, repetitions, generator=torch.Generator().manual_seed(0)).double()
+    found = activity(embedding(z=normal))
+    # Var(s^2) = 2 sigma^4 / (n - 1) for a normal.
+    want = math.sqrt(2 / (n - 1))
+    assert float(found.error["z"].mean()) == pytest.approx(want, rel=0.03)
+    assert float(found.variance["z"].std()) == pytest.approx(want, rel=0.1)
+    z = (found.variance["z"] - 1) / found.error["z"]
+    assert 0.8 < float(z.square().mean()) < 1.3
+    # Two points with equal shares: the fourth moment is the squared variance.
+    two = torch.tensor([-1.0, 1.0]).repeat(200)[:, None].double()
+    assert float(activity(embedding(z=two)).error["z"]) < 0.005
+
+
+def test_a_family_without_a_mean_is_named() -> None:
+    z = standardized(50)[:, None]
+    found = activity(Embedding({"z": z}, {"z": torch.full_like(z, math.nan)}))
+    assert found.drawn == ("z",)
+
+
+def test_what_cannot_move_is_refused() -> None:
+    with pytest.raises(InputError, match="embedding has 1 data"):
+        activity(embedding(z=torch.zeros(1, 2)))
+    with pytest.raises(InputError, match="means of site 'z' are not finite"):
+        activity(embedding(z=torch.tensor([[0.0], [math.nan]])))
+
+
+def test_the_alarm_names_the_sites_and_the_remedies() -> None:
+    assert alarm({"z": 3}, {"z": 20}) == ""
+    assert alarm({}, {}) == ""
+    assert alarm({"z": 0}, {"z": 20}) == (
+        "posterior collapse: no unit of z (20) is active; "
+        "try a warm-up (--warm-up), free bits, or another prior"
+    )
+    both = alarm({"a": 0, "b": 2, "c": 0}, {"a": 4, "b": 4, "c": 8})
+    assert "no unit of a (4) or c (8) is active" in both
+    assert THRESHOLD == 0.01
