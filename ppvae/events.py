@@ -23,7 +23,9 @@ class Events:
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the figures of some rows."""
         for row in rows:
-            for name in ("elbo", "reconstruction", "kl", "objective", "beta", "lr"):
+            for name in (
+                "elbo", "reconstruction", "kl", "objective", "beta", "lr", "active_units"
+            ):  # fmt: skip
                 if row[name] is not None:
                     self._writer.add_scalar(f"{name}/{row['split']}", row[name], row["step"])
 

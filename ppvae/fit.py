@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from ppvae.svi import SVI, Epoch
+    from ppvae.watch import Watched
 
 __all__ = ["fit", "resume"]
 
@@ -311,6 +312,7 @@ def _train(
     from ppvae.events import Events
     from ppvae.signals import Signals
     from ppvae.terminal import EpochBar
+    from ppvae.watch import Watch
 
     events = (
         Events(run.path, loop.progress.step)
@@ -319,6 +321,7 @@ def _train(
     )
     quiet = not fabric.is_global_zero
     bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
+    watch = Watch(loop)
 
     def stepped() -> None:
         bar.step()
@@ -330,8 +333,9 @@ def _train(
             for epoch in loop.epochs(signals.received, stepped, bar.compiling):
                 state = loop.state()
                 if fabric.is_global_zero:
-                    bar.epoch(epoch)
-                    rows = _rows(epoch)
+                    watched = watch()
+                    bar.epoch(epoch, watched.alarm)
+                    rows = _rows(epoch, watched)
                     run.append(rows)
                     if events is not None:
                         events.add(rows)
@@ -407,15 +411,16 @@ def _introduce(
     say(f"{count:,} parameters on {fabric.device}{how}; writing to {folder}")
 
 
-def _rows(epoch: "Epoch") -> list[dict[str, Any]]:
+def _rows(epoch: "Epoch", watched: "Watched") -> list[dict[str, Any]]:
     """An epoch as rows of ``metrics.csv``."""
     common = {
         "epoch": epoch.epoch, "step": epoch.step, "seconds": round(epoch.seconds, 3),
-        "beta": epoch.beta, "lr": epoch.lr,
+        "beta": epoch.beta, "lr": epoch.lr, "active_units": None, "alarm": None,
     }  # fmt: skip
+    held_out = {"active_units": watched.active_units, "alarm": watched.alarm or None}
     return [
         common | {"split": "train"} | asdict(epoch.train),
-        common | {"split": "valid"} | asdict(epoch.valid),
+        common | {"split": "valid"} | asdict(epoch.valid) | held_out,
     ]
 
 

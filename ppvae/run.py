@@ -37,8 +37,14 @@ FORMAT = 1
 
 COLUMNS = (
     "epoch", "step", "seconds", "split", "elbo", "reconstruction", "kl", "objective", "beta", "lr",
+    "active_units", "alarm",
 )  # fmt: skip
-"""Columns of ``metrics.csv``: nats per datum, an empty cell where there is no such figure."""
+"""Columns of ``metrics.csv``: nats per datum, an empty cell where there is no such figure. Of the
+held-out rows, ``active_units`` counts latent dimensions in use, and ``alarm`` says in words that a
+posterior has collapsed."""
+
+_WORDS = frozenset({"split", "alarm"})
+"""Columns that hold words; the others hold numbers."""
 
 _STEP = re.compile(r"step-\d+")
 
@@ -315,17 +321,15 @@ class Run:
             os.fsync(file.fileno())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``."""
+        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``.
+
+        Columns that an older run did not write yet are as good as empty.
+        """
         with (self.path / "metrics.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        whole = [row for row in rows if all(row.get(key) is not None for key in COLUMNS)]
-        return [
-            {
-                key: row[key] if key == "split" else _cell(row[key], whole=key in ("epoch", "step"))
-                for key in COLUMNS
-            }
-            for row in whole
-        ]
+            reader = csv.DictReader(file)
+            rows, known = list(reader), set(reader.fieldnames or ())
+        whole = [row for row in rows if all(row[key] is not None for key in known)]
+        return [{key: _cell(key, row.get(key) or "") for key in COLUMNS} for row in whole]
 
     def rewind(self, step: int) -> None:
         """Drop what a killed process wrote after the checkpoint of ``step``, and its scratch."""
@@ -448,7 +452,9 @@ def _step_name(state: Mapping[str, Any]) -> str:
     return f"step-{state['progress']['step']}"
 
 
-def _cell(text: str, *, whole: bool) -> int | float | None:
+def _cell(column: str, text: str) -> int | float | str | None:
     if text == "":
         return None
-    return int(text) if whole else float(text)
+    if column in _WORDS:
+        return text
+    return int(text) if column in ("epoch", "step", "active_units") else float(text)

@@ -107,6 +107,7 @@ class EpochBar:
         )
         self._best = "no best yet"
         self._figures: str | None = None
+        self._alarm = ""
         self._pending, self._drawn = 0, time.monotonic()
 
     def __enter__(self) -> "EpochBar":
@@ -133,11 +134,16 @@ class EpochBar:
         if self._progress.disable and not self._quiet:
             _progress_console.print("compiling the training step")
 
-    def epoch(self, epoch: "Epoch") -> None:
-        """Show the held-out figures after an epoch."""
+    def epoch(self, epoch: "Epoch", alarm: str = "") -> None:
+        """Show the held-out figures after an epoch, and, once as long as it lasts, an alarm."""
         if epoch.is_best:
             self._best = f"best objective {number(epoch.valid.objective)}"
         text = f"valid {in_words(epoch.valid)}; {self._best}"
+        if alarm and not self._alarm and not self._quiet:
+            self._progress.console.print(f"alarm, epoch {epoch.epoch}: {alarm}", soft_wrap=True)
+        self._alarm = alarm
+        if alarm:
+            text = f"{text}; POSTERIOR COLLAPSE"
         self._progress.advance(self._task, self._pending)
         self._pending = 0
         self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}", figures=text)
