@@ -7,6 +7,7 @@ from typing import get_args
 from . import __doc__ as description
 from .contenders import CONTENDERS
 from .epoch import epoch
+from .evidence import evidence
 from .imports import imports
 from .job import Job, Shape
 from .scaling import scaling
@@ -24,6 +25,7 @@ def _arguments() -> argparse.Namespace:
         ("scaling", "cost of ours by batch size, latent size and particles"),
         ("imports", "what starting the commands costs"),
         ("epoch", "an epoch of ppvae.fit against its steps"),
+        ("evidence", "log p(x) by importance sampling against its matrix products"),
     ):
         table.add_argument(
             f"--{name}", action="store_const", const=name, dest="table", help=f"instead: {text}"
@@ -32,10 +34,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=15, help="default: 15")
     parser.add_argument("--steps", type=int, default=60, help="of a round; default: 60")
+    parser.add_argument("--rows", type=int, default=10_000,
+                        help="images of --evidence; default: 10,000")  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME",
                         help=f"contenders, of {', '.join(CONTENDERS)}; default: all")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="CSV",
-                        help="default: {benchmarks,scaling,imports,epoch}.csv")  # fmt: skip
+                        help="default: the table's name, or benchmarks.csv")  # fmt: skip
     return parser.parse_args()
 
 
@@ -49,6 +53,8 @@ def main() -> None:
         imports(given.rounds, out)
     elif given.table == "epoch":
         epoch(given.rounds, out)
+    elif given.table == "evidence":
+        evidence(given.rounds, given.rows, out)
     elif given.table == "scaling":
         scaling(jobs, given.rounds, given.steps, out)
     else:

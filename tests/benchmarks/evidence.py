@@ -1,0 +1,118 @@
+"""One more table: what log p(x) by importance sampling costs, beside its matrix products alone."""
+
+import math
+import resource
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .bars import verdict
+from .data import origin, resident
+from .job import HIDDEN, Job
+from .machine import machine
+from .table import figure, say, show, under_way, write
+
+__all__ = ["evidence"]
+
+MOST, MEMORY = 1.5, 2048
+"""At most so many times the products; at most so many MiB at the peak, all of the process's."""
+
+SAMPLES = 5_000
+_LATENT, _BATCH = 20, 128
+
+
+def evidence(rounds: int, rows: int, out: Path) -> None:
+    """Estimate log p(x) of ``rows`` images by 5,000 samples each, in turns with its products.
+
+    A round takes a batch of 128 images by ours, as it is and compiled, and the products of the same
+    shapes and numbers; the whole set is then a pass of its own, whose peak memory is reported.
+    """
+    from functools import partial
+
+    from ppvae.data import as_split
+    from ppvae.diagnostics import log_evidence, subject
+    from ppvae.guides import MeanField
+    from ppvae.models import VAE, Bernoulli, StandardNormal
+    from ppvae.networks import MLP
+
+    torch.manual_seed(0)
+    network = partial(MLP, hidden=(HIDDEN,), activation="relu")
+    model = VAE(StandardNormal(_LATENT), Bernoulli((784,)), network)
+    guide = MeanField(_LATENT, (784,), network)
+    images = torch.from_numpy(resident(Job("mlp"))).flatten(0, 1)
+    images = images.repeat(-(-rows // len(images)), 1)[:rows]
+    pair, facts, whole = subject(model, guide, images)
+    few = as_split(images[:_BATCH])
+
+    def ours(compile: bool) -> float:
+        started = time.perf_counter()
+        log_evidence(pair, facts, few, samples=SAMPLES, compile=compile)
+        return time.perf_counter() - started
+
+    taken: dict[str, list[float]] = {"compiled": [], "as it is": [], "products": []}
+    with under_way() as say_what:
+        say_what("compiling")
+        ours(compile=True)
+        for i in range(rounds):
+            say_what(f"round {i + 1} of {rounds}")
+            taken["products"].append(_products(model.decoder, guide.encoder))
+            taken["compiled"].append(ours(compile=True))
+            taken["as it is"].append(ours(compile=False))
+        say_what(f"all {rows:,} images")
+        started = time.perf_counter()
+        found = log_evidence(pair, facts, whole, samples=SAMPLES)
+        seconds = time.perf_counter() - started
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    ratios = {
+        name: median(a / b for a, b in zip(times, taken["products"], strict=True))
+        for name, times in taken.items()
+    }
+    table: list[dict[str, Any]] = [
+        {"what": name, "seconds": median(times), "over_products": ratios[name]}
+        for name, times in taken.items()
+    ]
+    show(
+        f"log p(x), {SAMPLES:,} samples, {_BATCH} images a round ({origin()})",
+        ("", "seconds", "/ products"),
+        [(row["what"], figure(row["seconds"]), figure(row["over_products"])) for row in table],
+    )
+    say(
+        f"ours, compiled, over products {ratios['compiled']:.2f}, at most {MOST}: "
+        f"{verdict(ratios['compiled'], MOST)}"
+    )
+    say(
+        f"all {rows:,} images: {seconds:.0f} s (the products alone would take "
+        f"{median(taken['products']) * rows / _BATCH:.0f} s), peak memory of the process "
+        f"{peak:,.0f} MiB, at most {MEMORY:,}: {verdict(peak, MEMORY)}; mean {found.mean:.2f}"
+    )
+    where = machine("cpu", [])
+    say(f"machine: {where}\nversions: torch {torch.__version__}")
+    extra = {"machine": where, "torch": torch.__version__, "rows": rows, "peak_mib": peak}
+    write(out, [row | extra | {"all_seconds": seconds} for row in table])
+
+
+def _products(decoder: nn.Module, encoder: nn.Module) -> float:
+    """Seconds of the matrix products alone: decoder, every draw; encoder, once a batch."""
+    at_once = 2**23 // (_BATCH * 784)
+    x = torch.randn(_BATCH, 784)
+    z = torch.randn(_BATCH * at_once, _LATENT)
+    chains = [(_layers(encoder), x), (_layers(decoder), z)]
+    plans = [
+        [(layer.weight.detach().t(), torch.empty(len(start), layer.out_features)) for layer in net]
+        for net, start in chains
+    ]
+    started = time.perf_counter()
+    for _ in range(math.ceil(SAMPLES / at_once)):
+        for (_, start), plan in zip(chains, plans, strict=True):
+            h: Tensor = start
+            for weight, into in plan:
+                h = torch.mm(h, weight, out=into)
+    return time.perf_counter() - started
+
+
+def _layers(network: nn.Module) -> list[nn.Linear]:
+    return [module for module in network.modules() if isinstance(module, nn.Linear)]
