@@ -58,6 +58,70 @@ TABLE = rng().normal(size=(10, 7))
 CODES = rng().normal(size=(60, 5))
 CLASSES = np.arange(60) % 10
 
+# Of a diagnosis: 20 dimensions of which 13 are used, 400 data, on the scale of MNIST.
+KL = np.where(np.arange(20) < 13, 3.2 * 0.82 ** np.arange(20), 4e-4)[rng().permutation(20)]
+VARIANCE = np.where(KL > 0.01, 1 - np.exp(-2 * KL), 2e-5 * (1 + np.arange(20)))
+APPROXIMATION = rng().gamma(2.0, 0.7, size=400) - 0.1
+AMORTIZATION = rng().gamma(0.8, 1.6, size=400)
+KHAT = 0.25 + 0.22 * rng().standard_t(4, size=400)
+ESS = np.clip(5000 * np.exp(-5.5 * KHAT.clip(min=0)), 1, 5000)
+
+
+def chains(data: int = 4) -> tuple[Array, Array, Array]:
+    """Draws of posteriors that turn and bend, and a mean-field guide that is too narrow."""
+    centre = rng().normal(size=(data, 1, 2))
+    noise = rng().normal(size=(data, 500, 2)) * np.array([0.3, 0.12])
+    bent = (
+        noise[..., 1] + np.linspace(-0.8, 0.8, data)[:, None] * noise[..., 0] + noise[..., 0] ** 2
+    )
+    draws = centre + np.stack([noise[..., 0], bent], axis=-1)
+    return draws, draws.mean(1) + 0.05, 0.6 * draws.std(1)
+
+
+def ranks(simulations: int = 300, quantities: int = 5) -> Array:
+    """Of a guide that is too narrow in the first dimension and shifted in the second."""
+    uniform = rng().random((simulations, quantities))
+    uniform[:, 0] = rng().beta(0.5, 0.5, size=simulations)
+    uniform[:, 1:2] **= 1.4
+    return uniform
+
+
+def noise_of_estimators() -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for name, scale in (("Trace_ELBO", 40.0), ("TraceMeanField_ELBO", 9.0), ("PathELBO", 1.5)):
+        for particles in (1, 4, 16, 64):
+            variance = {"guide.encoder": scale / particles, "model.decoder": 6 * scale / particles}
+            rows.append(
+                {
+                    "name": name,
+                    "particles": particles,
+                    "variance": variance,
+                    "variance_error": {group: 0.1 * v for group, v in variance.items()},
+                    "snr": {group: 2 / v**0.5 for group, v in variance.items()},
+                    "relative_cost": 1 + 0.4 * particles + 0.01 * scale,
+                    "value": -90 - scale / 400 + 0.1 / particles,
+                    "value_error": 0.05 / particles**0.5,
+                }
+            )
+    return rows
+
+
+CAPTIONS = [f"#{512 - 37 * i}  k {0.93 - i / 20:.2f}  gap {4.1 + i / 3:.1f}" for i in range(10)]
+LOSSES = [
+    ("amortization gap", 1.31, 0.06),
+    ("approximation gap", 1.42, 0.05),
+    ("generalization: train less test", 0.62, 0.31),
+    ("KL of unused dimensions", 0.004, None),
+    ("estimator's bias", -0.02, 0.03),
+]
+REFERENCES: dict[str, tuple[float, float | None]] = {
+    "ELBO": (-89.4, 0.06),
+    "AIS, lower bound": (-86.5, 0.08),
+    "log p(x), exact": (-86.3, None),
+}
+COUNTS = [1, 5, 10, 50, 100, 500, 1000, 5000]
+CURVE = [-86.35 - 3 * k**-0.35 for k in COUNTS]
+
 FIGURES: dict[str, Callable[[], Figure]] = {
     "history": lambda: plots.history(fit(warm_up=10), best_epoch=12),
     "reconstructions": lambda: plots.reconstructions(IMAGES, IMAGES * 0.9),
@@ -75,6 +139,46 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "manifold of a table": lambda: plots.manifold(
         TABLE[:9].reshape(3, 3, 7), np.array([-1.0, 0.0, 1.0])
     ),
+    "budget": lambda: plots.budget(LOSSES),
+    "kl_by_dimension": lambda: plots.kl_by_dimension(KL, VARIANCE, error=0.02 + 0.02 * KL),
+    "surgery": lambda: plots.surgery(
+        {
+            "mutual information of data and codes": (18.42, 0.08),
+            "total correlation": (2.11, 0.15),
+            "dimension-wise KL": (0.37, 0.02),
+        },
+        capped=["mutual information of data and codes"],
+    ),
+    "bound_curve": lambda: plots.bound_curve(COUNTS, CURVE, [0.07] * 8, references=REFERENCES),
+    "sandwich": lambda: plots.sandwich(-86 + CODES[:, 0], -85.6 + CODES[:, 0] + CODES[:, 1] ** 2),
+    "gaps": lambda: plots.gaps(
+        APPROXIMATION,
+        AMORTIZATION,
+        elbo=-89.1,
+        log_p=-89.1 + float((APPROXIMATION + AMORTIZATION).mean()),
+    ),
+    "reliability": lambda: plots.reliability(KHAT, ESS, samples=5000, threshold=0.7),
+    "worst_data": lambda: plots.worst_data(IMAGES, IMAGES * 0.9, CAPTIONS),
+    "worst_data of a table": lambda: plots.worst_data(TABLE, TABLE * 0.9, CAPTIONS),
+    "posterior_against_guide": lambda: plots.posterior_against_guide(
+        *chains(), names=["z[3]", "z[7]"], images=IMAGES[:4], titles=CAPTIONS[:4]
+    ),
+    "calibration": lambda: plots.calibration(
+        ranks(),
+        ["z[0]", "z[1]", "z[2]", "log p(x, z)", "log p(x | z)"],
+        [1e-9, 0.002, 0.6, 0.3, 0.04],
+        joint=["log p(x, z)", "log p(x | z)"],
+    ),
+    "predictive": lambda: plots.predictive(
+        {"mean": 0.131, "share of zeros": 0.806, "variance of row sums": 61.0},
+        {
+            "mean": 0.13 + 0.002 * CODES[:, 0],
+            "share of zeros": 0.80 + 0.002 * CODES[:, 1],
+            "variance of row sums": 55 + 3 * CODES[:, 2],
+        },
+        {"mean": 0.41, "share of zeros": 0.003, "variance of row sums": 0.09},
+    ),
+    "estimators": lambda: plots.estimators(noise_of_estimators()),
     "compare_bounds": lambda: plots.compare_bounds({"one": summary(0), "two": summary(1)}),
 }
 

@@ -1,0 +1,43 @@
+"""Where are the nats lost? One bar for each place where some are."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+
+from ppvae.errors import InputError
+from ppvae.plots.lettering import fitted
+from ppvae.plots.rows import ROW, Row, draw_rows
+from ppvae.plots.style import WIDTH, house_style, new_figure
+
+
+@house_style
+def budget(
+    rows: Sequence[tuple[str, float, float | None]],
+    *,
+    title: str = "Where the nats are lost",
+    largest_first: bool = True,
+) -> Figure:
+    """Losses side by side, each with its standard error and its number.
+
+    Args:
+        rows: for each loss its name, nats per datum, and their standard error or ``None``. A loss
+            may come out below zero, within its error; one that is not finite is named, without a
+            bar, and comes last.
+        title: said above.
+        largest_first: the greatest on top; otherwise the order is that of ``rows``.
+
+    Raises:
+        InputError: there are no rows.
+
+    """
+    if not rows:
+        raise InputError("there is no loss to draw: rows is empty")
+    bars = [Row(name, float(value), error) for name, value, error in rows]
+    if largest_first:
+        bars.sort(key=lambda bar: -bar.value if math.isfinite(bar.value) else math.inf)
+    figure = new_figure(0.95 + ROW * len(bars))
+    axes = figure.add_subplot()
+    axes.set_title(fitted(title, WIDTH - 2.2, size=12))
+    draw_rows(axes, bars)
+    return figure

@@ -1,0 +1,128 @@
+"""How much of a name, or of a number, there is room for: text is measured before it is drawn."""
+
+import math
+from itertools import pairwise
+
+from matplotlib.axis import Axis
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
+
+from ppvae.plots.style import four_digits
+
+_POINTS = 72  # an inch
+
+
+def fitted(text: str, inches: float, *, size: float = 11, lines: int = 1) -> str:
+    """``text`` broken into ``lines`` of that width, its middle left out where that is not enough.
+
+    Both ends tell names apart. A dollar is a dollar, and starts no formula.
+    """
+    rest, said = " ".join(text.split()), list[str]()
+    while len(said) < lines - 1 and _width(rest, size) > inches:
+        most = max(1, _that_fit(rest, inches, size))
+        space = rest.rfind(" ", 1, most + 1)
+        cut = space if space > 0 else most
+        said.append(rest[:cut])
+        rest = rest[cut:].lstrip()
+    said.append(_without_middle(rest, inches, size))
+    return "\n".join(said).replace("$", r"\$")
+
+
+def in_parts(caption: str, inches: float, *, size: float = 11, lines: int = 3) -> str:
+    """A caption of parts that two spaces divide, in lines that end where a part does."""
+    parts = [" ".join(part.split()) for part in caption.split("  ") if part.strip()]
+    said: list[str] = []
+    for part in parts:
+        both = f"{said[-1]}, {part}" if said else part
+        if said and _width(both, size) <= inches:
+            said[-1] = both
+        else:
+            said.append(part)
+    if len(said) == 1 or len(said) > lines:
+        return fitted(", ".join(parts), inches, size=size, lines=lines)
+    return "\n".join(fitted(line, inches, size=size) for line in said)
+
+
+def probability(p: float) -> str:
+    """A p-value as figures write it."""
+    if math.isnan(p):
+        return "no p"
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
+
+
+def _width(text: str, size: float) -> float:
+    """Width of a line in inches, in the type that is set."""
+    # An empty text has no outline to measure.
+    if not text:
+        return 0.0
+    points, _, _ = text_to_path.get_text_width_height_descent(
+        text, FontProperties(size=size), ismath=False
+    )
+    return float(points) / _POINTS
+
+
+def _that_fit(text: str, inches: float, size: float) -> int:
+    """How many of the first characters are no wider than ``inches``."""
+    count = min(len(text), max(1, round(inches * _POINTS / (0.2 * size))))
+    while count and _width(text[:count], size) > inches:
+        count -= 1
+    return count
+
+
+def _without_middle(text: str, inches: float, size: float) -> str:
+    if _width(text, size) <= inches:
+        return text
+    # Two halves of half the room are never wider than the room.
+    half = (inches - _width("…", size)) / 2
+    head = text[: _that_fit(text, half, size)].rstrip()
+    tail = text[::-1][: _that_fit(text[::-1], half, size)][::-1].lstrip()
+    return f"{head}…{tail}"
+
+
+def measured(value: float, error: float | None = None) -> str:
+    """A number with its standard error, to the error's first digit, or second where that is small.
+
+    A small one is up to 3.5, as in the tables of the Particle Data Group.
+    """
+    if not math.isfinite(value):
+        return "not finite"
+    if error is None or not math.isfinite(error):
+        # Bounds of many nats differ by few.
+        wide = 1e3 <= abs(value) < 1e7
+        return f"{value:.1f}".replace("-", "\N{MINUS SIGN}") if wide else four_digits(value)
+    if error <= 0:
+        return f"{four_digits(value)} ± 0"
+    order = math.floor(math.log10(error))
+    places = (1 if error < 3.55 * 10.0**order else 0) - order
+    if not -4 <= places <= 6:  # too many zeros to be read
+        return f"{four_digits(value)} ± {error:.1e}"
+    kept = max(0, places)
+    said = f"{round(value, places) + 0.0:.{kept}f} ± {round(error, places):.{kept}f}"
+    return said.replace("-", "\N{MINUS SIGN}")
+
+
+def few_numbers(axis: Axis, most: int = 4, room: float | None = None) -> None:
+    """Whole numbers, rather than offsets, along a linear axis.
+
+    Args:
+        axis: with its final limits, where there is ``room`` to keep to.
+        most: intervals.
+        room: length of a level axis in inches, that its numbers must not crowd.
+    """
+    formatter = ScalarFormatter(useOffset=False)
+    formatter.set_powerlimits((-4, 8))
+    axis.set_major_formatter(formatter)
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
+    if room is not None and most > 1 and _are_crowded(axis, room):
+        few_numbers(axis, most - 1, room)
+
+
+def _are_crowded(axis: Axis, room: float) -> bool:
+    low, high = axis.get_view_interval()
+    places = [place for place in axis.get_majorticklocs() if low <= place <= high]
+    widths = [_width(text, 11) for text in axis.get_major_formatter().format_ticks(places)]
+    return any(
+        (right - left) / (high - low) * room < (a + b) / 2 + 0.12
+        for (left, right), (a, b) in zip(pairwise(places), pairwise(widths), strict=True)
+    )
