@@ -10,9 +10,10 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ppvae.arviz import to_datatree
     from ppvae.run import Run, load
 
-__all__ = ["Run", "load"]
+__all__ = ["Run", "load", "to_datatree"]
 
 try:
     __version__ = _version("ppvae")
@@ -22,6 +23,10 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 
 def __getattr__(name: str) -> Any:
     # Late, so that importing one module of the package does not import all that a run needs.
+    if name == "to_datatree":
+        import ppvae.arviz
+
+        return ppvae.arviz.to_datatree
     if name in __all__:
         import ppvae.run
 

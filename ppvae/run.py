@@ -265,8 +265,23 @@ class Run:
 
     # Checkpoints
 
+    @property
+    def checkpoint(self) -> str:
+        """The checkpoint whose weights `pair` has: ``"step-N"``."""
+        return self._step(self._wanted)
+
     def state(self, name: str | None = None) -> dict[str, Any]:
         """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
+        folder, step = self.path / "checkpoints", self._step(name)
+        state = load_tree(folder / step)
+        if not isinstance(state, dict) or not isinstance(state.get("weights"), dict):
+            raise InputError(
+                f"{folder / step} holds no weights; take another checkpoint of the run"
+            )
+        return state
+
+    def _step(self, name: str | None) -> str:
+        """The folder of a checkpoint, by its name."""
         folder = self.path / "checkpoints"
         if name is None:
             name = "best" if (folder / "best").is_file() else "last"
@@ -280,12 +295,7 @@ class Run:
                 sorted(f.name for f in folder.glob("*") if not f.name.startswith("."))
             )
             raise InputError(f"{self.path} has no checkpoint {step!r}; it has {listed or 'none'}")
-        state = load_tree(folder / step)
-        if not isinstance(state, dict) or not isinstance(state.get("weights"), dict):
-            raise InputError(
-                f"{folder / step} holds no weights; take another checkpoint of the run"
-            )
-        return state
+        return step
 
     def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
         """Write a checkpoint, then say that it is the last (and the best), then drop older ones.

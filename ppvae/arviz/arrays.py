@@ -1,0 +1,55 @@
+"""How do draws that come in parts become whole arrays?
+
+Each array is made once and filled, as they may take a GiB together.
+"""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Arrays", "Part", "whole"]
+
+
+class Array(NamedTuple):
+    """Numbers with the names of their dimensions; draws of all chains lie along ``sample``."""
+
+    dims: tuple[str, ...]
+    values: NDArray[Any]
+
+
+Arrays = dict[str, dict[str, Array]]
+"""By group and variable."""
+
+
+class Part(NamedTuple):
+    """Some draws for some of the data.
+
+    Attributes:
+        sample: which draw is the first of them.
+        row: which datum is the first.
+        arrays: what was drawn.
+    """
+
+    sample: int
+    row: int
+    arrays: Arrays
+
+
+def whole(parts: Iterable[Part], samples: int, rows: int) -> Arrays:
+    """All parts together: ``samples`` draws for ``rows`` data."""
+    found: Arrays = {}
+    sizes = {"sample": samples, "data": rows}
+    for part in parts:
+        first = {"sample": part.sample, "data": part.row}
+        for group, arrays in part.arrays.items():
+            filled = found.setdefault(group, {})
+            for name, (dims, values) in arrays.items():
+                named = list(zip(dims, values.shape, strict=True))
+                if name not in filled:
+                    shape = [sizes.get(dim, size) for dim, size in named]
+                    filled[name] = Array(dims, np.empty(shape, values.dtype))
+                starts = [(first.get(dim, 0), size) for dim, size in named]
+                filled[name].values[tuple(slice(at, at + size) for at, size in starts)] = values
+    return found

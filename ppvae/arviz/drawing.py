@@ -1,0 +1,130 @@
+"""What do the programs draw? Latents from guide and prior, and x at each of them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from ppvae.arviz.arrays import Array, Arrays, Part
+from ppvae.arviz.redrawing import Redraw
+from ppvae.arviz.sites import Sites, data_plate
+from ppvae.audit import Audit
+from ppvae.data import Batch, Split
+from ppvae.densities import Densities
+from ppvae.evaluation import fold_seed
+from ppvae.programs import Pair
+
+__all__ = ["draw"]
+
+CHUNK = 2**21
+"""Numbers of x times draws held at once: 8 MiB of float32 a tensor of that shape."""
+
+BATCH = 128
+"""Data that are drawn for at once."""
+
+
+def draw(
+    pair: Pair,
+    audit: Audit,
+    sites: Sites,
+    split: Split,
+    count: int,
+    *,
+    seed: int,
+    device: torch.device,
+) -> Iterator[Part]:
+    """Draw ``count`` times for each datum; modes and random state are the caller's affair."""
+    draws, size = (_local, BATCH) if audit.is_local else (_shared, len(split))
+    for number, batch in enumerate(split.chunks(size, device)):
+        torch.manual_seed(fold_seed(seed, 17, number))
+        for sample, arrays in draws(pair, audit, sites, batch, count):
+            if sample > 0:
+                del arrays["observed_data"]  # as it was at the first draw
+            yield Part(sample, number * size, arrays)
+
+
+def _local(
+    pair: Pair, audit: Audit, sites: Sites, batch: Batch, count: int
+) -> Iterator[tuple[int, Arrays]]:
+    """Draw where each datum has latents of its own: many draws in each call."""
+    densities = Densities(pair, audit, batch)
+    at_once = max(1, CHUNK // batch["x"].numel())
+    for sample in range(0, count, at_once):
+        particles = min(at_once, count - sample)
+        drawn = densities.draw(particles)
+        with Redraw(sites.observed) as again:
+            densities.at(drawn.latents, guide=False)
+        with Redraw(sites.observed) as anew:
+            before = densities.draw_prior(particles)
+        arrays: Arrays = {
+            **_draws("posterior", sites, drawn.latents, again),
+            "sample_stats": _stats(("sample", "data"), drawn.log_joint, drawn.log_guide),
+            **_draws("prior", sites, before.latents, anew),
+            "observed_data": again.observed,
+        }
+        yield sample, arrays
+
+
+def _shared(
+    pair: Pair, audit: Audit, sites: Sites, batch: Batch, count: int
+) -> Iterator[tuple[int, Arrays]]:
+    """Draw where data share latents, or no plate says that they do not: all data in each call."""
+    rows = len(batch["x"])
+    share = rows / (audit.data_size or rows)
+    for sample in range(count):
+        q = poutine.trace(pair.call_guide).get_trace(**batch)
+        model = poutine.replay(pair.call_model, trace=q)
+        p = poutine.trace(model).get_trace(**batch)
+        with Redraw(sites.observed) as again:
+            model(**batch)
+        with Redraw(sites.observed) as anew:
+            before = poutine.trace(pair.call_model).get_trace(**batch)
+        plate = data_plate(p, audit, rows)
+        log_guide = _total(q, plate, share) if audit.is_bound else None
+        arrays: Arrays = {
+            **_draws("posterior", sites, _values(q, audit), again),
+            "sample_stats": _stats(("sample",), _total(p, plate, share), log_guide),
+            **_draws("prior", sites, _values(before, audit), anew),
+            "observed_data": again.observed,
+        }
+        yield sample, arrays
+
+
+def _draws(group: str, sites: Sites, latents: Mapping[str, Tensor], x: Redraw) -> Arrays:
+    """Draws of the latents, and of x at these."""
+    by_variable = {
+        site.variable: Array(("sample", *site.dims), site.arranged(latents[site.name]))
+        for site in sites.latent
+    }
+    return {group: by_variable, f"{group}_predictive": x.drawn}
+
+
+def _stats(dims: tuple[str, ...], log_joint: Tensor, log_guide: Tensor | None) -> dict[str, Array]:
+    """The log-densities log p(x, z), and log q(z | x) if there is one."""
+    found = {"log_joint": log_joint, "log_guide": log_guide}
+    return {n: Array(dims, value.cpu().numpy()) for n, value in found.items() if value is not None}
+
+
+def _values(trace: Any, audit: Audit) -> dict[str, Tensor]:
+    return {name: trace.nodes[name]["value"] for name in audit.latents}
+
+
+def _total(trace: Any, plate: str | None, share: float) -> Tensor:
+    """Log-density of all sites together, ``(1,)``, in float64.
+
+    A subsampled plate scales by N / B; ``share`` takes it back for the sites in that of the data,
+    ``plate``.
+    """
+    trace.compute_log_prob()
+    total = torch.zeros((), dtype=torch.float64)
+    for node in trace.nodes.values():
+        if node["type"] != "sample" or site_is_subsample(node):
+            continue
+        if node["infer"].get("_deterministic"):
+            continue
+        in_data = any(frame.name == plate for frame in node["cond_indep_stack"])
+        total += node["log_prob"].sum().cpu().double() * (share if in_data else 1.0)
+    return total.reshape(1)

@@ -1,0 +1,148 @@
+"""Which groups has a tree, and what is said with each?
+
+The groups are those of ArviZ's schema, so that its plots and summaries work as they are. log p(x)
+has a group of its own, ``log_evidence``: in ``log_likelihood`` it would invite a leave-one-out that
+does not hold where each datum has a latent to itself, of which the other data know nothing.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppvae.arviz.arrays import Array, Arrays
+from ppvae.arviz.names import data_dims, own_dims, variable_name
+from ppvae.data import Batch
+from ppvae.diagnostics.calibration import JOINT, Calibration
+from ppvae.diagnostics.evidence import Evidence
+from ppvae.programs import Pair
+
+if TYPE_CHECKING:  # slow to import, and so imported where it is used
+    import xarray as xr
+
+__all__ = ["constant_data", "draw_groups", "evidence_group", "labelled", "prior_sbc"]
+
+_DESCRIPTIONS = {
+    "posterior": "draws from the guide q(z | x), independent of each other in all chains",
+    "posterior_predictive": "draws from p(x | z) at the draws of posterior",
+    "sample_stats": "log-densities at the draws of posterior",
+    "prior": "draws from the model's prior p(z)",
+    "prior_predictive": "draws from p(x | z) at the draws of prior",
+    "observed_data": "the data",
+}
+
+_STATS = {"log_joint": JOINT[0], "log_guide": JOINT[1]}
+
+
+def draw_groups(arrays: Arrays, chains: int, batch: Batch) -> "dict[str, xr.Dataset]":
+    """Draws divided into chains, and the data that they are for."""
+    arrays = arrays | {"observed_data": _hidden(arrays["observed_data"], batch)}
+    groups = {}
+    for group, found in arrays.items():
+        variables = {}
+        for name, array in found.items():
+            chained = _chained(array, chains)
+            if group == "sample_stats":
+                variables[name] = _variable(chained, _STATS[name], "nats")
+            else:
+                variables[name] = _variable(chained, f"{name}: {_DESCRIPTIONS[group]}")
+        groups[group] = _dataset(variables, _DESCRIPTIONS[group])
+    return groups
+
+
+def constant_data(pair: Pair, batch: Batch) -> "xr.Dataset":
+    """What the programs are given beside x, and covariates in any case."""
+    found = {}
+    if "mask" in batch:
+        dims = data_dims("mask", batch["mask"])
+        found["mask"] = _variable(Array(dims, batch["mask"].numpy()), "whether x was observed")
+    if "y" in batch:
+        y, is_named = batch["y"], "y" in pair.names("model") | pair.names("guide")
+        if is_named or y.is_floating_point():
+            dims = ("data", *own_dims("y", y.dim() - 1))
+            found["y"] = _variable(Array(dims, y.numpy()), "labels or covariates")
+    return _dataset(found, "what the programs are conditional on")
+
+
+def evidence_group(evidence: Evidence) -> "xr.Dataset":
+    """The estimates of log p(x)."""
+    by_name = {
+        "log_p": (evidence.log_p, "log p(x), by importance sampling"),
+        "error": (evidence.error, "standard error of log_p, by the delta method"),
+        "elbo": (evidence.elbo, "evidence lower bound, by the same draws"),
+    }
+    return _dataset(
+        {
+            name: _variable(Array(("data",), value.numpy()), long_name, "nats")
+            for name, (value, long_name) in by_name.items()
+        },
+        "log p(x) of each datum: in expectation a lower bound that rises with samples",
+        samples=evidence.samples,
+    )
+
+
+def prior_sbc(calibration: Calibration) -> "xr.Dataset":
+    """The ranks; simulations are draws of one chain, as their number need not divide."""
+    joint = {name: variable for variable, name in _STATS.items()}
+    found = {}
+    for name, pit in calibration.by_site.items():
+        dims = ("chain", "draw", *own_dims(name, pit.dim() - 1))
+        ranks = Array(dims, pit[None].numpy())
+        found[joint.get(name) or variable_name(name)] = _variable(
+            ranks, f"normalized ranks of {name}"
+        )
+    return _dataset(
+        found,
+        "ranks, in (0, 1), of latents drawn with their data among the guide's draws: uniform if "
+        "the guide is the model's posterior",
+        draws=calibration.draws,
+    )
+
+
+def labelled(
+    group: "xr.Dataset", numbers: NDArray[np.int64], labels: NDArray[Any] | None
+) -> "xr.Dataset":
+    """A group with coordinates on all its dimensions; of the data their numbers, and labels."""
+    coords: dict[Any, Any] = {dim: np.arange(size) for dim, size in group.sizes.items()}
+    if "data" in coords:
+        coords["data"] = numbers
+        if labels is not None:
+            coords["label"] = ("data", labels)
+    return group.assign_coords(coords)
+
+
+def _hidden(observed: dict[str, Array], batch: Batch) -> dict[str, Array]:
+    """Put not-a-number where a mask says that x was not observed, and the split holds zeros."""
+    if "mask" not in batch:
+        return observed
+    mask = batch["mask"].numpy()
+    return {
+        name: Array(dims, np.where(mask, x.astype(np.float32), np.float32(np.nan)))
+        if x.shape == mask.shape
+        else Array(dims, x)
+        for name, (dims, x) in observed.items()
+    }
+
+
+def _chained(array: Array, chains: int) -> Array:
+    """``(sample, ...)`` as ``(chain, draw, ...)``."""
+    dims, values = array
+    if dims[:1] != ("sample",):
+        return array
+    return Array(("chain", "draw", *dims[1:]), values.reshape(chains, -1, *values.shape[1:]))
+
+
+def _variable(array: Array, long_name: str, units: str | None = None) -> "xr.Variable":
+    import xarray as xr
+
+    said = {"long_name": long_name} | ({} if units is None else {"units": units})
+    return xr.Variable(array.dims, array.values, said)
+
+
+def _dataset(
+    variables: "Mapping[str, xr.Variable]", description: str, **attrs: Any
+) -> "xr.Dataset":
+    import xarray as xr
+
+    return xr.Dataset(variables, attrs={"description": description, **attrs})

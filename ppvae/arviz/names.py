@@ -1,0 +1,47 @@
+"""What are sites and dimensions called in a tree, whatever the programs call them?
+
+No name is taken twice, and none has a ``/``, which parts groups.
+"""
+
+from torch import Tensor
+
+__all__ = ["data_dims", "own_dims", "plate_name", "variable_name"]
+
+AXES = {1: ("column",), 2: ("row", "column"), 3: ("channel", "row", "column")}
+"""Names of the dimensions of one datum, by their number: a table's row, an image."""
+
+_NO_PLATE = frozenset({"chain", "draw", "sample", "data", "label"})
+"""What a plate beside the data cannot be called in a tree, as these are dimensions already."""
+
+_NO_VARIABLE = _NO_PLATE | {"channel", "row", "column"}
+"""What a site cannot be called in a tree."""
+
+
+def variable_name(site: str) -> str:
+    """The name of a site's values."""
+    return _free(site, _NO_VARIABLE)
+
+
+def plate_name(plate: str) -> str:
+    """The name of the dimension that a plate other than that of the data becomes."""
+    return _free(plate, _NO_PLATE)
+
+
+def data_dims(name: str, x: Tensor) -> tuple[str, ...]:
+    """Names of the dimensions of x, or of what has its shape, ``(data, ...)``."""
+    return ("data", *(AXES.get(x.dim() - 1) or own_dims(name, x.dim() - 1)))
+
+
+def own_dims(name: str, count: int) -> tuple[str, ...]:
+    """Names of a site's own dimensions, which no plate gives it."""
+    dim = f"{_legal(name)}_dim"
+    return (dim,) if count == 1 else tuple(f"{dim}_{i}" for i in range(count))
+
+
+def _free(name: str, taken: frozenset[str]) -> str:
+    legal = _legal(name)
+    return f"{legal}_" if legal in taken else legal
+
+
+def _legal(name: str) -> str:
+    return name.replace("/", ".")

@@ -1,0 +1,126 @@
+"""Which data is a tree of? Rows of the run's own, or others that its programs can take."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppvae.audit import Audit, first_outside
+from ppvae.data import Batch, Split, as_split
+from ppvae.errors import InputError
+from ppvae.run import Run
+
+__all__ = ["example", "find_data", "row_labels", "row_numbers", "take"]
+
+
+def find_data(run: Run, data: Any) -> Split:
+    """The data asked for, in the shape that the run was fitted to.
+
+    Args:
+        run: the fitted run.
+        data: as `ppvae.to_datatree` takes it.
+
+    Raises:
+        InputError: for data of another shape, or such as no split can be made of.
+    """
+    if data is None:
+        return run.data().test
+    if isinstance(data, str | Path):
+        return run.new_data(data)
+    found = data if isinstance(data, Split) else _split(data)
+    if found.shape != run.data_shape:
+        shape = ", ".join(("rows", *map(str, run.data_shape)))
+        raise InputError(
+            f"data has shape {found.shape} in each row, and the run was fitted to "
+            f"{run.data_shape}; give x as ({shape})"
+        )
+    return found
+
+
+def example(source: Split, audit: Audit, device: torch.device) -> Batch:
+    """A few rows, to see the programs' sites by."""
+    batch = take(source, np.arange(min(3, len(source))), audit)
+    return {name: value.to(device) for name, value in batch.items()}
+
+
+def row_numbers(rows: int | Sequence[int], size: int) -> NDArray[np.int64]:
+    """Numbers of the rows asked for, of ``size`` that there are.
+
+    Raises:
+        InputError: for rows that there are not, or that are asked for twice.
+    """
+    if isinstance(rows, int | np.integer):
+        if rows < 1:
+            raise InputError(f"rows is {rows}; it must be at least 1")
+        return np.arange(min(rows, size))
+    numbers = np.asarray(rows, dtype=np.int64)
+    if numbers.ndim != 1 or not numbers.size or len(np.unique(numbers)) < len(numbers):
+        raise InputError(f"rows is {rows!r:.80}; give a number, or different numbers of rows")
+    if numbers.min() < 0 or numbers.max() >= size:
+        raise InputError(
+            f"rows has numbers from {numbers.min()} to {numbers.max()}, and those of the data are "
+            f"0 to {size - 1}"
+        )
+    return numbers
+
+
+def take(source: Split, numbers: NDArray[np.int64], audit: Audit) -> Batch:
+    """Those rows.
+
+    Raises:
+        InputError: for values that the likelihood gives no probability.
+    """
+    batch = source.take(torch.from_numpy(numbers))
+    for site, (family, support) in audit.supports.items():
+        outside = first_outside(support, batch["x"])
+        if outside is not None:
+            raise InputError(
+                f"row {numbers[outside[0]]} of data holds {outside[1]:.4g}, and {family} (site "
+                f"'{site}') does not take it; give x as the model sees it, scaled and binarized as "
+                "the run's own data"
+            )
+    return batch
+
+
+def row_labels(run: Run, batch: Batch) -> NDArray[Any] | None:
+    """The label of each row: its name, or its code where codes have no names."""
+    y = batch.get("y")
+    if y is None or y.is_floating_point() or y.dim() > 1:
+        return None
+    names = run.label_names
+    if names is None:
+        return np.asarray(y)
+    return np.array([names[i] if 0 <= i < len(names) else str(i) for i in y.tolist()])
+
+
+def _split(data: Any) -> Split:
+    """A batch, or its x alone, as a split."""
+    if not isinstance(data, Mapping):
+        data = {"x": data}
+    if "x" not in data:
+        raise InputError(
+            f"data is a batch of {', '.join(map(str, data)) or 'nothing'}; it needs 'x'"
+        )
+    try:
+        parts = {
+            name: torch.as_tensor(data[name]).detach().cpu()
+            for name in ("x", "y", "mask")
+            if name in data
+        }
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"data is {data!r:.80}, of which no tensor can be made; give an array, a batch, a "
+            "split or a path"
+        ) from error
+    if "y" in parts:
+        y = parts["y"]
+        parts["y"] = y.float() if y.is_floating_point() else y.long()
+    if "mask" in parts:
+        parts["mask"] = parts["mask"].bool()
+    sizes = {name: tuple(part.shape) for name, part in parts.items()}
+    if not sizes["x"] or 0 in sizes["x"] or len({shape[:1] for shape in sizes.values()}) > 1:
+        raise InputError(f"data is a batch of shapes {sizes}; its parts must have the same rows")
+    return as_split(**parts)

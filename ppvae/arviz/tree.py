@@ -1,0 +1,145 @@
+"""How does a fitted run become a tree? Sites are found, rows taken, draws made and labelled."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from ppvae.arviz.arrays import whole
+from ppvae.arviz.drawing import draw
+from ppvae.arviz.groups import constant_data, draw_groups, evidence_group, labelled, prior_sbc
+from ppvae.arviz.provenance import of_libraries, of_run, why_no_evidence
+from ppvae.arviz.rows import example, find_data, row_labels, row_numbers, take
+from ppvae.arviz.sites import find_sites
+from ppvae.arviz.sizes import demand_size, usual_rows
+from ppvae.data import Split, as_split
+from ppvae.diagnostics.calibration import Calibration
+from ppvae.diagnostics.evidence import log_evidence
+from ppvae.errors import InputError
+from ppvae.programs import Pair, frozen
+from ppvae.run import Run
+
+if TYPE_CHECKING:  # slow to import, and so imported where it is used
+    import xarray as xr
+
+__all__ = ["to_datatree"]
+
+
+def to_datatree(
+    run: Run,
+    data: Split | Mapping[str, Tensor] | Tensor | ArrayLike | str | Path | None = None,
+    *,
+    rows: int | Sequence[int] | None = None,
+    chains: int = 4,
+    draws: int = 100,
+    samples: int = 1000,
+    calibration: Calibration | None = None,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> "xr.DataTree":
+    """A fitted run, and data, as a DataTree of ArviZ 1.x.
+
+    Dimensions are ``chain``, ``draw``, ``data`` (the numbers of the rows, with their ``label``
+    where they have one), ``channel``, ``row`` and ``column`` of an image, ``column`` of a table,
+    ``<site>_dim`` of a latent vector, and other plates by their names. The groups are
+
+    * ``posterior``: z ~ q(z | x), by latent site; ``posterior_predictive``: x ~ p(x | z) at these
+      very z, under the name of the observed site;
+    * ``prior``: z ~ p(z); ``prior_predictive``: x ~ p(x | z) at these. There is one z for each
+      datum here too, as a model may be conditional on what the datum comes with;
+    * ``observed_data``: x, not a number where a mask hides it; ``constant_data``: the mask, and
+      labels or covariates that the programs are conditional on;
+    * ``sample_stats``: ``log_joint``, log p(x, z), and ``log_guide``, log q(z | x), at the draws of
+      ``posterior``, in nats;
+    * ``log_evidence``: ``log_p``, an estimate of log p(x) of each datum, its standard ``error``,
+      and ``elbo``, all as `ppvae.diagnostics.log_evidence` gives them;
+    * ``prior_sbc``: the normalized ranks of ``calibration``, for ``arviz.plot_ecdf_pit``.
+
+    A guide with a point mass has no density, and so neither ``log_guide`` nor ``log_evidence``.
+    Latents that all data share have no dimension ``data``; ``sample_stats`` are then totals over
+    the rows, and there is no ``log_evidence``. The root's attribute ``log_evidence_absent`` says
+    why. Of observed sites that take whole numbers alone the values are integers (int8 for zeros and
+    ones), of others float32. x is drawn in one call of the model, which is still shown the data:
+    where it reads values of x, as a decoder does that is given the preceding pixels, the draws
+    follow these. Labels that it observes beside x are kept as they are.
+
+    Draws of a guide are independent, and their division into chains means nothing. It is made
+    because R-hat is undefined for one chain: with several, ``arviz.summary`` shows what independent
+    draws have to show, an R-hat of 1 and effective sample sizes near ``chains * draws``.
+
+    Args:
+        run: the fitted run.
+        data: a split; a batch ``{"x": (rows, *shape), ...}``, or its x, as the model sees it; or a
+            name or path of other data, read as the run's was. Default: the run's test data.
+        rows: how many rows, from the first on, or the numbers of some. Default: all that are given;
+            of the run's own data 100, or as many as make a tree of 100 MiB.
+        chains: how many chains the draws are divided into.
+        draws: draws in each chain.
+        samples: importance samples for each log p(x).
+        calibration: what `ppvae.diagnostics.calibration.calibrate` found.
+        seed: of all draws; the caller's random state is left alone.
+        device: where to compute.
+
+    Raises:
+        InputError: for data that the run cannot take, or draws that would take more than 1 GiB.
+
+    Example::
+
+        tree = ppvae.to_datatree(run)
+        arviz.plot_forest(tree, coords={"data": [0, 1, 2]})
+        tree.to_netcdf("posterior.nc", engine="h5netcdf")
+    """
+    import xarray as xr
+
+    for name, value in (("chains", chains), ("draws", draws), ("samples", samples)):
+        if value < 1:
+            raise InputError(f"{name} is {value}; it must be at least 1")
+    source, count = find_data(run, data), chains * draws
+    pair, audit, device = run.pair, run.audit, torch.device(device)
+    absent = why_no_evidence(audit)
+    with _visiting(pair, device):
+        sites = find_sites(pair, audit, example(source, audit, device))
+        if rows is None:
+            rows = usual_rows(sites, count) if data is None else len(source)
+        numbers = row_numbers(rows, len(source))
+        demand_size(sites, chains, draws, len(numbers))
+        batch = take(source, numbers, audit)
+        split = as_split(batch["x"], batch.get("y"), batch.get("mask"))
+        parts = draw(pair, audit, sites, split, count, seed=seed, device=device)
+        arrays = whole(parts, count, len(numbers))
+        if absent is None:
+            evidence = log_evidence(pair, audit, split, samples=samples, seed=seed, device=device)
+
+    groups = draw_groups(arrays, chains, batch)
+    given = constant_data(pair, batch)
+    if given.data_vars:
+        groups["constant_data"] = given
+    if absent is None:
+        groups["log_evidence"] = evidence_group(evidence)
+    if calibration is not None:
+        groups["prior_sbc"] = prior_sbc(calibration)
+    common, labels = of_libraries(), row_labels(run, batch)
+    for name, group in groups.items():
+        groups[name] = labelled(group, numbers, labels)
+        groups[name].attrs = common | group.attrs
+    tree: xr.DataTree = xr.DataTree.from_dict(groups)
+    tree.attrs = common | of_run(run, seed)
+    if absent is not None:
+        tree.attrs["log_evidence_absent"] = absent
+    return tree
+
+
+@contextmanager
+def _visiting(pair: Pair, device: torch.device) -> Iterator[None]:
+    """The pair on ``device``, for evaluation with random numbers of its own; then as it was."""
+    home = next(pair.parameters()).device
+    pair.to(device)
+    try:
+        with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+            yield
+    finally:
+        pair.to(home)
