@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pca import AFFINE, pca
 from pyro import poutine
 from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
@@ -23,7 +24,6 @@ from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.programs import Pair
-from tests.pca import AFFINE, pca
 
 SIGMAS = 5.0
 

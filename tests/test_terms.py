@@ -7,6 +7,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from pca import AFFINE, PCA, pca
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
@@ -18,7 +19,6 @@ from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.programs import Pair
-from tests.pca import AFFINE, PCA, pca
 
 SIGMAS = 5.0
 
