@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
 from ppvae.errors import InputError
+from ppvae.path import StickingTheLandingELBO
 from ppvae.programs import Pair, frozen
 
 __all__ = ["Audit", "Site", "audit", "first_outside"]
@@ -106,8 +107,9 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     analytic = issubclass(elbo, TraceMeanField_ELBO)
     _check_agreement(guide, model)
     _check_enumeration(elbo, guide, model)
-    if analytic:
+    if analytic or issubclass(elbo, StickingTheLandingELBO):
         _check_reparameterized(elbo, guide)
+    if analytic:
         _check_order(elbo, guide, model, parents)
     if "mask" in batch and "mask" not in pair.names("model"):
         raise InputError(

@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from ppvae.audit import Audit
+from ppvae.path import StickingTheLandingELBO
 from ppvae.precision import MixedNetworks
 from ppvae.programs import Pair
 
 __all__ = ["ELBOS", "Bound", "Terms"]
 
-ELBOS: tuple[type[ELBO], ...] = (TraceMeanField_ELBO, Trace_ELBO)
-"""Pyro's own bounds: the KL in closed form where there is one, and by Monte Carlo throughout."""
+ELBOS: tuple[type[ELBO], ...] = (TraceMeanField_ELBO, Trace_ELBO, StickingTheLandingELBO)
+"""Pyro's own bounds, the KL in closed form where there is one or by Monte Carlo throughout; and the
+latter with another gradient."""
 
 
 class Terms(NamedTuple):

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "signals", "store"),
     ("models", "guides", "native"),
-    ("programs", "precision", "audit", "objectives", "importance", "data"),
+    ("programs", "precision", "audit", "objectives", "importance", "path", "data"),
     ("capture", "densities", "evaluation"),
     ("step",),
     ("svi",),
@@ -29,10 +29,13 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "comparison",
         "gallery",
         "terminal",
+        "watch",
         "conclusion",
+        "arviz",
+        "diagnosis",
     ),
     ("cli",),
-    ("fit", "compare", "encode", "sample"),
+    ("fit", "compare", "diagnose", "encode", "sample"),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 
@@ -42,7 +45,7 @@ def _modules() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in (ROOT / "ppvae").glob("*.py"):
         found[path.stem] = [path]
-    for package in ("comparison", "data", "diagnostics", "plots"):
+    for package in ("arviz", "comparison", "data", "diagnosis", "diagnostics", "plots"):
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))
     for package in ("models", "guides"):
         found[package] = sorted((ROOT / package).glob("*.py"))
@@ -102,7 +105,7 @@ def test_importing_the_package_is_light_and_without_effects() -> None:
     code = (
         "import sys, torch, pyro;"
         "before = pyro.settings.get(), torch.distributions.Distribution._validate_args;"
-        "import ppvae, ppvae.fit, ppvae.encode, ppvae.sample, ppvae.compare;"
+        "import ppvae, ppvae.fit, ppvae.encode, ppvae.sample, ppvae.compare, ppvae.diagnose;"
         "after = pyro.settings.get(), torch.distributions.Distribution._validate_args;"
         "assert before == after;"
         "late = {'torchvision', 'arviz', 'matplotlib', 'lightning_fabric', 'sklearn', 'pandas'};"
