@@ -15,8 +15,10 @@ from torch import Tensor, nn
 
 from ppvae.audit import Audit, audit
 from ppvae.data import Split
-from ppvae.diagnostics import annealing, log_evidence, subject
-from ppvae.diagnostics.annealing import Annealed, Start, anneal, sandwich, schedule
+from ppvae.diagnostics import annealing, hmc, log_evidence, subject
+from ppvae.diagnostics.annealing import Annealed, anneal, schedule
+from ppvae.diagnostics.hmc import Start
+from ppvae.diagnostics.sandwich import sandwich
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.programs import Pair, frozen
@@ -179,12 +181,11 @@ def test_a_transition_leaves_its_density_as_it_is(t: float) -> None:
     torch.manual_seed(0)
     z = torch.distributions.MultivariateNormal(loc, covariance).sample((n,))
     with frozen(it.pair):
-        bridge = annealing._Bridge(it.pair, it.facts, {"x": it.x}, "prior")
-        course = annealing._Course(schedule(2), n, 3)
+        bridge = hmc.Bridge(it.pair, it.facts, {"x": it.x}, "prior")
         point = bridge.place({"z": z})
         step = torch.full((2,), 0.8, dtype=torch.float64)
         for _ in range(6):
-            point, probability = course._transition(bridge, point, t, step)
+            point, probability = hmc.transition(bridge, point, t, step, 3)
     assert 0.2 < float(probability.mean()) < 0.97
     moved = point.position
     assert float((moved - z).abs().mean()) > 0.3
@@ -203,13 +204,13 @@ def test_a_transition_leaves_its_density_as_it_is(t: float) -> None:
 def test_a_trajectory_costs_its_steps_and_no_pass_more(monkeypatch: pytest.MonkeyPatch) -> None:
     it = pca(rows=4)
     calls: list[int] = []
-    at = annealing._Bridge.at
+    at = hmc.Bridge.at
 
     def counted(self: Any, position: Tensor) -> Any:
         calls.append(len(position))
         return at(self, position)
 
-    monkeypatch.setattr(annealing._Bridge, "at", counted)
+    monkeypatch.setattr(hmc.Bridge, "at", counted)
     anneal(it.pair, it.facts, it.rows, temperatures=7, chains=3, leapfrog=2)
     assert calls.count(3) == 5 * 2 + 1
     assert calls.count(annealing.PILOT_CHAINS) == 50 * 2 + 1
@@ -426,7 +427,7 @@ def test_looping_and_vectorizing_programs_agree_number_by_number(start: Start) -
     points = []
     for facts in (it.facts, looped):
         with frozen(it.pair):
-            bridge = annealing._Bridge(it.pair, facts, batch, start)
+            bridge = hmc.Bridge(it.pair, facts, batch, start)
             bridge.draw(2)
             points.append(bridge.at(position))
     for name in vars(points[0]):
@@ -467,10 +468,9 @@ def test_a_trajectory_that_diverges_is_turned_down() -> None:
     it = rates(torch.tensor([0.0, 3.0]))
     with frozen(it.pair):
         torch.manual_seed(0)
-        bridge = annealing._Bridge(it.pair, it.facts, it.rows.take(torch.arange(2)), "prior")
+        bridge = hmc.Bridge(it.pair, it.facts, it.rows.take(torch.arange(2)), "prior")
         point = bridge.draw(50)
-        course = annealing._Course(schedule(2), 50, 3)
-        after, probability = course._transition(bridge, point, 1.0, torch.full((2,), 50.0))
+        after, probability = hmc.transition(bridge, point, 1.0, torch.full((2,), 50.0), 3)
     assert bool(after.position.isfinite().all())
     assert float(probability.mean()) < 0.1
 
@@ -521,13 +521,13 @@ def test_the_answer_is_a_function_of_the_seed_and_moves_nothing(short_pilot: Non
 def test_groups_of_chains_are_one_run(monkeypatch: pytest.MonkeyPatch) -> None:
     it = pca(rows=10, variance=2.0, rotated=True)
     sizes: list[int] = []
-    draw = annealing._Bridge.draw
+    draw = hmc.Bridge.draw
 
     def counted(self: Any, chains: int) -> Any:
         sizes.append(chains)
         return draw(self, chains)
 
-    monkeypatch.setattr(annealing._Bridge, "draw", counted)
+    monkeypatch.setattr(hmc.Bridge, "draw", counted)
     monkeypatch.setattr(annealing, "CHUNK", 400 * it.x.numel() + 1)
     found = anneal(it.pair, it.facts, it.rows, temperatures=4, chains=1000, leapfrog=2)
     assert sizes == [annealing.PILOT_CHAINS, 400, 400, 200]
@@ -621,7 +621,7 @@ def test_what_cannot_be_simulated_is_refused() -> None:
             pyro.sample("x", dist.Normal(before, 1.0).to_event(1), obs=x)
 
     once = Story(*_subject(x, reads_x, guide))
-    with pytest.raises(InputError, match="depends on the x it is given"):
+    with pytest.raises(InputError, match="depends on values of x"):
         sandwich(once.pair, once.facts, once.rows, count=2)
 
     def in_parts(x: Tensor) -> None:
@@ -631,17 +631,17 @@ def test_what_cannot_be_simulated_is_refused() -> None:
             pyro.sample("right", dist.Normal(z, 1.0), obs=x[:, 1])
 
     parts = Story(*_subject(x, in_parts, guide))
-    with pytest.raises(InputError, match="observed at 0 sites"):
+    with pytest.raises(InputError, match="there are none in the model"):
         sandwich(parts.pair, parts.facts, parts.rows, count=2)
 
     def decides_y(x: Tensor, y: Tensor) -> None:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(torch.tensor(0.0), 1.0))
             pyro.sample("y", dist.Bernoulli(logits=z), obs=y.float())
-            pyro.sample("x", dist.Normal(z.unsqueeze(-1), 1.0).to_event(1), obs=x.expand(-1, 2))
+            pyro.sample("x", dist.Normal(z.unsqueeze(-1), torch.ones(2)).to_event(1), obs=x)
 
     labels = story(x, decides_y, guide, y=torch.tensor([0, 1, 0, 1, 1]))
-    with pytest.raises(InputError, match="'y' is observed beside x and depends on the latents"):
+    with pytest.raises(InputError, match="'y' is observed, and depends on what is drawn before it"):
         sandwich(labels.pair, labels.facts, labels.rows, count=2)
 
 

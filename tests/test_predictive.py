@@ -229,7 +229,7 @@ def test_what_cannot_be_checked_is_refused() -> None:
     with pytest.raises(InputError, match="shared by all data"):
         check(known.pair, shared, known.rows)
     blind = Audit(**{**known.facts.__dict__, "supports": {}})
-    with pytest.raises(InputError, match="no site of the model observe"):
+    with pytest.raises(InputError, match="there are none in the model"):
         check(known.pair, blind, known.rows)
     with torch.no_grad():
         next(known.pair.guide.parameters()).fill_(math.nan)

@@ -94,10 +94,17 @@ def _drawn(
         model = poutine.condition(pair.call_model, values) if values else pair.call_model
         trace = poutine.trace(model).get_trace(**batch)
     if len(free.freed) != 1:
-        found = f"{len(free.freed)} sites" if free.freed else "no site"
+        found = f"{len(free.freed)} sites of" if free.freed else "none in"
         raise InputError(
-            f"to simulate data, x has to be observed whole at one site, and {found} of the model "
-            "observe it so; write pyro.sample('x', ..., obs=x) for x as it is given"
+            f"to simulate data, x has to be observed whole at one site, and there are {found} the "
+            "model; write pyro.sample('x', ..., obs=x) for x as it is given"
+        )
+    drawn: Any = trace.nodes[free.freed[0]]["value"]
+    if drawn.shape != x.shape:
+        raise InputError(
+            f"the model draws x of shape {tuple(drawn.shape[1:])} at site '{free.freed[0]}', and "
+            f"observes x of shape {tuple(x.shape[1:])}, which its distribution is only broadcast "
+            "to; give the distribution the shape of x, by .expand() before .to_event()"
         )
     return trace, free.freed[0]
 
