@@ -1,0 +1,72 @@
+"""How much is computed: a minute's answer, or one to publish."""
+
+from dataclasses import dataclass
+
+__all__ = ["FULL", "QUICK", "Effort"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Numbers of data and draws behind each figure.
+
+    Attributes:
+        rows: most data that cheap questions are asked of: terms, activity, surgery, a better prior.
+        evidence_rows: most data whose log p(x) is estimated.
+        samples: importance samples a datum.
+        trusted_rows: most data with a Pareto k-hat and a curve of bounds.
+        refined_rows: data whose own best guide is sought.
+        refine_steps: steps of that search; ``None``: as many as the search takes by default.
+        annealed_rows: data whose log p(x) is annealed, and as many simulated ones.
+        temperatures: steps of the annealing.
+        chains: annealed chains a datum.
+        sampled_rows: data whose posterior is sampled by NUTS.
+        nuts_draws: draws of each of two chains, after as many to warm up.
+        simulations: simulated data that the guide is calibrated on.
+        replications: replicated data sets of the predictive checks.
+        estimates: repetitions behind a gradient's variance.
+        particles: numbers of particles that estimators are compared at.
+        kept_rows: data in ``posterior.nc``.
+        kept_draws: draws of each, in each of the chains that ArviZ wants.
+    """
+
+    rows: int = 10_000
+    evidence_rows: int = 10_000
+    samples: int = 5_000
+    trusted_rows: int = 1_000
+    refined_rows: int = 200
+    refine_steps: int | None = None
+    annealed_rows: int = 40
+    temperatures: int = 300
+    chains: int = 8
+    sampled_rows: int = 3
+    nuts_draws: int = 300
+    simulations: int = 1_000
+    replications: int = 100
+    estimates: int = 60
+    particles: tuple[int, ...] = (1, 5, 20)
+    kept_rows: int = 64
+    kept_draws: int = 100
+
+
+FULL = Effort()
+
+QUICK = Effort(
+    rows=2_000,
+    evidence_rows=500,
+    samples=500,
+    trusted_rows=200,
+    refined_rows=50,
+    refine_steps=None,
+    annealed_rows=10,
+    temperatures=100,
+    chains=4,
+    sampled_rows=2,
+    nuts_draws=100,
+    simulations=300,
+    replications=30,
+    estimates=20,
+    particles=(1, 5),
+    kept_rows=32,
+    kept_draws=50,
+)
+"""About a minute on two cores for networks such as the default's."""

@@ -1,0 +1,47 @@
+"""Where is the gap between the bound and log p(x): the guide's family, or the encoder?"""
+
+from typing import Any
+
+from ppvae.diagnosis.case import Case
+from ppvae.diagnosis.finding import Answers, Finding
+from ppvae.diagnostics.gaps import gaps
+
+__all__ = ["ask"]
+
+
+def ask(case: Case) -> Finding:
+    """Refine q datum by datum, and see what that wins."""
+    answers = Answers("Where is the gap between the bound and log p(x)?")
+    few = case.some(case.effort.refined_rows)
+    with case.progress("the best guide of each datum", len(few)) as count, answers.trying("gaps"):
+        found = gaps(
+            case.pair, case.facts, few, steps=case.effort.refine_steps, seed=case.seed,
+            device=case.device, on_rows=count,
+        )  # fmt: skip
+        answers.result("gaps", found)
+        answers.figures |= {
+            "rows": len(found.log_p), "refined_by": found.how, "log_p_by": found.estimator,
+            "still_climbing": found.still_climbing,
+        }  # fmt: skip
+        for name, gap, note in (
+            (
+                "amortization",
+                found.amortization,
+                "what the encoder loses of the best in the family",
+            ),
+            ("approximation", found.approximation, "what the best in the family lacks"),
+            ("total", found.total, f"log p(x) - bound; log p(x) by {found.estimator}"),
+        ):
+            answers.figure(f"{name}_gap", gap.mean, gap.standard_error)
+            answers.row(f"{name} gap", gap.mean, gap.standard_error, note)
+
+        def draw() -> Any:
+            from ppvae import plots
+
+            return plots.gaps(
+                found.approximation.by_datum.numpy(), found.amortization.by_datum.numpy(),
+                elbo=found.elbo.numpy(), log_p=found.log_p.numpy(),
+            )  # fmt: skip
+
+        answers.pictures["gaps"] = draw
+    return answers.finding()
