@@ -11,7 +11,7 @@ import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
-from ppvae import data
+from ppvae import data, native
 from ppvae.audit import Audit, audit
 from ppvae.data import Split
 from ppvae.diagnostics import active_units, embed, evidence, log_evidence, log_weights
@@ -151,6 +151,54 @@ def test_chunks_give_an_answer_of_the_same_law(monkeypatch: pytest.MonkeyPatch) 
     p = w.softmax(0)
     error = ((1000 * p.square().sum(0) - 1) / 1000).sqrt()
     torch.testing.assert_close(again.error, error, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "is_native", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["traced", "native"]
+)
+def test_a_graph_gives_the_figures_of_the_programs(
+    is_native: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = split()
+    pair, facts = pca(rows)
+    monkeypatch.setattr(evidence, "CHUNK", 50 * COLUMNS * 24)
+    calls: list[tuple[int, ...]] = []
+    make = native.compiled if is_native else lambda graph: graph
+
+    def counted(graph: Any) -> Any:
+        run = make(graph)
+
+        def call(*tensors: Tensor) -> Any:
+            calls.append(tuple(tensors[-1].shape))
+            return run(*tensors)
+
+        return call
+
+    monkeypatch.setattr("ppvae.capture.compiled", counted)
+    some: dict[str, Any] = {"samples": 120, "batch_size": 24}
+    as_graph = log_evidence(pair, facts, rows, compile=True, **some)
+    # Two whole batches, of two whole chunks each; what is ragged runs as it is.
+    assert calls == [(24, COLUMNS)] * 4
+    as_is = log_evidence(pair, facts, rows, compile=False, **some)
+    assert len(calls) == 4
+    for one, other in zip(
+        (as_graph.log_p, as_graph.error, as_graph.elbo),
+        (as_is.log_p, as_is.error, as_is.elbo),
+        strict=True,
+    ):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
+def test_effective_samples_are_those_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = split(10)
+    pair, facts = pca(rows)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        w = log_weights(pair, facts, whole(rows), 300)
+    monkeypatch.setattr(evidence, "log_weights", lambda *_: w)
+    found = log_evidence(pair, facts, rows, samples=300)
+    p = w.softmax(0)
+    torch.testing.assert_close(found.ess, 1 / p.square().sum(0), rtol=1e-3, atol=1e-3)
 
 
 def test_the_answer_is_a_function_of_the_seed_and_moves_nothing() -> None:
