@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from ppvae.audit import Audit, audit
 from ppvae.data import Split, as_split
-from ppvae.diagnostics.gaps import Gap, Gaps, How, _evenly, gaps
+from ppvae.diagnostics.gaps import Gap, Gaps, How, gaps
+from ppvae.diagnostics.refining import evenly
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal
@@ -404,7 +405,7 @@ def test_a_proposals_search_follows_the_bound_that_averages_weights() -> None:
     z = loc + scale * torch.randn(4, 200_000, dtype=torch.float64)
     log_p = dist.Normal(0.0, 1.0).log_prob(z)
     bound = (log_p - dist.Normal(loc, scale).log_prob(z)).logsumexp(0).sum()
-    held = _evenly(log_p - dist.Normal(loc.detach(), scale.detach()).log_prob(z)).sum()
+    held = evenly(log_p - dist.Normal(loc.detach(), scale.detach()).log_prob(z)).sum()
     for leaf in (loc, scale):
         (one,) = torch.autograd.grad(bound, leaf, retain_graph=True)
         (other,) = torch.autograd.grad(held, leaf, retain_graph=True)
@@ -424,7 +425,8 @@ def test_the_units_of_the_latent_do_not_matter() -> None:
 def test_chunks_of_draws_are_those_of_one_law(monkeypatch: pytest.MonkeyPatch) -> None:
     p = pca(rotated=True, rows=10, shift=0.4)
     # 3 data in the climb, of 8 particles and once of 16; then 16 draws of each at once.
-    monkeypatch.setattr(import_module("ppvae.diagnostics.gaps"), "CHUNK", 3 * 16 * 4)
+    for name in ("gaps", "refining"):
+        monkeypatch.setattr(import_module(f"ppvae.diagnostics.{name}"), "CHUNK", 3 * 16 * 4)
     rows: list[int] = []
     found = split(p, log_p=p.log_p, on_rows=rows.append, steps=60, draws=100)
     assert rows == [3, 3, 3, 1]

@@ -39,7 +39,7 @@ class Effort:
     temperatures: int = 300
     chains: int = 8
     sampled_rows: int = 3
-    nuts_draws: int = 300
+    nuts_draws: int = 200
     simulations: int = 1_000
     replications: int = 100
     estimates: int = 60

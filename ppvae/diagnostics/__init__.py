@@ -9,7 +9,8 @@ One question a file, each asked of any two Pyro programs and any data (`subject`
 * What is log p(x)? By importance sampling (`evidence`), by annealing (`annealing`, whose chains
   move by `hmc`), from both sides (`sandwich`), exactly where the program is linear and Gaussian
   (`exact`).
-* Where is the gap? The guide's family or the encoder (`gaps`).
+* Where is the gap? The guide's family or the encoder (`gaps`, by `refining` each datum's guide:
+  `free_parameters`, or `free_weights`).
 * Can the guide be trusted, datum by datum? Pareto k-hat and effective sample sizes (`reliability`),
   the posterior itself by NUTS (`chains`), ranks of simulated latents (`calibration`, by
   `simulation`). And the model: would it generate such data (`predictive`)?

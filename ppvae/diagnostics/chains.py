@@ -4,7 +4,8 @@ A guide is judged best beside what it stands for. Markov chains owe nothing to i
 they agree with each other and not with the guide, the guide is wrong, and one sees in what way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +174,7 @@ def posterior_chains(
         frozen(pair),
         pyro.validation_enabled(False),  # trajectories pass where densities are not finite
         torch.random.fork_rng([device] if device.type == "cuda" else []),
+        _one_thread(),
     ):
         for row in range(data):
             torch.manual_seed(fold_seed(seed, 10, row))
@@ -190,6 +192,17 @@ def posterior_chains(
         sites = target.sites
     values, log_joint, divergences, *moments = (torch.stack(p) for p in zip(*parts, strict=True))
     return Chains(sites, values, log_joint, divergences, *_statistics(values), *moments)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One datum's gradient is too little to share: threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _sample(

@@ -1,0 +1,71 @@
+"""What would the guide say if its weights were its own for these data? A pair let free.
+
+Any family can be refined so, flows and guides with a hierarchy among them. The guide is run with
+copies of its weights, which may move while the pair itself stays as it is.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from ppvae.programs import Pair
+
+__all__ = ["Freed", "free_weights"]
+
+
+class Freed(Pair):
+    """A pair that runs its guide in another way, and shares all else with the original.
+
+    Args:
+        pair: the original.
+        call: runs the guide, called with the batch as `Pair.call_guide` is.
+        leaves: the tensors that the guide depends on when it is run so.
+
+    Attributes:
+        leaves: the same, to be moved in place.
+    """
+
+    def __init__(self, pair: Pair, call: Callable[..., Any], leaves: Sequence[Tensor]) -> None:
+        nn.Module.__init__(self)
+        self.__dict__.update(pair.__dict__)
+        self._reroute, self.leaves = call, leaves
+
+    def call_guide(self, x: Tensor, **rest: Tensor) -> Any:
+        """Run the guide the other way."""
+        return self._reroute(x, **rest)
+
+
+def free_weights(pair: Pair) -> Freed:
+    """Let copies of all the guide's weights free, starting from where the weights are."""
+    own = [*pair.guide.parameters(), *pair.params.parameters()]
+    copies = {id(p): p.detach().clone().requires_grad_() for p in own if p.is_floating_point()}
+
+    def call(x: Tensor, **rest: Tensor) -> Any:
+        with _in_place(pair, copies):
+            return pair.call_guide(x, **rest)
+
+    return Freed(pair, call, list(copies.values()))
+
+
+@contextmanager
+def _in_place(pair: Pair, copies: Mapping[int, Tensor]) -> Iterator[None]:
+    """Copies, by the originals' ids, wherever the originals are, for as long as the guide runs.
+
+    A copy of the guide would miss the networks that a function refers to; and of a network that
+    model and guide share, only the guide's use is to change.
+    """
+    places = [
+        (module._parameters, name, p)
+        for module in pair.modules()
+        for name, p in module._parameters.items()
+        if p is not None and id(p) in copies
+    ]
+    try:
+        for own, name, p in places:
+            cast("dict[str, Tensor]", own)[name] = copies[id(p)]
+        yield
+    finally:
+        for own, name, p in places:
+            own[name] = p
