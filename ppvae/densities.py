@@ -5,6 +5,7 @@ weights, annealing, refined posteriors, calibration. Draws ("particles") are tak
 plate outside all others, where the programs allow it, and one after the other where they do not.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -182,6 +183,7 @@ class Densities:
                     continue
                 if node["infer"].get("_deterministic"):
                     continue
+                _demand_unscaled(name, node)
                 is_latent = role == "guide" or name in self.audit.latents
                 key = "guide" if role == "guide" else "prior" if is_latent else "likelihood"
                 sums[key] = sums[key] + self._by_datum(node["log_prob"] * self._share, particles)
@@ -219,3 +221,18 @@ class Densities:
         shape = next((s.shape for s in self.audit.sites if s.name == name), None)
         excess = 0 if shape is None else value.dim() - len(shape)
         return value.reshape(value.shape[excess:]) if excess > 0 else value
+
+
+def _demand_unscaled(name: str, node: Any) -> None:
+    """Refuse a site whose density is raised to a power: p(x, z) would be the density of nothing."""
+    scale = node["scale"]
+    if isinstance(scale, Tensor):
+        scale = float(scale.mean())
+    frames = node["cond_indep_stack"]
+    expected = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
+    if abs(scale - expected) > 1e-6 * expected:
+        raise InputError(
+            f"site '{name}' is scaled by {scale:g} in the programs themselves, so that they have "
+            "no density p(x, z) and no log p(x); leave the weight of the KL to beta, and take "
+            "the scale out"
+        )

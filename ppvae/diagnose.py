@@ -94,6 +94,7 @@ def diagnose(
             facts=opened.audit,
             data=rows_of(opened, data, split, data_dir, label),
             name=split if data is None else _name(data),
+            is_own=data is None,
             train=_training_data(opened, data, split, data_dir),
             effort=effort,
             seed=seed,
@@ -101,7 +102,7 @@ def diagnose(
             bar=bar,
         )
         result = examine(case, only, folder)
-        tree = None if only else kept(case, result.findings)
+        tree = "some questions alone were asked" if only else kept(case, result.findings)
         opened.pair.to("cpu")
         settings = {
             "run": opened.path.name, "data": None if data is None else _name(data),

@@ -66,7 +66,8 @@ def draw(
                 "latent",
                 lambda: plots.latent(_array(loc[few]), coloured, run.label_names),
             )
-        if audit.supports and len(embedding.loc) == 1 and loc is not None and loc.shape[1] == 2:
+        is_alone = bool(audit.supports) and len(audit.latents) == 1
+        if is_alone and loc is not None and loc.shape[1] == 2:
             keep("manifold", lambda: _manifold(run, loc))
     return drawn
 

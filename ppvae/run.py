@@ -28,7 +28,7 @@ from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
-from ppvae.store import load_tree, replacing, save_tree, write_text
+from ppvae.store import load_tree, plain, replacing, save_tree, write_text
 
 __all__ = ["COLUMNS", "FORMAT", "Run", "load", "versions"]
 
@@ -358,7 +358,7 @@ class Run:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: the final figures."""
         write_text(
-            self.path / "summary.json", json.dumps(summary, indent=2, allow_nan=False) + "\n"
+            self.path / "summary.json", json.dumps(plain(summary), indent=2, allow_nan=False) + "\n"
         )
 
     @property

@@ -6,10 +6,11 @@ is named. Two leaves that are one tensor are written once, and come back equal.
 """
 
 import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from torch import Tensor
 
 from ppvae.errors import InputError
 
-__all__ = ["load_tree", "replacing", "save_tree", "write_text"]
+__all__ = ["load_tree", "plain", "replacing", "save_tree", "write_text"]
 
 _TENSOR = "$tensor"
 
@@ -87,6 +88,17 @@ def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     with replacing(path) as fresh:
         fresh.write_text(text)
+
+
+def plain(value: Any) -> Any:
+    """The same of what JSON has: ``None`` for numbers that it lacks, text for paths and choices."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (str, int)) else str(value)
 
 
 @contextmanager

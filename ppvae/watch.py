@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from ppvae.diagnostics.activity import active_units, alarm
+from ppvae.diagnostics.activity import LEAST, active_units, alarm, collapsed
 from ppvae.diagnostics.posterior import embed_batch
 from ppvae.programs import frozen
 
@@ -27,9 +27,10 @@ class Watched(NamedTuple):
     """What the look found.
 
     Attributes:
-        active_units: latent dimensions in use; ``None`` where no latent belongs to a datum.
-        alarm: a sentence if no dimension of a site is in use, else ``""``; none in the first tenth
-            of the epochs, nor in the first two.
+        active_units: latent dimensions in use; ``None`` where no latent belongs to a datum,
+            or there are too few data to tell.
+        alarm: a sentence if the posterior of a site has collapsed, else ``""``; none in the first
+            tenth of the epochs, nor in the first two.
     """
 
     active_units: int | None
@@ -52,10 +53,9 @@ class Watch:
         bound, device = self._loop.bound, self._loop.device
         batch = {name: value.to(device) for name, value in self._batch.items()}
         with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            loc = embed_batch(bound.pair, bound.audit, batch).loc
-        if not loc:
+            found = embed_batch(bound.pair, bound.audit, batch)
+        if not found.loc or len(batch["x"]) < LEAST:
             return Watched(None, "")
-        active = {site: active_units(mean) for site, mean in loc.items()}
-        sizes = {site: mean.shape[1] for site, mean in loc.items()}
+        active = sum(active_units(mean) for mean in found.loc.values())
         is_early = self._loop.progress.epoch <= max(2, GRACE * self._loop.plan.epochs)
-        return Watched(sum(active.values()), "" if is_early else alarm(active, sizes))
+        return Watched(active, "" if is_early else alarm(collapsed(found.loc, found.scale)))

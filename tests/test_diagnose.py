@@ -251,6 +251,51 @@ def test_a_collapsed_run_is_told_so_and_how_to_mend_it(tmp_path: Path) -> None:
     assert active["0.01"]["z"] == 0
 
 
+def test_other_data_are_not_called_learned_by_heart(tmp_path: Path) -> None:
+    run = small(tmp_path, epochs=6)
+    np.save(tmp_path / "far.npy", table(rows=30, seed=5) + 5)
+    found = diagnose(run.path, data=tmp_path / "far.npy", quick=True, only=["training"])
+    assert not any("by heart" in loss.where for loss in found.verdict.losses)
+    assert any("other data" in sentence for sentence in found.verdict.sentences)
+    own = diagnose(run.path, quick=True, only=["training"])
+    assert any("by heart" in loss.where for loss in own.verdict.losses)
+
+
+def test_a_second_diagnosis_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    out = tmp_path / "out"
+    diagnose(run, quick=True, only=["bound"], out=out)
+    (out / "figures" / "surgery.png").touch()
+    (out / "figures" / "mine.png").touch()
+    (out / "posterior.nc").touch()
+    diagnose(run, quick=True, only=["model"], out=out, overwrite=True)
+    left = {path.name for path in out.rglob("*") if path.is_file()}
+    assert left == {"diagnostics.json", "mine.png"}
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        diagnose(run, quick=True, only=["model"], out=tmp_path / "file", overwrite=True)
+
+
+def test_a_single_datum_is_given_no_errors_and_no_verdict_of_loss(tmp_path: Path) -> None:
+    run = small(tmp_path, epochs=6)
+    np.save(tmp_path / "one.npy", table(rows=1, seed=5))
+    found = diagnose(run.path, data=tmp_path / "one.npy", quick=True, only=["evidence", "gap"])
+    assert not any(loss.is_told for loss in found.verdict.losses)
+    sampled = look(found.path)["answers"]["evidence"]["importance_sampled"]
+    assert sampled["standard_error"] is None
+
+
+def test_answers_are_not_lost_where_draws_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppvae.arviz.sizes.LIMIT", 1)
+    run = small(tmp_path)
+    diagnose(run, quick=True)
+    record = look(run.path)
+    assert "posterior.nc" in record["not_answered"]
+    assert record["answers"]["bound"]["elbo"]["value"] < 0
+
+
 # The verdict
 
 
@@ -276,7 +321,7 @@ def test_the_verdict_names_the_largest_loss_first_and_its_remedy() -> None:
     said = verdict_of(gaps=_Gaps(_Gap(0.5, 0.1), _Gap(1.5, 0.1)), prior_gain=_Gap(3.0, 0.2))
     assert [loss.nats for loss in said.losses] == [3.0, 1.5, 0.5]
     text = " ".join(said.sentences)
-    assert "Most is lost here: prior" in text
+    assert "The largest of those measured: prior" in text
     assert "3.00 nats. Change: a learned prior" in text
     assert "Next: guide: approximation gap, 1.50 nats" in text
 
@@ -284,7 +329,8 @@ def test_the_verdict_names_the_largest_loss_first_and_its_remedy() -> None:
 def test_the_verdict_calls_nothing_a_loss_that_noise_could_have_made() -> None:
     said = verdict_of(gaps=_Gaps(_Gap(0.5, 0.4), _Gap(0.01, 0.001)), prior_gain=_Gap(-1.0, 0.2))
     assert not any(loss.is_told for loss in said.losses)
-    assert any("No loss stands out" in sentence for sentence in said.sentences)
+    assert any("none stands out from noise" in sentence for sentence in said.sentences)
+    assert not Loss("", 0.5, math.nan, "").is_told
     assert not Loss("", 0.5, 0.4, "").is_told
     assert Loss("", 0.5, 0.2, "").is_told
     assert not Loss("", 0.04, None, "").is_told

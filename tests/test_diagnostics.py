@@ -270,6 +270,28 @@ def test_what_has_no_weights_is_refused() -> None:
         log_evidence(pair, shared, rows, samples=2)
 
 
+def test_a_density_raised_to_a_power_is_refused() -> None:
+    """The bound of a scaled program is its own affair; a log p(x) it has not."""
+    rows = split()
+    batch = whole(rows)
+    network = nn.Linear(COLUMNS, 1)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            with pyro.poutine.scale(scale=0.1):
+                z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z[..., None], torch.ones(COLUMNS)).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        pyro.module("network", network)
+        with pyro.plate("data", len(x)), pyro.poutine.scale(scale=0.1):
+            pyro.sample("z", dist.Normal(network(x)[..., 0], 1.0))
+
+    pair = Pair(model, guide, batch)
+    with pytest.raises(InputError, match=r"site 'z' is scaled by 0\.1"):
+        log_evidence(pair, audit(pair, Trace_ELBO, batch), rows, samples=2)
+
+
 def test_active_units_are_those_whose_mean_moves() -> None:
     n = 1001
     t = torch.linspace(-1, 1, n)

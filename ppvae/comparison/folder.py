@@ -1,7 +1,6 @@
 """The folder of a comparison: what it may replace, and what it holds."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from ppvae.comparison.result import Comparison
 from ppvae.errors import InputError
 from ppvae.run import versions
-from ppvae.store import write_text
+from ppvae.store import plain, write_text
 
 
 def refuse_occupied(path: Path, *, overwrite: bool) -> None:
@@ -44,15 +43,4 @@ def write_comparison(result: Comparison, settings: Mapping[str, Any]) -> None:
         "versions": versions(),
     }
     del record["path"]
-    write_text(result.path / "comparison.json", json.dumps(_finite(record), indent=1) + "\n")
-
-
-def _finite(value: Any) -> Any:
-    """The same with ``None`` for numbers that JSON lacks, and text for choices and paths."""
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(each) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
+    write_text(result.path / "comparison.json", json.dumps(plain(record), indent=1) + "\n")

@@ -19,6 +19,9 @@ from ppvae.run import Run
 
 __all__ = ["Case"]
 
+KEPT = 5_000
+"""Most log-weights of a datum that are held at once, whatever log p(x) is estimated by."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -30,6 +33,7 @@ class Case:
         facts: what the audit found of them.
         data: the data that are examined.
         name: what these are called: a part of the run's own data, or new data.
+        is_own: they are a part of the run's own data.
         train: what the run was fitted to; ``None`` where the examined data are these, or where it
             cannot be had.
         effort: how much to compute.
@@ -43,6 +47,7 @@ class Case:
     facts: Audit
     data: Split
     name: str
+    is_own: bool
     train: Split | None
     effort: Effort
     seed: int
@@ -77,8 +82,8 @@ class Case:
         try:
             with self.progress("importance weights", len(few)) as count:
                 return importance_weights(
-                    self.pair, self.facts, few, samples=self.effort.samples, seed=self.seed,
-                    device=self.device, on_rows=count,
+                    self.pair, self.facts, few, samples=min(self.effort.samples, KEPT),
+                    seed=self.seed, device=self.device, on_rows=count,
                 )  # fmt: skip
         except InputError as error:
             return str(error)

@@ -42,7 +42,7 @@ class Effort:
     nuts_draws: int = 200
     simulations: int = 1_000
     replications: int = 100
-    estimates: int = 60
+    estimates: int = 100
     particles: tuple[int, ...] = (1, 5, 20)
     kept_rows: int = 64
     kept_draws: int = 100
@@ -64,7 +64,7 @@ QUICK = Effort(
     nuts_draws=100,
     simulations=300,
     replications=30,
-    estimates=20,
+    estimates=40,
     particles=(1, 5),
     kept_rows=32,
     kept_draws=50,

@@ -5,7 +5,6 @@ importance sampling, of every datum; by annealing, of a few, where the guide is 
 and on data simulated from the model from both sides, which says how far annealing itself is off.
 """
 
-import math
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from ppvae.diagnostics.evidence import log_evidence
 from ppvae.diagnostics.exact import exact_posterior
 from ppvae.diagnostics.reliability import Curve, bound_curve
 from ppvae.diagnostics.sandwich import sandwich
+from ppvae.diagnostics.terms import figure
 
 __all__ = ["ask"]
 
@@ -40,7 +40,7 @@ def _exact(case: Case, answers: Answers) -> None:
         if exact is None:
             return
         answers.result("exact", exact)
-        error = float(exact.log_p.std()) / math.sqrt(len(exact.log_p))
+        error = figure(exact.log_p).standard_error
         answers.figure("exact", exact.mean, error)
         answers.row("exact, linear and Gaussian", exact.mean, error, f"{len(few):,} data")
 
@@ -62,8 +62,8 @@ def _importance(case: Case, answers: Answers) -> None:
             f"{len(few):,} data; a lower bound in expectation",
         )  # fmt: skip
         answers.row(
-            "  its bound, K = 1", float(found.elbo.mean()),
-            float(found.elbo.std()) / math.sqrt(len(found.elbo)), "the same draws",
+            "  its bound, K = 1", float(found.elbo.mean()), figure(found.elbo).standard_error,
+            "the same draws",
         )  # fmt: skip
     weights = case.weights
     if isinstance(weights, torch.Tensor):
@@ -97,11 +97,12 @@ def _annealed(case: Case, answers: Answers) -> None:
         )  # fmt: skip
         sampled = answers.results.get("evidence")
         if sampled is not None:
-            apart = (found.log_p - sampled.log_p[: len(few)]).double()
-            error = float(apart.std()) / math.sqrt(len(apart)) if len(apart) > 1 else math.nan
-            answers.result("missed", (float(apart.mean()), error))
-            answers.figure("annealed_less_importance_sampled", float(apart.mean()), error)
-            answers.row("  less importance sampled", float(apart.mean()), error, "on the same data")
+            apart = figure(found.log_p - sampled.log_p[: len(few)])
+            answers.result("missed", (apart.mean, apart.standard_error))
+            answers.figure("annealed_less_importance_sampled", apart.mean, apart.standard_error)
+            answers.row(
+                "  less importance sampled", apart.mean, apart.standard_error, "on the same data"
+            )
     with case.progress("annealing simulated data", len(few)) as count, answers.trying("sandwich"):
         both = sandwich(case.pair, case.facts, few, count=len(few), on_rows=count, **how)
         answers.result("sandwich", both)

@@ -1,21 +1,20 @@
 """What a diagnosis leaves on disk."""
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppvae.errors import InputError
 from ppvae.run import versions
-from ppvae.store import replacing, write_text
+from ppvae.store import plain, replacing, write_text
 
 if TYPE_CHECKING:  # they take seconds to import
     import xarray
 
     from ppvae.diagnosis.result import Diagnosis
 
-__all__ = ["plain", "refuse_occupied", "write_diagnosis"]
+__all__ = ["refuse_occupied", "write_diagnosis"]
 
 
 def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
@@ -24,6 +23,8 @@ def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: naming the file, and the way out.
     """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--out {folder} is a file; give a folder")
     file = folder / "diagnostics.json"
     if file.exists() and not overwrite:
         raise InputError(
@@ -32,12 +33,13 @@ def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
 
 
 def write_diagnosis(
-    result: "Diagnosis", settings: Mapping[str, Any], tree: "xarray.DataTree | None"
+    result: "Diagnosis", settings: Mapping[str, Any], tree: "xarray.DataTree | str"
 ) -> None:
-    """Leave ``diagnostics.json``, the pictures, and ``posterior.nc`` where there is a tree."""
+    """Leave ``diagnostics.json``, the pictures, and ``posterior.nc``, or the reason without."""
     from ppvae import plots
 
     folder = result.path
+    _clear(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for finding in result.findings.values():
         for name, draw in finding.pictures.items():
@@ -45,9 +47,10 @@ def write_diagnosis(
     if result.verdict.losses:
         lost = [(loss.where, loss.nats, loss.error) for loss in result.verdict.losses]
         plots.save(plots.budget(lost), folder / "figures" / "budget.png")
-    if tree is not None:
+    if not isinstance(tree, str):
         with replacing(folder / "posterior.nc") as fresh:
             tree.to_netcdf(fresh, engine="h5netcdf")
+    drawn = [name for finding in result.findings.values() for name in finding.pictures]
     record = {
         "unit": "nats per datum",
         "data": result.data,
@@ -67,7 +70,9 @@ def write_diagnosis(
             f"{name}: {what}": why
             for name, finding in result.findings.items()
             for what, why in finding.refusals.items()
-        },
+        }
+        | ({"posterior.nc": tree} if isinstance(tree, str) else {}),
+        "figures": [*drawn, *(["budget"] if result.verdict.losses else [])],
         "settings": dict(settings),
         "versions": versions(),
     }
@@ -76,12 +81,16 @@ def write_diagnosis(
     write_text(folder / "diagnostics.json", text + "\n")
 
 
-def plain(value: Any) -> Any:
-    """The same of what JSON has: ``None`` for numbers that it lacks, text for paths."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (str, int)) else str(value)
+def _clear(folder: Path) -> None:
+    """Take away an earlier diagnosis, so that nothing of it stands beside the new one."""
+    file = folder / "diagnostics.json"
+    if not file.is_file():
+        return
+    try:
+        names = json.loads(file.read_text()).get("figures", [])
+    except (ValueError, AttributeError):
+        names = []
+    file.unlink()
+    (folder / "posterior.nc").unlink(missing_ok=True)
+    for name in names:
+        (folder / "figures" / f"{Path(str(name)).name}.png").unlink(missing_ok=True)

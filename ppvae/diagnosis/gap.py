@@ -4,6 +4,7 @@ from typing import Any
 
 from ppvae.diagnosis.case import Case
 from ppvae.diagnosis.finding import Answers, Finding
+from ppvae.diagnostics.exact import exact_posterior
 from ppvae.diagnostics.gaps import gaps
 
 __all__ = ["ask"]
@@ -13,14 +14,19 @@ def ask(case: Case) -> Finding:
     """Refine q datum by datum, and see what that wins."""
     answers = Answers("Where is the gap between the bound and log p(x)?")
     few = case.some(case.effort.refined_rows)
+    known = None
+    if case.facts.is_local:
+        known = exact_posterior(case.pair, case.facts, few, seed=case.seed, device=case.device)
     with case.progress("the best guide of each datum", len(few)) as count, answers.trying("gaps"):
         found = gaps(
-            case.pair, case.facts, few, steps=case.effort.refine_steps, seed=case.seed,
+            case.pair, case.facts, few, log_p=None if known is None else known.log_p,
+            steps=case.effort.refine_steps, seed=case.seed,
             device=case.device, on_rows=count,
         )  # fmt: skip
         answers.result("gaps", found)
+        by = f"by {found.estimator}" if known is None else "known exactly"
         answers.figures |= {
-            "rows": len(found.log_p), "refined_by": found.how, "log_p_by": found.estimator,
+            "rows": len(found.log_p), "refined_by": found.how, "log_p_by": by,
             "still_climbing": found.still_climbing,
         }  # fmt: skip
         for name, gap, note in (
@@ -30,7 +36,7 @@ def ask(case: Case) -> Finding:
                 "what the encoder loses of the best in the family",
             ),
             ("approximation", found.approximation, "what the best in the family lacks"),
-            ("total", found.total, f"log p(x) - bound; log p(x) by {found.estimator}"),
+            ("total", found.total, f"log p(x) - bound; log p(x) {by}"),
         ):
             answers.figure(f"{name}_gap", gap.mean, gap.standard_error)
             answers.row(f"{name} gap", gap.mean, gap.standard_error, note)

@@ -12,6 +12,7 @@ from typing import Any
 from ppvae.diagnosis.case import Case
 from ppvae.diagnosis.finding import Finding, Row, plus_minus
 from ppvae.diagnostics.evidence import Evidence, log_evidence
+from ppvae.diagnostics.terms import figure
 from ppvae.run import Run
 
 __all__ = ["Course", "Memory", "ask", "course"]
@@ -27,12 +28,14 @@ class Course:
     Attributes:
         epochs: how many there were.
         best: the epoch whose objective was best.
-        late_gain: by how much the best objective rose in the last tenth of them.
+        late: how many of them are the last tenth, one at least.
+        late_gain: by how much the best objective rose in these: 0, or more.
         after_best: by how much the objective fell from its best to the end.
     """
 
     epochs: int
     best: int
+    late: int
     late_gain: float
     after_best: float
 
@@ -41,11 +44,17 @@ class Course:
 class Memory:
     """What the training data have over the examined ones, each with its standard error.
 
+    Over data from the same source it is what was learned by heart; over other data it is as well
+    how these differ. log p(x) is by few importance samples: what the guide loses beyond these, more
+    on data that it has not seen, counts as the model's.
+
     Attributes:
+        is_own: the examined data are a part of the run's own.
         log_p: difference of mean log p(x): what the model knows by heart.
         gap: by how much less the bound lacks of log p(x): what the encoder knows by heart.
     """
 
+    is_own: bool
     log_p: tuple[float, float]
     gap: tuple[float, float]
 
@@ -63,20 +72,25 @@ def ask(case: Case) -> Finding:
         results["course"] = way
         figures["course"] = vars(way)
         rows.append(
-            ("last tenth of the epochs", f"{way.late_gain:+.2f}", "gain of the held-out objective")
+            (
+                f"last {way.late} of the epochs",
+                f"{way.late_gain:+.2f}",
+                "gain of the best held-out objective",
+            )
         )
         rows.append(("best epoch", f"{way.best}", f"of {way.epochs}"))
     memory = _memory(case, refusals)
     if memory is not None:
         results["memory"] = memory
+        by = "learned by the {}" if memory.is_own else "learned by the {}, or other data"
         figures["memory"] = {
             "log_p": memory.log_p[0], "log_p_error": memory.log_p[1],
             "gap": memory.gap[0], "gap_error": memory.gap[1],
         }  # fmt: skip
         rows.append(
-            ("log p(x), training less these", plus_minus(*memory.log_p), "learned by the model")
+            ("log p(x), training less these", plus_minus(*memory.log_p), by.format("model"))
         )
-        rows.append(("gap, these less training", plus_minus(*memory.gap), "learned by the encoder"))
+        rows.append(("gap, these less training", plus_minus(*memory.gap), by.format("encoder")))
     return Finding("How did the fit go?", results, figures, tuple(rows), {}, refusals)
 
 
@@ -94,6 +108,7 @@ def course(run: Run) -> Course | None:
     return Course(
         epochs=rows[-1]["epoch"],
         best=rows[best]["epoch"],
+        late=late,
         late_gain=max(values) - max(values[:-late]),
         after_best=values[best] - values[-1],
     )
@@ -119,6 +134,7 @@ def _memory(case: Case, refusals: dict[str, str]) -> Memory | None:
             )  # fmt: skip
     learned, seen = found
     return Memory(
+        is_own=case.is_own,
         log_p=_difference(learned.log_p, seen.log_p),
         gap=_difference(seen.log_p - seen.elbo, learned.log_p - learned.elbo),
     )
@@ -126,5 +142,5 @@ def _memory(case: Case, refusals: dict[str, str]) -> Memory | None:
 
 def _difference(a: Any, b: Any) -> tuple[float, float]:
     """Mean of a less that of b, of independent data, and its standard error."""
-    error = math.sqrt(float(a.var()) / len(a) + float(b.var()) / len(b))
-    return float(a.mean() - b.mean()), error
+    one, other = figure(a), figure(b)
+    return one.mean - other.mean, math.hypot(one.standard_error, other.standard_error)

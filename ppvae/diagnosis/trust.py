@@ -119,6 +119,7 @@ def _chains(case: Case, answers: Answers) -> None:
     effort, found = case.effort, answers.results.get("reliability")
     rows = min(effort.sampled_rows, len(case.data))
     if found is None or not rows:
+        answers.refusals["NUTS"] = "it is shown beside a guide whose k-hats choose the data"
         return
     by_khat = found.khat.argsort(descending=True)
     chosen = torch.cat([by_khat[len(by_khat) // 2][None], by_khat[: rows - 1]])[:rows]

@@ -5,6 +5,7 @@ parts of one sum: the first two are what the bound lacks of log p(x); the others
 prior, or another fit, would add to log p(x) or to the bound. What noise could have made is none.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Loss:
     @property
     def is_told(self) -> bool:
         """Whether it is of some size, and more than noise."""
-        return self.nats > max(LEAST, TOLD * (self.error or 0.0))
+        return _is_told(self.nats, self.error)
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,24 @@ class Verdict:
     sentences: tuple[str, ...]
 
 
+def _is_told(nats: float, error: float | None) -> bool:
+    """Whether nats are some, and more than noise; an error that is not known tells nothing."""
+    noise = 0.0 if error is None else TOLD * error
+    return nats > LEAST and nats > noise
+
+
 def verdict(findings: Mapping[str, Finding]) -> Verdict:
     """Weigh the answers to the questions that were asked."""
     found = {name: value for f in findings.values() for name, value in f.results.items()}
     lost = sorted(losses(found), key=lambda loss: -loss.nats)
     sentences = [
         *_bound(found),
-        *_largest(lost),
+        *_largest(lost, all(name in found for name in ("gaps", "prior_gain", "course"))),
         *_latent(found),
         *_trust(found),
         *_model(found),
         *_estimator(found),
+        *_unanswered(findings),
     ]
     if not sentences:
         sentences = ["No question was asked that has a verdict."]
@@ -100,7 +108,7 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
             )
         )  # fmt: skip
     memory = found.get("memory")
-    if memory is not None:
+    if memory is not None and memory.is_own:
         lost += [
             Loss(
                 "model: learned by heart", memory.log_p[0], memory.log_p[1],
@@ -115,7 +123,7 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
     if course is not None:
         lost += [
             Loss(
-                "optimizer: still climbing, a tenth of the fit", course.late_gain, None,
+                f"optimizer: won in the last {course.late} epochs", course.late_gain, None,
                 "more --epochs, or a larger --lr",
             ),
         ]  # fmt: skip
@@ -150,26 +158,31 @@ def _bound(found: Mapping[str, Any]) -> list[str]:
                 "The search for each datum's best guide was still gaining "
                 f"{gaps.still_climbing:.2f} nats: the encoder loses more, the family less."
             )
-    missed = found.get("missed")
-    if missed is not None and missed[0] > max(LEAST, TOLD * missed[1]):
+    exact, missed = found.get("exact"), found.get("missed")
+    if exact is None and missed is not None and _is_told(*missed):
         said.append(
             f"Importance sampling misses {plus_minus(*missed)} nats of log p(x) that annealing "
             "finds: quote the annealed figure, or take more --samples."
         )
-    exact = found.get("exact")
     if exact is not None:
         said.append("The program is linear and Gaussian: log p(x) is known exactly.")
     return said
 
 
-def _largest(lost: list[Loss]) -> list[str]:
+def _largest(lost: list[Loss], is_whole: bool) -> list[str]:
     told = [loss for loss in lost if loss.is_told]
-    if lost and not told:
-        return ["No loss stands out from noise: this bound is as good as this model allows."]
-    if not told:
+    if not lost:
         return []
+    if not told and is_whole:
+        return [
+            "No loss stands out from noise: what there is to win is in another decoder, or another "
+            "likelihood."
+        ]
+    if not told:
+        return ["Of the losses that were measured, none stands out from noise."]
     first = told[0]
-    said = [f"Most is lost here: {first.where}, {first.nats:.2f} nats. Change: {first.remedy}."]
+    where = "Most is lost here" if is_whole else "The largest of those measured"
+    said = [f"{where}: {first.where}, {first.nats:.2f} nats. Change: {first.remedy}."]
     if len(told) > 1:
         second = told[1]
         said.append(f"Next: {second.where}, {second.nats:.2f} nats. Change: {second.remedy}.")
@@ -182,7 +195,7 @@ def _latent(found: Mapping[str, Any]) -> list[str]:
     if activity is None:
         return []
     if activity.collapsed:
-        return [_sentence(alarm(activity.active, activity.sizes))]
+        return [_sentence(alarm(activity.collapsed))]
     counts = [f"{n} of {activity.sizes[site]} of {site}" for site, n in activity.active.items()]
     return [f"Active units: {', '.join(counts)} (variance of the mean above {THRESHOLD})."]
 
@@ -198,16 +211,19 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
             + (
                 "; for the rest log p(x) is a lower bound that draws alone will not close: ask the "
                 "annealed one."
-                if bad > 0.01
+                if bad > 0.01 and "exact" not in found
                 else "."
             )
         )
     sandwich = found.get("sandwich")
     if sandwich is not None:
         said.append(
-            f"Annealing is off by {plus_minus(sandwich.mean, sandwich.standard_error)} nats at the "
-            "most, on data simulated from the model."
+            "On data simulated from the model, annealing from below and from above are "
+            f"{plus_minus(sandwich.mean, sandwich.standard_error)} nats apart."
         )
+    chains = found.get("chains")
+    if chains is not None and float(chains.rhat.max()) > 1.1:
+        said.append("The chains of NUTS have not met (r-hat above 1.1): do not read them closely.")
     calibration = found.get("calibration")
     if calibration is not None:
         said.append(_sentence(calibration.verdict))
@@ -215,8 +231,15 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
 
 
 def _model(found: Mapping[str, Any]) -> list[str]:
-    check = found.get("predictive")
-    return [_sentence(check.verdict)] if check is not None else []
+    check, memory, said = found.get("predictive"), found.get("memory"), []
+    if memory is not None and not memory.is_own and _is_told(*memory.log_p):
+        said.append(
+            f"These data have {plus_minus(*memory.log_p)} nats less log p(x) than the training "
+            "data: to this model they are other data, or it has learned its own by heart."
+        )
+    if check is not None:
+        said.append(_sentence(f"{check.verdict}, by {check.rows:,} data"))
+    return said
 
 
 def _estimator(found: Mapping[str, Any]) -> list[str]:
@@ -224,9 +247,25 @@ def _estimator(found: Mapping[str, Any]) -> list[str]:
     # What it is compared with, and by how much, is in the table.
     if estimators is None:
         return []
-    best = estimators.best.particles
-    pay = f"; {best} particles pay" if best > 1 else ""
+    best, own = estimators.best, found.get("own_estimator")
+    pay = f"; {best.particles} particles pay" if best.particles > 1 else ""
+    if own is not None and own.name != best.name and _is_tie(estimators.row(best.name), own):
+        return [f"Keep {own.name}: {best.name} is not told from it at this many repetitions."]
     return [_sentence(estimators.recommendation.split(";")[0].removesuffix(".") + pay)]
+
+
+def _is_tie(one: Any, other: Any) -> bool:
+    """Whether two estimators cost the same for equal precision, as far as can be told."""
+    apart = abs(one.price - other.price)
+    noise = math.hypot(one.price_error, other.price_error)
+    return bool(apart < max(TOLD * noise, 0.1 * other.price) or other.price < one.price)
+
+
+def _unanswered(findings: Mapping[str, Finding]) -> list[str]:
+    """What the verdict does not know."""
+    names = [name for f in findings.values() for name in f.refusals]
+    listed = ", ".join(dict.fromkeys(names))
+    return [f"Not answered, for the reasons given: {listed}."] if names else []
 
 
 def _sentence(clause: str) -> str:

@@ -4,7 +4,7 @@ Where it does not move, the guide says the same of every datum, and the decoder 
 without the latent: posterior collapse.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,13 @@ from ppvae.errors import InputError
 if TYPE_CHECKING:
     from ppvae.diagnostics.posterior import Embedding
 
-__all__ = ["THRESHOLD", "THRESHOLDS", "Activity", "active_units", "activity", "alarm"]
+__all__ = ["THRESHOLD", "THRESHOLDS", "Activity", "active_units", "activity", "alarm", "collapsed"]
 
 THRESHOLD = 0.01
 """Variance of the posterior mean above which a unit counts as active (Burda et al., 2016)."""
+
+LEAST = 5
+"""Fewest data over which a posterior is said to have collapsed."""
 
 THRESHOLDS = (0.001, THRESHOLD, 0.1)
 """The published threshold between a tenth and ten times of it: does the count hang on it?"""
@@ -32,7 +35,30 @@ def active_units(loc: Tensor, threshold: float = THRESHOLD) -> int:
         loc: posterior means, ``(data, dimensions)``.
         threshold: a variance, in squared units of z.
     """
+    if len(loc) < 2:
+        return 0  # nothing moves over a single datum
     return int((loc.var(dim=0) > threshold).sum())
+
+
+def collapsed(loc: Mapping[str, Tensor], scale: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Sites whose posterior has collapsed: q(z | x) says of each datum what it says of the others.
+
+    A site counts where no unit of it is active, and, since the threshold is published for a prior
+    of scale 1, none moves by more than a hundredth of its own posterior variance either. Fewer than
+    5 data show nothing.
+
+    Args:
+        loc: posterior means by site, ``(data, dimensions)``.
+        scale: posterior standard deviations, alike; not a number where a family has none.
+    """
+    found = []
+    for site, mean in loc.items():
+        if len(mean) < LEAST or active_units(mean):
+            continue
+        spread = scale[site].square().mean(0).nan_to_num(nan=1.0)
+        if not bool((mean.var(dim=0) > THRESHOLD * spread).any()):
+            found.append(site)
+    return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -45,12 +71,14 @@ class Activity:
         drawn: sites whose family in the guide has no mean, so that a draw stood in for it: their
             variances have the posterior's own in them, and their counts are too high.
         data: number of data.
+        collapsed: sites whose posterior has collapsed, as `collapsed` finds.
     """
 
     variance: dict[str, Tensor]
     error: dict[str, Tensor]
     drawn: tuple[str, ...]
     data: int
+    collapsed: tuple[str, ...]
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -71,11 +99,6 @@ class Activity:
     def sensitivity(self) -> dict[float, dict[str, int]]:
         """The counts at each of `THRESHOLDS`."""
         return {threshold: self.count(threshold) for threshold in THRESHOLDS}
-
-    @property
-    def collapsed(self) -> tuple[str, ...]:
-        """Sites of which no unit is active: the posterior has collapsed there."""
-        return tuple(site for site, active in self.active.items() if active == 0)
 
     def count(self, threshold: float) -> dict[str, int]:
         """Number of dimensions of each site whose variance is above ``threshold``."""
@@ -108,24 +131,24 @@ def activity(embedding: "Embedding") -> Activity:
         error[site] = ((fourth - square).clamp(min=0) / count).sqrt()
         if bool(torch.isnan(embedding.scale[site]).any()):
             drawn.append(site)
-    return Activity(variance, error, tuple(drawn), count)
+    flat = collapsed(embedding.loc, embedding.scale)
+    return Activity(variance, error, tuple(drawn), count, flat)
 
 
-def alarm(active: Mapping[str, int], sizes: Mapping[str, int]) -> str:
-    """One sentence for a person if a site has no active unit, with what is tried then; else ``""``.
+def alarm(sites: Iterable[str]) -> str:
+    """One sentence for a person, with what is tried against collapse; ``""`` where there is none.
 
     Args:
-        active: active units by site.
-        sizes: dimensions by site.
+        sites: those that have collapsed.
 
     Example::
 
-        alarm({"z": 0}, {"z": 20})  # "posterior collapse: no unit of z (20) is active; try ..."
+        alarm(["z"])  # "posterior collapse: no unit of z is active; try a warm-up ..."
     """
-    collapsed = [f"{site} ({sizes[site]})" for site, count in active.items() if count == 0]
-    if not collapsed:
+    names = " or ".join(sites)
+    if not names:
         return ""
     return (
-        f"posterior collapse: no unit of {' or '.join(collapsed)} is active; try a warm-up "
+        f"posterior collapse: no unit of {names} is active; try a warm-up "
         "(--warm-up), free bits, or another prior"
     )

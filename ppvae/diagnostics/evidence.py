@@ -32,7 +32,7 @@ class Evidence:
         log_p: log of the mean weight p(x, z) / q(z | x): in expectation a lower bound on
             log p(x) that rises with K (Burda et al., 2016).
         error: standard error of ``log_p``, by the delta method; it misleads where few weights
-            carry the sum.
+            carry the sum, and is not a number for one.
         elbo: mean of the log weights: the evidence lower bound by the same draws.
         samples: K.
     """
@@ -160,7 +160,8 @@ def log_evidence(
             # Var(w) / (K mean(w)^2), from K sum w^2 / (sum w)^2 - 1.
             relative = (square - 2 * log_sum + math.log(samples)).exp() - 1
             logs.append(log_p.cpu())
-            errors.append((relative.clamp(min=0) / samples).sqrt().cpu())
+            spread = relative.clamp(min=0) if samples > 1 else torch.full_like(relative, math.nan)
+            errors.append((spread / samples).sqrt().cpu())
             elbos.append(mean.cpu())
             on_rows(len(log_p))
     return Evidence(torch.cat(logs), torch.cat(errors), torch.cat(elbos), samples)

@@ -21,12 +21,13 @@ from torch.distributions import constraints, transform_to
 from ppvae.audit import Audit
 from ppvae.data import Batch
 from ppvae.diagnostics.free_weights import Freed, free_weights
+from ppvae.errors import InputError
 from ppvae.programs import Pair
 
 __all__ = ["NotFree", "check_independent", "family", "free_parameters", "guide_sites"]
 
 
-class NotFree(Exception):  # noqa: N818  (a reason, not an error: weights are refined instead)
+class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refined instead)
     """The guide's parameters cannot be let free datum by datum; the message says why."""
 
 
