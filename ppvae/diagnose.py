@@ -59,8 +59,8 @@ def diagnose(
         seed: of the choice of data, and of all draws.
         device: where to compute.
         checkpoint: best, last or step-N; default: the best there is.
-        out: the folder to write to; default: the run itself, or RUN/diagnostics-<data> for data
-            other than its test part.
+        out: the folder to write to; default: the run itself, or RUN/diagnostics-<data>-<question>
+            for data other than its test part and for single questions.
         overwrite: replace a diagnosis that is there already.
         trust: a module that the run's own parts may be imported from; can be repeated.
 
@@ -85,7 +85,7 @@ def diagnose(
         effort = replace(effort, samples=samples)
     with randomness_restored():  # opening a run draws, and so may libraries
         opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
-        folder = _folder(opened, data, split, out)
+        folder = _folder(opened, data, split, only, out)
         refuse_occupied(folder, overwrite=overwrite)
         where = one_device(device)
         case = Case(
@@ -117,12 +117,19 @@ def _name(data: str | Path | Split) -> str:
     return "data" if isinstance(data, Split) else Path(data).stem
 
 
-def _folder(run: Run, data: str | Path | Split | None, split: str, out: str | Path | None) -> Path:
+def _folder(
+    run: Run,
+    data: str | Path | Split | None,
+    split: str,
+    only: Sequence[str],
+    out: str | Path | None,
+) -> Path:
+    """The run itself for all questions of its test data; a folder in it for anything else."""
     if out is not None:
         return Path(out)
-    if data is None and split == "test":
-        return run.path
-    return run.path / f"diagnostics-{split if data is None else _name(data)}"
+    about = [] if data is None and split == "test" else [split if data is None else _name(data)]
+    parts = [*about, *only]
+    return run.path / "-".join(["diagnostics", *parts]) if parts else run.path
 
 
 def _training_data(

@@ -73,7 +73,11 @@ def bar(what: str, total: int) -> Iterator[Any]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=_progress_console, transient=True) as progress:
+    # To a file it would leave a blank line, and nothing else.
+    is_seen = _progress_console.is_terminal
+    with Progress(
+        *columns, console=_progress_console, transient=True, disable=not is_seen
+    ) as progress:
         task = progress.add_task(what, total=total)
         yield lambda count=1: progress.advance(task, count)
 

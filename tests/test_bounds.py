@@ -229,7 +229,10 @@ def test_with_the_exact_posterior_importance_sampling_is_exact(samples: int) -> 
         found.log_p.double(), marginal.log_prob(x).detach(), rtol=1e-5, atol=0
     )
     torch.testing.assert_close(found.elbo, found.log_p, rtol=1e-5, atol=0)
-    assert float(found.error.max()) < 1e-3
+    if samples == 1:  # one weight does not tell how weights scatter
+        assert bool(found.error.isnan().all())
+    else:
+        assert float(found.error.max()) < 1e-3
 
 
 def _figures(bound: Bound, x: Tensor, beta: float) -> Tensor:

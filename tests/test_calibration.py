@@ -429,9 +429,9 @@ def test_x_on_another_scale_is_not_x() -> None:
                 pyro.sample(site, dist.Normal(loc, 1.0).to_event(1), obs=factor * x)
 
     batch = {"x": torch.ones(10, 3)}
-    for sites, factor, found in ((("x",), 2.0, "no site"), (("x", "copy"), 1.0, "2 sites")):
+    for sites, factor, found in ((("x",), 2.0, "none in"), (("x", "copy"), 1.0, "2 sites of")):
         pair, facts = audited(
             lambda x, s=sites, f=factor: program(x, s, f), lambda x: program(x, (), 1.0), batch
         )
-        with pytest.raises(InputError, match=f"{found} of the model"):
+        with pytest.raises(InputError, match=f"there are {found} the model"):
             simulate(pair, facts, batch)

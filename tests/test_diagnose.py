@@ -133,12 +133,13 @@ def test_one_question_alone(tmp_path: Path) -> None:
     run = small(tmp_path)
     found = diagnose(run.path, quick=True, only=["gap"])
     assert list(found.findings) == ["gap"]
-    assert list(look(run.path)["answers"]) == ["gap"]
-    assert not (run.path / "posterior.nc").exists()
+    assert found.path == run.path / "diagnostics-gap"  # a diagnosis of all is not lost for it
+    assert list(look(found.path)["answers"]) == ["gap"]
+    assert not (found.path / "posterior.nc").exists()
     with pytest.raises(InputError, match=r"diagnostics.json is there already.*--overwrite"):
         diagnose(run.path, quick=True, only=["gap"])
-    diagnose(run.path, quick=True, only=["model"], overwrite=True)
-    assert list(look(run.path)["answers"]) == ["model"]
+    diagnose(run.path, quick=True, only=["gap"], seed=1, overwrite=True)
+    assert look(found.path)["settings"]["seed"] == 1
     with pytest.raises(InputError, match=r"--only evidense.*did you mean evidence"):
         diagnose(run.path, only=["evidense"])
     with pytest.raises(InputError, match="samples is 0"):
@@ -150,11 +151,11 @@ def test_new_data_and_other_parts_have_folders_of_their_own(tmp_path: Path) -> N
     np.save(tmp_path / "new.npy", table(rows=12, seed=5))
     some: dict[str, Any] = {"quick": True, "only": ["bound", "training"]}
     new = diagnose(run.path, data=tmp_path / "new.npy", **some)
-    assert new.path == run.path / "diagnostics-new"
+    assert new.path == run.path / "diagnostics-new-bound-training"
     assert (new.rows, new.data) == (12, "new")
     assert look(new.path)["settings"]["data"] == "new"
     train = diagnose(run.path, split="train", **some)
-    assert train.path == run.path / "diagnostics-train"
+    assert train.path == run.path / "diagnostics-train-bound-training"
     assert (
         "it takes training data beside these" in train.findings["bound"].refusals["another prior"]
     )
@@ -247,7 +248,7 @@ def test_a_collapsed_run_is_told_so_and_how_to_mend_it(tmp_path: Path) -> None:
     (said,) = [s for s in found.verdict.sentences if "collapse" in s]
     for remedy in ("--warm-up", "free bits", "another prior"):
         assert remedy in said
-    active = look(run.path)["answers"]["bound"]["active_units_by_threshold"]
+    active = look(found.path)["answers"]["bound"]["active_units_by_threshold"]
     assert active["0.01"]["z"] == 0
 
 
@@ -321,7 +322,7 @@ def test_the_verdict_names_the_largest_loss_first_and_its_remedy() -> None:
     said = verdict_of(gaps=_Gaps(_Gap(0.5, 0.1), _Gap(1.5, 0.1)), prior_gain=_Gap(3.0, 0.2))
     assert [loss.nats for loss in said.losses] == [3.0, 1.5, 0.5]
     text = " ".join(said.sentences)
-    assert "The largest of those measured: prior" in text
+    assert "The most of what was measured: prior" in text
     assert "3.00 nats. Change: a learned prior" in text
     assert "Next: guide: approximation gap, 1.50 nats" in text
 

@@ -90,13 +90,12 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
             Loss(
                 "encoder: amortization gap", gaps.amortization.mean,
                 gaps.amortization.standard_error,
-                "a larger encoder, or one that learns for longer; more data; a few steps of "
-                "refinement per datum",
+                "a larger encoder (--encoder.hidden), more --epochs, or more data",
             ),
             Loss(
                 "guide: approximation gap", gaps.approximation.mean,
                 gaps.approximation.standard_error,
-                "a richer family (full covariance, flow), or an importance-weighted bound",
+                "a richer family, such as full covariance or a flow; one of your own by --guide",
             ),
         ]  # fmt: skip
     gain = found.get("prior_gain")
@@ -104,7 +103,7 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
         lost.append(
             Loss(
                 "prior: held-out gain of another", gain.mean, gain.standard_error,
-                "a learned prior (mixture, VampPrior, flow)",
+                "a learned prior, such as a mixture, a VampPrior or a flow; your own by --prior",
             )
         )  # fmt: skip
     memory = found.get("memory")
@@ -112,11 +111,11 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
         lost += [
             Loss(
                 "model: learned by heart", memory.log_p[0], memory.log_p[1],
-                "a smaller decoder, weight decay, --patience, or more data",
+                "a smaller decoder (--decoder.hidden), --patience, or more data",
             ),
             Loss(
                 "encoder: learned by heart", memory.gap[0], memory.gap[1],
-                "a smaller encoder, more data, or refinement per datum",
+                "a smaller encoder (--encoder.hidden), or more data",
             ),
         ]  # fmt: skip
     course = found.get("course")
@@ -145,11 +144,17 @@ def _bound(found: Mapping[str, Any]) -> list[str]:
             "The guide is a point mass: there is no bound, and only the model's own log p(x), by "
             "annealing, says how good the model is."
         )
+    evidence = found.get("evidence")
+    if evidence is not None:
+        said.append(
+            f"log p(x) is {plus_minus(evidence.mean, evidence.standard_error)}, by importance "
+            f"sampling of {len(evidence.log_p):,} data."
+        )
     gaps = found.get("gaps")
     if gaps is not None:
         total, a, b = gaps.total, gaps.approximation, gaps.amortization
         said.append(
-            f"It lacks {plus_minus(total.mean, total.standard_error)} nats of log p(x), on "
+            f"The bound lacks {plus_minus(total.mean, total.standard_error)} nats of log p(x), on "
             f"{len(gaps.log_p):,} data: {plus_minus(a.mean, a.standard_error)} for the guide's "
             f"family, {plus_minus(b.mean, b.standard_error)} for the encoder."
         )
@@ -181,7 +186,7 @@ def _largest(lost: list[Loss], is_whole: bool) -> list[str]:
     if not told:
         return ["Of the losses that were measured, none stands out from noise."]
     first = told[0]
-    where = "Most is lost here" if is_whole else "The largest of those measured"
+    where = "Most is to be won here" if is_whole else "The most of what was measured"
     said = [f"{where}: {first.where}, {first.nats:.2f} nats. Change: {first.remedy}."]
     if len(told) > 1:
         second = told[1]
@@ -209,8 +214,8 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
             f"Importance weights are reliable (k-hat below {reliability.threshold:.2f}) for "
             f"{reliability.good:.0%} of the data"
             + (
-                "; for the rest log p(x) is a lower bound that draws alone will not close: ask the "
-                "annealed one."
+                "; of the others importance sampling finds too little log p(x): read the annealed "
+                "figure."
                 if bad > 0.01 and "exact" not in found
                 else "."
             )
@@ -218,8 +223,8 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
     sandwich = found.get("sandwich")
     if sandwich is not None:
         said.append(
-            "On data simulated from the model, annealing from below and from above are "
-            f"{plus_minus(sandwich.mean, sandwich.standard_error)} nats apart."
+            f"{_met(sandwich)} on data simulated from the model (upper less lower bound "
+            f"{plus_minus(sandwich.mean, sandwich.standard_error)} nats)."
         )
     chains = found.get("chains")
     if chains is not None and float(chains.rhat.max()) > 1.1:
@@ -228,6 +233,12 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
     if calibration is not None:
         said.append(_sentence(calibration.verdict))
     return said
+
+
+def _met(sandwich: Any) -> str:
+    if _is_told(sandwich.mean, sandwich.standard_error):
+        return "Annealing may be off, as its two bounds are apart"
+    return "Annealing can be relied on: its two bounds meet, within noise,"
 
 
 def _model(found: Mapping[str, Any]) -> list[str]:
@@ -248,7 +259,7 @@ def _estimator(found: Mapping[str, Any]) -> list[str]:
     if estimators is None:
         return []
     best, own = estimators.best, found.get("own_estimator")
-    pay = f"; {best.particles} particles pay" if best.particles > 1 else ""
+    pay = f"; more pay: --particles {best.particles}" if best.particles > 1 else ""
     if own is not None and own.name != best.name and _is_tie(estimators.row(best.name), own):
         return [f"Keep {own.name}: {best.name} is not told from it at this many repetitions."]
     return [_sentence(estimators.recommendation.split(";")[0].removesuffix(".") + pay)]

@@ -20,7 +20,7 @@ _COMMANDS = {
     **{code: ["-c", code] for code in (_TORCH, _PYRO, "import ppvae")},
     **{
         f"{command} --help": ["-m", f"ppvae.{command}", "--help"]
-        for command in ("fit", "compare", "encode", "sample")
+        for command in ("fit", "compare", "diagnose", "encode", "sample")
     },
 }
 _MOST = 1.5
