@@ -167,7 +167,7 @@ def _bound(found: Mapping[str, Any]) -> list[str]:
     if exact is None and missed is not None and _is_told(*missed):
         said.append(
             f"Importance sampling misses {plus_minus(*missed)} nats of log p(x) that annealing "
-            "finds: quote the annealed figure, or take more --samples."
+            "finds on the same data: add them in mind, or take more --samples."
         )
     if exact is not None:
         said.append("The program is linear and Gaussian: log p(x) is known exactly.")
