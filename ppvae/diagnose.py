@@ -78,6 +78,10 @@ def diagnose(
     from ppvae.terminal import bar
 
     demand_questions(only)
+    if data is not None and split != "test":
+        raise InputError(
+            f"--split {split} is a part of the run's own data, and --data brings others: give one"
+        )
     if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}; it must be at least 1")
     effort = QUICK if quick else FULL

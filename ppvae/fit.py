@@ -215,7 +215,9 @@ def fit(
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
-    return _train(run, loop, found, fabric, (assembly.model, assembly.guide), trust)
+    # The bound was typed here, or trusted: the run that is opened at the end may have it too.
+    trusted = (*trust, bound_maker.target.__module__)
+    return _train(run, loop, found, fabric, (assembly.model, assembly.guide), trusted)
 
 
 def resume(

@@ -354,6 +354,7 @@ def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
         (["{run}", "--data", "nothing.npy"], "nothing.npy"),
         (["{run}", "--split", "testing"], "split"),
         (["{run}", "--samples", "-3"], "samples is -3"),
+        (["{run}", "--data", "x.npy", "--split", "train"], "--data brings others"),
         (["{run}", "--checkpoint", "step-1"], "no checkpoint 'step-1'"),
     ],
 )

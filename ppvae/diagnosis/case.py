@@ -1,7 +1,7 @@
 """What is examined: a run's programs, the data, and how much may be computed."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,7 +52,7 @@ class Case:
     effort: Effort
     seed: int
     device: torch.device
-    bar: Callable[..., object]
+    bar: Callable[[str, int], AbstractContextManager[Callable[..., None]]]
 
     @cached_property
     def order(self) -> Tensor:
@@ -96,7 +96,7 @@ class Case:
     @contextmanager
     def progress(self, what: str, total: int) -> Iterator[Callable[..., None]]:
         """A progress bar over ``total`` things; yields a function that counts some."""
-        with self.bar(what, total) as count:  # type: ignore[attr-defined]  # a context manager
+        with self.bar(what, total) as count:
             yield count
 
 

@@ -186,6 +186,7 @@ class _Landing(dist.TorchDistribution):
 
     def __init__(self, moving: dist.TorchDistribution, held: dist.TorchDistribution) -> None:
         self.moving, self.held = moving, held
+        # It has no arguments of its own; the two that it is made of have been checked.
         super().__init__(moving.batch_shape, moving.event_shape, validate_args=False)
 
     @property

@@ -168,6 +168,7 @@ def gaps(
     _check_given(len(split), log_p, log_p_error)
     device = torch.device(device)
     cuda = [device] if device.type == "cuda" else []
+    # A search may try parameters at the edge of their domain: a step on the way, and no error.
     with frozen(pair), torch.random.fork_rng(cuda), pyro.validation_enabled(False):
         torch.manual_seed(fold_seed(seed, 7))
         how = choose(pair, audit, next(split.chunks(min(2, len(split)), device)), how)

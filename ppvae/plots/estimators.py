@@ -104,8 +104,8 @@ def estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _number(value: object) -> float:
-    return np.nan if value is None else float(value)  # type: ignore[arg-type]
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
 
 
 def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = None) -> _Series:
