@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ppvae import plots
 from ppvae.audit import Audit, audit
-from ppvae.diagnostics import estimators
+from ppvae.diagnostics import estimators, recommendation
 from ppvae.diagnostics.estimators import ESTIMATORS, Estimators, compare_estimators
 from ppvae.diagnostics.noise import noise
 from ppvae.errors import InputError
@@ -182,7 +182,7 @@ def test_noise_makes_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
         assert "Twin has" in found.recommendation
         assert "(a tie)" in found.recommendation
     # The test can tell: the last of these, had its figures no errors, would make a claim.
-    monkeypatch.setattr(estimators, "_sure", lambda freedom: 0.0)
+    monkeypatch.setattr(recommendation, "_sure", lambda freedom: 0.0)
     assert "(a tie)" not in compared(p, particles=(), draws=8, seed=seed).recommendation
 
 

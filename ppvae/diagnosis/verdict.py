@@ -262,7 +262,7 @@ def _estimator(found: Mapping[str, Any]) -> list[str]:
     pay = f"; more pay: --particles {best.particles}" if best.particles > 1 else ""
     if own is not None and own.name != best.name and _is_tie(estimators.row(best.name), own):
         return [f"Keep {own.name}: {best.name} is not told from it at this many repetitions."]
-    return [_sentence(estimators.recommendation.split(";")[0].removesuffix(".") + pay)]
+    return [_sentence(estimators.clauses[0] + pay)]
 
 
 def _is_tie(one: Any, other: Any) -> bool:

@@ -14,14 +14,16 @@ One question a file, each asked of any two Pyro programs and any data (`subject`
 * Can the guide be trusted, datum by datum? Pareto k-hat and effective sample sizes (`reliability`),
   the posterior itself by NUTS (`chains`), ranks of simulated latents (`calibration`, by
   `simulation`). And the model: would it generate such data (`predictive`)?
-* Which estimator? Noise and cost of each (`estimators`), and of one (`noise`).
+* Which estimator? Noise and cost of each (`estimators`, of which each is an `estimator`), what
+  they say (`recommendation`), and the noise of one (`noise`).
 """
 
 from ppvae.diagnostics.activity import Activity, active_units, activity
 from ppvae.diagnostics.annealing import Annealed, anneal
 from ppvae.diagnostics.calibration import Calibration, calibrate
 from ppvae.diagnostics.chains import Chains, posterior_chains
-from ppvae.diagnostics.estimators import Estimator, Estimators, compare_estimators
+from ppvae.diagnostics.estimator import Estimator
+from ppvae.diagnostics.estimators import Estimators, compare_estimators
 from ppvae.diagnostics.evidence import Evidence, log_evidence, log_weights
 from ppvae.diagnostics.exact import ExactPosterior, exact_posterior
 from ppvae.diagnostics.gaps import Gaps, gaps

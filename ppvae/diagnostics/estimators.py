@@ -19,7 +19,9 @@ from pyro.poutine.util import site_is_subsample
 from ppvae.audit import Audit
 from ppvae.audit import audit as audit_under
 from ppvae.data import Batch
+from ppvae.diagnostics.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.noise import Noise, group_of, noise
+from ppvae.diagnostics.recommendation import recommend
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.importance import ImportanceWeightedELBO
@@ -37,70 +39,9 @@ ESTIMATORS: tuple[type[ELBO], ...] = (
 )
 """What is compared: three estimators of one gradient, the simplest first, and one of others."""
 
-REFERENCE, WEIGHTED = Trace_ELBO.__name__, ImportanceWeightedELBO.__name__
-
-LEAST = 0.1
-"""Relative difference in price below which estimators are as good as each other."""
-
-TAIL = 0.005
-"""Chance of noise alone making a difference that is told, on each side."""
-
 
 ROUNDING = 1e-10
 """Variance relative to the gradient's square, below which it is rounding and no noise."""
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """One estimator with one number of particles; g is one estimate of its gradient.
-
-    Attributes:
-        name: of the bound, as a class.
-        particles: K, draws of the latents per datum.
-        value: its bound, in nats per datum.
-        value_error: standard error of ``value`` over draws.
-        variance: tr Var(g) by group of parameters, as in `GroupNoise.variance`.
-        variance_error: standard errors of ``variance``.
-        snr: ||E g|| / sqrt(tr Var(g)) by group, as in `GroupNoise.snr`.
-        relative_variance: the variance relative to that of ``Trace_ELBO`` with one particle, mean
-            over groups: half of it over the guide's, half over those of the model alone. Groups in
-            which the reference has no noise are left out.
-        relative_variance_error: standard error of ``relative_variance``, or a little more: the
-            errors of groups are taken to be of one sign.
-        ms: median milliseconds of value and gradient.
-        relative_cost: the time, relative to ``Trace_ELBO`` with one particle: median over rounds.
-        relative_cost_error: standard error of ``relative_cost``.
-    """
-
-    name: str
-    particles: int
-    value: float
-    value_error: float
-    variance: dict[str, float]
-    variance_error: dict[str, float]
-    snr: dict[str, float]
-    relative_variance: float
-    relative_variance_error: float
-    ms: float
-    relative_cost: float
-    relative_cost_error: float
-
-    @property
-    def price(self) -> float:
-        """Relative variance x relative cost: the time for equal precision, 1 / efficiency.
-
-        It is the same for one estimate and for the mean of several, made one after the other. To
-        be compared between estimators of the same bound.
-        """
-        return self.relative_variance * self.relative_cost
-
-    @property
-    def price_error(self) -> float:
-        """Standard error of `price`."""
-        return math.hypot(
-            self.relative_variance_error * self.relative_cost,
-            self.relative_variance * self.relative_cost_error,
-        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +53,7 @@ class Estimators:
         refused: why an estimator is none for this pair, by its name.
         guide: the groups of parameters that the guide uses.
         best: the row that is recommended.
-        recommendation: why, in one sentence.
+        clauses: why, the choice first.
         draws: repetitions behind each row.
     """
 
@@ -120,8 +61,13 @@ class Estimators:
     refused: dict[str, str]
     guide: tuple[str, ...]
     best: Estimator
-    recommendation: str
+    clauses: tuple[str, ...]
     draws: int
+
+    @property
+    def recommendation(self) -> str:
+        """What to choose and why, in one sentence."""
+        return "; ".join(self.clauses) + "."
 
     def row(self, name: str, particles: int = 1) -> Estimator:
         """The row of an estimator with a number of particles.
@@ -227,13 +173,8 @@ def compare_estimators(
     guide = _groups_of_guide(pair, batch, grouping)
     weights = _weights(noises[REFERENCE, 1], guide)
     rows = tuple(_row(key, found, weights, times) for key, found in noises.items())
-    freedom = 2 * (noises[REFERENCE, 1].blocks - 1)
-    best, choice = _choice(rows, freedom)
-    clauses = [choice, _particles(best, rows, freedom)]
-    if WEIGHTED not in refused and len(counts) > 1:
-        clauses.append(_weighted(rows, noises, guide, counts[-1]))
-    recommendation = "; ".join(filter(None, clauses)) + "."
-    return Estimators(rows, refused, guide, best, recommendation, draws)
+    best, clauses = recommend(rows, noises, guide)
+    return Estimators(rows, refused, guide, best, clauses, draws)
 
 
 _Key = tuple[str, int]
@@ -372,131 +313,3 @@ def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -
         grouping(name) for (name, _), slope in zip(named, found, strict=True) if slope is not None
     ]
     return tuple(dict.fromkeys(used))
-
-
-def _choice(rows: Sequence[Estimator], freedom: int) -> tuple[Estimator, str]:
-    """The best estimator of the ELBO, with its best number of particles; and why this estimator."""
-    single = [row for row in rows if row.particles == 1 and row.name != WEIGHTED]
-    reference, chosen = single[0], _cheapest(single, freedom)
-    best = _cheapest([row for row in rows if row.name == chosen.name], freedom)
-    if len(single) == 1:
-        return best, f"take {REFERENCE}, the one estimator of the ELBO that this pair allows"
-    others = []
-    for row in single[1:]:
-        if row is not chosen:
-            apart = _is_dearer(row, chosen, freedom) or _is_dearer(chosen, row, freedom)
-            others.append(f"{row.name} has {_figures(row)}" + ("" if apart else " (a tie)"))
-    if chosen is reference:
-        return best, (
-            f"take {REFERENCE}: with one particle no other is told to give the same precision for "
-            f"less time; relative to it, {', and '.join(others)}"
-        )
-    groups = [
-        f"{group} {chosen.variance[group] / reference.variance[group]:.2g}"
-        for group in chosen.variance
-        if reference.variance[group] > 0
-    ]
-    by_group = f" ({', '.join(groups)})" if 1 < len(groups) < 5 else ""
-    return best, "; ".join(
-        [
-            f"take {chosen.name}: with one particle, relative to {REFERENCE}, its gradient has "
-            f"{_figures(chosen, by_group)}",
-            *others,
-        ]
-    )
-
-
-def _figures(row: Estimator, by_group: str = "") -> str:
-    return (
-        f"{row.relative_variance:.2f} +- {row.relative_variance_error:.2f} of the variance"
-        f"{by_group} at {row.relative_cost:.2f} +- {row.relative_cost_error:.2f} of the time"
-    )
-
-
-def _cheapest(rows: Sequence[Estimator], freedom: int) -> Estimator:
-    """The first, in the order given, of those that are not told from the cheapest."""
-    cheapest = min(rows, key=lambda row: row.price)
-    return next(row for row in rows if not _is_dearer(row, cheapest, freedom))
-
-
-def _is_dearer(row: Estimator, other: Estimator, freedom: int) -> bool:
-    """Whether the price is higher by more than noise shows, and by enough to matter."""
-    if row.price <= 0 or other.price <= 0:
-        return row.price > other.price
-    error = math.hypot(row.price_error / row.price, other.price_error / other.price)
-    return math.log(row.price / other.price) > max(math.log1p(LEAST), _sure(freedom) * error)
-
-
-def _particles(best: Estimator, rows: Sequence[Estimator], freedom: int) -> str:
-    """Whether more particles pay, for the estimator that was chosen."""
-    one, *more = [row for row in rows if row.name == best.name]
-    if not more:
-        return ""
-    if one.relative_variance == 0:
-        return "there is no noise for more particles to lessen"
-    shown = more[-1] if best is one else best
-    time = shown.relative_cost / one.relative_cost
-    less = one.relative_variance / shown.relative_variance if shown.relative_variance else math.inf
-    figures = f"{less:.3g} times less variance of the latents' noise at {time:.3g} times the time"
-    if best is not one:
-        return f"{best.particles} particles pay, with {figures}"
-    if _is_dearer(shown, one, freedom):
-        return f"more particles do not pay: {shown.particles} have {figures}"
-    return f"whether more particles pay cannot be told from noise: {shown.particles} have {figures}"
-
-
-def _weighted(
-    rows: Sequence[Estimator], noises: Mapping[_Key, Noise], guide: Sequence[str], count: int
-) -> str:
-    """How much tighter the importance-weighted bound is, and what becomes of the guide's signal."""
-    by_key = {(row.name, row.particles): row for row in rows}
-    tight, loose = by_key[WEIGHTED, count], by_key[REFERENCE, count]
-    gain, error = tight.value - loose.value, math.hypot(tight.value_error, loose.value_error)
-    draws = len(noises[WEIGHTED, count].values)
-    least = max(_sure(2 * (draws - 1)) * error, 1e-6 * max(1.0, abs(loose.value)))
-    said = f"{WEIGHTED} with {count} particles climbs another bound, "
-    figures = f"{gain:.3g} +- {error:.1g} nats"
-    if gain > least:
-        said += f"{figures} nearer to log p(x) than the ELBO"
-    elif abs(gain) + error < 1e-6 * max(1.0, abs(loose.value)):
-        said += "of the same value here"
-    else:
-        said += f"no nearer to log p(x) than noise could make it ({figures})"
-    if not guide:
-        return said
-    (few, few_error), (many, many_error) = (_signal(noises[WEIGHTED, k], guide) for k in (1, count))
-    apart = abs(many - few) > _sure(2 * (draws - 1)) * math.hypot(few_error, many_error)
-    ratio = f"{_root(few):.2g} to {_root(many):.2g}"
-    if not apart:
-        return (
-            f"{said}; the guide's signal-to-noise ratio goes from {ratio}, as noise could make it"
-        )
-    verb = "falls" if many < few else "rises"
-    return f"{said}; the guide's signal-to-noise ratio {verb} from {ratio}"
-
-
-def _signal(found: Noise, guide: Sequence[str]) -> tuple[float, float]:
-    """||E g||^2 / tr Var(g) of the guide's groups, and its standard error, or more than that.
-
-    Of n estimates g with variance V, Var(||mean||^2) = 4 E[g]' V E[g] / n + 2 tr(V^2) / n^2, which
-    is largest where all variance lies along the mean.
-    """
-    variance = sum(found.groups[group].variance for group in guide)
-    if variance <= 0:
-        return 0.0, 0.0
-    relative = sum(found.groups[group].variance_error for group in guide) / variance
-    signal = sum(found.groups[group].mean_square for group in guide) / variance
-    n = len(found.values)
-    spread = math.sqrt(4 * max(signal, 0.0) / n + 2 / n**2)
-    return signal, math.hypot(spread, signal * relative)
-
-
-def _root(square: float) -> float:
-    return math.sqrt(max(square, 0.0))
-
-
-def _sure(freedom: int) -> float:
-    """Standard errors beyond which a difference is told, by Student's t."""
-    from scipy.stats import t  # late: it takes a second to import
-
-    return float(t.ppf(1 - TAIL, freedom))
