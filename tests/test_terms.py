@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from ppvae.audit import Audit, audit
 from ppvae.data import Split
 from ppvae.diagnostics import embed, subject, terms
-from ppvae.diagnostics.terms import Decomposition, decompose, figure
+from ppvae.diagnostics.figures import figure
+from ppvae.diagnostics.site_terms import Traced
+from ppvae.diagnostics.terms import Decomposition, decompose
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal
@@ -121,9 +123,9 @@ def test_draws_in_chunks_are_pooled(monkeypatch: pytest.MonkeyPatch, vectorizes:
     facts = Audit(**{**p.facts.__dict__, "vectorizes": vectorizes})
     monkeypatch.setattr(terms, "CHUNK", 7 * p.x.numel())
     calls: list[int] = []
-    traced = terms.Traced
+    traced = Traced
 
-    def counted(*args: object) -> terms.Traced:
+    def counted(*args: object) -> Traced:
         calls.append(args[-1])  # type: ignore[arg-type]
         return traced(*args)  # type: ignore[arg-type]
 

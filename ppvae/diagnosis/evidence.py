@@ -14,9 +14,9 @@ from ppvae.diagnosis.finding import Answers, Finding
 from ppvae.diagnostics.annealing import anneal
 from ppvae.diagnostics.evidence import log_evidence
 from ppvae.diagnostics.exact import exact_posterior
+from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.reliability import Curve, bound_curve
 from ppvae.diagnostics.sandwich import sandwich
-from ppvae.diagnostics.terms import figure
 
 __all__ = ["ask"]
 

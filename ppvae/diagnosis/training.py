@@ -12,7 +12,7 @@ from typing import Any
 from ppvae.diagnosis.case import Case
 from ppvae.diagnosis.finding import Finding, Row, plus_minus
 from ppvae.diagnostics.evidence import Evidence, log_evidence
-from ppvae.diagnostics.terms import figure
+from ppvae.diagnostics.figures import figure
 from ppvae.run import Run
 
 __all__ = ["Course", "Memory", "ask", "course"]

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.diagnostics.terms import Node, Traced, univariate
+from ppvae.diagnostics.site_terms import Node, Traced, univariate
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen

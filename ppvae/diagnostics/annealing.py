@@ -16,8 +16,8 @@ from torch import Tensor
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence import CHUNK
+from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Point, Start, transition
-from ppvae.diagnostics.terms import figure
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen

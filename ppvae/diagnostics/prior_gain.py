@@ -18,7 +18,8 @@ from torch.distributions import constraints
 from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.diagnostics.aggregate import Codes, draw_codes
-from ppvae.diagnostics.terms import Figure, Traced, figure
+from ppvae.diagnostics.figures import Figure, figure
+from ppvae.diagnostics.site_terms import Traced
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen

@@ -15,9 +15,9 @@ from torch import Tensor
 from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.diagnostics.annealing import BACKWARD, FORWARD, PILOT, SIMULATION, STREAM, Course
+from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Start
 from ppvae.diagnostics.simulation import simulate
-from ppvae.diagnostics.terms import figure
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen

@@ -17,7 +17,7 @@ from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.densities import Densities
 from ppvae.diagnostics.aggregate import Codes, aggregate_log_prob, draw_codes, why_undivided
-from ppvae.diagnostics.terms import Figure, figure
+from ppvae.diagnostics.figures import Figure, figure
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
 

@@ -8,49 +8,23 @@ the distortion, and the KL is the rate: what it takes, in nats, to say where z i
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import pyro
 import torch
-from pyro import poutine
-from pyro.distributions.util import scale_and_mask
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
+from ppvae.diagnostics.figures import Figure, figure
 from ppvae.diagnostics.noise import Moments
+from ppvae.diagnostics.site_terms import Traced
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
 
-__all__ = ["Decomposition", "Figure", "Traced", "decompose", "figure", "univariate"]
+__all__ = ["Decomposition", "decompose"]
 
 CHUNK = 2**23
 """Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
-
-Node = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A mean over data.
-
-    Attributes:
-        mean: in nats per datum, where nothing else is said.
-        standard_error: of the mean; not a number where there is one value only.
-    """
-
-    mean: float
-    standard_error: float
-
-
-def figure(values: Tensor) -> Figure:
-    """Mean of independent values, ``(n,)``, and its standard error."""
-    values = values.double()
-    error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return Figure(float(values.mean()), error)
 
 
 @dataclass(frozen=True)
@@ -136,127 +110,6 @@ class Decomposition:
             return found  # the spread of independent data has the draws' noise in it
         both = math.hypot(found.standard_error, self.monte_carlo[name])
         return Figure(found.mean, both)
-
-
-class Traced:
-    """One call of guide and model: log-densities of single sites, by draw and datum.
-
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        batch: ``{"x": (data, ...), ...}``.
-        particles: draws at once; 1 where ``audit.vectorizes`` is false.
-
-    Attributes:
-        guide: the guide's sites by name, as Pyro's traces have them.
-        model: the model's, at the guide's draws.
-    """
-
-    def __init__(self, pair: Pair, audit: Audit, batch: Batch, particles: int) -> None:
-        self._audit, self._rows, self._particles = audit, len(batch["x"]), particles
-        self._outer = -audit.max_plate_nesting - 1
-        model, guide = pair.call_model, pair.call_guide
-        if audit.vectorizes:
-            plate = pyro.plate("_particles", particles, dim=self._outer)
-            model, guide = plate(model), plate(guide)
-        q = poutine.trace(guide).get_trace(**batch)
-        p = poutine.trace(poutine.replay(model, trace=q)).get_trace(**batch)
-        self.guide, self.model = _random(q), _random(p)
-
-    def is_shared(self, node: Node) -> bool:
-        """Whether a site lies outside the plate of the data."""
-        return self._frame(node) is None
-
-    def columns(self, node: Node, value: Tensor, events: int) -> Tensor:
-        """``(particles, data, everything else)`` of a tensor of a site's batch shape and more.
-
-        A site that all data share has one datum here.
-
-        Args:
-            node: the site.
-            value: ``(*batch, *more)``.
-            events: number of dimensions of ``more``.
-        """
-        full = value.reshape((1,) * (-self._outer + events - value.dim()) + value.shape)
-        if self.is_shared(node):
-            return full.reshape(len(full), 1, -1).expand(self._particles, -1, -1)
-        data_dim = self._audit.data_dim or 0
-        moved = full.movedim(data_dim - events, 1)
-        return moved.reshape(*moved.shape[:2], -1).expand(self._particles, self._rows, -1)
-
-    def log_likelihood(self, name: str) -> Tensor:
-        """Score an observed site, log p(x | z): ``(particles, data)``."""
-        return self._summed(self.model[name], self._log_prob(self.model[name]))
-
-    def kl(self, name: str) -> Tensor:
-        """KL of a site, in closed form or as log q - log p of its draw: ``(particles, data)``."""
-        q = self.guide[name]
-        if name in self._audit.exact:
-            closed = kl_divergence(q["fn"], self.model[name]["fn"])
-            return self._summed(q, self._weighed(q, closed))
-        log_q = self._summed(q, self._log_prob(q))
-        if name not in self.model:
-            return log_q
-        return log_q - self._summed(self.model[name], self._log_prob(self.model[name]))
-
-    def kl_by_dimension(self, name: str) -> Tensor | str:
-        """The same by dimension, ``(particles, data, dimensions)``, or why there is no such."""
-        q, p = self.guide[name], self.model.get(name)
-        if p is None:
-            return f"site '{name}' is the guide's own, and has no prior"
-        if self.is_shared(q):
-            return f"site '{name}' is shared by all data"
-        q_fn, p_fn = univariate(q["fn"]), univariate(p["fn"])
-        for role, fn in (("guide", q_fn), ("model", p_fn)):
-            if fn is None:
-                return (
-                    f"the {role}'s distribution of site '{name}' is no product of univariate ones"
-                )
-        events = len(q["fn"].event_shape)
-        if name in self._audit.exact:
-            terms = self._weighed(q, kl_divergence(q_fn, p_fn), events)
-        else:
-            log_q = self._weighed(q, q_fn.log_prob(q["value"]), events)
-            terms = log_q - self._weighed(p, p_fn.log_prob(p["value"]), events)
-        return self.columns(q, terms, events)
-
-    def _summed(self, node: Node, term: Tensor) -> Tensor:
-        return self.columns(node, term, 0).sum(-1)
-
-    def _log_prob(self, node: Node) -> Tensor:
-        return self._weighed(node, node["fn"].log_prob(node["value"]))
-
-    def _weighed(self, node: Node, term: Tensor, events: int = 0) -> Tensor:
-        """Apply a site's scale and mask, the N / B of a subsampled plate of the data aside."""
-        scale, mask = (
-            value.reshape(value.shape + (1,) * events) if isinstance(value, Tensor) else value
-            for value in (node["scale"], node["mask"])
-        )
-        frame = self._frame(node)
-        share = 1.0 if frame is None else frame.size / (frame.full_size or frame.size)
-        weighed: Tensor = scale_and_mask(term, scale=scale, mask=mask)
-        return weighed * share
-
-    def _frame(self, node: Node) -> Any:
-        """The plate of the data, if the site lies in it."""
-        return next(
-            (
-                frame
-                for frame in node["cond_indep_stack"]
-                if frame.dim == self._audit.data_dim and frame.size == self._rows
-            ),
-            None,
-        )
-
-
-def univariate(fn: Any) -> Any:
-    """The univariate distribution that ``fn`` is a product of, over its event; or ``None``.
-
-    Its batch shape is batch and event shape of ``fn``.
-    """
-    while isinstance(fn, Independent):
-        fn = fn.base_dist
-    return None if fn.event_shape else fn
 
 
 def decompose(
@@ -405,14 +258,3 @@ def _joined(parts: list[_Part], audit: Audit, draws: int, elements: int) -> Deco
         elements,
         monte_carlo,
     )
-
-
-def _random(trace: Any) -> dict[str, Node]:
-    """The sites of a trace that are random variables, plates and deterministic ones aside."""
-    return {
-        name: node
-        for name, node in trace.nodes.items()
-        if node["type"] == "sample"
-        and not site_is_subsample(node)
-        and not node["infer"].get("_deterministic")
-    }
