@@ -2,8 +2,8 @@
 
 One question a file, each asked of any two Pyro programs and any data (`subject`):
 
-* What is in the bound? Terms by site and dimension (`terms`, of `site_terms`); what the KL is spent on (`surgery`,
-  by the `aggregate` posterior); what another prior would win (`prior_gain`).
+* What is in the bound? Terms by site and dimension (`terms`, of `site_terms`); what the KL is
+  spent on (`surgery`, by the `aggregate` posterior); what another prior would win (`prior_gain`).
 * Is the latent used? Active units, posterior collapse (`activity`); where the guide puts each datum
   (`posterior`).
 * What is log p(x)? By importance sampling (`evidence`), by annealing (`annealing`, whose chains
