@@ -1,14 +1,13 @@
 """A point in place of a distribution: with the KL weighed by zero, the plain autoencoder."""
 
-import pyro
 import pyro.distributions as dist
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ppvae.networks import MLP, Network, Shape, build
+from ppvae.guides.amortized import Amortized
+from ppvae.networks import MLP, Network, Shape
 
 
-class Delta(PyroModule):
+class Delta(Amortized):
     """q(z | x) = delta(z - loc(x)): x has one code, and no doubt about it.
 
     At beta = 0 what is climbed is log p(x | z = loc(x)), squared error under a `Gaussian`
@@ -20,17 +19,19 @@ class Delta(PyroModule):
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc: out shape ``(latent_dim,)``.
+        covariates: how many numbers of y the encoder reads beside x.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
 
     def __init__(
-        self, latent_dim: int, data_shape: Shape, encoder: Network | nn.Module = MLP
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        encoder: Network | nn.Module = MLP,
+        covariates: int = 0,
     ) -> None:
-        super().__init__()
-        self.encoder = build(encoder, tuple(data_shape), (latent_dim,), "encoder")
+        super().__init__(data_shape, (latent_dim,), encoder, covariates)
 
-    def forward(self, x: Tensor) -> Tensor:
-        with pyro.plate("data", len(x)):
-            z: Tensor = pyro.sample("z", dist.Delta(self.encoder(x), event_dim=1))
-        return z
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
+        return dist.Delta(self.encode(x, y), event_dim=1)

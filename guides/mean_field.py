@@ -1,38 +1,37 @@
 """The classical encoder: a diagonal normal whose loc and scale a network reads off x."""
 
-import pyro
 import pyro.distributions as dist
-from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ppvae.networks import MLP, Network, Shape, build
+from ppvae.guides.amortized import Amortized
+from ppvae.networks import MLP, Network, Shape, positive
 
 
-class MeanField(PyroModule):
+class MeanField(Amortized):
     """q(z | x) = N(z; loc(x), diag scale(x)^2) (Kingma and Welling, 2014).
 
     A draw is z = loc + scale * eps with eps ~ N(0, I), so that gradients pass through it. The
-    network gives log scale, bent smoothly into (-10, 10): it is the identity where networks live
-    (within 1 % up to |log scale| = 1.7), and no input, however strange, makes the scale 0 or
-    infinite and the bound NaN.
+    network gives log scale, bent smoothly into (-10, 10); see `ppvae.networks.positive`.
 
     Args:
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc and log scale: out shape ``(2, latent_dim)``.
+        covariates: how many numbers of y the encoder reads beside x.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
 
     def __init__(
-        self, latent_dim: int, data_shape: Shape, encoder: Network | nn.Module = MLP
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        encoder: Network | nn.Module = MLP,
+        covariates: int = 0,
     ) -> None:
-        super().__init__()
-        self.encoder = build(encoder, tuple(data_shape), (2, latent_dim), "encoder")
+        super().__init__(data_shape, (2, latent_dim), encoder, covariates)
 
-    def forward(self, x: Tensor) -> Tensor:
-        with pyro.plate("data", len(x)):
-            loc, log_scale = self.encoder(x).unbind(-2)
-            scale = (10 * (log_scale / 10).tanh()).exp()
-            z: Tensor = pyro.sample("z", dist.Normal(loc, scale).to_event(1))
-        return z
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
+        loc, log_scale = self.encode(x, y).unbind(-2)
+        fn: dist.TorchDistribution = dist.Normal(loc, positive(log_scale)).to_event(1)
+        return fn

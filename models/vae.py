@@ -5,6 +5,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.models.likelihoods import Likelihood
+from ppvae.models.observation import observe
 from ppvae.models.priors import Prior
 from ppvae.networks import MLP, Network, build
 
@@ -21,7 +22,8 @@ class VAE(PyroModule):
         likelihood: p(x | z).
         decoder: makes the network from z to the numbers that the likelihood asks for.
 
-    Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``mask``, where
+    entries of x are missing, is like x.
 
     Example::
 
@@ -36,8 +38,7 @@ class VAE(PyroModule):
         self.likelihood = likelihood
         self.decoder = build(decoder, (prior.latent_dim,), likelihood.decoder_shape, "decoder")
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())
-            drawn: Tensor = pyro.sample("x", self.likelihood(self.decoder(z)), obs=x)
-        return drawn
+            return observe(x, self.likelihood(self.decoder(z)), mask)

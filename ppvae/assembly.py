@@ -3,12 +3,15 @@
 import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+import torch
+from torch import Tensor
 
 from ppvae.choices import KINDS, Choice, Maker, made, owner_of, resolve
 from ppvae.errors import InputError
 from ppvae.networks import Shape
-from ppvae.programs import Program
+from ppvae.programs import Program, named_arguments
 
 __all__ = ["DEFAULTS", "PARTS", "Assembly", "assemble"]
 
@@ -54,47 +57,105 @@ def assemble(
     *,
     latent_dim: int,
     data_shape: Shape,
+    covariates: int = 0,
+    examples: Tensor | None = None,
     trust: Iterable[str] = (),
 ) -> Assembly:
     """Make model and guide.
 
+    Each constructor is given what it names of what is known: the arguments below, the parts of its
+    own program, and of the other program the whole: a prior that names ``guide`` is given the
+    guide, and a guide that names ``model`` the model, to refer to and not to own.
+
     Args:
         parts: for ``model``, ``prior``, ``likelihood``, ``decoder``, ``guide``, ``encoder`` a
             choice, or ``None`` for the default; for model and guide also the program itself.
-        latent_dim: given to each constructor that names it.
-        data_shape: shape of one datum, likewise.
+        latent_dim: number of latent dimensions.
+        data_shape: shape of one datum.
+        covariates: how many numbers of y a datum has: classes, or covariates. A guide is given
+            them where the model is conditional on y, and 0 elsewhere.
+        examples: some training data, ``(n, *data_shape)``, to start from.
         trust: modules that choices read from a file may be imported from.
 
     Raises:
         InputError: for a part that cannot be made, or that was chosen though nothing takes it.
     """
-    known = {"latent_dim": latent_dim, "data_shape": tuple(data_shape)}
+    known = {
+        "latent_dim": latent_dim, "data_shape": tuple(data_shape), "covariates": covariates,
+        "examples": torch.zeros(1, *data_shape) if examples is None else examples,
+    }  # fmt: skip
     owners: dict[type, Any] = {}
     record: dict[str, Any] = dict.fromkeys(DEFAULTS)
     programs: dict[str, Program] = {}
-    for role in ("model", "guide"):
+    makers = _makers(parts, trust)
+    for role in _order(makers):
         inner = [part for part, program in PARTS.items() if program == role and part != role]
         chosen = parts.get(role)
-        if chosen is not None and not isinstance(chosen, Choice):
+        if role not in makers:
             _refuse(parts, inner, f"the {role} was handed in whole")
-            programs[role], record[role] = chosen, {"python_object": _name(chosen)}
+            programs[role] = cast("Program", chosen)
+            record[role] = {"python_object": _name(chosen)}
             continue
-        maker = made(KINDS[role], chosen or DEFAULTS[role], trust)
-        given = dict(known)
+        maker = makers[role]
+        given = known | programs
+        if role == "guide" and not _is_conditional(parts.get("model"), makers):
+            given["covariates"] = 0
         for part in inner:
-            if not maker.names(part):
+            if part not in makers:
                 _refuse(parts, (part,), f"{maker.choice.class_path} takes none")
                 continue
-            choice = parts.get(part)
-            if choice is not None and not isinstance(choice, Choice):
-                raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
-            part_maker = made(KINDS[part], choice or DEFAULTS[part], trust)
+            part_maker = makers[part]
             record[part] = part_maker.choice.plain()
             is_network = part in ("decoder", "encoder")
-            given[part] = part_maker.network(**known) if is_network else part_maker(**known)
+            own = {**known, **programs}
+            given[part] = part_maker.network(**own) if is_network else part_maker(**own)
         record[role] = maker.choice.plain()
         programs[role] = _bound(role, maker, given, owners, trust)
     return Assembly(programs["model"], programs["guide"], record)
+
+
+def _makers(parts: Mapping[str, Choice | Program | None], trust: Iterable[str]) -> dict[str, Maker]:
+    """What makes each part that is not handed in, of those that the programs take."""
+    makers: dict[str, Maker] = {}
+    for part, role in PARTS.items():
+        choice = parts.get(part)
+        if part != role and (role not in makers or not makers[role].names(part)):
+            continue
+        if choice is not None and not isinstance(choice, Choice):
+            if part == role:
+                continue
+            raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
+        makers[part] = made(KINDS[part], choice or DEFAULTS[part], trust)
+    return makers
+
+
+def _order(makers: Mapping[str, Maker]) -> tuple[str, str]:
+    """Model first, then guide; the other way round where a part of the model asks for the guide.
+
+    Raises:
+        InputError: if each asks for the other.
+    """
+    asks = [
+        part for part, role in PARTS.items()
+        if role == "model" and part in makers and makers[part].names("guide")
+    ]  # fmt: skip
+    if not asks:
+        return "model", "guide"
+    if "guide" in makers and makers["guide"].names("model"):
+        raise InputError(
+            f"--{asks[0]} {makers[asks[0]].choice.class_path} is made of the guide, and --guide "
+            f"{makers['guide'].choice.class_path} of the model, so that neither can be made first; "
+            "take another of one of them"
+        )
+    return "guide", "model"
+
+
+def _is_conditional(model: Choice | Program | None, makers: Mapping[str, Maker]) -> bool:
+    """Whether the model takes y: by its constructor, or, where it is made already, by its call."""
+    if "model" in makers and not makers["model"].is_ready:
+        return makers["model"].names("covariates")
+    program = makers["model"].target if "model" in makers else model
+    return "y" in named_arguments(cast("Program", program))
 
 
 def _bound(

@@ -20,8 +20,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
+from ppvae.bounds import StickingTheLandingELBO
 from ppvae.errors import InputError
-from ppvae.path import StickingTheLandingELBO
 from ppvae.programs import Pair, frozen
 
 __all__ = ["Audit", "Site", "audit", "first_outside"]

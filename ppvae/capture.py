@@ -55,7 +55,7 @@ def capture(
     if not callable(getattr(elbo, "differentiable_loss", None)):
         raise InputError(
             f"{type(elbo).__name__} has no differentiable_loss, which a graph is made of; take "
-            "Trace_ELBO, TraceMeanField_ELBO, or ppvae.importance.ImportanceWeightedELBO"
+            "Trace_ELBO, TraceMeanField_ELBO, or ppvae.bounds.ImportanceWeightedELBO"
         )
     loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
     # Once as it is: a bound counts the plates at its first call, which is no part of the graph.

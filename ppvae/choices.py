@@ -99,8 +99,10 @@ class Kind:
     is_program: bool = False
 
 
-def _exported(module: Any, base: type, *, but: tuple[type, ...] = ()) -> dict[str, Any]:
-    """What ``module`` exports that is of ``base`` and can be made."""
+def _exported(
+    module: Any, base: type, *, but: tuple[type, ...] = (), bases: tuple[type, ...] = ()
+) -> dict[str, Any]:
+    """What ``module`` exports that is of ``base``, and of none of ``but``, and can be made."""
     exported = {name: getattr(module, name) for name in module.__all__}
     return {
         name: value
@@ -109,6 +111,7 @@ def _exported(module: Any, base: type, *, but: tuple[type, ...] = ()) -> dict[st
         and issubclass(value, base)
         and not inspect.isabstract(value)
         and not issubclass(value, but)
+        and value not in bases
     }
 
 
@@ -143,16 +146,20 @@ KINDS: dict[str, Kind] = {
         Kind(
             "model",
             lambda: _exported(ppvae.models, nn.Module, but=(Prior, Likelihood)),
-            _SHAPES | {"prior", "likelihood", "decoder"},
+            _SHAPES | {"prior", "likelihood", "decoder", "covariates"},
             is_program=True,
         ),
-        Kind("prior", lambda: _exported(ppvae.models, Prior), _SHAPES),
-        Kind("likelihood", lambda: _exported(ppvae.models, Likelihood), _SHAPES),
+        Kind(
+            "prior",
+            lambda: _exported(ppvae.models.priors, Prior),
+            _SHAPES | {"guide", "examples"},
+        ),
+        Kind("likelihood", lambda: _exported(ppvae.models.likelihoods, Likelihood), _SHAPES),
         Kind("decoder", lambda: _exported(networks, nn.Module), _NETWORK),
         Kind(
             "guide",
-            lambda: _exported(ppvae.guides, nn.Module),
-            _SHAPES | {"encoder"},
+            lambda: _exported(ppvae.guides, nn.Module, bases=(ppvae.guides.Amortized,)),
+            _SHAPES | {"encoder", "model", "covariates"},
             is_program=True,
         ),
         Kind("encoder", lambda: _exported(networks, nn.Module), _NETWORK),

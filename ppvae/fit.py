@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 
-from ppvae.assembly import DEFAULTS, assemble
+from ppvae.assembly import DEFAULTS
 from ppvae.audit import Audit, audit
 from ppvae.choices import KINDS, Choice, Maker, made
 from ppvae.cli import answer, given_arguments
@@ -26,6 +26,7 @@ from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
 from ppvae.preparation import (
     Part,
+    assembled,
     free_folder,
     make_loop,
     maker_of,
@@ -180,8 +181,8 @@ def fit(
     _say(fabric, "reading the data")
     found = read_data(data, data_dir, label, binarize or "none")
     _seed_all(seed)
-    assembly = assemble(chosen, latent_dim=latent_dim, data_shape=found.shape, trust=trust)
     batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
+    assembly = assembled(chosen, found, latent_dim, trust)
     pair = Pair(assembly.model, assembly.guide, batch)
     facts = audit(pair, bound_maker.target, batch)
     if (
@@ -385,6 +386,7 @@ def _resolved(
             "scaling": data.scaling.to_dict(),
             "labels": None if data.labels is None else list(data.labels),
             "rest": rest,
+            "covariates": data.covariates,
         },
     }
 

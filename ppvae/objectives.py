@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from ppvae.audit import Audit
-from ppvae.path import StickingTheLandingELBO
+from ppvae.bounds import StickingTheLandingELBO
 from ppvae.precision import MixedNetworks
 from ppvae.programs import Pair
 

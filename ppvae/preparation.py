@@ -5,6 +5,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+from ppvae.assembly import Assembly, assemble
 from ppvae.audit import Audit
 from ppvae.choices import KINDS, Choice, Maker, made
 from ppvae.data import Binarize, Data, load
@@ -16,7 +19,19 @@ if TYPE_CHECKING:
 
     from ppvae.svi import SVI, Plan
 
-__all__ = ["Part", "free_folder", "make_loop", "maker_of", "part_of", "read_data", "recorded"]
+__all__ = [
+    "Part",
+    "assembled",
+    "free_folder",
+    "make_loop",
+    "maker_of",
+    "part_of",
+    "read_data",
+    "recorded",
+]
+
+EXAMPLES = 2_000
+"""Training data that a part may start from, as a VampPrior's pseudo-inputs do."""
 
 Part = str | Mapping[str, Any] | Choice | type | Program | None
 """How a part may be expressed: a name, a mapping of YAML, a class, or a program itself."""
@@ -68,6 +83,21 @@ def recorded(data: str | Path | Data) -> Any:
         return {"python_object": data.name}
     path = Path(data).expanduser()
     return str(path.resolve()) if path.exists() else str(data)
+
+
+def assembled(
+    parts: Mapping[str, Choice | Program | None], data: Data, latent_dim: int, trust: Iterable[str]
+) -> Assembly:
+    """Model and guide for these data, given what the data tell: see `ppvae.assembly.assemble`."""
+    some = torch.arange(min(EXAMPLES, len(data.train)))
+    return assemble(
+        parts,
+        latent_dim=latent_dim,
+        data_shape=data.shape,
+        covariates=data.covariates,
+        examples=data.train.take(some)["x"],
+        trust=trust,
+    )
 
 
 def make_loop(

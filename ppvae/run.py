@@ -161,8 +161,9 @@ class Run:
         dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
         try:
             assembly = assemble(
-                parts, latent_dim=latent_dim, data_shape=self.data_shape, trust=self._trust
-            )
+                parts, latent_dim=latent_dim, data_shape=self.data_shape,
+                covariates=self._covariates(), trust=self._trust,
+            )  # fmt: skip
             return Pair(assembly.model, assembly.guide, self.example()).to(dtype)
         except (RuntimeError, TypeError, OverflowError) as error:
             if self._trust or any(program is not None for program in self._handed.values()):
@@ -245,6 +246,12 @@ class Run:
             binarize=self.config.get("binarize") or "none",
             labels=self.label_names,
         )
+
+    def _covariates(self) -> int:
+        count = self._facts().get("covariates", 0)  # older runs have no program that asks
+        if type(count) is not int or not 0 <= count <= 1_000_000:
+            raise InputError(f"{self.path / 'config.yaml'}: covariates of the data is {count!r}")
+        return count
 
     def _data_name(self) -> str:
         name = self.config.get("data")

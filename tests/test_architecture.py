@@ -11,9 +11,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "graphs", "networks", "signals", "store"),
+    ("errors", "graphs", "networks", "distributions", "signals", "store"),
     ("models", "guides", "native"),
-    ("programs", "precision", "audit", "objectives", "importance", "path", "data"),
+    ("programs", "precision", "audit", "bounds", "objectives", "data"),
     ("capture", "densities", "evaluation"),
     ("step",),
     ("svi",),
@@ -45,10 +45,14 @@ def _modules() -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = {}
     for path in (ROOT / "ppvae").glob("*.py"):
         found[path.stem] = [path]
-    for package in ("arviz", "comparison", "data", "diagnosis", "diagnostics", "plots"):
+    packages = (
+        "arviz", "bounds", "comparison", "data", "diagnosis", "diagnostics", "distributions",
+        "networks", "plots",
+    )  # fmt: skip
+    for package in packages:
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))
     for package in ("models", "guides"):
-        found[package] = sorted((ROOT / package).glob("*.py"))
+        found[package] = sorted((ROOT / package).rglob("*.py"))
     del found["__init__"]
     return found
 

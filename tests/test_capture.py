@@ -18,11 +18,11 @@ from test_programs import Tutorial, functions
 from torch import Tensor, nn
 
 from ppvae.audit import audit
+from ppvae.bounds import ImportanceWeightedELBO
 from ppvae.capture import Captured, capture
 from ppvae.errors import InputError
 from ppvae.graphs import trace
 from ppvae.guides import Delta, MeanField
-from ppvae.importance import ImportanceWeightedELBO
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, StandardNormal
 from ppvae.networks import MLP, ConvDecoder, ConvEncoder
 from ppvae.objectives import ELBOS, Bound

@@ -508,7 +508,7 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_bound_by_its_import_path_is_trusted_to_the_end_of_its_fit(tmp_path: Path) -> None:
-    run = small(tmp_path, elbo="ppvae.importance.ImportanceWeightedELBO", particles=2)
+    run = small(tmp_path, elbo="ppvae.bounds.ImportanceWeightedELBO", particles=2)
     assert run.summary is not None
     with pytest.raises(InputError, match="trust"):
         _ = Run(run.path).audit

@@ -110,7 +110,7 @@ def test_a_maker_is_given_what_it_names() -> None:
 
 def test_a_class_of_the_package_by_its_path_is_its_name() -> None:
     kind = KINDS["prior"]
-    choice = Choice("ppvae.models.priors.StandardNormal", {}, trusted=False)
+    choice = Choice("ppvae.models.priors.standard_normal.StandardNormal", {}, trusted=False)
     assert resolve(kind, choice) is resolve(kind, Choice("StandardNormal"))
     assert made(kind, choice).choice.class_path == "StandardNormal"
 

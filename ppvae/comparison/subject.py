@@ -9,14 +9,14 @@ from typing import Any
 import pyro
 import torch
 
-from ppvae.assembly import DEFAULTS, assemble
+from ppvae.assembly import DEFAULTS
 from ppvae.audit import Audit, audit
 from ppvae.choices import KINDS
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.data import Batch, Data
 from ppvae.errors import InputError
-from ppvae.preparation import part_of, read_data, recorded
+from ppvae.preparation import assembled, part_of, read_data, recorded
 from ppvae.programs import Pair
 from ppvae.run import Run
 from ppvae.support import demand_support, is_binary
@@ -59,9 +59,7 @@ def new_subject(
 
     def build(number: int) -> Pair:
         pyro.set_rng_seed(number)
-        assembly = assemble(
-            chosen, latent_dim=settings["latent_dim"], data_shape=found.shape, trust=trust
-        )
+        assembly = assembled(chosen, found, settings["latent_dim"], trust)
         record.update(assembly.parts)
         return Pair(assembly.model, assembly.guide, first_batch(found, settings))
 

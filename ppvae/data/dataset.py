@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import final
 
+import torch
+
 from ppvae.data.binarization import Binarize
 from ppvae.data.scaling import Scaling
 from ppvae.data.split import Split
@@ -45,6 +47,16 @@ class Data:
     def splits(self) -> dict[str, Split]:
         """The parts by name."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    @property
+    def covariates(self) -> int:
+        """How many numbers of y a program may be conditional on: classes, or covariates; or 0."""
+        if "y" not in self.train.rest_names:
+            return 0
+        if self.labels is not None:
+            return len(self.labels)
+        y = self.train.take(torch.zeros(1, dtype=torch.int64))["y"]
+        return y[0].numel() if y.is_floating_point() else 0
 
     def describe(self) -> str:
         """Return one line for people."""

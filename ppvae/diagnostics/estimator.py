@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pyro.infer import Trace_ELBO
 
-from ppvae.importance import ImportanceWeightedELBO
+from ppvae.bounds import ImportanceWeightedELBO
 
 __all__ = ["REFERENCE", "WEIGHTED", "Estimator"]
 

@@ -18,15 +18,14 @@ from pyro.poutine.util import site_is_subsample
 
 from ppvae.audit import Audit
 from ppvae.audit import audit as audit_under
+from ppvae.bounds import ImportanceWeightedELBO, StickingTheLandingELBO
 from ppvae.data import Batch
 from ppvae.diagnostics.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.noise import Noise, group_of, noise
 from ppvae.diagnostics.recommendation import recommend
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
-from ppvae.importance import ImportanceWeightedELBO
 from ppvae.objectives import Bound
-from ppvae.path import StickingTheLandingELBO
 from ppvae.programs import Pair, frozen
 
 __all__ = ["ESTIMATORS", "Estimator", "Estimators", "compare_estimators"]

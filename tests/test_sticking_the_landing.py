@@ -19,12 +19,12 @@ from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
 from ppvae.audit import audit
+from ppvae.bounds import StickingTheLandingELBO
 from ppvae.capture import capture
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.models import VAE
 from ppvae.objectives import Bound
-from ppvae.path import StickingTheLandingELBO
 
 SIGMAS = 5.0  # by fixed seeds, a chance of 1e-4 of a false alarm in some hundred comparisons
 ROWS, COLUMNS, VARIANCE = 6, 4, 0.5

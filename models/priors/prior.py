@@ -7,7 +7,6 @@ vector; the plate of the program that calls it makes it one per datum.
 from abc import ABC, abstractmethod
 
 import pyro.distributions as dist
-import torch
 from torch import nn
 
 from ppvae.errors import InputError
@@ -25,24 +24,3 @@ class Prior(nn.Module, ABC):
     @abstractmethod
     def forward(self) -> dist.TorchDistribution:
         """The distribution p(z): batch shape ``()``, event shape ``(latent_dim,)``."""
-
-
-class StandardNormal(Prior):
-    """p(z) = N(0, I), with nothing to learn (Kingma and Welling, 2014).
-
-    Args:
-        latent_dim: number of latent dimensions.
-    """
-
-    loc: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, latent_dim: int) -> None:
-        super().__init__(latent_dim)
-        # Not persistent: constants follow the module to its device but are no part of a checkpoint.
-        self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
-        self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
-
-    def forward(self) -> dist.TorchDistribution:
-        fn: dist.TorchDistribution = dist.Normal(self.loc, self.scale).to_event(1)
-        return fn

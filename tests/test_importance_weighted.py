@@ -17,9 +17,9 @@ from pyro.infer.elbo import ELBOModule
 from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
+from ppvae.bounds import ImportanceWeightedELBO
 from ppvae.capture import capture
 from ppvae.errors import InputError
-from ppvae.importance import ImportanceWeightedELBO
 
 ROWS, COLUMNS, VARIANCE = 5, 3, 0.5
 SIGMAS = 5.0  # by fixed seeds, a chance of 1e-5 of a false alarm

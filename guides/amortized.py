@@ -1,0 +1,55 @@
+"""What the guides with one latent have in common: a network reads x, a distribution comes of it."""
+
+import pyro
+import pyro.distributions as dist
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ppvae.networks import MLP, Network, Shape, beside, build, features, joined_shape
+
+
+class Amortized(PyroModule):
+    """q(z | x), or q(z | x, y): one latent vector a datum, at the site ``"z"``.
+
+    A family says what its encoder must give (``out_shape``) and, in `posterior`, which distribution
+    those numbers are.
+
+    Args:
+        data_shape: shape of one datum.
+        out_shape: shape of what the encoder gives for one datum.
+        encoder: makes the network from x to those numbers.
+        covariates: how many numbers of y stand beside x where the guide is conditional on them:
+            the number of classes, for labels; 0: y is not looked at.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``y`` is
+    ``(batch,)``, labels, or ``(batch, covariates)``.
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        out_shape: Shape,
+        encoder: Network | nn.Module = MLP,
+        covariates: int = 0,
+    ) -> None:
+        super().__init__()
+        self.covariates, self._dims = covariates, len(data_shape)
+        in_shape = joined_shape(data_shape, covariates)
+        self.encoder = build(encoder, in_shape, out_shape, "encoder")
+
+    def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """What the encoder reads off x, and off y where the guide is conditional on it."""
+        if self.covariates:
+            x = beside(x, self._dims, features(y, self.covariates))
+        code: Tensor = self.encoder(x)
+        return code
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
+        """q(z | x) itself: batch shape ``(batch,)``, event shape ``(latent_dim,)``."""
+        # Not by abc: its metaclass is not Pyro's.
+        raise NotImplementedError(f"{type(self).__name__} has no posterior")
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        with pyro.plate("data", len(x)):
+            z: Tensor = pyro.sample("z", self.posterior(x, y))
+        return z

@@ -1,0 +1,1 @@
+"""Distributions, and divergences between them, that torch and Pyro lack."""

@@ -1,0 +1,24 @@
+"""Tensors to tensors, with no probability in them: what a program calls a decoder or an encoder.
+
+All of them keep whatever dimensions come before the datum's, so that a batch, or particles times a
+batch, passes in one call.
+"""
+
+from ppvae.networks.bounded import positive
+from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
+from ppvae.networks.covariates import beside, features, joined_shape
+from ppvae.networks.mlp import MLP
+from ppvae.networks.network import Network, Shape, build
+
+__all__ = [
+    "MLP",
+    "ConvDecoder",
+    "ConvEncoder",
+    "Network",
+    "Shape",
+    "beside",
+    "build",
+    "features",
+    "joined_shape",
+    "positive",
+]
