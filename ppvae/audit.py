@@ -13,14 +13,14 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
-from pyro.infer import ELBO, TraceMeanField_ELBO
+from pyro.infer import ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from pyro.infer.inspect import TrackProvenance
 from pyro.ops.provenance import detach_provenance, get_provenance
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
-from ppvae.bounds import StickingTheLandingELBO
+from ppvae.bounds import FreeBitsELBO, StickingTheLandingELBO, WeightedELBO
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
 
@@ -35,7 +35,8 @@ class Site:
         name: the site's name.
         model: family of the model's distribution there.
         guide: family of the guide's, or ``None`` where x is observed.
-        kl: ``"exact"``, ``"Monte Carlo"``, ``"point mass"`` or, where x is observed, ``"-"``.
+        kl: ``"exact"``, ``"Monte Carlo"``, ``"enumerated"`` (summed over), ``"point mass"``
+            or, where x is observed, ``"-"``.
         shape: batch and event shape of one draw, data first.
         scale: what multiplies its log-probability, beta aside; 1, or N / B in a subsampled plate.
     """
@@ -107,8 +108,10 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     analytic = issubclass(elbo, TraceMeanField_ELBO)
     _check_agreement(guide, model)
     _check_enumeration(elbo, guide, model)
-    if analytic or issubclass(elbo, StickingTheLandingELBO):
+    if analytic or issubclass(elbo, (StickingTheLandingELBO, WeightedELBO)):
         _check_reparameterized(elbo, guide)
+    if issubclass(elbo, (FreeBitsELBO, WeightedELBO)):
+        _check_density(elbo, guide)
     if analytic:
         _check_order(elbo, guide, model, parents)
     if "mask" in batch and "mask" not in pair.names("model"):
@@ -124,7 +127,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         is_data = node["is_observed"]
         kl, family = "-", None
         if not is_data:
-            kl, family = _kl(analytic, guide[name]["fn"], node["fn"]), _family(guide[name]["fn"])
+            kl, family = _kl(analytic, guide[name], node["fn"]), _family(guide[name]["fn"])
         elif node["value"].shape == x.shape:
             supports[name] = (_family(node["fn"]), node["fn"].support)
         scale = _number(node["scale"])
@@ -153,6 +156,8 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         for s in sites
         if s.guide is not None
     )
+    if issubclass(elbo, WeightedELBO):
+        _check_locality(elbo, frame, guide)
     full = None if frame is None else _full_size(frame)
     is_bound = not any(site.kl == "point mass" for site in sites)
     if not is_bound:
@@ -287,11 +292,37 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
 
 
 def _check_enumeration(elbo: type[ELBO], guide: _Nodes, model: _Nodes) -> None:
+    if issubclass(elbo, TraceEnum_ELBO):
+        return
     for name, node in [*guide.items(), *model.items()]:
         if not node["is_observed"] and node["infer"].get("enumerate"):
             raise InputError(
                 f"site '{name}' asks to be enumerated, and {elbo.__name__} does not enumerate; "
-                "drop config_enumerate, and sample the site in the guide"
+                "take TraceEnum_ELBO"
+            )
+
+
+def _check_density(elbo: type[ELBO], guide: _Nodes) -> None:
+    for name, node in guide.items():
+        if isinstance(_base(node["fn"]), dist.Delta):
+            raise InputError(
+                f"site '{name}' of the guide is a point mass, whose density is infinite, and "
+                f"{elbo.__name__} is made of the guide's density; take another guide, or Trace_ELBO"
+            )
+
+
+def _check_locality(elbo: type[ELBO], frame: Any, guide: _Nodes) -> None:
+    inside = "inside 'with pyro.plate(\"data\", len(x))', or take Trace_ELBO"
+    if frame is None:
+        raise InputError(
+            f"{elbo.__name__} weighs the draws of each datum, and no plate of the model holds the "
+            f"data; write the model {inside}"
+        )
+    for name, node in guide.items():
+        if not any(f.name == frame.name for f in node["cond_indep_stack"]):
+            raise InputError(
+                f"site '{name}' of the guide is shared by all data, and {elbo.__name__} weighs the "
+                f"draws of each datum; draw it {inside}"
             )
 
 
@@ -376,7 +407,10 @@ def _full_size(frame: Any) -> int:
     return int(frame.size if frame.full_size is None else frame.full_size)
 
 
-def _kl(analytic: bool, q: dist.TorchDistribution, p: dist.TorchDistribution) -> str:
+def _kl(analytic: bool, guide: _Node, p: dist.TorchDistribution) -> str:
+    q = guide["fn"]
+    if guide["infer"].get("enumerate"):
+        return "enumerated"
     if isinstance(_base(q), dist.Delta):
         return "point mass"
     if not analytic:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.objectives import Bound
+from ppvae.objectives import Bound, Terms
 from ppvae.programs import frozen
 
 if TYPE_CHECKING:  # it takes seconds to import
@@ -22,9 +22,10 @@ class Figures:
     """Means over data, in nats per datum.
 
     Attributes:
+        elbo: the bound at beta = 1: reconstruction - kl, or that of importance weights, which is
+            tighter; ``None`` for a point mass.
         reconstruction: E_q[log p(x | z)].
         kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
-        elbo: reconstruction - kl, the bound at beta = 1; ``None`` for a point mass.
         objective: what is climbed, at the beta asked for.
     """
 
@@ -57,32 +58,28 @@ def evaluate(
     # Several draws of a datum are several rows, so that little data still fills a batch.
     chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
     numbers = range(rank, len(chunks), world)
-    totals = torch.zeros(2, dtype=torch.float64)
+    totals = torch.zeros(4, dtype=torch.float64)
     with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
         batches = split.batches([chunks[i] for i in numbers], device=device)
         for number, batch in zip(numbers, batches, strict=True):
             torch.manual_seed(fold_seed(seed, 2, number))
-            terms = bound(batch)
-            totals += torch.stack([terms.reconstruction, terms.kl]).cpu().double()
+            totals += torch.stack(tuple(bound(batch, beta))).cpu().double()
     if fabric is not None:
         totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
-    reconstruction, kl = (totals / (len(split) * draws)).tolist()
-    return figures(reconstruction, kl, beta, bound)
+    return figures(Terms(*totals / (len(split) * draws)), bound)
 
 
-def figures(reconstruction: float, kl: float, beta: float, bound: Bound) -> Figures:
-    """The figures that two means come to, with no bound where there is none.
+def figures(means: Terms, bound: Bound) -> Figures:
+    """The figures that means over data come to, with no bound where there is none.
 
     Args:
-        reconstruction: E_q[log p(x | z)], in nats per datum.
-        kl: KL(q(z | x) || p(z)), in nats per datum.
-        beta: its weight in what is climbed.
+        means: of the objective and its terms, in nats per datum.
         bound: whose means they are.
     """
-    objective = reconstruction - beta * kl
+    objective, elbo, reconstruction, kl = (float(mean) for mean in means)
     if not bound.audit.is_bound:
         return Figures(None, reconstruction, None, objective)
-    return Figures(reconstruction - kl, reconstruction, kl, objective)
+    return Figures(elbo, reconstruction, kl, objective)
 
 
 def fold_seed(*parts: int) -> int:

@@ -1,55 +1,76 @@
-"""What is climbed: one of Pyro's bounds, with the KL weighed by beta, as an ``nn.Module``."""
+"""What is climbed: a bound, with the KL weighed by beta, as an ``nn.Module``."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
 from pyro.distributions.util import scale_and_mask
-from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from ppvae.audit import Audit
-from ppvae.bounds import StickingTheLandingELBO
+from ppvae.bounds import (
+    DoublyReparameterizedELBO,
+    FreeBitsELBO,
+    ImportanceWeightedELBO,
+    RenyiELBO,
+    StickingTheLandingELBO,
+    WeightedELBO,
+)
+from ppvae.enumeration import expectations
 from ppvae.precision import MixedNetworks
 from ppvae.programs import Pair
 
-__all__ = ["ELBOS", "Bound", "Terms"]
+__all__ = ["ELBOS", "LINEAR", "Bound", "Terms"]
 
-ELBOS: tuple[type[ELBO], ...] = (TraceMeanField_ELBO, Trace_ELBO, StickingTheLandingELBO)
-"""Pyro's own bounds, the KL in closed form where there is one or by Monte Carlo throughout; and the
-latter with another gradient."""
+LINEAR: tuple[type[ELBO], ...] = (TraceMeanField_ELBO, Trace_ELBO, StickingTheLandingELBO)
+"""Bounds whose value is reconstruction - beta KL, draw by draw: Pyro's own, the KL in closed form
+where there is one or by Monte Carlo throughout; and the latter with another gradient."""
+
+ELBOS: tuple[type[ELBO], ...] = (
+    *LINEAR,
+    TraceEnum_ELBO,
+    ImportanceWeightedELBO,
+    DoublyReparameterizedELBO,
+    RenyiELBO,
+    FreeBitsELBO,
+)
+"""What can be climbed by name."""
 
 
 class Terms(NamedTuple):
     """A bound on one batch and what it is made of: sums over the batch's data, in nats.
 
     Attributes:
-        objective: reconstruction - beta kl; its gradient is the one that is climbed.
+        objective: what is climbed, at the beta asked for; it has the gradient.
+        elbo: the bound itself, at beta = 1: reconstruction - kl, or, of importance weights, the
+            bound of K draws, which is tighter.
         reconstruction: the expected log-likelihood, E_q[log p(x | z)].
-        kl: KL(q(z | x) || p(z)), exact or by Monte Carlo as the bound takes it. The evidence
-            lower bound itself, at beta = 1, is reconstruction - kl.
+        kl: KL(q(z | x) || p(z)), exact or by Monte Carlo as the bound takes it.
     """
 
     objective: Tensor
+    elbo: Tensor
     reconstruction: Tensor
     kl: Tensor
 
 
 class Bound(nn.Module):
-    """The evidence lower bound of a pair of programs, by one of Pyro's estimators.
+    """A lower bound on the evidence of a pair of programs, by one estimator.
 
     ``TraceMeanField_ELBO`` takes the KL in closed form where torch knows one, ``Trace_ELBO`` takes
     it by Monte Carlo: the same expectation, with different noise. ``beta`` weighs it (Higgins et
-    al., 2017; Bowman et al., 2016, for its warm-up) in the same way under both, by scaling the
-    latent sites of the model *and* of the guide: one estimator reads the scale of one, the other
-    reads both.
+    al., 2017; Bowman et al., 2016, for its warm-up) in the same way under every bound, by scaling
+    the latent sites of the model *and* of the guide: one estimator reads the scale of one, others
+    read both. Under importance weights it is so a power of p(z) / q(z | x) in each weight, which
+    at beta = 0 leaves the likelihood alone.
 
     Args:
         pair: model and guide.
-        elbo: one of Pyro's bounds, as a class.
+        elbo: the bound, as a class.
         audit: what the audit found of the pair under this bound.
         particles: draws of the latents per datum, in one call where the programs allow it.
         options: further arguments of ``elbo``'s own.
@@ -69,55 +90,107 @@ class Bound(nn.Module):
         )
         self._mixed = MixedNetworks(*pair.owners)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether what is climbed is reconstruction - beta KL."""
+        return type(self.elbo) in (*LINEAR, TraceEnum_ELBO)
+
     def forward(self, batch: Mapping[str, Tensor], beta: float = 1.0) -> Terms:
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""
         model, guide = _Weigh(self.pair.call_model, beta), _Weigh(self.pair.call_guide, beta)
         with self._mixed.only(batch["x"].device.type):
             loss = cast("Any", self.elbo).differentiable_loss(model, guide, **batch)
+            # A program that subsamples a plate of N estimates the bound on all N data.
+            size, rows = self.audit.data_size, len(batch["x"])
+            share = 1.0 if size is None else rows / size
+            objective = -loss * share
             with torch.no_grad():
-                kl = self._kl(model.sites, guide.sites)
-        # A program that subsamples a plate of N estimates the bound on all N data.
-        objective = -loss
-        if self.audit.data_size is not None:
-            share = len(batch["x"]) / self.audit.data_size
-            objective, kl = objective * share, kl * share
-        return Terms(objective, objective.detach() + beta * kl, kl)
+                calls = list(zip(model.calls, guide.calls, strict=True))
+                return self._terms(objective, calls, beta, share)
 
-    def _kl(self, model: list["_Sites"], guide: list["_Sites"]) -> Tensor:
-        """The KL term as the bound took it, at the programs' own scales, of the very same draws."""
+    def _terms(
+        self, objective: Tensor, calls: list["_Call"], beta: float, share: float
+    ) -> Terms:
+        """What the objective is made of, from the very same draws."""
+        draws = share / self.elbo.num_particles
+        value = objective.detach()
+        if type(self.elbo) in LINEAR:
+            kl = self._kl(calls) * draws
+            reconstruction = value + beta * kl
+        elif isinstance(self.elbo, TraceEnum_ELBO):
+            parts = [expectations(model, guide) for model, guide in calls]
+            kl = torch.stack([kl for _, kl in parts]).sum() * draws
+            reconstruction = value + beta * kl
+        else:
+            kl = self._kl(calls) * draws
+            found = [_log_prob(site) for model, _ in calls for site in _observed(model).values()]
+            reconstruction = torch.stack([term.sum() for term in found]).sum() * draws
+        elbo = reconstruction - kl
+        if isinstance(self.elbo, WeightedELBO):
+            elbo = self.elbo.bounds(self._log_weights(calls, share)).sum()
+        return Terms(objective, elbo, reconstruction, kl)
+
+    def _kl(self, calls: list["_Call"]) -> Tensor:
+        """The KL term as the bound took it, at the programs' own scales, over all particles."""
         total = torch.zeros(())
-        for p_sites, q_sites in zip(model, guide, strict=True):
-            for name, (q, scale) in q_sites.items():
+        for model, guide in calls:
+            latents = {name: site for name, site in model.items() if not site[0]["is_observed"]}
+            for name, (q, scale) in guide.items():
                 if name in self.audit.exact:
-                    kl = kl_divergence(q["fn"], p_sites[name][0]["fn"])
-                    term = scale_and_mask(kl, scale=scale, mask=q["mask"])
+                    kl = kl_divergence(q["fn"], latents[name][0]["fn"])
+                    total = total + cast("Tensor", scale_and_mask(kl, scale, q["mask"])).sum()
                 else:
-                    term = scale_and_mask(q["fn"].log_prob(q["value"]), scale=scale, mask=q["mask"])
-                total = total + cast("Tensor", term).sum()
-            for name, (p, scale) in p_sites.items():
+                    total = total + _log_prob((q, scale)).sum()
+            for name, site in latents.items():
                 if name not in self.audit.exact:
-                    log_p = scale_and_mask(
-                        p["fn"].log_prob(p["value"]), scale=scale, mask=p["mask"]
-                    )
-                    total = total - log_p.sum()
-        mean: Tensor = total / self.elbo.num_particles
-        return mean
+                    total = total - _log_prob(site).sum()
+        return total
+
+    def _log_weights(self, calls: list["_Call"], share: float) -> Tensor:
+        """Log p(x, z) - log q(z | x) of each draw and datum, at beta = 1: ``(particles, data)``."""
+        found = []
+        for model, guide in calls:
+            parts = [self._by_datum(_log_prob(site)) for site in model.values()]
+            parts += [-self._by_datum(_log_prob(site)) for site in guide.values()]
+            found.append(torch.stack(torch.broadcast_tensors(*parts)).sum(0) * share)
+        return torch.cat(found)
+
+    def _by_datum(self, log_prob: Tensor) -> Tensor:
+        """Sum a site over every plate but particles and data: ``(particles or 1, data)``."""
+        outer = self.audit.max_plate_nesting + 1
+        full = log_prob.reshape((1,) * (outer - log_prob.dim()) + log_prob.shape)
+        moved = full.movedim((-outer, cast("int", self.audit.data_dim)), (0, 1))
+        return moved.flatten(2).sum(-1) if moved.dim() > 2 else moved
 
 
-_Sites = dict[str, tuple[Any, Any]]
+_Site = tuple[Any, Any]
+_Sites = dict[str, _Site]
+_Call = tuple[_Sites, _Sites]
+"""The sites of one call of the model, and of the guide."""
+
+
+def _log_prob(site: _Site) -> Tensor:
+    """Log-density of a site at its value, at the program's own scale."""
+    node, scale = site
+    log_prob = node["fn"].log_prob(node["value"], *node["args"], **node["kwargs"])
+    return cast("Tensor", scale_and_mask(log_prob, scale, node["mask"]))
+
+
+def _observed(model: _Sites) -> _Sites:
+    return {name: site for name, site in model.items() if site[0]["is_observed"]}
 
 
 class _Weigh:
-    """A program with its latent sites weighed by beta, which remembers them from each call."""
+    """A program with its latent sites weighed by beta, which remembers all sites of each call."""
 
     def __init__(self, program: Any, beta: float) -> None:
         self.program, self.beta = program, beta
-        self.sites: list[_Sites] = []
+        self.calls: list[_Sites] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with _WeighMessenger(self.beta) as weighed:
             value = self.program(*args, **kwargs)
-        self.sites.append(weighed.sites)
+        self.calls.append(weighed.sites)
         return value
 
 
@@ -130,7 +203,9 @@ class _WeighMessenger(Messenger):
         self.sites: _Sites = {}
 
     def _pyro_sample(self, msg: Any) -> None:
-        if not msg["is_observed"] and not site_is_subsample(msg):
-            # The message itself is kept: outer handlers have yet to give it a value.
-            self.sites[msg["name"]] = (msg, msg["scale"])
+        if site_is_subsample(msg) or msg["infer"].get("_deterministic"):
+            return
+        # The message itself is kept: outer handlers have yet to give it a value.
+        self.sites[msg["name"]] = (msg, msg["scale"])
+        if not msg["is_observed"]:
             msg["scale"] = msg["scale"] * self.beta

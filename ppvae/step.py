@@ -89,12 +89,12 @@ class CapturedStep:
         self._scalars: dict[int, tuple[float, Tensor]] = {}
 
     def __call__(self, feed: Any, beta: float, sums: Tensor) -> None:
-        """Take a step, and add its reconstruction, KL and number of data to ``sums``.
+        """Take a step, and add its objective, terms and number of data to ``sums``.
 
         Args:
             feed: what ``batch`` makes a batch of: tensors, of the same shapes in each step.
             beta: weight of the KL.
-            sums: three numbers.
+            sums: one number for each of `ppvae.objectives.Terms`, and one for the data.
 
         Raises:
             NotStatic: if there is no such graph; nothing has been changed then.
@@ -158,7 +158,7 @@ class CapturedStep:
                 torch.nn.utils.clip_grad_norm_(weights, self._clip, foreach=False)
             self._update(weights, rest[:slots], lrs)
             rows = torch.full_like(terms.kl, len(batch["x"]))
-            sums += torch.stack([terms.reconstruction, terms.kl, rows]).to(sums)
+            sums += torch.stack([*terms, rows]).detach().to(sums)
             return []
 
         return function

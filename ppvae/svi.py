@@ -23,7 +23,7 @@ from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
 from ppvae.evaluation import Figures, evaluate, figures, fold_seed
 from ppvae.graphs import NotStatic
-from ppvae.objectives import Bound
+from ppvae.objectives import Bound, Terms
 from ppvae.step import CapturedStep
 
 __all__ = ["SVI", "Epoch", "Plan"]
@@ -32,6 +32,10 @@ __all__ = ["SVI", "Epoch", "Plan"]
 DRAWS = 2_000
 """Least number of draws behind a held-out figure, data and repetitions together: what chooses the
 best weights should not choose by luck. The noise is the same in each epoch."""
+
+
+SUMS = len(Terms._fields) + 1
+"""Sums over an epoch: the objective, its terms, and the number of data."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,7 @@ class _Progress:
     best_step: int | None = None
     stale: int = 0
     is_one_graph: bool = True  # false once a step was found to have none
-    sums: list[float] = field(default_factory=lambda: [0.0, 0.0, 0.0])
+    sums: list[float] = field(default_factory=lambda: [0.0] * SUMS)
 
 
 class SVI:
@@ -178,7 +182,7 @@ class SVI:
         self._compile = compile
         self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
         self._sums = torch.zeros(
-            3, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
+            SUMS, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
         )
         self._keep_on_device()
         self._step = self._captured_step() if compile and fabric.world_size == 1 else None
@@ -272,7 +276,7 @@ class SVI:
             )
         self._stepper.step()
         self._stepper.zero_grad()
-        seen = torch.stack([terms.reconstruction.detach(), terms.kl.detach()]).to(sums)
+        seen = torch.stack(tuple(terms)).detach().to(sums)
         sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
 
     def _step_as_graph(self, feed: Feed, beta: float, sums: Tensor) -> bool:
@@ -314,8 +318,8 @@ class SVI:
         totals = self.fabric.all_reduce(
             torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
         )
-        reconstruction, kl, rows = cast("Tensor", totals).tolist()
-        if not math.isfinite(reconstruction) or not math.isfinite(kl):
+        *sums, rows = cast("Tensor", totals).tolist()
+        if not all(math.isfinite(value) for value in sums):
             raise self._diverged()
         valid = evaluate(
             self.bound,
@@ -329,7 +333,7 @@ class SVI:
         lr = float(self._optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)
         progress.epoch += 1
-        progress.cursor, progress.sums = 0, [0.0, 0.0, 0.0]
+        progress.cursor, progress.sums = 0, [0.0] * SUMS
         if isinstance(self._schedule, ReduceLROnPlateau):
             self._schedule.step(valid.objective)
         elif self._schedule is not None:
@@ -341,10 +345,20 @@ class SVI:
             if is_best:
                 progress.best, progress.best_step = valid.objective, progress.step
         progress.seconds += time.perf_counter() - started
-        train = figures(reconstruction / rows, kl / rows, plan.beta, self.bound)
+        train = figures(self._means(sums, rows), self.bound)
         return Epoch(
             progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best
         )
+
+    def _means(self, sums: Sequence[float], rows: float) -> Terms:
+        """Means over an epoch; the objective at the beta asked for, also while it warms up.
+
+        Where it is no plain sum of the terms, it is as it was climbed.
+        """
+        means = Terms(*torch.tensor(sums, dtype=torch.float64) / rows)
+        if not self.bound.is_linear:
+            return means
+        return means._replace(objective=means.reconstruction - self.plan.beta * means.kl)
 
     def _agreed(self, stop: bool) -> bool:
         """Whether any process was asked to stop; all of them leave at the same step."""
@@ -411,6 +425,10 @@ class SVI:
         elif own["device"] is not None and self.device.type == "mps":
             torch.mps.set_rng_state(own["device"])
         progress = {"is_one_graph": True} | state["progress"]  # older ones do not say
+        if len(progress["sums"]) != SUMS:  # older ones have the reconstruction, the KL, the rows
+            reconstruction, kl, rows = progress["sums"]
+            elbo = reconstruction - kl
+            progress["sums"] = [elbo, elbo, reconstruction, kl, rows]
         begun = asdict(_Progress())
         if progress.keys() != begun.keys() or any(
             begun[name] is not None and type(progress[name]) is not type(begun[name])

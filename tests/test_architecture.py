@@ -13,11 +13,19 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "distributions", "signals", "store"),
     ("models", "guides", "native"),
-    ("programs", "precision", "audit", "bounds", "objectives", "data"),
+    ("programs", "precision", "audit", "bounds", "enumeration", "objectives", "data"),
     ("capture", "densities", "evaluation"),
     ("step",),
     ("svi",),
-    ("diagnostics", "generation", "devices", "events"),
+    (
+        "diagnostics",
+        "generation",
+        "imputation",
+        "classification",
+        "aggregate_prior",
+        "devices",
+        "events",
+    ),
     (
         "choices",
         "assembly",

@@ -16,7 +16,7 @@ from ppvae.audit import Audit, Site, audit, first_outside
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
-from ppvae.objectives import ELBOS, Bound
+from ppvae.objectives import LINEAR, Bound
 from ppvae.programs import Pair, Program
 
 ROWS, COLUMNS = 5, 3
@@ -69,7 +69,7 @@ def test_facts_of_the_variational_autoencoder() -> None:
 
 
 def test_a_point_mass_is_no_bound() -> None:
-    for elbo in ELBOS:
+    for elbo in LINEAR:
         found = facts(VAE(StandardNormal(2), Gaussian((COLUMNS,))), Delta(2, (COLUMNS,)), elbo)
         assert not found.is_bound
         assert found.sites[0].kl == "point mass"
@@ -324,7 +324,7 @@ def stubborn_model(x: Tensor) -> None:
         observe(z.reshape(rows, 1), x)
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 def test_a_program_of_one_batch_dimension_loops_over_particles(elbo: type[ELBO]) -> None:
     pair = Pair(stubborn_model, stubborn, batch())
     found = audit(pair, elbo, batch())
@@ -340,12 +340,12 @@ def test_a_program_of_one_batch_dimension_loops_over_particles(elbo: type[ELBO])
     constant = torch.log(torch.tensor(2 * torch.pi))
     reconstruction = -0.5 * ((x - m).square() + 1 + constant).sum()
     kl = 0.5 * m.square().sum()
-    want = torch.stack([reconstruction - kl, reconstruction, kl])
+    want = torch.stack([reconstruction - kl, reconstruction - kl, reconstruction, kl])
     error = values.std(0) / 200**0.5
     assert bool(((values.mean(0) - want).abs() < 5 * error + 1e-4).all())
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 def test_the_audit_leaves_random_state_modes_and_parameters(elbo: type[ELBO]) -> None:
     pair = Pair(model, guide, batch())
     state, weights = torch.get_rng_state(), [p.clone() for p in pair.parameters()]

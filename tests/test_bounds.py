@@ -20,7 +20,7 @@ from ppvae.evaluation import evaluate
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP
-from ppvae.objectives import ELBOS, Bound
+from ppvae.objectives import LINEAR, Bound
 from ppvae.programs import Pair
 
 AFFINE = partial(MLP, hidden=())
@@ -118,7 +118,7 @@ def exact_posterior() -> tuple[Pair, Tensor]:
     return Pair(model, guide, {"x": x}), marginal.log_prob(x)
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 @pytest.mark.parametrize("beta", [0.0, 0.3, 1.0, 4.0])
 def test_terms_and_gradient_are_those_of_the_closed_form(elbo: type[ELBO], beta: float) -> None:
     pair, x = linear_pair(), rows()
@@ -150,7 +150,7 @@ def test_the_analytic_kl_has_no_noise_and_the_other_has() -> None:
     assert abs(float(drawn.kl - truth)) > 1e-3
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 def test_terms_do_not_depend_on_beta_for_the_same_noise(elbo: type[ELBO]) -> None:
     pair, x = linear_pair(), rows()
     bound = bound_of(pair, elbo, x)
@@ -159,20 +159,20 @@ def test_terms_do_not_depend_on_beta_for_the_same_noise(elbo: type[ELBO]) -> Non
         torch.manual_seed(3)
         return bound({"x": x}, beta)
 
-    _, reconstruction, kl = terms(1.0)
+    _, _, reconstruction, kl = terms(1.0)
     for beta in (0.0, 0.3, 4.0):
-        objective, r, k = terms(beta)
+        objective, _, r, k = terms(beta)
         torch.testing.assert_close(r, reconstruction, rtol=1e-10, atol=0)
         torch.testing.assert_close(k, kl, rtol=1e-10, atol=0)
         torch.testing.assert_close(objective, r - beta * k, rtol=1e-10, atol=0)
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 @pytest.mark.parametrize("particles", [1, 7])
 def test_the_bound_is_the_one_that_pyro_computes(elbo: type[ELBO], particles: int) -> None:
     pair, x = linear_pair(), rows()
     torch.manual_seed(5)
-    objective, reconstruction, kl = bound_of(pair, elbo, x, particles)({"x": x})
+    objective, _, reconstruction, kl = bound_of(pair, elbo, x, particles)({"x": x})
     torch.manual_seed(5)
     theirs = cast("Any", elbo)(
         num_particles=particles, vectorize_particles=particles > 1, max_plate_nesting=1
@@ -181,14 +181,14 @@ def test_the_bound_is_the_one_that_pyro_computes(elbo: type[ELBO], particles: in
     assert float((reconstruction - kl).detach()) == pytest.approx(-theirs, rel=1e-12)
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 def test_particles_are_unbiased_and_divide_the_variance(elbo: type[ELBO]) -> None:
     pair, x = linear_pair(), rows()
     truth = closed_form(pair, x)
     single, many = bound_of(pair, elbo, x), bound_of(pair, elbo, x, 7)
     n = 500
-    one = sample(lambda: torch.stack(single({"x": x})[:2]).detach(), n)
-    seven = sample(lambda: torch.stack(many({"x": x})[:2]).detach(), n, seed=1)
+    one = sample(lambda: torch.stack(single({"x": x})[1:3]).detach(), n)
+    seven = sample(lambda: torch.stack(many({"x": x})[1:3]).detach(), n, seed=1)
     elbo_value = truth.reconstruction - truth.kl
     assert seven.holds(torch.stack([elbo_value, truth.reconstruction]).detach())
     # log of a ratio of two sample variances: standard error sqrt(2 * 2 / n) for normal draws;
@@ -262,7 +262,7 @@ def test_a_subsampled_plate_gives_the_same_figures_per_datum() -> None:
 
     x = rows()
     subsampled = Pair(p, q, {"x": x})
-    for elbo in ELBOS:
+    for elbo in LINEAR:
         facts = audit(subsampled, elbo, {"x": x})
         assert (facts.data_size, facts.notes) == (total, ())
         assert [site.scale for site in facts.sites] == pytest.approx([total / ROWS] * 2)
@@ -271,7 +271,7 @@ def test_a_subsampled_plate_gives_the_same_figures_per_datum() -> None:
         for beta in (0.0, 1.0, 4.0):
             got = sample(partial(_figures, bound, x, beta), 100)
             objective = truth.reconstruction - beta * truth.kl
-            assert got.holds(torch.stack([objective, *truth]).detach())
+            assert got.holds(torch.stack([objective, truth[0] - truth[1], *truth]).detach())
     exact = Bound(subsampled, Trace_ELBO, audit(subsampled, Trace_ELBO, {"x": x}))({"x": x})
     torch.testing.assert_close(exact.objective, evidence.sum(), rtol=1e-10, atol=0)
     split = data.from_arrays(rows(30).numpy()).train
@@ -280,7 +280,7 @@ def test_a_subsampled_plate_gives_the_same_figures_per_datum() -> None:
     torch.testing.assert_close(found.log_p, alone.log_p, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 def test_evaluate_gives_the_closed_form_per_datum_whatever_the_batch(elbo: type[ELBO]) -> None:
     pair = linear_pair()
     split = data.from_arrays(rows(100).numpy()).train
@@ -309,7 +309,7 @@ class LearnedNormal(StandardNormal):
         return fn
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 @pytest.mark.parametrize("is_point", [False, True])
 def test_at_beta_zero_no_gradient_reaches_the_prior(elbo: type[ELBO], is_point: bool) -> None:
     torch.manual_seed(0)
@@ -334,7 +334,7 @@ def autoencoder(x: Tensor, elbo: type[ELBO]) -> tuple[Pair, Bound]:
     return pair, bound_of(pair, elbo, x)
 
 
-@pytest.mark.parametrize("elbo", ELBOS)
+@pytest.mark.parametrize("elbo", LINEAR)
 def test_a_point_mass_at_beta_zero_is_squared_error(elbo: type[ELBO]) -> None:
     x = rows()
     pair, bound = autoencoder(x, elbo)

@@ -480,6 +480,11 @@ def discrete_guide(x: Tensor) -> None:
         pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))
 
 
+def point_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Delta(x.sum(-1)))
+
+
 def nothing_observed(x: Tensor) -> None:
     with pyro.plate("data", len(x)):
         pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
@@ -537,6 +542,11 @@ REFUSED: dict[str, tuple[Program, Program, list[str]]] = {
         discrete,
         discrete_guide,
         ["'z' of the guide", "Bernoulli", "no reparameterized draw", "take Trace_ELBO"],
+    ),
+    "point mass": (
+        local,
+        point_guide,
+        ["'z' of the guide", "Delta", "density is infinite", "take Trace_ELBO", "MeanField"],
     ),
     "enumerated in the guide": (
         discrete,

@@ -95,7 +95,7 @@ def plain_step(bound: Bound, optimizer: Optimizer, beta: float, clip: float | No
 
 
 def sums() -> Tensor:
-    return torch.zeros(3, dtype=torch.float64)
+    return torch.zeros(5, dtype=torch.float64)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

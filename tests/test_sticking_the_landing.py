@@ -3,12 +3,24 @@
 import math
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from gaussian_chain import (
+    ROWS,
+    SIGMAS,
+    VARIANCE,
+    Chain,
+    Program,
+    gradient,
+    loss_of,
+    rows,
+    sample,
+    slopes,
+)
 from pca import PCA, affine, pca
 from pyro import poutine
 from pyro.contrib.zuko import ZukoToPyro
@@ -26,11 +38,8 @@ from ppvae.guides import MeanField
 from ppvae.models import VAE
 from ppvae.objectives import Bound
 
-SIGMAS = 5.0  # by fixed seeds, a chance of 1e-4 of a false alarm in some hundred comparisons
-ROWS, COLUMNS, VARIANCE = 6, 4, 0.5
 NOTHING = 1e-10
 
-Program = Callable[..., Any]
 both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
 
 
@@ -48,105 +57,6 @@ def ours(k: int = 1, vectorize: bool = False, **kwargs: Any) -> Any:
 
 def theirs(k: int = 1, vectorize: bool = False, **kwargs: Any) -> Any:
     return cast("Any", Trace_ELBO)(num_particles=k, vectorize_particles=vectorize, **kwargs)
-
-
-class Sample(NamedTuple):
-    mean: Tensor
-    error: Tensor
-
-    def holds(self, truth: Tensor) -> bool:
-        return bool(((self.mean - truth).abs() <= SIGMAS * self.error + 1e-9).all())
-
-
-def sample(draw: Callable[[], Tensor], n: int, seed: int = 0) -> Sample:
-    torch.manual_seed(seed)
-    values = torch.stack([draw() for _ in range(n)])
-    return Sample(values.mean(0), values.std(0) / math.sqrt(n))
-
-
-def gradient(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
-    found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    return torch.cat([g.flatten() for g in found])
-
-
-class Chain(nn.Module):
-    """z_i ~ N(sum_{j<i} A_ij z_j, 1), x ~ N(W z + b, c I), each z_i a site of its own.
-
-    q(z_i | z_<i, x) = N(V_i x + a_i + sum_{j<i} K_ij z_j, s_i^2), at first the exact posterior: the
-    posterior of z is N(m, S), m = G (x - b), and with S = L L', T = L^-1, it is drawn site by
-    site from K_ij = -T_ij / T_ii, s_i = 1 / T_ii, V = (I - K) G, a = -(I - K) G b.
-    """
-
-    def __init__(self, latents: int, size: int | None = None, taken: int | None = None) -> None:
-        super().__init__()
-        torch.manual_seed(11)
-        eye = torch.eye(latents, dtype=torch.float64)
-        self.A = nn.Parameter(torch.randn(latents, latents, dtype=torch.float64).tril(-1))
-        self.W = nn.Parameter(torch.randn(COLUMNS, latents, dtype=torch.float64))
-        self.b = nn.Parameter(torch.randn(COLUMNS, dtype=torch.float64))
-        a, w, b = self.A.detach(), self.W.detach(), self.b.detach()
-        covariance = torch.linalg.inv((eye - a).T @ (eye - a) + w.T @ w / VARIANCE)
-        t = torch.linalg.inv(torch.linalg.cholesky(covariance))
-        k = eye - t / t.diagonal()[:, None]
-        gain = (eye - k) @ covariance @ w.T / VARIANCE
-        self.K, self.V, self.a = nn.Parameter(k), nn.Parameter(gain), nn.Parameter(-gain @ b)
-        self.log_s = nn.Parameter(-t.diagonal().log())
-        self.size, self.taken = size, taken
-
-    def moved(self) -> "Chain":
-        """The guide beside the posterior: its gradient has a mean and noise."""
-        with torch.no_grad():
-            self.a.add_(0.3)
-            self.log_s.add_(0.3)
-            self.K.mul_(0.7)
-        return self
-
-    @property
-    def of_guide(self) -> list[nn.Parameter]:
-        return [self.K, self.V, self.a, self.log_s]
-
-    def sites(self, loc: Callable[[int, list[Tensor]], Tensor], scale: Tensor) -> Tensor:
-        z: list[Tensor] = []
-        for i in range(len(self.log_s)):
-            z.append(pyro.sample(f"z{i}", dist.Normal(loc(i, z), scale[i])))
-        return torch.stack(z, -1)
-
-    def model(self, x: Tensor) -> None:
-        pyro.module("chain", self)
-        with pyro.plate("data", self.size or len(x), self.taken, dim=-1) as rows:
-
-            def loc(i: int, z: list[Tensor]) -> Tensor:
-                return sum((self.A[i, j] * z[j] for j in range(i)), torch.zeros_like(x[rows, 0]))
-
-            z = self.sites(loc, torch.ones_like(self.log_s))
-            likelihood = dist.Normal(z @ self.W.T + self.b, math.sqrt(VARIANCE)).to_event(1)
-            pyro.sample("x", likelihood, obs=x[rows])
-
-    def guide(self, x: Tensor) -> None:
-        pyro.module("chain", self)
-        with pyro.plate("data", self.size or len(x), self.taken, dim=-1) as rows:
-
-            def loc(i: int, z: list[Tensor]) -> Tensor:
-                return sum((self.K[i, j] * z[j] for j in range(i)), x[rows] @ self.V[i] + self.a[i])
-
-            self.sites(loc, self.log_s.exp())
-
-
-def rows(n: int = ROWS) -> Tensor:
-    generator = torch.Generator().manual_seed(7)
-    return 1.5 * torch.randn(n, COLUMNS, generator=generator, dtype=torch.float64) + 0.5
-
-
-def loss_of(elbo: Any, model: Program, guide: Program, x: Tensor, seed: int) -> Tensor:
-    torch.manual_seed(seed)
-    return cast("Tensor", elbo.differentiable_loss(model, guide, x))
-
-
-def slopes(
-    elbo: Any, chain: Chain, parameters: list[nn.Parameter], seed: int, x: Tensor | None = None
-) -> Tensor:
-    x = rows() if x is None else x
-    return gradient(loss_of(elbo, chain.model, chain.guide, x, seed), parameters)
 
 
 def bound_of(p: PCA, elbo: Any, particles: int = 1) -> Bound:

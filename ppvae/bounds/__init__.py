@@ -1,6 +1,40 @@
-"""Bounds that Pyro lacks, one a file, each for Pyro's own SVI and for `ppvae.capture`."""
+"""Bounds that Pyro lacks, one a file, each for Pyro's own SVI and for `ppvae.capture`.
 
+With w_k = p(x, z_k) / q(z_k | x) the weights of K draws from the guide:
+
+============================ ==================================== =================================
+bound                        value, in expectation                gradient of the guide
+============================ ==================================== =================================
+`StickingTheLandingELBO`     E log w, as ``Trace_ELBO``           without the score; zero at the
+                                                                  exact posterior
+`ImportanceWeightedELBO`     E log mean_k w_k, nearer to log p(x) of the value; its noise rises with
+                                                                  K relative to it
+`DoublyReparameterizedELBO`  the same                             without the score; its noise falls
+                                                                  with K relative to it
+`RenyiELBO`                  E log power mean of w_k, of power    of the value
+                             1 - alpha; between the two above
+                             for alpha in (0, 1)
+`FreeBitsELBO`               as ``TraceMeanField_ELBO``, with a   of the value: none of the KL of
+                             KL below the free bits of a          a dimension below its free bits
+                             dimension counted as those
+============================ ==================================== =================================
+
+All need reparameterized draws. The three of K weights are `WeightedELBO`, which says what a datum
+is and what is refused; their ``bounds`` takes log-weights ``(K, data)`` from anywhere.
+"""
+
+from ppvae.bounds.doubly_reparameterized import DoublyReparameterizedELBO
+from ppvae.bounds.free_bits import FreeBitsELBO
 from ppvae.bounds.importance_weighted import ImportanceWeightedELBO
+from ppvae.bounds.renyi import RenyiELBO
 from ppvae.bounds.sticking_the_landing import StickingTheLandingELBO
+from ppvae.bounds.weighted import WeightedELBO
 
-__all__ = ["ImportanceWeightedELBO", "StickingTheLandingELBO"]
+__all__ = [
+    "DoublyReparameterizedELBO",
+    "FreeBitsELBO",
+    "ImportanceWeightedELBO",
+    "RenyiELBO",
+    "StickingTheLandingELBO",
+    "WeightedELBO",
+]

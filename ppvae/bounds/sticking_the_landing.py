@@ -6,23 +6,20 @@ where the guide is exact. Here it is left out.
 """
 
 from collections.abc import Callable
-from typing import Any, cast, override
+from typing import Any, cast, final, override
 
-import pyro.distributions as dist
 import torch
-from pyro.distributions.util import scale_and_mask
 from pyro.infer import Trace_ELBO
 from pyro.poutine import Trace
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
-from torch import Tensor
-from torch.distributions import constraints
 
+from ppvae.bounds.paths import Draws, partials
+from ppvae.bounds.sites import family
 from ppvae.errors import InputError
 
 __all__ = ["StickingTheLandingELBO"]
 
 
+@final
 class StickingTheLandingELBO(Trace_ELBO):
     """The evidence lower bound, whose gradient reaches the guide by way of its draws alone.
 
@@ -65,116 +62,29 @@ class StickingTheLandingELBO(Trace_ELBO):
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
     ) -> tuple[Trace, Trace]:
         """Run the guide, then the model on its draws; take the scores out of the guide's terms."""
-        draws = _Draws()
+        draws = Draws()
         p, q = cast("Any", super())._get_trace(model, draws(guide), args, kwargs)
         for name, node in q.nodes.items():
             if node["type"] == "sample" and not node["is_observed"] and not node["fn"].has_rsample:
                 raise InputError(
-                    f"site '{name}' of the guide is {_family(node['fn'])}, which has no "
+                    f"site '{name}' of the guide is {family(node['fn'])}, which has no "
                     "reparameterized draw, and StickingTheLandingELBO needs one; take Trace_ELBO"
                 )
         _drop_scores(q, draws)
         return p, q
 
 
-class _Draws(Messenger):
-    """Hands the guide a view of each of its draws, so that a derivative can stop there.
-
-    Attributes:
-        drawn: draws that a gradient passes through, by site.
-        seen: the views of them, that everything later in the guide is computed from.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drawn: dict[str, Tensor] = {}
-        self.seen: dict[str, Tensor] = {}
-
-    def _pyro_post_sample(self, msg: Any) -> None:
-        value = msg["value"]
-        if msg["is_observed"] or site_is_subsample(msg) or not value.requires_grad:
-            return
-        self.drawn[msg["name"]] = value
-        self.seen[msg["name"]] = msg["value"] = value.view_as(value)
-
-
-def _drop_scores(guide: Trace, draws: _Draws) -> None:
+def _drop_scores(guide: Trace, draws: Draws) -> None:
     """Make of each site's term one whose derivative is the path's; Pyro reads nothing else off it.
 
-    A site that no gradient passes through has no path, and stays as it is.
+    A site without path or score stays as it is.
     """
+    densities = draws.densities(guide, "StickingTheLandingELBO")
+    if not densities:
+        return
+    drawn = [draws.drawn[name] for name in densities]
+    log_q = torch.stack([log_prob.sum() for log_prob in densities.values()]).sum()
     nodes: dict[str, Any] = {**guide.nodes}
-    scored = [name for name in draws.seen if _has_score(nodes[name]["fn"])]
-    log_q = sum(_log_prob(name, nodes[name], draws.seen[name]) for name in scored)
-    for name, partial in _partials(log_q, draws).items():
+    for name, draw, partial in zip(densities, drawn, partials(log_q, drawn), strict=True):
         parts = nodes[name]["score_parts"]
-        path = (draws.drawn[name] * partial).sum()
-        term = path if name in scored else path + parts.entropy_term.sum()
-        nodes[name]["score_parts"] = parts._replace(entropy_term=term)
-
-
-def _partials(log_q: Tensor | float, draws: _Draws) -> dict[str, Tensor]:
-    """Derivatives of log q by each draw, the other draws and the weights held."""
-    if not (isinstance(log_q, Tensor) and log_q.requires_grad):  # of no sites, or masked ones
-        return {name: torch.zeros_like(value) for name, value in draws.seen.items()}
-    # A later draw is computed from an earlier one: held, it passes no derivative back.
-    held = [value.register_hook(torch.zeros_like) for value in draws.drawn.values()]
-    try:
-        found = torch.autograd.grad(
-            log_q, list(draws.seen.values()), retain_graph=True, materialize_grads=True
-        )
-    finally:
-        for hook in held:
-            hook.remove()
-    return dict(zip(draws.seen, found, strict=True))
-
-
-def _log_prob(name: str, node: Any, value: Tensor) -> Tensor:
-    """Log-density of a site at a draw, by a computation of its own.
-
-    Flows remember the density of their very own draw, as computed on the way there, where it is no
-    function of the draw; a view is a tensor that they do not know.
-    """
-    try:
-        log_prob = node["fn"].log_prob(value, *node["args"], **node["kwargs"])
-    except (KeyError, NotImplementedError) as error:
-        raise InputError(
-            f"site '{name}' of the guide is {_family(node['fn'])}, whose density is known at its "
-            "own draws only, for want of an inverse, and StickingTheLandingELBO needs it at given "
-            "ones; take Trace_ELBO"
-        ) from error
-    return cast("Tensor", scale_and_mask(log_prob, node["scale"], node["mask"])).sum()
-
-
-def _has_score(fn: Any) -> bool:
-    """Whether E[d log q / d weights] = 0: a density on a set that does not move with them."""
-    if isinstance(_base(fn), dist.Delta):
-        return False
-    try:
-        support = fn.support
-    except NotImplementedError:  # it does not say, as flows do not
-        return True
-    while isinstance(support, constraints.independent):
-        support = support.base_constraint
-    bounds = [bound for bound in vars(support).values() if isinstance(bound, Tensor)]
-    return not any(bound.requires_grad for bound in bounds)
-
-
-def _base(fn: Any) -> Any:
-    while isinstance(
-        fn,
-        (
-            torch.distributions.Independent,
-            torch.distributions.TransformedDistribution,
-            dist.MaskedDistribution,
-            dist.ExpandedDistribution,
-        ),
-    ):
-        fn = fn.base_dist
-    return fn
-
-
-def _family(fn: Any) -> str:
-    while isinstance(fn, (torch.distributions.Independent, dist.MaskedDistribution)):
-        fn = fn.base_dist
-    return type(fn).__name__
+        nodes[name]["score_parts"] = parts._replace(entropy_term=(draw * partial).sum())

@@ -224,7 +224,7 @@ def repeated(
             gradient = torch.autograd.grad(
                 terms.objective / len(x), weights, allow_unused=True, materialize_grads=True
             )
-            value = float((terms.reconstruction - terms.kl).detach()) / len(x)
+            value = float(terms.elbo.detach()) / len(x)
         yield value, dict(zip(names, gradient, strict=True))
 
 

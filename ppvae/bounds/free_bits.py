@@ -1,0 +1,246 @@
+"""Free bits: a latent dimension may say a little about the data before it is charged for it.
+
+Early in training the price of a dimension, its KL, is certain, and what it buys is not; so
+dimensions are given up, and never come back. Here the first nats of each are free.
+"""
+
+from collections.abc import Callable, Sequence
+from math import isfinite, prod
+from typing import Any, Literal, NamedTuple, cast, final, get_args, override
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.infer import TraceMeanField_ELBO
+from pyro.infer.trace_mean_field_elbo import _check_mean_field_requirement
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine import Trace
+from pyro.util import warn_if_nan
+from torch import Tensor
+from torch.distributions import Independent, kl_divergence
+
+from ppvae.bounds.sites import (
+    PARTICLES,
+    Plates,
+    base,
+    check_particles,
+    describe,
+    importance_traces,
+    observed,
+    shared_plates,
+    sites,
+)
+from ppvae.errors import InputError
+
+__all__ = ["FreeBitsELBO", "Group", "has_kl_by_dimension"]
+
+Group = Literal["dimension", "site"]
+"""What has free bits of its own."""
+
+
+@final
+class FreeBitsELBO(TraceMeanField_ELBO):
+    """The evidence lower bound, with a KL of less than ``free_bits`` nats counted as ``free_bits``.
+
+    With KL_j(x) the part of latent dimension j in KL(q(z | x) || p(z)), and the mean over the batch
+    and the particles::
+
+        E_q log p(x | z) - sum_j max(free_bits, mean_x KL_j(x)),
+
+    times the number of data. A dimension below its free bits gets no gradient of the KL, and is
+    free to grow by what the likelihood has to say. As max(free_bits, KL_j) >= KL_j this is no
+    higher than the evidence lower bound, and with ``free_bits`` 0 it is ``TraceMeanField_ELBO``.
+    The mean is inside the maximum, as in the paper: a datum may spend what another leaves over.
+
+    Data are the cells of the vectorized plates that all observed sites share; a cell of any other
+    plate that a latent is in counts as a dimension of its own, and so does one of a latent outside
+    the plate of the data. The KL of each dimension is taken in closed form where both sites are of
+    independent elements of families that have one. Elsewhere (full-rank, flows, mixtures) a site is
+    one group, its KL in closed form or by Monte Carlo as under ``TraceMeanField_ELBO``, with free
+    bits for all its dimensions. What scales a latent site (a subsampled plate, beta) stands outside
+    the maximum, and is read off the guide; what is masked is no datum, and has no free bits.
+
+    Usable as Pyro's bounds are, with their arguments: ``SVI(model, guide, optimizer, elbo)``, or
+    the module ``elbo(model, guide)``::
+
+        elbo = FreeBitsELBO(free_bits=0.1, num_particles=5, vectorize_particles=True)
+        loss = elbo(model, guide)
+        loss(x).backward()
+
+    Args:
+        free_bits: nats per group; a bit is 0.69 of them.
+        per: what a group is: ``"dimension"``, or ``"site"``, all of one latent variable together.
+        options: ``num_particles`` and what else ``pyro.infer.ELBO`` takes.
+
+    Raises:
+        InputError: for free bits that are negative or not finite, and another ``per``; when called,
+            for a pair with nothing observed, or observed sites that share no vectorized plate; a
+            site that is to be enumerated; one of the guide that has no reparameterized draw, is a
+            point mass, or auxiliary, so that no site has a KL to itself; a latent that only the
+            model has, or only the guide.
+
+    Source: Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, Improving Variational
+    Inference with Inverse Autoregressive Flow, 2016.
+    """
+
+    def __init__(self, free_bits: float = 0.1, per: Group = "dimension", **options: Any) -> None:
+        if not (isfinite(free_bits) and free_bits >= 0):
+            raise InputError(f"free_bits is {free_bits}; it must be a number of nats, 0 or more")
+        if per not in get_args(Group):
+            raise InputError(f"per is '{per}'; take one of {', '.join(get_args(Group))}")
+        cast("Any", super()).__init__(**options)
+        self.free_bits, self.per = free_bits, per
+
+    @override
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Minus the objective on all data, in nats: a scalar that autograd differentiates."""
+        check_particles(self.num_particles)
+        pairs = list(cast("Any", self)._get_traces(model, guide, args, kwargs))
+        data = shared_plates(pairs[0][0])
+        total = -sum(node["log_prob_sum"] for p, _ in pairs for _, node in observed(p))
+        for name, _ in sites(pairs[0][1]):
+            total = total + self._kl([(q.nodes[name], p.nodes[name]) for p, q in pairs], data)
+        loss: Tensor = total / self.num_particles
+        return loss
+
+    @override
+    def loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> float:
+        """Minus the objective on all data, in nats, as a number."""
+        with torch.no_grad():
+            loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    @override
+    def loss_and_grads(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> float:
+        """The loss as a number; its gradient is added to that of each parameter."""
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward(retain_graph=self.retain_graph)
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    @override
+    def _get_trace(
+        self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
+    ) -> tuple[Trace, Trace]:
+        p, q = importance_traces(self, model, guide, args, kwargs, _check)
+        if is_validation_enabled():
+            _check_mean_field_requirement(p, q)
+        return p, q
+
+    def _kl(self, particles: Sequence[tuple[Any, Any]], data: Plates) -> Tensor:
+        """The KL of a site, summed over data and particles, its free bits at least."""
+        terms = [self._terms(q, p, data) for q, p in particles]
+        kl = torch.stack([term.kl for term in terms]).sum(0)
+        if self.free_bits == 0:  # an estimate may be negative: the maximum would bias it
+            return kl.sum()
+        # Sums, in place of means times their number: so a scale multiplies both.
+        weight = torch.stack([term.weight for term in terms]).sum(0)
+        return torch.maximum(kl, self.free_bits * weight).sum()
+
+    def _terms(self, q: Any, p: Any, data: Plates) -> "_Terms":
+        """A site's KL by group, and what the free bits of each are multiplied by."""
+        kl, weight = (
+            cast("Tensor", scale_and_mask(part, scale=q["scale"], mask=q["mask"]))
+            for part in _parts(q, p)
+        )
+        frames = q["cond_indep_stack"]
+        batch = [f.dim for f in frames if f in data or f.name == PARTICLES]
+        if batch:
+            kl, weight = kl.sum(batch), weight.sum(batch)
+        if self.per == "dimension":
+            return _Terms(kl, weight)
+        # Free bits are for all parts of a site together, so that each gives its share of them.
+        dimensions = q["fn"].event_shape.numel() * prod(
+            f.size for f in frames if f.vectorized and f.dim not in batch
+        )
+        return _Terms(kl.sum(), weight.sum() / dimensions)
+
+
+class _Terms(NamedTuple):
+    """Sums over the cells of the data's plates, each as its scale and mask weigh it.
+
+    Attributes:
+        kl: in nats.
+        weight: number of the cells, times the dimensions of a group.
+    """
+
+    kl: Tensor
+    weight: Tensor
+
+
+def has_kl_by_dimension(q: Any, p: Any) -> bool:
+    """Whether the KL of two distributions is a sum over dimensions, each in closed form."""
+    q, p, _ = _split(q, p)
+    try:
+        kl_divergence(q, p)
+    except NotImplementedError:
+        return False
+    return not (q.event_shape or p.event_shape)
+
+
+def _parts(q: Any, p: Any) -> _Terms:
+    """KL of each independent part of a site, unscaled, and its dimensions: ``(parts, *batch)``."""
+    batch: tuple[int, ...] = q["fn"].batch_shape
+    q_part, p_part, kept = _split(q["fn"], p["fn"])
+    try:
+        kl = kl_divergence(q_part, p_part)
+    except NotImplementedError:
+        kl, q_part, kept = q["unscaled_log_prob"] - p["unscaled_log_prob"], q["fn"], True
+    dimensions = torch.full_like(kl, q_part.event_shape.numel()).expand(q_part.batch_shape)
+    return _Terms(
+        *(
+            cast("Tensor", scale_and_mask(part, mask=kept)).reshape(*batch, -1).movedim(-1, 0)
+            for part in (kl.expand(q_part.batch_shape), dimensions)
+        )
+    )
+
+
+def _split(q: Any, p: Any) -> tuple[Any, Any, Tensor | bool]:
+    """Two distributions without what makes an event of independent parts, and which are kept."""
+    kept: Tensor | bool = True
+    while True:
+        if isinstance(q, Independent) and isinstance(p, Independent):
+            shared = min(q.reinterpreted_batch_ndims, p.reinterpreted_batch_ndims)
+            q, p = _less(q, shared), _less(p, shared)
+        elif isinstance(q, dist.MaskedDistribution) and isinstance(p, dist.MaskedDistribution):
+            kept = kept & _mask(q) & _mask(p)
+            q, p = q.base_dist, p.base_dist
+        else:
+            return q, p, kept
+
+
+def _less(fn: Any, ndims: int) -> Any:
+    rest = fn.reinterpreted_batch_ndims - ndims
+    return Independent(fn.base_dist, rest) if rest else fn.base_dist
+
+
+def _mask(fn: Any) -> Tensor | bool:
+    """The mask of a distribution, in the shape of its elements."""
+    mask: Tensor | bool = fn._mask
+    return mask.reshape(mask.shape + (1,) * fn.event_dim) if isinstance(mask, Tensor) else mask
+
+
+def _check(model: Trace, guide: Trace) -> None:
+    """Refuse what has no data, or no KL to put a floor under."""
+    shared_plates(model)
+    for name, node in sites(guide):
+        if isinstance(base(node["fn"]), dist.Delta):
+            raise InputError(
+                f"site '{name}' of the guide is Delta, a point mass, whose KL is infinite, so that "
+                "no bits of it are free; take TraceMeanField_ELBO, or a guide with a density, such "
+                "as MeanField"
+            )
+        if node["infer"].get("is_auxiliary"):
+            raise InputError(
+                f"site '{name}' of the guide ({describe(node)}) is auxiliary, so that latents have "
+                "a KL together with it alone, and FreeBitsELBO needs one of each; take "
+                "TraceMeanField_ELBO"
+            )

@@ -1,0 +1,111 @@
+"""The paths of a guide's draws: derivatives that reach its weights by way of z, not of log q."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.poutine import Trace
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.bounds.sites import base, family
+from ppvae.errors import InputError
+
+__all__ = ["Draws", "partials"]
+
+
+class Draws(Messenger):
+    """The draws of one run of a guide, and a view of each that the rest of the guide goes on with.
+
+    Attributes:
+        drawn: draws that a gradient passes through, by site.
+        seen: the views of them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drawn: dict[str, Tensor] = {}
+        self.seen: dict[str, Tensor] = {}
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        value = msg["value"]
+        if msg["is_observed"] or site_is_subsample(msg) or not value.requires_grad:
+            return
+        self.drawn[msg["name"]] = value
+        self.seen[msg["name"]] = msg["value"] = value.view_as(value)
+
+    def densities(self, guide: Trace, bound: str) -> dict[str, Tensor]:
+        """Log q_i(z_i; phi, z_<i) of each site that has a path and a score, scaled and masked.
+
+        Left out are those where the expected score, E[d log q / d phi] at given z, is not zero,
+        and those that draw nothing with a gradient.
+
+        Raises:
+            InputError: for a density that is known at its own draws only.
+        """
+        nodes: dict[str, Any] = {**guide.nodes}
+        return {
+            name: _log_prob(name, nodes[name], value, bound)
+            for name, value in self.seen.items()
+            if _has_score(nodes[name]["fn"])
+        }
+
+
+def partials(total: Tensor, draws: Sequence[Tensor]) -> Sequence[Tensor]:
+    """Derivatives of ``total`` by each draw, the other draws and the weights held."""
+    if not total.requires_grad:  # of sites that are masked altogether
+        return [torch.zeros_like(value) for value in draws]
+    # A later draw is computed from an earlier one: held, it takes a derivative and passes none on.
+    held = [d.grad_fn.register_prehook(_nothing) for d in draws if d.grad_fn is not None]
+    try:
+        return torch.autograd.grad(total, list(draws), retain_graph=True, materialize_grads=True)
+    finally:
+        for hook in held:
+            hook.remove()
+
+
+def _nothing(grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    return tuple(None if grad is None else torch.zeros_like(grad) for grad in grads)
+
+
+def _log_prob(name: str, node: Any, value: Tensor, bound: str) -> Tensor:
+    """Log-density of a site at a draw, by a computation of its own.
+
+    Flows remember the density of their very own draw, as computed on the way there, where it is no
+    function of the draw; a view is a tensor that they do not know.
+    """
+    try:
+        log_prob = node["fn"].log_prob(value, *node["args"], **node["kwargs"])
+    except (KeyError, NotImplementedError) as error:
+        raise InputError(
+            f"site '{name}' of the guide is {family(node['fn'])}, whose density is known at its "
+            f"own draws only, for want of an inverse, and {bound} needs it at given ones; take "
+            "Trace_ELBO"
+        ) from error
+    return cast("Tensor", scale_and_mask(log_prob, node["scale"], node["mask"]))
+
+
+def _has_score(fn: Any) -> bool:
+    """Whether E[d log q / d weights] = 0: a density on a set that does not move with them."""
+    if isinstance(_root(fn), dist.Delta):
+        return False
+    try:
+        support = fn.support
+    except NotImplementedError:  # it does not say, as flows do not
+        return True
+    while isinstance(support, constraints.independent):
+        support = support.base_constraint
+    bounds = [bound for bound in vars(support).values() if isinstance(bound, Tensor)]
+    return not any(bound.requires_grad for bound in bounds)
+
+
+def _root(fn: Any) -> Any:
+    """What is transformed, whatever becomes of it."""
+    fn = base(fn)
+    return (
+        _root(fn.base_dist) if isinstance(fn, torch.distributions.TransformedDistribution) else fn
+    )

@@ -1,0 +1,305 @@
+"""What bounds that are made of importance weights share: the weights of K draws, datum by datum.
+
+Each draw from the guide has a weight p(x, z) / q(z | x), whose expectation is p(x) whatever the
+guide. A bound says what becomes of the K log-weights of a datum; all else is the same.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from math import prod
+from typing import Any, NamedTuple, cast, override
+
+import pyro.distributions as dist
+import torch
+from pyro.distributions.util import scale_and_mask
+from pyro.infer import ELBO
+from pyro.poutine import Trace
+from pyro.poutine.messenger import Messenger
+from pyro.poutine.util import site_is_subsample
+from pyro.util import warn_if_nan
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, get_proxy_mode
+
+from ppvae.bounds.paths import Draws
+from ppvae.bounds.sites import (
+    PARTICLES,
+    Plates,
+    base,
+    check_particles,
+    describe,
+    importance_traces,
+    names,
+    observed,
+    plates_of,
+    ratio,
+    shared_plates,
+    sites,
+)
+from ppvae.errors import InputError
+
+__all__ = ["Run", "WeightedELBO", "Weights"]
+
+
+class WeightedELBO(ELBO):
+    """A bound that is a function of the log-weights of K draws per datum, summed over data.
+
+    A datum is a cell of the vectorized plates that all sites share: of one plate, as a rule. Its
+    log-weights, ``(K, data)``, sum its own part of every site, over the plates inside. Where the
+    data are subsampled, B of N, the factor N / B multiplies the bound of each datum, outside the
+    logarithm, so that the expectation over subsamples is the bound on all N data; the K draws are
+    of the same subsample. Any other scale of a site (a weight by ``poutine.scale``) is a power of
+    its density, and stays inside. Auxiliary sites of the guide count in q, as in Pyro's bounds.
+
+    A bound of this kind is used where one of Pyro's would be: ``SVI(model, guide, optimizer,
+    elbo)``, or the module ``elbo(model, guide)``.
+
+    Args:
+        num_particles: K.
+        max_plate_nesting: how deep plates are nested in the programs; found, if particles are
+            vectorized and it is not given, by running them once more before the first call.
+        vectorize_particles: draw all K at once, in a plate outside all others, at dimension
+            ``-max_plate_nesting - 1``.
+
+    The further arguments are those of ``pyro.infer.ELBO``.
+
+    Raises:
+        InputError: when called, where such weights do not exist: K below 1; nothing observed, or
+            observed sites that share no vectorized plate; a latent outside that plate; a plate
+            subsampled inside it; a site that is to be enumerated; one of the guide that has no
+            reparameterized draw, or is a point mass; a latent that only the model has, or only the
+            guide.
+    """
+
+    @abstractmethod
+    def bounds(self, log_weights: Tensor) -> Tensor:
+        """The bound of each datum, in nats, ``(data,)``, from its log-weights, ``(K, data)``."""
+
+    @abstractmethod
+    def _climbed(self, weights: "Weights") -> Tensor:
+        """The sum of the bounds, with the gradient that is to be climbed."""
+
+    def differentiable_loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """Minus the bound on all data, in nats: a scalar that autograd differentiates."""
+        check_particles(self.num_particles)
+        with _SameSubsample():
+            runs = list(cast("Any", self)._get_traces(model, guide, args, kwargs))
+        weights = Weights(runs, self.vectorize_particles and self.num_particles > 1)
+        return -weights.subsampling * self._climbed(weights)
+
+    def loss(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> float:
+        """Minus the bound on all data, in nats, as a number."""
+        with torch.no_grad():
+            loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    def loss_and_grads(
+        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
+    ) -> float:
+        """The loss as a number; its gradient is added to that of each parameter."""
+        loss = self.differentiable_loss(model, guide, *args, **kwargs)
+        if loss.requires_grad:
+            loss.backward(retain_graph=self.retain_graph)
+        warn_if_nan(loss, "loss")
+        return loss.item()
+
+    @override
+    def _get_trace(
+        self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
+    ) -> "Run":
+        """Run the guide, then the model on its draws; refuse pairs that have no weights."""
+        draws = Draws()
+        p, q = importance_traces(self, model, draws(guide), args, kwargs, self._check)
+        return Run(p, q, draws)
+
+    def _check(self, model: Trace, guide: Trace) -> None:
+        _check_density(guide, type(self).__name__)
+        _data_plates(model, guide)
+
+    @override
+    def _guess_max_plate_nesting(self, *args: Any) -> None:
+        # A graph traced on the first call is to hold for those after it.
+        with disable_proxy_modes_tracing():
+            cast("Any", super())._guess_max_plate_nesting(*args)
+
+
+class Run(NamedTuple):
+    """One call of both programs: of one particle, or of all where they are vectorized."""
+
+    model: Trace
+    guide: Trace
+    draws: Draws
+
+
+class Weights:
+    """The log-weights of K draws per datum, and the runs that they are of.
+
+    Args:
+        runs: one for each particle, or one for all.
+        is_vectorized: one for all.
+    """
+
+    def __init__(self, runs: Sequence[Run], is_vectorized: bool) -> None:
+        self.runs = runs
+        self._is_vectorized = is_vectorized
+        self._plates = _data_plates(runs[0].model, runs[0].guide)
+
+    @property
+    def subsampling(self) -> float:
+        """N / B, where B of N data are taken."""
+        _, site = observed(self.runs[0].model)[0]
+        return _subsampling(site, self._plates)
+
+    def log_weights(self, held: Sequence[Iterable[str]] | None = None) -> Tensor:
+        """Log p(x, z) - log q(z | x), ``(K, data)``.
+
+        Args:
+            held: names of those of the guide's sites, run by run, whose log-density is to pass no
+                derivative back.
+        """
+        found = []
+        for run, apart in zip(self.runs, held or [()] * len(self.runs), strict=True):
+            log_q = {
+                name: node["log_prob"].detach() if name in apart else node["log_prob"]
+                for name, node in sites(run.guide)
+            }
+            log_p = {name: node["log_prob"] for name, node in sites(run.model)}
+            found.append(self._by_datum(run.model, log_p) - self._by_datum(run.guide, log_q))
+        return self._together(found)
+
+    def log_q(self, densities: Sequence[dict[str, Tensor]]) -> Tensor:
+        """Log-densities of some of the guide's sites, run by run, as ``(K, data)``."""
+        pairs = zip(self.runs, densities, strict=True)
+        return self._together([self._by_datum(run.guide, some) for run, some in pairs])
+
+    def power(self, names: Iterable[str]) -> Tensor | float:
+        """What scales and masks multiply log q of these sites of the guide by, N / B aside.
+
+        A number, or one for each datum.
+
+        Raises:
+            InputError: if it is not the same for all of them, and all parts of a datum.
+        """
+        powers = [(name, *self._power(self.runs[0].guide.nodes[name])) for name in names]
+        first, _, power = powers[0]
+        for name, parts, _ in powers:
+            if not _is_equal(parts, power):
+                raise InputError(
+                    f"site '{name}' of the guide is scaled or masked otherwise than '{first}', or "
+                    "within a datum, and this bound needs one power of log q for all; scale and "
+                    "mask latents alike, or take ImportanceWeightedELBO"
+                )
+        return power
+
+    def _power(self, node: Any) -> tuple[Tensor | float, Tensor | float]:
+        """Of each part of a datum, and of a datum if its parts are alike."""
+        scale, mask = node["scale"] / _subsampling(node, self._plates), node["mask"]
+        if not isinstance(mask, Tensor) and not isinstance(scale, Tensor):
+            power = scale * (mask is not False)
+            return power, power
+        parts = scale_and_mask(torch.ones_like(node["log_prob"]), scale, mask)
+        inner = _inner(node, self._plates)
+        return parts, parts.mean(inner, keepdim=True) if inner else parts
+
+    def _together(self, found: Sequence[Tensor]) -> Tensor:
+        return found[0] if self._is_vectorized else torch.stack(list(found))
+
+    def _by_datum(self, trace: Trace, log_probs: dict[str, Tensor]) -> Tensor:
+        nodes: dict[str, Any] = {**trace.nodes}
+        return cast("Tensor", sum(_summed(nodes[n], t, self._plates) for n, t in log_probs.items()))
+
+
+class _SameSubsample(Messenger):
+    """A plate draws its subsample once: a mean over particles is one over weights of one datum."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._drawn: dict[str, Any] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg) and msg["name"] in self._drawn:
+            msg["value"], msg["done"] = self._drawn[msg["name"]], True
+
+    def _pyro_post_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg):
+            self._drawn[msg["name"]] = msg["value"]
+
+
+def _summed(node: Any, log_prob: Tensor, plates: Plates) -> Tensor:
+    """Log-density of a site, without the factor of subsampled data, summed within each datum."""
+    inner = _inner(node, plates)
+    # Kept as dimensions of size 1, so that sites fit together.
+    total = log_prob.sum(inner, keepdim=True) if inner else log_prob
+    return total / _subsampling(node, plates)
+
+
+def _inner(node: Any, plates: Plates) -> list[int]:
+    """Dimensions of a site's log-density that are parts of one datum."""
+    kept = [f.dim for f in node["cond_indep_stack"] if f in plates or f.name == PARTICLES]
+    return [dim for dim in range(-node["log_prob"].dim(), 0) if dim not in kept]
+
+
+def _subsampling(node: Any, plates: Plates) -> float:
+    """N / B, where these plates take B of N data, as the site itself knows them."""
+    return prod(ratio(frame) for frame in node["cond_indep_stack"] if frame in plates)
+
+
+def _data_plates(model: Trace, guide: Trace) -> Plates:
+    """The vectorized plates that all sites share, whose cells are the data."""
+    shared = shared_plates(model)
+    latents = [(name, node, "model") for name, node in sites(model) if not node["is_observed"]]
+    for name, node, role in (*latents, *((*site, "guide") for site in sites(guide))):
+        outer, shared = shared, shared & plates_of(node)
+        if not shared:
+            raise InputError(
+                f"site '{name}' of the {role} ({describe(node)}) lies outside the plate of the "
+                f"data, {names(outer)}: it couples all data, so that weights per datum do not "
+                "exist; draw it inside that plate, or take Trace_ELBO"
+            )
+    for name, node in (*sites(model), *sites(guide)):
+        for frame in node["cond_indep_stack"]:
+            if frame not in shared and ratio(frame) != 1:
+                raise InputError(
+                    f"site '{name}' lies in plate '{frame.name}', which takes {frame.size} of "
+                    f"{frame.full_size} inside the plate of the data, {names(shared)}: the "
+                    "weight of a part of a datum gives no bound; subsample the data alone, or "
+                    "take Trace_ELBO"
+                )
+    return shared
+
+
+def _check_density(guide: Trace, bound: str) -> None:
+    """Refuse a point that is made of no auxiliary draw, and has no density of its own."""
+    guides = sites(guide)
+    if any(
+        not isinstance(base(node["fn"]), dist.Delta) for _, node in guides if _is_auxiliary(node)
+    ):
+        return
+    for name, node in guides:
+        if isinstance(base(node["fn"]), dist.Delta) and _is_zero(base(node["fn"]).log_density):
+            raise InputError(
+                f"site '{name}' of the guide is Delta, a point mass, whose density is infinite, so "
+                f"that {bound} has no weights p(x, z) / q(z | x); take Trace_ELBO, or a guide with "
+                "a density, such as MeanField"
+            )
+
+
+def _is_auxiliary(node: Any) -> bool:
+    return bool(node["infer"].get("is_auxiliary"))
+
+
+# In a graph nobody looks at numbers; whoever makes one has called the bound before.
+
+
+def _is_zero(log_density: Tensor) -> bool:
+    return get_proxy_mode() is None and not log_density.any()
+
+
+def _is_equal(a: Any, b: Any) -> bool:
+    if get_proxy_mode() is not None:
+        return True
+    return bool(torch.as_tensor(abs(a - b) <= 1e-5 * abs(b)).all())
