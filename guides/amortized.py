@@ -50,6 +50,7 @@ class Amortized(PyroModule):
         raise NotImplementedError(f"{type(self).__name__} has no posterior")
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        fn = self.posterior(x, y)
         with pyro.plate("data", len(x)):
-            z: Tensor = pyro.sample("z", self.posterior(x, y))
+            z: Tensor = pyro.sample("z", fn)
         return z

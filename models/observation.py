@@ -1,11 +1,12 @@
 """x at its site: held to what was observed of it, and free where nothing was."""
 
-from typing import cast
+from typing import Any, cast, override
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import transform_to
 
 from ppvae.errors import InputError
 
@@ -15,9 +16,11 @@ def observe(x: Tensor, fn: dist.TorchDistribution, mask: Tensor | None = None) -
 
     As the elements of x are independent given z, an entry that was not observed is left out of
     log p(x | z), and nothing else has to be done: p(x_observed | z) is the product over the others.
+    Mean and draws are those of all entries.
 
     Args:
-        x: the data, ``(batch, *data_shape)``; what stands at a missing entry is not looked at.
+        x: the data, ``(batch, *data_shape)``; what stands at a missing entry is not looked at, and
+            may be no number.
         fn: p(x | z), with event shape ``data_shape``.
         mask: True where x was observed, ``(batch, *data_shape)``; ``None``: everywhere.
 
@@ -31,7 +34,43 @@ def observe(x: Tensor, fn: dist.TorchDistribution, mask: Tensor | None = None) -
                 "elements cannot be left out; give a distribution of independent elements, as "
                 "of .to_event()"
             )
-        elements = cast("dist.TorchDistribution", fn.base_dist)
-        fn = elements.mask(mask).to_event(fn.reinterpreted_batch_ndims)
+        # By its own method: a distribution may want to know what is missing.
+        elements = cast("dist.TorchDistribution", fn.base_dist).mask(mask)
+        seen = cast("Any", _Seen)(elements.base_dist, mask)
+        fn = seen.to_event(fn.reinterpreted_batch_ndims)
     drawn: Tensor = pyro.sample("x", fn, obs=x)
     return drawn
+
+
+class _Seen(dist.MaskedDistribution):
+    """A masked distribution whose density is not even computed at what stands at missing entries.
+
+    Outside the support it would be refused there, or infinite, and 0 times its gradient no number.
+    """
+
+    @override
+    def log_prob(self, value: Tensor) -> Tensor:
+        return cast("Tensor", cast("Any", super()).log_prob(self._inside(value)))
+
+    @override
+    def score_parts(self, value: Tensor) -> Any:
+        return cast("Any", super()).score_parts(self._inside(value))
+
+    def _inside(self, value: Tensor) -> Tensor:
+        """The value, and at missing entries some other, which has a density."""
+        mask: Any = self._mask
+        return torch.where(mask, value, _point(self.base_dist, value).detach())
+
+
+def _point(fn: dist.TorchDistribution, like: Tensor) -> Tensor:
+    """A value in the support of elements, and away from its ends if it is continuous."""
+    zero = like.new_zeros(())
+    try:
+        support: Any = fn.support
+        if support.is_discrete:
+            return zero + getattr(support, "lower_bound", 0)
+        point: Tensor = transform_to(support)(zero)
+    except NotImplementedError:  # a support of the user's own, or a mixture's
+        drawn: Tensor = fn.sample()
+        return drawn
+    return point

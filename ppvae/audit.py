@@ -293,6 +293,11 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
 
 def _check_enumeration(elbo: type[ELBO], guide: _Nodes, model: _Nodes) -> None:
     if issubclass(elbo, TraceEnum_ELBO):
+        if not any(node["infer"].get("enumerate") for node in (*guide.values(), *model.values())):
+            raise InputError(
+                f"{elbo.__name__} sums over sites that ask for it by infer={{'enumerate': "
+                f"'parallel'}}, and none does (sites: {_list(model)}); take Trace_ELBO"
+            )
         return
     for name, node in [*guide.items(), *model.items()]:
         if not node["is_observed"] and node["infer"].get("enumerate"):

@@ -1,15 +1,20 @@
 """The end of a fit: its best weights on the test data, in figures, pictures and a table."""
 
+import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ppvae import gallery
+from ppvae.classification import classification, tells_classes
 from ppvae.data import Data
 from ppvae.diagnostics import active_units, embed, log_evidence
 from ppvae.diagnostics.activity import THRESHOLD
 from ppvae.evaluation import evaluate
 from ppvae.run import Run
+from ppvae.support import levels_of
 from ppvae.svi import SVI
 from ppvae.terminal import number, say, show_table
 
@@ -22,8 +27,15 @@ DRAWS = 10_000
 """Least number of draws that the final bound is averaged over, data and repetitions together."""
 
 
-def conclude(run: Run, loop: SVI, data: Data) -> None:
-    """The final figures on the test data, by the best weights; pictures; a table."""
+def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> None:
+    """The final figures on the test data, by the best weights; pictures; a table.
+
+    Args:
+        run: the fit.
+        loop: what was climbed, and how.
+        data: what it was climbed on.
+        labels: the true classes of the test data, where they are known.
+    """
     device, plan, facts = loop.device, loop.plan, loop.bound.audit
     # The loop's own modules take the best weights: the run was opened with the same objects.
     loop.bound.pair.load_state_dict(run.state()["weights"])
@@ -43,6 +55,12 @@ def conclude(run: Run, loop: SVI, data: Data) -> None:
     evidence = None
     if facts.is_bound and facts.is_local:
         evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
+    told = None
+    if labels is not None and tells_classes(facts):
+        told = classification(pair, test, labels)
+    bits = None
+    if levels_of(facts) is not None and evidence is not None:
+        bits = -evidence.mean / (math.prod(data.shape) * math.log(2))
     steps_per_epoch = loop.steps_per_epoch
     best = loop.progress.best_step
     summary = {
@@ -57,6 +75,8 @@ def conclude(run: Run, loop: SVI, data: Data) -> None:
         "log_p": None if evidence is None else {
             "samples": SAMPLES, "mean": evidence.mean, "standard_error": evidence.standard_error,
         },
+        "bits_per_dim": bits,
+        "classification": None if told is None else asdict(told),
         "active_units": None if units is None else active_units(units),
         "latent_dimensions": None if units is None else units.shape[1],
         "best_epoch": None if best is None else best // steps_per_epoch,
@@ -67,8 +87,8 @@ def conclude(run: Run, loop: SVI, data: Data) -> None:
     }  # fmt: skip
     run.write_summary(summary)
     pair.to("cpu")
-    labels = _labels(data)
-    gallery.draw(run, data, embedding, labels, plan.seed)
+    shown = _labels(data) if labels is None else labels
+    gallery.draw(run, data, embedding, shown, plan.seed)
 
     rows = [
         ("bound (elbo)", number(figures.elbo), "")
@@ -86,6 +106,16 @@ def conclude(run: Run, loop: SVI, data: Data) -> None:
                 f"log p(x), K = {SAMPLES}",
                 number(evidence.mean),
                 f"standard error {number(evidence.standard_error)}",
+            )
+        )
+    if bits is not None:
+        rows.append(("bits/dim", f"{bits:.3f}", f"-log p(x) / (D ln 2), K = {SAMPLES}"))
+    if told is not None:
+        rows.append(
+            (
+                "accuracy",
+                f"{told.accuracy:.3f}",
+                f"of the most probable class; standard error {told.standard_error:.3f}",
             )
         )
     if units is not None:

@@ -28,11 +28,13 @@ from ppvae.preparation import (
     Part,
     assembled,
     free_folder,
+    labels_hidden,
     make_loop,
     maker_of,
     part_of,
     read_data,
     recorded,
+    true_labels,
 )
 from ppvae.programs import Pair, Program
 from ppvae.run import FORMAT, Run, refuse_occupied, versions
@@ -52,6 +54,7 @@ def fit(
     data: str | Path | Data = "digits",
     data_dir: str | Path | None = None,
     label: str | None = None,
+    labels: int | None = None,
     binarize: Binarize | None = None,
     model: Part = None,
     prior: Part = None,
@@ -93,6 +96,8 @@ def fit(
         data_dir: where published data lie, or are downloaded to (default: $PPVAE_DATA, else
             ~/.cache/ppvae).
         label: the column of a .csv that holds the labels.
+        labels: how many labels of the training data are kept, evenly over classes; the others, and
+            all of the held-out data, are not known then; default: all are.
         binarize: dynamic (drawn anew for training), static (drawn once), threshold (at 0.5), or
             none; default: dynamic for the digits under a likelihood of zeros and ones, else none.
         model: the generative program; default VAE.
@@ -131,6 +136,7 @@ def fit(
         "data": recorded(data),
         "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
         "label": label,
+        "labels": labels,
         "binarize": binarize,
         **dict.fromkeys(DEFAULTS),
         "latent_dim": latent_dim,
@@ -179,7 +185,8 @@ def fit(
     # Data, and the two programs that meet on it.
     fabric = launch(device, devices, precision)
     _say(fabric, "reading the data")
-    found = read_data(data, data_dir, label, binarize or "none")
+    everything = read_data(data, data_dir, label, binarize or "none")
+    found = labels_hidden(everything, settings)
     _seed_all(seed)
     batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
     assembly = assembled(chosen, found, latent_dim, trust)
@@ -191,7 +198,8 @@ def fit(
         and not isinstance(data, Data)
         and is_binary(facts)
     ):
-        found = read_data(data, data_dir, label, "dynamic")
+        everything = read_data(data, data_dir, label, "dynamic")
+        found = labels_hidden(everything, settings)
     demand_support(found, facts)
 
     # What climbs, and where it is written.
@@ -218,7 +226,8 @@ def fit(
         run = Run(folder)
     # The bound was typed here, or trusted: the run that is opened at the end may have it too.
     trusted = (*trust, bound_maker.target.__module__)
-    return _train(run, loop, found, fabric, (assembly.model, assembly.guide), trusted)
+    programs = (assembly.model, assembly.guide)
+    return _train(run, loop, found, fabric, programs, trusted, true_labels(everything))
 
 
 def resume(
@@ -263,6 +272,7 @@ def resume(
     from ppvae.devices import launch
 
     config.setdefault("compile", "off")  # a run from before there was a choice
+    config.setdefault("labels", None)
     demand_types(config, found_run.path)
     plan = plan_of(config)
     state = found_run.state("last")
@@ -270,7 +280,8 @@ def resume(
     fabric = launch(config["device"], config["devices"], config["precision"])
     _say(fabric, "reading the data")
     where = None if data_dir is None else Path(data_dir)
-    found = data if data is not None else found_run.data(where)
+    everything = data if data is not None else found_run.data(where, hidden=False)
+    found = labels_hidden(everything, config)
     _seed_all(plan.seed)
     pair = found_run.build().to(torch.float32)
     batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
@@ -296,7 +307,7 @@ def resume(
         _say(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
     fabric.barrier()
     programs = (pair.program("model"), pair.program("guide"))
-    return _train(found_run, loop, found, fabric, programs, trust)
+    return _train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
 
 
 def _train(
@@ -306,6 +317,7 @@ def _train(
     fabric: "Fabric",
     programs: tuple[Program, Program],
     trust: Sequence[str],
+    labels: torch.Tensor | None,
 ) -> Run:
     """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
 
@@ -359,7 +371,7 @@ def _train(
     model, guide = programs
     fitted = Run(run.path, trust=trust, model=model, guide=guide)
     if fabric.is_global_zero:
-        conclude(fitted, loop, data)
+        conclude(fitted, loop, data, labels)
     fabric.barrier()
     return fitted
 

@@ -99,7 +99,7 @@ class Bound(nn.Module):
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""
         model, guide = _Weigh(self.pair.call_model, beta), _Weigh(self.pair.call_guide, beta)
         with self._mixed.only(batch["x"].device.type):
-            loss = cast("Any", self.elbo).differentiable_loss(model, guide, **batch)
+            loss = self._loss(model, guide, batch)
             # A program that subsamples a plate of N estimates the bound on all N data.
             size, rows = self.audit.data_size, len(batch["x"])
             share = 1.0 if size is None else rows / size
@@ -108,9 +108,15 @@ class Bound(nn.Module):
                 calls = list(zip(model.calls, guide.calls, strict=True))
                 return self._terms(objective, calls, beta, share)
 
-    def _terms(
-        self, objective: Tensor, calls: list["_Call"], beta: float, share: float
-    ) -> Terms:
+    def _loss(self, model: "_Weigh", guide: "_Weigh", batch: Mapping[str, Tensor]) -> Tensor:
+        """Minus the bound, as a sum over data."""
+        elbo, learns = cast("Any", self.elbo), torch.is_grad_enabled()
+        # Pyro takes a sum over values without a gradient for a mistake, also in evaluation.
+        with torch.set_grad_enabled(learns or isinstance(elbo, TraceEnum_ELBO)):
+            loss: Tensor = elbo.differentiable_loss(model, guide, **batch)
+        return loss if learns else loss.detach()
+
+    def _terms(self, objective: Tensor, calls: list["_Call"], beta: float, share: float) -> Terms:
         """What the objective is made of, from the very same draws."""
         draws = share / self.elbo.num_particles
         value = objective.detach()

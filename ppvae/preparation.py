@@ -11,6 +11,7 @@ from ppvae.assembly import Assembly, assemble
 from ppvae.audit import Audit
 from ppvae.choices import KINDS, Choice, Maker, made
 from ppvae.data import Binarize, Data, load
+from ppvae.data.labels import hide
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 
@@ -23,11 +24,13 @@ __all__ = [
     "Part",
     "assembled",
     "free_folder",
+    "labels_hidden",
     "make_loop",
     "maker_of",
     "part_of",
     "read_data",
     "recorded",
+    "true_labels",
 ]
 
 EXAMPLES = 2_000
@@ -75,6 +78,19 @@ def read_data(
         return data
     where = None if data_dir is None else Path(data_dir)
     return load(data, data_dir=where, label=label, binarize=binarize)
+
+
+def labels_hidden(data: Data, settings: Mapping[str, Any]) -> Data:
+    """The data with as many labels as ``labels`` of the settings leaves, all where it is absent."""
+    keep = settings.get("labels")
+    return data if keep is None else hide(data, keep, settings["seed"])
+
+
+def true_labels(data: Data) -> torch.Tensor | None:
+    """The test data's labels, one number a datum, if it has them."""
+    if data.labels is None:
+        return None
+    return data.test.take(torch.arange(len(data.test)))["y"]
 
 
 def recorded(data: str | Path | Data) -> Any:

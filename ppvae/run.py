@@ -26,6 +26,7 @@ from ppvae.choices import KINDS, Choice, resolve
 from ppvae.data import Batch, Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
+from ppvae.data.labels import hide
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 from ppvae.store import load_tree, plain, replacing, save_tree, write_text
@@ -213,8 +214,12 @@ class Run:
             return None
         return tuple(str(name) for name in _demand(self._facts(), "labels", list, self.path))
 
-    def data(self, data_dir: Path | None = None) -> Data:
+    def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
         """The data of the fit, read again in the same way.
+
+        Args:
+            data_dir: where published data lie now; default: as in the fit.
+            hidden: whether labels that the fit was not shown are hidden here too.
 
         Raises:
             InputError: if it was handed in from Python, or is no longer where it was.
@@ -231,7 +236,10 @@ class Run:
                 f"{name} now has data of shape {found.shape}, and the run was fitted to "
                 f"{self.data_shape}; give the data it was fitted to by --data"
             )
-        return found
+        keep = self.config.get("labels")
+        if keep is None or not hidden:
+            return found
+        return hide(found, _demand(self.config, "labels", int, self.path), self.config["seed"])
 
     def new_data(
         self, name: str | Path, data_dir: Path | None = None, label: str | None = None

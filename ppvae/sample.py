@@ -3,6 +3,8 @@
 python -m ppvae.sample runs/digits-20260101-120000                 # draws, reconstructions, walks
 python -m ppvae.sample RUN --count 256 --seed 1 --out pictures
 python -m ppvae.sample RUN --data new.npy                          # reconstruct other data
+python -m ppvae.sample RUN --given 3                               # draw of one class alone
+python -m ppvae.sample RUN --impute --data holed.npz               # fill in missing entries
 """
 
 import sys
@@ -32,6 +34,9 @@ def sample(
     label: str | None = None,
     pairs: int = 6,
     steps: int = 9,
+    given: str | None = None,
+    impute: bool = False,
+    samples: int = 1000,
     seed: int = 0,
     checkpoint: str | None = None,
     out: str | Path | None = None,
@@ -45,6 +50,13 @@ def sample(
     of q(z | x)), and ``interpolations`` ``(pairs, steps, *data_shape)``: the mean of p(x | z) along
     the straight line between the codes of two data.
 
+    With ``impute`` it is the missing entries that are drawn, and nothing else: imputed.npz, with
+    ``x`` (what was observed, and E[x_missing | x_observed]), ``scale`` (the standard deviation of
+    each missing entry given what was observed), ``error`` (of ``x``, from the importance samples),
+    ``draws`` (five completed data sets), ``ess`` and ``mask``; see `ppvae.imputation.Imputation`.
+
+    Everything is in the unit of x as the model sees it, scaled as ``scaling`` in config.yaml says.
+
     Args:
         run: the run directory.
         count: how many to draw.
@@ -54,6 +66,10 @@ def sample(
         label: the column of a new .csv that holds the labels.
         pairs: walks between two data.
         steps: points on a walk, its ends included.
+        given: what every draw is conditional on: a label, or covariates as numbers set off by
+            commas; default: the labels or covariates of the rows themselves.
+        impute: fill in the missing entries of the data instead.
+        samples: importance samples for each datum to impute.
         seed: of the draws.
         checkpoint: best, last or step-N; default: the best there is.
         out: the folder to write to; default RUN/samples.
@@ -61,27 +77,29 @@ def sample(
         trust: a module that the run's own parts may be imported from; can be repeated.
 
     Raises:
-        InputError: for a run or data that cannot be read, or files that are there already.
+        InputError: for a run or data that cannot be read, files that are there already, or a
+            condition that the model does not have.
     """
     from ppvae import plots
-    from ppvae.generation import decode, generate, posterior_means, reconstruct
+    from ppvae.generation import decode, posterior_means, reconstruct
 
     for name, value, least in (("count", count, 1), ("pairs", pairs, 1), ("steps", steps, 2)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
     opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
     folder = Path(out) if out is not None else opened.path / "samples"
-    if (folder / "samples.npz").exists() and not overwrite:
-        raise InputError(
-            f"{folder / 'samples.npz'} is there already; give another --out, or --overwrite"
-        )
+    target = folder / ("imputed.npz" if impute else "samples.npz")
+    if target.exists() and not overwrite:
+        raise InputError(f"{target} is there already; give another --out, or --overwrite")
     rows = rows_of(opened, data, split, data_dir, label)
+    if impute:
+        return _imputed(opened, rows, samples, seed, folder)
     pair, facts = opened.pair, opened.audit
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        like = _like(rows, count)
-        drawn_mean, drawn = generate(pair, facts, like)
+        like, held = _given(opened, _like(rows, count), given)
+        drawn_mean, drawn = decode(pair, facts, like, held)
         shown = rows.take(torch.arange(min(count, len(rows))))
         rebuilt_mean, rebuilt = reconstruct(pair, facts, shown)
         walks = _Walks(rows, pairs, steps)
@@ -97,9 +115,7 @@ def sample(
         "interpolations": between.unflatten(0, (-1, steps)),
     }
     arrays = {name: value.cpu().numpy() for name, value in found.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "samples.npz") as fresh, fresh.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    _write(target, arrays)
     plots.save(plots.samples(arrays["samples_mean"]), folder / "samples.png")
     plots.save(
         plots.reconstructions(arrays["x"], arrays["reconstructions_mean"]),
@@ -125,6 +141,8 @@ class _Walks:
         """``(pairs * steps, ...)`` points between the first half of ``code`` and the second."""
         if len(code) != len(self.ends["x"]):
             return code  # a latent that all data share
+        if not code.is_floating_point():  # no class lies between two others
+            return code[: len(code) // 2].repeat_interleave(self.steps, 0)
         start, end = code.chunk(2)
         weight = torch.linspace(0, 1, self.steps, dtype=code.dtype)
         weight = weight.reshape(1, -1, *(1,) * (code.dim() - 1))
@@ -136,6 +154,66 @@ def _like(rows: Split, count: int) -> Batch:
     return rows.take(torch.arange(count) % len(rows))
 
 
+def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
+    """Rows with the y that was given, and that y as a latent, where the model has it as one."""
+    if given is None:
+        return like, {}
+    is_latent = "y" in run.audit.latents
+    if not is_latent and "y" not in run.pair.names("model"):
+        raise InputError(
+            f"--given {given}: the model is not conditional on anything; fit --model "
+            "ConditionalVAE, or SemiSupervisedVAE, for one that is"
+        )
+    y = _condition(run, given)
+    y = y.expand(len(like["x"]), *y.shape)
+    return like | {"y": y}, {"y": y} if is_latent else {}
+
+
+def _condition(run: Run, given: str) -> torch.Tensor:
+    """The code of a label, or covariates, in the shape that y has in the run's data."""
+    names, y = run.label_names, run.example().get("y")
+    if names is not None:
+        if given not in names:
+            raise InputError(
+                f"--given {given} is no label of the run's data; its labels are {', '.join(names)}"
+            )
+        return torch.tensor(names.index(given))
+    shape = torch.Size() if y is None else y.shape[1:]
+    try:
+        covariates = torch.tensor([float(number) for number in given.split(",")]).reshape(shape)
+    except (ValueError, RuntimeError):
+        covariates = torch.tensor(torch.nan)
+    if not covariates.isfinite().all():
+        raise InputError(
+            f"--given {given} is not what the model is conditional on: give as many numbers as "
+            f"there are covariates, {shape.numel()}, set off by commas"
+        )
+    return covariates
+
+
+def _imputed(run: Run, rows: Split, samples: int, seed: int, folder: Path) -> dict[str, Any]:
+    """Fill in what is missing; the picture shows data of which something is."""
+    from ppvae import plots
+    from ppvae.imputation import impute
+    from ppvae.terminal import bar
+
+    with bar("imputation", len(rows)) as count:
+        found = impute(run.pair, run.audit, rows, samples=samples, seed=seed, on_rows=count)
+    names = ("x", "scale", "error", "draws", "mask", "ess")
+    arrays = {name: getattr(found, name).numpy() for name in names}
+    _write(folder / "imputed.npz", arrays)
+    holed = ~arrays["mask"].reshape(len(rows), -1).all(1)
+    x, mask, scale = (arrays[name][holed] for name in ("x", "mask", "scale"))
+    plots.save(plots.imputations(x, mask, scale=scale), folder / "imputed.png")
+    return arrays
+
+
+def _write(path: Path, arrays: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as fresh, fresh.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
 def main(argv: Sequence[str]) -> None:
     """The command: draw, and say where it is."""
     from ppvae.terminal import say
@@ -143,6 +221,14 @@ def main(argv: Sequence[str]) -> None:
     given = given_arguments(sample, argv)
     arrays = sample(**given)
     folder = Path(given.get("out") or Path(given["run"]) / "samples")
+    if given.get("impute"):
+        missing, ess = int((~arrays["mask"]).sum()), arrays["ess"]
+        say(
+            f"{missing:,} missing entries are imputed, in {folder}: imputed.png, imputed.npz; "
+            f"{given.get('samples', 1000):,} samples a datum are worth {np.nanmedian(ess):,.0f} of "
+            f"equal weight (the median over data; the least is {np.nanmin(ess):,.1f})"
+        )
+        return
     say(
         f"{len(arrays['samples']):,} draws, {len(arrays['x']):,} reconstructions and "
         f"{len(arrays['interpolations'])} walks are in {folder}: samples.png, "

@@ -46,7 +46,7 @@ def demand_types(config: Mapping[str, Any], path: Path) -> None:
     types: dict[str, tuple[type, ...]] = {
         "epochs": whole, "batch_size": whole, "warm_up": whole, "seed": whole, "devices": whole,
         "particles": whole, "beta": number, "lr": number, "patience": whole + none,
-        "clip": number + none, "tensorboard": (bool,),
+        "clip": number + none, "labels": whole + none, "tensorboard": (bool,),
     }  # fmt: skip
     words = {
         "device": get_args(Device), "precision": get_args(Precision), "compile": get_args(Compile)

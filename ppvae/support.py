@@ -1,27 +1,37 @@
 """Data and likelihood must fit: values without probability are refused before a step is taken."""
 
-from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.audit import Audit, first_outside
 from ppvae.choices import KINDS
 from ppvae.data import Data
+from ppvae.distributions.grid import Grid
 from ppvae.errors import InputError
 
-__all__ = ["demand_support", "is_binary"]
+__all__ = ["demand_support", "is_binary", "levels_of"]
 
 CHUNK = 2048
 
 
 def is_binary(facts: Audit) -> bool:
     """Whether the model observes the data at a site of zeros and ones."""
-    return any(
-        getattr(support, "base_constraint", support) is constraints.boolean
-        for _, support in facts.supports.values()
-    )
+    return any(_elements(support) is constraints.boolean for _, support in facts.supports.values())
+
+
+def levels_of(facts: Audit) -> int | None:
+    """How many grey levels x is made of, where log p(x) is the probability of those: 8-bit images.
+
+    Only then are bits per dimension those of the literature.
+    """
+    for _, support in facts.supports.values():
+        elements = _elements(support)
+        if isinstance(elements, Grid):
+            return elements.levels
+    return None
 
 
 def demand_support(data: Data, facts: Audit) -> None:
@@ -35,32 +45,73 @@ def demand_support(data: Data, facts: Audit) -> None:
                     raise InputError(
                         f"row {number * CHUNK + row} of the {name} data ({data.name}) holds "
                         f"{value:.4g}, and {family} (site '{site}') takes only {_values(support)}: "
-                        f"{_ways_out(data, batch)}"
+                        f"{_ways_out(data, support)}"
                     )
                 if data.scaling.kind == "8-bit":
                     break  # 8-bit intensities are alike: what one chunk shows, all would
 
 
+def _elements(support: Any) -> Any:
+    """The support of one element of x."""
+    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
+        support = support.base_constraint
+    return support
+
+
 def _values(support: Any) -> str:
-    base = str(getattr(support, "base_constraint", support))
-    words = {
-        "Boolean()": "0 and 1",
-        "Interval(lower_bound=0.0, upper_bound=1.0)": "values in [0, 1]",
-    }
-    return words.get(base, f"values in {base}")
+    """What a support holds, in words."""
+    elements = _elements(support)
+    if elements is constraints.boolean:
+        return "0 and 1"
+    if isinstance(elements, Grid):
+        return f"multiples of 1/{elements.levels - 1} in [0, 1]"
+    if isinstance(elements, constraints.integer_interval):
+        return f"integers from {elements.lower_bound} to {elements.upper_bound}"
+    if isinstance(elements, type(constraints.nonnegative_integer)):
+        return f"integers from {elements.lower_bound}"
+    if isinstance(elements, constraints.interval):
+        return f"values in [{elements.lower_bound:g}, {elements.upper_bound:g}]"
+    return f"values in {elements}"
 
 
-def _ways_out(data: Data, batch: Mapping[str, Tensor]) -> str:
-    x = batch["x"]
-    takes = [
-        name
-        for name, likelihood in KINDS["likelihood"].names().items()
-        if bool(likelihood.support.check(x).all())
+def _ways_out(data: Data, support: Any) -> str:
+    """What to choose so that the data have a probability."""
+    x = _distinct(data)
+    ways = [
+        " ".join([f"--likelihood {name}", *(f"--likelihood.{k} {v}" for k, v in own.items())])
+        for name, own in sorted(_takers(x).items())
     ]
-    ways = [f"--likelihood {name}" for name in sorted(takes)]
-    could_be_binarized = data.scaling.kind in ("8-bit", "counts") or bool(
-        ((x >= 0) & (x <= 1)).all()
-    )
-    if could_be_binarized and data.binarize == "none":
+    could_be_binarized = data.name == "digits" or bool(((x >= 0) & (x <= 1)).all())
+    if _elements(support) is constraints.boolean and could_be_binarized and data.binarize == "none":
         ways.insert(0, "--binarize dynamic (or static, or threshold)")
     return "choose " + ", or ".join(ways)
+
+
+def _distinct(data: Data) -> Tensor:
+    """The values that x takes, each once; of 8-bit intensities those at the start."""
+    found: list[Tensor] = []
+    for split in data.splits.values():
+        for batch in split.frozen(0).chunks(CHUNK):
+            found.append(batch["x"].unique())
+            if data.scaling.kind == "8-bit":
+                break
+    values: Tensor = torch.cat(found).unique()
+    return values
+
+
+def _takers(x: Tensor) -> dict[str, dict[str, Any]]:
+    """Likelihoods of the values ``x``, with the arguments that they need.
+
+    Of those that take them all, the ones that are made for them: zeros and ones have a probability
+    as counts too, and counts a density as real numbers, but nobody wants it.
+    """
+    likelihoods = KINDS["likelihood"].names()
+    takes = {name: likelihood.arguments_for(x) for name, likelihood in likelihoods.items()}
+    found = {name: own for name, own in takes.items() if own is not None}
+    supports = {name: likelihoods[name].support for name in found}
+    made_for_it = set(found)
+    if bool(constraints.boolean.check(x).all()):
+        made_for_it = {name for name, s in supports.items() if s is constraints.boolean}
+    elif bool((x == x.round()).all()):
+        made_for_it = {name for name, s in supports.items() if s.is_discrete}
+    return {name: own for name, own in found.items() if name in made_for_it} or found

@@ -1,7 +1,5 @@
 """Black and white: each element of x is 0 or 1."""
 
-from typing import cast
-
 import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
@@ -13,7 +11,7 @@ class Bernoulli(Likelihood):
     """p(x | z) = prod_d l_d^x_d (1 - l_d)^(1 - x_d): zeros and ones, and nothing between.
 
     The decoder gives the logit of l. Grey values are no outcomes of it: binarize them, or take
-    `ContinuousBernoulli`.
+    `ContinuousBernoulli`, or `DiscretizedLogistic`.
 
     Args:
         data_shape: shape of one datum.
@@ -23,5 +21,4 @@ class Bernoulli(Likelihood):
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)
-        fn = dist.Bernoulli(logits=logits)
-        return cast("dist.TorchDistribution", fn.to_event(len(self.data_shape)))
+        return self._independent(dist.Bernoulli(logits=logits))

@@ -4,24 +4,36 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli as Elements
+from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.networks import Shape
 
 
 class ContinuousBernoulli(Likelihood):
     """p(x | z) = prod_d C(l_d) l_d^x_d (1 - l_d)^(1 - x_d) on [0, 1]: grey values as they are.
 
     The constant C makes it a density (Loaiza-Ganem and Cunningham, 2019), so log p(x) may be above
-    zero. The decoder gives the logit of l, which is not the mean.
+    zero. The decoder gives the logit of l, which is not the mean, bent smoothly to below ``limit``
+    in size: without one, a pixel that is always black sends it to infinity, and the density with
+    it. At a limit of 100 the density falls by e over 1 / 100 of the range.
 
     Args:
         data_shape: shape of one datum.
+        limit: the largest logit.
+
+    Raises:
+        InputError: if the limit is not above zero.
     """
 
     support = constraints.unit_interval
 
+    def __init__(self, data_shape: Shape, limit: float = 100.0) -> None:
+        super().__init__(data_shape)
+        if not 0 < limit < float("inf"):
+            raise InputError(f"limit is {limit}; a logit is kept below a number above 0")
+        self.limit = limit
+
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)
-        fn: dist.TorchDistribution = dist.ContinuousBernoulli(logits=logits).to_event(
-            len(self.data_shape)
-        )
-        return fn
+        return self._independent(Elements(self.limit * (logits / self.limit).tanh()))

@@ -1,64 +1,97 @@
-"""Squared error as a likelihood, weighed by a variance that is given or learned."""
+"""Squared error as a likelihood, weighed by a variance that is given, learned or read off."""
 
 from typing import Literal
 
 import pyro.distributions as dist
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import constraints
-from torch.nn import functional as F
 
+from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
-from ppvae.networks import Shape
+from ppvae.models.likelihoods.positive_number import PositiveNumber, check_floor
+from ppvae.models.likelihoods.running_mean import RunningMean
+from ppvae.networks import Shape, positive
 
 
 class Gaussian(Likelihood):
     """p(x | z) = N(x; loc(z), c I): squared error, weighed by 1 / (2 c).
 
     The variance c sets reconstruction against the prior: the larger c, the more the prior counts.
-    Learned, c is one positive number for all elements, kept above ``floor``: without one, a decoder
-    that copies x sends c to 0 and the density to infinity. It is a density: log p(x) may be above
-    zero, and changes with the unit of x.
+    Without a floor, a decoder that copies x sends c to 0 and the density to infinity (Mattei and
+    Frellsen, 2018). It is a density: log p(x) may be above zero, and changes with the unit of x.
+
+    - A number: c, fixed.
+    - "learned": one parameter for all elements, floor + softplus.
+    - "optimal": the mean square error, which is the best c there is (sigma-VAE; Rybkin et al.,
+      2021). In training each batch has its own, over all its elements that are observed, and the
+      gradient is that with c held: the slope in c is zero there (envelope theorem; at the floor c
+      is constant). That couples the data of a batch, so evaluation takes a running mean of it,
+      which is saved with the weights and moves, like batch normalization's, whenever data are
+      scored in training mode. Processes of a distributed run each have their own share's.
+    - "per-pixel": the decoder gives loc and log scale of each element (Kingma and Welling, 2014);
+      the variance is floor + scale^2.
 
     Args:
         data_shape: shape of one datum.
-        variance: c, a number above zero, or "learned".
-        floor: the smallest variance that learning may reach, in squared units of x.
+        variance: c, a number above zero, or "learned", "optimal" or "per-pixel".
+        floor: the smallest variance that is not a given number, in squared units of x.
+        momentum: weight of the newest batch in the running mean of "optimal".
 
     Raises:
-        InputError: if the variance or the floor is not above zero.
+        InputError: if the variance or the floor is not above zero, or the momentum not in (0, 1].
+
+    Example::
+
+        model = VAE(StandardNormal(10), Gaussian((3,), variance="optimal"))
     """
 
     support = constraints.real
-    fixed: Tensor
 
     def __init__(
-        self, data_shape: Shape, variance: float | Literal["learned"] = 1.0, floor: float = 1e-4
+        self,
+        data_shape: Shape,
+        variance: float | Literal["learned", "optimal", "per-pixel"] = 1.0,
+        floor: float = 1e-4,
+        momentum: float = 0.1,
     ) -> None:
         super().__init__(data_shape)
-        if floor <= 0:
-            raise InputError(f"floor is {floor}; a variance is kept above a number greater than 0")
+        check_floor("variance", floor)
         self.floor = floor
-        self.raw: nn.Parameter | None = None
-        if isinstance(variance, str):
-            if variance != "learned":
-                raise InputError(f"variance is '{variance}'; give a number above 0, or 'learned'")
-            # softplus(log(e - 1)) = 1: learning starts from c = 1 + floor.
-            self.raw = nn.Parameter(torch.tensor(1.0).expm1().log())
-        elif variance <= 0:
-            raise InputError(f"variance is {variance}; give a number above 0, or 'learned'")
+        self.shared: PositiveNumber | RunningMean | None = None
+        if variance == "per-pixel":
+            self.numbers = 2
+        elif variance == "optimal":
+            self.shared = RunningMean(momentum, floor)
+        elif isinstance(variance, str) and variance != "learned":
+            raise InputError(
+                f"variance is '{variance}'; give a number above 0, 'learned', 'optimal' or "
+                "'per-pixel'"
+            )
         else:
-            self.register_buffer("fixed", torch.tensor(float(variance)), persistent=False)
+            self.shared = PositiveNumber("variance", variance, floor)
 
     @property
     def variance(self) -> Tensor:
-        """The variance c, in squared units of x: a scalar."""
-        return self.fixed if self.raw is None else self.floor + F.softplus(self.raw)
+        """The variance c, in squared units of x: a scalar.
+
+        Raises:
+            InputError: if each element has one of its own.
+        """
+        if self.shared is None:
+            raise InputError(
+                "variance is 'per-pixel', so that there is none of all elements; take that of the "
+                "distribution, likelihood(h).variance"
+            )
+        shared: Tensor = self.shared()
+        return shared
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
-        (loc,) = self._split(h)
-        fn: dist.TorchDistribution = dist.Normal(loc, self.variance.sqrt()).to_event(
-            len(self.data_shape)
-        )
-        return fn
+        loc, *log_scale = self._split(h)
+        if log_scale:
+            scale = (positive(log_scale[0]).square() + self.floor).sqrt()
+        else:
+            scale = self.variance.sqrt()
+        if isinstance(self.shared, RunningMean) and self.training:
+            return self._independent(OptimalNormal(loc, scale, self.floor, self.shared.add))
+        return self._independent(dist.Normal(loc, scale))

@@ -9,6 +9,7 @@ Shapes: the decoder gives ``(..., numbers, *data_shape)``; the distribution has 
 """
 
 from abc import ABC, abstractmethod
+from typing import Any, cast
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -22,15 +23,23 @@ class Likelihood(nn.Module, ABC):
 
     Attributes:
         numbers: how many numbers per element of x the decoder must give.
-        support: the values that one element of x may take.
+        support: the values that one element of x may take; of the class, with default arguments.
+        levels: how many those values are, where they are grey levels and log p(x) is a probability
+            of them: -log p(x) / (D ln 2) is then bits per dimension, as published for 8-bit images.
     """
 
     numbers: int = 1
     support: constraints.Constraint
+    levels: int | None = None
 
     def __init__(self, data_shape: Shape) -> None:
         super().__init__()
         self.data_shape = tuple(data_shape)
+
+    @classmethod
+    def arguments_for(cls, x: Tensor) -> dict[str, Any] | None:
+        """Arguments of its own with which it takes the values ``x``; ``None``: it never does."""
+        return {} if bool(cls.support.check(x).all()) else None
 
     @property
     def decoder_shape(self) -> Shape:
@@ -43,3 +52,6 @@ class Likelihood(nn.Module, ABC):
 
     def _split(self, h: Tensor) -> tuple[Tensor, ...]:
         return h.unbind(-len(self.data_shape) - 1)
+
+    def _independent(self, elements: dist.TorchDistribution) -> dist.TorchDistribution:
+        return cast("dist.TorchDistribution", elements.to_event(len(self.data_shape)))

@@ -1,6 +1,8 @@
 """Labels and covariates: what a datum comes with."""
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ppvae.data.dataset import Data
+from ppvae.data.resident import ResidentSplit
+from ppvae.data.split import Split
 from ppvae.errors import InputError
+
+UNKNOWN = -1
+"""The code of a label that is not known."""
 
 
 def encode(
@@ -48,6 +56,68 @@ def encode(
         )
     known = np.array([names.index(name) for name in found], dtype=np.int64)
     return torch.from_numpy(known[codes]), names
+
+
+def hide(data: Data, keep: int, seed: int = 0) -> Data:
+    """Return the data with few of its labels: for the rest y is -1, not known.
+
+    Of the training data ``keep`` labels stay, as many of each class as of the next, or one more
+    where the classes do not divide them. The others' go, and all of valid and test: what is
+    reported of them is then about log p(x), as of data whose labels nobody has.
+
+    Args:
+        data: with labels, held in memory.
+        keep: how many labels of the training data stay.
+        seed: decides which.
+
+    Raises:
+        InputError: where there are no labels, too few of a class, or rows that are read from disk.
+
+    """
+    if data.labels is None:
+        raise InputError(
+            f"--labels {keep} hides labels, and {data.name} has none; give data with labels (y of "
+            f"an .npz, --label of a .csv, sub-folders of images), or leave it out."
+        )
+    names = data.labels
+    return replace(
+        data,
+        train=_hidden(data.train, data.name, lambda y: _balanced(y, names, keep, seed)),
+        valid=_hidden(data.valid, data.name, torch.zeros_like),
+        test=_hidden(data.test, data.name, torch.zeros_like),
+    )
+
+
+def _hidden(split: Split, name: str, kept: Callable[[Tensor], Tensor]) -> Split:
+    """Return the split with -1 for y where ``kept`` of y is 0."""
+    if not isinstance(split, ResidentSplit) or split.y is None:
+        raise InputError(
+            f"--labels hides labels of data held in memory, and {name} is read from disk as it is "
+            f"needed; save it as .npz (x, and y)."
+        )
+    y = split.y.cpu()
+    return replace(split, y=torch.where(kept(y).bool(), y, UNKNOWN).to(split.y.device))
+
+
+def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor:
+    """Return which rows keep their labels: (N,)."""
+    if not len(names) <= keep <= len(y):
+        raise InputError(
+            f"--labels {keep}: give at least one for each of the {len(names)} classes, and at most "
+            f"the {len(y):,} of the training data."
+        )
+    generator = torch.Generator().manual_seed(seed)
+    each, more = divmod(keep, len(names))
+    kept = torch.zeros(len(y), dtype=torch.bool)
+    for place, code in enumerate(torch.randperm(len(names), generator=generator).tolist()):
+        rows, wanted = (y == code).nonzero()[:, 0], each + (place < more)
+        if len(rows) < wanted:
+            raise InputError(
+                f"--labels {keep} asks for {wanted} of each class, and the training data has "
+                f"{len(rows)} of {names[code]!r}; keep fewer."
+            )
+        kept[rows[torch.randperm(len(rows), generator=generator)[:wanted]]] = True
+    return kept
 
 
 def _covariate(y: NDArray[Any], where: str) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
+from ppvae.enumeration import AtMode
 from ppvae.programs import Pair, frozen
 
 __all__ = ["Embedding", "embed", "embed_batch"]
@@ -52,13 +53,18 @@ def embed(
 
 
 def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
-    """The embedding of one batch: `embed`, on the batch's device and for latents of each datum."""
+    """The embedding of one batch: `embed`, on the batch's device and for latents of each datum.
+
+    A class has no place between others and is left out; what depends on it is given the likeliest.
+    """
     rows = len(batch["x"])
-    trace = poutine.trace(pair.call_guide).get_trace(**batch)
+    with AtMode():
+        trace = poutine.trace(pair.call_guide).get_trace(**batch)
     loc, scale = {}, {}
     for name in audit.latents:
         node: Any = trace.nodes[name]
-        if audit.data_dim is None or rows not in node["fn"].batch_shape:
+        fn = node["fn"]
+        if audit.data_dim is None or rows not in fn.batch_shape or fn.has_enumerate_support:
             continue  # a global latent belongs to no datum
         try:
             mean, stddev = node["fn"].mean, node["fn"].stddev

@@ -7,14 +7,19 @@ batch, passes in one call.
 from ppvae.networks.bounded import positive
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.covariates import beside, features, joined_shape
+from ppvae.networks.gated import GatedMLP
 from ppvae.networks.mlp import MLP
 from ppvae.networks.network import Network, Shape, build
+from ppvae.networks.residual import ResidualDecoder, ResidualEncoder
 
 __all__ = [
     "MLP",
     "ConvDecoder",
     "ConvEncoder",
+    "GatedMLP",
     "Network",
+    "ResidualDecoder",
+    "ResidualEncoder",
     "Shape",
     "beside",
     "build",

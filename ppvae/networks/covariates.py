@@ -2,7 +2,7 @@
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.errors import InputError
 from ppvae.networks.network import Shape
@@ -14,12 +14,16 @@ def features(y: Tensor | None, size: int) -> Tensor:
     """Labels or covariates as ``size`` numbers a datum: ``(..., size)``.
 
     Args:
-        y: labels, whole numbers below ``size``, ``(...)``; they become one-hot vectors; or
-            covariates, real numbers ``(..., size)``, which stay as they are.
+        y: labels, whole numbers below ``size``, ``(...)``; they become one-hot vectors, and that
+            of a label that is not known, -1, is all zeros; or covariates, real numbers
+            ``(..., size)``, which stay as they are; a single one may do without a dimension of its
+            own, ``(batch,)``.
         size: number of classes, or of covariates.
 
     Raises:
-        InputError: if there is none, or it is not of that size.
+        InputError: if there is none, it is not of that size, or a label is of no class. Labels on
+            a GPU are not looked at, nor are those of a program that is traced: there a label of no
+            class is all zeros.
     """
     if y is None:
         raise InputError(
@@ -27,13 +31,33 @@ def features(y: Tensor | None, size: int) -> Tensor:
             "--label of a .csv, sub-folders of images)"
         )
     if not y.is_floating_point():
-        return F.one_hot(y.long(), size).to(torch.get_default_dtype())
+        return _one_hot(y.long(), size)
+    if y.dim() == 1 and size == 1:
+        return y.unsqueeze(-1)
     if y.shape[-1:] != (size,):
         raise InputError(
             f"y has shape {tuple(y.shape)}, and the program is conditional on {size} covariates; "
             "give them in the last dimension"
         )
     return y
+
+
+def _one_hot(y: Tensor, size: int) -> Tensor:
+    """By comparison, which a graph can hold: torch's own first looks at the labels."""
+    if _can_look_at(y):
+        wrong = y[(y < -1) | (y >= size)]
+        if len(wrong):
+            raise InputError(
+                f"y holds the label {int(wrong[0])}, and the program knows {size} classes; labels "
+                f"are whole numbers from 0 to {size - 1}, and -1 where they are not known"
+            )
+    classes = torch.arange(size, device=y.device)
+    return (y.unsqueeze(-1) == classes).to(torch.get_default_dtype())
+
+
+def _can_look_at(values: Tensor) -> bool:
+    """Whether the numbers are there to see, and in the host's memory: nobody waits for a GPU."""
+    return values.device.type == "cpu" and get_proxy_mode() is None
 
 
 def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:

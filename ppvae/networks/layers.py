@@ -1,14 +1,15 @@
-"""What networks have in common: nonlinearities by name, widths and shapes that make sense."""
+"""What networks have in common: each datum alone, nonlinearities by name, sizes that fit."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from ppvae.errors import InputError
 from ppvae.networks.network import Shape
 
-__all__ = ["ACTIVATIONS", "Activation", "check_widths", "image"]
+__all__ = ["ACTIVATIONS", "Activation", "Feedforward", "check_widths", "halvings", "image"]
 
 Activation = Literal["relu", "tanh", "softplus", "gelu", "silu", "elu", "leaky_relu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -22,14 +23,65 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-def image(shape: Shape, sentence: str) -> Shape:
-    """``(channels, height, width)``, or a sentence that begins with ``sentence``."""
-    if len(shape) != 3:
-        raise InputError(
-            f"{sentence} images of shape (channels, height, width), and here the shape is "
-            f"{tuple(shape)}; take --encoder MLP and --decoder MLP for data that are no images"
+class Feedforward(nn.Module):
+    """Layers one after the other, whatever dimensions stand before a datum.
+
+    Args:
+        in_shape: shape of one input.
+        read_as: the shape that the first layer reads it in: ``in_shape``, or all in one dimension.
+        out_shape: shape of one output.
+        layers: from ``(batch, *read_as)`` to as many numbers a datum as ``out_shape`` holds.
+
+    Shapes: ``(..., *in_shape)`` to ``(..., *out_shape)``.
+    """
+
+    def __init__(
+        self, in_shape: Shape, read_as: Shape, out_shape: Shape, layers: Sequence[nn.Module]
+    ) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+        self.in_dims, self.read_as, self.out_shape = len(in_shape), read_as, tuple(out_shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        lead = x.shape[: x.dim() - self.in_dims]
+        out: Tensor = self.layers(x.reshape(prod(lead), *self.read_as))
+        return out.reshape(*lead, *self.out_shape)
+
+
+def image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: str) -> Shape:
+    """``(channels, height, width)``, of the images that ``network`` reads or gives.
+
+    Args:
+        shape: what it would have to read or give.
+        network: its name.
+        verb: which of the two.
+        other: the name of the network that goes the other way.
+
+    Raises:
+        InputError: if the shape is that of no image.
+    """
+    if len(shape) == 3:
+        return tuple(shape)
+    if verb == "reads":
+        ways = (
+            "--encoder MLP for what is no image or has labels beside it, and --decoder "
+            f"{other} to give images"
         )
-    return shape
+    else:
+        ways = f"--decoder MLP for what is no image, and --encoder {other} to read images"
+    raise InputError(
+        f"{network} {verb} images of shape (channels, height, width), and here the shape is "
+        f"{tuple(shape)}; take {ways}"
+    )
+
+
+def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
+    """Sizes of an image that is halved again and again, rounding up, so that none is refused."""
+    sizes = [(height, width)]
+    for _ in range(times):
+        height, width = (height + 1) // 2, (width + 1) // 2
+        sizes.append((height, width))
+    return sizes
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from math import prod
 
-from torch import Tensor, nn
+from torch import nn
 
-from ppvae.networks.layers import ACTIVATIONS, Activation, check_widths
+from ppvae.networks.layers import ACTIVATIONS, Activation, Feedforward, check_widths
 from ppvae.networks.network import Shape
 
 __all__ = ["MLP"]
 
 
-class MLP(nn.Module):
+class MLP(Feedforward):
     """A multilayer perceptron, h_{l+1} = f(W_l h_l + b_l), linear at the end.
 
     Args:
@@ -22,6 +22,9 @@ class MLP(nn.Module):
         activation: f, by name.
 
     Shapes: ``(..., *in_shape)`` to ``(..., *out_shape)``.
+
+    Raises:
+        InputError: if a width is below 1.
     """
 
     def __init__(
@@ -31,16 +34,9 @@ class MLP(nn.Module):
         hidden: Sequence[int] = (400,),
         activation: Activation = "silu",
     ) -> None:
-        super().__init__()
         check_widths("hidden", hidden)
         widths = [prod(in_shape), *hidden, prod(out_shape)]
         layers: list[nn.Module] = []
         for i, (a, b) in enumerate(pairwise(widths)):
             layers += [nn.Linear(a, b)] if i == 0 else [ACTIVATIONS[activation](), nn.Linear(a, b)]
-        self.layers = nn.Sequential(*layers)
-        self.in_dims, self.out_shape = len(in_shape), tuple(out_shape)
-
-    def forward(self, x: Tensor) -> Tensor:
-        flat = x.flatten(-self.in_dims)
-        out: Tensor = self.layers(flat)
-        return out.reshape(*flat.shape[:-1], *self.out_shape)
+        super().__init__(in_shape, (widths[0],), out_shape, layers)

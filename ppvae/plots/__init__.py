@@ -20,7 +20,7 @@ from ppvae.plots.evidence import bound_curve, sandwich
 from ppvae.plots.gaps import gaps
 from ppvae.plots.latent_plane import manifold
 from ppvae.plots.latent_space import latent
-from ppvae.plots.pictures import interpolation, reconstructions, samples
+from ppvae.plots.pictures import imputations, interpolation, reconstructions, samples
 from ppvae.plots.predictive import predictive
 from ppvae.plots.reliability import reliability, worst_data
 from ppvae.plots.saving import save
@@ -44,6 +44,7 @@ __all__ = [
     "estimators",
     "gaps",
     "history",
+    "imputations",
     "interpolation",
     "kl_by_dimension",
     "latent",

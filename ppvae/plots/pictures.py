@@ -1,7 +1,7 @@
 """Data as a model sees them: rebuilt, drawn from it, and on the way from one to another."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -82,7 +82,7 @@ def reconstructions(
         )
     images, rebuilt_images = as_images(data, 1), as_images(rebuilt, 1)
     if images is not None and rebuilt_images is not None:
-        return _image_pairs(images, rebuilt_images, title)
+        return _layers({"data": images, "reconstruction": rebuilt_images}, title)
 
     table, rebuilt = as_table(data, 1)[:5], as_table(rebuilt, 1)[:5]
     figure, panels = stacked(len(table), 1.4 + 1.25 * len(table))
@@ -101,30 +101,94 @@ def reconstructions(
     return figure
 
 
-def _image_pairs(images: Array, rebuilt: Array, title: str) -> Figure:
-    """Rows of up to eight data, the reconstruction of each below it."""
-    total = len(images)
-    images, rebuilt = images[:32], rebuilt[:32]
-    limits = value_range(images, rebuilt)
+def _layers(layers: Mapping[str, Array], title: str) -> Figure:
+    """Rows of up to eight data, of each what is named below one another, on one scale."""
+    total = len(next(iter(layers.values())))
+    shown = [images[:32] for images in layers.values()]
+    limits = value_range(*shown)
+    count, _, height, width = shown[0].shape
     # Wide images take fewer columns: a row must be as high as its label.
-    wide = images.shape[3] / images.shape[2]
-    columns = min(8, len(images), max(1, int(16 / wide)))
-    blocks = -(-len(images) // columns)
+    columns = min(8, count, max(1, int(16 * height / width)))
+    blocks, deep = -(-count // columns), len(shown)
     tiles = np.stack(
-        [_fill(paint(part, limits), blocks, columns) for part in (images, rebuilt)], axis=1
-    ).reshape(2 * blocks, columns, *images.shape[2:], 3)
-    height = images.shape[2]
+        [_fill(paint(part, limits), blocks, columns) for part in shown], axis=1
+    ).reshape(deep * blocks, columns, height, width, 3)
     gap = _gap(height)
-    gaps = [0 if r == 0 else gap if r % 2 else 4 * gap for r in range(2 * blocks)]
+    gaps = [0 if r == 0 else gap if r % deep else 4 * gap for r in range(deep * blocks)]
     sheet, tops = mosaic(tiles, gaps, gap)
-    both = np.concatenate([images, rebuilt])
-    shown = _entitle(title, len(images), total)
-    figure, axes = mounted(sheet, left=1.25, title=shown, note=scale_note(both, limits))
-    axes.set_yticks(
-        [top + (height - 1) / 2 for top in tops], labels=["data", "reconstruction"] * blocks
-    )
+    note = scale_note(np.concatenate(shown), limits)
+    figure, axes = mounted(sheet, left=1.25, title=_entitle(title, count, total), note=note)
+    axes.set_yticks([top + (height - 1) / 2 for top in tops], labels=list(layers) * blocks)
     settle(axes)
     axes.tick_params(length=0)
+    return figure
+
+
+@house_style
+def imputations(
+    x: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    *,
+    scale: npt.ArrayLike | None = None,
+    truth: npt.ArrayLike | None = None,
+    title: str = "Data with missing entries, and what is imputed",
+) -> Figure:
+    """Each datum with its holes, with them filled, and as it was where that is known.
+
+    Args:
+        x: ``(N, C, H, W)`` images with C 1 or 3, or ``(N, H, W)``; anything else is a table
+            ``(N, D)``. Of images the first 32 are drawn, of a table the first 5.
+        mask: True where x was observed; elsewhere x is imputed; the same shape.
+        scale: standard deviations of what is imputed, drawn as bars in a table.
+        truth: the data without holes.
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw, or the shapes differ.
+
+    """
+    data, seen = data_array(x, "x", 2), np.asarray(mask, dtype=bool)
+    known = {name: a for name, a in (("scale", scale), ("truth", truth)) if a is not None}
+    rest = {name: data_array(array, name, 2) for name, array in known.items()}
+    for name, shape in [("mask", seen.shape), *((name, a.shape) for name, a in rest.items())]:
+        if shape != data.shape:
+            raise InputError(
+                f"x and {name} must have one shape; they have {data.shape} and {shape}"
+            )
+    layers = {"observed": np.where(seen, data, np.nan), "imputed": data}
+    if "truth" in rest:
+        layers["truth"] = rest["truth"]
+    images = {name: as_images(layer, 1) for name, layer in layers.items()}
+    pictures = {name: each for name, each in images.items() if each is not None}
+    if pictures:
+        return _layers(pictures, title)
+    return _filled_rows({name: as_table(a, 1) for name, a in (layers | rest).items()}, title)
+
+
+def _filled_rows(layers: Mapping[str, Array], title: str) -> Figure:
+    """A panel a datum: dots where it was observed, crosses with bars where it is imputed."""
+    total, width = layers["observed"].shape
+    count, columns = min(5, total), np.arange(width)
+    figure, panels = stacked(count, 1.4 + 1.25 * count)
+    size = 4.5 if width <= 64 else 2.0
+    dots: Look = {"color": "#000000", "marker": "o", "markersize": size, "linestyle": "none"}
+    crosses: Look = {"color": VERMILLION, "fmt": "x", "markersize": 1.3 * size, "elinewidth": 1.2}
+    for i, axes in enumerate(panels):
+        row = {name: layer[i] for name, layer in layers.items()}
+        holes = ~np.isfinite(row["observed"])
+        axes.plot(columns, row["observed"], label="observed", **dots)
+        if "truth" in row:
+            truth = row["truth"][holes]
+            axes.plot(columns[holes], truth, label="truth", markerfacecolor="white", **dots)
+        bars = row["scale"][holes] if "scale" in row else None
+        label = "imputed" if bars is None else "imputed, and its standard deviation"
+        axes.errorbar(columns[holes], row["imputed"][holes], bars, label=label, **crosses)
+        axes.set_ylabel(f"datum {i + 1}")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        settle(axes)
+    _label_columns(figure, panels, _entitle(title, count, total))
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 

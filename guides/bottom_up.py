@@ -1,0 +1,56 @@
+"""A hierarchy inferred from below: the layer next to x first, each other from that beneath it."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ppvae.guides.hierarchical import diagonal, hierarchy
+from ppvae.networks import MLP, Network, Shape, build
+from ppvae.networks.layers import Activation
+
+
+class BottomUp(PyroModule):
+    """q(z_1, ..., z_L | x) = q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_{L-1}) (Burda et al., 2016).
+
+    Each factor is a diagonal normal, as in `MeanField`. It draws against the order of the model,
+    p(z_1 | z_2) with q(z_2 | z_1), so that the KL is no sum of closed forms: it goes with
+    ``Trace_ELBO`` and importance weights, and ``TraceMeanField_ELBO`` is refused.
+
+    Args:
+        model: the hierarchy, which says how many dimensions each layer has.
+        data_shape: shape of one datum.
+        encoder: makes the network from x to loc and log scale of z_1: out shape ``(2, widths[0])``.
+        hidden: width of each hidden layer of the networks between latents.
+        activation: their nonlinearity, by name.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``.
+
+    Raises:
+        InputError: if the model is no hierarchy.
+    """
+
+    def __init__(
+        self,
+        model: object,
+        data_shape: Shape,
+        encoder: Network | nn.Module = MLP,
+        hidden: Sequence[int] = (200,),
+        activation: Activation = "silu",
+    ) -> None:
+        super().__init__()
+        widths = hierarchy(model, "BottomUp").widths
+        self.encoder = build(encoder, data_shape, (2, widths[0]), "encoder")
+        self.between = nn.ModuleList(
+            MLP((below,), (2, above), hidden, activation) for below, above in pairwise(widths)
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Draw z_1, ..., z_L, which is what is returned."""
+        with pyro.plate("data", len(x)):
+            drawn = [pyro.sample("z1", diagonal(self.encoder(x)))]
+            for layer, network in enumerate(self.between, start=2):
+                drawn.append(pyro.sample(f"z{layer}", diagonal(network(drawn[-1]))))
+        return tuple(drawn)

@@ -1,0 +1,68 @@
+"""A normal with all correlations: its Cholesky factor is read off x."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppvae.guides.amortized import Amortized
+from ppvae.networks import MLP, Network, Shape, positive
+
+
+class FullRank(Amortized):
+    """q(z | x) = N(z; loc(x), L(x) L(x)') with L lower triangular (Kingma and Welling, 2019).
+
+    L = diag(scale) (I + N) with scales as in `MeanField`, which this is for N = 0. N is strictly
+    lower triangular: what earlier dimensions add to later ones, in units of the latters' scale;
+    see `loadings`. The encoder gives D (D + 3) / 2 numbers for D dimensions: where D is large,
+    take `LowRank`.
+
+    Args:
+        latent_dim: D, the number of latent dimensions.
+        data_shape: shape of one datum.
+        encoder: makes the network from x to loc, log scale and N by rows: out shape
+            ``(D (D + 3) / 2,)``.
+        covariates: how many numbers of y the encoder reads beside x.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
+    """
+
+    places: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        encoder: Network | nn.Module = MLP,
+        covariates: int = 0,
+    ) -> None:
+        triangle = latent_dim * (latent_dim - 1) // 2
+        super().__init__(data_shape, (2 * latent_dim + triangle,), encoder, covariates)
+        self._sizes = (latent_dim, latent_dim, triangle)
+        # Where each entry of I + N stands in a row of N's entries, then a zero and a one.
+        places = triangle + torch.eye(latent_dim, dtype=torch.long)
+        places[*torch.tril_indices(latent_dim, latent_dim, -1)] = torch.arange(triangle)
+        self.register_buffer("places", places, persistent=False)
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
+        loc, log_scale, below = self.encode(x, y).split(self._sizes, -1)
+        zero = torch.zeros_like(loc[..., :1])
+        entries = torch.cat([loadings(below, loc.shape[-1]), zero, zero + 1], -1)
+        scale_tril = positive(log_scale).unsqueeze(-1) * entries[..., self.places]
+        return dist.MultivariateNormal(loc, scale_tril=scale_tril)
+
+
+def loadings(numbers: Tensor, latent_dim: int) -> Tensor:
+    """An encoder's numbers as the loadings of a correlated normal, bent smoothly into a ball.
+
+    They are divided by sqrt(D), so that they start small however many there are, and drawn in to a
+    length below 8. The inverse of a factor I + N is then below exp((1 + 8^2) / 2) = 1e14, whatever
+    D (Carleman's inequality), and densities are finite in single precision whatever the encoder
+    says; with each number bounded on its own the inverse may grow exponentially with D.
+
+    Args:
+        numbers: all those of one datum, ``(..., loadings)``.
+        latent_dim: D.
+    """
+    given = numbers / latent_dim**0.5
+    bent: Tensor = given / (1 + given.square().sum(-1, keepdim=True) / 64).sqrt()
+    return bent

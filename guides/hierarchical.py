@@ -1,0 +1,83 @@
+"""What the guides of several latents ask of a model: its widths, and its law between layers."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from ppvae.errors import InputError
+from ppvae.networks import MLP, Network, Shape, build, positive
+from ppvae.networks.layers import ACTIVATIONS, Activation
+
+
+@runtime_checkable
+class Hierarchy(Protocol):
+    """A model whose latents are a chain from ``"zL"``, the top, down to ``"z1"``, next to x."""
+
+    @property
+    def widths(self) -> Sequence[int]:
+        """Dimensions of z_1, ..., z_L."""
+
+    def conditional(self, layer: int, above: Tensor) -> dist.TorchDistribution:
+        """p(z_l | z_{l+1}) for l = ``layer`` < L, at z_{l+1} = ``above``."""
+
+
+def hierarchy(model: object, guide: str) -> Hierarchy:
+    """The model as one of several layers.
+
+    Raises:
+        InputError: if it is none, for the guide of this name.
+    """
+    if isinstance(model, Hierarchy):
+        return model
+    name = getattr(model, "__name__", type(model).__name__)
+    raise InputError(
+        f"--guide {guide} infers the latents of several layers, and the model {name} has no "
+        "'widths' and 'conditional(layer, above)' that tell of them; take --model HierarchicalVAE, "
+        "or for one latent --guide MeanField"
+    )
+
+
+def diagonal(numbers: Tensor) -> dist.TorchDistribution:
+    """N(loc, diag scale^2) of loc and log scale, ``(..., 2, width)``."""
+    loc, log_scale = numbers.unbind(-2)
+    fn: dist.TorchDistribution = dist.Normal(loc, positive(log_scale)).to_event(1)
+    return fn
+
+
+class BottomUpPass(nn.Module):
+    """What is read off x for each layer, without a draw: d_1 = f(x), d_l = f(d_{l-1}).
+
+    Args:
+        data_shape: shape of one datum.
+        layers: L, how many d there are.
+        features: numbers in each d.
+        encoder: makes the network from x to d_1.
+        hidden: width of each hidden layer of the networks from one d to the next.
+        activation: their nonlinearity, and that after each d, by name.
+
+    Shapes: ``(..., *data_shape)`` to a list of L, ``(..., features)`` each.
+    """
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        layers: int,
+        features: int,
+        encoder: Network | nn.Module,
+        hidden: Sequence[int],
+        activation: Activation,
+    ) -> None:
+        super().__init__()
+        size = (features,)
+        first = build(encoder, data_shape, size, "encoder")
+        above = [MLP(size, size, hidden, activation) for _ in range(layers - 1)]
+        self.networks = nn.ModuleList([first, *above])
+        self.activation = ACTIVATIONS[activation]()
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        found = [x]
+        for network in self.networks:
+            found.append(self.activation(network(found[-1])))
+        return found[1:]

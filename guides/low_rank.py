@@ -1,0 +1,54 @@
+"""A normal whose correlations come of a few common factors, read off x."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppvae.errors import InputError
+from ppvae.guides.amortized import Amortized
+from ppvae.guides.full_rank import loadings
+from ppvae.networks import MLP, Network, Shape, positive
+
+
+class LowRank(Amortized):
+    """q(z | x) = N(z; loc(x), S (I + F F') S) with S = diag scale(x) and F(x) of few columns.
+
+    A draw is z = loc + scale * (e + F f) with e ~ N(0, I) and common factors f ~ N(0, I): one
+    column as in Rezende et al. (2014), several as in Ong et al. (2018). Scales are as in
+    `MeanField`, which this is for F = 0; for F see `ppvae.guides.full_rank.loadings`. Densities and
+    the KL to a diagonal normal cost D rank^2 for D dimensions.
+
+    Args:
+        latent_dim: D, the number of latent dimensions.
+        data_shape: shape of one datum.
+        encoder: makes the network from x to loc, log scale and the columns of F: out shape
+            ``(2 + rank, latent_dim)``.
+        covariates: how many numbers of y the encoder reads beside x.
+        rank: number of columns of F.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
+
+    Raises:
+        InputError: if there is no column.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        encoder: Network | nn.Module = MLP,
+        covariates: int = 0,
+        rank: int = 4,
+    ) -> None:
+        if rank < 1:
+            raise InputError(
+                f"--guide.rank is {rank}; give at least 1 factor, or take the guide MeanField"
+            )
+        super().__init__(data_shape, (2 + rank, latent_dim), encoder, covariates)
+
+    def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
+        loc, log_scale, *columns = self.encode(x, y).unbind(-2)
+        scale = positive(log_scale)
+        factor = loadings(torch.cat(columns, -1), loc.shape[-1])
+        factor = factor.unflatten(-1, (-1, loc.shape[-1])).mT
+        return dist.LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * factor, scale.square())

@@ -1,0 +1,91 @@
+"""The class read off x first, then the rest of the latent off x and the class."""
+
+import math
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro.nn import PyroModule
+from torch import Tensor
+from torch.nn import functional as F
+
+from ppvae.errors import InputError
+from ppvae.guides.mean_field import MeanField
+from ppvae.networks import MLP, Network, Shape, build
+
+
+class SemiSupervised(PyroModule):
+    """q(y, z | x) = q(y | x) N(z; loc(x, y), diag scale(x, y)^2) (Kingma et al., 2014, M2).
+
+    y is summed over, not drawn, under ``TraceEnum_ELBO``. Where a label is known, all mass of the
+    guide is at it. So one batch may hold both kinds of data: of a labelled datum the bound is
+    E_q(z | x, y)[log p(x, y, z) - log q(z | x, y)] <= log p(x, y), of another
+    E_q(y, z | x)[log p(x, y, z) - log q(y, z | x)] <= log p(x), both exact in y.
+
+    Bounds alone would teach q(y | x) nothing at labelled data. Training (``guide.train()``)
+    therefore adds ``alpha`` log q(y | x) of each labelled datum to what is climbed, the paper's
+    term; in evaluation it is absent. The paper's weight is alpha = 0.1 N / (number of labels).
+
+    Args:
+        latent_dim: dimensions of z.
+        data_shape: shape of one datum.
+        encoder: makes both networks, from x to the logits of q(y | x), ``(covariates,)``, and from
+            x and y to loc and log scale of q(z | x, y), ``(2, latent_dim)``.
+        covariates: number of classes.
+        alpha: weight of log q(y | x) of a labelled datum in training; 0: none.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers, -1 where the
+    label is not known, or ``None``: nowhere; ``z`` is ``(batch, latent_dim)``.
+
+    Raises:
+        InputError: if there are not two classes or more, alpha is no weight, or y is real numbers.
+    """
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        encoder: Network = MLP,
+        covariates: int = 0,
+        alpha: float = 50.0,
+    ) -> None:
+        super().__init__()
+        if covariates < 2:
+            raise InputError(
+                f"SemiSupervised tells classes apart, and is given {covariates or 'none'}; it goes "
+                "with --model SemiSupervisedVAE and data that has labels"
+            )
+        if not 0 <= alpha < math.inf:
+            raise InputError(f"alpha is {alpha}; a weight is 0 or more, and finite")
+        self.classes, self.alpha = covariates, alpha
+        self.classifier = build(encoder, data_shape, (covariates,), "encoder")
+        self.rest = MeanField(latent_dim, data_shape, encoder, covariates)
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        logits = self.classifier(x)
+        known = logits if y is None else self._held(logits, y)
+        with pyro.plate("data", len(x)):
+            if self.training and y is not None:
+                # A factor of the guide is subtracted; it has no draw whose score would be needed.
+                pyro.factor("label", -self.alpha * self._score(logits, y), has_rsample=True)
+            drawn = pyro.sample(
+                "y", dist.Categorical(logits=known), infer={"enumerate": "parallel"}
+            )
+            z: Tensor = pyro.sample("z", self.rest.posterior(x, drawn))
+        return z
+
+    def _held(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The logits, and those of a point mass where y is known: (batch, classes)."""
+        if y.is_floating_point():
+            raise InputError(
+                f"y holds {y.dtype}, and classes are whole numbers, -1 where the label is not "
+                "known; for covariates take --model ConditionalVAE"
+            )
+        # exp(-1e4) is 0 in every type, and 0 * -1e4 is 0: no infinity reaches a gradient.
+        point = -1e4 * (1 - F.one_hot(y.clamp(min=0), self.classes).to(logits))
+        return torch.where((y >= 0)[:, None], point, logits)
+
+    def _score(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The score log q(y | x) where y is known, and 0 elsewhere: (batch,)."""
+        score = logits.log_softmax(-1).gather(-1, y.clamp(min=0)[:, None])[:, 0]
+        return score * (y >= 0)

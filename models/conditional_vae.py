@@ -1,0 +1,67 @@
+"""Generation that is told something: labels or covariates stand beside the latent."""
+
+import pyro
+from pyro.nn import PyroModule
+from torch import Tensor, nn
+
+from ppvae.errors import InputError
+from ppvae.models.likelihoods import Likelihood
+from ppvae.models.observation import observe
+from ppvae.models.priors import Prior
+from ppvae.networks import MLP, Network, beside, build, features, joined_shape
+
+
+class ConditionalVAE(PyroModule):
+    """p(x, z | y) = p(z) p(x | z, y): what y does not tell of x is left to z (Sohn et al., 2015).
+
+    Of the paper's models it is the one whose latent is independent of y, so that the same z under
+    another y is the same manner of another kind. The decoder reads z with y beside it, a label as a
+    one-hot vector. All figures are of log p(x | y).
+
+    To draw of one class, free x and say y:
+    ``pyro.poutine.uncondition(model)(torch.empty(64, *shape), y=torch.full((64,), 3))``.
+
+    Args:
+        prior: p(z).
+        likelihood: p(x | z, y).
+        decoder: makes the network from z and y, ``(latent_dim + covariates,)``, to the numbers that
+            the likelihood asks for.
+        covariates: how many numbers y is: classes, for labels.
+
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers below
+    ``covariates``, or ``(batch, covariates)``, real numbers; ``z`` is ``(batch, latent_dim)``;
+    ``mask``, where entries of x are missing, is like x.
+
+    Raises:
+        InputError: if there is no y.
+
+    Example::
+
+        model = ConditionalVAE(StandardNormal(10), Bernoulli((1, 28, 28)), covariates=10)
+        guide = MeanField(10, (1, 28, 28), covariates=10)  # q(z | x, y)
+    """
+
+    def __init__(
+        self,
+        prior: Prior,
+        likelihood: Likelihood,
+        decoder: Network | nn.Module = MLP,
+        covariates: int = 0,
+    ) -> None:
+        super().__init__()
+        if covariates < 1:
+            raise InputError(
+                "ConditionalVAE is conditional on y, and the data has none; give labels (y of an "
+                ".npz, --label of a .csv, sub-folders of images), or take --model VAE"
+            )
+        self.prior = prior
+        self.likelihood = likelihood
+        self.covariates = covariates
+        in_shape = joined_shape((prior.latent_dim,), covariates)
+        self.decoder = build(decoder, in_shape, likelihood.decoder_shape, "decoder")
+
+    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        known = features(y, self.covariates)
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", self.prior())
+            return observe(x, self.likelihood(self.decoder(beside(z, 1, known))), mask)

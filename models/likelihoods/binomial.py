@@ -1,0 +1,53 @@
+"""Counts out of a known total: how many of n small parts are dark."""
+
+from typing import Any, override
+
+import pyro.distributions as dist
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.distributions.binomial import Binomial as Elements
+from ppvae.errors import InputError
+from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.networks import Shape
+
+LARGEST = 255
+"""The largest count that is taken for one out of a known total, where the total is not given."""
+
+
+class Binomial(Likelihood):
+    """p(x | z) = prod_d C(n, x_d) l_d^x_d (1 - l_d)^(n - x_d): each element counts n trials.
+
+    It is n draws of a `Bernoulli` with one logit, which the decoder gives. Scikit-learn's digits
+    are such data: each pixel counts the dark ones among 16.
+
+    Args:
+        data_shape: shape of one datum.
+        total_count: n, the largest count.
+
+    Raises:
+        InputError: if there is no trial.
+    """
+
+    support = constraints.integer_interval(0, 16)
+    levels = 17
+
+    def __init__(self, data_shape: Shape, total_count: int = 16) -> None:
+        super().__init__(data_shape)
+        if total_count < 1:
+            raise InputError(f"total_count is {total_count}; counts are out of at least 1")
+        self.total_count = total_count
+        self.support = constraints.integer_interval(0, total_count)
+        self.levels = total_count + 1
+
+    @override
+    @classmethod
+    def arguments_for(cls, x: Tensor) -> dict[str, Any] | None:
+        total = int(x.max())
+        if total < 1 or not constraints.integer_interval(0, LARGEST).check(x).all():
+            return None
+        return {} if total + 1 == cls.levels else {"total_count": total}
+
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
+        (logits,) = self._split(h)
+        return self._independent(Elements(self.total_count, logits))

@@ -1,0 +1,54 @@
+"""Grey levels or classes as they come: a probability for each, in no order."""
+
+from typing import Any, override
+
+import pyro.distributions as dist
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.distributions.categorical import Categorical as Elements
+from ppvae.errors import InputError
+from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.networks import Shape
+
+LARGEST = 255
+"""The largest number that is taken for a class, where the number of classes is not given."""
+
+
+class Categorical(Likelihood):
+    """p(x | z) = prod_d softmax(logits_d)_{x_d}: elements are class numbers 0, 1, ...
+
+    The decoder gives a logit for each class and element, so that any shape can be fitted, several
+    modes included, and neighbours know nothing of each other (van den Oord et al., 2016, for pixels
+    of 256 levels). The mean is the expected class number.
+
+    Args:
+        data_shape: shape of one datum.
+        classes: how many; data are the integers below it.
+
+    Raises:
+        InputError: if there are fewer than 2 classes.
+    """
+
+    numbers = 17
+    support = constraints.integer_interval(0, 16)
+    levels = 17
+
+    def __init__(self, data_shape: Shape, classes: int = 17) -> None:
+        super().__init__(data_shape)
+        if classes < 2:
+            raise InputError(f"classes is {classes}; there must be at least 2")
+        self.numbers = self.levels = classes
+        self.support = constraints.integer_interval(0, classes - 1)
+
+    @override
+    @classmethod
+    def arguments_for(cls, x: Tensor) -> dict[str, Any] | None:
+        if not constraints.integer_interval(0, LARGEST).check(x).all():
+            return None
+        classes = max(int(x.max()) + 1, 2)
+        return {} if classes == cls.levels else {"classes": classes}
+
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
+        logits = h.movedim(-len(self.data_shape) - 1, -1)
+        return self._independent(Elements(logits=logits))

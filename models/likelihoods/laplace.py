@@ -1,0 +1,39 @@
+"""Absolute error as a likelihood: outliers count in proportion, not squared."""
+
+from typing import Literal
+
+import pyro.distributions as dist
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.positive_number import PositiveNumber
+from ppvae.networks import Shape
+
+
+class Laplace(Likelihood):
+    """p(x | z) = prod_d exp(-|x_d - loc_d(z)| / s) / (2 s): absolute error (Laplace, 1774).
+
+    The decoder gives loc, which is median and mean. It is a density: log p(x) may be above zero,
+    and changes with the unit of x.
+
+    Args:
+        data_shape: shape of one datum.
+        scale: s, a number above zero, or "learned": one for all elements.
+        floor: the smallest scale that learning may reach, in units of x.
+
+    Raises:
+        InputError: if the scale or the floor is not above zero.
+    """
+
+    support = constraints.real
+
+    def __init__(
+        self, data_shape: Shape, scale: float | Literal["learned"] = 1.0, floor: float = 1e-2
+    ) -> None:
+        super().__init__(data_shape)
+        self.scale = PositiveNumber("scale", scale, floor)
+
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
+        (loc,) = self._split(h)
+        return self._independent(dist.Laplace(loc, self.scale()))

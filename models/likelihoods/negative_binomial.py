@@ -1,0 +1,38 @@
+"""Counts that vary more than a Poisson's."""
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from ppvae.distributions.negative_binomial import NegativeBinomial as Elements
+from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.rate import log_rate
+from ppvae.networks import Shape, positive
+
+
+class NegativeBinomial(Likelihood):
+    """p(x | z) = prod_d NB(x_d; mean m_d(z), variance m_d + m_d^2 / r_d): overdispersed counts.
+
+    The parameterization is that of scVI (Lopez et al., 2018): the decoder gives log m, bent
+    smoothly into (-20, 20), and the inverse dispersion r is learned, one number for each element of
+    x, the same for all z. It starts at 1; a large one makes the element a `Poisson`.
+
+    Args:
+        data_shape: shape of one datum.
+    """
+
+    support = constraints.nonnegative_integer
+
+    def __init__(self, data_shape: Shape) -> None:
+        super().__init__(data_shape)
+        self.log_r = nn.Parameter(torch.zeros(self.data_shape))
+
+    @property
+    def inverse_dispersion(self) -> Tensor:
+        """r, between exp(-10) and exp(10): ``data_shape``."""
+        return positive(self.log_r)
+
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
+        (h,) = self._split(h)
+        return self._independent(Elements(log_rate(h), self.inverse_dispersion.log()))

@@ -1,0 +1,51 @@
+"""One number above zero for all elements of x: a variance, a scale, degrees of freedom."""
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ppvae.errors import InputError
+
+Given = float | Literal["learned"]
+
+
+class PositiveNumber(nn.Module):
+    """A number above zero, given or learned; called, it is a scalar.
+
+    Args:
+        name: what it is, for sentences.
+        value: the number itself, or "learned".
+        floor: what a learned number stays above: it is floor + softplus of a parameter.
+        start: what learning starts from, above the floor.
+
+    Raises:
+        InputError: if the number or the floor is not above zero.
+    """
+
+    fixed: Tensor
+
+    def __init__(self, name: str, value: Given, floor: float, start: float = 1.0) -> None:
+        super().__init__()
+        check_floor(name, floor)
+        self.floor = floor
+        self.raw: nn.Parameter | None = None
+        if isinstance(value, str):
+            if value != "learned":
+                raise InputError(f"{name} is '{value}'; give a number above 0, or 'learned'")
+            self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(start))))
+        elif not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}; give a number above 0, or 'learned'")
+        else:
+            self.register_buffer("fixed", torch.tensor(float(value)), persistent=False)
+
+    def forward(self) -> Tensor:
+        return self.fixed if self.raw is None else self.floor + F.softplus(self.raw)
+
+
+def check_floor(name: str, floor: float) -> None:
+    """Refuse a floor that is none."""
+    if not 0 < floor < math.inf:
+        raise InputError(f"floor is {floor}; a {name} is kept above a number greater than 0")

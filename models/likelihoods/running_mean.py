@@ -1,0 +1,41 @@
+"""A number that each training batch has of its own, as evaluation knows it."""
+
+import torch
+from torch import Tensor, nn
+
+from ppvae.errors import InputError
+
+
+class RunningMean(nn.Module):
+    """A running mean, kept in buffers as batch normalization keeps its own; called, a scalar.
+
+    The first numbers are averaged evenly, until each new one weighs ``momentum``.
+
+    Args:
+        momentum: weight of the newest number, above 0 and at most 1.
+        floor: the smallest number that it is read as.
+
+    Raises:
+        InputError: if the momentum is out of its range.
+    """
+
+    mean: Tensor
+    count: Tensor
+
+    def __init__(self, momentum: float, floor: float) -> None:
+        super().__init__()
+        if not 0 < momentum <= 1:
+            raise InputError(f"momentum is {momentum}; a weight is above 0 and at most 1")
+        self.momentum, self.floor = momentum, floor
+        self.register_buffer("mean", torch.ones(()))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+
+    @torch.no_grad()
+    def add(self, value: Tensor) -> None:
+        """Count in another number."""
+        self.count.add_(1)
+        weight = self.count.to(self.mean.dtype).reciprocal().clamp(min=self.momentum)
+        self.mean.lerp_(value.to(self.mean.dtype), weight)
+
+    def forward(self) -> Tensor:
+        return self.mean.clamp(min=self.floor)

@@ -1,0 +1,57 @@
+"""Errors with heavy tails: an outlier counts like the logarithm of its size."""
+
+from typing import Literal
+
+import pyro.distributions as dist
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.distributions.student_t import StudentT as Elements
+from ppvae.errors import InputError
+from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.positive_number import PositiveNumber
+from ppvae.networks import Shape
+
+LEAST = 1.01
+"""Degrees of freedom that learning keeps above: at 1, Cauchy's, there is no mean."""
+
+
+class StudentT(Likelihood):
+    """p(x | z) = prod_d t(x_d; df, loc_d(z), s): robust to outliers (Lange et al., 1989).
+
+    The fewer the degrees of freedom, the heavier the tails; with many it is the `Gaussian` of
+    variance s^2. The decoder gives loc (Takahashi et al., 2018, for such a decoder in a variational
+    autoencoder). It is a density: log p(x) may be above zero, and changes with the unit of x.
+
+    Args:
+        data_shape: shape of one datum.
+        df: degrees of freedom, a number above 1, or "learned": one for all elements.
+        scale: s, a number above zero, or "learned": one for all elements.
+        floor: the smallest scale that learning may reach, in units of x.
+
+    Raises:
+        InputError: if the degrees of freedom are not above 1, or the scale or the floor not above
+            zero.
+    """
+
+    support = constraints.real
+
+    def __init__(
+        self,
+        data_shape: Shape,
+        df: float | Literal["learned"] = 4.0,
+        scale: float | Literal["learned"] = 1.0,
+        floor: float = 1e-2,
+    ) -> None:
+        super().__init__(data_shape)
+        if not isinstance(df, str) and not df > 1:
+            raise InputError(
+                f"df is {df}; Student's t has no mean at 1 degree of freedom and below: give a "
+                "number above 1, or 'learned'"
+            )
+        self.df = PositiveNumber("df", df, LEAST, start=3.0)
+        self.scale = PositiveNumber("scale", scale, floor)
+
+    def forward(self, h: Tensor) -> dist.TorchDistribution:
+        (loc,) = self._split(h)
+        return self._independent(Elements(self.df(), loc, self.scale()))

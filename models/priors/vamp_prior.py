@@ -1,0 +1,123 @@
+"""A mixture of the guide's own posteriors, at inputs that are learned."""
+
+from typing import Any, Literal
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from ppvae.distributions.batch_mixture import BatchMixture
+from ppvae.errors import InputError
+from ppvae.models.priors.prior import Prior
+from ppvae.networks import Shape
+
+
+class VampPrior(Prior):
+    """p(z) = sum_k w_k q(z | u_k), a variational mixture of posteriors (Tomczak and Welling, 2018).
+
+    The best prior for a guide is its aggregate posterior, (1/N) sum_n q(z | x_n); here a few
+    pseudo-inputs u_k, which are learned, stand for the data. Gradients of log p(z) reach them and,
+    as in the paper, the guide's encoder. The guide is referred to, not owned: its weights are no
+    parameters of the prior, and no part of its state.
+
+    Pseudo-inputs start as data, each once as long as they last and then again with a little noise,
+    or, without data, uniform in [0, 1]. Unlike the paper's they are not held to that interval, as
+    data of other kinds are not.
+
+    Args:
+        latent_dim: number of latent dimensions.
+        data_shape: shape of one datum.
+        guide: has ``posterior(u)``, with batch shape ``(components,)`` and event shape
+            ``(latent_dim,)``, for u ``(components, *data_shape)``.
+        components: number of pseudo-inputs.
+        weights: ``"equal"``, as in the paper, or ``"learned"``.
+        examples: data to start from, ``(n, *data_shape)``.
+
+    Raises:
+        InputError: if there is no component, or the guide has no such posterior: none at all, a
+            point mass, one that is conditional on y, or one of another shape.
+
+    Example::
+
+        guide = MeanField(40, (1, 28, 28))
+        model = VAE(VampPrior(40, (1, 28, 28), guide, examples=x[:500]), Bernoulli((1, 28, 28)))
+    """
+
+    equal: Tensor
+
+    def __init__(
+        self,
+        latent_dim: int,
+        data_shape: Shape,
+        guide: Any,
+        components: int = 500,
+        weights: Literal["equal", "learned"] = "equal",
+        examples: Tensor | None = None,
+    ) -> None:
+        super().__init__(latent_dim)
+        if components < 1:
+            raise InputError(f"--prior.components is {components}; a mixture needs at least 1")
+        if weights not in ("equal", "learned"):
+            raise InputError(f"--prior.weights is '{weights}'; give 'equal' or 'learned'")
+        self._guide = (guide,)  # in a tuple, so that it is not registered
+        self.pseudo_inputs = nn.Parameter(_start(data_shape, components, examples))
+        self.logits = nn.Parameter(torch.zeros(components)) if weights == "learned" else None
+        self.register_buffer("equal", torch.zeros(components), persistent=False)
+        _check(guide, self.pseudo_inputs[:2].detach(), latent_dim)
+
+    def forward(self) -> dist.TorchDistribution:
+        (guide,) = self._guide
+        logits = self.equal if self.logits is None else self.logits
+        return BatchMixture(guide.posterior(self.pseudo_inputs), logits)
+
+
+def _start(data_shape: Shape, components: int, examples: Tensor | None) -> Tensor:
+    """Pseudo-inputs to begin with: no two alike, or they would stay so."""
+    if examples is None:
+        return torch.rand(components, *data_shape)
+    data = examples.to(torch.get_default_dtype())
+    rows = torch.cat([torch.randperm(len(data)) for _ in range(-(-components // len(data)))])
+    start = data[rows[:components]]
+    spread = float(data.std(correction=0)) or 1.0
+    start[len(data) :] += 0.1 * spread * torch.randn_like(start[len(data) :])
+    return start
+
+
+def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
+    name = type(guide).__name__
+    way_out = "take another guide, as MeanField, or another prior, as MixtureOfNormals"
+    if getattr(guide, "posterior", None) is None:
+        raise InputError(
+            f"VampPrior is made of the guide's posterior, and {name} has none; {way_out}"
+        )
+    if getattr(guide, "covariates", 0):
+        raise InputError(f"VampPrior is made of q(z | u), and {name} asks for y as well; {way_out}")
+    fn = _posterior(guide, u)
+    base: Any = fn
+    while isinstance(base, (torch.distributions.Independent, dist.MaskedDistribution)):
+        base = base.base_dist
+    if isinstance(base, dist.Delta):
+        raise InputError(f"VampPrior adds up densities, and {name} gives point masses; {way_out}")
+    found, needed = (fn.batch_shape, fn.event_shape), ((len(u),), (latent_dim,))
+    if found != needed:
+        raise InputError(
+            f"VampPrior needs of the guide, for {len(u)} data, densities of batch shape "
+            f"{needed[0]} and event shape {needed[1]}, and {name} gives {tuple(found[0])} and "
+            f"{tuple(found[1])}; {way_out}"
+        )
+
+
+def _posterior(guide: Any, u: Tensor) -> dist.TorchDistribution:
+    """q(z | u) as in evaluation, so that no running mean moves and nothing is drawn."""
+    parts = list(guide.modules()) if isinstance(guide, nn.Module) else []
+    modes = [part.training for part in parts]
+    like = next((p for part in parts for p in part.parameters() if p.is_floating_point()), u)
+    try:
+        for part in parts:
+            part.training = False
+        with torch.no_grad():
+            fn: dist.TorchDistribution = guide.posterior(u.to(like))
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
+    return fn

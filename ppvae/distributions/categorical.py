@@ -1,0 +1,54 @@
+"""Classes that are numbers: they have a mean, and are what data are, floating-point."""
+
+from collections.abc import Sequence
+from typing import override
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+__all__ = ["Categorical"]
+
+
+class Categorical(dist.Categorical):
+    """P(x = k) = softmax(logits)_k, for the numbers k = 0, 1, ...
+
+    Torch's own draws integers, which no network reads, and has no mean.
+
+    Args:
+        logits: ``(..., classes)``.
+
+    Shapes: batch ``(...)``; the event is one number.
+    """
+
+    @override
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        # What is no class has no probability, where nobody checks it; torch would fail on it.
+        known = value.long().clamp(0, self.logits.shape[-1] - 1)
+        shape = torch.broadcast_shapes(value.shape, self.logits.shape[:-1])
+        logits = self.logits.expand(*shape, -1)
+        log_prob: Tensor = logits.gather(-1, known.expand(shape)[..., None])[..., 0]
+        return log_prob.masked_fill(known != value, -torch.inf)
+
+    @override
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        drawn: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
+        return drawn.to(self.logits.dtype)
+
+    @property
+    def mean(self) -> Tensor:
+        """The expected number."""
+        return (self.probs * self._numbers).sum(-1)
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the number."""
+        return (self.probs * (self._numbers - self.mean[..., None]).square()).sum(-1)
+
+    @property
+    def _numbers(self) -> Tensor:
+        return torch.arange(
+            self.logits.shape[-1], dtype=self.logits.dtype, device=self.logits.device
+        )

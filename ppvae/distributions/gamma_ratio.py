@@ -1,0 +1,33 @@
+"""A ratio of gamma functions, without the loss of digits of their difference in logarithms."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["log_gamma_ratio"]
+
+FAR = 10.0
+"""From here on Stirling's series, cut off where it is below, is exact to double precision."""
+
+
+def log_gamma_ratio(a: Tensor, b: Tensor) -> Tensor:
+    """The logarithm of Gamma(a + b) / Gamma(a), for a > 0 and b >= 0.
+
+    For large a both log-gammas are large and nearly equal: in single precision their difference
+    has an error of 0.01 at a = 20,000, alike for all elements of a datum. By Stirling's series
+
+        (a - 1/2) log(1 + b / a) + b (log(a + b) - 1) + r(a + b) - r(a),
+
+    with a small r, it is as exact as b log a is.
+
+    Shapes: elementwise; ``a`` and ``b`` broadcast.
+    """
+    far = a.clamp(min=FAR)
+    top = far + b
+    series = (far - 0.5) * torch.log1p(b / far) + b * (top.log() - 1) + _rest(top) - _rest(far)
+    return torch.where(a < FAR, torch.lgamma(a + b) - torch.lgamma(a), series)
+
+
+def _rest(z: Tensor) -> Tensor:
+    """What log Gamma(z) has beside (z - 1/2) log z - z + log(2 pi) / 2."""
+    w = z.square().reciprocal()
+    return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w / 1188)))) / z

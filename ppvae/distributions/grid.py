@@ -1,0 +1,35 @@
+"""Intensities as 8-bit images have them: whole numbers of levels, scaled to [0, 1]."""
+
+from typing import override
+
+from torch import Tensor
+from torch.distributions import constraints
+
+__all__ = ["Grid"]
+
+TOLERANCE = 1e-2
+"""How far off the grid a value may be, in levels: single precision cannot hold k / 255."""
+
+
+class Grid(constraints.Constraint):
+    """The multiples of 1 / (levels - 1) in [0, 1]: 8-bit intensities over 255, for 256 levels.
+
+    Args:
+        levels: how many there are.
+    """
+
+    is_discrete = True
+
+    def __init__(self, levels: int) -> None:
+        self.levels = levels
+        super().__init__()
+
+    @override
+    def check(self, value: Tensor) -> Tensor:
+        level = value * (self.levels - 1)
+        is_whole = (level - level.round()).abs() <= TOLERANCE
+        return is_whole & (level >= -TOLERANCE) & (level <= self.levels - 1 + TOLERANCE)
+
+    @override
+    def __repr__(self) -> str:
+        return f"Grid(levels={self.levels})"

@@ -1,0 +1,166 @@
+"""Residual convolutional networks, for images of any size: an encoder and a decoder.
+
+Their blocks add to what passes; at the start they add nothing. What is normalized is one datum, by
+its own mean and variance. Batch normalization would let a datum's output depend on its companions,
+and a bound on log p(x) is one of each x alone.
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from math import prod
+
+from torch import Tensor, nn
+
+from ppvae.errors import InputError
+from ppvae.networks.layers import (
+    ACTIVATIONS,
+    Activation,
+    Feedforward,
+    check_widths,
+    halvings,
+    image,
+)
+from ppvae.networks.network import Shape
+
+__all__ = ["ResidualBlock", "ResidualDecoder", "ResidualEncoder"]
+
+
+class ResidualEncoder(Feedforward):
+    """Strided convolutions with residual blocks between them, then an affine map.
+
+    Each level halves height and width, rounding up, so that no size is refused; then come its
+    blocks (`ResidualBlock`) and the nonlinearity. As the blocks are the identity at first, it
+    starts as a `ConvEncoder` of the same channels, and however deep it is, gradients pass.
+
+    Args:
+        in_shape: ``(C, H, W)`` of one image.
+        out_shape: shape of one output.
+        channels: channels of each level, from the largest image to the smallest.
+        blocks: residual blocks a level.
+        activation: the nonlinearity, by name.
+
+    Shapes: ``(..., C, H, W)`` to ``(..., *out_shape)``.
+
+    Raises:
+        InputError: if the input is no image, a number of channels is below 1, or there is no block.
+
+    Example::
+
+        model = VAE(StandardNormal(40), Bernoulli((1, 28, 28)), ResidualDecoder)
+        guide = MeanField(40, (1, 28, 28), partial(ResidualEncoder, blocks=2))
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int] = (32, 64),
+        blocks: int = 1,
+        activation: Activation = "silu",
+    ) -> None:
+        check_widths("channels", channels)
+        c, height, width = image(in_shape, "ResidualEncoder", "reads", "ResidualDecoder")
+        widths = [c, *channels]
+        layers: list[nn.Module] = []
+        for a, b in pairwise(widths):
+            layers.append(nn.Conv2d(a, b, 3, stride=2, padding=1))
+            layers += _level(b, blocks, activation)
+        smallest = halvings(height, width, len(channels))[-1]
+        layers += [nn.Flatten(), nn.Linear(widths[-1] * prod(smallest), prod(out_shape))]
+        super().__init__(in_shape, in_shape, out_shape, layers)
+
+
+class ResidualDecoder(Feedforward):
+    """The mirror of `ResidualEncoder`: an affine map to a small image, then levels that double it.
+
+    At each level come its blocks (`ResidualBlock`) and the nonlinearity, then each pixel is
+    repeated, to twice the height and width or one less where the target is odd, and convolved. So
+    the asked size is met exactly, and every pixel is made of as many terms: a strided transposed
+    convolution lets it alternate, in a checkerboard (Odena et al., 2016).
+
+    Args:
+        in_shape: shape of one input, flattened on entry.
+        out_shape: ``(..., H, W)``; what stands before H and W are channels to the last layer.
+        channels: channels of each level, from the smallest image to the largest.
+        blocks: residual blocks a level.
+        activation: the nonlinearity, by name.
+
+    Shapes: ``(..., *in_shape)`` to ``(..., *out_shape)``.
+
+    Raises:
+        InputError: if the output is no image, a number of channels is below 1, or there is no
+            block.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int] = (64, 32),
+        blocks: int = 1,
+        activation: Activation = "silu",
+    ) -> None:
+        check_widths("channels", channels)
+        *_, height, width = image(out_shape[-3:], "ResidualDecoder", "gives", "ResidualEncoder")
+        smallest, *larger = halvings(height, width, len(channels))[::-1]
+        widths = [*channels, prod(out_shape[:-2])]
+        inputs = prod(in_shape)
+        layers: list[nn.Module] = [
+            nn.Linear(inputs, widths[0] * prod(smallest)),
+            nn.Unflatten(-1, (widths[0], *smallest)),
+        ]
+        for (a, b), size in zip(pairwise(widths), larger, strict=True):
+            layers += _level(a, blocks, activation)
+            layers += [nn.Upsample(size), nn.Conv2d(a, b, 3, padding=1)]
+        super().__init__(in_shape, (inputs,), out_shape, layers)
+
+
+class ResidualBlock(nn.Module):
+    """h + F(h), with F two convolutions, each after a norm and a nonlinearity (He et al., 2016).
+
+    The last convolution starts at zero, and with it F (Goyal et al., 2017; Zhang et al., 2019). The
+    norm is that of groups of channels of one datum (Wu and He, 2018). What passes beside F is not
+    normalized, so that no block can lose what its input says: at one pixel and one channel, for
+    instance, a norm leaves nothing.
+
+    Args:
+        width: channels of h.
+        activation: the nonlinearity, by name.
+
+    Shapes: ``(batch, width, H, W)`` to the same.
+    """
+
+    def __init__(self, width: int, activation: Activation) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(
+            *_normalized_convolution(width, activation), *_normalized_convolution(width, activation)
+        )
+        for last in self.branch[-1].parameters():
+            nn.init.zeros_(last)
+
+    def forward(self, h: Tensor) -> Tensor:
+        added: Tensor = self.branch(h)
+        return h + added
+
+
+def _normalized_convolution(width: int, activation: Activation) -> list[nn.Module]:
+    return [
+        nn.GroupNorm(_groups(width), width),
+        ACTIVATIONS[activation](),
+        nn.Conv2d(width, width, 3, padding=1),
+    ]
+
+
+def _groups(width: int) -> int:
+    """The most groups of equal size, 8 channels or more in each; below 16 channels, one."""
+    # Of few channels on few pixels a norm leaves little.
+    return max(n for n in range(1, max(width // 8, 1) + 1) if width % n == 0)
+
+
+def _level(width: int, blocks: int, activation: Activation) -> list[nn.Module]:
+    """The residual blocks of one image size, and the nonlinearity after them."""
+    if blocks < 1:
+        raise InputError(
+            f"blocks is {blocks}; a level needs at least 1 (ConvEncoder and ConvDecoder have none)"
+        )
+    return [*(ResidualBlock(width, activation) for _ in range(blocks)), ACTIVATIONS[activation]()]

@@ -1,0 +1,243 @@
+"""Every prior x likelihood x program x bound: what can be fitted, and why the rest cannot.
+
+``uv run python -m tests.grid`` writes the tables of it into the README, between their markers.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pyro.infer import TraceMeanField_ELBO
+from torch import Tensor
+
+from ppvae.assembly import assemble
+from ppvae.audit import Audit, audit
+from ppvae.choices import KINDS, Choice
+from ppvae.errors import InputError
+from ppvae.objectives import ELBOS, Bound
+from ppvae.programs import Pair
+
+ROWS, CLASSES, LATENT_DIM = 24, 10, 2
+
+PROGRAMS: tuple[tuple[str, str], ...] = (
+    *(
+        (model, guide)
+        for model in ("VAE", "ConditionalVAE")
+        for guide in ("MeanField", "LowRank", "FullRank", "Flow", "Mixture", "SemiAmortized", "Delta")
+    ),
+    *(("HierarchicalVAE", guide) for guide in ("BottomUp", "TopDown", "Ladder")),
+    ("SemiSupervisedVAE", "SemiSupervised"),
+    *(("LinearGaussian", guide) for guide in ("ExactPosterior", "MeanField")),
+)  # fmt: skip
+"""Models, each with the guides that are written for its latents."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "MixtureOfNormals": {"components": 3},
+    "VampPrior": {"components": 3},
+    "FlowPrior": {"transforms": 1, "hidden": [8]},
+    "Flow": {"transforms": 1, "hidden": [8]},
+    "MLP": {"hidden": [16]},
+    "MixtureOfDiscretizedLogistics": {"components": 2},
+}
+"""Arguments that make a part quick."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A combination of parts, by class name."""
+
+    prior: str
+    likelihood: str
+    program: tuple[str, str]
+    elbo: str
+
+    def __str__(self) -> str:
+        return "-".join((self.prior, self.likelihood, *self.program, self.elbo))
+
+
+def axes() -> tuple[list[str], list[str], list[tuple[str, str]], list[str]]:
+    """Everything that can be chosen by name, along each axis of the grid."""
+    names = {
+        kind: sorted(KINDS[kind].names()) for kind in ("prior", "likelihood", "model", "guide")
+    }
+    listed = [p for p in PROGRAMS if p[0] in names["model"] and p[1] in names["guide"]]
+    return names["prior"], names["likelihood"], listed, [elbo.__name__ for elbo in ELBOS]
+
+
+def grid() -> Iterator[Cell]:
+    """All of it."""
+    return (Cell(*parts) for parts in product(*axes()))
+
+
+def pairwise() -> list[Cell]:
+    """Cells such that any two parts of different kinds meet in one of them."""
+    chosen: list[Cell] = []
+    wanted = {pair for cell in grid() for pair in _pairs(cell)}
+    lists = axes()
+    generator = np.random.default_rng(0)
+    while wanted:
+        # Of some random cells that hold a pair yet to be met, the one that meets most of them.
+        (i, a), (j, b) = min(wanted, key=repr)
+        cells = []
+        for _ in range(40):
+            parts: list[Any] = [names[generator.integers(len(names))] for names in lists]
+            parts[i], parts[j] = a, b
+            cells.append(Cell(*parts))
+        best = max(cells, key=lambda cell: len(wanted & _pairs(cell)))
+        wanted -= _pairs(best)
+        chosen.append(best)
+    return chosen
+
+
+def _pairs(cell: Cell) -> set[tuple[tuple[int, Any], tuple[int, Any]]]:
+    parts = (cell.prior, cell.likelihood, cell.program, cell.elbo)
+    return set(combinations(enumerate(parts), 2))
+
+
+@cache
+def photo() -> Tensor:
+    """8x8 patches of a photograph that ships with scikit-learn, in 8-bit grey values: k / 255."""
+    from sklearn.datasets import load_sample_image
+
+    grey = torch.from_numpy(load_sample_image("china.jpg").copy())[..., 1]
+    patches = grey.unfold(0, 8, 8).unfold(1, 8, 8).reshape(-1, 1, 8, 8)
+    return patches[:: len(patches) // ROWS][:ROWS].float() / 255
+
+
+@cache
+def digits() -> tuple[Tensor, Tensor]:
+    """Counts from 0 to 16, and the digit that each image shows."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = torch.from_numpy(found.images[:ROWS]).float()[:, None]
+    return x, torch.from_numpy(found.target[:ROWS]).long()
+
+
+def data_for(likelihood: str) -> Tensor:
+    """Real data that the likelihood gives a probability to."""
+    counts, _ = digits()
+    if likelihood == "Bernoulli":
+        return (counts > 8).float()
+    if likelihood == "ContinuousBernoulli":
+        return counts / 16
+    if "Discretized" in likelihood:
+        return photo()
+    return counts if _is_count(likelihood) else (counts - counts.mean()) / counts.std()
+
+
+def _is_count(likelihood: str) -> bool:
+    return likelihood in ("Binomial", "Categorical", "Poisson", "NegativeBinomial", "ZeroInflated")
+
+
+def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
+    """The cell's two programs, what the audit says of them, a batch, and the bound's class.
+
+    Raises:
+        InputError: if they do not go together.
+    """
+    model, guide = cell.program
+    x = data_for(cell.likelihood)
+    batch = {"x": x}
+    if model in ("ConditionalVAE", "SemiSupervisedVAE"):
+        batch["y"] = digits()[1].clone()
+    if model == "SemiSupervisedVAE":
+        batch["y"][ROWS // 2 :] = -1
+    names = {"model": model, "guide": guide, "encoder": "MLP"}
+    if model != "LinearGaussian":
+        names |= {"prior": cell.prior, "likelihood": cell.likelihood, "decoder": "MLP"}
+    if guide == "ExactPosterior":
+        del names["encoder"]
+    parts = {kind: Choice(name, SMALL.get(name, {})) for kind, name in names.items()}
+    torch.manual_seed(0)
+    assembly = assemble(
+        parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), covariates=CLASSES, examples=x
+    )
+    elbo = KINDS["elbo"].names()[cell.elbo]
+    pair = Pair(assembly.model, assembly.guide, batch)
+    return pair, audit(pair, elbo, batch), batch, elbo
+
+
+def climb(cell: Cell, steps: int = 3) -> list[float]:
+    """The objective at each of a few steps up the cell's bound, in nats per datum."""
+    pair, facts, batch, elbo = made(cell)
+    bound = Bound(pair, elbo, facts, particles=2)
+    optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3)
+    seen = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        objective = bound(batch).objective / ROWS
+        (-objective).backward()
+        optimizer.step()
+        seen.append(float(objective.detach()))
+    return seen
+
+
+def verdict(cell: Cell) -> str:
+    """How the KL is taken, or that the cell is refused."""
+    try:
+        _, facts, _, _ = made(cell)
+    except InputError:
+        return "refused"
+    kls = dict.fromkeys(site.kl for site in facts.sites if site.guide is not None)
+    return ", ".join(kls)
+
+
+# The README's tables
+
+
+def tables() -> str:
+    """What works: the KL of each prior and guide, and the bounds that a guide can be fitted by."""
+    priors, _, programs, elbos = axes()
+    guides = [guide for model, guide in programs if model == "VAE"]
+    analytic = TraceMeanField_ELBO.__name__
+    kls = [
+        [prior, *(verdict(Cell(prior, "Bernoulli", ("VAE", guide), analytic)) for guide in guides)]
+        for prior in priors
+    ]
+    fits = [
+        [f"`{model}`", f"`{guide}`", *(_fits(model, guide, elbo) for elbo in elbos)]
+        for model, guide in programs
+        if model != "ConditionalVAE"
+    ]
+    return "\n".join(
+        (
+            "How `TraceMeanField_ELBO` takes the KL of each prior and guide of a `VAE`:",
+            "",
+            *_markdown(["prior", *(f"`{g}`" for g in guides)], [[f"`{r[0]}`", *r[1:]] for r in kls]),
+            "",
+            "Which bounds a pair of programs can be fitted by (under the standard normal prior):",
+            "",
+            *_markdown(["model", "guide", *(f"`{e.removesuffix('ELBO').rstrip('_')}`" for e in elbos)], fits),
+        )
+    )  # fmt: skip
+
+
+def _fits(model: str, guide: str, elbo: str) -> str:
+    found = verdict(Cell("StandardNormal", "Bernoulli", (model, guide), elbo))
+    return "no" if found == "refused" else "yes"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+README = Path(__file__).parent.parent / "README.md"
+MARKED = re.compile(r"(<!-- grid -->\n).*?(<!-- /grid -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Write the tables into the README."""
+    text = MARKED.sub(lambda found: f"{found[1]}{tables()}\n{found[2]}", README.read_text())
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

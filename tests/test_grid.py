@@ -1,0 +1,83 @@
+"""Any prior x any likelihood x any program x any bound: it is fitted, or refused with the reason."""
+
+import math
+
+import pytest
+from grid import MARKED, PROGRAMS, README, Cell, axes, climb, grid, pairwise, tables, verdict
+
+from ppvae.choices import KINDS
+from ppvae.errors import InputError
+
+WAYS_OUT = ("take", "let the guide draw", "neither can be made first", "has no effect here")
+
+
+def _fits_or_says_why(cell: Cell) -> None:
+    try:
+        seen = climb(cell)
+    except InputError as why:
+        assert any(way in str(why) for way in WAYS_OUT), why
+        assert "\n" not in str(why)
+    else:
+        assert all(math.isfinite(value) for value in seen)
+
+
+@pytest.mark.parametrize("cell", pairwise(), ids=str)
+def test_any_two_parts_meet_in_a_fit_or_in_a_sentence(cell: Cell) -> None:
+    _fits_or_says_why(cell)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", grid(), ids=str)
+def test_the_whole_grid(cell: Cell) -> None:
+    _fits_or_says_why(cell)
+
+
+def test_every_part_that_can_be_chosen_is_in_the_grid() -> None:
+    models, guides = {model for model, _ in PROGRAMS}, {guide for _, guide in PROGRAMS}
+    assert models == set(KINDS["model"].names())
+    assert guides == set(KINDS["guide"].names())
+    priors, likelihoods, programs, _ = axes()
+    assert {"VampPrior", "FlowPrior"} <= set(priors)
+    assert {"Gaussian", "DiscretizedLogistic"} <= set(likelihoods)
+    assert len(programs) == len(PROGRAMS)
+
+
+@pytest.mark.parametrize(
+    ("program", "elbo", "sentence"),
+    [
+        (("VAE", "Delta"), "ImportanceWeightedELBO", "point mass, whose density is infinite"),
+        (("VAE", "Delta"), "FreeBitsELBO", "point mass, whose density is infinite"),
+        (("VAE", "MeanField"), "TraceEnum_ELBO", "none does .*take Trace_ELBO"),
+        (("HierarchicalVAE", "BottomUp"), "TraceMeanField_ELBO", "wrong by nats for such a pair"),
+        (("SemiSupervisedVAE", "SemiSupervised"), "Trace_ELBO", "take TraceEnum_ELBO"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_reason(
+    program: tuple[str, str], elbo: str, sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        climb(Cell("StandardNormal", "Bernoulli", program, elbo))
+
+
+@pytest.mark.parametrize(
+    ("prior", "guide", "kl"),
+    [
+        ("StandardNormal", "MeanField", "exact"),
+        ("StandardNormal", "FullRank", "exact"),
+        ("StandardNormal", "LowRank", "exact"),
+        ("LearnedNormal", "FullRank", "exact"),
+        ("Laplace", "MeanField", "exact"),
+        ("StandardNormal", "Flow", "Monte Carlo"),
+        ("VampPrior", "MeanField", "Monte Carlo"),
+        ("VampPrior", "Delta", "refused"),
+    ],
+)
+def test_a_kl_is_exact_where_there_is_a_closed_form(prior: str, guide: str, kl: str) -> None:
+    assert verdict(Cell(prior, "Bernoulli", ("VAE", guide), "TraceMeanField_ELBO")) == kl
+
+
+def test_the_readme_has_the_tables_of_what_works() -> None:
+    found = MARKED.search(README.read_text())
+    assert found is not None
+    written = found[0].removeprefix(found[1]).removesuffix(found[2])
+    assert written == f"{tables()}\n", "run: python -m tests.grid"
