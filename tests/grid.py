@@ -25,12 +25,10 @@ from ppvae.programs import Pair
 
 ROWS, CLASSES, LATENT_DIM = 24, 10, 2
 
+ONE_LATENT = ("MeanField", "LowRank", "FullRank", "Flow", "Mixture", "SemiAmortized", "Delta")
+
 PROGRAMS: tuple[tuple[str, str], ...] = (
-    *(
-        (model, guide)
-        for model in ("VAE", "ConditionalVAE")
-        for guide in ("MeanField", "LowRank", "FullRank", "Flow", "Mixture", "SemiAmortized", "Delta")
-    ),
+    *product(("VAE", "ConditionalVAE"), ONE_LATENT),
     *(("HierarchicalVAE", guide) for guide in ("BottomUp", "TopDown", "Ladder")),
     ("SemiSupervisedVAE", "SemiSupervised"),
     *(("LinearGaussian", guide) for guide in ("ExactPosterior", "MeanField")),
@@ -198,7 +196,10 @@ def tables() -> str:
     guides = [guide for model, guide in programs if model == "VAE"]
     analytic = TraceMeanField_ELBO.__name__
     kls = [
-        [prior, *(verdict(Cell(prior, "Bernoulli", ("VAE", guide), analytic)) for guide in guides)]
+        [
+            f"`{prior}`",
+            *(verdict(Cell(prior, "Bernoulli", ("VAE", guide), analytic)) for guide in guides),
+        ]
         for prior in priors
     ]
     fits = [
@@ -206,17 +207,21 @@ def tables() -> str:
         for model, guide in programs
         if model != "ConditionalVAE"
     ]
+    heads = (
+        ["prior", *(f"`{guide}`" for guide in guides)],
+        ["model", "guide", *(f"`{elbo.removesuffix('ELBO').rstrip('_')}`" for elbo in elbos)],
+    )
     return "\n".join(
         (
             "How `TraceMeanField_ELBO` takes the KL of each prior and guide of a `VAE`:",
             "",
-            *_markdown(["prior", *(f"`{g}`" for g in guides)], [[f"`{r[0]}`", *r[1:]] for r in kls]),
+            *_markdown(heads[0], kls),
             "",
             "Which bounds a pair of programs can be fitted by (under the standard normal prior):",
             "",
-            *_markdown(["model", "guide", *(f"`{e.removesuffix('ELBO').rstrip('_')}`" for e in elbos)], fits),
+            *_markdown(heads[1], fits),
         )
-    )  # fmt: skip
+    )
 
 
 def _fits(model: str, guide: str, elbo: str) -> str:

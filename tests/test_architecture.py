@@ -22,7 +22,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "generation",
         "imputation",
         "classification",
-        "aggregate_prior",
         "devices",
         "events",
     ),

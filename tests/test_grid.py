@@ -1,4 +1,4 @@
-"""Any prior x any likelihood x any program x any bound: it is fitted, or refused with the reason."""
+"""Any prior x likelihood x program x bound: it is fitted, or refused with the reason."""
 
 import math
 
@@ -12,13 +12,13 @@ WAYS_OUT = ("take", "let the guide draw", "neither can be made first", "has no e
 
 
 def _fits_or_says_why(cell: Cell) -> None:
+    refusal, seen = "", [math.nan]
     try:
         seen = climb(cell)
     except InputError as why:
-        assert any(way in str(why) for way in WAYS_OUT), why
-        assert "\n" not in str(why)
-    else:
-        assert all(math.isfinite(value) for value in seen)
+        refusal = str(why)
+    says_why = any(way in refusal for way in WAYS_OUT) and "\n" not in refusal
+    assert says_why or all(math.isfinite(value) for value in seen), refusal
 
 
 @pytest.mark.parametrize("cell", pairwise(), ids=str)
@@ -27,7 +27,7 @@ def test_any_two_parts_meet_in_a_fit_or_in_a_sentence(cell: Cell) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cell", grid(), ids=str)
+@pytest.mark.parametrize("cell", list(grid()), ids=str)
 def test_the_whole_grid(cell: Cell) -> None:
     _fits_or_says_why(cell)
 

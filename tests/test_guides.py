@@ -380,22 +380,24 @@ def test_flows_and_mixtures_follow_a_posterior_that_is_bent() -> None:
     log_p = float((log_joint.exp().sum() * (axis[1] - axis[0]) ** 2).log())
     elbo, sure = (
         Trace_ELBO(num_particles=n, vectorize_particles=True, max_plate_nesting=1)
-        for n in (128, 20_000)
+        for n in (64, 20_000)
     )
-    gaps = {}
+    gaps, steps = {}, 200
     for family in (MeanField, Mixture, partial(Flow, hidden=(16,), context=1)):
         torch.manual_seed(0)
         guide = family(2, (1,), AFFINE)
         optimizer = torch.optim.Adam(guide.parameters(), lr=0.03)
-        for _ in range(150):
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
+        for _ in range(steps):
             optimizer.zero_grad()
             elbo.differentiable_loss(banana, guide, x).backward()
             optimizer.step()
+            schedule.step()
         with torch.no_grad():
             gaps[type(guide)] = log_p + float(sure.differentiable_loss(banana, guide, x))
     assert gaps[MeanField] > 0.6
-    assert -0.02 < gaps[Flow] < 0.4 * gaps[MeanField]
-    assert -0.02 < gaps[Mixture] < 0.8 * gaps[MeanField]
+    assert -0.02 < gaps[Flow] < 0.3 * gaps[MeanField]
+    assert -0.02 < gaps[Mixture] < 0.9 * gaps[MeanField]
 
 
 def moments(fn: Any) -> tuple[Tensor, Tensor]:

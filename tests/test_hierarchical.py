@@ -626,10 +626,10 @@ def test_a_short_fit_beats_the_independent_marginal_of_binarized_digits() -> Non
     )
     bound = Bound(pair, TraceMeanField_ELBO, audit(pair, TraceMeanField_ELBO, {"x": train[:9]}))
     optimizer = torch.optim.Adam(pair.parameters(), lr=1e-2)
-    for epoch in range(20):
+    for epoch in range(14):
         for rows in torch.randperm(len(train)).split(128):
             optimizer.zero_grad()
-            (-bound({"x": train[rows]}, min(1.0, epoch / 10)).objective / len(rows)).backward()
+            (-bound({"x": train[rows]}, min(1.0, epoch / 7)).objective / len(rows)).backward()
             optimizer.step()
     with torch.no_grad():
         elbo = np.mean([float(bound({"x": test}).objective) / len(test) for _ in range(10)])

@@ -58,7 +58,7 @@ def constant_data(pair: Pair, batch: Batch) -> "xr.Dataset":
         dims = data_dims("mask", batch["mask"])
         found["mask"] = _variable(Array(dims, batch["mask"].numpy()), "whether x was observed")
     if "y" in batch:
-        y, is_named = batch["y"], "y" in pair.names("model") | pair.names("guide")
+        y, is_named = batch["y"], "y" in pair.names("model")
         if is_named or y.is_floating_point():
             dims = ("data", *own_dims("y", y.dim() - 1))
             found["y"] = _variable(Array(dims, y.numpy()), "labels or covariates")

@@ -95,7 +95,7 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
             Loss(
                 "guide: approximation gap", gaps.approximation.mean,
                 gaps.approximation.standard_error,
-                "a richer family, such as full covariance or a flow; one of your own by --guide",
+                "a richer family: --guide FullRank, or --guide Flow",
             ),
         ]  # fmt: skip
     gain = found.get("prior_gain")
@@ -103,7 +103,7 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
         lost.append(
             Loss(
                 "prior: held-out gain of another", gain.mean, gain.standard_error,
-                "a learned prior, such as a mixture, a VampPrior or a flow; your own by --prior",
+                "a learned prior: --prior MixtureOfNormals, VampPrior or FlowPrior",
             )
         )  # fmt: skip
     memory = found.get("memory")

@@ -150,5 +150,5 @@ def alarm(sites: Iterable[str]) -> str:
         return ""
     return (
         f"posterior collapse: no unit of {names} is active; try a warm-up "
-        "(--warm-up), free bits, or another prior"
+        "(--warm-up), free bits (--elbo FreeBitsELBO), or another prior"
     )

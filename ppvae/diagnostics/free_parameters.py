@@ -246,6 +246,10 @@ def _unit(base: Any, value: Tensor, constraint: Any) -> Tensor:
         return one
     if value.dim() == scale.dim() + 1:
         scale = scale[..., None]
-    if scale.dim() != value.dim():
+    sizes = zip(scale.shape, value.shape, strict=False)
+    if scale.dim() != value.dim() or any(a not in (1, b) for a, b in sizes):
         return one
+    if constraint is constraints.lower_cholesky:
+        # A row has up to as many entries as there are dimensions, and all of them step at once.
+        scale = scale / value.shape[-1] ** 0.5
     return torch.where(scale.isfinite() & (scale > 0), scale, one)

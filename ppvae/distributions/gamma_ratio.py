@@ -21,10 +21,11 @@ def log_gamma_ratio(a: Tensor, b: Tensor) -> Tensor:
 
     Shapes: elementwise; ``a`` and ``b`` broadcast.
     """
-    far = a.clamp(min=FAR)
+    is_near = a < FAR
+    far = torch.where(is_near, FAR, a)
     top = far + b
     series = (far - 0.5) * torch.log1p(b / far) + b * (top.log() - 1) + _rest(top) - _rest(far)
-    return torch.where(a < FAR, torch.lgamma(a + b) - torch.lgamma(a), series)
+    return torch.where(is_near, torch.lgamma(a + b) - torch.lgamma(a), series)
 
 
 def _rest(z: Tensor) -> Tensor:
