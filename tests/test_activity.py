@@ -72,7 +72,7 @@ def test_the_alarm_names_the_sites_and_the_remedies() -> None:
     assert alarm([]) == ""
     assert alarm(["z"]) == (
         "posterior collapse: no unit of z is active; "
-        "try a warm-up (--warm-up), free bits, or another prior"
+        "try a warm-up (--warm-up), free bits (--elbo FreeBitsELBO), or another prior"
     )
     assert "no unit of a or c is active" in alarm(["a", "c"])
     assert THRESHOLD == 0.01
