@@ -74,7 +74,7 @@ def encode(
     where = one_device(device)
     pair, facts = opened.pair.to(where), opened.audit
 
-    embedding = embed(pair, facts, rows, device=where)
+    embedding = embed(pair, facts, rows, seed=seed, device=where)
     several = len(embedding.loc) > 1
     found: dict[str, Any] = {}
     for site in embedding.loc:

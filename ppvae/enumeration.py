@@ -7,14 +7,11 @@ own to the left of all plates. What a bound is made of is then no plain sum of l
 from collections.abc import Mapping
 from typing import Any
 
-import pyro.distributions as dist
 import torch
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-__all__ = ["AtMode", "Sites", "expectations"]
+__all__ = ["Sites", "expectations"]
 
 Sites = Mapping[str, tuple[Any, Any]]
 """The sample sites of one call of a program: message, and the scale that its term is taken at."""
@@ -69,15 +66,3 @@ def _expected(node: Any, scale: Any, weights: list[_Weight]) -> Tensor:
 
 def _plates(node: Any) -> frozenset[str]:
     return frozenset(frame.name for frame in node["cond_indep_stack"] if frame.vectorized)
-
-
-class AtMode(Messenger):
-    """Takes a latent that could be summed over at its most probable value: classes have no mean."""
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["is_observed"] or site_is_subsample(msg) or not msg["fn"].has_enumerate_support:
-            return
-        fn = msg["fn"]
-        while isinstance(fn, dist.MaskedDistribution):
-            fn = fn.base_dist
-        msg["value"], msg["done"] = fn.mode, True

@@ -22,7 +22,7 @@ from ppvae.classification import classification, classify, tells_classes
 from ppvae.data import Data, as_split, from_arrays, load
 from ppvae.data.labels import hide
 from ppvae.diagnostics import log_evidence, subject
-from ppvae.enumeration import AtMode, expectations
+from ppvae.enumeration import expectations
 from ppvae.errors import InputError
 from ppvae.guides import MeanField, SemiSupervised
 from ppvae.models import Bernoulli, Gaussian, SemiSupervisedVAE, StandardNormal
@@ -370,20 +370,6 @@ def test_expectations_follow_scales_masks_and_values_without_probability() -> No
     torch.testing.assert_close(reconstruction.detach(), want)
     assert float(kl.detach()) == pytest.approx(0.0, abs=1e-4)
     assert float(loss.detach()) == pytest.approx(-float(want), rel=1e-5)
-
-
-def test_at_its_mode_a_class_is_the_most_probable_and_others_are_drawn() -> None:
-    def program() -> tuple[Tensor, ...]:
-        a = pyro.sample("a", dist.Categorical(torch.tensor([[0.1, 0.5, 0.4], [0.6, 0.3, 0.1]])))
-        masked = dist.Bernoulli(torch.tensor([0.4, 0.7])).mask(torch.tensor(True))
-        b, c = pyro.sample("b", masked.to_event(0)), pyro.sample("c", dist.Normal(a.float(), 1.0))
-        return a, b, c
-
-    with AtMode():
-        first, second = program(), program()
-    assert first[0].tolist() == [1, 0]
-    assert first[1].tolist() == [0.0, 1.0]
-    assert not torch.equal(first[2], second[2])
 
 
 # Classes told.

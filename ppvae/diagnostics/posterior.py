@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.enumeration import AtMode
+from ppvae.moments import AtMeans
 from ppvae.programs import Pair, frozen
 
 __all__ = ["Embedding", "embed", "embed_batch"]
@@ -20,9 +20,11 @@ class Embedding:
     """q(z | x) of each datum, latent by latent.
 
     Attributes:
-        loc: posterior mean by site, each ``(data, dimensions of the site)``; a draw where the
-            family has no mean.
+        loc: posterior mean by site, each ``(data, dimensions of the site)``.
         scale: posterior standard deviation by site, of the same shapes; 0 for a point mass.
+
+    Of a latent below others these are the mean and deviation given the means of those above; of a
+    family that has neither in closed form, those of `ppvae.moments.DRAWS` draws.
     """
 
     loc: dict[str, Tensor]
@@ -38,12 +40,18 @@ def embed(
     audit: Audit,
     split: Split,
     *,
+    seed: int = 0,
     batch_size: int = 512,
     device: torch.device | str = "cpu",
 ) -> Embedding:
-    """The embedding of a whole split, on the CPU, in the order of its rows."""
+    """The embedding of a whole split, on the CPU, in the order of its rows.
+
+    Any draws that it takes are those of ``seed``.
+    """
+    device = torch.device(device)
     chunks = list(torch.arange(len(split)).split(batch_size))
-    with frozen(pair):
+    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
         parts = [embed_batch(pair, audit, batch) for batch in split.batches(chunks, device=device)]
     names = parts[0].loc
     return Embedding(
@@ -56,22 +64,19 @@ def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
     """The embedding of one batch: `embed`, on the batch's device and for latents of each datum.
 
     A class has no place between others and is left out; what depends on it is given the likeliest.
+    Where moments are of draws, they move torch's random numbers.
     """
     rows = len(batch["x"])
-    with AtMode():
+    with AtMeans() as at:
         trace = poutine.trace(pair.call_guide).get_trace(**batch)
     loc, scale = {}, {}
     for name in audit.latents:
-        node: Any = trace.nodes[name]
-        fn = node["fn"]
-        if audit.data_dim is None or rows not in fn.batch_shape or fn.has_enumerate_support:
+        fn: Any = trace.nodes[name]["fn"]
+        if audit.data_dim is None or rows not in fn.batch_shape or name not in at.moments:
             continue  # a global latent belongs to no datum
-        try:
-            mean, stddev = node["fn"].mean, node["fn"].stddev
-        except NotImplementedError:
-            mean, stddev = node["value"], torch.full_like(node["value"], torch.nan)
-        loc[name] = _by_datum(mean, node["fn"], audit.data_dim)
-        scale[name] = _by_datum(stddev, node["fn"], audit.data_dim)
+        mean, stddev = at.moments[name]
+        loc[name] = _by_datum(mean, fn, audit.data_dim)
+        scale[name] = _by_datum(stddev, fn, audit.data_dim)
     return Embedding(loc, scale)
 
 

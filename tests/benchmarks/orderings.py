@@ -49,13 +49,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def _run(name: str, given: argparse.Namespace) -> Run:
     """The fit of a case, made anew or read."""
-    folder = given.out / f"{name}-{given.epochs}"
+    folder = given.out / f"{name}-{given.epochs}-{given.warm_up}"
     if (folder / "summary.json").is_file():
         return Run(folder)
     network = {"class_path": "MLP", "init_args": {"hidden": given.hidden}}
     return fit(
         "binarized-mnist", encoder=network, decoder=network, latent_dim=given.latent_dim,
-        epochs=given.epochs, batch_size=128, seed=0, out=folder, overwrite=True, device="cpu",
+        epochs=given.epochs, warm_up=given.warm_up, batch_size=128, seed=0, device="cpu",
+        out=folder, overwrite=True,
         **CASES[name][1],
     )  # fmt: skip
 
@@ -75,7 +76,8 @@ def _log_p(name: str, given: argparse.Namespace) -> torch.Tensor:
 
 def _table(found: dict[str, torch.Tensor], given: argparse.Namespace) -> str:
     lines = [
-        f"Fixed-binarization MNIST, {given.epochs} epochs, seed 0, MLP {given.hidden}, "
+        f"Fixed-binarization MNIST, {given.epochs} epochs, the first {given.warm_up} of "
+        f"them warm-up, seed 0, MLP {given.hidden}, "
         f"{given.latent_dim} latent dimensions a layer; log p(x) in nats with {given.samples:,} "
         f"importance samples, of the first {given.images:,} test images; standard errors over "
         "images.",
@@ -101,6 +103,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--warm-up", type=int, default=20)
     parser.add_argument("--hidden", type=int, nargs="+", default=[200, 200])
     parser.add_argument("--latent-dim", type=int, default=40)
     parser.add_argument("--images", type=int, default=2_000)
