@@ -14,8 +14,8 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch
-from ppvae.enumeration import AtMode
 from ppvae.errors import InputError
+from ppvae.moments import AtMeans
 from ppvae.programs import Pair, frozen
 
 __all__ = ["Draws", "decode", "generate", "posterior_means", "reconstruct"]
@@ -46,21 +46,14 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
 
 
 def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]:
-    """E_q[z | x] of each latent site, in the site's own shape; a draw where there is no mean.
+    """E_q[z | x] of each latent site, in the site's own shape.
 
-    A class has no mean: it is the most probable one, and the latents after it are those given it.
+    Of a latent below others it is the mean given the means of those above. A class has no mean: it
+    is the most probable one, and the latents after it are those given it.
     """
-    with frozen(pair), AtMode():
-        trace = poutine.trace(pair.call_guide).get_trace(**batch)
-    means = {}
-    for name in audit.latents:
-        node: Any = trace.nodes[name]
-        try:
-            mean = node["value"] if node["fn"].has_enumerate_support else node["fn"].mean
-        except NotImplementedError:
-            mean = node["value"]
-        means[name] = mean.to(node["value"].dtype).expand(node["value"].shape)
-    return means
+    with frozen(pair), AtMeans():
+        trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+    return {name: trace.nodes[name]["value"] for name in audit.latents}
 
 
 def reconstruct(pair: Pair, audit: Audit, batch: Batch) -> Draws:

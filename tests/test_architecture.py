@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "distributions", "signals", "store"),
     ("models", "guides", "native"),
-    ("programs", "precision", "audit", "bounds", "enumeration", "objectives", "data"),
+    ("programs", "precision", "audit", "bounds", "enumeration", "moments", "objectives", "data"),
     ("capture", "densities", "evaluation"),
     ("step",),
     ("svi",),
