@@ -178,14 +178,20 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     )
 
 
-def first_outside(support: constraints.Constraint, x: Tensor) -> tuple[int, float] | None:
+def first_outside(
+    support: constraints.Constraint, x: Tensor, mask: Tensor | None = None
+) -> tuple[int, float] | None:
     """Row and value of the first element of ``x`` that ``support`` does not hold, if there is one.
 
-    Shapes: ``x`` is ``(batch, ...)``.
+    Elements that were not observed, where ``mask`` is not True, may be anything.
+
+    Shapes: ``x`` is ``(batch, ...)``, and ``mask`` like it.
     """
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     outside = ~support.check(x)
+    if mask is not None and mask.shape == outside.shape:
+        outside = outside & mask
     if not outside.any():
         return None
     where = outside.nonzero()[0]
@@ -261,8 +267,8 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
         if name not in model and not node["infer"].get("is_auxiliary"):
             raise InputError(
                 f"the guide samples '{name}', which the model does not (its latents: "
-                f"{_list(latents)}); give the two the same name, or mark it with "
-                "infer={'is_auxiliary': True}"
+                f"{_list(latents)}); take a --guide that infers those, give the two the same "
+                "name, or mark it with infer={'is_auxiliary': True}"
             )
     for name in latents:
         if name not in guide:

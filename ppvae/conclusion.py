@@ -1,6 +1,5 @@
 """The end of a fit: its best weights on the test data, in figures, pictures and a table."""
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -12,6 +11,7 @@ from ppvae.classification import classification, tells_classes
 from ppvae.data import Data
 from ppvae.diagnostics import active_units, embed, log_evidence
 from ppvae.diagnostics.activity import THRESHOLD
+from ppvae.diagnostics.terms import bits_per_dim, observed_elements
 from ppvae.evaluation import evaluate
 from ppvae.run import Run
 from ppvae.support import levels_of
@@ -60,7 +60,7 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
         told = classification(pair, test, labels)
     bits = None
     if levels_of(facts) is not None and evidence is not None:
-        bits = -evidence.mean / (math.prod(data.shape) * math.log(2))
+        bits = bits_per_dim(evidence.log_p, observed_elements(test)).mean
     steps_per_epoch = loop.steps_per_epoch
     best = loop.progress.best_step
     summary = {
@@ -109,7 +109,9 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
             )
         )
     if bits is not None:
-        rows.append(("bits/dim", f"{bits:.3f}", f"-log p(x) / (D ln 2), K = {SAMPLES}"))
+        rows.append(
+            ("bits/dim", f"{bits:.3f}", f"-log p(x) / ln 2 per observed element, K = {SAMPLES}")
+        )
     if told is not None:
         rows.append(
             (

@@ -39,7 +39,7 @@ def demand_support(data: Data, facts: Audit) -> None:
     for site, (family, support) in facts.supports.items():
         for name, split in data.splits.items():
             for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
-                outside = first_outside(support, batch["x"])
+                outside = first_outside(support, batch["x"], batch.get("mask"))
                 if outside is not None:
                     row, value = outside
                     raise InputError(
@@ -92,7 +92,8 @@ def _distinct(data: Data) -> Tensor:
     found: list[Tensor] = []
     for split in data.splits.values():
         for batch in split.frozen(0).chunks(CHUNK):
-            found.append(batch["x"].unique())
+            x = batch["x"]
+            found.append((x[batch["mask"]] if "mask" in batch else x).unique())
             if data.scaling.kind == "8-bit":
                 break
     values: Tensor = torch.cat(found).unique()

@@ -75,7 +75,7 @@ def take(source: Split, numbers: NDArray[np.int64], audit: Audit) -> Batch:
     """
     batch = source.take(torch.from_numpy(numbers))
     for site, (family, support) in audit.supports.items():
-        outside = first_outside(support, batch["x"])
+        outside = first_outside(support, batch["x"], batch.get("mask"))
         if outside is not None:
             raise InputError(
                 f"row {numbers[outside[0]]} of data holds {outside[1]:.4g}, and {family} (site "

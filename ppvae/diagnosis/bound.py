@@ -26,7 +26,7 @@ def ask(case: Case) -> Finding:
     with case.progress("terms of the bound", len(few)) as count, answers.trying("terms"):
         draws = max(2, -(-DRAWS // len(few)))
         terms = decompose(case.pair, case.facts, few, draws=draws, on_rows=count, **common)
-        _terms(answers, terms, is_continuous=case.is_continuous, is_masked="mask" in few.rest_names)
+        _terms(answers, terms, is_continuous=case.is_continuous)
     with answers.trying("activity"):
         found = activity(embed(case.pair, case.facts, few, device=case.device))
         _activity(answers, found)
@@ -39,11 +39,11 @@ def ask(case: Case) -> Finding:
     return answers.finding()
 
 
-def _terms(answers: Answers, terms: Decomposition, *, is_continuous: bool, is_masked: bool) -> None:
+def _terms(answers: Answers, terms: Decomposition, *, is_continuous: bool) -> None:
     answers.result("terms", terms)
     for name, figure in (
         ("elbo", terms.elbo), ("rate", terms.rate), ("distortion", terms.distortion),
-        ("bits_per_dim", None if is_masked else terms.bits_per_dim),
+        ("bits_per_dim", terms.bits_per_dim),
     ):  # fmt: skip
         if figure is not None:
             answers.figure(name, figure.mean, figure.standard_error)
@@ -62,7 +62,7 @@ def _terms(answers: Answers, terms: Decomposition, *, is_continuous: bool, is_ma
         how = "closed form" if site in terms.exact else "Monte Carlo"
         error = float(kl.std() / len(kl) ** 0.5) if len(kl) > 1 else None
         answers.row(f"rate: KL of {site}", float(kl.mean()), error, how)
-    if terms.bits_per_dim is not None and not is_masked:
+    if terms.bits_per_dim is not None:
         answers.row(
             "bits per dimension", terms.bits_per_dim.mean, terms.bits_per_dim.standard_error,
             "of a density, in the unit of x" if is_continuous else "", digits=4,

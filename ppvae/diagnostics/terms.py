@@ -21,7 +21,7 @@ from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
 
-__all__ = ["Decomposition", "decompose"]
+__all__ = ["Decomposition", "bits_per_dim", "decompose", "observed_elements"]
 
 CHUNK = 2**23
 """Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
@@ -48,6 +48,7 @@ class Decomposition:
             number of data: the same share for each datum.
         draws: draws of the latents that the means are taken over.
         elements: D, the number of elements of x of a datum, unobserved ones among them.
+        observed: how many of them were observed.
         monte_carlo: by figure (``"elbo"``, ``"rate"``, ``"distortion"``), the standard error that
             its mean has from the draws alone.
     """
@@ -63,6 +64,7 @@ class Decomposition:
     shared: tuple[str, ...]
     draws: int
     elements: int
+    observed: Tensor
     monte_carlo: dict[str, float]
 
     @property
@@ -100,9 +102,15 @@ class Decomposition:
 
     @property
     def bits_per_dim(self) -> Figure | None:
-        """-elbo / (D ln 2), in bits: for x as the model sees it, scaled as the data were."""
-        elbo, unit = self.elbo, self.elements * math.log(2)
-        return None if elbo is None else Figure(-elbo.mean / unit, elbo.standard_error / unit)
+        """-elbo / ln 2 per observed element of x, as the model sees it: see `bits_per_dim`."""
+        elbo = self.elbo_by_datum
+        if elbo is None:
+            return None
+        found = bits_per_dim(elbo, self.observed)
+        if not self.shared:
+            return found
+        unit = float(self.observed.double().mean()) * math.log(2)
+        return Figure(found.mean, math.hypot(found.standard_error, self.monte_carlo["elbo"] / unit))
 
     def _figure(self, name: str, values: Tensor) -> Figure:
         found = figure(values)
@@ -110,6 +118,30 @@ class Decomposition:
             return found  # the spread of independent data has the draws' noise in it
         both = math.hypot(found.standard_error, self.monte_carlo[name])
         return Figure(found.mean, both)
+
+
+def bits_per_dim(nats: Tensor, observed: Tensor) -> Figure:
+    """-sum nats / (sum observed ln 2): what an observed element of x takes to say, in bits.
+
+    Each observed element counts alike, whatever else of its datum is missing. The error is that of
+    a ratio of two means, by the delta method; where all is observed, that of the one mean.
+
+    Args:
+        nats: log p(x) of each datum, or a bound on it, ``(data,)``.
+        observed: number of elements of x that it is of, ``(data,)``.
+    """
+    nats, observed = nats.double().cpu(), observed.double().cpu()
+    unit = observed.mean() * math.log(2)
+    mean = -nats.mean() / unit
+    off = figure(nats + mean * math.log(2) * observed)
+    return Figure(float(mean), off.standard_error / float(unit) if unit > 0 else math.nan)
+
+
+def observed_elements(split: Split) -> Tensor:
+    """How many elements of x were observed in each datum: ``(data,)``."""
+    if "mask" not in split.rest_names:
+        return torch.full((len(split),), math.prod(split.shape))
+    return torch.cat([batch["mask"].flatten(1).sum(1).cpu() for batch in split.chunks(4096)])
 
 
 def decompose(
@@ -163,7 +195,7 @@ def decompose(
                 part.add(pair, audit, batch, min(at_once, draws - start), total)
             parts.append(part)
             on_rows(len(batch["x"]))
-    return _joined(parts, audit, draws, math.prod(split.shape))
+    return _joined(parts, audit, draws, math.prod(split.shape), observed_elements(split))
 
 
 class _Part:
@@ -214,7 +246,9 @@ def _moments(terms: Mapping[str, Tensor]) -> Moments:
     return Moments(count, means, squares)
 
 
-def _joined(parts: list[_Part], audit: Audit, draws: int, elements: int) -> Decomposition:
+def _joined(
+    parts: list[_Part], audit: Audit, draws: int, elements: int, observed: Tensor
+) -> Decomposition:
     rows = torch.tensor([part.rows for part in parts], dtype=torch.float64)
     shared = tuple(parts[0].shared)
 
@@ -256,5 +290,6 @@ def _joined(parts: list[_Part], audit: Audit, draws: int, elements: int) -> Deco
         shared,
         draws,
         elements,
+        observed,
         monte_carlo,
     )
