@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
-from torch.func import jvp
+from torch.autograd.functional import jvp
 
 from ppvae.models.priors.prior import Prior
 from ppvae.networks import positive
@@ -55,6 +55,6 @@ class LearnedNormal(Prior):
         """
         with torch.no_grad():
             z, scale = self().sample((draws,)), positive(self.log_scale)
-            steps = [jvp(decode, (z,), (along.expand_as(z),))[1] for along in scale.diag()]
+            steps = [jvp(decode, z, along.expand_as(z))[1] for along in scale.diag()]
             squares = torch.stack([step.square().sum() for step in steps])
             return squares / squares.sum().clamp_min(torch.finfo(squares.dtype).tiny)

@@ -79,7 +79,9 @@ def _start(data_shape: Shape, components: int, examples: Tensor | None) -> Tenso
     rows = torch.cat([torch.randperm(len(data)) for _ in range(-(-components // len(data)))])
     start = data[rows[:components]]
     spread = float(data.std(correction=0)) or 1.0
-    start[len(data) :] += 0.1 * spread * torch.randn_like(start[len(data) :])
+    _, kind = start.flatten(1).unique(dim=0, return_inverse=True)
+    again = (kind.unsqueeze(1) == kind).tril(-1).any(1)
+    start[again] += 0.1 * spread * torch.randn_like(start[again])
     return start
 
 

@@ -57,7 +57,7 @@ class NormalizingFlow(dist.TorchDistribution):
         validate_args: bool | None = None,
     ) -> None:
         self.transform, self.base = transform, base
-        self._drawn: tuple[Tensor, int | None, Tensor] | None = None
+        self._drawn: tuple[Tensor, int, Tensor] | None = None
         super().__init__(base.batch_shape, base.event_shape, validate_args=validate_args)
 
     @override
@@ -71,7 +71,9 @@ class NormalizingFlow(dist.TorchDistribution):
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = self.base.rsample(torch.Size(sample_shape))
         z, log_det = self.transform.inv.call_and_ladj(u)
-        self._drawn = (z, _version(z), self.base.log_prob(u) - log_det)
+        # Changes in place are not counted of a tensor that is made in inference mode.
+        counts = not z.is_inference()
+        self._drawn = (z, z._version, self.base.log_prob(u) - log_det) if counts else None
         return cast("Tensor", z)
 
     @override
@@ -87,15 +89,10 @@ class NormalizingFlow(dist.TorchDistribution):
     def _known(self, value: Tensor) -> Tensor | None:
         """The log-density of the very draw, unless it was changed in place since."""
         drawn, version, log_prob = self._drawn or (None, None, None)
-        if value is not drawn or _version(value) != version:
+        if value is not drawn or value._version != version:
             return None
         # A draw without a gradient was scored without one, too: no use where one is asked for.
         return log_prob if value.grad_fn is not None or not torch.is_grad_enabled() else None
-
-
-def _version(value: Tensor) -> int | None:
-    """Counts changes in place, which torch does not of tensors made in inference mode."""
-    return None if value.is_inference() else value._version
 
 
 class Autoregressive(nn.Module):
