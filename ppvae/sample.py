@@ -4,6 +4,7 @@ python -m ppvae.sample runs/digits-20260101-120000                 # draws, reco
 python -m ppvae.sample RUN --count 256 --seed 1 --out pictures
 python -m ppvae.sample RUN --data new.npy                          # reconstruct other data
 python -m ppvae.sample RUN --given 3                               # draw of one class alone
+python -m ppvae.sample RUN --aggregate                             # draw where the codes lie
 python -m ppvae.sample RUN --impute --data holed.npz               # fill in missing entries
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 
 from ppvae.cli import answer, given_arguments
-from ppvae.data import Batch, Split
+from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
 from ppvae.run import Run, load
@@ -35,6 +36,8 @@ def sample(
     pairs: int = 6,
     steps: int = 9,
     given: str | None = None,
+    aggregate: bool = False,
+    components: int = 10,
     impute: bool = False,
     samples: int = 1000,
     seed: int = 0,
@@ -49,6 +52,11 @@ def sample(
     from it, at z ~ p(z)), ``x`` with ``reconstructions_mean`` and ``reconstructions`` (at the mean
     of q(z | x)), and ``interpolations`` ``(pairs, steps, *data_shape)``: the mean of p(x | z) along
     the straight line between the codes of two data.
+
+    With ``aggregate`` z is drawn where the codes of the training data lie, not from p(z), and there
+    are draws and nothing else, in samples-aggregate.npz: ``samples_mean`` and ``samples``, and
+    ``gain`` with its standard error ``gain_error``, in nats by which the density fitted to those
+    codes is above p(z) at the codes of the test data; see `ppvae.aggregate_prior`.
 
     With ``impute`` it is the missing entries that are drawn, and nothing else: imputed.npz, with
     ``x`` (what was observed, and E[x_missing | x_observed]), ``scale`` (the standard deviation of
@@ -68,6 +76,8 @@ def sample(
         steps: points on a walk, its ends included.
         given: what every draw is conditional on: a label, or covariates as numbers set off by
             commas; default: the labels or covariates of the rows themselves.
+        aggregate: draw z from a mixture of normals fitted to the codes of the training data.
+        components: number of normals in it.
         impute: fill in the missing entries of the data instead.
         samples: importance samples for each datum to impute.
         seed: of the draws.
@@ -77,8 +87,8 @@ def sample(
         trust: a module that the run's own parts may be imported from; can be repeated.
 
     Raises:
-        InputError: for a run or data that cannot be read, files that are there already, or a
-            condition that the model does not have.
+        InputError: for a run or data that cannot be read, files that are there already, a
+            condition that the model does not have, or nothing to impute.
     """
     from ppvae import plots
     from ppvae.generation import decode, posterior_means, reconstruct
@@ -86,14 +96,29 @@ def sample(
     for name, value, least in (("count", count, 1), ("pairs", pairs, 1), ("steps", steps, 2)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
+    if impute and given is not None:
+        raise InputError(
+            f"--given {given} is for draws of new data; what is imputed is conditional on the "
+            "labels or covariates of the data themselves: leave it out"
+        )
+    if impute and aggregate:
+        raise InputError(
+            "--aggregate is for draws of new data; what is imputed is drawn given what was "
+            "observed of the data themselves: leave it out"
+        )
     opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
     folder = Path(out) if out is not None else opened.path / "samples"
-    target = folder / ("imputed.npz" if impute else "samples.npz")
+    name = "imputed" if impute else "samples-aggregate" if aggregate else "samples"
+    target = folder / f"{name}.npz"
     if target.exists() and not overwrite:
         raise InputError(f"{target} is there already; give another --out, or --overwrite")
     rows = rows_of(opened, data, split, data_dir, label)
     if impute:
         return _imputed(opened, rows, samples, seed, folder)
+    if aggregate:
+        trained = _own_data(opened, data_dir)
+        like, held = _given(opened, _like(rows, count), given)
+        return _at_codes(opened, trained, like, held, components, seed, folder)
     pair, facts = opened.pair, opened.audit
 
     with torch.random.fork_rng():
@@ -191,6 +216,44 @@ def _condition(run: Run, given: str) -> torch.Tensor:
     return covariates
 
 
+def _own_data(run: Run, data_dir: str | Path | None) -> Data:
+    """The data of the fit, whose codes are asked for."""
+    if not isinstance(run.config.get("data"), str):
+        raise InputError(
+            f"--aggregate draws where the codes of the training data lie, and those of {run.path} "
+            "were handed in from Python: give them there to ppvae.aggregate_prior.aggregate_prior, "
+            "and its draws to ppvae.generation.decode"
+        )
+    return run.data(None if data_dir is None else Path(data_dir))
+
+
+def _at_codes(
+    run: Run, data: Data, like: Batch, held: Batch, components: int, seed: int, folder: Path
+) -> dict[str, Any]:
+    """Draw where the codes of the training data lie; those of the test data judge the density."""
+    from ppvae import plots
+    from ppvae.aggregate_prior import aggregate_prior, held_out_gain
+    from ppvae.generation import decode
+
+    pair, facts = run.pair, run.audit
+    prior = aggregate_prior(pair, facts, data.train, components=components, seed=seed)
+    gain = held_out_gain(prior, pair, facts, data.test, seed=seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        latents = prior.latents(len(like["x"])) | held
+        mean, drawn = decode(pair, facts, like, latents)
+    arrays = {
+        "samples_mean": mean.numpy(),
+        "samples": drawn.numpy(),
+        "gain": np.array(gain.mean),
+        "gain_error": np.array(gain.standard_error),
+    }
+    _write(folder / "samples-aggregate.npz", arrays)
+    picture = plots.samples(mean.numpy(), title="Draws, with z where the codes of the data lie")
+    plots.save(picture, folder / "samples-aggregate.png")
+    return arrays
+
+
 def _imputed(run: Run, rows: Split, samples: int, seed: int, folder: Path) -> dict[str, Any]:
     """Fill in what is missing; the picture shows data of which something is."""
     from ppvae import plots
@@ -216,7 +279,7 @@ def _write(path: Path, arrays: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """The command: draw, and say where it is."""
-    from ppvae.terminal import say
+    from ppvae.terminal import number, say
 
     given = given_arguments(sample, argv)
     arrays = sample(**given)
@@ -227,6 +290,17 @@ def main(argv: Sequence[str]) -> None:
             f"{missing:,} missing entries are imputed, in {folder}: imputed.png, imputed.npz; "
             f"{given.get('samples', 1000):,} samples a datum are worth {np.nanmedian(ess):,.0f} of "
             f"equal weight (the median over data; the least is {np.nanmin(ess):,.1f})"
+        )
+        return
+    if given.get("aggregate"):
+        gain, error = float(arrays["gain"]), float(arrays["gain_error"])
+        side = "above" if gain > 0 else "below"
+        advice = "" if gain > 0 else ", which is the better: take that, or fewer --components"
+        say(
+            f"{len(arrays['samples']):,} draws are in {folder}: samples-aggregate.png, "
+            "samples-aggregate.npz; at the codes of the test data the density that z is drawn from "
+            f"is {number(abs(gain))} nats {side} the model's prior (standard error "
+            f"{number(error)}){advice}"
         )
         return
     say(

@@ -19,6 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("svi",),
     (
         "diagnostics",
+        "aggregate_prior",
         "generation",
         "imputation",
         "classification",
