@@ -9,7 +9,8 @@ from torch.distributions import AffineTransform
 from ppvae.distributions.flows import Autoregressive, FlowKind, NormalizingFlow, zuko
 from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
-from ppvae.networks import MLP, Network, Shape, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape
 
 
 class Flow(Amortized):
@@ -61,7 +62,7 @@ class Flow(Amortized):
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         loc, log_scale, h = self.encode(x, y).split(self._sizes, -1)
         bent = self.flow(h.tanh())
-        standardized = AffineTransform(loc, positive(log_scale), event_dim=1).inv
+        standardized = AffineTransform(loc, posterior_scale(log_scale), event_dim=1).inv
         return NormalizingFlow(
             zuko().transforms.ComposedTransform(standardized, bent.transform), bent.base
         )

@@ -5,7 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.guides.amortized import Amortized
-from ppvae.networks import MLP, Network, Shape, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape
 
 
 class FullRank(Amortized):
@@ -47,7 +48,7 @@ class FullRank(Amortized):
         loc, log_scale, below = self.encode(x, y).split(self._sizes, -1)
         zero = torch.zeros_like(loc[..., :1])
         entries = torch.cat([loadings(below, loc.shape[-1]), zero, zero + 1], -1)
-        scale_tril = positive(log_scale).unsqueeze(-1) * entries[..., self.places]
+        scale_tril = posterior_scale(log_scale).unsqueeze(-1) * entries[..., self.places]
         return dist.MultivariateNormal(loc, scale_tril=scale_tril)
 
 

@@ -7,7 +7,8 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
-from ppvae.networks import MLP, Network, Shape, build, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape, build
 from ppvae.networks.layers import ACTIVATIONS, Activation
 
 
@@ -42,12 +43,15 @@ def hierarchy(model: object, guide: str) -> Hierarchy:
 def diagonal(numbers: Tensor) -> dist.TorchDistribution:
     """N(loc, diag scale^2) of loc and log scale, ``(..., 2, width)``."""
     loc, log_scale = numbers.unbind(-2)
-    fn: dist.TorchDistribution = dist.Normal(loc, positive(log_scale)).to_event(1)
+    fn: dist.TorchDistribution = dist.Normal(loc, posterior_scale(log_scale)).to_event(1)
     return fn
 
 
 class BottomUpPass(nn.Module):
     """What is read off x for each layer, without a draw: d_1 = f(x), d_l = f(d_{l-1}).
+
+    Each d is normalized over its own numbers, as a batch is by Sønderby et al. (2016): without it
+    so little of x is left after a few layers that latents learn to do without.
 
     Args:
         data_shape: shape of one datum.
@@ -74,7 +78,8 @@ class BottomUpPass(nn.Module):
         first = build(encoder, data_shape, size, "encoder")
         above = [MLP(size, size, hidden, activation) for _ in range(layers - 1)]
         self.networks = nn.ModuleList([first, *above])
-        self.activation = ACTIVATIONS[activation]()
+        norm = nn.LayerNorm(features, elementwise_affine=False)
+        self.activation = nn.Sequential(norm, ACTIVATIONS[activation]())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         found = [x]

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
 from ppvae.guides.full_rank import loadings
-from ppvae.networks import MLP, Network, Shape, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape
 
 
 class LowRank(Amortized):
@@ -48,7 +49,7 @@ class LowRank(Amortized):
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         loc, log_scale, *columns = self.encode(x, y).unbind(-2)
-        scale = positive(log_scale)
+        scale = posterior_scale(log_scale)
         factor = loadings(torch.cat(columns, -1), loc.shape[-1])
         factor = factor.unflatten(-1, (-1, loc.shape[-1])).mT
         return dist.LowRankMultivariateNormal(loc, scale.unsqueeze(-1) * factor, scale.square())

@@ -4,14 +4,15 @@ import pyro.distributions as dist
 from torch import Tensor, nn
 
 from ppvae.guides.amortized import Amortized
-from ppvae.networks import MLP, Network, Shape, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape
 
 
 class MeanField(Amortized):
     """q(z | x) = N(z; loc(x), diag scale(x)^2) (Kingma and Welling, 2014).
 
     A draw is z = loc + scale * eps with eps ~ N(0, I), so that gradients pass through it. The
-    network gives log scale, bent smoothly into (-10, 10); see `ppvae.networks.positive`.
+    network gives log scale, bent smoothly into (-10, 2); see `ppvae.guides.scales`.
 
     Args:
         latent_dim: number of latent dimensions.
@@ -33,5 +34,5 @@ class MeanField(Amortized):
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         loc, log_scale = self.encode(x, y).unbind(-2)
-        fn: dist.TorchDistribution = dist.Normal(loc, positive(log_scale)).to_event(1)
+        fn: dist.TorchDistribution = dist.Normal(loc, posterior_scale(log_scale)).to_event(1)
         return fn

@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from ppvae.distributions.mixture import NormalMixture
 from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
-from ppvae.networks import MLP, Network, Shape, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape
 
 
 class Mixture(Amortized):
@@ -44,4 +45,4 @@ class Mixture(Amortized):
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         loc, log_scale, logits = self.encode(x, y).split(self._sizes, -1)
-        return NormalMixture(logits.squeeze(-1), loc, positive(log_scale))
+        return NormalMixture(logits.squeeze(-1), loc, posterior_scale(log_scale))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
-from ppvae.networks import MLP, Network, Shape, positive
+from ppvae.guides.scales import posterior_scale
+from ppvae.networks import MLP, Network, Shape
 
 
 class SemiAmortized(Amortized):
@@ -87,7 +88,7 @@ class SemiAmortized(Amortized):
         self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None
     ) -> dist.TorchDistribution:
         loc, log_scale = self.encode(x, y).unbind(-2)
-        scale = positive(log_scale)
+        scale = posterior_scale(log_scale)
         learns = torch.is_grad_enabled()
         given = {"x": x, "y": y, "mask": mask}
         copies = {

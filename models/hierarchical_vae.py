@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pyro
 import pyro.distributions as dist
+import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
@@ -21,7 +22,9 @@ class HierarchicalVAE(PyroModule):
 
     Below the prior each layer is p(z_l | z_{l+1}) = N(loc(z_{l+1}), diag scale(z_{l+1})^2). It is a
     Markov chain: nothing skips a layer, and x is decoded from z_1 alone (Burda et al., 2016;
-    Sønderby et al., 2016). There is no batch normalization, which would couple data and change the
+    Sønderby et al., 2016). With ``skips`` x is decoded from all of them, p(x | z_1, ..., z_L), so
+    that what an upper layer knows of x need not pass through the noise of those below (Tomczak and
+    Welling, 2018). There is no batch normalization, which would couple data and change the
     density with the batch: that upper layers stay in use is left to ``--warm-up``.
 
     The sites are ``"z1"``, next to x, to ``"zL"``, the prior's. By default each layer is twice as
@@ -31,11 +34,13 @@ class HierarchicalVAE(PyroModule):
     Args:
         prior: p(z_L).
         likelihood: p(x | z_1).
-        decoder: makes the network from z_1 to the numbers that the likelihood asks for.
+        decoder: makes the network from z_1, or all layers, to the numbers that the likelihood asks
+            for.
         layers: L, 2 or more; default: as many as ``widths``, or 2.
         widths: dimensions of z_1, ..., z_L, the last being the prior's.
         hidden: width of each hidden layer of the networks between latents.
         activation: their nonlinearity, by name.
+        skips: decode x from all layers, side by side, not from z_1 alone.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``; ``mask``,
     where entries of x are missing, is like x.
@@ -58,15 +63,17 @@ class HierarchicalVAE(PyroModule):
         widths: Sequence[int] = (),
         hidden: Sequence[int] = (200,),
         activation: Activation = "silu",
+        skips: bool = False,
     ) -> None:
         super().__init__()
+        self.skips = skips
         self.widths = _widths(prior.latent_dim, layers, widths)
         self.prior = prior
         self.likelihood = likelihood
         self.between = nn.ModuleList(
             MLP((above,), (2, below), hidden, activation) for below, above in pairwise(self.widths)
         )
-        in_shape = (self.widths[0],)
+        in_shape = (sum(self.widths) if skips else self.widths[0],)
         self.decoder = build(decoder, in_shape, likelihood.decoder_shape, "decoder")
 
     def conditional(self, layer: int, above: Tensor) -> dist.TorchDistribution:
@@ -82,9 +89,10 @@ class HierarchicalVAE(PyroModule):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         top = len(self.widths)
         with pyro.plate("data", len(x)):
-            z = pyro.sample(f"z{top}", self.prior())
+            drawn = [pyro.sample(f"z{top}", self.prior())]
             for layer in range(top - 1, 0, -1):
-                z = pyro.sample(f"z{layer}", self.conditional(layer, z))
+                drawn.insert(0, pyro.sample(f"z{layer}", self.conditional(layer, drawn[0])))
+            z = torch.cat(drawn, -1) if self.skips else drawn[0]
             return observe(x, self.likelihood(self.decoder(z)), mask)
 
 

@@ -26,6 +26,7 @@ from ppvae.diagnostics import log_evidence
 from ppvae.diagnostics.calibration import calibrate
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE
 from ppvae.run import Run
 
@@ -186,7 +187,7 @@ def guide_of(run: Run, x: Tensor) -> tuple[Tensor, Tensor]:
     assert isinstance(run.guide, MeanField)
     with torch.no_grad():
         loc, raw = run.guide.encoder(x).unbind(-2)
-    return loc, (10 * (raw / 10).tanh()).exp()
+    return loc, posterior_scale(raw)
 
 
 def likelihood_of(run: Run, z: Tensor) -> Any:

@@ -18,6 +18,7 @@ from ppvae.audit import audit
 from ppvae.diagnostics import log_evidence
 from ppvae.evaluation import evaluate
 from ppvae.guides import Delta, MeanField
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP
 from ppvae.objectives import LINEAR, Bound
@@ -65,7 +66,7 @@ def closed_form(pair: Pair, x: Tensor) -> ClosedForm:
     assert isinstance(pair.guide, MeanField)
     encoder, decoder = affine(pair.guide.encoder), affine(pair.model.decoder)
     loc, raw = (x @ encoder.weight.T + encoder.bias).chunk(2, dim=-1)
-    log_scale = 10 * torch.tanh(raw / 10)
+    log_scale = posterior_scale(raw).log()
     variance = torch.exp(2 * log_scale)
     residual = x - loc @ decoder.weight.T - decoder.bias
     square = residual.square().sum() + (variance @ decoder.weight.square().sum(0)).sum()
@@ -257,7 +258,7 @@ def test_a_subsampled_plate_gives_the_same_figures_per_datum() -> None:
         pyro.module("encoder", encoder)
         with pyro.plate("data", total, subsample_size=len(x)):
             loc, raw = encoder(x).unbind(-2)
-            scale = (10 * (raw / 10).tanh()).exp()
+            scale = posterior_scale(raw)
             pyro.sample("z", dist.Normal(loc, scale).to_event(1))
 
     x = rows()

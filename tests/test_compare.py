@@ -18,6 +18,7 @@ from ppvae.data import from_arrays
 from ppvae.diagnostics.noise import Moments, noise, repeated
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP, Shape
 from ppvae.objectives import Bound
@@ -60,7 +61,7 @@ def bound_of(
 def posterior_of(guide: MeanField, x: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         loc, log_scale = guide.encoder(x).unbind(-2)
-        return loc, (10 * (log_scale / 10).tanh()).exp()
+        return loc, posterior_scale(log_scale)
 
 
 def test_both_means_are_the_closed_form_bound(

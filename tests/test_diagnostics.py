@@ -19,6 +19,7 @@ from ppvae.diagnostics.evidence import Evidence
 from ppvae.errors import InputError
 from ppvae.generation import decode, generate, posterior_means, reconstruct
 from ppvae.guides import Delta, MeanField
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
 from ppvae.networks import MLP, ConvDecoder, ConvEncoder
 from ppvae.programs import Pair
@@ -309,7 +310,7 @@ def test_embed_reads_the_guide_in_the_order_of_rows() -> None:
     x = whole(rows)["x"].double()
     loc, raw = pair.guide.encoder(x).detach().unbind(-2)
     torch.testing.assert_close(found.loc["z"], loc)
-    torch.testing.assert_close(found.scale["z"], (10 * (raw / 10).tanh()).exp())
+    torch.testing.assert_close(found.scale["z"], posterior_scale(raw))
     assert tuple(found.joined().shape) == (len(rows), LATENT)
     assert active_units(found.joined()) == LATENT
     point = Pair(VAE(StandardNormal(3), Gaussian((COLUMNS,))), Delta(3, (COLUMNS,)), whole(rows))

@@ -21,6 +21,7 @@ from ppvae.diagnostics.estimators import ESTIMATORS, Estimators, compare_estimat
 from ppvae.diagnostics.noise import noise
 from ppvae.errors import InputError
 from ppvae.guides import Delta
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.objectives import Bound
 from ppvae.programs import Pair
@@ -111,7 +112,7 @@ def test_elsewhere_the_figures_are_those_of_repeated_estimates(
 def guide_of(p: PCA) -> tuple[Tensor, Tensor]:
     guide: Any = p.pair.guide
     loc, raw = guide.encoder(p.x).detach().unbind(-2)
-    return loc, (10 * (raw / 10).tanh()).exp()
+    return loc, posterior_scale(raw)
 
 
 def test_the_variance_falls_as_one_over_particles(away: tuple[PCA, Estimators]) -> None:

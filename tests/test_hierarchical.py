@@ -31,8 +31,9 @@ from ppvae.errors import InputError
 from ppvae.generation import reconstruct
 from ppvae.guides import BottomUp, Ladder, MeanField, TopDown
 from ppvae.guides.ladder import product
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Bernoulli, Gaussian, HierarchicalVAE, StandardNormal
-from ppvae.networks import MLP
+from ppvae.networks import MLP, positive
 from ppvae.objectives import Bound, Terms
 from ppvae.programs import Pair
 
@@ -299,6 +300,28 @@ def test_the_density_is_the_sum_over_layers() -> None:
     np.testing.assert_allclose(got.detach().numpy(), want, rtol=1e-12)
 
 
+@pytest.mark.parametrize("widths", [(3, 2), (4, 3, 2)])
+def test_with_skips_x_is_decoded_from_all_layers_and_nothing_else_changes(
+    widths: tuple[int, ...],
+) -> None:
+    plain, model = model_of(widths), model_of(widths, skips=True)
+    x = data()["x"]
+    z = {f"z{i}": torch.randn(ROWS, width) for i, width in enumerate(widths, start=1)}
+    found, without = (nodes(poutine.condition(m, z), x) for m in (model, plain))
+    mean = model.decoder(torch.cat(list(z.values()), -1))[:, 0]
+    torch.testing.assert_close(found["x"]["log_prob"], dist.Normal(mean, 1.0).log_prob(x).sum(-1))
+    model.between.load_state_dict(plain.between.state_dict())
+    found = nodes(poutine.condition(model, z), x)
+    for name in z:
+        torch.testing.assert_close(found[name]["log_prob"], without[name]["log_prob"])
+    for guide in GUIDES:
+        pair = Pair(model, guide_of(guide, model), data())
+        torch.manual_seed(0)
+        loss = Trace_ELBO().differentiable_loss(pair.call_model, pair.call_guide, **data())
+        (slope,) = torch.autograd.grad(loss, next(model.decoder.parameters()))
+        assert bool(slope.abs().sum(0).gt(0).all())  # no layer is left out
+
+
 def test_by_default_each_layer_is_twice_as_wide_as_that_above() -> None:
     def widths(top: int, **more: Any) -> tuple[int, ...]:
         return HierarchicalVAE(StandardNormal(top), Gaussian((2,)), AFFINE, **more).widths
@@ -375,10 +398,9 @@ def test_the_ladder_multiplies_what_x_says_by_the_models_own_conditional() -> No
     d2 = guide.up.activation(guide.up.networks[1](d1))
     for layer, d in ((1, d1), (2, d2)):
         above = found[f"z{layer + 1}"]["value"]
-        (m, s), (loc, scale) = (
-            (numbers[:, 0], (10 * (numbers[:, 1] / 10).tanh()).exp())
-            for numbers in (guide.heads[layer - 1](d), model.between[layer - 1](above))
-        )
+        m, raw = guide.heads[layer - 1](d).unbind(-2)
+        loc, raw_scale = model.between[layer - 1](above).unbind(-2)
+        s, scale = posterior_scale(raw), positive(raw_scale)
         precision = 1 / s**2 + 1 / scale**2
         fn = found[f"z{layer}"]["fn"]
         torch.testing.assert_close(fn.mean, (m / s**2 + loc / scale**2) / precision)
