@@ -2,7 +2,8 @@
 
 p(x, z) = N(z; 0, I) Bernoulli(x; logits = decoder(z)), q(z | x) = N(z; loc, diag scale^2) with
 (loc, s) = encoder(x) and log scale = 2 tanh(s / 2) above 0 and 10 tanh(s / 10) below. A step takes
-the next resident batch, draws z once, and moves the weights by Adam along the gradient of the bound, its KL in closed form.
+the next resident batch, draws z once, and moves the weights by Adam along the gradient of the
+bound, its KL in closed form.
 """
 
 from collections.abc import Callable

@@ -31,16 +31,16 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "VampPrior, 100 pseudo-inputs",
         {"prior": {"class_path": "VampPrior", "init_args": {"components": 100}}},
     ),
-    "two-layers": (
+    "bottom-up": (
+        "two layers, bottom-up guide",
+        {"model": "HierarchicalVAE", "guide": "BottomUp", "elbo": "Trace_ELBO", "prior": None},
+    ),
+    "ladder": (
         "two layers, ladder",
-        {
-            "model": {"class_path": "HierarchicalVAE", "init_args": {"layers": 2}},
-            "guide": "Ladder",
-            "prior": None,
-        },
+        {"model": "HierarchicalVAE", "guide": "Ladder", "prior": None},
     ),
     "iw-5": ("importance weighted, K = 5", {"elbo": "ImportanceWeightedELBO", "particles": 5}),
-    "flow-guide": ("inverse autoregressive guide", {"guide": "Flow", "elbo": "Trace_ELBO"}),
+    "flow-guide": ("inverse autoregressive spline guide", {"guide": "Flow", "elbo": "Trace_ELBO"}),
     "flow-prior": ("spline flow prior", {"prior": "FlowPrior"}),
     "iw-50": ("importance weighted, K = 50", {"elbo": "ImportanceWeightedELBO", "particles": 50}),
 }
@@ -52,9 +52,12 @@ def _run(name: str, given: argparse.Namespace) -> Run:
     folder = given.out / f"{name}-{given.epochs}-{given.warm_up}"
     if (folder / "summary.json").is_file():
         return Run(folder)
-    network = {"class_path": "MLP", "init_args": {"hidden": given.hidden}}
+    decoder = {"class_path": "MLP", "init_args": {"hidden": given.hidden}}
+    # What a ladder's encoder gives is a hidden layer itself, of 200 numbers.
+    hidden = given.hidden[:-1] if name == "ladder" else given.hidden
+    encoder = {"class_path": "MLP", "init_args": {"hidden": hidden}}
     return fit(
-        "binarized-mnist", encoder=network, decoder=network, latent_dim=given.latent_dim,
+        "binarized-mnist", encoder=encoder, decoder=decoder, latent_dim=given.latent_dim,
         epochs=given.epochs, warm_up=given.warm_up, batch_size=128, seed=0, device="cpu",
         out=folder, overwrite=True,
         **CASES[name][1],
