@@ -7,7 +7,6 @@ such places out, with model and guide as they are (Ghosh et al., 2020; in two st
 2019). It is the only way to draw from an autoencoder, whose codes no KL brings near p(z).
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ from ppvae.data import Batch, Split
 from ppvae.diagnostics.figures import Figure, figure
 from ppvae.diagnostics.site_terms import Node, Traced
 from ppvae.distributions.batch_mixture import BatchMixture
+from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.models.priors import Prior
@@ -146,7 +146,9 @@ def aggregate_prior(
         pair, audit, train, rows, tops, batch_size=batch_size, seed=fold_seed(seed, 20, 0),
         device=device,
     )  # fmt: skip
-    return AggregatePrior(*_mixture(z, components, seed % 2**32), tops).to(pair.dtype)
+    fitted = fit_normals(z, components, seed)
+    normals: Any = fitted.components
+    return AggregatePrior(fitted.logits, normals.loc, normals.scale_tril, tops).to(pair.dtype)
 
 
 def held_out_gain(
@@ -320,23 +322,3 @@ def _codes(
             "checkpoint, or fit again at a lower --lr"
         )
     return z, torch.cat(log_priors)
-
-
-def _mixture(z: Tensor, components: int, state: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, locs and Cholesky factors of the mixture most likely to give ``z``, by EM."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    # The fit's floor on variances is in units of z, which are the prior's own affair, or nobody's.
-    loc, scale = z.mean(0), z.std(0)
-    scale = torch.where(scale > 0, scale, 1.0)
-    with warnings.catch_warnings():
-        # A fit that has not converged, or that has fewer clusters than asked for, is a density all
-        # the same, and is judged on data that it was not fitted to.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = GaussianMixture(components, random_state=state).fit(((z - loc) / scale).numpy())
-    weights, means, covariances = map(
-        torch.from_numpy, (fitted.weights_, fitted.means_, fitted.covariances_)
-    )
-    root = torch.linalg.cholesky(covariances)
-    return weights.log(), loc + scale * means, scale[:, None] * root

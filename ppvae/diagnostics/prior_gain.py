@@ -6,10 +6,8 @@ could win (Hoffman and Johnson, 2016; Tomczak and Welling, 2018, for priors of t
 """
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +18,8 @@ from ppvae.data import Split
 from ppvae.diagnostics.aggregate import Codes, draw_codes
 from ppvae.diagnostics.figures import Figure, figure
 from ppvae.diagnostics.site_terms import Traced
+from ppvae.distributions.batch_mixture import BatchMixture
+from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
@@ -124,13 +124,12 @@ def prior_gain(
         pair, audit, split, draws=draws * len(split), batch_size=batch_size, seed=other,
         device=device, on_rows=on_rows,
     )  # fmt: skip
-    state = seed % 2**32
-    scores = _scores(fitting, components, state)
+    scores = _scores(fitting, components, seed)
     best = max(scores, key=lambda k: scores[k], default=0)
     gains = torch.zeros(draws * len(split), dtype=torch.float64)
     if scores.get(best, 0.0) > 0:
-        density = _mixture(_matrix(fitting), best, state)
-        gains = density.log_prob(_matrix(examined)) - examined.log_prior
+        density = fit_normals(_matrix(fitting), best, seed)
+        gains = _log_prob(density, _matrix(examined)) - examined.log_prior
     else:
         best = 0
     by_datum = torch.zeros(len(split), dtype=torch.float64)
@@ -176,44 +175,20 @@ def _matrix(codes: Codes) -> Tensor:
     return torch.cat(list(codes.columns.values()), 1).double()
 
 
-def _scores(codes: Codes, components: Sequence[int], state: int) -> dict[int, float]:
+def _scores(codes: Codes, components: Sequence[int], seed: int) -> dict[int, float]:
     """Mean gain of each number of components on data that were held out of its fit."""
     z, data = _matrix(codes), codes.rows.unique()
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(state))
+    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed % 2**32))
     held_out = torch.isin(codes.rows, data[order[: max(1, math.ceil(HELD_OUT * len(data)))]])
     scores = {}
     for number in sorted(set(components)):
         if number > int((~held_out).sum()):
             continue
-        density = _mixture(z[~held_out], number, state)
-        gains = density.log_prob(z[held_out]) - codes.log_prior[held_out]
+        density = fit_normals(z[~held_out], number, seed)
+        gains = _log_prob(density, z[held_out]) - codes.log_prior[held_out]
         scores[number] = float(gains.mean())
     return scores
 
 
-@dataclass(frozen=True)
-class _Mixture:
-    """A mixture of normals over z = loc + scale u, fitted to the standardized u."""
-
-    loc: Tensor
-    scale: Tensor
-    standardized: Any
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        u = (z - self.loc) / self.scale
-        return torch.from_numpy(self.standardized.score_samples(u.numpy())) - self.scale.log().sum()
-
-
-def _mixture(z: Tensor, components: int, state: int) -> _Mixture:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.mixture import GaussianMixture
-
-    # The fit's floor on variances is in units of z, which are the prior's own affair.
-    loc, scale = z.mean(0), z.std(0)
-    scale = torch.where(scale > 0, scale, 1.0)
-    with warnings.catch_warnings():
-        # A fit that has not converged, or that has fewer clusters than asked for, is a density all
-        # the same, and is judged on data that it was not fitted to.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        fitted = GaussianMixture(components, random_state=state).fit(((z - loc) / scale).numpy())
-    return _Mixture(loc, scale, fitted)
+def _log_prob(density: BatchMixture, z: Tensor) -> Tensor:
+    return torch.cat([density.log_prob(part) for part in z.split(4096)])
