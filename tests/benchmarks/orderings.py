@@ -3,8 +3,8 @@
 ``PPVAE_DATA=... uv run python -m tests.benchmarks.orderings --epochs 100`` fits each program on
 fixed-binarization MNIST and estimates log p(x) of the same test images with the same number of
 importance samples. A fit that is there already is read, so that the command goes on where it was
-stopped. The table is written to ``tests/benchmarks/orderings.md``, whatever was fitted so far: the
-mean of log p(x), its standard error over images, and the difference to the plain VAE, whose
+stopped. The table is written to ``tests/benchmarks/orderings-100.md``, whatever was fitted so far:
+the mean of log p(x), its standard error over images, and the difference to the plain VAE, whose
 standard error is over the same images, pair by pair, and so much smaller. Each figure is of one
 seed: what another seed would change is not in the errors.
 """
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--warm-up", type=int, default=20)
     parser.add_argument("--hidden", type=int, nargs="+", default=[200, 200])
     parser.add_argument("--latent-dim", type=int, default=40)
-    parser.add_argument("--images", type=int, default=2_000)
+    parser.add_argument("--images", type=int, default=1_000)
     parser.add_argument("--samples", type=int, default=1_000)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--out", type=Path, default=Path("runs/orderings"))
@@ -118,7 +118,7 @@ def main() -> None:
     for name in dict.fromkeys(["vae", *given.only]):
         found[name] = _log_p(name, given)
         table = _table(found, given)
-        (Path(__file__).parent / "orderings.md").write_text(table)
+        (Path(__file__).parent / f"orderings-{given.epochs}.md").write_text(table)
         print(table)
 
 
