@@ -61,6 +61,9 @@ class BottomUpPass(nn.Module):
         hidden: width of each hidden layer of the networks from one d to the next.
         activation: their nonlinearity, and that after each d, by name.
 
+    Raises:
+        InputError: if there are fewer than 2 features.
+
     Shapes: ``(..., *data_shape)`` to a list of L, ``(..., features)`` each.
     """
 
@@ -73,6 +76,10 @@ class BottomUpPass(nn.Module):
         hidden: Sequence[int],
         activation: Activation,
     ) -> None:
+        if features < 2:
+            raise InputError(
+                f"--guide.features is {features}; at least 2 numbers are normalized together"
+            )
         super().__init__()
         size = (features,)
         first = build(encoder, data_shape, size, "encoder")

@@ -22,9 +22,9 @@ class Ladder(PyroModule):
     so that what it climbs trains them too.
 
     It draws in the model's order, so that each layer's KL is in closed form. The paper normalizes
-    batches; here nothing does, as the guide of a datum would depend on the others. Give it the
-    paper's other means, ``--warm-up``: at full weight of the KL from the start, what x says is
-    soon not listened to.
+    batches; here each d_l is normalized over its own numbers, as otherwise the guide of a datum
+    would depend on the others. Give it the paper's other means, ``--warm-up``: at full weight of
+    the KL from the start, what x says is soon not listened to.
 
     Args:
         model: the hierarchy, whose p(z_l | z_{l+1}) it shares; it is referred to, not owned.
@@ -37,7 +37,7 @@ class Ladder(PyroModule):
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``.
 
     Raises:
-        InputError: if the model is no hierarchy.
+        InputError: if the model is no hierarchy, or there are fewer than 2 features.
     """
 
     def __init__(

@@ -12,7 +12,7 @@ class MeanField(Amortized):
     """q(z | x) = N(z; loc(x), diag scale(x)^2) (Kingma and Welling, 2014).
 
     A draw is z = loc + scale * eps with eps ~ N(0, I), so that gradients pass through it. The
-    network gives log scale, bent smoothly into (-10, 2); see `ppvae.guides.scales`.
+    network gives log scale, or what grows slower above 0; see `ppvae.guides.scales`.
 
     Args:
         latent_dim: number of latent dimensions.

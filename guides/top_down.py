@@ -32,7 +32,7 @@ class TopDown(PyroModule):
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``.
 
     Raises:
-        InputError: if the model is no hierarchy.
+        InputError: if the model is no hierarchy, or there are fewer than 2 features.
     """
 
     def __init__(

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.distributions import constraints, kl_divergence
 
 from ppvae.bounds import FreeBitsELBO, StickingTheLandingELBO, WeightedELBO
+from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
 
@@ -97,8 +98,8 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         InputError: where the two disagree (a latent that the guide lacks, or has beside the
             model's; shapes or scales that differ; nothing observed), and where ``elbo`` would be
             wrong: no reparameterized draw, or an order of sites that crosses, under an analytic
-            KL; enumeration under a bound that does not enumerate; a mask in the data that the
-            model does not take.
+            KL; enumeration under a bound that does not enumerate; a variance read off draws that
+            the bound weighs; a mask in the data that the model does not take.
     """
     devices = [p.device for p in pair.parameters() if p.device.type == "cuda"][:1]
     with frozen(pair), torch.random.fork_rng(devices), pyro.validation_enabled(False):
@@ -112,6 +113,8 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         _check_reparameterized(elbo, guide)
     if issubclass(elbo, (FreeBitsELBO, WeightedELBO)):
         _check_density(elbo, guide)
+    if issubclass(elbo, (TraceEnum_ELBO, WeightedELBO)):
+        _check_variance(elbo, model)
     if analytic:
         _check_order(elbo, guide, model, parents)
     if "mask" in batch and "mask" not in pair.names("model"):
@@ -251,6 +254,13 @@ def _sites(trace: Any) -> _Nodes:
     }
 
 
+OTHER_GUIDE = (
+    "take a --guide that infers those (of layers: TopDown, Ladder or BottomUp; of a class: "
+    "SemiSupervised, with --elbo TraceEnum_ELBO)"
+)
+"""The way out of the two swaps that are tried first."""
+
+
 def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
     latents = [name for name, node in model.items() if not node["is_observed"]]
     if len(latents) == len(model):
@@ -267,14 +277,15 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
         if name not in model and not node["infer"].get("is_auxiliary"):
             raise InputError(
                 f"the guide samples '{name}', which the model does not (its latents: "
-                f"{_list(latents)}); take a --guide that infers those, give the two the same "
-                "name, or mark it with infer={'is_auxiliary': True}"
+                f"{_list(latents)}); {OTHER_GUIDE}, give the two the same name, or mark it with "
+                "infer={'is_auxiliary': True}"
             )
     for name in latents:
         if name not in guide:
             raise InputError(
-                f"the model samples '{name}', which the guide does not (its sites: {_list(guide)});"
-                " it would be drawn from its prior and never inferred: sample it in the guide"
+                f"the model samples '{name}', which the guide does not (its sites: {_list(guide)}):"
+                f" it would be drawn from its prior and never inferred; {OTHER_GUIDE}, or sample it "
+                "in your own"
             )
         p, q = model[name], guide[name]
         if p["value"].shape != q["value"].shape or p["fn"].event_shape != q["fn"].event_shape:
@@ -319,6 +330,15 @@ def _check_density(elbo: type[ELBO], guide: _Nodes) -> None:
             raise InputError(
                 f"site '{name}' of the guide is a point mass, whose density is infinite, and "
                 f"{elbo.__name__} is made of the guide's density; take another guide, or Trace_ELBO"
+            )
+
+
+def _check_variance(elbo: type[ELBO], model: _Nodes) -> None:
+    for name, node in model.items():
+        if isinstance(_base(node["fn"]), OptimalNormal):
+            raise InputError(
+                f"site '{name}': variance 'optimal' is that of one draw a datum, and "
+                f"{elbo.__name__} has no such; take --likelihood.variance learned"
             )
 
 

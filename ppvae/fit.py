@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import torch
 
 from ppvae.assembly import DEFAULTS
-from ppvae.audit import Audit, audit
+from ppvae.audit import audit
+from ppvae.bounds import WeightedELBO
 from ppvae.choices import KINDS, Choice, Maker, made
+from ppvae.classification import tells_classes
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
@@ -39,11 +41,12 @@ from ppvae.preparation import (
 from ppvae.programs import Pair, Program
 from ppvae.run import FORMAT, Run, refuse_occupied, versions
 from ppvae.settings import decide_compile, demand_types, plan_of
-from ppvae.support import demand_support, is_binary
+from ppvae.support import demand_labels, demand_support, is_binary
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from ppvae.objectives import Bound
     from ppvae.svi import SVI, Epoch
     from ppvae.watch import Watched
 
@@ -107,7 +110,7 @@ def fit(
         guide: the variational program; default MeanField.
         encoder: the network from x to the guide's numbers; default an MLP of two hidden layers.
         latent_dim: number of latent dimensions.
-        elbo: the bound, a class of Pyro's.
+        elbo: the bound that is climbed.
         particles: draws of the latents per datum and step.
         beta: weight of the KL in what is climbed; the bound is always reported at 1.
         warm_up: epochs over which the weight of the KL rises linearly from 0.
@@ -201,6 +204,12 @@ def fit(
         everything = read_data(data, data_dir, label, "dynamic")
         found = labels_hidden(everything, settings)
     demand_support(found, facts)
+    if labels is not None and not tells_classes(facts):
+        raise InputError(
+            f"--labels {labels} hides labels from a model that infers them; take --model "
+            "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO, or leave it out"
+        )
+    demand_labels(found, pair, facts)
 
     # What climbs, and where it is written.
     is_compiled = decide_compile(settings, found, pair, fabric)
@@ -220,7 +229,7 @@ def fit(
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, overwrite=overwrite)
-        _introduce(found, facts, bound_maker, pair, fabric, folder, beta, is_compiled)
+        _introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
@@ -405,9 +414,8 @@ def _resolved(
 
 def _introduce(
     data: Data,
-    facts: Audit,
     elbo: Maker,
-    pair: Pair,
+    bound: "Bound",
     fabric: "Fabric",
     folder: Path,
     beta: float,
@@ -415,7 +423,8 @@ def _introduce(
 ) -> None:
     from ppvae.terminal import say, show_audit
 
-    count = sum(p.numel() for p in pair.parameters() if p.requires_grad)
+    facts = bound.audit
+    count = sum(p.numel() for p in bound.pair.parameters() if p.requires_grad)
     say(data.describe())
     show_audit(facts, elbo.choice.class_path)
     if not facts.is_bound and beta > 0:
@@ -423,6 +432,15 @@ def _introduce(
             f"note: at beta = {beta:g} a point mass climbs log p(x | z) + {beta:g} log p(z), a "
             "maximum a posteriori code; the plain autoencoder is --beta 0"
         )
+    if isinstance(bound.elbo, WeightedELBO):
+        name = elbo.choice.class_path
+        if bound.elbo.num_particles == 1:
+            say(f"note: of one draw {name} is the evidence lower bound; give --particles 5")
+        elif not bound.elbo.is_lower:
+            say(
+                f"note: with such arguments {name} is no lower bound on log p(x); the elbo that is "
+                "reported is the importance-weighted bound of the same draws"
+            )
     how = ", compiled" if is_compiled else ""
     say(f"{count:,} parameters on {fabric.device}{how}; writing to {folder}")
 

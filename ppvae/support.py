@@ -8,11 +8,13 @@ from torch.distributions import constraints
 
 from ppvae.audit import Audit, first_outside
 from ppvae.choices import KINDS
+from ppvae.classification import tells_classes
 from ppvae.data import Data
 from ppvae.distributions.grid import Grid
 from ppvae.errors import InputError
+from ppvae.programs import Pair
 
-__all__ = ["demand_support", "is_binary", "levels_of"]
+__all__ = ["demand_labels", "demand_support", "is_binary", "levels_of"]
 
 CHUNK = 2048
 
@@ -49,6 +51,23 @@ def demand_support(data: Data, facts: Audit) -> None:
                     )
                 if data.scaling.kind == "8-bit":
                     break  # 8-bit intensities are alike: what one chunk shows, all would
+
+
+def demand_labels(data: Data, pair: Pair, facts: Audit) -> None:
+    """Refuse labels that are not known where the model is conditional on them.
+
+    A model that infers the class takes them.
+    """
+    if data.labels is None or "y" not in pair.names("model") or tells_classes(facts):
+        return
+    for name, split in data.splits.items():
+        unknown = sum(int((batch["y"] < 0).sum()) for batch in split.chunks(CHUNK))
+        if unknown:
+            raise InputError(
+                f"{unknown} of the {len(split)} labels of the {name} data ({data.name}) are -1, "
+                "not known, and the model is conditional on them; drop those rows, or take --model "
+                "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO"
+            )
 
 
 def _elements(support: Any) -> Any:

@@ -70,6 +70,7 @@ def test_what_cannot_be_is_refused_with_the_reason(
         ("StandardNormal", "Flow", "Monte Carlo"),
         ("VampPrior", "MeanField", "Monte Carlo"),
         ("VampPrior", "Delta", "refused"),
+        ("VampPrior", "Flow", "refused"),
     ],
 )
 def test_a_kl_is_exact_where_there_is_a_closed_form(prior: str, guide: str, kl: str) -> None:

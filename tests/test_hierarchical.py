@@ -575,6 +575,12 @@ def function(x: Tensor) -> None:
     """A program that is no hierarchy."""
 
 
+@pytest.mark.parametrize("guide", [Ladder, TopDown])
+def test_a_pass_up_of_single_numbers_is_refused(guide: type[Ladder] | type[TopDown]) -> None:
+    with pytest.raises(InputError, match=r"--guide\.features is 1; at least 2 numbers"):
+        guide(model_of(), (COLUMNS,), features=1)
+
+
 @pytest.mark.parametrize("guide", GUIDES)
 @pytest.mark.parametrize(
     ("model", "name"), [(VAE(StandardNormal(2), Gaussian((2,))), "VAE"), (function, "function")]

@@ -730,6 +730,8 @@ SENTENCES: dict[str, Callable[[], Any]] = {
     "--prior.scale is 0.0; give a number above 0": lambda: priors.Laplace(2, scale=0.0),
     "--prior.scale is nan": lambda: priors.Laplace(2, scale=math.nan),
     "--prior.df is 0.0; degrees of freedom are above 0": lambda: priors.StudentT(2, df=0.0),
+    "--prior.df is inf": lambda: priors.StudentT(2, df=math.inf),
+    "--prior.scale is inf": lambda: priors.Laplace(2, scale=math.inf),
     "--prior.df is nan": lambda: priors.StudentT(2, df=math.nan),
     "--prior.components is 0; a mixture needs at least 1":
         lambda: priors.MixtureOfNormals(2, components=0),
@@ -743,6 +745,8 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: vamp(Bare()),
     "made of q(z | u), and MeanField asks for y as well; take another":
         lambda: vamp(MeanField(2, (COLUMNS,), covariates=4)),
+    "under every component, which for Flow takes 2 passes through its networks for each of them; "
+    "take another guide, as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),
     "adds up densities, and Delta gives point masses; take another":
         lambda: vamp(Delta(2, (COLUMNS,))),
     "for 2 data, densities of batch shape (2,) and event shape (2,), and MeanField gives (2,) and "

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any, cast
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from fits import quick, small
 from pca import AFFINE, affine
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
@@ -25,10 +27,13 @@ from ppvae.diagnostics import log_evidence, subject
 from ppvae.enumeration import expectations
 from ppvae.errors import InputError
 from ppvae.guides import MeanField, SemiSupervised
+from ppvae.guides.scales import posterior_scale
 from ppvae.models import Bernoulli, Gaussian, SemiSupervisedVAE, StandardNormal
 from ppvae.networks import MLP
 from ppvae.objectives import Bound
 from ppvae.programs import Pair
+
+__all__ = ["quick"]  # a fixture
 
 CLASSES, COLUMNS = 3, 4
 LABELS = torch.tensor([0, -1, 2, -1, 1, -1])
@@ -154,7 +159,7 @@ def by_hand(
             weight = log_q_y.exp() / z.shape[1]
             hot = torch.eye(CLASSES, dtype=x.dtype)[label]
             loc, log_scale = guide.rest.encoder(torch.cat([x[i], hot]))
-            q = Normal(loc, (10 * (log_scale / 10).tanh()).exp())
+            q = Normal(loc, posterior_scale(log_scale))
             for at in z[label, :, i]:
                 mean = model.decoder(torch.cat([at, hot]))[0]
                 log_p_z = Normal(0.0, 1.0).log_prob(at).sum()
@@ -216,6 +221,45 @@ def test_the_terms_of_a_bound_are_those_of_the_sum_by_hand(particles: int) -> No
         torch.testing.assert_close(terms.reconstruction, reconstruction)
         torch.testing.assert_close(terms.kl, kl)
         torch.testing.assert_close(terms.objective, reconstruction - beta * kl)
+
+
+@pytest.mark.parametrize("particles", [1, 3])
+def test_the_bound_is_the_same_in_training_where_its_objective_has_the_classification_term(
+    particles: int,
+) -> None:
+    model, guide = random_pair(alpha=7.0)
+    batch = {"x": data(), "y": LABELS}
+    pair = Pair(model, guide, batch)
+    bound = Bound(pair, TraceEnum_ELBO, audit(pair, TraceEnum_ELBO, batch), particles)
+    seen = []
+    for training in (True, False):
+        torch.manual_seed(0)
+        seen.append(bound.train(training)(batch, 0.3))
+    learning, looking = seen
+    for one, other in zip(learning[1:], looking[1:], strict=True):
+        torch.testing.assert_close(one, other)
+    known = LABELS >= 0
+    score = Categorical(logits=guide.classifier(data()[known])).log_prob(LABELS[known]).sum()
+    torch.testing.assert_close(learning.objective - looking.objective, 7.0 * score)
+    torch.testing.assert_close(looking.objective, looking.reconstruction - 0.3 * looking.kl)
+
+
+def test_metrics_of_a_fit_have_the_term_in_the_objective_of_training_alone(
+    tmp_path: Path, quick: None
+) -> None:
+    y = torch.arange(90) % CLASSES
+    x = torch.randn(90, 3, generator=torch.Generator().manual_seed(0)) + y[:, None]
+    guide = {"class_path": "SemiSupervised", "init_args": {"alpha": 50.0}}
+    run = small(
+        tmp_path, data=from_arrays(x, y), labels=60, model="SemiSupervisedVAE", guide=guide,
+        elbo="TraceEnum_ELBO", epochs=3, warm_up=2,
+    )  # fmt: skip
+    for row in run.metrics():
+        assert row["elbo"] == pytest.approx(row["reconstruction"] - row["kl"], abs=1e-3)
+        if row["split"] == "train":  # of a guess, log q(y | x) is -1.1 or less, times 50
+            assert row["objective"] < row["elbo"] - 5
+        else:
+            assert row["objective"] == pytest.approx(row["elbo"], abs=1e-3)
 
 
 def test_evaluation_leaves_the_classification_term_out() -> None:

@@ -1,5 +1,6 @@
 """A prior with a peak and exponential tails: most numbers of a code small, a few large."""
 
+import math
 from typing import Literal
 
 import pyro.distributions as dist
@@ -23,7 +24,7 @@ class Laplace(Prior):
         scale: b, a number above zero, or "learned"; the standard deviation is sqrt(2) b.
 
     Raises:
-        InputError: if the scale is not above zero.
+        InputError: if the scale is not above zero and finite.
     """
 
     loc: Tensor
@@ -36,7 +37,7 @@ class Laplace(Prior):
             if scale != "learned":
                 raise InputError(f"--prior.scale is '{scale}'; give a number above 0, or 'learned'")
             self.log_scale = nn.Parameter(torch.zeros(latent_dim))
-        elif not scale > 0:
+        elif not 0 < scale < math.inf:
             raise InputError(f"--prior.scale is {scale}; give a number above 0, or 'learned'")
         else:
             self.register_buffer("fixed", torch.full((latent_dim,), float(scale)), persistent=False)

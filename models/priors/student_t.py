@@ -1,5 +1,7 @@
 """A prior with heavy tails: codes far out cost little."""
 
+import math
+
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -21,7 +23,7 @@ class StudentT(Prior):
         df: degrees of freedom, above zero; the mean exists above 1, the variance above 2.
 
     Raises:
-        InputError: if df is not above zero.
+        InputError: if df is not above zero and finite.
     """
 
     df: Tensor
@@ -30,8 +32,8 @@ class StudentT(Prior):
 
     def __init__(self, latent_dim: int, df: float = 5.0) -> None:
         super().__init__(latent_dim)
-        if not df > 0:
-            raise InputError(f"--prior.df is {df}; degrees of freedom are above 0")
+        if not 0 < df < math.inf:
+            raise InputError(f"--prior.df is {df}; degrees of freedom are above 0 and finite")
         self.register_buffer("df", torch.full((latent_dim,), float(df)), persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.distributions.batch_mixture import BatchMixture
+from ppvae.distributions.flows import NormalizingFlow
 from ppvae.errors import InputError
 from ppvae.models.priors.prior import Prior
 from ppvae.networks import Shape
@@ -35,7 +36,8 @@ class VampPrior(Prior):
 
     Raises:
         InputError: if there is no component, or the guide has no such posterior: none at all, a
-            point mass, one that is conditional on y, or one of another shape.
+            point mass, a flow, whose density at a given z is slow, one that is conditional on y, or
+            one of another shape.
 
     Example::
 
@@ -100,6 +102,11 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
         base = base.base_dist
     if isinstance(base, dist.Delta):
         raise InputError(f"VampPrior adds up densities, and {name} gives point masses; {way_out}")
+    if isinstance(base, NormalizingFlow):
+        raise InputError(
+            f"VampPrior scores each draw under every component, which for {name} takes "
+            f"{latent_dim} passes through its networks for each of them; {way_out}"
+        )
     found, needed = (fn.batch_shape, fn.event_shape), ((len(u),), (latent_dim,))
     if found != needed:
         raise InputError(

@@ -25,8 +25,9 @@ def encode(
     """Return ``y`` as a tensor, and the names of its codes where it holds labels.
 
     Integers, strings and truth values, (N,), are labels: their codes, int64, count the different
-    ones in sorted order, or in the order of ``names`` where given. Floats, (N, ...), are
-    covariates: float32, never scaled, without names.
+    ones in sorted order, or in the order of ``names`` where given. The integer -1 says that a label
+    is not known, and stays -1. Floats, (N, ...), are covariates: float32, never scaled, without
+    names.
 
     Raises:
         InputError: for a label that is not in ``names``, a covariate that is not finite, or values
@@ -41,21 +42,26 @@ def encode(
         raise InputError(
             f"{where}: y has shape {y.shape}; labels are one a row, and covariates are floats."
         )
-    values, codes = np.unique(y, return_inverse=True)
+    is_known = y != UNKNOWN if y.dtype.kind == "i" else np.ones(len(y), dtype=bool)
+    values, places = np.unique(y[is_known], return_inverse=True)
     found = tuple(
         value.decode(errors="replace") if isinstance(value, bytes) else str(value)
         for value in values.tolist()
     )
+    codes = np.full(len(y), UNKNOWN, dtype=np.int64)
     if names is None:
-        return torch.from_numpy(codes.astype(np.int64)), found
+        if not found:
+            raise InputError(f"{where}: y is -1, not known, in every row; leave it out.")
+        codes[is_known] = places
+        return torch.from_numpy(codes), found
     unknown = [name for name in found if name not in names]
     if unknown:
         raise InputError(
             f"{where} has the label {unknown[0]!r}, which the model was not fitted on: its labels "
             f"are {', '.join(names)}."
         )
-    known = np.array([names.index(name) for name in found], dtype=np.int64)
-    return torch.from_numpy(known[codes]), names
+    codes[is_known] = np.array([names.index(name) for name in found], dtype=np.int64)[places]
+    return torch.from_numpy(codes), names
 
 
 def hide(data: Data, keep: int, seed: int = 0) -> Data:

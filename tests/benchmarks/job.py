@@ -1,7 +1,7 @@
 """The job: the same program, network, data and optimizer for every contender.
 
 p(x, z) = N(z; 0, I) Bernoulli(x; logits = decoder(z)), q(z | x) = N(z; loc, diag scale^2) with
-(loc, s) = encoder(x) and log scale = 2 tanh(s / 2) above 0 and 10 tanh(s / 10) below. A step takes
+(loc, s) = encoder(x) and log scale = 10 tanh(b / 10), b = asinh(s) above 0, s below. A step takes
 the next resident batch, draws z once, and moves the weights by Adam along the gradient of the
 bound, its KL in closed form.
 """

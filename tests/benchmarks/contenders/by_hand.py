@@ -20,7 +20,7 @@ class _Loss(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         loc, s = self.encoder(x).chunk(2, dim=-1)
-        log_scale = torch.where(s > 0, 2 * torch.tanh(s / 2), 10 * torch.tanh(s / 10))
+        log_scale = 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
         scale = log_scale.exp()
         z = loc + scale * torch.randn_like(loc)
         missed = F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")

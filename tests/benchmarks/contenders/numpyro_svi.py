@@ -35,8 +35,8 @@ def make(job: Job, loop: bool) -> Run:
         parameters = numpyro.param("encoder", networks.initial_encoder)
         with numpyro.plate("data", len(x)):
             loc, s = np.split(networks.encoder(parameters, x), 2, -1)
-            bent = np.where(s > 0, 2 * np.tanh(s / 2), 10 * np.tanh(s / 10))
-            numpyro.sample("z", dist.Normal(loc, np.exp(bent)).to_event(1))
+            bent = np.where(s > 0, np.arcsinh(s), s)
+            numpyro.sample("z", dist.Normal(loc, np.exp(10 * np.tanh(bent / 10))).to_event(1))
 
     xs = resident(job)
     xs = jax.device_put(xs if job.shape == "mlp" else np.moveaxis(xs, 2, -1))

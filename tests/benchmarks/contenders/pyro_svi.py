@@ -32,7 +32,7 @@ class _VAE(nn.Module):
         pyro.module("encoder", self.encoder)
         with pyro.plate("data", x.shape[0]):
             loc, s = self.encoder(x).chunk(2, dim=-1)
-            bent = torch.where(s > 0, 2 * torch.tanh(s / 2), 10 * torch.tanh(s / 10))
+            bent = 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
             scale = torch.exp(bent)
             pyro.sample("z", dist.Normal(loc, scale).to_event(1))
 

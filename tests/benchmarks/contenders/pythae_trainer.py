@@ -35,7 +35,7 @@ def make(job: Job) -> Run:
 
         def forward(self, x: Tensor) -> Any:
             loc, s = self.layers(x).chunk(2, dim=-1)
-            bent = torch.where(s > 0, 2 * torch.tanh(s / 2), 10 * torch.tanh(s / 10))
+            bent = 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
             return output(embedding=loc, log_covariance=2 * bent)
 
     class Decoder(nn.BaseDecoder):  # type: ignore[misc, name-defined]  # known only at run time
