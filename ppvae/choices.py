@@ -179,10 +179,10 @@ KINDS: dict[str, Kind] = {
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A half-sentence with the nearest of ``words``, or nothing where none is near."""
+    """In brackets, the nearest of ``words``; nothing where none is near."""
     by_lower = {w.lower(): w for w in words}
     close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f"; did you mean {by_lower[close[0]]}?" if close else ""
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
 
 
 def resolve(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Any:
@@ -281,6 +281,14 @@ def _refuse_code(flag: str, value: Any, trust: Iterable[str]) -> None:
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
+_ELSEWHERE = {
+    "num_particles": "; it is --particles",
+    "latent_dim": "; it is --latent-dim",
+    "lr": "; it is --lr",
+}
+"""What the user sets all the same, by a flag of its own."""
+
+
 def _arguments(
     kind: Kind, target: Any, choice: Choice, trust: Iterable[str] = ()
 ) -> dict[str, Any]:
@@ -298,6 +306,7 @@ def _arguments(
         if name in given and name in parameters:
             raise InputError(
                 f"--{flag}.{name} is not yours to set: {choice.class_path} is given it"
+                f"{_ELSEWHERE.get(name, '')}"
             )
         if name not in parameters:
             listed = ", ".join(own) or "none"

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from ppvae.classification import classify, tells_classes
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Split
 from ppvae.devices import one_device
@@ -39,12 +40,15 @@ def encode(
     overwrite: bool = False,
     trust: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Encode each datum: loc and scale of q(z | x), and log p(x) with its error.
+    """Encode each datum: loc and scale of q(z | x), log p(x) with its error, q(y | x) of a class.
 
     The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
     ``scale_SITE`` where there are several latents), ``log_p`` (in nats, by importance sampling: a
     lower bound in expectation), ``log_p_error`` (its standard error), ``elbo``, and ``y`` where the
-    data has labels. A guide without a density has neither ``log_p`` nor ``elbo``.
+    data has labels. A guide without a density has neither ``log_p`` nor ``elbo``. Programs with a
+    class among their latents have ``class_probability`` too, ``(data, classes)``: q(y | x) as of
+    data without labels. Where the model takes y, ``log_p`` is log p(x | y), or, of data whose class
+    is known and a latent of the model, log p(x, y).
 
     Args:
         run: the run directory.
@@ -82,13 +86,16 @@ def encode(
         found[f"loc{suffix}"] = embedding.loc[site].numpy()
         found[f"scale{suffix}"] = embedding.scale[site].numpy()
     if facts.is_bound and facts.is_local:
-        with bar("log p(x)", len(rows)) as count:
+        with bar("importance sampling", len(rows)) as count:
             evidence = log_evidence(
                 pair, facts, rows, samples=samples, seed=seed, device=where, on_rows=count
             )
         found["log_p"] = evidence.log_p.numpy()
         found["log_p_error"] = evidence.error.numpy()
         found["elbo"] = evidence.elbo.numpy()
+    if tells_classes(facts):
+        told = [classify(pair, batch).cpu() for batch in rows.chunks(512, where)]
+        found["class_probability"] = torch.cat(told).numpy()
     if "y" in rows.rest_names:
         found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
     pair.to("cpu")
@@ -153,6 +160,7 @@ def _write(target: Path, found: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """The command: encode, and say what came out."""
+    from ppvae.diagnostics.evidence import evidence_name
     from ppvae.terminal import number, say
 
     given = given_arguments(encode, argv)
@@ -166,9 +174,11 @@ def main(argv: Sequence[str]) -> None:
     rows = len(next(iter(found.values())))
     if "log_p" in found:
         log_p = found["log_p"]
+        y = torch.as_tensor(found["y"]) if "y" in found else None
+        name = evidence_name(opened.pair, opened.audit, y)
         error = log_p.std(ddof=1) / rows**0.5 if rows > 1 else float("nan")
         say(
-            f"log p(x) is {number(log_p.mean())} nats per datum on average, standard error "
+            f"{name} is {number(log_p.mean())} nats per datum on average, standard error "
             f"{number(error)}, by {given.get('samples', 100)} importance samples each"
         )
     say(f"{rows:,} data encoded: {', '.join(found)} are in {target}")

@@ -22,8 +22,8 @@ class Figures:
     """Means over data, in nats per datum.
 
     Attributes:
-        elbo: the bound at beta = 1: reconstruction - kl, or that of importance weights, which is
-            tighter; ``None`` for a point mass.
+        elbo: the bound at beta = 1: reconstruction - kl, or that of importance weights (see
+            `ppvae.objectives.Terms`); ``None`` for a point mass.
         reconstruction: E_q[log p(x | z)].
         kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
         objective: what is climbed, at the beta asked for.

@@ -75,8 +75,8 @@ def impute(
     in the limit of many draws (MIWAE; Mattei and Frellsen, 2019). The variance is the weighted mean
     of Var[x_missing | z_k] and the weighted variance of E[x_missing | z_k] together. An imputation
     is a draw from p(x | z_k) with k drawn by its weight (sampling-importance-resampling; Rubin,
-    1987), one k for all entries of a datum. Where the family of p(x | z) has no mean or no
-    variance, draws from it stand for both.
+    1987), one k for all entries of a datum. Where the family of p(x | z) knows no mean, a draw from
+    it stands in for it; where it knows no variance, the square of a draw's distance from the mean.
 
     Draws are taken in chunks of bounded size, so that memory does not grow with ``samples``.
 
@@ -188,9 +188,14 @@ class _Reading(Messenger):
 def _moments(fn: Any) -> tuple[Tensor, Tensor, Tensor]:
     drawn = fn.sample()
     try:
-        return fn.mean.expand(drawn.shape), fn.variance.expand(drawn.shape), drawn
+        mean = fn.mean.expand(drawn.shape)
     except NotImplementedError:  # over many draws of z, draws of x have the same moments
         return drawn, torch.zeros_like(drawn), drawn
+    try:
+        variance = fn.variance.expand(drawn.shape)
+    except NotImplementedError:
+        variance = (drawn - mean).square()
+    return mean, variance, drawn
 
 
 class _Weighted:

@@ -45,9 +45,11 @@ class Terms(NamedTuple):
     """A bound on one batch and what it is made of: sums over the batch's data, in nats.
 
     Attributes:
-        objective: what is climbed, at the beta asked for; it has the gradient.
+        objective: what is climbed, at the beta asked for, with what a guide adds to the bound in
+            training, such as the term of known classes; it has the gradient.
         elbo: the bound itself, at beta = 1: reconstruction - kl, or, of importance weights, the
-            bound of K draws, which is tighter.
+            bound of K draws, which is tighter (less tight for a `RenyiELBO` of alpha above 1);
+            where what is climbed is no lower bound, the importance-weighted one of the same draws.
         reconstruction: the expected log-likelihood, E_q[log p(x | z)].
         kl: KL(q(z | x) || p(z)), exact or by Monte Carlo as the bound takes it.
     """
@@ -92,8 +94,11 @@ class Bound(nn.Module):
 
     @property
     def is_linear(self) -> bool:
-        """Whether what is climbed is reconstruction - beta KL."""
-        return type(self.elbo) in (*LINEAR, TraceEnum_ELBO)
+        """Whether what is climbed is reconstruction - beta KL.
+
+        With classes summed over it is not always: a guide may add a term of those that are known.
+        """
+        return type(self.elbo) in LINEAR
 
     def forward(self, batch: Mapping[str, Tensor], beta: float = 1.0) -> Terms:
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""
@@ -119,21 +124,19 @@ class Bound(nn.Module):
     def _terms(self, objective: Tensor, calls: list["_Call"], beta: float, share: float) -> Terms:
         """What the objective is made of, from the very same draws."""
         draws = share / self.elbo.num_particles
-        value = objective.detach()
         if type(self.elbo) in LINEAR:
             kl = self._kl(calls) * draws
-            reconstruction = value + beta * kl
+            reconstruction = objective.detach() + beta * kl
         elif isinstance(self.elbo, TraceEnum_ELBO):
-            parts = [expectations(model, guide) for model, guide in calls]
-            kl = torch.stack([kl for _, kl in parts]).sum() * draws
-            reconstruction = value + beta * kl
+            parts = zip(*(expectations(model, guide) for model, guide in calls), strict=True)
+            reconstruction, kl = (torch.stack(part).sum() * draws for part in parts)
         else:
             kl = self._kl(calls) * draws
             found = [_log_prob(site) for model, _ in calls for site in _observed(model).values()]
             reconstruction = torch.stack([term.sum() for term in found]).sum() * draws
         elbo = reconstruction - kl
         if isinstance(self.elbo, WeightedELBO):
-            elbo = self.elbo.bounds(self._log_weights(calls, share)).sum()
+            elbo = self.elbo.reported(self._log_weights(calls, share)).sum()
         return Terms(objective, elbo, reconstruction, kl)
 
     def _kl(self, calls: list["_Call"]) -> Tensor:

@@ -44,7 +44,11 @@ BAD = {
     "own argument's type": ("--decoder.hidden wide", "wide", "--decoder.hidden"),
     "own argument's value": ("--encoder.activation rlu", "rlu", "relu"),
     "own argument without value": ("--decoder.hidden", "--decoder.hidden"),
-    "given argument": ("--prior.latent_dim 3", "--prior.latent_dim"),
+    "given argument": ("--prior.latent_dim 3", "--prior.latent_dim", "; it is --latent-dim"),
+    "given particles": (
+        "--elbo.num_particles 3", "--elbo.num_particles", "is given it; it is --particles"
+    ),
+    "given lr": ("--optimizer.lr 3", "--optimizer.lr", "; it is --lr"),
     "data": ("--data nowhere.npy", "nowhere.npy"),
     "data name": ("--data mnits", "mnits", "mnist"),
     "label": ("--label kind", "label", "csv"),

@@ -274,6 +274,38 @@ def test_beta_weighs_the_kl_and_elbo_is_reported_at_one(tmp_path: Path) -> None:
         assert row["elbo"] == pytest.approx(row["reconstruction"] - row["kl"])
 
 
+NOTES = {
+    "one draw": (
+        "ImportanceWeightedELBO", {}, 1,
+        "note: of one draw ImportanceWeightedELBO is the evidence lower bound; give --particles 5",
+    ),
+    "one draw of a negative order": (
+        "RenyiELBO", {"alpha": -1.0}, 1,
+        "note: of one draw RenyiELBO is the evidence lower bound; give --particles 5",
+    ),
+    "several": ("DoublyReparameterizedELBO", {}, 2, ""),
+    "several of an order above 0": ("RenyiELBO", {"alpha": 2.0}, 2, ""),
+    "several of a negative order": (
+        "RenyiELBO", {"alpha": -1.0}, 2,
+        "note: with such arguments RenyiELBO is no lower bound on log p(x); the elbo that is "
+        "reported is the importance-weighted bound of the same draws",
+    ),
+    "no weights": ("TraceMeanField_ELBO", {}, 1, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOTES)
+def test_a_bound_that_is_not_what_its_name_says_is_told_before_the_first_step(
+    case: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, own, particles, note = NOTES[case]
+    elbo = {"class_path": name, "init_args": own}
+    small(tmp_path, elbo=elbo, particles=particles, epochs=1)
+    before, _ = " ".join(capsys.readouterr().out.split()).split("; writing to")
+    assert note in before
+    assert ("note:" in before) is bool(note)
+
+
 def test_a_point_mass_has_no_bound(tmp_path: Path) -> None:
     run = small(tmp_path, guide="Delta", beta=0.0)
     with (run.path / "metrics.csv").open() as file:

@@ -10,22 +10,29 @@ from typing import Any
 
 import numpy as np
 import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 from fits import quick, small, weights
 from pyro import poutine
-from pyro.infer import TraceMeanField_ELBO
+from pyro.infer import ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from scipy import stats
 from torch import Tensor, nn
 
 from ppvae.audit import audit
+from ppvae.bounds import FreeBitsELBO, WeightedELBO
 from ppvae.data import from_arrays
 from ppvae.errors import InputError
-from ppvae.guides import MeanField
-from ppvae.models import VAE, Likelihood, StandardNormal, likelihoods, observe
+from ppvae.guides import MeanField, SemiSupervised
+from ppvae.models import (
+    VAE,
+    Likelihood,
+    SemiSupervisedVAE,
+    StandardNormal,
+    likelihoods,
+    observe,
+)
 from ppvae.networks import MLP
-from ppvae.objectives import Bound, Terms
+from ppvae.objectives import ELBOS, LINEAR, Bound, Terms
 from ppvae.programs import Pair
 from ppvae.step import CapturedStep
 from ppvae.support import demand_support
@@ -212,7 +219,6 @@ def test_evaluation_takes_a_running_mean_that_it_does_not_move() -> None:
     torch.testing.assert_close(together, alone)
     want = stats.norm.logpdf(x.numpy(), h[:, 0].numpy(), math.sqrt(running)).sum(1)
     np.testing.assert_allclose(together.numpy(), want, rtol=1e-10)
-    assert type(likelihood(h).base_dist) is dist.Normal
     assert all(torch.equal(v, state[k]) for k, v in likelihood.state_dict().items())
     twin = optimal(momentum=0.4).eval()
     twin.load_state_dict(state)
@@ -232,14 +238,53 @@ def test_no_variance_is_below_the_floor() -> None:
     torch.testing.assert_close(each(small).variance, torch.full_like(x, 0.01))
 
 
-def bound_of() -> Bound:
+def bound_of(elbo: type[ELBO] = TraceMeanField_ELBO, variance: Any = "optimal") -> Bound:
     pyro.set_rng_seed(0)
     batch = {"x": digits()[:16] / 16}
     network = partial(MLP, hidden=(8,))
-    model = VAE(StandardNormal(2), likelihoods.Gaussian((64,), variance="optimal"), network)
-    pair = Pair(model, MeanField(2, (64,), network), batch)
-    elbo = TraceMeanField_ELBO
+    likelihood = likelihoods.Gaussian((64,), variance=variance)
+    model: nn.Module = VAE(StandardNormal(2), likelihood, network)
+    guide: nn.Module = MeanField(2, (64,), network)
+    if issubclass(elbo, TraceEnum_ELBO):
+        model = SemiSupervisedVAE(StandardNormal(2), likelihood, network, 3)
+        guide = SemiSupervised(2, (64,), network, 3)
+    pair = Pair(model, guide, batch)
     return Bound(pair, elbo, audit(pair, elbo, batch), particles=2).double()
+
+
+@pytest.mark.parametrize("elbo", ELBOS)
+def test_where_draws_have_weights_a_variance_that_is_read_off_them_is_refused(
+    elbo: type[ELBO],
+) -> None:
+    bound_of(elbo, "learned")
+    if not issubclass(elbo, (TraceEnum_ELBO, WeightedELBO)):
+        bound_of(elbo)
+        return
+    sentence = (
+        f"^site 'x': variance 'optimal' is that of one draw a datum, and {elbo.__name__} has no "
+        "such; take --likelihood.variance learned$"
+    )
+    with pytest.raises(InputError, match=sentence):
+        bound_of(elbo)
+
+
+@pytest.mark.parametrize("elbo", [*LINEAR, FreeBitsELBO])
+def test_a_step_counts_its_batch_once_however_often_the_bound_scores_it(elbo: type[ELBO]) -> None:
+    bound, batch = bound_of(elbo), {"x": (digits()[:16] / 16).double()}
+    squares: list[Tensor] = []
+    running = bound.get_submodule("pair.model.likelihood.shared")
+    before = copy.deepcopy(running.state_dict())
+    with torch.no_grad():  # looking on teaches nothing
+        bound(batch)
+    assert all(torch.equal(v, before[k]) for k, v in running.state_dict().items())
+    bound.get_submodule("pair.model.decoder").register_forward_hook(
+        lambda _m, _i, h: squares.append((batch["x"] - h[..., 0, :]).square().mean())
+    )
+    for number in (1, 2, 3):
+        bound(batch)
+        assert len(squares) == int(running.state_dict()["count"]) == number
+    mean = torch.stack(squares).mean()
+    torch.testing.assert_close(running.state_dict()["mean"], mean.detach())
 
 
 def test_in_a_captured_step_the_running_variance_moves_as_in_a_plain_one() -> None:

@@ -48,6 +48,8 @@ from ppvae.models import (
     LinearGaussian,
     SemiSupervisedVAE,
     StandardNormal,
+    likelihoods,
+    observe,
 )
 from ppvae.networks import MLP
 from ppvae.objectives import ELBOS, Bound
@@ -410,18 +412,19 @@ def test_it_is_a_function_of_the_seed_and_moves_nothing() -> None:
     assert again(draws=0).draws.shape == (0, 9, COLUMNS)
 
 
-def test_a_family_without_moments_is_imputed_by_its_draws() -> None:
-    class Unknown(dist.Laplace):  # type: ignore[misc]
-        @property
-        def variance(self) -> Tensor:
-            raise NotImplementedError
+@pytest.mark.parametrize("unknown", ["mean", "variance"])
+def test_for_moments_that_a_family_does_not_know_its_draws_stand_in(unknown: str) -> None:
+    def refused(self: Any) -> Tensor:
+        raise NotImplementedError
+
+    family = type("Unknown", (dist.Laplace,), {unknown: property(refused)})
 
     def model(x: Tensor, mask: Tensor) -> None:
         shift = pyro.param("shift", torch.tensor(3.0))
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
             loc = (z + shift).expand(*z.shape[:-1], 2)
-            pyro.sample("x", Unknown(loc, 0.5).mask(mask).to_event(1), obs=x)
+            pyro.sample("x", family(loc, 0.5).mask(mask).to_event(1), obs=x)
 
     def guide(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -432,7 +435,37 @@ def test_a_family_without_moments_is_imputed_by_its_draws() -> None:
     assert bool(((found.x - 3.0).abs() <= SIGMAS * found.error).all())
     scale = math.sqrt(1 + 2 * 0.5**2)
     torch.testing.assert_close(found.scale, torch.full((3, 2), scale), rtol=0.05, atol=0)
-    torch.testing.assert_close(found.error, found.scale / math.sqrt(4000))
+    # The mean of x given z scatters less than x does, and is taken where it is known.
+    noise = scale if unknown == "mean" else 1.0
+    torch.testing.assert_close(
+        found.error, torch.full((3, 2), noise / math.sqrt(4000)), rtol=0.05, atol=0
+    )
+
+
+FAMILIES = [name for name in likelihoods.__all__ if name != "Likelihood"]
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_one_draw_of_z_has_the_spread_that_its_family_has(name: str) -> None:
+    """With all weight on one z the scale is that of x given z, and no draw of x is needed."""
+    likelihood: Likelihood = getattr(likelihoods, name)((2,))
+    h = torch.randn(likelihood.decoder_shape, generator=torch.Generator().manual_seed(0))
+
+    def model(x: Tensor, mask: Tensor) -> None:
+        shift = pyro.param("shift", torch.tensor(0.0))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+            observe(x, likelihood(h + shift + 0 * z[..., None]), mask)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(torch.zeros(1), 1.0).to_event(1))
+
+    x, mask = torch.zeros(3, 2), torch.zeros(3, 2, dtype=torch.bool)
+    found = impute(*subject(model, guide, x, mask=mask, elbo=Trace_ELBO), samples=1)
+    elements = likelihood(h).base_dist
+    torch.testing.assert_close(found.x, elements.mean.detach().expand(3, 2))
+    torch.testing.assert_close(found.scale, elements.variance.sqrt().detach().expand(3, 2))
 
 
 def test_what_cannot_be_imputed_is_refused() -> None:

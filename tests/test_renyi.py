@@ -15,9 +15,12 @@ from pyro.infer import RenyiELBO as PyrosRenyiELBO
 from pyro.optim import PyroOptim
 from torch import Tensor
 
+from ppvae.audit import audit
 from ppvae.bounds import ImportanceWeightedELBO, RenyiELBO
 from ppvae.capture import capture
 from ppvae.errors import InputError
+from ppvae.objectives import Bound
+from ppvae.programs import Pair
 
 both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
 ORDERS = [-0.5, 0.5, 2.0]
@@ -133,6 +136,41 @@ def test_many_draws_give_the_evidence_less_renyis_divergence(alpha: float) -> No
     assert abs(got.mean - want) < SIGMAS * got.error + 0.01
     assert float(got.error) < 0.1 * abs(divergence) * ROWS
     assert (float(want) > float(exact.evidence(x).sum())) is (alpha < 0)
+
+
+@pytest.mark.parametrize("alpha", [*ORDERS, 0.0])
+@pytest.mark.parametrize("k", [1, 4])
+def test_what_is_reported_is_a_lower_bound_also_where_what_is_climbed_is_none(
+    alpha: float, k: int
+) -> None:
+    chain, x = Chain(1).moved(), rows()
+    batch = {"x": x}
+    pair = Pair(chain.model, chain.guide, batch)
+    terms = {}
+    for elbo, own in ((RenyiELBO, {"alpha": alpha}), (ImportanceWeightedELBO, {})):
+        found = Bound(pair, elbo, audit(pair, elbo, batch), k, **own)
+        torch.manual_seed(0)
+        terms[elbo] = found(batch)
+    renyi, weighted = terms[RenyiELBO], terms[ImportanceWeightedELBO]
+    torch.testing.assert_close(renyi.elbo, renyi.objective if alpha >= 0 else weighted.elbo)
+    evidence_lower = renyi.reconstruction - renyi.kl
+    if k == 1:
+        torch.testing.assert_close(renyi.elbo, evidence_lower)
+    elif alpha != 0:
+        assert float(renyi.objective.detach() - weighted.elbo) * alpha < 0
+        assert float(renyi.elbo - evidence_lower) * (1 - alpha) > 0
+
+
+def test_of_a_negative_order_the_evidence_is_above_what_is_reported_of_many_draws() -> None:
+    chain, x = Chain(1).moved(), rows()
+    batch, evidence = {"x": x}, Chain(1).evidence(x).sum()
+    pair = Pair(chain.model, chain.guide, batch)
+    found = Bound(pair, RenyiELBO, audit(pair, RenyiELBO, batch), 30, alpha=-2.0)
+    with torch.no_grad():
+        got = sample(lambda: torch.stack(found(batch)[:2]), 100)
+    objective, elbo = got.mean
+    assert objective - SIGMAS * got.error[0] > evidence
+    assert elbo < evidence + SIGMAS * got.error[1]
 
 
 def with_draws(chain: Chain, z: Tensor) -> Program:

@@ -117,6 +117,10 @@ def test_a_class_of_the_package_by_its_path_is_its_name() -> None:
 
 def test_nearest_names() -> None:
     names = ["StandardNormal", "VampPrior"]
-    assert nearest("vampprior", names) == "; did you mean VampPrior?"
-    assert nearest("StandardNorml", names) == "; did you mean StandardNormal?"
+    assert nearest("vampprior", names) == " (did you mean VampPrior?)"
+    assert nearest("StandardNorml", names) == " (did you mean StandardNormal?)"
     assert nearest("qqq", names) == ""
+    with pytest.raises(InputError, match=r"that name \(did you mean Trace_ELBO\?\); choose from"):
+        resolve(KINDS["elbo"], Choice("TraceELBO"))
+    with pytest.raises(InputError, match="there is none of that name; choose from"):
+        resolve(KINDS["elbo"], Choice("qqq"))

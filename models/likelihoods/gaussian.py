@@ -28,7 +28,10 @@ class Gaussian(Likelihood):
       gradient is that with c held: the slope in c is zero there (envelope theorem; at the floor c
       is constant). That couples the data of a batch, so evaluation takes a running mean of it,
       which is saved with the weights and moves, like batch normalization's, whenever data are
-      scored in training mode. Processes of a distributed run each have their own share's.
+      scored in training mode with gradients recorded. Processes of a distributed run each have
+      their own share's. It is for bounds in which all draws count alike: where they have weights,
+      of classes summed over or of K draws of a datum, another variance is best, and the gradient
+      with c held is not that of the bound. The audit refuses those.
     - "per-pixel": the decoder gives loc and log scale of each element (Kingma and Welling, 2014);
       the variance is floor + scale^2.
 
@@ -92,6 +95,7 @@ class Gaussian(Likelihood):
             scale = (positive(log_scale[0]).square() + self.floor).sqrt()
         else:
             scale = self.variance.sqrt()
-        if isinstance(self.shared, RunningMean) and self.training:
-            return self._independent(OptimalNormal(loc, scale, self.floor, self.shared.add))
+        if isinstance(self.shared, RunningMean):
+            hears = self.shared.add if self.training else None
+            return self._independent(OptimalNormal(loc, scale, self.floor, hears))
         return self._independent(dist.Normal(loc, scale))

@@ -24,8 +24,9 @@ class Likelihood(nn.Module, ABC):
     Attributes:
         numbers: how many numbers per element of x the decoder must give.
         support: the values that one element of x may take; of the class, with default arguments.
-        levels: how many those values are, where they are grey levels and log p(x) is a probability
-            of them: -log p(x) / (D ln 2) is then bits per dimension, as published for 8-bit images.
+        levels: how many those values are, where they are grey levels, classes, or counts out of a
+            known total. Bits per dimension, -log p(x) / (D ln 2), are told where ``support`` is a
+            ``Grid`` of them: of 8-bit images, as published.
     """
 
     numbers: int = 1

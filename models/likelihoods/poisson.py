@@ -4,6 +4,7 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.distributions.poisson import Poisson as Elements
 from ppvae.models.likelihoods.likelihood import Likelihood
 from ppvae.models.likelihoods.rate import log_rate
 
@@ -23,4 +24,4 @@ class Poisson(Likelihood):
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (h,) = self._split(h)
-        return self._independent(dist.Poisson(log_rate(h).exp()))
+        return self._independent(Elements(log_rate(h).exp()))

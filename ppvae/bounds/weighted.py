@@ -6,8 +6,8 @@ guide. A bound says what becomes of the K log-weights of a datum; all else is th
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from math import prod
-from typing import Any, NamedTuple, cast, override
+from math import log, prod
+from typing import Any, NamedTuple, cast, final, override
 
 import pyro.distributions as dist
 import torch
@@ -70,9 +70,22 @@ class WeightedELBO(ELBO):
             guide.
     """
 
+    is_lower = True
+    """Whether the expectation of what is climbed is a lower bound on log p(x), for every K."""
+
     @abstractmethod
     def bounds(self, log_weights: Tensor) -> Tensor:
         """The bound of each datum, in nats, ``(data,)``, from its log-weights, ``(K, data)``."""
+
+    @final
+    def reported(self, log_weights: Tensor) -> Tensor:
+        """A lower bound on log p(x) of each datum, in nats: ``(data,)`` of ``(K, data)``.
+
+        That which is climbed, where it is one; else the importance-weighted one.
+        """
+        if self.is_lower:
+            return self.bounds(log_weights)
+        return log_weights.logsumexp(0) - log(len(log_weights))
 
     @abstractmethod
     def _climbed(self, weights: "Weights") -> Tensor:

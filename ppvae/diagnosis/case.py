@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.audit import Audit
 from ppvae.data import Split, as_split
 from ppvae.diagnosis.effort import Effort
+from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.reliability import importance_weights
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
@@ -87,6 +88,12 @@ class Case:
                 )  # fmt: skip
         except InputError as error:
             return str(error)
+
+    @cached_property
+    def log_p_name(self) -> str:
+        """What is estimated as log p(x): of programs that take y it is another."""
+        few = self.some(self.effort.evidence_rows)
+        return evidence_name(self.pair, self.facts, few.take(torch.arange(len(few))).get("y"))
 
     @property
     def is_continuous(self) -> bool:

@@ -23,7 +23,8 @@ __all__ = ["ask"]
 
 def ask(case: Case) -> Finding:
     """Estimate log p(x) in every way that these programs allow."""
-    answers = Answers("What is log p(x)?")
+    answers = Answers(f"What is {case.log_p_name}?")
+    answers.result("log_p_name", case.log_p_name)
     _exact(case, answers)
     _importance(case, answers)
     _annealed(case, answers)
@@ -35,7 +36,7 @@ def _exact(case: Case, answers: Answers) -> None:
     few = case.some(case.effort.evidence_rows)
     if not case.facts.is_local:
         return
-    with answers.trying("exact log p(x)"):
+    with answers.trying(f"exact {case.log_p_name}"):
         exact = exact_posterior(case.pair, case.facts, few, seed=case.seed, device=case.device)
         if exact is None:
             return
@@ -48,7 +49,7 @@ def _exact(case: Case, answers: Answers) -> None:
 def _importance(case: Case, answers: Answers) -> None:
     few = case.some(case.effort.evidence_rows)
     samples = case.effort.samples
-    with case.progress("log p(x)", len(few)) as count, answers.trying("importance sampling"):
+    with case.progress(case.log_p_name, len(few)) as count, answers.trying("importance sampling"):
         found = log_evidence(
             case.pair, case.facts, few, samples=samples, seed=case.seed, device=case.device,
             on_rows=count,
@@ -122,7 +123,7 @@ def _picture(case: Case, answers: Answers) -> None:
     references: dict[str, tuple[float, float | None]] = {}
     exact = answers.results.get("exact")
     if exact is not None and len(exact.log_p) >= count:
-        references["exact log p(x)"] = (float(exact.log_p[:count].mean()), None)
+        references[f"exact {case.log_p_name}"] = (float(exact.log_p[:count].mean()), None)
 
     def draw() -> Any:
         from ppvae import plots

@@ -12,7 +12,9 @@ __all__ = ["ask"]
 
 def ask(case: Case) -> Finding:
     """Refine q datum by datum, and see what that wins."""
-    answers = Answers("Where is the gap between the bound and log p(x)?")
+    log_p = case.log_p_name
+    answers = Answers(f"Where is the gap between the bound and {log_p}?")
+    answers.result("log_p_name", log_p)
     few = case.some(case.effort.refined_rows)
     known = None
     if case.facts.is_local:
@@ -36,7 +38,7 @@ def ask(case: Case) -> Finding:
                 "what the encoder loses of the best in the family",
             ),
             ("approximation", found.approximation, "what the best in the family lacks"),
-            ("total", found.total, f"log p(x) - bound; log p(x) {by}"),
+            ("total", found.total, f"{log_p} - bound; {log_p} {by}"),
         ):
             answers.figure(f"{name}_gap", gap.mean, gap.standard_error)
             answers.row(f"{name} gap", gap.mean, gap.standard_error, note)

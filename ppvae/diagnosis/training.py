@@ -81,14 +81,18 @@ def ask(case: Case) -> Finding:
         rows.append(("best epoch", f"{way.best}", f"of {way.epochs}"))
     memory = _memory(case, refusals)
     if memory is not None:
-        results["memory"] = memory
+        results["memory"], results["log_p_name"] = memory, case.log_p_name
         by = "learned by the {}" if memory.is_own else "learned by the {}, or other data"
         figures["memory"] = {
             "log_p": memory.log_p[0], "log_p_error": memory.log_p[1],
             "gap": memory.gap[0], "gap_error": memory.gap[1],
         }  # fmt: skip
         rows.append(
-            ("log p(x), training less these", plus_minus(*memory.log_p), by.format("model"))
+            (
+                f"{case.log_p_name}, training less these",
+                plus_minus(*memory.log_p),
+                by.format("model"),
+            )
         )
         rows.append(("gap, these less training", plus_minus(*memory.gap), by.format("encoder")))
     return Finding("How did the fit go?", results, figures, tuple(rows), {}, refusals)

@@ -131,7 +131,7 @@ def losses(found: Mapping[str, Any]) -> list[Loss]:
 
 def _bound(found: Mapping[str, Any]) -> list[str]:
     """The bound, log p(x), and what lies between."""
-    terms, said = found.get("terms"), []
+    terms, log_p, said = found.get("terms"), found.get("log_p_name", "log p(x)"), []
     if terms is not None and terms.elbo is not None:
         elbo = plus_minus(terms.elbo.mean, terms.elbo.standard_error)
         rate, distortion = terms.rate.mean, terms.distortion.mean
@@ -147,14 +147,14 @@ def _bound(found: Mapping[str, Any]) -> list[str]:
     evidence = found.get("evidence")
     if evidence is not None:
         said.append(
-            f"log p(x) is {plus_minus(evidence.mean, evidence.standard_error)}, by importance "
+            f"{log_p} is {plus_minus(evidence.mean, evidence.standard_error)}, by importance "
             f"sampling of {len(evidence.log_p):,} data."
         )
     gaps = found.get("gaps")
     if gaps is not None:
         total, a, b = gaps.total, gaps.approximation, gaps.amortization
         said.append(
-            f"The bound lacks {plus_minus(total.mean, total.standard_error)} nats of log p(x), on "
+            f"The bound lacks {plus_minus(total.mean, total.standard_error)} nats of {log_p}, on "
             f"{len(gaps.log_p):,} data: {plus_minus(a.mean, a.standard_error)} for the guide's "
             f"family, {plus_minus(b.mean, b.standard_error)} for the encoder."
         )
@@ -166,11 +166,11 @@ def _bound(found: Mapping[str, Any]) -> list[str]:
     exact, missed = found.get("exact"), found.get("missed")
     if exact is None and missed is not None and _is_told(*missed):
         said.append(
-            f"Importance sampling misses {plus_minus(*missed)} nats of log p(x) that annealing "
+            f"Importance sampling misses {plus_minus(*missed)} nats of {log_p} that annealing "
             "finds on the same data: add them in mind, or take more --samples."
         )
     if exact is not None:
-        said.append("The program is linear and Gaussian: log p(x) is known exactly.")
+        said.append(f"The program is linear and Gaussian: {log_p} is known exactly.")
     return said
 
 
@@ -214,8 +214,7 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
             f"Importance weights are reliable (k-hat below {reliability.threshold:.2f}) for "
             f"{reliability.good:.0%} of the data"
             + (
-                "; of the others importance sampling finds too little log p(x): read the annealed "
-                "figure."
+                "; of the others importance sampling finds too little: read the annealed figure."
                 if bad > 0.01 and "exact" not in found
                 else "."
             )
@@ -243,9 +242,10 @@ def _met(sandwich: Any) -> str:
 
 def _model(found: Mapping[str, Any]) -> list[str]:
     check, memory, said = found.get("predictive"), found.get("memory"), []
+    log_p = found.get("log_p_name", "log p(x)")
     if memory is not None and not memory.is_own and _is_told(*memory.log_p):
         said.append(
-            f"These data have {plus_minus(*memory.log_p)} nats less log p(x) than the training "
+            f"These data have {plus_minus(*memory.log_p)} nats less {log_p} than the training "
             "data: to this model they are other data, or it has learned its own by heart."
         )
     if check is not None:

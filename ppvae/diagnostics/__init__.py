@@ -5,7 +5,7 @@ One question a file, each asked of any two Pyro programs and any data (`subject`
 * What is in the bound? Terms by site and dimension (`terms`, of `site_terms`); what the KL is
   spent on (`surgery`, by the `aggregate` posterior); what another prior would win (`prior_gain`).
 * Is the latent used? Active units, posterior collapse (`activity`); where the guide puts each datum
-  (`posterior`).
+  (`posterior`); how much of the prior has a code near, and of the data a sample (`coverage`).
 * What is log p(x)? By importance sampling (`evidence`), by annealing (`annealing`, whose chains
   move by `hmc`), from both sides (`sandwich`), exactly where the program is linear and Gaussian
   (`exact`).
@@ -22,6 +22,7 @@ from ppvae.diagnostics.activity import Activity, active_units, activity
 from ppvae.diagnostics.annealing import Annealed, anneal
 from ppvae.diagnostics.calibration import Calibration, calibrate
 from ppvae.diagnostics.chains import Chains, posterior_chains
+from ppvae.diagnostics.coverage import Overlap, overlap
 from ppvae.diagnostics.estimator import Estimator
 from ppvae.diagnostics.estimators import Estimators, compare_estimators
 from ppvae.diagnostics.evidence import Evidence, log_evidence, log_weights
@@ -58,6 +59,7 @@ __all__ = [
     "ExactPosterior",
     "Gaps",
     "Noise",
+    "Overlap",
     "Predictive",
     "PriorGain",
     "Reliability",
@@ -78,6 +80,7 @@ __all__ = [
     "log_evidence",
     "log_weights",
     "noise",
+    "overlap",
     "posterior_chains",
     "prior_gain",
     "reliability",

@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
 
-__all__ = ["Evidence", "log_evidence", "log_weights"]
+__all__ = ["Evidence", "evidence_name", "log_evidence", "log_weights"]
 
 CHUNK = 2**23
 """Numbers of x times particles held at once: 32 MiB of float32 a tensor of that shape."""
@@ -63,6 +63,20 @@ class Evidence:
             if len(self.log_p) > 1
             else math.nan
         )
+
+
+def evidence_name(pair: Pair, audit: Audit, y: Tensor | None) -> str:
+    """What `log_evidence` estimates of data with labels or covariates ``y``, if they have any.
+
+    It is log p(x, y) where the model has a site "y" and some of these are known (-1 is a class that
+    is not), log p(x | y) where y is only told to the model, and log p(x) elsewhere.
+    """
+    if y is None or "y" not in pair.names("model"):
+        return "log p(x)"
+    if not any(site.name == "y" for site in audit.sites):
+        return "log p(x | y)"
+    is_known = "y" not in audit.latents or bool((y >= 0).any())
+    return "log p(x, y)" if is_known else "log p(x)"
 
 
 def log_weights(pair: Pair, audit: Audit, batch: Batch, particles: int) -> Tensor:

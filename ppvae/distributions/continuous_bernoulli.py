@@ -17,9 +17,9 @@ SMALL = 0.3
 class ContinuousBernoulli(dist.TorchDistribution):
     """p(x) = C exp(logits x) on [0, 1] (Loaiza-Ganem and Cunningham, 2019).
 
-    With u = logits / 2, log p(x) = 2 u (x - 1/2) - log(sinh(u) / u), and the mean is
-    1/2 + (coth(u) - 1/u) / 2. Torch's own family cuts the logit of its constant off, at 16 in
-    single precision: beyond it is no density.
+    With u = logits / 2, log p(x) = 2 u (x - 1/2) - log(sinh(u) / u), the mean is
+    1/2 + (coth(u) - 1/u) / 2, and the variance (1/u^2 - 1/sinh(u)^2) / 4. Torch's own family cuts
+    the logit of its constant off, at 16 in single precision: beyond it is no density.
 
     Args:
         logits: log-odds of the Bernoulli that it looks like.
@@ -67,6 +67,21 @@ class ContinuousBernoulli(dist.TorchDistribution):
         series = 1 / 4725 - square * (2 / 93555 - square * 1382 / 638512875)
         small = u * (1 / 3 - square * (1 / 45 - square * (2 / 945 - square * series)))
         return 0.5 + torch.where(u.abs() < SMALL, small, large) / 2
+
+    @property
+    def variance(self) -> Tensor:
+        """The variance, 1/12 at a logit of 0."""
+        u = self.logits / 2
+        size = _far(u).abs()
+        # 1/sinh(u)^2, which may be nothing, without a sinh that is infinite.
+        shrunk = (-2 * size).exp()
+        large = size.square().reciprocal() - 4 * shrunk / (1 - shrunk).square()
+        square = u.square()
+        series = 2 / 10395 - square * (1382 / 58046625 - square * 4 / 1403325)
+        small = 1 / 3 - square * (
+            1 / 15 - square * (2 / 189 - square * (1 / 675 - square * series))
+        )
+        return torch.where(u.abs() < SMALL, small, large) / 4
 
 
 def _log_sinhc(u: Tensor) -> Tensor:

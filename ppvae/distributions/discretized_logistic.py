@@ -93,6 +93,24 @@ class DiscretizedLogistic(dist.TorchDistribution):
             total = total + (-self._standard(level - 0.5)).sigmoid()
         return total / top
 
+    @property
+    def variance(self) -> Tensor:
+        """The variance of the intensity, (E[(k - c)^2] - E[k - c]^2) / top^2.
+
+        About the level c of loc, so that a small variance is no difference of large numbers, level
+        by level: E[(k - c)^2] = sum_k (2 (k - c) - 1) P(x >= k / top) over levels k > c, and so
+        down from c.
+        """
+        top = self.levels - 1
+        centre = (self.loc * top).round().clamp(0, top)
+        first, second = torch.zeros_like(self.loc), torch.zeros_like(self.loc)
+        for level in range(1, self.levels):
+            step = level - 0.5 - centre
+            beyond = (-step.sign() * self._standard(level - 0.5)).sigmoid()
+            first = first + step.sign() * beyond
+            second = second + 2 * step.abs() * beyond
+        return (second - first.square()).clamp(min=0) / top**2
+
     def _standard(self, level: Tensor | float) -> Tensor:
         """A level, or a point between two, in units of the scale, about loc."""
         return (level / (self.levels - 1) - self.loc) / self.scale

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-__all__ = ["log_gamma_ratio"]
+__all__ = ["FAR", "log_gamma_ratio", "stirling_rest"]
 
 FAR = 10.0
 """From here on Stirling's series, cut off where it is below, is exact to double precision."""
 
 
 def log_gamma_ratio(a: Tensor, b: Tensor) -> Tensor:
-    """The logarithm of Gamma(a + b) / Gamma(a), for a > 0 and b >= 0.
+    """The logarithm of Gamma(a + b) / Gamma(a), for a > 0 and b > -a.
 
     For large a both log-gammas are large and nearly equal: in single precision their difference
     has an error of 0.01 at a = 20,000, alike for all elements of a datum. By Stirling's series
@@ -21,14 +21,15 @@ def log_gamma_ratio(a: Tensor, b: Tensor) -> Tensor:
 
     Shapes: elementwise; ``a`` and ``b`` broadcast.
     """
-    is_near = a < FAR
-    far = torch.where(is_near, FAR, a)
-    top = far + b
-    series = (far - 0.5) * torch.log1p(b / far) + b * (top.log() - 1) + _rest(top) - _rest(far)
+    is_near = torch.minimum(a, a + b) < FAR
+    far, step = torch.where(is_near, FAR, a), torch.where(is_near, 0, b)
+    top = far + step
+    series = (far - 0.5) * torch.log1p(step / far) + step * (top.log() - 1)
+    series = series + stirling_rest(top) - stirling_rest(far)
     return torch.where(is_near, torch.lgamma(a + b) - torch.lgamma(a), series)
 
 
-def _rest(z: Tensor) -> Tensor:
-    """What log Gamma(z) has beside (z - 1/2) log z - z + log(2 pi) / 2."""
+def stirling_rest(z: Tensor) -> Tensor:
+    """What log Gamma(z) has beside (z - 1/2) log z - z + log(2 pi) / 2, for z of at least `FAR`."""
     w = z.square().reciprocal()
     return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w / 1188)))) / z

@@ -1,5 +1,6 @@
 """Counts that vary more than a Poisson's, by their mean and how much more."""
 
+import math
 from collections.abc import Sequence
 from typing import override
 
@@ -10,7 +11,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn import functional as F
 
-from ppvae.distributions.gamma_ratio import log_gamma_ratio
+from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, stirling_rest
 
 __all__ = ["NegativeBinomial"]
 
@@ -19,7 +20,14 @@ class NegativeBinomial(dist.TorchDistribution):
     """A Poisson whose rate is Gamma(r, r / m): the mean is m, the variance m + m^2 / r.
 
     log P(x) = log Gamma(r + x) / (Gamma(r) x!) + x log(m / (r + m)) + r log(r / (r + m)), which
-    for large r is the Poisson's, in single precision too.
+    for large r is the Poisson's. Where one of r and x is below 10, the ratio of gamma functions is
+    taken by the smaller, and no two large terms are subtracted. Where neither is, Stirling's series
+    for all three, with its small rest s, leaves
+
+        x log(1 + r (m - x) / (x (r + m))) - r log(1 + (m - x) / (r + x))
+        - log(2 pi x (1 + x / r)) / 2 + s(r + x) - s(r) - s(x),
+
+    as `ppvae.distributions.poisson.Poisson` has it, which it becomes. So single precision holds.
 
     Args:
         log_mean: log m.
@@ -58,9 +66,26 @@ class NegativeBinomial(dist.TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         r = self.log_inverse_dispersion.exp()
+        is_few = torch.minimum(r, value) < FAR
+        return torch.where(is_few, self._of_few(value, r), self._of_many(value, r))
+
+    def _of_few(self, x: Tensor, r: Tensor) -> Tensor:
+        """Log P(x) where r or x is small."""
+        by_r = log_gamma_ratio(x + 1, r - 1) - r.lgamma()
+        by_x = log_gamma_ratio(r, x) - (x + 1).lgamma()
         logits = self.log_mean - self.log_inverse_dispersion
-        counted = log_gamma_ratio(r, value) - (value + 1).lgamma()
-        return counted + value * F.logsigmoid(logits) - r * F.softplus(logits)
+        counted = torch.where(r < x, by_r, by_x)
+        return counted + x * F.logsigmoid(logits) - r * F.softplus(logits)
+
+    def _of_many(self, x: Tensor, r: Tensor) -> Tensor:
+        """Log P(x) where neither is; anything finite elsewhere."""
+        x, r = x.clamp(min=FAR), r.clamp(min=FAR)
+        m, log_odds = self.log_mean.exp(), self.log_mean - r.log()
+        of_x = _log_ratio((m - x) / x / (1 + m / r), F.logsigmoid(log_odds) + (r / x).log1p())
+        of_r = _log_ratio((m - x) / (r + x), F.softplus(log_odds) - (x / r).log1p())
+        width = 0.5 * (2 * math.pi * x * (1 + x / r)).log()
+        rest = stirling_rest(r + x) - stirling_rest(r) - stirling_rest(x)
+        return x * of_x - r * of_r - width + rest
 
     @override
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
@@ -79,3 +104,8 @@ class NegativeBinomial(dist.TorchDistribution):
         """The variance m + m^2 / r."""
         m = self.mean
         return m + (2 * self.log_mean - self.log_inverse_dispersion).exp()
+
+
+def _log_ratio(t: Tensor, directly: Tensor) -> Tensor:
+    """The logarithm of 1 + t, given without t too: near -1 that has lost its digits."""
+    return torch.where(t > -0.5, t.clamp(min=-0.5).log1p(), directly)

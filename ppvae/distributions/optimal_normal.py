@@ -16,12 +16,16 @@ class OptimalNormal(dist.Normal):
     Of all c it is the one at which they are likeliest (Rybkin et al., 2021), so that the elements
     are no longer independent: it is for training. There the slope of log p in c is zero, and the
     gradient in loc is the same whether c is held or follows loc (the envelope theorem); it is held.
+    That is so of a sum in which all draws count alike, and of no other.
+
+    Evaluation has nobody to hear of a mean square: it is then N(loc, scale^2 I).
 
     Args:
         loc: the means.
         scale: what is drawn with, where there is nothing to score.
         floor: the smallest c.
-        hears: is given each mean square, for a running mean.
+        hears: is given each mean square that gradients are recorded of, for a running mean: scoring
+            the same draws once more, to look at them, teaches nothing. ``None`` in evaluation.
         observed: True where an element is known to be observed; others do not count in c. A mask
             that is laid on by ``.mask`` is one; one laid on by a handler is not known.
 
@@ -33,7 +37,7 @@ class OptimalNormal(dist.Normal):
         loc: Tensor,
         scale: Tensor,
         floor: float,
-        hears: Callable[[Tensor], None],
+        hears: Callable[[Tensor], None] | None,
         observed: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
@@ -65,9 +69,12 @@ class OptimalNormal(dist.Normal):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        mean_square = self._mean_square(value)
-        self.hears(mean_square)
-        scale = mean_square.clamp(min=self.floor).sqrt()
+        scale = self.scale
+        if self.hears is not None:
+            mean_square = self._mean_square(value)
+            if torch.is_grad_enabled():
+                self.hears(mean_square)
+            scale = mean_square.clamp(min=self.floor).sqrt()
         log_prob: Tensor = dist.Normal(self.loc, scale, validate_args=False).log_prob(value)
         return log_prob
 
