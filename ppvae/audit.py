@@ -284,8 +284,8 @@ def _check_agreement(guide: _Nodes, model: _Nodes) -> None:
         if name not in guide:
             raise InputError(
                 f"the model samples '{name}', which the guide does not (its sites: {_list(guide)}):"
-                f" it would be drawn from its prior and never inferred; {OTHER_GUIDE}, or sample it "
-                "in your own"
+                f" it would be drawn from its prior and never inferred; {OTHER_GUIDE}, or sample "
+                "it in your own"
             )
         p, q = model[name], guide[name]
         if p["value"].shape != q["value"].shape or p["fn"].event_shape != q["fn"].event_shape:

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppvae import gallery
+from ppvae import gallery, report
 from ppvae.classification import classification, tells_classes
 from ppvae.data import Data
 from ppvae.diagnostics import active_units, embed, log_evidence
 from ppvae.diagnostics.activity import THRESHOLD
+from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.terms import bits_per_dim, observed_elements
 from ppvae.evaluation import evaluate
 from ppvae.run import Run
@@ -89,6 +90,7 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
     pair.to("cpu")
     shown = _labels(data) if labels is None else labels
     gallery.draw(run, data, embedding, shown, plan.seed)
+    report.attempt(run, data.test, labels=shown)
 
     rows = [
         ("bound (elbo)", number(figures.elbo), "")
@@ -100,17 +102,18 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
         rows.append(("KL", number(figures.kl), "KL(q(z | x) || p(z))"))
     if plan.beta != 1 or figures.elbo is None:
         rows.append(("objective", number(figures.objective), f"at beta = {plan.beta:g}"))
+    name = evidence_name(pair, facts, test.take(torch.arange(len(test))).get("y"))
     if evidence is not None:
         rows.append(
             (
-                f"log p(x), K = {SAMPLES}",
+                f"{name}, K = {SAMPLES}",
                 number(evidence.mean),
                 f"standard error {number(evidence.standard_error)}",
             )
         )
     if bits is not None:
         rows.append(
-            ("bits/dim", f"{bits:.3f}", f"-log p(x) / ln 2 per observed element, K = {SAMPLES}")
+            ("bits/dim", f"{bits:.3f}", f"-{name} / ln 2 per observed element, K = {SAMPLES}")
         )
     if told is not None:
         rows.append(
@@ -131,7 +134,8 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
     show_table(f"test data ({len(test):,} rows), nats per datum", ("", "value", ""), rows)
     if (figures.elbo or figures.reconstruction) > 0:
         say("note: x is continuous, so these are log-densities, which may be above 0")
-    say(f"everything is in {run.path}: metrics.csv, summary.json, checkpoints, figures")
+    there = "metrics.csv, summary.json, checkpoints, figures, report.html"
+    say(f"everything is in {run.path}: {there}")
 
 
 def _labels(data: Data) -> Any:

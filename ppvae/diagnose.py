@@ -40,10 +40,10 @@ def diagnose(
 ) -> Diagnosis:
     """Ask a fitted run where its nats are lost, and what to change.
 
-    Writes diagnostics.json, figures and posterior.nc (an ArviZ DataTree), and returns a
-    `ppvae.diagnosis.result.Diagnosis`. Nothing in the run moves; every figure is a function of the
-    seed. Questions: bound (what is in it, is the latent used), evidence (what is log p(x)), gap
-    (what guide and encoder lose), trust (is the guide to be relied on, datum by datum), model
+    Writes diagnostics.json, figures, posterior.nc (an ArviZ DataTree) and report.html, and returns
+    a `ppvae.diagnosis.result.Diagnosis`. Nothing that was fitted moves; every figure is a function
+    of the seed. Questions: bound (what is in it, is the latent used), evidence (what is log p(x)),
+    gap (what guide and encoder lose), trust (is the guide to be relied on, datum by datum), model
     (would it generate such data), training (did the fit end too early, or learn by heart),
     estimator (which one to climb by).
 
@@ -68,6 +68,7 @@ def diagnose(
         InputError: for a run or data that cannot be read, a question that is none, or a diagnosis
             that is there already.
     """
+    from ppvae import report
     from ppvae.comparison.lending import randomness_restored
     from ppvae.devices import one_device
     from ppvae.diagnosis.case import Case
@@ -114,6 +115,7 @@ def diagnose(
             "seed": seed, "device": str(where), "checkpoint": checkpoint,
         }  # fmt: skip
         write_diagnosis(result, settings, tree)
+        report.attempt(opened, case.data, data_name=case.name, diagnosis=folder)
     return result
 
 

@@ -21,8 +21,9 @@ ROWS = 90  # 72 of them train: 3 batches of 32, the last of 8
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pictures, and one draw behind each figure: both are the slow part of a small fit."""
+    """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
     monkeypatch.setattr("ppvae.conclusion.gallery.draw", lambda *_: [])
+    monkeypatch.setattr("ppvae.report.attempt", lambda *_, **__: None)
     monkeypatch.setattr("ppvae.svi.DRAWS", 1)
     monkeypatch.setattr("ppvae.conclusion.DRAWS", 1)
 

@@ -41,6 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "conclusion",
         "arviz",
         "diagnosis",
+        "report",
     ),
     ("cli",),
     ("fit", "compare", "diagnose", "encode", "sample"),
@@ -55,7 +56,7 @@ def _modules() -> dict[str, list[Path]]:
         found[path.stem] = [path]
     packages = (
         "arviz", "bounds", "comparison", "data", "diagnosis", "diagnostics", "distributions",
-        "networks", "plots",
+        "networks", "plots", "report",
     )  # fmt: skip
     for package in packages:
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))
@@ -151,7 +152,7 @@ def test_the_wheel_installs_ppvae_and_nothing_else(wheel: Path) -> None:
     code = [n for n in names if ".dist-info/" not in n]
     assert {n.split("/")[0] for n in code} == {"ppvae"}
     assert {"ppvae/py.typed", "ppvae/models/vae.py", "ppvae/guides/mean_field.py"} <= set(code)
-    assert "ppvae/data/split.py" in code
+    assert {"ppvae/data/split.py", "ppvae/report/report.html.j2"} <= set(code)
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout to build from")

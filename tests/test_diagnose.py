@@ -350,7 +350,7 @@ def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
     ("flags", "sentence"),
     [
         (["nowhere"], "nowhere is no run of ppvae"),
-        (["{run}", "--only", "gaps"], "no such question; did you mean gap"),
+        (["{run}", "--only", "gaps"], "no such question (did you mean gap?); choose from bound"),
         (["{run}", "--data", "nothing.npy"], "nothing.npy"),
         (["{run}", "--split", "testing"], "split"),
         (["{run}", "--samples", "-3"], "samples is -3"),

@@ -25,6 +25,6 @@ def show_diagnosis(result: Diagnosis) -> None:
     say("Verdict")
     for sentence in result.verdict.sentences:
         say(f"  {sentence}")
-    names = ("diagnostics.json", "figures", "posterior.nc")
+    names = ("diagnostics.json", "figures", "posterior.nc", "report.html")
     there = ", ".join(name for name in names if (result.path / name).exists())
     say(f"everything is in {result.path}: {there}")

@@ -1,0 +1,128 @@
+"""How the fit went: the bound and its terms, epoch by epoch."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ppvae.errors import InputError
+from ppvae.report.interactive import item, plain_text, plot
+from ppvae.report.material import Material
+from ppvae.report.parts import Key, Plot, Section, Table, decimals
+from ppvae.report.pictures import drawn, read
+
+__all__ = ["section"]
+
+TERMS = {"elbo": "Bound (ELBO)", "reconstruction": "Reconstruction", "kl": "KL to the prior"}
+
+LINES = 10
+"""Most epochs in the table."""
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def section(material: Material) -> Section:
+    """The course of the fit."""
+    from ppvae import plots
+
+    rows = material.run.metrics()
+    by = {split: [row for row in rows if row["split"] == split] for split in ("train", "valid")}
+    terms = [name for name in TERMS if any(_is_number(row[name]) for row in rows)]
+    if not terms:
+        raise InputError("metrics.csv holds no finite figure yet")
+    best = material.summary.get("best_epoch")
+    beta = {row["beta"] for row in rows} - {None}
+    said = [f"{max(row['epoch'] for row in rows)} epochs, in nats per datum."]
+    if best is not None:
+        said.append(f"The weights kept are those of epoch {best}.")
+    if "elbo" not in terms:
+        said.append("There is no bound to show: the guide is a point mass, or none was finite.")
+    elif beta - {1.0}:
+        said.append("The bound is that at a KL weight of 1, whatever weight was climbed at.")
+    keys = [
+        Key("training data", plots.BLUE, "line"),
+        Key("validation data", plots.VERMILLION, "line"),
+    ]
+    if best is not None:
+        keys.append(Key(f"best epoch, {best}", plots.GREY, "dashed"))
+    alt = "The bound and its terms over epochs; the table below has the same figures."
+    file = material.run_figure("elbo")
+    still = drawn(plots.history(rows, best_epoch=best), alt) if file is None else read(file, alt)
+    return Section(
+        "course", "Bound and terms over time", (" ".join(said),),
+        plot=Plot("course-plot", item(_panels(by, terms, best), "course-plot"), alt, tuple(keys)),
+        still=(still,),
+        tables=(_table(by, terms, best),),
+    )  # fmt: skip
+
+
+def _panels(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> Any:
+    """A panel a term, on one axis of epochs."""
+    from bokeh.layouts import column
+    from bokeh.models import ColumnDataSource, HoverTool, Range1d
+    from bokeh.models.annotations import Span
+
+    from ppvae import plots
+    from ppvae.plots.window import window_on
+
+    epochs = sorted({row["epoch"] for rows in by.values() for row in rows})
+    values = {
+        (split, term): _series(rows, term, epochs) for split, rows in by.items() for term in terms
+    }
+    source = ColumnDataSource(
+        {"epoch": epochs} | {f"{split} {term}": v for (split, term), v in values.items()}
+    )
+    across = Range1d(start=epochs[0] - 0.5, end=epochs[-1] + 0.5)
+    panels = []
+    for term in terms:
+        pair = [values["train", term], values["valid", term]]
+        keep = pair[1][[epoch == best for epoch in epochs]]
+        window = window_on(pair, keep.tolist())
+        title = TERMS[term] + (f" ({window.outside})" if window.outside else "")
+        panel = plot(
+            height=210, sizing_mode="stretch_width", x_range=across, title=title,
+            y_axis_label="nats per datum",
+        )  # fmt: skip
+        if window.limits is not None:
+            panel.y_range = Range1d(start=window.limits[0], end=window.limits[1])
+        for split, colour, width in (("valid", plots.VERMILLION, 2.6), ("train", plots.BLUE, 1.5)):
+            look = {"x": "epoch", "y": f"{split} {term}", "source": source, "color": colour}
+            panel.line(line_width=width, **look)
+            if len(epochs) <= 20:
+                panel.scatter(size=5, **look)
+        if best is not None:
+            panel.add_layout(
+                Span(location=best, dimension="height", line_dash="dashed", line_color=plots.GREY)
+            )
+        tips = [("epoch", "@epoch")]
+        tips += [(split, f"@{{{split} {term}}}{{0,0.00}}") for split in by]
+        panel.add_tools(HoverTool(tooltips=tips, mode="vline", renderers=panel.renderers[:1]))
+        panels.append(panel)
+    panels[-1].xaxis.axis_label = plain_text("epoch")
+    return column(panels, sizing_mode="stretch_width")
+
+
+def _series(rows: Rows, term: str, epochs: Sequence[int]) -> Any:
+    """A term by epoch, not a number where there is none; of a repeated epoch, the last."""
+    found = {row["epoch"]: row[term] for row in rows if _is_number(row[term])}
+    return np.array([found.get(epoch, math.nan) for epoch in epochs], dtype=np.float64)
+
+
+def _table(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> Table:
+    epochs = sorted({row["epoch"] for row in by["valid"] or by["train"]})
+    some = {epochs[i] for i in np.linspace(0, len(epochs) - 1, LINES).round().astype(int)}
+    some |= {best} & set(epochs)
+    cells = {(s, row["epoch"], t): row[t] for s, rows in by.items() for row in rows for t in terms}
+    return Table(
+        "Some epochs in figures: nats per datum",
+        ("epoch", *(f"{term}, {split}" for term in terms for split in by)),
+        tuple(
+            (str(e), *(decimals(cells.get((split, e, term))) for term in terms for split in by))
+            for e in sorted(some)
+        ),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -1,0 +1,75 @@
+"""What the KL is, latent dimension by latent dimension."""
+
+from typing import Any
+
+import numpy as np
+
+from ppvae.diagnostics.activity import activity
+from ppvae.errors import InputError
+from ppvae.report.material import Material
+from ppvae.report.parts import Section, Table, decimals
+from ppvae.report.pictures import drawn, read
+
+__all__ = ["section"]
+
+TITLE = "KL of each latent dimension"
+
+LINES = 20
+"""Most dimensions in the table."""
+
+
+def section(material: Material) -> Section:
+    """The KL by dimension: the diagnosis' own figure, or one drawn for the page."""
+    alt = (
+        "Bars: the KL of each latent dimension in nats per datum, the greatest first, and below "
+        "the variance of its posterior mean over data."
+    )
+    file = material.diagnosis_figure("kl_by_dimension")
+    if file is not None:
+        kl = (material.diagnosis or {})["answers"]["bound"]["kl_by_dimension"]
+        sites = {site: np.array(values, dtype=np.float64) for site, values in kl.items()}
+        return Section("kl", TITLE, pictures=(read(file, alt),), tables=(_table(sites),))
+    terms = material.terms
+    if not terms.kl:
+        raise InputError("the guide is a point mass, whose KL is infinite")
+    if not terms.kl_by_dimension:
+        reasons = "; ".join(terms.undivided.values())
+        raise InputError(f"no latent has a KL by dimension: {reasons}")
+    sites = {site: kl.mean(0).double().numpy() for site, kl in terms.kl_by_dimension.items()}
+    said = f"Means over {len(material.rows):,} of the {material.data_name} data."
+    apart = [f"{site} has none: {why}." for site, why in terms.undivided.items()]
+    return Section(
+        "kl", TITLE, (said, *apart),
+        pictures=(drawn(_figure(material, sites), alt),), tables=(_table(sites),),
+    )  # fmt: skip
+
+
+def _names(sites: dict[str, Any]) -> list[str]:
+    return [
+        site if len(values) == 1 else f"{site}[{i}]"
+        for site, values in sites.items()
+        for i in range(len(values))
+    ]
+
+
+def _figure(material: Material, sites: dict[str, Any]) -> Any:
+    from ppvae import plots
+
+    variance = None
+    if len(material.rows) > 1:
+        moves = activity(material.embedding).variance
+        if all(len(moves.get(site, ())) == len(values) for site, values in sites.items()):
+            variance = np.concatenate([moves[site].numpy() for site in sites])
+    kl = np.concatenate(list(sites.values()))
+    return plots.kl_by_dimension(kl, variance, names=_names(sites))
+
+
+def _table(sites: dict[str, Any]) -> Table:
+    values = np.concatenate(list(sites.values()))
+    greatest = np.argsort(-values, kind="stable")[:LINES]
+    names = _names(sites)
+    return Table(
+        "KL in figures, the greatest first" + ("" if len(values) <= LINES else f" ({LINES})"),
+        ("dimension", "nats per datum"),
+        tuple((names[i], decimals(float(values[i]), 3)) for i in greatest),
+    )

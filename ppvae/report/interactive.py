@@ -1,0 +1,59 @@
+"""Bokeh's plots as items of the page: equal plots give equal text, and none asks for anything."""
+
+import functools
+import re
+from typing import Any
+
+__all__ = ["inline_script", "item", "plain_text", "plot"]
+
+_SERIAL = re.compile(r"p\d+")
+
+
+def plot(**settings: Any) -> Any:
+    """An empty figure, see-through, without a toolbar."""
+    from bokeh.plotting import figure
+
+    made = figure(
+        tools="", toolbar_location=None, background_fill_alpha=0, border_fill_alpha=0,
+        outline_line_color=None, **settings,
+    )  # fmt: skip
+    made.axis.axis_label_text_font_style = "normal"
+    made.axis.minor_tick_line_color = None
+    made.xgrid.grid_line_color = None
+    return made
+
+
+def plain_text(text: str) -> Any:
+    """Text as it is: Bokeh would read $$ as mathematics, and ask the net for a typesetter."""
+    from bokeh.models import PlainText
+
+    return PlainText(text=text)
+
+
+def item(model: Any, target: str) -> dict[str, Any]:
+    """What ``embed_item`` takes, with the serial numbers of this process counted anew."""
+    from bokeh.core.types import ID
+    from bokeh.embed import json_item
+
+    numbers: dict[str, str] = {}
+
+    def renumber(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: _number(key, renumber(value)) for key, value in node.items()}
+        return [renumber(value) for value in node] if isinstance(node, (list, tuple)) else node
+
+    def _number(key: str, value: Any) -> Any:
+        if key in ("id", "root_id") and isinstance(value, str) and _SERIAL.fullmatch(value):
+            return numbers.setdefault(value, f"{target}-{len(numbers)}")
+        return value
+
+    found: dict[str, Any] = renumber(json_item(model, ID(target)))
+    return found
+
+
+@functools.cache
+def inline_script() -> str:
+    """BokehJS, its core alone."""
+    from bokeh.resources import Resources
+
+    return "\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw)

@@ -1,0 +1,119 @@
+"""What a page is made from: a run, some of its data, and a diagnosis where there is one."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split, as_split
+from ppvae.diagnostics.posterior import Embedding, embed
+from ppvae.diagnostics.terms import Decomposition, decompose
+from ppvae.errors import InputError
+from ppvae.run import Run
+
+__all__ = ["DRAWS", "ROWS", "Material", "read_diagnosis"]
+
+ROWS = 500
+"""Most data that anything on the page is computed from; the figures in its text are of all."""
+
+DRAWS = 8
+"""Draws of the latents for each of them."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run, and what the page shows of it.
+
+    Attributes:
+        run: the run.
+        given: the data to show, or why there are none.
+        data_name: what these are called: ``"test"`` for the run's own, or new data.
+        classes: their labels, where they are known and are not those that the data comes with.
+        folder: where the diagnosis is, or would be.
+        diagnosis: ``diagnostics.json``, where there is one.
+    """
+
+    run: Run
+    given: Split | str
+    data_name: str
+    classes: Tensor | None
+    folder: Path
+    diagnosis: Mapping[str, Any] | None
+
+    @cached_property
+    def order(self) -> Tensor:
+        """Numbers of the rows shown: a random choice, ever the same, the first of them as well."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randperm(len(self._demanded), generator=generator)[:ROWS]
+
+    @cached_property
+    def rows(self) -> Split:
+        """The data shown, on the CPU.
+
+        Raises:
+            InputError: saying why there are none.
+        """
+        batch = self._demanded.frozen(0).take(self.order)
+        return as_split(batch["x"].cpu(), *(_cpu(batch.get(name)) for name in ("y", "mask")))
+
+    @cached_property
+    def labels(self) -> Tensor | None:
+        """A number a datum, for its colour: a class, or a covariate."""
+        if self.classes is not None:
+            return self.classes.cpu()[self.order]
+        if "y" not in self.rows.rest_names:
+            return None
+        y = self.rows.take(torch.arange(len(self.rows)))["y"]
+        return y if y.dim() == 1 else None
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """Where the guide puts the data shown."""
+        return embed(self.run.pair, self.run.audit, self.rows)
+
+    @cached_property
+    def terms(self) -> Decomposition:
+        """Their bound, taken apart."""
+        return decompose(self.run.pair, self.run.audit, self.rows, draws=DRAWS)
+
+    @property
+    def summary(self) -> Mapping[str, Any]:
+        """``summary.json``, or nothing before the end of a fit."""
+        return self.run.summary or {}
+
+    def run_figure(self, name: str) -> Path | None:
+        """A figure that the fit drew, if it is there."""
+        file = self.run.path / "figures" / f"{name}.png"
+        return file if file.is_file() else None
+
+    def diagnosis_figure(self, name: str) -> Path | None:
+        """A figure that the diagnosis drew, if it did."""
+        if self.diagnosis is None or name not in self.diagnosis.get("figures", ()):
+            return None
+        # A record may come from a stranger: what it names is a file of this folder, or none.
+        file = self.folder / "figures" / f"{Path(name).name}.png"
+        return file if file.is_file() else None
+
+    @property
+    def _demanded(self) -> Split:
+        if isinstance(self.given, str):
+            raise InputError(self.given)
+        return self.given
+
+
+def read_diagnosis(folder: Path) -> Mapping[str, Any] | None:
+    """The record of a diagnosis, where there is one that can be read."""
+    try:
+        record = json.loads((folder / "diagnostics.json").read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _cpu(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.cpu()

@@ -1,0 +1,137 @@
+"""The page, put together and written."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.errors import InputError
+from ppvae.preparation import true_labels
+from ppvae.report import (
+    course,
+    dimensions,
+    latent_map,
+    losses,
+    pictures,
+    provenance,
+    verdict,
+    worst,
+)
+from ppvae.report.interactive import inline_script
+from ppvae.report.material import Material, read_diagnosis
+from ppvae.report.parts import Section, attempted, reason_of
+from ppvae.run import Run
+from ppvae.store import write_text
+
+__all__ = ["attempt", "report"]
+
+HERE = Path(__file__).parent
+
+SECTIONS: tuple[tuple[str, str, Callable[[Material], Section]], ...] = (
+    ("verdict", "Verdict", verdict.section),
+    ("course", "Bound and terms over time", course.section),
+    ("data", "Reconstructions and samples", pictures.section),
+    ("map", latent_map.TITLE, latent_map.section),
+    ("kl", dimensions.TITLE, dimensions.section),
+    ("gaps", "Gaps", losses.gaps),
+    ("worst", worst.TITLE, worst.section),
+    ("diagnosis", "What else the diagnosis found", losses.rest),
+    ("settings", "Settings", provenance.section),
+)
+
+
+def report(run: Run, out: str | Path | None = None) -> Path:
+    """Write a run as one page: a file that opens offline in any browser, and can be mailed.
+
+    It shows the run's own test data, and the diagnosis of them if there is one. What cannot be
+    shown is left out, with a sentence that says why. The same run gives the same page.
+
+    Args:
+        run: the run.
+        out: the file; default ``report.html`` in the run. A file that is there is replaced.
+
+    Returns:
+        The file.
+
+    Example::
+
+        from ppvae.report import report
+
+        report(ppvae.load("runs/digits"))
+    """
+    rows, labels = _own(run)
+    target = run.path / "report.html" if out is None else Path(out)
+    write_text(
+        target,
+        _render(Material(run, rows, "test", labels, run.path, read_diagnosis(run.path))),
+    )
+    return target
+
+
+def attempt(
+    run: Run,
+    rows: Split,
+    *,
+    labels: Tensor | None = None,
+    data_name: str = "test",
+    diagnosis: Path | None = None,
+) -> None:
+    """Write the page of a fit or of a diagnosis that has just ended, which counts for more.
+
+    If it cannot be written, a note says why.
+
+    Args:
+        run: the run.
+        rows: the data to show.
+        labels: their labels, ``(data,)``, where they are not those that the data comes with.
+        data_name: what the data are called; ``"test"`` are the run's own.
+        diagnosis: the folder of the diagnosis, where the page goes too; without it the page is that
+            of the fit alone, whatever was found of earlier weights.
+    """
+    from ppvae.terminal import say
+
+    folder = run.path if diagnosis is None else diagnosis
+    record = None if diagnosis is None else read_diagnosis(diagnosis)
+    try:
+        material = Material(run, rows, data_name, labels, folder, record)
+        write_text(folder / "report.html", _render(material))
+    except Exception as error:
+        say(f"note: {folder / 'report.html'} could not be written: {reason_of(error)}")
+
+
+def _own(run: Run) -> tuple[Split | str, Tensor | None]:
+    """The run's test data and their labels; or why they cannot be had."""
+    try:
+        everything = run.data(hidden=False)
+        data = everything if run.config.get("labels") is None else run.data()
+    except InputError as error:
+        return str(error), None
+    return data.test, true_labels(everything)
+
+
+def _render(material: Material) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    sections = [
+        attempted(name, title, partial(make, material))
+        for name, title, make in SECTIONS
+        if name != "diagnosis" or material.diagnosis is not None
+    ]
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    # A plot names each of its models at its first place: their order is not to be changed.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    has_plots = any(section.plot is not None for section in sections)
+    return environment.get_template("report.html.j2").render(
+        name=material.run.path.resolve().name,
+        subtitle=provenance.subtitle(material.run),
+        sections=sections,
+        style=Markup((HERE / "report.css").read_text()),
+        script=Markup((HERE / "report.js").read_text()),
+        bokeh=Markup(inline_script()) if has_plots else "",
+    )

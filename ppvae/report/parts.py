@@ -1,0 +1,122 @@
+"""What a page is made of: sections of sentences, pictures, tables and plots."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Key", "Picture", "Plot", "Section", "Table", "attempted", "decimals", "reason_of"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture within the page.
+
+    Attributes:
+        uri: its bytes, as a data URI.
+        alt: what it shows, for who does not see it.
+        name: its id in the page, where something refers to it; else empty.
+        caption: what is said below it, where it does not speak for itself.
+    """
+
+    uri: str
+    alt: str
+    name: str = ""
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table; its first column names the rows."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend.
+
+    Attributes:
+        text: what the sign stands for.
+        colour: of the sign.
+        sign: ``"line"``, ``"dashed"``, or a marker of Bokeh.
+    """
+
+    text: str
+    colour: str
+    sign: str
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A Bokeh plot.
+
+    Attributes:
+        name: the id of its place in the page.
+        item: the plot, as Bokeh's ``embed_item`` takes it.
+        alt: what it shows, for who does not see it.
+        keys: its legend.
+    """
+
+    name: str
+    item: Mapping[str, Any]
+    alt: str
+    keys: tuple[Key, ...] = ()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        name: its id.
+        title: its heading.
+        sentences: what it says.
+        plot: what moves; where there is a script and a screen it stands for ``still``.
+        still: pictures that stand for the plot elsewhere.
+        pictures: pictures that are always there.
+        tables: its tables.
+        commands: lines for a terminal.
+        map: what the script of the latent map wants to know.
+        readout: the plot beside the map of data that are no images.
+    """
+
+    name: str
+    title: str
+    sentences: tuple[str, ...] = ()
+    plot: Plot | None = None
+    still: tuple[Picture, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    tables: tuple[Table, ...] = ()
+    commands: tuple[str, ...] = ()
+    map: Mapping[str, Any] | None = None
+    readout: Plot | None = None
+
+
+def attempted(name: str, title: str, make: Callable[[], Section]) -> Section:
+    """A section, or, whatever went wrong with it, the sentence that says so.
+
+    A run may hold anybody's programs: what is asked of them here may fail in any way, and the rest
+    of the page is worth having.
+    """
+    try:
+        return make()
+    except Exception as error:
+        return Section(name, title, (f"Left out: {reason_of(error)}.",))
+
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, as the end of a sentence."""
+    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+
+
+def decimals(value: Any, digits: int = 2) -> str:
+    """A number for people, with a true minus sign; a dash for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "\N{EN DASH}"
+    text = f"{value:,.{digits}f}"
+    # What rounds to zero has no sign.
+    text = re.sub(r"^-(0(?:\.0*)?)$", r"\1", text)
+    return text.replace("-", "\N{MINUS SIGN}")

@@ -1,0 +1,65 @@
+"""Figures as pictures of the page, and the section of what the model makes of data."""
+
+import base64
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from ppvae.errors import InputError
+from ppvae.report.material import Material
+from ppvae.report.parts import Picture, Section
+
+__all__ = ["drawn", "packed", "read", "section"]
+
+LARGE = 200_000
+"""Bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
+
+
+def section(material: Material) -> Section:
+    """Reconstructions and samples."""
+    described = {
+        "reconstructions": "Test data, each with the mean of p(x | z) at its code.",
+        "samples": "Draws from the model: the mean of p(x | z) for each of many z drawn from p(z).",
+    }
+    pictures, said = [], []
+    for name, alt in described.items():
+        file = material.run_figure(name)
+        if file is None:
+            said.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
+        else:
+            pictures.append(read(file, alt))
+    return Section("data", "Reconstructions and samples", tuple(said), pictures=tuple(pictures))
+
+
+def read(file: Path, alt: str, name: str = "") -> Picture:
+    """A PNG of the run.
+
+    Raises:
+        InputError: if it is none.
+    """
+    png = file.read_bytes()
+    if not png.startswith(b"\x89PNG"):
+        raise InputError(f"{file} is no PNG")
+    return Picture(packed(png), alt, name)
+
+
+def drawn(figure: Any, alt: str, name: str = "") -> Picture:
+    """A figure of `ppvae.plots`."""
+    from ppvae import plots
+
+    with tempfile.TemporaryDirectory() as folder:
+        return read(plots.save(figure, Path(folder) / "figure.png"), alt, name)
+
+
+def packed(png: bytes) -> str:
+    """A PNG as a data URI: itself, or, where it is large, as a JPEG."""
+    from PIL import Image
+
+    kind = "png"
+    if len(png) > LARGE:
+        with Image.open(io.BytesIO(png)) as image:
+            packed = io.BytesIO()
+            image.convert("RGB").save(packed, "JPEG", quality=85)
+        png, kind = packed.getvalue(), "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(png).decode()}"

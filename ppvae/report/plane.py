@@ -1,0 +1,145 @@
+"""A plane through the latent space, and what is decoded on it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.poutine as poutine
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.errors import InputError
+from ppvae.generation import decode
+from ppvae.moments import AtMeans
+from ppvae.programs import frozen
+from ppvae.report.material import Material
+
+__all__ = ["Plane", "decoded", "plane_of"]
+
+EDGE = 0.02
+"""Share of the codes at each end that the plane need not reach."""
+
+
+@dataclass(frozen=True)
+class Plane:
+    """origin + a * first direction + b * second direction; or a line, with no second direction.
+
+    Attributes:
+        origin: ``(latents,)``.
+        directions: ``(2, latents)``, or ``(1, latents)`` of a latent of one dimension.
+        names: what the axes are called; empty where there is no second direction.
+        sentence: which plane it is.
+        low: the least a and b shown.
+        high: the greatest.
+    """
+
+    origin: Tensor
+    directions: Tensor
+    names: tuple[str, str]
+    sentence: str
+    low: tuple[float, float]
+    high: tuple[float, float]
+
+    def coordinates(self, codes: Tensor) -> Tensor:
+        """Give a and b of codes, ``(data, 2)``; on a line data are spread, for the eye alone."""
+        return _coordinates(codes, self.origin, self.directions)
+
+    def nodes(self, columns: int, rows: int) -> Tensor:
+        """Codes at the nodes of a grid, ``(rows * columns, latents)``: b falls from row to row."""
+        a = torch.linspace(self.low[0], self.high[0], columns, dtype=torch.float64)
+        b = torch.linspace(self.high[1], self.low[1], rows, dtype=torch.float64)
+        grid = torch.stack([a.expand(rows, columns), b[:, None].expand(rows, columns)], dim=-1)
+        grid = grid.reshape(-1, 2)[:, : len(self.directions)]
+        return self.origin + grid @ self.directions
+
+
+def plane_of(codes: Tensor) -> Plane:
+    """The plane of a latent of two dimensions, else that in which codes vary most.
+
+    Args:
+        codes: ``(data, latents)``, finite.
+    """
+    codes = codes.double()
+    width = codes.shape[1]
+    if width <= 2:
+        origin, directions = torch.zeros(width).double(), torch.eye(width).double()
+        names = ("z\N{SUBSCRIPT ONE}", "z\N{SUBSCRIPT TWO}" if width == 2 else "")
+        said = "The plane is the latent space itself."
+        if width == 1:
+            said = "The latent has one dimension, across; up and down data are only spread."
+    else:
+        origin = codes.mean(0)
+        _, values, directions = torch.linalg.svd(codes - origin, full_matrices=True)
+        directions = directions[:2]
+        # A principal component has no sign of its own: its largest entry is made positive.
+        largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+        directions = directions * largest.sign()
+        power = values.square()
+        share = float(power[:2].sum() / power.sum().clamp(min=1e-300))
+        names = ("first principal component", "second principal component")
+        said = (
+            f"The plane is that of the first two principal components of the codes, through their "
+            f"mean: it has {share:.0%} of their variance. What is decoded lies on the plane; a "
+            "datum's own code may lie off it."
+        )
+    low, high = _limits(_coordinates(codes, origin, directions))
+    return Plane(origin, directions, names, said, low, high)
+
+
+def decoded(material: Material, codes: Tensor, reference: int) -> Tensor:
+    """The mean of p(x | z) at codes, ``(codes, *shape)``.
+
+    What the programs are given beside z, such as labels, and latents that are no part of the codes,
+    such as classes, are those of the datum ``reference``.
+
+    Args:
+        material: whose decoder it is.
+        codes: latents side by side, as `Embedding.joined` has them.
+        reference: a place among the rows shown.
+    """
+    run = material.run
+    one = material.rows.take(torch.tensor([reference]))
+    like = {name: value.expand(len(codes), *value.shape[1:]) for name, value in one.items()}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        means, _ = decode(run.pair, run.audit, like, _latents(material, like, codes))
+    return means.cpu()
+
+
+def _latents(material: Material, like: Batch, codes: Tensor) -> dict[str, Tensor]:
+    """Codes, site by site and in each site's own shape, beside the latents that have none."""
+    pair, audit = material.run.pair, material.run.audit
+    with frozen(pair), AtMeans():
+        nodes: Mapping[str, Any] = poutine.trace(pair.call_guide).get_trace(**like).nodes
+    latents = {name: nodes[name]["value"] for name in audit.latents}
+    widths = [loc.shape[1] for loc in material.embedding.loc.values()]
+    for name, part in zip(material.embedding.loc, codes.split(widths, dim=1), strict=True):
+        if audit.data_dim is None:
+            raise InputError("no plate of the model holds the data, so that codes have no place")
+        value: Tensor = latents[name]
+        dim = audit.data_dim - len(nodes[name]["fn"].event_shape)
+        shape = value.movedim(dim, 0).shape
+        latents[name] = part.to(value.dtype).reshape(shape).movedim(0, dim)
+    return latents
+
+
+def _coordinates(codes: Tensor, origin: Tensor, directions: Tensor) -> Tensor:
+    places = (codes.double() - origin) @ directions.T
+    if places.shape[1] == 2:
+        return places
+    # Multiples of the golden ratio fill an interval evenly, however many there are.
+    spread = torch.arange(len(places)).double() * 0.6180339887498949 % 1.0
+    extent = float(places.max() - places.min()) or 1.0
+    return torch.cat([places, (spread[:, None] - 0.5) * 0.5 * extent], dim=1)
+
+
+def _limits(places: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
+    """A square around nearly all of the places, so that both axes have one unit."""
+    ends = torch.quantile(places, torch.tensor([EDGE, 1 - EDGE]).double(), dim=0)
+    middle = ends.mean(0)
+    half = 0.65 * float((ends[1] - ends[0]).max())
+    if not half > 1e-6:  # a collapsed posterior: show what a prior of scale 1 would
+        half = 2.0
+    low, high = middle - half, middle + half
+    return (float(low[0]), float(low[1])), (float(high[0]), float(high[1]))

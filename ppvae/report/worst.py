@@ -1,0 +1,54 @@
+"""The data that the run does worst on."""
+
+from ppvae.errors import InputError
+from ppvae.generation import reconstruct
+from ppvae.report.material import Material
+from ppvae.report.parts import Section, decimals
+from ppvae.report.pictures import drawn, read
+
+__all__ = ["section"]
+
+TITLE = "Worst data"
+
+WORST = 8
+"""How many are shown."""
+
+
+def section(material: Material) -> Section:
+    """The worst data: those that a diagnosis trusts least, else those of the lowest bound."""
+    file = material.diagnosis_figure("worst_data")
+    if file is not None:
+        said = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
+        alt = "The data with the largest Pareto k-hat, each with its reconstruction."
+        return Section("worst", TITLE, (said,), pictures=(read(file, alt),))
+    return _lowest(material)
+
+
+def _lowest(material: Material) -> Section:
+    """Of the data shown, those with the lowest bound; under a point mass, the worst rebuilt."""
+    import torch
+
+    from ppvae import plots
+
+    terms, audit = material.terms, material.run.audit
+    bound = terms.elbo_by_datum
+    score = -terms.distortion_by_datum if bound is None else bound
+    worst = score.nan_to_num(nan=-torch.inf).argsort()[:WORST]
+    what = "log p(x | z)" if bound is None else "bound"
+    said = (
+        f"Of {len(score):,} of the {material.data_name} data, those of the lowest "
+        f"{'reconstruction, E_q[log p(x | z)]' if bound is None else 'bound on log p(x)'}, in nats."
+    )
+    if not audit.supports:
+        raise InputError("no site of the model observes x itself, so that nothing is rebuilt")
+    batch = material.rows.take(worst)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        means, _ = reconstruct(material.run.pair, audit, batch)
+    captions = [f"#{int(material.order[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
+    figure = plots.worst_data(
+        batch["x"].numpy(), means.cpu().numpy(), captions, title="The worst, the lowest first"
+    )
+    spoken = ", ".join(caption.replace("  ", " with ") for caption in captions)
+    alt = f"Each datum with its reconstruction, by row number: {spoken}."
+    return Section("worst", TITLE, (said,), pictures=(drawn(figure, alt),))
