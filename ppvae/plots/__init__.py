@@ -15,6 +15,7 @@ from ppvae.plots.budget import budget
 from ppvae.plots.calibration import calibration
 from ppvae.plots.chains import posterior_against_guide
 from ppvae.plots.comparison import compare_bounds
+from ppvae.plots.curves import curves
 from ppvae.plots.estimators import estimators
 from ppvae.plots.evidence import bound_curve, sandwich
 from ppvae.plots.gaps import gaps
@@ -22,8 +23,10 @@ from ppvae.plots.latent_plane import manifold
 from ppvae.plots.latent_space import latent
 from ppvae.plots.pictures import imputations, interpolation, reconstructions, samples
 from ppvae.plots.predictive import predictive
+from ppvae.plots.prior_and_codes import prior_and_codes
 from ppvae.plots.reliability import reliability, worst_data
 from ppvae.plots.saving import save
+from ppvae.plots.side_by_side import side_by_side
 from ppvae.plots.style import BLUE, GREY, OKABE_ITO, PALETTE, VERMILLION, Look
 from ppvae.plots.terms import kl_by_dimension, surgery
 from ppvae.plots.training import history
@@ -41,6 +44,7 @@ __all__ = [
     "budget",
     "calibration",
     "compare_bounds",
+    "curves",
     "estimators",
     "gaps",
     "history",
@@ -51,11 +55,13 @@ __all__ = [
     "manifold",
     "posterior_against_guide",
     "predictive",
+    "prior_and_codes",
     "reconstructions",
     "reliability",
     "samples",
     "sandwich",
     "save",
+    "side_by_side",
     "surgery",
     "worst_data",
 ]

@@ -1,0 +1,120 @@
+"""Does the prior lie where the codes of the data do? The one as contours over the other."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array, data_array
+from ppvae.plots.style import (
+    BLUE,
+    VERMILLION,
+    WIDTH,
+    Look,
+    headline,
+    house_style,
+    new_figure,
+    settle,
+)
+
+SHARES = (0.5, 0.95)
+"""Shares of the prior's mass that are outlined, each by the smallest region that holds it."""
+
+_LINES: tuple[Look, ...] = (
+    {"linewidths": 2.0, "linestyles": "solid"},
+    {"linewidths": 1.3, "linestyles": "dashed"},
+)
+
+
+@house_style
+def prior_and_codes(
+    codes: Mapping[str, npt.ArrayLike],
+    log_prob: Mapping[str, npt.ArrayLike],
+    grid: npt.ArrayLike,
+    *,
+    title: str = "The codes of the data, and the prior",
+) -> Figure:
+    """A panel for each prior, all on one scale: draws of q(z), and p(z) as contours.
+
+    Args:
+        codes: by name, ``(N, 2)``: draws from the aggregate posterior q(z).
+        log_prob: by the same names, ``(rows, columns)``: log p(z) all over the grid.
+        grid: ``(rows, columns, 2)``, its z: z1 one value a column, z2 one value a row.
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw, or the shapes or the names do not fit.
+
+    """
+    nodes = data_array(grid, "grid", 3)
+    points = {name: data_array(values, f"codes '{name}'", 2) for name, values in codes.items()}
+    levels = {name: np.asarray(values, float) for name, values in log_prob.items()}
+    if nodes.ndim != 3 or nodes.shape[2] != 2 or not points or list(points) != list(levels):
+        raise InputError(
+            f"grid must be (rows, columns, 2), and codes and log_prob of the same names; grid has "
+            f"shape {nodes.shape}, and the names are {', '.join(points)} and {', '.join(levels)}"
+        )
+    for name in points:
+        if points[name].shape[1:] != (2,) or levels[name].shape != nodes.shape[:2]:
+            raise InputError(
+                f"of '{name}' codes must be (N, 2) and log_prob {nodes.shape[:2]}; they are "
+                f"{points[name].shape} and {levels[name].shape}"
+            )
+    columns = min(len(points), 2)
+    rows = -(-len(points) // columns)
+    figure = new_figure(1.0 + rows * (WIDTH - 0.8) / columns)
+    cells = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for place, axes in enumerate(cells.flat):
+        if place >= len(points):
+            axes.remove()
+            continue
+        name = list(points)[place]
+        _draw(axes, points[name], levels[name], nodes)
+        axes.set_title(name)
+        if place + columns >= len(points):
+            axes.set_xlabel("$z_1$")
+            axes.tick_params(labelbottom=True)
+        if place % columns == 0:
+            axes.set_ylabel("$z_2$")
+    headline(figure, title)
+    figure.legend(handles=_handles(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def smallest_regions(log_prob: npt.ArrayLike) -> list[float]:
+    """The log-density at the edge of the smallest region that holds each of `SHARES`.
+
+    Of the mass on a grid of equal cells, as if there were none beyond.
+    """
+    falling = np.sort(np.asarray(log_prob, float).ravel())[::-1]
+    mass = np.exp(falling - falling[0]).cumsum()
+    return [float(falling[np.searchsorted(mass, share * mass[-1])]) for share in SHARES]
+
+
+def _draw(axes: Axes, codes: Array, log_prob: Array, nodes: Array) -> None:
+    dots: Look = {
+        "s": float(np.clip(4000 / len(codes), 2, 16)),
+        "alpha": float(np.clip(600 / len(codes), 0.2, 0.7)),
+        "linewidths": 0,
+        "rasterized": True,
+    }
+    axes.scatter(codes[:, 0], codes[:, 1], color=BLUE, **dots)
+    for level, look in zip(smallest_regions(log_prob), _LINES, strict=True):
+        axes.contour(nodes[..., 0], nodes[..., 1], log_prob, [level], colors=VERMILLION, **look)
+    axes.set_xlim(nodes[..., 0].min(), nodes[..., 0].max())
+    axes.set_ylim(nodes[..., 1].min(), nodes[..., 1].max())
+    axes.set_aspect("equal")
+    settle(axes)
+
+
+def _handles() -> list[Line2D]:
+    dot: Look = {"linestyle": "none", "marker": "o", "color": BLUE}
+    lines: list[Look] = [{"linewidth": 2.0}, {"linewidth": 1.3, "linestyle": "--"}]
+    return [Line2D([], [], label="draws of q(z)", **dot)] + [
+        Line2D([], [], color=VERMILLION, label=f"{share:.0%} of p(z)", **look)
+        for share, look in zip(SHARES, lines, strict=True)
+    ]
