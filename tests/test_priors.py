@@ -504,10 +504,7 @@ def test_after_a_fit_the_relevance_is_what_each_principal_axis_explains_beyond_t
 
 
 @pytest.mark.parametrize("weights", ["equal", "learned"])
-@pytest.mark.parametrize("family", [
-    MeanField, FullRank, LowRank, partial(Mixture, components=2),
-    partial(Flow, hidden=(8,), context=2),
-])  # fmt: skip
+@pytest.mark.parametrize("family", [MeanField, FullRank, LowRank, partial(Mixture, components=2)])
 def test_the_vamp_prior_is_the_mixture_of_the_posteriors_at_its_inputs(
     weights: str, family: Any
 ) -> None:
