@@ -337,8 +337,8 @@ def _check_variance(elbo: type[ELBO], model: _Nodes) -> None:
     for name, node in model.items():
         if isinstance(_base(node["fn"]), OptimalNormal):
             raise InputError(
-                f"site '{name}': variance 'optimal' is that of one draw a datum, and "
-                f"{elbo.__name__} has no such; take --likelihood.variance learned"
+                f"site '{name}': variance 'optimal' is the best where all draws count alike, and "
+                f"{elbo.__name__} weighs them; take --likelihood.variance learned"
             )
 
 

@@ -337,7 +337,8 @@ def _arguments(
         raise InputError(
             f"--{flag}.{key}: {clause} (an argument of {choice.class_path})"
         ) from error
-    return {name: _plain(value) for name, value in typed.as_dict().items()}
+    # What a class takes as **options, the parser reads off the class that they are handed on to.
+    return {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
 
 
 def _listed(parameter: inspect.Parameter, value: Any) -> Any:

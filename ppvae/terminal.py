@@ -157,9 +157,11 @@ class EpochBar:
 
 
 def in_words(figures: "Figures") -> str:
-    """The bound as the difference that it is, in nats per datum."""
-    if figures.elbo is None:
-        return f"reconstruction {number(figures.reconstruction)} (no bound)"
-    return (
-        f"elbo {number(figures.elbo)} = {number(figures.reconstruction)} - {number(figures.kl)} kl"
-    )
+    """The bound, in nats per datum, as the difference of its terms where it is that."""
+    reconstruction, kl = number(figures.reconstruction), number(figures.kl)
+    if figures.elbo is None or figures.kl is None:
+        return f"reconstruction {reconstruction} (no bound)"
+    # Bounds made of weights are of several draws together, their terms means over them.
+    if abs(figures.elbo - (figures.reconstruction - figures.kl)) > 0.005:
+        return f"elbo {number(figures.elbo)} (reconstruction {reconstruction}, kl {kl})"
+    return f"elbo {number(figures.elbo)} = {reconstruction} - {kl} kl"

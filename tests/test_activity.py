@@ -71,8 +71,8 @@ def test_what_cannot_move_is_refused() -> None:
 def test_the_alarm_names_the_sites_and_the_remedies() -> None:
     assert alarm([]) == ""
     assert alarm(["z"]) == (
-        "posterior collapse: no unit of z is active; "
-        "try a warm-up (--warm-up), free bits (--elbo FreeBitsELBO), or another prior"
+        "posterior collapse: no unit of z is active; try a warm-up (--warm-up), free bits "
+        "(--elbo FreeBitsELBO), another prior, or a smaller --beta where it is above 1"
     )
     assert "no unit of a or c is active" in alarm(["a", "c"])
     assert THRESHOLD == 0.01

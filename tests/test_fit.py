@@ -5,7 +5,7 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyro
@@ -30,8 +30,10 @@ from pyro.infer import Trace_ELBO
 
 import ppvae
 from ppvae.errors import InputError
+from ppvae.evaluation import Figures
 from ppvae.fit import main
 from ppvae.run import COLUMNS, Run
+from ppvae.terminal import in_words
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -542,6 +544,37 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
 
 class MyELBO(Trace_ELBO):
     """A bound of one's own."""
+
+
+class OptionsELBO(Trace_ELBO):
+    """A bound of one's own that hands the rest on to Pyro's."""
+
+    def __init__(self, own: float = 1.0, **options: Any) -> None:
+        self.own = own
+        cast("Any", super()).__init__(**options)
+
+
+def test_a_bound_hands_on_to_pyro_s_what_it_does_not_take(tmp_path: Path) -> None:
+    run = small(
+        tmp_path,
+        elbo={"class_path": "test_fit.OptionsELBO", "init_args": {"own": 2.0}},
+        particles=2,
+    )
+    assert run.summary is not None
+    config = yaml.safe_load((run.path / "config.yaml").read_text("utf-8"))
+    assert config["elbo"] == {"class_path": "test_fit.OptionsELBO", "init_args": {"own": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("elbo", "said"),
+    [
+        (-3.0, "elbo -3.00 = -1.00 - 2.00 kl"),
+        (-2.5, "elbo -2.50 (reconstruction -1.00, kl 2.00)"),
+        (None, "reconstruction -1.00 (no bound)"),
+    ],
+)
+def test_a_bound_is_told_as_a_difference_where_it_is_one(elbo: float | None, said: str) -> None:
+    assert in_words(Figures(elbo, -1.0, 2.0, -3.0)) == said
 
 
 def test_a_bound_by_its_import_path_is_trusted_to_the_end_of_its_fit(tmp_path: Path) -> None:

@@ -261,8 +261,8 @@ def test_where_draws_have_weights_a_variance_that_is_read_off_them_is_refused(
         bound_of(elbo)
         return
     sentence = (
-        f"^site 'x': variance 'optimal' is that of one draw a datum, and {elbo.__name__} has no "
-        "such; take --likelihood.variance learned$"
+        f"^site 'x': variance 'optimal' is the best where all draws count alike, and "
+        f"{elbo.__name__} weighs them; take --likelihood.variance learned$"
     )
     with pytest.raises(InputError, match=sentence):
         bound_of(elbo)

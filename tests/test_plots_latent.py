@@ -35,6 +35,12 @@ def test_a_label_has_its_colour_whoever_else_is_there() -> None:
     assert text == named
 
 
+def test_a_dollar_in_a_name_is_a_dollar() -> None:
+    figure = plots.latent(CODES, CLASSES, [f"${k}$ a$b" for k in range(10)])
+    assert r"\$3\$ a\$b" in colours_of(figure)
+    figure.draw_without_rendering()
+
+
 def test_each_point_has_the_colour_of_its_label() -> None:
     codes = np.column_stack([np.arange(20.0), CLASSES[:20]])
     figure = plots.latent(codes, CLASSES[:20])
@@ -156,10 +162,12 @@ def test_z2_grows_upwards_in_whatever_order_it_comes(upwards: bool) -> None:
 
 
 def test_one_axis_of_a_grid_serves_both() -> None:
-    values = np.array([0.0, 0.25, 1.0])
-    means = np.zeros((3, 3, 1, 2, 2)) + values[None, :, None, None, None]
-    sheet = picture(plots.manifold(means, values))
-    np.testing.assert_array_equal(sheet[0, ::2, 0], values)
+    values = np.array([-1e-9, 0.25, 1.0])
+    means = np.zeros((3, 3, 1, 2, 2)) + values.clip(0)[None, :, None, None, None]
+    figure = plots.manifold(means, values)
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "0.25", "1"]
+    sheet = picture(figure)
+    np.testing.assert_array_equal(sheet[0, ::2, 0], values.clip(0))
 
 
 def test_a_table_has_a_curve_in_each_cell() -> None:

@@ -149,6 +149,6 @@ def alarm(sites: Iterable[str]) -> str:
     if not names:
         return ""
     return (
-        f"posterior collapse: no unit of {names} is active; try a warm-up "
-        "(--warm-up), free bits (--elbo FreeBitsELBO), or another prior"
+        f"posterior collapse: no unit of {names} is active; try a warm-up (--warm-up), free bits "
+        "(--elbo FreeBitsELBO), another prior, or a smaller --beta where it is above 1"
     )

@@ -60,7 +60,7 @@ def manifold(
         some = range((len(values) - 1) % stride // 2, len(values), stride)
         axis.set_ticks(
             [i * size + (size - 1) / 2 for i in some],
-            labels=[four_digits(round(values[i], 2)) for i in some],
+            labels=[four_digits(round(values[i], 2) + 0.0) for i in some],  # no -0
         )
     axes.set_xlabel("$z_1$")
     axes.set_ylabel("$z_2$")

@@ -89,7 +89,8 @@ def _class_colours(count: int) -> Array:
 def _short(name: str, most: int) -> str:
     """A name with its middle left out where it is long: both ends tell names apart."""
     half = (most - 1) // 2
-    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+    short = name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+    return short.replace("$", r"\$")  # else two of them open and close mathematics
 
 
 def _class_legend(

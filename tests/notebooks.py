@@ -1,0 +1,108 @@
+"""The notebooks run from top to bottom, and what of a run is kept.
+
+python -m tests.notebooks                        # all, in full; outputs are written in place
+python -m tests.notebooks notebooks/02_*.ipynb   # some
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+
+FOLDER = Path(__file__).parent.parent / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+NB: Any = nbformat  # untyped in part
+type Notebook = Any  # nbformat's own is a dictionary with attributes
+
+
+def notebooks() -> list[Path]:
+    """All of them, in their order."""
+    return sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path: Path) -> Notebook:
+    """A notebook, in the format that every cell has an id in."""
+    with path.open(encoding="utf-8") as file:
+        return NB.read(file, as_version=4)
+
+
+def code(notebook: Notebook) -> list[Any]:
+    """The cells that are run."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(
+    notebook: Notebook, folder: Path, *, quick: bool = False, timeout: int = 600
+) -> Notebook:
+    """Run a notebook in ``folder``, by the Python that runs this; it raises what a cell raises.
+
+    Quick, it takes the data that ship with a dependency, and as little of everything as shows that
+    it runs.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        # Being stopped at the end is no error.
+        extra_arguments=["--IPKernelApp.log_level=50"],
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(env=_environment(os.environ, quick=quick))
+    return notebook
+
+
+def _environment(outer: Mapping[str, str], *, quick: bool) -> dict[str, str]:
+    """The kernel's environment variables; a shell's own choices of looks are none of its."""
+    kept = {
+        name: value for name, value in outer.items() if name not in ("MPLBACKEND", "PPVAE_QUICK")
+    }
+    if quick:
+        kept.pop("PPVAE_DATA", None)
+        kept["PPVAE_QUICK"] = "1"
+    return kept
+
+
+def clean(notebook: Notebook) -> Notebook:
+    """What is committed: no time stamps, no name of a machine, no widget without its kernel."""
+    notebook.metadata = NB.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = NB.from_dict({"tags": tags} if tags else {})
+    for cell in code(notebook):
+        cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
+        for output in cell.outputs:
+            output.get("metadata", {}).clear()
+    return notebook
+
+
+def write(path: Path, notebook: Notebook) -> None:
+    """Write a notebook where it was."""
+    with path.open("w", encoding="utf-8") as file:
+        NB.write(notebook, file)
+
+
+def main(argv: list[str]) -> None:
+    """Run the notebooks named, or all, in a folder of their own, and keep their outputs."""
+    import tempfile
+
+    for path in [Path(name) for name in argv] or notebooks():
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            write(path, clean(execute(read(path), Path(folder))))
+        print(f"{path.name}: {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,135 @@
+"""The notebooks run as they are, show what they say, and define nothing to be used again."""
+
+import ast
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from notebooks import FOLDER, code, execute, notebooks, read
+
+EACH = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+
+PROGRAM_LINES = 12  # of a function that is a Pyro program
+CLASS_LINES = 25  # of a class that is a part of one
+CALLBACK_LINES = 6  # of what a widget calls
+
+MACHINE = re.compile(
+    r"(?<![\w.])/(home|root|tmp|work|mnt|Users|usr|opt|var|private)/|\b[A-Z]:\\\\\w|file://"
+)
+HOSTS = re.compile(
+    r"pypi|pythonhosted|conda\.(org|com)|artifactory|index-url|extra-index|--find-links"
+    r"|localhost|127\.0\.0\.1",
+    re.IGNORECASE,
+)
+
+
+def texts(cell: Any) -> list[str]:
+    """All that a cell's outputs say in words."""
+    found = []
+    for output in cell.outputs:
+        found.append(output.get("text", ""))
+        found.extend(
+            text
+            for kind, text in output.get("data", {}).items()
+            if isinstance(text, str) and not kind.startswith("image/")
+        )
+    return found
+
+
+def has_picture(cell: Any) -> bool:
+    return any("image/png" in output.get("data", {}) for output in cell.outputs)
+
+
+def complaints(cell: Any) -> list[Any]:
+    """Errors and warnings among a cell's outputs."""
+    return [
+        output
+        for output in cell.outputs
+        if output.output_type == "error" or output.get("name") == "stderr"
+    ]
+
+
+def source(cell: Any) -> str:
+    """A cell's code without IPython's own commands."""
+    return "\n".join(
+        "" if line.startswith(("%", "!")) else line for line in cell.source.splitlines()
+    )
+
+
+def definitions(path: Path) -> list[tuple[ast.AST, str]]:
+    """Every function and class of a notebook, with its text."""
+    return [
+        (node, ast.get_source_segment(text, node) or "")
+        for text in map(source, code(read(path)))
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+    ]
+
+
+@EACH
+def test_runs_from_top_to_bottom_without_a_warning(path: Path, tmp_path: Path) -> None:
+    notebook = execute(read(path), tmp_path, quick=True)
+    assert [complaints(cell) for cell in code(notebook) if complaints(cell)] == []
+    assert any(has_picture(cell) for cell in code(notebook))
+
+
+def test_is_run_by_the_python_that_runs_the_tests(tmp_path: Path) -> None:
+    lines = "import sys, os; print(sys.prefix, bool(os.environ.get('PPVAE_QUICK')))"
+    cell = nbformat.v4.new_code_cell(lines)  # type: ignore[no-untyped-call]
+    notebook = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
+    execute(notebook, tmp_path, quick=True)
+    assert texts(notebook.cells[0]) == [f"{sys.prefix} True\n"]
+
+
+@EACH
+def test_is_committed_as_one_run_left_it_with_its_pictures(path: Path) -> None:
+    cells = code(read(path))
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert any(has_picture(cell) for cell in cells)
+    assert [complaints(cell) for cell in cells if complaints(cell)] == []
+    assert path.stat().st_size < 3_000_000
+
+
+@EACH
+def test_outputs_tell_nothing_of_the_machine(path: Path) -> None:
+    for cell in code(read(path)):
+        for text in texts(cell):
+            assert MACHINE.search(text) is None, text
+            assert HOSTS.search(text) is None, text
+
+
+@EACH
+def test_defines_pyro_programs_at_most(path: Path) -> None:
+    for node, text in definitions(path):
+        lines = len(text.splitlines())
+        is_program = "pyro." in text or "dist." in text
+        if isinstance(node, ast.ClassDef):
+            assert node.bases, (
+                f"a class that is no part of a program belongs in the package:\n{text}"
+            )
+            assert lines <= CLASS_LINES, text
+        else:
+            assert lines <= (PROGRAM_LINES if is_program else CALLBACK_LINES), text
+
+
+@EACH
+def test_says_in_its_first_cell_how_it_is_made_quick(path: Path) -> None:
+    assert "PPVAE_QUICK" in code(read(path))[0].source
+
+
+@EACH
+def test_opens_with_its_question_and_sets_maths_that_closes(path: Path) -> None:
+    words = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    assert words[0].startswith("# ")
+    for text in words:
+        prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
+        assert prose.count("$") % 2 == 0, text
+
+
+def test_every_notebook_is_told_of_and_every_one_told_of_is_there() -> None:
+    told = re.findall(r"\]\((\d\d_\w+\.ipynb)\)", (FOLDER / "README.md").read_text("utf-8"))
+    assert sorted(told) == [path.name for path in notebooks()]
