@@ -1,6 +1,7 @@
 """The shape of the package: floors, imports, and what a wheel installs."""
 
 import ast
+import re
 import subprocess
 import sys
 import zipfile
@@ -9,6 +10,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+
+LINK = re.compile(r"\]\(([^)#\s]+)")
+NAMED = re.compile(r"`((?:ppvae|models|guides|tests|notebooks)/[\w/.-]*)`")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "graphs", "networks", "distributions", "signals", "store"),
@@ -170,3 +174,13 @@ def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None
         [sys.executable, "-W", "ignore", "-c", code], check=True, cwd=tmp_path, capture_output=True
     )
     assert (tmp_path / "r" / "summary.json").is_file()
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "notebooks/README.md"])
+def test_what_a_page_links_to_and_shows_is_there(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    linked = [target for target in LINK.findall(text) if "://" not in target]
+    missing = [name for name in linked if not (ROOT / page).parent.joinpath(name).is_file()]
+    assert missing == []
+    named = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
+    assert named == []
