@@ -14,11 +14,11 @@ import torch
 from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
-from torch.distributions import biject_to
 
 from ppvae.audit import Audit
 from ppvae.data import Batch
 from ppvae.densities import Densities
+from ppvae.diagnostics.chart import Chart
 from ppvae.diagnostics.evidence import CHUNK
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
@@ -261,12 +261,9 @@ class _Target:
     def __init__(self, pair: Pair, audit: Audit, row: Batch) -> None:
         self._pair, self._audit, self._row = pair, audit, row
         self._densities = Densities(pair, audit, row)
-        self._transforms = _transforms(pair, audit, row)
+        self._chart = Chart(pair, audit, row)
         drawn = self._densities.draw(1).latents
         self._like = {name: drawn[name] for name in audit.latents}
-        free = {name: self._transforms[name].inv(value) for name, value in self._like.items()}
-        self._shapes = {name: value.shape[1:] for name, value in free.items()}
-        self._sizes = [value.numel() for value in free.values()]
 
     @property
     def sites(self) -> tuple[tuple[str, int], ...]:
@@ -284,8 +281,7 @@ class _Target:
         Where the density is not finite out there, another, or a draw as it is.
         """
         drawn = self._densities.draw(STARTS).latents
-        free = [self._transforms[name].inv(drawn[name]).flatten(1) for name in self._like]
-        vectors = torch.cat(free, dim=1)
+        vectors = self._chart.position(drawn)[:, 0]
         centre = vectors.mean(0)
         candidates = torch.cat([centre + STRETCH * (vectors - centre), vectors])
         is_finite = self._log_density(candidates).isfinite() & candidates.isfinite().all(1)
@@ -301,7 +297,7 @@ class _Target:
         flat = vectors.flatten(0, 1)
         values, joints = [], []
         for some in flat.split(max(1, CHUNK // self._row["x"].numel())):
-            latents, _ = self._latents(some)
+            latents, _ = self._chart.latents(some[:, None])
             joints.append(self._densities.at(latents, guide=False).log_joint[:, 0])
             columns = [self._densities.columns(name, v)[:, 0] for name, v in latents.items()]
             values.append(torch.cat(columns, dim=-1))
@@ -330,20 +326,8 @@ class _Target:
 
     def _log_density(self, vectors: Tensor) -> Tensor:
         """Log-density of ``(n, numbers)`` vectors, p(x, z) times the change of volume: ``(n,)``."""
-        latents, volume = self._latents(vectors)
-        return self._densities.at(latents, guide=False).log_joint[:, 0] + volume
-
-    def _latents(self, vectors: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """The latents that vectors stand for, and log |dz / dv|."""
-        latents, volume = {}, torch.zeros_like(vectors[:, 0])
-        for (name, shape), part in zip(
-            self._shapes.items(), vectors.split(self._sizes, dim=1), strict=True
-        ):
-            free = part.reshape(-1, *shape)
-            latents[name] = self._transforms[name](free)
-            change = self._transforms[name].log_abs_det_jacobian(free, latents[name])
-            volume = volume + change.flatten(1).sum(1)
-        return latents, volume
+        latents, log_volume = self._chart.latents(vectors[:, None])
+        return (self._densities.at(latents, guide=False).log_joint + log_volume)[:, 0]
 
     def _moments(self) -> list[tuple[Tensor, Tensor]]:
         """Mean and variance of each latent given its parents: ``(guide's draws, numbers)``."""
@@ -372,47 +356,3 @@ def _guide_traces(pair: Pair, audit: Audit, row: Batch) -> list[Any]:
         return [poutine.trace(pair.call_guide).get_trace(**row) for _ in range(GUIDE_DRAWS)]
     plate = pyro.plate("_particles", GUIDE_DRAWS, dim=-audit.max_plate_nesting - 1)
     return [poutine.trace(plate(pair.call_guide)).get_trace(**row)]
-
-
-def _transforms(pair: Pair, audit: Audit, row: Batch) -> dict[str, Any]:
-    """The maps from the whole space to the supports of the latents, which may not move."""
-    one, other = (_supports(pair, audit, row) for _ in range(2))
-    transforms = {}
-    for name, (support, value) in one.items():
-        if support.is_discrete:
-            raise InputError(
-                f"site '{name}' is discrete, and NUTS follows gradients; give the model as the sum "
-                f"over '{name}'"
-            )
-        transforms[name] = biject_to(support)
-        free = torch.zeros_like(transforms[name].inv(value))
-        if not torch.allclose(transforms[name](free), biject_to(other[name][0])(free)):
-            raise InputError(
-                f"the support of site '{name}' depends on other latents, and so has no fixed map "
-                "to the whole line; write it as a map, in the model, of a latent whose support is "
-                "fixed"
-            )
-    return transforms
-
-
-def _supports(pair: Pair, audit: Audit, row: Batch) -> dict[str, tuple[Any, Tensor]]:
-    """The support of each latent at one draw of the guide, and that draw."""
-    q: Any = poutine.trace(pair.call_guide).get_trace(**row)
-    p: Any = poutine.trace(poutine.replay(pair.call_model, trace=q)).get_trace(**row)
-    return {
-        name: (_support(name, p.nodes[name]["fn"], q.nodes[name]["fn"]), p.nodes[name]["value"])
-        for name in audit.latents
-    }
-
-
-def _support(name: str, *families: Any) -> Any:
-    """The support that the first of these families states that states one."""
-    for family in families:
-        try:
-            return family.support
-        except NotImplementedError:  # a flow, for one
-            continue
-    raise InputError(
-        f"site '{name}': neither the model's family nor the guide's states its support, which a "
-        "chain must stay in; give one of them a property 'support'"
-    )

@@ -6,17 +6,16 @@ one of those between a start, p(z) or q(z | x), and p(x, z), named by its temper
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pyro
 import torch
-from pyro import poutine
 from torch import Tensor
-from torch.distributions import Transform, biject_to, constraints
 
 from ppvae.audit import Audit
 from ppvae.data import Batch
-from ppvae.densities import Densities, Latents
+from ppvae.densities import Densities
+from ppvae.diagnostics.chart import Chart
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 
@@ -98,7 +97,7 @@ class Bridge:
             )
         self.batch = batch
         self._densities = Densities(pair, audit, batch)
-        self._chart = _Chart(pair, audit, batch)
+        self._chart = Chart(pair, audit, batch)
         self._latents = frozenset(audit.latents)
 
     def draw(self, chains: int) -> Point:
@@ -116,7 +115,14 @@ class Bridge:
 
     def place(self, latents: Mapping[str, Tensor]) -> Point:
         """Chains at given latents, in the shapes of `ppvae.densities.Draws.latents`."""
-        return self.at(self._chart.position(latents))
+        position = self._chart.position(latents)
+        if name := self._chart.astray(position):
+            raise InputError(
+                f"a draw of site '{name}' lies outside the support that the model gives it, or on "
+                "its edge, and no chain can start there; take start='prior', or a prior that keeps "
+                "off the edge"
+            )
+        return self.at(position)
 
     def at(self, position: Tensor) -> Point:
         """Score a position: one pass through the programs, and one back."""
@@ -179,85 +185,3 @@ def _gradient(values: Tensor, position: Tensor) -> Tensor:
         values.sum(), position, retain_graph=True, allow_unused=True, materialize_grads=True
     )
     return gradient
-
-
-class _Chart:
-    """The latents of the model side by side, each in as many reals as it needs, and back."""
-
-    def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
-        # Counted from the left, where particles are: a bijection may change the event's shape.
-        self._data_axis = 1 + audit.max_plate_nesting + (audit.data_dim or 0)
-        self._bijections: dict[str, Transform] = {}
-        self._shapes: dict[str, list[int]] = {}
-        traces: Any = [poutine.trace(pair.call_model).get_trace(**batch) for _ in range(2)]
-        for name in audit.latents:
-            node, other = (trace.nodes[name] for trace in traces)
-            bijection, moved = (_bijection(name, n["fn"].support) for n in (node, other))
-            free = bijection.inv(node["value"])
-            if not torch.allclose(bijection(free), moved(free), equal_nan=True):
-                raise InputError(
-                    f"the support of site '{name}' depends on other latents, so that a chain could "
-                    "not move them one by one; give it a fixed support, scaled by them afterwards"
-                )
-            missing = audit.max_plate_nesting - len(node["fn"].batch_shape)
-            shape = [1] * missing + list(free.shape)
-            del shape[self._data_axis - 1]
-            self._bijections[name], self._shapes[name] = bijection, shape
-
-    def position(self, latents: Mapping[str, Tensor]) -> Tensor:
-        """Latents by site as ``(chains, data, dimensions)``."""
-        columns = []
-        for name, bijection in self._bijections.items():
-            free = bijection.inv(latents[name]).movedim(self._data_axis, 1)
-            if not free.isfinite().all():
-                raise InputError(
-                    f"a draw of site '{name}' lies outside the support that the model gives it, "
-                    "or on its edge, and no chain can start there; take start='prior', or a prior "
-                    "that keeps off the edge"
-                )
-            columns.append(free.reshape(*free.shape[:2], -1))
-        return torch.cat(columns, dim=-1)
-
-    def latents(self, position: Tensor) -> tuple[Latents, Tensor]:
-        """The inverse of `position`, and the log-determinant of its Jacobian: (chains, data)."""
-        log_volume = torch.zeros_like(position[..., 0])
-        parts = position.split([torch.Size(s).numel() for s in self._shapes.values()], dim=-1)
-        latents = {}
-        for part, (name, bijection) in zip(parts, self._bijections.items(), strict=True):
-            free = part.reshape(*part.shape[:2], *self._shapes[name]).movedim(1, self._data_axis)
-            latents[name] = bijection(free)
-            term = bijection.log_abs_det_jacobian(free, latents[name]).movedim(self._data_axis, 1)
-            log_volume = log_volume + term.reshape(*term.shape[:2], -1).sum(-1)
-        return latents, log_volume
-
-
-def _bijection(name: str, support: constraints.Constraint) -> Transform:
-    """From the reals to the support of a latent."""
-    if support.is_discrete:
-        raise InputError(
-            f"site '{name}' is discrete, and Hamiltonian transitions move real numbers; sum it "
-            "out in the model, or take log_evidence"
-        )
-    try:
-        bijection: Transform = biject_to(_shared(support))
-    except NotImplementedError:
-        raise InputError(
-            f"site '{name}' has the support {support}, to which torch knows no bijection from "
-            "the reals; register one with torch.distributions.biject_to"
-        ) from None
-    return bijection
-
-
-def _shared(support: Any) -> Any:
-    """Of a mixture, the support that all its components have."""
-    if isinstance(support, constraints.independent):
-        inner = _shared(support.base_constraint)
-        return constraints.independent(inner, support.reinterpreted_batch_ndims)
-    if isinstance(support, constraints.MixtureSameFamilyConstraint):
-        shared = support.base_constraint
-        while isinstance(shared, constraints.independent):
-            shared = shared.base_constraint
-        # Bounds that are tensors may be others for each component.
-        if not any(isinstance(bound, Tensor | list) for bound in vars(shared).values()):
-            return support.base_constraint
-    return support
