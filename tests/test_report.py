@@ -32,6 +32,7 @@ from ppvae.report.material import Material
 from ppvae.report.parts import Section, attempted, decimals
 from ppvae.report.plane import decoded, plane_of
 from ppvae.report.provenance import flattened
+from ppvae.report.typography import typeset
 from ppvae.run import Run, load
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -285,7 +286,8 @@ def test_a_diagnosis_writes_the_page_anew_and_a_fit_that_goes_on_forgets_it(
         page = Page(run.path / "report.html")
         assert len(found.verdict.losses) == 2
         for text in found.verdict.sentences:
-            assert " ".join(text.split()) in page.says("verdict")
+            said = "".join(typeset(text).striptags().split())
+            assert said in "".join(page.says("verdict").split())
         for loss in found.verdict.losses:
             assert f"{loss.where} {decimals(loss.nats)}" in page.says("gaps")
         assert "--quick" in page.says("settings")
@@ -374,6 +376,16 @@ def test_settings_are_told_as_flags() -> None:
     assert list(flattened(settings)) == [
         ("prior", "VampPrior"), ("prior.components", "5"), ("lr", "0.1"),
     ]  # fmt: skip
+
+
+def test_a_sentence_is_set_with_signs_and_unbroken_flags_and_is_escaped() -> None:
+    said = (
+        "log p(x) is -24.1 +- 0.27 (from -25 on), of 1-2 <b>; take --encoder.hidden, or --k-hat 3."
+    )
+    assert typeset(said) == (
+        "log p(x) is \u221224.1 \u00b1\u00a00.27 (from \u221225 on), of 1-2 &lt;b&gt;; take "
+        "<code>--encoder.hidden</code>, or <code>--k-hat</code> 3."
+    )
 
 
 def test_numbers_have_a_true_minus_and_zero_no_sign() -> None:

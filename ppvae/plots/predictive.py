@@ -96,7 +96,7 @@ def predictive(
 def _draw_statistic(axes: Axes, observed: float, draws: Array) -> None:
     low, high = float(draws.min()), float(draws.max())
     # Replications that are all alike are one bar, of a width that floating point can tell.
-    width = (high - low) / min(25, max(6, round(len(draws) ** 0.5))) or max(1e-3, 0.02 * abs(low))
+    width = (high - low) / min(25, max(6, round(len(draws) ** 0.5))) or max(0.02, 0.02 * abs(low))
     edges = np.arange(low - width / 2, high + width, width)
     counts, edges = np.histogram(draws, bins=edges)
     axes.bar(edges[:-1], counts, width=width, align="edge", color=_LIGHT, edgecolor=BLUE)

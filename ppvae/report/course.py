@@ -47,18 +47,23 @@ def section(material: Material) -> Section:
     if best is not None:
         keys.append(Key(f"best epoch, {best}", plots.GREY, "dashed"))
     alt = "The bound and its terms over epochs; the table below has the same figures."
+    panels, outside = _panels(by, terms, best)
+    if outside:
+        said.append(f"Not all is within the axes: {'; '.join(outside)}.")
     file = material.run_figure("elbo")
     still = drawn(plots.history(rows, best_epoch=best), alt) if file is None else read(file, alt)
     return Section(
         "course", "Bound and terms over time", (" ".join(said),),
-        plot=Plot("course-plot", item(_panels(by, terms, best), "course-plot"), alt, tuple(keys)),
+        plot=Plot("course-plot", item(panels, "course-plot"), alt, tuple(keys)),
         still=(still,),
         tables=(_table(by, terms, best),),
     )  # fmt: skip
 
 
-def _panels(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> Any:
-    """A panel a term, on one axis of epochs."""
+def _panels(
+    by: Mapping[str, Rows], terms: Sequence[str], best: int | None
+) -> tuple[Any, Sequence[str]]:
+    """A panel a term, on one axis of epochs; and what is not within its axes, in words."""
     from bokeh.layouts import column
     from bokeh.models import ColumnDataSource, HoverTool, Range1d
     from bokeh.models.annotations import Span
@@ -74,14 +79,15 @@ def _panels(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> A
         {"epoch": epochs} | {f"{split} {term}": v for (split, term), v in values.items()}
     )
     across = Range1d(start=epochs[0] - 0.5, end=epochs[-1] + 0.5)
-    panels = []
+    panels, outside = [], []
     for term in terms:
         pair = [values["train", term], values["valid", term]]
         keep = pair[1][[epoch == best for epoch in epochs]]
         window = window_on(pair, keep.tolist())
-        title = TERMS[term] + (f" ({window.outside})" if window.outside else "")
+        if window.outside:
+            outside.append(f"{TERMS[term]}, {window.outside}")
         panel = plot(
-            height=210, sizing_mode="stretch_width", x_range=across, title=title,
+            height=210, sizing_mode="stretch_width", x_range=across, title=TERMS[term],
             y_axis_label="nats per datum",
         )  # fmt: skip
         if window.limits is not None:
@@ -100,7 +106,7 @@ def _panels(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> A
         panel.add_tools(HoverTool(tooltips=tips, mode="vline", renderers=panel.renderers[:1]))
         panels.append(panel)
     panels[-1].xaxis.axis_label = plain_text("epoch")
-    return column(panels, sizing_mode="stretch_width")
+    return column(panels, sizing_mode="stretch_width"), outside
 
 
 def _series(rows: Rows, term: str, epochs: Sequence[int]) -> Any:

@@ -38,6 +38,9 @@ ORIGINALS = 600_000
 WIDEST = 20_000
 """Most columns of data that are no images."""
 
+MARGIN = 0.03
+"""What is shown around the plane, as a share of it."""
+
 MARKERS = ("circle", "triangle", "square", "diamond")
 """One for each eight colours, as in the figures."""
 
@@ -98,7 +101,8 @@ def section(material: Material) -> Section:
 def _sentences(
     material: Material, plane: Plane, few: int, places: Array, reference: int
 ) -> Sequence[str]:
-    outside = int(((places < plane.low) | (places > plane.high)).any(1).sum())
+    low, high = _frame(plane)
+    outside = int(((places < low) | (places > high)).any(1).sum())
     where = f"Each point is the code of one of {few:,} {material.data_name} data"
     where += f"; {outside:,} lie outside the frame." if outside else "."
     said = [f"{where} {plane.sentence}"]
@@ -237,15 +241,22 @@ def _covariate(values: Array) -> tuple[list[str], list[str], list[str], tuple[Ke
     return colours, [MARKERS[0]] * len(values), [decimals(float(v)) for v in values], keys
 
 
+def _frame(plane: Plane) -> tuple[list[float], list[float]]:
+    """The corners of the map: a margin around the plane, so that no point is cut in two."""
+    low, high = np.array(plane.low), np.array(plane.high)
+    margin = MARGIN * (high - low)
+    return (low - margin).tolist(), (high + margin).tolist()
+
+
 def _scatter(plane: Plane, places: Array, colours: list[str], markers: list[str]) -> dict[str, Any]:
     """The points, the cross that is moved, and the ring around the datum that is shown."""
     from bokeh.models import ColumnDataSource, CustomJS, Range1d
     from bokeh.models.annotations import Span
 
+    low, high = _frame(plane)
     figure = plot(
         aspect_ratio=1, sizing_mode="scale_width", name="map",
-        x_range=Range1d(start=plane.low[0], end=plane.high[0]),
-        y_range=Range1d(start=plane.low[1], end=plane.high[1]),
+        x_range=Range1d(start=low[0], end=high[0]), y_range=Range1d(start=low[1], end=high[1]),
     )  # fmt: skip
     figure.ygrid.grid_line_color = None
     figure.xaxis.axis_label, figure.yaxis.axis_label = (plain_text(name) for name in plane.names)

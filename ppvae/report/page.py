@@ -22,6 +22,7 @@ from ppvae.report import (
 from ppvae.report.interactive import inline_script
 from ppvae.report.material import Material, read_diagnosis
 from ppvae.report.parts import Section, attempted, reason_of
+from ppvae.report.typography import typeset
 from ppvae.run import Run
 from ppvae.store import write_text
 
@@ -126,6 +127,7 @@ def _render(material: Material) -> str:
     )  # fmt: skip
     # A plot names each of its models at its first place: their order is not to be changed.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.filters["typeset"] = typeset
     has_plots = any(section.plot is not None for section in sections)
     return environment.get_template("report.html.j2").render(
         name=material.run.path.resolve().name,

@@ -32,7 +32,8 @@ function latentMap(held) {
   const named = (name) =>
     Bokeh.documents.map((each) => each.get_model_by_name(name)).find((model) => model !== null);
   const isPictures = held.height > 0;
-  const minus = (value) => value.toFixed(2).replace("-", "\u2212");
+  // Nothing is written as -0.00.
+  const minus = (value) => (Math.round(100 * value) / 100 + 0).toFixed(2).replace("-", "\u2212");
   const place = { x: 0, y: 0 };
   let chosen = -1;
 
