@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, data_array
 from ppvae.plots.lettering import few_numbers
-from ppvae.plots.log_axes import label_decades
+from ppvae.plots.log_axes import label_counts, label_decades
 from ppvae.plots.style import (
     DASHED,
     OKABE_ITO,
@@ -67,8 +67,11 @@ def curves(
             axes.axvline(place, label=name, zorder=0, **DASHED)
         axes.set_ylabel(up)
         if log:
-            axes.set_xscale("log")
-            label_decades(axes, "x", float(places.min()), float(places.max()))
+            if len(places) <= _FEW:
+                label_counts(axes, places.tolist(), apart=0.1)
+            else:
+                axes.set_xscale("log")
+                label_decades(axes, "x", float(places.min()), float(places.max()))
         few_numbers(axes.yaxis, 5)
         grid_lines(axes, "y")
         settle(axes)

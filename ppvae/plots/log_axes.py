@@ -101,11 +101,11 @@ def label_decades(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def label_counts(axes: Axes, counts: Sequence[float], *, apart: float) -> None:
-    """A log x axis of counts from 1 on, with numbers at those that are far enough apart.
+    """A log x axis of a few counts, with numbers at those that are far enough apart.
 
     Args:
         axes: any.
-        counts: in any order.
+        counts: above 0, in any order.
         apart: least distance of two numbers, as a share of the axis.
     """
     low, high = min(counts) / 1.35, max(counts) * 1.35
