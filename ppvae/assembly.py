@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ppvae.choices import KINDS, Choice, Maker, made, owner_of, resolve
+from ppvae.contracts import check_part, made_or_said
 from ppvae.errors import InputError
 from ppvae.networks import Shape
 from ppvae.programs import Program, named_arguments
@@ -108,7 +109,7 @@ def assemble(
             record[part] = part_maker.choice.plain()
             is_network = part in ("decoder", "encoder")
             own = {**known, **programs}
-            given[part] = part_maker.network(**own) if is_network else part_maker(**own)
+            given[part] = part_maker.network(**own) if is_network else _made(part, part_maker, own)
         record[role] = maker.choice.plain()
         programs[role] = _bound(role, maker, given, owners, trust)
     return Assembly(programs["model"], programs["guide"], record)
@@ -164,7 +165,7 @@ def _bound(
     """The program itself; of a class that holds both as methods, one instance serves the two."""
     target = resolve(KINDS[role], maker.choice, trust)
     if maker.is_ready or inspect.isclass(target):
-        program: Program = maker(**given)
+        program: Program = _made(role, maker, given)
         return program
     owner = owner_of(target)
     if owner is None:
@@ -173,6 +174,17 @@ def _bound(
         owners[owner] = maker(**given)
     method: Program = getattr(owners[owner], target.__name__)
     return method
+
+
+def _made(part: str, maker: Maker, given: Mapping[str, Any]) -> Any:
+    """The part, held to its contract if it is the user's own."""
+    name = maker.choice.class_path
+    made_part = made_or_said(part, name, maker.target, lambda: maker(**given))
+    check_part(
+        part, name, made_part,
+        latent_dim=given["latent_dim"], data_shape=given["data_shape"], examples=given["examples"],
+    )  # fmt: skip
+    return made_part
 
 
 def _refuse(parts: Mapping[str, Any], names: Iterable[str], reason: str) -> None:

@@ -41,7 +41,7 @@ from ppvae.preparation import (
 from ppvae.programs import Pair, Program
 from ppvae.run import FORMAT, Run, refuse_occupied, versions
 from ppvae.settings import decide_compile, demand_types, plan_of
-from ppvae.support import demand_labels, demand_support, is_binary
+from ppvae.support import demand_density, demand_labels, demand_support, is_binary
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -204,6 +204,7 @@ def fit(
         everything = read_data(data, data_dir, label, "dynamic")
         found = labels_hidden(everything, settings)
     demand_support(found, facts)
+    demand_density(pair, facts, found.train.take(torch.arange(len(batch["x"]))))
     if labels is not None and not tells_classes(facts):
         raise InputError(
             f"--labels {labels} hides labels from a model that infers them; take --model "

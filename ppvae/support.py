@@ -3,18 +3,19 @@
 from typing import Any
 
 import torch
+from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.audit import Audit, first_outside
 from ppvae.choices import KINDS
 from ppvae.classification import tells_classes
-from ppvae.data import Data
+from ppvae.data import Batch, Data
 from ppvae.distributions.grid import Grid
 from ppvae.errors import InputError
-from ppvae.programs import Pair
+from ppvae.programs import Pair, frozen
 
-__all__ = ["demand_labels", "demand_support", "is_binary", "levels_of"]
+__all__ = ["demand_density", "demand_labels", "demand_support", "is_binary", "levels_of"]
 
 CHUNK = 2048
 
@@ -51,6 +52,33 @@ def demand_support(data: Data, facts: Audit) -> None:
                     )
                 if data.scaling.kind == "8-bit":
                     break  # 8-bit intensities are alike: what one chunk shows, all would
+
+
+def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
+    """Refuse programs whose bound is minus infinity before a step is taken: no slope leads out.
+
+    The audit has looked at supports; this looks at one draw.
+    """
+    with frozen(pair), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+        replayed = poutine.replay(pair.call_model, trace=guide)
+        nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes
+        for name in (*facts.latents, *facts.supports):
+            node = nodes[name]
+            log_prob = node["fn"].log_prob(node["value"])
+            if not bool((log_prob == -torch.inf).any()):
+                continue
+            if name in facts.latents:
+                raise InputError(
+                    f"site '{name}': the guide draws where the model's density is 0, so that the "
+                    "bound is -inf; give the guide the support of the model's distribution"
+                )
+            raise InputError(
+                f"site '{name}': the likelihood gives some datum probability 0 at the initial "
+                "weights, so that the bound is -inf, and no step leads out; keep its parameters "
+                "off the edge of their range (a rate by ppvae.networks.positive, not relu)"
+            )
 
 
 def demand_labels(data: Data, pair: Pair, facts: Audit) -> None:

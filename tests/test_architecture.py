@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     (
         "choices",
+        "contracts",
         "assembly",
         "support",
         "preparation",
