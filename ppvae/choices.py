@@ -9,6 +9,7 @@ arguments, read by the types of its signature.
 import difflib
 import importlib
 import inspect
+import pkgutil
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stderr
@@ -222,7 +223,7 @@ def _imported(kind: Kind, path: str) -> Any:
     parts = path.split(".")
     for split in range(len(parts) - 1, 0, -1):
         try:
-            found = importlib.import_module(".".join(parts[:split]))
+            found: Any = importlib.import_module(".".join(parts[:split]))
         except ModuleNotFoundError as error:
             # The module that is missing must be this one, not one that it imports.
             if error.name is not None and ".".join(parts[:split]).startswith(error.name):
@@ -230,11 +231,19 @@ def _imported(kind: Kind, path: str) -> Any:
             raise InputError(f"--{kind.flag} {path}: importing it fails: {error}") from error
         for i, part in enumerate(parts[split:], start=split):
             if not hasattr(found, part):
+                inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", ()))]
+                if part in inside:
+                    raise InputError(
+                        f"--{kind.flag} {path} is a module; name a class or a function in it"
+                    )
+                there = [n for n in dir(found) if not n.startswith("_")]
                 raise InputError(
                     f"--{kind.flag} {path}: {'.'.join(parts[:i])} has no {part}"
-                    f"{nearest(part, [n for n in dir(found) if not n.startswith('_')])}"
+                    f"{nearest(part, [*there, *inside])}"
                 )
             found = getattr(found, part)
+        if inspect.ismodule(found):
+            raise InputError(f"--{kind.flag} {path} is a module; name a class or a function in it")
         if not callable(found):
             raise InputError(
                 f"--{kind.flag} {path} is a {type(found).__name__}; give a class or a function"

@@ -1,6 +1,7 @@
 """A part of one's own that breaks its contract is told so before a step, in one sentence."""
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -159,3 +160,27 @@ def test_the_command_ends_with_the_sentence(
     told = capsys.readouterr().err
     assert "--likelihood test_contracts.TwoOfOne fails" in told
     assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        (
+            "own_parts.likelihood",
+            "own_parts.likelihood is a module; name a class or a function in it",
+        ),
+        ("own_parts.likelihod.A", r"own_parts has no likelihod \(did you mean likelihood\?\)"),
+        ("own_parts.likelihood.Flip", r"own_parts.likelihood has no Flip \(did you mean Flips\?\)"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_the_nearest(
+    path: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_parts").mkdir()
+    (tmp_path / "own_parts" / "__init__.py").write_text("")
+    (tmp_path / "own_parts" / "likelihood.py").write_text("class Flips:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_parts", raising=False)
+    monkeypatch.delitem(sys.modules, "own_parts.likelihood", raising=False)
+    with pytest.raises(InputError, match=said):
+        fit("digits", likelihood=path, trust=["own_parts"], out=tmp_path / "run")

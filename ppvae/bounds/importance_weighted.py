@@ -10,7 +10,7 @@ from typing import final, override
 
 from torch import Tensor
 
-from ppvae.bounds.weighted import WeightedELBO, Weights
+from ppvae.bounds.weighted import WeightedELBO
 
 __all__ = ["ImportanceWeightedELBO"]
 
@@ -45,7 +45,3 @@ class ImportanceWeightedELBO(WeightedELBO):
     def bounds(self, log_weights: Tensor) -> Tensor:
         """Log of the mean weight of each datum, in nats: ``(data,)`` of ``(K, data)``."""
         return log_weights.logsumexp(0) - log(len(log_weights))
-
-    @override
-    def _climbed(self, weights: Weights) -> Tensor:
-        return self.bounds(weights.log_weights()).sum()

@@ -87,9 +87,9 @@ class WeightedELBO(ELBO):
             return self.bounds(log_weights)
         return log_weights.logsumexp(0) - log(len(log_weights))
 
-    @abstractmethod
     def _climbed(self, weights: "Weights") -> Tensor:
-        """The sum of the bounds, with the gradient that is to be climbed."""
+        """The sum of the bounds, with the gradient that is to be climbed; here their own."""
+        return self.bounds(weights.log_weights()).sum()
 
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any

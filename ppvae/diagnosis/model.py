@@ -44,7 +44,7 @@ def _keep(answers: Answers, found: Predictive) -> None:
             (
                 name, f"{s.observed:.4g}",
                 f"model's {float(s.replicated.mean()):.4g} +- {float(s.replicated.std()):.2g}, "
-                f"p = {s.p_value:.2g}",
+                f"p {'=' if s.p_value > 2 / (len(s.replicated) + 1) else '<='} {s.p_value:.2g}",
             )
         )  # fmt: skip
 

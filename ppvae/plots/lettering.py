@@ -44,10 +44,12 @@ def in_parts(caption: str, inches: float, *, size: float = 11, lines: int = 3) -
     return "\n".join(fitted(line, inches, size=size) for line in said)
 
 
-def probability(p: float) -> str:
-    """A p-value as figures write it."""
+def probability(p: float, least: float = 0.0) -> str:
+    """A p-value as figures write it; ``least`` is the smallest that there can be."""
     if math.isnan(p):
         return "no p"
+    if 0.001 <= p <= least * (1 + 1e-9):
+        return f"p \N{LESS-THAN OR EQUAL TO} {p:.2g}"
     return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"
 
 

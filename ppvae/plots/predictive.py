@@ -77,7 +77,8 @@ def predictive(
         _draw_statistic(axes, float(observed[name]), draws[np.isfinite(draws)])
         axes.set_title(fitted(name, WIDTH / columns - 1.75, size=12, lines=2))
         if name in p_values and np.isfinite(observed[name]):
-            said = probability(p_values[name])
+            # With R replications none is below 2 / (R + 1), see `Replicated.p_value`.
+            said = probability(p_values[name], least=2 / (len(draws) + 1))
             axes.set_title(said, loc="right", fontsize=11, color=GREY)
         if place + columns >= len(shown):
             axes.set_xlabel("value of the statistic")
