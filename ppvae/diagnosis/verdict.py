@@ -214,7 +214,8 @@ def _trust(found: Mapping[str, Any]) -> list[str]:
             f"Importance weights are reliable (k-hat below {reliability.threshold:.2f}) for "
             f"{reliability.good:.0%} of the data"
             + (
-                "; of the others importance sampling finds too little: read the annealed figure."
+                "; of the others importance sampling finds too little: read the annealed figure"
+                f"{'' if 'annealed' in found else ', which --only evidence gives'}."
                 if bad > 0.01 and "exact" not in found
                 else "."
             )

@@ -100,7 +100,7 @@ def _check(x: Array, panels: Mapping[str, Mapping[str, Array]], log: bool) -> No
 
 
 def _look(place: int, points: int) -> Look:
-    look: Look = {"color": OKABE_ITO[(0, 3, 2, 1, 5, 4, 7)[place % 7]]}
+    look: Look = {"color": OKABE_ITO[(0, 1, 2, 3, 5, 4, 7)[place % 7]]}
     if points <= _FEW:
         look |= {"marker": _MARKERS[place % len(_MARKERS)], "markersize": 6}
     return look
