@@ -5,6 +5,7 @@ others are imported only from modules that the caller trusts by name.
 """
 
 import csv
+import difflib
 import io
 import json
 import os
@@ -439,8 +440,11 @@ def versions() -> dict[str, str]:
 def _read_config(path: Path) -> dict[str, Any]:
     file = path / "config.yaml"
     if not file.is_file():
-        nearby = sorted(str(f.parent) for f in Path(path).parent.glob("*/config.yaml"))[:5]
-        hint = f"; there are {', '.join(nearby)}" if nearby else ""
+        nearby = sorted(str(f.parent) for f in Path(path).parent.glob("*/config.yaml"))
+        near = difflib.get_close_matches(str(path), nearby, n=1, cutoff=0.5)
+        nearby = [*near, *(name for name in nearby if name not in near)]
+        more = ", ..." if len(nearby) > 5 else ""
+        hint = f"; there are {', '.join(nearby[:5])}{more}" if nearby else ""
         raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}")
     try:
         config = yaml.safe_load(file.read_text())

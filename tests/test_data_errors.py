@@ -94,7 +94,7 @@ def test_a_truncated_file_is_named(suffix: str, tmp_path: Path) -> None:
             {"x": holed(np.nan)},
             "NaN or an infinity in 2 of 12 rows, first in row 3 (counted from 0)",
         ),
-        ({"x": holed(np.inf)}, "mark the entries in a mask"),
+        ({"x": holed(np.inf)}, "mark the entries in a mask (an .npz of x and mask)"),
         ({"x": np.full((12, 2), 2**24 + 1)}, "an integer beyond 16777216"),
         ({"x": X + 1j}, "x holds complex128; it must hold numbers"),
         ({"x": np.full((12, 2), "a")}, "x holds <U1; it must hold numbers"),

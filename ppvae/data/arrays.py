@@ -94,7 +94,10 @@ def _demand_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str)
     """Refuse what float32 cannot hold: NaN, infinities, and integers it would round."""
     if x.dtype.kind == "f":
         fine = np.isfinite(x)
-        why, way_out = "NaN or an infinity", "drop such rows, or mark the entries in a mask"
+        why, way_out = (
+            "NaN or an infinity",
+            "drop such rows, or mark the entries in a mask (an .npz of x and mask)",
+        )
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:
         fine = (x >= -_LARGEST_COUNT) & (x <= _LARGEST_COUNT)
         why = f"an integer beyond {_LARGEST_COUNT}, which float32 would round"
