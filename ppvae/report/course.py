@@ -14,6 +14,8 @@ from ppvae.report.pictures import drawn, read
 
 __all__ = ["section"]
 
+TITLE = "Bound and terms over time"
+
 TERMS = {"elbo": "Bound (ELBO)", "reconstruction": "Reconstruction", "kl": "KL to the prior"}
 
 LINES = 10
@@ -33,7 +35,8 @@ def section(material: Material) -> Section:
         raise InputError("metrics.csv holds no finite figure yet")
     best = material.summary.get("best_epoch")
     beta = {row["beta"] for row in rows} - {None}
-    said = [f"{max(row['epoch'] for row in rows)} epochs, in nats per datum."]
+    epochs = max(row["epoch"] for row in rows)
+    said = [f"{epochs:,} epoch{'' if epochs == 1 else 's'}, in nats per datum."]
     if best is not None:
         said.append(f"The weights kept are those of epoch {best}.")
     if "elbo" not in terms:
@@ -46,14 +49,14 @@ def section(material: Material) -> Section:
     ]
     if best is not None:
         keys.append(Key(f"best epoch, {best}", plots.GREY, "dashed"))
-    alt = "The bound and its terms over epochs; the table below has the same figures."
+    alt = _alt(by, terms, best)
     panels, outside = _panels(by, terms, best)
     if outside:
         said.append(f"Not all is within the axes: {'; '.join(outside)}.")
     file = material.run_figure("elbo")
     still = drawn(plots.history(rows, best_epoch=best), alt) if file is None else read(file, alt)
     return Section(
-        "course", "Bound and terms over time", (" ".join(said),),
+        "course", TITLE, (" ".join(said),),
         plot=Plot("course-plot", item(panels, "course-plot"), alt, tuple(keys)),
         still=(still,),
         tables=(_table(by, terms, best),),
@@ -105,8 +108,28 @@ def _panels(
         tips += [(split, f"@{{{split} {term}}}{{0,0.00}}") for split in by]
         panel.add_tools(HoverTool(tooltips=tips, mode="vline", renderers=panel.renderers[:1]))
         panels.append(panel)
+    for panel in panels:
+        panel.xaxis.ticker.min_interval = 1
     panels[-1].xaxis.axis_label = plain_text("epoch")
     return column(panels, sizing_mode="stretch_width"), outside
+
+
+def _alt(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> str:
+    """Where the curves begin, where the weights are kept, and where the curves end."""
+    split = "valid" if by["valid"] else "train"
+    epochs = sorted({row["epoch"] for row in by[split]})
+    told = {epochs[0]: "at first", best: f"at epoch {best}, the best", epochs[-1]: "at last"}
+    of = {"valid": "validation", "train": "training"}[split]
+    said = []
+    for term in terms:
+        found = dict(zip(epochs, _series(by[split], term, epochs), strict=True))
+        values = (f"{_nats(found[e])} {when}" for e, when in told.items() if e in found)
+        said.append(f"{TERMS[term]} {', '.join(values)}")
+    return f"Curves over epochs, in nats per datum of {of} data: {'; '.join(said)}."
+
+
+def _nats(value: float) -> str:
+    return decimals(float(value)) if math.isfinite(value) else "none"
 
 
 def _series(rows: Rows, term: str, epochs: Sequence[int]) -> Any:
@@ -121,7 +144,7 @@ def _table(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> Ta
     some |= {best} & set(epochs)
     cells = {(s, row["epoch"], t): row[t] for s, rows in by.items() for row in rows for t in terms}
     return Table(
-        "Some epochs in figures: nats per datum",
+        "Some epochs in numbers: nats per datum",
         ("epoch", *(f"{term}, {split}" for term in terms for split in by)),
         tuple(
             (str(e), *(decimals(cells.get((split, e, term))) for term in terms for split in by))

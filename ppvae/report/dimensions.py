@@ -20,15 +20,16 @@ LINES = 20
 
 def section(material: Material) -> Section:
     """The KL by dimension: the diagnosis' own figure, or one drawn for the page."""
-    alt = (
-        "Bars: the KL of each latent dimension in nats per datum, the greatest first, and below "
-        "the variance of its posterior mean over data."
-    )
+    from ppvae import plots
+
     file = material.diagnosis_figure("kl_by_dimension")
     if file is not None:
         kl = (material.diagnosis or {})["answers"]["bound"]["kl_by_dimension"]
         sites = {site: np.array(values, dtype=np.float64) for site, values in kl.items()}
-        return Section("kl", TITLE, pictures=(read(file, alt),), tables=(_table(sites),))
+        sizes = (material.diagnosis or {})["answers"]["bound"].get("latent_dimensions") or {}
+        is_below = all(sizes.get(site) == len(values) for site, values in sites.items())
+        picture = read(file, _alt(sites, is_below=is_below))
+        return Section("kl", TITLE, pictures=(picture,), tables=(_table(sites),))
     terms = material.terms
     if not terms.kl:
         raise InputError("the guide is a point mass, whose KL is infinite")
@@ -38,10 +39,11 @@ def section(material: Material) -> Section:
     sites = {site: kl.mean(0).double().numpy() for site, kl in terms.kl_by_dimension.items()}
     said = f"Means over {len(material.rows):,} of the {material.data_name} data."
     apart = [f"{site} has none: {why}." for site, why in terms.undivided.items()]
-    return Section(
-        "kl", TITLE, (said, *apart),
-        pictures=(drawn(_figure(material, sites), alt),), tables=(_table(sites),),
-    )  # fmt: skip
+    variance = _variance(material, sites)
+    kl = np.concatenate(list(sites.values()))
+    figure = plots.kl_by_dimension(kl, variance, names=_names(sites))
+    picture = drawn(figure, _alt(sites, is_below=variance is not None))
+    return Section("kl", TITLE, (said, *apart), pictures=(picture,), tables=(_table(sites),))
 
 
 def _names(sites: dict[str, Any]) -> list[str]:
@@ -52,16 +54,25 @@ def _names(sites: dict[str, Any]) -> list[str]:
     ]
 
 
-def _figure(material: Material, sites: dict[str, Any]) -> Any:
-    from ppvae import plots
+def _variance(material: Material, sites: dict[str, Any]) -> Any:
+    """Of the posterior means; none where a site has none, whose bars would be called inactive."""
+    if len(material.rows) < 2:
+        return None
+    moves = activity(material.embedding).variance
+    if any(len(moves.get(site, ())) != len(values) for site, values in sites.items()):
+        return None
+    return np.concatenate([moves[site].numpy() for site in sites])
 
-    variance = None
-    if len(material.rows) > 1:
-        moves = activity(material.embedding).variance
-        if all(len(moves.get(site, ())) == len(values) for site, values in sites.items()):
-            variance = np.concatenate([moves[site].numpy() for site in sites])
-    kl = np.concatenate(list(sites.values()))
-    return plots.kl_by_dimension(kl, variance, names=_names(sites))
+
+def _alt(sites: dict[str, Any], *, is_below: bool) -> str:
+    values, names = np.concatenate(list(sites.values())), _names(sites)
+    first = int(values.argmax())
+    below = ", and below the variance of its posterior mean over data" if is_below else ""
+    return (
+        f"Bars: the KL of each of {len(values)} latent dimensions in nats per datum, the greatest "
+        f"first{below}. The greatest is {decimals(float(values[first]))}, of {names[first]}; their "
+        f"sum is {decimals(float(values.sum()))}."
+    )
 
 
 def _table(sites: dict[str, Any]) -> Table:
@@ -69,7 +80,7 @@ def _table(sites: dict[str, Any]) -> Table:
     greatest = np.argsort(-values, kind="stable")[:LINES]
     names = _names(sites)
     return Table(
-        "KL in figures, the greatest first" + ("" if len(values) <= LINES else f" ({LINES})"),
+        "KL in numbers, the greatest first" + ("" if len(values) <= LINES else f" ({LINES})"),
         ("dimension", "nats per datum"),
         tuple((names[i], decimals(float(values[i]), 3)) for i in greatest),
     )

@@ -71,16 +71,15 @@ def section(material: Material) -> Section:
     }  # fmt: skip
     coloured = ", coloured by label" if keys else ""
     alt = f"Codes of {few:,} {material.data_name} data on the plane{coloured}."
-    still = [_still(material, codes, alt)]
+    still = [_still(material, codes, coloured)]
     images, originals = as_images(means.numpy().astype(np.float64), 1), as_images(x[:few], 1)
     readout = None
     if images is not None and originals is not None:
         limits = value_range(images, originals)
         held |= {"width": images.shape[-1], "height": images.shape[-2]}
         held["across"] = _across(few)
-        caption = (
-            "What is decoded on the plane: from left to right along its first axis, from bottom to "
-            "top along its second."
+        caption = f"What is decoded on the plane: from left to right {_ends(plane, 0)}" + (
+            f", from bottom to top {_ends(plane, 1)}." if plane.names[1] else "."
         )
         said = f"The decoder's pictures at {columns} by {rows} points of the plane."
         still.append(Picture(_sprite(images, columns, limits), said, "map-decoded", caption))
@@ -116,10 +115,18 @@ def _sentences(
     return said
 
 
-def _still(material: Material, codes: Tensor, alt: str) -> Picture:
+def _ends(plane: Plane, axis: int) -> str:
+    low, high = decimals(plane.low[axis]), decimals(plane.high[axis])
+    return f"{plane.names[axis]} from {low} to {high}"
+
+
+def _still(material: Material, codes: Tensor, coloured: str) -> Picture:
     """The codes as a figure: that of the fit, where the page is of the same data."""
     from ppvae import plots
 
+    # The fit's figure has more data than the map.
+    where = "in the latent space" if codes.shape[1] <= 2 else "on two principal components"
+    alt = f"Codes of {material.data_name} data {where}{coloured}."
     file = material.run_figure("latent") if material.data_name == "test" else None
     if file is not None:
         return read(file, alt)
@@ -285,7 +292,9 @@ def _scatter(plane: Plane, places: Array, colours: list[str], markers: list[str]
     moved = CustomJS(code="ppvae.move(cb_obj.x, cb_obj.y)")
     for event in ("mousemove", "pan", "panstart"):
         figure.js_on_event(event, moved)
-    figure.js_on_event("tap", CustomJS(code="ppvae.choose(cb_obj.x, cb_obj.y)"))
+    # A finger that taps has not moved before.
+    chosen = CustomJS(code="ppvae.move(cb_obj.x, cb_obj.y); ppvae.choose(cb_obj.x, cb_obj.y)")
+    figure.js_on_event("tap", chosen)
     return item(figure, "map-plot")
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split, as_split
+from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.posterior import Embedding, embed
 from ppvae.diagnostics.terms import Decomposition, decompose
 from ppvae.errors import InputError
@@ -80,6 +81,28 @@ class Material:
     def terms(self) -> Decomposition:
         """Their bound, taken apart."""
         return decompose(self.run.pair, self.run.audit, self.rows, draws=DRAWS)
+
+    @cached_property
+    def evidence(self) -> str:
+        """What the bound is one on: log p(x), or that given or with labels."""
+        try:
+            y = self.rows.take(torch.arange(len(self.rows))).get("y")
+            return evidence_name(self.run.pair, self.run.audit, y)
+        except Exception:  # the name is not worth a sentence that a run without programs has
+            return "log p(x)"
+
+    @property
+    def likelihood(self) -> str:
+        """What is decoded: p(x | z), or that of a model which is given y."""
+        return "p(x | z, y)" if self.evidence == "log p(x | y)" else "p(x | z)"
+
+    @cached_property
+    def has_bound(self) -> bool:
+        """Whether the guide has a density, without which there is no bound."""
+        try:
+            return self.run.audit.is_bound
+        except Exception:  # programs that cannot be opened: their summary knows
+            return not self.summary or self.summary.get("elbo") is not None
 
     @property
     def summary(self) -> Mapping[str, Any]:

@@ -32,14 +32,14 @@ HERE = Path(__file__).parent
 
 SECTIONS: tuple[tuple[str, str, Callable[[Material], Section]], ...] = (
     ("verdict", "Verdict", verdict.section),
-    ("course", "Bound and terms over time", course.section),
-    ("data", "Reconstructions and samples", pictures.section),
+    ("course", course.TITLE, course.section),
+    ("data", pictures.TITLE, pictures.section),
     ("map", latent_map.TITLE, latent_map.section),
     ("kl", dimensions.TITLE, dimensions.section),
-    ("gaps", "Gaps", losses.gaps),
+    ("gaps", losses.GAPS_TITLE, losses.gaps),
     ("worst", worst.TITLE, worst.section),
-    ("diagnosis", "What else the diagnosis found", losses.rest),
-    ("settings", "Settings", provenance.section),
+    ("diagnosis", losses.REST_TITLE, losses.rest),
+    ("settings", provenance.TITLE, provenance.section),
 )
 
 

@@ -27,11 +27,19 @@ class Picture:
 
 @dataclass(frozen=True)
 class Table:
-    """A small table; its first column names the rows."""
+    """A small table; its first column names the rows.
+
+    Attributes:
+        caption: what it holds.
+        header: a name for each column.
+        rows: its cells.
+        prose: whether cells are sentences, to be set as such; others are to be copied as they are.
+    """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    prose: bool = False
 
 
 @dataclass(frozen=True)

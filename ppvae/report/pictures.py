@@ -12,15 +12,18 @@ from ppvae.report.parts import Picture, Section
 
 __all__ = ["drawn", "packed", "read", "section"]
 
+TITLE = "Reconstructions and samples"
+
 LARGE = 200_000
 """Bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
 
 
 def section(material: Material) -> Section:
     """Reconstructions and samples."""
+    mean = f"the mean of {material.likelihood}"
     described = {
-        "reconstructions": "Test data, each with the mean of p(x | z) at its code.",
-        "samples": "Draws from the model: the mean of p(x | z) for each of many z drawn from p(z).",
+        "reconstructions": f"Test data, each with {mean} at its code.",
+        "samples": f"Draws from the model: {mean} for each of many z drawn from the prior.",
     }
     pictures, said = [], []
     for name, alt in described.items():
@@ -29,7 +32,7 @@ def section(material: Material) -> Section:
             said.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
         else:
             pictures.append(read(file, alt))
-    return Section("data", "Reconstructions and samples", tuple(said), pictures=tuple(pictures))
+    return Section("data", TITLE, tuple(said), pictures=tuple(pictures))
 
 
 def read(file: Path, alt: str, name: str = "") -> Picture:

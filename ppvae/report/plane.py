@@ -17,6 +17,9 @@ from ppvae.report.material import Material
 
 __all__ = ["Plane", "decoded", "plane_of"]
 
+TIGHT = 0.25
+"""Least half-width of the plane, for priors of a scale of order one: closer, noise is a cloud."""
+
 EDGE = 0.02
 """Share of the codes at each end that the plane need not reach."""
 
@@ -83,7 +86,11 @@ def plane_of(codes: Tensor) -> Plane:
             f"mean: it has {share:.0%} of their variance. What is decoded lies on the plane; a "
             "datum's own code may lie off it."
         )
-    low, high = _limits(_coordinates(codes, origin, directions))
+    places = _coordinates(codes, origin, directions)
+    low, high = _limits(places)
+    if _reach(places) < TIGHT:
+        spread = float(places[:, : len(directions)].std(0, correction=0).max())
+        said += f" The codes spread by only {spread:.2g}; the frame does not follow them."
     return Plane(origin, directions, names, said, low, high)
 
 
@@ -136,10 +143,20 @@ def _coordinates(codes: Tensor, origin: Tensor, directions: Tensor) -> Tensor:
 
 def _limits(places: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
     """A square around nearly all of the places, so that both axes have one unit."""
-    ends = torch.quantile(places, torch.tensor([EDGE, 1 - EDGE]).double(), dim=0)
-    middle = ends.mean(0)
-    half = 0.65 * float((ends[1] - ends[0]).max())
-    if not half > 1e-6:  # a collapsed posterior: show what a prior of scale 1 would
+    middle = _ends(places).mean(0)
+    reach = _reach(places)
+    half = max(reach, TIGHT)
+    if not reach > 1e-6:  # a collapsed posterior: show what a prior of scale 1 would
         half = 2.0
     low, high = middle - half, middle + half
     return (float(low[0]), float(low[1])), (float(high[0]), float(high[1]))
+
+
+def _ends(places: Tensor) -> Tensor:
+    return torch.quantile(places, torch.tensor([EDGE, 1 - EDGE]).double(), dim=0)
+
+
+def _reach(places: Tensor) -> float:
+    """Half the side of a square around nearly all of the places."""
+    ends = _ends(places)
+    return 0.65 * float((ends[1] - ends[0]).max())

@@ -1,26 +1,25 @@
 """What the run was made with, and the command that makes it again."""
 
 from collections.abc import Iterator, Mapping
-from shlex import join
 from typing import Any
 
+from ppvae.report.commands import diagnosis_command, fit_command, handed
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, Table
 from ppvae.run import Run, versions
 
 __all__ = ["flattened", "section", "subtitle"]
 
-OWN = ("ppvae", "torch", "pyro")
-"""Packages whose classes need nobody's trust."""
+TITLE = "Settings, versions, and how to make it again"
 
 
 def section(material: Material) -> Section:
     """Settings, versions, commands."""
     run = material.run
-    objects = [key for key, value in run.settings.items() if _object(value) is not None]
+    objects = handed(run)
     said, commands = [], []
     if objects:
-        named = ", ".join(f"{key} ({_object(run.settings[key])})" for key in objects)
+        named = ", ".join(f"{key} ({name})" for key, name in objects.items())
         said.append(
             f"No command makes this run again, since it was handed Python objects: {named}. In "
             "Python, ppvae.fit.fit does, given the like and the settings below."
@@ -29,12 +28,12 @@ def section(material: Material) -> Section:
         said.append(
             "This command fits the run again; equal seeds give equal weights on one machine."
         )
-        commands.append(join(_command(run)))
-    asked = (material.diagnosis or {}).get("settings")
-    if isinstance(asked, Mapping) and asked.get("data") is None:  # a record has no path of others
-        commands.append(join(_diagnosis(run, asked)))
+        commands.append(fit_command(run))
+    diagnosis = diagnosis_command(material)
+    if diagnosis is not None:
+        commands.append(diagnosis)
     return Section(
-        "settings", "Settings, versions, and how to make it again", tuple(said),
+        "settings", TITLE, tuple(said),
         commands=tuple(commands), tables=(_settings(run), _versions(run)),
     )  # fmt: skip
 
@@ -79,32 +78,6 @@ def _versions(run: Run) -> Table:
         "Versions", ("package", "of the fit", "of this page"),
         tuple((name, str(fitted.get(name, "unknown")), now[name]) for name in now),
     )  # fmt: skip
-
-
-def _command(run: Run) -> list[str]:
-    """The fit, by its own settings; code that is not this package's is to be trusted by name."""
-    parts = [value for value in run.settings.values() if isinstance(value, Mapping)]
-    modules = {str(part.get("class_path", "")).rpartition(".")[0] for part in parts} - {""}
-    roots = sorted({module.split(".")[0] for module in modules} - set(OWN))
-    trust = [word for root in roots for word in ("--trust", root)]
-    return ["python", "-m", "ppvae.fit", "--config", str(run.path / "config.yaml"), *trust]
-
-
-def _diagnosis(run: Run, settings: Mapping[str, Any]) -> list[str]:
-    command = ["python", "-m", "ppvae.diagnose", str(run.path)]
-    if settings.get("quick"):
-        command.append("--quick")
-    for name in ("split", "samples", "seed", "checkpoint"):
-        value = settings.get(name)
-        if value is not None and (name, value) not in (("split", "test"), ("seed", 0)):
-            command += [f"--{name}", str(value)]
-    for question in settings.get("only") or ():
-        command += ["--only", str(question)]
-    return [*command, "--overwrite"]
-
-
-def _object(value: Any) -> Any:
-    return value.get("python_object") if isinstance(value, Mapping) else None
 
 
 def _named(value: Any) -> str:

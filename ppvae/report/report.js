@@ -24,6 +24,14 @@ function dress() {
   }
 }
 
+// Bokeh's boxes are stops of the tab key that have no name and do nothing there.
+function unstop(root) {
+  for (const each of root.querySelectorAll("*")) {
+    if (each.tabIndex >= 0) each.tabIndex = -1;
+    if (each.shadowRoot) unstop(each.shadowRoot);
+  }
+}
+
 // The map. What the plot's own script calls is `ppvae.move` and `ppvae.choose`.
 const ppvae = {};
 
@@ -32,8 +40,10 @@ function latentMap(held) {
   const named = (name) =>
     Bokeh.documents.map((each) => each.get_model_by_name(name)).find((model) => model !== null);
   const isPictures = held.height > 0;
-  // Nothing is written as -0.00.
-  const minus = (value) => (Math.round(100 * value) / 100 + 0).toFixed(2).replace("-", "\u2212");
+  const stepOf = (k, count) => (held.high[k] - held.low[k]) / Math.max(count - 1, 1);
+  // As many decimals as tell one step of the cross from the next; nothing is written as -0.00.
+  const digits = Math.min(12, Math.max(2, Math.ceil(0.5 - Math.log10(stepOf(0, held.columns)))));
+  const minus = (value) => value.toFixed(digits).replace(/^-(?=[0.]*$)/, "").replace("-", "\u2212");
   const place = { x: 0, y: 0 };
   let chosen = -1;
 
@@ -108,12 +118,12 @@ function latentMap(held) {
   const middle = () => ppvae.move((held.low[0] + held.high[0]) / 2, (held.low[1] + held.high[1]) / 2);
   const steps = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowDown: [0, -1], ArrowUp: [0, 1] };
   find("map-plane").addEventListener("keydown", (event) => {
+    if (event.altKey || event.ctrlKey || event.metaKey) return; // the browser's own
     const step = steps[event.key];
     if (step) {
       const far = event.shiftKey ? 5 : 1;
-      const size = (k, count) => (held.high[k] - held.low[k]) / Math.max(count - 1, 1);
       ppvae.move(
-        place.x + far * step[0] * size(0, held.columns), place.y + far * step[1] * size(1, held.rows),
+        place.x + far * step[0] * stepOf(0, held.columns), place.y + far * step[1] * stepOf(1, held.rows),
       );
     } else if (event.key === "Home") {
       middle();
@@ -137,8 +147,13 @@ Promise.all(plots).then(() => {
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", dress);
   const held = document.getElementById("map-data");
   if (held) latentMap(JSON.parse(held.textContent));
+  document.querySelectorAll(".plot").forEach(unstop);
   // Paper shows all there is.
-  const details = [...document.querySelectorAll("details")];
-  addEventListener("beforeprint", () => details.forEach((each) => each.setAttribute("open", "")));
+  let closed = [];
+  addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    closed.forEach((each) => { each.open = true; });
+  });
+  addEventListener("afterprint", () => closed.forEach((each) => { each.open = false; }));
   document.documentElement.dataset.ready = "";
 });

@@ -1,13 +1,9 @@
 """What the run comes to, in sentences: those of the diagnosis, else of the summary."""
 
 from collections.abc import Iterator
-from shlex import quote
-
-import torch
 
 from ppvae.diagnostics.activity import THRESHOLD
-from ppvae.diagnostics.evidence import evidence_name
-from ppvae.errors import InputError
+from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, decimals
 
@@ -19,11 +15,14 @@ def section(material: Material) -> Section:
     said, commands = list(_alarm(material)), list[str]()
     if material.diagnosis is None:
         said += _summary(material)
-        said.append(
-            "Where the nats are lost, and what to change, was not asked yet. This command says, in "
-            "about a minute:"
-        )
-        commands.append(f"python -m ppvae.diagnose {quote(str(material.run.path))} --quick")
+        asked = "Where the nats are lost, and what to change, was not asked yet."
+        if not material.has_bound:  # nothing can say where nats are lost
+            asked = "A diagnosis was not asked yet; without a bound there is no gap to split."
+        if handed(material.run):
+            said.append(f"{asked} In about a minute, {ask_in_python(material.run)}, says.")
+        else:
+            said.append(f"{asked} This command makes one, in about a minute:")
+            commands.append(ask_command(material.run))
     else:
         diagnosis = material.diagnosis
         count, name = diagnosis.get("rows"), diagnosis.get("data")
@@ -49,21 +48,21 @@ def _summary(material: Material) -> Iterator[str]:
     reconstruction, kl = decimals(summary.get("reconstruction")), decimals(summary.get("kl"))
     if summary.get("elbo") is None:
         yield (
-            "There is no bound on log p(x), since a point mass has no density. The reconstruction "
-            f"is {reconstruction} nats per datum, on {rows} test data."
+            f"There is no bound on {material.evidence}, since a point mass has no density. The "
+            f"reconstruction is {reconstruction} nats per datum, on {rows} test data."
         )
     else:
         yield (
-            f"The bound on log p(x) is {decimals(summary['elbo'])} nats per datum, on {rows} test "
-            f"data: the reconstruction is {reconstruction}, the KL {kl}."
+            f"The bound on {material.evidence} is {decimals(summary['elbo'])} nats per datum, on "
+            f"{rows} test data: the reconstruction is {reconstruction}, the KL {kl}."
         )
     beta = summary.get("beta")
-    if beta is not None and beta != 1:
+    if beta is not None and beta != 1 and summary.get("elbo") is not None:
         yield f"What was climbed weighs the KL by {beta:g}; the bound is always that at 1."
     log_p = summary.get("log_p")
     if log_p:
         yield (
-            f"{_evidence(material)} is {decimals(log_p.get('mean'))} nats per datum, by "
+            f"{material.evidence} is {decimals(log_p.get('mean'))} nats per datum, by "
             f"{log_p.get('samples')} importance samples of each (standard error over data "
             f"{decimals(log_p.get('standard_error'))}; in expectation a lower bound)."
         )
@@ -82,12 +81,3 @@ def _summary(material: Material) -> Iterator[str]:
         )
     if (summary.get("elbo") or summary.get("reconstruction") or 0) > 0:
         yield "x is continuous: these are log-densities, which may be above 0."
-
-
-def _evidence(material: Material) -> str:
-    """What the importance samples estimate: log p(x), or that given or with labels."""
-    try:
-        y = material.rows.take(torch.arange(len(material.rows))).get("y")
-    except InputError:
-        return "log p(x)"
-    return evidence_name(material.run.pair, material.run.audit, y)

@@ -1,7 +1,10 @@
 """The data that the run does worst on."""
 
+import numpy as np
+
 from ppvae.errors import InputError
 from ppvae.generation import reconstruct
+from ppvae.plots.arrays import as_images
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, decimals
 from ppvae.report.pictures import drawn, read
@@ -11,7 +14,10 @@ __all__ = ["section"]
 TITLE = "Worst data"
 
 WORST = 8
-"""How many are shown."""
+"""How many pictures are shown."""
+
+WORST_ROWS = 5
+"""How many rows of a table, each of which takes a panel."""
 
 
 def section(material: Material) -> Section:
@@ -33,11 +39,14 @@ def _lowest(material: Material) -> Section:
     terms, audit = material.terms, material.run.audit
     bound = terms.elbo_by_datum
     score = -terms.distortion_by_datum if bound is None else bound
-    worst = score.nan_to_num(nan=-torch.inf).argsort()[:WORST]
-    what = "log p(x | z)" if bound is None else "bound"
+    is_pictured = as_images(np.empty((1, *material.rows.shape)), 1) is not None
+    count = WORST if is_pictured else WORST_ROWS
+    worst = score.nan_to_num(nan=-torch.inf).argsort()[:count]
+    what = f"log {material.likelihood}" if bound is None else "bound"
     said = (
         f"Of {len(score):,} of the {material.data_name} data, those of the lowest "
-        f"{'reconstruction, E_q[log p(x | z)]' if bound is None else 'bound on log p(x)'}, in nats."
+        f"{f'reconstruction, E_q[{what}]' if bound is None else f'bound on {material.evidence}'}, "
+        "in nats."
     )
     if not audit.supports:
         raise InputError("no site of the model observes x itself, so that nothing is rebuilt")

@@ -1,0 +1,88 @@
+"""The commands that make a run, or the diagnosis of one, again."""
+
+import re
+from collections.abc import Iterator, Mapping
+from shlex import join
+from typing import Any
+
+from ppvae.report.material import Material
+from ppvae.run import Run
+
+__all__ = ["ask_command", "ask_in_python", "diagnosis_command", "fit_command", "handed"]
+
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
+_PROGRAMS = ("model", "guide")
+"""What `ppvae.load` takes as an object."""
+
+
+def handed(run: Run) -> dict[str, str]:
+    """What the fit was handed as Python objects, which no command can name."""
+    return {
+        key: str(value["python_object"])
+        for key, value in run.settings.items()
+        if isinstance(value, Mapping) and value.get("python_object") is not None
+    }
+
+
+def fit_command(run: Run) -> str:
+    """The fit, by its own settings."""
+    return join(
+        ["python", "-m", "ppvae.fit", "--config", str(run.path / "config.yaml"), *_trust(run)]
+    )
+
+
+def ask_command(run: Run) -> str:
+    """A quick diagnosis of the run."""
+    return join(["python", "-m", "ppvae.diagnose", str(run.path), "--quick", *_trust(run)])
+
+
+def ask_in_python(run: Run) -> str:
+    """The same of a run that no command can open."""
+    objects = handed(run)
+    parts = "".join(f", {part}=..." for part in _PROGRAMS if part in objects)
+    data = ", data=..." if "data" in objects else ""
+    return (
+        f"ppvae.diagnose.diagnose(run{data}, quick=True), where run is what the fit returned, or "
+        f"ppvae.load({str(run.path)!r}{parts}) with the like of the objects that it was handed"
+    )
+
+
+def diagnosis_command(material: Material) -> str | None:
+    """The diagnosis that the page shows; none for data that no record has the path of."""
+    settings = (material.diagnosis or {}).get("settings")
+    if not isinstance(settings, Mapping) or settings.get("data") is not None:
+        return None
+    if handed(material.run):
+        return None
+    command = ["python", "-m", "ppvae.diagnose", str(material.run.path)]
+    if settings.get("quick"):
+        command.append("--quick")
+    for name in ("split", "samples", "seed", "checkpoint"):
+        value = settings.get(name)
+        if value is not None and (name, value) not in (("split", "test"), ("seed", 0)):
+            command += [f"--{name}", str(value)]
+    for question in settings.get("only") or ():
+        command += ["--only", str(question)]
+    return join([*command, *_trust(material.run), "--overwrite"])
+
+
+def _trust(run: Run) -> list[str]:
+    """Code that is not this package's is to be trusted by name, wherever a part names it."""
+    parts = [value for value in run.settings.values() if isinstance(value, Mapping)]
+    roots = {path.split(".")[0] for part in parts for path in _paths(part)} - {"ppvae"}
+    return [word for root in sorted(roots) for word in ("--trust", root)]
+
+
+def _paths(value: Any) -> Iterator[str]:
+    """What an opened run would take for the path of code: `ppvae.choices` asks trust for it."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if key != "python_object":
+                yield from _paths(key)
+                yield from _paths(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _paths(inner)
+    elif isinstance(value, str):
+        yield from _DOTTED.findall(value)
