@@ -17,6 +17,16 @@ PROGRAM_LINES = 12  # of a function that is a Pyro program
 CLASS_LINES = 25  # of a class that is a part of one
 CALLBACK_LINES = 6  # of what a widget calls
 
+NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]|\d)")
+SETTINGS = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
+"""What of an essay is no finding: code and mathematics."""
+
+GIVEN = {
+    "03_monte_carlo_or_analytic_kl": {"0.8", "0.34"},  # differences of what is shown
+    "04_swapping_priors": {"3.3"},  # the README's
+}
+"""Numbers that no output of a notebook holds."""
+
 MACHINE = re.compile(
     r"(?<![\w.])/(home|root|tmp|work|mnt|Users|usr|opt|var|private)/|\b[A-Z]:\\\\\w|file://"
 )
@@ -92,6 +102,27 @@ def test_is_committed_as_one_run_left_it_with_its_pictures(path: Path) -> None:
     assert any(has_picture(cell) for cell in cells)
     assert [complaints(cell) for cell in cells if complaints(cell)] == []
     assert path.stat().st_size < 3_000_000
+
+
+def is_shown(number: str, outputs: list[float]) -> bool:
+    """Whether some output is this number, rounded as it is written."""
+    digits = len(number.split(".")[1])
+    return any(f"{abs(value):.{digits}f}" == number for value in outputs)
+
+
+@EACH
+def test_a_number_told_is_a_number_shown(path: Path) -> None:
+    notebook = read(path)
+    told = [
+        number
+        for cell in notebook.cells
+        if cell.cell_type == "markdown"
+        for number in NUMBER.findall(SETTINGS.sub("", cell.source))
+    ]
+    outputs = " ".join(text for cell in code(notebook) for text in texts(cell))
+    shown = [float(n) for n in re.findall(r"\d+\.\d+", outputs)]
+    shown += [float(n) for cell in code(notebook) for n in re.findall(r"\d+\.\d+", cell.source)]
+    assert {n for n in told if not is_shown(n, shown)} == GIVEN.get(path.stem, set())
 
 
 @EACH
