@@ -72,7 +72,7 @@ def draw(
     return drawn
 
 
-def _manifold(run: Run, loc: Tensor, side: int = 12) -> Any:
+def _manifold(run: Run, loc: Tensor, side: int = 15) -> Any:
     """The decoder's picture at each node of a grid over where the data lie."""
     from ppvae import plots
 

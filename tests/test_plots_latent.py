@@ -149,16 +149,16 @@ def test_z2_grows_upwards_in_whatever_order_it_comes(upwards: bool) -> None:
     means = np.broadcast_to(grid[:, :, 1, None, None, None], (3, 4, 1, 5, 5))
     figure = plots.manifold(means, grid)
     sheet = picture(figure)
-    assert sheet.shape == (15, 20, 3)  # seamless
-    np.testing.assert_array_equal(sheet[::5, 0, 0], [1.0, 0.5, 0.0])
+    assert sheet.shape == (17, 23, 3)  # a line between any two
+    np.testing.assert_array_equal(sheet[::6, 0, 0], [1.0, 0.5, 0.0])
     axes = figure.axes[0]
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("$z_1$", "$z_2$")
     across, up = (
         dict(zip(axis.get_ticklocs(), [t.get_text() for t in axis.get_ticklabels()], strict=True))
         for axis in (axes.xaxis, axes.yaxis)
     )
-    assert across == {2: "\u22121", 7: "0", 12: "1", 17: "2"}
-    assert up == {2: "1", 7: "0.5", 12: "0"}
+    assert across == {2: "\u22121", 8: "0", 14: "1", 20: "2"}
+    assert up == {2: "1", 8: "0.5", 14: "0"}
 
 
 def test_one_axis_of_a_grid_serves_both() -> None:
@@ -167,7 +167,7 @@ def test_one_axis_of_a_grid_serves_both() -> None:
     figure = plots.manifold(means, values)
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["0", "0.25", "1"]
     sheet = picture(figure)
-    np.testing.assert_array_equal(sheet[0, ::2, 0], values.clip(0))
+    np.testing.assert_array_equal(sheet[0, ::3, 0], values.clip(0))
 
 
 def test_a_table_has_a_curve_in_each_cell() -> None:

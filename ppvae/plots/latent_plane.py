@@ -38,11 +38,13 @@ def manifold(
     if images is not None:
         height, width = images.shape[-2:]
         limits = value_range(images)
-        sheet, _ = mosaic(paint(images, limits), [0] * rows, 0)
+        gap = max(1, round(height / 14))
+        sheet, _ = mosaic(paint(images, limits), [0] + [gap] * (rows - 1), gap)
+        height, width = height + gap, width + gap
         note = scale_note(images, limits)
         figure, axes = mounted(sheet, left=0.9, title=title, note=note)
     else:
-        height = width = 1
+        height, width, gap = 1, 1, 0
         figure = new_figure(5.4)
         axes = figure.add_subplot()
         axes.set_title(title)
@@ -59,7 +61,7 @@ def manifold(
         stride = -(-len(values) // most)
         some = range((len(values) - 1) % stride // 2, len(values), stride)
         axis.set_ticks(
-            [i * size + (size - 1) / 2 for i in some],
+            [i * size + (size - gap - 1) / 2 for i in some],
             labels=[four_digits(round(values[i], 2) + 0.0) for i in some],  # no -0
         )
     axes.set_xlabel("$z_1$")
