@@ -1,6 +1,7 @@
 """The page of a run: what stands in it for every kind of run, and what a browser makes of it."""
 
 import base64
+import csv
 import json
 import re
 import shlex
@@ -8,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,19 @@ import pyro.distributions as dist
 import pytest
 import torch
 from fits import SMALL, small
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ppvae.data import as_split
 from ppvae.diagnose import diagnose
 from ppvae.diagnosis.effort import QUICK, Effort
+from ppvae.diagnostics import decompose
 from ppvae.fit import main
 from ppvae.generation import posterior_means, reconstruct
 from ppvae.models import VAE
-from ppvae.report import attempt, report
+from ppvae.report import attempt, report, worst
 from ppvae.report.interactive import item, plot
+from ppvae.report.losses import ALTS
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, attempted, decimals
 from ppvae.report.plane import decoded, plane_of
@@ -73,6 +78,20 @@ class Page(HTMLParser):
 
     def says(self, section: str) -> str:
         return " ".join(self.words.get(section, []))
+
+
+def cells(page: Page, caption: str) -> list[list[str]]:
+    """The rows of a table, its header first."""
+    (body,) = re.findall(
+        rf"<caption>{re.escape(caption)}[^<]*</caption>(.*?)</table>", page.text, re.S
+    )
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.S)
+    return [[unescape(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def shown_of(run: Run) -> Material:
+    """What a page of the run's test data is made from."""
+    return Material(run, run.data().test, "test", None, run.path, None)
 
 
 def pictured(folder: Path, **settings: Any) -> Run:
@@ -196,11 +215,92 @@ def test_the_verdict_of_a_fit_is_its_summary(made: Callable[[str], Run]) -> None
     assert "ppvae.diagnose" in said
 
 
-def test_without_a_bound_the_page_says_why(made: Callable[[str], Run]) -> None:
+def test_without_a_bound_the_page_says_why_and_promises_no_gap(made: Callable[[str], Run]) -> None:
     page = Page(made("point-mass").path / "report.html")
     assert "There is no bound on log p(x)" in page.says("verdict")
+    assert "Where the nats are lost" not in page.says("verdict")
+    assert "the bound is always" not in page.says("verdict")  # though beta is not 1
+    assert "no bound whose gap could be split" in page.says("gaps")
     assert "point mass" in page.says("kl")
     assert "reconstruction" in page.says("worst")
+
+
+def test_a_model_that_is_given_y_has_one_name_for_what_is_bounded(
+    made: Callable[[str], Run],
+) -> None:
+    page = Page(made("conditional").path / "report.html")
+    assert "log p(x | y)" in page.says("verdict")
+    assert "bound on log p(x | y)" in page.says("worst")
+    assert "log p(x)" not in page.text.split("<main")[1].split("<footer")[0]
+
+
+def test_the_course_in_numbers_is_that_of_metrics_csv(made: Callable[[str], Run]) -> None:
+    run = made("pictures")
+    with (run.path / "metrics.csv").open() as file:
+        found = {(row["epoch"], row["split"]): row for row in csv.DictReader(file)}
+    header, *rows = cells(Page(run.path / "report.html"), "Some epochs in numbers")
+    assert [row[0] for row in rows] == ["1", "2", "3"]
+    assert len(header) == 7
+    for row in rows:
+        for name, cell in zip(header[1:], row[1:], strict=True):
+            term, split = name.split(", ")
+            assert cell == decimals(float(found[row[0], split][term]))
+    (alt,) = (a["alt"] for a in Page(run.path / "report.html").all("img") if "Curves" in a["alt"])
+    assert f"{decimals(float(found['1', 'valid']['elbo']))} at first" in alt
+    assert f"{decimals(float(found['3', 'valid']['elbo']))} at last" in alt
+
+
+def test_the_kl_in_numbers_is_that_of_the_test_data(made: Callable[[str], Run]) -> None:
+    run = made("table")
+    terms = decompose(run.pair, run.audit, run.data().test, draws=2)  # the KL is in closed form
+    kl = terms.kl_by_dimension["z"].mean(0)
+    _, *rows = cells(Page(run.path / "report.html"), "KL in numbers")
+    assert rows == [[f"z[{i}]", decimals(float(kl[i]), 3)] for i in kl.argsort(descending=True)]
+
+
+@pytest.mark.parametrize(("kind", "count"), [("pictures", 8), ("table", 5)])
+def test_the_worst_data_are_those_of_the_lowest_bound(
+    kind: str, count: int, made: Callable[[str], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, drawn = made(kind), []
+
+    def draw(*given: Any, **_: Any) -> Figure:
+        drawn.append(given)
+        return Figure()
+
+    monkeypatch.setattr("ppvae.plots.worst_data", draw)
+    with quickly():
+        section = worst.section(shown_of(run))
+    material = shown_of(run)
+    score = material.terms.elbo_by_datum
+    assert score is not None
+    lowest = sorted(range(len(score)), key=lambda i: float(score[i]))[:count]
+    rows = material.order[lowest]
+    batch = run.data().test.take(rows)
+    ((x, means, captions),) = drawn
+    np.testing.assert_allclose(x, batch["x"].numpy())
+    np.testing.assert_allclose(means, reconstruct(run.pair, run.audit, batch)[0], atol=1e-6)
+    said = [(f"#{row}", decimals(float(score[i]), 1)) for row, i in zip(rows, lowest, strict=True)]
+    assert captions == [f"{row}  bound {value}" for row, value in said]
+    (picture,) = section.pictures
+    assert picture.alt.endswith(", ".join(f"{r} with bound {v}" for r, v in said) + ".")
+
+
+def test_an_alarm_of_the_last_epoch_is_told_first(
+    made: Callable[[str], Run], tmp_path: Path
+) -> None:
+    copy = tmp_path / "alarmed"
+    shutil.copytree(made("table").path, copy)
+    with (copy / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    [row for row in rows if row["split"] == "valid"][-1]["alarm"] = "no unit of z is active"
+    with (copy / "metrics.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    with quickly():
+        page = Page(report(load(copy)))
+    assert page.words["verdict"][1] == "Alarm: no unit of z is active."
 
 
 def test_names_from_data_are_text_and_no_code(made: Callable[[str], Run]) -> None:
@@ -307,21 +407,40 @@ def test_the_figures_of_a_diagnosis_are_those_of_the_page(
 ) -> None:
     copy = tmp_path / "diagnosed"
     shutil.copytree(made("table").path, copy)
-    names = ["kl_by_dimension", "worst_data", "budget", "reliability"]
+    names = ["kl_by_dimension", "worst_data", *ALTS, "of_another_version"]
     (copy / "figures").mkdir(exist_ok=True)
     for shade, name in enumerate(names):
-        Image.new("L", (2, 2), shade).save(copy / "figures" / f"{name}.png")
+        Image.new("L", (2, 2), 9 * shade).save(copy / "figures" / f"{name}.png")
     record = {
-        "data": "test", "rows": 9, "verdict": [HOSTILE], "figures": names, "losses": [],
-        "answers": {"bound": {"kl_by_dimension": {"z": [0.1, 2.5]}}},
-        "not_answered": {"trust: calibration": "no plate"},
+        "data": "test", "rows": 9, "verdict": [HOSTILE], "figures": [*names, "budget"], "losses": [
+            {"where": "guide: gap", "nats": 0.5, "standard_error": 0.25, "remedy": "--guide Flow"},
+            {"where": "prior: gain", "nats": -0.125, "standard_error": None, "remedy": "none"},
+        ],
+        "answers": {
+            "bound": {"kl_by_dimension": {"z": [0.1, 2.5]}},
+            "gap": {"approximation_gap": {"value": 0.375}, "amortization_gap": {"value": 0.25}},
+        },
+        "not_answered": {
+            "trust: calibration": "no plate", "gap: gaps": "too few data", "posterior.nc": "no room"
+        },
     }  # fmt: skip
     (copy / "diagnostics.json").write_text(json.dumps(record))
     with quickly():
         page = Page(report(load(copy)))
     for name in names:
         png = base64.b64encode((copy / "figures" / f"{name}.png").read_bytes()).decode()
-        assert f"data:image/png;base64,{png}" in page.text
+        assert page.text.count(f"data:image/png;base64,{png}") == 1, name
+    _, *lost = cells(page, "Nats per datum lost in each place, and what to change")
+    assert lost == [
+        ["guide: gap", "0.50", "0.25", "<code>--guide</code> Flow"],
+        ["prior: gain", "\u22120.12", "\u2013", "none"],
+    ]
+    assert "The gap is not split: too few data." in page.says("gaps")
+    assert "posterior.nc" not in page.text
+    alts = [attrs["alt"] for attrs in page.all("img")]
+    assert any(alt.endswith("on average 0.38 and 0.25 nats.") for alt in alts)
+    (kl,) = (alt for alt in alts if "KL of each" in alt)
+    assert "below the variance" not in kl  # no site has one in the record
     assert HOSTILE in page.says("verdict")
     assert "z[1] 2.500 z[0] 0.100" in page.says("kl")
     assert "Pareto k-hat" in page.says("worst")
@@ -347,12 +466,17 @@ def test_the_command_on_the_page_makes_the_run_again(
 
 def test_code_that_is_not_the_package_is_to_be_trusted_by_name(tmp_path: Path) -> None:
     prior = {"class_path": "mine.prior.Spike", "init_args": {"width": 0.5}}
-    config = {"prior": prior, "guide": {"class_path": "MeanField"}, "lr": 0.1, "run": {"format": 1}}
+    config = {"prior": prior, "guide": {"class_path": "MeanField"}, "lr": -1, "run": {"format": 1}}
+    config["data"] = "my -1 --file.npy"
     (tmp_path / "config.yaml").write_text(json.dumps(config))
     (tmp_path / "metrics.csv").write_text("epoch,step,split\n")
     run = Run(tmp_path)  # whose code is not there: nothing of it can be decoded
     page = Page(report(run))
     assert f"--config {tmp_path}/config.yaml --trust mine" in page.says("settings")
+    assert f"ppvae.diagnose {tmp_path} --quick --trust mine" in page.says("verdict")
+    # What is to be copied stands as it is.
+    assert ["lr", "-1"] in cells(page, "Settings")
+    assert ["data", "my -1 --file.npy"] in cells(page, "Settings")
     assert "Left out" in page.says("map")
 
 
@@ -368,6 +492,8 @@ def test_python_objects_have_no_command(made: Callable[[str], Run]) -> None:
     page = Page(made("own").path / "report.html")
     assert "own_model" in page.says("settings")
     assert "--config" not in page.says("settings")
+    assert "python -m" not in page.says("verdict")
+    assert "model=..., guide=...)" in page.says("verdict")
 
 
 def test_settings_are_told_as_flags() -> None:
@@ -449,9 +575,15 @@ def test_few_latents_are_their_own_plane(width: int) -> None:
     assert plane.nodes(4, 1).shape == (4, width)
 
 
-def test_a_collapsed_posterior_has_a_plane_of_the_size_of_the_prior() -> None:
-    plane = plane_of(torch.zeros(9, 3))
-    assert [high - low for low, high in zip(plane.low, plane.high, strict=True)] == [4.0, 4.0]
+@pytest.mark.parametrize(("spread", "side"), [(0.0, 4.0), (0.01, 0.5), (0.4, 1.04)])
+def test_a_frame_does_not_follow_codes_that_hardly_spread(spread: float, side: float) -> None:
+    codes = torch.zeros(200, 3).double()
+    codes[:100, 0], codes[100:, 0] = -spread, spread
+    plane = plane_of(codes)
+    sides = [high - low for low, high in zip(plane.low, plane.high, strict=True)]
+    assert sides == pytest.approx([side, side])
+    assert ("does not follow" in plane.sentence) == (spread < 0.1)
+    assert spread != 0.01 or "spread by only 0.01" in plane.sentence
 
 
 def test_a_node_of_the_plane_is_decoded_as_the_model_decodes_it(made: Callable[[str], Run]) -> None:
@@ -575,6 +707,176 @@ def test_the_map_answers_to_mouse_and_keys(
     assert browser.execute_script(which) == f"In the ring: {corner[1]}."
 
 
+def values_of(browser: Any, kind: str, what: str) -> Any:
+    """The numbers of what the map shows: red of each pixel as a share, or the values drawn."""
+    if kind == "pictures":
+        read = (
+            f"const canvas = document.getElementById('map-canvas-{what}');"
+            "const {width, height} = canvas;"
+            "const {data} = canvas.getContext('2d').getImageData(0, 0, width, height);"
+            "return [width, height, [...data].filter((_, i) => i % 4 === 0)];"
+        )
+        width, height, red = browser.execute_script(read)
+        return np.array(red, dtype=np.float64).reshape(height, width) / 255
+    read = (
+        "return [...Bokeh.documents.map((each) => each.get_model_by_name"
+        f"('{what}')).find((each) => each !== null).data.value]"
+    )
+    return np.array(browser.execute_script(read))
+
+
+def said_at(browser: Any) -> list[float]:
+    """Where the cross is, by what is said of it."""
+    said = browser.execute_script("return document.getElementById('map-where').textContent")
+    return [
+        float(number.replace("\N{MINUS SIGN}", "-"))
+        for number in re.findall(r" (\N{MINUS SIGN}?\d+\.\d+)[,.]", said.split("Nearest")[0])
+    ]
+
+
+@in_browser
+@pytest.mark.parametrize("kind", ["pictures", "table"])
+def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
+    kind: str, made: Callable[[str], Run], browser: Any
+) -> None:
+    from selenium.webdriver.common.action_chains import ActionChains
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    run = made(kind)
+    material = shown_of(run)
+    codes = material.embedding.joined()
+    plane = plane_of(codes)
+    side = 25
+    nodes = plane.nodes(side, side)
+    means = decoded(material, nodes, 0).squeeze().numpy()
+    grid = plane.coordinates(nodes).numpy()
+    tolerance = 0.51 / 255 if kind == "pictures" else 1e-5
+
+    def demand(place: int) -> None:
+        """The cross is at a node, the decoder's values are those there, and the right way up."""
+        there = values_of(browser, kind, "decoded")
+        np.testing.assert_allclose(there, means[place], atol=tolerance)
+        np.testing.assert_allclose(said_at(browser), grid[place], atol=0.006)
+
+    opened(browser, run.path / "report.html")
+    box = browser.find_element(By.ID, "map-plane")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+    middle = side // 2 * side + side // 2
+    demand(middle)
+    box.send_keys(*[Keys.ARROW_LEFT] * 2, *[Keys.ARROW_UP] * 7)
+    place = (side // 2 - 7) * side + side // 2 - 2
+    demand(place)
+    if kind == "pictures":  # another tile, or this one another way up, would not have passed
+        for other in (means[place][::-1], means[place][:, ::-1], means[place].T, means[middle]):
+            assert np.abs(other - means[place]).max() > 3 * tolerance
+
+    box.send_keys(Keys.ENTER)
+    far = (plane.coordinates(codes).numpy() - grid[place]) ** 2
+    row = int(material.order[int(far.sum(1).argmin())])
+    data = run.data(hidden=False).test.take(torch.tensor([row]))
+    np.testing.assert_allclose(
+        values_of(browser, kind, "original"), data["x"].squeeze().numpy(), atol=tolerance
+    )
+    which = browser.execute_script("return document.getElementById('map-which').textContent")
+    names = run.label_names
+    label = "" if names is None else f", label {names[int(data['y'][0])]}"
+    assert which == f"In the ring: row {row} of the test data{label}."
+
+    # Keys that the browser has for itself, and Home.
+    for held in (Keys.CONTROL, Keys.ALT, Keys.META):
+        browser.execute_script("arguments[0].focus()", box)
+        ActionChains(browser).key_down(held).send_keys("x", Keys.HOME).key_up(held).perform()
+        demand(place)
+    box.send_keys(Keys.HOME)
+    demand(middle)
+
+    # Right and up on the screen are right and up on the plane.
+    ActionChains(browser, 0).move_to_element_with_offset(box, 130, -60).perform()
+    a, b = said_at(browser)
+    assert a > grid[middle][0]
+    assert b > grid[middle][1]
+    at = int(((grid - [a, b]) ** 2).sum(1).argmin())
+    np.testing.assert_allclose(values_of(browser, kind, "decoded"), means[at], atol=tolerance)
+
+
+@in_browser
+def test_a_finger_moves_the_cross_with_the_ring(made: Callable[[str], Run], browser: Any) -> None:
+    from selenium.webdriver.common.by import By
+
+    opened(browser, made("pictures").path / "report.html")
+    box = browser.find_element(By.ID, "map-plane")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", box)
+    before = seen(browser, "pictures")
+    place = browser.execute_script(
+        "const box = arguments[0].getBoundingClientRect();"
+        "return {x: box.x + 0.8 * box.width, y: box.y + 0.3 * box.height}", box
+    )  # fmt: skip
+    for kind, points in (("touchStart", [place]), ("touchEnd", [])):
+        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    after = seen(browser, "pictures")
+    assert before != after
+    nearest = re.search(r"Nearest: (.*)\.$", after[1])
+    which = browser.execute_script("return document.getElementById('map-which').textContent")
+    assert nearest is not None
+    assert which == f"In the ring: {nearest[1]}."
+
+
+@in_browser
+def test_each_step_on_a_narrow_plane_changes_what_is_said(
+    made: Callable[[str], Run], browser: Any, tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    text = (made("table").path / "report.html").read_text()
+    narrow = re.sub(r'"(low|high)": \[[^]]*\]', r'"\1": [\1, \1]', text)
+    narrow = narrow.replace("[low, low]", "[-0.002, -0.002]").replace(
+        "[high, high]", "[0.002, 0.002]"
+    )
+    assert narrow != text
+    (tmp_path / "narrow.html").write_text(narrow)
+    opened(browser, tmp_path / "narrow.html")
+    box = browser.find_element(By.ID, "map-plane")
+    places = [tuple(said_at(browser))]
+    for key in [Keys.ARROW_RIGHT] * 3 + [Keys.ARROW_DOWN] * 3:
+        box.send_keys(key)
+        places.append(tuple(said_at(browser)))
+    assert len(set(places)) == 7
+
+
+@in_browser
+def test_the_map_is_one_stop_of_the_tab_key_and_is_told_to_who_does_not_see_it(
+    made: Callable[[str], Run], browser: Any
+) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    for kind in ("pictures", "table"):
+        opened(browser, made(kind).path / "report.html")
+        told = "return document.getElementById(arguments[0]).getAttribute('aria-live')"
+        for name in ("map-where", "map-which"):
+            assert browser.execute_script(told, name) == "polite"
+        stops = browser.execute_script(
+            "const walk = (root) => [...root.querySelectorAll('*')].flatMap((each) => ["
+            "...(each.tabIndex >= 0 ? [each.className] : []),"
+            "...(each.shadowRoot ? walk(each.shadowRoot) : [])]);"
+            "return [...document.querySelectorAll('.plot')].flatMap(walk)"
+        )
+        assert stops == []
+    body = browser.find_element(By.TAG_NAME, "body")
+    for _ in range(40):
+        body.send_keys(Keys.TAB)
+        if browser.execute_script("return document.activeElement.id") == "map-plane":
+            break
+        body = browser.switch_to.active_element
+    outline = browser.execute_script(
+        "const style = getComputedStyle(document.activeElement);"
+        "return [document.activeElement.id, style.outlineStyle, style.outlineWidth]"
+    )
+    assert outline == ["map-plane", "solid", "3px"]
+
+
 @in_browser
 def test_the_browser_has_nothing_to_complain_of_and_asks_for_nothing(
     made: Callable[[str], Run], browser: Any
@@ -646,5 +948,13 @@ def test_on_paper_the_still_pictures_take_the_place_of_the_moving(
     assert browser.execute_script(shown) == ["block", "none"]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert browser.execute_script(shown) == ["none", "block"]
+    opens = "return [...document.querySelectorAll('details')].map((each) => each.open)"
+    browser.execute_script("document.querySelector('details').open = true")
+    before = browser.execute_script(opens)
+    assert set(before) == {True, False}
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert all(browser.execute_script(opens))
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(opens) == before
     pdf = browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
     assert base64.b64decode(pdf).startswith(b"%PDF")

@@ -118,7 +118,10 @@ def _alt(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> str:
     """Where the curves begin, where the weights are kept, and where the curves end."""
     split = "valid" if by["valid"] else "train"
     epochs = sorted({row["epoch"] for row in by[split]})
-    told = {epochs[0]: "at first", best: f"at epoch {best}, the best", epochs[-1]: "at last"}
+    told = {epochs[0]: "at first"}
+    if best not in (None, epochs[0], epochs[-1]):
+        told[best] = f"at epoch {best}, the best"
+    told[epochs[-1]] = "at last"
     of = {"valid": "validation", "train": "training"}[split]
     said = []
     for term in terms:

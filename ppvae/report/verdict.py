@@ -16,12 +16,15 @@ def section(material: Material) -> Section:
     if material.diagnosis is None:
         said += _summary(material)
         asked = "Where the nats are lost, and what to change, was not asked yet."
-        if not material.has_bound:  # nothing can say where nats are lost
-            asked = "A diagnosis was not asked yet; without a bound there is no gap to split."
+        if not material.has_bound:
+            asked = (
+                "The run was not diagnosed yet: without a bound no gap can be split, but other "
+                "questions can be asked."
+            )
         if handed(material.run):
-            said.append(f"{asked} In about a minute, {ask_in_python(material.run)}, says.")
+            said.append(f"{asked} In about a minute this asks: {ask_in_python(material.run)}.")
         else:
-            said.append(f"{asked} This command makes one, in about a minute:")
+            said.append(f"{asked} This command asks, in about a minute:")
             commands.append(ask_command(material.run))
     else:
         diagnosis = material.diagnosis
