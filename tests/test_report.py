@@ -418,6 +418,7 @@ def test_the_figures_of_a_diagnosis_are_those_of_the_page(
         ],
         "answers": {
             "bound": {"kl_by_dimension": {"z": [0.1, 2.5]}},
+            "trust": {"pareto_k": {"worst_rows": [7], "worst_k": [0.875]}},
             "gap": {"approximation_gap": {"value": 0.375}, "amortization_gap": {"value": 0.25}},
         },
         "not_answered": {
@@ -439,6 +440,7 @@ def test_the_figures_of_a_diagnosis_are_those_of_the_page(
     assert "posterior.nc" not in page.text
     alts = [attrs["alt"] for attrs in page.all("img")]
     assert any(alt.endswith("on average 0.38 and 0.25 nats.") for alt in alts)
+    assert any(alt.endswith("first row 7, with 0.88.") for alt in alts)
     (kl,) = (alt for alt in alts if "KL of each" in alt)
     assert "below the variance" not in kl  # no site has one in the record
     assert HOSTILE in page.says("verdict")

@@ -103,7 +103,9 @@ def _sentences(
     low, high = _frame(plane)
     outside = int(((places < low) | (places > high)).any(1).sum())
     where = f"Each point is the code of one of {few:,} {material.data_name} data"
-    where += f"; {outside:,} lie outside the frame." if outside else "."
+    where += (
+        f"; {outside:,} lie{'s' if outside == 1 else ''} outside the frame." if outside else "."
+    )
     said = [f"{where} {plane.sentence}"]
     beside = set(material.run.audit.latents) - set(material.embedding.loc)
     beside |= {"y"} & set(material.run.pair.names("model"))

@@ -25,9 +25,19 @@ def section(material: Material) -> Section:
     file = material.diagnosis_figure("worst_data")
     if file is not None:
         said = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
-        alt = "The data with the largest Pareto k-hat, each with its reconstruction."
+        alt = "The data with the largest Pareto k-hat, each with its reconstruction"
+        alt += f"{_first(material)}."
         return Section("worst", TITLE, (said,), pictures=(read(file, alt),))
     return _lowest(material)
+
+
+def _first(material: Material) -> str:
+    """The worst of them, where the record of the diagnosis has it."""
+    try:
+        k_hat = (material.diagnosis or {})["answers"]["trust"]["pareto_k"]
+        return f": first row {k_hat['worst_rows'][0]}, with {decimals(k_hat['worst_k'][0])}"
+    except (LookupError, TypeError):
+        return ""
 
 
 def _lowest(material: Material) -> Section:
