@@ -7,11 +7,12 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.audit import Audit, first_outside
+from ppvae.audit import Audit
 from ppvae.choices import KINDS
 from ppvae.classification import tells_classes
 from ppvae.data import Batch, Data
 from ppvae.distributions.grid import Grid
+from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
 

@@ -4,7 +4,6 @@ python -m tests.notebooks                        # all, in full; outputs are wri
 python -m tests.notebooks notebooks/02_*.ipynb   # some
 """
 
-import copy
 import os
 import sys
 import time
@@ -14,10 +13,8 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.exceptions import CellTimeoutError
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
-ATTEMPTS = 3
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 NB: Any = nbformat  # untyped in part
@@ -44,28 +41,18 @@ def execute(notebook: Notebook, folder: Path, *, quick: bool = False) -> Noteboo
     """Run a notebook in ``folder``, by the Python that runs this; it raises what a cell raises.
 
     Quick, it takes the data that ship with a dependency, and as little of everything as shows that
-    it runs. Now and then a kernel that has nothing to do loses a message, and the cell never ends:
-    a cell that takes far too long has the notebook run again.
+    it runs.
     """
-    for attempt in range(ATTEMPTS):
-        running = copy.deepcopy(notebook)
-        client = NotebookClient(
-            running,
-            timeout=90 if quick else 300,
-            kernel_name="python3",
-            # Being stopped at the end is no error.
-            extra_arguments=["--IPKernelApp.log_level=50"],
-            coalesce_streams=True,
-            resources={"metadata": {"path": str(folder)}},
-        )
-        try:
-            client.execute(env=_environment(os.environ, quick=quick))
-        except CellTimeoutError:
-            if attempt == ATTEMPTS - 1:
-                raise
-        else:
-            break
-    notebook.update(running)
+    client = NotebookClient(
+        notebook,
+        timeout=120 if quick else 300,  # seconds that a cell may take
+        kernel_name="python3",
+        # Being stopped at the end is no error.
+        extra_arguments=["--IPKernelApp.log_level=50"],
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(env=_environment(os.environ, quick=quick))
     return notebook
 
 

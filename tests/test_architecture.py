@@ -60,8 +60,8 @@ def _modules() -> dict[str, list[Path]]:
     for path in (ROOT / "ppvae").glob("*.py"):
         found[path.stem] = [path]
     packages = (
-        "arviz", "bounds", "comparison", "data", "diagnosis", "diagnostics", "distributions",
-        "networks", "plots", "report",
+        "arviz", "audit", "bounds", "choices", "comparison", "data", "diagnosis", "diagnostics",
+        "distributions", "networks", "plots", "report",
     )  # fmt: skip
     for package in packages:
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))

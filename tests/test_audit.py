@@ -12,7 +12,8 @@ from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO, config_enumerate
 from torch import Tensor, nn
 
-from ppvae.audit import Audit, Site, audit, first_outside
+from ppvae.audit import Audit, Site, audit
+from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppvae.audit import Audit, first_outside
+from ppvae.audit import Audit
 from ppvae.data import Batch, Split, as_split
+from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
 from ppvae.run import Run
 

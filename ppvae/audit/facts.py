@@ -1,0 +1,69 @@
+"""What is known of a pair of programs before the first step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch.distributions import constraints
+
+__all__ = ["Audit", "Site"]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What is known of one sample site before the first step.
+
+    Attributes:
+        name: the site's name.
+        model: family of the model's distribution there.
+        guide: family of the guide's, or ``None`` where x is observed.
+        kl: ``"exact"``, ``"Monte Carlo"``, ``"enumerated"`` (summed over), ``"point mass"``
+            or, where x is observed, ``"-"``.
+        shape: batch and event shape of one draw, data first.
+        scale: what multiplies its log-probability, beta aside; 1, or N / B in a subsampled plate.
+    """
+
+    name: str
+    model: str
+    guide: str | None
+    kl: str
+    shape: tuple[int, ...]
+    scale: float
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Facts of a pair of programs, as found on one batch.
+
+    Attributes:
+        sites: every site, in the model's order.
+        is_bound: false where the guide has a point mass: its density is infinite, so that no
+            number computed from it is a bound on log p(x).
+        data_dim: dimension, counted from the right (-1, ...), along which the data are
+            independent; ``None`` where no plate says so, and there are no figures per datum.
+        data_size: N, where the programs subsample a plate of N data, else ``None``.
+        is_local: every latent lies inside the plate of the data, so that log p(x) factorizes.
+        vectorizes: several particles can be drawn in one call, in a plate outside all others.
+        max_plate_nesting: number of nested plates.
+        supports: constraint of each observed site that the data itself is observed at.
+        notes: sentences that a user should read.
+    """
+
+    sites: tuple[Site, ...]
+    is_bound: bool
+    data_dim: int | None
+    data_size: int | None
+    is_local: bool
+    vectorizes: bool
+    max_plate_nesting: int
+    supports: Mapping[str, tuple[str, constraints.Constraint]]
+    notes: tuple[str, ...]
+
+    @property
+    def latents(self) -> tuple[str, ...]:
+        """Names of the latent sites, in the model's order."""
+        return tuple(site.name for site in self.sites if site.guide is not None)
+
+    @property
+    def exact(self) -> frozenset[str]:
+        """Names of the latent sites whose KL the bound takes in closed form."""
+        return frozenset(site.name for site in self.sites if site.kl == "exact")
