@@ -1,0 +1,50 @@
+"""A part by name, with arguments of its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ppvae.errors import InputError
+
+__all__ = ["Choice"]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A part by name, with arguments of its own.
+
+    Attributes:
+        class_path: a class name of this package, or an import path.
+        init_args: its arguments, as YAML would have them.
+        trusted: the path was typed by the user, not read from a file.
+    """
+
+    class_path: str
+    init_args: Mapping[str, Any] = field(default_factory=dict)
+    trusted: bool = True
+
+    @classmethod
+    def parse(cls, value: Any, flag: str, *, trusted: bool = True) -> "Choice":
+        """Read ``Name`` or ``{class_path: Name, init_args: {...}}``."""
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            return cls(value, {}, trusted)
+        if isinstance(value, Mapping) and {"class_path"} <= value.keys() <= {
+            "class_path",
+            "init_args",
+        }:
+            path, args = value["class_path"], value.get("init_args") or {}
+            if (
+                isinstance(path, str)
+                and isinstance(args, Mapping)
+                and all(isinstance(k, str) for k in args)
+            ):
+                return cls(path, dict(args), trusted)
+        raise InputError(
+            f"{flag} is {value!r}; give a class name, or a mapping with class_path and init_args"
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """As YAML has it."""
+        return {"class_path": self.class_path, "init_args": dict(self.init_args)}
