@@ -61,7 +61,7 @@ def _modules() -> dict[str, list[Path]]:
         found[path.stem] = [path]
     packages = (
         "arviz", "audit", "bounds", "choices", "comparison", "data", "diagnosis", "diagnostics",
-        "distributions", "networks", "plots", "report",
+        "distributions", "networks", "plots", "report", "run",
     )  # fmt: skip
     for package in packages:
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))

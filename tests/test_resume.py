@@ -129,7 +129,7 @@ def test_a_crash_before_the_pointer_leaves_the_checkpoint_before(
         ppvae.store.write_text(path, text)
 
     with monkeypatch.context() as patch:
-        patch.setattr("ppvae.run.write_text", crash)
+        patch.setattr("ppvae.run.checkpoints.write_text", crash)
         with pytest.raises(RuntimeError, match="power"):
             small(tmp_path, "cut", epochs=3)
     cut = tmp_path / "cut"

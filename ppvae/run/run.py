@@ -1,22 +1,11 @@
-"""The run directory: one fit, complete in itself, and safe to open whoever made it.
+"""One fit on disk: what was fitted, to which data, and what came of it."""
 
-Nothing in it is unpickled, classes are looked up by exact name among those of this package, and
-others are imported only from modules that the caller trusts by name.
-"""
-
-import csv
-import difflib
-import io
 import json
-import os
-import platform
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 import yaml
@@ -30,25 +19,13 @@ from ppvae.data import load_new as load_new_data
 from ppvae.data.labels import hide
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
-from ppvae.store import load_tree, plain, replacing, save_tree, write_text
+from ppvae.run import metrics as table
+from ppvae.run.checkpoints import Checkpoints
+from ppvae.run.config import demand, is_shape, read_config
+from ppvae.run.folder import refuse_occupied
+from ppvae.store import plain, replacing, write_text
 
-__all__ = ["COLUMNS", "FORMAT", "Run", "load", "versions"]
-
-FORMAT = 1
-"""Version of the run directory. A change that older code cannot read raises it."""
-
-COLUMNS = (
-    "epoch", "step", "seconds", "split", "elbo", "reconstruction", "kl", "objective", "beta", "lr",
-    "active_units", "alarm",
-)  # fmt: skip
-"""Columns of ``metrics.csv``: nats per datum, an empty cell where there is no such figure. Of the
-held-out rows, ``active_units`` counts latent dimensions in use, and ``alarm`` says in words that a
-posterior has collapsed."""
-
-_WORDS = frozenset({"split", "alarm"})
-"""Columns that hold words; the others hold numbers."""
-
-_STEP = re.compile(r"step-\d+")
+__all__ = ["Run", "load"]
 
 
 class Run:
@@ -79,7 +56,8 @@ class Run:
         guide: Program | None = None,
     ) -> None:
         self.path = Path(path)
-        self.config = _read_config(self.path)
+        self.config = read_config(self.path)
+        self._checkpoints = Checkpoints(self.path)
         self._trust, self._wanted = tuple(trust), checkpoint
         self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
 
@@ -101,9 +79,8 @@ class Run:
         with replacing(path) as fresh:
             fresh.mkdir()
             (fresh / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
-            (fresh / "metrics.csv").write_text(",".join(COLUMNS) + "\n")
-            save_tree(fresh / "checkpoints" / _step_name(state), state)
-            (fresh / "checkpoints" / "last").write_text(_step_name(state) + "\n")
+            table.create(fresh)
+            Checkpoints(fresh).save(state)
         return cls(path)
 
     # What was fitted
@@ -159,7 +136,7 @@ class Run:
                 parts[part] = handed
             elif value is not None and self._handed.get(PARTS[part]) is None:
                 parts[part] = Choice.parse(value, part, trusted=False)
-        latent_dim = _demand(self.config, "latent_dim", int, self.path)
+        latent_dim = demand(self.config, "latent_dim", int, self.path)
         dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
         try:
             assembly = assemble(
@@ -186,9 +163,9 @@ class Run:
         """A batch of zeros with the shapes of the data: enough to trace the programs."""
         rows = 7  # unlike the sizes that other plates have
         batch = {"x": torch.zeros(rows, *self.data_shape)}
-        rest = _demand(self._facts(), "rest", dict, self.path)
+        rest = demand(self._facts(), "rest", dict, self.path)
         for name, entry in rest.items():
-            if not isinstance(entry, dict) or not _is_shape(entry.get("shape")):
+            if not isinstance(entry, dict) or not is_shape(entry.get("shape")):
                 raise InputError(f"{self.path / 'config.yaml'}: {name} of the data is {entry!r}")
             dtype = {"int64": torch.int64, "bool": torch.bool}.get(
                 str(entry.get("dtype")), torch.float32
@@ -204,7 +181,7 @@ class Run:
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one datum."""
         shape = self._facts().get("shape")
-        if not _is_shape(shape):
+        if not is_shape(shape):
             raise InputError(f"{self.path / 'config.yaml'}: the data's shape is {shape!r}")
         return tuple(shape)
 
@@ -213,7 +190,7 @@ class Run:
         """Names of the label codes, where the data has labels."""
         if self._facts().get("labels") is None:
             return None
-        return tuple(str(name) for name in _demand(self._facts(), "labels", list, self.path))
+        return tuple(str(name) for name in demand(self._facts(), "labels", list, self.path))
 
     def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
         """The data of the fit, read again in the same way.
@@ -240,7 +217,7 @@ class Run:
         keep = self.config.get("labels")
         if keep is None or not hidden:
             return found
-        return hide(found, _demand(self.config, "labels", int, self.path), self.config["seed"])
+        return hide(found, demand(self.config, "labels", int, self.path), self.config["seed"])
 
     def new_data(
         self, name: str | Path, data_dir: Path | None = None, label: str | None = None
@@ -276,7 +253,7 @@ class Run:
         return None if folder is None else Path(str(folder))
 
     def _facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = _demand(self.resolved, "data", dict, self.path)
+        facts: dict[str, Any] = demand(self.resolved, "data", dict, self.path)
         return facts
 
     # Checkpoints
@@ -284,84 +261,29 @@ class Run:
     @property
     def checkpoint(self) -> str:
         """The checkpoint whose weights `pair` has: ``"step-N"``."""
-        return self._step(self._wanted)
+        return self._checkpoints.resolve(self._wanted)
 
     def state(self, name: str | None = None) -> dict[str, Any]:
         """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
-        folder, step = self.path / "checkpoints", self._step(name)
-        state = load_tree(folder / step)
-        if not isinstance(state, dict) or not isinstance(state.get("weights"), dict):
-            raise InputError(
-                f"{folder / step} holds no weights; take another checkpoint of the run"
-            )
-        return state
-
-    def _step(self, name: str | None) -> str:
-        """The folder of a checkpoint, by its name."""
-        folder = self.path / "checkpoints"
-        if name is None:
-            name = "best" if (folder / "best").is_file() else "last"
-        step = name
-        if name in ("best", "last"):
-            if not (folder / name).is_file():
-                raise InputError(f"{self.path} has no {name} checkpoint yet")
-            step = (folder / name).read_text().strip()
-        if not _STEP.fullmatch(step) or not (folder / step).is_dir():
-            listed = ", ".join(
-                sorted(f.name for f in folder.glob("*") if not f.name.startswith("."))
-            )
-            raise InputError(f"{self.path} has no checkpoint {step!r}; it has {listed or 'none'}")
-        return step
+        return self._checkpoints.read(name)
 
     def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
-        """Write a checkpoint, then say that it is the last (and the best), then drop older ones.
-
-        In that order, so that the names always point at a checkpoint that is whole.
-        """
-        folder, step = self.path / "checkpoints", _step_name(state)
-        if not (folder / step).exists():
-            save_tree(folder / step, state)
-        write_text(folder / "last", step + "\n")
-        if is_best:
-            write_text(folder / "best", step + "\n")
-        kept = {
-            (folder / name).read_text().strip()
-            for name in ("last", "best")
-            if (folder / name).exists()
-        }
-        for old in folder.glob("step-*"):
-            if old.name not in kept:
-                shutil.rmtree(old)
+        """Write a checkpoint; see `ppvae.run.checkpoints.Checkpoints.save`."""
+        self._checkpoints.save(state, is_best=is_best)
 
     # Figures and tables
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to ``metrics.csv``."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        for row in rows:
-            writer.writerow({key: "" if row[key] is None else row[key] for key in COLUMNS})
-        with (self.path / "metrics.csv").open("a") as file:
-            file.write(text.getvalue())
-            file.flush()
-            os.fsync(file.fileno())
+        table.append(self.path, rows)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``.
-
-        Columns that an older run did not write yet are as good as empty.
-        """
-        with (self.path / "metrics.csv").open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows, known = list(reader), set(reader.fieldnames or ())
-        whole = [row for row in rows if all(row[key] is not None for key in known)]
-        return [{key: _cell(key, row.get(key) or "") for key in COLUMNS} for row in whole]
+        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``."""
+        return table.read(self.path)
 
     def rewind(self, step: int) -> None:
         """Drop what a killed process wrote after the checkpoint of ``step``, and its scratch."""
-        rows = [row for row in self.metrics() if row["step"] <= step]
-        write_text(self.path / "metrics.csv", ",".join(COLUMNS) + "\n")
-        self.append(rows)
+        table.rewind(self.path, step)
         for folder in (self.path, self.path / "checkpoints", self.path / "figures"):
             for scratch in folder.glob(".*-*"):
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -403,87 +325,3 @@ def load(
     run = Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
     _ = run.pair  # whatever is wrong with it is said here, not at first use
     return run
-
-
-def refuse_occupied(path: Path, *, overwrite: bool) -> None:
-    """Refuse a directory that holds anything, unless it is a run that may be overwritten.
-
-    Raises:
-        InputError: naming what is there, and the way out.
-    """
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{path} is no folder of its own; give another --out")
-    if not path.exists() or not any(path.iterdir()):
-        return
-    if not (path / "config.yaml").is_file():
-        raise InputError(
-            f"{path} holds files that are no run of ppvae, and stays; give another --out"
-        )
-    if not overwrite:
-        raise InputError(
-            f"{path} holds a run already; give another --out, go on with it by --resume {path}, or "
-            "lose it by --overwrite"
-        )
-
-
-def versions() -> dict[str, str]:
-    """Versions of what the figures depend on."""
-    found = {"python": platform.python_version()}
-    for name in ("ppvae", "torch", "pyro-ppl", "numpy"):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "unknown"
-    return found
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    file = path / "config.yaml"
-    if not file.is_file():
-        nearby = sorted(str(f.parent) for f in Path(path).parent.glob("*/config.yaml"))
-        near = difflib.get_close_matches(str(path), nearby, n=1, cutoff=0.5)
-        nearby = [*near, *(name for name in nearby if name not in near)]
-        more = ", ..." if len(nearby) > 5 else ""
-        hint = f"; there are {', '.join(nearby[:5])}{more}" if nearby else ""
-        raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}")
-    try:
-        config = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
-    record = config.get("run") if isinstance(config, dict) else None
-    if not isinstance(config, dict) or not isinstance(record, dict):
-        raise InputError(f"{file} is no config of a run: it lacks the part 'run'")
-    number = record.get("format")
-    if not isinstance(number, int):
-        raise InputError(f"{file} does not say of which format the run is")
-    if number > FORMAT:
-        raise InputError(
-            f"{path} is of format {number}, and this ppvae reads up to {FORMAT}; "
-            "a newer ppvae wrote it: upgrade"
-        )
-    return config
-
-
-def _demand(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
-    value = mapping.get(key)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-        raise InputError(f"{path / 'config.yaml'}: {key} is {value!r}, not a {kind.__name__}")
-    return value
-
-
-def _is_shape(value: Any) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value
-    )
-
-
-def _step_name(state: Mapping[str, Any]) -> str:
-    return f"step-{state['progress']['step']}"
-
-
-def _cell(column: str, text: str) -> int | float | str | None:
-    if text == "":
-        return None
-    if column in _WORDS:
-        return text
-    return int(text) if column in ("epoch", "step", "active_units") else float(text)

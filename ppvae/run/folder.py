@@ -1,0 +1,28 @@
+"""May a run be written here?"""
+
+from pathlib import Path
+
+from ppvae.errors import InputError
+
+__all__ = ["refuse_occupied"]
+
+
+def refuse_occupied(path: Path, *, overwrite: bool) -> None:
+    """Refuse a directory that holds anything, unless it is a run that may be overwritten.
+
+    Raises:
+        InputError: naming what is there, and the way out.
+    """
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path} is no folder of its own; give another --out")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / "config.yaml").is_file():
+        raise InputError(
+            f"{path} holds files that are no run of ppvae, and stays; give another --out"
+        )
+    if not overwrite:
+        raise InputError(
+            f"{path} holds a run already; give another --out, go on with it by --resume {path}, or "
+            "lose it by --overwrite"
+        )
