@@ -11,21 +11,20 @@ python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
 from ppvae.assembly import DEFAULTS
 from ppvae.audit import audit
-from ppvae.bounds import WeightedELBO
-from ppvae.choices import KINDS, Choice, Maker, made
+from ppvae.choices import KINDS, Choice, made
 from ppvae.classification import tells_classes
 from ppvae.cli import answer, given_arguments
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
+from ppvae.introduction import introduce
 from ppvae.preparation import (
     Part,
     assembled,
@@ -36,19 +35,14 @@ from ppvae.preparation import (
     part_of,
     read_data,
     recorded,
+    resolved,
     true_labels,
 )
 from ppvae.programs import Pair, Program
-from ppvae.run import FORMAT, Run, refuse_occupied, versions
+from ppvae.run import Run, refuse_occupied
 from ppvae.settings import decide_compile, demand_types, plan_of
 from ppvae.support import demand_density, demand_labels, demand_support, is_binary
-
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
-    from ppvae.objectives import Bound
-    from ppvae.svi import SVI, Epoch
-    from ppvae.watch import Watched
+from ppvae.training import say_once, train
 
 __all__ = ["fit", "resume"]
 
@@ -187,7 +181,7 @@ def fit(
 
     # Data, and the two programs that meet on it.
     fabric = launch(device, devices, precision)
-    _say(fabric, "reading the data")
+    say_once(fabric, "reading the data")
     everything = read_data(data, data_dir, label, binarize or "none")
     found = labels_hidden(everything, settings)
     _seed_all(seed)
@@ -224,20 +218,19 @@ def fit(
         "optimizer": optimizer_maker.choice.plain(),
         "schedule": None if schedule_maker is None else schedule_maker.choice.plain(),
     }
-    resolved = _resolved(found, batch, pair, fabric) | {"compiled": is_compiled}
-    config = settings | {"run": resolved}
+    config = settings | {"run": resolved(found, batch, pair, fabric) | {"compiled": is_compiled}}
     folder = Path(out) if out is not None else free_folder(Path("runs"), found.name)
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, overwrite=overwrite)
-        _introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
+        introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
     # The bound was typed here, or trusted: the run that is opened at the end may have it too.
     trusted = (*trust, bound_maker.target.__module__)
     programs = (assembly.model, assembly.guide)
-    return _train(run, loop, found, fabric, programs, trusted, true_labels(everything))
+    return train(run, loop, found, fabric, programs, trusted, true_labels(everything))
 
 
 def resume(
@@ -288,7 +281,7 @@ def resume(
     state = found_run.state("last")
 
     fabric = launch(config["device"], config["devices"], config["precision"])
-    _say(fabric, "reading the data")
+    say_once(fabric, "reading the data")
     where = None if data_dir is None else Path(data_dir)
     everything = data if data is not None else found_run.data(where, hidden=False)
     found = labels_hidden(everything, config)
@@ -314,162 +307,16 @@ def resume(
         found_run.rewind(loop.progress.step)
         if config != found_run.config:
             found_run.write_config(config)
-        _say(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
+        say_once(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
     fabric.barrier()
     programs = (pair.program("model"), pair.program("guide"))
-    return _train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
-
-
-def _train(
-    run: Run,
-    loop: "SVI",
-    data: Data,
-    fabric: "Fabric",
-    programs: tuple[Program, Program],
-    trust: Sequence[str],
-    labels: torch.Tensor | None,
-) -> Run:
-    """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
-
-    A signal ends the process with 130 or 143, once the checkpoint is written.
-    """
-    from ppvae.conclusion import conclude
-    from ppvae.events import Events
-    from ppvae.signals import Signals
-    from ppvae.terminal import EpochBar
-    from ppvae.watch import Watch
-
-    events = (
-        Events(run.path, loop.progress.step)
-        if run.config["tensorboard"] and fabric.is_global_zero
-        else None
-    )
-    quiet = not fabric.is_global_zero
-    bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
-    watch = Watch(loop)
-
-    def stepped() -> None:
-        bar.step()
-        while loop.notes:
-            _say(fabric, f"note: {loop.notes.pop(0)}")
-
-    with Signals() as signals:
-        with bar:
-            for epoch in loop.epochs(signals.received, stepped, bar.compiling):
-                state = loop.state()
-                if fabric.is_global_zero:
-                    watched = watch()
-                    bar.epoch(epoch, watched.alarm)
-                    rows = _rows(epoch, watched)
-                    run.append(rows)
-                    if events is not None:
-                        events.add(rows)
-                    run.save(state, is_best=epoch.is_best)
-        if not loop.is_done:
-            state = loop.state()
-            if fabric.is_global_zero:
-                run.save(state)
-                _say(
-                    fabric,
-                    f"stopped after {loop.progress.step} steps; go on with --resume {run.path}",
-                )
-            raise SystemExit(signals.exit_code or 143)
-    if events is not None:
-        events.close()
-    if loop.stopped:
-        _say(fabric, f"stopped early: {loop.stopped}")
-    model, guide = programs
-    fitted = Run(run.path, trust=trust, model=model, guide=guide)
-    if fabric.is_global_zero:
-        conclude(fitted, loop, data, labels)
-    fabric.barrier()
-    return fitted
-
-
-def _resolved(
-    data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric: "Fabric"
-) -> dict[str, Any]:
-    """What ``config.yaml`` keeps beside the settings."""
-    rest = {
-        name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
-        for name, value in batch.items()
-        if name != "x"
-    }
-    return {
-        "format": FORMAT,
-        "versions": versions(),
-        "device": str(fabric.device),
-        "threads": torch.get_num_threads(),
-        "parameters": sum(p.numel() for p in pair.parameters() if p.requires_grad),
-        "data": {
-            "name": data.name,
-            "shape": list(data.shape),
-            "rows": {name: len(split) for name, split in data.splits.items()},
-            "scaling": data.scaling.to_dict(),
-            "labels": None if data.labels is None else list(data.labels),
-            "rest": rest,
-            "covariates": data.covariates,
-        },
-    }
-
-
-def _introduce(
-    data: Data,
-    elbo: Maker,
-    bound: "Bound",
-    fabric: "Fabric",
-    folder: Path,
-    beta: float,
-    is_compiled: bool,
-) -> None:
-    from ppvae.terminal import say, show_audit
-
-    facts = bound.audit
-    count = sum(p.numel() for p in bound.pair.parameters() if p.requires_grad)
-    say(data.describe())
-    show_audit(facts, elbo.choice.class_path)
-    if not facts.is_bound and beta > 0:
-        say(
-            f"note: at beta = {beta:g} a point mass climbs log p(x | z) + {beta:g} log p(z), a "
-            "maximum a posteriori code; the plain autoencoder is --beta 0"
-        )
-    if isinstance(bound.elbo, WeightedELBO):
-        name = elbo.choice.class_path
-        if bound.elbo.num_particles == 1:
-            say(f"note: of one draw {name} is the evidence lower bound; give --particles 5")
-        elif not bound.elbo.is_lower:
-            say(
-                f"note: with such arguments {name} is no lower bound on log p(x); the elbo that is "
-                "reported is the importance-weighted bound of the same draws"
-            )
-    how = ", compiled" if is_compiled else ""
-    say(f"{count:,} parameters on {fabric.device}{how}; writing to {folder}")
-
-
-def _rows(epoch: "Epoch", watched: "Watched") -> list[dict[str, Any]]:
-    """An epoch as rows of ``metrics.csv``."""
-    common = {
-        "epoch": epoch.epoch, "step": epoch.step, "seconds": round(epoch.seconds, 3),
-        "beta": epoch.beta, "lr": epoch.lr, "active_units": None, "alarm": None,
-    }  # fmt: skip
-    held_out = {"active_units": watched.active_units, "alarm": watched.alarm or None}
-    return [
-        common | {"split": "train"} | asdict(epoch.train),
-        common | {"split": "valid"} | asdict(epoch.valid) | held_out,
-    ]
+    return train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
 
 
 def _seed_all(seed: int) -> None:
     import pyro
 
     pyro.set_rng_seed(seed)
-
-
-def _say(fabric: "Fabric", sentence: str) -> None:
-    from ppvae.terminal import say
-
-    if fabric.is_global_zero:
-        say(sentence)
 
 
 def main(argv: Sequence[str]) -> None:

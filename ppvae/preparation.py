@@ -14,11 +14,13 @@ from ppvae.data import Binarize, Data, load
 from ppvae.data.labels import hide
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
+from ppvae.run import FORMAT, versions
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from ppvae.svi import SVI, Plan
+    from ppvae.plan import Plan
+    from ppvae.svi import SVI
 
 __all__ = [
     "Part",
@@ -30,6 +32,7 @@ __all__ = [
     "part_of",
     "read_data",
     "recorded",
+    "resolved",
     "true_labels",
 ]
 
@@ -162,3 +165,30 @@ def free_folder(parent: Path, name: str) -> Path:
     while path.exists():
         path, number = parent / f"{stem}-{number}", number + 1
     return path
+
+
+def resolved(
+    data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric: "Fabric"
+) -> dict[str, Any]:
+    """What ``config.yaml`` keeps beside the settings."""
+    rest = {
+        name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
+        for name, value in batch.items()
+        if name != "x"
+    }
+    return {
+        "format": FORMAT,
+        "versions": versions(),
+        "device": str(fabric.device),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in pair.parameters() if p.requires_grad),
+        "data": {
+            "name": data.name,
+            "shape": list(data.shape),
+            "rows": {name: len(split) for name, split in data.splits.items()},
+            "scaling": data.scaling.to_dict(),
+            "labels": None if data.labels is None else list(data.labels),
+            "rest": rest,
+            "covariates": data.covariates,
+        },
+    }

@@ -13,7 +13,7 @@ from ppvae.programs import Pair
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from ppvae.svi import Plan
+    from ppvae.plan import Plan
 
 __all__ = ["decide_compile", "demand_types", "plan_of"]
 
@@ -34,7 +34,7 @@ def decide_compile(settings: Mapping[str, Any], data: Data, pair: Pair, fabric: 
 
 def plan_of(settings: Mapping[str, Any]) -> "Plan":
     """How to climb, as the settings have it."""
-    from ppvae.svi import Plan
+    from ppvae.plan import Plan
 
     names = ("epochs", "batch_size", "beta", "warm_up", "patience", "clip", "seed")
     return Plan(**{name: settings[name] for name in names})

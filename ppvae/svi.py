@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
@@ -18,73 +18,23 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from ppvae import randomness
 from ppvae.capture import Captured
 from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
 from ppvae.evaluation import Figures, evaluate, figures, fold_seed
 from ppvae.graphs import NotStatic
 from ppvae.objectives import Bound, Terms
+from ppvae.plan import Plan
+from ppvae.progress import SUMS, Progress
 from ppvae.step import CapturedStep
 
-__all__ = ["SVI", "Epoch", "Plan"]
+__all__ = ["SVI", "Epoch"]
 
 
 DRAWS = 2_000
 """Least number of draws behind a held-out figure, data and repetitions together: what chooses the
 best weights should not choose by luck. The noise is the same in each epoch."""
-
-
-SUMS = len(Terms._fields) + 1
-"""Sums over an epoch: the objective, its terms, and the number of data."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to climb.
-
-    Attributes:
-        epochs: passes over the training data.
-        batch_size: data per step, over all processes together.
-        beta: weight of the KL in what is climbed.
-        warm_up: epochs over which the weight rises linearly from 0 to beta.
-        patience: epochs without a better held-out objective before stopping; ``None``: never.
-        clip: largest norm of the gradient, in nats per datum; ``None``: unclipped.
-        seed: decides the order of the data and all noise.
-
-    Raises:
-        InputError: if a number is out of its range, or the warm-up leaves no epoch at beta.
-    """
-
-    epochs: int = 100
-    batch_size: int = 128
-    beta: float = 1.0
-    warm_up: int = 0
-    patience: int | None = None
-    clip: float | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.patience is not None and self.patience < 1:
-            raise InputError(f"patience is {self.patience}; it must be at least 1, or left out")
-        if self.clip is not None and not self.clip > 0:
-            raise InputError(f"clip is {self.clip}; it must be above 0, or left out")
-        if not 0 <= self.beta < math.inf:
-            raise InputError(
-                f"beta is {self.beta}; the weight of the KL must be 0 or more, and finite"
-            )
-        if self.warm_up >= self.epochs:
-            raise InputError(
-                f"a warm-up of {self.warm_up} epochs leaves none of the {self.epochs} at the beta "
-                "asked for; shorten warm_up, or take more epochs"
-            )
-
-    def weight(self, step: int, steps_per_epoch: int) -> float:
-        """The weight of the KL at a step, counted from 0."""
-        ramp = self.warm_up * steps_per_epoch
-        return float(self.beta if step >= ramp else self.beta * step / ramp)
 
 
 @dataclass(frozen=True)
@@ -110,21 +60,6 @@ class Epoch:
     train: Figures
     valid: Figures
     is_best: bool
-
-
-@dataclass
-class _Progress:
-    """Where the loop stands; plain numbers, saved as they are."""
-
-    epoch: int = 0
-    step: int = 0
-    cursor: int = 0
-    seconds: float = 0.0
-    best: float | None = None
-    best_step: int | None = None
-    stale: int = 0
-    is_one_graph: bool = True  # false once a step was found to have none
-    sums: list[float] = field(default_factory=lambda: [0.0] * SUMS)
 
 
 class SVI:
@@ -177,7 +112,7 @@ class SVI:
                 f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
                 "take a larger batch_size, or fewer devices"
             )
-        self.progress = _Progress()
+        self.progress = Progress()
         self.stopped = ""
         self._compile = compile
         self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
@@ -384,7 +319,7 @@ class SVI:
                 "param_groups": optimizer["param_groups"],
             },
             "schedule": None if self._schedule is None else _plain(self._schedule.state_dict()),
-            "random": self._gather_random(),
+            "random": randomness.gather(self.fabric),
             "progress": asdict(self.progress),
         }
 
@@ -418,48 +353,8 @@ class SVI:
         vars(self._optimizer)["_opt_called"] = state["progress"]["step"] > 0
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
-        own = state["random"][min(self.fabric.global_rank, len(state["random"]) - 1)]
-        torch.set_rng_state(own["cpu"])
-        if own["device"] is not None and self.device.type == "cuda":
-            torch.cuda.set_rng_state(own["device"], self.device)
-        elif own["device"] is not None and self.device.type == "mps":
-            torch.mps.set_rng_state(own["device"])
-        progress = {"is_one_graph": True} | state["progress"]  # older ones do not say
-        if len(progress["sums"]) != SUMS:  # older ones have the reconstruction, the KL, the rows
-            reconstruction, kl, rows = progress["sums"]
-            elbo = reconstruction - kl
-            progress["sums"] = [elbo, elbo, reconstruction, kl, rows]
-        begun = asdict(_Progress())
-        if progress.keys() != begun.keys() or any(
-            begun[name] is not None and type(progress[name]) is not type(begun[name])
-            for name in begun
-        ):
-            raise TypeError(f"progress is {progress}")
-        self.progress = _Progress(**progress)
-
-    def _gather_random(self) -> list[dict[str, Tensor | None]]:
-        """The random state of each process; collective, so every process must call it."""
-        cpu = torch.get_rng_state()
-        on_device = None
-        if self.device.type == "cuda":
-            on_device = torch.cuda.get_rng_state(self.device)
-        elif self.device.type == "mps":
-            on_device = torch.mps.get_rng_state()
-        if self.fabric.world_size == 1:
-            return [{"cpu": cpu, "device": on_device}]
-        all_cpu = cast("Tensor", self.fabric.all_gather(cpu.to(self.device))).cpu()
-        all_device = (
-            None
-            if on_device is None
-            else cast("Tensor", self.fabric.all_gather(on_device.to(self.device))).cpu()
-        )
-        return [
-            {
-                "cpu": all_cpu[r].clone(),
-                "device": None if all_device is None else all_device[r].clone(),
-            }
-            for r in range(self.fabric.world_size)
-        ]
+        randomness.restore(self.fabric, state["random"])
+        self.progress = Progress.read(state["progress"])
 
     @contextmanager
     def _diagnosing(self) -> Iterator[None]:

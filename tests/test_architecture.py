@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("models", "guides", "native"),
     ("programs", "precision", "audit", "bounds", "enumeration", "moments", "objectives", "data"),
     ("capture", "densities", "evaluation"),
-    ("step",),
+    ("step", "plan", "progress", "randomness"),
     ("svi",),
     (
         "diagnostics",
@@ -44,6 +44,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "terminal",
         "watch",
         "conclusion",
+        "introduction",
+        "training",
         "arviz",
         "diagnosis",
         "report",

@@ -50,7 +50,7 @@ def test_the_watch_changes_nothing_of_a_fit(
 ) -> None:
     small(tmp_path, "watched", epochs=3)
     with monkeypatch.context() as patch:
-        patch.setattr("ppvae.fit._rows", lambda epoch, _: [])
+        patch.setattr("ppvae.training._rows", lambda epoch, _: [])
         patch.setattr("ppvae.terminal.EpochBar.epoch", lambda *_: None)
         patch.setattr("ppvae.watch.Watch.__call__", lambda _: _Nothing())
         small(tmp_path, "alone", epochs=3)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from ppvae.objectives import Bound
-    from ppvae.svi import SVI, Plan
+    from ppvae.plan import Plan
+    from ppvae.svi import SVI
 
 
 def plan_of(settings: Mapping[str, Any], epochs: int, seed: int) -> "Plan":
     """How each climb goes: at one beta, to the end; warm-up and patience would blur equal steps."""
-    from ppvae.svi import Plan
+    from ppvae.plan import Plan
 
     return Plan(
         epochs=epochs,

@@ -1,0 +1,106 @@
+"""The course of a fit: steps, and what is written down of each epoch."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ppvae.data import Data
+from ppvae.programs import Program
+from ppvae.run import Run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from ppvae.svi import SVI, Epoch
+    from ppvae.watch import Watched
+
+__all__ = ["say_once", "train"]
+
+
+def train(
+    run: Run,
+    loop: "SVI",
+    data: Data,
+    fabric: "Fabric",
+    programs: tuple[Program, Program],
+    trust: Sequence[str],
+    labels: torch.Tensor | None,
+) -> Run:
+    """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
+
+    A signal ends the process with 130 or 143, once the checkpoint is written.
+    """
+    from ppvae.conclusion import conclude
+    from ppvae.events import Events
+    from ppvae.signals import Signals
+    from ppvae.terminal import EpochBar
+    from ppvae.watch import Watch
+
+    events = (
+        Events(run.path, loop.progress.step)
+        if run.config["tensorboard"] and fabric.is_global_zero
+        else None
+    )
+    quiet = not fabric.is_global_zero
+    bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
+    watch = Watch(loop)
+
+    def stepped() -> None:
+        bar.step()
+        while loop.notes:
+            say_once(fabric, f"note: {loop.notes.pop(0)}")
+
+    with Signals() as signals:
+        with bar:
+            for epoch in loop.epochs(signals.received, stepped, bar.compiling):
+                state = loop.state()
+                if fabric.is_global_zero:
+                    watched = watch()
+                    bar.epoch(epoch, watched.alarm)
+                    rows = _rows(epoch, watched)
+                    run.append(rows)
+                    if events is not None:
+                        events.add(rows)
+                    run.save(state, is_best=epoch.is_best)
+        if not loop.is_done:
+            state = loop.state()
+            if fabric.is_global_zero:
+                run.save(state)
+                say_once(
+                    fabric,
+                    f"stopped after {loop.progress.step} steps; go on with --resume {run.path}",
+                )
+            raise SystemExit(signals.exit_code or 143)
+    if events is not None:
+        events.close()
+    if loop.stopped:
+        say_once(fabric, f"stopped early: {loop.stopped}")
+    model, guide = programs
+    fitted = Run(run.path, trust=trust, model=model, guide=guide)
+    if fabric.is_global_zero:
+        conclude(fitted, loop, data, labels)
+    fabric.barrier()
+    return fitted
+
+
+def _rows(epoch: "Epoch", watched: "Watched") -> list[dict[str, Any]]:
+    """An epoch as rows of ``metrics.csv``."""
+    common = {
+        "epoch": epoch.epoch, "step": epoch.step, "seconds": round(epoch.seconds, 3),
+        "beta": epoch.beta, "lr": epoch.lr, "active_units": None, "alarm": None,
+    }  # fmt: skip
+    held_out = {"active_units": watched.active_units, "alarm": watched.alarm or None}
+    return [
+        common | {"split": "train"} | asdict(epoch.train),
+        common | {"split": "valid"} | asdict(epoch.valid) | held_out,
+    ]
+
+
+def say_once(fabric: "Fabric", sentence: str) -> None:
+    """Say a sentence, in one process of all."""
+    from ppvae.terminal import say
+
+    if fabric.is_global_zero:
+        say(sentence)
