@@ -1,56 +1,26 @@
 """Laws of annealed importance sampling, where log p(x) is known in closed form."""
 
 import math
-from collections.abc import Callable
-from functools import wraps
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from annealed import SIGMAS, STARTS, rates, short_pilot, story, unbiased
 from pca import pca
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from ppvae.audit import Audit, audit
-from ppvae.data import Split, as_split
-from ppvae.diagnostics import annealing, hmc, log_evidence, subject
-from ppvae.diagnostics.annealing import Annealed, Start, anneal, schedule
+from ppvae.data import as_split
+from ppvae.diagnostics import annealing, hmc, log_evidence
+from ppvae.diagnostics.annealing import Start, anneal, schedule
 from ppvae.errors import InputError
 from ppvae.guides import Delta
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair
 
-SIGMAS = 5.0
-STARTS: tuple[Start, ...] = ("prior", "guide")
-
-
-def unbiased(found: Annealed, truth: Tensor) -> bool:
-    """Whether the mean weight over p(x) is 1, over data that know nothing of one another."""
-    ratio = (found.log_p.double() - truth.double()).exp()
-    error = float(ratio.std()) / math.sqrt(len(ratio))
-    assert error < 0.05, f"the test is blunt: its error is {error}"
-    return abs(float(ratio.mean()) - 1) < SIGMAS * error
-
-
-@pytest.fixture
-def short_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what holds with any steps: they come near to good ones, and cost little."""
-    monkeypatch.setattr(annealing, "PILOT_WARM_UP", 8)
-    monkeypatch.setattr(annealing, "PILOT_TEMPERATURES", 4)
-
-
-def story(
-    model: Callable[..., Any], guide: Callable[..., Any], x: Tensor
-) -> tuple[Pair, Audit, Split]:
-    """Two plain functions and data; there has to be a parameter, and so there is one."""
-
-    @wraps(guide)
-    def with_parameter(x: Tensor) -> None:
-        pyro.param("unused", torch.tensor(0.0))
-        guide(x)
-
-    return subject(model, with_parameter, x, elbo=Trace_ELBO)
+__all__ = ["short_pilot"]  # fixtures
 
 
 # Weights.
@@ -139,214 +109,6 @@ def test_temperatures_are_a_sigmoid_from_0_to_1() -> None:
     logit = (t * (2 * math.tanh(2) / 2) + torch.tensor(-4.0).double().sigmoid()).logit()
     torch.testing.assert_close(logit, torch.linspace(-4, 4, 101, dtype=torch.float64))
     assert schedule(2).tolist() == [0.0, 1.0]
-
-
-# Transitions.
-
-
-@pytest.mark.parametrize("t", [0.3, 1.0])
-def test_a_transition_leaves_its_density_as_it_is(t: float) -> None:
-    """f_t is normal: exact draws of it stay exact, and do not stay where they are."""
-    it = pca(rows=2, variance=1.0, rotated=True)
-    n = 30_000
-    eye = torch.eye(2, dtype=torch.float64)
-    precision = eye + t * it.w.T @ it.w / it.variance
-    loc = torch.linalg.solve(precision, t * it.w.T @ (it.x - it.b).T / it.variance).T
-    covariance = torch.linalg.inv(precision)
-    torch.manual_seed(0)
-    z = torch.distributions.MultivariateNormal(loc, covariance).sample((n,))
-    with frozen(it.pair):
-        bridge = hmc.Bridge(it.pair, it.facts, {"x": it.x}, "prior")
-        point = bridge.place({"z": z})
-        step = torch.full((2,), 0.8, dtype=torch.float64)
-        for _ in range(4):
-            point, probability = hmc.transition(bridge, point, t, step, 3)
-    assert 0.2 < float(probability.mean()) < 0.97
-    moved = point.position
-    assert float((moved - z).abs().mean()) > 0.3
-    scale = covariance.diagonal().sqrt()
-    assert bool(((moved.mean(0) - loc).abs() < SIGMAS * scale / math.sqrt(n)).all())
-    error = ((covariance.square() + torch.outer(scale, scale).square()) / n).sqrt()
-    for row in range(2):
-        assert bool(((moved[:, row].T.cov() - covariance).abs() < SIGMAS * error).all())
-    # What is remembered of the place is what is true there.
-    again = bridge.at(moved)
-    torch.testing.assert_close(point.log_density(t), again.log_density(t))
-    torch.testing.assert_close(point.gradient(t), again.gradient(t))
-    torch.testing.assert_close(point.gradient(t), (loc - moved) @ precision)
-
-
-def test_a_trajectory_costs_its_steps_and_no_pass_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    it = pca(rows=4)
-    calls: list[int] = []
-    at = hmc.Bridge.at
-
-    def counted(self: Any, position: Tensor) -> Any:
-        calls.append(len(position))
-        return at(self, position)
-
-    monkeypatch.setattr(hmc.Bridge, "at", counted)
-    anneal(it.pair, it.facts, it.rows, temperatures=7, chains=3, leapfrog=2)
-    assert calls.count(3) == 5 * 2 + 1
-    assert calls.count(annealing.PILOT_CHAINS) == (20 + 30) * 2 + 1
-
-
-# Other programs.
-
-
-def rates(x: Tensor, program: Callable[..., Any] | None = None) -> tuple[Pair, Audit, Split]:
-    """Counts whose rates are unknown: z ~ Gamma(2, 1.5), x ~ Poisson(z), negative binomial."""
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            rate = pyro.sample("rate", dist.Gamma(torch.tensor(2.0), 1.5))
-            pyro.sample("x", dist.Poisson(rate), obs=x)
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("rate", dist.LogNormal(((x + 2) / 2.5).log(), 0.6))
-
-    return story(model, program or guide, x)
-
-
-@pytest.mark.parametrize("start", STARTS)
-def test_a_positive_latent_goes_through_its_bijection(start: Start, short_pilot: None) -> None:
-    x = torch.arange(6.0).repeat(20)
-    it = rates(x)
-    found = anneal(
-        *it,
-        temperatures=4,
-        chains=500,
-        leapfrog=2,
-        start=start,
-        batch_size=len(x),
-    )
-    exact = dist.NegativeBinomial(torch.tensor(2.0), probs=torch.tensor(1 / 2.5)).log_prob(x)
-    assert unbiased(found, exact)
-    assert bool(((found.log_p - exact).abs() < SIGMAS * found.error).all())
-
-
-def test_plates_beside_the_data_and_latents_in_them(short_pilot: None) -> None:
-    """z_ij ~ Exponential(1) and x_ij ~ Poisson(z_ij), geometric, with the data's plate outermost"""
-    x = torch.randint(0, 4, (60, 3), generator=torch.Generator().manual_seed(0)).float()
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x), dim=-2):
-            shift = pyro.sample("shift", dist.Normal(torch.zeros(1), 1.0))
-            with pyro.plate("columns", 3, dim=-1):
-                z = pyro.sample("z", dist.Exponential(torch.tensor(1.0)))
-                pyro.sample("x", dist.Poisson(z + 0 * shift), obs=x)
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x), dim=-2):
-            pyro.sample("shift", dist.Normal(torch.zeros(1), 1.0))
-            with pyro.plate("columns", 3, dim=-1):
-                pyro.sample("z", dist.LogNormal(0 * x, 1.0))
-
-    it = story(model, guide, x)
-    found = anneal(*it, temperatures=6, chains=200, leapfrog=3)
-    assert unbiased(found, -(x + 1).sum(1) * math.log(2))
-
-
-def test_a_bijection_may_change_the_shape_of_an_event(short_pilot: None) -> None:
-    """Shares on the simplex have one number less among the reals."""
-    x = torch.tensor([[3.0, 1, 1], [0, 0, 5], [2, 2, 1]]).repeat(20, 1)
-    concentration = torch.tensor([1.0, 2.0, 1.5])
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            shares = pyro.sample("shares", dist.Dirichlet(concentration))
-            pyro.sample("x", dist.Multinomial(5, shares), obs=x)
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("shares", dist.Dirichlet(concentration + x))
-
-    it = story(model, guide, x)
-    exact = dist.DirichletMultinomial(concentration, 5).log_prob(x)
-    found = anneal(*it, temperatures=4, chains=300, leapfrog=2)
-    assert unbiased(found, exact)
-    near = anneal(*it, temperatures=3, chains=4, leapfrog=2, start="guide")
-    torch.testing.assert_close(near.log_p, exact, rtol=1e-4, atol=1e-4)
-
-
-def chained(x: Tensor) -> tuple[Pair, Audit, Split]:
-    """top ~ N(0, 1), bottom ~ N(top, 1), x ~ N(bottom, 1): p(x) = N(0, 3)."""
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            top = pyro.sample("top", dist.Normal(torch.tensor(0.0), 1.0))
-            bottom = pyro.sample("bottom", dist.Normal(top.unsqueeze(-1), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(bottom.squeeze(-1), 1.0), obs=x)
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            top = pyro.sample("top", dist.Normal(x / 3, 1.0))
-            pyro.sample("bottom", dist.Normal((x + top).unsqueeze(-1) / 2, 1.0).to_event(1))
-
-    return story(model, guide, x)
-
-
-@pytest.mark.parametrize("start", STARTS)
-def test_two_latents_by_other_names(start: Start, short_pilot: None) -> None:
-    x = torch.linspace(-3, 3, 60)
-    it = chained(x)
-    found = anneal(*it, temperatures=4, chains=300, leapfrog=2, start=start)
-    assert unbiased(found, dist.Normal(0.0, math.sqrt(3.0)).log_prob(x))
-
-
-@pytest.mark.parametrize("start", STARTS)
-def test_looping_and_vectorizing_programs_agree_number_by_number(start: Start) -> None:
-    """At the same places both have the same densities and gradients."""
-    pair, facts, rows = chained(torch.linspace(-3, 3, 5))
-    looped = Audit(**{**facts.__dict__, "vectorizes": False})
-    batch = rows.take(torch.arange(5))
-    position = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(0))
-    points = []
-    for known in (facts, looped):
-        with frozen(pair):
-            points.append(hmc.Bridge(pair, known, batch, start).at(position))
-    for name in vars(points[0]):
-        torch.testing.assert_close(getattr(points[0], name), getattr(points[1], name))
-
-
-def test_a_looping_program_is_annealed(short_pilot: None) -> None:
-    it = pca(rows=200, variance=2.0)
-    facts = Audit(**{**it.facts.__dict__, "vectorizes": False})
-    found = anneal(it.pair, facts, it.rows, temperatures=4, chains=8, leapfrog=2, batch_size=200)
-    assert unbiased(found, it.log_p)
-
-
-def test_a_mixture_as_prior_moves_on_its_components_support(short_pilot: None) -> None:
-    x = torch.linspace(-4, 4, 60)
-    locs = torch.tensor([-2.0, 2.0])
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            parts = dist.Categorical(torch.tensor([0.3, 0.7])), dist.Normal(locs, 1.0)
-            z = pyro.sample("z", dist.MixtureSameFamily(*parts))
-            pyro.sample("x", dist.Normal(z, 1.0), obs=x)
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x, 1.0))
-
-    it = story(model, guide, x)
-    found = anneal(*it, temperatures=4, chains=300, leapfrog=2)
-    each = dist.Normal(locs, math.sqrt(2.0)).log_prob(x.unsqueeze(-1))
-    assert unbiased(found, (each + torch.tensor([0.3, 0.7]).log()).logsumexp(-1))
-
-
-def test_a_trajectory_that_diverges_is_turned_down() -> None:
-    """A rate that overflows is no error: exp of a far position is infinite."""
-    pair, facts, rows = rates(torch.tensor([0.0, 3.0]))
-    with frozen(pair):
-        torch.manual_seed(0)
-        bridge = hmc.Bridge(pair, facts, rows.take(torch.arange(2)), "prior")
-        point = bridge.draw(50)
-        after, probability = hmc.transition(bridge, point, 1.0, torch.full((2,), 50.0), 3)
-    assert bool(after.position.isfinite().all())
-    assert float(probability.mean()) < 0.1
 
 
 # Manners.
