@@ -144,7 +144,7 @@ class LinearGaussian(PyroModule):
         precision = eye + square / _wide(self.noise()).square()
         # By way of the precision: its inverse would have to be factored otherwise.
         centred = torch.distributions.MultivariateNormal(
-            torch.zeros_like(eye[0]), precision_matrix=precision, validate_args=False
+            torch.zeros_like(eye[0]), precision_matrix=precision
         )
         return centred.scale_tril
 

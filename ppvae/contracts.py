@@ -115,7 +115,7 @@ def _attempted(said: str, target: Any, call: Callable[[], Any]) -> Any:
         return call()
     except InputError:
         raise
-    except Exception as error:
+    except Exception as error:  # the code is the user's, and may raise anything
         words = " ".join(str(error).split()) or "no message"
         raise InputError(
             f"{said}: {type(error).__name__}: {words}{_place(target, error)}"

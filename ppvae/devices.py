@@ -45,7 +45,7 @@ def launch(device: Device, devices: int, precision: Precision) -> "Fabric":
         accelerator=device,
         devices=devices,
         strategy="ddp" if devices > 1 else "auto",
-        precision={"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}[precision],  # type: ignore[arg-type]
+        precision={"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}[precision],  # type: ignore[arg-type]  # see above
     )
     fabric.launch()
     # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.

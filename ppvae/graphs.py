@@ -149,7 +149,7 @@ def _numbers_untouched() -> Iterator[None]:
     """Nobody looks at a number in a tensor: no checks for NaN, none of arguments and values."""
     with (
         _ItemIsTensor(),
-        pyro.validation_enabled(False),
+        pyro.validation_enabled(False),  # of those that are made meanwhile
         # Distributions that were made before, and so still check what they are shown.
         patch.object(Distribution, "_validate_sample", lambda *_: None),
         patch("pyro.util.torch_isnan", lambda _: False),

@@ -17,7 +17,6 @@ from nbclient import NotebookClient
 FOLDER = Path(__file__).parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-NB: Any = nbformat  # untyped in part
 type Notebook = Any  # nbformat's own is a dictionary with attributes
 
 
@@ -29,7 +28,7 @@ def notebooks() -> list[Path]:
 def read(path: Path) -> Notebook:
     """A notebook, in the format that every cell has an id in."""
     with path.open(encoding="utf-8") as file:
-        return NB.read(file, as_version=4)
+        return nbformat.read(file, as_version=4)
 
 
 def code(notebook: Notebook) -> list[Any]:
@@ -69,7 +68,7 @@ def _environment(outer: Mapping[str, str], *, quick: bool) -> dict[str, str]:
 
 def clean(notebook: Notebook) -> Notebook:
     """What is committed: no time stamps, no name of a machine, no widget without its kernel."""
-    notebook.metadata = NB.from_dict(
+    notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"},
@@ -77,7 +76,7 @@ def clean(notebook: Notebook) -> Notebook:
     )
     for cell in notebook.cells:
         tags = cell.metadata.get("tags")
-        cell.metadata = NB.from_dict({"tags": tags} if tags else {})
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
     for cell in code(notebook):
         cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
         for output in cell.outputs:
@@ -88,7 +87,7 @@ def clean(notebook: Notebook) -> Notebook:
 def write(path: Path, notebook: Notebook) -> None:
     """Write a notebook where it was."""
     with path.open("w", encoding="utf-8") as file:
-        NB.write(notebook, file)
+        nbformat.write(notebook, file)
 
 
 def main(argv: list[str]) -> None:

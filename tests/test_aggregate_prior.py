@@ -218,11 +218,11 @@ def test_few_data_and_many_components_win_less_than_nothing_on_others() -> None:
 def test_it_is_a_function_of_the_seed_and_moves_nothing() -> None:
     pair, facts, rows = coded(clusters(60))
     pair.train()
-    state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002
+    state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002  (the global one)
     one = aggregate_prior(pair, facts, rows, components=2)
     gain = held_out_gain(one, pair, facts, rows)
     assert torch.equal(state, torch.get_rng_state())
-    assert numpy_state == repr(np.random.get_state())  # noqa: NPY002
+    assert numpy_state == repr(np.random.get_state())  # noqa: NPY002  (the global one)
     assert pair.training
     torch.rand(3)
     again = aggregate_prior(pair, facts, rows, components=2)

@@ -176,7 +176,7 @@ def test_numbers_out_of_their_range_are_refused() -> None:
     with pytest.raises(InputError, match="leapfrog is 0"):
         anneal(*subject_, leapfrog=0)
     with pytest.raises(InputError, match="start is 'middle'"):
-        anneal(*subject_, start="middle")  # type: ignore[arg-type]
+        anneal(*subject_, start="middle")  # type: ignore[arg-type]  # to be refused
 
 
 def test_latents_that_cannot_move_are_refused() -> None:
@@ -221,6 +221,7 @@ def test_a_start_that_has_no_density_is_refused() -> None:
             pyro.sample("rate", dist.Normal(0 * x, 1.0))
 
     it = rates(torch.ones(30), outside)
+    # Pyro's own check would speak first.
     with pyro.validation_enabled(False), pytest.raises(InputError, match="'rate' lies outside"):
         anneal(*it, temperatures=3, start="guide")
 

@@ -66,7 +66,7 @@ def test_the_exact_posterior_is_calibrated() -> None:
 def test_a_guide_that_is_off_is_named_as_what_it_is(
     settings: dict[str, float], marginal: str, log_p: str, log_q: str
 ) -> None:
-    found = of(pca(**settings))  # type: ignore[arg-type]
+    found = of(pca(**settings))  # type: ignore[arg-type]  # a dictionary of arguments
     assert found.p_value < 1e-6
     assert not found.is_calibrated
     assert found.shapes == (marginal, marginal, log_p, log_q)
@@ -299,6 +299,7 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     broken = pca()
     with torch.no_grad():
         next(broken.pair.guide.parameters()).fill_(math.nan)
+    # Pyro's own check would speak first.
     with pyro.validation_enabled(False), pytest.raises(InputError, match="not a number"):
         of(broken)
 

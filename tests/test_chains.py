@@ -309,7 +309,7 @@ class Unstated(dist.Normal):
     """A family that does not say where it lives, as flows do not."""
 
     @property
-    def support(self) -> Any:  # type: ignore[override]
+    def support(self) -> Any:  # type: ignore[override]  # torch has an attribute there
         raise NotImplementedError
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> "Unstated":

@@ -190,7 +190,7 @@ def test_comparing_objects_leaves_them_and_the_generators_alone(
     model, guide = programs
     x = torch.randn(120, D, generator=torch.Generator().manual_seed(1))
     before = [p.detach().clone() for part in programs for p in part.parameters()]
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002  (the global one)
     result = compare(
         data=from_arrays(x), model=model, guide=guide, epochs=2, seeds=1, draws=8,
         batch_size=32, device="cpu", out=tmp_path / "c",
@@ -199,7 +199,7 @@ def test_comparing_objects_leaves_them_and_the_generators_alone(
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
     assert torch.equal(torch.get_rng_state(), states[0])
     assert random.getstate() == states[1]
-    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002  (the global one)
     assert result.steps == 2 * 3
     assert result.held_out_difference[1] is None
     first = result.sides[SAMPLED].curves[0][1]

@@ -114,7 +114,7 @@ def test_arrays_that_do_not_fit_are_named(
     arrays: dict[str, NDArray[Any]], says: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "d.npz"
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)  # type: ignore[arg-type]  # a dictionary of arrays
     sentence = refusal(path)
     assert says in sentence
     assert str(path) in sentence

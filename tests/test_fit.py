@@ -503,7 +503,7 @@ def test_methods_of_a_class_as_in_the_tutorial(tmp_path: Path, mine: str) -> Non
     )
     rows = figures(run)
     assert rows[-1]["elbo"] > rows[1]["elbo"]
-    assert run.model.__self__ is run.guide.__self__  # type: ignore[attr-defined]
+    assert run.model.__self__ is run.guide.__self__  # type: ignore[attr-defined]  # of a bound method
     opened = ppvae.load(tmp_path / "run", trust=[mine])
     assert not differences(dict(opened.pair.state_dict()), weights(tmp_path / "run", "best"))
 
@@ -514,7 +514,7 @@ def test_a_prior_of_ones_own(tmp_path: Path, mine: str) -> None:
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert config["prior"] == {"class_path": f"{mine}.Wide", "init_args": {"width": 3.0}}
     run = ppvae.load(tmp_path / "run", trust=[mine])
-    assert sys.modules[mine].Wide is type(run.model.prior)  # type: ignore[attr-defined]
+    assert sys.modules[mine].Wide is type(run.model.prior)  # type: ignore[attr-defined]  # a module made at run time
 
 
 def test_networks_of_the_call_are_those_of_the_config(tmp_path: Path) -> None:

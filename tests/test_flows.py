@@ -402,7 +402,7 @@ def test_checks_stay_as_they_were(was: bool, fails: bool, monkeypatch: pytest.Mo
 
 SENTENCES: dict[str, Callable[[], Any]] = {
     "kind is 'cubic'; a flow is made of 'spline' or of 'affine'":
-        lambda: Autoregressive(2, kind="cubic"),  # type: ignore[arg-type]
+        lambda: Autoregressive(2, kind="cubic"),  # type: ignore[arg-type]  # to be refused
     "features is 0, transforms 3 and context 0; a flow needs at least 1, 1 and 0":
         lambda: Autoregressive(0),
     "features is 2, transforms 0 and context 0": lambda: Autoregressive(2, transforms=0),

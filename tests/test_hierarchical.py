@@ -177,7 +177,7 @@ def posterior_of(chain: Chain, guide: Guide, widen: float = 1.0) -> nn.Module:
         bias = (v / spread + shift / noise) / one
         set_normal(made.encoder, read / noise / one, bias, scale(one))
         set_normal(made.between[0], back / S**2 / two, -back @ v / S**2 / two, scale(two))
-        return made  # type: ignore[no-any-return]
+        return made  # type: ignore[no-any-return]  # of programs of any kind
     made.up.activation = nn.Identity()
     set_affine(made.up.networks[0], read, shift)
     set_affine(made.up.networks[1], eye, zero)
@@ -191,7 +191,7 @@ def posterior_of(chain: Chain, guide: Guide, widen: float = 1.0) -> nn.Module:
         one = 1 / S**2 + 1 / noise
         weight = torch.cat([chain.upper / S**2, eye / noise], -1) / one
         set_normal(made.between[0], weight, v / S**2 / one, scale(one))
-    return made  # type: ignore[no-any-return]
+    return made  # type: ignore[no-any-return]  # of programs of any kind
 
 
 def known(guide: Guide, widen: float = 1.0) -> tuple[Chain, Pair, Audit]:
@@ -233,7 +233,7 @@ def test_at_the_exact_posterior_the_path_gradient_of_the_guide_is_zero(guide: Gu
     own = [p.grad for p in pair.guide.parameters() if p.grad is not None]
     assert own
     assert max(float(g.abs().max()) for g in own) < 1e-9
-    assert float(affine(chain.model.decoder).weight.grad.norm()) > 0.1  # type: ignore[union-attr]
+    assert float(affine(chain.model.decoder).weight.grad.norm()) > 0.1  # type: ignore[union-attr]  # of programs of any kind
 
 
 @pytest.mark.parametrize("guide", GUIDES)
@@ -523,7 +523,7 @@ def test_captured_it_is_pyros_own_loss(guide: Guide, elbo: ELBO) -> None:
     torch.manual_seed(3)
     got = captured(x)
     torch.manual_seed(3)
-    want = elbo.differentiable_loss(model, q, x)  # type: ignore[attr-defined]
+    want = elbo.differentiable_loss(model, q, x)  # type: ignore[attr-defined]  # of programs of any kind
     assert captured.reason == ""
     torch.testing.assert_close(got, want)
     for one, other in zip(

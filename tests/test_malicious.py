@@ -128,7 +128,7 @@ def test_arguments_cannot_name_code(
     ]  # fmt: skip
     for value in code:
         entry = {"class_path": name, "init_args": {argument: value}}
-        rewrite(run, lambda c, entry=entry: c.update({part: entry}))  # type: ignore[misc]
+        rewrite(run, lambda c, entry=entry: c.update({part: entry}))  # type: ignore[misc]  # mypy infers no defaulted lambda
         with pytest.raises(InputError):
             resume(run)
         with pytest.raises(InputError):
@@ -262,7 +262,7 @@ def test_wrong_types_are_refused_or_of_no_effect(field: tuple[str, ...], run: Pa
         except InputError as error:
             if "\n" in str(error):
                 failures.append((value, "more than a line"))
-        except Exception as error:
+        except Exception as error:  # what a stranger's file must not cause
             failures.append((value, f"{type(error).__name__}: {error}"))
     assert not failures
 
@@ -283,7 +283,7 @@ def test_settings_of_wrong_types_do_not_go_on(field: str, run: Path) -> None:
             resume(run)
         except InputError:
             continue
-        except Exception as error:
+        except Exception as error:  # what a stranger's file must not cause
             failures.append((value, f"{type(error).__name__}: {error}"))
     assert not failures
 

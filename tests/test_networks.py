@@ -374,7 +374,7 @@ def test_widths_come_from_the_command_line() -> None:
         "decoder": Choice("ResidualDecoder", {"channels": "9,8", "blocks": "2"}),
     }
     made = assemble(parts, latent_dim=5, data_shape=(1, 8, 8))
-    gated, residual = made.guide.encoder, made.model.decoder  # type: ignore[attr-defined]
+    gated, residual = made.guide.encoder, made.model.decoder  # type: ignore[attr-defined]  # of programs of any kind
     assert [m.out_features for m in gated.modules() if isinstance(m, nn.Linear)] == [60, 40, 10]
     assert len([m for m in residual.layers if isinstance(m, ResidualBlock)]) == 4
     assert made.parts["decoder"]["init_args"] == {

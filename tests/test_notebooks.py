@@ -89,8 +89,8 @@ def test_runs_from_top_to_bottom_without_a_warning(path: Path, tmp_path: Path) -
 
 def test_is_run_by_the_python_that_runs_the_tests(tmp_path: Path) -> None:
     lines = "import sys, os; print(sys.prefix, bool(os.environ.get('PPVAE_QUICK')))"
-    cell = nbformat.v4.new_code_cell(lines)  # type: ignore[no-untyped-call]
-    notebook = nbformat.v4.new_notebook(cells=[cell])  # type: ignore[no-untyped-call]
+    cell = nbformat.v4.new_code_cell(lines)
+    notebook = nbformat.v4.new_notebook(cells=[cell])
     execute(notebook, tmp_path, quick=True)
     assert texts(notebook.cells[0]) == [f"{sys.prefix} True\n"]
 

@@ -99,7 +99,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_draft(
     path.write_bytes(b"old")
 
     def full(self: Path, target: object) -> None:
-        assert Path(target).parent == self.parent == tmp_path  # type: ignore[arg-type]
+        assert Path(target).parent == self.parent == tmp_path  # type: ignore[arg-type]  # as text
         assert self.read_bytes().startswith(b"\x89PNG")  # whole before it takes the name
         assert path.read_bytes() == b"old"
         raise OSError("no space left")

@@ -24,9 +24,9 @@ def test_bounds_are_compared_in_their_units() -> None:
     variance = panel(figure, "Gradient variance")
     assert variance.get_xscale() == "log"
     assert [t.get_text() for t in variance.get_yticklabels()] == ["encoder", "decoder"]
-    ends = sorted(p.get_x() + p.get_width() for p in variance.patches)  # type: ignore[attr-defined]
+    ends = sorted(p.get_x() + p.get_width() for p in variance.patches)  # type: ignore[attr-defined]  # matplotlib's types are wider
     np.testing.assert_allclose(ends, [1e-5, 1e-5, 1e-3, 1e-3])
-    cost = [p.get_width() for p in panel(figure, "Cost").patches]  # type: ignore[attr-defined]
+    cost = [p.get_width() for p in panel(figure, "Cost").patches]  # type: ignore[attr-defined]  # matplotlib's types are wider
     assert cost == [5.0, 6.0]
     assert len(panel(figure, "Bound by step").get_lines()) == 6
 

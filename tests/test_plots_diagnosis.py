@@ -342,7 +342,7 @@ def test_an_estimator_has_one_colour_in_all_panels() -> None:
     figure = plots.estimators(rows[::-1])
     names = legend(figure)
     assert names == ["PathELBO", "TraceMeanField_ELBO", "Trace_ELBO"]
-    colours = [h.get_color() for h in figure.legends[0].legend_handles]  # type: ignore[union-attr]
+    colours = [h.get_color() for h in figure.legends[0].legend_handles]  # type: ignore[union-attr]  # matplotlib's types are wider
     assert len(set(colours)) == 3
     fields: dict[str, Callable[[dict[str, Any]], float]] = {
         "Gradient variance\nguide.encoder": lambda row: float(row["variance"]["guide.encoder"]),

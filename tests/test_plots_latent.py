@@ -16,7 +16,7 @@ from ppvae.errors import InputError
 def colours_of(figure: Figure) -> dict[str, tuple[float, ...]]:
     (found,) = figure.legends
     return {
-        text.get_text(): to_rgba(handle.get_color())  # type: ignore[union-attr]
+        text.get_text(): to_rgba(handle.get_color())  # type: ignore[union-attr]  # matplotlib's types are wider
         for text, handle in zip(found.get_texts(), found.legend_handles, strict=True)
     }
 
@@ -82,7 +82,7 @@ def test_two_latents_are_drawn_as_they_are_with_the_prior_where_asked() -> None:
 def test_one_latent_is_counted() -> None:
     axes = plots.latent(CODES[:, :1], CLASSES).axes[0]
     assert axes.get_ylabel() == "data per bin"
-    heights = [p.get_height() for p in axes.patches]  # type: ignore[attr-defined]
+    heights = [p.get_height() for p in axes.patches]  # type: ignore[attr-defined]  # matplotlib's types are wider
     assert sum(heights) == len(CODES)
 
 

@@ -233,5 +233,6 @@ def test_what_cannot_be_checked_is_refused() -> None:
         check(known.pair, blind, known.rows)
     with torch.no_grad():
         next(known.pair.guide.parameters()).fill_(math.nan)
+    # Pyro's own check would speak first.
     with pyro.validation_enabled(False), pytest.raises(InputError, match="not a number"):
         of(known)

@@ -473,8 +473,7 @@ def test_a_hundred_labels_and_the_rest_without_tell_digits_better_than_a_hundred
     pyro.set_rng_seed(0)
     whole, epochs = load("digits", binarize="dynamic"), 15
     few = hide(whole, 100)
-    with pyro.validation_enabled(False):
-        pair = learned(few, epochs)
+    pair = learned(few, epochs)
     held_out = [next(iter(whole.splits[part].chunks(180))) for part in ("valid", "test")]
     x, y = (torch.cat([batch[name] for batch in held_out]) for name in ("x", "y"))
     semi = classification(pair, as_split(x), y).accuracy

@@ -19,7 +19,7 @@ from ppvae.errors import InputError
 
 # Readers of the sets this package knows itself, given the data directory.
 NAMED: dict[str, Callable[[Path], Source]] = {
-    "digits": lambda folder: digits_source(),  # noqa: ARG005
+    "digits": lambda folder: digits_source(),  # noqa: ARG005  (they come with a dependency)
     **{name: partial(mnist_source, name) for name in SETS},
     "omniglot": omniglot_source,
     "binarized-mnist": binarized_mnist_source,

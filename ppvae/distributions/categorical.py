@@ -34,7 +34,7 @@ class Categorical(dist.Categorical):
 
     @override
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        drawn: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]
+        drawn: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]  # torch's has no types
         return drawn.to(self.logits.dtype)
 
     @property

@@ -34,7 +34,7 @@ class DiscretizedLogistic(dist.TorchDistribution):
     Shapes: elementwise; ``loc`` and ``scale`` broadcast.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  (torch's own way)
 
     def __init__(
         self,

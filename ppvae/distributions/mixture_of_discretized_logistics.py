@@ -9,7 +9,7 @@ __all__ = ["MixtureOfDiscretizedLogistics"]
 
 
 # Pyro makes the class below at run time.
-class MixtureOfDiscretizedLogistics(dist.MixtureSameFamily):  # type: ignore[misc]
+class MixtureOfDiscretizedLogistics(dist.MixtureSameFamily):  # type: ignore[misc]  # Pyro states no types
     """sum_i w_i DiscretizedLogistic(loc_i, scale_i) (Salimans et al., 2017), element by element.
 
     Args:

@@ -60,9 +60,9 @@ class OptimalNormal(dist.Normal):
         if self.observed is not None:
             observed = observed & self.observed
         fn = OptimalNormal(
-            self.loc, self.scale, self.floor, self.hears, observed, validate_args=False
-        )
-        fn._validate_args = self._validate_args
+            self.loc, self.scale, self.floor, self.hears, observed,
+            validate_args=self._validate_args,
+        )  # fmt: skip
         return dist.MaskedDistribution(fn, mask)
 
     @override
@@ -75,6 +75,7 @@ class OptimalNormal(dist.Normal):
             if torch.is_grad_enabled():
                 self.hears(mean_square)
             scale = mean_square.clamp(min=self.floor).sqrt()
+        # What there is to check has been checked above.
         log_prob: Tensor = dist.Normal(self.loc, scale, validate_args=False).log_prob(value)
         return log_prob
 

@@ -13,7 +13,7 @@ __all__ = ["StudentT"]
 
 
 # Pyro makes the class below at run time.
-class StudentT(dist.StudentT):  # type: ignore[misc]
+class StudentT(dist.StudentT):  # type: ignore[misc]  # Pyro states no types
     """p(x) = Gamma((n + 1) / 2) / Gamma(n / 2) (pi n)^-1/2 / s (1 + y^2 / n)^-(n + 1) / 2.
 
     With y = (x - loc) / s and n degrees of freedom. Torch's own takes the ratio of gamma functions

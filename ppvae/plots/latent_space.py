@@ -158,7 +158,7 @@ def _to_plane(codes: Array) -> tuple[Array, tuple[str, str]]:
     """The two directions in which codes vary most, and what to call them."""
     if codes.shape[1] == 2 or len(codes) < 2 or not codes.var(axis=0).sum() > 0:
         return codes[:, :2], ("$z_1$", "$z_2$")
-    from sklearn.decomposition import PCA  # type: ignore[import-untyped, unused-ignore]
+    from sklearn.decomposition import PCA
 
     pca = PCA(n_components=2, svd_solver="full")
     plane = np.asarray(pca.fit_transform(codes), dtype=np.float64)

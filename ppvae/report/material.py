@@ -88,7 +88,7 @@ class Material:
         try:
             y = self.rows.take(torch.arange(len(self.rows))).get("y")
             return evidence_name(self.run.pair, self.run.audit, y)
-        except Exception:  # the name is not worth a sentence that a run without programs has
+        except InputError:  # without programs, or their data
             return "log p(x)"
 
     @property
@@ -101,7 +101,7 @@ class Material:
         """Whether the guide has a density, without which there is no bound."""
         try:
             return self.run.audit.is_bound
-        except Exception:  # programs that cannot be opened: their summary knows
+        except InputError:  # programs that cannot be opened: their summary knows
             return not self.summary or self.summary.get("elbo") is not None
 
     @property

@@ -98,7 +98,7 @@ def attempt(
     try:
         material = Material(run, rows, data_name, labels, folder, record)
         write_text(folder / "report.html", _render(material))
-    except Exception as error:
+    except Exception as error:  # a fit that has ended well must not end badly for want of a page
         say(f"note: {folder / 'report.html'} could not be written: {reason_of(error)}")
 
 

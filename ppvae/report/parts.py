@@ -111,7 +111,7 @@ def attempted(name: str, title: str, make: Callable[[], Section]) -> Section:
     """
     try:
         return make()
-    except Exception as error:
+    except Exception as error:  # see above
         return Section(name, title, (f"Left out: {reason_of(error)}.",))
 
 

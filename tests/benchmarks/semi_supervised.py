@@ -170,12 +170,11 @@ def _descend(
     """A step of Adam for each batch, its learning rate falling to 0 along a cosine."""
     optimizer = torch.optim.Adam(parameters, lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(len(order), 1))
-    with pyro.validation_enabled(False):
-        for batch in split.batches(order):
-            optimizer.zero_grad()
-            loss(batch).backward()
-            optimizer.step()
-            schedule.step()
+    for batch in split.batches(order):
+        optimizer.zero_grad()
+        loss(batch).backward()
+        optimizer.step()
+        schedule.step()
 
 
 # Which rows.

@@ -32,7 +32,7 @@ def main() -> None:
             for line in sys.stdin:
                 _say(answers, _timed(run, json.loads(line)["steps"]))
             _say(answers, {"peak_mib": _peak_mib()})
-        except Exception as error:
+        except Exception as error:  # whatever it is, the table says it
             _say(answers, {"failed": f"{type(error).__name__}: {error}"})
             raise
 
