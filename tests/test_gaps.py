@@ -506,3 +506,21 @@ def test_what_cannot_be_split_is_refused() -> None:
     ):
         with pytest.raises(InputError, match=message):
             split(p, **options)
+
+
+def test_a_search_that_runs_away_ends_in_a_sentence() -> None:
+    """On the way its parameters leave their domain, which Pyro's checks would stop it at."""
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0).expand([1]).to_event(1))
+            pyro.sample("x", dist.Poisson((40 * z).exp()).to_event(1), obs=x)
+
+    def guide(x: Tensor) -> None:
+        loc = pyro.param("loc", torch.tensor(0.0))
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(loc + 0 * x, 0.5).to_event(1))
+
+    it = programs(model, guide, torch.tensor([[3.0], [5.0], [0.0]]))
+    with pytest.raises(InputError, match="refined guide's bound is not finite; take a smaller lr"):
+        gaps(*it, steps=20, draws=20, lr=1.0)
