@@ -60,7 +60,7 @@ def check_part(
     elif role == "likelihood":
         numbers = _decoder_shape(name, part)
         h = torch.zeros(2, *numbers)
-        call, of = (lambda: part(h)), f" for h of shape {tuple(h.shape)} (numbers = {part.numbers})"
+        call, of = (lambda: part(h)), f" for h of shape {tuple(h.shape)} (numbers = {numbers[0]})"
         want = ((2,), tuple(data_shape))
     elif role == "guide" and isinstance(part, Amortized) and not part.covariates:
         call, of = (lambda: part.posterior(x)), f" for x of shape {tuple(x.shape)}"

@@ -21,7 +21,7 @@ from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 
-__all__ = ["Densities", "Draws"]
+__all__ = ["Densities", "Draws", "dimension_names"]
 
 Latents = dict[str, Tensor]
 """Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
@@ -236,3 +236,10 @@ def _demand_unscaled(name: str, node: Any) -> None:
             "no density p(x, z) and no log p(x); leave the weight of the KL to beta, and take "
             "the scale out"
         )
+
+
+def dimension_names(sizes: Mapping[str, int]) -> list[str]:
+    """``z[0]``, ``z[1]``, ... of each site, given its number of dimensions; of one, the site."""
+    return [
+        site if size == 1 else f"{site}[{i}]" for site, size in sizes.items() for i in range(size)
+    ]

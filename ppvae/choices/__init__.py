@@ -6,7 +6,7 @@ Python the class, function or object itself. Whatever a constructor names of wha
 arguments, read by the types of its signature.
 """
 
-from ppvae.choices.arguments import arguments_parser, expectation
+from ppvae.choices.arguments import arguments_parser, code_paths, expectation
 from ppvae.choices.choice import Choice
 from ppvae.choices.kinds import KINDS, Kind
 from ppvae.choices.maker import Maker, made
@@ -18,6 +18,7 @@ __all__ = [
     "Kind",
     "Maker",
     "arguments_parser",
+    "code_paths",
     "expectation",
     "made",
     "nearest",

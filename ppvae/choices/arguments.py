@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr
 from io import StringIO
 from typing import Any, get_origin
@@ -12,7 +12,7 @@ from ppvae.choices.kinds import Kind
 from ppvae.choices.resolving import nearest
 from ppvae.errors import InputError
 
-__all__ = ["arguments_of", "arguments_parser", "expectation"]
+__all__ = ["arguments_of", "arguments_parser", "code_paths", "expectation"]
 
 
 def arguments_parser(target: Any, given: Iterable[str]) -> Any:
@@ -27,27 +27,32 @@ def arguments_parser(target: Any, given: Iterable[str]) -> Any:
     return parser
 
 
-def _refuse_code(flag: str, value: Any, trust: Iterable[str]) -> None:
-    """Refuse an argument, read from a file, that the parser would take for code and import."""
+def code_paths(value: Any) -> Iterator[str]:
+    """What of an argument's words, keys too, the parser would take for the path of code."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            _refuse_code(flag, key, trust)
-            _refuse_code(flag, inner, trust)
+            yield from code_paths(key)
+            yield from code_paths(inner)
     elif isinstance(value, (list, tuple)):
         for inner in value:
-            _refuse_code(flag, inner, trust)
+            yield from code_paths(inner)
     elif isinstance(value, str):
-        trusted = set(trust)
-        for path in _DOTTED.findall(value):
-            parts = path.split(".")
-            if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
-                raise InputError(
-                    f"{flag} is {value!r}, which may name code that is not this package's; if you "
-                    f"trust it, say so with --trust {parts[0]}, or trust=['{parts[0]}'] in Python"
-                )
+        yield from _DOTTED.findall(value)
 
 
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
+
+def _refuse_code(flag: str, value: Any, trust: Iterable[str]) -> None:
+    """Refuse an argument, read from a file, that the parser would import code for."""
+    trusted = set(trust)
+    for path in code_paths(value):
+        parts = path.split(".")
+        if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
+            raise InputError(
+                f"{flag} is {path!r}, which may name code that is not this package's; if you "
+                f"trust it, say so with --trust {parts[0]}, or trust=['{parts[0]}'] in Python"
+            )
 
 
 _ELSEWHERE = {

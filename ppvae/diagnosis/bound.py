@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ppvae.densities import dimension_names
 from ppvae.diagnosis.case import Case
 from ppvae.diagnosis.finding import Answers, Finding
 from ppvae.diagnostics.activity import Activity, activity
@@ -146,12 +147,7 @@ def _picture(answers: Answers) -> None:
     sites = list(terms.kl_by_dimension)
     kl_of = {site: terms.kl_by_dimension[site].mean(0).numpy() for site in sites}
     kl = np.concatenate([kl_of[site] for site in sites])
-    names = [
-        site if width == 1 else f"{site}[{i}]"
-        for site in sites
-        for width in [len(kl_of[site])]
-        for i in range(width)
-    ]
+    names = dimension_names({site: len(values) for site, values in kl_of.items()})
     moves = {} if found is None else found.variance
     variance = None
     if all(site in moves and len(moves[site]) == len(kl_of[site]) for site in sites):

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.densities import Densities, Draws
+from ppvae.densities import Densities, Draws, dimension_names
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
 from ppvae.evaluation import fold_seed
@@ -271,10 +271,9 @@ def _ranks(
         below += (values < true - tolerance).sum(0).cpu()
         equal += ((values - true).abs() <= tolerance).sum(0).cpu()
     labels = [
-        (site if size == 1 else f"{site}[{i}]", site)
+        (name, site)
         for site in sites
-        for size in [densities.columns(site, latents[site]).shape[-1]]
-        for i in range(size)
+        for name in dimension_names({site: densities.columns(site, latents[site]).shape[-1]})
     ]
     return below, equal, [*labels, *((name, "") for name in joint)]
 

@@ -19,14 +19,17 @@ from ppvae.plots.style import (
     DASHED,
     PALETTE,
     SEQUENTIAL,
+    SHAPES,
+    UNKNOWN,
     Look,
+    class_look,
     four_digits,
     house_style,
     new_figure,
     settle,
 )
 
-_MARKERS = "o^sD"  # one for each eight colours
+_MARKERS = "o^sD"  # by the number of `class_look`
 _PRIOR: Look = {**DASHED, "color": "#444444", "linewidth": 1.8}
 
 
@@ -82,8 +85,9 @@ def _read_labels(labels: npt.ArrayLike, names: Sequence[str] | None, count: int)
 
 def _class_colours(count: int) -> Array:
     """A colour for each class; beyond twenty they come again, with another marker."""
-    again = [PALETTE[i % len(PALETTE)] for i in range(count)]
-    return np.asarray(to_rgba_array(again), dtype=np.float64).reshape(count, 4)
+    return np.asarray(
+        to_rgba_array([class_look(i)[0] for i in range(count)]), dtype=np.float64
+    ).reshape(count, 4)
 
 
 def _short(name: str, most: int) -> str:
@@ -103,7 +107,7 @@ def _class_legend(
         Line2D(
             *([], []),
             linestyle="none",
-            marker=markers[i // 8 % len(markers)],
+            marker=markers[class_look(i)[1] % len(markers)],
             markersize=7,
             color=colours[i],
             label=_short(labels.names[i], 22),
@@ -114,7 +118,7 @@ def _class_legend(
         handles.append(Line2D([], [], linestyle="none", label=f"and {len(present) - 20} more"))
     if (labels.place < 0).any() and labels.values is None:
         look: Look = {"linestyle": "none", "marker": markers[0], "markersize": 7}
-        handles.append(Line2D([], [], color="#CFCFCF", label="no label", **look))
+        handles.append(Line2D([], [], color=UNKNOWN, label="no label", **look))
     handles.extend(extra)
     if handles:
         figure.legend(handles=handles, loc="outside right upper")
@@ -136,7 +140,7 @@ def _scatter(figure: Figure, axes: Axes, points: Array, labels: _Labels | None) 
     if labels.values is not None:
         there = np.isfinite(labels.values)
         if not there.all():
-            axes.scatter(x[~there], y[~there], color="#CFCFCF", **dots)
+            axes.scatter(x[~there], y[~there], color=UNKNOWN, **dots)
         order = order[there[order]]
         drawn = axes.scatter(x[order], y[order], c=labels.values[order], cmap=SEQUENTIAL, **dots)
         bar = figure.colorbar(drawn, ax=axes, label="label")
@@ -146,10 +150,10 @@ def _scatter(figure: Figure, axes: Axes, points: Array, labels: _Labels | None) 
         settle(bar.ax)
         return
     if (labels.place < 0).any():
-        axes.scatter(x[labels.place < 0], y[labels.place < 0], color="#CFCFCF", **dots)
+        axes.scatter(x[labels.place < 0], y[labels.place < 0], color=UNKNOWN, **dots)
     colours = _class_colours(len(labels.names))
     for turn, marker in enumerate(_MARKERS):
-        mine = order[(labels.place[order] >= 0) & (labels.place[order] // 8 % 4 == turn)]
+        mine = order[(labels.place[order] >= 0) & (labels.place[order] // 8 % SHAPES == turn)]
         if len(mine):
             axes.scatter(x[mine], y[mine], c=colours[labels.place[mine]], marker=marker, **dots)
 
@@ -254,7 +258,7 @@ def _line_of_codes(axes: Axes, codes: Array, labels: _Labels | None) -> None:
         axes.hist(
             [codes[labels.place == i] for i in present],
             bins=bins.tolist(),
-            color=["#CFCFCF" if i < 0 else tuple(colours[i]) for i in present],
+            color=[UNKNOWN if i < 0 else tuple(colours[i]) for i in present],
             stacked=True,
         )
     axes.set_ylabel("data per bin")

@@ -112,3 +112,18 @@ def stacked(count: int, height: float) -> tuple[Figure, list[Axes]]:
 def four_digits(value: float) -> str:
     """A number to four digits, as figures write it: with a true minus sign."""
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+UNKNOWN = "#CFCFCF"
+"""The colour of a datum whose class or covariate is not known."""
+
+
+def class_look(place: int) -> tuple[str, int]:
+    """The colour of a class, and the number of its shape: another for each eight; -1: not known."""
+    if place < 0:
+        return UNKNOWN, 0
+    return PALETTE[place % len(PALETTE)], place // 8 % SHAPES
+
+
+SHAPES = 4
+"""How many shapes there are."""

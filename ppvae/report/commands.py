@@ -1,16 +1,13 @@
 """The commands that make a run, or the diagnosis of one, again."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from shlex import join
-from typing import Any
 
+from ppvae.choices import code_paths
 from ppvae.report.material import Material
 from ppvae.run import Run
 
 __all__ = ["ask_command", "ask_in_python", "diagnosis_command", "fit_command", "handed"]
-
-_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 _PROGRAMS = ("model", "guide")
 """What `ppvae.load` takes as an object."""
@@ -69,20 +66,10 @@ def diagnosis_command(material: Material) -> str | None:
 
 def _trust(run: Run) -> list[str]:
     """Code that is not this package's is to be trusted by name, wherever a part names it."""
-    parts = [value for value in run.settings.values() if isinstance(value, Mapping)]
-    roots = {path.split(".")[0] for part in parts for path in _paths(part)} - {"ppvae"}
+    parts = [
+        value
+        for value in run.settings.values()
+        if isinstance(value, Mapping) and "python_object" not in value
+    ]
+    roots = {path.split(".")[0] for path in code_paths(parts)} - {"ppvae"}
     return [word for root in sorted(roots) for word in ("--trust", root)]
-
-
-def _paths(value: Any) -> Iterator[str]:
-    """What an opened run would take for the path of code: `ppvae.choices` asks trust for it."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if key != "python_object":
-                yield from _paths(key)
-                yield from _paths(inner)
-    elif isinstance(value, (list, tuple)):
-        for inner in value:
-            yield from _paths(inner)
-    elif isinstance(value, str):
-        yield from _DOTTED.findall(value)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ppvae.densities import dimension_names
 from ppvae.diagnostics.activity import activity
 from ppvae.errors import InputError
 from ppvae.report.material import Material
@@ -47,11 +48,7 @@ def section(material: Material) -> Section:
 
 
 def _names(sites: dict[str, Any]) -> list[str]:
-    return [
-        site if len(values) == 1 else f"{site}[{i}]"
-        for site, values in sites.items()
-        for i in range(len(values))
-    ]
+    return dimension_names({site: len(values) for site, values in sites.items()})
 
 
 def _variance(material: Material, sites: dict[str, Any]) -> Any:

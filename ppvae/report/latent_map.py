@@ -42,7 +42,7 @@ MARGIN = 0.03
 """What is shown around the plane, as a share of it."""
 
 MARKERS = ("circle", "triangle", "square", "diamond")
-"""One for each eight colours, as in the figures."""
+"""By the number that `ppvae.plots.style.class_look` gives."""
 
 
 def section(material: Material) -> Section:
@@ -228,11 +228,10 @@ def _classes(
 
 
 def _look(place: int) -> tuple[str, str]:
-    from ppvae import plots
+    from ppvae.plots.style import class_look
 
-    if place < 0:
-        return "#BBBBBB", MARKERS[0]
-    return plots.PALETTE[place % len(plots.PALETTE)], MARKERS[place // 8 % len(MARKERS)]
+    colour, shape = class_look(place)
+    return colour, MARKERS[shape]
 
 
 def _covariate(values: Array) -> tuple[list[str], list[str], list[str], tuple[Key, ...]]:
