@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,9 @@ def opened(browser: Any, file: Path, *, width: int = 1200, scheme: str = "light"
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
     size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    # Where an earlier test left the mouse over the map, this page would be scrolled under it.
+    corner = {"type": "mouseMoved", "x": 0, "y": 0}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", corner)
     for log in ("browser", "performance"):
         browser.get_log(log)
     browser.get(file.resolve().as_uri())
@@ -57,15 +61,32 @@ def opened(browser: Any, file: Path, *, width: int = 1200, scheme: str = "light"
     return browser
 
 
+def words(browser: Any, name: str) -> str:
+    return str(browser.execute_script(f"return document.getElementById('map-{name}').textContent"))
+
+
+@contextmanager
+def changing(browser: Any, name: str) -> Iterator[None]:
+    """Leave once what is said of the map is no more what it was.
+
+    A browser hands on where mouse and finger are with the next frame that it draws.
+    """
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    before = words(browser, name)
+    yield
+    wait = WebDriverWait(browser, 10, poll_frequency=0.02)
+    wait.until(lambda driver: words(driver, name) != before, f"{before!r} is still said")
+
+
 def seen(browser: Any, kind: str) -> tuple[str, str]:
     """What the map shows decoded, and what it says."""
-    where = browser.execute_script("return document.getElementById('map-where').textContent")
     shown = {
         "pictures": "return document.getElementById('map-canvas-decoded').toDataURL()",
         "table": "return JSON.stringify(Bokeh.documents.map((each) => each.get_model_by_name("
         "'decoded')).find((each) => each !== null).data)",
     }
-    return str(browser.execute_script(shown[kind])), str(where)
+    return str(browser.execute_script(shown[kind])), words(browser, "where")
 
 
 @in_browser
@@ -82,7 +103,8 @@ def test_the_map_answers_to_mouse_and_keys(
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", plane)
     views = [seen(browser, kind)]
     for left, up in ((-120, -90), (100, 110)):
-        ActionChains(browser, 0).move_to_element_with_offset(plane, left, up).perform()
+        with changing(browser, "where"):
+            ActionChains(browser, 0).move_to_element_with_offset(plane, left, up).perform()
         views.append(seen(browser, kind))
     plane.send_keys(Keys.SHIFT, Keys.ARROW_LEFT)
     views.append(seen(browser, kind))
@@ -90,16 +112,15 @@ def test_the_map_answers_to_mouse_and_keys(
     views.append(seen(browser, kind))
     assert len({shown for shown, _ in views}) == len({where for _, where in views}) == len(views)
 
-    which = "return document.getElementById('map-which').textContent"
     plane.send_keys(Keys.ENTER)
-    by_key = browser.execute_script(which)
     nearest = re.search(r"Nearest: (.*)\.$", views[-1][1])
     assert nearest is not None
-    assert by_key == f"In the ring: {nearest[1]}."
-    ActionChains(browser, 0).move_to_element_with_offset(plane, -140, 140).click().perform()
-    corner = re.search(r"Nearest: (.*)\.$", seen(browser, kind)[1])
+    assert words(browser, "which") == f"In the ring: {nearest[1]}."
+    with changing(browser, "where"), changing(browser, "which"):
+        ActionChains(browser, 0).move_to_element_with_offset(plane, -140, -140).click().perform()
+    corner = re.search(r"Nearest: (.*)\.$", words(browser, "where"))
     assert corner is not None
-    assert browser.execute_script(which) == f"In the ring: {corner[1]}."
+    assert words(browser, "which") == f"In the ring: {corner[1]}."
 
 
 def values_of(browser: Any, kind: str, what: str) -> Any:
@@ -122,10 +143,10 @@ def values_of(browser: Any, kind: str, what: str) -> Any:
 
 def said_at(browser: Any) -> list[float]:
     """Where the cross is, by what is said of it."""
-    said = browser.execute_script("return document.getElementById('map-where').textContent")
+    said = words(browser, "where").split("Nearest")[0]
     return [
         float(number.replace("\N{MINUS SIGN}", "-"))
-        for number in re.findall(r" (\N{MINUS SIGN}?\d+\.\d+)[,.]", said.split("Nearest")[0])
+        for number in re.findall(r" (\N{MINUS SIGN}?\d+\.\d+)[,.]", said)
     ]
 
 
@@ -173,10 +194,9 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     np.testing.assert_allclose(
         values_of(browser, kind, "original"), data["x"].squeeze().numpy(), atol=tolerance
     )
-    which = browser.execute_script("return document.getElementById('map-which').textContent")
     names = run.label_names
     label = "" if names is None else f", label {names[int(data['y'][0])]}"
-    assert which == f"In the ring: row {row} of the test data{label}."
+    assert words(browser, "which") == f"In the ring: row {row} of the test data{label}."
 
     # Keys that the browser has for itself, and Home.
     for held in (Keys.CONTROL, Keys.ALT, Keys.META):
@@ -187,7 +207,8 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     demand(middle)
 
     # Right and up on the screen are right and up on the plane.
-    ActionChains(browser, 0).move_to_element_with_offset(box, 130, -60).perform()
+    with changing(browser, "where"):
+        ActionChains(browser, 0).move_to_element_with_offset(box, 130, -60).perform()
     a, b = said_at(browser)
     assert a > grid[middle][0]
     assert b > grid[middle][1]
@@ -207,14 +228,15 @@ def test_a_finger_moves_the_cross_with_the_ring(made: Callable[[str], Run], brow
         "const box = arguments[0].getBoundingClientRect();"
         "return {x: box.x + 0.8 * box.width, y: box.y + 0.3 * box.height}", box
     )  # fmt: skip
-    for kind, points in (("touchStart", [place]), ("touchEnd", [])):
-        browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    with changing(browser, "where"), changing(browser, "which"):
+        for kind, points in (("touchStart", [place]), ("touchEnd", [])):
+            touch = {"type": kind, "touchPoints": points}
+            browser.execute_cdp_cmd("Input.dispatchTouchEvent", touch)
     after = seen(browser, "pictures")
     assert before != after
     nearest = re.search(r"Nearest: (.*)\.$", after[1])
-    which = browser.execute_script("return document.getElementById('map-which').textContent")
     assert nearest is not None
-    assert which == f"In the ring: {nearest[1]}."
+    assert words(browser, "which") == f"In the ring: {nearest[1]}."
 
 
 @in_browser
