@@ -222,12 +222,17 @@ def test_what_cannot_be_had_is_one_sentence(
         monkeypatch.setattr(maker, "mirrors", [nowhere + "/"])
     monkeypatch.setattr(binarized_mnist, "URL", nowhere)
     monkeypatch.setattr(omniglot, "URL", nowhere)
-    with pytest.raises(InputError) as caught:
-        data.load(name, data_dir=tmp_path)
-    sentence = str(caught.value)
-    assert f"the data '{name}' is not in {tmp_path}, and getting it failed" in sentence
-    assert "point --data-dir or PPVAE_DATA at a folder that holds it." in sentence
-    assert "\n" not in sentence
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, tmp_path / "not" / "there"):
+        with pytest.raises(InputError) as caught:
+            data.load(name, data_dir=folder)
+        sentence = str(caught.value)
+        assert f"the data '{name}' is not in {folder}, and getting it failed (" in sentence
+        assert "No such file or directory" in sentence
+        assert "): point --data-dir or PPVAE_DATA at a folder that holds it." in sentence
+        assert "\n" not in sentence
+    assert list(tmp_path.rglob("*")) == [empty]
 
 
 def test_omniglot_is_upright_and_labelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

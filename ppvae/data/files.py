@@ -2,8 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ppvae.errors import InputError
@@ -70,16 +70,29 @@ def download(url: str, folder: Path, relative: str) -> None:
 
 @contextmanager
 def obtaining(name: str, folder: Path) -> Iterator[None]:
-    """Turn any failure to get the data ``name`` into one sentence."""
+    """Turn any failure to get the data ``name`` into one sentence, and leave no empty folders."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    there = set(folder.iterdir()) if folder.is_dir() else set()
     try:
         yield
     except InputError:
         raise
     except Exception as error:  # networks, archives and disks raise dozens of kinds
+        if folder.is_dir():
+            for made in set(folder.iterdir()) - there:
+                _remove_empty([Path(path) for path, _, _ in os.walk(made, topdown=False)])
+        _remove_empty(new)
         raise InputError(
             f"the data {name!r} is not in {folder}, and getting it failed ({_reason(error)}): "
             f"point --data-dir or PPVAE_DATA at a folder that holds it."
         ) from error
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Remove those of ``folders`` that hold nothing, in the order given."""
+    for path in folders:
+        with suppress(OSError):  # it holds something, and stays
+            path.rmdir()
 
 
 @contextmanager
@@ -96,8 +109,12 @@ def parsing(path: Path, kind: str) -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what ``error`` says, without the stop at its end."""
+    """Return the first line of what ``error`` says, with those that its colon leads to."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    said = ""
+    for line in str(error).strip().splitlines():
+        said = f"{said} {line.strip()}".lstrip()
+        if not said.endswith(":"):
+            break
+    return said.rstrip(".:") or type(error).__name__
