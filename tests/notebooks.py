@@ -12,12 +12,38 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from traitlets import Type
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 type Notebook = Any  # nbformat's own is a dictionary with attributes
+
+
+class _Shell(AsyncZMQSocketChannel):
+    """The channel of requests and replies, on which no reply is overlooked.
+
+    Sending consumes the one sign that a reply has come. Where a widget's state is sent while the
+    reply of its cell is waited for, it would be found at the end of the cell's time only.
+    """
+
+    def send(self, msg: dict[str, Any]) -> None:
+        super().send(msg)
+        if self.socket is not None:
+            self.socket.get(zmq.EVENTS)  # looks for what has come, and has it read
+
+
+class _Client(AsyncKernelClient):
+    shell_channel_class = Type(_Shell)
+
+
+class _Manager(AsyncKernelManager):
+    client_factory = Type(_Client)
 
 
 def notebooks() -> list[Path]:
@@ -46,6 +72,7 @@ def execute(notebook: Notebook, folder: Path, *, quick: bool = False) -> Noteboo
         notebook,
         timeout=120 if quick else 300,  # seconds that a cell may take
         kernel_name="python3",
+        kernel_manager_class=_Manager,
         # Being stopped at the end is no error.
         extra_arguments=["--IPKernelApp.log_level=50"],
         coalesce_streams=True,

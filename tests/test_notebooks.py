@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,15 @@ def test_is_run_by_the_python_that_runs_the_tests(tmp_path: Path) -> None:
     notebook = nbformat.v4.new_notebook(cells=[cell])
     execute(notebook, tmp_path, quick=True)
     assert texts(notebook.cells[0]) == [f"{sys.prefix} True\n"]
+
+
+def test_no_reply_is_overlooked_while_a_widget_is_told_its_state(tmp_path: Path) -> None:
+    lines = "import ipywidgets\nout = ipywidgets.Output()\n"
+    lines += "for i in range(30):\n    with out:\n        print(i, flush=True)"
+    cells = [nbformat.v4.new_code_cell(lines) for _ in range(20)]
+    start = time.monotonic()
+    execute(nbformat.v4.new_notebook(cells=cells), tmp_path, quick=True)
+    assert time.monotonic() - start < 100  # one reply overlooked is 120 seconds
 
 
 @EACH
