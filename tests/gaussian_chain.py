@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 import pyro
 import pyro.distributions as dist
 import torch
+from pyro import poutine
 from torch import Tensor, nn
 
 SIGMAS = 5.0  # by fixed seeds, a chance of 1e-4 of a false alarm in some hundred comparisons
@@ -32,6 +33,31 @@ def sample(draw: Callable[[], Tensor], n: int, seed: int = 0) -> Sample:
 def gradient(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
     found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
     return torch.cat([g.flatten() for g in found])
+
+
+class Part(nn.Module):
+    """The model or the guide of ``owner`` as a module, as Pyro's ELBOModule wants them."""
+
+    def __init__(self, owner: Any, role: str) -> None:
+        super().__init__()
+        self.owner, self.role = owner, role
+
+    def forward(self, x: Tensor) -> None:
+        getattr(self.owner, self.role)(x)
+
+
+class Latents(poutine.messenger.Messenger):
+    """Weighs the latents, as a warm-up does, and leaves out those of some rows."""
+
+    def __init__(self, beta: Any, mask: Tensor | None = None) -> None:
+        super().__init__()
+        self.beta, self.mask = beta, mask
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not msg["is_observed"]:
+            msg["scale"] = msg["scale"] * self.beta
+            if self.mask is not None:
+                msg["mask"] = self.mask
 
 
 class Chain(nn.Module):

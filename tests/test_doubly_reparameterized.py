@@ -12,6 +12,8 @@ from gaussian_chain import (
     ROWS,
     SIGMAS,
     Chain,
+    Latents,
+    Part,
     Program,
     gradient,
     loss_of,
@@ -93,18 +95,6 @@ def test_at_the_exact_posterior_the_guides_gradient_is_zero(
         slope = slopes(ours(4, vectorize), chain, chain.of_guide, seed)
         assert float(slope.abs().max()) < NOTHING
         assert float(slopes(plain(4, vectorize), chain, chain.of_guide, seed).abs().max()) > 0.1
-
-
-class Latents(poutine.messenger.Messenger):
-    """Weighs the latents, as a warm-up does, and leaves out those of some rows."""
-
-    def __init__(self, beta: Any, mask: Tensor | None = None) -> None:
-        super().__init__()
-        self.beta, self.mask = beta, mask
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not msg["is_observed"]:
-            msg["scale"], msg["mask"] = msg["scale"] * self.beta, self.mask
 
 
 REPEATS, PARTS = 600, 20
@@ -325,23 +315,12 @@ def test_guides_that_draw_inside_the_model_work() -> None:
         assert float(got.error.max()) > 0.01
 
 
-class Module(nn.Module):
-    """One of a chain's programs as a module, as Pyro's ELBOModule wants them."""
-
-    def __init__(self, chain: Chain, role: str) -> None:
-        super().__init__()
-        self.chain, self.role = chain, role
-
-    def forward(self, x: Tensor) -> None:
-        (self.chain.model if self.role == "model" else self.chain.guide)(x)
-
-
 @both_ways
 def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
     chain, x = Chain(2).moved(), rows()
     elbo, weights = ours(3, vectorize), list(chain.parameters())
     want = slopes(elbo, chain, weights, 0)
-    module = elbo(Module(chain, "model"), Module(chain, "guide"))
+    module = elbo(Part(chain, "model"), Part(chain, "guide"))
     torch.manual_seed(0)
     torch.testing.assert_close(gradient(module(x), weights), want)
     torch.manual_seed(0)

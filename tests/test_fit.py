@@ -3,13 +3,10 @@
 import importlib
 import json
 import math
-import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 import pyro
-import pyro.distributions as dist
 import pytest
 import torch
 import yaml
@@ -18,101 +15,19 @@ from fits import (
     checkpoint,
     differences,
     figures,
-    leaves,
     quick,
     small,
     small_flags,
-    table,
     weights,
 )
-from PIL import Image
-from pyro.infer import Trace_ELBO
 
 import ppvae
-from ppvae.errors import InputError
 from ppvae.evaluation import Figures
 from ppvae.fit import main
 from ppvae.run import COLUMNS, Run
 from ppvae.terminal import in_words
 
 __all__ = ["quick"]  # a fixture, used by every test here
-
-USER_MODULE = '''
-import pyro
-import pyro.distributions as dist
-import torch
-from torch import nn
-
-from ppvae.models import Prior
-
-enc = nn.Linear(3, 3)
-dec = nn.Linear(3, 3)
-
-
-def model(x):
-    """Two latents, by names of their own."""
-    with pyro.plate("rows", len(x)):
-        u = pyro.sample("u", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-        v = pyro.sample("v", dist.Normal(0.0, 1.0))
-        pyro.module("dec", dec)
-        loc = dec(torch.cat([u, v[..., None]], -1))
-        spread = pyro.param("spread", torch.ones(3), constraint=dist.constraints.positive)
-        pyro.sample("obs", dist.Normal(loc, spread).to_event(1), obs=x)
-
-
-def guide(x):
-    pyro.module("enc", enc)
-    width = pyro.param("width", torch.tensor(0.5), constraint=dist.constraints.positive)
-    with pyro.plate("rows", len(x)):
-        h = enc(x)
-        pyro.sample("u", dist.Normal(h[..., :2], width).to_event(1))
-        pyro.sample("v", dist.Normal(h[..., 2], width))
-
-
-class VAE(nn.Module):
-    """As in Pyro's tutorial."""
-
-    def __init__(self, latent_dim, data_shape, hidden: int = 8):
-        super().__init__()
-        self.latent_dim = latent_dim
-        self.encoder = nn.Sequential(nn.Linear(data_shape[0], hidden), nn.Tanh(),
-                                     nn.Linear(hidden, 2 * latent_dim))
-        self.decoder = nn.Linear(latent_dim, data_shape[0])
-
-    def model(self, x):
-        pyro.module("decoder", self.decoder)
-        with pyro.plate("data", x.shape[0]):
-            z = pyro.sample("latent", dist.Normal(x.new_zeros(self.latent_dim), 1.0).to_event(1))
-            pyro.sample("obs", dist.Normal(self.decoder(z), 1.0).to_event(1), obs=x)
-
-    def guide(self, x):
-        pyro.module("encoder", self.encoder)
-        with pyro.plate("data", x.shape[0]):
-            loc, log_scale = self.encoder(x).chunk(2, -1)
-            pyro.sample("latent", dist.Normal(loc, log_scale.exp()).to_event(1))
-
-
-class Wide(Prior):
-    """N(0, width^2 I)."""
-
-    def __init__(self, latent_dim: int, width: float = 1.0):
-        super().__init__(latent_dim)
-        self.width = width
-
-    def forward(self):
-        return dist.Normal(torch.zeros(self.latent_dim), self.width).to_event(1)
-'''
-
-
-@pytest.fixture
-def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A user's module on the path, under a name that no other test has imported."""
-    name = f"mine_{abs(hash(request.node.name))}"
-    home = tmp_path / "home"
-    home.mkdir()
-    (home / f"{name}.py").write_text(USER_MODULE)
-    monkeypatch.syspath_prepend(home)
-    return name
 
 
 # What a fit leaves
@@ -323,200 +238,6 @@ def test_a_point_mass_has_no_bound(tmp_path: Path) -> None:
     assert math.isfinite(run.summary["reconstruction"])
 
 
-def rates(run: Run) -> list[float]:
-    return [row["lr"] for row in run.metrics() if row["split"] == "valid"]
-
-
-def test_a_cosine_falls_over_the_epochs_of_the_fit(tmp_path: Path) -> None:
-    run = small(tmp_path, schedule="CosineAnnealingLR", epochs=4, lr=0.01)
-    expected = [0.005 * (1 + math.cos(math.pi * t / 4)) for t in range(4)]
-    assert rates(run) == pytest.approx(expected)
-
-
-def test_a_plateau_lowers_the_rate_where_the_objective_no_longer_rises(tmp_path: Path) -> None:
-    plateau: dict[str, Any] = {
-        "class_path": "ReduceLROnPlateau",
-        "init_args": {"patience": 0, "factor": 0.5},
-    }
-    # Weights that cannot move: the second epoch is no better, and the rate falls after each.
-    plateau["init_args"] |= {"eps": 0.0}
-    still = small(tmp_path, schedule=plateau, epochs=4, lr=1e-30, optimizer="SGD")
-    assert rates(still) == pytest.approx([1e-30, 1e-30, 5e-31, 2.5e-31], rel=1e-9, abs=0)
-    rising = small(tmp_path, "rising", schedule=plateau, epochs=4, lr=1e-3)
-    assert rates(rising) == [1e-3] * 4
-
-
-def test_clip_bounds_the_step(tmp_path: Path) -> None:
-    """Plain gradient descent moves by at most lr times the clip, per step."""
-    one = {"optimizer": "SGD", "lr": 1.0, "batch_size": 72, "epochs": 1}
-    before = small(tmp_path, "before", **(one | {"lr": 1e-30}))
-    free = small(tmp_path, "free", **one)
-    clipped = small(tmp_path, "clipped", **one, clip=0.01)
-
-    def moved(run: Run) -> float:
-        start, end = weights(before.path), weights(run.path)
-        return math.sqrt(sum(float((end[k] - start[k]).square().sum()) for k in start))
-
-    assert moved(clipped) == pytest.approx(0.01, rel=1e-3)
-    assert moved(free) > 0.02
-
-
-@pytest.mark.parametrize(
-    ("name", "args"),
-    [
-        ("SGD", {"momentum": 0.9, "nesterov": True}),
-        ("AdamW", {"weight_decay": 0.1, "betas": [0.8, 0.9]}),
-        ("Adagrad", {}),
-    ],
-)
-def test_optimizers_by_name(name: str, args: dict[str, Any], tmp_path: Path) -> None:
-    run = small(tmp_path, optimizer={"class_path": name, "init_args": args}, epochs=1)
-    assert run.config["optimizer"]["class_path"] == name
-    assert run.config["optimizer"]["init_args"].items() >= args.items()
-    (group,) = checkpoint(run.path)["optimizer"]["param_groups"]
-    for key, value in args.items():
-        assert group[key] == value
-
-
-def test_double_precision(tmp_path: Path) -> None:
-    run = small(tmp_path, precision="64", epochs=1)
-    held = {v.dtype for _, v in leaves(weights(run.path)) if v.is_floating_point()}
-    assert held == {torch.float64}
-    x = run.data().test.take(torch.arange(2))["x"].double()
-    assert run.guide(x).dtype == torch.float64
-
-
-def test_mixed_precision_keeps_the_weights_and_figures(tmp_path: Path) -> None:
-    mixed = small(tmp_path, "mixed", precision="bf16-mixed")
-    plain = small(tmp_path, "plain")
-    assert {v.dtype for v in weights(mixed.path).values()} == {torch.float32}
-    assert differences(weights(mixed.path), weights(plain.path))
-    for a, b in zip(figures(mixed), figures(plain), strict=True):
-        assert a["elbo"] == pytest.approx(b["elbo"], abs=0.1)
-        assert a["elbo"] != b["elbo"]
-
-
-def test_particles_lower_the_noise_and_not_the_mean(tmp_path: Path) -> None:
-    run = small(tmp_path, particles=3)
-    one = small(tmp_path, "one")
-    assert run.config["particles"] == 3
-    assert figures(run) != figures(one)
-    assert run.summary is not None
-    assert one.summary is not None
-    assert run.summary["elbo"] == pytest.approx(one.summary["elbo"], abs=0.2)
-
-
-# Data
-
-
-def test_an_npz_with_labels(tmp_path: Path) -> None:
-    np.savez(tmp_path / "d.npz", x=table(), y=np.arange(90) % 3)
-    run = small(tmp_path, data=tmp_path / "d.npz", epochs=1)
-    assert run.config["run"]["data"]["rest"]["y"]["shape"] == []
-    assert run.label_names == ("0", "1", "2")
-
-
-def test_a_csv_with_a_label_column(tmp_path: Path) -> None:
-    lines = [f"{a},{b},{'cat' if a > 0 else 'dog'}" for a, b, _ in table()]
-    (tmp_path / "d.csv").write_text("a,b,kind\n" + "\n".join(lines) + "\n")
-    flags = small_flags(tmp_path)
-    main([*flags, "--data", str(tmp_path / "d.csv"), "--label", "kind", "--epochs", "1"])
-    run = Run(tmp_path / "run")
-    assert run.data_shape == (2,)
-    assert run.label_names is not None
-    assert set(run.label_names) == {"cat", "dog"}
-
-
-def test_a_folder_of_images(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    for label in ("left", "right"):
-        (tmp_path / "images" / label).mkdir(parents=True)
-        for i in range(20):
-            pixels = generator.integers(0, 256, (6, 6), dtype=np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "images" / label / f"{i}.png")
-    run = small(
-        tmp_path, data=tmp_path / "images", likelihood="Bernoulli", binarize="threshold", epochs=1
-    )
-    assert run.data_shape == (1, 6, 6)
-    assert run.label_names == ("left", "right")
-
-
-# Programs and parts of one's own
-
-
-def model_of_mine(x: torch.Tensor) -> None:
-    scale = pyro.param("scale", torch.ones(()), constraint=dist.constraints.positive)
-    with pyro.plate("data", len(x)):
-        z = pyro.sample("code", dist.Normal(0.0, 1.0))
-        pyro.sample("seen", dist.Normal(z[..., None].expand(-1, 3), scale).to_event(1), obs=x)
-
-
-class GuideOfMine(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = torch.nn.Linear(3, 2)
-
-    def forward(self, x: torch.Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            loc, log_scale = self.net(x).unbind(-1)
-            pyro.sample("code", dist.Normal(loc, log_scale.exp()))
-
-
-OWN: dict[str, Any] = {"likelihood": ..., "decoder": ..., "encoder": ...}
-
-
-def test_objects_of_ones_own(tmp_path: Path) -> None:
-    pyro.get_param_store().clear()
-    run = small(tmp_path, model=model_of_mine, guide=GuideOfMine(), epochs=3, lr=0.05, **OWN)
-    rows = figures(run)
-    assert rows[-1]["elbo"] > rows[1]["elbo"]
-    assert not list(pyro.get_param_store().keys())  # the store is as it was
-    assert "python_object" in run.config["model"]
-    with pytest.raises(InputError, match="hand it in"):
-        ppvae.load(tmp_path / "run")
-    again = ppvae.load(tmp_path / "run", model=model_of_mine, guide=GuideOfMine())
-    assert not differences(dict(again.pair.state_dict()), weights(tmp_path / "run", "best"))
-
-
-def test_functions_by_import_path(tmp_path: Path, mine: str) -> None:
-    data = ["--data", small_flags(tmp_path)[1], "--batch-size", "32", "--epochs", "3"]
-    own = ["--model", f"{mine}.model", "--guide", f"{mine}.guide", "--lr", "0.05"]
-    main([*data, *own, "--out", str(tmp_path / "run")])
-    rows = figures(tmp_path / "run")
-    assert rows[-1]["elbo"] > rows[1]["elbo"]
-    names = set(weights(tmp_path / "run"))
-    assert {"params.spread", "params.width"} <= names
-    with pytest.raises(InputError, match=f"--trust {mine}"):
-        ppvae.load(tmp_path / "run")
-    run = ppvae.load(tmp_path / "run", trust=[mine])
-    assert run.audit.latents == ("u", "v") or set(run.audit.latents) == {"u", "v"}
-
-
-def test_methods_of_a_class_as_in_the_tutorial(tmp_path: Path, mine: str) -> None:
-    run = small(
-        tmp_path,
-        model={"class_path": f"{mine}.VAE.model", "init_args": {"hidden": 5}},
-        guide={"class_path": f"{mine}.VAE.guide", "init_args": {"hidden": 5}},
-        epochs=3,
-        lr=0.05,
-        **OWN,
-    )
-    rows = figures(run)
-    assert rows[-1]["elbo"] > rows[1]["elbo"]
-    assert run.model.__self__ is run.guide.__self__  # type: ignore[attr-defined]  # of a bound method
-    opened = ppvae.load(tmp_path / "run", trust=[mine])
-    assert not differences(dict(opened.pair.state_dict()), weights(tmp_path / "run", "best"))
-
-
-def test_a_prior_of_ones_own(tmp_path: Path, mine: str) -> None:
-    flags = small_flags(tmp_path)
-    main([*flags, "--prior", f"{mine}.Wide", "--prior.width", "3"])
-    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    assert config["prior"] == {"class_path": f"{mine}.Wide", "init_args": {"width": 3.0}}
-    run = ppvae.load(tmp_path / "run", trust=[mine])
-    assert sys.modules[mine].Wide is type(run.model.prior)  # type: ignore[attr-defined]  # a module made at run time
-
-
 def test_networks_of_the_call_are_those_of_the_config(tmp_path: Path) -> None:
     run = small(tmp_path, decoder=SMALL, encoder={"class_path": "MLP", "init_args": {"hidden": []}})
     assert run.config["encoder"]["init_args"]["hidden"] == []
@@ -542,29 +263,6 @@ def test_help_names_every_flag(capsys: pytest.CaptureFixture[str]) -> None:
         assert name in told
 
 
-class MyELBO(Trace_ELBO):
-    """A bound of one's own."""
-
-
-class OptionsELBO(Trace_ELBO):
-    """A bound of one's own that hands the rest on to Pyro's."""
-
-    def __init__(self, own: float = 1.0, **options: Any) -> None:
-        self.own = own
-        cast("Any", super()).__init__(**options)
-
-
-def test_a_bound_hands_on_to_pyro_s_what_it_does_not_take(tmp_path: Path) -> None:
-    run = small(
-        tmp_path,
-        elbo={"class_path": "test_fit.OptionsELBO", "init_args": {"own": 2.0}},
-        particles=2,
-    )
-    assert run.summary is not None
-    config = yaml.safe_load((run.path / "config.yaml").read_text("utf-8"))
-    assert config["elbo"] == {"class_path": "test_fit.OptionsELBO", "init_args": {"own": 2.0}}
-
-
 @pytest.mark.parametrize(
     ("elbo", "said"),
     [
@@ -575,10 +273,3 @@ def test_a_bound_hands_on_to_pyro_s_what_it_does_not_take(tmp_path: Path) -> Non
 )
 def test_a_bound_is_told_as_a_difference_where_it_is_one(elbo: float | None, said: str) -> None:
     assert in_words(Figures(elbo, -1.0, 2.0, -3.0)) == said
-
-
-def test_a_bound_by_its_import_path_is_trusted_to_the_end_of_its_fit(tmp_path: Path) -> None:
-    run = small(tmp_path, elbo="test_fit.MyELBO", particles=2)
-    assert run.summary is not None
-    with pytest.raises(InputError, match="trust"):
-        _ = Run(run.path).audit

@@ -3,8 +3,6 @@
 import copy
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
@@ -18,9 +16,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 from torch.autograd.functional import jacobian
-from torch.distributions import Distribution
 
-from ppvae.distributions.flows import Autoregressive, zuko
+from ppvae.distributions.flows import Autoregressive
 from ppvae.errors import InputError
 
 CASES = list(product(("spline", "affine"), (False, True), (0, 3)))
@@ -354,50 +351,6 @@ def test_nothing_is_infinite_whatever_its_networks_say(
         log_prob = fn.log_prob(value)
         slopes = torch.autograd.grad(log_prob.sum(), list(flow.parameters()), retain_graph=True)
         assert all(bool(t.isfinite().all()) for t in (z, log_prob, *slopes))
-
-
-# Zuko, and what it switches off
-
-
-def test_importing_the_package_does_not_import_zuko_and_zuko_leaves_torchs_checks_alone() -> None:
-    code = """
-import sys, torch
-import ppvae, ppvae.fit, ppvae.models, ppvae.guides, ppvae.distributions.flows
-assert not any(name.split(".")[0] == "zuko" for name in sys.modules)
-from ppvae.models.priors import FlowPrior
-prior = FlowPrior(2)
-assert "zuko.distributions" in sys.modules
-for refused in (
-    lambda: torch.distributions.Normal(0.0, -1.0),
-    lambda: prior().log_prob(torch.full((2,), torch.nan)),
-    lambda: prior().log_prob(torch.zeros(3)),
-):
-    try:
-        refused()
-    except ValueError:
-        continue
-    raise SystemExit("torch's checks are off")
-"""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
-
-
-@pytest.mark.parametrize("was", [True, False])
-@pytest.mark.parametrize("fails", [True, False])
-def test_checks_stay_as_they_were(was: bool, fails: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def importing(name: str) -> str:
-        Distribution.set_default_validate_args(not was)
-        if fails:
-            raise ImportError(name)
-        return name
-
-    monkeypatch.setattr(Distribution, "_validate_args", was)
-    monkeypatch.setattr("ppvae.distributions.flows.import_module", importing)
-    if fails:
-        with pytest.raises(ImportError, match="zuko"):
-            zuko()
-    else:
-        assert zuko() == "zuko"
-    assert Distribution._validate_args is was
 
 
 SENTENCES: dict[str, Callable[[], Any]] = {

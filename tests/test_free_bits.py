@@ -8,7 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from gaussian_chain import Program, gradient, loss_of
+from gaussian_chain import Latents, Part, Program, gradient, loss_of
 from pyro import poutine
 from pyro.infer import SVI, TraceMeanField_ELBO
 from pyro.infer.autoguide import AutoMultivariateNormal
@@ -97,18 +97,6 @@ def reconstruction(linear: Linear, x: Tensor, k: int) -> Tensor:
     z = linear.v * x + linear.log_s.exp() * eps
     log_prob: Tensor = dist.Normal(z @ linear.W.T, 1.0).log_prob(x)
     return log_prob.sum() / k
-
-
-class Latents(poutine.messenger.Messenger):
-    """Weighs the latents, as a warm-up does."""
-
-    def __init__(self, beta: Any) -> None:
-        super().__init__()
-        self.beta = beta
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not msg["is_observed"]:
-            msg["scale"] = msg["scale"] * self.beta
 
 
 def correlated(loc: Tensor, scale: Tensor) -> Any:
@@ -330,24 +318,13 @@ def test_cells_of_an_inner_plate_are_dimensions_and_a_latent_of_all_data_is_one_
     torch.testing.assert_close(counted("site"), free + kl.sum())
 
 
-class Module(nn.Module):
-    """One of `Linear`'s programs as a module, as Pyro's ELBOModule wants them."""
-
-    def __init__(self, linear: Linear, role: str) -> None:
-        super().__init__()
-        self.linear, self.role = linear, role
-
-    def forward(self, x: Tensor) -> None:
-        (self.linear.model if self.role == "model" else self.linear.guide)(x)
-
-
 @both_ways
 def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
     linear, x = Linear(), rows()
     elbo, weights = ours(0.1, 3, vectorize), list(linear.parameters())
     loss = loss_of(elbo, linear.model, linear.guide, x, 0)
     want = gradient(loss, weights)
-    module = elbo(Module(linear, "model"), Module(linear, "guide"))
+    module = elbo(Part(linear, "model"), Part(linear, "guide"))
     torch.manual_seed(0)
     torch.testing.assert_close(gradient(module(x), weights), want)
     torch.manual_seed(0)

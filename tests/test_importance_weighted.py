@@ -10,6 +10,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from gaussian_chain import Part
 from pyro import poutine
 from pyro.infer import SVI, RenyiELBO, Trace_ELBO, config_enumerate
 from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
@@ -293,23 +294,12 @@ def test_svi_climbs_it_to_the_evidence_of_a_better_model(vectorize: bool) -> Non
     assert got == loss
 
 
-class Module(nn.Module):
-    """One of `Linear`'s programs as a module, as Pyro's ELBOModule wants them."""
-
-    def __init__(self, linear: Linear, role: str) -> None:
-        super().__init__()
-        self.linear, self.role = linear, role
-
-    def forward(self, x: Tensor) -> None:
-        (self.linear.model if self.role == "model" else self.linear.guide)(x)
-
-
 @both_ways
 def test_as_a_module_it_is_the_same_loss(vectorize: bool) -> None:
     linear, x = Linear().blurred(), rows()
     elbo = ours(5, vectorize, max_plate_nesting=1)
     value, slope = bound(elbo, linear, x)
-    module = elbo(Module(linear, "model"), Module(linear, "guide"))
+    module = elbo(Part(linear, "model"), Part(linear, "guide"))
     assert isinstance(module, ELBOModule)
     linear.zero_grad()
     torch.manual_seed(0)

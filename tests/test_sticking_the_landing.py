@@ -14,6 +14,7 @@ from gaussian_chain import (
     SIGMAS,
     VARIANCE,
     Chain,
+    Part,
     Program,
     gradient,
     loss_of,
@@ -280,24 +281,13 @@ def test_of_shared_weights_the_score_through_q_alone_is_left_out() -> None:
     torch.testing.assert_close(gradient(loss_of(ours(), model, guide, x, 0), [w]), want)
 
 
-class Module(nn.Module):
-    """One of a chain's programs as a module, as Pyro's ELBOModule wants them."""
-
-    def __init__(self, chain: Chain, role: str) -> None:
-        super().__init__()
-        self.chain, self.role = chain, role
-
-    def forward(self, x: Tensor) -> None:
-        (self.chain.model if self.role == "model" else self.chain.guide)(x)
-
-
 @both_ways
 def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
     chain, x = Chain(2).moved(), rows()
     elbo = ours(3, vectorize, max_plate_nesting=1)
     weights = list(chain.parameters())
     want = slopes(elbo, chain, weights, 0)
-    module = elbo(Module(chain, "model"), Module(chain, "guide"))
+    module = elbo(Part(chain, "model"), Part(chain, "guide"))
     torch.manual_seed(0)
     torch.testing.assert_close(gradient(module(x), weights), want)
     torch.manual_seed(0)

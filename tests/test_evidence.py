@@ -1,4 +1,4 @@
-"""Laws of the diagnostics: on probabilistic PCA the evidence is known in closed form."""
+"""Laws of the evidence: on probabilistic PCA log p(x) is known in closed form."""
 
 import math
 from functools import partial
@@ -14,14 +14,12 @@ from torch import Tensor, nn
 from ppvae import data, native
 from ppvae.audit import Audit, audit
 from ppvae.data import Split
-from ppvae.diagnostics import active_units, embed, evidence, log_evidence, log_weights
+from ppvae.diagnostics import embed, evidence, log_evidence, log_weights
 from ppvae.diagnostics.evidence import Evidence
 from ppvae.errors import InputError
-from ppvae.generation import decode, generate, posterior_means, reconstruct
 from ppvae.guides import Delta, MeanField
-from ppvae.guides.scales import posterior_scale
-from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
-from ppvae.networks import MLP, ConvDecoder, ConvEncoder
+from ppvae.models import VAE, Gaussian, StandardNormal
+from ppvae.networks import MLP
 from ppvae.programs import Pair
 
 AFFINE = partial(MLP, hidden=())
@@ -291,125 +289,3 @@ def test_a_density_raised_to_a_power_is_refused() -> None:
     pair = Pair(model, guide, batch)
     with pytest.raises(InputError, match=r"site 'z' is scaled by 0\.1"):
         log_evidence(pair, audit(pair, Trace_ELBO, batch), rows, samples=2)
-
-
-def test_active_units_are_those_whose_mean_moves() -> None:
-    n = 1001
-    t = torch.linspace(-1, 1, n)
-    moves = (t - t.mean()) / t.std()
-    loc = torch.stack([moves, 0.0 * t + 5.0, 0.0995 * moves, 0.1005 * moves], dim=1)
-    assert active_units(loc) == 2  # variances 1, 0, 0.0099, 0.0101
-    assert active_units(loc, threshold=0.5) == 1
-
-
-def test_embed_reads_the_guide_in_the_order_of_rows() -> None:
-    rows = split()
-    pair, facts = pca(rows)
-    assert isinstance(pair.guide, MeanField)
-    found = embed(pair, facts, rows, batch_size=7)
-    x = whole(rows)["x"].double()
-    loc, raw = pair.guide.encoder(x).detach().unbind(-2)
-    torch.testing.assert_close(found.loc["z"], loc)
-    torch.testing.assert_close(found.scale["z"], posterior_scale(raw))
-    assert tuple(found.joined().shape) == (len(rows), LATENT)
-    assert active_units(found.joined()) == LATENT
-    point = Pair(VAE(StandardNormal(3), Gaussian((COLUMNS,))), Delta(3, (COLUMNS,)), whole(rows))
-    at_point = embed(point, audit(point, Trace_ELBO, whole(rows)), rows)
-    assert tuple(at_point.loc["z"].shape) == (len(rows), 3)
-    assert bool(at_point.scale["z"].eq(0).all())
-
-
-def test_embed_puts_sites_side_by_side_and_leaves_out_what_all_data_share() -> None:
-    rows = split()
-    batch = whole(rows)
-    network = nn.Linear(COLUMNS, 3)
-
-    def program(x: Tensor, is_model: bool) -> None:
-        pyro.sample("shared", dist.Normal(0.0, 1.0))
-        h = torch.zeros(len(x), 3) if is_model else network(x)
-        with pyro.plate("data", len(x)):
-            a = pyro.sample("a", dist.Normal(h[..., 0], 1.0))
-            b = pyro.sample("b", dist.Normal(h[..., 1:], 1.0).to_event(1))
-            if is_model:
-                mean = (a + b.sum(-1))[..., None].expand(*a.shape, COLUMNS)
-                pyro.sample("x", dist.Normal(mean, 1.0).to_event(1), obs=x)
-
-    def model(x: Tensor) -> None:
-        program(x, True)
-
-    def guide(x: Tensor) -> None:
-        pyro.module("network", network)
-        program(x, False)
-
-    pair = Pair(model, guide, batch)
-    facts = audit(pair, Trace_ELBO, batch)
-    assert not facts.is_local
-    found = embed(pair, facts, rows)
-    assert set(found.loc) == {"a", "b"}
-    torch.testing.assert_close(found.joined(), network(batch["x"]).detach())
-
-
-def image_pair() -> tuple[Pair, Audit, dict[str, Tensor]]:
-    torch.manual_seed(0)
-    shape = (1, 6, 5)
-    batch = {"x": (torch.rand(9, *shape) < 0.5).float()}
-    pair = Pair(
-        VAE(StandardNormal(3), Bernoulli(shape), ConvDecoder),
-        MeanField(3, shape, ConvEncoder),
-        batch,
-    )
-    return pair, audit(pair, Trace_ELBO, batch), batch
-
-
-def test_decode_gives_the_likelihoods_mean_at_the_latents_given() -> None:
-    pair, facts, batch = image_pair()
-    assert isinstance(pair.model, VAE)
-    z = torch.randn(9, 3)
-    mean, draw = decode(pair, facts, batch, {"z": z})
-    want = torch.sigmoid(pair.model.decoder(z).squeeze(1)).detach()
-    torch.testing.assert_close(mean, want)
-    assert tuple(draw.shape) == (9, 1, 6, 5)
-    assert bool(((draw == 0) | (draw == 1)).all())
-    again, other = decode(pair, facts, {"x": torch.zeros(9, 1, 6, 5)}, {"z": z})
-    assert torch.equal(mean, again)  # of the data it saw nothing but the shape
-    assert not torch.equal(draw, other)
-    n = 400
-    draws = torch.stack([decode(pair, facts, batch, {"z": z})[1] for _ in range(n)])
-    error = (want * (1 - want) / n).sqrt()
-    assert bool(((draws.mean(0) - want).abs() < SIGMAS * error).all())
-
-
-def test_reconstruct_decodes_the_posterior_mean() -> None:
-    pair, facts, batch = image_pair()
-    assert isinstance(pair.guide, MeanField)
-    loc = pair.guide.encoder(batch["x"]).detach()[:, 0]
-    torch.testing.assert_close(posterior_means(pair, facts, batch)["z"], loc)
-    mean, _ = reconstruct(pair, facts, batch)
-    torch.testing.assert_close(mean, decode(pair, facts, batch, {"z": loc})[0])
-
-
-def test_generate_draws_from_the_prior_and_leaves_the_modes() -> None:
-    rows = split()
-    pair, facts = pca(rows)
-    n = 20_000
-    torch.manual_seed(0)
-    mean, draw = generate(pair, facts, {"x": torch.full((n, COLUMNS), 50.0)})
-    assert pair.training
-    assert not mean.requires_grad
-    decoder = affine(pair.get_submodule("model.decoder"))
-    w, b = decoder.weight.detach(), decoder.bias.detach()
-    # mean ~ N(b, W W'), draw ~ N(b, W W' + c I)
-    eye = torch.eye(COLUMNS, dtype=torch.float64)
-    for x, covariance in ((mean.double(), w @ w.T), (draw, w @ w.T + VARIANCE * eye)):
-        scale = covariance.diagonal().sqrt()
-        assert bool(((x.mean(0) - b).abs() < SIGMAS * scale / math.sqrt(n)).all())
-        error = (covariance.square() + torch.outer(scale, scale).square()).sqrt() / math.sqrt(n)
-        assert bool(((x.T.cov() - covariance).abs() < SIGMAS * error).all())
-
-
-def test_a_model_that_observes_no_x_has_no_picture() -> None:
-    _, facts, batch = image_pair()
-    pair = image_pair()[0]
-    blind = Audit(**{**facts.__dict__, "supports": {}})
-    with pytest.raises(InputError, match="no site of the model observes x itself"):
-        generate(pair, blind, batch)
