@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pyro
 import torch
 from pyro import poutine
 from torch import Tensor
@@ -60,15 +61,14 @@ def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
 
     The audit has looked at supports; this looks at one draw.
     """
-    with frozen(pair), torch.random.fork_rng(devices=[]):
+    # What is outside is said below, in words that name the way out; Pyro would complain first.
+    with frozen(pair), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
         torch.manual_seed(0)
         guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         replayed = poutine.replay(pair.call_model, trace=guide)
         nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes
         for name in (*facts.latents, *facts.supports):
-            node = nodes[name]
-            log_prob = node["fn"].log_prob(node["value"])
-            if not bool((log_prob == -torch.inf).any()):
+            if _has_density(nodes[name]["fn"], nodes[name]["value"]):
                 continue
             if name in facts.latents:
                 raise InputError(
@@ -80,6 +80,19 @@ def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
                 "weights, so that the bound is -inf, and no step leads out; keep its parameters "
                 "off the edge of their range (a rate by ppvae.networks.positive, not relu)"
             )
+
+
+def _has_density(fn: Any, value: Tensor) -> bool:
+    """Whether a distribution gives all of ``value`` a density above 0.
+
+    Outside of its support a family's ``log_prob`` may be any number: that is asked for as well.
+    """
+    if not bool((fn.log_prob(value) > -torch.inf).all()):
+        return False
+    try:
+        return bool(fn.support.check(value).all())
+    except NotImplementedError:  # it does not say
+        return True
 
 
 def demand_labels(data: Data, pair: Pair, facts: Audit) -> None:

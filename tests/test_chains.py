@@ -330,6 +330,7 @@ def test_a_prior_that_states_no_support_has_the_guides(family: Any) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", family(network(x)[..., 0], torch.ones(())))
 
+    # Validation asks a distribution for the support that this one does not state.
     with pyro.validation_enabled(False):
         asked = programs(model, guide, torch.zeros(3, 1))
         if family is Unstated:

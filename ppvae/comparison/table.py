@@ -1,6 +1,7 @@
 """A comparison as a table in the terminal."""
 
 from collections.abc import Callable
+from functools import partial
 
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
 from ppvae.comparison.statistics import mean_and_error
@@ -25,15 +26,8 @@ def show_comparison(result: Comparison) -> None:
     ]
     for group in a.gradient_variance:
         rows.append(row(f"gradient of {group}", lambda _: ""))
-        rows.append(
-            row(
-                "  variance, summed",
-                lambda s, g=group: (  # type: ignore[misc]  # mypy infers no defaulted lambda
-                    f"{s.gradient_variance[g]:.3g} +- {s.gradient_variance_error[g]:.1g}"
-                ),
-            )
-        )
-        rows.append(row("  signal to noise", lambda s, g=group: f"{s.snr[g]:.2f}"))  # type: ignore[misc]  # likewise
+        rows.append(row("  variance, summed", partial(_variance, group)))
+        rows.append(row("  signal to noise", partial(_signal_to_noise, group)))
     rows.append(row("ms per step", lambda s: f"{s.ms_per_step:.2f}"))
     rows.append(row(f"held out, {result.steps:,} steps", mean_of))
     show_table(
@@ -44,3 +38,11 @@ def show_comparison(result: Comparison) -> None:
     say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
     say(result.sentence)
     say(f"everything is in {result.path}: comparison.json, figures/compare.png")
+
+
+def _variance(group: str, side: Side) -> str:
+    return f"{side.gradient_variance[group]:.3g} +- {side.gradient_variance_error[group]:.1g}"
+
+
+def _signal_to_noise(group: str, side: Side) -> str:
+    return f"{side.snr[group]:.2f}"
