@@ -67,27 +67,28 @@ def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
         guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         replayed = poutine.replay(pair.call_model, trace=guide)
         nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes
-        for name in (*facts.latents, *facts.supports):
-            if _has_density(nodes[name]["fn"], nodes[name]["value"]):
-                continue
-            if name in facts.latents:
+        for name in facts.latents:
+            if not _is_inside(nodes[name]["fn"], nodes[name]["value"]):
                 raise InputError(
                     f"site '{name}': the guide draws where the model's density is 0, so that the "
                     "bound is -inf; give the guide the support of the model's distribution"
                 )
-            raise InputError(
-                f"site '{name}': the likelihood gives some datum probability 0 at the initial "
-                "weights, so that the bound is -inf, and no step leads out; keep its parameters "
-                "off the edge of their range (a rate by ppvae.networks.positive, not relu)"
-            )
+        for name in facts.supports:  # of the data themselves `demand_support` has looked at these
+            if bool((nodes[name]["fn"].log_prob(nodes[name]["value"]) == -torch.inf).any()):
+                raise InputError(
+                    f"site '{name}': the likelihood gives some datum probability 0 at the initial "
+                    "weights, so that the bound is -inf, and no step leads out; keep its "
+                    "parameters off the edge of their range (a rate by ppvae.networks.positive, "
+                    "not relu)"
+                )
 
 
-def _has_density(fn: Any, value: Tensor) -> bool:
+def _is_inside(fn: Any, value: Tensor) -> bool:
     """Whether a distribution gives all of ``value`` a density above 0.
 
-    Outside of its support a family's ``log_prob`` may be any number: that is asked for as well.
+    Outside of its support a family's ``log_prob`` may be any number, so that is looked at as well.
     """
-    if not bool((fn.log_prob(value) > -torch.inf).all()):
+    if bool((fn.log_prob(value) == -torch.inf).any()):
         return False
     try:
         return bool(fn.support.check(value).all())

@@ -18,11 +18,11 @@ from pca import AFFINE
 from PIL import Image
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from refusals import refusal
 from torch import Tensor, nn
 
 from ppvae import imputation
 from ppvae.audit import audit
-from ppvae.cli import answer
 from ppvae.data import as_split
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics import decompose, log_evidence, subject
@@ -586,17 +586,6 @@ def run(digits: Path, quick: None) -> Run:
     return Run(digits / "run")
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> str:
-    """The one sentence that the command ends with."""
-    with pytest.raises(SystemExit) as left:
-        answer(main, [str(word) for word in argv])
-    assert left.value.code == 2
-    sentence = capsys.readouterr().err
-    assert sentence.startswith("error: ")
-    assert sentence.count("\n") == 1
-    return sentence
-
-
 def test_half_of_the_digits_tell_more_of_the_other_half_than_the_mean_digit(
     digits: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -674,7 +663,8 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(
     capsys.readouterr()
     before = set(run.path.rglob("*"))
     flags = [word.format(data=digits) for word in argv]
-    assert sentence in refusal(capsys, run.path, "--impute", *flags, "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    assert sentence in refusal(main, capsys, run.path, "--impute", *flags, "--out", out)
     assert list(tmp_path.iterdir()) == []
     assert set(run.path.rglob("*")) == before
 
@@ -684,7 +674,7 @@ def test_a_run_of_complete_data_has_nothing_to_impute(
 ) -> None:
     run = small(tmp_path, epochs=1)
     capsys.readouterr()
-    said = refusal(capsys, run.path, "--impute")
+    said = refusal(main, capsys, run.path, "--impute")
     assert "give data with a mask that is True where x was observed: an .npz of x and mask" in said
     assert not (run.path / "samples").exists()
     # But it can impute other data, which it knows as complete ones.

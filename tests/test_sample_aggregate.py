@@ -9,9 +9,9 @@ import torch
 from fits import quick, small
 from numpy.typing import NDArray
 from PIL import Image
+from refusals import refusal
 
 from ppvae.aggregate_prior import aggregate_prior, held_out_gain
-from ppvae.cli import answer
 from ppvae.data import load
 from ppvae.errors import InputError
 from ppvae.run import Run
@@ -107,17 +107,6 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     sample(run, out=tmp_path / "one", count=9)
 
 
-def refusal(capsys: pytest.CaptureFixture[str], *argv: str | Path) -> str:
-    """The one sentence that the command ends with."""
-    with pytest.raises(SystemExit) as left:
-        answer(main, [str(word) for word in argv])
-    assert left.value.code == 2
-    sentence = capsys.readouterr().err
-    assert sentence.startswith("error: ")
-    assert sentence.count("\n") == 1
-    return sentence
-
-
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
@@ -132,7 +121,8 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], sentence: str
 ) -> None:
     capsys.readouterr()
-    assert sentence in refusal(capsys, run.path, "--aggregate", *argv, "--out", tmp_path / "out")
+    out = tmp_path / "out"
+    assert sentence in refusal(main, capsys, run.path, "--aggregate", *argv, "--out", out)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -154,12 +144,12 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     run = small(tmp_path, epochs=1)
     (tmp_path / "x.npy").rename(tmp_path / "y.npy")
     capsys.readouterr()
-    assert "x.npy: there is no such file" in refusal(capsys, run.path, "--aggregate")
+    assert "x.npy: there is no such file" in refusal(main, capsys, run.path, "--aggregate")
     from_python = small(tmp_path, out="python", data=load(tmp_path / "y.npy"), epochs=1)
     capsys.readouterr()
     rows = from_python.path, "--aggregate", "--data", tmp_path / "y.npy"
     assert "handed in from Python: give them there to ppvae.aggregate_prior" in refusal(
-        capsys, *rows
+        main, capsys, *rows
     )
 
 

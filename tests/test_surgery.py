@@ -8,6 +8,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from codes import coded, wide
 from pca import AFFINE, pca
 from pyro import poutine
 from pyro.infer import Trace_ELBO
@@ -28,30 +29,6 @@ from ppvae.programs import Pair
 SIGMAS = 5.0
 
 Made = tuple[Pair, Audit, Split]
-
-
-def wide(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
-
-
-def coded(codes: Tensor, scale: float = 0.6, prior: Callable[[], Any] | None = None) -> Made:
-    """q(z | x) = N(x, scale^2 I) with p(z) = N(0, I): each datum is where its code lies."""
-    width = codes.shape[1]
-
-    def standard() -> Any:
-        return dist.Normal(torch.zeros(width, dtype=torch.float64), 1.0).to_event(1)
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", (prior or standard)())
-            pyro.sample("x", dist.Normal(z, 1.0).to_event(1), obs=x)
-
-    def guide(x: Tensor) -> None:
-        s = pyro.param("s", wide(scale))
-        with pyro.plate("data", len(x)):
-            pyro.sample("z", dist.Normal(x.double(), s).to_event(1))
-
-    return subject(model, guide, codes, elbo=Trace_ELBO)
 
 
 def mixture(codes: Tensor, scale: float = 0.6) -> dist.TorchDistribution:
@@ -462,7 +439,7 @@ def test_a_gain_does_not_hang_on_the_units_of_the_latent() -> None:
     codes, more = normal(500, 1.0, 0.5, 0), normal(1000, 1.0, 0.5, 1)
     pair, facts, rows = coded(codes)
     one = prior_gain(pair, facts, as_split(more), rows, components=(1, 3))
-    pair, facts, rows = coded(unit * codes, unit * 0.6, lambda: prior)
+    pair, facts, rows = coded(unit * codes, unit * 0.6, prior=lambda: prior)
     other = prior_gain(pair, facts, as_split(unit * more), rows, components=(1, 3))
     torch.testing.assert_close(one.gain, other.gain, rtol=1e-3, atol=1e-3)
 

@@ -14,11 +14,11 @@ from pyro import poutine
 from pyro.infer.inspect import TrackProvenance
 from pyro.ops.provenance import detach_provenance, get_provenance
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints, transform_to
 
 from ppvae.audit import Audit
+from ppvae.audit.nodes import sites
 from ppvae.data import Batch
 from ppvae.diagnostics.free_weights import Freed, free_weights
 from ppvae.errors import InputError
@@ -33,14 +33,7 @@ class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refin
 
 def guide_sites(pair: Pair, batch: Batch) -> dict[str, Any]:
     """The guide's random variables on a batch, plates and deterministic sites aside, by name."""
-    trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
-    return {
-        name: node
-        for name, node in trace.nodes.items()
-        if node["type"] == "sample"
-        and not site_is_subsample(node)
-        and not node["infer"].get("_deterministic")
-    }
+    return sites(poutine.trace(pair.call_guide).get_trace(**batch))
 
 
 def family(fn: Any) -> str:
@@ -55,10 +48,10 @@ def check_independent(pair: Pair, batch: Batch) -> None:
         NotFree: naming the two sites.
     """
     with TrackProvenance():
-        sites = guide_sites(pair, batch)
-    for name, node in sites.items():
+        drawn = guide_sites(pair, batch)
+    for name, node in drawn.items():
         density = node["fn"].log_prob(detach_provenance(node["value"]))
-        others = get_provenance(density) & sites.keys() - {name}
+        others = get_provenance(density) & drawn.keys() - {name}
         if others:
             raise NotFree(f"site '{name}' of the guide depends on a draw of '{min(others)}'")
 
@@ -77,13 +70,13 @@ def free_parameters(pair: Pair, audit: Audit, batch: Batch) -> Freed:
     with torch.enable_grad():
         nodes = guide_sites(free_weights(pair), batch)
     data_dim = cast("int", audit.data_dim)
-    sites = {name: _Site(name, node, data_dim) for name, node in nodes.items()}
-    leaves = [leaf for site in sites.values() for leaf in site.leaves]
+    free = {name: _Site(name, node, data_dim) for name, node in nodes.items()}
+    leaves = [leaf for site in free.values() for leaf in site.leaves]
     if not leaves:
         raise NotFree("no weight of the guide reaches a parameter of its distributions")
 
     def call(x: Tensor, **rest: Tensor) -> Any:
-        with _Substitute({name: site.distribution() for name, site in sites.items()}):
+        with _Substitute({name: site.distribution() for name, site in free.items()}):
             return pair.call_guide(x, **rest)
 
     return Freed(pair, call, leaves)

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from pyro import poutine
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppvae.audit import Audit
+from ppvae.audit.nodes import sites
 from ppvae.data import Batch
 from ppvae.densities import Latents
 from ppvae.errors import InputError
@@ -119,7 +119,7 @@ def _seen(x: Tensor, batch: Batch, dtype: torch.dtype) -> Tensor:
 
 def _check_kept(pair: Pair, audit: Audit, batch: Batch, trace: Any) -> None:
     """Refuse observed values, kept as given, whose density depends on what was drawn."""
-    kept = [n for n, node in trace.nodes.items() if _is_density(node) and node["is_observed"]]
+    kept = [n for n, node in sites(trace).items() if node["is_observed"]]
     if not kept:
         return
     again, _ = _drawn(pair, audit, batch, {})
@@ -148,14 +148,6 @@ def _check_blind(pair: Pair, audit: Audit, simulated: Batch, trace: Any, site: s
                 "that it cannot be simulated by drawing each site once; of the x that it is called "
                 "with it may use the shape alone before it draws x"
             )
-
-
-def _is_density(node: Any) -> bool:
-    return (
-        node["type"] == "sample"
-        and not site_is_subsample(node)
-        and not node["infer"].get("_deterministic")
-    )
 
 
 def _agree(a: Tensor, b: Tensor) -> bool:

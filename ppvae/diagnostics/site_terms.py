@@ -5,11 +5,11 @@ from typing import Any
 import pyro
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
 from ppvae.audit import Audit
+from ppvae.audit.nodes import sites
 from ppvae.data import Batch
 from ppvae.programs import Pair
 
@@ -41,7 +41,7 @@ class Traced:
             model, guide = plate(model), plate(guide)
         q = poutine.trace(guide).get_trace(**batch)
         p = poutine.trace(poutine.replay(model, trace=q)).get_trace(**batch)
-        self.guide, self.model = _random(q), _random(p)
+        self.guide, self.model = sites(q), sites(p)
 
     def is_shared(self, node: Node) -> bool:
         """Whether a site lies outside the plate of the data."""
@@ -137,14 +137,3 @@ def univariate(fn: Any) -> Any:
     while isinstance(fn, Independent):
         fn = fn.base_dist
     return None if fn.event_shape else fn
-
-
-def _random(trace: Any) -> dict[str, Node]:
-    """The sites of a trace that are random variables, plates and deterministic ones aside."""
-    return {
-        name: node
-        for name, node in trace.nodes.items()
-        if node["type"] == "sample"
-        and not site_is_subsample(node)
-        and not node["infer"].get("_deterministic")
-    }
