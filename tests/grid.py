@@ -73,29 +73,31 @@ def grid() -> Iterator[Cell]:
     return (Cell(*parts) for parts in product(*axes()))
 
 
-def pairwise() -> list[Cell]:
-    """Cells such that any two parts of different kinds meet in one of them."""
+def covering(strength: int) -> list[Cell]:
+    """Cells such that any ``strength`` parts of different kinds meet in one of them."""
     chosen: list[Cell] = []
-    wanted = {pair for cell in grid() for pair in _pairs(cell)}
+    wanted = dict.fromkeys(group for cell in grid() for group in _groups(cell, strength))
     lists = axes()
     generator = np.random.default_rng(0)
     while wanted:
-        # Of some random cells that hold a pair yet to be met, the one that meets most of them.
-        (i, a), (j, b) = min(wanted, key=repr)
+        # Of some random cells that hold a group yet to be met, the one that meets most of them.
+        first = next(iter(wanted))
         cells = []
         for _ in range(40):
             parts: list[Any] = [names[generator.integers(len(names))] for names in lists]
-            parts[i], parts[j] = a, b
+            for place, name in first:
+                parts[place] = name
             cells.append(Cell(*parts))
-        best = max(cells, key=lambda cell: len(wanted & _pairs(cell)))
-        wanted -= _pairs(best)
+        best = max(cells, key=lambda cell: sum(g in wanted for g in _groups(cell, strength)))
+        for group in _groups(best, strength):
+            wanted.pop(group, None)
         chosen.append(best)
     return chosen
 
 
-def _pairs(cell: Cell) -> set[tuple[tuple[int, Any], tuple[int, Any]]]:
+def _groups(cell: Cell, size: int) -> Iterator[tuple[tuple[int, Any], ...]]:
     parts = (cell.prior, cell.likelihood, cell.program, cell.elbo)
-    return set(combinations(enumerate(parts), 2))
+    return combinations(enumerate(parts), size)
 
 
 @cache
