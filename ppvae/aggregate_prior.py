@@ -26,9 +26,9 @@ from ppvae.diagnostics.site_terms import Node, Traced
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.models.priors import Prior
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream, forked, generator, seeded
 
 __all__ = ["AggregatePrior", "TopLatent", "aggregate_prior", "held_out_gain"]
 
@@ -143,8 +143,8 @@ def aggregate_prior(
     tops = _tops(pair, audit, train, device)
     rows = _rows(audit, train, seed)
     z, _ = _codes(
-        pair, audit, train, rows, tops, batch_size=batch_size, seed=fold_seed(seed, 20, 0),
-        device=device,
+        pair, audit, train, rows, tops, batch_size=batch_size,
+        seed=Stream.AGGREGATE_PRIOR.seed(seed, 0), device=device,
     )  # fmt: skip
     fitted = fit_normals(z, components, seed)
     normals: Any = fitted.components
@@ -185,7 +185,8 @@ def held_out_gain(
         raise InputError(f"draws is {draws}; it must be at least 1")
     z, log_p = _codes(
         pair, audit, split, torch.arange(len(split)).repeat(draws), prior.tops,
-        batch_size=batch_size, seed=fold_seed(seed, 20, 1), device=torch.device(device),
+        batch_size=batch_size, seed=Stream.AGGREGATE_PRIOR.seed(seed, 1),
+        device=torch.device(device),
     )  # fmt: skip
     log_r = prior().log_prob(z.to(prior.loc)).to(log_p)
     return figure((log_r - log_p).view(draws, -1).mean(0))
@@ -210,9 +211,9 @@ def _check(audit: Audit, train: Split, components: int) -> None:
 def _rows(audit: Audit, train: Split, seed: int) -> Tensor:
     """The data whose codes are drawn: all of them equally often, as far as the number goes."""
     varies = audit.is_bound or train.frozen(seed) is not train
-    generator = torch.Generator().manual_seed(fold_seed(seed, 20, 2))
+    rows = generator(Stream.AGGREGATE_PRIOR.seed(seed, 2))
     passes = range(PER_DATUM if varies else 1)
-    order = [torch.randperm(len(train), generator=generator) for _ in passes]
+    order = [torch.randperm(len(train), generator=rows) for _ in passes]
     return torch.cat(order)[:FITTED]
 
 
@@ -241,7 +242,7 @@ def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
     device = batch["x"].device
     with (
         frozen(pair),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        forked(device),
         TrackProvenance(),
     ):
         guide = poutine.trace(pair.call_guide).get_trace(**batch)
@@ -300,8 +301,8 @@ def _codes(
 ) -> tuple[Tensor, Tensor]:
     """A draw z ~ q(z | x) for each row, ``(rows, latent_dim)``, and log p(z), ``(rows,)``."""
     chunks, codes, log_priors = rows.split(batch_size), [], []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)  # of the binarization as well, where it is anew in each batch
+    # Of the binarization as well, where it is anew in each batch.
+    with frozen(pair), seeded(seed, device):
         for chunk, batch in zip(chunks, split.batches(chunks, device=device), strict=True):
             traced = Traced(pair, audit, batch, 1)
             parts, log_p = [], torch.zeros(len(chunk), dtype=torch.float64)

@@ -29,6 +29,7 @@ from ppvae.errors import InputError
 from ppvae.graphs import Function, NotStatic, trace
 from ppvae.native import compiled
 from ppvae.programs import Pair, Program, frozen
+from ppvae.randomness import forked
 
 __all__ = ["Captured", "Parts", "capture"]
 
@@ -59,8 +60,7 @@ def capture(
         )
     loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
     # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
-    devices = [p.device for p in loss.parameters() if p.device.type == "cuda"][:1]
-    with torch.random.fork_rng(devices), frozen(loss), torch.enable_grad():
+    with forked(loss.pair.device), frozen(loss), torch.enable_grad():
         loss(x, **rest)
     return Captured(loss, compile=compile)
 

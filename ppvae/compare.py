@@ -17,7 +17,7 @@ from ppvae.cli import answer, given_arguments
 from ppvae.comparison.climbs import Climb, climb_both, plan_of
 from ppvae.comparison.estimates import measure_noise
 from ppvae.comparison.folder import refuse_occupied, write_comparison
-from ppvae.comparison.lending import randomness_restored, weights_restored
+from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
 from ppvae.comparison.sentence import conclusion
 from ppvae.comparison.statistics import held_out_difference, side_of, time_ratio
@@ -26,6 +26,7 @@ from ppvae.comparison.table import show_comparison
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
 from ppvae.preparation import Part, free_folder
+from ppvae.randomness import restored
 from ppvae.run import Run
 
 __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
@@ -109,7 +110,7 @@ def compare(
     changes = {"particles": particles, "beta": beta, "batch_size": batch_size, "lr": lr}
 
     # One program, its data, and how each climb goes.
-    with randomness_restored():  # imports too may draw from the generators
+    with restored():  # imports too may draw from the generators
         from ppvae.devices import launch
         from ppvae.terminal import bar, say
 

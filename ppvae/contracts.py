@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.errors import InputError
 from ppvae.guides import Amortized
 from ppvae.networks import Shape
+from ppvae.randomness import forked
 
 __all__ = ["check_part", "is_foreign", "made_or_said"]
 
@@ -67,7 +68,7 @@ def check_part(
         want = ((len(x),), (latent_dim,))
     else:
         return
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), forked(x.device):
         fn = _attempted(f"--{role} {name} fails{of}", type(part), call)
     numbers_axis = -len(data_shape) - 1 if role == "likelihood" else 0
     _check_distribution(f"--{role} {name}", of, fn, want, numbers_axis)

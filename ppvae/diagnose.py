@@ -17,6 +17,7 @@ from ppvae.data import Split
 from ppvae.diagnosis.result import Diagnosis
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
+from ppvae.randomness import restored
 from ppvae.run import Run, load
 
 __all__ = ["diagnose"]
@@ -69,7 +70,6 @@ def diagnose(
             that is there already.
     """
     from ppvae import report
-    from ppvae.comparison.lending import randomness_restored
     from ppvae.devices import one_device
     from ppvae.diagnosis.case import Case
     from ppvae.diagnosis.effort import FULL, QUICK
@@ -88,7 +88,7 @@ def diagnose(
     effort = QUICK if quick else FULL
     if samples is not None:
         effort = replace(effort, samples=samples)
-    with randomness_restored():  # opening a run draws, and so may libraries
+    with restored():  # opening a run draws, and so may libraries
         opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
         folder = _folder(opened, data, split, only, out)
         refuse_occupied(folder, overwrite=overwrite)

@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.objectives import Bound, Terms
 from ppvae.programs import frozen
+from ppvae.randomness import Stream
 
 if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
-__all__ = ["Figures", "evaluate", "figures", "fold_seed"]
+__all__ = ["Figures", "evaluate", "figures"]
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def evaluate(
     chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
     numbers = range(rank, len(chunks), world)
     totals = torch.zeros(4, dtype=torch.float64)
-    with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(bound), Stream.EVALUATION.drawn(seed, device) as noise:
         batches = split.batches([chunks[i] for i in numbers], device=device)
         for number, batch in zip(numbers, batches, strict=True):
-            torch.manual_seed(fold_seed(seed, 2, number))
+            noise.at(number)
             totals += torch.stack(tuple(bound(batch, beta))).cpu().double()
     if fabric is not None:
         totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
@@ -80,8 +80,3 @@ def figures(means: Terms, bound: Bound) -> Figures:
     if not bound.audit.is_bound:
         return Figures(None, reconstruction, None, objective)
     return Figures(elbo, reconstruction, kl, objective)
-
-
-def fold_seed(*parts: int) -> int:
-    """One seed from several numbers, so that neighbouring ones give unrelated streams."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -39,6 +39,7 @@ from ppvae.preparation import (
     true_labels,
 )
 from ppvae.programs import Pair, Program
+from ppvae.randomness import seed_process
 from ppvae.run import Run, refuse_occupied
 from ppvae.settings import decide_compile, demand_types, plan_of
 from ppvae.support import demand_density, demand_labels, demand_support, is_binary
@@ -184,7 +185,7 @@ def fit(
     say_once(fabric, "reading the data")
     everything = read_data(data, data_dir, label, binarize or "none")
     found = labels_hidden(everything, settings)
-    _seed_all(seed)
+    seed_process(seed)
     batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
     assembly = assembled(chosen, found, latent_dim, trust)
     pair = Pair(assembly.model, assembly.guide, batch)
@@ -285,7 +286,7 @@ def resume(
     where = None if data_dir is None else Path(data_dir)
     everything = data if data is not None else found_run.data(where, hidden=False)
     found = labels_hidden(everything, config)
-    _seed_all(plan.seed)
+    seed_process(plan.seed)
     pair = found_run.build().to(torch.float32)
     batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
     makers = {
@@ -311,12 +312,6 @@ def resume(
     fabric.barrier()
     programs = (pair.program("model"), pair.program("guide"))
     return train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
-
-
-def _seed_all(seed: int) -> None:
-    import pyro
-
-    pyro.set_rng_seed(seed)
 
 
 def main(argv: Sequence[str]) -> None:

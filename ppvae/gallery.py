@@ -11,6 +11,7 @@ from torch import Tensor
 from ppvae.data import Data
 from ppvae.diagnostics import Embedding
 from ppvae.generation import decode, generate, reconstruct
+from ppvae.randomness import seeded
 from ppvae.run import Run
 
 __all__ = ["draw"]
@@ -46,8 +47,7 @@ def draw(
 
     best = (run.summary or {}).get("best_epoch")
     keep("elbo", lambda: plots.history(run.metrics(), best_epoch=best))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed):
         pair, audit = run.pair, run.audit
         shown = data.test.take(torch.arange(min(16, len(data.test))))
         like = data.test.take(torch.arange(min(64, len(data.test))))

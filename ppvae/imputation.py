@@ -18,8 +18,8 @@ from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.densities import Densities
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Imputation", "impute"]
 
@@ -103,10 +103,10 @@ def impute(
     site = _data_site(pair, audit)
     on_rows(len(split) - len(holed))
     device = torch.device(device)
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(pair), Stream.IMPUTATION.drawn(seed, device) as noise:
         batches = split.batches(holed.split(batch_size), device=device)
         for number, (rows, batch) in enumerate(zip(holed.split(batch_size), batches, strict=True)):
-            torch.manual_seed(fold_seed(seed, 19, number))
+            noise.at(number)
             x, mask = batch["x"], batch["mask"]
             weighted = _weighted(Densities(pair, audit, batch), site, samples, draws)
             mean, scale, error = (value.view_as(x).to(x) for value in weighted.moments())

@@ -187,6 +187,11 @@ class Pair(nn.Module):
         """The floating-point type of the parameters, which batches are brought to."""
         return self._example[0].dtype if self._example else torch.get_default_dtype()
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self._example[0].device if self._example else torch.device("cpu")
+
     def _first(self) -> tuple[Tensor, ...]:
         """The first parameter there is, in a tuple: an attribute would be a second home of it."""
         return tuple(p for p in self.parameters() if p.is_floating_point())[:1]

@@ -1,45 +1,198 @@
-"""The random state of a fit's processes: kept in a checkpoint, and gone on with."""
+"""Random numbers: named streams, each a function of a seed, and the state of the generators.
 
-from collections.abc import Mapping, Sequence
+All code of the package that seeds, forks or reads a generator of torch does so here, on whatever
+device: the CPU's generator, and that of the device where there is one.
+"""
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
+import pyro
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["gather", "restore"]
+__all__ = [
+    "OpenStream",
+    "Stream",
+    "forked",
+    "gather",
+    "generator",
+    "restore",
+    "restored",
+    "seed_process",
+    "seeded",
+    "set_state",
+    "state",
+]
+
+
+class Stream(IntEnum):
+    """Names of the random streams: with one seed, each draws numbers that no other draws.
+
+    The values are part of what a seed means: a new stream takes a new value.
+    """
+
+    TRAINING = 0
+    ORDER = 1
+    EVALUATION = 2
+    EVIDENCE = 3
+    GRADIENT_NOISE = 4
+    COMPARISON = 5
+    ANNEALING = 6
+    GAPS = 7
+    EXACT_POSTERIOR = 8
+    IMPORTANCE_WEIGHTS = 9
+    CHAINS = 10
+    CALIBRATION = 11
+    PREDICTIVE = 12
+    TERMS = 13
+    CODES = 14
+    PRIOR_GAIN = 15
+    ESTIMATORS = 16
+    DATATREE = 17
+    EXAMINED_ROWS = 18
+    IMPUTATION = 19
+    AGGREGATE_PRIOR = 20
+
+    def seed(self, *parts: int) -> int:
+        """The seed of a part of this stream, for a generator or for a stream within this one.
+
+        Args:
+            parts: the user's seed, and what numbers the part.
+        """
+        seed, *numbers = parts
+        return _fold(seed, self.value, *numbers)
+
+    def begin(self, *parts: int) -> None:
+        """Seed torch's generators on every device with a part of this stream, for good."""
+        torch.manual_seed(self.seed(*parts))
+
+    @contextmanager
+    def drawn(self, seed: int, device: torch.device | str = "cpu") -> Iterator["OpenStream"]:
+        """Draw from this stream inside of the block; afterwards the generators are as before.
+
+        Yields:
+            an `OpenStream`, which goes to a numbered part of the stream: one for each batch, say.
+        """
+        noise = OpenStream(torch.device(device), seed, self.value)
+        with forked(device):
+            noise.at()
+            yield noise
+
+
+class OpenStream:
+    """A random stream that is being drawn from.
+
+    Args:
+        device: whose generator it takes, beside the CPU's.
+        parts: numbers that its seed is made of.
+    """
+
+    def __init__(self, device: torch.device, *parts: int) -> None:
+        self._device, self._parts = device, parts
+
+    def at(self, *numbers: int) -> None:
+        """Go to the part of the stream that has these numbers, whatever was drawn before."""
+        _seed(_fold(*self._parts, *numbers), self._device)
+
+    def within(self, *numbers: int) -> "OpenStream":
+        """A stream of its own at that part, for draws that are repeated."""
+        return OpenStream(self._device, _fold(*self._parts, *numbers))
+
+
+def _fold(*parts: int) -> int:
+    """One seed from several numbers, so that neighbouring ones give unrelated streams."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed the CPU's generator and the device's; ``torch.manual_seed`` would seed all there are."""
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        with torch.accelerator.device_index(device.index):
+            torch.get_device_module(device).manual_seed(seed)
+
+
+def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A generator apart from the global ones."""
+    return torch.Generator(device).manual_seed(seed)
+
+
+@contextmanager
+def forked(device: torch.device | str = "cpu") -> Iterator[None]:
+    """Leave the generators of the CPU and of ``device`` as they were, whatever is drawn."""
+    device = torch.device(device)
+    on_device = [] if device.type == "cpu" else [device]
+    # Left to itself torch forks CUDA's generators, and not Metal's.
+    kind = device.type if on_device else "cuda"
+    with torch.random.fork_rng(on_device, device_type=kind):
+        yield
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Draw from generators that are seeded with ``seed``; afterwards they are as before."""
+    with forked(device):
+        _seed(seed, torch.device(device))
+        yield
+
+
+def seed_process(seed: int) -> None:
+    """Seed the generators of Python, NumPy and torch, on every device, for good."""
+    pyro.set_rng_seed(seed)
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Leave the generators of Python, NumPy and torch, on every device, as they were."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the global one)
+    accelerator = torch.accelerator.current_accelerator()
+    kind = "cuda" if accelerator is None else accelerator.type
+    count = 0 if accelerator is None else torch.accelerator.device_count()
+    try:
+        with torch.random.fork_rng(range(count), device_type=kind):
+            yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002  (the global one)
+
+
+def state(device: torch.device) -> dict[str, Tensor | None]:
+    """The state of the CPU's generator, and of the device's where it is another."""
+    is_cpu = device.type == "cpu"
+    on_device = None if is_cpu else torch.get_device_module(device).get_rng_state(device)
+    return {"cpu": torch.get_rng_state(), "device": on_device}
+
+
+def set_state(device: torch.device, state: Mapping[str, Any]) -> None:
+    """Go on from what `state` gave."""
+    torch.set_rng_state(state["cpu"])
+    if state["device"] is not None and device.type != "cpu":
+        torch.get_device_module(device).set_rng_state(state["device"], device)
 
 
 def gather(fabric: "Fabric") -> list[dict[str, Tensor | None]]:
     """The random state of each process; collective, so every process must call it."""
-    cpu, device = torch.get_rng_state(), fabric.device
-    on_device = None
-    if device.type == "cuda":
-        on_device = torch.cuda.get_rng_state(device)
-    elif device.type == "mps":
-        on_device = torch.mps.get_rng_state()
+    own, device = state(fabric.device), fabric.device
     if fabric.world_size == 1:
-        return [{"cpu": cpu, "device": on_device}]
-    all_cpu = cast("Tensor", fabric.all_gather(cpu.to(device))).cpu()
-    all_device = (
-        None if on_device is None else cast("Tensor", fabric.all_gather(on_device.to(device))).cpu()
-    )
+        return [own]
+    every = {
+        name: None if value is None else cast("Tensor", fabric.all_gather(value.to(device))).cpu()
+        for name, value in own.items()
+    }
     return [
-        {
-            "cpu": all_cpu[r].clone(),
-            "device": None if all_device is None else all_device[r].clone(),
-        }
-        for r in range(fabric.world_size)
+        {name: None if value is None else value[rank].clone() for name, value in every.items()}
+        for rank in range(fabric.world_size)
     ]
 
 
 def restore(fabric: "Fabric", states: Sequence[Mapping[str, Any]]) -> None:
     """Set this process's state, of those that `gather` gave; a process beyond has the last."""
-    own, device = states[min(fabric.global_rank, len(states) - 1)], fabric.device
-    torch.set_rng_state(own["cpu"])
-    if own["device"] is not None and device.type == "cuda":
-        torch.cuda.set_rng_state(own["device"], device)
-    elif own["device"] is not None and device.type == "mps":
-        torch.mps.set_rng_state(own["device"])
+    set_state(fabric.device, states[min(fabric.global_rank, len(states) - 1)])

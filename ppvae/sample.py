@@ -20,6 +20,7 @@ from ppvae.cli import answer, given_arguments
 from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
+from ppvae.randomness import seeded
 from ppvae.run import Run, load
 from ppvae.store import replacing
 
@@ -121,8 +122,7 @@ def sample(
         return _at_codes(opened, trained, like, held, components, seed, folder)
     pair, facts = opened.pair, opened.audit
 
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, pair.device):
         like, held = _given(opened, _like(rows, count), given)
         drawn_mean, drawn = decode(pair, facts, like, held)
         shown = rows.take(torch.arange(min(count, len(rows))))
@@ -238,8 +238,7 @@ def _at_codes(
     pair, facts = run.pair, run.audit
     prior = aggregate_prior(pair, facts, data.train, components=components, seed=seed)
     gain = held_out_gain(prior, pair, facts, data.test, seed=seed)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    with seeded(seed, pair.device):
         latents = prior.latents(len(like["x"])) | held
         mean, drawn = decode(pair, facts, like, latents)
     arrays = {

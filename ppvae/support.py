@@ -16,6 +16,7 @@ from ppvae.distributions.grid import Grid
 from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import seeded
 
 __all__ = ["demand_density", "demand_labels", "demand_support", "is_binary", "levels_of"]
 
@@ -62,8 +63,7 @@ def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
     The audit has looked at supports; this looks at one draw.
     """
     # What is outside is said below, in words that name the way out; Pyro would complain first.
-    with frozen(pair), torch.random.fork_rng(devices=[]), pyro.validation_enabled(False):
-        torch.manual_seed(0)
+    with frozen(pair), seeded(0, pair.device), pyro.validation_enabled(False):
         guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         replayed = poutine.replay(pair.call_model, trace=guide)
         nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes

@@ -22,11 +22,12 @@ from ppvae import randomness
 from ppvae.capture import Captured
 from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
-from ppvae.evaluation import Figures, evaluate, figures, fold_seed
+from ppvae.evaluation import Figures, evaluate, figures
 from ppvae.graphs import NotStatic
 from ppvae.objectives import Bound, Terms
 from ppvae.plan import Plan
 from ppvae.progress import SUMS, Progress
+from ppvae.randomness import Stream
 from ppvae.step import CapturedStep
 
 __all__ = ["SVI", "Epoch"]
@@ -122,7 +123,7 @@ class SVI:
         self._keep_on_device()
         self._step = self._captured_step() if compile and fabric.world_size == 1 else None
         # Equal weights everywhere, and from here on noise of each process's own.
-        torch.manual_seed(fold_seed(plan.seed, 0, fabric.global_rank))
+        Stream.TRAINING.begin(plan.seed, fabric.global_rank)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -304,8 +305,8 @@ class SVI:
 
     def _order(self, epoch: int) -> list[Tensor]:
         """The epoch's batches as rows of the training data: a function of seed and epoch alone."""
-        generator = torch.Generator(self.device).manual_seed(fold_seed(self.plan.seed, 1, epoch))
-        rows = torch.randperm(len(self.train), generator=generator, device=self.device)
+        order = randomness.generator(Stream.ORDER.seed(self.plan.seed, epoch), self.device)
+        rows = torch.randperm(len(self.train), generator=order, device=self.device)
         return list(rows.split(self._rows))[: self.steps_per_epoch]
 
     def state(self) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import torch
 from ppvae.diagnostics.activity import LEAST, active_units, alarm, collapsed
 from ppvae.diagnostics.posterior import embed_batch
 from ppvae.programs import frozen
+from ppvae.randomness import forked
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.svi import SVI
@@ -52,7 +53,7 @@ class Watch:
         """Look once, at the weights as they now are."""
         bound, device = self._loop.bound, self._loop.device
         batch = {name: value.to(device) for name, value in self._batch.items()}
-        with frozen(bound), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with frozen(bound), forked(device):
             found = embed_batch(bound.pair, bound.audit, batch)
         if not found.loc or len(batch["x"]) < LEAST:
             return Watched(None, "")

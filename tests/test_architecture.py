@@ -15,11 +15,11 @@ LINK = re.compile(r"\]\(([^)#\s]+)")
 NAMED = re.compile(r"`((?:ppvae|models|guides|tests|notebooks)/[\w/.-]*)`")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "graphs", "networks", "distributions", "signals", "store"),
+    ("errors", "graphs", "networks", "distributions", "randomness", "signals", "store"),
     ("models", "guides", "native"),
     ("programs", "precision", "audit", "bounds", "enumeration", "moments", "objectives", "data"),
     ("capture", "densities", "evaluation"),
-    ("step", "plan", "progress", "randomness"),
+    ("step", "plan", "progress"),
     ("svi",),
     (
         "diagnostics",

@@ -14,8 +14,8 @@ from ppvae.arviz.sites import Sites, data_plate
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.densities import Densities
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair
+from ppvae.randomness import OpenStream
 
 __all__ = ["draw"]
 
@@ -33,13 +33,13 @@ def draw(
     split: Split,
     count: int,
     *,
-    seed: int,
+    noise: OpenStream,
     device: torch.device,
 ) -> Iterator[Part]:
-    """Draw ``count`` times for each datum; modes and random state are the caller's affair."""
+    """Draw ``count`` times for each datum; modes and generators are the caller's affair."""
     draws, size = (_local, BATCH) if audit.is_local else (_shared, len(split))
     for number, batch in enumerate(split.chunks(size, device)):
-        torch.manual_seed(fold_seed(seed, 17, number))
+        noise.at(number)
         for sample, arrays in draws(pair, audit, sites, batch, count):
             if sample > 0:
                 del arrays["observed_data"]  # as it was at the first draw

@@ -21,6 +21,7 @@ from ppvae.diagnostics.calibration import Calibration
 from ppvae.diagnostics.evidence import log_evidence
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import OpenStream, Stream
 from ppvae.run import Run
 
 if TYPE_CHECKING:  # slow to import, and so imported where it is used
@@ -101,7 +102,7 @@ def to_datatree(
     source, count = find_data(run, data), chains * draws
     pair, audit, device = run.pair, run.audit, torch.device(device)
     absent = why_no_evidence(audit)
-    with _visiting(pair, device):
+    with _visiting(pair, device, seed) as noise:
         sites = find_sites(pair, audit, example(source, audit, device))
         if rows is None:
             rows = usual_rows(sites, count) if data is None else len(source)
@@ -109,7 +110,7 @@ def to_datatree(
         demand_size(sites, chains, draws, len(numbers))
         batch = take(source, numbers, audit)
         split = as_split(batch["x"], batch.get("y"), batch.get("mask"))
-        parts = draw(pair, audit, sites, split, count, seed=seed, device=device)
+        parts = draw(pair, audit, sites, split, count, noise=noise, device=device)
         arrays = whole(parts, count, len(numbers))
         if absent is None:
             evidence = log_evidence(pair, audit, split, samples=samples, seed=seed, device=device)
@@ -134,12 +135,12 @@ def to_datatree(
 
 
 @contextmanager
-def _visiting(pair: Pair, device: torch.device) -> Iterator[None]:
+def _visiting(pair: Pair, device: torch.device, seed: int) -> Iterator[OpenStream]:
     """The pair on ``device``, for evaluation with random numbers of its own; then as it was."""
     home = next(pair.parameters()).device
     pair.to(device)
     try:
-        with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-            yield
+        with frozen(pair), Stream.DATATREE.drawn(seed, device) as noise:
+            yield noise
     finally:
         pair.to(home)

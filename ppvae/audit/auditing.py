@@ -5,7 +5,6 @@ from math import prod
 
 import pyro
 import pyro.distributions as dist
-import torch
 from pyro.infer import ELBO, TraceMeanField_ELBO
 from torch import Tensor
 from torch.distributions import kl_divergence
@@ -17,6 +16,7 @@ from ppvae.audit.suitability import check_suitability
 from ppvae.audit.tracing import data_frame, traces, try_particles
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import forked
 
 __all__ = ["audit"]
 
@@ -33,9 +33,8 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
             KL; enumeration under a bound that does not enumerate; a variance read off draws that
             the bound weighs; a mask in the data that the model does not take.
     """
-    devices = [p.device for p in pair.parameters() if p.device.type == "cuda"][:1]
     # What the two lack is said below, in words that name the way out; Pyro would complain first.
-    with frozen(pair), torch.random.fork_rng(devices), pyro.validation_enabled(False):
+    with frozen(pair), forked(pair.device), pyro.validation_enabled(False):
         guide, model, parents = traces(pair, batch)
         vectorizes, nesting = try_particles(pair, batch, guide, model)
 

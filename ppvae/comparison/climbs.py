@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ppvae.choices import KINDS, Choice, made
-from ppvae.comparison.lending import copied, random_state, set_random_state
+from ppvae.comparison.lending import copied
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.subject import Subject
 from ppvae.errors import InputError
 from ppvae.preparation import make_loop, maker_of
 from ppvae.programs import Pair
+from ppvae.randomness import Stream, set_state, state
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -49,7 +50,7 @@ class Climb:
         self._epochs = loop.epochs(on_step=self._tick)
         self.weights = copied(weights)
         # The constructor of the loop has just seeded its noise.
-        self._random = random_state(loop.device)
+        self._random = state(loop.device)
         self._ticks: list[float] = []
         self.steps: list[int] = []
         self.bounds: list[float] = []
@@ -64,10 +65,10 @@ class Climb:
         if loop is None:
             raise RuntimeError("this climb is over")
         loop.bound.pair.load_state_dict(self.weights)
-        set_random_state(loop.device, self._random)
+        set_state(loop.device, self._random)
         self._ticks = []
         epoch = next(self._epochs)
-        self._random = random_state(loop.device)
+        self._random = state(loop.device)
         self.weights = copied(loop.bound.pair.state_dict())
         held_out = epoch.valid.elbo
         if self._judge is not None:
@@ -102,8 +103,6 @@ def climb_both(
     subject: Subject, pair: Pair, plan: "Plan", fabric: "Fabric", count: Callable[[], None]
 ) -> dict[str, Climb]:
     """Both climbs of one seed, from the same weights, in turns."""
-    from ppvae.evaluation import fold_seed
-
     settings = subject.settings
     optimizer = made(
         KINDS["optimizer"],
@@ -122,7 +121,7 @@ def climb_both(
     climbs = {}
     for name, loop in loops.items():
         # Both have the noise of this seed from the start, as a fit of its own would.
-        torch.manual_seed(fold_seed(plan.seed, 0, 0))
+        Stream.TRAINING.begin(plan.seed, 0)
         climbs[name] = Climb(loop, None if name == ANALYTIC else judge, initial)
     for epoch in range(plan.epochs):
         for name in (SAMPLED, ANALYTIC) if epoch % 2 == 0 else (ANALYTIC, SAMPLED):

@@ -8,6 +8,7 @@ from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.subject import Subject, first_batch
 from ppvae.programs import Pair
+from ppvae.randomness import Stream
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -24,7 +25,6 @@ def measure_noise(
 ) -> dict[str, Any]:
     """Both bounds at the same weights and on the same batch, each with noise of its own."""
     from ppvae.diagnostics.noise import noise
-    from ppvae.evaluation import fold_seed
     from ppvae.objectives import Bound
 
     settings, found = subject.settings, {}
@@ -38,7 +38,7 @@ def measure_noise(
                 Bound(held, elbo, subject.facts[name], settings["particles"]),
                 batch,
                 draws=draws,
-                seed=fold_seed(seed, 5, number),
+                seed=Stream.COMPARISON.seed(seed, number),
                 beta=settings["beta"],
                 on_draw=count,
             )

@@ -1,4 +1,4 @@
-"""Weights and random state, lent and given back as they were."""
+"""Weights, lent and given back as they were."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -7,19 +7,6 @@ from typing import Any
 import torch
 
 from ppvae.programs import Pair
-
-
-@contextmanager
-def randomness_restored() -> Iterator[None]:
-    """Leave the generators of Python, NumPy and torch, on every device, as they were."""
-    from pyro.util import get_rng_state, set_rng_state
-
-    before = get_rng_state()
-    try:
-        with torch.random.fork_rng():
-            yield
-    finally:
-        set_rng_state(before)
 
 
 @contextmanager
@@ -40,16 +27,3 @@ def weights_restored(pair: Pair) -> Iterator[Pair]:
 def copied(state: Mapping[str, Any]) -> dict[str, Any]:
     """The same values in tensors of their own."""
     return {k: v.detach().clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()}
-
-
-def random_state(device: torch.device) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The state of the CPU's generator, and of the device's where it is a GPU."""
-    on_device = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-    return torch.get_rng_state(), on_device
-
-
-def set_random_state(device: torch.device, state: tuple[torch.Tensor, torch.Tensor | None]) -> None:
-    """Go on from what `random_state` returned."""
-    torch.set_rng_state(state[0])
-    if state[1] is not None:
-        torch.cuda.set_rng_state(state[1], device)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyro
 import torch
 
 from ppvae.assembly import DEFAULTS
@@ -18,6 +17,7 @@ from ppvae.data import Batch, Data
 from ppvae.errors import InputError
 from ppvae.preparation import assembled, part_of, read_data, recorded
 from ppvae.programs import Pair
+from ppvae.randomness import seed_process
 from ppvae.run import Run
 from ppvae.support import demand_support, is_binary
 
@@ -58,7 +58,7 @@ def new_subject(
     chosen = {part: part_of(part, fresh[part]) for part in DEFAULTS}
 
     def build(number: int) -> Pair:
-        pyro.set_rng_seed(number)
+        seed_process(number)
         assembly = assembled(chosen, found, settings["latent_dim"], trust)
         record.update(assembly.parts)
         return Pair(assembly.model, assembly.guide, first_batch(found, settings))
@@ -97,7 +97,7 @@ def subject_of(
     weights = run.state()["weights"]
 
     def build(number: int) -> Pair:
-        pyro.set_rng_seed(number)
+        seed_process(number)
         return run.build()
 
     with weights_restored(build(seed)) as pair:

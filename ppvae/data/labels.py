@@ -14,6 +14,7 @@ from ppvae.data.dataset import Data
 from ppvae.data.resident import ResidentSplit
 from ppvae.data.split import Split
 from ppvae.errors import InputError
+from ppvae.randomness import generator
 
 UNKNOWN = -1
 """The code of a label that is not known."""
@@ -112,17 +113,17 @@ def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor
             f"--labels {keep}: give at least one for each of the {len(names)} classes, and at most "
             f"the {len(y):,} of the training data."
         )
-    generator = torch.Generator().manual_seed(seed)
+    choice = generator(seed)
     each, more = divmod(keep, len(names))
     kept = torch.zeros(len(y), dtype=torch.bool)
-    for place, code in enumerate(torch.randperm(len(names), generator=generator).tolist()):
+    for place, code in enumerate(torch.randperm(len(names), generator=choice).tolist()):
         rows, wanted = (y == code).nonzero()[:, 0], each + (place < more)
         if len(rows) < wanted:
             raise InputError(
                 f"--labels {keep} asks for {wanted} of each class, and the training data has "
                 f"{len(rows)} of {names[code]!r}; keep fewer."
             )
-        kept[rows[torch.randperm(len(rows), generator=generator)[:wanted]]] = True
+        kept[rows[torch.randperm(len(rows), generator=choice)[:wanted]]] = True
     return kept
 
 

@@ -14,8 +14,8 @@ from ppvae.diagnosis.effort import Effort
 from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.reliability import importance_weights
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair
+from ppvae.randomness import Stream, generator
 from ppvae.run import Run
 
 __all__ = ["Case"]
@@ -108,8 +108,8 @@ class Case:
 
 
 def _shuffled(split: Split, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(fold_seed(seed, 18))
-    return torch.randperm(len(split), generator=generator)
+    chosen = generator(Stream.EXAMINED_ROWS.seed(seed))
+    return torch.randperm(len(split), generator=chosen)
 
 
 def _few(split: Split, order: Tensor, count: int) -> Split:

@@ -23,8 +23,8 @@ from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.site_terms import Node, Traced, univariate
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream, forked
 
 __all__ = ["Aggregate", "Codes", "aggregate_log_prob", "draw_codes", "why_undivided"]
 
@@ -110,13 +110,12 @@ def draw_codes(
     _check_density(audit)
     device, split = torch.device(device), split.frozen(seed)
     parts = []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(fold_seed(seed, 14))
+    with frozen(pair), Stream.CODES.drawn(seed, device) as noise:
         passes = -(-draws // len(split))
         rows = torch.cat([torch.randperm(len(split)) for _ in range(passes)])[:draws]
         chunks = rows.split(batch_size)
         for number, batch in enumerate(split.batches(chunks, device=device)):
-            torch.manual_seed(fold_seed(seed, 14, number))
+            noise.at(number)
             parts.append(_drawn(pair, audit, batch, chunks[number]))
             on_rows(len(chunks[number]))
     return Codes(
@@ -174,7 +173,7 @@ def aggregate_log_prob(
     some = split.take(torch.arange(min(2, len(split))))
     some = {name: value.to(device) for name, value in some.items()}
     by_dimension = by_dimension and not why_undivided(pair, audit, some, ("guide",))
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(pair), forked(device):
         for batch in split.chunks(batch_size, device):
             joint: list[Tensor] = []
             single: dict[str, list[Tensor]] = {name: [] for name in codes}
@@ -209,7 +208,7 @@ def why_undivided(
     x, names = batch["x"], set(audit.latents)
     with (
         frozen(pair),
-        torch.random.fork_rng([x.device] if x.device.type == "cuda" else []),
+        forked(x.device),
         TrackProvenance(),
     ):
         guide = poutine.trace(pair.call_guide).get_trace(**batch)

@@ -19,8 +19,8 @@ from ppvae.diagnostics.evidence import CHUNK
 from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Point, Start, transition
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Annealed", "Course", "Start", "anneal", "schedule"]
 
@@ -161,15 +161,14 @@ def anneal(
     course = Course(temperatures, chains, leapfrog)
     device = torch.device(device)
     weights, accepted, steps = [], [], []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(fold_seed(seed, STREAM))  # for data that is binarized anew
+    with frozen(pair), Stream.ANNEALING.drawn(seed, device) as noise:
         indices = torch.arange(len(split)).split(batch_size)
         for number, batch in enumerate(split.batches(indices, device=device)):
             tick = course.ticks(batch, 1, on_rows)
-            torch.manual_seed(fold_seed(seed, STREAM, number, PILOT))
+            noise.at(number, PILOT)
             bridge = Bridge(pair, audit, batch, start)
             step = course.tuned(bridge, tick)
-            torch.manual_seed(fold_seed(seed, STREAM, number, FORWARD))
+            noise.at(number, FORWARD)
             log_weight, acceptance = course.forward(bridge, step, tick)
             weights.append(log_weight.cpu())
             accepted.append(acceptance.cpu())

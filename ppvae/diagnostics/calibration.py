@@ -18,8 +18,8 @@ from ppvae.data import Batch, Split
 from ppvae.densities import Densities, Draws, dimension_names
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["JOINT", "Calibration", "calibrate"]
 
@@ -207,9 +207,9 @@ def calibrate(
     chunks = _spread(simulations, len(split)).split(batch_size)
     labels: list[tuple[str, str]] = []
     pit: list[Tensor] = []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(pair), Stream.CALIBRATION.drawn(seed, device) as noise:
         for number, batch in enumerate(split.batches(list(chunks), device=device)):
-            torch.manual_seed(fold_seed(seed, 11, number))
+            noise.at(number)
             below, equal, labels = _ranks(pair, audit, batch, draws, check=number == 0)
             # On the CPU, whatever the device: not all of them have float64.
             u = torch.rand(below.shape, dtype=torch.float64)

@@ -21,8 +21,8 @@ from ppvae.densities import Densities
 from ppvae.diagnostics.chart import Chart
 from ppvae.diagnostics.evidence import CHUNK
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Chains", "Comparison", "posterior_chains"]
 
@@ -173,16 +173,16 @@ def posterior_chains(
     with (
         frozen(pair),
         pyro.validation_enabled(False),  # trajectories pass where densities are not finite
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        Stream.CHAINS.drawn(seed, device) as noise,
         _one_thread(),
     ):
         for row in range(data):
-            torch.manual_seed(fold_seed(seed, 10, row))
+            noise.at(row)
             target = _Target(pair, audit, {name: t[row : row + 1] for name, t in batch.items()})
             of_guide = target.guide_moments()
             sampled = []
             for chain in range(chains):
-                torch.manual_seed(fold_seed(seed, 10, row, chain + 1))
+                noise.at(row, chain + 1)
                 start = target.start(row)
                 kernel = NUTS(potential_fn=target.potential, max_tree_depth=max_tree_depth)
                 sampled.append(_sample(kernel, start, draws, warmup, on_draw))

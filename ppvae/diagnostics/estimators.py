@@ -24,9 +24,9 @@ from ppvae.diagnostics.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.noise import Noise, group_of, noise
 from ppvae.diagnostics.recommendation import recommend
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.objectives import Bound
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream, forked
 
 __all__ = ["ESTIMATORS", "Estimator", "Estimators", "compare_estimators"]
 
@@ -157,7 +157,7 @@ def compare_estimators(
                         bounds[name, k],
                         batch,
                         draws=draws,
-                        seed=fold_seed(seed, 16, number, k),
+                        seed=Stream.ESTIMATORS.seed(seed, number, k),
                         grouping=grouping,
                         on_draw=done.one,
                     )
@@ -224,9 +224,8 @@ def _times(
     with (
         frozen(pair),
         torch.enable_grad(),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        Stream.ESTIMATORS.drawn(seed, device),
     ):
-        torch.manual_seed(fold_seed(seed, 16))
         for number in range(rounds + 1):
             # To and fro, so that a drift within a round favours none.
             for key in keys if number % 2 else reversed(keys):
@@ -295,7 +294,7 @@ def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -
     with (
         frozen(pair),
         torch.enable_grad(),
-        torch.random.fork_rng([device] if device.type == "cuda" else []),
+        forked(device),
     ):
         trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         made = [trace.log_prob_sum()]

@@ -11,8 +11,8 @@ from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.densities import Densities
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Evidence", "evidence_name", "log_evidence", "log_weights"]
 
@@ -156,9 +156,9 @@ def log_evidence(
     whole = (min(batch_size, len(split)), CHUNK // (batch_size * math.prod(split.shape)))
     chunks = list(torch.arange(len(split)).split(batch_size))
     logs, errors, elbos = [], [], []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(pair), Stream.EVIDENCE.drawn(seed, device) as noise:
         for number, batch in enumerate(split.batches(chunks, device=device)):
-            torch.manual_seed(fold_seed(seed, 3, number))
+            noise.at(number)
             at_once = max(1, CHUNK // batch["x"].numel())
             log_sum = square = torch.full((len(batch["x"]),), -math.inf, device=device)
             mean = torch.zeros_like(log_sum)

@@ -18,8 +18,8 @@ from torch import Tensor
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.densities import Densities, Latents
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["ExactPosterior", "exact_posterior"]
 
@@ -97,13 +97,12 @@ def exact_posterior(
         return None
     device = torch.device(device)
     found: list[ExactPosterior] = []
-    cuda = [device] if device.type == "cuda" else []
     # Far out a program that is not linear may leave its distributions' domain: that too is an
     # answer, and no error.
-    with frozen(pair), torch.random.fork_rng(cuda), pyro.validation_enabled(False):
-        torch.manual_seed(fold_seed(seed, 8))
+    stream = Stream.EXACT_POSTERIOR.drawn(seed, device)
+    with frozen(pair), stream as noise, pyro.validation_enabled(False):
         for number, batch in enumerate(split.chunks(batch_size, device)):
-            torch.manual_seed(fold_seed(seed, 8, number))
+            noise.at(number)
             laplace = _laplace(_Joint(pair, audit, batch))
             if laplace is None:
                 return None

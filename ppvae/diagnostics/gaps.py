@@ -20,8 +20,8 @@ from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence import CHUNK, log_weights
 from ppvae.diagnostics.refining import How, choose, climb_bound, climb_evenly, plan
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import OpenStream, Stream
 
 __all__ = ["Gap", "Gaps", "How", "gaps"]
 
@@ -167,24 +167,23 @@ def gaps(
         raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
     _check_given(len(split), log_p, log_p_error)
     device = torch.device(device)
-    cuda = [device] if device.type == "cuda" else []
     # A search may try parameters at the edge of their domain: a step on the way, and no error.
-    with frozen(pair), torch.random.fork_rng(cuda), pyro.validation_enabled(False):
-        torch.manual_seed(fold_seed(seed, 7))
+    stream = Stream.GAPS.drawn(seed, device)
+    with frozen(pair), stream as noise, pyro.validation_enabled(False):
         how = choose(pair, audit, next(split.chunks(min(2, len(split)), device)), how)
         search = plan(how, steps, particles, lr)
         climb = torch.zeros(search.steps, dtype=torch.float64)
         found: list[dict[str, Tensor]] = []
         done = 0
         for number, batch in enumerate(split.chunks(search.rows(split.shape, batch_size), device)):
-            torch.manual_seed(fold_seed(seed, 7, number))
+            noise.at(number)
             freed = search.let_free(pair, audit, batch)
             climb += climb_bound(freed, audit, batch, search) / len(split)
-            noise = fold_seed(seed, 7, number, 1)
-            weights = [_log_weights(each, audit, batch, draws, noise) for each in (pair, freed)]
+            same = noise.within(number, 1)
+            weights = [_log_weights(each, audit, batch, draws, same) for each in (pair, freed)]
             if log_p is None:
                 climb_evenly(freed, audit, batch, search)
-                weights.append(_log_weights(freed, audit, batch, draws, noise))
+                weights.append(_log_weights(freed, audit, batch, draws, same))
             count = len(batch["x"])
             given = [v if v is None else v[done : done + count] for v in (log_p, log_p_error)]
             found.append(_figures(torch.stack(weights), *given))
@@ -206,12 +205,12 @@ def _check_given(rows: int, log_p: Tensor | None, log_p_error: Tensor | None) ->
             )
 
 
-def _log_weights(pair: Pair, audit: Audit, batch: Batch, draws: int, noise: int) -> Tensor:
-    """Log p(x, z) - log q(z), ``(draws, data)`` in float64; the same noise for the same number."""
+def _log_weights(pair: Pair, audit: Audit, batch: Batch, draws: int, noise: OpenStream) -> Tensor:
+    """Log p(x, z) - log q(z), ``(draws, data)`` in float64; of the same noise each time."""
     size = max(1, CHUNK // batch["x"].numel())
     chunks = []
     for start in range(0, draws, size):
-        torch.manual_seed(fold_seed(noise, start))
+        noise.at(start)
         weights = log_weights(pair, audit, batch, min(size, draws - start))
         chunks.append(weights.cpu().double())
     return torch.cat(chunks)

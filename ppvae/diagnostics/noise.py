@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.objectives import Bound
 from ppvae.programs import frozen
+from ppvae.randomness import Stream
 
 __all__ = ["GroupNoise", "Moments", "Noise", "group_of", "noise", "repeated"]
 
@@ -217,9 +217,9 @@ def repeated(
         with (
             frozen(bound),
             torch.enable_grad(),
-            torch.random.fork_rng([x.device] if x.device.type == "cuda" else []),
+            Stream.GRADIENT_NOISE.drawn(seed, x.device) as stream,
         ):
-            torch.manual_seed(fold_seed(seed, 4, number))
+            stream.at(number)
             terms = bound(batch, beta)
             gradient = torch.autograd.grad(
                 terms.objective / len(x), weights, allow_unused=True, materialize_grads=True

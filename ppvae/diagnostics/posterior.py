@@ -11,6 +11,7 @@ from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.moments import AtMeans
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import seeded
 
 __all__ = ["Embedding", "embed", "embed_batch"]
 
@@ -50,8 +51,7 @@ def embed(
     """
     device = torch.device(device)
     chunks = list(torch.arange(len(split)).split(batch_size))
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    with frozen(pair), seeded(seed, device):
         parts = [embed_batch(pair, audit, batch) for batch in split.batches(chunks, device=device)]
     names = parts[0].loc
     return Embedding(

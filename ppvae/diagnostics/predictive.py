@@ -19,8 +19,8 @@ from ppvae.data import Batch, Split
 from ppvae.densities import Densities
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["ELBO", "STATISTICS", "Kind", "Predictive", "Replicated", "Statistic", "check"]
 
@@ -232,8 +232,7 @@ def check(
     if count < 2:
         raise InputError(f"a check compares data sets, and rows is {count}; give at least 2")
     index = torch.arange(count) * len(split) // count
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(fold_seed(seed, 12))
+    with frozen(pair), Stream.PREDICTIVE.drawn(seed, device) as noise:
         # Read once, also where reading binarizes anew: the data that are compared are these.
         real = list(split.batches(list(index.split(batch_size)), device=device))
         observed = _values(pair, audit, real, statistics)
@@ -241,7 +240,7 @@ def check(
         for replication in range(replications):
             drawn = []
             for number, batch in enumerate(real):
-                torch.manual_seed(fold_seed(seed, 12, replication, number))
+                noise.at(replication, number)
                 is_first = replication == number == 0
                 drawn.append(_replicate(pair, audit, batch, kind, check=is_first))
                 on_rows(len(batch["x"]))

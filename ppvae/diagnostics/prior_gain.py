@@ -21,8 +21,8 @@ from ppvae.diagnostics.site_terms import Traced
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream, generator
 
 __all__ = ["COMPONENTS", "PriorGain", "prior_gain"]
 
@@ -115,7 +115,7 @@ def prior_gain(
     device, train, split = torch.device(device), train.frozen(seed), split.frozen(seed)
     _check_support(pair, audit, split, seed, device)
     count = min(FITTED, PER_DATUM * len(train))
-    one, other = fold_seed(seed, 15, 0), fold_seed(seed, 15, 1)
+    one, other = (Stream.PRIOR_GAIN.seed(seed, which) for which in range(2))
     fitting = draw_codes(
         pair, audit, train, draws=count, batch_size=batch_size, seed=one, device=device,
         on_rows=on_rows,
@@ -154,8 +154,7 @@ def _check(train: Split, split: Split, components: Sequence[int], draws: int) ->
 def _check_support(pair: Pair, audit: Audit, split: Split, seed: int, device: torch.device) -> None:
     """Refuse latents that a normal is no density of."""
     few = {name: value.to(device) for name, value in split.take(torch.arange(1)).items()}
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(fold_seed(seed, 15))
+    with frozen(pair), Stream.PRIOR_GAIN.drawn(seed, device):
         sites = Traced(pair, audit, few, 1).model
     for name in audit.latents:
         support = sites[name]["fn"].support
@@ -178,7 +177,7 @@ def _matrix(codes: Codes) -> Tensor:
 def _scores(codes: Codes, components: Sequence[int], seed: int) -> dict[int, float]:
     """Mean gain of each number of components on data that were held out of its fit."""
     z, data = _matrix(codes), codes.rows.unique()
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed % 2**32))
+    order = torch.randperm(len(data), generator=generator(seed % 2**32))
     held_out = torch.isin(codes.rows, data[order[: max(1, math.ceil(HELD_OUT * len(data)))]])
     scores = {}
     for number in sorted(set(components)):

@@ -20,8 +20,8 @@ from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.diagnostics.evidence import CHUNK, log_weights
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Curve", "Reliability", "bound_curve", "importance_weights", "reliability"]
 
@@ -144,10 +144,10 @@ def importance_weights(
     chunks = list(torch.arange(len(split)).split(batch_size))
     kind = torch.promote_types(pair.dtype, torch.float32)
     weights = torch.empty(len(split), samples, dtype=kind)
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(pair), Stream.IMPORTANCE_WEIGHTS.drawn(seed, device) as noise:
         batches = split.batches(chunks, device=device)
         for number, (rows, batch) in enumerate(zip(chunks, batches, strict=True)):
-            torch.manual_seed(fold_seed(seed, 9, number))
+            noise.at(number)
             at_once = max(1, CHUNK // batch["x"].numel())
             for start in range(0, samples, at_once):
                 drawn = log_weights(pair, audit, batch, min(at_once, samples - start))

@@ -14,13 +14,13 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Split
-from ppvae.diagnostics.annealing import BACKWARD, FORWARD, PILOT, SIMULATION, STREAM, Course
+from ppvae.diagnostics.annealing import BACKWARD, FORWARD, PILOT, SIMULATION, Course
 from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Start
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Sandwich", "sandwich"]
 
@@ -119,20 +119,19 @@ def sandwich(
     course = Course(temperatures, chains, leapfrog)
     device = torch.device(device)
     lowers, uppers, simulated, accepted = [], [], [], []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(fold_seed(seed, STREAM))
+    with frozen(pair), Stream.ANNEALING.drawn(seed, device) as noise:
         indices = (torch.arange(count) % len(split)).split(batch_size)
         for number, like in enumerate(split.batches(indices, device=device)):
             tick = course.ticks(like, 2, on_rows)
-            torch.manual_seed(fold_seed(seed, STREAM, number, SIMULATION))
+            noise.at(number, SIMULATION)
             batch, latents = simulate(pair, audit, like, check=number == 0)
             # The pilot must not know z*: given x*, its step sizes are independent of it.
-            torch.manual_seed(fold_seed(seed, STREAM, number, PILOT))
+            noise.at(number, PILOT)
             bridge = Bridge(pair, audit, batch, start)
             step = course.tuned(bridge, tick)
-            torch.manual_seed(fold_seed(seed, STREAM, number, FORWARD))
+            noise.at(number, FORWARD)
             to, there = course.forward(bridge, step, tick)
-            torch.manual_seed(fold_seed(seed, STREAM, number, BACKWARD))
+            noise.at(number, BACKWARD)
             fro, back = course.backward(bridge, latents, step, tick)
             lowers.append((to.logsumexp(0) - math.log(chains)).cpu())
             uppers.append((math.log(chains) - (-fro).logsumexp(0)).cpu())

@@ -18,8 +18,8 @@ from ppvae.diagnostics.figures import Figure, figure
 from ppvae.diagnostics.noise import Moments
 from ppvae.diagnostics.site_terms import Traced
 from ppvae.errors import InputError
-from ppvae.evaluation import fold_seed
 from ppvae.programs import Pair, frozen
+from ppvae.randomness import Stream
 
 __all__ = ["Decomposition", "bits_per_dim", "decompose", "observed_elements"]
 
@@ -186,9 +186,9 @@ def decompose(
     split = split.frozen(seed)
     total = len(split) if audit.data_size is None else audit.data_size
     parts = []
-    with frozen(pair), torch.random.fork_rng([device] if device.type == "cuda" else []):
+    with frozen(pair), Stream.TERMS.drawn(seed, device) as noise:
         for number, batch in enumerate(split.chunks(batch_size, device)):
-            torch.manual_seed(fold_seed(seed, 13, number))
+            noise.at(number)
             part = _Part()
             at_once = max(1, CHUNK // batch["x"].numel()) if audit.vectorizes else 1
             for start in range(0, draws, at_once):

@@ -15,6 +15,7 @@ from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.posterior import Embedding, embed
 from ppvae.diagnostics.terms import Decomposition, decompose
 from ppvae.errors import InputError
+from ppvae.randomness import generator
 from ppvae.run import Run
 
 __all__ = ["DRAWS", "ROWS", "Material", "read_diagnosis"]
@@ -49,8 +50,7 @@ class Material:
     @cached_property
     def order(self) -> Tensor:
         """Numbers of the rows shown: a random choice, ever the same, the first of them as well."""
-        generator = torch.Generator().manual_seed(0)
-        return torch.randperm(len(self._demanded), generator=generator)[:ROWS]
+        return torch.randperm(len(self._demanded), generator=generator(0))[:ROWS]
 
     @cached_property
     def rows(self) -> Split:

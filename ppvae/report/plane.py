@@ -13,6 +13,7 @@ from ppvae.errors import InputError
 from ppvae.generation import decode
 from ppvae.moments import AtMeans
 from ppvae.programs import frozen
+from ppvae.randomness import seeded
 from ppvae.report.material import Material
 
 __all__ = ["Plane", "decoded", "plane_of"]
@@ -108,8 +109,7 @@ def decoded(material: Material, codes: Tensor, reference: int) -> Tensor:
     run = material.run
     one = material.rows.take(torch.tensor([reference]))
     like = {name: value.expand(len(codes), *value.shape[1:]) for name, value in one.items()}
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with seeded(0, run.pair.device):
         means, _ = decode(run.pair, run.audit, like, _latents(material, like, codes))
     return means.cpu()
 

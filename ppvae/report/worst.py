@@ -5,6 +5,7 @@ import numpy as np
 from ppvae.errors import InputError
 from ppvae.generation import reconstruct
 from ppvae.plots.arrays import as_images
+from ppvae.randomness import seeded
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, decimals
 from ppvae.report.pictures import drawn, read
@@ -61,9 +62,9 @@ def _lowest(material: Material) -> Section:
     if not audit.supports:
         raise InputError("no site of the model observes x itself, so that nothing is rebuilt")
     batch = material.rows.take(worst)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        means, _ = reconstruct(material.run.pair, audit, batch)
+    pair = material.run.pair
+    with seeded(0, pair.device):
+        means, _ = reconstruct(pair, audit, batch)
     captions = [f"#{int(material.order[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
     figure = plots.worst_data(
         batch["x"].numpy(), means.cpu().numpy(), captions, title="The worst, the lowest first"
