@@ -5,24 +5,26 @@ is what `ppvae.svi.SVI` climbs. Parts are in `ppvae.models` and `ppvae.guides`; 
 the main job, and `load` opens what it leaves.
 """
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppvae.arviz import to_datatree
     from ppvae.run import Run, load
 
-__all__ = ["Run", "load", "to_datatree"]
+    __version__: str
 
-try:
-    __version__ = _version("ppvae")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "unknown"
+__all__ = ["Run", "load", "to_datatree"]
 
 
 def __getattr__(name: str) -> Any:
     # Late, so that importing one module of the package does not import all that a run needs.
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            return version("ppvae")
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            return "unknown"
     if name == "to_datatree":
         import ppvae.arviz
 

@@ -11,12 +11,13 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ppvae.choices import KINDS, Choice, arguments_parser, expectation, nearest, resolve
 from ppvae.errors import InputError
+from ppvae.interruption import interrupts
 
 __all__ = ["answer", "given_arguments"]
 
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
 
-_TYPED_ONLY = frozenset({"trust", "overwrite", "resume"})
+_TYPED_ONLY = frozenset({"trust", "overwrite", "resume", "oversubscribe"})
 """What a file must not decide: it may be a stranger's."""
 
 
@@ -26,16 +27,21 @@ def answer(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None 
     What a user can mend is one sentence on stderr and exit code 2; an interrupt is 130; a defect
     keeps its traceback.
     """
-    try:
-        command(sys.argv[1:] if argv is None else argv)
-    except InputError as error:
-        _leave(str(error), 2)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _leave(f"{error.filename}: {error.strerror}", 2)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    with interrupts() as interrupted:
+        try:
+            command(sys.argv[1:] if argv is None else argv)
+        except InputError as error:
+            _leave(str(error), 2)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _leave(f"{error.filename}: {error.strerror}", 2)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        except Exception:
+            if not interrupted.received:
+                raise
+            raise SystemExit(130) from None
 
 
 def given_arguments(
@@ -60,20 +66,23 @@ def given_arguments(
 
     parameters = _parameters([command, *more])
     rest, own = _own_arguments(argv, parameters)
+    files, flags = _configs(rest)
+    for name in files:
+        for setting, value in _settings(name).items():
+            if setting in _TYPED_ONLY & parameters.keys() and value:
+                _refuse_untyped(setting)
     parser = _parser([command, *more], parameters)
-    _demand_readable_configs(rest)
     try:
-        parsed = parser.parse_args(rest, defaults=False)
+        # Files first: what is typed wins, wherever it stands.
+        parsed = parser.parse_args([f"--config={name}" for name in files] + flags, defaults=False)
     except ArgumentError as error:
         raise InputError(_sentence(str(error), list(parameters))) from error
     given = {key: value for key, value in parsed.as_dict().items() if key in parameters}
-    typed = {token.split("=")[0].removeprefix("--") for token in rest if token.startswith("--")}
+    typed = {token.split("=")[0].removeprefix("--") for token in flags if token.startswith("--")}
     for name in _TYPED_ONLY & given.keys():
         if name not in typed:
-            raise InputError(
-                f"the file of --config says {name}, which only you can: take it out of the file, "
-                f"and if you mean it give --{name} on the command line"
-            )
+            _refuse_untyped(name)
+    _distrust_data(given, typed)
     for kind in KINDS.keys() & parameters.keys():
         default = parameters[kind].default
         if given.get(kind) is not None:
@@ -90,24 +99,58 @@ def given_arguments(
     return given
 
 
-def _demand_readable_configs(argv: Sequence[str]) -> None:
-    """Refuse a ``--config`` that is no YAML mapping, by its name."""
+def _distrust_data(given: dict[str, Any], typed: set[str]) -> None:
+    """Data that the file of ``--config`` names is read without running or writing anything."""
+    from ppvae.data.catalogue import demand_safe
+    from ppvae.data.files import ReadOnlyFolder
+
+    if given.get("data_dir") is not None and "data-dir" not in typed:
+        given["data_dir"] = ReadOnlyFolder(given["data_dir"])
+    where = given.get("data_dir")
+    is_typed = "data" in typed and not isinstance(where, ReadOnlyFolder)
+    is_trusted = is_typed or "torchvision" in given.get("trust", ())
+    if isinstance(given.get("data"), str) and not is_trusted:
+        demand_safe(given["data"], where)
+
+
+def _refuse_untyped(name: str) -> None:
+    raise InputError(
+        f"the file of --config says {name}, which only you can: take it out of the file, "
+        f"and if you mean it give --{name} on the command line"
+    )
+
+
+def _configs(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The files of ``--config``, and all other words."""
+    files: list[str] = []
+    others: list[str] = []
+    words = iter(argv)
+    for word in words:
+        flag, is_joined, value = word.partition("=")
+        if flag != "--config":
+            others.append(word)
+            continue
+        name = value if is_joined else next(words, None)
+        if name is None:
+            raise InputError("--config needs a file, such as a run's config.yaml")
+        files.append(name)
+    return files, others
+
+
+def _settings(name: str) -> dict[Any, Any]:
+    """What the file of a ``--config`` holds; one that is no YAML mapping is refused, by name."""
     import yaml
 
-    for i, token in enumerate(argv):
-        flag, is_joined, value = token.partition("=")
-        if flag != "--config" or not (is_joined or i + 1 < len(argv)):
-            continue
-        name = value if is_joined else argv[i + 1]
-        try:
-            content = yaml.safe_load(Path(name).read_text())
-        except OSError as error:
-            raise InputError(f"--config {name}: {error.strerror}") from error
-        except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"--config {name} cannot be read as YAML: {reason}") from error
-        if not isinstance(content, dict):
-            raise InputError(f"--config {name} is no list of settings such as 'epochs: 20'")
+    try:
+        content = yaml.safe_load(Path(name).read_text())
+    except OSError as error:
+        raise InputError(f"--config {name}: {error.strerror}") from error
+    except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"--config {name} cannot be read as YAML: {reason}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"--config {name} is no list of settings such as 'epochs: 20'")
+    return content
 
 
 def _default_part(kind: str) -> Choice:

@@ -8,6 +8,11 @@ python -m ppvae.compare --likelihood Gaussian --decoder MLP --decoder.hidden 200
 python -m ppvae.compare --model mine.model --guide mine.guide      # your own Pyro programs
 """
 
+if __name__ == "__main__":  # before the imports that take seconds
+    from ppvae.interruption import leave_on_interrupt
+
+    leave_on_interrupt()
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,12 +31,14 @@ from ppvae.comparison.table import show_comparison
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
 from ppvae.preparation import Part, free_folder
-from ppvae.randomness import restored
+from ppvae.process import alone
+from ppvae.randomness import demand_seed, restored
 from ppvae.run import Run
 
 __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 
 
+@alone
 def compare(
     run: str | Path | Run | None = None,
     data: str | Path | Data | None = None,
@@ -97,9 +104,11 @@ def compare(
         InputError: for what cannot be compared, such as a guide with a point mass, or a pair that
             TraceMeanField_ELBO would be wrong for.
     """
-    for name, value, least in (("seeds", seeds, 1), ("draws", draws, 4), ("seed", seed, 0)):
+    for name, value, least in (("seeds", seeds, 1), ("draws", draws, 4)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
+    demand_seed(seed)
+    demand_seed(seed + seeds - 1, "the last of the seeds")
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
     fresh: dict[str, Any] = {

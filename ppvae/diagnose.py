@@ -6,6 +6,11 @@ python -m ppvae.diagnose RUN --data new.npy                        # on other da
 python -m ppvae.diagnose RUN --only evidence --samples 50000       # one question
 """
 
+if __name__ == "__main__":  # before the imports that take seconds
+    from ppvae.interruption import leave_on_interrupt
+
+    leave_on_interrupt()
+
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,12 +22,14 @@ from ppvae.data import Split
 from ppvae.diagnosis.result import Diagnosis
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
-from ppvae.randomness import restored
+from ppvae.process import alone
+from ppvae.randomness import demand_seed, restored
 from ppvae.run import Run, load
 
 __all__ = ["diagnose"]
 
 
+@alone
 def diagnose(
     run: str | Path | Run,
     data: str | Path | Split | None = None,
@@ -85,6 +92,7 @@ def diagnose(
         )
     if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}; it must be at least 1")
+    demand_seed(seed)
     effort = QUICK if quick else FULL
     if samples is not None:
         effort = replace(effort, samples=samples)

@@ -5,6 +5,11 @@ python -m ppvae.encode RUN --split train --out codes.csv
 python -m ppvae.encode RUN --data new.npy --samples 1000           # other data, scaled as the run's
 """
 
+if __name__ == "__main__":  # before the imports that take seconds
+    from ppvae.interruption import leave_on_interrupt
+
+    leave_on_interrupt()
+
 import csv
 import io
 import sys
@@ -20,12 +25,15 @@ from ppvae.cli import answer, given_arguments
 from ppvae.data import Split
 from ppvae.devices import one_device
 from ppvae.errors import InputError
+from ppvae.process import alone
+from ppvae.randomness import demand_seed
 from ppvae.run import Run, load
 from ppvae.store import replacing, write_text
 
 __all__ = ["encode"]
 
 
+@alone
 def encode(
     run: str | Path | Run,
     data: str | Path | Split | None = None,
@@ -73,6 +81,7 @@ def encode(
     opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
     if samples < 1:
         raise InputError(f"samples is {samples}; it must be at least 1")
+    demand_seed(seed)
     target = _target(opened, data, split, out, overwrite=overwrite)
     rows = rows_of(opened, data, split, data_dir, label)
     where = one_device(device)

@@ -10,6 +10,11 @@ python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where
 python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
+if __name__ == "__main__":  # before the imports that take seconds
+    from ppvae.interruption import leave_on_interrupt
+
+    leave_on_interrupt()
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +43,7 @@ from ppvae.preparation import (
     resolved,
     true_labels,
 )
+from ppvae.process import alone
 from ppvae.programs import Pair, Program
 from ppvae.randomness import seed_process
 from ppvae.run import Run, refuse_occupied
@@ -48,6 +54,7 @@ from ppvae.training import say_once, train
 __all__ = ["fit", "resume"]
 
 
+@alone
 def fit(
     data: str | Path | Data = "digits",
     data_dir: str | Path | None = None,
@@ -86,7 +93,12 @@ def fit(
 
     What it leaves is a run directory; what it returns is that directory, opened at its best
     weights. Each part is a class name, or in Python also a class; model and guide may be any Pyro
-    programs. It seeds the global generators of Python, NumPy and torch.
+    programs.
+
+    The process is left as it was found: generators, warning filters, log levels, environment. One
+    thread at a time can fit, for Pyro's handlers are one per process. SIGINT writes a checkpoint
+    and raises ``KeyboardInterrupt``; SIGTERM writes one and raises ``SystemExit(143)``, so that the
+    caller's ``finally`` runs. A second signal does not wait for the checkpoint.
 
     Args:
         data: a known name (digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist, or an
@@ -116,7 +128,7 @@ def fit(
         lr: learning rate.
         schedule: a class of torch.optim.lr_scheduler, stepped once an epoch, or none.
         clip: largest norm of the gradient, in nats per datum; default: unclipped.
-        seed: of initial weights, order of the data, and noise.
+        seed: of initial weights, order of the data, and noise; 0 to 2**32 - 1.
         device: where to compute.
         devices: number of processes, each on a device of its own.
         precision: 32, 64, or bf16-mixed (networks in bfloat16, densities in float32).
@@ -129,6 +141,7 @@ def fit(
 
     Raises:
         InputError: for what cannot be fitted, in one sentence with the way out.
+        KeyboardInterrupt: once the checkpoint is written, after SIGINT.
     """
     settings = {
         "data": recorded(data),
@@ -234,6 +247,7 @@ def fit(
     return train(run, loop, found, fabric, programs, trusted, true_labels(everything))
 
 
+@alone
 def resume(
     run: str | Path,
     epochs: int | None = None,

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from ppvae.errors import InputError
+from ppvae.randomness import demand_seed
 
 __all__ = ["Plan"]
 
@@ -19,7 +20,7 @@ class Plan:
         warm_up: epochs over which the weight rises linearly from 0 to beta.
         patience: epochs without a better held-out objective before stopping; ``None``: never.
         clip: largest norm of the gradient, in nats per datum; ``None``: unclipped.
-        seed: decides the order of the data and all noise.
+        seed: decides the order of the data and all noise; 0 to 2**32 - 1.
 
     Raises:
         InputError: if a number is out of its range, or the warm-up leaves no epoch at beta.
@@ -34,9 +35,10 @@ class Plan:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0), ("seed", 0)):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        demand_seed(self.seed)
         if self.patience is not None and self.patience < 1:
             raise InputError(f"patience is {self.patience}; it must be at least 1, or left out")
         if self.clip is not None and not self.clip > 0:

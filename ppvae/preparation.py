@@ -79,7 +79,7 @@ def read_data(
     """The data by name or path; data that was handed in stays itself."""
     if isinstance(data, Data):
         return data
-    where = None if data_dir is None else Path(data_dir)
+    where = Path(data_dir) if isinstance(data_dir, str) else data_dir
     return load(data, data_dir=where, label=label, binarize=binarize)
 
 

@@ -8,6 +8,11 @@ python -m ppvae.sample RUN --aggregate                             # draw where 
 python -m ppvae.sample RUN --impute --data holed.npz               # fill in missing entries
 """
 
+if __name__ == "__main__":  # before the imports that take seconds
+    from ppvae.interruption import leave_on_interrupt
+
+    leave_on_interrupt()
+
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,13 +25,15 @@ from ppvae.cli import answer, given_arguments
 from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
-from ppvae.randomness import seeded
+from ppvae.process import alone
+from ppvae.randomness import demand_seed, seeded
 from ppvae.run import Run, load
 from ppvae.store import replacing
 
 __all__ = ["sample"]
 
 
+@alone
 def sample(
     run: str | Path | Run,
     count: int = 64,
@@ -97,6 +104,7 @@ def sample(
     for name, value, least in (("count", count, 1), ("pairs", pairs, 1), ("steps", steps, 2)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
+    demand_seed(seed)
     if impute and given is not None:
         raise InputError(
             f"--given {given} is for draws of new data; what is imputed is conditional on the "

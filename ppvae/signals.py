@@ -14,16 +14,16 @@ class Signals:
     Outside the main thread no handler can be set, and it notes nothing.
 
     Attributes:
-        exit_code: 128 plus the number of the signal that was received; ``None`` before.
+        number: that of the signal that was received; 0 before.
     """
 
     def __init__(self) -> None:
-        self.exit_code: int | None = None
+        self.number = 0
         self._before: dict[int, Any] = {}
 
     def received(self) -> bool:
         """Whether a signal has asked to stop."""
-        return self.exit_code is not None
+        return self.number != 0
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
@@ -38,4 +38,4 @@ class Signals:
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if self.received():
             raise KeyboardInterrupt
-        self.exit_code = 128 + number
+        self.number = number

@@ -1,8 +1,9 @@
 """The course of a fit: steps, and what is written down of each epoch."""
 
+import signal
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -30,7 +31,8 @@ def train(
 ) -> Run:
     """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
 
-    A signal ends the process with 130 or 143, once the checkpoint is written.
+    Once the checkpoint is written, SIGINT ends in ``KeyboardInterrupt``, and SIGTERM in
+    ``SystemExit(143)``.
     """
     from ppvae.conclusion import conclude
     from ppvae.events import Events
@@ -72,7 +74,12 @@ def train(
                     fabric,
                     f"stopped after {loop.progress.step} steps; go on with --resume {run.path}",
                 )
-            raise SystemExit(signals.exit_code or 143)
+            # Any process may have had the signal; all stop in the same way.
+            numbers = fabric.all_reduce(torch.tensor(signals.number), reduce_op="max")
+            number = int(cast("torch.Tensor", numbers))
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            raise SystemExit(128 + (number or signal.SIGTERM))
     if events is not None:
         events.close()
     if loop.stopped:

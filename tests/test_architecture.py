@@ -15,7 +15,16 @@ LINK = re.compile(r"\]\(([^)#\s]+)")
 NAMED = re.compile(r"`((?:ppvae|models|guides|tests|notebooks)/[\w/.-]*)`")
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "graphs", "networks", "distributions", "randomness", "signals", "store"),
+    (
+        "errors",
+        "graphs",
+        "networks",
+        "distributions",
+        "randomness",
+        "signals",
+        "interruption",
+        "store",
+    ),
     ("models", "guides", "native"),
     ("programs", "precision", "audit", "bounds", "enumeration", "moments", "objectives", "data"),
     ("capture", "densities", "evaluation"),
@@ -28,6 +37,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "imputation",
         "classification",
         "devices",
+        "process",
         "events",
     ),
     (

@@ -14,7 +14,7 @@ from ppvae.data.mnist import SETS, mnist_source
 from ppvae.data.omniglot import omniglot_source
 from ppvae.data.source import Source
 from ppvae.data.tables import csv_source
-from ppvae.data.vision import makers, simple, vision_source
+from ppvae.data.vision import demand_named, makers, simple, vision_source
 from ppvae.errors import InputError
 
 # Readers of the sets this package knows itself, given the data directory.
@@ -39,6 +39,12 @@ def is_path(name: str | Path) -> bool:
         return True
     path = Path(name)
     return len(path.parts) != 1 or name != path.name or bool(path.suffix) or path.exists()
+
+
+def demand_safe(name: str | Path, data_dir: Path | None) -> None:
+    """Refuse data that a file names and that is not safe to read; see `demand_named`."""
+    if named(name) is None and not is_path(name):
+        demand_named(str(name), data_dir)  # a second, for the import of torchvision
 
 
 def read(

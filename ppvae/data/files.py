@@ -21,11 +21,29 @@ MD5 = {
 }
 
 
+class ReadOnlyFolder(Path):
+    """A data directory that a file names, not the user: nothing is written to it."""
+
+
 def data_folder(data_dir: Path | None) -> Path:
     """Return ``data_dir``, else what ``PPVAE_DATA`` names, else ``~/.cache/ppvae``."""
     if data_dir is None:
         data_dir = Path(os.environ.get("PPVAE_DATA") or "~/.cache/ppvae")
-    return Path(data_dir).expanduser()
+    return data_dir.expanduser()
+
+
+def demand_own(name: str, folder: Path) -> None:
+    """Refuse to download the data ``name`` to a folder that the user did not name.
+
+    Raises:
+        InputError: for a `ReadOnlyFolder`.
+
+    """
+    if isinstance(folder, ReadOnlyFolder):
+        raise InputError(
+            f"the data {name!r} is not in {folder}, which a config names as data_dir, and nothing "
+            f"is written to a folder that you did not name: give --data-dir FOLDER."
+        )
 
 
 def checked(folder: Path, relative: str) -> bytes:
@@ -59,6 +77,7 @@ def download(url: str, folder: Path, relative: str) -> None:
     """
     from torchvision.datasets.utils import download_url
 
+    demand_own(Path(relative).parent.name, folder)
     path = folder / relative
     part = f"{path.name}.part-{os.getpid()}"
     try:

@@ -1,6 +1,7 @@
 """Any other image set of torchvision, by the name of its class."""
 
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.data.files import obtaining
+from ppvae.data.files import ReadOnlyFolder, demand_own, obtaining
 from ppvae.data.image_rows import image_rows
 from ppvae.data.images import GREY, Images, decoded
 from ppvae.data.rows import ArrayRows, Rows
@@ -47,6 +48,41 @@ def makers() -> dict[str, Callable[..., Any]]:
         if name not in _EXCEPT and not needy:
             found.setdefault(simple(name), maker)
     return found
+
+
+def demand_named(name: str, data_dir: Path | None) -> None:
+    """Refuse data that a file names, not the user, where reading it could run or write something.
+
+    The readers of some sets unpickle what they find (CIFAR's batches, LSUN's cache), and any set
+    of torchvision may unpack what it finds beside it.
+
+    Args:
+        name: the data, as a config names it.
+        data_dir: where it lies.
+
+    Raises:
+        InputError: for a set whose reader unpickles, and for any in a `ReadOnlyFolder`.
+
+    """
+    maker = makers().get(simple(name))
+    if maker is None:
+        return
+    if unpickles(maker):
+        reason = "unpickles its files, which can run any code"
+    elif isinstance(data_dir, ReadOnlyFolder):
+        reason = f"may unpack and write files in {data_dir}, which you did not name"
+    else:
+        return
+    raise InputError(
+        f"a config names where the data {name} is, and torchvision's reader of it {reason}: if you "
+        f"trust the files, say --trust torchvision (trust=['torchvision'] in Python), or name data "
+        f"and folder yourself, by --data {name} --data-dir FOLDER."
+    )
+
+
+def unpickles(maker: Callable[..., Any]) -> bool:
+    """Return whether the reader of a set loads pickles."""
+    return "pickle" in vars(sys.modules[maker.__module__])
 
 
 def vision_source(name: str, maker: Callable[..., Any], folder: Path) -> Source:
@@ -112,6 +148,8 @@ def _first(maker: Callable[..., Any], folder: Path, choices: Sequence[_Options])
             continue
         try:
             return _made(maker, folder, choice, may_load=anything or "download" in parameters)
+        except InputError:
+            raise
         except (TypeError, ValueError):
             continue  # this set calls its parts otherwise
     return None
@@ -124,6 +162,7 @@ def _made(maker: Callable[..., Any], folder: Path, choice: _Options, *, may_load
     try:
         return maker(folder, download=False, **choice)
     except (RuntimeError, OSError):
+        demand_own(str(getattr(maker, "__name__", maker)), folder)
         folder.mkdir(parents=True, exist_ok=True)
         return maker(folder, download=True, **choice)
 

@@ -16,9 +16,13 @@ from ppvae.choices import KINDS, Choice, resolve
 from ppvae.data import Batch, Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
+from ppvae.data.catalogue import demand_safe
+from ppvae.data.files import ReadOnlyFolder
 from ppvae.data.labels import hide
 from ppvae.errors import InputError
+from ppvae.process import alone
 from ppvae.programs import Pair, Program
+from ppvae.randomness import demand_seed
 from ppvae.run import metrics as table
 from ppvae.run.checkpoints import Checkpoints
 from ppvae.run.config import demand, is_shape, read_config
@@ -121,6 +125,7 @@ class Run:
             ) from error
         return pair.eval()
 
+    @alone
     def build(self) -> Pair:
         """Both programs anew, with initial weights."""
         parts: dict[str, Choice | Program | None] = {}
@@ -203,9 +208,12 @@ class Run:
             InputError: if it was handed in from Python, or is no longer where it was.
         """
         name = self._data_name()
+        where = data_dir or self._data_dir()
+        if "torchvision" not in self._trust:
+            demand_safe(name, where)
         found = load_data(
             name,
-            data_dir=data_dir or self._data_dir(),
+            data_dir=where,
             label=self.config.get("label"),
             binarize=self.config.get("binarize") or "none",
         )
@@ -217,17 +225,22 @@ class Run:
         keep = self.config.get("labels")
         if keep is None or not hidden:
             return found
-        return hide(found, demand(self.config, "labels", int, self.path), self.config["seed"])
+        seed = demand(self.config, "seed", int, self.path)
+        demand_seed(seed)
+        return hide(found, demand(self.config, "labels", int, self.path), seed)
 
     def new_data(
         self, name: str | Path, data_dir: Path | None = None, label: str | None = None
     ) -> Split:
         """Other data, scaled and binarized as the fit's was."""
+        where = data_dir or self._data_dir()
+        if "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
+            demand_safe(name, where)
         return load_new_data(
             name,
             scaling=Scaling.from_dict(self._facts().get("scaling")),
             shape=self.data_shape,
-            data_dir=data_dir or self._data_dir(),
+            data_dir=where,
             label=label,
             binarize=self.config.get("binarize") or "none",
             labels=self.label_names,
@@ -250,7 +263,7 @@ class Run:
 
     def _data_dir(self) -> Path | None:
         folder = self.config.get("data_dir")
-        return None if folder is None else Path(str(folder))
+        return None if folder is None else ReadOnlyFolder(str(folder))
 
     def _facts(self) -> dict[str, Any]:
         facts: dict[str, Any] = demand(self.resolved, "data", dict, self.path)
@@ -307,6 +320,7 @@ class Run:
         return summary
 
 
+@alone
 def load(
     path: str | Path,
     *,

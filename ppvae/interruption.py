@@ -1,0 +1,57 @@
+"""Ctrl-C in a command: exit code 130 and no traceback, from its first line to its last."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+__all__ = ["Interrupts", "interrupts", "leave_on_interrupt"]
+
+
+def leave_on_interrupt() -> None:
+    """End the process at once by SIGINT: before and after its work there is nothing to put away.
+
+    A command calls this before the imports that take seconds. A process that was started to ignore
+    SIGINT (``nohup``, a background job) goes on ignoring it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    os._exit(130)
+
+
+class Interrupts:
+    """Handler of SIGINT that raises ``KeyboardInterrupt``, and remembers that it did.
+
+    Attributes:
+        received: whether there was an interrupt. What a library that is interrupted in the middle
+            of an import raises may be of any kind.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        """Handle the signal."""
+        self.received = True
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """SIGINT as ``KeyboardInterrupt`` while this context lasts, unless it is handled otherwise."""
+    handler = Interrupts()
+    ours = (signal.default_int_handler, _leave)
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) not in ours:
+        yield handler
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield handler
+    finally:
+        signal.signal(signal.SIGINT, before)
