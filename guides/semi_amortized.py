@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
 from ppvae.guides.scales import posterior_scale
-from ppvae.networks import MLP, Network, Shape
+from ppvae.networks import MLP, Network, Shape, is_positive
 
 
 class SemiAmortized(Amortized):
@@ -71,7 +71,7 @@ class SemiAmortized(Amortized):
         pairs: int = 1,
     ) -> None:
         for name, value in (("steps", steps), ("lr", lr), ("pairs", pairs)):
-            if value <= 0:
+            if not is_positive(value):
                 raise InputError(
                     f"--guide.{name} is {value}; give a number above 0, or take the guide MeanField"
                 )

@@ -1,7 +1,5 @@
 """The class read off x first, then the rest of the latent off x and the class."""
 
-import math
-
 import pyro
 import pyro.distributions as dist
 import torch
@@ -11,7 +9,7 @@ from torch.nn import functional as F
 
 from ppvae.errors import InputError
 from ppvae.guides.mean_field import MeanField
-from ppvae.networks import MLP, Network, Shape, build
+from ppvae.networks import MLP, Network, Shape, build, is_positive
 
 
 class SemiSupervised(PyroModule):
@@ -60,7 +58,7 @@ class SemiSupervised(PyroModule):
                 f"SemiSupervised tells classes apart, and is given {covariates or 'none'}; it goes "
                 "with --model SemiSupervisedVAE and data that has labels"
             )
-        if not 0 <= alpha < math.inf:
+        if not (alpha == 0 or is_positive(alpha)):
             raise InputError(f"alpha is {alpha}; a weight is 0 or more, and finite")
         self.classes, self.alpha = covariates, alpha
         self.classifier = build(encoder, data_shape, (covariates,), "encoder")

@@ -65,6 +65,7 @@ def given_arguments(
     from jsonargparse import ArgumentError
 
     parameters = _parameters([command, *more])
+    _demand_values(argv, list(parameters))
     rest, own = _own_arguments(argv, parameters)
     files, flags = _configs(rest)
     for name in files:
@@ -78,6 +79,9 @@ def given_arguments(
     except ArgumentError as error:
         raise InputError(_sentence(str(error), list(parameters))) from error
     given = {key: value for key, value in parsed.as_dict().items() if key in parameters}
+    for name, value in given.items():
+        if parameters[name].annotation is bool and not isinstance(value, bool):
+            raise InputError(f"--{name.replace('_', '-')} is {value!r}; it must be true or false")
     typed = {token.split("=")[0].removeprefix("--") for token in flags if token.startswith("--")}
     for name in _TYPED_ONLY & given.keys():
         if name not in typed:
@@ -97,6 +101,17 @@ def given_arguments(
             if "help" in own[kind]:
                 _show_arguments(given[kind], kind)
     return given
+
+
+def _demand_values(argv: Sequence[str], parameters: Sequence[str]) -> None:
+    """Refuse an empty value: that of a shell variable, most often, which was never set."""
+    before = parameters[0]
+    for token in argv:
+        flag, is_joined, value = token.partition("=")
+        if token == "" or (flag.startswith("--") and is_joined and not value):
+            name = flag if token else before
+            raise InputError(f"{name} is given an empty value; give it one, or leave it out")
+        before = flag
 
 
 def _distrust_data(given: dict[str, Any], typed: set[str]) -> None:
@@ -141,8 +156,12 @@ def _settings(name: str) -> dict[Any, Any]:
     """What the file of a ``--config`` holds; one that is no YAML mapping is refused, by name."""
     import yaml
 
+    from ppvae.documents import read_yaml
+
+    if Path(name).exists() and not Path(name).is_file():
+        raise InputError(f"--config {name} is a folder, pipe or device; give a file")
     try:
-        content = yaml.safe_load(Path(name).read_text())
+        content = read_yaml(Path(name).read_text("utf-8"))
     except OSError as error:
         raise InputError(f"--config {name}: {error.strerror}") from error
     except (UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
@@ -150,6 +169,8 @@ def _settings(name: str) -> dict[Any, Any]:
         raise InputError(f"--config {name} cannot be read as YAML: {reason}") from error
     if not isinstance(content, dict):
         raise InputError(f"--config {name} is no list of settings such as 'epochs: 20'")
+    if "config" in content:
+        raise InputError(f"--config {name} names another file of --config; give that itself")
     return content
 
 

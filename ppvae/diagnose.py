@@ -86,10 +86,6 @@ def diagnose(
     from ppvae.terminal import bar
 
     demand_questions(only)
-    if data is not None and split != "test":
-        raise InputError(
-            f"--split {split} is a part of the run's own data, and --data brings others: give one"
-        )
     if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}; it must be at least 1")
     demand_seed(seed)
@@ -100,12 +96,13 @@ def diagnose(
         opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
         folder = _folder(opened, data, split, only, out)
         refuse_occupied(folder, overwrite=overwrite)
+        rows = rows_of(opened, data, split, data_dir, label)
         where = one_device(device)
         case = Case(
             run=opened,
             pair=opened.pair.to(where),
             facts=opened.audit,
-            data=rows_of(opened, data, split, data_dir, label),
+            data=rows,
             name=split if data is None else _name(data),
             is_own=data is None,
             train=_training_data(opened, data, split, data_dir),

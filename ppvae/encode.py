@@ -29,6 +29,7 @@ from ppvae.process import alone
 from ppvae.randomness import demand_seed
 from ppvae.run import Run, load
 from ppvae.store import replacing, write_text
+from ppvae.support import demand_rows
 
 __all__ = ["encode"]
 
@@ -118,16 +119,39 @@ def rows_of(
     split: str,
     data_dir: str | Path | None,
     label: str | None,
+    *,
+    needs_observed: bool = True,
 ) -> Split:
-    """The rows asked for: new data, or a part of the run's own with its noise drawn once."""
+    """The rows asked for: new data, or a part of the run's own with its noise drawn once.
+
+    Raises:
+        InputError: for rows that the model cannot score, or, where that is needed, of which
+            nothing was observed.
+    """
     where = None if data_dir is None else Path(data_dir)
-    if isinstance(data, Split):
-        return data
-    if data is not None:
-        return run.new_data(data, where, label)
-    if label is not None:
+    if data is not None and split != "test":
+        raise InputError(
+            f"--split {split} is a part of the run's own data, and --data brings others: give one"
+        )
+    if data is None and label is not None:
         raise InputError(f"--label {label} goes with --data; the run has its labels already")
-    return run.data(where).splits[split].frozen(0)
+    if isinstance(data, Split):
+        rows, name = data, "the data"
+    elif data is not None:
+        rows, name = run.new_data(data, where, label), str(data)
+    else:
+        rows, name = run.data(where).splits[split].frozen(0), f"the {split} data"
+    if (
+        needs_observed
+        and "mask" in rows.rest_names
+        and not any(bool(batch["mask"].any()) for batch in rows.chunks(4096))
+    ):
+        raise InputError(
+            f"mask is False everywhere in {name}, so that nothing was observed; it must be True "
+            "where x was"
+        )
+    demand_rows(rows, run.pair, run.audit, run.example(), name)
+    return rows
 
 
 def _target(

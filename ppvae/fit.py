@@ -30,6 +30,7 @@ from ppvae.cli import answer, given_arguments
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
 from ppvae.introduction import introduce
+from ppvae.networks import is_positive
 from ppvae.preparation import (
     Part,
     assembled,
@@ -178,7 +179,7 @@ def fit(
 
     if compile not in get_args(Compile):
         raise InputError(f"compile is {compile!r}, not one of {', '.join(get_args(Compile))}")
-    if not 0 < lr < float("inf"):
+    if not is_positive(lr):
         raise InputError(f"lr is {lr}; a learning rate is above 0 and finite")
     parts = {
         "model": model, "prior": prior, "likelihood": likelihood,
@@ -189,6 +190,11 @@ def fit(
     optimizer_maker = maker_of("optimizer", optimizer, trust)
     pace = part_of("schedule", schedule)
     is_constant = pace is None or (isinstance(pace, Choice) and pace.class_path == "none")
+    if isinstance(pace, Choice) and is_constant and pace.init_args:
+        raise InputError(
+            f"--schedule.{next(iter(pace.init_args))} has no effect with --schedule none; leave it "
+            "out, or name a schedule"
+        )
     schedule_maker = None if is_constant else maker_of("schedule", schedule, trust)
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
@@ -313,6 +319,7 @@ def resume(
     if elbo is None or optimizer is None:
         raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
     facts = audit(pair, elbo.target, batch)
+    demand_support(found, facts)  # the file may hold other data by now
     loop = make_loop(
         pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,
         compile=config["run"].get("compiled") is True,

@@ -1,9 +1,9 @@
 """How a fit is to go: epochs, the weight of the KL, patience, the largest gradient."""
 
-import math
 from dataclasses import dataclass
 
 from ppvae.errors import InputError
+from ppvae.networks import is_positive
 from ppvae.randomness import demand_seed
 
 __all__ = ["Plan"]
@@ -41,9 +41,9 @@ class Plan:
         demand_seed(self.seed)
         if self.patience is not None and self.patience < 1:
             raise InputError(f"patience is {self.patience}; it must be at least 1, or left out")
-        if self.clip is not None and not self.clip > 0:
-            raise InputError(f"clip is {self.clip}; it must be above 0, or left out")
-        if not 0 <= self.beta < math.inf:
+        if self.clip is not None and not is_positive(self.clip):
+            raise InputError(f"clip is {self.clip}; it must be above 0 and finite, or left out")
+        if not (self.beta == 0 or is_positive(self.beta)):
             raise InputError(
                 f"beta is {self.beta}; the weight of the KL must be 0 or more, and finite"
             )

@@ -1,7 +1,7 @@
 """What fitting and comparing have in common before the first step: parts, data, the loop."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,24 +138,47 @@ def make_loop(
     from ppvae.svi import SVI
 
     bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
-    try:
-        climber = optimizer(
-            params=[p for p in pair.parameters() if p.requires_grad], lr=settings["lr"]
-        )
-        pace = (
-            None
-            if schedule is None
-            else schedule(
-                optimizer=climber,
-                T_max=plan.epochs,
-                total_steps=plan.epochs,
-                mode="max",
-                threshold_mode="abs",  # a threshold relative to a negative bound calls worse better
-            )
-        )
-    except (TypeError, ValueError) as error:
-        raise InputError(f"--optimizer or --schedule: {error}") from error
+    climber = _climber(optimizer, pair, settings["lr"])
+    pace = None if schedule is None else _pace(schedule, climber, plan)
     return SVI(bound, climber, data, plan, fabric, pace, compile=compile)
+
+
+def _climber(maker: Maker, pair: Pair, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of the parameters that are learned."""
+    learned = [p for p in pair.parameters() if p.requires_grad]
+    found = _made(maker, "optimizer", lambda: maker(params=learned, lr=lr))
+    if not isinstance(found, torch.optim.Optimizer):
+        raise InputError(
+            f"--optimizer {maker.choice.class_path} is no optimizer; give a class of torch.optim, "
+            "or one derived from torch.optim.Optimizer"
+        )
+    return found
+
+
+def _pace(
+    maker: Maker, climber: torch.optim.Optimizer, plan: "Plan"
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning-rate schedule of an optimizer, over epochs."""
+    known: dict[str, Any] = {"T_max": plan.epochs, "total_steps": plan.epochs}
+    if maker.names("threshold_mode"):
+        # A threshold relative to a negative bound calls worse better.
+        known |= {"mode": "max", "threshold_mode": "abs"}
+    found = _made(maker, "schedule", lambda: maker(optimizer=climber, **known))
+    if not isinstance(found, torch.optim.lr_scheduler.LRScheduler):
+        raise InputError(
+            f"--schedule {maker.choice.class_path} is no schedule; give a class of "
+            "torch.optim.lr_scheduler, or one derived from its LRScheduler"
+        )
+    return found
+
+
+def _made(maker: Maker, flag: str, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives; what torch says of arguments that do not go together is a sentence."""
+    try:
+        return make()
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"--{flag} {maker.choice.class_path}: {reason}") from error
 
 
 def free_folder(parent: Path, name: str) -> Path:

@@ -121,7 +121,7 @@ def sample(
     target = folder / f"{name}.npz"
     if target.exists() and not overwrite:
         raise InputError(f"{target} is there already; give another --out, or --overwrite")
-    rows = rows_of(opened, data, split, data_dir, label)
+    rows = rows_of(opened, data, split, data_dir, label, needs_observed=not impute)
     if impute:
         return _imputed(opened, rows, samples, seed, folder)
     if aggregate:
@@ -164,7 +164,7 @@ class _Walks:
     def __init__(self, rows: Split, pairs: int, steps: int) -> None:
         pairs = min(pairs, len(rows) // 2)
         if pairs < 1:
-            raise InputError("a walk needs two data, and there is one; give more")
+            raise InputError(f"a walk needs 2 rows of data, and there is {len(rows)}; give more")
         self.steps = steps
         self.ends: Batch = rows.take(torch.arange(2 * pairs))
         starts = {name: value[:pairs] for name, value in self.ends.items()}

@@ -11,14 +11,21 @@ from torch.distributions import constraints
 from ppvae.audit import Audit
 from ppvae.choices import KINDS
 from ppvae.classification import tells_classes
-from ppvae.data import Batch, Data
+from ppvae.data import Batch, Data, Split
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
 from ppvae.randomness import seeded
 
-__all__ = ["demand_density", "demand_labels", "demand_support", "is_binary", "levels_of"]
+__all__ = [
+    "demand_density",
+    "demand_labels",
+    "demand_rows",
+    "demand_support",
+    "is_binary",
+    "levels_of",
+]
 
 CHUNK = 2048
 
@@ -42,19 +49,99 @@ def levels_of(facts: Audit) -> int | None:
 
 def demand_support(data: Data, facts: Audit) -> None:
     """Refuse data that the likelihood gives no probability, before a step is taken."""
-    for site, (family, support) in facts.supports.items():
-        for name, split in data.splits.items():
-            for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
-                outside = first_outside(support, batch["x"], batch.get("mask"))
-                if outside is not None:
-                    row, value = outside
-                    raise InputError(
-                        f"row {number * CHUNK + row} of the {name} data ({data.name}) holds "
-                        f"{value:.4g}, and {family} (site '{site}') takes only {_values(support)}: "
-                        f"{_ways_out(data, support)}"
-                    )
-                if data.scaling.kind == "8-bit":
-                    break  # 8-bit intensities are alike: what one chunk shows, all would
+    for name, split in data.splits.items():
+        found = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
+        if found is not None:
+            row, value, site = found
+            raise InputError(
+                f"row {row} of the {name} data ({data.name}) holds {value:.4g}, and "
+                f"{_takes(facts, site)}: {_ways_out(data, facts.supports[site][1])}"
+            )
+
+
+def demand_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -> None:
+    """Refuse rows that a fitted model gives no probability, or would misread.
+
+    Args:
+        split: the rows.
+        pair: the fitted programs.
+        facts: what the audit found of them.
+        like: a batch as the model was fitted to.
+        name: what the rows are called.
+
+    Raises:
+        InputError: for a value outside of the likelihood's support, for a mask that the model does
+            not take, and for labels or covariates unlike those that it is conditional on.
+    """
+    names = pair.names("model")
+    if "mask" in split.rest_names and "mask" not in names:
+        raise InputError(
+            f"{name} has a mask of what was observed, and the model does not take one: it would "
+            "count missing entries as observed; drop the mask"
+        )
+    if "y" in names and not tells_classes(facts):
+        _demand_like(split, like, name)
+    found = _outside(split, facts)
+    if found is not None:
+        row, value, site = found
+        raise InputError(
+            f"row {row} of {name} holds {value:.4g}, and {_takes(facts, site)}; give data as the "
+            "model was fitted to"
+        )
+
+
+def _demand_like(split: Split, like: Batch, name: str) -> None:
+    """Refuse y that is not known, or of another kind than the model is conditional on."""
+    if "y" not in like:
+        return
+    if "y" not in split.rest_names:
+        raise InputError(
+            f"{name} has no y, and the model is conditional on it; give labels (y of an .npz, "
+            "--label of a .csv, sub-folders of images)"
+        )
+    for number, batch in enumerate(split.chunks(CHUNK)):
+        y, fitted = batch["y"], like["y"]
+        if y.shape[1:] != fitted.shape[1:] or y.is_floating_point() != fitted.is_floating_point():
+            raise InputError(
+                f"{name} has y of shape {tuple(y.shape[1:])} a row, {_kind(y)}, and the model was "
+                f"fitted on {tuple(fitted.shape[1:])}, {_kind(fitted)}"
+            )
+        if not y.is_floating_point() and bool((y < 0).any()):
+            row = number * CHUNK + int((y < 0).nonzero()[0])
+            raise InputError(
+                f"y is -1, not known, in row {row} of {name}, and the model is conditional on it; "
+                "leave such rows out"
+            )
+
+
+def _kind(y: Tensor) -> str:
+    return "covariates" if y.is_floating_point() else "labels"
+
+
+def _outside(
+    split: Split, facts: Audit, *, is_alike: bool = False
+) -> tuple[int, float, str] | None:
+    """Row, value and site of the first element that a likelihood has no probability for.
+
+    Args:
+        split: the rows.
+        facts: what the audit found of the programs.
+        is_alike: the rows are 8-bit intensities: what the first of them show, all would.
+    """
+    for site, (_, support) in facts.supports.items():
+        for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
+            found = first_outside(support, batch["x"], batch.get("mask"))
+            if found is not None:
+                row, value = found
+                return number * CHUNK + row, value, site
+            if is_alike:
+                break
+    return None
+
+
+def _takes(facts: Audit, site: str) -> str:
+    family, support = facts.supports[site]
+    return f"{family} (site '{site}') takes only {_values(support)}"
 
 
 def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
@@ -103,6 +190,11 @@ def demand_labels(data: Data, pair: Pair, facts: Audit) -> None:
     """
     if data.labels is None or "y" not in pair.names("model") or tells_classes(facts):
         return
+    if len(data.labels) == 1:
+        raise InputError(
+            f"every label of {data.name} is {data.labels[0]!r}, and the model is conditional on "
+            "them: of one class there is nothing to tell; take --model VAE, or give more classes"
+        )
     for name, split in data.splits.items():
         unknown = sum(int((batch["y"] < 0).sum()) for batch in split.chunks(CHUNK))
         if unknown:

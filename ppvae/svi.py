@@ -255,17 +255,20 @@ class SVI:
             torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
         )
         *sums, rows = cast("Tensor", totals).tolist()
-        if not all(math.isfinite(value) for value in sums):
+        if not (all(math.isfinite(value) for value in sums) and self._is_finite()):
             raise self._diverged()
-        valid = evaluate(
-            self.bound,
-            self.valid,
-            beta=plan.beta,
-            batch_size=plan.batch_size,
-            draws=-(-DRAWS // len(self.valid)),
-            seed=plan.seed,
-            fabric=self.fabric,
-        )
+        with self._diagnosing():
+            valid = evaluate(
+                self.bound,
+                self.valid,
+                beta=plan.beta,
+                batch_size=plan.batch_size,
+                draws=-(-DRAWS // len(self.valid)),
+                seed=plan.seed,
+                fabric=self.fabric,
+            )
+        if not math.isfinite(valid.objective):
+            raise self._diverged()
         lr = float(self._optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)
         progress.epoch += 1
@@ -310,7 +313,13 @@ class SVI:
         return list(rows.split(self._rows))[: self.steps_per_epoch]
 
     def state(self) -> dict[str, Any]:
-        """All that the future depends on: weights, optimizer, schedule, random state, position."""
+        """All that the future depends on: weights, optimizer, schedule, random state, position.
+
+        Raises:
+            InputError: if a weight is no longer finite: there is nothing to go on from.
+        """
+        if not self._is_finite():
+            raise self._diverged()
         optimizer = self._optimizer.state_dict()
         count = sum(len(group["params"]) for group in optimizer["param_groups"])
         return {
@@ -363,10 +372,13 @@ class SVI:
         try:
             yield
         except ValueError as error:
-            finite = all(bool(p.isfinite().all()) for p in self.bound.parameters())
-            if finite and "nan" not in str(error) and "inf" not in str(error):
+            if self._is_finite() and "nan" not in str(error) and "inf" not in str(error):
                 raise
             raise self._diverged() from error
+
+    def _is_finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(bool(p.isfinite().all()) for p in self.bound.parameters())
 
     def _diverged(self) -> InputError:
         clip = (

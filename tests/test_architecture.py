@@ -17,6 +17,7 @@ NAMED = re.compile(r"`((?:ppvae|models|guides|tests|notebooks)/[\w/.-]*)`")
 FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "errors",
+        "documents",
         "graphs",
         "networks",
         "distributions",

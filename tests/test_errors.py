@@ -1,5 +1,6 @@
 """What a user can mend is one sentence: what was given, and the way out; and nothing is left."""
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from fits import checkpoint, quick, small, small_flags, table
 
 from ppvae import encode, fit, sample
 from ppvae.cli import answer
+from ppvae.errors import InputError
 from ppvae.run import Run
+from ppvae.svi import SVI
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -188,13 +191,35 @@ def test_commands_on_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "nowhere" in refusal(capsys, encode.main, [str(tmp_path / "nowhere")])
 
 
+@pytest.mark.parametrize("batch", ["32", "1000"], ids=["within an epoch", "in its last step"])
+@pytest.mark.parametrize("lr", ["1e10", "1e37"])
 def test_weights_that_diverge_keep_the_last_good_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    batch: str, lr: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    flags = [*small_flags(tmp_path), "--optimizer", "SGD", "--lr", "1e10", "--epochs", "9"]
-    sentence = refusal(capsys, fit.main, flags)
+    flags = [*small_flags(tmp_path), "--optimizer", "SGD", "--lr", lr, "--epochs", "9"]
+    sentence = refusal(capsys, fit.main, [*flags, "--batch-size", batch])
     assert "no longer finite" in sentence
     assert "smaller lr" in sentence
     held = checkpoint(tmp_path / "run")["weights"]
     assert all(bool(value.isfinite().all()) for value in held.values())
+    assert all(math.isfinite(row["objective"]) for row in Run(tmp_path / "run").metrics())
     assert not (tmp_path / "run" / "summary.json").exists()
+    assert not (tmp_path / "run" / "figures").exists()
+
+
+def test_a_state_of_weights_that_are_no_numbers_is_never_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal in the very step that diverged would have it written as the last checkpoint."""
+
+    def spoil(loop: SVI, *_: object) -> bool:
+        with torch.no_grad():
+            next(loop.bound.parameters()).fill_(torch.nan)
+        return False
+
+    monkeypatch.setattr(SVI, "_epoch", spoil)
+    monkeypatch.setattr(SVI, "is_done", False)
+    with pytest.raises(InputError, match="no longer finite"):
+        small(tmp_path)
+    held = checkpoint(tmp_path / "run")["weights"]
+    assert all(bool(value.isfinite().all()) for value in held.values())

@@ -7,7 +7,7 @@ from torch.distributions import constraints
 from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli as Elements
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
-from ppvae.networks import Shape
+from ppvae.networks import Shape, is_positive
 
 
 class ContinuousBernoulli(Likelihood):
@@ -30,7 +30,7 @@ class ContinuousBernoulli(Likelihood):
 
     def __init__(self, data_shape: Shape, limit: float = 100.0) -> None:
         super().__init__(data_shape)
-        if not 0 < limit < float("inf"):
+        if not is_positive(limit):
             raise InputError(f"limit is {limit}; a logit is kept below a number above 0")
         self.limit = limit
 

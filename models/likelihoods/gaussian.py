@@ -10,7 +10,7 @@ from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
 from ppvae.models.likelihoods.positive_number import PositiveNumber, check_floor
-from ppvae.models.likelihoods.running_mean import RunningMean
+from ppvae.models.likelihoods.running_mean import RunningMean, check_momentum
 from ppvae.networks import Shape, positive
 
 
@@ -60,6 +60,7 @@ class Gaussian(Likelihood):
     ) -> None:
         super().__init__(data_shape)
         check_floor("variance", floor)
+        check_momentum(momentum)
         self.floor = floor
         self.shared: PositiveNumber | RunningMean | None = None
         if variance == "per-pixel":

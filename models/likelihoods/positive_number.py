@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppvae.errors import InputError
+from ppvae.networks import is_positive
 
 Given = float | Literal["learned"]
 
@@ -36,7 +37,7 @@ class PositiveNumber(nn.Module):
             if value != "learned":
                 raise InputError(f"{name} is '{value}'; give a number above 0, or 'learned'")
             self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(start))))
-        elif not 0 < value < math.inf:
+        elif not is_positive(value):
             raise InputError(f"{name} is {value}; give a number above 0, or 'learned'")
         else:
             self.register_buffer("fixed", torch.tensor(float(value)), persistent=False)
@@ -47,5 +48,5 @@ class PositiveNumber(nn.Module):
 
 def check_floor(name: str, floor: float) -> None:
     """Refuse a floor that is none."""
-    if not 0 < floor < math.inf:
+    if not is_positive(floor):
         raise InputError(f"floor is {floor}; a {name} is kept above a number greater than 0")

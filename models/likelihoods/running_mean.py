@@ -24,8 +24,7 @@ class RunningMean(nn.Module):
 
     def __init__(self, momentum: float, floor: float) -> None:
         super().__init__()
-        if not 0 < momentum <= 1:
-            raise InputError(f"momentum is {momentum}; a weight is above 0 and at most 1")
+        check_momentum(momentum)
         self.momentum, self.floor = momentum, floor
         self.register_buffer("mean", torch.ones(()))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
@@ -39,3 +38,9 @@ class RunningMean(nn.Module):
 
     def forward(self) -> Tensor:
         return self.mean.clamp(min=self.floor)
+
+
+def check_momentum(momentum: float) -> None:
+    """Refuse a weight that is none."""
+    if not 0 < momentum <= 1:
+        raise InputError(f"momentum is {momentum}; a weight is above 0 and at most 1")

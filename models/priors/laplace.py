@@ -1,6 +1,5 @@
 """A prior with a peak and exponential tails: most numbers of a code small, a few large."""
 
-import math
 from typing import Literal
 
 import pyro.distributions as dist
@@ -9,7 +8,7 @@ from torch import Tensor, nn
 
 from ppvae.errors import InputError
 from ppvae.models.priors.prior import Prior
-from ppvae.networks import positive
+from ppvae.networks import is_positive, positive
 
 
 class Laplace(Prior):
@@ -37,7 +36,7 @@ class Laplace(Prior):
             if scale != "learned":
                 raise InputError(f"--prior.scale is '{scale}'; give a number above 0, or 'learned'")
             self.log_scale = nn.Parameter(torch.zeros(latent_dim))
-        elif not 0 < scale < math.inf:
+        elif not is_positive(scale):
             raise InputError(f"--prior.scale is {scale}; give a number above 0, or 'learned'")
         else:
             self.register_buffer("fixed", torch.full((latent_dim,), float(scale)), persistent=False)

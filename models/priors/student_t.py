@@ -1,7 +1,5 @@
 """A prior with heavy tails: codes far out cost little."""
 
-import math
-
 import pyro.distributions as dist
 import torch
 from torch import Tensor
@@ -9,6 +7,7 @@ from torch import Tensor
 from ppvae.distributions.student_t import StudentT as StudentTDistribution
 from ppvae.errors import InputError
 from ppvae.models.priors.prior import Prior
+from ppvae.networks import is_positive
 
 
 class StudentT(Prior):
@@ -32,7 +31,7 @@ class StudentT(Prior):
 
     def __init__(self, latent_dim: int, df: float = 5.0) -> None:
         super().__init__(latent_dim)
-        if not 0 < df < math.inf:
+        if not is_positive(df):
             raise InputError(f"--prior.df is {df}; degrees of freedom are above 0 and finite")
         self.register_buffer("df", torch.full((latent_dim,), float(df)), persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)

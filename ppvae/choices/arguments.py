@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from ppvae.choices.choice import Choice
 from ppvae.choices.kinds import Kind
+from ppvae.choices.ranges import check_ranges
 from ppvae.choices.resolving import nearest
 from ppvae.errors import InputError
 
@@ -74,7 +75,7 @@ def arguments_of(
     from jsonargparse import ArgumentError
 
     flag, given = kind.flag, kind.given
-    parameters = inspect.signature(target).parameters
+    parameters = _parameters_of(flag, target, choice)
     own = [name for name in parameters if name not in given]
     for name in choice.init_args:
         if name in given and name in parameters:
@@ -112,13 +113,34 @@ def arguments_of(
             f"--{flag}.{key}: {clause} (an argument of {choice.class_path})"
         ) from error
     # What a class takes as **options, the parser reads off the class that they are handed on to.
-    return {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
+    found = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
+    if str(target.__module__).split(".")[0] in ("torch", "pyro"):
+        check_ranges(flag, choice.class_path, found)
+    return found
+
+
+def _parameters_of(flag: str, target: Any, choice: Choice) -> Mapping[str, inspect.Parameter]:
+    """What a class or function takes.
+
+    Raises:
+        InputError: if it does not say, as much that is written in C.
+    """
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"--{flag} {choice.class_path} has no signature that says what it is made of; give a "
+            "class written in Python"
+        ) from error
 
 
 def _listed(parameter: inspect.Parameter, value: Any) -> Any:
     """``200,200`` and ``200`` for a parameter that takes several: no shell objects to them."""
-    origin = get_origin(parameter.annotation)
-    if origin in (tuple, list, Sequence) and not isinstance(value, (list, tuple)):
+    annotation = parameter.annotation
+    is_several = get_origin(annotation) in (tuple, list, Sequence, Iterable) or (
+        isinstance(annotation, str) and annotation.startswith("Iterable[")
+    )
+    if is_several and not isinstance(value, (list, tuple)):
         return value if str(value).startswith("[") else f"[{value}]"
     return value
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from pyro.infer import ELBO
 from torch import nn
 
 import ppvae.guides
@@ -26,12 +27,14 @@ class Kind:
         names: what may be chosen by class name, made when asked for: imports may be slow.
         given: parameters of a constructor that the program fills in itself.
         is_program: whether a function may be chosen, as the thing itself and not its maker.
+        base: the class that what is chosen must derive from, where others cannot work.
     """
 
     flag: str
     names: Callable[[], dict[str, Any]]
     given: frozenset[str]
     is_program: bool = False
+    base: type | None = None
 
 
 def _exported(
@@ -105,6 +108,7 @@ KINDS: dict[str, Kind] = {
             "elbo",
             lambda: {elbo.__name__: elbo for elbo in ELBOS},
             frozenset({"num_particles", "vectorize_particles", "max_plate_nesting"}),
+            base=ELBO,
         ),
         Kind("optimizer", _optimizers, frozenset({"params", "lr"})),
         Kind(

@@ -51,6 +51,11 @@ def made(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Maker:
     target = resolve(kind, choice, trust)
     if kind.is_program and not inspect.isclass(target):
         return _program(kind, choice, target, trust)
+    if kind.base is not None and not (inspect.isclass(target) and issubclass(target, kind.base)):
+        raise InputError(
+            f"--{kind.flag} {choice.class_path} is no class derived from {kind.base.__module__}."
+            f"{kind.base.__name__}; choose from {', '.join(sorted(kind.names()))}"
+        )
     args = arguments_of(kind, target, choice, trust)
     own = kind.names()
     name = getattr(target, "__name__", "")

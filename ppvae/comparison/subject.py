@@ -1,6 +1,5 @@
 """The program that two bounds are compared on: a new one by its parts, or a run's."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.data import Batch, Data
 from ppvae.errors import InputError
+from ppvae.networks import is_positive
 from ppvae.preparation import assembled, part_of, read_data, recorded
 from ppvae.programs import Pair
 from ppvae.randomness import seed_process
@@ -102,6 +102,7 @@ def subject_of(
 
     with weights_restored(build(seed)) as pair:
         facts = _audits(pair, first_batch(found, settings))
+    demand_support(found, facts[SAMPLED])
     record = settings | {"run": str(run.path)}
     where = f"the best checkpoint of {run.path}"
     return Subject(build, found, facts, settings, record, trust, weights, where)
@@ -126,10 +127,10 @@ def _audits(pair: Pair, batch: Batch) -> dict[str, Audit]:
 
 
 def _check(settings: Mapping[str, Any]) -> None:
-    for name in ("latent_dim", "particles"):
+    for name in ("latent_dim", "particles", "batch_size"):
         if settings[name] < 1:
             raise InputError(f"{name} is {settings[name]}; it must be at least 1")
-    if not 0 < settings["lr"] < math.inf:
+    if not is_positive(settings["lr"]):
         raise InputError(f"lr is {settings['lr']}; a learning rate is above 0 and finite")
 
 

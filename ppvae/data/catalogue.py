@@ -94,6 +94,8 @@ def _at(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source
         return folder_source(path, labels)
     if not path.exists():
         raise InputError(f"--data {path}: there is no such file or folder; check the path.")
+    if not path.is_file():
+        raise InputError(f"--data {path} is a pipe or a device, which is not read; give a file.")
     match path.suffix.lower():
         case ".csv":
             return csv_source(path, label, labels)

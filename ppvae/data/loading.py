@@ -13,7 +13,7 @@ from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
 from ppvae.data.resident import ResidentSplit
 from ppvae.data.rows import Rows
-from ppvae.data.rules import as_fitted, demand_intensities, natural
+from ppvae.data.rules import as_fitted, demand_finite, demand_intensities, demand_observed, natural
 from ppvae.data.scaling import AS_IS, Scaling
 from ppvae.data.source import Source
 from ppvae.data.split import Split
@@ -153,6 +153,8 @@ def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> 
 
 def _data(name: str, source: Source, binarize: Binarize, seed: int, fitted: Scaling | None) -> Data:
     parts = source.parts(seed)
+    for part, rows in parts.items():
+        demand_observed(rows, part, source.where)
     if fitted is None:
         scaling = source.scaling or natural(parts, source.where)
         if binarize != "none" and source.top is not None:
@@ -170,6 +172,7 @@ def _data(name: str, source: Source, binarize: Binarize, seed: int, fitted: Scal
 def _split(
     source: Source, rows: Rows, part: str, binarize: Binarize, seed: int, scaling: Scaling
 ) -> Split:
+    demand_finite(rows, scaling, part, source.where)
     if binarize != "none":
         demand_intensities(rows, scaling, binarize, source.where)
     return rows.split(scaling, binarization(binarize, part, seed))

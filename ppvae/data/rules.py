@@ -74,6 +74,42 @@ def as_fitted(
     return fitted
 
 
+def demand_observed(rows: Rows, part: str, where: str) -> None:
+    """Refuse a part of the data of which nothing was observed: no bound could tell fits apart.
+
+    Raises:
+        InputError: naming the part.
+
+    """
+    if isinstance(rows, ArrayRows) and rows.mask is not None and not rows.mask.any():
+        raise InputError(
+            f"{where}: mask is False in all {len(rows)} rows of the {part} part, so that nothing "
+            f"was observed there; it must be True where x was: leave out rows with no such entry."
+        )
+
+
+def demand_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
+    """Refuse numbers that single precision cannot hold once they are scaled.
+
+    Raises:
+        InputError: naming the first such row.
+
+    """
+    if not isinstance(rows, ArrayRows) or rows.x.dtype != torch.float64:
+        return  # of other types, what is finite stays so
+    fine = scaling.apply(rows.x).isfinite()
+    if rows.mask is not None:
+        fine |= ~rows.mask
+    wrong = (~fine).flatten(1).any(1).nonzero()
+    if len(wrong):
+        row = int(wrong[0])
+        largest = float(rows.x[row].nan_to_num(0).abs().max())
+        raise InputError(
+            f"{where} holds {largest:.3g} in row {row} of the {part} part, which float32 cannot "
+            f"hold once it is scaled: rescale the values."
+        )
+
+
 def demand_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -> None:
     """Refuse to binarize what is not in [0, 1] once scaled.
 

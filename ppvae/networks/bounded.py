@@ -1,8 +1,8 @@
-"""A network's number as a scale: positive and finite whatever the network says."""
+"""Positive numbers: a network's output as a scale, and whether a given number can be one."""
 
 from torch import Tensor
 
-__all__ = ["positive"]
+__all__ = ["is_positive", "positive"]
 
 
 def positive(log_scale: Tensor) -> Tensor:
@@ -12,3 +12,8 @@ def positive(log_scale: Tensor) -> Tensor:
     makes it 0 or infinite and a bound NaN.
     """
     return (10 * (log_scale / 10).tanh()).exp()
+
+
+def is_positive(value: float) -> bool:
+    """Whether a number is above zero in single precision, and finite, as its inverse is too."""
+    return 1e-37 <= value <= 1e37

@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 import yaml
 
+from ppvae.documents import read_yaml
 from ppvae.errors import InputError
 
 __all__ = ["FORMAT", "demand", "is_shape", "read_config", "versions"]
@@ -44,7 +45,7 @@ def read_config(path: Path) -> dict[str, Any]:
         hint = f"; there are {', '.join(nearby[:5])}{more}" if nearby else ""
         raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}")
     try:
-        config = yaml.safe_load(file.read_text())
+        config = read_yaml(file.read_text())
     except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
     record = config.get("run") if isinstance(config, dict) else None
