@@ -19,6 +19,7 @@ from torch.func import functional_call
 
 import ppvae.models
 from ppvae.capture import Captured
+from ppvae.distributions.binomial import Binomial
 from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli
 from ppvae.distributions.discretized_logistic import DiscretizedLogistic
 from ppvae.distributions.gamma_ratio import log_gamma_ratio
@@ -31,7 +32,7 @@ from ppvae.errors import InputError
 from ppvae.models import Likelihood, likelihoods, observe
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
-    "Binomial": ({}, {"total_count": 1}, {"total_count": 40}),
+    "Binomial": ({}, {"total_count": 1}, {"total_count": 40}, {"total_count": 255}),
     "Categorical": ({}, {"classes": 3}),
     "ContinuousBernoulli": ({}, {"limit": 3.0}),
     "DiscretizedLogistic": ({}, {"levels": 2}, {"levels": 5}),
@@ -350,6 +351,45 @@ def test_a_ratio_of_gamma_functions_is_exact_where_its_logarithms_are_large() ->
     top, start = torch.digamma(a + b), torch.digamma(a)
     torch.testing.assert_close(slopes[0], top - start, rtol=1e-8, atol=1e-9)
     torch.testing.assert_close(slopes[1], top, rtol=1e-8, atol=1e-9)
+
+
+@every
+@pytest.mark.parametrize("size", [0.05, 1.0, 4.0])
+def test_an_image_has_its_log_probability_in_single_precision(
+    name: str, own: dict[str, Any], size: float
+) -> None:
+    """Of 784 elements, to 1e-3 nats on average over images, and to 2e-3 nats each."""
+    likelihood = made(name, own, (784,))
+    h = decoded(likelihood, 40, size=size).float()
+    exact = likelihood(h.double())
+    x = exact.sample().float()
+    with torch.no_grad():
+        want = exact.log_prob(x.double())
+        lost = likelihood.float()(h).log_prob(x).double() - want
+    assert float(lost.mean().abs()) < 1e-3
+    assert float(lost.abs().max()) < 2e-3
+
+
+@pytest.mark.parametrize("trials", [1, 16, 19, 20, 21, 255, 1000])
+def test_the_binomial_is_scipys_at_every_count_and_so_are_its_slopes(trials: int) -> None:
+    x = torch.arange(trials + 1, dtype=torch.float64)
+    logits = torch.linspace(-25, 25, 41, dtype=torch.float64)[:, None].requires_grad_()
+    found = Binomial(trials, logits).log_prob(x)
+    # Of both probabilities, since scipy has no digits of 1 - p where p is near 1.
+    p, q = special.expit(logits.detach().numpy()), special.expit(-logits.detach().numpy())
+    counts = x.numpy()
+    want = np.where(
+        p < 0.5,
+        stats.binom.logpmf(counts, trials, p),
+        stats.binom.logpmf(trials - counts, trials, q),
+    )
+    np.testing.assert_allclose(found.detach().numpy(), want, rtol=1e-11, atol=1e-9)
+    (slope,) = torch.autograd.grad(found.sum(), logits)
+    expected = (x - trials * logits.detach().sigmoid()).sum(1, keepdim=True)
+    torch.testing.assert_close(slope, expected, rtol=1e-9, atol=1e-7)
+    single = logits.detach().float().requires_grad_()
+    (slope,) = torch.autograd.grad(Binomial(trials, single).log_prob(x.float()).sum(), single)
+    torch.testing.assert_close(slope.double(), expected, rtol=1e-5, atol=1e-5 * trials**2)
 
 
 COUNTED: dict[str, Callable[[Tensor], Any]] = {

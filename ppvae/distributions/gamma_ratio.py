@@ -1,9 +1,9 @@
-"""A ratio of gamma functions, without the loss of digits of their difference in logarithms."""
+"""Logarithms of gamma functions and of ratios, without the loss of digits of a difference."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["FAR", "log_gamma_ratio", "stirling_rest"]
+__all__ = ["FAR", "log_gamma_ratio", "log_one_plus", "stirling_rest"]
 
 FAR = 10.0
 """From here on Stirling's series, cut off where it is below, is exact to double precision."""
@@ -33,3 +33,8 @@ def stirling_rest(z: Tensor) -> Tensor:
     """What log Gamma(z) has beside (z - 1/2) log z - z + log(2 pi) / 2, for z of at least `FAR`."""
     w = z.square().reciprocal()
     return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w / 1188)))) / z
+
+
+def log_one_plus(t: Tensor, directly: Tensor) -> Tensor:
+    """The logarithm of 1 + t, given without t too: near -1 that has lost its digits."""
+    return torch.where(t > -0.5, t.clamp(min=-0.5).log1p(), directly)

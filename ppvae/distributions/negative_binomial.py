@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 from torch.nn import functional as F
 
-from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, stirling_rest
+from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, log_one_plus, stirling_rest
 
 __all__ = ["NegativeBinomial"]
 
@@ -81,8 +81,8 @@ class NegativeBinomial(dist.TorchDistribution):
         """Log P(x) where neither is; anything finite elsewhere."""
         x, r = x.clamp(min=FAR), r.clamp(min=FAR)
         m, log_odds = self.log_mean.exp(), self.log_mean - r.log()
-        of_x = _log_ratio((m - x) / x / (1 + m / r), F.logsigmoid(log_odds) + (r / x).log1p())
-        of_r = _log_ratio((m - x) / (r + x), F.softplus(log_odds) - (x / r).log1p())
+        of_x = log_one_plus((m - x) / x / (1 + m / r), F.logsigmoid(log_odds) + (r / x).log1p())
+        of_r = log_one_plus((m - x) / (r + x), F.softplus(log_odds) - (x / r).log1p())
         width = 0.5 * (2 * math.pi * x * (1 + x / r)).log()
         rest = stirling_rest(r + x) - stirling_rest(r) - stirling_rest(x)
         return x * of_x - r * of_r - width + rest
@@ -104,8 +104,3 @@ class NegativeBinomial(dist.TorchDistribution):
         """The variance m + m^2 / r."""
         m = self.mean
         return m + (2 * self.log_mean - self.log_inverse_dispersion).exp()
-
-
-def _log_ratio(t: Tensor, directly: Tensor) -> Tensor:
-    """The logarithm of 1 + t, given without t too: near -1 that has lost its digits."""
-    return torch.where(t > -0.5, t.clamp(min=-0.5).log1p(), directly)

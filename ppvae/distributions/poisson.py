@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions.utils import broadcast_all
 
-from ppvae.distributions.gamma_ratio import FAR, stirling_rest
+from ppvae.distributions.gamma_ratio import FAR, log_one_plus, stirling_rest
 
 __all__ = ["Poisson"]
 
@@ -46,7 +46,6 @@ class Poisson(dist.Poisson):
         few = value.xlogy(rate) - rate - (value + 1).lgamma()
         x = value.clamp(min=FAR)
         t = (rate - x) / x
-        # Near -1 it has lost the digits that the logarithm is of.
-        log_ratio = torch.where(t > -0.5, t.clamp(min=-0.5).log1p(), rate.log() - x.log())
+        log_ratio = log_one_plus(t, rate.log() - x.log())
         many = x * (log_ratio - t) - 0.5 * (2 * math.pi * x).log() - stirling_rest(x)
         return torch.where(value < FAR, few, many)
