@@ -47,7 +47,7 @@ def train(
     )
     quiet = not fabric.is_global_zero
     bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
-    watch = Watch(loop)
+    watch = Watch(loop, run.metrics() if fabric.is_global_zero else [])
 
     def stepped() -> None:
         bar.step()
@@ -59,7 +59,7 @@ def train(
             for epoch in loop.epochs(signals.received, stepped, bar.compiling):
                 state = loop.state()
                 if fabric.is_global_zero:
-                    watched = watch()
+                    watched = watch(epoch.valid.kl)
                     bar.epoch(epoch, watched.alarm)
                     rows = _rows(epoch, watched)
                     run.append(rows)
