@@ -15,7 +15,7 @@ from ppvae.arviz.arrays import Array, Arrays
 from ppvae.arviz.names import data_dims, own_dims, variable_name
 from ppvae.data import Batch
 from ppvae.diagnostics.calibration import JOINT, Calibration
-from ppvae.diagnostics.evidence import Evidence
+from ppvae.diagnostics.evidence import COVERAGE, Evidence
 from ppvae.programs import Pair
 
 if TYPE_CHECKING:  # slow to import, and so imported where it is used
@@ -69,7 +69,7 @@ def evidence_group(evidence: Evidence) -> "xr.Dataset":
     """The estimates of log p(x)."""
     by_name = {
         "log_p": (evidence.log_p, "log p(x), by importance sampling"),
-        "error": (evidence.error, "standard error of log_p, by the delta method"),
+        "error": (evidence.error, f"standard error of log_p, by the delta method; {COVERAGE}"),
         "elbo": (evidence.elbo, "evidence lower bound, by the same draws"),
     }
     return _dataset(

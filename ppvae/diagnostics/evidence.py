@@ -14,10 +14,17 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
 from ppvae.randomness import Stream
 
-__all__ = ["Evidence", "evidence_name", "log_evidence", "log_weights"]
+__all__ = ["COVERAGE", "Evidence", "evidence_name", "log_evidence", "log_weights"]
 
 CHUNK = 2**23
 """Numbers of x times particles held at once: 32 MiB of float32 a tensor of that shape."""
+
+COVERAGE = (
+    "this standard error is too small where few weights carry the mean: with log p(x) known, of "
+    "linear Gaussian models, it lay above log_p + 1.96 errors for 1 to 36 % of the data, and "
+    "below log_p - 1.96 errors for at most 4 %"
+)
+"""What the error of a single datum is worth, with 50, 200 and 1,000 samples."""
 
 PAYS = 2**32
 """Numbers of x times data times samples from which a graph wins back its compiling: half a minute
@@ -31,8 +38,8 @@ class Evidence:
     Attributes:
         log_p: log of the mean weight p(x, z) / q(z | x): in expectation a lower bound on
             log p(x) that rises with K (Burda et al., 2016).
-        error: standard error of ``log_p``, by the delta method; it misleads where few weights
-            carry the sum, and is not a number for one.
+        error: standard error of ``log_p``, by the delta method; not a number for one weight. No
+            interval of 95 %: see `COVERAGE`.
         elbo: mean of the log weights: the evidence lower bound by the same draws.
         samples: K.
     """
