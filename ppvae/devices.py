@@ -16,16 +16,20 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Compile = Literal["auto", "on", "off"]
 
 
-def launch(device: Device, devices: int, precision: Precision) -> "Fabric":
+def launch(
+    device: Device, devices: int, precision: Precision, *, oversubscribe: bool = False
+) -> "Fabric":
     """Start as many processes as there are to be, each on its device.
 
     Args:
         device: the kind of device.
         devices: number of processes.
         precision: of networks and densities; mixed precision is `ppvae.precision`'s.
+        oversubscribe: whether there may be more processes than cores.
 
     Raises:
-        InputError: for a device that is not there, or cannot compute in that precision.
+        InputError: for a device that is not there, more processes than there is room for, or a
+            device that cannot compute in that precision.
     """
     if devices < 1:
         raise InputError(f"devices is {devices}; it takes at least 1")
@@ -34,17 +38,18 @@ def launch(device: Device, devices: int, precision: Precision) -> "Fabric":
         device == "mps" or (device == "auto" and torch.backends.mps.is_available())
     ):
         raise InputError("--precision 64: Metal has no float64; take --device cpu")
-    accelerators = torch.cuda.device_count()
-    if device in ("cuda", "auto") and 0 < accelerators < devices:
-        raise InputError(f"--devices {devices}: there are {accelerators}; ask for no more")
+    if devices > 1:
+        _demand_room(one_device(device).type, devices, oversubscribe=oversubscribe)
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
+
+    from ppvae.launcher import TiedDDP
 
     # The precision is a word out of a table, where Fabric's signature wants a literal.
     fabric = Fabric(
         accelerator=device,
         devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
+        strategy=TiedDDP() if devices > 1 else "auto",
         precision={"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}[precision],  # type: ignore[arg-type]  # see above
     )
     fabric.launch()
@@ -65,6 +70,23 @@ def one_device(device: Device) -> torch.device:
         return torch.device(device)
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
+
+
+def _demand_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
+    """Refuse more processes than a kind of device has room for."""
+    if kind != "cpu":
+        count = torch.accelerator.device_count()
+        if devices > count:
+            raise InputError(f"devices is {devices}, and there are {count}; ask for no more")
+        return
+    from joblib import cpu_count  # it knows of affinity, and of a container's quota
+
+    cores = cpu_count()
+    if devices > cores and not oversubscribe:
+        raise InputError(
+            f"devices is {devices}, and this process may use {cores} cores; ask for no more, or "
+            "say --oversubscribe"
+        )
 
 
 def _demand(device: Device) -> None:

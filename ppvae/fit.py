@@ -88,6 +88,7 @@ def fit(
     tensorboard: bool = False,
     out: str | Path | None = None,
     overwrite: bool = False,
+    oversubscribe: bool = False,
     trust: Sequence[str] = (),
 ) -> Run:
     """Fit a model p(x, z) and a guide q(z | x) by climbing a bound on log p(x).
@@ -100,6 +101,18 @@ def fit(
     thread at a time can fit, for Pyro's handlers are one per process. SIGINT writes a checkpoint
     and raises ``KeyboardInterrupt``; SIGTERM writes one and raises ``SystemExit(143)``, so that the
     caller's ``finally`` runs. A second signal does not wait for the checkpoint.
+
+    With several ``devices`` each process but the first starts the calling script anew, and all of
+    them run all of it: ``fit`` is called with the same arguments in each, and returns the same run.
+    What is to happen once is left to the first::
+
+        run = fit(data="mnist", devices=2, out="runs/two")
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(run.summary)
+
+    The processes, and the environment variables that they know each other by, stay until the
+    script ends. If one dies, the fit ends with an `InputError` that names it, and the others end
+    too. Interactive sessions have no script: take ``python -m ppvae.fit --devices 2``.
 
     Args:
         data: a known name (digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist, or an
@@ -138,6 +151,7 @@ def fit(
         tensorboard: write TensorBoard events beside metrics.csv.
         out: the run directory; default runs/<data>-<time>.
         overwrite: replace a run that is there already.
+        oversubscribe: allow more processes than there are cores.
         trust: a module that parts named in a file may be imported from; can be repeated.
 
     Raises:
@@ -200,7 +214,7 @@ def fit(
         refuse_occupied(Path(out), overwrite=overwrite)
 
     # Data, and the two programs that meet on it.
-    fabric = launch(device, devices, precision)
+    fabric = launch(device, devices, precision, oversubscribe=oversubscribe)
     say_once(fabric, "reading the data")
     everything = read_data(data, data_dir, label, binarize or "none")
     found = labels_hidden(everything, settings)
@@ -240,6 +254,7 @@ def fit(
     }
     config = settings | {"run": resolved(found, batch, pair, fabric) | {"compiled": is_compiled}}
     folder = Path(out) if out is not None else free_folder(Path("runs"), found.name)
+    folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, overwrite=overwrite)
@@ -261,6 +276,7 @@ def resume(
     data_dir: str | Path | None = None,
     device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
     tensorboard: bool | None = None,
+    oversubscribe: bool = False,
     trust: Sequence[str] = (),
     model: Program | None = None,
     guide: Program | None = None,
@@ -275,6 +291,7 @@ def resume(
         data_dir: where published data lie now; default: as the fit was begun.
         device: where to compute; default: as the fit was begun.
         tensorboard: write TensorBoard events from here on; default: as the fit was begun.
+        oversubscribe: allow more processes than there are cores.
         trust: a module that the run's own parts may be imported from; can be repeated.
         model: the model itself, for a fit that was begun with an object.
         guide: the guide itself, likewise.
@@ -301,7 +318,9 @@ def resume(
     plan = plan_of(config)
     state = found_run.state("last")
 
-    fabric = launch(config["device"], config["devices"], config["precision"])
+    fabric = launch(
+        config["device"], config["devices"], config["precision"], oversubscribe=oversubscribe
+    )
     say_once(fabric, "reading the data")
     where = None if data_dir is None else Path(data_dir)
     everything = data if data is not None else found_run.data(where, hidden=False)
@@ -341,7 +360,7 @@ def main(argv: Sequence[str]) -> None:
     if "resume" not in given:
         fit(**given)
         return
-    allowed = {"epochs", "patience", "data_dir", "device", "tensorboard", "trust"}
+    allowed = {"epochs", "patience", "data_dir", "device", "tensorboard", "oversubscribe", "trust"}
     folder = given.pop("resume")
     for name in given.keys() - allowed:
         flags = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(allowed))

@@ -13,6 +13,7 @@ import torch
 
 from ppvae.errors import InputError
 from ppvae.randomness import restored
+from ppvae.ranks import VARIABLES, ranks
 
 __all__ = ["alone"]
 
@@ -40,7 +41,7 @@ def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
         try:
             if before:  # within another of these, which puts things back
                 return function(*args, **kwargs)
-            with _restored():
+            with _restored(), ranks.together():
                 return function(*args, **kwargs)
         finally:
             _holder = before
@@ -82,6 +83,8 @@ def _state(logger: logging.Logger) -> tuple[int, bool, bool, list[logging.Handle
 
 
 def _set_environment(environment: dict[str, str]) -> None:
+    if ranks.are_launched:  # they stay together until the script ends, and are told of it so
+        environment |= {name: os.environ[name] for name in VARIABLES if name in os.environ}
     for name in os.environ.keys() - environment.keys():
         del os.environ[name]
     for name, value in environment.items():

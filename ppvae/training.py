@@ -9,6 +9,7 @@ import torch
 
 from ppvae.data import Data
 from ppvae.programs import Program
+from ppvae.ranks import ranks
 from ppvae.run import Run
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def train(
     from ppvae.terminal import EpochBar
     from ppvae.watch import Watch
 
+    ranks.way_out = f"go on with --resume {run.path}"
     events = (
         Events(run.path, loop.progress.step)
         if run.config["tensorboard"] and fabric.is_global_zero

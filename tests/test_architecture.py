@@ -39,6 +39,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "classification",
         "devices",
         "process",
+        "ranks",
+        "launcher",
         "events",
     ),
     (
