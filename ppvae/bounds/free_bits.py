@@ -5,7 +5,7 @@ dimensions are given up, and never come back. Here the first nats of each are fr
 """
 
 from collections.abc import Callable, Sequence
-from math import isfinite, prod
+from math import prod
 from typing import Any, Literal, NamedTuple, cast, final, get_args, override
 
 import pyro.distributions as dist
@@ -31,6 +31,7 @@ from ppvae.bounds.sites import (
     sites,
 )
 from ppvae.errors import InputError
+from ppvae.networks import is_positive
 
 __all__ = ["FreeBitsELBO", "Group", "has_kl_by_dimension"]
 
@@ -84,7 +85,7 @@ class FreeBitsELBO(TraceMeanField_ELBO):
     """
 
     def __init__(self, free_bits: float = 0.1, per: Group = "dimension", **options: Any) -> None:
-        if not (isfinite(free_bits) and free_bits >= 0):
+        if not (free_bits == 0 or is_positive(free_bits)):
             raise InputError(f"free_bits is {free_bits}; it must be a number of nats, 0 or more")
         if per not in get_args(Group):
             raise InputError(f"per is '{per}'; take one of {', '.join(get_args(Group))}")

@@ -3,13 +3,14 @@
 The evidence lower bound and the importance-weighted one are its orders 1 and 0.
 """
 
-from math import isfinite, log
+from math import log
 from typing import Any, cast, final, override
 
 from torch import Tensor
 
 from ppvae.bounds.weighted import WeightedELBO, Weights
 from ppvae.errors import InputError
+from ppvae.networks import is_positive
 
 __all__ = ["RenyiELBO"]
 
@@ -51,7 +52,7 @@ class RenyiELBO(WeightedELBO):
     """
 
     def __init__(self, alpha: float = 0.5, **options: Any) -> None:
-        if not isfinite(alpha):
+        if not (alpha == 0 or is_positive(abs(alpha))):
             raise InputError(f"alpha is {alpha}; Renyi's bound needs a finite order, such as 0.5")
         if alpha == 1:
             raise InputError(

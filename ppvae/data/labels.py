@@ -129,10 +129,10 @@ def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor
 
 def _covariate(y: NDArray[Any], where: str) -> Tensor:
     covariate = torch.from_numpy(y.astype(np.float32))
-    wrong = (~covariate.isfinite()).reshape(len(y), math.prod(y.shape[1:])).any(1).nonzero()
+    wrong = (~(covariate.abs() <= 1e18)).reshape(len(y), math.prod(y.shape[1:])).any(1).nonzero()
     if len(wrong):
         raise InputError(
-            f"{where}: y is not a finite number in row {int(wrong[0])} (counted from 0); drop "
-            f"such rows."
+            f"{where}: y is not a finite number in row {int(wrong[0])} (counted from 0), or "
+            f"beyond 1e18; drop such rows."
         )
     return covariate

@@ -9,6 +9,9 @@ from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import AS_IS, COUNTS, EIGHT_BIT, Scaling
 from ppvae.errors import InputError
 
+LARGEST = 1e18
+"""The largest size of a number whose square, times the size of a datum, is finite in float32."""
+
 
 def natural(parts: dict[str, Rows], where: str) -> Scaling:
     """Return the scaling that the values ask for; a table's is that of its training rows.
@@ -89,15 +92,15 @@ def demand_observed(rows: Rows, part: str, where: str) -> None:
 
 
 def demand_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
-    """Refuse numbers that single precision cannot hold once they are scaled.
+    """Refuse numbers whose squares single precision cannot hold once they are scaled.
 
     Raises:
         InputError: naming the first such row.
 
     """
-    if not isinstance(rows, ArrayRows) or rows.x.dtype != torch.float64:
-        return  # of other types, what is finite stays so
-    fine = scaling.apply(rows.x).isfinite()
+    if not isinstance(rows, ArrayRows) or not rows.x.is_floating_point():
+        return
+    fine = scaling.apply(rows.x).abs() <= LARGEST
     if rows.mask is not None:
         fine |= ~rows.mask
     wrong = (~fine).flatten(1).any(1).nonzero()
@@ -105,8 +108,8 @@ def demand_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
         row = int(wrong[0])
         largest = float(rows.x[row].nan_to_num(0).abs().max())
         raise InputError(
-            f"{where} holds {largest:.3g} in row {row} of the {part} part, which float32 cannot "
-            f"hold once it is scaled: rescale the values."
+            f"{where} holds {largest:.3g} in row {row} of the {part} part, whose square float32 "
+            f"cannot hold once it is scaled: rescale the values."
         )
 
 
