@@ -1,6 +1,8 @@
 """From a typed function to a command: its flags, its YAML, and its answers to mistakes."""
 
+import errno
 import inspect
+import os
 import re
 import sys
 import types
@@ -16,6 +18,9 @@ from ppvae.interruption import interrupts
 __all__ = ["answer", "given_arguments"]
 
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""Failures of a disk, which libraries raise without the name of a file."""
 
 _TYPED_ONLY = frozenset({"trust", "overwrite", "resume", "oversubscribe"})
 """What a file must not decide: it may be a stranger's."""
@@ -33,9 +38,11 @@ def answer(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None 
         except InputError as error:
             _leave(str(error), 2)
         except OSError as error:
-            if error.filename is None:
+            if error.filename is not None:
+                _leave(f"{error.filename}: {error.strerror}", 2)
+            if error.errno not in _FULL:
                 raise
-            _leave(f"{error.filename}: {error.strerror}", 2)
+            _leave(f"something could not be written: {os.strerror(error.errno).lower()}", 2)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         except Exception:

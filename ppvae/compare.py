@@ -179,7 +179,7 @@ def compare(
             path=folder,
         )
         setting = {"epochs": epochs, "seed": seed, "device": str(fabric.device)}
-        write_comparison(result, subject.record | setting)
+        write_comparison(result, subject.record | setting, overwrite=overwrite)
     return result
 
 

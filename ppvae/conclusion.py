@@ -1,5 +1,6 @@
 """The end of a fit: its best weights on the test data, in figures, pictures and a table."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +16,7 @@ from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.terms import bits_per_dim, observed_elements
 from ppvae.evaluation import evaluate
 from ppvae.run import Run
+from ppvae.store import WriteError
 from ppvae.support import levels_of
 from ppvae.svi import SVI
 from ppvae.terminal import number, say, show_table
@@ -36,6 +38,9 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
         loop: what was climbed, and how.
         data: what it was climbed on.
         labels: the true classes of the test data, where they are known.
+
+    Raises:
+        WriteError: if the disk does not take all of it; what it takes is there.
     """
     device, plan, facts = loop.device, loop.plan, loop.bound.audit
     # The loop's own modules take the best weights: the run was opened with the same objects.
@@ -89,8 +94,14 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
     run.write_summary(summary)
     pair.to("cpu")
     shown = _labels(data) if labels is None else labels
-    gallery.draw(run, data, embedding, shown, plan.seed)
-    report.attempt(run, data.test, labels=shown)
+    failed = [
+        error
+        for make in (
+            lambda: gallery.draw(run, data, embedding, shown, plan.seed),
+            lambda: report.attempt(run, data.test, labels=shown),
+        )
+        if (error := _attempt(make)) is not None
+    ]
 
     rows = [
         ("bound (elbo)", number(figures.elbo), "")
@@ -134,8 +145,24 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
     show_table(f"test data ({len(test):,} rows), nats per datum", ("", "value", ""), rows)
     if (figures.elbo or figures.reconstruction) > 0:
         say("note: x is continuous, so these are log-densities, which may be above 0")
+    if failed:
+        raise failed[0]
     there = "metrics.csv, summary.json, checkpoints, figures, report.html"
     say(f"everything is in {run.path}: {there}")
+
+
+def _attempt(make: Callable[[], object]) -> WriteError | None:
+    """Draw, or say why not: the fit is worth more than its pictures.
+
+    A full disk is returned, for the command to end with once all else is said.
+    """
+    try:
+        make()
+    except WriteError as error:
+        return error
+    except Exception as error:  # see above
+        say(f"note: not all pictures could be drawn: {report.reason_of(error)}")
+    return None
 
 
 def _labels(data: Data) -> Any:

@@ -11,6 +11,7 @@ if __name__ == "__main__":  # before the imports that take seconds
 
     leave_on_interrupt()
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from ppvae.errors import InputError
 from ppvae.process import alone
 from ppvae.randomness import demand_seed, restored
 from ppvae.run import Run, load
+from ppvae.store import WriteError, writing
 
 __all__ = ["diagnose"]
 
@@ -92,9 +94,11 @@ def diagnose(
     effort = QUICK if quick else FULL
     if samples is not None:
         effort = replace(effort, samples=samples)
-    with restored():  # opening a run draws, and so may libraries
+    with contextlib.ExitStack() as held:
+        held.enter_context(restored())  # opening a run draws, and so may libraries
         opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
         folder = _folder(opened, data, split, only, out)
+        held.enter_context(writing(folder))
         refuse_occupied(folder, overwrite=overwrite)
         rows = rows_of(opened, data, split, data_dir, label)
         where = one_device(device)
@@ -120,7 +124,10 @@ def diagnose(
             "seed": seed, "device": str(where), "checkpoint": checkpoint,
         }  # fmt: skip
         write_diagnosis(result, settings, tree)
-        report.attempt(opened, case.data, data_name=case.name, diagnosis=folder)
+        try:
+            report.attempt(opened, case.data, data_name=case.name, diagnosis=folder)
+        except WriteError as error:
+            raise error.but("the diagnosis itself is whole, in diagnostics.json") from error
     return result
 
 

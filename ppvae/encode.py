@@ -28,7 +28,7 @@ from ppvae.errors import InputError
 from ppvae.process import alone
 from ppvae.randomness import demand_seed
 from ppvae.run import Run, load
-from ppvae.store import replacing, write_text
+from ppvae.store import demand_writable, is_there, write_bytes, write_text, writing
 from ppvae.support import demand_rows
 
 __all__ = ["encode"]
@@ -87,33 +87,34 @@ def encode(
         raise InputError(f"samples is {samples}; it must be at least 1")
     demand_seed(seed)
     target = _target(opened, data, split, out, overwrite=overwrite)
-    rows = rows_of(opened, data, split, data_dir, label)
-    where = one_device(device)
-    pair, facts = opened.pair.to(where), opened.audit
+    with writing(target.parent):
+        rows = rows_of(opened, data, split, data_dir, label)
+        where = one_device(device)
+        pair, facts = opened.pair.to(where), opened.audit
 
-    embedding = embed(pair, facts, rows, seed=seed, device=where)
-    several = len(embedding.loc) > 1
-    found: dict[str, Any] = {}
-    for site in embedding.loc:
-        suffix = f"_{site}" if several else ""
-        found[f"loc{suffix}"] = embedding.loc[site].numpy()
-        found[f"scale{suffix}"] = embedding.scale[site].numpy()
-    if facts.is_bound and facts.is_local:
-        with bar("importance sampling", len(rows)) as count:
-            evidence = log_evidence(
-                pair, facts, rows, samples=samples, seed=seed, device=where, on_rows=count
-            )
-        found["log_p"] = evidence.log_p.numpy()
-        found["log_p_error"] = evidence.error.numpy()
-        found["elbo"] = evidence.elbo.numpy()
-    if tells_classes(facts):
-        told = [classify(pair, batch).cpu() for batch in rows.chunks(512, where)]
-        found["class_probability"] = torch.cat(told).numpy()
-    if "y" in rows.rest_names:
-        found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
-    pair.to("cpu")
-    _write(target, found)
-    return found
+        embedding = embed(pair, facts, rows, seed=seed, device=where)
+        several = len(embedding.loc) > 1
+        found: dict[str, Any] = {}
+        for site in embedding.loc:
+            suffix = f"_{site}" if several else ""
+            found[f"loc{suffix}"] = embedding.loc[site].numpy()
+            found[f"scale{suffix}"] = embedding.scale[site].numpy()
+        if facts.is_bound and facts.is_local:
+            with bar("importance sampling", len(rows)) as count:
+                evidence = log_evidence(
+                    pair, facts, rows, samples=samples, seed=seed, device=where, on_rows=count
+                )
+            found["log_p"] = evidence.log_p.numpy()
+            found["log_p_error"] = evidence.error.numpy()
+            found["elbo"] = evidence.elbo.numpy()
+        if tells_classes(facts):
+            told = [classify(pair, batch).cpu() for batch in rows.chunks(512, where)]
+            found["class_probability"] = torch.cat(told).numpy()
+        if "y" in rows.rest_names:
+            found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
+        pair.to("cpu")
+        _write(target, found)
+        return found
 
 
 def rows_of(
@@ -171,15 +172,17 @@ def _target(
         raise InputError(
             f"--out {target}: the embedding is written as .npz or .csv; name such a file"
         )
-    if target.exists() and not overwrite:
+    demand_writable(target)
+    if is_there(target) and not overwrite:
         raise InputError(f"{target} is there already; give another --out, or --overwrite")
     return target
 
 
 def _write(target: Path, found: dict[str, Any]) -> None:
     if target.suffix == ".npz":
-        with replacing(target) as fresh, fresh.open("wb") as file:
-            np.savez(file, allow_pickle=False, **found)
+        packed = io.BytesIO()
+        np.savez(packed, allow_pickle=False, **found)
+        write_bytes(target, packed.getbuffer())
         return
     columns: dict[str, Any] = {}
     for name, values in found.items():

@@ -281,6 +281,7 @@ def resume(
     model: Program | None = None,
     guide: Program | None = None,
     data: Data | None = None,
+    checkpoint: Literal["last", "best"] = "last",
 ) -> Run:
     """Go on with a fit from its last checkpoint, bit by bit as if it had never stopped.
 
@@ -296,11 +297,12 @@ def resume(
         model: the model itself, for a fit that was begun with an object.
         guide: the guide itself, likewise.
         data: the data itself, likewise.
+        checkpoint: where to go on from: last, or best, where last is damaged.
 
     Raises:
-        InputError: if there is nothing to go on with.
+        InputError: if there is nothing to go on with, it is damaged, or another process writes it.
     """
-    found_run = Run(run, trust=trust, checkpoint="last", model=model, guide=guide)
+    found_run = Run(run, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
     config = dict(found_run.config)
     changes = {"epochs": epochs, "patience": patience, "device": device, "tensorboard": tensorboard}
     config |= {name: value for name, value in changes.items() if value is not None}
@@ -312,15 +314,15 @@ def resume(
         )
     from ppvae.devices import launch
 
-    config.setdefault("compile", "off")  # a run from before there was a choice
-    config.setdefault("labels", None)
     demand_types(config, found_run.path)
     plan = plan_of(config)
-    state = found_run.state("last")
 
     fabric = launch(
         config["device"], config["devices"], config["precision"], oversubscribe=oversubscribe
     )
+    if fabric.is_global_zero:
+        found_run.begin_writing()
+    state = found_run.resumable(checkpoint)
     say_once(fabric, "reading the data")
     where = None if data_dir is None else Path(data_dir)
     everything = data if data is not None else found_run.data(where, hidden=False)
@@ -345,7 +347,7 @@ def resume(
     )  # fmt: skip
     loop.load_state(state)
     if fabric.is_global_zero:
-        found_run.rewind(loop.progress.step)
+        found_run.rewind(state, is_done=loop.is_done)
         if config != found_run.config:
             found_run.write_config(config)
         say_once(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
@@ -358,9 +360,14 @@ def main(argv: Sequence[str]) -> None:
     """The command: a fit, or with ``--resume`` one that goes on."""
     given = given_arguments(fit, argv, more=[_resume_flag])
     if "resume" not in given:
+        if "checkpoint" in given:
+            raise InputError("--checkpoint says where --resume goes on from: give that too")
         fit(**given)
         return
-    allowed = {"epochs", "patience", "data_dir", "device", "tensorboard", "oversubscribe", "trust"}
+    allowed = {
+        "epochs", "patience", "data_dir", "device", "tensorboard", "oversubscribe", "trust",
+        "checkpoint",
+    }  # fmt: skip
     folder = given.pop("resume")
     for name in given.keys() - allowed:
         flags = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(allowed))
@@ -371,11 +378,12 @@ def main(argv: Sequence[str]) -> None:
     resume(folder, **given)
 
 
-def _resume_flag(resume: str | None = None) -> None:
-    """A flag of the command alone.
+def _resume_flag(resume: str | None = None, checkpoint: Literal["last", "best"] = "last") -> None:
+    """Flags of the command alone.
 
     Args:
         resume: a run directory to go on with, from its last checkpoint.
+        checkpoint: with --resume: last, or best, where last is damaged.
     """
 
 

@@ -38,7 +38,6 @@ def draw(
     from ppvae import plots
 
     folder = run.path / "figures"
-    folder.mkdir(exist_ok=True)
     drawn: list[Path] = []
 
     def keep(name: str, make: Callable[[], Any]) -> None:

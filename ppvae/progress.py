@@ -1,4 +1,4 @@
-"""Where a fit stands: plain numbers, saved as they are, and read from older fits too."""
+"""Where a fit stands: plain numbers, saved as they are."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -40,20 +40,20 @@ class Progress:
 
     @classmethod
     def read(cls, saved: Mapping[str, Any]) -> "Progress":
-        """What was saved, perhaps by an older version.
+        """What was saved.
 
         Raises:
-            TypeError, ValueError: if it is no progress.
+            TypeError: if it is no progress.
         """
-        progress = {"is_one_graph": True, **saved}  # older ones do not say
-        if len(progress["sums"]) != SUMS:  # older ones have the reconstruction, the KL, the rows
-            reconstruction, kl, rows = progress["sums"]
-            elbo = reconstruction - kl
-            progress["sums"] = [elbo, elbo, reconstruction, kl, rows]
+        progress = dict(saved)
         begun = asdict(cls())
-        if progress.keys() != begun.keys() or any(
-            begun[name] is not None and type(progress[name]) is not type(begun[name])
-            for name in begun
+        if (
+            progress.keys() != begun.keys()
+            or any(
+                begun[name] is not None and type(progress[name]) is not type(begun[name])
+                for name in begun
+            )
+            or len(progress["sums"]) != SUMS
         ):
             raise TypeError(f"progress is {progress}")
         return cls(**progress)

@@ -13,10 +13,11 @@ if __name__ == "__main__":  # before the imports that take seconds
 
     leave_on_interrupt()
 
+import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -28,7 +29,10 @@ from ppvae.errors import InputError
 from ppvae.process import alone
 from ppvae.randomness import demand_seed, seeded
 from ppvae.run import Run, load
-from ppvae.store import replacing
+from ppvae.store import demand_writable, discard, is_there, write_bytes, writing
+
+if TYPE_CHECKING:  # slow to import
+    from matplotlib.figure import Figure
 
 __all__ = ["sample"]
 
@@ -98,9 +102,6 @@ def sample(
         InputError: for a run or data that cannot be read, files that are there already, a
             condition that the model does not have, or nothing to impute.
     """
-    from ppvae import plots
-    from ppvae.generation import decode, posterior_means, reconstruct
-
     for name, value, least in (("count", count, 1), ("pairs", pairs, 1), ("steps", steps, 2)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
@@ -119,23 +120,40 @@ def sample(
     folder = Path(out) if out is not None else opened.path / "samples"
     name = "imputed" if impute else "samples-aggregate" if aggregate else "samples"
     target = folder / f"{name}.npz"
-    if target.exists() and not overwrite:
+    demand_writable(target)
+    if is_there(target) and not overwrite:
         raise InputError(f"{target} is there already; give another --out, or --overwrite")
-    rows = rows_of(opened, data, split, data_dir, label, needs_observed=not impute)
-    if impute:
-        return _imputed(opened, rows, samples, seed, folder)
-    if aggregate:
-        trained = _own_data(opened, data_dir)
+    with writing(folder):
+        rows = rows_of(opened, data, split, data_dir, label, needs_observed=not impute)
+        if impute:
+            return _imputed(opened, rows, samples, seed, target)
+        if aggregate:
+            trained = _own_data(opened, data_dir)
+            like, held = _given(opened, _like(rows, count), given)
+            return _at_codes(opened, trained, like, held, components, seed, target)
         like, held = _given(opened, _like(rows, count), given)
-        return _at_codes(opened, trained, like, held, components, seed, folder)
-    pair, facts = opened.pair, opened.audit
+        return _drawn(opened, rows, like, held, count, _Walks(rows, pairs, steps), seed, target)
 
+
+def _drawn(
+    run: Run,
+    rows: Split,
+    like: Batch,
+    held: Batch,
+    count: int,
+    walks: "_Walks",
+    seed: int,
+    target: Path,
+) -> dict[str, Any]:
+    """Draw, reconstruct and walk."""
+    from ppvae import plots
+    from ppvae.generation import decode, posterior_means, reconstruct
+
+    pair, facts = run.pair, run.audit
     with seeded(seed, pair.device):
-        like, held = _given(opened, _like(rows, count), given)
         drawn_mean, drawn = decode(pair, facts, like, held)
         shown = rows.take(torch.arange(min(count, len(rows))))
         rebuilt_mean, rebuilt = reconstruct(pair, facts, shown)
-        walks = _Walks(rows, pairs, steps)
         codes = posterior_means(pair, facts, walks.ends)
         along = {site: walks.between(code) for site, code in codes.items()}
         between, _ = decode(pair, facts, walks.like, along)
@@ -145,16 +163,15 @@ def sample(
         "x": shown["x"],
         "reconstructions_mean": rebuilt_mean,
         "reconstructions": rebuilt,
-        "interpolations": between.unflatten(0, (-1, steps)),
+        "interpolations": between.unflatten(0, (-1, walks.steps)),
     }
     arrays = {name: value.cpu().numpy() for name, value in found.items()}
-    _write(target, arrays)
-    plots.save(plots.samples(arrays["samples_mean"]), folder / "samples.png")
-    plots.save(
-        plots.reconstructions(arrays["x"], arrays["reconstructions_mean"]),
-        folder / "reconstructions.png",
-    )
-    plots.save(plots.interpolation(arrays["interpolations"]), folder / "interpolations.png")
+    pictures = {
+        "samples": plots.samples(arrays["samples_mean"]),
+        "reconstructions": plots.reconstructions(arrays["x"], arrays["reconstructions_mean"]),
+        "interpolations": plots.interpolation(arrays["interpolations"]),
+    }
+    _write(target, arrays, pictures)
     return arrays
 
 
@@ -236,7 +253,7 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
 
 
 def _at_codes(
-    run: Run, data: Data, like: Batch, held: Batch, components: int, seed: int, folder: Path
+    run: Run, data: Data, like: Batch, held: Batch, components: int, seed: int, target: Path
 ) -> dict[str, Any]:
     """Draw where the codes of the training data lie; those of the test data judge the density."""
     from ppvae import plots
@@ -255,13 +272,12 @@ def _at_codes(
         "gain": np.array(gain.mean),
         "gain_error": np.array(gain.standard_error),
     }
-    _write(folder / "samples-aggregate.npz", arrays)
     picture = plots.samples(mean.numpy(), title="Draws, with z where the codes of the data lie")
-    plots.save(picture, folder / "samples-aggregate.png")
+    _write(target, arrays, {"samples-aggregate": picture})
     return arrays
 
 
-def _imputed(run: Run, rows: Split, samples: int, seed: int, folder: Path) -> dict[str, Any]:
+def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> dict[str, Any]:
     """Fill in what is missing; the picture shows data of which something is."""
     from ppvae import plots
     from ppvae.imputation import impute
@@ -271,17 +287,22 @@ def _imputed(run: Run, rows: Split, samples: int, seed: int, folder: Path) -> di
         found = impute(run.pair, run.audit, rows, samples=samples, seed=seed, on_rows=count)
     names = ("x", "scale", "error", "draws", "mask", "ess")
     arrays = {name: getattr(found, name).numpy() for name in names}
-    _write(folder / "imputed.npz", arrays)
     holed = ~arrays["mask"].reshape(len(rows), -1).all(1)
     x, mask, scale = (arrays[name][holed] for name in ("x", "mask", "scale"))
-    plots.save(plots.imputations(x, mask, scale=scale), folder / "imputed.png")
+    _write(target, arrays, {"imputed": plots.imputations(x, mask, scale=scale)})
     return arrays
 
 
-def _write(path: Path, arrays: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as fresh, fresh.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+def _write(target: Path, arrays: dict[str, Any], pictures: Mapping[str, "Figure"]) -> None:
+    """The numbers last: where they are, the pictures are theirs."""
+    from ppvae import plots
+
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    discard(target)
+    for name, figure in pictures.items():
+        plots.save(figure, target.with_name(f"{name}.png"))
+    write_bytes(target, packed.getbuffer())
 
 
 def main(argv: Sequence[str]) -> None:

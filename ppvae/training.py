@@ -11,6 +11,7 @@ from ppvae.data import Data
 from ppvae.programs import Program
 from ppvae.ranks import ranks
 from ppvae.run import Run
+from ppvae.store import WriteError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -34,7 +35,31 @@ def train(
 
     Once the checkpoint is written, SIGINT ends in ``KeyboardInterrupt``, and SIGTERM in
     ``SystemExit(143)``.
+
+    Raises:
+        WriteError: if the disk takes no more, with what is there to go on from.
     """
+    if not fabric.is_global_zero:
+        return _train(run, loop, data, fabric, programs, trust, labels)
+    with run.writing():
+        try:
+            return _train(run, loop, data, fabric, programs, trust, labels)
+        except WriteError as error:
+            done = Run(run.path, checkpoint="last").checkpoint
+            raise error.but(
+                f"the fit is whole up to {done}: make room, and go on with --resume {run.path}"
+            ) from error
+
+
+def _train(
+    run: Run,
+    loop: "SVI",
+    data: Data,
+    fabric: "Fabric",
+    programs: tuple[Program, Program],
+    trust: Sequence[str],
+    labels: torch.Tensor | None,
+) -> Run:
     from ppvae.conclusion import conclude
     from ppvae.events import Events
     from ppvae.signals import Signals
@@ -82,8 +107,6 @@ def train(
             if number == signal.SIGINT:
                 raise KeyboardInterrupt
             raise SystemExit(128 + (number or signal.SIGTERM))
-    if events is not None:
-        events.close()
     if loop.stopped:
         say_once(fabric, f"stopped early: {loop.stopped}")
     model, guide = programs

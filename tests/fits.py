@@ -1,6 +1,8 @@
 """Small fits for the tests: seconds become tenths of one."""
 
-from collections.abc import Iterator, Mapping
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
 
 from ppvae.fit import fit
 from ppvae.run import Run
-from ppvae.store import load_tree
+from ppvae.store import load_tree, sums
 
 SMALL: dict[str, Any] = {"class_path": "MLP", "init_args": {"hidden": [16]}}
 ROWS = 90  # 72 of them train: 3 batches of 32, the last of 8
@@ -116,6 +119,31 @@ def future(run: Path, name: str = "last") -> dict[str, Any]:
     state = checkpoint(run, name)
     state["progress"] = {k: v for k, v in state["progress"].items() if k != "seconds"}
     return state
+
+
+def rewrite_config(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change ``config.yaml`` as a person may: with its digest taken out."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["run"].pop("digest", None)
+    change(config)
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def reseal(step: Path) -> None:
+    """Give a changed checkpoint digests that are right, as a stranger may."""
+    names = ("tensors.safetensors", "tree.json", "history.json")
+    files = {name: (step / name).read_bytes() for name in names if (step / name).is_file()}
+    (step / "SHA256SUMS").write_bytes(sums(files))
+
+
+def rewrite_metrics(run: Path, text: str) -> None:
+    """Give a run another ``metrics.csv``, which its checkpoints vouch for."""
+    data = text.encode()
+    (run / "metrics.csv").write_bytes(data)
+    seal = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for step in (run / "checkpoints").glob("step-*"):
+        (step / "history.json").write_text(json.dumps(seal))
+        reseal(step)
 
 
 def program(x: torch.Tensor) -> None:

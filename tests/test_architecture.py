@@ -76,7 +76,7 @@ def _modules() -> dict[str, list[Path]]:
         found[path.stem] = [path]
     packages = (
         "arviz", "audit", "bounds", "choices", "comparison", "data", "diagnosis", "diagnostics",
-        "distributions", "networks", "plots", "report", "run",
+        "distributions", "networks", "plots", "report", "run", "store",
     )  # fmt: skip
     for package in packages:
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))

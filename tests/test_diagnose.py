@@ -58,7 +58,7 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
 ) -> None:
     monkeypatch.setattr("ppvae.plots.save", save)
     run = affine(tmp_path)
-    before = {p: p.read_bytes() for p in run.path.rglob("*") if p.is_file()}
+    before = {p: p.read_bytes() for p in run.path.rglob("[!.]*") if p.is_file()}
     state = torch.get_rng_state()
     main([str(run.path), "--quick"])
     assert torch.equal(state, torch.get_rng_state())

@@ -50,7 +50,7 @@ def test_a_fit_of_the_digits_leaves_the_run_directory_of_the_contract(
     assert config["binarize"] == "dynamic"
     assert config["likelihood"]["class_path"] == "Bernoulli"
     assert config["decoder"]["init_args"]["hidden"] == [16]
-    assert config["run"]["format"] == 1
+    assert config["run"]["format"] == 2
     assert {"torch", "pyro-ppl", "ppvae", "python"} <= config["run"]["versions"].keys()
     assert config["run"]["device"]
 
@@ -72,7 +72,9 @@ def test_a_fit_of_the_digits_leaves_the_run_directory_of_the_contract(
     for name in ("last", "best"):
         step = (out / "checkpoints" / name).read_text().strip()
         held = {file.name for file in (out / "checkpoints" / step).iterdir()}
-        assert held == {"tensors.safetensors", "tree.json"}
+        assert held == {
+        "tensors.safetensors", "tree.json", "history.json", "SHA256SUMS"
+    }  # fmt: skip
     drawn = {file.stem for file in (out / "figures").glob("*.png")}
     assert {"elbo", "reconstructions", "samples", "latent"} <= drawn
     assert not list(out.rglob(".*"))

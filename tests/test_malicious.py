@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from fits import quick, small, small_flags, table_file
+from fits import quick, reseal, rewrite_config, small, small_flags, table_file
 
 import ppvae
 from ppvae.cli import given_arguments
@@ -38,12 +38,6 @@ def run(tmp_path: Path) -> Path:
     return small(tmp_path, epochs=1).path
 
 
-def rewrite(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    change(config)
-    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-
-
 def refusal(run: Path, **options: Any) -> str:
     with pytest.raises(InputError) as caught:
         ppvae.load(run, **options).data()
@@ -65,7 +59,7 @@ def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Path:
 def test_a_function_of_the_system_is_not_called(part: str, run: Path, tmp_path: Path) -> None:
     marker = tmp_path / "touched"
     args = {"command": f"touch {marker}"}
-    rewrite(run, lambda c: c.update({part: {"class_path": "os.system", "init_args": args}}))
+    rewrite_config(run, lambda c: c.update({part: {"class_path": "os.system", "init_args": args}}))
     assert "os.system" in refusal(run)
     assert not marker.exists()
 
@@ -74,7 +68,7 @@ def test_a_function_of_the_system_is_not_called(part: str, run: Path, tmp_path: 
 def test_nor_by_going_on(part: str, run: Path, tmp_path: Path) -> None:
     marker = tmp_path / "touched"
     args = {"command": f"touch {marker}"}
-    rewrite(run, lambda c: c.update({part: {"class_path": "os.system", "init_args": args}}))
+    rewrite_config(run, lambda c: c.update({part: {"class_path": "os.system", "init_args": args}}))
     with pytest.raises(InputError, match=r"os\.system"):
         resume(run)
     assert not marker.exists()
@@ -84,7 +78,9 @@ def test_code_is_imported_only_if_trusted(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     marker = evil(tmp_path, monkeypatch, "evil_part")
-    rewrite(run, lambda c: c.update(prior={"class_path": "evil_part.Prior", "init_args": {}}))
+    rewrite_config(
+        run, lambda c: c.update(prior={"class_path": "evil_part.Prior", "init_args": {}})
+    )
     assert "--trust evil_part" in refusal(run)
     assert "--trust evil_part" in refusal(run, trust=["evil"])  # a prefix is not the module
     assert not marker.exists()
@@ -97,19 +93,19 @@ def test_a_config_cannot_vouch_for_itself(
 ) -> None:
     marker = evil(tmp_path, monkeypatch, "evil_config")
     entry = {"class_path": "evil_config.Prior", "init_args": {}}
-    rewrite(run, lambda c: c.update(prior=entry))
+    rewrite_config(run, lambda c: c.update(prior=entry))
     argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
     with pytest.raises(InputError, match="--trust evil_config"):
         main(argv)
-    rewrite(run, lambda c: c.update(prior=entry, trust=["evil_config"]))
+    rewrite_config(run, lambda c: c.update(prior=entry, trust=["evil_config"]))
     with pytest.raises(InputError, match="trust"):
         main(argv)
-    rewrite(run, lambda c: c.update(prior="evil_config.Prior"))
+    rewrite_config(run, lambda c: c.update(prior="evil_config.Prior"))
     with pytest.raises(InputError, match="trust"):
         main(argv)
     assert not marker.exists()
     assert not (tmp_path / "new").exists()
-    rewrite(run, lambda c: (c.update(prior=entry), c.pop("trust")))
+    rewrite_config(run, lambda c: (c.update(prior=entry), c.pop("trust")))
     main([*argv, "--trust", "evil_config"])
     assert marker.exists()
 
@@ -134,7 +130,7 @@ def test_arguments_cannot_name_code(
     ]  # fmt: skip
     for value in code:
         entry = {"class_path": name, "init_args": {argument: value}}
-        rewrite(run, lambda c, entry=entry: c.update({part: entry}))  # type: ignore[misc]  # mypy infers no defaulted lambda
+        rewrite_config(run, lambda c, entry=entry: c.update({part: entry}))  # type: ignore[misc]  # mypy infers no defaulted lambda
         with pytest.raises(InputError):
             resume(run)
         with pytest.raises(InputError):
@@ -186,6 +182,7 @@ def step_of(run: Path) -> Path:
 def test_a_pickle_is_never_opened(run: Path, tmp_path: Path) -> None:
     marker = tmp_path / "touched"
     (step_of(run) / "tensors.safetensors").write_bytes(pickle.dumps(Exploit(marker)))
+    reseal(step_of(run))
     assert "cannot be read as a checkpoint" in refusal(run)
     assert not marker.exists()
 
@@ -200,8 +197,13 @@ def test_a_pointer_stays_in_its_folder(pointer: str, run: Path) -> None:
 
 
 def test_a_newer_format(run: Path) -> None:
-    rewrite(run, lambda c: c["run"].update(format=99))
+    rewrite_config(run, lambda c: c["run"].update(format=99))
     assert "upgrade" in refusal(run)
+
+
+def test_an_older_format(run: Path) -> None:
+    rewrite_config(run, lambda c: c["run"].update(format=1))
+    assert "fit it anew" in refusal(run)
 
 
 @pytest.mark.parametrize("file", ["tensors.safetensors", "tree.json"])
@@ -212,6 +214,8 @@ def test_broken_checkpoints(file: str, content: bytes | None, run: Path) -> None
         path.unlink()
     else:
         path.write_bytes(content)
+    assert refusal(run)
+    reseal(step_of(run))
     assert refusal(run)
 
 
@@ -224,6 +228,7 @@ def test_weights_that_are_none(weights: Any, run: Path) -> None:
     tree = json.loads(path.read_text())
     tree["weights"] = weights
     path.write_text(json.dumps(tree))
+    reseal(path.parent)
     assert refusal(run)
 
 
@@ -234,6 +239,7 @@ def test_states_that_are_none(part: str, value: Any, run: Path) -> None:
     tree = json.loads(path.read_text())
     tree[part] = value
     path.write_text(json.dumps(tree))
+    reseal(path.parent)
     with pytest.raises(InputError):
         resume(run, epochs=3)
 
@@ -250,6 +256,7 @@ FIELDS = [
 
 @pytest.mark.parametrize("field", FIELDS, ids=".".join)
 def test_wrong_types_are_refused_or_of_no_effect(field: tuple[str, ...], run: Path) -> None:
+    rewrite_config(run, lambda _: None)
     original = (run / "config.yaml").read_text()
     failures = []
     for value in WRONG:
@@ -278,6 +285,7 @@ def test_wrong_types_are_refused_or_of_no_effect(field: tuple[str, ...], run: Pa
               "particles", "device", "devices", "elbo", "optimizer"],
 )  # fmt: skip
 def test_settings_of_wrong_types_do_not_go_on(field: str, run: Path) -> None:
+    rewrite_config(run, lambda _: None)
     original = (run / "config.yaml").read_text()
     failures = []
     values: list[Any] = ["text", [[]], {"a": [1]}, -3]
@@ -327,7 +335,7 @@ def test_a_run_does_not_have_its_data_unpickled(
     for folder in (stranger, home):
         cifar(folder, marker, monkeypatch)
     for data_dir in (str(stranger), None):
-        rewrite(run, lambda c, d=data_dir: c.update(data="CIFAR10", data_dir=d))  # type: ignore[misc]  # mypy infers no defaulted lambda
+        rewrite_config(run, lambda c, d=data_dir: c.update(data="CIFAR10", data_dir=d))  # type: ignore[misc]  # mypy infers no defaulted lambda
         calls: list[Callable[[], Any]] = [
             lambda: ppvae.load(run).data(),
             lambda: ppvae.load(run, trust=["evil"]).data(),
@@ -372,7 +380,7 @@ def test_nothing_is_written_where_a_stranger_says(
     argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **_: asked.append(a))
     for stranger in (tmp_path / "not there", tmp_path):
-        rewrite(run, lambda c, s=stranger: c.update(data=name, data_dir=str(s)))  # type: ignore[misc]  # as above
+        rewrite_config(run, lambda c, s=stranger: c.update(data=name, data_dir=str(s)))  # type: ignore[misc]  # as above
         before = sorted(tmp_path.rglob("*"))
         for call in (
             lambda: ppvae.load(run).data(),

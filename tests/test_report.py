@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import io
 import json
 import re
 import shlex
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fits import small
+from fits import rewrite_config, rewrite_metrics, small
 from matplotlib.figure import Figure
 from pages import HOSTILE, KINDS, SECTIONS, Page, cells, made, quickly, shown_of
 from PIL import Image
@@ -151,10 +152,11 @@ def test_an_alarm_of_the_last_epoch_is_told_first(
     with (copy / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     [row for row in rows if row["split"] == "valid"][-1]["alarm"] = "no unit of z is active"
-    with (copy / "metrics.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    rewrite_metrics(copy, text.getvalue())
     with quickly():
         page = Page(report(load(copy)))
     assert page.words["verdict"][1] == "Alarm: no unit of z is active."
@@ -190,8 +192,7 @@ def test_a_run_whose_data_are_gone_still_has_its_course_and_settings(
 ) -> None:
     copy = tmp_path / "moved"
     shutil.copytree(made("table").path, copy)
-    config = (copy / "config.yaml").read_text()
-    (copy / "config.yaml").write_text(re.sub(r"(?m)^data: .*$", "data: nowhere.npy", config))
+    rewrite_config(copy, lambda config: config.update(data="nowhere.npy"))
     with quickly():
         page = Page(report(load(copy)))
     assert "nowhere.npy" in page.says("map")
@@ -202,7 +203,7 @@ def test_a_run_that_has_not_ended_says_so(made: Callable[[str], Run], tmp_path: 
     copy = tmp_path / "begun"
     shutil.copytree(made("table").path, copy)
     (copy / "summary.json").unlink()
-    (copy / "metrics.csv").write_text((copy / "metrics.csv").read_text().splitlines()[0] + "\n")
+    rewrite_metrics(copy, (copy / "metrics.csv").read_text().splitlines()[0] + "\n")
     with quickly():
         page = Page(report(load(copy)))
     assert "has not ended" in page.says("verdict")
@@ -222,7 +223,7 @@ def test_a_page_that_cannot_be_written_costs_a_note_and_no_fit(
         attempt(run, run.data().test)
     said = capsys.readouterr().out
     assert said.startswith("note: ")
-    assert "report.html could not be written: No space left on device\n" in said
+    assert "report.html could not be made: No space left on device\n" in said
 
 
 def test_a_part_that_fails_is_a_sentence() -> None:
@@ -323,12 +324,14 @@ def test_the_command_on_the_page_makes_the_run_again(
     assert again == [{k: v for k, v in row.items() if k not in drop} for row in run.metrics()]
 
 
-def test_code_that_is_not_the_package_is_to_be_trusted_by_name(tmp_path: Path) -> None:
+def test_code_that_is_not_the_package_is_to_be_trusted_by_name(
+    made: Callable[[str], Run], tmp_path: Path
+) -> None:
+    tmp_path /= "run"
+    shutil.copytree(made("table").path, tmp_path)
     prior = {"class_path": "mine.prior.Spike", "init_args": {"width": 0.5}}
-    config = {"prior": prior, "guide": {"class_path": "MeanField"}, "lr": -1, "run": {"format": 1}}
-    config["data"] = "my -1 --file.npy"
-    (tmp_path / "config.yaml").write_text(json.dumps(config))
-    (tmp_path / "metrics.csv").write_text("epoch,step,split\n")
+    own = {"prior": prior, "guide": {"class_path": "MeanField"}, "lr": -1}
+    rewrite_config(tmp_path, lambda config: config.update(own, data="my -1 --file.npy"))
     run = Run(tmp_path)  # whose code is not there: nothing of it can be decoded
     page = Page(report(run))
     assert f"--config {tmp_path}/config.yaml --trust mine" in page.says("settings")

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from fits import checkpoint, differences, figures, future, quick, small, small_flags, weights
 
-import ppvae.store
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from ppvae.run import Run
@@ -116,39 +115,18 @@ def test_what_was_written_after_the_checkpoint_is_dropped(tmp_path: Path) -> Non
     kept = figures(run)
     with (run / "metrics.csv").open("a") as file:
         file.write("3,9,1.0,train,-1,-1,0,-1,1.0,0.001\n3,9,1.0,val")
-    scratches = [run / ".summary.json-x1", run / "checkpoints" / ".step-9-x2"]
-    for scratch in scratches:
-        scratch.mkdir()
-        (scratch / "part").write_text("half")
+    scratch, stray = run / ".partial" / "step-9", run / "checkpoints" / "step-99"
+    half = run / "checkpoints" / "step-9"  # as the fit will name its last
+    others = [run / ".mine-x1", run / "checkpoints" / ".mine-x2"]
+    for folder in (scratch, stray, half, *others):
+        folder.mkdir(parents=True)
+        (folder / "part").write_text("half")
     assert resume(run, epochs=3).metrics()[: len(kept)]
     assert figures(run) == figures(tmp_path / "whole")
-    assert not any(scratch.exists() for scratch in scratches)
-
-
-def test_a_crash_before_the_pointer_leaves_the_checkpoint_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The folder of the last step is there, and ``last`` still names the one before."""
-    small(tmp_path, "whole", epochs=3)
-
-    def crash(path: Path, text: str) -> None:
-        if path.name == "last" and text.strip() == "step-6":
-            raise RuntimeError("the power fails")
-        ppvae.store.write_text(path, text)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("ppvae.run.checkpoints.write_text", crash)
-        with pytest.raises(RuntimeError, match="power"):
-            small(tmp_path, "cut", epochs=3)
-    cut = tmp_path / "cut"
-    assert (cut / "checkpoints" / "step-6").is_dir()
-    assert checkpoint(cut)["progress"]["step"] == 3
-    ppvae.load(cut)
-    resume(cut)
-    assert not differences(future(cut), future(tmp_path / "whole"))
-    assert figures(cut) == figures(tmp_path / "whole")
-    kept = {folder.name for folder in (cut / "checkpoints").glob("step-*")}
-    assert kept == {(cut / "checkpoints" / name).read_text().strip() for name in ("last", "best")}
+    assert not scratch.exists()
+    assert not stray.exists()
+    assert not differences(future(run), future(tmp_path / "whole"))
+    assert all(folder.exists() for folder in others)  # what a fit did not make stays
 
 
 def test_a_finished_fit_concludes_again_and_is_otherwise_as_it_was(tmp_path: Path) -> None:

@@ -12,8 +12,17 @@ from typing import Any
 import pyro
 import pytest
 import torch
-import yaml
-from fits import checkpoint, differences, figures, future, quick, small, small_flags, weights
+from fits import (
+    checkpoint,
+    differences,
+    figures,
+    future,
+    quick,
+    rewrite_config,
+    small,
+    small_flags,
+    weights,
+)
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.optim import Optimizer
@@ -382,15 +391,6 @@ def test_a_retreat_is_remembered(tmp_path: Path, uncompiled: None, traces: list[
     assert traces == ["step", "capture", "step", "capture", "capture"]
 
 
-def test_a_run_from_before_there_was_a_choice_goes_on(tmp_path: Path, traces: list[str]) -> None:
-    run = small(tmp_path)
-    config = yaml.safe_load((run.path / "config.yaml").read_text())
-    del config["compile"], config["run"]["compiled"]
-    (run.path / "config.yaml").write_text(yaml.safe_dump(config))
-    resume(run.path, epochs=3)
-    assert traces == []
-
-
 def test_what_auto_chose_is_recorded_and_kept(
     tmp_path: Path, uncompiled: None, monkeypatch: pytest.MonkeyPatch, traces: list[str]
 ) -> None:
@@ -438,8 +438,7 @@ def test_compile_on_the_command_line_and_in_a_file(
 
 def test_a_config_that_says_something_else_is_refused(tmp_path: Path, uncompiled: None) -> None:
     run = small(tmp_path, **ON)
-    config = yaml.safe_load((run.path / "config.yaml").read_text())
-    (run.path / "config.yaml").write_text(yaml.safe_dump(config | {"compile": True}))
+    rewrite_config(run.path, lambda config: config.update(compile=True))
     with pytest.raises(InputError, match="compile is True, not one of auto, on, off"):
         resume(run.path, epochs=3)
     with pytest.raises(InputError, match="compile is True, not one of auto, on, off"):

@@ -1,15 +1,14 @@
 """A collapsed posterior raises an alarm while the fit goes on, and metrics.csv keeps it."""
 
-import csv
 from pathlib import Path
 
 import pytest
 import torch
-from fits import figures, future, quick, small
+from fits import future, quick, small
 
 from ppvae.diagnostics import active_units, embed
 from ppvae.fit import resume
-from ppvae.run import COLUMNS, Run
+from ppvae.run import Run
 from ppvae.watch import is_learned
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -132,23 +131,3 @@ def test_the_watch_changes_nothing_of_a_fit(
 
 class _Nothing:
     alarm = ""
-
-
-def test_a_run_from_before_there_was_an_alarm_opens_and_goes_on(tmp_path: Path) -> None:
-    run = small(tmp_path, "old", epochs=3, schedule=None)
-    small(tmp_path, "new", epochs=5, schedule=None)
-    file = run.path / "metrics.csv"
-    rows = list(csv.DictReader(file.read_text().splitlines()))
-    older = [name for name in COLUMNS if name not in ("active_units", "alarm")]
-    with file.open("w", newline="") as out:
-        writer = csv.DictWriter(out, older, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    assert [row["elbo"] for row in Run(run.path).metrics()] == [float(r["elbo"]) for r in rows]
-    assert Run(run.path).metrics()[0]["alarm"] is None
-    resume(run.path, epochs=5)
-    assert file.read_text().splitlines()[0] == ",".join(COLUMNS)
-    without = [{k: v for k, v in row.items() if k != "active_units"} for row in figures(run)]
-    assert without == [
-        {k: v for k, v in row.items() if k != "active_units"} for row in figures(tmp_path / "new")
-    ]

@@ -9,7 +9,7 @@ from typing import Any
 from ppvae.comparison.result import Comparison
 from ppvae.errors import InputError
 from ppvae.run import versions
-from ppvae.store import plain, write_text
+from ppvae.store import bear, is_there, plain, write_text
 
 
 def refuse_occupied(path: Path, *, overwrite: bool) -> None:
@@ -18,7 +18,7 @@ def refuse_occupied(path: Path, *, overwrite: bool) -> None:
         raise InputError(f"{path} is no folder of its own; give another --out")
     if not path.exists() or not any(path.iterdir()):
         return
-    if not (path / "comparison.json").is_file():
+    if not is_there(path / "comparison.json"):
         raise InputError(
             f"{path} holds files that are no comparison, and stays; give another --out"
         )
@@ -28,14 +28,13 @@ def refuse_occupied(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def write_comparison(result: Comparison, settings: Mapping[str, Any]) -> None:
-    """Leave ``comparison.json``, with the ``settings``, and the figure in the result's folder."""
+def write_comparison(
+    result: Comparison, settings: Mapping[str, Any], *, overwrite: bool = False
+) -> None:
+    """Leave ``comparison.json``, with the ``settings``, and the figure: a folder, whole or not."""
     from ppvae import plots
 
-    figures = result.path / "figures"
-    figures.mkdir(parents=True, exist_ok=True)
     drawn = {name: asdict(side) for name, side in result.sides.items()}
-    plots.save(plots.compare_bounds(drawn), figures / "compare.png")
     record = asdict(result) | {
         "unit": "nats per datum",
         "path": None,
@@ -43,4 +42,12 @@ def write_comparison(result: Comparison, settings: Mapping[str, Any]) -> None:
         "versions": versions(),
     }
     del record["path"]
-    write_text(result.path / "comparison.json", json.dumps(plain(record), indent=1) + "\n")
+
+    def fill(fresh: Path) -> None:
+        plots.save(plots.compare_bounds(drawn), fresh / "figures" / "compare.png")
+        write_text(fresh / "comparison.json", json.dumps(plain(record), indent=1) + "\n")
+
+    def refuse() -> None:
+        refuse_occupied(result.path, overwrite=overwrite)
+
+    bear(result.path, fill, refuse=refuse, is_run=False)

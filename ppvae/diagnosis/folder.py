@@ -1,13 +1,23 @@
 """What a diagnosis leaves on disk."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppvae.errors import InputError
 from ppvae.run import versions
-from ppvae.store import plain, replacing, write_text
+from ppvae.store import (
+    MissingError,
+    ReadError,
+    demand_writable,
+    discard,
+    is_there,
+    plain,
+    read_json,
+    write_bytes,
+    write_text,
+)
 
 if TYPE_CHECKING:  # they take seconds to import
     import xarray
@@ -16,6 +26,11 @@ if TYPE_CHECKING:  # they take seconds to import
 
 __all__ = ["refuse_occupied", "write_diagnosis"]
 
+_RECORD = "diagnostics.json"
+
+_BEGUN = ".diagnosis"
+"""Pictures of a diagnosis that is being written, and of the one before: another clears them."""
+
 
 def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds a diagnosis already, unless it may be replaced.
@@ -23,10 +38,12 @@ def refuse_occupied(folder: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: naming the file, and the way out.
     """
-    if folder.exists() and not folder.is_dir():
+    if is_there(folder) and not folder.is_dir():
         raise InputError(f"--out {folder} is a file; give a folder")
-    file = folder / "diagnostics.json"
-    if file.exists() and not overwrite:
+    for name in ("figures", _RECORD, "posterior.nc", "report.html"):
+        demand_writable(folder / name)
+    file = folder / _RECORD
+    if is_there(file) and not overwrite:
         raise InputError(
             f"{file} is there already; replace it by --overwrite, or write elsewhere by --out"
         )
@@ -39,8 +56,9 @@ def write_diagnosis(
     from ppvae import plots
 
     folder = result.path
-    _clear(folder)
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    drawn = [name for finding in result.findings.values() for name in finding.pictures]
+    names = [*drawn, *(["budget"] if result.verdict.losses else [])]
+    _clear(folder, names)
     for finding in result.findings.values():
         for name, draw in finding.pictures.items():
             plots.save(draw(), folder / "figures" / f"{name}.png")
@@ -48,9 +66,7 @@ def write_diagnosis(
         lost = [(loss.where, loss.nats, loss.error) for loss in result.verdict.losses]
         plots.save(plots.budget(lost), folder / "figures" / "budget.png")
     if not isinstance(tree, str):
-        with replacing(folder / "posterior.nc") as fresh:
-            tree.to_netcdf(fresh, engine="h5netcdf")
-    drawn = [name for finding in result.findings.values() for name in finding.pictures]
+        write_bytes(folder / "posterior.nc", tree.to_netcdf(None, engine="h5netcdf"))
     record = {
         "unit": "nats per datum",
         "data": result.data,
@@ -72,25 +88,35 @@ def write_diagnosis(
             for what, why in finding.refusals.items()
         }
         | ({"posterior.nc": tree} if isinstance(tree, str) else {}),
-        "figures": [*drawn, *(["budget"] if result.verdict.losses else [])],
+        "figures": names,
         "settings": dict(settings),
         "versions": versions(),
     }
     # Last, so that where there is such a file the rest of the diagnosis is there too.
     text = json.dumps(plain(record), indent=1, allow_nan=False)
-    write_text(folder / "diagnostics.json", text + "\n")
+    write_text(folder / _RECORD, text + "\n")
+    discard(folder / _BEGUN)
 
 
-def _clear(folder: Path) -> None:
-    """Take away an earlier diagnosis, so that nothing of it stands beside the new one."""
-    file = folder / "diagnostics.json"
-    if not file.is_file():
-        return
+def _clear(folder: Path, names: Sequence[str]) -> None:
+    """Take away an earlier diagnosis, so that nothing of it stands beside the new one.
+
+    Its record goes first; which pictures go with it, and which are about to be drawn, is kept until
+    the new record is there, for the process may be killed in between.
+    """
+    before = {name for file in (_RECORD, _BEGUN) for name in _pictures(folder / file)}
+    write_text(folder / _BEGUN, json.dumps({"figures": sorted(before | set(names))}) + "\n")
+    discard(folder / _RECORD)
+    discard(folder / "posterior.nc")
+    for name in sorted(before):
+        discard(folder / "figures" / f"{name}.png")
+
+
+def _pictures(file: Path) -> Sequence[str]:
+    """Names of the pictures that a record lists; a stranger's may list anything."""
     try:
-        names = json.loads(file.read_text()).get("figures", [])
-    except (ValueError, AttributeError):
-        names = []
-    file.unlink()
-    (folder / "posterior.nc").unlink(missing_ok=True)
-    for name in names:
-        (folder / "figures" / f"{Path(str(name)).name}.png").unlink(missing_ok=True)
+        listed = read_json(file).get("figures")
+    except (MissingError, ReadError):
+        return ()
+    names = listed if isinstance(listed, list) else []
+    return [Path(str(name)).name for name in names]

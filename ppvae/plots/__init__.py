@@ -25,7 +25,7 @@ from ppvae.plots.pictures import imputations, interpolation, reconstructions, sa
 from ppvae.plots.predictive import predictive
 from ppvae.plots.prior_and_codes import prior_and_codes
 from ppvae.plots.reliability import reliability, worst_data
-from ppvae.plots.saving import save
+from ppvae.plots.saving import png, save
 from ppvae.plots.side_by_side import side_by_side
 from ppvae.plots.style import BLUE, GREY, OKABE_ITO, PALETTE, VERMILLION, Look
 from ppvae.plots.terms import kl_by_dimension, surgery
@@ -53,6 +53,7 @@ __all__ = [
     "kl_by_dimension",
     "latent",
     "manifold",
+    "png",
     "posterior_against_guide",
     "predictive",
     "prior_and_codes",

@@ -8,5 +8,6 @@ the same `material`, or one sentence that says why it is not there; the `page` p
 """
 
 from ppvae.report.page import attempt, report
+from ppvae.report.parts import reason_of
 
-__all__ = ["attempt", "report"]
+__all__ = ["attempt", "reason_of", "report"]

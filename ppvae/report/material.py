@@ -1,6 +1,5 @@
 """What a page is made from: a run, some of its data, and a diagnosis where there is one."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from ppvae.diagnostics.terms import Decomposition, decompose
 from ppvae.errors import InputError
 from ppvae.randomness import generator
 from ppvae.run import Run
+from ppvae.store import MissingError, is_there, read_json
 
 __all__ = ["DRAWS", "ROWS", "Material", "read_diagnosis"]
 
@@ -112,7 +112,7 @@ class Material:
     def run_figure(self, name: str) -> Path | None:
         """A figure that the fit drew, if it is there."""
         file = self.run.path / "figures" / f"{name}.png"
-        return file if file.is_file() else None
+        return file if is_there(file) else None
 
     def diagnosis_figure(self, name: str) -> Path | None:
         """A figure that the diagnosis drew, if it did."""
@@ -120,7 +120,7 @@ class Material:
             return None
         # A record may come from a stranger: what it names is a file of this folder, or none.
         file = self.folder / "figures" / f"{Path(name).name}.png"
-        return file if file.is_file() else None
+        return file if is_there(file) else None
 
     @property
     def _demanded(self) -> Split:
@@ -130,12 +130,15 @@ class Material:
 
 
 def read_diagnosis(folder: Path) -> Mapping[str, Any] | None:
-    """The record of a diagnosis, where there is one that can be read."""
+    """The record of a diagnosis, where there is one.
+
+    Raises:
+        InputError: if it is damaged.
+    """
     try:
-        record = json.loads((folder / "diagnostics.json").read_text())
-    except (OSError, ValueError, RecursionError):
+        return read_json(folder / "diagnostics.json")
+    except MissingError:
         return None
-    return record if isinstance(record, dict) else None
 
 
 def _cpu(value: Tensor | None) -> Tensor | None:

@@ -24,7 +24,7 @@ from ppvae.report.material import Material, read_diagnosis
 from ppvae.report.parts import Section, attempted, reason_of
 from ppvae.report.typography import typeset
 from ppvae.run import Run
-from ppvae.store import write_text
+from ppvae.store import WriteError, demand_writable, write_text, writing
 
 __all__ = ["attempt", "report"]
 
@@ -62,12 +62,12 @@ def report(run: Run, out: str | Path | None = None) -> Path:
 
         report(ppvae.load("runs/digits"))
     """
-    rows, labels = _own(run)
     target = run.path / "report.html" if out is None else Path(out)
-    write_text(
-        target,
-        _render(Material(run, rows, "test", labels, run.path, read_diagnosis(run.path))),
-    )
+    demand_writable(target)
+    with writing(target.parent):
+        rows, labels = _own(run)
+        material = Material(run, rows, "test", labels, run.path, read_diagnosis(run.path))
+        write_text(target, _render(material))
     return target
 
 
@@ -81,7 +81,7 @@ def attempt(
 ) -> None:
     """Write the page of a fit or of a diagnosis that has just ended, which counts for more.
 
-    If it cannot be written, a note says why.
+    If it cannot be made, a note says why.
 
     Args:
         run: the run.
@@ -90,6 +90,9 @@ def attempt(
         data_name: what the data are called; ``"test"`` are the run's own.
         diagnosis: the folder of the diagnosis, where the page goes too; without it the page is that
             of the fit alone, whatever was found of earlier weights.
+
+    Raises:
+        WriteError: if the disk does not take it.
     """
     from ppvae.terminal import say
 
@@ -98,8 +101,10 @@ def attempt(
     try:
         material = Material(run, rows, data_name, labels, folder, record)
         write_text(folder / "report.html", _render(material))
+    except WriteError:
+        raise
     except Exception as error:  # a fit that has ended well must not end badly for want of a page
-        say(f"note: {folder / 'report.html'} could not be written: {reason_of(error)}")
+        say(f"note: {folder / 'report.html'} could not be made: {reason_of(error)}")
 
 
 def _own(run: Run) -> tuple[Split | str, Tensor | None]:

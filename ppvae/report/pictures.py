@@ -2,13 +2,12 @@
 
 import base64
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
-from ppvae.errors import InputError
 from ppvae.report.material import Material
 from ppvae.report.parts import Picture, Section
+from ppvae.store import ReadError, read_bytes
 
 __all__ = ["drawn", "packed", "read", "section"]
 
@@ -39,11 +38,16 @@ def read(file: Path, alt: str, name: str = "") -> Picture:
     """A PNG of the run.
 
     Raises:
-        InputError: if it is none.
+        InputError: if it is none, or damaged.
     """
-    png = file.read_bytes()
-    if not png.startswith(b"\x89PNG"):
-        raise InputError(f"{file} is no PNG")
+    from PIL import Image
+
+    png = read_bytes(file)
+    try:
+        with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+            image.verify()
+    except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it
+        raise ReadError(f"{file} is no PNG, or was damaged") from error
     return Picture(packed(png), alt, name)
 
 
@@ -51,8 +55,7 @@ def drawn(figure: Any, alt: str, name: str = "") -> Picture:
     """A figure of `ppvae.plots`."""
     from ppvae import plots
 
-    with tempfile.TemporaryDirectory() as folder:
-        return read(plots.save(figure, Path(folder) / "figure.png"), alt, name)
+    return Picture(packed(plots.png(figure)), alt, name)
 
 
 def packed(png: bytes) -> str:

@@ -1,6 +1,7 @@
 """``config.yaml``: read with distrust, as a stranger may have written it."""
 
 import difflib
+import hashlib
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -11,12 +12,15 @@ import yaml
 
 from ppvae.documents import read_yaml
 from ppvae.errors import InputError
+from ppvae.store import MissingError, finish_swap, read_text
 
-__all__ = ["FORMAT", "demand", "is_shape", "read_config", "versions"]
+__all__ = ["FORMAT", "demand", "is_shape", "read_config", "sealed", "text_of", "versions"]
 
 
-FORMAT = 1
-"""Version of the run directory. A change that older code cannot read raises it."""
+FORMAT = 2
+"""Version of the run directory: code of a version reads all runs of it, and no others."""
+
+_DIGEST = "digest"
 
 
 def versions() -> dict[str, str]:
@@ -34,32 +38,65 @@ def read_config(path: Path) -> dict[str, Any]:
     """The config of the run at ``path``.
 
     Raises:
-        InputError: if there is none, with the nearest run that is; if it is broken, or newer.
+        InputError: if there is none, with the nearest run that is; if it is damaged, or of another
+            format.
     """
     file = path / "config.yaml"
-    if not file.is_file():
+    finish_swap(path)
+    try:
+        config = read_yaml(read_text(file))
+    except MissingError as error:
         nearby = sorted(str(f.parent) for f in Path(path).parent.glob("*/config.yaml"))
         near = difflib.get_close_matches(str(path), nearby, n=1, cutoff=0.5)
         nearby = [*near, *(name for name in nearby if name not in near)]
         more = ", ..." if len(nearby) > 5 else ""
         hint = f"; there are {', '.join(nearby[:5])}{more}" if nearby else ""
-        raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}")
-    try:
-        config = read_yaml(file.read_text())
-    except (OSError, UnicodeDecodeError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{path} is no run of ppvae: it has no config.yaml{hint}") from error
+    except (RecursionError, ValueError, yaml.YAMLError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"{file} cannot be read: {' '.join(str(error).split())[:200]}") from error
     record = config.get("run") if isinstance(config, dict) else None
     if not isinstance(config, dict) or not isinstance(record, dict):
         raise InputError(f"{file} is no config of a run: it lacks the part 'run'")
     number = record.get("format")
-    if not isinstance(number, int):
+    if type(number) is not int:
         raise InputError(f"{file} does not say of which format the run is")
-    if number > FORMAT:
+    if number != FORMAT:
+        which, remedy = ("newer", "upgrade") if number > FORMAT else ("older", "fit it anew")
         raise InputError(
-            f"{path} is of format {number}, and this ppvae reads up to {FORMAT}; "
-            "a newer ppvae wrote it: upgrade"
+            f"{path} is of format {number}, and this ppvae reads format {FORMAT}; a {which} ppvae "
+            f"wrote it: {remedy}"
+        )
+    if _DIGEST in record and record[_DIGEST] != _digest(config):
+        raise InputError(
+            f"{file} is not as it was written: it was damaged, or changed by hand; if you changed "
+            f"it, take the line '{_DIGEST}' out of its part 'run'"
         )
     return config
+
+
+def sealed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with a digest of itself, under ``run``."""
+    plain = yaml.safe_load(text_of(config))
+    plain["run"].pop(_DIGEST, None)
+    plain["run"][_DIGEST] = _digest(plain)
+    return dict(plain)
+
+
+def text_of(config: Mapping[str, Any]) -> str:
+    """What is written as ``config.yaml``."""
+    return yaml.safe_dump(dict(config), sort_keys=False)
+
+
+def _digest(config: Mapping[str, Any]) -> str:
+    """Of what a config says, whatever its layout."""
+    record = {key: value for key, value in config["run"].items() if key != _DIGEST}
+    try:
+        text = yaml.safe_dump({**config, "run": record})
+    except (RecursionError, ValueError, yaml.YAMLError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def demand(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ppvae.errors import InputError
+from ppvae.store import finish_swap
 
 __all__ = ["refuse_occupied"]
 
@@ -13,6 +14,7 @@ def refuse_occupied(path: Path, *, overwrite: bool) -> None:
     Raises:
         InputError: naming what is there, and the way out.
     """
+    finish_swap(path)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise InputError(f"{path} is no folder of its own; give another --out")
     if not path.exists() or not any(path.iterdir()):

@@ -1,15 +1,20 @@
-"""``metrics.csv``: a row for each epoch and split."""
+"""``metrics.csv``: a row for each epoch and split.
+
+Rows are added at its end. Each checkpoint says how long the file was then and what its digest was:
+damage is noticed, and what a killed process wrote after the checkpoint is cut off.
+"""
 
 import csv
+import hashlib
 import io
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from ppvae.store import write_text
+from ppvae.errors import InputError
+from ppvae.store import ReadError, append_bytes, read_bytes, write_bytes
 
-__all__ = ["COLUMNS", "append", "create", "read", "rewind"]
+__all__ = ["COLUMNS", "EMPTY", "NAME", "Metrics", "Seal"]
 
 
 NAME = "metrics.csv"
@@ -22,9 +27,108 @@ COLUMNS = (
 held-out rows, ``active_units`` counts latent dimensions in use, and ``alarm`` says in words that a
 posterior has collapsed."""
 
+EMPTY = (",".join(COLUMNS) + "\n").encode()
+"""A table without rows."""
 
 _WORDS = frozenset({"split", "alarm"})
 """Columns that hold words; the others hold numbers."""
+
+
+class Seal(NamedTuple):
+    """The table as it was at a checkpoint.
+
+    Attributes:
+        size: its length in bytes.
+        sha256: its digest.
+    """
+
+    size: int
+    sha256: str
+
+
+class Metrics:
+    """The table of one run.
+
+    Args:
+        run: its directory.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self._file = run / NAME
+        self._digest: Any = None  # of all that is in the file, once this process has written it
+        self._size = 0
+
+    def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows; they are on the disk when this returns."""
+        self.seal()
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        for row in rows:
+            writer.writerow({key: "" if row[key] is None else row[key] for key in COLUMNS})
+        data = text.getvalue().encode()
+        append_bytes(self._file, data)
+        self._digest.update(data)
+        self._size += len(data)
+
+    def seal(self) -> Seal:
+        """The table as it is, for a checkpoint to keep."""
+        if self._digest is None:
+            data = read_bytes(self._file)
+            self._digest, self._size = hashlib.sha256(data), len(data)
+        return Seal(self._size, self._digest.hexdigest())
+
+    def read(self, seal: Seal) -> list[dict[str, Any]]:
+        """The rows, numbers as numbers and empty cells as ``None``.
+
+        Raises:
+            InputError: if what was there at the checkpoint is no longer.
+        """
+        sealed, more = self._parted(seal)
+        try:
+            header, *lines = sealed.decode().splitlines()
+            if header.split(",") != list(COLUMNS):
+                raise ValueError
+            rows = list(_rows(lines))
+        except ValueError as error:
+            raise InputError(f"{self._file} is no table of the columns {COLUMNS}") from error
+        # After the last checkpoint a killed process may have left half a row.
+        whole, _, _ = more.rpartition(b"\n")
+        try:
+            for row in _rows(whole.decode(errors="replace").splitlines()):
+                rows.append(row)  # noqa: PERF402  # what was read before a bad row stays
+        except ValueError:
+            pass
+        return rows
+
+    def verify(self, seal: Seal) -> None:
+        """Refuse a table that has lost what it held at a checkpoint.
+
+        Raises:
+            InputError: saying so.
+        """
+        self._parted(seal)
+
+    def cut(self, seal: Seal) -> None:
+        """Drop what was written after a checkpoint."""
+        sealed, more = self._parted(seal)
+        if more:
+            write_bytes(self._file, sealed)
+        self._digest = None
+
+    def _parted(self, seal: Seal) -> tuple[bytes, bytes]:
+        data = read_bytes(self._file)
+        sealed, more = data[: seal.size], data[seal.size :]
+        if len(sealed) < seal.size or hashlib.sha256(sealed).hexdigest() != seal.sha256:
+            raise ReadError(
+                f"{self._file} was damaged: its first {seal.size} bytes are not those that the fit "
+                "wrote"
+            )
+        return sealed, more
+
+
+def _rows(lines: Sequence[str]) -> Iterator[dict[str, Any]]:
+    for cells in csv.reader(lines, strict=True):
+        yield {key: _cell(key, cell) for key, cell in zip(COLUMNS, cells, strict=True)}
 
 
 def _cell(column: str, text: str) -> int | float | str | None:
@@ -33,39 +137,3 @@ def _cell(column: str, text: str) -> int | float | str | None:
     if column in _WORDS:
         return text
     return int(text) if column in ("epoch", "step", "active_units") else float(text)
-
-
-def create(folder: Path) -> None:
-    """An empty table."""
-    write_text(folder / NAME, ",".join(COLUMNS) + "\n")
-
-
-def append(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows; they are on the disk when this returns."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    for row in rows:
-        writer.writerow({key: "" if row[key] is None else row[key] for key in COLUMNS})
-    with (folder / NAME).open("a") as file:
-        file.write(text.getvalue())
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read(folder: Path) -> list[dict[str, Any]]:
-    """The rows, numbers as numbers and empty cells as ``None``.
-
-    Columns that an older run did not write yet are as good as empty.
-    """
-    with (folder / NAME).open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows, known = list(reader), set(reader.fieldnames or ())
-    whole = [row for row in rows if all(row[key] is not None for key in known)]
-    return [{key: _cell(key, row.get(key) or "") for key in COLUMNS} for row in whole]
-
-
-def rewind(folder: Path, step: int) -> None:
-    """Drop the rows that were written after ``step``."""
-    rows = [row for row in read(folder) if row["step"] <= step]
-    create(folder)
-    append(folder, rows)

@@ -1,14 +1,13 @@
 """One fit on disk: what was fitted, to which data, and what came of it."""
 
 import json
-import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from ppvae.assembly import DEFAULTS, PARTS, assemble
 from ppvae.audit import Audit, audit
@@ -25,9 +24,19 @@ from ppvae.programs import Pair, Program
 from ppvae.randomness import demand_seed
 from ppvae.run import metrics as table
 from ppvae.run.checkpoints import Checkpoints
-from ppvae.run.config import demand, is_shape, read_config
+from ppvae.run.config import demand, is_shape, read_config, sealed, text_of
 from ppvae.run.folder import refuse_occupied
-from ppvae.store import plain, replacing, write_text
+from ppvae.store import (
+    MissingError,
+    Writer,
+    bear,
+    discard,
+    plain,
+    read_json,
+    write_bytes,
+    write_text,
+    writing,
+)
 
 __all__ = ["Run", "load"]
 
@@ -47,7 +56,7 @@ class Run:
         config: ``config.yaml``: the settings, and under ``"run"`` what they resolved to.
 
     Raises:
-        InputError: if there is no run there, or it is broken, or of a newer format.
+        InputError: if there is no run there, or it is broken, or of another format.
     """
 
     def __init__(
@@ -61,7 +70,10 @@ class Run:
     ) -> None:
         self.path = Path(path)
         self.config = read_config(self.path)
+        self._folder = _identity(self.path)
         self._checkpoints = Checkpoints(self.path)
+        self._table = table.Metrics(self.path)
+        self._writer: Writer | None = None
         self._trust, self._wanted = tuple(trust), checkpoint
         self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
 
@@ -76,16 +88,21 @@ class Run:
     ) -> "Run":
         """Make the directory, with its first checkpoint in it: whole, or not at all.
 
+        The run is held for writing from its first moment on; see `writing`.
+
         Raises:
-            InputError: if something is there that may not be overwritten.
+            InputError: if something is there that may not be overwritten, or is being written.
         """
-        refuse_occupied(path, overwrite=overwrite)
-        with replacing(path) as fresh:
-            fresh.mkdir()
-            (fresh / "config.yaml").write_text(yaml.safe_dump(dict(config), sort_keys=False))
-            table.create(fresh)
-            Checkpoints(fresh).save(state)
-        return cls(path)
+
+        def fill(fresh: Path) -> None:
+            write_text(fresh / "config.yaml", text_of(sealed(config)))
+            write_bytes(fresh / table.NAME, table.EMPTY)
+            Checkpoints(fresh).save(state, table.Metrics(fresh).seal())
+
+        writer = bear(path, fill, refuse=lambda: refuse_occupied(path, overwrite=overwrite))
+        run = cls(path)
+        run._writer = writer
+        return run
 
     # What was fitted
 
@@ -247,7 +264,7 @@ class Run:
         )
 
     def _covariates(self) -> int:
-        count = self._facts().get("covariates", 0)  # older runs have no program that asks
+        count = self._facts().get("covariates")
         if type(count) is not int or not 0 <= count <= 1_000_000:
             raise InputError(f"{self.path / 'config.yaml'}: covariates of the data is {count!r}")
         return count
@@ -278,33 +295,108 @@ class Run:
 
     def state(self, name: str | None = None) -> dict[str, Any]:
         """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
-        return self._checkpoints.read(name)
+        state = self._checkpoints.read(name)
+        if _identity(self.path) != self._folder:
+            raise InputError(f"{self.path} was replaced by another run meanwhile; open it again")
+        return state
+
+    # Writing: one process at a time
+
+    def begin_writing(self) -> None:
+        """Hold the run for writing, until `writing` has ended.
+
+        Raises:
+            InputError: if another process writes it, or has just done so; if something in it is a
+                link.
+        """
+        self._writer = Writer(self.path)
+        if read_config(self.path) != self.config or _identity(self.path) != self._folder:
+            raise InputError(f"{self.path} was changed by another process just now; begin again")
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the run for writing as long as this lasts."""
+        if self._writer is None:
+            with writing(self.path):
+                yield
+            return
+        try:
+            yield
+        finally:
+            self._writer.close()
+            self._writer = None
 
     def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
         """Write a checkpoint; see `ppvae.run.checkpoints.Checkpoints.save`."""
-        self._checkpoints.save(state, is_best=is_best)
+        self._checkpoints.save(state, self._table.seal(), is_best=is_best)
+
+    def resumable(self, name: str = "last") -> dict[str, Any]:
+        """A checkpoint that the fit can go on from: all that this needs is whole.
+
+        Raises:
+            InputError: saying what is not.
+        """
+        state = self.state(name)
+        best = self._checkpoints.best_of(state)
+        if best is not None and best != self._checkpoints.resolve(name):
+            self._checkpoints.read(best)
+        self._verify_metrics(name)
+        return state
+
+    def rewind(self, state: Mapping[str, Any], *, is_done: bool) -> None:
+        """Bring the run to where a checkpoint was saved: what was written after it goes.
+
+        Args:
+            state: the checkpoint.
+            is_done: whether no epoch is left to train; if there is one, the run has no summary.
+        """
+        with writing(self.path):
+            self._checkpoints.rewind(state)
+            self._table.cut(self._checkpoints.seal("last"))
+            if not is_done:
+                discard(self.path / "summary.json")
 
     # Figures and tables
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to ``metrics.csv``."""
-        table.append(self.path, rows)
+        self._table.append(rows)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``."""
-        return table.read(self.path)
+        """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``.
 
-    def rewind(self, step: int) -> None:
-        """Drop what a killed process wrote after the checkpoint of ``step``, and its scratch."""
-        table.rewind(self.path, step)
-        for folder in (self.path, self.path / "checkpoints", self.path / "figures"):
-            for scratch in folder.glob(".*-*"):
-                shutil.rmtree(scratch, ignore_errors=True)
+        Raises:
+            InputError: if some of them are lost.
+        """
+        while True:
+            seal = self._checkpoints.seal("last")
+            try:
+                return self._table.read(seal)
+            except InputError:  # a fit may go on from an earlier checkpoint just now
+                if self._checkpoints.seal("last") == seal:
+                    self._verify_metrics("last")
+                    raise
+
+    def _verify_metrics(self, name: str) -> None:
+        """Refuse a table that was damaged, with the checkpoint before the damage."""
+        try:
+            self._table.verify(self._checkpoints.seal(name))
+        except InputError as error:
+            try:
+                self._table.verify(self._checkpoints.seal("best"))
+            except InputError:
+                raise InputError(
+                    f"{error}; the weights are whole, and the history is lost: fit anew to have it"
+                ) from error
+            raise InputError(
+                f"{error}; it is whole up to the best checkpoint: go on from that by --resume "
+                f"{self.path} --checkpoint best"
+            ) from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace ``config.yaml``, when a resumed run is given more epochs, for instance."""
-        write_text(self.path / "config.yaml", yaml.safe_dump(dict(config), sort_keys=False))
-        self.config = dict(config)
+        self.config = sealed(config)
+        write_text(self.path / "config.yaml", text_of(self.config))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: the final figures."""
@@ -315,9 +407,19 @@ class Run:
     @property
     def summary(self) -> dict[str, Any] | None:
         """``summary.json``, once the fit has ended."""
-        file = self.path / "summary.json"
-        summary: dict[str, Any] | None = json.loads(file.read_text()) if file.is_file() else None
-        return summary
+        try:
+            return read_json(self.path / "summary.json")
+        except MissingError:
+            return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from another that takes its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @alone

@@ -1,0 +1,182 @@
+"""Changes of the disk: the operations by which files are made, moved and removed.
+
+Nothing is written or removed through a symbolic link, new files and folders have the modes that the
+umask leaves them, and what fails is a `WriteError` that names the path.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ppvae.errors import InputError
+
+__all__ = [
+    "WriteError",
+    "append_file",
+    "make_folder",
+    "make_folders",
+    "move",
+    "remove",
+    "swap",
+    "write_file",
+]
+
+_EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
+
+
+class WriteError(InputError):
+    """A change of the disk that failed: what, why, and what is still good.
+
+    Args:
+        path: what could not be written.
+        reason: why.
+        good: what is still there, and the way out.
+    """
+
+    def __init__(
+        self, path: Path, reason: str, good: str = "what was there before is unchanged"
+    ) -> None:
+        super().__init__(f"{path} cannot be written: {reason}; {good}")
+        self.path, self.reason = path, reason
+
+    def but(self, good: str) -> "WriteError":
+        """The same, with other words on what is still good."""
+        return WriteError(self.path, self.reason, good)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Failures of the system within this block are of ``path``."""
+    try:
+        yield
+    except OSError as error:
+        # Written anew, for the sentence of the system may name a scratch file.
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise WriteError(path, reason) from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that is not there yet."""
+    with naming(path):
+        os.mkdir(path)
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, as far as they are not there."""
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = path.parent
+        if path in (path.parent, Path()):
+            break
+    for folder in reversed(missing):
+        with contextlib.suppress(FileExistsError), naming_all_but(folder, FileExistsError):
+            os.mkdir(folder)
+        if not os.path.isdir(folder):
+            raise WriteError(folder, "it is no folder")
+
+
+@contextmanager
+def naming_all_but(path: Path, kind: type[OSError]) -> Iterator[None]:
+    """As `naming`, but for one kind of failure."""
+    try:
+        with naming(path):
+            yield
+    except WriteError as error:
+        if isinstance(error.__cause__, kind):
+            raise error.__cause__ from None
+        raise
+
+
+def write_file(path: Path, data: bytes | memoryview) -> None:
+    """Write a file that is not there yet, through to the disk."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+    with naming(path):
+        handle = os.open(path, flags, 0o666)
+        try:
+            _write_all(handle, data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def append_file(path: Path, data: bytes) -> None:
+    """Add to a file that is there, through to the disk; all or nothing, unless the power fails."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
+    with naming(path):
+        handle = os.open(path, flags)
+        try:
+            before = os.fstat(handle)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+            try:
+                _write_all(handle, data)
+                os.fsync(handle)
+            except OSError:
+                os.ftruncate(handle, before.st_size)
+                raise
+        finally:
+            os.close(handle)
+
+
+def _write_all(handle: int, data: bytes | memoryview) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def move(source: Path, target: Path) -> None:
+    """Give a file or folder another name; a file, or an empty folder, of that name gives way."""
+    with naming(target):
+        os.rename(source, target)
+    _sync_folder(target.parent)
+
+
+def swap(one: Path, other: Path) -> bool:
+    """Exchange two names in one step; false, and nothing done, where the system cannot."""
+    call = getattr(_libc(), "renameat2", None)
+    if call is None:
+        return False
+    arguments = _HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE
+    if call(*arguments) != 0:
+        code = ctypes.get_errno()
+        if code in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            return False
+        raise WriteError(other, os.strerror(code).lower())
+    _sync_folder(other.parent)
+    _sync_folder(one.parent)
+    return True
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link, or a folder with all that is in it; nothing if it is not there."""
+    with naming(path):
+        try:
+            mode = os.lstat(path).st_mode
+        except FileNotFoundError:
+            return
+        if not stat.S_ISDIR(mode):
+            os.unlink(path)
+            return
+        for name in sorted(os.listdir(path)):
+            remove(path / name)
+        os.rmdir(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk hold the names of a folder; some file systems cannot say."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
