@@ -15,7 +15,8 @@ A whole training step, optimizer and all, is `ppvae.step.CapturedStep`.
 """
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast, override
 
@@ -23,19 +24,43 @@ import torch
 from pyro.infer import ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from ppvae.errors import InputError
 from ppvae.graphs import Function, NotStatic, trace
+from ppvae.guard import (
+    CHECK,
+    MOST,
+    Noise,
+    Unfaithful,
+    Values,
+    Watched,
+    disagreement,
+    is_due,
+    is_handled,
+    moves,
+    rounding,
+    tidy,
+)
 from ppvae.native import compiled
+from ppvae.parts import Parts
 from ppvae.programs import Pair, Program, frozen
 from ppvae.randomness import forked
+from ppvae.reachable import Snapshot
 
-__all__ = ["Captured", "Parts", "capture"]
+__all__ = ["Captured", "capture"]
 
 
 def capture(
-    model: Program, guide: Program, elbo: ELBO, x: Tensor, *, compile: bool = True, **rest: Tensor
+    model: Program,
+    guide: Program,
+    elbo: ELBO,
+    x: Tensor,
+    *,
+    compile: bool = True,
+    check: int = CHECK,
+    **rest: Tensor,
 ) -> "Captured":
     """The loss of a model and a guide under one of Pyro's bounds, as one compiled module.
 
@@ -48,6 +73,8 @@ def capture(
         elbo: a bound that has a ``differentiable_loss``.
         x: a batch on which the programs are run once, to find their parameters.
         compile: false: the graph is run as it was traced, operation by operation.
+        check: compare graph and programs every so many calls, beside the first ones; see
+            `Captured`.
         rest: what the programs take beside ``x``.
 
     Raises:
@@ -58,11 +85,17 @@ def capture(
             f"{type(elbo).__name__} has no differentiable_loss, which a graph is made of; take "
             "Trace_ELBO, TraceMeanField_ELBO, or ppvae.bounds.ImportanceWeightedELBO"
         )
-    loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
-    # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
-    with forked(loss.pair.device), frozen(loss), torch.enable_grad():
-        loss(x, **rest)
-    return Captured(loss, compile=compile)
+    before = Snapshot({"model": model, "guide": guide})
+    # What the programs count by has not been asked for yet, and is put back.
+    with _buffers_kept(before.modules()):
+        loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
+        # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
+        with forked(loss.pair.device), frozen(loss), torch.enable_grad():
+            loss(x, **rest)
+    before.put_back(counts=True)
+    captured = Captured(loss, compile=compile, check=check)
+    captured._is_settled = True
+    return captured
 
 
 class _Loss(nn.Module):
@@ -79,10 +112,6 @@ class _Loss(nn.Module):
         return loss
 
 
-_MOST = 8
-"""Graphs of one module, after which it is taken to change with every call."""
-
-
 class Captured(nn.Module):
     """A module whose call is traced once per signature of its inputs, and compiled.
 
@@ -91,11 +120,18 @@ class Captured(nn.Module):
     clipping, autocast and distributed training see an ordinary module: its parameters are those of
     ``module``, and so is its state, under the prefix ``module.``.
 
-    A signature is made of the shapes and types of the tensors, of training or evaluation, of
-    autocast, of whether gradients are recorded, and of the numbers and words among the modules'
-    attributes. Arguments of type float are none of it: they may change without a new trace, as the
-    weight of a KL does. What a program reads from elsewhere (a global, a closure, a list) is read
-    when it is traced. Checks of arguments and supports, and warnings of NaN, are off in a graph.
+    A signature is made of the shapes and types of the tensors, of autocast, of whether gradients
+    are recorded, and of all that the module reaches in Python: modules, parameters, buffers, hooks
+    and attributes at any depth, containers, closures, and the globals that its code names. What
+    changed of this since the last call leads to another trace. Arguments of type float are none of
+    it: they may change without a new trace, as the weight of a KL does. Checks of arguments and
+    supports, and warnings of NaN, are off in a graph.
+
+    The first call of a signature runs the module itself, whose answer counts. What it changes in
+    Python by running (a list that counts, an iterator, a random generator of its own) a graph would
+    freeze: such a module is run as it is, from then on. So is one whose graph computes something
+    else. That is looked for, without a list of what may be the cause, by computing both under the
+    same noise: at the calls 1, 2, 3, 4, 8, 16, ... of a graph, and then every ``check`` calls.
 
     Gradients are computed together with the value, and reach the parameters alone, once: neither
     the inputs nor second derivatives.
@@ -103,6 +139,8 @@ class Captured(nn.Module):
     Args:
         module: gives a tensor, or tensors in tuples or dictionaries.
         compile: false: the graph is run as it was traced.
+        check: compare value and gradients with the module's own every so many calls, beside the
+            first ones; 1: in each call; 0: in the first alone.
         tell: given the sentence that says why a module cannot be captured; default: a warning.
 
     Attributes:
@@ -115,53 +153,151 @@ class Captured(nn.Module):
         module: nn.Module,
         *,
         compile: bool = True,
+        check: int = CHECK,
         tell: Callable[[str], None] = warnings.warn,
     ) -> None:
         super().__init__()
+        if check < 0:
+            raise InputError(f"check is {check}; it is a number of calls, or 0 for the first alone")
         self.module = module
         self.enabled = True
         self._tell = tell
         self.reason = ""
-        self._compile = compile
-        self._parts = Parts(module)
+        self._compile, self._check = compile, check
+        self._watched = Watched(module)
+        self._is_settled = False
         self._graphs: dict[Hashable, _Graph] = {}
         if any(isinstance(getattr(m, "elbo", None), TraceEnum_ELBO) for m in module.modules()):
             self._give_up("it enumerates latents, and Pyro finds the terms of that sum as it goes")
 
     @override
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        if not self.enabled or self.reason:
+        if not self.enabled or self.reason or is_handled():
+            self._is_settled = True
             return self.module(*args, **kwargs)
-        leaves, spec = pytree.tree_flatten((args, kwargs))
-        device = self._parts.device
-        # A number becomes a tensor: its value is no part of the graph.
-        numbers = [
-            torch.full((), leaf, dtype=self._parts.number_type, device=device)
-            if isinstance(leaf, float)
-            else leaf
-            for leaf in leaves
-        ]
-        tensors = [leaf.contiguous() for leaf in numbers if isinstance(leaf, Tensor)]
         try:
-            key = (spec, *map(_signature, numbers), self._parts.state(), _autocast(device))
-            if key not in self._graphs:
-                if len(self._graphs) == _MOST:
-                    raise NotStatic(f"its inputs or settings have changed {_MOST} times")
-                template = [None if isinstance(leaf, Tensor) else leaf for leaf in numbers]
-                self._graphs[key] = self._trace(tensors, template, spec)
-            return self._graphs[key](self._parts, tensors)
+            number, parts = self._watched.state()
+            leaves, spec = pytree.tree_flatten((args, kwargs))
+            device = parts.device
+            # A number becomes a tensor: its value is no part of the graph.
+            numbers = [
+                torch.full((), leaf, dtype=parts.number_type, device=device)
+                if isinstance(leaf, float)
+                else leaf
+                for leaf in leaves
+            ]
+            key = (spec, *map(_signature, numbers), number, parts.state(), _autocast(device))
         except NotStatic as why:
             self._give_up(str(why))
             return self.module(*args, **kwargs)
+        tensors = [leaf.contiguous() for leaf in numbers if isinstance(leaf, Tensor)]
+        graph = self._graphs.get(key)
+        if graph is not None and not is_due(graph.calls + 1, self._check):
+            graph.calls += 1
+            return graph(parts, tensors)
+        noise, buffers = Noise(device), [b.detach().clone() for b in parts.buffers()]
+        eager, moved = self._watched.run(lambda: self.module(*args, **kwargs))
+        try:
+            if moved:
+                # The first call of all makes what is made once.
+                if self._is_settled:
+                    raise Unfaithful(moves(moved))
+                self._is_settled = True
+                return eager
+            self._is_settled = True
+            if graph is None:
+                if len(self._graphs) == MOST:
+                    raise NotStatic(f"its inputs or settings have changed {MOST} times")
+                template = [None if isinstance(leaf, Tensor) else leaf for leaf in numbers]
+                with self._watched.untouched():
+                    graph = self._trace(parts, tensors, template, spec)
+                self._graphs[key] = graph
+            graph.calls += 1
+            return self._faithful(graph, parts, tensors, (args, kwargs), eager, (noise, buffers))
+        except NotStatic as why:
+            self._give_up(str(why))
+            return eager
 
     def _give_up(self, reason: str) -> None:
         self.reason = reason
+        self._graphs.clear()
         self._tell(f"the bound runs uncompiled: {reason}")
 
+    def _faithful(
+        self,
+        graph: "_Graph",
+        parts: Parts,
+        tensors: Sequence[Tensor],
+        given: tuple[Sequence[Any], dict[str, Any]],
+        eager: Any,
+        begun: tuple[Noise, Sequence[Tensor]],
+    ) -> Any:
+        """The graph's answer where the program's was just computed, if both are the same.
+
+        Raises:
+            Unfaithful: if they are not; noise and buffers are as the program left them then.
+        """
+        params, after = parts.params(), Noise(parts.device)
+        is_learned = [p.requires_grad for p in params]
+
+        def values(outputs: Any, params: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
+            """Gradients, outputs, buffers."""
+            leaves = pytree.tree_leaves(outputs)
+            gradients: Values = [None] * len(params)
+            if graph.loss is not None and leaves[graph.loss].requires_grad:
+                wanted = [p for p, is_one in zip(params, is_learned, strict=True) if is_one]
+                found = iter(
+                    torch.autograd.grad(
+                        leaves[graph.loss], wanted, allow_unused=True, retain_graph=True
+                    )
+                )
+                gradients = [next(found) if is_one else None for is_one in is_learned]
+            return [*gradients, *leaves, *buffers]
+
+        def by_program(params: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
+            args, kwargs = given
+            with self._watched.untouched():
+                return values(parts.call([*params, *buffers], args, kwargs), params, buffers)
+
+        def by_graph(buffers: Sequence[Tensor]) -> Values:
+            everything = graph.outputs(*params, *buffers, *tensors)
+            return graph.values(everything, buffers)
+
+        begun[0].go_back()
+        buffers = [b.clone() for b in begun[1]]
+        everything = graph.outputs(*params, *buffers, *tensors)
+        drawn = Noise(parts.device)
+        found = (values(eager, params, parts.buffers()), graph.values(everything, buffers))
+        try:
+            place = disagreement(by_program, by_graph, params, begun, found, graph.error)
+        except NotStatic:
+            after.go_back()
+            raise
+        if place is not None:
+            after.go_back()
+            names, others = parts.names()
+            name = [*names, *[""] * graph.spec.num_leaves, *others][place]
+            what = f"the gradient of {tidy(name)}" if place < len(params) else "its value"
+            if place >= len(params) + graph.spec.num_leaves:
+                what = tidy(name)
+            raise Unfaithful(
+                f"its graph computes something else than the program: {what} differs at call "
+                f"{graph.calls}"
+            )
+        drawn.go_back()
+        with torch.no_grad():
+            for own, value in zip(parts.buffers(), buffers, strict=True):
+                own.copy_(value)
+        return graph.answer(parts, tensors, everything)
+
     def _trace(
-        self, tensors: Sequence[Tensor], template: Sequence[Any], spec: pytree.TreeSpec
+        self,
+        parts: Parts,
+        tensors: Sequence[Tensor],
+        template: Sequence[Any],
+        spec: pytree.TreeSpec,
     ) -> "_Graph":
-        parts, with_grad = self._parts, torch.is_grad_enabled()
+        with_grad = torch.is_grad_enabled()
         found: dict[str, Any] = {}
 
         def function(*flat: Tensor) -> list[Tensor]:
@@ -179,8 +315,9 @@ class Captured(nn.Module):
 
         flat = [*parts.params(), *parts.buffers(), *tensors]
         graph = trace(function, flat)
+        error = rounding(graph)
         run = compiled(graph) if self._compile else graph
-        return _Graph(run, found["spec"], found["loss"], tuple(found["has"]))
+        return _Graph(run, found["spec"], found["loss"], tuple(found["has"]), error)
 
 
 def _gradients(
@@ -199,7 +336,7 @@ def _gradients(
     return losses[0], [next(found) if p.requires_grad else None for p in params]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Graph:
     """A graph of parameters, buffers and inputs that gives the outputs, then the gradients.
 
@@ -208,24 +345,39 @@ class _Graph:
         spec: how the outputs hang together.
         loss: number of the output that the gradients are of; ``None``: there are none.
         has: for each parameter, whether the loss depends on it.
+        error: relative error of its rounding.
+        calls: how often it was called.
     """
 
     run: Function
     spec: pytree.TreeSpec
     loss: int | None
     has: tuple[bool, ...]
+    error: float
+    calls: int = 0
 
-    def __call__(self, parts: "Parts", tensors: Sequence[Tensor]) -> Any:
-        params = parts.params()
+    def __call__(self, parts: Parts, tensors: Sequence[Tensor]) -> Any:
+        return self.answer(parts, tensors, None)
+
+    def answer(self, parts: Parts, tensors: Sequence[Tensor], known: list[Tensor] | None) -> Any:
+        """The outputs, as a node of autograd's graph; ``known``: what `outputs` gave already."""
+        flat = [*parts.params(), *parts.buffers(), *tensors]
         if self.loss is None:
-            outputs = self._outputs(*params, *parts.buffers(), *tensors)
+            outputs = self.outputs(*flat) if known is None else known
         else:
-            outputs = _Differentiable.apply(self, len(params), *params, *parts.buffers(), *tensors)
+            outputs = _Differentiable.apply(self, known, len(parts.params()), *flat)
         return pytree.tree_unflatten(list(outputs), self.spec)
 
-    def _outputs(self, *flat: Tensor) -> list[Tensor]:
+    def outputs(self, *flat: Tensor) -> list[Tensor]:
+        """Outputs and gradients."""
         with _no_autocast(flat[0].device), torch.no_grad():
             return list(self.run(*flat))
+
+    def values(self, everything: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
+        """Gradients, of each parameter, then outputs and buffers."""
+        found = iter(everything[self.spec.num_leaves :])
+        gradients = [next(found) if has else None for has in self.has]
+        return [*gradients, *everything[: self.spec.num_leaves], *buffers]
 
 
 class _Differentiable(torch.autograd.Function):
@@ -233,9 +385,11 @@ class _Differentiable(torch.autograd.Function):
 
     @staticmethod
     @override
-    def forward(ctx: Any, graph: _Graph, params: int, *flat: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, graph: _Graph, known: list[Tensor] | None, params: int, *flat: Tensor
+    ) -> tuple[Tensor, ...]:
         """Run the graph, and keep its gradients."""
-        everything = graph._outputs(*flat)
+        everything = graph.outputs(*flat) if known is None else known
         count = graph.spec.num_leaves
         ctx.save_for_backward(*everything[count:])
         ctx.graph, ctx.rest = graph, len(flat) - params
@@ -251,103 +405,26 @@ class _Differentiable(torch.autograd.Function):
         seed = seeds[ctx.graph.loss]
         kept = iter(ctx.saved_tensors)
         gradients = [next(kept) * seed if has else None for has in ctx.graph.has]
-        return None, None, *gradients, *[None] * ctx.rest
+        return None, None, None, *gradients, *[None] * ctx.rest
 
 
-class Parts:
-    """The parameters and buffers of a module, each once, and its call with others in their place.
-
-    Torch's ``functional_call`` does not serve: a module that is reached by two paths, as a network
-    that model and guide share, keeps what was put in its place.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._module = module
-        self._modules = list(module.modules())
-        self._params = _homes(module._parameters for module in self._modules)
-        # Tensors that are plain attributes are as good as buffers.
-        self._buffers = _homes(
-            own for module in self._modules for own in (module._buffers, vars(module))
-        )
-        self._numbers = [
-            (vars(module), name)
-            for module in self._modules
-            for name, value in vars(module).items()
-            if isinstance(value, (bool, int, float, str)) and name != "training"
-        ]
-
-    def params(self) -> list[Tensor]:
-        """The parameters, as they are now."""
-        return [cast("Tensor", own[name]) for ((own, name), *_) in self._params]
-
-    def buffers(self) -> list[Tensor]:
-        """The buffers, as they are now."""
-        return [cast("Tensor", own[name]) for ((own, name), *_) in self._buffers]
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters are."""
-        return self.params()[0].device
-
-    @property
-    def number_type(self) -> torch.dtype:
-        """What numbers are given as: with no dimension, they promote no other tensor."""
-        return torch.promote_types(self.params()[0].dtype, torch.float32)
-
-    def state(self) -> Hashable:
-        """All that decides what a call computes, beside its inputs."""
-        return (
-            torch.is_grad_enabled(),
-            self.device,
-            tuple((p.requires_grad, p.dtype, p.stride()) for p in self.params()),
-            tuple(module.training for module in self._modules),
-            self.numbers(),
-        )
-
-    def numbers(self) -> tuple[Hashable, ...]:
-        """Numbers and words among the attributes of the modules, as they are now."""
-        return tuple(own.get(name) for own, name in self._numbers)
-
-    def split(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Parameters, each a leaf as the module's own are; buffers; and what comes after."""
-        count, end = len(self._params), len(self._params) + len(self._buffers)
-        params = [
-            given.detach().requires_grad_(own.requires_grad)
-            for given, own in zip(flat[:count], self.params(), strict=True)
-        ]
-        return params, list(flat[count:end]), list(flat[end:])
-
-    def call(self, tensors: Sequence[Tensor], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Call the module with these parameters and buffers in place of its own."""
-        homes = [*self._params, *self._buffers]
-        own, numbers = [*self.params(), *self.buffers()], self.numbers()
-        try:
-            _put(homes, tensors)
-            result = self._module(*args, **kwargs)
-        finally:
-            _put(homes, own)
-        if numbers != self.numbers():
-            raise NotStatic("it counts in an attribute, outside of tensors")
-        return result
-
-
-_Home = tuple[dict[str, Any], str]
-
-
-def _homes(dictionaries: Iterable[dict[str, Any]]) -> list[list[_Home]]:
-    """Every place of each tensor: a tied weight has several."""
-    found: dict[int, list[_Home]] = {}
-    for own in dictionaries:
-        for name, tensor in own.items():
-            if isinstance(tensor, Tensor):
-                found.setdefault(id(tensor), []).append((own, name))
-    return list(found.values())
-
-
-def _put(homes: Sequence[Sequence[_Home]], tensors: Sequence[Tensor]) -> None:
-    for places, tensor in zip(homes, tensors, strict=True):
-        for own, name in places:
-            own[name] = tensor
+@contextmanager
+def _buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Buffers, and tensors that are plain attributes, are afterwards what they were."""
+    kept = [
+        (own, name, value, value.detach().clone())
+        for module in modules
+        for own in (module._buffers, vars(module))
+        for name, value in own.items()
+        if isinstance(value, Tensor) and not is_lazy(value)
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for own, name, value, copy in kept:
+                own[name] = value
+                value.copy_(copy)
 
 
 def _signature(leaf: Any) -> Hashable:

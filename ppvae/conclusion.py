@@ -87,6 +87,7 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
         "latent_dimensions": None if units is None else units.shape[1],
         "best_epoch": None if best is None else best // steps_per_epoch,
         "epochs": loop.progress.epoch,
+        "uncompiled": loop.progress.uncompiled or None,
         "steps": loop.progress.step,
         "seconds": round(loop.progress.seconds, 3),
         "seed": plan.seed,

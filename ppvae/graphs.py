@@ -30,7 +30,7 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["Function", "NotStatic", "trace"]
+__all__ = ["Function", "NotStatic", "drawn_elsewhere", "trace"]
 
 Function = Callable[..., Any]
 
@@ -68,10 +68,10 @@ def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
 
 def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
     with _numbers_untouched():
-        drawn = _elsewhere()
+        drawn = drawn_elsewhere()
         first: GraphModule = _fake(function)(*tensors)
         second: GraphModule = _fake(function)(*tensors)
-        if drawn != _elsewhere():
+        if drawn != drawn_elsewhere():
             raise NotStatic(_FROZEN)
         if first.code != second.code:
             raise NotStatic("what it computes changes from call to call")
@@ -93,8 +93,8 @@ def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
 _FROZEN = "it draws numbers from elsewhere than torch, which a graph would freeze"
 
 
-def _elsewhere() -> str:
-    """The state of the other common generators; one that a program keeps to itself is not seen."""
+def drawn_elsewhere() -> str:
+    """The state of the other common generators: Python's and NumPy's."""
     return repr((random.getstate(), np.random.get_state()))  # noqa: NPY002  (the global one)
 
 
@@ -108,7 +108,16 @@ def _reason(error: Exception) -> str:
     """What stood in the way, and where, in the words of neither torch nor Python."""
     frames = traceback.extract_tb(error.__traceback__)
     paths = [frame.filename.replace("\\", "/").split("/") for frame in frames]
-    theirs = {"torch", "pyro", "contextlib.py", "graphs.py", "capture.py", "step.py"}
+    theirs = {
+        "torch",
+        "pyro",
+        "contextlib.py",
+        "graphs.py",
+        "parts.py",
+        "capture.py",
+        "guard.py",
+        "step.py",
+    }
     outside = [
         (path[-1], frame.lineno)
         for path, frame in zip(paths, frames, strict=True)

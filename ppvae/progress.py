@@ -25,6 +25,7 @@ class Progress:
         best_step: the step it was at.
         stale: epochs since.
         is_one_graph: false once a step was found to be no single graph.
+        uncompiled: why nothing is compiled any more, in a sentence; ``""``: it may be.
         sums: over this epoch.
     """
 
@@ -36,6 +37,7 @@ class Progress:
     best_step: int | None = None
     stale: int = 0
     is_one_graph: bool = True
+    uncompiled: str = ""
     sums: list[float] = field(default_factory=lambda: [0.0] * SUMS)
 
     @classmethod

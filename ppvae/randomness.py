@@ -76,6 +76,7 @@ class Stream(IntEnum):
     EXAMINED_ROWS = 18
     IMPUTATION = 19
     AGGREGATE_PRIOR = 20
+    CHECK = 21
 
     def seed(self, *parts: int) -> int:
         """The seed of a part of this stream, for a generator or for a stream within this one.

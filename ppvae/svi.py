@@ -24,6 +24,7 @@ from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
 from ppvae.evaluation import Figures, evaluate, figures
 from ppvae.graphs import NotStatic
+from ppvae.guard import Unfaithful
 from ppvae.objectives import Bound, Terms
 from ppvae.plan import Plan
 from ppvae.progress import SUMS, Progress
@@ -102,7 +103,8 @@ class SVI:
         self.bound, self.plan, self.fabric = bound, plan, fabric
         self._optimizer, self._schedule = optimizer, schedule
         self.notes: list[str] = []
-        self._captured = Captured(bound, tell=self.notes.append if compile else lambda _: None)
+        self.progress = Progress()
+        self._captured = Captured(bound, tell=self._give_up if compile else lambda _: None)
         wrapped, stepper = fabric.setup(self._captured, optimizer)
         self._wrapped, self._stepper = wrapped, cast("Any", stepper)
         self.device = fabric.device
@@ -113,7 +115,6 @@ class SVI:
                 f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
                 "take a larger batch_size, or fewer devices"
             )
-        self.progress = Progress()
         self.stopped = ""
         self._compile = compile
         self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
@@ -185,6 +186,7 @@ class SVI:
             beta = self.plan.weight(progress.step, self.steps_per_epoch)
             # What is compiled is compiled for whole batches, and for a state that is there.
             is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
+            is_compiled = is_compiled and not progress.uncompiled
             if is_compiled and self._ready != progress.is_one_graph:
                 on_compile()
                 self._ready = progress.is_one_graph
@@ -221,6 +223,8 @@ class SVI:
             return False
         try:
             self._step(feed, beta, sums)
+        except Unfaithful as why:  # which took the step, as the bound does
+            self._give_up(f"the training step runs uncompiled: {why}")
         except NotStatic as why:
             self.notes.append(
                 f"the training step is not one graph: {why}; its bound is tried alone"
@@ -228,6 +232,12 @@ class SVI:
             self.progress.is_one_graph = False
             return False
         return True
+
+    def _give_up(self, why: str) -> None:
+        """Compile no more, in this sitting or another."""
+        self.notes.append(why)
+        if self.progress.step > 0:
+            self.progress.uncompiled = why
 
     def _keep_on_device(self) -> None:
         """Have the optimizer keep its count of steps where a replayed graph can reach it."""

@@ -19,6 +19,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "errors",
         "documents",
         "graphs",
+        "parts",
+        "reachable",
         "networks",
         "distributions",
         "randomness",
@@ -28,7 +30,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("models", "guides", "native"),
     ("programs", "precision", "audit", "bounds", "enumeration", "moments", "objectives", "data"),
-    ("capture", "densities", "evaluation"),
+    ("guard", "capture", "densities", "evaluation"),
     ("step", "plan", "progress"),
     ("svi",),
     (

@@ -59,8 +59,8 @@ def simple_guide(x: Tensor) -> None:
     ("model", "why"),
     [
         (branching, r"depends on numbers in the tensors \(test_capture_retreats.py, line \d+\)"),
-        (foreign_noise, "draws numbers from elsewhere than torch"),
-        (wandering, "changes from call to call"),
+        (foreign_noise, "running it changes global 'GENERATOR', which a graph would freeze"),
+        (wandering, "running it changes global 'TURNS', which a graph would freeze"),
     ],
 )
 def test_what_has_no_graph_is_run_as_it_is_and_says_why(model: Any, why: str) -> None:
@@ -175,14 +175,20 @@ def test_a_number_on_a_module_is_part_of_the_signature(traces: list[int]) -> Non
 
 @pytest.mark.parametrize(
     ("case", "why"),
-    [("coin", "draws numbers from elsewhere"), ("counter", "counts in an attribute")],
+    [
+        ("coin", "changes the random state of Python or NumPy, which a graph would freeze"),
+        ("counter", "changes calls, which a graph would freeze"),
+    ],
 )
 def test_what_python_decides_or_counts_is_not_frozen(case: str, why: str) -> None:
     for seed in range(4):
         random.seed(seed)
-        captured = Captured(Weighed(case), compile=False)
+        weighed = Weighed(case)
+        captured = Captured(weighed, compile=False)
+        captured(torch.ones(2))  # the first call of all may make what is made once
         with pytest.warns(UserWarning, match=why):
             captured(torch.ones(2))
+        assert weighed.calls == (2 if case == "counter" else 0)
 
 
 def test_more_than_one_number_to_differentiate() -> None:

@@ -177,7 +177,7 @@ def test_the_captured_bound_is_the_eager_one(encoder: str, decoder: str, compile
 
 
 def assert_captured(
-    model: nn.Module, guide: nn.Module, x: Tensor, *, compile: bool = False, **rest: Tensor
+    model: nn.Module, guide: nn.Module, x: Tensor, *, compile: bool = False, **rest: Any
 ) -> None:
     """The law: captured and eager, under the same noise, to rounding."""
     loss = capture(model, guide, Trace_ELBO(), x, compile=compile, **rest)
