@@ -452,7 +452,7 @@ def _names_in(code: CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[st
     for instruction in dis.get_instructions(code):
         if instruction.opname.endswith(("_GLOBAL", "_NAME")):
             where = imported if instruction.opname == "IMPORT_NAME" else found
-            where[str(instruction.argval)] = None
+            where[instruction.argrepr.replace("NULL", "").strip(" +")] = None
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             inner, more, others = _names_in(constant)
