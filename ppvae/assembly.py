@@ -1,6 +1,7 @@
 """Parts by name put together: a model and a guide from the choices that make them."""
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -11,6 +12,7 @@ from torch import Tensor
 from ppvae.choices import KINDS, Choice, Maker, made, owner_of, resolve
 from ppvae.contracts import check_part, made_or_said
 from ppvae.errors import InputError
+from ppvae.memory import sizes_checked
 from ppvae.networks import Shape
 from ppvae.programs import Program, named_arguments
 
@@ -61,6 +63,7 @@ def assemble(
     covariates: int = 0,
     examples: Tensor | None = None,
     trust: Iterable[str] = (),
+    copies: int = 1,
 ) -> Assembly:
     """Make model and guide.
 
@@ -77,18 +80,36 @@ def assemble(
             them where the model is conditional on y, and 0 elsewhere.
         examples: some training data, ``(n, *data_shape)``, to start from.
         trust: modules that choices read from a file may be imported from.
+        copies: how often a weight will be in memory; see `ppvae.memory.sizes_checked`.
 
     Raises:
-        InputError: for a part that cannot be made, or that was chosen though nothing takes it.
+        InputError: for a part that cannot be made, for one that there is no memory for, or that was
+            chosen though nothing takes it.
     """
+    makers = _makers(parts, trust)
+    sizes = {"latent_dim": latent_dim, "the size of a datum": math.prod(data_shape)}
+    for part, maker in makers.items():
+        sizes |= {f"--{part}.{name}": value for name, value in maker.choice.init_args.items()}
+    with sizes_checked(sizes, copies):
+        return _assembled(parts, makers, latent_dim, tuple(data_shape), covariates, examples, trust)
+
+
+def _assembled(
+    parts: Mapping[str, Choice | Program | None],
+    makers: Mapping[str, Maker],
+    latent_dim: int,
+    data_shape: Shape,
+    covariates: int,
+    examples: Tensor | None,
+    trust: Iterable[str],
+) -> Assembly:
     known = {
-        "latent_dim": latent_dim, "data_shape": tuple(data_shape), "covariates": covariates,
+        "latent_dim": latent_dim, "data_shape": data_shape, "covariates": covariates,
         "examples": torch.zeros(1, *data_shape) if examples is None else examples,
     }  # fmt: skip
     owners: dict[type, Any] = {}
     record: dict[str, Any] = dict.fromkeys(DEFAULTS)
     programs: dict[str, Program] = {}
-    makers = _makers(parts, trust)
     for role in _order(makers):
         inner = [part for part, program in PARTS.items() if program == role and part != role]
         chosen = parts.get(role)

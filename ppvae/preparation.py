@@ -1,5 +1,6 @@
 """What fitting and comparing have in common before the first step: parts, data, the loop."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from ppvae.choices import KINDS, Choice, Maker, made
 from ppvae.data import Binarize, Data, load
 from ppvae.data.labels import hide
 from ppvae.errors import InputError
+from ppvae.memory import TRAINING, demand_memory
 from ppvae.programs import Pair, Program
 from ppvae.run import FORMAT, versions
 
@@ -116,6 +118,7 @@ def assembled(
         covariates=data.covariates,
         examples=data.train.take(some)["x"],
         trust=trust,
+        copies=TRAINING,
     )
 
 
@@ -133,6 +136,7 @@ def make_loop(
     compile: bool = False,
 ) -> "SVI":
     """The bound, what climbs it, and the loop that does."""
+    demand_room(pair, settings, plan, data, fabric)
     # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
     from ppvae.objectives import Bound
     from ppvae.svi import SVI
@@ -179,6 +183,21 @@ def _made(maker: Maker, flag: str, make: Callable[[], Any]) -> Any:
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"--{flag} {maker.choice.class_path}: {reason}") from error
+
+
+def demand_room(
+    pair: Pair, settings: Mapping[str, Any], plan: "Plan", data: Data, fabric: "Fabric"
+) -> None:
+    """Refuse a fit that the device has no memory for: its weights, or the draws of one step.
+
+    A draw has at least the numbers of its likelihood and its latents, each with a gradient.
+    """
+    weights = sum(p.numel() * p.element_size() for p in pair.parameters())
+    demand_memory(TRAINING * weights, "the model and its guide", fabric.device)
+    rows, particles = min(plan.batch_size, len(data.train)), settings["particles"]
+    numbers = math.prod(data.shape) + int(settings.get("latent_dim") or 0)
+    setting = f"a step with particles = {particles} on {rows} data"
+    demand_memory(2 * 4 * particles * rows * numbers, setting, fabric.device)
 
 
 def free_folder(parent: Path, name: str) -> Path:

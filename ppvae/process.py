@@ -41,13 +41,29 @@ def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
         try:
             if before:  # within another of these, which puts things back
                 return function(*args, **kwargs)
-            with _restored(), ranks.together():
+            with _restored(), _enough_memory(), ranks.together():
                 return function(*args, **kwargs)
         finally:
             _holder = before
             _turn.release()
 
     return wrapped
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Say in a sentence that memory ran out, where no size could be told beforehand."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not is_memory and "can't allocate memory" not in reason:
+            raise
+        raise InputError(
+            f"memory ran out ({reason}); take fewer particles or draws, a smaller batch_size, or "
+            "smaller networks"
+        ) from error
 
 
 @contextmanager

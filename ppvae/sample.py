@@ -14,6 +14,7 @@ if __name__ == "__main__":  # before the imports that take seconds
     leave_on_interrupt()
 
 import io
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from ppvae.cli import answer, given_arguments
 from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
+from ppvae.memory import demand_memory
 from ppvae.process import alone
 from ppvae.randomness import demand_seed, seeded
 from ppvae.run import Run, load
@@ -125,6 +127,10 @@ def sample(
         raise InputError(f"{target} is there already; give another --out, or --overwrite")
     with writing(folder):
         rows = rows_of(opened, data, split, data_dir, label, needs_observed=not impute)
+        demanded = {"count": count, "pairs x steps": min(pairs, len(rows)) * steps}
+        for number, value in demanded.items():
+            demand_memory(3 * 4 * value * math.prod(opened.data_shape), f"{number} = {value}")
+        demand_memory(8 * components * len(rows), f"components = {components}")
         if impute:
             return _imputed(opened, rows, samples, seed, target)
         if aggregate:

@@ -48,6 +48,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     (
         "choices",
         "contracts",
+        "memory",
         "assembly",
         "support",
         "preparation",

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fits import quick, small, small_flags, table_file
+from fits import quick, rewrite_config, small, small_flags, table_file
 from refusals import refusal
 from snapshots import changes, snapshot
 
@@ -233,8 +233,7 @@ def test_seeds_have_a_range(seed: int, tmp_path: Path, capsys: pytest.CaptureFix
         sentence = refusal(main, capsys, *words, "--seed", str(seed))
         assert f"seed is {seed}" in sentence
         assert str(2**32 - 1) in sentence
-    config = run / "config.yaml"
-    config.write_text(config.read_text().replace("seed: 0", f"seed: {seed}"))
+    rewrite_config(run, lambda c: c.update(seed=seed))
     assert f"seed is {seed}" in refusal(fit.main, capsys, "--resume", run)
     assert sorted(tmp_path.rglob("*")) == here
 

@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
-from fits import quick, small, small_flags, table_file, weights
+from fits import quick, rewrite_config, small, small_flags, table_file, weights
 from refusals import refusal
 
 from ppvae.cli import given_arguments
@@ -47,16 +46,13 @@ def test_no_more_processes_than_cores(
 
 def test_a_strangers_config_starts_no_processes(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=1).path
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    (run / "config.yaml").write_text(yaml.safe_dump(config | {"devices": 10_000}))
+    rewrite_config(run, lambda c: c.update(devices=10_000))
     with pytest.raises(InputError, match="devices is 10000"):
         resume(run, epochs=2)
     argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
     with pytest.raises(InputError, match="devices is 10000"):
         main(argv)
-    (run / "config.yaml").write_text(
-        yaml.safe_dump(config | {"devices": 10_000, "oversubscribe": True})
-    )
+    rewrite_config(run, lambda c: c.update(oversubscribe=True))
     with pytest.raises(InputError, match="says oversubscribe"):
         main(argv)
     assert given_arguments(fit, ["--oversubscribe"])["oversubscribe"] is True

@@ -1,0 +1,171 @@
+"""The memory there is, asked before it is taken."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, override
+
+import psutil
+import torch
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.nn.parameter import UninitializedParameter
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ppvae.errors import InputError
+
+__all__ = ["TRAINING", "demand_memory", "free_memory", "sizes_checked"]
+
+TRAINING = 4
+"""What a weight takes while it is trained: itself, its gradient, and Adam's two means."""
+
+TENSORS = 20_000
+"""More weight tensors than any network here has; ResNets of a thousand layers have 3,000."""
+
+LARGEST = 2**63 - 1
+"""The largest size that torch can be asked for."""
+
+CALLS = 100_000
+"""More tensors than any constructor makes out of nothing."""
+
+_LENGTHS = frozenset({"aten::arange", "aten::randperm", "aten::eye"})
+"""What makes as many numbers as its first argument says, or more."""
+
+_VIEWS = frozenset({"aten::expand", "aten::view", "aten::_unsafe_view", "aten::as_strided"})
+
+
+def free_memory(device: torch.device | str = "cpu") -> int:
+    """Bytes that this process may yet take, by the machine and by its control group."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return min([int(psutil.virtual_memory().available), *_free_in_groups()])
+
+
+def _free_in_groups() -> Iterator[int]:
+    """What the control groups of a container leave, where there are any."""
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            most, now = (Path("/sys/fs/cgroup", name).read_text().strip() for name in (limit, used))
+        except OSError:
+            continue
+        if most.isdecimal() and now.isdecimal():
+            yield max(0, int(most) - int(now))
+
+
+def demand_memory(size: int, setting: str, device: torch.device | str = "cpu") -> None:
+    """Refuse what would take more memory than there is.
+
+    Args:
+        size: how many bytes it would take, at least.
+        setting: the setting to blame, with its value.
+        device: where.
+
+    Raises:
+        InputError: with both sizes.
+    """
+    free = free_memory(device)
+    if size > free:
+        raise InputError(
+            f"{setting} would take at least {_in_words(size)} of memory, and {_in_words(free)} "
+            "are free; make it smaller"
+        )
+
+
+def _in_words(size: int) -> str:
+    for power, unit in ((5, "PB"), (4, "TB"), (3, "GB"), (2, "MB")):
+        if size >= 1000**power:
+            return f"{size / 1000**power:,.1f} {unit}"
+    return f"{size / 1000:,.1f} kB"
+
+
+@contextmanager
+def sizes_checked(settings: Mapping[str, Any], copies: int = 1) -> Iterator[None]:
+    """Check the size of each tensor before it is made, and of all weights together.
+
+    Args:
+        settings: numbers that the sizes come from, by name; the largest is blamed.
+        copies: how often a weight will be in memory: `TRAINING` times if it is trained.
+
+    Raises:
+        InputError: with the size, what there is, and the setting.
+    """
+    numbers = {name: _largest(value) for name, value in settings.items()}
+    name, value = max(numbers.items(), key=lambda pair: pair[1])
+    blamed = f"{name} is {value}"
+    if value > LARGEST:
+        raise InputError(f"{blamed}; a size is at most 2**63 - 1")
+    sizes = _Sizes(blamed, copies)
+    handle = register_module_parameter_registration_hook(sizes.add)
+    try:
+        with sizes:
+            yield
+    finally:
+        handle.remove()
+
+
+def _largest(value: Any) -> int:
+    """The largest whole number in an argument."""
+    if isinstance(value, Mapping):
+        return max(map(_largest, value.values()), default=0)
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return max(map(_largest, value), default=0)
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+class _Sizes(TorchDispatchMode):
+    """Sees each tensor that is made from a size, and counts the weights among them."""
+
+    def __init__(self, blamed: str, copies: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own is untyped
+        self._blamed, self._copies = blamed, copies
+        self._free = free_memory()
+        self._count = self._calls = self._weights = 0
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        schema = func._schema
+        if schema.name in _LENGTHS:
+            self._make(int(max(args)) * 8)
+        elif schema.name not in _VIEWS:
+            for i, argument in enumerate(schema.arguments):
+                if argument.name == "size" and i < len(args):
+                    self._make(math.prod(args[i]) * _bytes(kwargs.get("dtype")))
+        return func(*args, **kwargs)
+
+    def add(self, _module: nn.Module, _name: str, weight: Any) -> None:
+        """Count a weight that a module has been given."""
+        if weight is None or isinstance(weight, UninitializedParameter):
+            return
+        self._count += 1
+        self._weights += weight.numel() * weight.element_size()
+        self._demand(0)
+        self._demand_few(self._count, TENSORS)
+
+    def _make(self, size: int) -> None:
+        self._demand(size)
+        self._calls += 1
+        self._demand_few(self._calls, CALLS)
+
+    def _demand_few(self, count: int, most: int) -> None:
+        if count > most:
+            raise InputError(
+                f"{self._blamed}, which makes more than {most:,} tensors; make it smaller"
+            )
+
+    def _demand(self, size: int) -> None:
+        needed = (self._weights + size) * self._copies
+        if needed > self._free:
+            raise InputError(
+                f"{self._blamed}: the weights would take at least {_in_words(needed)} of memory, "
+                f"and {_in_words(self._free)} are free; make it smaller"
+            )
+
+
+def _bytes(dtype: torch.dtype | None) -> int:
+    return (dtype or torch.get_default_dtype()).itemsize
