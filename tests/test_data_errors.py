@@ -140,7 +140,7 @@ TABLE = "one,two,kind\n" + ROWS
         (TABLE.replace("one", ""), "kind", "to_csv(index=False)"),
         (TABLE.replace("one", "two"), "kind", "two columns named two"),
         ("one,two\n", None, "has a header and no rows"),
-        (TABLE + "1,2,3,4,5\n", "kind", "cannot be read as a .csv table"),
+        (TABLE + "1,2,3,4,5\n", "kind", "line 14 has 5 fields (1, 2, 3, 4, 5), and the header 3"),
         ("one,two\n1,2\n", None, "has 1 rows, and at least 10 are needed"),
     ],
 )
@@ -250,7 +250,7 @@ BYTES = np.random.default_rng(0).integers(0, 256, (12, 2), dtype=np.uint8)
         (X[:, :1], data.Scaling("counts"), "has shape (1,), and the model was fitted on (2,)"),
         (X / 24, data.Scaling("8-bit"), "holds no 8-bit intensities"),
         (BYTES, data.Scaling("as-is"), "holds 8-bit intensities"),
-        (BYTES, data.Scaling("counts"), "fitted on counts as they are"),
+        (BYTES, data.Scaling("counts", scale=(16.0,)), "fitted on counts over 16"),
         (X - 0.5, data.Scaling("counts"), "not whole numbers from 0"),
         (X, data.Scaling("standardized", (0.0,), (1.0,)), "fitted on tables of 1 columns"),
     ],

@@ -51,7 +51,7 @@ FLOATS = np.random.default_rng(1).normal(size=(12, 5, 4)).astype(np.float32)
         (IMAGES, "8-bit", IMAGES.transpose(0, 3, 1, 2) / np.float32(255)),
         (IMAGES[..., 0], "8-bit", IMAGES[:, None, ..., 0] / np.float32(255)),
         (IMAGES[..., :1], "8-bit", IMAGES[:, None, ..., 0] / np.float32(255)),
-        (IMAGES[..., 0, 0], "8-bit", IMAGES[..., 0, 0] / np.float32(255)),
+        (IMAGES[..., 0, 0], "counts", IMAGES[..., 0, 0]),  # bytes of a table are no pixels
         (IMAGES[..., 0] // 128, "as-is", IMAGES[:, None, ..., 0] // 128),
         (IMAGES[..., 0] > 99, "as-is", IMAGES[:, None, ..., 0] > 99),
         (IMAGES[..., 0].astype(">i2"), "counts", IMAGES[:, None, ..., 0]),

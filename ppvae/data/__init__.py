@@ -2,7 +2,8 @@
 
 from ppvae.data.binarization import Binarize
 from ppvae.data.dataset import Data
-from ppvae.data.loading import as_split, from_arrays, load, load_new
+from ppvae.data.loading import as_split, from_arrays, load, load_new, scaled_as, suited
+from ppvae.data.rules import Scale, Values
 from ppvae.data.scaling import Kind, Scaling
 from ppvae.data.split import Batch, Feed, Split
 
@@ -12,10 +13,14 @@ __all__ = [
     "Data",
     "Feed",
     "Kind",
+    "Scale",
     "Scaling",
     "Split",
+    "Values",
     "as_split",
     "from_arrays",
     "load",
     "load_new",
+    "scaled_as",
+    "suited",
 ]

@@ -1,6 +1,5 @@
-"""Arrays as data: from a notebook, a .npy or a .npz file."""
+"""Arrays as data, in whatever container they come."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,8 +7,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppvae.data.files import parsing
-from ppvae.data.labels import encode
+from ppvae.data.containers import demand_same_index, plain
+from ppvae.data.labels import UNKNOWN, encode
 from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source
 from ppvae.errors import InputError
@@ -19,17 +18,18 @@ _LARGEST_COUNT = 2**24
 
 
 def array_source(
-    x: NDArray[Any],
+    x: Any,
     where: str,
-    y: NDArray[Any] | None = None,
-    mask: NDArray[Any] | None = None,
+    y: Any = None,
+    mask: Any = None,
     labels: tuple[str, ...] | None = None,
 ) -> Source:
     """Return arrays as raw rows.
 
     Args:
         x: (N,), one number a row; (N, D), a table; (N, H, W), grey images; (N, C, H, W), or
-            (N, H, W, C) with C 1 or 3, images; or (N, *shape) of more.
+            (N, H, W, C) with up to 4 channels, images; or (N, *shape) of more; in any container
+            of `ppvae.data.containers.plain`, whose mask and names are kept.
         where: the name that sentences begin with.
         y: see :func:`ppvae.data.labels.encode`.
         mask: the shape of ``x``, True (or 1) where x was observed; elsewhere x may be NaN.
@@ -39,39 +39,55 @@ def array_source(
         InputError: for anything else.
 
     """
-    if x.ndim == 0 or x.size == 0:
-        raise InputError(f"{where} holds no data: x has shape {x.shape}.")
-    if x.dtype.kind not in "biuf":
-        raise InputError(f"{where}: x holds {x.dtype}; it must hold numbers.")
-    if mask is not None:
-        mask = _mask(mask, x, where)
-    _demand_numbers(x, mask, where)
-    code, names = (None, None) if y is None else encode(_of_length(y, x, where), where, labels)
-    rows = ArrayRows(_tensor(x), code, None if mask is None else _tensor(mask))
-    return Source(where, rows, labels=names)
+    demand_same_index(x, y, where)
+    held = plain(x, where, "x")
+    if held.categories is not None:
+        raise InputError(f"{where}: x holds categories; it must hold numbers: give labels as y.")
+    values = held.values
+    if values.ndim == 0 or values.size == 0:
+        raise InputError(f"{where} holds no data: x has shape {values.shape}.")
+    if values.dtype.kind not in "biuf":
+        raise InputError(f"{where}: x holds {values.dtype}; it must hold numbers.")
+    seen = None if mask is None else _mask(plain(mask, where, "mask").values, values, where)
+    if held.mask is not None:
+        seen = held.mask if seen is None else seen & held.mask
+    _demand_numbers(values, seen, where)
+    code, names = _labels(y, values, where, labels)
+    tensor, note = _tensor(values)
+    rows = ArrayRows(tensor, code, None if seen is None else _tensor(seen)[0], held.names)
+    return Source(where, rows, labels=names, notes=() if note is None else (note,))
 
 
-def npy_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
-    """Read a ``.npy`` file, or ``x``, ``y`` and ``mask`` of a ``.npz`` file; pickles never are.
+def channels_first(shape: tuple[int, ...]) -> tuple[bool, str | None]:
+    """Return whether images of ``shape``, (N, C, H, W) or (N, H, W, C), have channels first.
 
-    Raises:
-        InputError: where the file is damaged, or holds something else.
-
+    And what to say where the sizes leave it open.
     """
-    with parsing(path, f"a {path.suffix} file"), path.open("rb") as file:
-        # Without allow_pickle, so that opening a stranger's file runs none of its code.
-        content = np.load(file, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return array_source(content, str(path))
-        with content:
-            if "x" not in content:
-                raise InputError(
-                    f"{path} has no array 'x'; it holds {', '.join(content) or 'nothing'}: "
-                    f"save it with np.savez(path, x=...)."
-                )
-            rest = {name: content[name] for name in ("y", "mask") if name in content}
-            x = content["x"]
-        return array_source(x, str(path), rest.get("y"), rest.get("mask"), labels)
+    first, last = shape[1], shape[3]
+    if last in (1, 3) and first not in (1, 3):
+        return False, None
+    if last in (2, 4) and first not in (1, 2, 3, 4):
+        return False, None
+    if last in (1, 2, 3, 4) and first in (1, 2, 3, 4) and first != last:
+        return True, f"the first {first} of {shape[1:]} taken for the channels"
+    return True, None
+
+
+def _labels(
+    y: Any, x: NDArray[Any], where: str, labels: tuple[str, ...] | None
+) -> tuple[Tensor | None, tuple[str, ...] | None]:
+    """Return codes or covariates, and the names of codes; a label under a mask is not known."""
+    if y is None:
+        return None, None
+    held = plain(y, where, "y")
+    values, categories = _of_length(held.values, x, where), held.categories
+    if held.mask is not None and values.dtype.kind != "f":
+        order, places = np.unique(values[held.mask], return_inverse=True)
+        values, categories = np.full(values.shape, UNKNOWN), tuple(order.tolist())
+        values[held.mask] = places
+    elif held.mask is not None:
+        values = np.where(held.mask, values, np.nan)  # said to be no number
+    return encode(values, where, labels, categories)
 
 
 def _mask(mask: NDArray[Any], x: NDArray[Any], where: str) -> NDArray[np.bool_]:
@@ -114,18 +130,21 @@ def _demand_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str)
         )
 
 
-def _tensor(x: NDArray[Any]) -> Tensor:
-    """Return ``x`` channels first, as bytes, truth values, int64, float32 or float64."""
+def _tensor(x: NDArray[Any]) -> tuple[Tensor, str | None]:
+    """Return ``x`` channels first, as bytes, truth values, int64, float32 or float64; and a note.
+
+    The note is what to say of the axes.
+    """
+    note = None
     match x.ndim:
-        case 1:
+        case 1 | 3:
             x = x[:, None]
-        case 3:
-            x = x[:, None]
-        case 4 if x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
-            x = x.transpose(0, 3, 1, 2)
+        case 4:
+            is_first, note = channels_first(x.shape)
+            x = x if is_first else x.transpose(0, 3, 1, 2)
     if x.dtype.kind == "f":
         x = x.astype(np.float64 if x.dtype.itemsize >= 8 else np.float32)
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:
         x = x.astype(np.int64)
     # A copy of its own: read-only memory and negative strides cannot be a tensor.
-    return torch.from_numpy(np.array(x, order="C"))
+    return torch.from_numpy(np.array(x, order="C")), note

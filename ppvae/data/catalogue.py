@@ -1,19 +1,22 @@
 """The names that data goes by, and the reader behind each."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
-from ppvae.data.arrays import npy_source
 from ppvae.data.binarized_mnist import binarized_mnist_source
+from ppvae.data.csv_file import csv_source
 from ppvae.data.digits import digits_source
 from ppvae.data.files import data_folder
-from ppvae.data.folder import folder_source
+from ppvae.data.fingerprint import Fingerprint, unchanging
+from ppvae.data.folder import folder_source, images_in
 from ppvae.data.mnist import SETS, mnist_source
+from ppvae.data.npy_file import npy_source
+from ppvae.data.npz_file import npz_source
 from ppvae.data.omniglot import omniglot_source
 from ppvae.data.source import Source
-from ppvae.data.tables import csv_source
 from ppvae.data.vision import demand_named, makers, simple, vision_source
 from ppvae.errors import InputError
 
@@ -89,18 +92,39 @@ def read(
     )
 
 
-def _at(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source:
+def files_of(path: Path) -> list[Path]:
+    """Return the files that are read of ``path``: itself, or the images in a folder.
+
+    Raises:
+        InputError: where there is nothing to read.
+
+    """
     if path.is_dir():
-        return folder_source(path, labels)
+        return list(images_in(path)[0])
     if not path.exists():
         raise InputError(f"--data {path}: there is no such file or folder; check the path.")
     if not path.is_file():
         raise InputError(f"--data {path} is a pipe or a device, which is not read; give a file.")
+    return [path]
+
+
+def _at(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source:
+    files = files_of(path)
+    with unchanging(path, files):
+        source = _read(path, label, labels)
+        return replace(source, files=Fingerprint.of_files(path, files))
+
+
+def _read(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source:
+    if path.is_dir():
+        return folder_source(path, labels)
     match path.suffix.lower():
         case ".csv":
             return csv_source(path, label, labels)
-        case ".npy" | ".npz":
-            return npy_source(path, labels)
+        case ".npy":
+            return npy_source(path)
+        case ".npz":
+            return npz_source(path, labels)
     raise InputError(
         f"--data {path}: files of type {path.suffix or '(none)'} are not read; give a "
         f"{', '.join(SUFFIXES)} file or a folder of images."

@@ -6,7 +6,9 @@ from typing import final
 import torch
 
 from ppvae.data.binarization import Binarize
+from ppvae.data.ranges import value_range
 from ppvae.data.scaling import Scaling
+from ppvae.data.source import Source
 from ppvae.data.split import Split
 
 _BINARIZED: dict[Binarize, str] = {
@@ -31,6 +33,10 @@ class Data:
         scaling: how raw values became x.
         binarize: what ``--binarize`` was.
         labels: names of the codes in y, or None.
+        notes: how it was read, where that is not the only way.
+        source: what it was made of, where it can be made anew.
+        seed: of the division and of all noise that is drawn once.
+        is_asked: somebody said how to scale it.
 
     """
 
@@ -42,6 +48,10 @@ class Data:
     scaling: Scaling
     binarize: Binarize
     labels: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
+    source: Source | None = None
+    seed: int = 0
+    is_asked: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -58,11 +68,23 @@ class Data:
         y = self.train.take(torch.zeros(1, dtype=torch.int64))["y"]
         return y[0].numel() if y.is_floating_point() else 0
 
+    def fingerprint(self) -> dict[str, object] | None:
+        """Return what tells these data from others, as `ppvae.data.fingerprint` has it."""
+        return None if self.source is None else self.source.fingerprint().to_dict()
+
+    @property
+    def is_like_pixels(self) -> bool:
+        """Whether the values are unscaled and run as grey levels of 8 bits do."""
+        if self.scaling.kind not in ("counts", "as-is") or self.scaling.scale is not None:
+            return False
+        return self.source is not None and value_range(self.source.published()).is_like_pixels
+
     def describe(self) -> str:
         """Return one line for people."""
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         labels = "" if self.labels is None else f"; {len(self.labels)} labels"
+        read = "".join(f"; {note}" for note in self.notes)
         return (
             f"{self.name}: {sizes}, each {self.shape}; {self.scaling.sentence()}"
-            f"{_BINARIZED[self.binarize]}{labels}"
+            f"{_BINARIZED[self.binarize]}{labels}{read}"
         )

@@ -19,4 +19,5 @@ def digits_source() -> Source:
         scaling=COUNTS,
         top=16.0,
         labels=tuple(str(digit) for digit in range(10)),
+        binarize="dynamic",
     )

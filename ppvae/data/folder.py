@@ -1,6 +1,8 @@
-"""A folder of images as data; sub-folders are labels."""
+"""A folder of images; sub-folders are labels, or the parts of the data."""
 
+from collections import Counter
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import final, override
 
@@ -8,12 +10,24 @@ from torch import Tensor
 
 from ppvae.data.files import parsing
 from ppvae.data.image_rows import image_rows
-from ppvae.data.images import GREY, Images, decoded
+from ppvae.data.images import GREY, Images, decoded, upright_size
+from ppvae.data.labels import UNKNOWN
 from ppvae.data.scaling import EIGHT_BIT
 from ppvae.data.source import Source
 from ppvae.errors import InputError
 
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"
+)  # fmt: skip
+
+# How the folders of the parts are called, by those who publish images.
+_PARTS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test", "testing"),
+}
+# What desktops, notebooks and storage leave beside images, besides all that begins with a dot.
+_HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
 
 
 @final
@@ -33,40 +47,116 @@ class FolderImages(Images):
 def folder_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     """Read the images below ``path``; the folder right below it that one lies in is its label.
 
+    Where the folders right below are called train, and test or valid, they are the parts of the
+    data, and the folders below those the labels. What is hidden is passed over.
+
     Raises:
         InputError: without images, with images of several sizes, with images both beside and in
             the sub-folders, or with a file that is not an image.
 
     """
-    paths = sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-    if not paths:
+    paths, notes = images_in(path)
+    folders = _part_folders(path, paths)
+    found = {
+        part: [file for file in paths if file.is_relative_to(folder)]
+        for part, folder in folders.items()
+    }
+    names = _names(folders, found)
+    if names is not None and labels is not None:
+        names = labels
+    size, grey = _size(list(chain(*found.values())))
+    rows = {
+        part: image_rows(FolderImages(files, _codes(folders[part], files, names), size, grey))
+        for part, files in found.items()
+    }
+    if path not in folders.values():
+        notes = (*notes, f"parts by the folders {', '.join(f.name for f in folders.values())}")
+    return Source(
+        str(path),
+        rows["train"],
+        rows.get("valid"),
+        rows.get("test"),
+        scaling=EIGHT_BIT,
+        labels=names,
+        notes=notes,
+    )
+
+
+def images_in(path: Path) -> tuple[list[Path], tuple[str, ...]]:
+    """Return all images below ``path`` in order, and what to say of other files.
+
+    Raises:
+        InputError: where there are none.
+
+    """
+    files = [
+        file
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+        and not any(
+            part.startswith(".") or part in _HIDDEN for part in file.relative_to(path).parts
+        )
+    ]
+    images = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not images:
         raise InputError(f"{path} holds no images: none of its files is {', '.join(SUFFIXES)}.")
-    codes, names = _codes(path, paths, labels)
-    size, grey = _size(paths)
-    images = FolderImages(paths, codes, size, grey)
-    return Source(str(path), image_rows(images), scaling=EIGHT_BIT, labels=names)
+    others = Counter(file.suffix.lower() or file.name for file in files if file not in set(images))
+    if not others:
+        return images, ()
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
+    return images, (f"files of other types passed over ({kinds})",)
 
 
-def _codes(
-    path: Path, paths: list[Path], labels: tuple[str, ...] | None
-) -> tuple[list[int] | None, tuple[str, ...] | None]:
+def _part_folders(path: Path, images: list[Path]) -> dict[str, Path]:
+    """Return the folder of each part; the folder itself, as training rows, where it has none."""
+    tops = sorted({file.relative_to(path).parts[0] for file in images if file.parent != path})
+    called = {top: part for top in tops for part, names in _PARTS.items() if top.lower() in names}
+    if not called or (len(called) == 1 and len(tops) > 1):
+        return {"train": path}  # a label may be called train, beside car and bicycle
+    if len(tops) == 1:
+        return {"train": path / tops[0]}
+    strange = [file.relative_to(path).parts[0] for file in images]
+    strange = [top for top in strange if top not in called]
+    if strange or "train" not in called.values() or len(set(called.values())) < len(called):
+        raise InputError(
+            f"{path} holds the folders {', '.join(tops)}, of which {', '.join(called)} are called "
+            f"as parts of the data are{f', beside {strange[0]}' if strange else ''}: leave one "
+            f"folder for each part (train, valid, test), with labels as folders below."
+        )
+    return {part: path / top for part in _PARTS for top in called if called[top] == part}
+
+
+def _names(folders: dict[str, Path], found: dict[str, list[Path]]) -> tuple[str, ...] | None:
+    """Return the labels of all parts, or None where there are none."""
+    inner = {
+        file.relative_to(folders[part]).parts[0]
+        for part, files in found.items()
+        for file in files
+        if file.parent != folders[part]
+    }
+    return tuple(sorted(inner)) or None
+
+
+def _codes(path: Path, paths: list[Path], names: tuple[str, ...] | None) -> list[int] | None:
+    """Return the code of the folder that each image of a part lies in; -1 of a part without any."""
+    if names is None:
+        return None
     inner = [file.relative_to(path).parts for file in paths]
     loose = [parts[0] for parts in inner if len(parts) == 1]
     if len(loose) == len(paths):
-        return None, None
+        return [UNKNOWN] * len(paths)
     if loose:
         raise InputError(
             f"{path} holds images both in sub-folders, which are labels, and beside them "
             f"({loose[0]}): move them all to either place."
         )
-    names = tuple(sorted({parts[0] for parts in inner})) if labels is None else labels
     unknown = [parts[0] for parts in inner if parts[0] not in names]
     if unknown:
         raise InputError(
             f"{path} has the label {unknown[0]!r}, which the model was not fitted on: its labels "
             f"are {', '.join(names)}."
         )
-    return [names.index(parts[0]) for parts in inner], names
+    return [names.index(parts[0]) for parts in inner]
 
 
 def _size(paths: list[Path]) -> tuple[tuple[int, int], bool]:
@@ -77,7 +167,7 @@ def _size(paths: list[Path]) -> tuple[tuple[int, int], bool]:
     grey = True
     for path in paths:
         with parsing(path, "an image"), Image.open(path) as image:
-            sizes.append((image.height, image.width))
+            sizes.append(upright_size(image))
             mode = image.mode
         first, size = sizes[0], sizes[-1]
         if size != first:

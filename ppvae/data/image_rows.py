@@ -1,5 +1,6 @@
 """Rows that are image files: in memory where they fit, decoded batch by batch where not."""
 
+import hashlib
 import math
 from dataclasses import dataclass
 from typing import final, override
@@ -11,7 +12,7 @@ from ppvae.data.binarization import Binarization
 from ppvae.data.images import Images
 from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import Scaling
-from ppvae.data.split import Split
+from ppvae.data.split import Batch, Split
 from ppvae.data.streamed import StreamedSplit
 
 # Image sets of more decoded bytes than this (1 GiB) are streamed. Data that comes as one array is
@@ -32,9 +33,28 @@ class ImageRows(Rows):
     def shape(self) -> tuple[int, ...]:
         return self.images.shape
 
+    @property
+    @override
+    def dtype(self) -> torch.dtype:
+        return torch.uint8
+
+    @property
+    @override
+    def names(self) -> None:
+        return None
+
     @override
     def __len__(self) -> int:
         return len(self.index)
+
+    @override
+    def read(self, index: Tensor) -> Batch:
+        return self.images.batch(self.index[index])
+
+    @override
+    def digest(self) -> str:
+        # Not of the pixels, which would all have to be decoded.
+        return hashlib.sha256(f"{len(self)} {self.shape} {self.images.codes}".encode()).hexdigest()
 
     @override
     def select(self, index: Tensor) -> "ImageRows":

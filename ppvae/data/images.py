@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 GREY = ("1", "L", "LA", "La")
 # Modes of more than 8 bits; Pillow would cut them off at 255 without a word.
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+# The tag of EXIF that says how an image is turned.
+_ORIENTATION = 274
 
 
 @dataclass(frozen=True)
@@ -69,25 +71,58 @@ class Images(ABC):
         x = torch.empty((len(rows), *self.shape), dtype=torch.uint8)
         codes: list[int] = []
         for place, row in enumerate(rows.tolist()):
-            x[place], code = self.read(row)
+            pixels, code = self.read(row)
+            if pixels.shape != x.shape[1:]:
+                raise InputError(
+                    f"image {row} ({self.encoded[row]!s:.200}) decodes to {tuple(pixels.shape)}, "
+                    f"and its header said {self.shape}: save it anew."
+                )
+            x[place] = pixels
             if code is not None:
                 codes.append(code)
         return {"x": x} | ({"y": torch.tensor(codes)} if self.labelled else {})
 
 
+def upright_size(image: "Image") -> tuple[int, int]:
+    """Return (height, width) of an image as viewers show it, from its header alone."""
+    # Of the eight orientations of EXIF the last four exchange rows and columns. A PNG whose header
+    # has none would be decoded in search of one.
+    is_told = image.format != "PNG" or "exif" in image.info
+    turned = is_told and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def decoded(image: "Image", *, grey: bool, where: str) -> Tensor:
     """Return ``image`` as uint8, (1, height, width) if ``grey`` and (3, height, width) if not.
 
+    It is turned as its EXIF orientation says, as viewers do.
+
     Raises:
-        InputError: where a pixel holds more than 8 bits.
+        InputError: where a pixel holds more than 8 bits or lets a background through, or there are
+            several pictures.
 
     """
     import numpy as np
+    from PIL import ImageOps
 
     if image.mode in DEEP:
         raise InputError(
             f"{where} holds more than 8 bits a pixel (mode {image.mode}): save it as an 8-bit "
             f"image, or all images as one .npy array."
         )
+    pages = getattr(image, "n_frames", 1)
+    if pages > 1:
+        raise InputError(
+            f"{where} holds {pages} pictures (pages or frames), of which one would be read: save "
+            f"each as a file of its own."
+        )
+    image = ImageOps.exif_transpose(image)
+    if image.has_transparency_data:
+        lowest, highest = image.convert("RGBA").getchannel("A").getextrema()
+        if lowest != highest:
+            raise InputError(
+                f"{where} is transparent in places, and nothing says what is behind: put all "
+                f"images on a background (PIL's Image.alpha_composite), or save them without alpha."
+            )
     pixels = torch.from_numpy(np.array(image.convert("L" if grey else "RGB"), dtype=np.uint8))
     return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)

@@ -1,7 +1,7 @@
 """Labels and covariates: what a datum comes with."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,17 @@ UNKNOWN = -1
 
 
 def encode(
-    y: NDArray[Any], where: str, names: tuple[str, ...] | None = None
+    y: NDArray[Any],
+    where: str,
+    names: tuple[str, ...] | None = None,
+    categories: Sequence[Any] | None = None,
 ) -> tuple[Tensor, tuple[str, ...] | None]:
     """Return ``y`` as a tensor, and the names of its codes where it holds labels.
 
     Integers, strings and truth values, (N,), are labels: their codes, int64, count the different
     ones in sorted order, or in the order of ``names`` where given. The integer -1 says that a label
     is not known, and stays -1. Floats, (N, ...), are covariates: float32, never scaled, without
-    names.
+    names. Where there are ``categories``, y holds their places, and -1.
 
     Raises:
         InputError: for a label that is not in ``names``, a covariate that is not finite, or values
@@ -44,10 +47,14 @@ def encode(
             f"{where}: y has shape {y.shape}; labels are one a row, and covariates are floats."
         )
     is_known = y != UNKNOWN if y.dtype.kind == "i" else np.ones(len(y), dtype=bool)
-    values, places = np.unique(y[is_known], return_inverse=True)
+    if categories is None:
+        values, places = np.unique(y[is_known], return_inverse=True)
+        categories = values.tolist()
+    else:
+        places = y[is_known]
     found = tuple(
         value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-        for value in values.tolist()
+        for value in categories
     )
     codes = np.full(len(y), UNKNOWN, dtype=np.int64)
     if names is None:

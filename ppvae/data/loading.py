@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any, get_args
 
-import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data.arrays import array_source
@@ -13,14 +11,20 @@ from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
 from ppvae.data.resident import ResidentSplit
 from ppvae.data.rows import Rows
-from ppvae.data.rules import as_fitted, demand_finite, demand_intensities, demand_observed, natural
-from ppvae.data.scaling import AS_IS, Scaling
+from ppvae.data.rules import (
+    Scale,
+    Values,
+    as_fitted,
+    demand_finite,
+    demand_intensities,
+    demand_observed,
+    infer_scaling,
+)
+from ppvae.data.scaling import Scaling
 from ppvae.data.source import Source
 from ppvae.data.split import Split
 from ppvae.data.vision import simple
 from ppvae.errors import InputError
-
-Array = NDArray[Any] | Tensor
 
 
 def load(
@@ -31,6 +35,7 @@ def load(
     binarize: Binarize = "none",
     seed: int = 0,
     scaling: Scaling | None = None,
+    scale: Scale | None = None,
 ) -> Data:
     """Load data to fit to.
 
@@ -50,15 +55,18 @@ def load(
             and ones, as those of ``binarized-mnist``, stay what they are under each.
         seed: of the division and of all noise that is drawn once. It is not the seed of a fit, so
             that fits with different seeds are measured on the same test rows.
-        scaling: how to read the values; by default what they ask for, see
-            :class:`ppvae.data.Scaling`.
+        scaling: that of a fit, to read the values as it did.
+        scale: ``"none"``: the values as they are; ``"unit"``: divided by the largest there may be;
+            ``"standardize"``: minus the mean and divided by the deviation of the training rows, of
+            each column of a table, of others as a whole. By default what the values ask for, see
+            :class:`ppvae.data.Scaling`, and the likelihood, once there is one.
 
     Raises:
         InputError: where there is no such data or it cannot be used, with the reason.
 
     """
-    _demand_options(binarize, seed)
-    return _data(_name(name), read(name, data_dir, label), binarize, seed, scaling)
+    _demand_options(binarize, seed, scale)
+    return _data(_name(name), read(name, data_dir, label), binarize, seed, scaling, scale)
 
 
 def load_new(
@@ -74,8 +82,8 @@ def load_new(
 ) -> Split:
     """Load data for a model that is already fitted, as its training data was read.
 
-    The test part of a known name, the same rows with the same noise as that of :func:`load`; all
-    rows of a path. ``"dynamic"`` noise is drawn once, by ``seed``.
+    The test part of a known name, the same rows with the same noise as that of :func:`load`, and of
+    a folder that has one; all rows of another path. ``"dynamic"`` noise is drawn once, by ``seed``.
 
     Args:
         name: as for :func:`load`.
@@ -98,7 +106,7 @@ def load_new(
             f"--data {name}: each datum has shape {source.train.shape}, and the model was fitted "
             f"on {tuple(shape)}: give data of that shape."
         )
-    if is_path(name) and named(name) is None:
+    if is_path(name) and named(name) is None and source.test is None:
         rows, part = source.train, "new"
     else:
         rows, part = source.parts(seed)["test"], "test"
@@ -107,15 +115,19 @@ def load_new(
 
 
 def from_arrays(
-    x: Array,
-    y: Array | None = None,
-    mask: Array | None = None,
+    x: Any,
+    y: Any = None,
+    mask: Any = None,
     *,
     name: str = "arrays",
     binarize: Binarize = "none",
     seed: int = 0,
+    scale: Scale | None = None,
 ) -> Data:
-    """Make data of arrays or tensors, by the rules for ``.npz`` files, divided 80/10/10.
+    """Make data of arrays, by the rules for ``.npz`` files, divided 80/10/10.
+
+    They may be arrays of NumPy, masked ones too, tensors of torch, sparse matrices of SciPy, or
+    tables and columns of pandas; a mask, names, and the order of categories are kept.
 
     Args:
         x: (N, *shape); see :func:`ppvae.data.arrays.array_source` for images.
@@ -124,19 +136,14 @@ def from_arrays(
         name: what sentences call it.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
+        scale: as for :func:`load`.
 
     Raises:
         InputError: where the arrays cannot be used, with the reason.
 
     """
-    _demand_options(binarize, seed)
-    source = array_source(
-        _numpy(x),
-        name,
-        None if y is None else _numpy(y),
-        None if mask is None else _numpy(mask),
-    )
-    return _data(name, source, binarize, seed, None)
+    _demand_options(binarize, seed, scale)
+    return _data(name, array_source(x, name, y, mask), binarize, seed, None, scale)
 
 
 def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Split:
@@ -148,24 +155,83 @@ def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> 
         mask: bool, the shape of ``x``, True where observed.
 
     """
-    return ResidentSplit.of(x, y, mask, AS_IS, Keep())
+    return ResidentSplit.of(x, y, mask, None, Keep())
 
 
-def _data(name: str, source: Source, binarize: Binarize, seed: int, fitted: Scaling | None) -> Data:
+def suited(
+    data: Data,
+    values: Values | None,
+    scale: Scale | None = None,
+    *,
+    may_binarize: bool = False,
+) -> Data:
+    """Return the data scaled as a likelihood of ``values`` asks; the data itself where it is.
+
+    Args:
+        data: read before the likelihood was known.
+        values: what the likelihood is of; see :func:`ppvae.data.rules.infer_scaling`.
+        scale: what somebody says, which goes before.
+        may_binarize: whether intensities become zeros and ones where ``values`` are and the data
+            are known to be made for it, as the digits are.
+
+    Raises:
+        InputError: as for :func:`load`.
+
+    """
+    source, binarize = data.source, data.binarize
+    if source is None or (data.is_asked and scale is None):
+        return data
+    if may_binarize and values == "binary":
+        binarize = source.binarize
+    found = _data(data.name, source, binarize, data.seed, None, scale, values)
+    same = (found.scaling, found.binarize) == (data.scaling, data.binarize)
+    return data if same and scale is None else found
+
+
+def scaled_as(data: Data, scaling: Scaling) -> Data:
+    """Return the data as a fit reads it that scaled it by ``scaling``: ``run.scaling``.
+
+    Raises:
+        InputError: where it cannot have that unit.
+
+    """
+    if data.source is None:
+        raise InputError(f"{data.name} was not read by load or from_arrays, and stays as it is.")
+    return _data(data.name, data.source, data.binarize, data.seed, scaling)
+
+
+def _data(
+    name: str,
+    source: Source,
+    binarize: Binarize,
+    seed: int,
+    fitted: Scaling | None,
+    scale: Scale | None = None,
+    values: Values | None = None,
+) -> Data:
     parts = source.parts(seed)
+    note = None
     for part, rows in parts.items():
         demand_observed(rows, part, source.where)
     if fitted is None:
-        scaling = source.scaling or natural(parts, source.where)
-        if binarize != "none" and source.top is not None:
-            scaling = Scaling("counts", scale=(source.top,))
+        is_binarized = binarize != "none"
+        scaling, note = infer_scaling(source, parts, values, scale, binarized=is_binarized)
     else:
         scaling = as_fitted(fitted, parts, source.scaling, source.where)
     splits = {
         part: _split(source, rows, part, binarize, seed, scaling) for part, rows in parts.items()
     }
     return Data(
-        name, source.train.shape, **splits, scaling=scaling, binarize=binarize, labels=source.labels
+        name,
+        source.train.shape,
+        **splits,
+        scaling=scaling,
+        binarize=binarize,
+        labels=source.labels,
+        notes=source.notes if note is None else (*source.notes, note),
+        source=source,
+        seed=seed,
+        is_asked=scale is not None or fitted is not None,
     )
 
 
@@ -178,7 +244,9 @@ def _split(
     return rows.split(scaling, binarization(binarize, part, seed))
 
 
-def _demand_options(binarize: str, seed: int) -> None:
+def _demand_options(binarize: str, seed: int, scale: str | None = None) -> None:
+    if scale is not None and scale not in get_args(Scale):
+        raise InputError(f"--scale {scale} is not known: give one of {', '.join(get_args(Scale))}.")
     if binarize not in get_args(Binarize):
         raise InputError(
             f"--binarize {binarize} is not known: give one of {', '.join(get_args(Binarize))}."
@@ -193,7 +261,3 @@ def _name(name: str | Path) -> str:
     if known is not None:
         return known
     return Path(name).expanduser().resolve().stem if is_path(name) else simple(str(name))
-
-
-def _numpy(values: Array) -> NDArray[Any]:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

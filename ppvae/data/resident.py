@@ -26,6 +26,7 @@ class ResidentSplit(Split):
         mask: bool, the shape of ``x``, or None.
         scaling: what is still to be done to ``x`` when a batch is read.
         binarization: as above.
+        origin: all that was or will be done to raw values, or None of rows as they are.
 
     """
 
@@ -34,6 +35,7 @@ class ResidentSplit(Split):
     mask: Tensor | None
     scaling: Scaling
     binarization: Binarization
+    origin: Scaling | None = None
 
     @classmethod
     def of(
@@ -41,16 +43,18 @@ class ResidentSplit(Split):
         x: Tensor,
         y: Tensor | None,
         mask: Tensor | None,
-        scaling: Scaling,
+        scaling: Scaling | None,
         binarization: Binarization,
     ) -> Self:
         """Make a split of raw ``x``, doing once all that need not be done in each batch."""
-        if x.dtype not in (torch.uint8, torch.bool):
-            # Bytes stay bytes, a quarter of the memory; anything else gains nothing by waiting.
-            x, scaling = scaling.apply(x), AS_IS
+        still = scaling or AS_IS
+        if x.dtype not in (torch.uint8, torch.bool) or still.loc is not None:
+            # Bytes stay bytes, a quarter of the memory; anything else gains nothing by waiting, and
+            # what was not observed is 0 after it is standardized.
+            x, still = still.apply(x), AS_IS
         if mask is not None:
             x = x.masked_fill(~mask, 0)
-        return cls(x, y, mask, scaling, binarization)._settled()
+        return cls(x, y, mask, still, binarization, scaling)._settled()
 
     @property
     @override
@@ -62,6 +66,11 @@ class ResidentSplit(Split):
     def rest_names(self) -> tuple[str, ...]:
         rest = {"y": self.y, "mask": self.mask}
         return tuple(name for name, value in rest.items() if value is not None)
+
+    @property
+    @override
+    def read_as(self) -> Scaling | None:
+        return self.origin
 
     @override
     def __len__(self) -> int:

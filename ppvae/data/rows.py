@@ -1,28 +1,48 @@
-"""Raw rows, before scaling: what readers return and what a split is made of."""
+"""Raw rows, before scaling: what every format is read as, and what a split is made of."""
 
+import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import final, override
 
+import torch
 from torch import Tensor
 
 from ppvae.data.binarization import Binarization
 from ppvae.data.resident import ResidentSplit
 from ppvae.data.scaling import Scaling
-from ppvae.data.split import Split
+from ppvae.data.split import Batch, Split
+
+CHUNK = 2**16
+"""Rows that are looked at together."""
 
 
 class Rows(ABC):
-    """Raw rows of one shape."""
+    """Raw rows of one shape, as one format gives them; each format is one file of this folder."""
 
     @property
     @abstractmethod
     def shape(self) -> tuple[int, ...]:
         """Shape of one row."""
 
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Type of the elements of x: bool, uint8, int64, float32 or float64."""
+
+    @property
+    @abstractmethod
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the columns, where a row is a vector and the format has names."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of rows."""
+
+    @abstractmethod
+    def read(self, index: Tensor) -> Batch:
+        """Return the rows at ``index``: ``x``, and ``y`` and ``mask`` where there are any."""
 
     @abstractmethod
     def select(self, index: Tensor) -> "Rows":
@@ -31,6 +51,25 @@ class Rows(ABC):
     @abstractmethod
     def split(self, scaling: Scaling, binarization: Binarization) -> Split:
         """Return these rows as a model is to see them."""
+
+    def chunks(self, size: int = CHUNK) -> Iterator[Batch]:
+        """Yield all rows in their order, ``size`` at a time; the last chunk may be smaller."""
+        for index in torch.split(torch.arange(len(self)), size):
+            yield self.read(index)
+
+    def observed(self) -> Iterator[Tensor]:
+        """Yield the values of x that were observed, chunk by chunk."""
+        for chunk in self.chunks():
+            yield chunk["x"][chunk["mask"]] if "mask" in chunk else chunk["x"]
+
+    def digest(self) -> str:
+        """Return the SHA-256 of all values, their types and shapes."""
+        total = hashlib.sha256()
+        for chunk in self.chunks():
+            for name, values in chunk.items():
+                total.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+                total.update(memoryview(values.contiguous().numpy()).cast("B"))
+        return total.hexdigest()
 
 
 @final
@@ -42,34 +81,46 @@ class ArrayRows(Rows):
         x: (N, *shape), bool, uint8, int64, float32 or float64.
         y: (N,) int64 codes, (N, ...) float32 covariates, or None.
         mask: bool, the shape of ``x``, True where observed, or None where all was.
+        names: as above.
 
     """
 
     x: Tensor
     y: Tensor | None = None
     mask: Tensor | None = None
+    names: tuple[str, ...] | None = None
 
     @property
     @override
     def shape(self) -> tuple[int, ...]:
         return tuple(self.x.shape[1:])
 
+    @property
+    @override
+    def dtype(self) -> torch.dtype:
+        return self.x.dtype
+
     @override
     def __len__(self) -> int:
         return len(self.x)
 
-    def observed(self) -> Tensor:
-        """Return the values of x that were observed, whatever their shape."""
-        return self.x if self.mask is None else self.x[self.mask]
+    @override
+    def read(self, index: Tensor) -> Batch:
+        return self._part(index)
+
+    @override
+    def chunks(self, size: int = CHUNK) -> Iterator[Batch]:
+        for start in range(0, len(self), size):
+            yield self._part(slice(start, start + size))  # a view, where an index would copy
 
     @override
     def select(self, index: Tensor) -> "ArrayRows":
-        return ArrayRows(
-            self.x[index],
-            None if self.y is None else self.y[index],
-            None if self.mask is None else self.mask[index],
-        )
+        return ArrayRows(**self._part(index), names=self.names)
 
     @override
     def split(self, scaling: Scaling, binarization: Binarization) -> Split:
         return ResidentSplit.of(self.x, self.y, self.mask, scaling, binarization)
+
+    def _part(self, rows: Tensor | slice) -> Batch:
+        fields = {"x": self.x, "y": self.y, "mask": self.mask}
+        return {name: values[rows] for name, values in fields.items() if values is not None}

@@ -1,42 +1,106 @@
 """Which scaling raw values ask for, and whether new ones can be read as fitted ones were."""
 
 import math
+from collections.abc import Iterator
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from ppvae.data.ranges import value_range
 from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import AS_IS, COUNTS, EIGHT_BIT, Scaling
+from ppvae.data.source import Source
 from ppvae.errors import InputError
 
 LARGEST = 1e18
 """The largest size of a number whose square, times the size of a datum, is finite in float32."""
 
+Scale = Literal["none", "unit", "standardize"]
+"""How values are scaled where somebody says: left alone, brought to [0, 1], or to mean 0 and
+deviation 1."""
 
-def natural(parts: dict[str, Rows], where: str) -> Scaling:
-    """Return the scaling that the values ask for; a table's is that of its training rows.
+Values = Literal["binary", "counts", "unit", "positive", "real"]
+"""What a likelihood gives a probability or a density: zeros and ones, whole numbers, values in
+[0, 1], values above 0, all real numbers."""
 
-    Zeros and ones are themselves whatever they are stored as. Other bytes are intensities, other
-    integers are counts, a float table is standardized unless its values are all in [0, 1] or all
-    whole numbers from 0, and other float arrays are left alone.
+_OVERRIDE = "--scale none leaves them alone"
+
+
+def infer_scaling(
+    source: Source,
+    parts: dict[str, Rows],
+    values: Values | None,
+    scale: Scale | None,
+    *,
+    binarized: bool,
+) -> tuple[Scaling, str | None]:
+    """Return the scaling of raw values, by their type, their range and the likelihood; and a note.
+
+    Zeros and ones are themselves whatever they are stored as. Whole numbers from 0 are counts, but
+    bytes of images are intensities unless the likelihood is of counts. A likelihood of real numbers
+    takes a table standardized by its training rows, whether its numbers are whole or not, unless
+    all are in [0, 1]; whole-numbered images divided by 255, if that is their range, else
+    standardized as a whole; and other images of floats as they are. The note says what was done
+    that another reader may not expect.
+
+    Args:
+        source: where the parts come from.
+        parts: raw rows by name.
+        values: what the likelihood is of; None: not known.
+        scale: what somebody says, or None.
+        binarized: whether intensities are to be made zeros and ones.
 
     Raises:
-        InputError: where a column is too wide to be standardized.
+        InputError: where a column is too wide to be standardized, or ``scale`` makes no sense.
 
     """
-    train = parts["train"]
-    if not isinstance(train, ArrayRows):
-        return EIGHT_BIT
-    everything = _observed(parts)
-    if all(_binary(values) for values in everything):
+    if scale is not None:
+        return _asked(source, parts, scale), None
+    if source.scaling is not None:
+        if binarized and source.top is not None:
+            return Scaling("counts", scale=(source.top,)), None
+        return source.scaling, None
+    found, train, where = value_range(parts), parts["train"], source.where
+    wanted: Values | None = "unit" if binarized else values
+    if found.is_binary:
+        return AS_IS, None
+    if found.is_bytes and not (found.is_table and wanted != "unit"):
+        return (COUNTS if wanted == "counts" else EIGHT_BIT), None
+    if wanted == "real" and not found.is_table and found.is_like_pixels:
+        note = f"values from 0 to {found.highest:g} are taken for pixels of 8 bits"
+        return EIGHT_BIT, f"{note}; {_OVERRIDE}"
+    if wanted == "real" and found.is_whole and (found.is_table or found.highest > 1):
+        note = "whole numbers are standardized, as the likelihood is of real numbers"
+        return _standard(train, where), f"{note}; {_OVERRIDE}"
+    if found.is_count:
+        return COUNTS, None
+    if not found.is_float or not found.is_table or found.is_unit:
+        return AS_IS, None
+    if wanted in ("counts", "binary", "unit") or (wanted == "positive" and found.lowest >= 0):
+        return AS_IS, None  # standardized, they would be outside of its support
+    return _standard(train, where), None
+
+
+def _asked(source: Source, parts: dict[str, Rows], scale: Scale) -> Scaling:
+    """Return the scaling that somebody says."""
+    if scale == "standardize":
+        return _standard(parts["train"], source.where)
+    found = value_range(parts)
+    if scale == "none":
+        return COUNTS if found.is_count and not found.is_binary else AS_IS
+    if found.is_unit:
         return AS_IS
-    if train.x.dtype == torch.uint8:
+    if found.lowest < 0:
+        raise InputError(
+            f"--scale unit divides values from 0 by the largest, and {source.where} holds "
+            f"{found.lowest:g}: give --scale standardize, or scale the values to [0, 1]."
+        )
+    if source.top is not None:
+        return Scaling("counts", scale=(source.top,))
+    if found.is_bytes or found.is_like_pixels:
         return EIGHT_BIT
-    if not train.x.is_floating_point():
-        return COUNTS if all(_whole(values) for values in everything) else AS_IS
-    if train.x.ndim > 2 or all(_unit(values) for values in everything):
-        return AS_IS
-    return COUNTS if all(_whole(values) for values in everything) else _standard(train, where)
+    return Scaling("unit", scale=(found.highest,))
 
 
 def as_fitted(
@@ -51,25 +115,31 @@ def as_fitted(
         InputError: where the values cannot have the unit of the fitted ones.
 
     """
-    everything = _observed(parts)
-    shape = next(iter(parts.values())).shape
-    binary = known in (None, AS_IS) and all(_binary(values) for values in everything)
-    of_bytes = any(values.dtype == torch.uint8 for values in everything)
-    eight_bit = known == EIGHT_BIT or (known is None and of_bytes and not binary)
-    if fitted.loc is not None and shape != (len(fitted.loc),):
+    shape, found = next(iter(parts.values())).shape, value_range(parts)
+    columns = None if fitted.loc is None else len(fitted.loc)
+    if columns is not None and (shape != (columns,) if found.is_table else columns > 1):
         raise InputError(
-            f"{where} has data of shape {shape}, and the model was fitted on tables of "
-            f"{len(fitted.loc)} columns: give it the same columns."
+            f"{where} has data of shape {shape}, and the model was fitted on tables of {columns} "
+            f"columns: give it the same columns."
         )
-    if binary and fitted.kind != "standardized":
+    if fitted.kind == "standardized":
+        return fitted
+    if known in (None, AS_IS) and found.is_binary:
         return AS_IS
-    if eight_bit != (fitted.kind == "8-bit"):
-        held = "8-bit intensities" if eight_bit else "no 8-bit intensities"
+    is_pixels = known == EIGHT_BIT or (known is None and found.is_bytes and not found.is_table)
+    if fitted.kind == "8-bit" and not is_pixels:
+        is_pixels = known is None and found.lowest >= 0 and 1 < found.highest <= 255
+        if not is_pixels:
+            raise InputError(
+                f"{where} holds no 8-bit intensities, and the model was fitted on "
+                f"{fitted.sentence()}: give it data in that unit, as uint8 from 0 to 255."
+            )
+    elif (is_pixels or found.is_bytes) and fitted != COUNTS and fitted.kind != "8-bit":
         raise InputError(
-            f"{where} holds {held}, and the model was fitted on {fitted.sentence()}: give it "
-            f"data in that unit{'' if eight_bit else ', as uint8 from 0 to 255'}."
+            f"{where} holds 8-bit intensities, and the model was fitted on {fitted.sentence()}: "
+            f"give it data in that unit."
         )
-    if fitted.kind == "counts" and not all(_whole(values) for values in everything):
+    if fitted.kind == "counts" and not found.is_count:
         raise InputError(
             f"{where} holds values that are not whole numbers from 0, and the model was fitted on "
             f"counts: give it counts."
@@ -122,28 +192,34 @@ def demand_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) 
     """
     if not isinstance(rows, ArrayRows) or scaling.kind == "8-bit":
         return
-    x = scaling.apply(rows.x)
-    if rows.mask is not None:
-        x = x[rows.mask]
-    beyond = x[(x < 0) | (x > 1)]
-    if len(beyond):
+    for chunk in rows.chunks():
+        x = scaling.apply(chunk["x"])
+        x = x[chunk["mask"]] if "mask" in chunk else x
+        beyond = x[(x < 0) | (x > 1)]
+        if len(beyond) == 0:
+            continue
         raise InputError(
             f"--binarize {binarize} draws from intensities in [0, 1], and {where} holds "
             f"{beyond[0].item():g}: give --binarize none, or scale the values to [0, 1]."
         )
 
 
-def _standard(train: ArrayRows, where: str) -> Scaling:
-    x = train.x.to(torch.float64)
-    if train.mask is not None:
-        # Sums over what was observed; a column never observed gets mean 0 and scale 1.
-        x = x.masked_fill(~train.mask, math.nan)
-    count = (~x.isnan()).sum(0).clamp(min=1)
-    loc = x.nansum(0) / count
+def _standard(train: Rows, where: str) -> Scaling:
+    """Return what makes means 0 and deviations 1: of a table's columns, of others as a whole."""
+    # Sums over what was observed; a column never observed gets mean 0 and scale 1.
+    count, total = torch.zeros(()), torch.zeros(())
+    for values in _doubles(train):
+        count, total = count + (~values.isnan()).sum(0), total + values.nansum(0)
+    count = count.clamp(min=1)
+    loc = total / count
     # By its values, not its spread: the rounded mean of equal numbers need not equal them.
-    lowest, highest = x.nan_to_num(math.inf).amin(0), x.nan_to_num(-math.inf).amax(0)
+    lowest = torch.stack([v.nan_to_num(math.inf).amin(0) for v in _doubles(train)]).amin(0)
+    highest = torch.stack([v.nan_to_num(-math.inf).amax(0) for v in _doubles(train)]).amax(0)
     loc = torch.where(lowest == highest, lowest, loc)
-    scale = ((x - loc).square().nansum(0) / count).sqrt()
+    squares = torch.zeros(())
+    for values in _doubles(train):
+        squares = squares + (values - loc).square().nansum(0)
+    scale = (squares / count).sqrt()
     scale = scale.masked_fill(scale == 0, 1.0)
     if not (loc.isfinite() & scale.isfinite()).all():
         column = int((~(loc.isfinite() & scale.isfinite())).nonzero()[0])
@@ -154,18 +230,9 @@ def _standard(train: ArrayRows, where: str) -> Scaling:
     return Scaling("standardized", tuple(loc.tolist()), tuple(scale.tolist()))
 
 
-def _observed(parts: dict[str, Rows]) -> list[Tensor]:
-    return [rows.observed() for rows in parts.values() if isinstance(rows, ArrayRows)]
-
-
-def _binary(values: Tensor) -> bool:
-    return bool(((values == 0) | (values == 1)).all())
-
-
-def _unit(values: Tensor) -> bool:
-    return bool(((values >= 0) & (values <= 1)).all())
-
-
-def _whole(values: Tensor) -> bool:
-    whole = values == values.floor() if values.is_floating_point() else torch.tensor(True)
-    return bool((values >= 0).all() & whole.all())
+def _doubles(rows: Rows) -> Iterator[Tensor]:
+    """Yield x as a table, chunk by chunk, in double precision; NaN where it was not observed."""
+    for chunk in rows.chunks():
+        x = chunk["x"].to(torch.float64)
+        x = x.masked_fill(~chunk["mask"], math.nan) if "mask" in chunk else x
+        yield x if x.ndim == 2 else x.reshape(-1, 1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae.errors import InputError
 
-Kind = Literal["8-bit", "standardized", "counts", "as-is"]
+Kind = Literal["8-bit", "unit", "standardized", "counts", "as-is"]
 
 
 @final
@@ -22,12 +22,13 @@ class Scaling:
     that of raw, so a bound in nats is comparable only between equal scalings.
 
     Args:
-        kind: ``"8-bit"``: intensities 0 to 255, divided by 255. ``"standardized"``: a table of D
-            columns, minus ``loc`` and divided by ``scale``, both of the training rows.
+        kind: ``"8-bit"``: intensities 0 to 255, divided by 255. ``"unit"``: divided by
+            ``scale[0]``, the largest value. ``"standardized"``: a table of D columns, minus ``loc``
+            and divided by ``scale``, both of the training rows; of others one of each for all.
             ``"counts"``: whole numbers from 0, unchanged, or divided by ``scale[0]`` where
             intensities in [0, 1] are made of them. ``"as-is"``: unchanged.
-        loc: D means; only of ``"standardized"``.
-        scale: D standard deviations, or the one divisor of counts.
+        loc: D means, or one; only of ``"standardized"``.
+        scale: D standard deviations, or one; or the divisor.
 
     Raises:
         InputError: where ``loc`` and ``scale`` do not go with ``kind``.
@@ -46,6 +47,7 @@ class Scaling:
             and self.scale is not None
             and len(self.loc) == len(self.scale),
             "counts": self.loc is None and (self.scale is None or len(self.scale) == 1),
+            "unit": self.loc is None and self.scale is not None and len(self.scale) == 1,
         }
         if not wanted.get(self.kind, self.loc is None and self.scale is None):
             raise InputError(
@@ -74,7 +76,10 @@ class Scaling:
         if self.kind == "8-bit":
             return "8-bit intensities divided by 255"
         if self.kind == "standardized":
-            return "columns standardized by the training rows"
+            what = "values" if len(self.loc or ()) == 1 else "columns"
+            return f"{what} standardized by the training rows"
+        if self.kind == "unit" and self.scale is not None:
+            return f"values divided by the largest, {self.scale[0]:g}"
         if self.kind == "counts":
             return "counts as they are" if self.scale is None else f"counts over {self.scale[0]:g}"
         return "values as they are"

@@ -1,10 +1,13 @@
 """What a reader returns: raw rows, divided as far as whoever published them did."""
 
+import hashlib
 from dataclasses import dataclass
 from typing import final
 
 import torch
 
+from ppvae.data.binarization import Binarize
+from ppvae.data.fingerprint import Fingerprint
 from ppvae.data.rows import Rows
 from ppvae.data.scaling import Scaling
 from ppvae.errors import InputError
@@ -28,6 +31,9 @@ class Source:
         scaling: what the values mean, where the format tells; None: found from the values.
         top: the largest possible count, where known: it turns counts into intensities.
         labels: names of the label codes.
+        notes: how it was read, where that is not the only way, for people.
+        files: the fingerprint of the files that it was read from, where they are the user's.
+        binarize: how zeros and ones are made of it, where nobody says, under a likelihood of those.
 
     """
 
@@ -39,6 +45,23 @@ class Source:
     scaling: Scaling | None = None
     top: float | None = None
     labels: tuple[str, ...] | None = None
+    notes: tuple[str, ...] = ()
+    files: Fingerprint | None = None
+    binarize: Binarize = "none"
+
+    def published(self) -> dict[str, Rows]:
+        """Return the rows as they came, by part; all are of train where nobody divided them."""
+        parts = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {part: rows for part, rows in parts.items() if rows is not None}
+
+    def fingerprint(self) -> Fingerprint:
+        """Return what tells these data from others: that of the files, or of the values."""
+        if self.files is not None:
+            return self.files
+        total = hashlib.sha256()
+        for part, rows in self.published().items():
+            total.update(f"{part} {rows.digest()}".encode())
+        return Fingerprint(total.hexdigest())
 
     def parts(self, seed: int) -> dict[str, Rows]:
         """Divide the rows into train, valid and test; ``seed`` decides what is not published.
@@ -54,6 +77,9 @@ class Source:
             )
         if self.test is None:
             tenth = round(len(self.train) / 10)
+            if self.valid is not None:
+                train, test = self._cut(seed, tenth)
+                return {"train": train, "valid": self.valid, "test": test}
             train, valid, test = self._cut(seed, tenth, tenth)
             return {"train": train, "valid": valid, "test": test}
         if self.valid is None:

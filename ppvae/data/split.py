@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ppvae.data.scaling import Scaling
+
 Batch = dict[str, Tensor]
 
 Feed = Tensor | Batch
@@ -29,6 +31,11 @@ class Split(ABC):
     @abstractmethod
     def rest_names(self) -> tuple[str, ...]:
         """Which of ``"y"`` and ``"mask"`` a batch has beside ``"x"``."""
+
+    @property
+    @abstractmethod
+    def read_as(self) -> Scaling | None:
+        """How raw values became x, or None of rows that were given as they are."""
 
     @abstractmethod
     def __len__(self) -> int:

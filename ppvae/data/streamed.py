@@ -41,6 +41,11 @@ class StreamedSplit(Split):
     def rest_names(self) -> tuple[str, ...]:
         return ("y",) if self.images.labelled else ()
 
+    @property
+    @override
+    def read_as(self) -> Scaling:
+        return self.scaling
+
     @override
     def __len__(self) -> int:
         return len(self.index)

@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ppvae.data.arrays import channels_first
 from ppvae.data.files import ReadOnlyFolder, demand_own, obtaining
 from ppvae.data.image_rows import image_rows
-from ppvae.data.images import GREY, Images, decoded
+from ppvae.data.images import GREY, Images, decoded, upright_size
 from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import EIGHT_BIT
 from ppvae.data.source import Source
@@ -115,7 +116,7 @@ class VisionImages(Images):
     @override
     def pixels(self, row: int) -> Tensor:
         image = _image(self.name, self.encoded, row)
-        if (image.height, image.width) != self.size:
+        if upright_size(image) != self.size:
             raise InputError(
                 f"--data {self.name}: images must all have one size, and row 0 has {self.size[0]} "
                 f"x {self.size[1]} pixels, row {row} {image.height} x {image.width}: resize them, "
@@ -197,13 +198,13 @@ def _rows(name: str, dataset: Any, names: tuple[str, ...] | None) -> Rows:
         if x.dtype == torch.uint8 and x.ndim in (3, 4):
             if x.ndim == 3:
                 x = x.unsqueeze(1)
-            elif x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
+            elif not channels_first(tuple(x.shape))[0]:
                 x = x.permute(0, 3, 1, 2)
             return ArrayRows(x.contiguous(), None if codes is None else torch.tensor(codes))
     if len(dataset) == 0:
         raise InputError(f"--data {name}: torchvision's set is empty in that folder.")
     first = _image(name, dataset, 0)
-    size = (first.height, first.width)
+    size = upright_size(first)
     return image_rows(VisionImages(dataset, codes, size, first.mode in GREY, name))
 
 

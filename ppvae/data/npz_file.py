@@ -1,0 +1,57 @@
+"""A .npz file: arrays by name, or a sparse matrix of SciPy."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppvae.data.arrays import array_source
+from ppvae.data.containers import dense
+from ppvae.data.files import parsing
+from ppvae.data.source import Source
+from ppvae.errors import InputError
+
+# What scipy.sparse.save_npz writes in each of its formats.
+_SPARSE = ("format", "shape", "data")
+
+
+def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
+    """Read ``x``, and ``y`` and ``mask`` where there are; or the matrix of a sparse file.
+
+    Raises:
+        InputError: where the file is damaged, or holds something else.
+
+    """
+    with parsing(path, "a .npz file"), path.open("rb") as file:
+        # Without allow_pickle, so that opening a stranger's file runs none of its code.
+        with np.lib.npyio.NpzFile(file, allow_pickle=False) as content:
+            if all(name in content for name in _SPARSE):
+                from scipy.sparse import load_npz
+
+                file.seek(0)
+                return array_source(dense(load_npz(file), str(path)), str(path))
+            if "x" not in content:
+                raise InputError(
+                    f"{path} has no array 'x'; it holds {', '.join(content) or 'nothing'}: "
+                    f"save it with np.savez(path, x=...)."
+                )
+            arrays = {name: _array(content, name, path) for name in ("x", "y", "mask")}
+        return array_source(arrays["x"], str(path), arrays["y"], arrays["mask"], labels)
+
+
+def _array(content: Any, name: str, path: Path) -> NDArray[Any] | None:
+    """Return one array of the file, or None where it has none of that name."""
+    if name not in content:
+        return None
+    try:
+        array: NDArray[Any] = content[name]
+    except ValueError as error:
+        if "allow_pickle" not in str(error):
+            raise
+        way_out = f"{name}.astype(str)" if name == "y" else f"{name}.astype(float)"
+        raise InputError(
+            f"{path}: {name} is an array of Python objects, which is a pickle and is not read: "
+            f"save {way_out}."
+        ) from error
+    return array

@@ -1,0 +1,79 @@
+"""The range and the kind of raw values: what their meaning is read off."""
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+import torch
+
+from ppvae.data.image_rows import ImageRows
+from ppvae.data.rows import Rows
+
+
+@final
+@dataclass(frozen=True)
+class ValueRange:
+    """What raw values are, all parts together.
+
+    Args:
+        lowest: the smallest.
+        highest: the largest.
+        is_whole: all are whole numbers.
+        is_float: they are stored as floats.
+        is_bytes: they are stored in bytes.
+        is_table: a row is a vector.
+
+    """
+
+    lowest: float
+    highest: float
+    is_whole: bool
+    is_float: bool
+    is_bytes: bool
+    is_table: bool
+
+    @property
+    def is_count(self) -> bool:
+        """All are whole numbers from 0."""
+        return self.is_whole and self.lowest >= 0
+
+    @property
+    def is_binary(self) -> bool:
+        """All are 0 or 1."""
+        return self.is_count and self.highest <= 1
+
+    @property
+    def is_unit(self) -> bool:
+        """All are in [0, 1]."""
+        return self.lowest >= 0 and self.highest <= 1
+
+    @property
+    def is_like_pixels(self) -> bool:
+        """They run from 0 far towards 255, and no further, as grey levels of 8 bits do."""
+        return self.lowest >= 0 and 100 < self.highest <= 255
+
+
+def value_range(parts: dict[str, Rows]) -> ValueRange:
+    """Look at all that was observed, chunk by chunk; images on disk are not looked at."""
+    some = next(iter(parts.values()))
+    if isinstance(some, ImageRows):  # images are many, and all alike
+        return ValueRange(0, 255, is_whole=True, is_float=False, is_bytes=True, is_table=False)
+    lowest, highest, is_whole = math.inf, -math.inf, True
+    for rows in parts.values():
+        for values in rows.observed():
+            if values.numel() == 0:
+                continue
+            low, high = torch.aminmax(
+                values.to(torch.uint8) if some.dtype == torch.bool else values
+            )
+            lowest, highest = min(lowest, float(low)), max(highest, float(high))
+            if values.is_floating_point():
+                is_whole = is_whole and bool((values == values.floor()).all())
+    return ValueRange(
+        lowest,
+        highest,
+        is_whole,
+        is_float=some.dtype.is_floating_point,
+        is_bytes=some.dtype == torch.uint8,
+        is_table=len(some.shape) < 2,
+    )
