@@ -8,12 +8,14 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from ppvae.choices import KINDS, Choice, Maker, made, owner_of, resolve
-from ppvae.contracts import check_part, made_or_said
+from ppvae.contracts import check_part, is_foreign, made_or_said
 from ppvae.errors import InputError
 from ppvae.memory import sizes_checked
-from ppvae.networks import Shape
+from ppvae.networks import Network, Shape
+from ppvae.networks.log_counts import LogCounts
 from ppvae.programs import Program, named_arguments
 
 __all__ = ["DEFAULTS", "PARTS", "Assembly", "assemble"]
@@ -48,11 +50,13 @@ class Assembly:
         guide: q(z | x).
         parts: each part's name and full arguments, as ``config.yaml`` records them; ``None`` for a
             part that the programs do not take.
+        log_counts: the encoder reads log(1 + x).
     """
 
     model: Program
     guide: Program
     parts: dict[str, Any]
+    log_counts: bool = False
 
 
 def assemble(
@@ -62,6 +66,7 @@ def assemble(
     data_shape: Shape,
     covariates: int = 0,
     examples: Tensor | None = None,
+    log_counts: bool = False,
     trust: Iterable[str] = (),
     copies: int = 1,
 ) -> Assembly:
@@ -79,6 +84,8 @@ def assemble(
         covariates: how many numbers of y a datum has: classes, or covariates. A guide is given
             them where the model is conditional on y, and 0 elsewhere.
         examples: some training data, ``(n, *data_shape)``, to start from.
+        log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
+            them, where the likelihood is of counts without a largest one.
         trust: modules that choices read from a file may be imported from.
         copies: how often a weight will be in memory; see `ppvae.memory.sizes_checked`.
 
@@ -90,8 +97,11 @@ def assemble(
     sizes = {"latent_dim": latent_dim, "the size of a datum": math.prod(data_shape)}
     for part, maker in makers.items():
         sizes |= {f"--{part}.{name}": value for name, value in maker.choice.init_args.items()}
+    reads_logs = log_counts and _is_of_counts(makers)
     with sizes_checked(sizes, copies):
-        return _assembled(parts, makers, latent_dim, tuple(data_shape), covariates, examples, trust)
+        return _assembled(
+            parts, makers, latent_dim, tuple(data_shape), covariates, examples, reads_logs, trust
+        )
 
 
 def _assembled(
@@ -101,6 +111,7 @@ def _assembled(
     data_shape: Shape,
     covariates: int,
     examples: Tensor | None,
+    log_counts: bool,
     trust: Iterable[str],
 ) -> Assembly:
     known = {
@@ -131,9 +142,11 @@ def _assembled(
             is_network = part in ("decoder", "encoder")
             own = {**known, **programs}
             given[part] = part_maker.network(**own) if is_network else _made(part, part_maker, own)
+            if part == "encoder" and log_counts:
+                given[part] = LogCounts.before(cast("Network", given[part]), tuple(data_shape))
         record[role] = maker.choice.plain()
         programs[role] = _bound(role, maker, given, owners, trust)
-    return Assembly(programs["model"], programs["guide"], record)
+    return Assembly(programs["model"], programs["guide"], record, log_counts)
 
 
 def _makers(parts: Mapping[str, Choice | Program | None], trust: Iterable[str]) -> dict[str, Maker]:
@@ -149,6 +162,18 @@ def _makers(parts: Mapping[str, Choice | Program | None], trust: Iterable[str]) 
             raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
         makers[part] = made(KINDS[part], choice or DEFAULTS[part], trust)
     return makers
+
+
+def _is_of_counts(makers: Mapping[str, Maker]) -> bool:
+    """Whether the likelihood is of counts, and a guide and an encoder of this package read them."""
+    readers = [makers.get(part) for part in ("guide", "encoder")]
+    if "likelihood" not in makers or any(maker is None for maker in readers):
+        return False
+    support = getattr(makers["likelihood"].target, "support", None)
+    is_open = isinstance(support, type(constraints.nonnegative_integer)) and (
+        support.lower_bound == 0
+    )
+    return is_open and not any(is_foreign(maker.target) for maker in readers if maker is not None)
 
 
 def _order(makers: Mapping[str, Maker]) -> tuple[str, str]:

@@ -140,6 +140,7 @@ def rows_of(
     if data is None and label is not None:
         raise InputError(f"--label {label} goes with --data; the run has its labels already")
     if isinstance(data, Split):
+        run.demand_scaled_alike(data)
         rows, name = data, "the data"
     elif data is not None:
         rows, name = run.new_data(data, where, label), str(data)

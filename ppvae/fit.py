@@ -27,17 +27,17 @@ from ppvae.audit import audit
 from ppvae.choices import KINDS, Choice, made
 from ppvae.classification import tells_classes
 from ppvae.cli import answer, given_arguments
-from ppvae.data import Binarize, Data
+from ppvae.data import Binarize, Data, Scale, scaled_as, suited
 from ppvae.errors import InputError
 from ppvae.introduction import introduce
 from ppvae.networks import is_positive
 from ppvae.preparation import (
     Part,
-    assembled,
     free_folder,
     labels_hidden,
     make_loop,
     maker_of,
+    meet,
     part_of,
     read_data,
     recorded,
@@ -45,11 +45,11 @@ from ppvae.preparation import (
     true_labels,
 )
 from ppvae.process import alone
-from ppvae.programs import Pair, Program
+from ppvae.programs import Program
 from ppvae.randomness import seed_process
 from ppvae.run import Run, refuse_occupied
 from ppvae.settings import decide_compile, demand_types, plan_of
-from ppvae.support import demand_density, demand_labels, demand_support, is_binary
+from ppvae.support import demand_density, demand_labels, demand_support, values_of
 from ppvae.training import say_once, train
 
 __all__ = ["fit", "resume"]
@@ -62,6 +62,7 @@ def fit(
     label: str | None = None,
     labels: int | None = None,
     binarize: Binarize | None = None,
+    scale: Scale | None = None,
     model: Part = None,
     prior: Part = None,
     likelihood: Part = None,
@@ -124,6 +125,8 @@ def fit(
             all of the held-out data, are not known then; default: all are.
         binarize: dynamic (drawn anew for training), static (drawn once), threshold (at 0.5), or
             none; default: dynamic for the digits under a likelihood of zeros and ones, else none.
+        scale: none (values as they are), unit (divided by the largest there may be), or standardize
+            (mean 0, deviation 1 in training); default: by type, range and likelihood.
         model: the generative program; default VAE.
         prior: p(z); default StandardNormal.
         likelihood: p(x | z); default Bernoulli.
@@ -164,6 +167,7 @@ def fit(
         "label": label,
         "labels": labels,
         "binarize": binarize,
+        "scale": scale,
         **dict.fromkeys(DEFAULTS),
         "latent_dim": latent_dim,
         "elbo": None,
@@ -216,21 +220,16 @@ def fit(
     # Data, and the two programs that meet on it.
     fabric = launch(device, devices, precision, oversubscribe=oversubscribe)
     say_once(fabric, "reading the data")
-    everything = read_data(data, data_dir, label, binarize or "none")
-    found = labels_hidden(everything, settings)
-    seed_process(seed)
-    batch = found.train.take(torch.arange(min(batch_size, len(found.train))))
-    assembly = assembled(chosen, found, latent_dim, trust)
-    pair = Pair(assembly.model, assembly.guide, batch)
-    facts = audit(pair, bound_maker.target, batch)
-    if (
-        binarize is None
-        and found.name == "digits"
-        and not isinstance(data, Data)
-        and is_binary(facts)
-    ):
-        everything = read_data(data, data_dir, label, "dynamic")
-        found = labels_hidden(everything, settings)
+    everything = read_data(data, data_dir, label, binarize or "none", scale)
+    meeting = meet(everything, chosen, bound_maker, settings, trust)
+    may_binarize = binarize is None and not isinstance(data, Data)
+    likelihood_of = values_of(meeting.facts)
+    everything = suited(everything, likelihood_of, scale, may_binarize=may_binarize)
+    if everything is not meeting.everything:
+        meeting = meet(everything, chosen, bound_maker, settings, trust)
+    found, batch, assembly, pair, facts = (
+        meeting.data, meeting.batch, meeting.assembly, meeting.pair, meeting.facts
+    )  # fmt: skip
     demand_support(found, facts)
     demand_density(pair, facts, found.train.take(torch.arange(len(batch["x"]))))
     if labels is not None and not tells_classes(facts):
@@ -252,7 +251,9 @@ def fit(
         "optimizer": optimizer_maker.choice.plain(),
         "schedule": None if schedule_maker is None else schedule_maker.choice.plain(),
     }
-    config = settings | {"run": resolved(found, batch, pair, fabric) | {"compiled": is_compiled}}
+    facts_of_run = resolved(found, batch, pair, fabric)
+    facts_of_run |= {"compiled": is_compiled, "log_counts": assembly.log_counts}
+    config = settings | {"run": facts_of_run}
     folder = Path(out) if out is not None else free_folder(Path("runs"), found.name)
     folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
     state = loop.state()
@@ -325,7 +326,11 @@ def resume(
     state = found_run.resumable(checkpoint)
     say_once(fabric, "reading the data")
     where = None if data_dir is None else Path(data_dir)
-    everything = data if data is not None else found_run.data(where, hidden=False)
+    if data is None:
+        everything = found_run.data(where, hidden=False)
+    else:
+        found_run.demand_fitted_to(data)
+        everything = data if data.source is None else scaled_as(data, found_run.scaling)
     found = labels_hidden(everything, config)
     seed_process(plan.seed)
     pair = found_run.build().to(torch.float32)

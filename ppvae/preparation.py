@@ -3,19 +3,22 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ppvae.assembly import Assembly, assemble
-from ppvae.audit import Audit
+from ppvae.audit import Audit, audit
 from ppvae.choices import KINDS, Choice, Maker, made
-from ppvae.data import Binarize, Data, load
+from ppvae.data import Batch, Binarize, Data, Scale, load
 from ppvae.data.labels import hide
+from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
 from ppvae.memory import TRAINING, demand_memory
 from ppvae.programs import Pair, Program
+from ppvae.randomness import seed_process
 from ppvae.run import FORMAT, versions
 
 if TYPE_CHECKING:
@@ -25,12 +28,14 @@ if TYPE_CHECKING:
     from ppvae.svi import SVI
 
 __all__ = [
+    "Meeting",
     "Part",
     "assembled",
     "free_folder",
     "labels_hidden",
     "make_loop",
     "maker_of",
+    "meet",
     "part_of",
     "read_data",
     "recorded",
@@ -75,14 +80,55 @@ def maker_of(kind: str, value: Part, trust: Iterable[str]) -> Maker:
     return made(KINDS[kind], choice, trust)
 
 
+@dataclass(frozen=True)
+class Meeting:
+    """Data, and the two programs that meet on it.
+
+    Attributes:
+        everything: the data, with all of its labels.
+        data: the data as the programs see it, with the labels that they may.
+        batch: the first batch of the training data.
+        assembly: the programs, and what they were made of.
+        pair: the two as one.
+        facts: what the audit found of them.
+    """
+
+    everything: Data
+    data: Data
+    batch: Batch
+    assembly: Assembly
+    pair: Pair
+    facts: Audit
+
+
+def meet(
+    everything: Data,
+    parts: Mapping[str, Choice | Program | None],
+    elbo: Maker,
+    settings: Mapping[str, Any],
+    trust: Iterable[str],
+) -> Meeting:
+    """Make the programs for these data, with initial weights by the seed, and look at them."""
+    data = labels_hidden(everything, settings)
+    seed_process(settings["seed"])
+    batch = data.train.take(torch.arange(min(settings["batch_size"], len(data.train))))
+    assembly = assembled(parts, data, settings["latent_dim"], trust)
+    pair = Pair(assembly.model, assembly.guide, batch)
+    return Meeting(everything, data, batch, assembly, pair, audit(pair, elbo.target, batch))
+
+
 def read_data(
-    data: str | Path | Data, data_dir: str | Path | None, label: str | None, binarize: Binarize
+    data: str | Path | Data,
+    data_dir: str | Path | None,
+    label: str | None,
+    binarize: Binarize,
+    scale: Scale | None = None,
 ) -> Data:
     """The data by name or path; data that was handed in stays itself."""
     if isinstance(data, Data):
         return data
     where = Path(data_dir) if isinstance(data_dir, str) else data_dir
-    return load(data, data_dir=where, label=label, binarize=binarize)
+    return load(data, data_dir=where, label=label, binarize=binarize, scale=scale)
 
 
 def labels_hidden(data: Data, settings: Mapping[str, Any]) -> Data:
@@ -117,6 +163,7 @@ def assembled(
         data_shape=data.shape,
         covariates=data.covariates,
         examples=data.train.take(some)["x"],
+        log_counts=data.scaling == COUNTS,
         trust=trust,
         copies=TRAINING,
     )
@@ -229,6 +276,7 @@ def resolved(
             "shape": list(data.shape),
             "rows": {name: len(split) for name, split in data.splits.items()},
             "scaling": data.scaling.to_dict(),
+            "fingerprint": data.fingerprint(),
             "labels": None if data.labels is None else list(data.labels),
             "rest": rest,
             "covariates": data.covariates,

@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from ppvae.audit import Audit
 from ppvae.choices import KINDS
 from ppvae.classification import tells_classes
-from ppvae.data import Batch, Data, Split
+from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
@@ -23,16 +23,32 @@ __all__ = [
     "demand_labels",
     "demand_rows",
     "demand_support",
-    "is_binary",
     "levels_of",
+    "values_of",
 ]
 
 CHUNK = 2048
 
 
-def is_binary(facts: Audit) -> bool:
-    """Whether the model observes the data at a site of zeros and ones."""
-    return any(_elements(support) is constraints.boolean for _, support in facts.supports.values())
+def values_of(facts: Audit) -> Values | None:
+    """What the model observes the data as, where all its sites agree."""
+    kinds = {_kind_of(_elements(support)) for _, support in facts.supports.values()}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _kind_of(support: Any) -> Values | None:
+    if support is constraints.boolean:
+        return "binary"
+    if isinstance(support, Grid):
+        return "unit"
+    if support.is_discrete:
+        return "counts"
+    if isinstance(support, constraints.interval):
+        is_unit = (support.lower_bound, support.upper_bound) == (0, 1)
+        return "unit" if is_unit else None
+    if isinstance(support, (constraints.greater_than, constraints.greater_than_eq)):
+        return "positive" if support.lower_bound == 0 else None
+    return "real" if support is constraints.real else None
 
 
 def levels_of(facts: Audit) -> int | None:
@@ -236,8 +252,17 @@ def _ways_out(data: Data, support: Any) -> str:
         for name, own in sorted(_takers(x).items())
     ]
     could_be_binarized = data.name == "digits" or bool(((x >= 0) & (x <= 1)).all())
-    if _elements(support) is constraints.boolean and could_be_binarized and data.binarize == "none":
+    is_binary = _elements(support) is constraints.boolean
+    if is_binary and could_be_binarized and data.binarize == "none":
         ways.insert(0, "--binarize dynamic (or static, or threshold)")
+    elif _kind_of(_elements(support)) in ("binary", "unit") and data.is_like_pixels:
+        more = " --binarize dynamic" if is_binary else ""
+        ways.insert(
+            0, f"--scale unit{more} (it divides pixels from 0 to 255 by 255, as they would be as "
+            "uint8)",
+        )  # fmt: skip
+    elif _kind_of(_elements(support)) == "counts" and data.scaling.kind == "8-bit":
+        ways.insert(0, "--scale none (grey levels as the whole numbers that they are)")
     return "choose " + ", or ".join(ways)
 
 

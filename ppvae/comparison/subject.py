@@ -12,14 +12,14 @@ from ppvae.audit import Audit, audit
 from ppvae.choices import KINDS
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.data import Batch, Data
+from ppvae.data import Batch, Data, suited
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
 from ppvae.preparation import assembled, part_of, read_data, recorded
 from ppvae.programs import Pair
 from ppvae.randomness import seed_process
 from ppvae.run import Run
-from ppvae.support import demand_support, is_binary
+from ppvae.support import demand_support, values_of
 
 _FRESH = {"latent_dim": 20, "particles": 1, "beta": 1.0, "batch_size": 64, "lr": 2e-3}
 
@@ -66,9 +66,8 @@ def new_subject(
     record: dict[str, Any] = {}
     with weights_restored(build(seed)) as pair:
         facts = _audits(pair, first_batch(found, settings))
-    is_named = found.name == "digits" and not isinstance(name, Data)
-    if binarize is None and is_named and is_binary(facts[SAMPLED]):
-        found = read_data(name, data_dir, fresh["label"], "dynamic")
+    may_binarize = binarize is None and not isinstance(name, Data)
+    found = suited(found, values_of(facts[SAMPLED]), may_binarize=may_binarize)
     demand_support(found, facts[SAMPLED])
     record |= {key: settings[key] for key in _FRESH}
     record |= {"data": recorded(name), "label": fresh["label"], "binarize": found.binarize}

@@ -15,9 +15,11 @@ from ppvae.choices import KINDS, Choice, resolve
 from ppvae.data import Batch, Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
-from ppvae.data.catalogue import demand_safe
+from ppvae.data.catalogue import demand_safe, files_of, is_path, named
 from ppvae.data.files import ReadOnlyFolder
+from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
+from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.process import alone
 from ppvae.programs import Pair, Program
@@ -164,6 +166,7 @@ class Run:
             assembly = assemble(
                 parts, latent_dim=latent_dim, data_shape=self.data_shape,
                 covariates=self._covariates(), trust=self._trust,
+                log_counts=self.resolved.get("log_counts") is True,
             )  # fmt: skip
             return Pair(assembly.model, assembly.guide, self.example()).to(dtype)
         except (RuntimeError, TypeError, OverflowError) as error:
@@ -228,12 +231,20 @@ class Run:
         where = data_dir or self._data_dir()
         if "torchvision" not in self._trust:
             demand_safe(name, where)
+        old = Fingerprint.from_dict(self._facts().get("fingerprint"))
+        is_file = named(name) is None and is_path(name)
+        if is_file and old is not None:
+            path = Path(name)
+            self._demand_fitted_to(name, old, fingerprint_now(old, path, files_of(path)))
         found = load_data(
             name,
             data_dir=where,
             label=self.config.get("label"),
             binarize=self.config.get("binarize") or "none",
+            scaling=self.scaling,
         )
+        if not is_file and found.source is not None:
+            self._demand_fitted_to(name, old, found.source.fingerprint())
         if found.shape != self.data_shape:
             raise InputError(
                 f"{name} now has data of shape {found.shape}, and the run was fitted to "
@@ -246,6 +257,39 @@ class Run:
         demand_seed(seed)
         return hide(found, demand(self.config, "labels", int, self.path), seed)
 
+    @property
+    def scaling(self) -> Scaling:
+        """How the data was scaled."""
+        return Scaling.from_dict(self._facts().get("scaling"))
+
+    def demand_fitted_to(self, data: Data) -> None:
+        """Refuse data that are handed in, and are not those of the fit, where both are known."""
+        old = Fingerprint.from_dict(self._facts().get("fingerprint"))
+        if data.source is not None:
+            self._demand_fitted_to(data.name, old, data.source.fingerprint())
+
+    def _demand_fitted_to(self, name: str, old: Fingerprint | None, now: Fingerprint) -> None:
+        if (
+            old is not None
+            and (old.size is None) == (now.size is None)
+            and old.sha256 != now.sha256
+        ):
+            raise InputError(
+                f"{name} is not the data that {self.path} was fitted to: that was "
+                f"{old.sentence()}, and this is {now.sentence()}; give --data {name} to have it "
+                f"read as new data, by the scaling of the fit, or fit anew"
+            )
+
+    def demand_scaled_alike(self, split: Split) -> None:
+        """Refuse rows that were scaled otherwise than those of the fit, where both are known."""
+        of_intensities = split.read_as == AS_IS and self.scaling.kind != "standardized"
+        if split.read_as in (None, self.scaling) or of_intensities:
+            return
+        raise InputError(
+            f"the rows have {split.read_as.sentence()}, and {self.path} was fitted to "
+            f"{self.scaling.sentence()}: take them of ppvae.data.scaled_as(data, run.scaling)"
+        )
+
     def new_data(
         self, name: str | Path, data_dir: Path | None = None, label: str | None = None
     ) -> Split:
@@ -255,7 +299,7 @@ class Run:
             demand_safe(name, where)
         return load_new_data(
             name,
-            scaling=Scaling.from_dict(self._facts().get("scaling")),
+            scaling=self.scaling,
             shape=self.data_shape,
             data_dir=where,
             label=label,
