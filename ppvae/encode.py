@@ -183,7 +183,7 @@ def _write(target: Path, found: dict[str, Any]) -> None:
     if target.suffix == ".npz":
         packed = io.BytesIO()
         np.savez(packed, allow_pickle=False, **found)
-        write_bytes(target, packed.getbuffer())
+        write_bytes(target, packed.getvalue())
         return
     columns: dict[str, Any] = {}
     for name, values in found.items():

@@ -308,7 +308,7 @@ def _write(target: Path, arrays: dict[str, Any], pictures: Mapping[str, "Figure"
     discard(target)
     for name, figure in pictures.items():
         plots.save(figure, target.with_name(f"{name}.png"))
-    write_bytes(target, packed.getbuffer())
+    write_bytes(target, packed.getvalue())
 
 
 def main(argv: Sequence[str]) -> None:

@@ -110,7 +110,7 @@ class Case:
     prepare: Callable[[Path], object]
     command: Callable[[Path], object]
     again: Callable[[Path], object]
-    every: int = 89
+    every: int = 149
     has_swap: bool = True
 
 
@@ -141,14 +141,14 @@ def _overwrite_again(home: Path) -> None:
         resume(home / "run")
         return
     assert not differing(timeless(home / "run"), OLD)
-    _fit(home, overwrite=True)
+    _fit(home, epochs=1, overwrite=True)
 
 
 OLD: dict[str, Any] = {}
 
 
 def _old(home: Path) -> None:
-    _fit(home, seed=1)
+    _fit(home, epochs=1, seed=1)
     OLD.clear()
     OLD.update(timeless(home / "run"))
 
@@ -176,12 +176,12 @@ def _diagnose(home: Path) -> None:
 CASES = {
     "fit": Case(lambda home: home.mkdir(), _fit, _go_on),
     "resume": Case(lambda home: _fit(home, epochs=1), _resume, _resume),
-    "overwrite": Case(_old, lambda home: _fit(home, overwrite=True), _overwrite_again),
+    "overwrite": Case(_old, lambda home: _fit(home, epochs=1, overwrite=True), _overwrite_again),
     "overwrite in two steps": Case(
-        _old, lambda home: _fit(home, overwrite=True), _overwrite_again, has_swap=False
+        _old, lambda home: _fit(home, epochs=1, overwrite=True), _overwrite_again, has_swap=False
     ),
-    "diagnose": Case(_fit, _diagnose, _diagnose, every=19),
-    "diagnose again": Case(_diagnosed, _diagnose, _diagnose, every=19),
+    "diagnose": Case(_fit, _diagnose, _diagnose, every=31),
+    "diagnose again": Case(_diagnosed, _diagnose, _diagnose, every=31),
 }
 
 

@@ -66,7 +66,7 @@ def write_diagnosis(
         lost = [(loss.where, loss.nats, loss.error) for loss in result.verdict.losses]
         plots.save(plots.budget(lost), folder / "figures" / "budget.png")
     if not isinstance(tree, str):
-        write_bytes(folder / "posterior.nc", tree.to_netcdf(None, engine="h5netcdf"))
+        write_bytes(folder / "posterior.nc", bytes(tree.to_netcdf(None, engine="h5netcdf")))
     record = {
         "unit": "nats per datum",
         "data": result.data,

@@ -93,7 +93,7 @@ def naming_all_but(path: Path, kind: type[OSError]) -> Iterator[None]:
         raise
 
 
-def write_file(path: Path, data: bytes | memoryview) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """Write a file that is not there yet, through to the disk."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with naming(path):
@@ -124,7 +124,7 @@ def append_file(path: Path, data: bytes) -> None:
             os.close(handle)
 
 
-def _write_all(handle: int, data: bytes | memoryview) -> None:
+def _write_all(handle: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]

@@ -65,12 +65,19 @@ def read_sealed(folder: Path, name: str) -> bytes:
     Raises:
         ReadError: if it is missing, or not what its digest says.
     """
-    lines = read_text(folder / SUMS).splitlines()
-    digests = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     data = read_bytes(folder / name)
-    if digests.get(name) != hashlib.sha256(data).hexdigest():
+    if _digests(folder).get(name) != hashlib.sha256(data).hexdigest():
         raise ReadError(f"{name} is not what its digest in {SUMS} says: one of them was damaged")
     return data
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    """Digests by names of files, of which none is in another folder."""
+    lines = read_text(folder / SUMS).splitlines()
+    found = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    if any(Path(name).name != name for name in found):
+        raise ReadError(f"{folder / SUMS} was damaged: it names what is no file of the folder")
+    return found
 
 
 def load_tree(folder: Path) -> Any:
@@ -83,8 +90,8 @@ def load_tree(folder: Path) -> Any:
     from safetensors.torch import load
 
     try:
-        tree = json.loads(read_sealed(folder, _TREE))
-        tensors = load(read_sealed(folder, _TENSORS))
+        files = {name: read_sealed(folder, name) for name in {*_digests(folder), _TREE, _TENSORS}}
+        tree, tensors = json.loads(files[_TREE]), load(files[_TENSORS])
     except (LookupError, RecursionError, RuntimeError, SafetensorError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise ReadError(f"{folder} cannot be read as a checkpoint ({reason})") from error

@@ -103,7 +103,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
 
 
-def write_bytes(path: Path, data: bytes | memoryview) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; its folder is made, and a file that is there replaced."""
     with _scratch(path) as fresh:
         disk.write_file(fresh, data)
