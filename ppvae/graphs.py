@@ -93,9 +93,13 @@ def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
 _FROZEN = "it draws numbers from elsewhere than torch, which a graph would freeze"
 
 
-def drawn_elsewhere() -> str:
+def drawn_elsewhere() -> tuple[Any, ...]:
     """The state of the other common generators: Python's and NumPy's."""
-    return repr((random.getstate(), np.random.get_state()))  # noqa: NPY002  (the global one)
+    state: Any = np.random.get_state()  # noqa: NPY002  (the global one)
+    if not isinstance(state, tuple):  # of another generator than it begins with
+        return random.getstate(), repr(state)
+    name, keys, *rest = state
+    return random.getstate(), name, keys.tobytes(), tuple(rest)
 
 
 def _fake(function: Function) -> Function:

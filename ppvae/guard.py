@@ -10,6 +10,7 @@ normalization, for one, is nothing but rounding). A rejection that turns out oth
 blue moon is forgiven: a difference counts where it shows under other noise as well.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -226,10 +227,10 @@ def disagreement(
             return None
         start()
         nearby = eager(_nudged(params, error), _clones(buffers))
-        sizes = _sizes([_less(a, b) for a, b in zip(one, nearby, strict=True)])
+        responses = _sizes([_less(a, b) for a, b in zip(one, nearby, strict=True)])
         allowed = [
             error**_POWER * size + _RESPONSE * response
-            for size, response in zip(_sizes(one), sizes, strict=True)
+            for size, response in zip(_sizes(one), responses, strict=True)
         ]
         return next(iter(_apart(one, other, allowed)), None)
 
@@ -270,37 +271,53 @@ def _nudged(params: Sequence[Tensor], error: float) -> list[Tensor]:
     return nudged
 
 
-def _sizes(values: Values, *, finite: bool = True) -> list[float]:
+def _norms(values: Sequence[Tensor]) -> list[float]:
+    """Norms, brought to the CPU at once."""
+    if not values:
+        return []
+    norms = [v.detach().to(_precise(v)).norm().to("cpu", torch.float64) for v in values]
+    numbers: list[float] = torch.stack(norms).tolist()
+    return numbers
+
+
+def _sizes(values: Values) -> list[float]:
     """The norm of each value, of its finite numbers alone."""
-    present = [v.detach().to(_precise(v)) for v in values if v is not None and v.numel()]
-    if finite:
-        present = [v if bool(v.isfinite().all()) else v.nan_to_num(0.0, 0.0, 0.0) for v in present]
-    sizes = iter(
-        torch.stack([v.norm().cpu().double() for v in present]).tolist() if present else ()
-    )
-    return [0.0 if v is None or not v.numel() else next(sizes) for v in values]
+    there = [torch.zeros(1) if v is None else v for v in values]
+    return [
+        norm if math.isfinite(norm) else _norms([v.nan_to_num(0.0, 0.0, 0.0)])[0]
+        for norm, v in zip(_norms(there), there, strict=True)
+    ]
 
 
 def _precise(value: Tensor) -> torch.dtype:
     return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
 
 
-def _less(one: Tensor | None, other: Tensor | None) -> Tensor | None:
-    """How two values differ; nothing where both are NaN, or the same infinity."""
+def _less(one: Tensor | None, other: Tensor | None) -> Tensor:
+    """How two values differ; one that is not there counts as zero."""
     if one is None or other is None:
-        return one if other is None else other
+        value = one if other is None else other
+        return torch.zeros(1) if value is None else value.detach()
     if one.shape != other.shape:
         return torch.full((1,), torch.inf)
     one, other = one.detach().to(_precise(one)), other.detach().to(_precise(other))
-    less = one - other
-    if bool(less.isfinite().all()):
+    return one - other
+
+
+def _less_finite(one: Tensor | None, other: Tensor | None, less: Tensor) -> Tensor:
+    """The same, nothing where both are NaN, or the same infinity."""
+    if one is None or other is None or one.shape != other.shape:
         return less
     return less.masked_fill((one == other) | (one.isnan() & other.isnan()), 0.0)
 
 
 def _apart(one: Values, other: Values, allowed: Sequence[float]) -> list[int]:
     """Places of the values that are further apart than allowed."""
-    sizes = _sizes([_less(a, b) for a, b in zip(one, other, strict=True)], finite=False)
+    lesses = [_less(a, b) for a, b in zip(one, other, strict=True)]
+    sizes = [
+        norm if math.isfinite(norm) else _norms([_less_finite(a, b, less)])[0]
+        for norm, a, b, less in zip(_norms(lesses), one, other, lesses, strict=True)
+    ]
     return [
         i
         for i, (size, most) in enumerate(zip(sizes, allowed, strict=True))

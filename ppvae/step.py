@@ -438,10 +438,11 @@ def _unlike(before: Sequence[Tensor], want: Sequence[Tensor], got: Sequence[Tens
                 return i
             continue
         error = 8 * torch.finfo(one.dtype).eps
-        apart = torch.nan_to_num(other - one).norm()
-        most = _CLOSE * torch.nan_to_num(one - old).norm() + error * torch.nan_to_num(one).norm()
-        if bool((one.isnan() != other.isnan()).any()) or bool(apart > most):
-            return i
+        most = _CLOSE * (one - old).norm() + error * one.norm()
+        if bool((other - one).norm() <= most):
+            continue
+        if not bool(torch.isclose(other, one, rtol=_CLOSE, atol=0.0, equal_nan=True).all()):
+            return i  # unless both are no longer finite
     return None
 
 
