@@ -93,9 +93,7 @@ def capture(
         with forked(loss.pair.device), frozen(loss), torch.enable_grad():
             loss(x, **rest)
     before.put_back(counts=True)
-    captured = Captured(loss, compile=compile, check=check)
-    captured._is_settled = True
-    return captured
+    return Captured(loss, compile=compile, check=check)
 
 
 class _Loss(nn.Module):

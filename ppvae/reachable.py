@@ -55,10 +55,10 @@ _LIBRARIES = frozenset(
 
 _APART = (
     "_io", "_thread", "_weakref", "_weakrefset", "concurrent", "contextvars", "io", "logging",
-    "multiprocessing", "threading", "torch._C", "torch.distributed", "torch.fx", "torch.optim",
-    "torch.utils.data", "typing", "weakref",
+    "multiprocessing", "pyro.nn.module._Context", "threading", "torch._C", "torch.distributed",
+    "torch.fx", "torch.optim", "torch.utils.data", "typing", "weakref",
 )  # fmt: skip
-"""Modules whose objects take no part in what a program computes, as optimizers do not."""
+"""Modules and classes whose objects take no part in what a program computes: optimizers do not."""
 
 _PLAIN = frozenset(
     {
@@ -255,7 +255,7 @@ class _Walk:
             if isinstance(value, GeneratorType) and value.gi_frame is not None:
                 for name, child in value.gi_frame.f_locals.items():
                     self._queue.append((child, here, f".{name}"))
-        elif kind.__module__.startswith(_APART):
+        elif f"{kind.__module__}.{kind.__qualname__}".startswith(_APART):
             node(kind)
         else:
             node(kind)
