@@ -203,3 +203,22 @@ def test_what_a_page_links_to_and_shows_is_there(page: str) -> None:
     assert missing == []
     named = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
     assert named == []
+
+
+CHANGES = re.compile(
+    r"\.(mkdir|write_text|write_bytes|unlink|rmdir|rename|touch|symlink_to)\(|rmtree|mkdtemp"
+    r"|TemporaryDirectory|open\(\"[wax]"
+)
+"""Calls that change the disk."""
+
+
+def test_only_the_store_and_downloads_change_the_disk() -> None:
+    """What goes through one door can be counted, killed at, and refused in a sentence."""
+    doors = {"store", "data"}
+    changing = {
+        str(path.relative_to(ROOT))
+        for concept, paths in _modules().items()
+        for path in paths
+        if concept not in doors and CHANGES.search(path.read_text())
+    }
+    assert changing == set()
