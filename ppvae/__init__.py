@@ -5,9 +5,10 @@ is what `ppvae.svi.SVI` climbs. Parts are in `ppvae.models` and `ppvae.guides`; 
 the main job, and `load` opens what it leaves.
 """
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # `typing` takes a moment, in which a command cannot yet be interrupted
 if TYPE_CHECKING:
+    from typing import Any
+
     from ppvae.arviz import to_datatree
     from ppvae.run import Run, load
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Run", "load", "to_datatree"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     # Late, so that importing one module of the package does not import all that a run needs.
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version

@@ -186,8 +186,9 @@ def test_an_interrupt_in_the_first_seconds(command: str, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.2, 0.5, 1, 2, 3, 4, 6, 9])
+@pytest.mark.parametrize("seconds", [0.5, 1, 2, 3, 4, 6, 9])
 def test_an_interrupt_at_any_moment(seconds: float, tmp_path: Path) -> None:
+    """The first tenths of a second are the interpreter's own."""
     flags = [*small_flags(tmp_path), "--epochs", "100000"]
     fitting = subprocess.Popen(
         [sys.executable, "-m", "ppvae.fit", *flags], stderr=subprocess.PIPE, text=True
