@@ -43,9 +43,7 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
         WriteError: if the disk does not take all of it; what it takes is there.
     """
     device, plan, facts = loop.device, loop.plan, loop.bound.audit
-    # The loop's own modules take the best weights: the run was opened with the same objects.
-    loop.bound.pair.load_state_dict(run.state()["weights"])
-    pair = loop.bound.pair
+    pair = run.pair  # the loop's own, at the best weights
     test = data.test.to(device)
     figures = evaluate(
         loop.bound,
@@ -59,7 +57,7 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
     embedding = embed(pair, facts, test, device=device)
     units = embedding.joined() if embedding.loc else None
     evidence = None
-    if facts.is_bound and facts.is_local:
+    if facts.has_evidence:
         evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
     told = None
     if labels is not None and tells_classes(facts):

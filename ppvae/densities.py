@@ -74,8 +74,8 @@ class Densities:
         batch: ``{"x": (data, ...), ...}``.
 
     Raises:
-        InputError: if there is no density per datum: latents that all data share, or no plate of
-            the data.
+        InputError: if there is no density per datum: latents that all data share, or that the
+            model sums over, or no plate of the data.
     """
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
@@ -83,6 +83,12 @@ class Densities:
             raise InputError(
                 "log p(x) of a datum needs every latent inside the plate of the data; here some "
                 "are shared by all data, or there is no such plate"
+            )
+        if audit.summed:
+            raise InputError(
+                f"the model sums over '{audit.summed[0]}', which the guide does not draw, so that "
+                "there is no p(x, z) of what it draws; for importance weights sample "
+                f"'{audit.summed[0]}' in the guide"
             )
         self.pair, self.audit, self.batch = pair, audit, batch
         self.rows = len(batch["x"])

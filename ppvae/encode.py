@@ -99,7 +99,7 @@ def encode(
             suffix = f"_{site}" if several else ""
             found[f"loc{suffix}"] = embedding.loc[site].numpy()
             found[f"scale{suffix}"] = embedding.scale[site].numpy()
-        if facts.is_bound and facts.is_local:
+        if facts.has_evidence:
             with bar("importance sampling", len(rows)) as count:
                 evidence = log_evidence(
                     pair, facts, rows, samples=samples, seed=seed, device=where, on_rows=count

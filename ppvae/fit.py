@@ -30,9 +30,11 @@ from ppvae.cli import answer, given_arguments
 from ppvae.data import Binarize, Data, Scale, scaled_as, suited
 from ppvae.errors import InputError
 from ppvae.introduction import introduce
+from ppvae.mishaps import explained
 from ppvae.networks import is_positive
 from ppvae.preparation import (
     Part,
+    few,
     free_folder,
     labels_hidden,
     make_loop,
@@ -51,6 +53,7 @@ from ppvae.run import Run, refuse_occupied
 from ppvae.settings import decide_compile, demand_types, plan_of
 from ppvae.support import demand_density, demand_labels, demand_support, values_of
 from ppvae.training import say_once, train
+from ppvae.trial import demand_numbers
 
 __all__ = ["fit", "resume"]
 
@@ -231,7 +234,9 @@ def fit(
         meeting.data, meeting.batch, meeting.assembly, meeting.pair, meeting.facts
     )  # fmt: skip
     demand_support(found, facts)
-    demand_density(pair, facts, found.train.take(torch.arange(len(batch["x"]))))
+    batch = found.train.take(torch.arange(len(batch["x"])))
+    demand_numbers(pair, batch)
+    demand_density(pair, facts, batch)
     if labels is not None and not tells_classes(facts):
         raise InputError(
             f"--labels {labels} hides labels from a model that infers them; take --model "
@@ -258,7 +263,7 @@ def fit(
     folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
     state = loop.state()
     if fabric.is_global_zero:
-        run = Run.create(folder, config, state, overwrite=overwrite)
+        run = Run.create(folder, config, state, few(batch), overwrite=overwrite)
         introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
@@ -344,7 +349,8 @@ def resume(
     elbo, optimizer = makers["elbo"], makers["optimizer"]
     if elbo is None or optimizer is None:
         raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
-    facts = audit(pair, elbo.target, batch)
+    with explained(f"on the first {len(batch['x'])} rows"):
+        facts = audit(pair, elbo.target, batch)
     demand_support(found, facts)  # the file may hold other data by now
     loop = make_loop(
         pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,

@@ -42,7 +42,11 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
             poutine.condition(pair.call_model, data=dict(latents)) if latents else pair.call_model
         )
         node: Any = poutine.trace(model).get_trace(**like).nodes[site]
-    return _mean(node), node["value"]
+    shape = like["x"].shape  # a program may observe x in another
+    mean, value = _mean(node), node["value"]
+    if value.numel() != like["x"].numel():
+        return mean, value
+    return mean.reshape(shape), value.reshape(shape)
 
 
 def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]:

@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
 import torch
+from pyro import poutine
 from pyro.distributions.util import scale_and_mask
-from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.infer import (
+    ELBO,
+    Trace_ELBO,
+    TraceEnum_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+)
 from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor, nn
@@ -102,6 +109,8 @@ class Bound(nn.Module):
 
     def forward(self, batch: Mapping[str, Tensor], beta: float = 1.0) -> Terms:
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""
+        if self.audit.summed:
+            return self._summed(batch, beta)
         model, guide = _Weigh(self.pair.call_model, beta), _Weigh(self.pair.call_guide, beta)
         with self._mixed.only(batch["x"].device.type):
             loss = self._loss(model, guide, batch)
@@ -113,12 +122,32 @@ class Bound(nn.Module):
                 calls = list(zip(model.calls, guide.calls, strict=True))
                 return self._terms(objective, calls, beta, share)
 
-    def _loss(self, model: "_Weigh", guide: "_Weigh", batch: Mapping[str, Tensor]) -> Tensor:
+    def _summed(self, batch: Mapping[str, Tensor], beta: float) -> Terms:
+        """The same where the model sums over a latent, on which p(z) and p(x | z) both depend.
+
+        The bound without what is observed is E_q[log p(z) - log q(z | x)], the sum in it, on the
+        very same draws: minus the KL.
+        """
+        model, guide = _Weigh(self.pair.call_model, 1.0), _Weigh(self.pair.call_guide, 1.0)
+        with self._mixed.only(batch["x"].device.type):
+            size, rows = self.audit.data_size, len(batch["x"])
+            share = 1.0 if size is None else rows / size
+            elbo = -self._loss(model, guide, batch) * share
+            again = _Replay(self.pair.call_guide, guide.calls)
+            prior = poutine.block(self.pair.call_model, hide_fn=_is_data)
+            kl = self._loss(prior, again, batch) * share
+        objective = elbo if beta == 1 else elbo + (1 - beta) * kl
+        return Terms(objective, elbo.detach(), (elbo + kl).detach(), kl.detach())
+
+    def _loss(self, model: Any, guide: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """Minus the bound, as a sum over data."""
         elbo, learns = cast("Any", self.elbo), torch.is_grad_enabled()
         # Pyro takes a sum over values without a gradient for a mistake, also in evaluation.
         with torch.set_grad_enabled(learns or isinstance(elbo, TraceEnum_ELBO)):
-            loss: Tensor = elbo.differentiable_loss(model, guide, **batch)
+            if isinstance(elbo, TraceGraph_ELBO):
+                loss = _of_graph(elbo, model, guide, batch)
+            else:
+                loss = elbo.differentiable_loss(model, guide, **batch)
         return loss if learns else loss.detach()
 
     def _terms(self, objective: Tensor, calls: list["_Call"], beta: float, share: float) -> Terms:
@@ -172,6 +201,13 @@ class Bound(nn.Module):
         return moved.flatten(2).sum(-1) if moved.dim() > 2 else moved
 
 
+def _of_graph(elbo: TraceGraph_ELBO, model: Any, guide: Any, batch: Mapping[str, Tensor]) -> Tensor:
+    """The value of ``TraceGraph_ELBO`` with the gradient of its surrogate."""
+    value, surrogate = cast("Any", elbo)._loss_and_surrogate_loss(model, guide, (), dict(batch))
+    loss: Tensor = surrogate - surrogate.detach() - value.detach()  # Pyro's value is the bound
+    return loss
+
+
 _Site = tuple[Any, Any]
 _Sites = dict[str, _Site]
 _Call = tuple[_Sites, _Sites]
@@ -201,6 +237,24 @@ class _Weigh:
             value = self.program(*args, **kwargs)
         self.calls.append(weighed.sites)
         return value
+
+
+class _Replay:
+    """A program that draws in each call what it drew in a recorded one; sums are taken anew."""
+
+    def __init__(self, program: Any, calls: list[_Sites]) -> None:
+        self.program, self.calls = program, iter(calls)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        trace = poutine.Trace()
+        for name, (msg, _) in next(self.calls).items():
+            if not msg["infer"].get("enumerate"):
+                trace.add_node(name, **msg)
+        return poutine.replay(self.program, trace=trace)(*args, **kwargs)
+
+
+def _is_data(msg: Any) -> bool:
+    return msg["type"] == "sample" and msg["is_observed"] and not site_is_subsample(msg)
 
 
 class _WeighMessenger(Messenger):

@@ -17,9 +17,11 @@ from ppvae.data.labels import hide
 from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
 from ppvae.memory import TRAINING, demand_memory
+from ppvae.mishaps import explained
 from ppvae.programs import Pair, Program
 from ppvae.randomness import seed_process
 from ppvae.run import FORMAT, versions
+from ppvae.trial import try_out
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -31,6 +33,7 @@ __all__ = [
     "Meeting",
     "Part",
     "assembled",
+    "few",
     "free_folder",
     "labels_hidden",
     "make_loop",
@@ -45,6 +48,9 @@ __all__ = [
 
 EXAMPLES = 2_000
 """Training data that a part may start from, as a VampPrior's pseudo-inputs do."""
+
+KEPT = 2**20
+"""Numbers of data that a run keeps at most, for the programs to be traced on: 4 MiB."""
 
 Part = str | Mapping[str, Any] | Choice | type | Program | None
 """How a part may be expressed: a name, a mapping of YAML, a class, or a program itself."""
@@ -113,8 +119,10 @@ def meet(
     seed_process(settings["seed"])
     batch = data.train.take(torch.arange(min(settings["batch_size"], len(data.train))))
     assembly = assembled(parts, data, settings["latent_dim"], trust)
-    pair = Pair(assembly.model, assembly.guide, batch)
-    return Meeting(everything, data, batch, assembly, pair, audit(pair, elbo.target, batch))
+    with explained(f"on the first {len(batch['x'])} rows"):
+        pair = Pair(assembly.model, assembly.guide, batch)
+        facts = audit(pair, elbo.target, batch)
+    return Meeting(everything, data, batch, assembly, pair, facts)
 
 
 def read_data(
@@ -182,7 +190,7 @@ def make_loop(
     *,
     compile: bool = False,
 ) -> "SVI":
-    """The bound, what climbs it, and the loop that does."""
+    """The bound, what climbs it, and the loop that does, after a trial of it."""
     demand_room(pair, settings, plan, data, fabric)
     # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
     from ppvae.objectives import Bound
@@ -191,7 +199,16 @@ def make_loop(
     bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
     climber = _climber(optimizer, pair, settings["lr"])
     pace = None if schedule is None else _pace(schedule, climber, plan)
-    return SVI(bound, climber, data, plan, fabric, pace, compile=compile)
+    loop = SVI(bound, climber, data, plan, fabric, pace, compile=compile)
+    try_out(loop)
+    return loop
+
+
+def few(batch: Batch) -> Batch:
+    """Of a batch the rows that a run keeps: all, unless they are large."""
+    numbers = sum(value[0].numel() for value in batch.values())
+    rows = max(2, KEPT // numbers)
+    return {name: value[:rows] for name, value in batch.items()}
 
 
 def _climber(maker: Maker, pair: Pair, lr: float) -> torch.optim.Optimizer:

@@ -39,6 +39,33 @@ def named_arguments(program: Program) -> frozenset[str]:
     )
 
 
+def _check_arguments(role: str, program: Program, batch: Mapping[str, Tensor]) -> None:
+    """Refuse a program that cannot be called as ``program(x, **rest)``."""
+    called = program.forward if isinstance(program, nn.Module) else program
+    try:
+        parameters = list(inspect.signature(called).parameters.values())
+    except (TypeError, ValueError):
+        return
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
+        raise InputError(
+            f"the {role} takes no data: it is called as {role}(x), with the batch as its first "
+            "argument; give it one"
+        )
+    needed = [
+        p
+        for p in parameters[1:]
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    for p in needed:
+        if p.kind is p.POSITIONAL_ONLY or p.name not in batch:
+            raise InputError(
+                f"the {role} takes an argument '{p.name}' that the data does not have (it has "
+                f"{', '.join(batch)}); bind it before the fit, by functools.partial({role}, "
+                f"{p.name}=...), give it a default, or name it as the data does"
+            )
+
+
 class _Function(nn.Module):
     """A program that is no module itself, with the modules that it uses."""
 
@@ -92,6 +119,24 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 @contextmanager
+def _new_tensors(dtype: torch.dtype) -> Iterator[None]:
+    """Have what a program makes anew, as by ``torch.zeros(2)``, be of its parameters' type."""
+    before = torch.get_default_dtype()
+    if before == dtype:
+        yield
+        return
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _is_deterministic(msg: Any) -> bool:
+    return msg["type"] == "sample" and bool(msg["infer"].get("_deterministic"))
+
+
+@contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Evaluation: no gradients, no dropout, no running means that move; as before afterwards."""
     modes = [(part, part.training) for part in module.modules()]
@@ -132,7 +177,8 @@ class Pair(nn.Module):
             they call by the same name, as they do in Pyro.
 
     Raises:
-        InputError: if neither program has anything to learn.
+        InputError: if neither program has anything to learn, or one has arguments that the batch
+            does not have.
     """
 
     def __init__(self, model: Program, guide: Program, batch: Mapping[str, Tensor]) -> None:
@@ -140,6 +186,8 @@ class Pair(nn.Module):
         self.model = model if isinstance(model, nn.Module) else _Function(model)
         self.guide = guide if isinstance(guide, nn.Module) else _Function(guide)
         self._programs = {"model": model, "guide": guide}
+        for role, program in self._programs.items():
+            _check_arguments(role, program, batch)
         self._names = {role: named_arguments(p) for role, p in self._programs.items()}
         self._constraints: dict[str, Any] = {}
         self.params = nn.ParameterDict()
@@ -174,8 +222,12 @@ class Pair(nn.Module):
             return self._call("model", x, rest)
 
     def call_guide(self, x: Tensor, **rest: Tensor) -> Any:
-        """Run the guide on a batch, given of ``rest`` what its signature names."""
-        with self._parameter_store():
+        """Run the guide on a batch, given of ``rest`` what its signature names.
+
+        What it records by ``pyro.deterministic`` is no latent, and bounds of Pyro's stumble on it:
+        no handler outside of the guide sees that.
+        """
+        with self._parameter_store(), poutine.block(hide_fn=_is_deterministic):
             return self._call("guide", x, rest)
 
     def names(self, role: str) -> frozenset[str]:
@@ -202,9 +254,10 @@ class Pair(nn.Module):
         names = self._names[role]
         given = {name: t for name, t in zip(rest, values, strict=True) if name in names}
         module = self.model if role == "model" else self.guide
-        if self._is_plain[role]:
-            return nn.Module.__call__(module, x, **given)
-        return module(x, **given)
+        with _new_tensors(dtype):
+            if self._is_plain[role]:
+                return nn.Module.__call__(module, x, **given)
+            return module(x, **given)
 
     @contextmanager
     def _parameter_store(self) -> Iterator[dict[str, Any]]:
@@ -225,10 +278,13 @@ class Pair(nn.Module):
         x, rest = batch["x"], {name: value for name, value in batch.items() if name != "x"}
         for role in ("guide", "model"):
             module = self.guide if role == "guide" else self.model
-            owned = {id(p) for p in self.parameters()}
             registered: set[int] = set()
-            with self._parameter_store() as store, poutine.block():
+            # What is wrong with a site is said later, when the site has a name.
+            unchecked = pyro.validation_enabled(False)
+            with self._parameter_store() as store, poutine.block(), unchecked:
                 self._call(role, x, rest)
+            # Asked after the call, in which a module may have made parameters of its own.
+            owned = {id(p) for p in self.parameters()}
             for name, value in store["params"].items():
                 registered.add(id(value))
                 if id(value) not in owned:

@@ -25,6 +25,7 @@ from ppvae.errors import InputError
 from ppvae.evaluation import Figures, evaluate, figures
 from ppvae.graphs import NotStatic
 from ppvae.guard import Unfaithful
+from ppvae.mishaps import sentence_of, unfit_site
 from ppvae.objectives import Bound, Terms
 from ppvae.plan import Plan
 from ppvae.progress import SUMS, Progress
@@ -37,6 +38,10 @@ __all__ = ["SVI", "Epoch"]
 DRAWS = 2_000
 """Least number of draws behind a held-out figure, data and repetitions together: what chooses the
 best weights should not choose by luck. The noise is the same in each epoch."""
+
+
+DRAWN = 20
+"""Draws among which a site is looked for that is not always a number."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,10 @@ class SVI:
 
     def _step_as_is(self, batch: Batch, beta: float, sums: Tensor) -> None:
         """Batch, bound, gradient, clipping, optimizer, one after the other."""
-        terms = self._wrapped(batch, beta)
+        with self._diagnosing(batch):
+            terms = self._wrapped(batch, beta)
+        if not bool(terms.objective.isfinite()):  # the weights are not moved by it
+            raise self._diverged(self._unfit(batch))
         # Processes average their gradients, hence the factor.
         self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
         if self.plan.clip is not None:
@@ -377,27 +385,39 @@ class SVI:
         self.progress = Progress.read(state["progress"])
 
     @contextmanager
-    def _diagnosing(self) -> Iterator[None]:
+    def _diagnosing(self, batch: Batch | None = None) -> Iterator[None]:
         """Turn what a diverged network makes distributions complain of into what happened."""
         try:
             yield
-        except ValueError as error:
-            if self._is_finite() and "nan" not in str(error) and "inf" not in str(error):
-                raise
-            raise self._diverged() from error
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the programs are the user's, and may raise anything
+            is_number = "nan" not in str(error) and "inf" not in str(error)
+            if not self._is_finite() or (isinstance(error, ValueError) and not is_number):
+                raise self._diverged(self._unfit(batch)) from error
+            when = f"in epoch {self.progress.epoch + 1}, at step {self.progress.step}"
+            raise InputError(sentence_of(error, when)) from error
+
+    def _unfit(self, batch: Batch | None) -> str:
+        """The site that is no number, where the weights are."""
+        if batch is None or not self._is_finite():
+            return ""
+        draws = (unfit_site(self.bound.pair, batch, zero=True) for _ in range(DRAWN))
+        return next(filter(None, draws), "")
 
     def _is_finite(self) -> bool:
         """Whether every weight is a number."""
         return all(bool(p.isfinite().all()) for p in self.bound.parameters())
 
-    def _diverged(self) -> InputError:
+    def _diverged(self, said: str = "") -> InputError:
         clip = (
             "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
         )
+        bounded = ", bound what the network says of the site, or compute in --precision 64"
         return InputError(
             f"the bound is no longer finite in epoch {self.progress.epoch + 1}, at step "
-            f"{self.progress.step}: the weights diverged; take a smaller lr (now "
-            f"{self._optimizer.param_groups[0]['lr']:g}) or {clip}"
+            f"{self.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "
+            f"{self._optimizer.param_groups[0]['lr']:g}) or {clip}{bounded if said else ''}"
         )
 
 

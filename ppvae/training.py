@@ -109,8 +109,10 @@ def _train(
             raise SystemExit(128 + (number or signal.SIGTERM))
     if loop.stopped:
         say_once(fabric, f"stopped early: {loop.stopped}")
-    model, guide = programs
-    fitted = Run(run.path, trust=trust, model=model, guide=guide)
+    fabric.barrier()  # the best weights are written
+    # What was fitted is not made anew: who goes on with the run goes on with these very programs.
+    fitted = Run(run.path, trust=trust, model=programs[0], guide=programs[1])
+    fitted.hold(loop.bound.pair, loop.bound.audit)
     if fabric.is_global_zero:
         conclude(fitted, loop, data, labels)
     fabric.barrier()

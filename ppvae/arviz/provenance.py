@@ -47,4 +47,8 @@ def why_no_evidence(audit: Audit) -> str | None:
             "log p(x) of a datum needs every latent inside the plate of the data: here some are "
             "shared by all data, or there is no such plate"
         )
+    if audit.scaled:
+        return f"site '{audit.scaled[0]}' is scaled in the programs, so that there is no p(x, z)"
+    if audit.summed:
+        return f"the model sums over '{audit.summed[0]}', which the guide does not draw"
     return None

@@ -1,6 +1,8 @@
 """Do model and guide agree? The same latents, of the same shapes and scales."""
 
-from ppvae.audit.nodes import Nodes, listed, number
+from pyro.infer import ELBO, TraceEnum_ELBO
+
+from ppvae.audit.nodes import Nodes, is_summed, listed, number
 from ppvae.errors import InputError
 
 __all__ = ["check_agreement"]
@@ -13,7 +15,7 @@ OTHER_GUIDE = (
 """The way out of the two swaps that are tried first."""
 
 
-def check_agreement(guide: Nodes, model: Nodes) -> None:
+def check_agreement(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
     """Refuse two programs that disagree, naming the site and the way out."""
     latents = [name for name, node in model.items() if not node["is_observed"]]
     if len(latents) == len(model):
@@ -30,10 +32,18 @@ def check_agreement(guide: Nodes, model: Nodes) -> None:
         if name not in model and not node["infer"].get("is_auxiliary"):
             raise InputError(
                 f"the guide samples '{name}', which the model does not (its latents: "
-                f"{listed(latents)}); {OTHER_GUIDE}, give the two the same name, or mark it with "
-                "infer={'is_auxiliary': True}"
+                f"{listed(latents)}); {OTHER_GUIDE}, or give the two the same name; noise that "
+                "a latent is made of is marked by infer={'is_auxiliary': True}, and the latent "
+                "then a Delta of it"
             )
     for name in latents:
+        if is_summed(name, model[name], guide):
+            if issubclass(elbo, TraceEnum_ELBO):
+                continue
+            raise InputError(
+                f"site '{name}' of the model asks to be enumerated, and {elbo.__name__} does not "
+                "enumerate; take TraceEnum_ELBO, which sums over it, or sample it in the guide"
+            )
         if name not in guide:
             raise InputError(
                 f"the model samples '{name}', which the guide does not (its sites: "

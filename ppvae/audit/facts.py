@@ -15,7 +15,8 @@ class Site:
     Attributes:
         name: the site's name.
         model: family of the model's distribution there.
-        guide: family of the guide's, or ``None`` where x is observed.
+        guide: family of the guide's, or ``None`` where x is observed, or the model sums over the
+            site.
         kl: ``"exact"``, ``"Monte Carlo"``, ``"enumerated"`` (summed over), ``"point mass"``
             or, where x is observed, ``"-"``.
         shape: batch and event shape of one draw, data first.
@@ -44,8 +45,12 @@ class Audit:
         is_local: every latent lies inside the plate of the data, so that log p(x) factorizes.
         vectorizes: several particles can be drawn in one call, in a plate outside all others.
         max_plate_nesting: number of nested plates.
-        supports: constraint of each observed site that the data itself is observed at.
+        supports: family and constraint of each observed site that the data itself is observed at,
+            as it is or in another shape.
         notes: sentences that a user should read.
+        scaled: sites that the programs scale themselves, so that there is no density p(x, z).
+        summed: discrete latents of the model alone, which the bound sums over.
+        mapped: latents whose value is that of auxiliary draws of the guide.
     """
 
     sites: tuple[Site, ...]
@@ -57,6 +62,14 @@ class Audit:
     max_plate_nesting: int
     supports: Mapping[str, tuple[str, constraints.Constraint]]
     notes: tuple[str, ...]
+    scaled: tuple[str, ...] = ()
+    summed: tuple[str, ...] = ()
+    mapped: tuple[str, ...] = ()
+
+    @property
+    def has_evidence(self) -> bool:
+        """Whether log p(x) of a datum can be estimated, with the guide as proposal."""
+        return self.is_bound and self.is_local and not self.scaled and not self.summed
 
     @property
     def latents(self) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 __all__ = [
-    "Node", "Nodes", "Parents", "base", "family_name", "full_size", "listed", "number", "sites",
+    "Node", "Nodes", "Parents", "auxiliary", "base", "family_name", "full_size", "is_summed",
+    "listed", "number", "point_masses", "sites",
 ]  # fmt: skip
 
 
@@ -45,6 +46,38 @@ def base(fn: Any) -> Any:
     ):
         fn = fn.base_dist
     return fn
+
+
+def auxiliary(guide: Nodes, model: Nodes) -> list[str]:
+    """Sites of the guide alone, which it marks as auxiliary."""
+    return [name for name in guide if name not in model]
+
+
+def point_masses(guide: Nodes, model: Nodes, parents: Parents) -> frozenset[str]:
+    """Sites of the guide that have no density.
+
+    A `Delta` that takes the value of auxiliary draws has one: theirs, times what its
+    ``log_density`` says of the map between the two, as in each ``AutoGuide`` of Pyro's.
+    """
+    draws = set(auxiliary(guide, model))
+    found = []
+    for name, node in guide.items():
+        fn = base(node["fn"])
+        if not isinstance(fn, dist.Delta) or draws & parents["guide"][name]:
+            continue
+        if not bool(torch.as_tensor(fn.log_density).any()):
+            found.append(name)
+    return frozenset(found)
+
+
+def is_summed(name: str, node: Node, guide: Nodes) -> bool:
+    """Whether the model sums over one of its latents, which the guide need not infer."""
+    return (
+        not node["is_observed"]
+        and name not in guide
+        and bool(node["infer"].get("enumerate"))
+        and bool(node["fn"].has_enumerate_support)
+    )
 
 
 def family_name(fn: Any) -> str:

@@ -1,16 +1,53 @@
 """Is a bound right for these programs? What it needs of them, one refusal a function."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pyro.distributions as dist
-from pyro.infer import ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.infer import (
+    ELBO,
+    Trace_ELBO,
+    TraceEnum_ELBO,
+    TraceGraph_ELBO,
+    TraceMeanField_ELBO,
+)
 
-from ppvae.audit.nodes import Nodes, Parents, base, family_name, listed
+from ppvae.audit.nodes import Nodes, Parents, base, family_name, listed, point_masses
 from ppvae.bounds import FreeBitsELBO, StickingTheLandingELBO, WeightedELBO
 from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 
-__all__ = ["check_suitability"]
+__all__ = ["check_bound", "check_suitability"]
+
+_OWN = {
+    "RenyiELBO": "RenyiELBO of this package, which is right on batches too",
+    "ReweightedWakeSleep": "ImportanceWeightedELBO",
+    "TraceTailAdaptive_ELBO": "RenyiELBO",
+    "TraceTMC_ELBO": "ImportanceWeightedELBO, or TraceEnum_ELBO",
+    "JitTrace_ELBO": "Trace_ELBO with --compile on",
+    "JitTraceEnum_ELBO": "TraceEnum_ELBO",
+    "JitTraceGraph_ELBO": "TraceGraph_ELBO",
+    "JitTraceMeanField_ELBO": "TraceMeanField_ELBO with --compile on",
+}
+"""What to take in place of objectives of Pyro's that are not climbed here."""
+
+_CLIMBED = (Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO, TraceGraph_ELBO)
+
+
+def check_bound(elbo: Any) -> None:
+    """Refuse what is no bound, or one that has no value whose gradient could be climbed."""
+    name = getattr(elbo, "__name__", repr(elbo))
+    is_pyros = str(getattr(elbo, "__module__", "")).startswith("pyro.")
+    if isinstance(elbo, type) and issubclass(elbo, ELBO) and not (is_pyros and name in _OWN):
+        if not is_pyros and hasattr(elbo, "differentiable_loss"):
+            return
+        if any(elbo is known for known in _CLIMBED) or issubclass(elbo, TraceGraph_ELBO):
+            return
+    way_out = _OWN.get(name, "TraceMeanField_ELBO, or Trace_ELBO") if is_pyros else None
+    raise InputError(
+        f"--elbo {name} is not a bound on log p(x) with a differentiable_loss, which is what a fit "
+        f"climbs; take {way_out or 'TraceMeanField_ELBO, or derive yours from pyro.infer.ELBO'}"
+    )
 
 
 def check_suitability(
@@ -31,8 +68,10 @@ def check_suitability(
     _check_enumeration(elbo, guide, model)
     if issubclass(elbo, (TraceMeanField_ELBO, StickingTheLandingELBO, WeightedELBO)):
         _check_reparameterized(elbo, guide)
-    if issubclass(elbo, (FreeBitsELBO, WeightedELBO)):
-        _check_density(elbo, guide)
+    if issubclass(elbo, FreeBitsELBO):
+        _check_density(elbo, [n for n in guide if isinstance(base(guide[n]["fn"]), dist.Delta)])
+    if issubclass(elbo, WeightedELBO):
+        _check_density(elbo, point_masses(guide, model, parents))
     if issubclass(elbo, (TraceEnum_ELBO, WeightedELBO)):
         _check_variance(elbo, model)
     if issubclass(elbo, TraceMeanField_ELBO):
@@ -57,13 +96,12 @@ def _check_enumeration(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
             )
 
 
-def _check_density(elbo: type[ELBO], guide: Nodes) -> None:
-    for name, node in guide.items():
-        if isinstance(base(node["fn"]), dist.Delta):
-            raise InputError(
-                f"site '{name}' of the guide is a point mass, whose density is infinite, and "
-                f"{elbo.__name__} is made of the guide's density; take another guide, or Trace_ELBO"
-            )
+def _check_density(elbo: type[ELBO], point_masses: Iterable[str]) -> None:
+    for name in point_masses:
+        raise InputError(
+            f"site '{name}' of the guide is a point mass, whose density is infinite, and "
+            f"{elbo.__name__} is made of the guide's density; take another guide, or Trace_ELBO"
+        )
 
 
 def _check_variance(elbo: type[ELBO], model: Nodes) -> None:

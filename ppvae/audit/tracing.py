@@ -5,6 +5,7 @@ from typing import Any
 
 import pyro
 from pyro import poutine
+from pyro.infer import ELBO
 from pyro.infer.inspect import TrackProvenance
 from pyro.ops.provenance import detach_provenance, get_provenance
 from torch import Tensor
@@ -16,7 +17,9 @@ from ppvae.programs import Pair
 __all__ = ["data_frame", "traces", "try_particles"]
 
 
-def traces(pair: Pair, batch: Mapping[str, Tensor]) -> tuple[Nodes, Nodes, Parents]:
+def traces(
+    pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]
+) -> tuple[Nodes, Nodes, Parents]:
     """Sample sites of guide and model, and the sites that each site's distribution depends on."""
     with TrackProvenance():
         guide = poutine.trace(pair.call_guide).get_trace(**batch)
@@ -26,7 +29,7 @@ def traces(pair: Pair, batch: Mapping[str, Tensor]) -> tuple[Nodes, Nodes, Paren
             # A draw of another shape than the model's own breaks the model before it can be
             # compared: let the model draw for itself, and say what differs.
             alone = poutine.trace(pair.call_model).get_trace(**batch)
-            check_agreement(sites(guide), sites(alone))
+            check_agreement(elbo, sites(guide), sites(alone))
             raise
     parents: dict[str, dict[str, frozenset[str]]] = {}
     trace: Any

@@ -124,7 +124,7 @@ def _memory(case: Case, refusals: dict[str, str]) -> Memory | None:
     if train is None:
         refusals[name] = "it takes the training data beside others, and these are not at hand"
         return None
-    if not case.facts.is_bound or not case.facts.is_local:
+    if not case.facts.has_evidence:
         refusals[name] = "it takes log p(x) of each datum by importance sampling, and there is none"
         return None
     found: list[Evidence] = []

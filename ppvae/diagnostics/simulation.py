@@ -57,8 +57,10 @@ def simulate(
     with frozen(pair):
         trace, site = _drawn(pair, audit, batch, latents or {})
         drawn = trace.nodes[site]["value"]
-        simulated = {**batch, "x": _seen(drawn, batch, pair.dtype)}
-        trace.nodes[site]["value"] = simulated["x"].to(drawn.dtype)  # as it is scored below
+        x = drawn.reshape(batch["x"].shape)  # which the program may observe in another
+        simulated = {**batch, "x": _seen(x, batch, pair.dtype)}
+        scored = simulated["x"].to(drawn.dtype).reshape(drawn.shape)
+        trace.nodes[site]["value"] = scored  # below
         if check and latents is None:
             _check_kept(pair, audit, batch, trace)
         if check:
@@ -73,12 +75,15 @@ class _Free(Messenger):
         super().__init__()
         self.sites, self.x = sites, x
         self.freed: list[str] = []
+        self.observed_as = x.shape
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] not in self.sites or not msg["is_observed"]:
             return
-        # Another value of the same shape, as x on another scale, is not x and is left alone.
-        if torch.equal(msg["value"].to(self.x.dtype), self.x):
+        # Another value, as x on another scale, is not x and is left alone.
+        value = msg["value"].to(self.x.dtype)
+        if value.numel() == self.x.numel() and torch.equal(value.reshape(self.x.shape), self.x):
+            self.observed_as = value.shape
             self.freed.append(msg["name"])
             msg["is_observed"], msg["value"], msg["done"] = False, None, False
 
@@ -100,7 +105,7 @@ def _drawn(
             "model; write pyro.sample('x', ..., obs=x) for x as it is given"
         )
     drawn: Any = trace.nodes[free.freed[0]]["value"]
-    if drawn.shape != x.shape:
+    if drawn.shape != free.observed_as:
         raise InputError(
             f"the model draws x of shape {tuple(drawn.shape[1:])} at site '{free.freed[0]}', and "
             f"observes x of shape {tuple(x.shape[1:])}, which its distribution is only broadcast "

@@ -8,6 +8,11 @@ N(m', diag s^2), both over D dimensions::
 
     KL = 1/2 sum_j [(S_jj + (m_j - m'_j)^2) / s_j^2 + log 2 pi s_j^2] - H(N(m, S)).
 
+From a `Delta` Pyro has one too, without the ``log_density`` of one that maps other draws; here it
+counts::
+
+    KL = log_density - log q(v).
+
 No D x D matrix is made of a factor of low rank. Batch shapes broadcast; nats.
 """
 
@@ -15,6 +20,7 @@ import math
 from typing import Any
 
 import torch
+from pyro.distributions import Delta, Distribution
 from torch import Tensor
 from torch.distributions import Independent, LowRankMultivariateNormal, MultivariateNormal, Normal
 from torch.distributions.kl import register_kl
@@ -43,6 +49,11 @@ def _diagonal_low_rank(p: Any, q: Any) -> Tensor:
     return kl
 
 
+def _map(p: Any, q: Any) -> Tensor:
+    kl: Tensor = p.log_density - q.log_prob(p.v)
+    return kl
+
+
 def _diagonal(correlated: Any, independent: Any) -> Any:
     """The normal that ``independent`` is made of, elements over one dimension.
 
@@ -62,6 +73,7 @@ def _log_two_pi(fn: Any) -> float:
     return float(fn.event_shape[0] * math.log(2 * math.pi))
 
 
+register_kl(Delta, Distribution)(_map)
 register_kl(MultivariateNormal, Independent)(_correlated_diagonal)
 register_kl(LowRankMultivariateNormal, Independent)(_correlated_diagonal)
 register_kl(Independent, LowRankMultivariateNormal)(_diagonal_low_rank)

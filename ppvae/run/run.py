@@ -33,14 +33,20 @@ from ppvae.store import (
     Writer,
     bear,
     discard,
+    is_there,
+    load_tree,
     plain,
     read_json,
+    save_tree,
     write_bytes,
     write_text,
     writing,
 )
 
 __all__ = ["Run", "load"]
+
+EXAMPLE = "example"
+"""The folder of a run that holds some rows of its data."""
 
 
 class Run:
@@ -85,12 +91,20 @@ class Run:
         path: Path,
         config: Mapping[str, Any],
         state: Mapping[str, Any],
+        example: Batch,
         *,
         overwrite: bool = False,
     ) -> "Run":
         """Make the directory, with its first checkpoint in it: whole, or not at all.
 
         The run is held for writing from its first moment on; see `writing`.
+
+        Args:
+            path: the run directory.
+            config: ``config.yaml``.
+            state: the first checkpoint.
+            example: some rows of the data, on which the programs are traced when the run is opened.
+            overwrite: replace a run that is there already.
 
         Raises:
             InputError: if something is there that may not be overwritten, or is being written.
@@ -99,6 +113,7 @@ class Run:
         def fill(fresh: Path) -> None:
             write_text(fresh / "config.yaml", text_of(sealed(config)))
             write_bytes(fresh / table.NAME, table.EMPTY)
+            save_tree(fresh / EXAMPLE, dict(example))
             Checkpoints(fresh).save(state, table.Metrics(fresh).seal())
 
         writer = bear(path, fill, refuse=lambda: refuse_occupied(path, overwrite=overwrite))
@@ -144,6 +159,12 @@ class Run:
             ) from error
         return pair.eval()
 
+    def hold(self, pair: Pair, facts: Audit) -> "Run":
+        """Hold programs that are there already, those that were fitted, at the best weights."""
+        pair.load_state_dict(self.state(self._wanted)["weights"])
+        self.__dict__ |= {"pair": pair.eval(), "audit": facts}
+        return self
+
     @alone
     def build(self) -> Pair:
         """Both programs anew, with initial weights."""
@@ -162,13 +183,14 @@ class Run:
                 parts[part] = Choice.parse(value, part, trusted=False)
         latent_dim = demand(self.config, "latent_dim", int, self.path)
         dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
+        example = self.example()
         try:
             assembly = assemble(
                 parts, latent_dim=latent_dim, data_shape=self.data_shape,
-                covariates=self._covariates(), trust=self._trust,
+                covariates=self._covariates(), examples=example["x"], trust=self._trust,
                 log_counts=self.resolved.get("log_counts") is True,
             )  # fmt: skip
-            return Pair(assembly.model, assembly.guide, self.example()).to(dtype)
+            return Pair(assembly.model, assembly.guide, example).to(dtype)
         except (RuntimeError, TypeError, OverflowError) as error:
             if self._trust or any(program is not None for program in self._handed.values()):
                 raise  # code that is not this package's: its author wants the traceback
@@ -185,7 +207,12 @@ class Run:
         return audit(self.pair, elbo, self.example())
 
     def example(self) -> Batch:
-        """A batch of zeros with the shapes of the data: enough to trace the programs."""
+        """Some rows of the data, on which the programs are traced.
+
+        Runs of before they were kept have zeros in the shapes of the data.
+        """
+        if is_there(self.path / EXAMPLE):
+            return _batch(load_tree(self.path / EXAMPLE), self.path / EXAMPLE, self.data_shape)
         rows = 7  # unlike the sizes that other plates have
         batch = {"x": torch.zeros(rows, *self.data_shape)}
         rest = demand(self._facts(), "rest", dict, self.path)
@@ -464,6 +491,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _batch(tree: Any, folder: Path, shape: tuple[int, ...]) -> Batch:
+    """The rows that a folder holds, if they are some."""
+    is_batch = (
+        isinstance(tree, dict)
+        and all(isinstance(value, torch.Tensor) and value.dim() for value in tree.values())
+        and "x" in tree
+        and tuple(tree["x"].shape[1:]) == shape
+        and len({len(value) for value in tree.values()}) == 1
+    )
+    if not is_batch:
+        raise InputError(f"{folder} holds no rows of the run's data; it was damaged: fit anew")
+    batch: Batch = tree
+    return batch
 
 
 @alone

@@ -1,0 +1,244 @@
+"""What Pyro or torch raises in a program, in a sentence: the site, the shapes, the user's line.
+
+Pyro names the site in its words, or holds it in a local variable of the frames that an error has
+left: those are looked at, for the name, the distribution and the value.
+"""
+
+import re
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.utils import lazy_property
+
+from ppvae.errors import InputError
+from ppvae.programs import Pair, frozen
+from ppvae.randomness import forked
+
+__all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
+
+_LIBRARIES = {
+    "importlib", "lightning_fabric", "lightning_utilities", "numpy", "ppvae", "pyro", "torch",
+    "zuko",
+}  # fmt: skip
+"""Packages whose lines are not the user's, beside the standard library."""
+
+_SITE = re.compile(r"\bsite:? '?([^\s':,]+)'?")
+
+
+@contextmanager
+def explained(when: str, hint: str = "") -> Iterator[None]:
+    """Turn what a program raises into an `InputError`.
+
+    Args:
+        when: what was done, as the end of a clause: "on a batch of 64 rows".
+        hint: the way out, where the message does not tell one.
+    """
+    try:
+        yield
+    except (InputError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # the code is the user's, and may raise anything
+        raise InputError(sentence_of(error, when, hint)) from error
+
+
+def sentence_of(error: Exception, when: str, hint: str = "") -> str:
+    """What was raised, where, and the way out where it is known."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    name, node = _site(frames, error)
+    what = _words(error)
+    if node is not None:
+        what += _shapes(node)
+    where = f" at site '{name}'" if name else ""
+    way_out = _way_out(error, name, node) or hint
+    return f"the programs fail {when}{where}: {what}{_place(error)}{way_out}"
+
+
+def _words(error: Exception) -> str:
+    """The message without Pyro's table of shapes, and without the values of a whole tensor."""
+    text = str(error).split("Trace Shapes:")[0].split("but found invalid values:")[0]
+    text = " ".join(text.split()).rstrip(" ,;.")
+    if len(text) > 300:
+        text = text[:300].rsplit(" ", 1)[0] + " ..."
+    kind = type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
+def _site(frames: list[FrameType], error: Exception) -> tuple[str, Mapping[str, Any] | None]:
+    """The site at which an error arose, and its message, as far as Pyro tells."""
+    for frame in reversed(frames):
+        if not frame.f_globals.get("__name__", "").startswith("pyro."):
+            continue
+        for variable in ("msg", "site", "initial_msg", "model_site", "guide_site"):
+            node = frame.f_locals.get(variable)
+            if isinstance(node, dict) and node.get("type") == "sample" and node.get("name"):
+                return str(node["name"]), node
+    named = _SITE.search(str(error))
+    return (named[1], None) if named else ("", None)
+
+
+def _shapes(node: Mapping[str, Any]) -> str:
+    fn: Any = node.get("fn")
+    value = node.get("value")
+    said = ""
+    if hasattr(fn, "batch_shape"):
+        said = (
+            f" (the distribution has batch shape {tuple(fn.batch_shape)} and event shape "
+            f"{tuple(fn.event_shape)}"
+        )
+        if isinstance(value, Tensor):
+            said += f", the value shape {tuple(value.shape)}"
+        said += ")"
+    return said
+
+
+def _place(error: Exception) -> str:
+    """The last line that is the user's own on the way to an error."""
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).split(".")[0]
+        is_library = package in _LIBRARIES or package in sys.stdlib_module_names - {"__main__"}
+        if not is_library and not frame.f_code.co_filename.startswith("<frozen"):
+            found = f" ({frame.f_code.co_filename}, line {line})"
+    return found
+
+
+def _way_out(error: Exception, name: str, node: Mapping[str, Any] | None) -> str:
+    text = str(error)
+    if "within the support" in text:
+        return "; give the data, or the distribution, the same support"
+    lacking = _lacking(node)
+    if lacking and ("hape" in text or "broadcast" in text or "size" in text):
+        return f"; end the distribution of '{name}' with .to_event({lacking})"
+    return ""
+
+
+def _lacking(node: Mapping[str, Any] | None) -> int:
+    """How many dimensions of a site's distribution no plate holds and no event."""
+    shape = getattr(node.get("fn"), "batch_shape", ()) if node is not None else ()
+    if node is None or not shape:
+        return 0
+    held = max((-f.dim for f in node["cond_indep_stack"] if f.vectorized), default=0)
+    sized = all(
+        len(shape) >= -f.dim and shape[f.dim] in (1, f.size)
+        for f in node["cond_indep_stack"]
+        if f.vectorized
+    )
+    # Where a plate's own dimension has another size, the data lie further left.
+    return max(len(shape) - held, 0 if sized else 1)
+
+
+def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = False) -> str:
+    """The first site whose parameters or density are no numbers, in words; ``""`` if none is.
+
+    Both programs run once without Pyro's checks, which would raise before the site has a name.
+
+    Args:
+        pair: model and guide.
+        batch: what they are called on.
+        zero: whether a density of 0 counts too.
+    """
+    with frozen(pair), forked(pair.device), pyro.validation_enabled(False):
+        try:
+            guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+            replayed = poutine.replay(pair.call_model, trace=guide)
+            model: Any = poutine.trace(replayed).get_trace(**batch)
+        except Exception:  # whatever it is, it is told by another sentence
+            return ""
+        for role, trace in (("guide", guide), ("model", model)):
+            for name, node in trace.nodes.items():
+                if node["type"] != "sample" or not hasattr(node["fn"], "log_prob"):
+                    continue
+                said = _unfit(node, zero)
+                if said:
+                    return f"site '{name}' of the {role}: {said}"
+    return ""
+
+
+def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
+    """The first site whose log-density has a gradient that is no number, in words."""
+    learned = [p for p in pair.parameters() if p.requires_grad]
+    with forked(pair.device), pyro.validation_enabled(False):
+        guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+        replayed = poutine.replay(pair.call_model, trace=guide)
+        model: Any = poutine.trace(replayed).get_trace(**batch)
+        for role, trace in (("guide", guide), ("model", model)):
+            trace.compute_log_prob()
+            for name, node in trace.nodes.items():
+                if node["type"] != "sample" or not node["log_prob_sum"].requires_grad:
+                    continue
+                gradients = torch.autograd.grad(
+                    node["log_prob_sum"], learned, retain_graph=True, allow_unused=True
+                )
+                if any(g is not None and not bool(g.isfinite().all()) for g in gradients):
+                    family = type(_base(node["fn"])).__name__
+                    return (
+                        f"site '{name}' of the {role}: its log-density under {family} has a "
+                        "gradient that is not a number"
+                    )
+    return ""
+
+
+def _unfit(node: Mapping[str, Any], zero: bool) -> str:
+    fn = _base(node["fn"])
+    # Where a mask hides data, what is made of them is hidden too.
+    is_masked = isinstance(node["mask"], Tensor) or _has_mask(node["fn"])
+    declared = {} if is_masked else getattr(fn, "arg_constraints", {})
+    for parameter, constraint in declared.items():
+        if constraints.is_dependent(constraint):
+            continue
+        if parameter not in vars(fn) and isinstance(
+            getattr(type(fn), parameter, None), lazy_property
+        ):
+            continue  # logits and probabilities are two of one, and this one was not given
+        value = getattr(fn, parameter, None)
+        if not isinstance(value, Tensor):
+            continue
+        wrong = ~constraint.check(value)
+        if not bool(wrong.any()):
+            wrong = value.isnan()
+        if bool(wrong.any()):
+            is_one = wrong.shape == value.shape
+            shown = f"{float(value[wrong][0]):g}" if is_one else "values outside of its range"
+            return f"the {parameter} of its {type(fn).__name__} holds {shown}"
+    log_prob = scale_and_mask(node["fn"].log_prob(node["value"]), mask=node["mask"])
+    if isinstance(log_prob, Tensor):
+        wrong = ~(log_prob.isfinite() if zero else log_prob.isfinite() | (log_prob == -torch.inf))
+        if bool(wrong.any()) and (zero or _holds(node["fn"], node["value"])):
+            shown = f"{float(log_prob[wrong].flatten()[0]):g}".replace("nan", "not a number")
+            return f"its log-density under {type(fn).__name__} is {shown}"
+    return ""
+
+
+def _holds(fn: Any, value: Tensor) -> bool:
+    """Whether a value is in the support of a distribution, as far as that is known."""
+    try:
+        return bool(fn.support.check(value).all())
+    except (NotImplementedError, RuntimeError):
+        return True
+
+
+def _has_mask(fn: Any) -> bool:
+    while hasattr(fn, "base_dist"):
+        if isinstance(fn, dist.MaskedDistribution):
+            return isinstance(fn._mask, Tensor)
+        fn = fn.base_dist
+    return False
+
+
+def _base(fn: Any) -> Any:
+    while hasattr(fn, "base_dist") and not isinstance(
+        fn, torch.distributions.TransformedDistribution
+    ):
+        fn = fn.base_dist
+    return fn
