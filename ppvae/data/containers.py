@@ -4,13 +4,13 @@ A mask, names, categories and their order, missing values and sparse entries are
 container means; `np.asarray` alone would drop them without a word.
 """
 
-import os
 import sys
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any, final
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -85,7 +85,7 @@ def dense(matrix: Any, where: str, what: str = "x") -> NDArray[Any]:
 
     """
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = psutil.virtual_memory().available
     if size > free:
         raise InputError(
             f"{where}: {what} is sparse, {matrix.shape[0]:,} rows of {matrix.shape[1]:,}, and "
@@ -140,7 +140,7 @@ def _typed(values: NDArray[Any], where: str, what: str) -> NDArray[Any]:
             f"numpy.lib.recfunctions.structured_to_unstructured makes of it."
         )
     if values.dtype.kind == "T":
-        return values.astype(str)
+        return np.array(values.tolist(), dtype=str)
     if values.dtype.name == "bfloat16":  # of JAX and its kin
         return values.astype(np.float32)
     if values.dtype.kind != "O":

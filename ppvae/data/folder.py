@@ -40,7 +40,8 @@ class FolderImages(Images):
         from PIL import Image
 
         path: Path = self.encoded[row]
-        with parsing(path, "an image"), Image.open(path) as image:
+        # By a file: of a path Pillow maps an uncompressed TIFF into memory, and gets turned ones wrong.
+        with parsing(path, "an image"), path.open("rb") as file, Image.open(file) as image:
             return decoded(image, grey=self.grey, where=str(path))
 
 

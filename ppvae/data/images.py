@@ -85,9 +85,11 @@ class Images(ABC):
 
 def upright_size(image: "Image") -> tuple[int, int]:
     """Return (height, width) of an image as viewers show it, from its header alone."""
-    # Of the eight orientations of EXIF the last four exchange rows and columns. A PNG whose header
-    # has none would be decoded in search of one.
-    is_told = image.format != "PNG" or "exif" in image.info
+    # Of the eight orientations of EXIF the last four exchange rows and columns. Of a TIFF Pillow
+    # gives the size as shown; a PNG whose header has no EXIF it would decode in search of one.
+    is_told = image.format not in ("TIFF", "PNG") or (
+        image.format == "PNG" and "exif" in image.info
+    )
     turned = is_told and image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
     return (image.width, image.height) if turned else (image.height, image.width)
 
@@ -116,7 +118,8 @@ def decoded(image: "Image", *, grey: bool, where: str) -> Tensor:
             f"{where} holds {pages} pictures (pages or frames), of which one would be read: save "
             f"each as a file of its own."
         )
-    image = ImageOps.exif_transpose(image)
+    if image.format != "TIFF":  # which Pillow turns itself
+        image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         lowest, highest = image.convert("RGBA").getchannel("A").getextrema()
         if lowest != highest:

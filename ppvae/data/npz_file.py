@@ -1,5 +1,6 @@
 """A .npz file: arrays by name, or a sparse matrix of SciPy."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ _SPARSE = ("format", "shape", "data")
 def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     """Read ``x``, and ``y`` and ``mask`` where there are; or the matrix of a sparse file.
 
+    ``x_train``, ``x_test`` and their like are the parts of the data.
+
     Raises:
         InputError: where the file is damaged, or holds something else.
 
@@ -31,6 +34,8 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
 
                 file.seek(0)
                 return array_source(dense(load_npz(file), str(path)), str(path))
+            if "x" not in content and "x_train" in content:
+                return _parts(content, path, labels)
             if "x" not in content:
                 raise InputError(
                     f"{path} has no array 'x'; it holds {', '.join(content) or 'nothing'}: "
@@ -38,6 +43,25 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
                 )
             arrays = {name: _array(content, name, path) for name in ("x", "y", "mask")}
         return array_source(arrays["x"], str(path), arrays["y"], arrays["mask"], labels)
+
+
+def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
+    """Read ``x_train`` and ``x_test``, as the files of Keras have them, and their labels."""
+    found: dict[str, Source] = {}
+    for part, suffix in (
+        ("train", "train"),
+        ("valid", "val"),
+        ("valid", "valid"),
+        ("test", "test"),
+    ):
+        x = _array(content, f"x_{suffix}", path)
+        if x is not None:
+            known = found["train"].labels if found else labels
+            y = _array(content, f"y_{suffix}", path)
+            found[part] = array_source(x, f"{path}, {part}", y, None, known)
+    rows = {part: source.train for part, source in found.items()}
+    train = found["train"]
+    return replace(train, where=str(path), valid=rows.get("valid"), test=rows.get("test"))
 
 
 def _array(content: Any, name: str, path: Path) -> NDArray[Any] | None:

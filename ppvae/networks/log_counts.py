@@ -52,4 +52,6 @@ class LogCounts(nn.Module):
 
 
 def _log(x: Tensor) -> Tensor:
-    return torch.where(x >= 0, x.clamp(min=0).log1p(), x)
+    # Not by clamp, whose slope at 0 is 0: most counts are 0, and pseudo-inputs start at them.
+    is_count = x >= 0
+    return torch.where(is_count, torch.where(is_count, x, 0.0).log1p(), x)
