@@ -40,7 +40,7 @@ class FolderImages(Images):
         from PIL import Image
 
         path: Path = self.encoded[row]
-        # By a file: of a path Pillow maps an uncompressed TIFF into memory, and gets turned ones wrong.
+        # Not by its path: Pillow would map an uncompressed TIFF, and get a turned one wrong.
         with parsing(path, "an image"), path.open("rb") as file, Image.open(file) as image:
             return decoded(image, grey=self.grey, where=str(path))
 
