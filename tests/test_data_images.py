@@ -35,7 +35,7 @@ def read(path: Path) -> torch.Tensor:
 
 
 # How a file is stored, by the orientation that its tag tells.
-STORED = {
+STORED: dict[int, Any] = {
     1: lambda image: image,
     2: np.fliplr,
     3: lambda image: np.rot90(image, 2),
