@@ -78,7 +78,7 @@ def dialect(content: bytes, path: Path) -> Dialect:
     names = [name.strip() for name in next(fields([header], separator))]
     rows = list(islice(filter(None, fields(lines[start:], separator)), _SAMPLE))
     _demand_header(names, rows, path)
-    decimal = _decimal(rows, separator, path)
+    decimal = _decimal(names, rows, separator, path)
     if _demand_even(names, lines[start:], separator, start, path):
         names = names[:-1]
     _demand_names(names, path)
@@ -163,21 +163,24 @@ def _demand_header(names: list[str], rows: list[list[str]], path: Path) -> None:
     )
 
 
-def _decimal(rows: list[list[str]], separator: str, path: Path) -> str:
+def _decimal(names: list[str], rows: list[list[str]], separator: str, path: Path) -> str:
     """Return the decimal mark; refuse both in one table, and a comma that could be either."""
-    cells = [cell.strip() for row in rows for cell in row]
-    grouped = [cell for cell in cells if _GROUPED.fullmatch(cell)]
-    commas = [cell for cell in cells if "," in cell and is_number(cell, ",")]
-    points = [cell for cell in cells if "." in cell and is_number(cell)]
-    if grouped or (commas and separator == ","):
+    cells = [(cell.strip(), place) for row in rows for place, cell in enumerate(row)]
+    grouped = [(cell, place) for cell, place in cells if _GROUPED.fullmatch(cell)]
+    commas = [(cell, place) for cell, place in cells if "," in cell and is_number(cell, ",")]
+    points = [cell for cell, _ in cells if "." in cell and is_number(cell)]
+    odd = grouped or (commas if separator == "," else [])
+    if odd:
+        cell, place = odd[0]
+        column = names[place] if place < len(names) else place + 1
         raise InputError(
-            f"{path} holds the number {(grouped or commas)[0]!r}, with "
+            f"{path}: column {column} holds the number {cell!r}, with "
             f"{SEPARATORS.get(separator, repr(separator))} between fields: write it without "
             f"separators of thousands, and with a decimal point."
         )
     if commas and points:
         raise InputError(
-            f"{path} holds both {commas[0]!r} and {points[0]!r}, a decimal comma and a decimal "
+            f"{path} holds both {commas[0][0]!r} and {points[0]!r}, a decimal comma and a decimal "
             f"point: write all numbers alike."
         )
     return "," if commas else "."

@@ -7,6 +7,7 @@ import numpy as np
 from ppvae.data.arrays import array_source
 from ppvae.data.files import parsing
 from ppvae.data.source import Source
+from ppvae.errors import InputError
 
 
 def npy_source(path: Path) -> Source:
@@ -18,4 +19,7 @@ def npy_source(path: Path) -> Source:
     """
     with parsing(path, "a .npy file"), path.open("rb") as file:
         # Without allow_pickle, so that opening a stranger's file runs none of its code.
-        return array_source(np.lib.format.read_array(file, allow_pickle=False), str(path))
+        array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is a .npz file by its content: give it that suffix.")
+        return array_source(array, str(path))
