@@ -357,7 +357,8 @@ WORDS: dict[str, tuple[Any, str, str]] = {
     ),
     "grey under counts": (
         GREY.reshape(-1, 1, 6), "Poisson",
-        "integers from 0: choose --likelihood ContinuousBernoulli, or --likelihood "
+        "integers from 0: choose --scale none .*, or --likelihood ContinuousBernoulli, or "
+        "--likelihood "
         "DiscretizedLogistic, or --likelihood Gaussian, or --likelihood Laplace, or --likelihood "
         "MixtureOfDiscretizedLogistics, or --likelihood StudentT$",
     ),
