@@ -34,6 +34,7 @@ from ppvae.mishaps import explained
 from ppvae.networks import is_positive
 from ppvae.preparation import (
     Part,
+    check_made_again,
     few,
     free_folder,
     labels_hidden,
@@ -244,6 +245,9 @@ def fit(
         )
     demand_labels(found, pair, facts)
 
+    example = few(batch)
+    check_made_again(assembly, found, pair, example, latent_dim, trust)
+
     # What climbs, and where it is written.
     is_compiled = decide_compile(settings, found, pair, fabric)
     loop = make_loop(
@@ -263,7 +267,7 @@ def fit(
     folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
     state = loop.state()
     if fabric.is_global_zero:
-        run = Run.create(folder, config, state, few(batch), overwrite=overwrite)
+        run = Run.create(folder, config, state, example, overwrite=overwrite)
         introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:

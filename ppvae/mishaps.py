@@ -23,7 +23,6 @@ from torch.distributions.utils import lazy_property
 
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import forked
 
 __all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
 
@@ -138,17 +137,18 @@ def _lacking(node: Mapping[str, Any] | None) -> int:
     return max(len(shape) - held, 0 if sized else 1)
 
 
-def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = False) -> str:
+def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) -> str:
     """The first site whose parameters or density are no numbers, in words; ``""`` if none is.
 
-    Both programs run once without Pyro's checks, which would raise before the site has a name.
+    Both programs run once without Pyro's checks, which would raise before the site has a name, and
+    draw from torch's generators.
 
     Args:
         pair: model and guide.
         batch: what they are called on.
         zero: whether a density of 0 counts too.
     """
-    with frozen(pair), forked(pair.device), pyro.validation_enabled(False):
+    with frozen(pair), pyro.validation_enabled(False):
         try:
             guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
             replayed = poutine.replay(pair.call_model, trace=guide)
@@ -168,7 +168,7 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = False) -
 def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
     """The first site whose log-density has a gradient that is no number, in words."""
     learned = [p for p in pair.parameters() if p.requires_grad]
-    with forked(pair.device), pyro.validation_enabled(False):
+    with pyro.validation_enabled(False):
         guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         replayed = poutine.replay(pair.call_model, trace=guide)
         model: Any = poutine.trace(replayed).get_trace(**batch)

@@ -246,11 +246,22 @@ class _Replay:
         self.program, self.calls = program, iter(calls)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        trace = poutine.Trace()
-        for name, (msg, _) in next(self.calls).items():
-            if not msg["infer"].get("enumerate"):
-                trace.add_node(name, **msg)
-        return poutine.replay(self.program, trace=trace)(*args, **kwargs)
+        with _ReplayMessenger(next(self.calls)):
+            return self.program(*args, **kwargs)
+
+
+class _ReplayMessenger(Messenger):
+    """Gives each latent the distribution and the value that it had, all plates in them."""
+
+    def __init__(self, sites: _Sites) -> None:
+        super().__init__()
+        self.sites = sites
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if site_is_subsample(msg) or msg["is_observed"] or msg["infer"].get("enumerate"):
+            return
+        known, _ = self.sites[msg["name"]]
+        msg["fn"], msg["value"], msg["done"] = known["fn"], known["value"], True
 
 
 def _is_data(msg: Any) -> bool:

@@ -11,7 +11,8 @@ import torch
 
 from ppvae.assembly import Assembly, assemble
 from ppvae.audit import Audit, audit
-from ppvae.choices import KINDS, Choice, Maker, made
+from ppvae.choices import KINDS, Choice, Maker, made, resolve
+from ppvae.contracts import is_foreign
 from ppvae.data import Batch, Binarize, Data, Scale, load
 from ppvae.data.labels import hide
 from ppvae.data.scaling import COUNTS
@@ -19,9 +20,9 @@ from ppvae.errors import InputError
 from ppvae.memory import TRAINING, demand_memory
 from ppvae.mishaps import explained
 from ppvae.programs import Pair, Program
-from ppvae.randomness import seed_process
+from ppvae.randomness import restored, seed_process
 from ppvae.run import FORMAT, versions
-from ppvae.trial import try_out
+from ppvae.trial import try_out, unmoved
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,6 +34,7 @@ __all__ = [
     "Meeting",
     "Part",
     "assembled",
+    "check_made_again",
     "few",
     "free_folder",
     "labels_hidden",
@@ -202,6 +204,44 @@ def make_loop(
     loop = SVI(bound, climber, data, plan, fabric, pace, compile=compile)
     try_out(loop)
     return loop
+
+
+def check_made_again(
+    assembly: Assembly,
+    data: Data,
+    pair: Pair,
+    example: Batch,
+    latent_dim: int,
+    trust: Iterable[str],
+) -> None:
+    """Make programs by name a second time, as whoever opens the run will.
+
+    Those of the package alone, whose tests do that, and objects made in Python are passed over.
+
+    Raises:
+        InputError: if the fitted weights would not be those of the programs.
+    """
+    parts = {name: value for name, value in assembly.parts.items() if value is not None}
+    if any("python_object" in value for value in parts.values()):
+        return
+    choices = {name: Choice.parse(value, name) for name, value in parts.items()}
+    if not any(is_foreign(resolve(KINDS[name], c, trust)) for name, c in choices.items()):
+        return
+    with explained("when they are made a second time"), restored(), unmoved(pair):
+        again = assemble(
+            choices, latent_dim=latent_dim, data_shape=data.shape, covariates=data.covariates,
+            examples=example["x"], log_counts=data.scaling == COUNTS, trust=trust,
+        )  # fmt: skip
+        fresh = Pair(again.model, again.guide, example).state_dict()
+    weights = pair.state_dict()
+    for name in weights | fresh:
+        one, other = (tuple(d[name].shape) if name in d else None for d in (weights, fresh))
+        if one != other:
+            raise InputError(
+                f"of the programs made a second time '{name}' has shape {other}, and of those to "
+                f"be fitted {one}, so that the run could not be opened: make sizes of the "
+                "constructors' arguments and of the shape of x alone"
+            )
 
 
 def few(batch: Batch) -> Batch:

@@ -25,9 +25,10 @@ from ppvae.errors import InputError
 from ppvae.evaluation import Figures, evaluate, figures
 from ppvae.graphs import NotStatic
 from ppvae.guard import Unfaithful
-from ppvae.mishaps import sentence_of, unfit_site
+from ppvae.mishaps import sentence_of, unfit_gradient, unfit_site
 from ppvae.objectives import Bound, Terms
 from ppvae.plan import Plan
+from ppvae.programs import Pair
 from ppvae.progress import SUMS, Progress
 from ppvae.randomness import Stream
 from ppvae.step import CapturedStep
@@ -121,6 +122,7 @@ class SVI:
                 "take a larger batch_size, or fewer devices"
             )
         self.stopped = ""
+        self._noise: dict[str, Tensor | None] | None = None  # before the last step's draws
         self._compile = compile
         self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
         self._sums = torch.zeros(
@@ -210,12 +212,16 @@ class SVI:
 
     def _step_as_is(self, batch: Batch, beta: float, sums: Tensor) -> None:
         """Batch, bound, gradient, clipping, optimizer, one after the other."""
+        self._noise = randomness.state(self.device)
         with self._diagnosing(batch):
             terms = self._wrapped(batch, beta)
         if not bool(terms.objective.isfinite()):  # the weights are not moved by it
             raise self._diverged(self._unfit(batch))
         # Processes average their gradients, hence the factor.
         self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
+        gradients = [p.grad for p in self.bound.parameters() if p.grad is not None]
+        if not bool(torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()):
+            raise self._diverged(self._unfit(batch, unfit_gradient))
         if self.plan.clip is not None:
             self.fabric.clip_gradients(
                 self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False
@@ -398,12 +404,15 @@ class SVI:
             when = f"in epoch {self.progress.epoch + 1}, at step {self.progress.step}"
             raise InputError(sentence_of(error, when)) from error
 
-    def _unfit(self, batch: Batch | None) -> str:
+    def _unfit(self, batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site) -> str:
         """The site that is no number, where the weights are."""
         if batch is None or not self._is_finite():
             return ""
-        draws = (unfit_site(self.bound.pair, batch, zero=True) for _ in range(DRAWN))
-        return next(filter(None, draws), "")
+        with randomness.restored():
+            if self._noise is not None:  # the very draws, where there is one a datum
+                randomness.set_state(self.device, self._noise)
+            said = (look(self.bound.pair, batch) for _ in range(DRAWN))
+            return next(filter(None, said), "a density overflowed")
 
     def _is_finite(self) -> bool:
         """Whether every weight is a number."""

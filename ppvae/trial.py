@@ -19,7 +19,7 @@ from ppvae.data import Batch, Split
 from ppvae.errors import InputError
 from ppvae.mishaps import explained, unfit_gradient, unfit_site
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import restored
+from ppvae.randomness import forked, restored
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.svi import SVI
@@ -90,7 +90,8 @@ def demand_numbers(pair: Pair, batch: Batch) -> None:
     Raises:
         InputError: naming the site, and the way out.
     """
-    said = unfit_site(pair, batch)
+    with forked(pair.device):
+        said = unfit_site(pair, batch, zero=False)
     if said:
         raise InputError(_at_first(said, batch))
 
@@ -162,7 +163,7 @@ def _keep(module: nn.Module, undo: list[Callable[[], None]], seen: set[int]) -> 
     seen.add(id(module))
     before = dict(vars(module))
     for value in before.values():
-        _keep_value(value, undo, seen)
+        _keep_held(value, undo, seen)
 
     def put_back() -> None:
         vars(module).clear()
@@ -191,7 +192,7 @@ def _keep_value(value: Any, undo: list[Callable[[], None]], seen: set[int]) -> N
         seen.add(id(value))
         kept = copy.copy(value)
         for inner in value.values() if isinstance(value, dict) else value:
-            _keep_value(inner, undo, seen)
+            _keep_held(inner, undo, seen)
 
         def refill() -> None:
             value.clear()

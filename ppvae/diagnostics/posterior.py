@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.moments import AtMeans
+from ppvae.moments import DRAWS, AtMeans
 from ppvae.programs import Pair, frozen
 from ppvae.randomness import seeded
 
@@ -69,15 +69,23 @@ def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
     rows = len(batch["x"])
     with AtMeans() as at:
         trace = poutine.trace(pair.call_guide).get_trace(**batch)
+    drawn = _drawn(pair, audit, batch) if audit.mapped else {}
     loc, scale = {}, {}
     for name in audit.latents:
         fn: Any = trace.nodes[name]["fn"]
         if audit.data_dim is None or rows not in fn.batch_shape or name not in at.moments:
             continue  # a global latent belongs to no datum
-        mean, stddev = at.moments[name]
+        mean, stddev = at.moments[name] if name not in audit.mapped else drawn[name]
         loc[name] = _by_datum(mean, fn, audit.data_dim)
         scale[name] = _by_datum(stddev, fn, audit.data_dim)
     return Embedding(loc, scale)
+
+
+def _drawn(pair: Pair, audit: Audit, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    """Moments of latents that are a Delta of other draws, by draws: at those it is a point."""
+    traces: list[Any] = [poutine.trace(pair.call_guide).get_trace(**batch) for _ in range(DRAWS)]
+    values = {n: torch.stack([t.nodes[n]["value"] for t in traces]) for n in audit.mapped}
+    return {name: (value.mean(0), value.std(0)) for name, value in values.items()}
 
 
 def _by_datum(value: Tensor, fn: Any, data_dim: int) -> Tensor:
