@@ -116,8 +116,10 @@ KINDS: dict[str, Callable[[Path], Run]] = {
 
 def dot(_: object, path: str | Path) -> Path:
     """Save a figure as one white dot: laying out the letters is the slow part of a page."""
-    Image.new("L", (1, 1), 255).save(path, "PNG")
-    return Path(path)
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (1, 1), 255).save(target, "PNG")
+    return target
 
 
 def dotted_gallery(run: Run, *_: object) -> None:
