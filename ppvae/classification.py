@@ -38,7 +38,7 @@ class Classification:
 
 def tells_classes(audit: Audit) -> bool:
     """Whether the programs have a class among their latents."""
-    return SITE in audit.latents
+    return any(site.name == SITE and site.is_class for site in audit.sites)
 
 
 def classify(pair: Pair, batch: Batch) -> Tensor:

@@ -60,7 +60,7 @@ def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> N
     if facts.has_evidence:
         evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
     told = None
-    if labels is not None and tells_classes(facts):
+    if labels is not None and bool((labels >= 0).any()) and tells_classes(facts):
         told = classification(pair, test, labels)
     bits = None
     if levels_of(facts) is not None and evidence is not None:

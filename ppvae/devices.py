@@ -1,5 +1,6 @@
 """Where to compute: device, precision and processes, by Lightning Fabric."""
 
+import sys
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -39,6 +40,7 @@ def launch(
     ):
         raise InputError("--precision 64: Metal has no float64; take --device cpu")
     if devices > 1:
+        _demand_no_session(devices)
         _demand_room(one_device(device).type, devices, oversubscribe=oversubscribe)
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
@@ -70,6 +72,16 @@ def one_device(device: Device) -> torch.device:
         return torch.device(device)
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
+
+
+def _demand_no_session(devices: int) -> None:
+    """Refuse several processes in an interactive session, of which they could not start anew."""
+    if hasattr(sys, "ps1"):
+        raise InputError(
+            f"devices is {devices}, and this is an interactive session, of which each process "
+            f"would have to start anew; take devices=1 here, or python -m ppvae.fit --devices "
+            f"{devices} in a terminal"
+        )
 
 
 def _demand_room(kind: str, devices: int, *, oversubscribe: bool) -> None:

@@ -1,6 +1,7 @@
 """What fitting and comparing have in common before the first step: parts, data, the loop."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -158,6 +159,11 @@ def recorded(data: str | Path | Data) -> Any:
     """How ``config.yaml`` names the data, so that it is found from any folder."""
     if isinstance(data, Data):
         return {"python_object": data.name}
+    if not isinstance(data, (str, os.PathLike)):
+        raise InputError(
+            f"data is a {type(data).__name__}; give a name, a path, or, of arrays and tensors, "
+            "ppvae.data.from_arrays(x, y)"
+        )
     path = Path(data).expanduser()
     return str(path.resolve()) if path.exists() else str(data)
 

@@ -338,3 +338,14 @@ def test_a_number_that_is_none_names_its_site_and_not_the_weights(tmp_path: Path
                 **PARTS | {"epochs": 9},
             )  # fmt: skip
         assert "diverged" not in str(refused.value)
+
+
+def test_arrays_and_sessions_are_answered_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in (toy(), torch.tensor(toy()), {"x": toy()}):
+        with pytest.raises(InputError, match=r"ppvae\.data\.from_arrays\(x, y\)$"):
+            small(tmp_path, data=value)
+    monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
+    with pytest.raises(InputError, match=r"interactive session.*take devices=1 here"):
+        small(tmp_path, data=rows(), devices=2)

@@ -313,3 +313,28 @@ def test_programs_with_scales_of_their_own_finish_without_log_p(
     assert summary["log_p"] is None
     assert isfinite(summary["elbo"])
     assert "log_p" not in encode(run, rows().test)
+
+
+class Named(Model):
+    """Calls its latent as labels are called."""
+
+    @override
+    def forward(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("y", dist.Normal(0.0, 1.0).expand([2]).to_event(1))
+            pyro.sample("x", dist.Normal(self.net(z), 0.5).to_event(1), obs=x)
+
+
+class NamedGuide(Guide):
+    """Infers it."""
+
+    @override
+    def forward(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", self.posterior(x))
+
+
+def test_a_latent_called_y_that_is_no_class_is_not_classified(tmp_path: Path) -> None:
+    labelled = from_arrays(toy(90), y=torch.arange(90) % 3)
+    run = small(tmp_path, data=labelled, model=Named(), guide=NamedGuide(), **PARTS)
+    assert (run.summary or {})["classification"] is None

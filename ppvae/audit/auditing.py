@@ -95,7 +95,8 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
                 f"{elbo.__name__} takes it by Monte Carlo there, as Trace_ELBO would"
             )
         shape = tuple(node["fn"].batch_shape) + tuple(node["fn"].event_shape)
-        sites.append(Site(name, family_name(node["fn"]), family, kl, shape, scale))
+        is_class = name in guide and bool(guide[name]["fn"].has_enumerate_support)
+        sites.append(Site(name, family_name(node["fn"]), family, kl, shape, scale, is_class))
 
     if frame is None:
         notes.append(

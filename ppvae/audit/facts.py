@@ -21,6 +21,7 @@ class Site:
             or, where x is observed, ``"-"``.
         shape: batch and event shape of one draw, data first.
         scale: what multiplies its log-probability, beta aside; 1, or N / B in a subsampled plate.
+        is_class: whether the guide draws it from finitely many values.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Site:
     kl: str
     shape: tuple[int, ...]
     scale: float
+    is_class: bool = False
 
 
 @dataclass(frozen=True)
