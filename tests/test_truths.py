@@ -10,7 +10,8 @@ import pytest
 import torch
 from fits import quick, small
 from pyro import poutine
-from pyro.infer import Trace_ELBO, TraceEnum_ELBO
+from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
+from pyro.infer.autoguide import AutoDiagonalNormal, AutoMultivariateNormal, AutoNormal
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 from toys import Guide, Model, rows, toy
@@ -338,3 +339,34 @@ def test_a_latent_called_y_that_is_no_class_is_not_classified(tmp_path: Path) ->
     labelled = from_arrays(toy(90), y=torch.arange(90) % 3)
     run = small(tmp_path, data=labelled, model=Named(), guide=NamedGuide(), **PARTS)
     assert (run.summary or {})["classification"] is None
+
+
+class Rate(PyroModule):
+    """Has latents with ranges of their own, which all data share."""
+
+    @override
+    def forward(self, x: Tensor) -> None:
+        scale = pyro.sample("scale", dist.Gamma(2.0, 2.0))
+        share = pyro.sample("share", dist.Dirichlet(torch.ones(4)))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(share, 0.1 + scale[..., None]).to_event(1), obs=x)
+
+
+@pytest.mark.parametrize("kind", [AutoNormal, AutoMultivariateNormal, AutoDiagonalNormal])
+def test_a_guide_of_pyros_has_the_bound_that_pyro_gives_it(kind: Any) -> None:
+    model = Rate()
+    guide = kind(model, init_scale=0.3)
+    found = []
+    for elbo in (TraceMeanField_ELBO, Trace_ELBO):
+        pair, facts, split = subject(model, guide, X, elbo=elbo)
+        assert facts.is_bound
+        assert set(facts.mapped) == {"scale", "share"}
+        assert not any("auxiliary" in note for note in facts.notes)
+        torch.manual_seed(0)
+        bound = Bound(pair, elbo, facts, 1000)
+        with torch.no_grad():
+            found.append(float(bound(next(iter(split.chunks(60)))).elbo))
+    torch.manual_seed(0)
+    pyros = Trace_ELBO(1000, vectorize_particles=True, max_plate_nesting=1)
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+    assert found[0] == pytest.approx(-float(pyros.loss(model, guide, X)), rel=1e-4)
