@@ -141,7 +141,7 @@ def test_the_audit_finds_them_and_says_where_there_is_none(family: type[nn.Modul
         assert facts.sites[0].kl == kl
 
 
-def test_three_pairs_are_registered_and_no_other() -> None:
+def test_four_pairs_are_registered_and_no_other() -> None:
     ours = {
         pair for pair, kl in _KL_REGISTRY.items() if kl.__module__ == divergences.__name__
     }  # fmt: skip
@@ -150,4 +150,12 @@ def test_three_pairs_are_registered_and_no_other() -> None:
         torch.distributions.MultivariateNormal,
     )
     independent = torch.distributions.Independent
-    assert ours == {(low, independent), (full, independent), (independent, low)}
+    delta = (dist.Delta, dist.Distribution)  # Pyro's own, with the log-density of a map
+    assert ours == {delta, (low, independent), (full, independent), (independent, low)}
+
+
+def test_the_kl_of_a_delta_counts_its_log_density() -> None:
+    prior = dist.Normal(torch.zeros(5, 2), 1.0).to_event(1)
+    v, log_density = torch.randn(5, 2), torch.randn(5)
+    kl = kl_divergence(dist.Delta(v, log_density, event_dim=1), prior)
+    assert torch.allclose(kl, log_density - prior.log_prob(v))

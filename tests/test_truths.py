@@ -46,12 +46,12 @@ class Mapped(Guide):
 
 
 @pytest.mark.parametrize("factor", [1.0, 2.0])
-@pytest.mark.parametrize("elbo", [None, Trace_ELBO])
+@pytest.mark.parametrize("elbo", [TraceMeanField_ELBO, Trace_ELBO])
 def test_a_delta_of_an_auxiliary_draw_has_its_density(factor: float, elbo: Any) -> None:
-    chosen = {} if elbo is None else {"elbo": elbo}
+    torch.manual_seed(0)
     model, guide, plain = Model(), Mapped(factor), Guide()
     plain.load_state_dict(guide.state_dict())
-    mapped, direct = (subject(model, g, X, **chosen) for g in (guide, plain))
+    mapped, direct = (subject(model, g, X, elbo=elbo) for g in (guide, plain))
     assert mapped[1].is_bound
     assert mapped[1].mapped == ("z",)
     assert mapped[1].notes == ()
@@ -60,10 +60,12 @@ def test_a_delta_of_an_auxiliary_draw_has_its_density(factor: float, elbo: Any) 
     assert abs(one.elbo.mean() - other.elbo.mean()) < 4 * error
     bounds = []
     for pair, facts, split in (mapped, direct):
-        bound = Bound(pair, elbo or type(Bound(pair, Trace_ELBO, facts).elbo), facts, 2000)
+        bound = Bound(pair, elbo, facts, 2000)
+        torch.manual_seed(0)  # the same draws, u for the one and z for the other
         with torch.no_grad():
             bounds.append(bound(next(iter(split.chunks(60)))).elbo / 60)
-    assert bounds[0] == pytest.approx(float(bounds[1]), rel=0.02)
+    by_draws = elbo is Trace_ELBO  # the other takes the KL of the plain guide in closed form
+    assert float(bounds[0]) == pytest.approx(float(bounds[1]), rel=1e-4 if by_draws else 0.03)
     codes = [embed(pair, facts, split) for pair, facts, split in (mapped, direct)]
     assert torch.allclose(codes[0].scale["z"], codes[1].scale["z"], rtol=0.5)
 
