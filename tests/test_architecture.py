@@ -41,7 +41,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "data",
     ),
     ("guard", "capture", "densities", "evaluation"),
-    ("step", "plan", "progress"),
+    ("step", "plan", "progress", "compilation"),
     ("svi",),
     (
         "diagnostics",
@@ -89,8 +89,8 @@ def _modules() -> dict[str, list[Path]]:
     for path in (ROOT / "ppvae").glob("*.py"):
         found[path.stem] = [path]
     packages = (
-        "arviz", "audit", "bounds", "choices", "comparison", "data", "diagnosis", "diagnostics",
-        "distributions", "networks", "plots", "report", "run", "store",
+        "arviz", "audit", "bounds", "choices", "comparison", "compilation", "data", "diagnosis",
+        "diagnostics", "distributions", "networks", "plots", "report", "run", "store",
     )  # fmt: skip
     for package in packages:
         found[package] = sorted((ROOT / "ppvae" / package).glob("*.py"))
