@@ -61,8 +61,16 @@ class Lock:
             raise
         self._sign(handle)
 
-    def release(self) -> None:
-        """Let others write."""
+    def release(self, folder: Path | None = None) -> None:
+        """Let others write.
+
+        Args:
+            folder: where the folder is now; the file is then taken away. Whoever has opened it
+                meanwhile finds that it is gone, and makes another.
+        """
+        if folder is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(folder / LOCK)
         self._close()
 
     def _take(self, handle: int) -> None:

@@ -66,7 +66,7 @@ class Writer:
             _demand_no_links(run)
             disk.remove(run / SCRATCH)
         except BaseException:
-            self._lock.release()
+            self._lock.release(run)
             raise
         found = os.stat(run)
         _writers[found.st_dev, found.st_ino] = self
@@ -77,7 +77,7 @@ class Writer:
             del _writers[key]
         with contextlib.suppress(WriteError):
             disk.remove(self.run / SCRATCH)
-        self._lock.release()
+        self._lock.release(self.run)
 
     def __enter__(self) -> "Writer":
         return self
