@@ -266,6 +266,7 @@ def test_a_second_diagnosis_leaves_nothing_of_the_first(tmp_path: Path) -> None:
     run = small(tmp_path)
     out = tmp_path / "out"
     diagnose(run, quick=True, only=["bound"], out=out)
+    (out / "figures").mkdir(exist_ok=True)
     (out / "figures" / "surgery.png").touch()
     (out / "figures" / "mine.png").touch()
     (out / "posterior.nc").touch()

@@ -58,7 +58,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "latent": (lambda c: c.update(latent_dim=HUGE), "latent_dim is"),
     "hidden": (lambda c: c["decoder"]["init_args"].update(hidden=[HUGE]), "--decoder.hidden is"),
     "layers": (lambda c: c["decoder"]["init_args"].update(hidden=[3] * 999), "tensors"),
-    "datum": (lambda c: c["run"]["data"].update(shape=[HUGE]), "the size of a datum is"),
+    "datum": (lambda c: c["run"]["data"].update(shape=[HUGE]), "holds no rows of the run's data"),
 }
 
 
