@@ -39,7 +39,7 @@ def snapshot() -> Snapshot:
             "checks": torch.distributions.Distribution._validate_args,
         },
         "pyro": pyro.settings.get(),
-        "parameters": dict(pyro.get_param_store()),
+        "parameters": {name: p.tolist() for name, p in pyro.get_param_store().items()},
         "signals": {number: signal.getsignal(number) for number in signal.valid_signals()},
         "matplotlib": dict(mpl.rcParams),
         "numpy": np.geterr(),

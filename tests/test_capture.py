@@ -38,7 +38,7 @@ CAPTURED = [elbo for elbo in ELBOS if elbo is not TraceEnum_ELBO]
 """One that enumerates looks at the shapes of its draws, call by call, and is run as it is."""
 
 
-LIKELIHOODS = {
+LIKELIHOODS: dict[str, Any] = {
     "Bernoulli": Bernoulli,
     "ContinuousBernoulli": ContinuousBernoulli,
     "Gaussian": Gaussian,
