@@ -80,9 +80,11 @@ class Ranks:
             if self._is_rank and isinstance(error, Exception):
                 time.sleep(GRACE)  # the launcher has the same trouble, and says it first
             dead = self._dead(patience=GRACE / 2) if isinstance(error, Exception) else None
-            sentence = None if dead is None else self._sentence(*dead)
+            # What all refuse ends all of them; a rank that was killed is what the others suffer of.
+            is_why = dead is not None and (dead[1] < 0 or not isinstance(error, InputError))
+            sentence = self._sentence(*dead) if dead is not None and is_why else None
             self._end()
-            if sentence is not None and not isinstance(error, InputError):
+            if sentence is not None:
                 raise InputError(sentence) from error
             raise
         finally:
