@@ -27,30 +27,46 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 class Interrupts:
     """Handler of SIGINT that raises ``KeyboardInterrupt``, and remembers that it did.
 
+    Args:
+        is_command: whether the process is a command. In the middle of an import it then ends at
+            once: an extension module that sees an exception there may abort, and a run is whole
+            whenever its writer is killed.
+
     Attributes:
         received: whether there was an interrupt. What a library that is interrupted in the middle
             of an import raises may be of any kind.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_command: bool) -> None:
+        self._is_command = is_command
         self.received = False
 
-    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+    def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
         self.received = True
+        if self._is_command and _is_importing(frame):
+            _leave(number, frame)
         raise KeyboardInterrupt
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:
     """SIGINT as ``KeyboardInterrupt`` while this context lasts, unless it is handled otherwise."""
-    handler = Interrupts()
-    ours = (signal.default_int_handler, _leave)
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) not in ours:
+    before = signal.getsignal(signal.SIGINT)
+    handler = Interrupts(is_command=before is _leave)
+    if not is_main or before not in (signal.default_int_handler, _leave):
         yield handler
         return
-    before = signal.signal(signal.SIGINT, handler)
+    signal.signal(signal.SIGINT, handler)
     try:
         yield handler
     finally:
