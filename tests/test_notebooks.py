@@ -81,7 +81,14 @@ def definitions(path: Path) -> list[tuple[ast.AST, str]]:
     ]
 
 
-@EACH
+# The first two by default; the others, of half a minute and more each, with the slow tests.
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=() if path.stem < "03" else pytest.mark.slow)
+        for path in notebooks()
+    ],
+)
 def test_runs_from_top_to_bottom_without_a_warning(path: Path, tmp_path: Path) -> None:
     notebook = execute(read(path), tmp_path, quick=True)
     assert [complaints(cell) for cell in code(notebook) if complaints(cell)] == []
