@@ -44,7 +44,7 @@ class Lock:
         file, self.name = folder / LOCK, name or folder
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            with naming(file):
+            with naming(name or file):
                 handle = os.open(file, flags, 0o666)
         except WriteError as error:
             if isinstance(error.__cause__, FileNotFoundError):

@@ -162,13 +162,14 @@ def _scratch(path: Path) -> Iterator[Path]:
         if run is None:
             fresh = path.parent / f".{secrets.token_hex(6)}.part"
         else:
-            if not os.path.isdir(run / SCRATCH):
-                disk.make_folder(run / SCRATCH)
             fresh = run / SCRATCH / path.name
         try:
+            if run is not None and not os.path.isdir(run / SCRATCH):
+                disk.make_folder(run / SCRATCH)
             yield fresh
         except WriteError as error:
-            if error.path != fresh and fresh not in error.path.parents:
+            ours = fresh if run is None else fresh.parent
+            if error.path != ours and ours not in error.path.parents:
                 raise
             raise WriteError(path, error.reason) from error  # the name that a person knows
         finally:
