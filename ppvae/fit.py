@@ -268,7 +268,8 @@ def fit(
     state = loop.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, example, overwrite=overwrite)
-        introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
+        with run.given_back_on_failure():
+            introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
@@ -330,45 +331,46 @@ def resume(
     fabric = launch(
         config["device"], config["devices"], config["precision"], oversubscribe=oversubscribe
     )
-    if fabric.is_global_zero:
-        found_run.begin_writing()
-    state = found_run.resumable(checkpoint)
-    say_once(fabric, "reading the data")
-    where = None if data_dir is None else Path(data_dir)
-    if data is None:
-        everything = found_run.data(where, hidden=False)
-    else:
-        found_run.demand_fitted_to(data)
-        everything = data if data.source is None else scaled_as(data, found_run.scaling)
-    found = labels_hidden(everything, config)
-    seed_process(plan.seed)
-    pair = found_run.build().to(torch.float32)
-    batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
-    makers = {
-        kind: None
-        if config.get(kind) is None
-        else made(KINDS[kind], Choice.parse(config[kind], kind, trusted=False), trust)
-        for kind in ("elbo", "optimizer", "schedule")
-    }
-    elbo, optimizer = makers["elbo"], makers["optimizer"]
-    if elbo is None or optimizer is None:
-        raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
-    with explained(f"on the first {len(batch['x'])} rows"):
-        facts = audit(pair, elbo.target, batch)
-    demand_support(found, facts)  # the file may hold other data by now
-    loop = make_loop(
-        pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,
-        compile=config["run"].get("compiled") is True,
-    )  # fmt: skip
-    loop.load_state(state)
-    if fabric.is_global_zero:
-        found_run.rewind(state, is_done=loop.is_done)
-        if config != found_run.config:
-            found_run.write_config(config)
-        say_once(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
-    fabric.barrier()
-    programs = (pair.program("model"), pair.program("guide"))
-    return train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
+    with found_run.given_back_on_failure():
+        if fabric.is_global_zero:
+            found_run.begin_writing()
+        state = found_run.resumable(checkpoint)
+        say_once(fabric, "reading the data")
+        where = None if data_dir is None else Path(data_dir)
+        if data is None:
+            everything = found_run.data(where, hidden=False)
+        else:
+            found_run.demand_fitted_to(data)
+            everything = data if data.source is None else scaled_as(data, found_run.scaling)
+        found = labels_hidden(everything, config)
+        seed_process(plan.seed)
+        pair = found_run.build().to(torch.float32)
+        batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
+        makers = {
+            kind: None
+            if config.get(kind) is None
+            else made(KINDS[kind], Choice.parse(config[kind], kind, trusted=False), trust)
+            for kind in ("elbo", "optimizer", "schedule")
+        }
+        elbo, optimizer = makers["elbo"], makers["optimizer"]
+        if elbo is None or optimizer is None:
+            raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
+        with explained(f"on the first {len(batch['x'])} rows"):
+            facts = audit(pair, elbo.target, batch)
+        demand_support(found, facts)  # the file may hold other data by now
+        loop = make_loop(
+            pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,
+            compile=config["run"].get("compiled") is True,
+        )  # fmt: skip
+        loop.load_state(state)
+        if fabric.is_global_zero:
+            found_run.rewind(state, is_done=loop.is_done)
+            if config != found_run.config:
+                found_run.write_config(config)
+            say_once(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
+        fabric.barrier()
+        programs = (pair.program("model"), pair.program("guide"))
+        return train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
 
 
 def main(argv: Sequence[str]) -> None:

@@ -397,6 +397,17 @@ class Run:
             self._writer.close()
             self._writer = None
 
+    @contextmanager
+    def given_back_on_failure(self) -> Iterator[None]:
+        """Let others write the run if what is done meanwhile fails."""
+        try:
+            yield
+        except BaseException:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            raise
+
     def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
         """Write a checkpoint; see `ppvae.run.checkpoints.Checkpoints.save`."""
         self._checkpoints.save(state, self._table.seal(), is_best=is_best)

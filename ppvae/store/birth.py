@@ -50,10 +50,10 @@ def bear(
     with _nursery(path) as nursery:
         refuse()
         fresh, writer = nursery / _NEW, None
-        disk.make_folder(fresh)
-        if is_run:
-            writer = Writer(fresh, path)
         try:
+            disk.make_folder(fresh)
+            if is_run:
+                writer = Writer(fresh, path)
             fill(fresh)
             _place(fresh, path, refuse, is_run=is_run)
         except BaseException as error:
@@ -117,8 +117,14 @@ def _lock(nursery: Path, path: Path) -> Lock:
                 os.mkdir(nursery)
         elif set(os.listdir(nursery)) - {LOCK, _NEW, _OLD}:
             raise WriteError(path, f"{nursery} is in the way, and holds files of somebody's")
-        with contextlib.suppress(GoneError):
+        try:
             return Lock(nursery, path)
+        except GoneError:
+            continue
+        except WriteError:
+            with contextlib.suppress(OSError):
+                os.rmdir(nursery)  # it was made for this alone
+            raise
     raise WriteError(path, f"{nursery} comes and goes")
 
 
