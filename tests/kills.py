@@ -56,7 +56,8 @@ def counted(before: Callable[[str], None], *, has_swap: bool = True) -> Iterator
     swap = disk.swap
 
     def counted_swap(one: Path, other: Path) -> bool:
-        before("swap")
+        with disk.naming(other):
+            before("swap")
         return has_swap and swap(one, other)
 
     with pytest.MonkeyPatch.context() as patch:
