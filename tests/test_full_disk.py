@@ -118,7 +118,7 @@ def _fails_at(name: str, tmp_path: Path, every: int) -> None:
             assert figures(home / "run") == figures(undisturbed / "run")
         elif name != "overwrite" and not (home / "run" / "diagnostics.json").exists():
             shutil.rmtree(home / "run" / "samples", ignore_errors=True)
-            for file in home.rglob("embedding*"):
+            for file in (*home.rglob("embedding*"), *home.glob("codes*")):
                 file.unlink()
             COMMANDS[name](home)
 
