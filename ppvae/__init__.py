@@ -1,7 +1,7 @@
 """Variational autoencoders as probabilistic programs, on Pyro.
 
 A model p(x, z) is a Pyro program, an amortized guide q(z | x) is another, and a bound on log p(x)
-is what `ppvae.svi.SVI` climbs. Parts are in `ppvae.models` and `ppvae.guides`; `ppvae.fit.fit` is
+is what `ppvae.training` climbs. Parts are in `ppvae.models` and `ppvae.guides`; `ppvae.fit.fit` is
 the main job, and `load` opens what it leaves.
 """
 

@@ -9,7 +9,7 @@ python -m ppvae.compare --model mine.model --guide mine.guide      # your own Py
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
-    from ppvae.interruption import leave_on_interrupt
+    from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
 
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from ppvae.cli import answer, given_arguments
+from ppvae.cli.parsing import answer, given_arguments
 from ppvae.comparison.climbs import Climb, climb_both, plan_of
 from ppvae.comparison.estimates import measure_noise
 from ppvae.comparison.folder import refuse_occupied, write_comparison
@@ -30,10 +30,10 @@ from ppvae.comparison.subject import new_subject, subject_of
 from ppvae.comparison.table import show_comparison
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
-from ppvae.preparation import Part, free_folder
-from ppvae.process import alone
-from ppvae.randomness import demand_seed, restored
+from ppvae.programs.isolation import alone
+from ppvae.programs.streams import demand_seed, restored
 from ppvae.run import Run
+from ppvae.training.preparation import Part, free_folder
 
 __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 
@@ -120,8 +120,8 @@ def compare(
 
     # One program, its data, and how each climb goes.
     with restored():  # imports too may draw from the generators
-        from ppvae.devices import launch
-        from ppvae.terminal import bar, say
+        from ppvae.cli.terminal import bar, say
+        from ppvae.training.devices import launch
 
         opened = None if run is None else run if isinstance(run, Run) else Run(run, trust=trust)
         if opened is None:

@@ -7,7 +7,7 @@ python -m ppvae.diagnose RUN --only evidence --samples 50000       # one questio
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
-    from ppvae.interruption import leave_on_interrupt
+    from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
 
@@ -18,15 +18,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from ppvae.cli import answer, given_arguments
+from ppvae.cli.parsing import answer, given_arguments
 from ppvae.data import Split
-from ppvae.diagnosis.result import Diagnosis
+from ppvae.diagnostics.diagnosis.result import Diagnosis
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
-from ppvae.process import alone
-from ppvae.randomness import demand_seed, restored
+from ppvae.programs.isolation import alone
+from ppvae.programs.streams import demand_seed, restored
 from ppvae.run import Run, load
-from ppvae.store import WriteError, writing
+from ppvae.run.store import WriteError, writing
 
 __all__ = ["diagnose"]
 
@@ -51,8 +51,8 @@ def diagnose(
     """Ask a fitted run where its nats are lost, and what to change.
 
     Writes diagnostics.json, figures, posterior.nc (an ArviZ DataTree) and report.html, and returns
-    a `ppvae.diagnosis.result.Diagnosis`. Nothing that was fitted moves; every figure is a function
-    of the seed. Questions: bound (what is in it, is the latent used), evidence (what is log p(x)),
+    a `Diagnosis`. Nothing that was fitted moves; every figure is a function of the seed.
+    Questions: bound (what is in it, is the latent used), evidence (what is log p(x)),
     gap (what guide and encoder lose), trust (is the guide to be relied on, datum by datum), model
     (would it generate such data), training (did the fit end too early, or learn by heart),
     estimator (which one to climb by).
@@ -79,13 +79,13 @@ def diagnose(
             that is there already.
     """
     from ppvae import report
-    from ppvae.devices import one_device
-    from ppvae.diagnosis.case import Case
-    from ppvae.diagnosis.effort import FULL, QUICK
-    from ppvae.diagnosis.examination import demand_questions, examine
-    from ppvae.diagnosis.folder import refuse_occupied, write_diagnosis
-    from ppvae.diagnosis.keeping import kept
-    from ppvae.terminal import bar
+    from ppvae.cli.terminal import bar
+    from ppvae.diagnostics.diagnosis.case import Case
+    from ppvae.diagnostics.diagnosis.effort import FULL, QUICK
+    from ppvae.diagnostics.diagnosis.examination import demand_questions, examine
+    from ppvae.diagnostics.diagnosis.folder import refuse_occupied, write_diagnosis
+    from ppvae.diagnostics.diagnosis.keeping import kept
+    from ppvae.training.devices import one_device
 
     demand_questions(only)
     if samples is not None and samples < 1:
@@ -166,7 +166,7 @@ def _training_data(
 
 def main(argv: Sequence[str]) -> None:
     """The command: examine, and show."""
-    from ppvae.diagnosis.table import show_diagnosis
+    from ppvae.diagnostics.diagnosis.table import show_diagnosis
 
     show_diagnosis(diagnose(**given_arguments(diagnose, argv)))
 

@@ -6,7 +6,7 @@ python -m ppvae.encode RUN --data new.npy --samples 1000           # other data,
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
-    from ppvae.interruption import leave_on_interrupt
+    from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
 
@@ -20,16 +20,16 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ppvae.classification import classify, tells_classes
-from ppvae.cli import answer, given_arguments
+from ppvae.cli.parsing import answer, given_arguments
+from ppvae.components.support import demand_rows
 from ppvae.data import Split
-from ppvae.devices import one_device
 from ppvae.errors import InputError
-from ppvae.process import alone
-from ppvae.randomness import demand_seed
+from ppvae.programs.classification import classify, tells_classes
+from ppvae.programs.isolation import alone
+from ppvae.programs.streams import demand_seed
 from ppvae.run import Run, load
-from ppvae.store import demand_writable, is_there, write_bytes, write_text, writing
-from ppvae.support import demand_rows
+from ppvae.run.store import demand_writable, is_there, write_bytes, write_text, writing
+from ppvae.training.devices import one_device
 
 __all__ = ["encode"]
 
@@ -79,8 +79,8 @@ def encode(
     Raises:
         InputError: for a run or data that cannot be read, or a file that is there already.
     """
+    from ppvae.cli.terminal import bar
     from ppvae.diagnostics import embed, log_evidence
-    from ppvae.terminal import bar
 
     opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
     if samples < 1:
@@ -200,8 +200,8 @@ def _write(target: Path, found: dict[str, Any]) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """The command: encode, and say what came out."""
+    from ppvae.cli.terminal import number, say
     from ppvae.diagnostics.evidence import COVERAGE, evidence_name
-    from ppvae.terminal import number, say
 
     given = given_arguments(encode, argv)
     opened = load(

@@ -11,7 +11,7 @@ python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
-    from ppvae.interruption import leave_on_interrupt
+    from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
 
@@ -22,17 +22,25 @@ from typing import Literal, get_args
 
 import torch
 
-from ppvae.assembly import DEFAULTS
-from ppvae.audit import audit
-from ppvae.choices import KINDS, Choice, made
-from ppvae.classification import tells_classes
-from ppvae.cli import answer, given_arguments
+from ppvae.bounds.audit import audit
+from ppvae.cli.parsing import answer, given_arguments
+from ppvae.components.assembly import DEFAULTS
+from ppvae.components.choice import Choice
+from ppvae.components.kinds import KINDS
+from ppvae.components.maker import made
+from ppvae.components.support import demand_density, demand_labels, demand_support, values_of
 from ppvae.data import Binarize, Data, Scale, scaled_as, suited
 from ppvae.errors import InputError
-from ppvae.introduction import introduce
-from ppvae.mishaps import explained
 from ppvae.networks import is_positive
-from ppvae.preparation import (
+from ppvae.programs import Program
+from ppvae.programs.classification import tells_classes
+from ppvae.programs.isolation import alone
+from ppvae.programs.mishaps import explained
+from ppvae.programs.streams import seed_process
+from ppvae.run import Run, refuse_occupied
+from ppvae.training.fitting import say_once, train
+from ppvae.training.introduction import introduce
+from ppvae.training.preparation import (
     Part,
     check_made_again,
     few,
@@ -47,18 +55,14 @@ from ppvae.preparation import (
     resolved,
     true_labels,
 )
-from ppvae.process import alone
-from ppvae.programs import Program
-from ppvae.randomness import seed_process
-from ppvae.run import Run, refuse_occupied
-from ppvae.settings import decide_compile, demand_types, plan_of
-from ppvae.support import demand_density, demand_labels, demand_support, values_of
-from ppvae.training import say_once, train
-from ppvae.trial import demand_numbers
+from ppvae.training.ranks import in_ranks
+from ppvae.training.settings import decide_compile, demand_types, plan_of
+from ppvae.training.trial import demand_numbers
 
 __all__ = ["fit", "resume"]
 
 
+@in_ranks
 @alone
 def fit(
     data: str | Path | Data = "digits",
@@ -197,7 +201,7 @@ def fit(
         raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
     if particles < 1:
         raise InputError(f"particles is {particles}; it must be at least 1")
-    from ppvae.devices import Compile, launch
+    from ppvae.training.devices import Compile, launch
 
     if compile not in get_args(Compile):
         raise InputError(f"compile is {compile!r}, not one of {', '.join(get_args(Compile))}")
@@ -279,6 +283,7 @@ def fit(
     return train(run, loop, found, fabric, programs, trusted, true_labels(everything))
 
 
+@in_ranks
 @alone
 def resume(
     run: str | Path,
@@ -323,7 +328,7 @@ def resume(
             f"{found_run.config.get('epochs')} epochs; go on without --epochs, or fit anew with "
             "--schedule none, whose epochs can be added to"
         )
-    from ppvae.devices import launch
+    from ppvae.training.devices import launch
 
     demand_types(config, found_run.path)
     plan = plan_of(config)

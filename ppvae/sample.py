@@ -9,7 +9,7 @@ python -m ppvae.sample RUN --impute --data holed.npz               # fill in mis
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
-    from ppvae.interruption import leave_on_interrupt
+    from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
 
@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from ppvae.cli import answer, given_arguments
+from ppvae.cli.parsing import answer, given_arguments
+from ppvae.components.memory import demand_memory
 from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
-from ppvae.memory import demand_memory
-from ppvae.process import alone
-from ppvae.randomness import demand_seed, seeded
+from ppvae.programs.isolation import alone
+from ppvae.programs.streams import demand_seed, seeded
 from ppvae.run import Run, load
-from ppvae.store import demand_writable, discard, is_there, write_bytes, writing
+from ppvae.run.store import demand_writable, discard, is_there, write_bytes, writing
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
@@ -70,12 +70,12 @@ def sample(
     With ``aggregate`` z is drawn where the codes of the training data lie, not from p(z), and there
     are draws and nothing else, in samples-aggregate.npz: ``samples_mean`` and ``samples``, and
     ``gain`` with its standard error ``gain_error``, in nats by which the density fitted to those
-    codes is above p(z) at the codes of the test data; see `ppvae.aggregate_prior`.
+    codes is above p(z) at the codes of the test data; see `ppvae.diagnostics.aggregate_prior`.
 
     With ``impute`` it is the missing entries that are drawn, and nothing else: imputed.npz, with
     ``x`` (what was observed, and E[x_missing | x_observed]), ``scale`` (the standard deviation of
     each missing entry given what was observed), ``error`` (of ``x``, from the importance samples),
-    ``draws`` (five completed data sets), ``ess`` and ``mask``; see `ppvae.imputation.Imputation`.
+    ``draws`` (five completed data sets), ``ess`` and ``mask``; see `Imputation`.
 
     Everything is in the unit of x as the model sees it, scaled as ``scaling`` in config.yaml says.
 
@@ -153,7 +153,7 @@ def _drawn(
 ) -> dict[str, Any]:
     """Draw, reconstruct and walk."""
     from ppvae import plots
-    from ppvae.generation import decode, posterior_means, reconstruct
+    from ppvae.programs.generation import decode, posterior_means, reconstruct
 
     pair, facts = run.pair, run.audit
     with seeded(seed, pair.device):
@@ -252,8 +252,8 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
     if not isinstance(run.config.get("data"), str):
         raise InputError(
             f"--aggregate draws where the codes of the training data lie, and those of {run.path} "
-            "were handed in from Python: give them there to ppvae.aggregate_prior.aggregate_prior, "
-            "and its draws to ppvae.generation.decode"
+            "were handed in from Python: give them there to "
+            "ppvae.diagnostics.aggregate_prior.aggregate_prior, and its draws to ppvae.programs.generation.decode"
         )
     return run.data(None if data_dir is None else Path(data_dir))
 
@@ -263,8 +263,8 @@ def _at_codes(
 ) -> dict[str, Any]:
     """Draw where the codes of the training data lie; those of the test data judge the density."""
     from ppvae import plots
-    from ppvae.aggregate_prior import aggregate_prior, held_out_gain
-    from ppvae.generation import decode
+    from ppvae.diagnostics.aggregate_prior import aggregate_prior, held_out_gain
+    from ppvae.programs.generation import decode
 
     pair, facts = run.pair, run.audit
     prior = aggregate_prior(pair, facts, data.train, components=components, seed=seed)
@@ -286,8 +286,8 @@ def _at_codes(
 def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> dict[str, Any]:
     """Fill in what is missing; the picture shows data of which something is."""
     from ppvae import plots
-    from ppvae.imputation import impute
-    from ppvae.terminal import bar
+    from ppvae.cli.terminal import bar
+    from ppvae.programs.imputation import impute
 
     with bar("imputation", len(rows)) as count:
         found = impute(run.pair, run.audit, rows, samples=samples, seed=seed, on_rows=count)
@@ -313,7 +313,7 @@ def _write(target: Path, arrays: dict[str, Any], pictures: Mapping[str, "Figure"
 
 def main(argv: Sequence[str]) -> None:
     """The command: draw, and say where it is."""
-    from ppvae.terminal import number, say
+    from ppvae.cli.terminal import number, say
 
     given = given_arguments(sample, argv)
     arrays = sample(**given)

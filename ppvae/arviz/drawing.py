@@ -11,11 +11,11 @@ from torch import Tensor
 from ppvae.arviz.arrays import Array, Arrays, Part
 from ppvae.arviz.redrawing import Redraw
 from ppvae.arviz.sites import Sites, data_plate
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.densities import Densities
 from ppvae.programs import Pair
-from ppvae.randomness import OpenStream
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import OpenStream
 
 __all__ = ["draw"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyro
 
-from ppvae.audit import Audit
+from ppvae.programs.facts import Audit
 from ppvae.run import Run, versions
 
 __all__ = ["of_libraries", "of_run", "why_no_evidence"]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split, as_split
 from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
+from ppvae.programs.facts import Audit
 from ppvae.run import Run
 
 __all__ = ["example", "find_data", "row_labels", "row_numbers", "take"]

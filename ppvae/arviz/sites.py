@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.arviz.names import data_dims, own_dims, plate_name, variable_name
-from ppvae.audit import Audit
 from ppvae.data import Batch
 from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
 
 __all__ = ["Site", "Sites", "data_plate", "find_sites"]
 

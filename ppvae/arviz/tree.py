@@ -21,7 +21,7 @@ from ppvae.diagnostics.calibration import Calibration
 from ppvae.diagnostics.evidence import log_evidence
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import OpenStream, Stream
+from ppvae.programs.streams import OpenStream, Stream
 from ppvae.run import Run
 
 if TYPE_CHECKING:  # slow to import, and so imported where it is used

@@ -1,4 +1,4 @@
-"""Bounds that Pyro lacks, one a file, each for Pyro's own SVI and for `ppvae.capture`.
+"""Bounds that Pyro lacks, one a file, each for Pyro's own SVI and for `ppvae.compilation.captured`.
 
 With w_k = p(x, z_k) / q(z_k | x) the weights of K draws from the guide:
 

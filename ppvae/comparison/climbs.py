@@ -8,26 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ppvae.choices import KINDS, Choice, made
 from ppvae.comparison.lending import copied
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.subject import Subject
+from ppvae.components.choice import Choice
+from ppvae.components.kinds import KINDS
+from ppvae.components.maker import made
 from ppvae.errors import InputError
-from ppvae.preparation import make_loop, maker_of
 from ppvae.programs import Pair
-from ppvae.randomness import Stream, set_state, state
+from ppvae.programs.streams import Stream, set_state, state
+from ppvae.training.preparation import make_loop, maker_of
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from ppvae.objectives import Bound
-    from ppvae.plan import Plan
-    from ppvae.svi import SVI
+    from ppvae.bounds.objective import Bound
+    from ppvae.training.plan import Plan
+    from ppvae.training.trainer import SVI
 
 
 def plan_of(settings: Mapping[str, Any], epochs: int, seed: int) -> "Plan":
     """How each climb goes: at one beta, to the end; warm-up and patience would blur equal steps."""
-    from ppvae.plan import Plan
+    from ppvae.training.plan import Plan
 
     return Plan(
         epochs=epochs,
@@ -58,8 +60,8 @@ class Climb:
 
     def epoch(self) -> None:
         """Climb for an epoch, timing each step but the first, and evaluate."""
-        from ppvae.evaluation import evaluate
-        from ppvae.svi import DRAWS
+        from ppvae.training.evaluation import evaluate
+        from ppvae.training.trainer import DRAWS
 
         loop = self._loop
         if loop is None:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ppvae.choices import KINDS
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.subject import Subject, first_batch
+from ppvae.components.kinds import KINDS
 from ppvae.programs import Pair
-from ppvae.randomness import Stream
+from ppvae.programs.streams import Stream
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -24,8 +24,8 @@ def measure_noise(
     pair: Pair | None = None,
 ) -> dict[str, Any]:
     """Both bounds at the same weights and on the same batch, each with noise of its own."""
+    from ppvae.bounds.objective import Bound
     from ppvae.diagnostics.noise import noise
-    from ppvae.objectives import Bound
 
     settings, found = subject.settings, {}
     batch = {name: x.to(fabric.device) for name, x in first_batch(subject.data, settings).items()}

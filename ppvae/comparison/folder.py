@@ -9,7 +9,7 @@ from typing import Any
 from ppvae.comparison.result import Comparison
 from ppvae.errors import InputError
 from ppvae.run import versions
-from ppvae.store import bear, is_there, plain, write_text
+from ppvae.run.store import bear, is_there, plain, write_text
 
 
 def refuse_occupied(path: Path, *, overwrite: bool) -> None:

@@ -7,19 +7,20 @@ from typing import Any
 
 import torch
 
-from ppvae.assembly import DEFAULTS
-from ppvae.audit import Audit, audit
-from ppvae.choices import KINDS
+from ppvae.bounds.audit import audit
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
+from ppvae.components.assembly import DEFAULTS
+from ppvae.components.kinds import KINDS
+from ppvae.components.support import demand_support, values_of
 from ppvae.data import Batch, Data, suited
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
-from ppvae.preparation import assembled, part_of, read_data, recorded
 from ppvae.programs import Pair
-from ppvae.randomness import seed_process
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import seed_process
 from ppvae.run import Run
-from ppvae.support import demand_support, values_of
+from ppvae.training.preparation import assembled, part_of, read_data, recorded
 
 _FRESH = {"latent_dim": 20, "particles": 1, "beta": 1.0, "batch_size": 64, "lr": 2e-3}
 

@@ -9,7 +9,7 @@ from ppvae.comparison.statistics import mean_and_error
 
 def show_comparison(result: Comparison) -> None:
     """Print the figures of both bounds side by side, the conclusion, and where it all is."""
-    from ppvae.terminal import say, show_table
+    from ppvae.cli.terminal import say, show_table
 
     a, b = result.sides[SAMPLED], result.sides[ANALYTIC]
 

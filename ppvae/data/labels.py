@@ -14,7 +14,6 @@ from ppvae.data.dataset import Data
 from ppvae.data.resident import ResidentSplit
 from ppvae.data.split import Split
 from ppvae.errors import InputError
-from ppvae.randomness import generator
 
 UNKNOWN = -1
 """The code of a label that is not known."""
@@ -120,7 +119,7 @@ def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor
             f"--labels {keep}: give at least one for each of the {len(names)} classes, and at most "
             f"the {len(y):,} of the training data."
         )
-    choice = generator(seed)
+    choice = torch.Generator().manual_seed(seed)
     each, more = divmod(keep, len(names))
     kept = torch.zeros(len(y), dtype=torch.bool)
     for place, code in enumerate(torch.randperm(len(names), generator=choice).tolist()):

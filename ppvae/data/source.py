@@ -11,7 +11,6 @@ from ppvae.data.fingerprint import Fingerprint
 from ppvae.data.rows import Rows
 from ppvae.data.scaling import Scaling
 from ppvae.errors import InputError
-from ppvae.randomness import generator
 
 # Below this a tenth is no row at all.
 FEWEST = 10
@@ -91,5 +90,5 @@ class Source:
     def _cut(self, seed: int, *sizes: int) -> list[Rows]:
         """Return the training rows less some, then as many as each of ``sizes``, shuffled."""
         rest = len(self.train) - sum(sizes)
-        shuffled = torch.randperm(len(self.train), generator=generator(seed))
+        shuffled = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         return [self.train.select(index) for index in torch.split(shuffled, [rest, *sizes])]

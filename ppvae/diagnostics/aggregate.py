@@ -19,12 +19,12 @@ from pyro.infer.inspect import TrackProvenance
 from pyro.ops.provenance import detach_provenance, get_provenance
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.site_terms import Node, Traced, univariate
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream, forked
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, forked
 
 __all__ = ["Aggregate", "Codes", "aggregate_log_prob", "draw_codes", "why_undivided"]
 

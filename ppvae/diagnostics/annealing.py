@@ -13,14 +13,14 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence import CHUNK
 from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Point, Start, transition
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["Annealed", "Course", "Start", "anneal", "schedule"]
 

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.densities import Densities, Draws, dimension_names
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.densities import Densities, Draws, dimension_names
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["JOINT", "Calibration", "calibrate"]
 

@@ -15,14 +15,14 @@ from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch
-from ppvae.densities import Densities
 from ppvae.diagnostics.chart import Chart
 from ppvae.diagnostics.evidence import CHUNK
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["Chains", "Comparison", "posterior_chains"]
 

@@ -8,11 +8,11 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
-from ppvae.audit import Audit
 from ppvae.data import Batch
-from ppvae.densities import Latents
 from ppvae.errors import InputError
 from ppvae.programs import Pair
+from ppvae.programs.densities import Latents
+from ppvae.programs.facts import Audit
 
 __all__ = ["Chart"]
 
@@ -20,8 +20,8 @@ __all__ = ["Chart"]
 class Chart:
     """The latents of the model side by side, each in as many reals as its support needs, and back.
 
-    Latents have the shapes of `ppvae.densities.Draws.latents`. Their supports are the model's; of
-    a site whose family in the model states none, as a flow may, the guide's.
+    Latents have the shapes of `ppvae.programs.densities.Draws.latents`. Their supports are the
+    model's; of a site whose family in the model states none, as a flow may, the guide's.
 
     Args:
         pair: model and guide.

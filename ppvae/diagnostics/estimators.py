@@ -16,17 +16,17 @@ from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from pyro.poutine.util import site_is_subsample
 
-from ppvae.audit import Audit
-from ppvae.audit import audit as audit_under
 from ppvae.bounds import ImportanceWeightedELBO, StickingTheLandingELBO
+from ppvae.bounds.audit import audit as audit_under
+from ppvae.bounds.objective import Bound
 from ppvae.data import Batch
 from ppvae.diagnostics.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.noise import Noise, group_of, noise
 from ppvae.diagnostics.recommendation import recommend
 from ppvae.errors import InputError
-from ppvae.objectives import Bound
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream, forked
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, forked
 
 __all__ = ["ESTIMATORS", "Estimator", "Estimators", "compare_estimators"]
 

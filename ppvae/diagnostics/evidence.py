@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.densities import Densities
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["COVERAGE", "Evidence", "evidence_name", "log_evidence", "log_weights"]
 
@@ -157,7 +157,7 @@ def log_evidence(
     summed: nn.Module = _Sums(pair, audit)
     as_graph = summed
     if compile:
-        from ppvae.capture import Captured  # late: a compiler takes seconds to import
+        from ppvae.compilation.captured import Captured  # late: a compiler takes seconds to import
 
         as_graph = Captured(summed, check=0, tell=lambda _: None)
     whole = (min(batch_size, len(split)), CHUNK // (batch_size * math.prod(split.shape)))

@@ -15,11 +15,11 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.densities import Densities, Latents
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.densities import Densities, Latents
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["ExactPosterior", "exact_posterior"]
 
@@ -91,7 +91,7 @@ def exact_posterior(
         on_rows: hears of each batch's number of data, for a progress bar.
 
     Raises:
-        InputError: if there is no log p(x) of a datum, as `ppvae.densities.Densities` finds.
+        InputError: if there is no log p(x) of a datum, as `Densities` finds.
     """
     if not _may_be(audit):
         return None

@@ -17,12 +17,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import constraints, transform_to
 
-from ppvae.audit import Audit
-from ppvae.audit.nodes import sites
 from ppvae.data import Batch
 from ppvae.diagnostics.free_weights import Freed, free_weights
 from ppvae.errors import InputError
 from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+from ppvae.programs.sites import sites
 
 __all__ = ["NotFree", "check_independent", "family", "free_parameters", "guide_sites"]
 

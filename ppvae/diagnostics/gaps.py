@@ -15,13 +15,13 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence import CHUNK, log_weights
 from ppvae.diagnostics.refining import How, choose, climb_bound, climb_evenly, plan
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import OpenStream, Stream
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import OpenStream, Stream
 
 __all__ = ["Gap", "Gaps", "How", "gaps"]
 

@@ -12,12 +12,12 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch
-from ppvae.densities import Densities
 from ppvae.diagnostics.chart import Chart
 from ppvae.errors import InputError
 from ppvae.programs import Pair
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
 
 __all__ = ["Bridge", "Point", "Start", "transition"]
 
@@ -114,7 +114,7 @@ class Bridge:
         return self.place(latents)
 
     def place(self, latents: Mapping[str, Tensor]) -> Point:
-        """Chains at given latents, in the shapes of `ppvae.densities.Draws.latents`."""
+        """Chains at given latents, in the shapes of `ppvae.programs.densities.Draws.latents`."""
         position = self._chart.position(latents)
         if name := self._chart.astray(position):
             raise InputError(

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ppvae.bounds.objective import Bound
 from ppvae.data import Batch
 from ppvae.errors import InputError
-from ppvae.objectives import Bound
 from ppvae.programs import frozen
-from ppvae.randomness import Stream
+from ppvae.programs.streams import Stream
 
 __all__ = ["GroupNoise", "Moments", "Noise", "group_of", "noise", "repeated"]
 

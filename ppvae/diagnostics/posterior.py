@@ -7,11 +7,11 @@ import pyro.poutine as poutine
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
-from ppvae.moments import DRAWS, AtMeans
+from ppvae.distributions.moments import DRAWS, AtMeans
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import seeded
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import seeded
 
 __all__ = ["Embedding", "embed", "embed_batch"]
 
@@ -25,7 +25,7 @@ class Embedding:
         scale: posterior standard deviation by site, of the same shapes; 0 for a point mass.
 
     Of a latent below others these are the mean and deviation given the means of those above; of a
-    family that has neither in closed form, those of `ppvae.moments.DRAWS` draws.
+    family that has neither in closed form, those of `ppvae.distributions.moments.DRAWS` draws.
     """
 
     loc: dict[str, Tensor]

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.diagnostics.aggregate import Codes, draw_codes
 from ppvae.diagnostics.figures import Figure, figure
@@ -22,7 +21,8 @@ from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream, generator
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, generator
 
 __all__ = ["COMPONENTS", "PriorGain", "prior_gain"]
 

@@ -13,9 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch
-from ppvae.densities import Densities
 from ppvae.diagnostics.evidence import CHUNK
 from ppvae.diagnostics.free_parameters import (
     NotFree,
@@ -27,6 +25,8 @@ from ppvae.diagnostics.free_parameters import (
 from ppvae.diagnostics.free_weights import Freed, free_weights
 from ppvae.errors import InputError
 from ppvae.programs import Pair
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
 
 __all__ = ["How", "Search", "choose", "climb_bound", "climb_evenly", "evenly", "plan"]
 

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.diagnostics.evidence import CHUNK, log_weights
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["Curve", "Reliability", "bound_curve", "importance_weights", "reliability"]
 

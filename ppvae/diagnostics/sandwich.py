@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Split
 from ppvae.diagnostics.annealing import BACKWARD, FORWARD, PILOT, SIMULATION, Course
 from ppvae.diagnostics.figures import figure
@@ -20,7 +19,8 @@ from ppvae.diagnostics.hmc import Bridge, Start
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["Sandwich", "sandwich"]
 

@@ -13,12 +13,12 @@ from pyro import poutine
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
-from ppvae.audit import Audit
-from ppvae.audit.nodes import sites
 from ppvae.data import Batch
-from ppvae.densities import Latents
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
+from ppvae.programs.densities import Latents
+from ppvae.programs.facts import Audit
+from ppvae.programs.sites import sites
 
 __all__ = ["simulate"]
 
@@ -46,7 +46,7 @@ def simulate(
 
     Returns:
         the batch with x replaced, and the latents by site, ``(1, *plates, *event)``: one particle
-        of `ppvae.densities.Draws.latents`, as `ppvae.densities.Densities.at` takes them.
+        of `ppvae.programs.densities.Draws.latents`, as `Densities.at` takes them.
 
     Raises:
         InputError: if x is not observed whole at one site; and, where ``check`` is true, if the

@@ -8,10 +8,10 @@ from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
-from ppvae.audit import Audit
-from ppvae.audit.nodes import sites
 from ppvae.data import Batch
 from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+from ppvae.programs.sites import sites
 
 __all__ = ["Node", "Traced", "univariate"]
 

@@ -3,9 +3,10 @@
 from pyro.infer import ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
-from ppvae.audit import Audit, audit
+from ppvae.bounds.audit import audit
 from ppvae.data import Split, as_split
 from ppvae.programs import Pair, Program
+from ppvae.programs.facts import Audit
 
 __all__ = ["subject"]
 
@@ -33,7 +34,7 @@ def subject(
             by ``Trace_ELBO``, by Monte Carlo.
 
     Raises:
-        InputError: if the two do not agree, as `ppvae.audit.audit` finds.
+        InputError: if the two do not agree, as `ppvae.bounds.audit.audit` finds.
 
     Example::
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Split
-from ppvae.densities import Densities
 from ppvae.diagnostics.aggregate import Codes, aggregate_log_prob, draw_codes, why_undivided
 from ppvae.diagnostics.figures import Figure, figure
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import forked
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import forked
 
 __all__ = ["NEAR", "Surgery", "surgery"]
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppvae.audit import Audit
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.figures import Figure, figure
 from ppvae.diagnostics.noise import Moments
 from ppvae.diagnostics.site_terms import Traced
 from ppvae.errors import InputError
 from ppvae.programs import Pair, frozen
-from ppvae.randomness import Stream
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 
 __all__ = ["Decomposition", "bits_per_dim", "decompose", "observed_elements"]
 

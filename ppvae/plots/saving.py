@@ -7,7 +7,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from ppvae.plots.style import DPI, house_style
-from ppvae.store import write_bytes
+from ppvae.run.store import write_bytes
 
 __all__ = ["png", "save"]
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from shlex import join
 
-from ppvae.choices import code_paths
+from ppvae.components.arguments import code_paths
 from ppvae.report.material import Material
 from ppvae.run import Run
 

@@ -14,9 +14,9 @@ from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.posterior import Embedding, embed
 from ppvae.diagnostics.terms import Decomposition, decompose
 from ppvae.errors import InputError
-from ppvae.randomness import generator
+from ppvae.programs.streams import generator
 from ppvae.run import Run
-from ppvae.store import MissingError, is_there, read_json
+from ppvae.run.store import MissingError, is_there, read_json
 
 __all__ = ["DRAWS", "ROWS", "Material", "read_diagnosis"]
 

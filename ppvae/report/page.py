@@ -8,7 +8,6 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.errors import InputError
-from ppvae.preparation import true_labels
 from ppvae.report import (
     course,
     dimensions,
@@ -24,7 +23,8 @@ from ppvae.report.material import Material, read_diagnosis
 from ppvae.report.parts import Section, attempted, reason_of
 from ppvae.report.typography import typeset
 from ppvae.run import Run
-from ppvae.store import WriteError, demand_writable, write_text, writing
+from ppvae.run.store import WriteError, demand_writable, write_text, writing
+from ppvae.training.preparation import true_labels
 
 __all__ = ["attempt", "report"]
 
@@ -94,7 +94,7 @@ def attempt(
     Raises:
         WriteError: if the disk does not take it.
     """
-    from ppvae.terminal import say
+    from ppvae.cli.terminal import say
 
     folder = run.path if diagnosis is None else diagnosis
     record = None if diagnosis is None else read_diagnosis(diagnosis)

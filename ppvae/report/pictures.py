@@ -7,7 +7,7 @@ from typing import Any
 
 from ppvae.report.material import Material
 from ppvae.report.parts import Picture, Section
-from ppvae.store import ReadError, read_bytes
+from ppvae.run.store import ReadError, read_bytes
 
 __all__ = ["drawn", "packed", "read", "section"]
 

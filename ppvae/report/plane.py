@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch
+from ppvae.distributions.moments import AtMeans
 from ppvae.errors import InputError
-from ppvae.generation import decode
-from ppvae.moments import AtMeans
 from ppvae.programs import frozen
-from ppvae.randomness import seeded
+from ppvae.programs.generation import decode
+from ppvae.programs.streams import seeded
 from ppvae.report.material import Material
 
 __all__ = ["Plane", "decoded", "plane_of"]

@@ -3,9 +3,9 @@
 import numpy as np
 
 from ppvae.errors import InputError
-from ppvae.generation import reconstruct
 from ppvae.plots.arrays import as_images
-from ppvae.randomness import seeded
+from ppvae.programs.generation import reconstruct
+from ppvae.programs.streams import seeded
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, decimals
 from ppvae.report.pictures import drawn, read

@@ -14,7 +14,7 @@ from typing import Any
 
 from ppvae.errors import InputError
 from ppvae.run.metrics import Seal
-from ppvae.store import (
+from ppvae.run.store import (
     MissingError,
     ReadError,
     discard,

@@ -10,9 +10,9 @@ from typing import Any, TypeGuard
 
 import yaml
 
-from ppvae.documents import read_yaml
 from ppvae.errors import InputError
-from ppvae.store import MissingError, finish_swap, read_text
+from ppvae.run.documents import read_yaml
+from ppvae.run.store import MissingError, finish_swap, read_text
 
 __all__ = ["FORMAT", "demand", "is_shape", "read_config", "sealed", "text_of", "versions"]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ppvae.errors import InputError
-from ppvae.store import finish_swap
+from ppvae.run.store import finish_swap
 
 __all__ = ["refuse_occupied"]
 

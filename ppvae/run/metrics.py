@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ppvae.errors import InputError
-from ppvae.store import ReadError, append_bytes, read_bytes, write_bytes
+from ppvae.run.store import ReadError, append_bytes, read_bytes, write_bytes
 
 __all__ = ["COLUMNS", "EMPTY", "NAME", "Metrics", "Seal"]
 

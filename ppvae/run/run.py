@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
-from ppvae.assembly import DEFAULTS, PARTS, assemble
-from ppvae.audit import Audit, audit
-from ppvae.choices import KINDS, Choice, resolve
+from ppvae.bounds.audit import audit
+from ppvae.components.assembly import DEFAULTS, PARTS, assemble
+from ppvae.components.choice import Choice
+from ppvae.components.kinds import KINDS
+from ppvae.components.resolving import resolve
 from ppvae.data import Batch, Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
@@ -21,14 +23,15 @@ from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
-from ppvae.process import alone
 from ppvae.programs import Pair, Program
-from ppvae.randomness import demand_seed
+from ppvae.programs.facts import Audit
+from ppvae.programs.isolation import alone
+from ppvae.programs.streams import demand_seed
 from ppvae.run import metrics as table
 from ppvae.run.checkpoints import Checkpoints
 from ppvae.run.config import demand, is_shape, read_config, sealed, text_of
 from ppvae.run.folder import refuse_occupied
-from ppvae.store import (
+from ppvae.run.store import (
     MissingError,
     Writer,
     bear,

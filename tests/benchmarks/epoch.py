@@ -31,7 +31,7 @@ def epoch(epochs: int, out: Path) -> None:
     the weights, which matters to no timing.
     """
     from ppvae.fit import fit
-    from ppvae.svi import SVI
+    from ppvae.training.trainer import SVI
 
     rows: list[dict[str, Any]] = []
     real: Callable[..., bool] = SVI._epoch

@@ -37,7 +37,6 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppvae.classification import classification
 from ppvae.data import Batch, Data, Split, as_split, load
 from ppvae.data.labels import hide
 from ppvae.guides import MeanField, SemiSupervised
@@ -45,6 +44,7 @@ from ppvae.models import VAE, Bernoulli, Gaussian, SemiSupervisedVAE, StandardNo
 from ppvae.models.likelihoods import Likelihood
 from ppvae.networks import MLP
 from ppvae.programs import Pair
+from ppvae.programs.classification import classification
 
 LABELS = 100
 STEPS = 300

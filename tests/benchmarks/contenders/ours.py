@@ -6,13 +6,13 @@ import torch
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
-from ppvae.audit import audit
+from ppvae.bounds.audit import audit
+from ppvae.bounds.objective import Bound
+from ppvae.compilation.step import CapturedStep
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Bernoulli, StandardNormal
 from ppvae.networks import MLP, ConvDecoder, ConvEncoder, Network
-from ppvae.objectives import Bound
 from ppvae.programs import Pair
-from ppvae.step import CapturedStep
 
 from ..job import CHANNELS, HIDDEN, LR, Job, Run
 from .stepping import batches, repeat

@@ -1,0 +1,94 @@
+"""Both programs run once: their sites, what each depends on, and whether particles work."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro
+from pyro import poutine
+from pyro.infer import ELBO
+from pyro.infer.inspect import TrackProvenance
+from pyro.ops.provenance import detach_provenance, get_provenance
+from torch import Tensor
+
+from ppvae.bounds.audit.agreement import check_agreement
+from ppvae.programs import Pair
+from ppvae.programs.sites import Nodes, Parents, sites
+
+__all__ = ["data_frame", "traces", "try_particles"]
+
+
+def traces(
+    pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]
+) -> tuple[Nodes, Nodes, Parents]:
+    """Sample sites of guide and model, and the sites that each site's distribution depends on."""
+    with TrackProvenance():
+        guide = poutine.trace(pair.call_guide).get_trace(**batch)
+        try:
+            model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+        except (RuntimeError, ValueError):
+            # A draw of another shape than the model's own breaks the model before it can be
+            # compared: let the model draw for itself, and say what differs.
+            alone = poutine.trace(pair.call_model).get_trace(**batch)
+            check_agreement(elbo, sites(guide), sites(alone))
+            raise
+    parents: dict[str, dict[str, frozenset[str]]] = {}
+    trace: Any
+    cleaned: list[Nodes] = []
+    for role, trace in (("guide", guide), ("model", model)):
+        nodes = sites(trace)
+        parents[role] = {
+            name: frozenset(get_provenance(node["fn"].log_prob(detach_provenance(node["value"]))))
+            & nodes.keys()
+            for name, node in nodes.items()
+        }
+        cleaned.append(nodes)
+    guide_nodes, model_nodes = cleaned
+    # The distributions still carry provenance; a second trace has them plain.
+    plain_guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+    plain_model: Any = poutine.trace(poutine.replay(pair.call_model, trace=plain_guide)).get_trace(
+        **batch
+    )
+    return (
+        {name: plain_guide.nodes[name] for name in guide_nodes},
+        {name: plain_model.nodes[name] for name in model_nodes},
+        parents,
+    )
+
+
+def try_particles(
+    pair: Pair, batch: Mapping[str, Tensor], guide: Nodes, model: Nodes
+) -> tuple[bool, int]:
+    """Whether a plate of particles outside all others works, and the number of plates inside it."""
+    dims = [
+        frame.dim
+        for node in [*guide.values(), *model.values()]
+        for frame in node["cond_indep_stack"]
+        if frame.vectorized
+    ]
+    nesting = -min(dims, default=0)
+    particles = pyro.plate("_particles", 2, dim=-nesting - 1)
+    try:
+        with particles:
+            q = poutine.trace(pair.call_guide).get_trace(**batch)
+            p = poutine.trace(poutine.replay(pair.call_model, trace=q)).get_trace(**batch)
+        p.compute_log_prob()
+    except (RuntimeError, ValueError, IndexError):
+        return False, nesting  # a network that takes one batch dimension only, for one
+    for name, node in model.items():
+        shape, log_prob = node["fn"].batch_shape, p.nodes[name]["log_prob"]
+        padded = (2, *(1,) * (nesting - len(shape)), *shape)
+        if tuple(log_prob.shape) != padded:
+            return False, nesting
+    return True, nesting
+
+
+def data_frame(model: Nodes, rows: int) -> Any:
+    """The plate of the observed sites that holds the data: by size, and by name if two have it."""
+    frames = {
+        frame.name: frame
+        for node in model.values()
+        if node["is_observed"]
+        for frame in node["cond_indep_stack"]
+        if frame.vectorized and frame.size == rows
+    }
+    return frames.get("data") or next(iter(frames.values()), None)

@@ -1,0 +1,1 @@
+"""Settings to flags, YAML and ``--help``; what a person sees in the terminal."""

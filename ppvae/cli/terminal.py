@@ -1,0 +1,167 @@
+"""What a person sees in the terminal: what was found, how far it is, what came out."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ppvae.programs.facts import Audit
+
+if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
+    from ppvae.training.evaluation import Figures
+    from ppvae.training.trainer import Epoch
+
+__all__ = ["EpochBar", "bar", "console", "say", "show_audit", "show_table"]
+
+console = Console(highlight=False, soft_wrap=True)
+"""Where results go: standard output, plain where it is no terminal."""
+
+_progress_console = Console(stderr=True, highlight=False)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence as it is."""
+    console.print(sentence, markup=False)
+
+
+def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a small table; the first column is read left, the others right."""
+    table = Table(title=title or None, box=box.SIMPLE, title_justify="left", pad_edge=False)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def show_audit(audit: Audit, elbo: str) -> None:
+    """Print what the audit found, site by site, and its notes."""
+    rows = [
+        (
+            site.name,
+            site.model,
+            site.guide or "observed",
+            site.kl,
+            "x".join(map(str, site.shape[1:])) or "1",
+            f"{site.scale:g}",
+        )
+        for site in audit.sites
+    ]
+    header = ("site", "model", "guide", "KL", "per datum", "scale")
+    show_table(f"model and guide agree; {elbo} takes", header, rows)
+    for note in audit.notes:
+        say(f"note: {note}")
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A figure for people; a dash where there is none."""
+    return "-" if value is None else f"{value:,.{digits}f}"
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Any]:
+    """A progress bar over ``total`` things; yields a function that counts some."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    # To a file it would leave a blank line, and nothing else.
+    is_seen = _progress_console.is_terminal
+    with Progress(
+        *columns, console=_progress_console, transient=True, disable=not is_seen
+    ) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count=1: progress.advance(task, count)
+
+
+class EpochBar:
+    """Epochs as they pass: a bar with the bound, its parts and the time left.
+
+    Where there is no terminal (a log file), a line every tenth of the epochs instead.
+
+    Args:
+        epochs: how many there will be at most.
+        steps: steps in each.
+        done: steps that an earlier sitting took.
+        quiet: show nothing, as all processes but one do.
+    """
+
+    def __init__(self, epochs: int, steps: int, done: int = 0, *, quiet: bool = False) -> None:
+        self._epochs = epochs
+        self._every = max(1, epochs // 10)
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[figures]}"),
+            TimeRemainingColumn(compact=True),
+            console=_progress_console,
+            disable=quiet or not _progress_console.is_terminal,
+        )
+        self._quiet = quiet
+        self._task = self._progress.add_task(
+            "", total=epochs * steps, completed=done, epoch=f"{done // steps}/{epochs}", figures=""
+        )
+        self._best = "no best yet"
+        self._figures: str | None = None
+        self._alarm = ""
+        self._pending, self._drawn = 0, time.monotonic()
+
+    def __enter__(self) -> "EpochBar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self) -> None:
+        """Count one step; the screen hears of it ten times a second."""
+        self._pending += 1
+        if self._figures is not None:  # what the bar showed before it was compiling
+            self._progress.update(self._task, figures=self._figures)
+            self._figures = None
+        if time.monotonic() - self._drawn > 0.1:
+            self._progress.advance(self._task, self._pending)
+            self._pending, self._drawn = 0, time.monotonic()
+
+    def compiling(self) -> None:
+        """Say that the next step takes long, and why."""
+        self._figures = str(self._progress.tasks[self._task].fields["figures"])
+        self._progress.update(self._task, figures="compiling the training step", refresh=True)
+        if self._progress.disable and not self._quiet:
+            _progress_console.print("compiling the training step")
+
+    def epoch(self, epoch: "Epoch", alarm: str = "") -> None:
+        """Show the held-out figures after an epoch, and, once as long as it lasts, an alarm."""
+        if epoch.is_best:
+            self._best = f"best objective {number(epoch.valid.objective)}"
+        text = f"valid {in_words(epoch.valid)}; {self._best}"
+        if alarm and not self._alarm and not self._quiet:
+            self._progress.console.print(f"alarm, epoch {epoch.epoch}: {alarm}", soft_wrap=True)
+        self._alarm = alarm
+        if alarm:
+            text = f"{text}; POSTERIOR COLLAPSE"
+        self._progress.advance(self._task, self._pending)
+        self._pending = 0
+        self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}", figures=text)
+        is_due = epoch.epoch % self._every == 0 or epoch.epoch in (1, self._epochs)
+        if self._progress.disable and is_due and not self._quiet:
+            _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
+
+
+def in_words(figures: "Figures") -> str:
+    """The bound, in nats per datum, as the difference of its terms where it is that."""
+    reconstruction, kl = number(figures.reconstruction), number(figures.kl)
+    if figures.elbo is None or figures.kl is None:
+        return f"reconstruction {reconstruction} (no bound)"
+    # Bounds made of weights are of several draws together, their terms means over them.
+    if abs(figures.elbo - (figures.reconstruction - figures.kl)) > 0.005:
+        return f"elbo {number(figures.elbo)} (reconstruction {reconstruction}, kl {kl})"
+    return f"elbo {number(figures.elbo)} = {reconstruction} - {kl} kl"

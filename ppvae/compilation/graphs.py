@@ -1,0 +1,185 @@
+"""A function of tensors as a plain graph of torch's operations.
+
+Pyro's handlers decide anew at each call what to compute, and always decide the same. Here they
+decide once, on tensors without numbers, while every operation is written down; what is left is
+arithmetic, which a compiler can fuse (`ppvae.compilation.native`).
+
+Two things in the way are lifted while a function is traced, and only then. Pyro and torch look at
+numbers, to warn of a NaN and to check a support: that is switched off (the audit and the support
+are checked before the first step, and the loop looks for a NaN at the end of each epoch). And Pyro
+makes a Python number of a loss: there ``item()`` gives the tensor itself, detached, which is what
+the number stands for. So the bound is Pyro's own, operation by operation, whichever of its
+estimators it is; deriving it anew from two traces would be a second implementation of each, to be
+kept true to the first.
+"""
+
+import random
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, override
+from unittest.mock import patch
+
+import numpy as np
+import pyro
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.func import functionalize
+from torch.fx import GraphModule
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.overrides import TorchFunctionMode
+
+__all__ = ["Function", "NotStatic", "drawn_elsewhere", "trace"]
+
+Function = Callable[..., Any]
+
+
+class NotStatic(Exception):  # noqa: N818  (nobody's mistake: such a function is run as it is)
+    """A function has no graph that holds for all its inputs; the message says why."""
+
+
+def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
+    """Write ``function(*tensors)`` down as a graph, without computing anything.
+
+    The graph does what the function does for tensors of the same shapes, types and devices,
+    changes in place included. When it runs it draws from torch's global generators, in the
+    function's own order: function and graph, seeded alike, see the same noise.
+
+    Args:
+        function: takes tensors, and returns tensors in tuples, lists or dictionaries.
+        tensors: examples of what it is called with; their numbers are not looked at.
+
+    Raises:
+        NotStatic: if what is computed depends on numbers in the tensors, or changes from call to
+            call, as noise does that is not torch's.
+    """
+    # Values, not leaves: what is a leaf of autograd's graph is the function's own affair.
+    tensors = [tensor.detach() for tensor in tensors]
+    try:
+        return _traced(function, tensors)
+    except NotStatic:
+        raise
+    except Exception as error:
+        # Anything at all: a function that fails here for a fault of its own fails again, and
+        # better explained, when it is run as it is.
+        raise NotStatic(_reason(error)) from error
+
+
+def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
+    with _numbers_untouched():
+        drawn = drawn_elsewhere()
+        first: GraphModule = _fake(function)(*tensors)
+        second: GraphModule = _fake(function)(*tensors)
+        if drawn != drawn_elsewhere():
+            raise NotStatic(_FROZEN)
+        if first.code != second.code:
+            raise NotStatic("what it computes changes from call to call")
+        if any(isinstance(c, Tensor) and c.requires_grad for c in _constants(first)):
+            raise NotStatic(
+                "it uses a parameter that was not found to be its own; name it by pyro.module"
+            )
+        if not all(map(_same, _constants(first), _constants(second))):
+            raise NotStatic(_FROZEN)
+        # Changes in place come last and at once, so that what is before them may change its place.
+        with torch.no_grad():
+            pure: GraphModule = _fake(functionalize(first, remove="mutations"))(*tensors)
+    for node in pure.graph.nodes:
+        if node.target is torch.ops.aten.copy_.default and node.args[0].op == "get_attr":
+            raise NotStatic("it changes a tensor that is neither a parameter nor a buffer of it")
+    return pure
+
+
+_FROZEN = "it draws numbers from elsewhere than torch, which a graph would freeze"
+
+
+def drawn_elsewhere() -> tuple[Any, ...]:
+    """The state of the other common generators: Python's and NumPy's."""
+    state: Any = np.random.get_state()  # noqa: NPY002  (the global one)
+    if not isinstance(state, tuple):  # of another generator than it begins with
+        return random.getstate(), repr(state)
+    name, keys, *rest = state
+    return random.getstate(), name, keys.tobytes(), tuple(rest)
+
+
+def _fake(function: Function) -> Function:
+    """``make_fx`` on tensors without numbers: nothing is computed, drawn or changed."""
+    made: Function = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
+    return made
+
+
+def _reason(error: Exception) -> str:
+    """What stood in the way, and where, in the words of neither torch nor Python."""
+    frames = traceback.extract_tb(error.__traceback__)
+    paths = [frame.filename.replace("\\", "/").split("/") for frame in frames]
+    theirs = {
+        "torch",
+        "pyro",
+        "contextlib.py",
+        "graphs.py",
+        "parts.py",
+        "capture.py",
+        "guard.py",
+        "step.py",
+    }
+    outside = [
+        (path[-1], frame.lineno)
+        for path, frame in zip(paths, frames, strict=True)
+        if not theirs & set(path) and not path[-1].startswith("<")
+    ]
+    where = " ({}, line {})".format(*outside[-1]) if outside else ""
+    if type(error).__name__ in _LOOKED:
+        return f"what it computes depends on numbers in the tensors{where}"
+    words = " ".join(str(error).split())
+    return f"torch cannot trace it{where}: {type(error).__name__}: {words[:160]}"
+
+
+_LOOKED = frozenset(
+    {
+        "DataDependentOutputException",
+        "DynamicOutputShapeException",
+        "GuardOnDataDependentSymNode",
+        "PendingUnbackedSymbolNotFound",
+    }
+)
+"""torch's names for a number that was asked of a tensor without numbers."""
+
+
+class _ItemIsTensor(TorchFunctionMode):
+    """``tensor.item()`` is the tensor, detached: arithmetic with it goes on, choices do not."""
+
+    @override
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.Tensor.item:
+            return args[0].detach().clone()  # as it is now, whatever becomes of the tensor
+        return func(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _numbers_untouched() -> Iterator[None]:
+    """Nobody looks at a number in a tensor: no checks for NaN, none of arguments and values."""
+    with (
+        _ItemIsTensor(),
+        pyro.validation_enabled(False),  # of those that are made meanwhile
+        # Distributions that were made before, and so still check what they are shown.
+        patch.object(Distribution, "_validate_sample", lambda *_: None),
+        patch("pyro.util.torch_isnan", lambda _: False),
+        patch("pyro.util.torch_isinf", lambda _: False),
+    ):
+        yield
+
+
+def _constants(graph: GraphModule) -> list[Any]:
+    """What a trace took from outside its inputs, in the order of use."""
+    names = [str(node.target) for node in graph.graph.nodes if node.op == "get_attr"]
+    return [getattr(graph, name) for name in names]
+
+
+def _same(a: Any, b: Any) -> bool:
+    if a is b or not (isinstance(a, Tensor) and isinstance(b, Tensor)):
+        return a is b
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return False
+    return bool(((a == b) | ((a != a) & (b != b))).all())  # two NaNs are the same

@@ -1,0 +1,183 @@
+"""A choice's own arguments, typed by the signature of what it names."""
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
+from typing import Any, get_origin
+
+from ppvae.components.choice import Choice
+from ppvae.components.kinds import Kind
+from ppvae.components.ranges import check_ranges
+from ppvae.components.resolving import nearest
+from ppvae.errors import InputError
+
+__all__ = ["arguments_of", "arguments_parser", "code_paths", "expectation"]
+
+
+def arguments_parser(target: Any, given: Iterable[str]) -> Any:
+    """A parser of the arguments of ``target``'s own, from its typed signature."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False, add_help=False)
+    add = parser.add_class_arguments if inspect.isclass(target) else parser.add_function_arguments
+    names = inspect.signature(target).parameters
+    skipped: set[str | int] = {name for name in given if name in names}
+    add(target, skip=skipped, fail_untyped=False)
+    return parser
+
+
+def code_paths(value: Any) -> Iterator[str]:
+    """What of an argument's words, keys too, the parser would take for the path of code."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from code_paths(key)
+            yield from code_paths(inner)
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from code_paths(inner)
+    elif isinstance(value, str):
+        yield from _DOTTED.findall(value)
+
+
+_DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
+
+
+def _refuse_code(flag: str, value: Any, trust: Iterable[str]) -> None:
+    """Refuse an argument, read from a file, that the parser would import code for."""
+    trusted = set(trust)
+    for path in code_paths(value):
+        parts = path.split(".")
+        if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
+            raise InputError(
+                f"{flag} is {path!r}, which may name code that is not this package's; if you "
+                f"trust it, say so with --trust {parts[0]}, or trust=['{parts[0]}'] in Python"
+            )
+
+
+_ELSEWHERE = {
+    "num_particles": "; it is --particles",
+    "latent_dim": "; it is --latent-dim",
+    "lr": "; it is --lr",
+}
+"""What the user sets all the same, by a flag of its own."""
+
+
+def arguments_of(
+    kind: Kind, target: Any, choice: Choice, trust: Iterable[str] = ()
+) -> dict[str, Any]:
+    """The choice's arguments, typed and with defaults filled in.
+
+    Raises:
+        InputError: naming the argument that is unknown, missing, or of the wrong type.
+    """
+    from jsonargparse import ArgumentError
+
+    flag, given = kind.flag, kind.given
+    parameters = _parameters_of(flag, target, choice)
+    own = [name for name in parameters if name not in given]
+    for name in choice.init_args:
+        if name in given and name in parameters:
+            raise InputError(
+                f"--{flag}.{name} is not yours to set: {choice.class_path} is given it"
+                f"{_ELSEWHERE.get(name, '')}"
+            )
+        if name not in parameters:
+            listed = ", ".join(own) or "none"
+            raise InputError(
+                f"--{flag}.{name}: {choice.class_path} has no such argument{nearest(name, own)}; "
+                f"its arguments: {listed}"
+            )
+    if not choice.trusted:
+        for name, value in choice.init_args.items():
+            _refuse_code(f"--{flag}.{name}", value, trust)
+    mine = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
+    missing = [
+        name
+        for name in own
+        if parameters[name].default is inspect.Parameter.empty
+        and parameters[name].kind
+        not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        and name not in mine
+    ]
+    if missing:
+        raise InputError(f"--{flag} {choice.class_path} needs --{flag}.{missing[0]}")
+    parser = arguments_parser(target, given)
+    try:
+        with redirect_stderr(StringIO()):
+            typed = parser.parse_object(mine)
+    except (ArgumentError, TypeError, ValueError) as error:
+        key, clause = expectation(str(error))
+        raise InputError(
+            f"--{flag}.{key}: {clause} (an argument of {choice.class_path})"
+        ) from error
+    # What a class takes as **options, the parser reads off the class that they are handed on to.
+    found = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
+    if str(target.__module__).split(".")[0] in ("torch", "pyro"):
+        check_ranges(flag, choice.class_path, found)
+    return found
+
+
+def _parameters_of(flag: str, target: Any, choice: Choice) -> Mapping[str, inspect.Parameter]:
+    """What a class or function takes.
+
+    Raises:
+        InputError: if it does not say, as much that is written in C.
+    """
+    try:
+        return inspect.signature(target).parameters
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"--{flag} {choice.class_path} has no signature that says what it is made of; give a "
+            "class written in Python"
+        ) from error
+
+
+def _listed(parameter: inspect.Parameter, value: Any) -> Any:
+    """``200,200`` and ``200`` for a parameter that takes several: no shell objects to them."""
+    annotation = parameter.annotation
+    is_several = get_origin(annotation) in (tuple, list, Sequence, Iterable) or (
+        isinstance(annotation, str) and annotation.startswith("Iterable[")
+    )
+    if is_several and not isinstance(value, (list, tuple)):
+        return value if str(value).startswith("[") else f"[{value}]"
+    return value
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as the lists that YAML has."""
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def expectation(message: str) -> tuple[str, str]:
+    """The argument that the parser's message is about, and what it says in one clause."""
+    lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
+    key = next(
+        (line.split('"')[1] for line in reversed(lines) if line.startswith("Parser key")), ""
+    )
+    tidy = [
+        re.sub(r"<class '([^']*)'>", r"\1", line)
+        .replace("typing.", "")
+        .replace("Literal", "one of ")
+        for line in lines
+    ]
+    wanted = [
+        line.split("Expected a ")[1].split(". Got")[0] for line in tidy if "Expected a " in line
+    ]
+    got = next(
+        (m[1] for line in tidy if (m := re.search(r"(?:Got|Given) value: (.*)", line))), None
+    )
+    if wanted and got is not None:
+        kinds = [WORDS.get(w, w) for w in dict.fromkeys(wanted) if w != "NoneType"]
+        return key, f"{got!r} is not {' or '.join(kinds)}"
+    return key, "; ".join(line for line in tidy if not line.startswith("Parser key"))
+
+
+WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "a word",
+    "collections.abc.Sequence": "a list such as 200,200",
+}

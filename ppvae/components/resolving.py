@@ -1,0 +1,100 @@
+"""From a name to the class or function, imported only if somebody trusts it."""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ppvae.components.choice import Choice
+from ppvae.components.kinds import Kind
+from ppvae.errors import InputError
+
+__all__ = ["nearest", "owner_of", "resolve"]
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """In brackets, the nearest of ``words``; nothing where none is near."""
+    by_lower = {w.lower(): w for w in words}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+
+
+def resolve(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Any:
+    """The class or function that a choice names.
+
+    Args:
+        kind: the flag that it was given to.
+        choice: the name.
+        trust: modules from which names may be imported though a file, not the user, gave them.
+
+    Raises:
+        InputError: for a name that is none, with the list and the nearest; for an import path
+            that cannot be imported, or that nobody trusts.
+    """
+    names, path = kind.names(), choice.class_path
+    if path in names:
+        return names[path]
+    module, _, last = path.rpartition(".")
+    if not module:
+        raise InputError(
+            f"--{kind.flag} {path}: there is none of that name{nearest(path, names)}; choose from "
+            f"{', '.join(sorted(names))}, or give an import path of your own (mypackage.MyClass)"
+        )
+    known = names.get(last)
+    if known is not None and f"{known.__module__}.{last}" == path:
+        return known
+    if not choice.trusted and not any(module == t or module.startswith(f"{t}.") for t in trust):
+        raise InputError(
+            f"the {kind.flag} is {path}, whose code is not this package's; if you trust it, say so "
+            f"with --trust {module.split('.')[0]}, or trust=['{module.split('.')[0]}'] in Python"
+        )
+    return _imported(kind, path)
+
+
+def _imported(kind: Kind, path: str) -> Any:
+    """Import ``package.module.Class``, or ``package.module.Class.method``."""
+    parts = path.split(".")
+    for split in range(len(parts) - 1, 0, -1):
+        try:
+            found: Any = importlib.import_module(".".join(parts[:split]))
+        except ModuleNotFoundError as error:
+            # The module that is missing must be this one, not one that it imports.
+            if error.name is not None and ".".join(parts[:split]).startswith(error.name):
+                continue
+            raise InputError(f"--{kind.flag} {path}: importing it fails: {error}") from error
+        for i, part in enumerate(parts[split:], start=split):
+            if not hasattr(found, part):
+                inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", ()))]
+                if part in inside:
+                    raise InputError(
+                        f"--{kind.flag} {path} is a module; name a class or a function in it"
+                    )
+                there = [n for n in dir(found) if not n.startswith("_")]
+                raise InputError(
+                    f"--{kind.flag} {path}: {'.'.join(parts[:i])} has no {part}"
+                    f"{nearest(part, [*there, *inside])}"
+                )
+            found = getattr(found, part)
+        if inspect.ismodule(found):
+            raise InputError(f"--{kind.flag} {path} is a module; name a class or a function in it")
+        if not callable(found):
+            raise InputError(
+                f"--{kind.flag} {path} is a {type(found).__name__}; give a class or a function"
+            )
+        return found
+    raise InputError(
+        f"--{kind.flag} {path}: no module {parts[0]} can be imported from {Path.cwd()} or the "
+        "environment; run where it lies, or install it"
+    )
+
+
+def owner_of(target: Any) -> type | None:
+    """The class whose method ``target`` is, if it is a plain method of a module's class."""
+    outer, _, _ = getattr(target, "__qualname__", "").rpartition(".")
+    if not outer or "<locals>" in outer:
+        return None
+    owner = getattr(inspect.getmodule(target), outer, None)
+    return owner if inspect.isclass(owner) else None

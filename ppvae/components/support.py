@@ -1,0 +1,297 @@
+"""Data and likelihood must fit: values without probability are refused before a step is taken."""
+
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.components.kinds import KINDS
+from ppvae.data import Batch, Data, Split, Values
+from ppvae.distributions.grid import Grid
+from ppvae.distributions.outside import first_outside
+from ppvae.errors import InputError
+from ppvae.programs import Pair, frozen
+from ppvae.programs.classification import tells_classes
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import seeded
+
+__all__ = [
+    "demand_density",
+    "demand_labels",
+    "demand_rows",
+    "demand_support",
+    "levels_of",
+    "values_of",
+]
+
+CHUNK = 2048
+
+
+def values_of(facts: Audit) -> Values | None:
+    """What the model observes the data as, where all its sites agree."""
+    kinds = {_kind_of(_elements(support)) for _, support in facts.supports.values()}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _kind_of(support: Any) -> Values | None:
+    if support is constraints.boolean:
+        return "binary"
+    if isinstance(support, Grid):
+        return "unit"
+    if support.is_discrete:
+        return "counts"
+    if isinstance(support, constraints.interval):
+        is_unit = (support.lower_bound, support.upper_bound) == (0, 1)
+        return "unit" if is_unit else None
+    if isinstance(support, (constraints.greater_than, constraints.greater_than_eq)):
+        return "positive" if support.lower_bound == 0 else None
+    return "real" if support is constraints.real else None
+
+
+def levels_of(facts: Audit) -> int | None:
+    """How many grey levels x is made of, where log p(x) is the probability of those: 8-bit images.
+
+    Only then are bits per dimension those of the literature.
+    """
+    for _, support in facts.supports.values():
+        elements = _elements(support)
+        if isinstance(elements, Grid):
+            return elements.levels
+    return None
+
+
+def demand_support(data: Data, facts: Audit) -> None:
+    """Refuse data that the likelihood gives no probability, before a step is taken."""
+    for name, split in data.splits.items():
+        found = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
+        if found is not None:
+            row, value, site = found
+            raise InputError(
+                f"row {row} of the {name} data ({data.name}) holds {value:.4g}, and "
+                f"{_takes(facts, site)}: {_ways_out(data, facts.supports[site][1])}"
+            )
+
+
+def demand_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -> None:
+    """Refuse rows that a fitted model gives no probability, or would misread.
+
+    Args:
+        split: the rows.
+        pair: the fitted programs.
+        facts: what the audit found of them.
+        like: a batch as the model was fitted to.
+        name: what the rows are called.
+
+    Raises:
+        InputError: for a value outside of the likelihood's support, for a mask that the model does
+            not take, and for labels or covariates unlike those that it is conditional on.
+    """
+    names = pair.names("model")
+    if "mask" in split.rest_names and "mask" not in names:
+        raise InputError(
+            f"{name} has a mask of what was observed, and the model does not take one: it would "
+            "count missing entries as observed; drop the mask"
+        )
+    if "y" in names and not tells_classes(facts):
+        _demand_like(split, like, name)
+    found = _outside(split, facts)
+    if found is not None:
+        row, value, site = found
+        raise InputError(
+            f"row {row} of {name} holds {value:.4g}, and {_takes(facts, site)}; give data as the "
+            "model was fitted to"
+        )
+
+
+def _demand_like(split: Split, like: Batch, name: str) -> None:
+    """Refuse y that is not known, or of another kind than the model is conditional on."""
+    if "y" not in like:
+        return
+    if "y" not in split.rest_names:
+        raise InputError(
+            f"{name} has no y, and the model is conditional on it; give labels (y of an .npz, "
+            "--label of a .csv, sub-folders of images)"
+        )
+    for number, batch in enumerate(split.chunks(CHUNK)):
+        y, fitted = batch["y"], like["y"]
+        if y.shape[1:] != fitted.shape[1:] or y.is_floating_point() != fitted.is_floating_point():
+            raise InputError(
+                f"{name} has y of shape {tuple(y.shape[1:])} a row, {_kind(y)}, and the model was "
+                f"fitted on {tuple(fitted.shape[1:])}, {_kind(fitted)}"
+            )
+        if not y.is_floating_point() and bool((y < 0).any()):
+            row = number * CHUNK + int((y < 0).nonzero()[0])
+            raise InputError(
+                f"y is -1, not known, in row {row} of {name}, and the model is conditional on it; "
+                "leave such rows out"
+            )
+
+
+def _kind(y: Tensor) -> str:
+    return "covariates" if y.is_floating_point() else "labels"
+
+
+def _outside(
+    split: Split, facts: Audit, *, is_alike: bool = False
+) -> tuple[int, float, str] | None:
+    """Row, value and site of the first element that a likelihood has no probability for.
+
+    Args:
+        split: the rows.
+        facts: what the audit found of the programs.
+        is_alike: the rows are 8-bit intensities: what the first of them show, all would.
+    """
+    for site, (_, support) in facts.supports.items():
+        for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
+            found = first_outside(support, batch["x"], batch.get("mask"))
+            if found is not None:
+                row, value = found
+                return number * CHUNK + row, value, site
+            if is_alike:
+                break
+    return None
+
+
+def _takes(facts: Audit, site: str) -> str:
+    family, support = facts.supports[site]
+    return f"{family} (site '{site}') takes only {_values(support)}"
+
+
+def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
+    """Refuse programs whose bound is minus infinity before a step is taken: no slope leads out.
+
+    The audit has looked at supports; this looks at one draw.
+    """
+    # What is outside is said below, in words that name the way out; Pyro would complain first.
+    with frozen(pair), seeded(0, pair.device), pyro.validation_enabled(False):
+        guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
+        replayed = poutine.replay(pair.call_model, trace=guide)
+        nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes
+        for name in facts.latents:
+            if not _is_inside(nodes[name]["fn"], nodes[name]["value"]):
+                raise InputError(
+                    f"site '{name}': the guide draws where the model's density is 0, so that the "
+                    "bound is -inf; give the guide the support of the model's distribution"
+                )
+        for name in facts.supports:  # of the data themselves `demand_support` has looked at these
+            if bool((nodes[name]["fn"].log_prob(nodes[name]["value"]) == -torch.inf).any()):
+                raise InputError(
+                    f"site '{name}': the likelihood gives some datum probability 0 at the initial "
+                    "weights, so that the bound is -inf, and no step leads out; keep its "
+                    "parameters off the edge of their range (a rate by ppvae.networks.positive, "
+                    "not relu)"
+                )
+
+
+def _is_inside(fn: Any, value: Tensor) -> bool:
+    """Whether a distribution gives all of ``value`` a density above 0.
+
+    Outside of its support a family's ``log_prob`` may be any number, so that is looked at as well.
+    """
+    if bool((fn.log_prob(value) == -torch.inf).any()):
+        return False
+    try:
+        return bool(fn.support.check(value).all())
+    except NotImplementedError:  # it does not say
+        return True
+
+
+def demand_labels(data: Data, pair: Pair, facts: Audit) -> None:
+    """Refuse labels that are not known where the model is conditional on them.
+
+    A model that infers the class takes them.
+    """
+    if data.labels is None or "y" not in pair.names("model") or tells_classes(facts):
+        return
+    if len(data.labels) == 1:
+        raise InputError(
+            f"every label of {data.name} is {data.labels[0]!r}, and the model is conditional on "
+            "them: of one class there is nothing to tell; take --model VAE, or give more classes"
+        )
+    for name, split in data.splits.items():
+        unknown = sum(int((batch["y"] < 0).sum()) for batch in split.chunks(CHUNK))
+        if unknown:
+            raise InputError(
+                f"{unknown} of the {len(split)} labels of the {name} data ({data.name}) are -1, "
+                "not known, and the model is conditional on them; drop those rows, or take --model "
+                "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO"
+            )
+
+
+def _elements(support: Any) -> Any:
+    """The support of one element of x."""
+    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
+        support = support.base_constraint
+    return support
+
+
+def _values(support: Any) -> str:
+    """What a support holds, in words."""
+    elements = _elements(support)
+    if elements is constraints.boolean:
+        return "0 and 1"
+    if isinstance(elements, Grid):
+        return f"multiples of 1/{elements.levels - 1} in [0, 1]"
+    if isinstance(elements, constraints.integer_interval):
+        return f"integers from {elements.lower_bound} to {elements.upper_bound}"
+    if isinstance(elements, type(constraints.nonnegative_integer)):
+        return f"integers from {elements.lower_bound}"
+    if isinstance(elements, constraints.interval):
+        return f"values in [{elements.lower_bound:g}, {elements.upper_bound:g}]"
+    return f"values in {elements}"
+
+
+def _ways_out(data: Data, support: Any) -> str:
+    """What to choose so that the data have a probability."""
+    x = _distinct(data)
+    ways = [
+        " ".join([f"--likelihood {name}", *(f"--likelihood.{k} {v}" for k, v in own.items())])
+        for name, own in sorted(_takers(x).items())
+    ]
+    could_be_binarized = data.name == "digits" or bool(((x >= 0) & (x <= 1)).all())
+    is_binary = _elements(support) is constraints.boolean
+    if is_binary and could_be_binarized and data.binarize == "none":
+        ways.insert(0, "--binarize dynamic (or static, or threshold)")
+    elif _kind_of(_elements(support)) in ("binary", "unit") and data.is_like_pixels:
+        more = " --binarize dynamic" if is_binary else ""
+        ways.insert(
+            0, f"--scale unit{more} (it divides pixels from 0 to 255 by 255, as they would be as "
+            "uint8)",
+        )  # fmt: skip
+    elif _kind_of(_elements(support)) == "counts" and data.scaling.kind == "8-bit":
+        ways.insert(0, "--scale none (grey levels as the whole numbers that they are)")
+    return "choose " + ", or ".join(ways)
+
+
+def _distinct(data: Data) -> Tensor:
+    """The values that x takes, each once; of 8-bit intensities those at the start."""
+    found: list[Tensor] = []
+    for split in data.splits.values():
+        for batch in split.frozen(0).chunks(CHUNK):
+            x = batch["x"]
+            found.append((x[batch["mask"]] if "mask" in batch else x).unique())
+            if data.scaling.kind == "8-bit":
+                break
+    values: Tensor = torch.cat(found).unique()
+    return values
+
+
+def _takers(x: Tensor) -> dict[str, dict[str, Any]]:
+    """Likelihoods of the values ``x``, with the arguments that they need.
+
+    Of those that take them all, the ones that are made for them: zeros and ones have a probability
+    as counts too, and counts a density as real numbers, but nobody wants it.
+    """
+    likelihoods = KINDS["likelihood"].names()
+    takes = {name: likelihood.arguments_for(x) for name, likelihood in likelihoods.items()}
+    found = {name: own for name, own in takes.items() if own is not None}
+    supports = {name: likelihoods[name].support for name in found}
+    made_for_it = set(found)
+    if bool(constraints.boolean.check(x).all()):
+        made_for_it = {name for name, s in supports.items() if s is constraints.boolean}
+    elif bool((x == x.round()).all()):
+        made_for_it = {name for name, s in supports.items() if s.is_discrete}
+    return {name: own for name, own in found.items() if name in made_for_it} or found

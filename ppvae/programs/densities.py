@@ -1,0 +1,251 @@
+"""log p(x, z) and log q(z | x), datum by datum and draw by draw, read off the two programs' traces.
+
+Everything that asks more of a pair of programs than a bound starts from these numbers: importance
+weights, annealing, refined posteriors, calibration. Draws ("particles") are taken in one call, in a
+plate outside all others, where the programs allow it, and one after the other where they do not.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+
+__all__ = ["Densities", "Draws", "dimension_names"]
+
+Latents = dict[str, Tensor]
+"""Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Latents, and their log-densities given the data: ``(particles, data)`` each, in nats.
+
+    Attributes:
+        latents: values by site, auxiliary ones of the guide among them.
+        log_prior: log p(z).
+        log_likelihood: log p(x | z), over all observed sites.
+        log_guide: log q(z | x); ``None`` where it was not asked for, or where the guide has a point
+            mass, whose density is infinite.
+    """
+
+    latents: Latents
+    log_prior: Tensor
+    log_likelihood: Tensor
+    log_guide: Tensor | None
+
+    @property
+    def log_joint(self) -> Tensor:
+        """The log-density log p(x, z)."""
+        return self.log_prior + self.log_likelihood
+
+    @property
+    def log_weight(self) -> Tensor:
+        """The log-weight log p(x, z) - log q(z | x), whose mean is the bound.
+
+        Raises:
+            InputError: if the guide has no density.
+        """
+        if self.log_guide is None:
+            raise InputError(
+                "a guide with a point mass has no density, and so no importance weights"
+            )
+        return self.log_joint - self.log_guide
+
+
+class Densities:
+    """The two densities of a pair of programs on one batch.
+
+    Gradients, modes and random state are the caller's affair; see `ppvae.programs.pair.frozen`.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: ``{"x": (data, ...), ...}``.
+
+    Raises:
+        InputError: if there is no density per datum: latents that all data share, or that the
+            model sums over, or no plate of the data.
+    """
+
+    def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
+        if audit.data_dim is None or not audit.is_local:
+            raise InputError(
+                "log p(x) of a datum needs every latent inside the plate of the data; here some "
+                "are shared by all data, or there is no such plate"
+            )
+        if audit.summed:
+            raise InputError(
+                f"the model sums over '{audit.summed[0]}', which the guide does not draw, so that "
+                "there is no p(x, z) of what it draws; for importance weights sample "
+                f"'{audit.summed[0]}' in the guide"
+            )
+        self.pair, self.audit, self.batch = pair, audit, batch
+        self.rows = len(batch["x"])
+        self._data_dim = audit.data_dim
+        self._outer = -audit.max_plate_nesting - 1
+        # A subsampled plate scales by N / B; the density of one datum has no such factor.
+        self._share = 1.0 if audit.data_size is None else self.rows / audit.data_size
+        self._events: dict[str, int] = {}
+
+    def draw(self, particles: int) -> Draws:
+        """Draw z ~ q(z | x), ``particles`` times for each datum, and score it."""
+        return self._run(particles, {}, from_guide=True, score_guide=True)
+
+    def draw_prior(self, particles: int) -> Draws:
+        """Draw z ~ p(z), which has not seen x, and score log p(x | z) at it."""
+        return self._run(particles, {}, from_guide=False, score_guide=False)
+
+    def at(self, latents: Mapping[str, Tensor], *, guide: bool = True) -> Draws:
+        """Score given latents, in the shapes of `Draws.latents`; differentiable in them.
+
+        Args:
+            latents: values of every latent site, and, where the guide is asked for, of its
+                auxiliary sites.
+            guide: whether to score log q(z | x) as well.
+        """
+        particles = len(next(iter(latents.values())))
+        return self._run(particles, latents, from_guide=False, score_guide=guide)
+
+    def columns(self, site: str, value: Tensor) -> Tensor:
+        """A site's value as ``(particles, data, dimensions)``, whatever its plates and event."""
+        events = self._events[site]
+        flat = value.movedim(self._data_dim - events, 1)
+        return flat.reshape(len(value), flat.shape[1], -1).expand(-1, self.rows, -1)
+
+    def uncolumns(self, site: str, columns: Tensor, like: Tensor) -> Tensor:
+        """The inverse of `columns`: ``(particles, data, dimensions)`` in the shape of ``like``.
+
+        ``like`` is a value of the site; its number of particles does not matter.
+        """
+        events = self._events[site]
+        moved = like.movedim(self._data_dim - events, 1)
+        shaped = columns.reshape(len(columns), *moved.shape[1:])
+        return shaped.movedim(1, self._data_dim - events)
+
+    def spread(self, site: str, values: Tensor) -> Tensor:
+        """``(particles, data)`` values in a shape that broadcasts against those of a site."""
+        shape = [1] * (-self._outer + self._events[site])
+        shape[0], shape[self._data_dim - self._events[site]] = values.shape
+        return values.reshape(shape)
+
+    def _run(
+        self, particles: int, given: Mapping[str, Tensor], *, from_guide: bool, score_guide: bool
+    ) -> Draws:
+        if self.audit.vectorizes:
+            return self._once(particles, given, from_guide=from_guide, score_guide=score_guide)
+        parts = [
+            self._once(
+                1,
+                {name: value[i : i + 1] for name, value in given.items()},
+                from_guide=from_guide,
+                score_guide=score_guide,
+            )
+            for i in range(particles)
+        ]
+        guides = [part.log_guide for part in parts if part.log_guide is not None]
+        return Draws(
+            {name: torch.cat([p.latents[name] for p in parts]) for name in parts[0].latents},
+            torch.cat([part.log_prior for part in parts]),
+            torch.cat([part.log_likelihood for part in parts]),
+            torch.cat(guides) if guides else None,
+        )
+
+    def _once(
+        self, particles: int, given: Mapping[str, Tensor], *, from_guide: bool, score_guide: bool
+    ) -> Draws:
+        """One call of each program that is needed."""
+        model, guide = self.pair.call_model, self.pair.call_guide
+        if given:
+            values = {name: self._inside(name, value) for name, value in given.items()}
+            model, guide = poutine.condition(model, values), poutine.condition(guide, values)
+        q: Any = None
+        if self.audit.vectorizes:
+            plate = pyro.plate("_particles", particles, dim=self._outer)
+            model, guide = plate(model), plate(guide)
+        if from_guide or score_guide:
+            q = poutine.trace(guide).get_trace(**self.batch)
+            if from_guide:
+                model = poutine.replay(model, trace=q)
+        p: Any = poutine.trace(model).get_trace(**self.batch)
+        sums = {key: self._zeros(particles) for key in ("prior", "likelihood", "guide")}
+        latents: Latents = {}
+        for role, trace in (("model", p), ("guide", q)):
+            if trace is None:
+                continue
+            trace.compute_log_prob()
+            for name, node in trace.nodes.items():
+                if node["type"] != "sample" or site_is_subsample(node):
+                    continue
+                if node["infer"].get("_deterministic"):
+                    continue
+                _demand_unscaled(name, node)
+                is_latent = role == "guide" or name in self.audit.latents
+                key = "guide" if role == "guide" else "prior" if is_latent else "likelihood"
+                sums[key] = sums[key] + self._by_datum(node["log_prob"] * self._share, particles)
+                if is_latent:
+                    self._events[name] = len(node["fn"].event_shape)
+                    latents[name] = self._outside(name, node["value"], particles)
+        has_density = q is not None and score_guide and self.audit.is_bound
+        return Draws(
+            latents, sums["prior"], sums["likelihood"], sums["guide"] if has_density else None
+        )
+
+    def _zeros(self, particles: int) -> Tensor:
+        x = self.batch["x"]
+        return torch.zeros(particles, self.rows, device=x.device, dtype=self.pair.dtype)
+
+    def _by_datum(self, log_prob: Tensor, particles: int) -> Tensor:
+        """Sum a site over every plate but particles and data: ``(particles, data)``."""
+        full = log_prob.reshape((1,) * (-self._outer - log_prob.dim()) + log_prob.shape)
+        moved = full.movedim((self._outer, self._data_dim), (0, 1))
+        if moved.dim() > 2:
+            moved = moved.flatten(2).sum(-1)
+        return moved.expand(particles, self.rows)
+
+    def _outside(self, name: str, value: Tensor, particles: int) -> Tensor:
+        """A site's value as it is handed out: with every plate, particles outermost."""
+        missing = -self._outer + self._events[name] - value.dim()
+        value = value.reshape((1,) * missing + value.shape)
+        return value.expand(particles, *value.shape[1:])
+
+    def _inside(self, name: str, value: Tensor) -> Tensor:
+        """The same as the program itself draws it: without the plate of particles it is not in."""
+        return value if self.audit.vectorizes else self._unpadded(name, value[0])
+
+    def _unpadded(self, name: str, value: Tensor) -> Tensor:
+        shape = next((s.shape for s in self.audit.sites if s.name == name), None)
+        excess = 0 if shape is None else value.dim() - len(shape)
+        return value.reshape(value.shape[excess:]) if excess > 0 else value
+
+
+def _demand_unscaled(name: str, node: Any) -> None:
+    """Refuse a site whose density is raised to a power: p(x, z) would be the density of nothing."""
+    scale = node["scale"]
+    if isinstance(scale, Tensor):
+        scale = float(scale.mean())
+    frames = node["cond_indep_stack"]
+    expected = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
+    if abs(scale - expected) > 1e-6 * expected:
+        raise InputError(
+            f"site '{name}' is scaled by {scale:g} in the programs themselves, so that they have "
+            "no density p(x, z) and no log p(x); leave the weight of the KL to beta, and take "
+            "the scale out"
+        )
+
+
+def dimension_names(sizes: Mapping[str, int]) -> list[str]:
+    """``z[0]``, ``z[1]``, ... of each site, given its number of dimensions; of one, the site."""
+    return [
+        site if size == 1 else f"{site}[{i}]" for site, size in sizes.items() for i in range(size)
+    ]

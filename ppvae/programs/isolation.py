@@ -1,0 +1,105 @@
+"""The process that a fit runs in: one at a time, and left as it was found."""
+
+import functools
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ppvae.errors import InputError
+from ppvae.programs.streams import restored
+
+__all__ = ["alone"]
+
+_turn = threading.RLock()
+_holder = ""
+
+
+def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator for what runs Pyro programs: in one thread at a time, leaving nothing behind.
+
+    Pyro's handlers and parameter store, and the seeded generators, are one per process: two fits
+    in two threads would see each other's sites and draws.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        global _holder
+        if not _turn.acquire(blocking=False):
+            raise InputError(
+                f"{function.__name__} was called while another thread of this process is in "
+                f"{_holder}, and Pyro's handlers are one per process; take turns, or a process for "
+                "each"
+            )
+        before, _holder = _holder, function.__name__
+        try:
+            if before:  # within another of these, which puts things back
+                return function(*args, **kwargs)
+            with _restored(), _enough_memory():
+                return function(*args, **kwargs)
+        finally:
+            _holder = before
+            _turn.release()
+
+    return wrapped
+
+
+@contextmanager
+def _enough_memory() -> Iterator[None]:
+    """Say in a sentence that memory ran out, where no size could be told beforehand."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        is_memory = isinstance(error, (MemoryError, torch.OutOfMemoryError))
+        if not is_memory and "can't allocate memory" not in reason:
+            raise
+        raise InputError(
+            f"memory ran out ({reason}); take fewer particles or draws, a smaller batch_size, or "
+            "smaller networks"
+        ) from error
+
+
+@contextmanager
+def _restored() -> Iterator[None]:
+    """Put back what fits and the libraries that they import set for the whole process."""
+    environment, path, depth = dict(os.environ), list(sys.path), sys.getrecursionlimit()
+    cudnn = torch.backends.cudnn
+    flags = cudnn.benchmark, cudnn.deterministic
+    loggers = {name: _state(logger) for name, logger in _loggers().items()}
+    with warnings.catch_warnings(), restored():
+        try:
+            yield
+        finally:
+            for name, logger in _loggers().items():
+                if name in loggers:
+                    logger.level, logger.propagate, logger.disabled, handlers = loggers[name]
+                    logger.handlers[:] = handlers
+            cudnn.benchmark, cudnn.deterministic = flags
+            sys.setrecursionlimit(depth)
+            sys.path[:] = path
+            _set_environment(environment)
+
+
+def _loggers() -> dict[str, logging.Logger]:
+    known = logging.Logger.manager.loggerDict.items()
+    return {"": logging.getLogger()} | {
+        name: logger for name, logger in known if isinstance(logger, logging.Logger)
+    }
+
+
+def _state(logger: logging.Logger) -> tuple[int, bool, bool, list[logging.Handler]]:
+    return logger.level, logger.propagate, logger.disabled, list(logger.handlers)
+
+
+def _set_environment(environment: dict[str, str]) -> None:
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    for name, value in environment.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value

@@ -1,0 +1,92 @@
+"""The pictures that a fit leaves in ``figures/``, drawn from its run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppvae.data import Data
+from ppvae.diagnostics import Embedding
+from ppvae.programs.generation import decode, generate, reconstruct
+from ppvae.programs.streams import seeded
+from ppvae.run import Run
+
+__all__ = ["draw"]
+
+SHOWN = 10_000
+"""Most data that a scatter plot shows; more would be one blot."""
+
+
+def draw(
+    run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
+) -> list[Path]:
+    """Draw a fit's figures, and say where they are.
+
+    ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``latent``
+    (2-D as it is, else by PCA), and ``manifold`` where the latent has two dimensions.
+
+    Args:
+        run: whose figures these are.
+        data: the data of the fit; its test split is shown.
+        embedding: where the guide puts the test data.
+        labels: their labels, for the colours.
+        seed: of the draws.
+    """
+    from ppvae import plots
+
+    folder = run.path / "figures"
+    drawn: list[Path] = []
+
+    def keep(name: str, make: Callable[[], Any]) -> None:
+        plots.save(make(), folder / f"{name}.png")
+        drawn.append(folder / f"{name}.png")
+
+    best = (run.summary or {}).get("best_epoch")
+    keep("elbo", lambda: plots.history(run.metrics(), best_epoch=best))
+    with seeded(seed):
+        pair, audit = run.pair, run.audit
+        shown = data.test.take(torch.arange(min(16, len(data.test))))
+        like = data.test.take(torch.arange(min(64, len(data.test))))
+        if audit.supports:
+            means, _ = reconstruct(pair, audit, shown)
+            keep(
+                "reconstructions", lambda: plots.reconstructions(_array(shown["x"]), _array(means))
+            )
+            samples, _ = generate(pair, audit, like)
+            keep("samples", lambda: plots.samples(_array(samples)))
+        loc = embedding.joined() if embedding.loc else None
+        if loc is not None and loc.shape[1] >= 1:
+            few = slice(0, SHOWN)
+            coloured = None if labels is None else _array(labels[few])
+            keep(
+                "latent",
+                lambda: plots.latent(_array(loc[few]), coloured, run.label_names),
+            )
+        is_alone = bool(audit.supports) and len(audit.latents) == 1
+        if is_alone and loc is not None and loc.shape[1] == 2:
+            keep("manifold", lambda: _manifold(run, loc))
+    return drawn
+
+
+def _manifold(run: Run, loc: Tensor, side: int = 15) -> Any:
+    """The decoder's picture at each node of a grid over where the data lie."""
+    from ppvae import plots
+
+    low, high = np.quantile(_array(loc), [0.01, 0.99], axis=0)
+    z1, z2 = (np.linspace(low[i], high[i], side) for i in (0, 1))
+    nodes = torch.tensor([(a, b) for b in z2[::-1] for a in z1], dtype=loc.dtype)
+    (site,) = run.audit.latents
+    like = {
+        name: value[:1].expand(len(nodes), *value.shape[1:])
+        for name, value in run.example().items()
+    }
+    means, _ = decode(run.pair, run.audit, like, {site: nodes})
+    grid = nodes.reshape(side, side, 2)
+    return plots.manifold(_array(means).reshape(side, side, *run.data_shape), _array(grid))
+
+
+def _array(values: Tensor) -> Any:
+    return values.detach().cpu().numpy()

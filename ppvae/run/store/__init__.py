@@ -1,0 +1,55 @@
+"""Files, read and written: every change of the disk goes through here.
+
+A change is one atomic step: what a name holds is the old content or the new one, whenever the
+process is killed. `disk` has the operations of the system, `reading` reads what may be damaged,
+`lock` and `writing` see to one writer of a run and to its scratch, `birth` puts a new folder in its
+place, and `trees` writes tensors and plain values, of which nothing is ever unpickled.
+"""
+
+from ppvae.run.store.birth import bear, finish_swap
+from ppvae.run.store.disk import WriteError
+from ppvae.run.store.plain import plain
+from ppvae.run.store.reading import (
+    MissingError,
+    ReadError,
+    is_there,
+    read_bytes,
+    read_json,
+    read_text,
+)
+from ppvae.run.store.trees import load_tree, read_sealed, save_tree, sums
+from ppvae.run.store.writing import (
+    Writer,
+    append_bytes,
+    demand_writable,
+    discard,
+    write_bytes,
+    write_folder,
+    write_text,
+    writing,
+)
+
+__all__ = [
+    "MissingError",
+    "ReadError",
+    "WriteError",
+    "Writer",
+    "append_bytes",
+    "bear",
+    "demand_writable",
+    "discard",
+    "finish_swap",
+    "is_there",
+    "load_tree",
+    "plain",
+    "read_bytes",
+    "read_json",
+    "read_sealed",
+    "read_text",
+    "save_tree",
+    "sums",
+    "write_bytes",
+    "write_folder",
+    "write_text",
+    "writing",
+]

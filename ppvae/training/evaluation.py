@@ -1,0 +1,82 @@
+"""What a bound comes to on data: a mean under noise of its own, which moves nothing."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from ppvae.bounds.objective import Bound, Terms
+from ppvae.data import Split
+from ppvae.programs import frozen
+from ppvae.programs.streams import Stream
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from lightning_fabric import Fabric
+
+__all__ = ["Figures", "evaluate", "figures"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Means over data, in nats per datum.
+
+    Attributes:
+        elbo: the bound at beta = 1: reconstruction - kl, or that of importance weights (see
+            `ppvae.bounds.objective.Terms`); ``None`` for a point mass.
+        reconstruction: E_q[log p(x | z)].
+        kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
+        objective: what is climbed, at the beta asked for.
+    """
+
+    elbo: float | None
+    reconstruction: float
+    kl: float | None
+    objective: float
+
+
+def evaluate(
+    bound: Bound,
+    split: Split,
+    *,
+    beta: float = 1.0,
+    batch_size: int = 128,
+    draws: int = 1,
+    seed: int = 0,
+    fabric: "Fabric | None" = None,
+    device: torch.device | str = "cpu",
+) -> Figures:
+    """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
+
+    Each datum is drawn for ``draws`` times. Each batch has noise of its own, made from ``seed`` and
+    the batch's number, and the caller's random state is left alone: the answer is the same whenever
+    it is asked for, and however many processes share the work. It is taken in full precision, also
+    where the training steps run their networks in bfloat16.
+    """
+    rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
+    device = torch.device(device) if fabric is None else fabric.device
+    # Several draws of a datum are several rows, so that little data still fills a batch.
+    chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
+    numbers = range(rank, len(chunks), world)
+    totals = torch.zeros(4, dtype=torch.float64)
+    with frozen(bound), Stream.EVALUATION.drawn(seed, device) as noise:
+        batches = split.batches([chunks[i] for i in numbers], device=device)
+        for number, batch in zip(numbers, batches, strict=True):
+            noise.at(number)
+            totals += torch.stack(tuple(bound(batch, beta))).cpu().double()
+    if fabric is not None:
+        totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
+    return figures(Terms(*totals / (len(split) * draws)), bound)
+
+
+def figures(means: Terms, bound: Bound) -> Figures:
+    """The figures that means over data come to, with no bound where there is none.
+
+    Args:
+        means: of the objective and its terms, in nats per datum.
+        bound: whose means they are.
+    """
+    objective, elbo, reconstruction, kl = (float(mean) for mean in means)
+    if not bound.audit.is_bound:
+        return Figures(None, reconstruction, None, objective)
+    return Figures(elbo, reconstruction, kl, objective)

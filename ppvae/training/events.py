@@ -1,0 +1,63 @@
+"""The rows of ``metrics.csv`` as TensorBoard events."""
+
+import io
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from socket import gethostname
+from typing import Any
+
+from ppvae.run.store import append_bytes
+
+__all__ = ["Events"]
+
+
+class Events:
+    """A writer of events: each sitting of a fit has a file of its own.
+
+    They are written here and not by torch, whose writer is a thread of its own, in which a full
+    disk is a traceback.
+
+    Args:
+        folder: the run directory; events go to its folder ``tensorboard``.
+        step: steps taken before: what a killed process wrote of later ones is not shown.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+        name = f"events.out.tfevents.{time.time_ns()}.{gethostname()}.{os.getpid()}"
+        self._file = folder / "tensorboard" / name
+        self._write(
+            [
+                Event(wall_time=time.time(), file_version="brain.Event:2"),
+                Event(step=step + 1, session_log=SessionLog(status=SessionLog.START)),
+            ]
+        )
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the figures of some rows."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        names = "elbo", "reconstruction", "kl", "objective", "beta", "lr", "active_units"
+        events = []
+        for row in rows:
+            values = [
+                Summary.Value(tag=f"{name}/{row['split']}", simple_value=row[name])
+                for name in names
+                if row[name] is not None
+            ]
+            summary = Summary(value=values)
+            events.append(Event(wall_time=time.time(), step=row["step"], summary=summary))
+        self._write(events)
+
+    def _write(self, events: Sequence[Any]) -> None:
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        records = io.BytesIO()
+        writer = RecordWriter(records)
+        for event in events:
+            writer.write(event.SerializeToString())
+        append_bytes(self._file, records.getvalue())

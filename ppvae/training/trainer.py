@@ -1,0 +1,435 @@
+"""Stochastic variational inference: the loop that climbs a bound, epoch by epoch.
+
+The loop owns no files and prints nothing. It yields what happened after each epoch; whoever drives
+it writes that down, and saves `SVI.state`, from which another loop goes on bit by bit as this one
+would have.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from ppvae.bounds.objective import Bound, Terms
+from ppvae.compilation.captured import Captured
+from ppvae.compilation.graphs import NotStatic
+from ppvae.compilation.guard import Unfaithful
+from ppvae.compilation.step import CapturedStep
+from ppvae.data import Batch, Data, Feed
+from ppvae.errors import InputError
+from ppvae.programs import Pair, streams
+from ppvae.programs.mishaps import sentence_of, unfit_gradient, unfit_site
+from ppvae.programs.streams import Stream
+from ppvae.training.evaluation import Figures, evaluate, figures
+from ppvae.training.plan import Plan
+from ppvae.training.progress import SUMS, Progress
+
+__all__ = ["SVI", "Epoch"]
+
+
+DRAWS = 2_000
+"""Least number of draws behind a held-out figure, data and repetitions together: what chooses the
+best weights should not choose by luck. The noise is the same in each epoch."""
+
+
+DRAWN = 20
+"""Draws among which a site is looked for that is not always a number."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is known after an epoch.
+
+    Attributes:
+        epoch: number of epochs done.
+        step: number of steps done.
+        seconds: time spent training and evaluating, over all sittings.
+        beta: weight of the KL at the last step.
+        lr: learning rate of the last step.
+        train: figures of the training batches, as they were seen, while the weights moved.
+        valid: figures of the held-out data, at the weights as they now are.
+        is_best: the held-out objective is the best so far, among epochs after the warm-up.
+    """
+
+    epoch: int
+    step: int
+    seconds: float
+    beta: float
+    lr: float
+    train: Figures
+    valid: Figures
+    is_best: bool
+
+
+class SVI:
+    """The loop over epochs and steps.
+
+    A step takes a batch, estimates the bound on it, and lets the optimizer climb. Every datum has
+    the same weight in an epoch: the last, smaller batch moves the weights in proportion to its
+    size.
+
+    Compiled, a step is one graph (`CapturedStep`), or, where processes share their gradients or the
+    optimizer cannot be part of a graph, the bound and its gradient are (`Captured`). The ragged
+    batch at the end of an epoch is never compiled for: it is climbed as it is, and so is the first
+    batch of all, in which the optimizer makes its state.
+
+    Args:
+        bound: what is climbed, not yet set up by Fabric.
+        optimizer: over ``bound.parameters()``.
+        data: what it is climbed on; ``train`` moves the weights, ``valid`` chooses among them.
+        plan: how.
+        fabric: device, precision and processes; launched.
+        schedule: a learning-rate schedule over epochs.
+        compile: whether to compile.
+
+    Attributes:
+        notes: sentences that a user should read: why something runs uncompiled, for one.
+    """
+
+    def __init__(
+        self,
+        bound: Bound,
+        optimizer: Optimizer,
+        data: Data,
+        plan: Plan,
+        fabric: Fabric,
+        schedule: LRScheduler | None = None,
+        *,
+        compile: bool = False,
+    ) -> None:
+        self.bound, self.plan, self.fabric = bound, plan, fabric
+        self._optimizer, self._schedule = optimizer, schedule
+        self.notes: list[str] = []
+        self.progress = Progress()
+        self._captured = Captured(bound, tell=self._give_up if compile else lambda _: None)
+        wrapped, stepper = fabric.setup(self._captured, optimizer)
+        self._wrapped, self._stepper = wrapped, cast("Any", stepper)
+        self.device = fabric.device
+        self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
+        self._rows = min(plan.batch_size, len(self.train))
+        if self._rows < fabric.world_size:
+            raise InputError(
+                f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
+                "take a larger batch_size, or fewer devices"
+            )
+        self.stopped = ""
+        self._noise: dict[str, Tensor | None] | None = None  # before the last step's draws
+        self._compile = compile
+        self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
+        self._sums = torch.zeros(
+            SUMS, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
+        )
+        self._keep_on_device()
+        self._step = self._captured_step() if compile and fabric.world_size == 1 else None
+        # Equal weights everywhere, and from here on noise of each process's own.
+        Stream.TRAINING.begin(plan.seed, fabric.global_rank)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of batches in a pass over the training data."""
+        full, left = divmod(len(self.train), self._rows)
+        return full + (left >= self.fabric.world_size)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is no epoch left to train: all are done, or patience has run out."""
+        patience = self.plan.patience
+        if patience is not None and self.progress.stale >= patience:
+            self.stopped = (
+                f"no better held-out objective for {patience} epochs; "
+                f"the best was at step {self.progress.best_step}"
+            )
+            return True
+        return self.progress.epoch >= self.plan.epochs
+
+    def epochs(
+        self,
+        stop: Callable[[], bool] = lambda: False,
+        on_step: Callable[[], None] = lambda: None,
+        on_compile: Callable[[], None] = lambda: None,
+    ) -> Iterator[Epoch]:
+        """Train, and yield after each epoch, until `is_done` or ``stop()`` says to leave.
+
+        ``stop`` is asked after each step; the state is then whole, in the middle of an epoch.
+        ``on_step`` is called after each step, and ``on_compile`` before the one that takes long
+        because it is compiled, for a progress bar.
+
+        Raises:
+            InputError: if the bound is no longer finite, with what may help.
+        """
+        while not self.is_done:
+            started = time.perf_counter()
+            whole = self._epoch(stop, on_step, on_compile)
+            self.progress.seconds += time.perf_counter() - started
+            if not whole:
+                return
+            yield self._close()
+            if self._agreed(stop()):
+                return
+
+    def _epoch(
+        self,
+        stop: Callable[[], bool],
+        on_step: Callable[[], None],
+        on_compile: Callable[[], None],
+    ) -> bool:
+        """Take the steps of one epoch that are left; false if asked to stop before its end."""
+        progress, world = self.progress, self.fabric.world_size
+        self.bound.train()
+        sums = self._sums.copy_(torch.tensor(progress.sums, dtype=torch.float64))
+        order = self._order(progress.epoch)[progress.cursor :]
+        mine = [rows[self.fabric.global_rank :: world] for rows in order]
+        feeds = self.train.feed(mine, device=self.device)
+        for rows, feed in zip(order, feeds, strict=True):
+            beta = self.plan.weight(progress.step, self.steps_per_epoch)
+            # What is compiled is compiled for whole batches, and for a state that is there.
+            is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
+            is_compiled = is_compiled and not progress.uncompiled
+            if is_compiled and self._ready != progress.is_one_graph:
+                on_compile()
+                self._ready = progress.is_one_graph
+            with self._diagnosing():
+                if not (is_compiled and self._step_as_graph(feed, beta, sums)):
+                    self._captured.enabled = is_compiled
+                    self._step_as_is(self.train.batch(feed), beta, sums)
+            progress.step += 1
+            progress.cursor += 1
+            on_step()
+            if self._agreed(stop()) and progress.cursor < self.steps_per_epoch:
+                progress.sums = sums.tolist()
+                return False
+        progress.sums = sums.tolist()
+        return True
+
+    def _step_as_is(self, batch: Batch, beta: float, sums: Tensor) -> None:
+        """Batch, bound, gradient, clipping, optimizer, one after the other."""
+        self._noise = streams.state(self.device)
+        with self._diagnosing(batch):
+            terms = self._wrapped(batch, beta)
+        if not bool(terms.objective.isfinite()):  # the weights are not moved by it
+            raise self._diverged(self._unfit(batch))
+        # Processes average their gradients, hence the factor.
+        self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
+        gradients = [p.grad for p in self.bound.parameters() if p.grad is not None]
+        if not bool(torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()):
+            raise self._diverged(self._unfit(batch, unfit_gradient))
+        if self.plan.clip is not None:
+            self.fabric.clip_gradients(
+                self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False
+            )
+        self._stepper.step()
+        self._stepper.zero_grad()
+        seen = torch.stack(tuple(terms)).detach().to(sums)
+        sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
+
+    def _step_as_graph(self, feed: Feed, beta: float, sums: Tensor) -> bool:
+        """The same in one launch; false if it has no graph, and nothing has been done."""
+        if self._step is None or not self.progress.is_one_graph:
+            return False
+        try:
+            self._step(feed, beta, sums)
+        except Unfaithful as why:  # which took the step, as the bound does
+            self._give_up(f"the training step runs uncompiled: {why}")
+        except NotStatic as why:
+            self.notes.append(
+                f"the training step is not one graph: {why}; its bound is tried alone"
+            )
+            self.progress.is_one_graph = False
+            return False
+        return True
+
+    def _give_up(self, why: str) -> None:
+        """Compile no more, in this sitting or another."""
+        self.notes.append(why)
+        if self.progress.step > 0:
+            self.progress.uncompiled = why
+
+    def _keep_on_device(self) -> None:
+        """Have the optimizer keep its count of steps where a replayed graph can reach it."""
+        if self._compile and self.device.type == "cuda":
+            for group in self._optimizer.param_groups:
+                group |= {"capturable": True} if "capturable" in group else {}
+            # Torch would warn of the few steps that are not replayed.
+            vars(self._optimizer)["_warned_capturable_if_run_uncaptured"] = True
+
+    def _captured_step(self) -> CapturedStep:
+        return CapturedStep(
+            self.bound,
+            self._optimizer,
+            self.train.batch,
+            per=1 / self._rows,
+            clip=self.plan.clip,
+            context=self.fabric.autocast,
+        )
+
+    def _close(self) -> Epoch:
+        """Evaluate after the last step of an epoch, and decide on best and patience."""
+        progress, plan = self.progress, self.plan
+        started = time.perf_counter()
+        totals = self.fabric.all_reduce(
+            torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
+        )
+        *sums, rows = cast("Tensor", totals).tolist()
+        if not (all(math.isfinite(value) for value in sums) and self._is_finite()):
+            raise self._diverged()
+        with self._diagnosing():
+            valid = evaluate(
+                self.bound,
+                self.valid,
+                beta=plan.beta,
+                batch_size=plan.batch_size,
+                draws=-(-DRAWS // len(self.valid)),
+                seed=plan.seed,
+                fabric=self.fabric,
+            )
+        if not math.isfinite(valid.objective):
+            raise self._diverged()
+        lr = float(self._optimizer.param_groups[0]["lr"])
+        beta = plan.weight(progress.step - 1, self.steps_per_epoch)
+        progress.epoch += 1
+        progress.cursor, progress.sums = 0, [0.0] * SUMS
+        if isinstance(self._schedule, ReduceLROnPlateau):
+            self._schedule.step(valid.objective)
+        elif self._schedule is not None:
+            self._schedule.step()
+        is_best = False
+        if progress.epoch > plan.warm_up:  # before that, objectives are of another beta
+            is_best = progress.best is None or valid.objective > progress.best
+            progress.stale = 0 if is_best else progress.stale + 1
+            if is_best:
+                progress.best, progress.best_step = valid.objective, progress.step
+        progress.seconds += time.perf_counter() - started
+        train = figures(self._means(sums, rows), self.bound)
+        return Epoch(
+            progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best
+        )
+
+    def _means(self, sums: Sequence[float], rows: float) -> Terms:
+        """Means over an epoch; the objective at the beta asked for, also while it warms up.
+
+        Where it is no plain sum of the terms, it is as it was climbed.
+        """
+        means = Terms(*torch.tensor(sums, dtype=torch.float64) / rows)
+        if not self.bound.is_linear:
+            return means
+        return means._replace(objective=means.reconstruction - self.plan.beta * means.kl)
+
+    def _agreed(self, stop: bool) -> bool:
+        """Whether any process was asked to stop; all of them leave at the same step."""
+        if self.fabric.world_size == 1:
+            return stop
+        votes = torch.tensor(float(stop), device=self.device)
+        return bool(cast("Tensor", self.fabric.all_reduce(votes, reduce_op="sum")) > 0)
+
+    def _order(self, epoch: int) -> list[Tensor]:
+        """The epoch's batches as rows of the training data: a function of seed and epoch alone."""
+        order = streams.generator(Stream.ORDER.seed(self.plan.seed, epoch), self.device)
+        rows = torch.randperm(len(self.train), generator=order, device=self.device)
+        return list(rows.split(self._rows))[: self.steps_per_epoch]
+
+    def state(self) -> dict[str, Any]:
+        """All that the future depends on: weights, optimizer, schedule, random state, position.
+
+        Raises:
+            InputError: if a weight is no longer finite: there is nothing to go on from.
+        """
+        if not self._is_finite():
+            raise self._diverged()
+        optimizer = self._optimizer.state_dict()
+        count = sum(len(group["params"]) for group in optimizer["param_groups"])
+        return {
+            "weights": dict(self.bound.pair.state_dict()),
+            "optimizer": {
+                "state": [optimizer["state"].get(i) for i in range(count)],
+                "param_groups": optimizer["param_groups"],
+            },
+            "schedule": None if self._schedule is None else _plain(self._schedule.state_dict()),
+            "random": streams.gather(self.fabric),
+            "progress": asdict(self.progress),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            InputError: if it is not a state of these programs, optimizer and schedule.
+        """
+        try:
+            self._load(state)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise InputError(
+                f"the checkpoint is not one that this fit could have written ({reason}); take "
+                "another checkpoint, or fit anew"
+            ) from error
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self.bound.pair.load_state_dict(state["weights"])
+        slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
+        # Whether its count of steps is kept on the device is this machine's affair.
+        groups = [
+            saved | ({"capturable": own["capturable"]} if "capturable" in own else {})
+            for saved, own in zip(
+                state["optimizer"]["param_groups"], self._optimizer.param_groups, strict=True
+            )
+        ]
+        self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        # It has taken steps, some of them in graphs, which torch's schedules cannot see.
+        vars(self._optimizer)["_opt_called"] = state["progress"]["step"] > 0
+        if self._schedule is not None:
+            self._schedule.load_state_dict(state["schedule"])
+        streams.restore(self.fabric, state["random"])
+        self.progress = Progress.read(state["progress"])
+
+    @contextmanager
+    def _diagnosing(self, batch: Batch | None = None) -> Iterator[None]:
+        """Turn what a diverged network makes distributions complain of into what happened."""
+        try:
+            yield
+        except (InputError, torch.OutOfMemoryError):
+            raise
+        except Exception as error:  # the programs are the user's, and may raise anything
+            is_number = "nan" not in str(error) and "inf" not in str(error)
+            if not self._is_finite() or (isinstance(error, ValueError) and not is_number):
+                raise self._diverged(self._unfit(batch)) from error
+            when = f"in epoch {self.progress.epoch + 1}, at step {self.progress.step}"
+            raise InputError(sentence_of(error, when)) from error
+
+    def _unfit(self, batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site) -> str:
+        """The site that is no number, where the weights are."""
+        if batch is None or not self._is_finite():
+            return ""
+        with streams.restored():
+            if self._noise is not None:  # the very draws, where there is one a datum
+                streams.set_state(self.device, self._noise)
+            said = (look(self.bound.pair, batch) for _ in range(DRAWN))
+            return next(filter(None, said), "a density overflowed")
+
+    def _is_finite(self) -> bool:
+        """Whether every weight is a number."""
+        return all(bool(p.isfinite().all()) for p in self.bound.parameters())
+
+    def _diverged(self, said: str = "") -> InputError:
+        clip = (
+            "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
+        )
+        bounded = ", bound what the network says of the site, or compute in --precision 64"
+        return InputError(
+            f"the bound is no longer finite in epoch {self.progress.epoch + 1}, at step "
+            f"{self.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "
+            f"{self._optimizer.param_groups[0]['lr']:g}) or {clip}{bounded if said else ''}"
+        )
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """A schedule's state without what it holds beside numbers (functions, for instance)."""
+    plain = (bool, int, float, str, type(None), Sequence)
+    return {key: value for key, value in state.items() if isinstance(value, plain)}

@@ -1,0 +1,241 @@
+"""A trial of two programs before the first step: what would fail after an epoch fails at once.
+
+The pair is called as the fit will call it, on a whole batch and on the ragged one at the end of an
+epoch, in training with a gradient, and in evaluation. Nothing moves: weights, running means,
+counters in Python and the generators are as they were.
+"""
+
+import copy
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ppvae.data import Batch, Split
+from ppvae.errors import InputError
+from ppvae.programs import Pair, frozen
+from ppvae.programs.mishaps import explained, unfit_gradient, unfit_site
+from ppvae.programs.streams import forked, restored
+
+if TYPE_CHECKING:  # the loop takes seconds to import
+    from ppvae.training.trainer import SVI
+
+__all__ = ["demand_numbers", "try_out", "unmoved"]
+
+
+def try_out(loop: "SVI") -> None:
+    """Call what a loop climbs in the shapes and modes of the fit.
+
+    Raises:
+        InputError: for whatever the programs raise, and for a bound or gradient that is no number.
+    """
+    bound, rank, world = loop.bound, loop.fabric.global_rank, loop.fabric.world_size
+    rows = min(loop.plan.batch_size, len(loop.train))
+    left = len(loop.train) % rows
+    with unmoved(bound.pair), restored(), loop.fabric.autocast():
+        bound.train()
+        batch = _take(loop.train, range(rank, rows, world), loop.device)
+        with explained(f"on a batch of {len(batch['x'])} rows"):
+            _climb(loop, batch)
+        if left >= world:
+            batch = _take(loop.train, range(rank, left, world), loop.device)
+            count = len(batch["x"])
+            with explained(
+                f"on the last batch of an epoch, of {count} row{'s' if count > 1 else ''}",
+                _other_size(len(loop.train), rows) if count == 1 else _tied(rows),
+            ):
+                _climb(loop, batch)
+        held_out = len(loop.valid) % loop.plan.batch_size or min(rows, len(loop.valid))
+        batch = _take(loop.valid, range(held_out), loop.device)
+        with frozen(bound), explained(f"in evaluation, on {held_out} rows", _tied(rows)):
+            bound(batch, loop.plan.beta)
+
+
+def _take(split: Split, rows: range, device: torch.device) -> Batch:
+    return next(iter(split.batches([torch.tensor(rows)], device=device)))
+
+
+def _climb(loop: "SVI", batch: Batch) -> None:
+    """The bound and its gradient, which must be numbers."""
+    bound = loop.bound
+    try:
+        objective = bound(batch, loop.plan.beta).objective
+    except ValueError as error:
+        _demand_numbers(bound.pair, batch, error)
+        raise
+    if not bool(objective.isfinite()):
+        _demand_numbers(bound.pair, batch, None)
+    learned = {name: p for name, p in bound.pair.named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(objective, list(learned.values()), allow_unused=True)
+    if not bool(objective.isfinite()):
+        return  # by chance: what comes of it is told when it comes
+    for name, gradient in zip(learned, gradients, strict=True):
+        if gradient is not None and bool(gradient.isnan().any()):
+            if said := unfit_gradient(bound.pair, batch):
+                raise InputError(_at_first(said, batch))
+            raise InputError(
+                f"the bound is finite at the initial weights, and its gradient by '{name}' is not "
+                "a number: a function in the programs has no slope there (the root or the norm of "
+                "0, a where with such a branch); keep its argument off that point"
+            )
+
+
+def demand_numbers(pair: Pair, batch: Batch) -> None:
+    """Refuse programs of which a parameter or a density is no number at the initial weights.
+
+    Raises:
+        InputError: naming the site, and the way out.
+    """
+    with forked(pair.device):
+        said = unfit_site(pair, batch, zero=False)
+    if said:
+        raise InputError(_at_first(said, batch))
+
+
+def _demand_numbers(pair: Pair, batch: Batch, error: Exception | None) -> None:
+    """The same of what is so for some draws alone, and of a density of 0."""
+    for _ in range(DRAWS):
+        said = unfit_site(pair, batch, zero=error is None)
+        if said:
+            raise InputError(_at_first(said, batch)) from error
+
+
+def _at_first(said: str, batch: Batch) -> str:
+    largest = float(batch["x"].abs().max())
+    if largest > LARGE:
+        return (
+            f"{said} at the initial weights; x goes up to {largest:g}: scale the data, or bound "
+            "what the network says of it"
+        )
+    return (
+        f"{said} at the initial weights; bound what the network says of it (a scale or a rate by "
+        "ppvae.networks.positive), or compute in --precision 64"
+    )
+
+
+DRAWS = 20
+"""Draws among which a site is looked for that is not always a number."""
+
+LARGE = 100.0
+"""Size of x above which the data are what is wrong at the initial weights, rather than a network:
+layers are made for inputs of about 1."""
+
+
+def _tied(rows: int) -> str:
+    return (
+        f"; on a whole batch, of {rows} rows, they do not fail: something is tied to that number, "
+        "as the parameters of an AutoGuide are for latents of each datum; give such latents an "
+        "encoder, and make sizes of len(x)"
+    )
+
+
+def _other_size(data: int, rows: int) -> str:
+    better = next((n for n in range(rows + 1, 2 * rows + 2) if data % n != 1), rows + 1)
+    return (
+        f"; batch normalization needs at least two rows: of {data} rows take --batch-size {better}"
+    )
+
+
+@contextmanager
+def unmoved(pair: Pair) -> Iterator[None]:
+    """Put back afterwards what calls of the programs change in Python and in buffers."""
+    undo: list[Callable[[], None]] = []
+    seen: set[int] = set()
+    for part in (pair, *pair.owners):
+        for module in part.modules():
+            _keep(module, undo, seen)
+    for role in ("model", "guide"):
+        _keep_function(pair.program(role), undo, seen)
+    try:
+        yield
+    finally:
+        for put_back in reversed(undo):
+            put_back()
+
+
+def _keep(module: nn.Module, undo: list[Callable[[], None]], seen: set[int]) -> None:
+    if id(module) in seen:
+        return
+    seen.add(id(module))
+    before = dict(vars(module))
+    for value in before.values():
+        _keep_held(value, undo, seen)
+
+    def put_back() -> None:
+        vars(module).clear()
+        vars(module).update(before)
+
+    undo.append(put_back)
+
+
+def _keep_value(value: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
+    """Remember the content of a container or a tensor."""
+    if id(value) in seen:
+        return
+    if isinstance(value, Tensor):
+        if isinstance(value, (nn.Parameter, nn.UninitializedBuffer)):
+            return  # no step is taken here
+        seen.add(id(value))
+        content = value.detach().clone()
+
+        def fill() -> None:
+            with torch.no_grad():
+                if value.shape == content.shape and not torch.equal(value, content):
+                    value.copy_(content)
+
+        undo.append(fill)
+    elif isinstance(value, (list, dict, set, deque)):
+        seen.add(id(value))
+        kept = copy.copy(value)
+        for inner in value.values() if isinstance(value, dict) else value:
+            _keep_held(inner, undo, seen)
+
+        def refill() -> None:
+            value.clear()
+            value.extend(kept) if isinstance(value, (list, deque)) else value.update(kept)
+
+        undo.append(refill)
+
+
+def _keep_function(function: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
+    """Remember what the closure of a function holds, and the globals that it names."""
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    if not inspect.isfunction(function) or id(function) in seen:
+        return
+    seen.add(id(function))
+    for cell in function.__closure__ or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:  # it is empty
+            continue
+
+        def put_back(cell: Any = cell, content: Any = content) -> None:
+            cell.cell_contents = content
+
+        undo.append(put_back)
+        _keep_held(content, undo, seen)
+    space = function.__globals__
+    for name in function.__code__.co_names:
+        if name not in space or inspect.ismodule(space[name]):
+            continue
+
+        def restore(name: str = name, content: Any = space[name]) -> None:
+            space[name] = content
+
+        undo.append(restore)
+        _keep_held(space[name], undo, seen)
+
+
+def _keep_held(value: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
+    if isinstance(value, nn.Module):
+        for module in value.modules():
+            _keep(module, undo, seen)
+    elif inspect.isfunction(value):
+        if not str(value.__module__).startswith(("torch", "pyro", "ppvae.")):
+            _keep_function(value, undo, seen)
+    else:
+        _keep_value(value, undo, seen)

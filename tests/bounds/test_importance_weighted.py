@@ -1,0 +1,578 @@
+"""Laws of the importance-weighted bound, on linear-Gaussian programs with closed forms."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import combinations
+from typing import Any, NamedTuple, cast
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer import SVI, RenyiELBO, Trace_ELBO, config_enumerate
+from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
+from pyro.infer.elbo import ELBOModule
+from pyro.optim import PyroOptim
+from torch import Tensor, nn
+
+from ppvae.bounds import ImportanceWeightedELBO
+from ppvae.compilation.captured import capture
+from ppvae.errors import InputError
+from tests.support.gaussian_chain import Part
+
+ROWS, COLUMNS, VARIANCE = 5, 3, 0.5
+SIGMAS = 5.0  # by fixed seeds, a chance of 1e-5 of a false alarm
+
+Program = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def own_parameters() -> Iterator[None]:
+    with pyro.get_param_store().scope():
+        yield
+
+
+def rows(n: int = ROWS) -> Tensor:
+    generator = torch.Generator().manual_seed(7)
+    return 1.5 * torch.randn(n, COLUMNS, generator=generator, dtype=torch.float64) + 0.5
+
+
+class Linear(nn.Module):
+    """p(z) = N(0, 1), p(x | z) = N(w z + b, c I); q(z | x) = N(v x + a, s^2), s of its own.
+
+    At first q is the posterior.
+    """
+
+    def __init__(self, size: int | None = None, taken: int | None = None) -> None:
+        super().__init__()
+        torch.manual_seed(11)
+        self.w = nn.Parameter(torch.randn(COLUMNS, dtype=torch.float64))
+        self.b = nn.Parameter(torch.randn(COLUMNS, dtype=torch.float64))
+        w, b = self.w.detach(), self.b.detach()
+        variance = 1 / (1 + w @ w / VARIANCE)
+        self.v = nn.Parameter(variance * w / VARIANCE)
+        self.a = nn.Parameter(-variance * (w @ b) / VARIANCE)
+        self.log_s = nn.Parameter(0.5 * variance.log())
+        self.size, self.taken = size, taken
+
+    def blurred(self) -> "Linear":
+        """A guide wider than the posterior, and beside it: its weights have a variance."""
+        with torch.no_grad():
+            self.a.add_(0.4)
+            self.log_s.add_(math.log(1.4))
+        return self
+
+    def plate(self, x: Tensor, subsample: Tensor | None) -> Any:
+        return pyro.plate("data", self.size or len(x), self.taken, subsample, dim=-1)
+
+    def model(self, x: Tensor, subsample: Tensor | None = None) -> None:
+        pyro.module("linear", self)
+        with self.plate(x, subsample) as i:
+            z = pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
+            loc = z[..., None] * self.w + self.b
+            pyro.sample("x", dist.Normal(loc, math.sqrt(VARIANCE)).to_event(1), obs=x[i])
+
+    def guide(self, x: Tensor, subsample: Tensor | None = None) -> None:
+        pyro.module("linear", self)
+        with self.plate(x, subsample) as i:
+            pyro.sample("z", dist.Normal(x[i] @ self.v + self.a, self.log_s.exp()))
+
+    def evidence(self, x: Tensor) -> Tensor:
+        """Log p(x) of each row."""
+        w = self.w.detach()
+        covariance = torch.outer(w, w) + VARIANCE * torch.eye(COLUMNS).to(w)
+        return cast("Tensor", dist.MultivariateNormal(self.b.detach(), covariance).log_prob(x))
+
+
+def bound(
+    elbo: Any, linear: Linear, x: Tensor, *, seed: int | None = 0, **kwargs: Any
+) -> tuple[float, Tensor]:
+    """Value and gradient of a loss, by ``loss_and_grads``."""
+    if seed is not None:
+        torch.manual_seed(seed)
+    linear.zero_grad()
+    value = elbo.loss_and_grads(linear.model, linear.guide, x, **kwargs)
+    grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in linear.parameters()]
+    return value, torch.cat([g.flatten() for g in grads])
+
+
+class Sample(NamedTuple):
+    mean: float
+    error: float
+
+
+def sample(draw: Callable[[], float], n: int, seed: int = 0) -> Sample:
+    torch.manual_seed(seed)
+    values = torch.tensor([draw() for _ in range(n)], dtype=torch.float64)
+    return Sample(float(values.mean()), float(values.std()) / math.sqrt(n))
+
+
+def ours(k: int, vectorize: bool = True, **kwargs: Any) -> Any:
+    return cast("Any", ImportanceWeightedELBO)(
+        num_particles=k, vectorize_particles=vectorize, **kwargs
+    )
+
+
+both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
+
+
+@both_ways
+def test_one_particle_is_the_evidence_lower_bound(vectorize: bool) -> None:
+    linear, x = Linear().blurred(), rows()
+    value, slope = bound(ours(1, vectorize), linear, x)
+    theirs, their_slope = bound(Trace_ELBO(vectorize_particles=vectorize), linear, x)
+    assert value == pytest.approx(theirs, rel=1e-12)
+    torch.testing.assert_close(slope, their_slope)
+
+
+@both_ways
+@pytest.mark.parametrize("k", [2, 5])
+def test_without_subsampling_it_is_renyis_bound_of_order_zero(vectorize: bool, k: int) -> None:
+    linear, x = Linear().blurred(), rows()
+    # Nesting is found by a first run, as Pyro finds it: the very draws are the same.
+    value, slope = bound(ours(k, vectorize), linear, x)
+    renyi = RenyiELBO(alpha=0, num_particles=k, vectorize_particles=vectorize)
+    theirs, their_slope = bound(renyi, linear, x)
+    assert value == pytest.approx(theirs, rel=1e-12)
+    torch.testing.assert_close(slope, their_slope)
+    elbo = Trace_ELBO(num_particles=k, vectorize_particles=vectorize)
+    assert bound(elbo, linear, x)[0] > value + 0.01
+
+
+@both_ways
+@pytest.mark.parametrize("k", [1, 2, 30])
+def test_with_the_exact_posterior_it_is_the_evidence_without_noise(vectorize: bool, k: int) -> None:
+    linear, x = Linear(), rows()
+    elbo = ours(k, vectorize)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        loss = elbo.loss(linear.model, linear.guide, x)
+        assert -loss == pytest.approx(float(linear.evidence(x).sum()), rel=1e-12)
+
+
+def climbed(elbo: Any, linear: Linear, x: Tensor) -> float:
+    return -float(elbo.loss(linear.model, linear.guide, x))
+
+
+def test_it_rises_with_the_number_of_particles_to_the_evidence_at_the_known_rate() -> None:
+    n = 100
+    exact, linear, x = Linear(), Linear().blurred(), rows(n)
+    evidence = float(linear.evidence(x).sum())
+    got = {}
+    for k in (1, 2, 4, 16, 64):
+        elbo = ours(k, max_plate_nesting=1)
+        got[k] = sample(partial(climbed, elbo, linear, x), 60, k)
+    for low, high in [(1, 2), (2, 4), (4, 16), (16, 64)]:
+        error = math.hypot(got[low].error, got[high].error)
+        assert got[high].mean - got[low].mean > SIGMAS * error
+    assert got[64].mean - SIGMAS * got[64].error < evidence
+
+    # Normal posterior p and guide q, the same for all rows up to their location. The gap begins
+    # at KL(q || p), and ends as Var(w) / 2K, where 1 + Var(w) = E_q[(p / q)^2].
+    s, t = exact.log_s.exp().item(), linear.log_s.exp().item()
+    shift = (linear.a - exact.a).item()
+    kl = math.log(s / t) + (t**2 + shift**2) / (2 * s**2) - 0.5
+    spread = 2 * t**2 - s**2
+    chi = t**2 / (s * math.sqrt(spread)) * math.exp(shift**2 / spread) - 1
+    assert abs(evidence - got[1].mean - n * kl) < SIGMAS * got[1].error
+    last = n * chi / (2 * 64)
+    assert abs(evidence - got[64].mean - last) < SIGMAS * got[64].error + 0.1 * last
+    assert SIGMAS * got[64].error < evidence - got[16].mean
+
+
+def with_draws(linear: Linear, z: Tensor) -> Program:
+    """The guide, with these draws in place of its own, at its density there."""
+
+    def guide(x: Tensor, subsample: Tensor | None = None) -> None:
+        with linear.plate(x, subsample) as i:
+            density = dist.Normal(x[i] @ linear.v + linear.a, linear.log_s.exp())
+            pyro.sample("z", dist.Delta(z[:, i], density.log_prob(z[:, i])))
+
+    return guide
+
+
+def over_subsamples(elbo: Any, z: Tensor, x: Tensor, size: int) -> tuple[float, float]:
+    """A bound on all data, and the mean of those by the subsamples, with the same draws."""
+    linear = Linear().blurred()
+    whole = -elbo.loss(linear.model, with_draws(linear, z), x)
+    linear = Linear(size=len(x), taken=size).blurred()
+    guide = with_draws(linear, z)
+    parts = [
+        -elbo.loss(linear.model, guide, x, torch.tensor(some))
+        for some in combinations(range(len(x)), size)
+    ]
+    return whole, math.fsum(parts) / len(parts)
+
+
+def test_subsamples_give_the_bound_on_all_data_in_expectation_and_renyis_do_not() -> None:
+    torch.manual_seed(3)
+    x, k = rows(), 4
+    z = torch.randn(k, ROWS, dtype=torch.float64)
+    whole, mean = over_subsamples(ours(k, max_plate_nesting=1), z, x, 2)
+    assert mean == pytest.approx(whole, rel=1e-12)
+    renyi = RenyiELBO(alpha=0, num_particles=k, vectorize_particles=True, max_plate_nesting=1)
+    theirs, their_mean = over_subsamples(renyi, z, x, 2)
+    assert theirs == pytest.approx(whole, rel=1e-12)
+    assert abs(their_mean - whole) > 0.5
+
+
+@both_ways
+def test_all_particles_see_the_subsample_that_a_plate_draws(vectorize: bool) -> None:
+    linear, x = Linear(size=ROWS, taken=2), rows()
+    evidence = linear.evidence(x)
+    possible = torch.stack([evidence[list(c)].sum() for c in combinations(range(ROWS), 2)])
+    elbo = ours(3, vectorize, max_plate_nesting=1)
+    torch.manual_seed(0)
+    found = set()
+    for _ in range(60):
+        value = -elbo.loss(linear.model, linear.guide, x)
+        distance = (possible * ROWS / 2 - value).abs()
+        assert float(distance.min()) < 1e-9
+        found.add(int(distance.argmin()))
+    # Each of the ten pairs is missed by 60 draws with a chance of 0.002.
+    assert len(found) > 7
+
+
+def test_a_weight_stays_inside_the_logarithm() -> None:
+    linear, x, weight = Linear().blurred(), rows(), 0.3
+    elbo = ours(4, max_plate_nesting=1)
+    torch.manual_seed(0)
+    z = torch.randn(4, ROWS, dtype=torch.float64)
+    prior = dist.Normal(0.0, 1.0).log_prob(z)
+    likelihood = dist.Normal(z[..., None] * linear.w + linear.b, math.sqrt(VARIANCE)).log_prob(x)
+    log_q = dist.Normal(x @ linear.v + linear.a, linear.log_s.exp()).log_prob(z)
+    log_w = weight * (prior + likelihood.sum(-1) - log_q)
+    want = (log_w.logsumexp(0) - math.log(4)).sum()
+    got = elbo.differentiable_loss(
+        poutine.scale(linear.model, weight), poutine.scale(with_draws(linear, z), weight), x
+    )
+    torch.testing.assert_close(-got, want)
+
+
+@both_ways
+def test_the_gradient_is_that_of_the_value(vectorize: bool) -> None:
+    linear, x = Linear(size=ROWS, taken=2).blurred(), rows()
+    elbo = ours(3, vectorize, max_plate_nesting=1)
+    _, slope = bound(elbo, linear, x)
+    numeric = []
+    for parameter in linear.parameters():
+        flat = parameter.data.view(-1)
+        for i in range(len(flat)):
+            sides = []
+            for step in (1e-5, -2e-5):
+                flat[i] += step
+                sides.append(bound(elbo, linear, x)[0])
+            flat[i] += 1e-5
+            numeric.append((sides[0] - sides[1]) / 2e-5)
+    torch.testing.assert_close(slope, torch.tensor(numeric).to(slope), rtol=1e-6, atol=1e-6)
+    assert float(slope.abs().min()) > 1e-3
+
+
+@both_ways
+def test_svi_climbs_it_to_the_evidence_of_a_better_model(vectorize: bool) -> None:
+    linear, x = Linear().blurred(), rows()
+    svi = SVI(
+        linear.model, linear.guide, PyroOptim(torch.optim.Adam, {"lr": 0.05}), ours(3, vectorize)
+    )
+    score = ours(200, max_plate_nesting=1)
+
+    def bound_now() -> Sample:
+        return sample(partial(climbed, score, linear, x), 20)
+
+    before, evidence = bound_now(), float(linear.evidence(x).sum())
+    for _ in range(40):
+        svi.step(x)
+    after = bound_now()
+    assert after.mean > before.mean + SIGMAS * math.hypot(before.error, after.error)
+    assert float(linear.evidence(x).sum()) > evidence + 1
+    torch.manual_seed(1)
+    got = svi.evaluate_loss(x)
+    torch.manual_seed(1)
+    loss = svi.loss(linear.model, linear.guide, x)
+    assert got == loss
+
+
+@both_ways
+def test_as_a_module_it_is_the_same_loss(vectorize: bool) -> None:
+    linear, x = Linear().blurred(), rows()
+    elbo = ours(5, vectorize, max_plate_nesting=1)
+    value, slope = bound(elbo, linear, x)
+    module = elbo(Part(linear, "model"), Part(linear, "guide"))
+    assert isinstance(module, ELBOModule)
+    linear.zero_grad()
+    torch.manual_seed(0)
+    loss = module(x)
+    loss.backward()
+    assert loss.shape == ()
+    assert loss.item() == value
+    grads = [cast("Tensor", p.grad).flatten() for p in linear.parameters()]
+    torch.testing.assert_close(torch.cat(grads), slope, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("vectorize", "size"), [(False, ROWS), (True, ROWS), (True, None)])
+def test_it_can_be_captured_as_a_graph(vectorize: bool, size: int | None) -> None:
+    linear, x = Linear(size, size and 2).blurred(), rows()
+    elbo = ours(3, vectorize)  # nesting is found while the graph is traced
+    loss = capture(linear.model, linear.guide, elbo, x, compile=False)
+    values = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        loss.zero_grad()
+        captured = loss(x)
+        captured.backward()
+        got = torch.cat([cast("Tensor", p.grad).flatten() for p in linear.parameters()])
+        value, slope = bound(elbo, linear, x, seed=seed)
+        assert captured.item() == pytest.approx(value, rel=1e-12)
+        torch.testing.assert_close(got, slope)
+        values.append(value)
+    assert loss.reason == ""
+    assert len(set(values)) == 3
+
+
+def inner_plates(x: Tensor) -> None:
+    """Two latents, the columns in a plate of their own, and two observed sites."""
+    data = pyro.plate("data", len(x), dim=-1)
+    with data:
+        z = pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
+        pyro.deterministic("square", z**2)
+        pyro.sample("label", dist.Normal(z, 2.0), obs=x[:, 0])
+    with data, pyro.plate("columns", COLUMNS, dim=-2):
+        pyro.sample("x", dist.Normal(z, 1.0), obs=x.T)
+
+
+@both_ways
+def test_inner_plates_and_auxiliary_sites_are_summed_within_a_datum(vectorize: bool) -> None:
+    x, k = rows(), 6
+    drawn = []
+
+    def guide(x: Tensor) -> None:
+        """z = 2 u, of a u that the model knows nothing of: a normal twice as wide."""
+        with pyro.plate("data", len(x), dim=-1):
+            u = pyro.sample("u", dist.Normal(0.3 * x.sum(-1), 0.5), infer={"is_auxiliary": True})
+            pyro.sample("z", dist.Delta(2 * u, torch.full_like(u, -math.log(2))))
+        drawn.append(2 * u.reshape(-1, ROWS))
+
+    elbo = ours(k, vectorize, max_plate_nesting=2)
+    torch.manual_seed(0)
+    value = -elbo.loss(inner_plates, guide, x)
+    z = torch.cat(drawn)
+    assert len(z) == k
+    log_w = (
+        dist.Normal(0.0, 1.0).log_prob(z)
+        + dist.Normal(z, 2.0).log_prob(x[:, 0])
+        + dist.Normal(z[..., None], 1.0).log_prob(x).sum(-1)
+        - dist.Normal(0.6 * x.sum(-1), 1.0).log_prob(z)
+    )
+    want = (log_w.logsumexp(0) - math.log(k)).sum()
+    assert value == pytest.approx(float(want), rel=1e-10)
+
+
+def test_pyros_automatic_guide_of_local_latents_works() -> None:
+    x = rows()
+    with pyro.settings.context(module_local_params=True):
+        guide = AutoNormal(inner_plates)
+        value = bound_of_auto(ours(4), guide, x)
+        theirs = bound_of_auto(
+            RenyiELBO(alpha=0, num_particles=4, vectorize_particles=True), guide, x
+        )
+    assert value == pytest.approx(theirs, rel=1e-12)
+
+
+def bound_of_auto(elbo: Any, guide: Any, x: Tensor) -> float:
+    guide(x)
+    torch.manual_seed(0)
+    return float(elbo.loss(inner_plates, guide, x))
+
+
+def test_a_deterministic_value_is_no_site_of_the_data() -> None:
+    def noted(x: Tensor) -> None:
+        pyro.deterministic("total", x.sum())  # outside the plate: Pyro records it as observed
+        local(x)
+
+    x = rows()
+    values = []
+    for model in (local, noted):
+        torch.manual_seed(0)
+        values.append(ours(3).loss(model, local_guide, x))
+    assert values[0] == values[1]
+
+
+# What is refused: each a model and a guide, the words of the sentence, and the way out.
+
+
+def unplated(x: Tensor) -> None:
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    pyro.sample("x", dist.Normal(z, torch.ones_like(x)).to_event(2), obs=x)
+
+
+def unplated_guide(x: Tensor) -> None:
+    pyro.sample("z", dist.Normal(0.0, 1.0))
+
+
+def batch_without_plate(x: Tensor) -> None:
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    pyro.sample("x", dist.Normal(z, torch.ones_like(x)).to_event(1), obs=x)
+
+
+def sequential(x: Tensor) -> None:
+    z = pyro.sample("z", dist.Normal(0.0, 1.0))
+    for i in map(int, pyro.plate("data", len(x))):
+        pyro.sample(f"x{i}", dist.Normal(z, torch.ones_like(x[i])).to_event(1), obs=x[i])
+
+
+def with_global(x: Tensor) -> None:
+    scale = pyro.sample("scale", dist.LogNormal(torch.zeros(()).to(x), 1.0))
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
+        pyro.sample(
+            "x", dist.Normal(z[..., None], scale * torch.ones_like(x[0])).to_event(1), obs=x
+        )
+
+
+def with_global_guide(x: Tensor) -> None:
+    pyro.sample("scale", dist.LogNormal(torch.zeros(()).to(x), 0.1))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x.sum(-1), 1.0))
+
+
+def local(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
+        pyro.sample("x", dist.Normal(z[..., None], torch.ones_like(x[0])).to_event(1), obs=x)
+
+
+def local_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x.sum(-1), 1.0))
+
+
+def extra_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(x.sum(-1), 1.0))
+        pyro.sample("u", dist.Normal(x.sum(-1), 1.0))
+
+
+def global_noise_guide(x: Tensor) -> None:
+    pyro.sample("noise", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})
+    local_guide(x)
+
+
+def discrete(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Bernoulli(torch.full((), 0.5).to(x)))
+        pyro.sample("x", dist.Normal(z[..., None], torch.ones_like(x[0])).to_event(1), obs=x)
+
+
+def discrete_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))
+
+
+def point_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Delta(x.sum(-1)))
+
+
+def nothing_observed(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
+
+
+def two_plates(x: Tensor) -> None:
+    local(x)
+    with pyro.plate("others", 2):
+        pyro.sample("y", dist.Normal(torch.zeros(()).to(x), 1.0), obs=x[:2, 0])
+
+
+def part_of_a_datum(x: Tensor) -> None:
+    with pyro.plate("data", len(x), dim=-1):
+        z = pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
+        with pyro.plate("columns", COLUMNS, subsample_size=2, dim=-2) as i:
+            pyro.sample("x", dist.Normal(z, 1.0), obs=x.T[i])
+
+
+COUPLES = "it couples all data, so that weights per datum do not exist"
+NO_PLATE = "in no vectorized plate that all observed sites share"
+REFUSED: dict[str, tuple[Program, Program, list[str]]] = {
+    "global latent": (
+        with_global,
+        with_global_guide,
+        ["'scale' of the model", "LogNormal, in no plate", "'data'", COUPLES, "take Trace_ELBO"],
+    ),
+    "global auxiliary": (
+        local,
+        global_noise_guide,
+        ["'noise' of the guide", "Normal, in no plate", "'data'", COUPLES, "take Trace_ELBO"],
+    ),
+    "no plate": (
+        unplated,
+        unplated_guide,
+        ["'x'", "(Normal, in no plate)", NO_PLATE, 'pyro.plate("data"'],
+    ),
+    "no plate for a batch": (
+        batch_without_plate,
+        unplated_guide,
+        ["'x'", "(Normal, in no plate)", NO_PLATE],
+    ),
+    "sequential plate": (
+        sequential,
+        unplated_guide,
+        ["'x0'", "in plate 'data' (a loop)", NO_PLATE],
+    ),
+    "no common plate": (two_plates, local_guide, ["'y'", "Normal, in plate 'others'", NO_PLATE]),
+    "nothing observed": (nothing_observed, local_guide, ["no observed site", "obs="]),
+    "part of a datum": (
+        part_of_a_datum,
+        local_guide,
+        ["'x'", "'columns'", "2 of 3", "subsample the data alone"],
+    ),
+    "discrete": (
+        discrete,
+        discrete_guide,
+        ["'z' of the guide", "Bernoulli", "no reparameterized draw", "take Trace_ELBO"],
+    ),
+    "point mass": (
+        local,
+        point_guide,
+        ["'z' of the guide", "Delta", "density is infinite", "take Trace_ELBO", "MeanField"],
+    ),
+    "enumerated in the guide": (
+        discrete,
+        config_enumerate(discrete_guide),
+        ["'z'", "enumerated ('parallel')", "take TraceEnum_ELBO"],
+    ),
+    "enumerated in the model": (
+        config_enumerate(discrete),
+        lambda x: None,
+        ["'z'", "enumerated ('parallel')", "take TraceEnum_ELBO"],
+    ),
+    "missing in the guide": (local, lambda x: None, ["'z' of the model", "draw it in the guide"]),
+    "missing in the model": (local, extra_guide, ["'u' of the guide", "is_auxiliary"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_has_no_weights_is_refused_in_a_sentence(case: str) -> None:
+    model, guide, words = REFUSED[case]
+    for elbo in (ours(2, vectorize=False), ours(2, max_plate_nesting=2)):
+        for call in (elbo.loss, elbo.loss_and_grads, elbo.differentiable_loss):
+            with pytest.raises(InputError) as refusal:
+                call(model, guide, rows())
+            sentence = str(refusal.value)
+            assert all(word in sentence for word in words), sentence
+            assert "\n" not in sentence
+
+
+def test_a_joint_automatic_guide_couples_data_and_is_refused() -> None:
+    x = rows()
+    with pyro.settings.context(module_local_params=True):
+        guide = AutoMultivariateNormal(local)
+        with pytest.raises(InputError, match=f"'_AutoMultivariateNormal_latent'.*{COUPLES}"):
+            ours(2).loss(local, guide, x)
+
+
+def test_fewer_than_one_particle_is_refused() -> None:
+    with pytest.raises(InputError, match="num_particles is 0; it must be at least 1"):
+        ours(0).loss(local, local_guide, rows())

@@ -1,0 +1,519 @@
+"""Laws of the gradient without the guide's score: same mean, and nothing at the exact posterior."""
+
+import math
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, cast
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.contrib.zuko import ZukoToPyro
+from pyro.infer import SVI, Trace_ELBO
+from pyro.infer.autoguide import AutoMultivariateNormal
+from pyro.infer.autoguide.effect import AutoNormalMessenger
+from pyro.optim import PyroOptim
+from torch import Tensor, nn
+
+from ppvae.bounds import StickingTheLandingELBO
+from ppvae.bounds.audit import audit
+from ppvae.bounds.objective import Bound
+from ppvae.compilation.captured import capture
+from ppvae.errors import InputError
+from ppvae.guides import MeanField
+from ppvae.models import VAE
+from tests.support.gaussian_chain import (
+    ROWS,
+    SIGMAS,
+    VARIANCE,
+    Chain,
+    Part,
+    Program,
+    gradient,
+    loss_of,
+    rows,
+    sample,
+    slopes,
+)
+from tests.support.pca import PCA, affine, pca
+
+NOTHING = 1e-10
+
+both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
+
+
+@pytest.fixture(autouse=True)
+def own_parameters() -> Iterator[None]:
+    with pyro.get_param_store().scope():
+        yield
+
+
+def ours(k: int = 1, vectorize: bool = False, **kwargs: Any) -> Any:
+    return cast("Any", StickingTheLandingELBO)(
+        num_particles=k, vectorize_particles=vectorize, **kwargs
+    )
+
+
+def theirs(k: int = 1, vectorize: bool = False, **kwargs: Any) -> Any:
+    return cast("Any", Trace_ELBO)(num_particles=k, vectorize_particles=vectorize, **kwargs)
+
+
+def bound_of(p: PCA, elbo: Any, particles: int = 1) -> Bound:
+    return Bound(p.pair, elbo, audit(p.pair, elbo, {"x": p.x}), particles)
+
+
+def closed_form(p: PCA, beta: float = 1.0) -> Tensor:
+    """E_q[log p(x | z)] - beta KL(q || p(z)), summed over rows, as a function of the weights."""
+    assert isinstance(p.pair.model, VAE)
+    assert isinstance(p.pair.guide, MeanField)
+    encoder, decoder = affine(p.pair.guide.encoder), affine(p.pair.model.decoder)
+    loc, raw = (p.x @ encoder.weight.T + encoder.bias).chunk(2, dim=-1)
+    log_scale = 10 * torch.tanh(raw / 10)
+    variance = (2 * log_scale).exp()
+    residual = p.x - loc @ decoder.weight.T - decoder.bias
+    square = residual.square().sum() + (variance @ decoder.weight.square().sum(0)).sum()
+    constant = 0.5 * p.x.numel() * math.log(2 * math.pi * p.variance)
+    kl = 0.5 * (loc.square() + variance - 1 - 2 * log_scale).sum()
+    return -constant - square / (2 * p.variance) - beta * kl
+
+
+@both_ways
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("taken", [None, 2])
+def test_the_value_is_pyros(vectorize: bool, k: int, taken: int | None) -> None:
+    chain, x = Chain(2, taken and ROWS, taken).moved(), rows()
+    for seed in range(3):
+        values = []
+        for elbo in (ours(k, vectorize), theirs(k, vectorize)):
+            for call in (elbo.differentiable_loss, elbo.loss_and_grads, elbo.loss):
+                elbo.max_plate_nesting = 1 + (vectorize and k > 1)
+                torch.manual_seed(seed)
+                value = call(chain.model, chain.guide, x)
+                values.append(value.item() if isinstance(value, Tensor) else value)
+        assert values == pytest.approx([values[0]] * 6, rel=1e-12)
+
+
+@pytest.mark.parametrize("particles", [1, 3])
+def test_at_the_exact_posterior_of_pca_the_guides_gradient_is_zero(particles: int) -> None:
+    p = pca()
+    guide, model = list(p.pair.guide.parameters()), list(p.pair.model.parameters())
+    for seed in range(5):
+        found = {}
+        for elbo in (StickingTheLandingELBO, Trace_ELBO):
+            torch.manual_seed(seed)
+            objective = bound_of(p, elbo, particles)({"x": p.x}).objective
+            found[elbo] = [
+                torch.cat(
+                    [g.flatten() for g in torch.autograd.grad(objective, some, retain_graph=True)]
+                )
+                for some in (guide, model)
+            ]
+        assert float(found[StickingTheLandingELBO][0].abs().max()) < NOTHING
+        assert float(found[Trace_ELBO][0].abs().max()) > 1
+        torch.testing.assert_close(found[StickingTheLandingELBO][1], found[Trace_ELBO][1])
+
+
+@pytest.mark.parametrize(("particles", "beta"), [(1, 0.0), (1, 0.3), (1, 1.0), (4, 1.0)])
+def test_elsewhere_the_expected_gradient_is_that_of_the_closed_form(
+    particles: int, beta: float
+) -> None:
+    p = pca(rows=20, rotated=True, shift=0.2, widen=1.3)
+    bound, weights = bound_of(p, StickingTheLandingELBO, particles), list(p.pair.parameters())
+    truth = gradient(closed_form(p, beta), weights)
+    got = sample(lambda: gradient(bound({"x": p.x}, beta).objective, weights), 120)
+    assert got.holds(truth)
+    # The test can tell: errors are small beside what they are errors of.
+    assert float(got.error.norm()) < 0.1 * float(truth.norm())
+
+
+@both_ways
+def test_particles_divide_the_variance_alike(vectorize: bool) -> None:
+    chain, n = Chain(2).moved(), 60
+    single = ours(max_plate_nesting=1)
+    many = ours(4, vectorize, max_plate_nesting=1)
+    weights, x = list(chain.parameters()), rows()
+
+    def of(elbo: Any) -> Tensor:
+        return gradient(elbo.differentiable_loss(chain.model, chain.guide, x), weights)
+
+    one, four = sample(lambda: of(single), n), sample(lambda: of(many), n, seed=1)
+    apart = (one.error.square() + four.error.square()).sqrt()
+    assert bool(((one.mean - four.mean).abs() <= SIGMAS * apart + 1e-9).all())
+    # A ratio of two sample variances: its log has error sqrt(4 / n) for normal draws.
+    is_random = one.error > 1e-9
+    ratio = (one.error[is_random] / four.error[is_random]).square() / 4
+    assert bool((ratio.log().abs() < SIGMAS * 2 * math.sqrt(4 / n)).all())
+
+
+class WithoutEarlierDraws(Trace_ELBO):
+    """Drops d log q_i(z_i; phi, z_<i) at a given z_i altogether, also by way of z_<i."""
+
+    def _get_trace(self, *args: Any) -> Any:
+        p, q = cast("Any", super())._get_trace(*args)
+        for node in q.nodes.values():
+            if node["type"] == "sample":
+                score = node["fn"].log_prob(node["value"].detach())
+                parts = node["score_parts"]
+                node["score_parts"] = parts._replace(entropy_term=parts.log_prob - score)
+        return p, q
+
+
+@both_ways
+@pytest.mark.parametrize("latents", [1, 2, 3])
+def test_at_the_exact_posterior_of_dependent_sites_too(latents: int, vectorize: bool) -> None:
+    chain = Chain(latents)
+    for seed in range(3):
+        slope = slopes(ours(2, vectorize), chain, chain.of_guide, seed)
+        assert float(slope.abs().max()) < NOTHING
+        assert float(slopes(theirs(2, vectorize), chain, chain.of_guide, seed).abs().max()) > 0.1
+        simple = slopes(cast("Any", WithoutEarlierDraws)(), chain, chain.of_guide, seed)
+        assert (float(simple.abs().max()) < NOTHING) is (latents == 1)
+
+
+def next_slope(elbo: Any, chain: Chain, seeds: Iterator[int]) -> Tensor:
+    return slopes(elbo, chain, [chain.log_s], next(seeds))
+
+
+@pytest.mark.parametrize("latents", [2, 3])
+def test_dependent_sites_keep_the_expected_gradient(latents: int) -> None:
+    """With the same noise the two gradients differ by a score, whose mean is zero."""
+    chain = Chain(latents).moved()
+    weights, x = list(chain.parameters()), rows()
+    seeds = iter(range(1000))
+
+    def apart() -> Tensor:
+        seed = next(seeds)
+        elbos = [e(8, True, max_plate_nesting=1) for e in (ours, theirs)]
+        one, other = (slopes(elbo, chain, weights, seed, x) for elbo in elbos)
+        return one - other
+
+    got = sample(apart, 40)
+    assert got.holds(torch.zeros_like(got.mean))
+    assert float(got.error.max()) > 0.01
+    # Beside the posterior the path has less noise: the draws of the guide's last scale.
+    one, other = (
+        sample(partial(next_slope, elbo, chain, seeds), 40) for elbo in (ours(), theirs())
+    )
+    assert float(one.error.norm()) < float(other.error.norm())
+
+
+def score(chain: Chain, guide: Program, x: Tensor, seed: int, parameters: Any) -> Tensor:
+    """d log q / d phi at given draws, by scoring the guide again at them."""
+    torch.manual_seed(seed)
+    drawn: Any = poutine.trace(guide).get_trace(x)
+    drawn.detach_()
+    again: Any = poutine.trace(poutine.replay(guide, trace=drawn)).get_trace(x)
+    return gradient(again.log_prob_sum(), parameters)
+
+
+def masked(program: Program) -> Program:
+    handler: Any = poutine.mask
+    return cast("Program", handler(program, mask=torch.arange(ROWS) % 2 == 0))
+
+
+def scaled(program: Program) -> Program:
+    return poutine.scale(program, scale=0.3)
+
+
+@pytest.mark.parametrize("weigh", [lambda program: program, scaled, masked])
+def test_what_is_left_out_is_the_score_under_scales_masks_and_subsamples(
+    weigh: Callable[[Program], Program],
+) -> None:
+    x = rows()
+    chains = [Chain(3).moved()]
+    if weigh is not masked:
+        chains.append(Chain(3, ROWS, 2).moved())
+    for chain in chains:
+        model, guide, weights = weigh(chain.model), weigh(chain.guide), list(chain.parameters())
+        for seed in range(2):
+            loss, whole = (loss_of(e, model, guide, x, seed) for e in (ours(), theirs()))
+            apart = gradient(whole, weights) - gradient(loss, weights)
+            left_out = score(chain, guide, x, seed, weights)
+            torch.testing.assert_close(apart, left_out)
+            assert float(left_out.abs().max()) > 0.1
+
+
+def test_a_mask_that_leaves_nothing_leaves_nothing() -> None:
+    chain, x = Chain(2).moved(), rows()
+    nothing = poutine.mask(chain.guide, mask=False)
+    weights = list(chain.parameters())
+    loss, whole = (loss_of(e, chain.model, nothing, x, 0) for e in (ours(), theirs()))
+    torch.testing.assert_close(loss, whole)
+    torch.testing.assert_close(gradient(loss, weights), gradient(whole, weights))
+
+
+@both_ways
+def test_the_guide_runs_once_and_its_subsample_is_drawn_once(vectorize: bool) -> None:
+    chain, x = Chain(2, size=ROWS, taken=2), rows()
+    elbo = ours(3, vectorize, max_plate_nesting=1)
+    calls = []
+
+    def guide(x: Tensor) -> None:
+        calls.append(x)
+        chain.guide(x)
+
+    loss = loss_of(elbo, chain.model, guide, x, 0)
+    assert len(calls) == (1 if vectorize else 3)
+    assert float(gradient(loss, chain.of_guide).abs().max()) < NOTHING
+
+
+def test_of_shared_weights_the_score_through_q_alone_is_left_out() -> None:
+    w = nn.Parameter(torch.tensor(0.4, dtype=torch.float64))
+    x = rows()[:, 0]
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(w, 1.0))
+            pyro.sample("x", dist.Normal(w * z, 1.0), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(w * x, w.exp()))
+
+    torch.manual_seed(0)
+    eps = torch.randn(ROWS)
+    z = w * x + w.exp() * eps
+    log_p = dist.Normal(w, 1.0).log_prob(z) + dist.Normal(w * z, 1.0).log_prob(x)
+    log_q = dist.Normal((w * x).detach(), w.exp().detach()).log_prob(z)
+    want = gradient(-(log_p - log_q).sum(), [w])
+    torch.testing.assert_close(gradient(loss_of(ours(), model, guide, x, 0), [w]), want)
+
+
+@both_ways
+def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
+    chain, x = Chain(2).moved(), rows()
+    elbo = ours(3, vectorize, max_plate_nesting=1)
+    weights = list(chain.parameters())
+    want = slopes(elbo, chain, weights, 0)
+    module = elbo(Part(chain, "model"), Part(chain, "guide"))
+    torch.manual_seed(0)
+    torch.testing.assert_close(gradient(module(x), weights), want)
+    torch.manual_seed(0)
+    elbo.loss_and_grads(chain.model, chain.guide, x)
+    got = [torch.zeros_like(p) if p.grad is None else p.grad for p in weights]
+    torch.testing.assert_close(torch.cat([g.flatten() for g in got]), want)
+
+    chain.zero_grad()
+    svi = SVI(chain.model, chain.guide, PyroOptim(torch.optim.Adam, {"lr": 0.05}), elbo)
+    before = svi.evaluate_loss(x)
+    for _ in range(40):
+        svi.step(x)
+    assert svi.evaluate_loss(x) < before - 1
+
+
+@both_ways
+def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
+    chain, x = Chain(3).moved(), rows()
+    elbo = ours(2, vectorize)
+    loss = capture(chain.model, chain.guide, elbo, x, compile=False)
+    weights, values = list(chain.parameters()), []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        captured = loss(x)
+        torch.testing.assert_close(gradient(captured, weights), slopes(elbo, chain, weights, seed))
+        values.append(float(captured.detach()))
+        assert values[-1] == pytest.approx(
+            float(loss_of(elbo, chain.model, chain.guide, x, seed).detach()), rel=1e-12
+        )
+    assert loss.reason == ""
+    assert len(set(values)) == 3
+
+
+class Remembering(torch.distributions.Normal):
+    """As zuko's flows do, it draws and scores in one go."""
+
+    def rsample_and_log_prob(self, shape: Any = ()) -> tuple[Tensor, Tensor]:
+        z = self.rsample(shape)
+        return z, cast("Any", self).log_prob(z)
+
+
+@pytest.mark.parametrize(
+    "family",
+    [
+        lambda loc, scale: ZukoToPyro(Remembering(loc, scale)),
+        lambda loc, scale: dist.TransformedDistribution(
+            dist.Normal(torch.zeros_like(loc), torch.ones_like(loc)),
+            [dist.transforms.AffineTransform(loc, scale, cache_size=1)],
+        ),
+    ],
+)
+def test_flows_that_remember_the_density_of_their_own_draw(
+    family: Callable[[Tensor, Tensor], Any],
+) -> None:
+    """Such a density, asked for, is that of the draw by way of its noise, weights and all."""
+    chain, x = Chain(1), rows()
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample(
+                "z0", family(x @ chain.V[0] + chain.a[0], chain.log_s[0].exp().expand(ROWS))
+            )
+
+    weights = [chain.V, chain.a, chain.log_s]
+    for seed in range(3):
+        slope = gradient(loss_of(ours(), chain.model, guide, x, seed), weights)
+        assert float(slope.abs().max()) < NOTHING
+        value, pyros = (loss_of(e, chain.model, guide, x, seed) for e in (ours(), theirs()))
+        torch.testing.assert_close(value, pyros)
+
+
+def test_auxiliary_sites_count_in_q() -> None:
+    """z0 = 2 u, of a u that the model knows nothing of."""
+    chain, x = Chain(1), rows()
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            loc, scale = x @ chain.V[0] + chain.a[0], chain.log_s[0].exp()
+            u = pyro.sample("u", dist.Normal(loc / 2, scale / 2), infer={"is_auxiliary": True})
+            pyro.sample("z0", dist.Delta(2 * u, torch.full_like(u, -math.log(2))))
+
+    weights = [chain.V, chain.a, chain.log_s]
+    for seed in range(3):
+        slope = gradient(loss_of(ours(), chain.model, guide, x, seed), weights)
+        assert float(slope.abs().max()) < NOTHING
+        assert float(gradient(loss_of(theirs(), chain.model, guide, x, seed), weights).norm()) > 0.1
+
+
+def jacobian(scale: Tensor, loc: Tensor) -> None:
+    u = pyro.sample("u", dist.Normal(torch.zeros_like(loc), 1.0), infer={"is_auxiliary": True})
+    pyro.sample("z0", dist.Delta(loc + scale * u, -scale.log().expand(ROWS)))
+
+
+def factor(scale: Tensor, loc: Tensor) -> None:
+    u = pyro.sample("u", dist.Normal(torch.zeros_like(loc), 1.0), infer={"is_auxiliary": True})
+    pyro.factor("jacobian", -scale.log().expand(ROWS), has_rsample=True)
+    pyro.sample("z0", dist.Delta(loc + scale * u))
+
+
+def uniform(scale: Tensor, loc: Tensor) -> None:
+    pyro.sample("z0", dist.Uniform(loc - scale, loc + scale))
+
+
+@pytest.mark.parametrize("program", [jacobian, factor, uniform])
+def test_where_the_expected_score_is_not_zero_the_density_is_left_whole(
+    program: Callable[[Tensor, Tensor], None],
+) -> None:
+    chain, x = Chain(1).moved(), rows()
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            program(chain.log_s[0].exp(), x @ chain.V[0] + chain.a[0])
+
+    weights = [chain.V, chain.a, chain.log_s]
+    ours_, pyros = (
+        gradient(loss_of(e, chain.model, guide, x, 0), weights) for e in (ours(), theirs())
+    )
+    torch.testing.assert_close(ours_, pyros)
+
+
+def test_pyros_automatic_guides_work() -> None:
+    """A joint normal over all latents, set to the exact posterior."""
+    w, b = torch.tensor([1.0, -0.5, 0.7, 0.2], dtype=torch.float64), 0.3
+
+    def model(x: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(torch.zeros(1, dtype=torch.float64), 1.0).to_event(1))
+        s = pyro.sample("s", dist.Normal(z, 1.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            pyro.sample("x", dist.Normal(w * s + b, math.sqrt(VARIANCE)).to_event(1), obs=x)
+
+    x = rows()
+    prior = torch.tensor([[1.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    precision = torch.linalg.inv(prior)
+    precision[1, 1] += len(x) * w @ w / VARIANCE
+    covariance = torch.linalg.inv(precision)
+    loc = covariance @ torch.stack([torch.zeros(()).double(), ((x - b) @ w).sum() / VARIANCE])
+    with pyro.settings.context(module_local_params=True):
+        guide = AutoMultivariateNormal(model)
+        guide(x)
+        guide.double()
+        cholesky = torch.linalg.cholesky(covariance)
+        guide.loc = nn.Parameter(loc)
+        guide.scale = cholesky.diagonal()
+        guide.scale_tril = cholesky / cholesky.diagonal()[:, None]
+        weights = list(guide.parameters())
+        for seed in range(3):
+            slope = gradient(loss_of(ours(), model, guide, x, seed), weights)
+            assert float(slope.abs().max()) < NOTHING
+            assert float(gradient(loss_of(theirs(), model, guide, x, seed), weights).norm()) > 0.1
+
+
+def test_guides_that_draw_inside_the_model_work() -> None:
+    chain, x = Chain(2), rows()
+    with pyro.settings.context(module_local_params=True):
+        guide = AutoNormalMessenger(chain.model)
+        guide(x)
+        weights = list(guide.parameters())
+        loss, whole = (loss_of(e, chain.model, guide, x, 3) for e in (ours(), theirs()))
+        torch.testing.assert_close(loss, whole)
+
+        def apart() -> Tensor:
+            seed = int(torch.randint(10**6, ()))
+            one, other = (
+                gradient(loss_of(e, chain.model, guide, x, seed), weights)
+                for e in (ours(), theirs())
+            )
+            torch.manual_seed(seed + 1)
+            return one - other
+
+        got = sample(apart, 40)
+        assert got.holds(torch.zeros_like(got.mean))
+        assert float(got.error.max()) > 0.01
+
+
+def test_a_point_mass_is_left_whole() -> None:
+    chain, x = Chain(1), rows()
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z0", dist.Delta(x @ chain.V[0] + chain.a[0]))
+
+    ours_, pyros = (
+        gradient(loss_of(e, chain.model, guide, x, 0), [chain.V, chain.a])
+        for e in (ours(), theirs())
+    )
+    torch.testing.assert_close(ours_, pyros)
+
+
+def discrete(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Bernoulli(torch.full((), 0.5).to(x)))
+        pyro.sample("x", dist.Normal(z[..., None], torch.ones_like(x[0])).to_event(1), obs=x)
+
+
+def discrete_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))
+
+
+def planar_pair() -> tuple[Program, Program]:
+    flow = dist.transforms.Planar(2)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x[:, 0].float())
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [flow]))
+
+    return model, guide
+
+
+@both_ways
+def test_what_has_no_path_is_refused_in_a_sentence(vectorize: bool) -> None:
+    cases = [
+        (discrete, discrete_guide, ["'z'", "Bernoulli", "no reparameterized draw"]),
+        (*planar_pair(), ["'z'", "TransformedDistribution", "for want of an inverse"]),
+    ]
+    for model, guide, words in cases:
+        elbo = ours(2, vectorize, max_plate_nesting=1)
+        for call in (elbo.loss_and_grads, elbo.differentiable_loss):
+            with pytest.raises(InputError) as refusal:
+                call(model, guide, rows())
+            sentence = str(refusal.value)
+            assert all(word in sentence for word in [*words, "take Trace_ELBO"]), sentence
+            assert "\n" not in sentence

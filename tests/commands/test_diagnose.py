@@ -1,0 +1,376 @@
+"""The command that says where the nats are lost: its answers, its files, its refusals."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from PIL import Image
+
+from ppvae.diagnose import diagnose, main
+from ppvae.diagnostics import active_units, embed
+from ppvae.diagnostics.diagnosis.effort import Effort
+from ppvae.diagnostics.diagnosis.examination import QUESTIONS
+from ppvae.diagnostics.diagnosis.finding import Finding
+from ppvae.diagnostics.diagnosis.result import Diagnosis
+from ppvae.diagnostics.diagnosis.verdict import Loss, verdict
+from ppvae.errors import InputError
+from ppvae.plots import save
+from ppvae.run import Run
+from tests.support.fits import program, quick, small, table
+
+__all__ = ["quick"]  # a fixture, used by every test here
+
+TINY = Effort(
+    rows=40, evidence_rows=9, samples=30, trusted_rows=9, refined_rows=4, refine_steps=60,
+    annealed_rows=3, temperatures=12, chains=2, sampled_rows=2, nuts_draws=20, simulations=40,
+    replications=5, estimates=6, particles=(1, 2), kept_rows=3, kept_draws=5,
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every figure of few data and draws, and no pictures, which take as long as all the rest."""
+    monkeypatch.setattr("ppvae.diagnostics.diagnosis.effort.QUICK", TINY)
+    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.diagnostics.annealing.PILOT_WARM_UP", 2)
+    monkeypatch.setattr("ppvae.diagnostics.annealing.PILOT_TEMPERATURES", 4)
+
+
+def affine(tmp_path: Path, **settings: Any) -> Run:
+    """A fit of a linear-Gaussian program, whose log p(x) is known."""
+    flat = {"class_path": "MLP", "init_args": {"hidden": []}}
+    chosen: dict[str, Any] = {"decoder": flat, "encoder": flat, "lr": 3e-2, "epochs": 8}
+    return small(tmp_path, batch_size=8, **(chosen | settings))
+
+
+def look(folder: Path) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads((folder / "diagnostics.json").read_text())
+    return record
+
+
+def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppvae.plots.save", save)
+    run = affine(tmp_path)
+    before = {p: p.read_bytes() for p in run.path.rglob("[!.]*") if p.is_file()}
+    state = torch.get_rng_state()
+    main([str(run.path), "--quick"])
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+    record = look(run.path)
+    assert set(record["answers"]) == set(QUESTIONS)
+    assert record["not_answered"] == {}
+    assert record["settings"]["quick"] is True
+    answers = record["answers"]
+    terms = answers["bound"]
+    assert terms["elbo"]["value"] == pytest.approx(
+        -terms["distortion"]["value"] - terms["rate"]["value"]
+    )
+    assert terms["bits_per_dim"]["value"] == pytest.approx(
+        -terms["elbo"]["value"] / (3 * math.log(2))
+    )
+    test = run.data().test
+    assert terms["active_units"]["z"] == active_units(embed(run.pair, run.audit, test).loc["z"])
+    # The gap's parts are of the same data, and add up.
+    gap = answers["gap"]
+    assert gap["total_gap"]["value"] == pytest.approx(
+        gap["approximation_gap"]["value"] + gap["amortization_gap"]["value"], abs=1e-5
+    )
+    # log p(x) is known, and importance sampling and annealing are estimates of it.
+    evidence = answers["evidence"]
+    assert evidence["importance_sampled"]["value"] == pytest.approx(
+        evidence["exact"]["value"], abs=0.1
+    )
+    assert any("known exactly" in sentence for sentence in record["verdict"])
+
+    for picture in (run.path / "figures").glob("*.png"):
+        with Image.open(picture) as image:
+            image.verify()
+    drawn = {p.stem for p in (run.path / "figures").glob("*.png")}
+    assert {
+        "budget", "kl_by_dimension", "surgery", "bound_curve", "sandwich", "gaps", "reliability",
+        "worst_data", "posterior", "calibration", "predictive", "estimators",
+    } <= drawn  # fmt: skip
+    tree = xarray.open_datatree(run.path / "posterior.nc", engine="h5netcdf")
+    assert tree["posterior"]["z"].sizes == {"chain": 4, "draw": 5, "data": 3, "z_dim": 2}
+    assert "prior_sbc" in tree.children
+    assert "log_likelihood" not in tree.children
+    tree.close()
+
+    said = capsys.readouterr().out
+    for word in ("What is log p(x)?", "Where the nats are lost", "Verdict", "diagnostics.json"):
+        assert word in said
+    for sentence in record["verdict"]:
+        assert sentence in said.replace("\n", " ")
+
+
+def test_the_answer_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    run = affine(tmp_path)
+    some: dict[str, Any] = {"quick": True, "only": ["evidence", "trust"]}
+    one = diagnose(run, out=tmp_path / "one", **some)
+    torch.rand(5)
+    two = diagnose(run.path, out=tmp_path / "two", **some)
+    some["only"] = ["evidence"]
+    other = diagnose(run.path, out=tmp_path / "other", seed=1, **some)
+    assert isinstance(one, Diagnosis)
+
+    def answers(folder: str) -> Any:
+        return look(tmp_path / folder)["answers"]
+
+    assert answers("one") == answers("two")
+    assert answers("one")["evidence"] != answers("other")["evidence"]
+    assert two.rows == other.rows == 9
+
+
+def test_one_question_alone(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    found = diagnose(run.path, quick=True, only=["gap"])
+    assert list(found.findings) == ["gap"]
+    assert found.path == run.path / "diagnostics-gap"  # a diagnosis of all is not lost for it
+    assert list(look(found.path)["answers"]) == ["gap"]
+    assert not (found.path / "posterior.nc").exists()
+    with pytest.raises(InputError, match=r"diagnostics.json is there already.*--overwrite"):
+        diagnose(run.path, quick=True, only=["gap"])
+    diagnose(run.path, quick=True, only=["gap"], seed=1, overwrite=True)
+    assert look(found.path)["settings"]["seed"] == 1
+    with pytest.raises(InputError, match=r"--only evidense.*did you mean evidence"):
+        diagnose(run.path, only=["evidense"])
+    with pytest.raises(InputError, match="samples is 0"):
+        diagnose(run.path, samples=0)
+
+
+def test_new_data_and_other_parts_have_folders_of_their_own(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    np.save(tmp_path / "new.npy", table(rows=12, seed=5))
+    some: dict[str, Any] = {"quick": True, "only": ["bound", "training"]}
+    new = diagnose(run.path, data=tmp_path / "new.npy", **some)
+    assert new.path == run.path / "diagnostics-new-bound-training"
+    assert (new.rows, new.data) == (12, "new")
+    assert look(new.path)["settings"]["data"] == "new"
+    train = diagnose(run.path, split="train", **some)
+    assert train.path == run.path / "diagnostics-train-bound-training"
+    assert (
+        "it takes training data beside these" in train.findings["bound"].refusals["another prior"]
+    )
+    assert not (run.path / "diagnostics.json").exists()
+    (tmp_path / "x.npy").unlink()  # what the run was fitted to: new data need it no longer
+    again = diagnose(run.path, data=tmp_path / "new.npy", overwrite=True, **some)
+    assert "another prior" in again.findings["bound"].refusals
+
+
+def test_a_point_mass_is_told_what_it_has_and_what_not(tmp_path: Path) -> None:
+    run = small(tmp_path, guide="Delta", beta=0.0)
+    found = diagnose(run.path, quick=True)
+    record = look(run.path)
+    assert "elbo" not in record["answers"]["bound"]
+    assert record["answers"]["bound"]["distortion"]["value"] > 0
+    assert "annealed" in record["answers"]["evidence"]  # the model's own log p(x) is there
+    refused = " ".join(record["not_answered"])
+    for what in ("importance sampling", "gaps", "Pareto k-hat", "calibration"):
+        assert what in refused
+    assert any("point mass" in sentence for sentence in found.verdict.sentences)
+    assert (run.path / "posterior.nc").is_file()
+
+
+def test_programs_of_ones_own_with_several_latents(tmp_path: Path) -> None:
+    import pyro
+    import pyro.distributions as dist
+    from torch import nn
+
+    encoder, decoder = nn.Linear(3, 6), nn.Linear(3, 3)
+
+    def model(x: torch.Tensor) -> None:
+        pyro.module("decoder", decoder)
+        with pyro.plate("rows", len(x)):
+            u = pyro.sample("u", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            v = pyro.sample("v", dist.Normal(0.0, 1.0))
+            loc = decoder(torch.cat([u, v[..., None]], -1)).tanh()
+            pyro.sample("obs", dist.Normal(loc, 0.5).to_event(1), obs=x)
+
+    def guide(x: torch.Tensor) -> None:
+        pyro.module("encoder", encoder)
+        with pyro.plate("rows", len(x)):
+            loc, scale = encoder(x).chunk(2, -1)
+            pyro.sample("u", dist.Normal(loc[..., :2], scale[..., :2].exp()).to_event(1))
+            pyro.sample("v", dist.Normal(loc[..., 2], scale[..., 2].exp()))
+
+    run = small(
+        tmp_path, model=model, guide=guide, likelihood=..., decoder=..., encoder=..., epochs=6
+    )
+    found = diagnose(run, quick=True)
+    assert {k: f.refusals for k, f in found.findings.items() if f.refusals} == {}
+    record = look(run.path)
+    assert set(record["answers"]["bound"]["active_units"]) == {"u", "v"}
+    assert "exact" not in record["answers"]["evidence"]
+
+
+def test_a_latent_that_all_data_share_leaves_what_can_be_said(tmp_path: Path) -> None:
+    import pyro
+    import pyro.distributions as dist
+    from torch import nn
+
+    encoder = nn.Linear(3, 2)
+
+    def model(x: torch.Tensor) -> None:
+        shift = pyro.sample("shift", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(0.0, 1.0))
+            pyro.sample("x", dist.Normal(z[..., None] + shift, 0.5).to_event(1), obs=x)
+
+    def guide(x: torch.Tensor) -> None:
+        loc = pyro.param("loc", torch.zeros(3))
+        pyro.sample("shift", dist.Normal(loc, 0.1).to_event(1))
+        pyro.module("encoder", encoder)
+        with pyro.plate("data", len(x)):
+            h = encoder(x)
+            pyro.sample("z", dist.Normal(h[..., 0], h[..., 1].exp()))
+
+    run = small(tmp_path, model=model, guide=guide, likelihood=..., decoder=..., encoder=...)
+    found = diagnose(run, quick=True)
+    record = look(run.path)
+    assert set(record["answers"]["bound"]["kl"]) == {"shift", "z"}
+    assert "importance_sampled" not in record["answers"]["evidence"]
+    assert "estimator" in record["answers"]
+    assert any("shared by all data" in why for why in record["not_answered"].values())
+    assert found.verdict.sentences
+
+
+def test_a_collapsed_run_is_told_so_and_how_to_mend_it(tmp_path: Path) -> None:
+    run = small(tmp_path, beta=100.0, epochs=12, lr=3e-2, batch_size=8)
+    found = diagnose(run.path, quick=True, only=["bound"])
+    (said,) = [s for s in found.verdict.sentences if "collapse" in s]
+    for remedy in ("--warm-up", "free bits", "another prior"):
+        assert remedy in said
+    active = look(found.path)["answers"]["bound"]["active_units_by_threshold"]
+    assert active["0.01"]["z"] == 0
+
+
+def test_other_data_are_not_called_learned_by_heart(tmp_path: Path) -> None:
+    run = small(tmp_path, epochs=6)
+    np.save(tmp_path / "far.npy", table(rows=30, seed=5) + 5)
+    found = diagnose(run.path, data=tmp_path / "far.npy", quick=True, only=["training"])
+    assert not any("by heart" in loss.where for loss in found.verdict.losses)
+    assert any("other data" in sentence for sentence in found.verdict.sentences)
+    own = diagnose(run.path, quick=True, only=["training"])
+    assert any("by heart" in loss.where for loss in own.verdict.losses)
+
+
+def test_a_second_diagnosis_leaves_nothing_of_the_first(tmp_path: Path) -> None:
+    run = small(tmp_path)
+    out = tmp_path / "out"
+    diagnose(run, quick=True, only=["bound"], out=out)
+    (out / "figures").mkdir(exist_ok=True)
+    (out / "figures" / "surgery.png").touch()
+    (out / "figures" / "mine.png").touch()
+    (out / "posterior.nc").touch()
+    diagnose(run, quick=True, only=["model"], out=out, overwrite=True)
+    left = {path.name for path in out.rglob("*") if path.is_file()}
+    assert left == {"diagnostics.json", "mine.png"}
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="is a file; give a folder"):
+        diagnose(run, quick=True, only=["model"], out=tmp_path / "file", overwrite=True)
+
+
+def test_a_single_datum_is_given_no_errors_and_no_verdict_of_loss(tmp_path: Path) -> None:
+    run = small(tmp_path, epochs=6)
+    np.save(tmp_path / "one.npy", table(rows=1, seed=5))
+    found = diagnose(run.path, data=tmp_path / "one.npy", quick=True, only=["evidence", "gap"])
+    assert not any(loss.is_told for loss in found.verdict.losses)
+    sampled = look(found.path)["answers"]["evidence"]["importance_sampled"]
+    assert sampled["standard_error"] is None
+
+
+def test_answers_are_not_lost_where_draws_cannot_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppvae.arviz.sizes.LIMIT", 1)
+    run = small(tmp_path)
+    diagnose(run, quick=True)
+    record = look(run.path)
+    assert "posterior.nc" in record["not_answered"]
+    assert record["answers"]["bound"]["elbo"]["value"] < 0
+
+
+# The verdict
+
+
+class _Gap:
+    def __init__(self, mean: float, standard_error: float) -> None:
+        self.mean, self.standard_error = mean, standard_error
+
+
+class _Gaps:
+    still_climbing = 0.0
+    log_p = torch.zeros(100)
+
+    def __init__(self, encoder: _Gap, family: _Gap) -> None:
+        self.amortization, self.approximation = encoder, family
+        self.total = _Gap(encoder.mean + family.mean, 0.1)
+
+
+def verdict_of(**results: Any) -> Any:
+    return verdict({"some": Finding("?", results)})
+
+
+def test_the_verdict_names_the_largest_loss_first_and_its_remedy() -> None:
+    said = verdict_of(gaps=_Gaps(_Gap(0.5, 0.1), _Gap(1.5, 0.1)), prior_gain=_Gap(3.0, 0.2))
+    assert [loss.nats for loss in said.losses] == [3.0, 1.5, 0.5]
+    text = " ".join(said.sentences)
+    assert "The most of what was measured: prior" in text
+    assert "3.00 nats. Change: a learned prior" in text
+    assert "Next: guide: approximation gap, 1.50 nats" in text
+
+
+def test_the_verdict_calls_nothing_a_loss_that_noise_could_have_made() -> None:
+    said = verdict_of(gaps=_Gaps(_Gap(0.5, 0.4), _Gap(0.01, 0.001)), prior_gain=_Gap(-1.0, 0.2))
+    assert not any(loss.is_told for loss in said.losses)
+    assert any("none stands out from noise" in sentence for sentence in said.sentences)
+    assert not Loss("", 0.5, math.nan, "").is_told
+    assert not Loss("", 0.5, 0.4, "").is_told
+    assert Loss("", 0.5, 0.2, "").is_told
+    assert not Loss("", 0.04, None, "").is_told
+
+
+def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
+    gaps = _Gaps(_Gap(0.5, 0.1), _Gap(1.5, 0.1))
+    gaps.still_climbing = 0.4
+    assert any("still gaining 0.40 nats" in s for s in verdict_of(gaps=gaps).sentences)
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["nowhere"], "nowhere is no run of ppvae"),
+        (["{run}", "--only", "gaps"], "no such question (did you mean gap?); choose from bound"),
+        (["{run}", "--data", "nothing.npy"], "nothing.npy"),
+        (["{run}", "--split", "testing"], "split"),
+        (["{run}", "--samples", "-3"], "samples is -3"),
+        (["{run}", "--data", "x.npy", "--split", "train"], "--data brings others"),
+        (["{run}", "--checkpoint", "step-1"], "no checkpoint 'step-1'"),
+    ],
+)
+def test_mistakes_are_one_sentence(tmp_path: Path, flags: list[str], sentence: str) -> None:
+    run = small(tmp_path)
+    with pytest.raises(InputError) as told:
+        main([flag.format(run=run.path) for flag in flags])
+    assert sentence in str(told.value)
+    assert not (run.path / "diagnostics.json").exists()
+
+
+def test_a_function_given_in_python_is_examined_too(tmp_path: Path) -> None:
+    """A model with no network, whose distribution of x is only broadcast to the shape of x."""
+    run = small(tmp_path, model=program, likelihood=..., decoder=...)
+    found = diagnose(run, quick=True, only=["evidence", "model"])
+    assert "exact" in found.findings["evidence"].figures
+    for question, what in (("evidence", "sandwich"), ("model", "predictive check")):
+        assert "broadcast" in found.findings[question].refusals[what]

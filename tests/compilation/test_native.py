@@ -1,0 +1,97 @@
+"""Laws of the passes over a graph: what they make of it computes the same."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+import ppvae.compilation.native
+from ppvae.compilation.graphs import trace
+from ppvae.compilation.native import Replayed, compiled, is_all_on
+
+
+def passed(graph: GraphModule, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The graph after the passes, uncompiled."""
+    monkeypatch.setattr(ppvae.compilation.native, "_LARGE", 1)
+    monkeypatch.setattr(ppvae.compilation.native, "inductor_compile", lambda graph, *_, **__: graph)
+    return compiled(graph)
+
+
+def targets(graph: GraphModule) -> list[str]:
+    return [str(node.target) for node in graph.graph.nodes if node.op == "call_function"]
+
+
+def products(x: Tensor, w: Tensor, b: Tensor) -> list[Tensor]:
+    return [
+        torch.nn.functional.linear(x, w, b),
+        x @ w.t(),
+        x.t() @ x,
+        x[:, ::2] @ w[:, ::2].t(),
+        x[:1].expand(5, -1) @ w.t(),
+        torch.addmm(b, x, w.t(), beta=0.5, alpha=2.0),
+        torch.addmm(x @ w.t(), x, w.t()),
+        x.double() @ w.double().t(),
+    ]
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="this torch has no oneDNN")
+def test_products_of_another_library_are_the_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = [torch.randn(6, 8), torch.randn(4, 8), torch.randn(4)]
+    graph = trace(products, tensors)
+    run = passed(graph, monkeypatch)
+    for want, got in zip(products(*tensors), run(*tensors), strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    assert targets(graph).count("ppvae.linear.default") == 6
+    # Those with a transposed left factor, with weights of their own, and of another type stay.
+    assert sum("mm.default" in target for target in targets(graph)) == 3
+
+
+def test_scalars_are_held_before_the_loops_and_noise_stays_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def function(step: Tensor, rate: Tensor, x: Tensor) -> list[Tensor]:
+        noise = torch.randn_like(x)
+        step += 1
+        coin = torch.bernoulli(torch.sigmoid(rate))
+        corrected = rate / (1 - 0.9**step)
+        x -= corrected * (x + noise * coin)
+        return [x * step.double()]
+
+    def fresh() -> list[Tensor]:
+        return [torch.tensor(1.0), torch.tensor(0.1), torch.ones(5)]
+
+    run = passed(graph := trace(function, fresh()), monkeypatch)
+    assert targets(graph).count("ppvae.hold.default") >= 1
+    for seed in range(6):
+        one, other = fresh(), fresh()
+        torch.manual_seed(seed)
+        want = function(*one)
+        torch.manual_seed(seed)
+        got = run(*other)
+        torch.testing.assert_close(got, want)
+        torch.testing.assert_close(other, one)
+
+
+def test_a_graph_with_a_number_on_another_device_is_not_all_on_one() -> None:
+    graph = trace(lambda x: x * torch.randn(()), [torch.ones(3)])
+    assert is_all_on(graph, "cpu")
+    assert not is_all_on(graph, "cuda")
+
+
+@pytest.mark.gpu
+def test_a_replay_draws_anew_and_moves_what_it_keeps() -> None:
+    def function(total: Tensor, x: Tensor) -> list[Tensor]:
+        total += x.sum() + torch.randn((), device="cuda")
+        return []
+
+    total = torch.zeros((), device="cuda")
+    run = Replayed(compiled(trace(function, [total, torch.ones(4, device="cuda")])), 1)
+    seen = []
+    for i in range(12):
+        before = float(total)
+        run(total, torch.full((4,), float(i), device="cuda"))
+        seen.append(float(total) - before - 4 * i)
+    assert len({round(value, 5) for value in seen}) == 12
+    assert all(abs(value) < 6 for value in seen)

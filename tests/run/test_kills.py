@@ -1,0 +1,225 @@
+"""A kill at any operation of the store, or a full disk, and then on: nothing is lost or mixed.
+
+What comes out afterwards is bit by bit that of the undisturbed command, but for times.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray
+from PIL import Image
+
+import ppvae
+from ppvae.diagnose import diagnose
+from ppvae.diagnostics.diagnosis import examination, keeping
+from ppvae.fit import resume
+from ppvae.run import Run
+from ppvae.run.store import load_tree
+from tests.commands.test_diagnose import TINY
+from tests.support.fits import leaves, small
+from tests.support.kills import states
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures and pages of a few bytes, each the function of what it shows."""
+    picture = io.BytesIO()
+    Image.new("L", (1, 1)).save(picture, "PNG")
+    monkeypatch.setattr("ppvae.plots.saving.png", lambda _: picture.getvalue())
+    monkeypatch.setattr("ppvae.report.page._render", _page)
+    monkeypatch.setattr("ppvae.training.trainer.DRAWS", 1)
+    monkeypatch.setattr("ppvae.report.conclusion.DRAWS", 1)
+
+
+def _page(material: Any) -> str:
+    summary = {key: value for key, value in material.summary.items() if key != "seconds"}
+    return json.dumps([summary, material.run.checkpoint, material.diagnosis])
+
+
+# What is equal
+
+
+def timeless(run: Path) -> dict[str, Any]:
+    """A run by its files, without times; its checkpoints as what they hold."""
+    found: dict[str, Any] = {}
+    for file in sorted(path for path in run.rglob("*") if path.is_file()):
+        name = str(file.relative_to(run))
+        if name == ".lock" or file.name in ("SHA256SUMS", "history.json", "tensors.safetensors"):
+            continue
+        if file.name == "tree.json":
+            found[name] = _values(load_tree(file.parent))
+        elif name == "metrics.csv":
+            rows = csv.DictReader(file.read_text().splitlines())
+            found[name] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
+        elif name == "summary.json":
+            found[name] = json.loads(file.read_text()) | {"seconds": None}
+        elif file.suffix == ".nc":
+            found[name] = _tree(file)
+        elif file.suffix == ".npz":
+            with np.load(file) as arrays:
+                found[name] = {key: arrays[key].tobytes() for key in arrays}
+        else:
+            found[name] = file.read_bytes()
+    return found
+
+
+def _values(tree: Any) -> dict[str, Any]:
+    return {
+        path: (str(value.dtype), value.tolist()) if hasattr(value, "dtype") else value
+        for path, value in leaves(tree)
+        if not path.endswith("/seconds")
+    }
+
+
+def _tree(file: Path) -> dict[str, Any]:
+    with xarray.open_datatree(file, engine="h5netcdf") as tree:
+        return {
+            f"{node.path}/{name}": values.values.tobytes()
+            for node in tree.subtree
+            for name, values in node.variables.items()
+            if values.dtype != object
+        }
+
+
+def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
+
+
+# What is killed
+
+
+@dataclass
+class Case:
+    """A command, and how a person goes on after it was killed.
+
+    Attributes:
+        prepare: what is there before, given the folder.
+        command: what is killed.
+        again: what is done afterwards.
+        every: of so many operations, the one that is killed at in the default tests.
+        has_swap: whether the system can exchange two folders.
+    """
+
+    prepare: Callable[[Path], object]
+    command: Callable[[Path], object]
+    again: Callable[[Path], object]
+    every: int = 149
+    has_swap: bool = True
+
+
+FIT: dict[str, Any] = {"epochs": 3, "lr": 0.05}
+
+
+def _fit(home: Path, **more: Any) -> Run:
+    home.mkdir(exist_ok=True)
+    return small(DATA, str(home / "run"), **(FIT | more))
+
+
+DATA = Path()
+"""Where the data lie: one place for all copies of a run."""
+
+
+def _go_on(home: Path) -> None:
+    """Open what is there, and go on; or begin, where there is nothing."""
+    if (home / "run").exists() or (home / ".run.partial" / "old").exists():
+        ppvae.load(home / "run")
+        resume(home / "run")
+    else:
+        _fit(home)
+
+
+def _overwrite_again(home: Path) -> None:
+    run = ppvae.load(home / "run")
+    if run.config["seed"] == 0:
+        resume(home / "run")
+        return
+    assert not differing(timeless(home / "run"), OLD)
+    _fit(home, epochs=1, overwrite=True)
+
+
+OLD: dict[str, Any] = {}
+
+
+def _old(home: Path) -> None:
+    _fit(home, epochs=1, seed=1)
+    OLD.clear()
+    OLD.update(timeless(home / "run"))
+
+
+def _resume(home: Path) -> None:
+    ppvae.load(home / "run").metrics()
+    resume(home / "run", epochs=3)
+
+
+def _diagnosed(home: Path) -> None:
+    """An earlier diagnosis, with a picture that the next does not draw."""
+    _fit(home)
+    diagnose(home / "run", quick=True)
+    record = json.loads((home / "run" / "diagnostics.json").read_text())
+    record["figures"].append("stale")
+    (home / "run" / "diagnostics.json").write_text(json.dumps(record))
+    (home / "run" / "figures" / "stale.png").write_bytes(b"")
+
+
+def _diagnose(home: Path) -> None:
+    ppvae.load(home / "run")
+    diagnose(home / "run", quick=True, overwrite=True)
+
+
+CASES = {
+    "fit": Case(lambda home: home.mkdir(), _fit, _go_on),
+    "resume": Case(lambda home: _fit(home, epochs=1), _resume, _resume),
+    "overwrite": Case(_old, lambda home: _fit(home, epochs=1, overwrite=True), _overwrite_again),
+    "overwrite in two steps": Case(
+        _old, lambda home: _fit(home, epochs=1, overwrite=True), _overwrite_again, has_swap=False
+    ),
+    "diagnose": Case(_fit, _diagnose, _diagnose, every=31),
+    "diagnose again": Case(_diagnosed, _diagnose, _diagnose, every=31),
+}
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "DATA", tmp_path)
+    monkeypatch.setattr("ppvae.diagnostics.diagnosis.effort.QUICK", TINY)
+    examine = examination.examine
+    monkeypatch.setattr(
+        examination, "examine", lambda case, _, path: examine(case, ["bound"], path)
+    )
+    monkeypatch.setattr(keeping, "kept", lambda *_: xarray.DataTree())
+
+
+def _killed(name: str, tmp_path: Path, every: int) -> None:
+    case, home = CASES[name], tmp_path / "home"
+    case.prepare(home)
+    left, operations = states(
+        home, tmp_path / "states", lambda: case.command(home), every, has_swap=case.has_swap
+    )
+    wanted = timeless(home / "run")
+    print(f"{name}: {operations} operations of the store, {len(left)} states on the disk tried")
+    assert len(left) > 1
+    for state in left:
+        case.again(state)
+        assert differing(timeless(state / "run"), wanted) == [], state.parent.name
+        assert [path.name for path in state.iterdir()] == ["run"], state.parent.name
+        assert not (state / "run" / ".partial").exists()
+
+
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("name", CASES)
+def test_after_some_kills_all_is_as_if_there_had_been_none(name: str, tmp_path: Path) -> None:
+    _killed(name, tmp_path, CASES[name].every)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("data")
+@pytest.mark.parametrize("name", CASES)
+def test_after_any_kill_all_is_as_if_there_had_been_none(name: str, tmp_path: Path) -> None:
+    _killed(name, tmp_path, 1)

@@ -1,0 +1,154 @@
+"""Small fits for the tests: seconds become tenths of one."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+import yaml
+from numpy.typing import NDArray
+
+from ppvae.fit import fit
+from ppvae.run import Run
+from ppvae.run.store import load_tree, sums
+
+SMALL: dict[str, Any] = {"class_path": "MLP", "init_args": {"hidden": [16]}}
+ROWS = 90  # 72 of them train: 3 batches of 32, the last of 8
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
+    monkeypatch.setattr("ppvae.report.conclusion.gallery.draw", lambda *_: [])
+    monkeypatch.setattr("ppvae.report.attempt", lambda *_, **__: None)
+    monkeypatch.setattr("ppvae.training.trainer.DRAWS", 1)
+    monkeypatch.setattr("ppvae.report.conclusion.DRAWS", 1)
+
+
+def table(rows: int = ROWS, columns: int = 3, seed: int = 0) -> NDArray[np.float32]:
+    """A table whose columns hang together."""
+    generator = np.random.default_rng(seed)
+    code = generator.normal(size=(rows, 1))
+    noise = generator.normal(size=(rows, columns))
+    return (code + 0.3 * noise).astype(np.float32)
+
+
+def table_file(folder: Path, name: str = "x.npy") -> Path:
+    """The table as a file; the same one however often it is asked for."""
+    path = folder / name
+    if not path.exists():
+        np.save(path, table())
+    return path
+
+
+def small(folder: Path, out: str = "run", **settings: Any) -> Run:
+    """A fit of the table in ``folder``, with every setting small; ``settings`` win."""
+    if "data" not in settings:
+        settings["data"] = table_file(folder)
+    defaults: dict[str, Any] = {
+        "likelihood": "Gaussian", "decoder": SMALL, "encoder": SMALL, "latent_dim": 2,
+        "batch_size": 32, "epochs": 2, "device": "cpu", "out": folder / out, "schedule": None,
+    }  # fmt: skip
+    chosen = {k: v for k, v in (defaults | settings).items() if v is not ...}
+    return fit(**chosen)
+
+
+def small_flags(folder: Path, out: str = "run") -> list[str]:
+    """The same fit as a command line."""
+    return [
+        "--data", str(table_file(folder)), "--likelihood", "Gaussian", "--latent-dim", "2",
+        "--decoder.hidden", "16", "--encoder.hidden", "16", "--batch-size", "32",
+        "--epochs", "2", "--device", "cpu", "--out", str(folder / out), "--schedule", "none",
+    ]  # fmt: skip
+
+
+def checkpoint(run: Path, name: str = "last") -> dict[str, Any]:
+    """What a checkpoint holds."""
+    folder = run / "checkpoints"
+    tree: dict[str, Any] = load_tree(folder / (folder / name).read_text().strip())
+    return tree
+
+
+def leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every leaf of a tree, by its path."""
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from leaves(value, f"{path}/{key}")
+    elif isinstance(node, (list, tuple)):
+        for i, value in enumerate(node):
+            yield from leaves(value, f"{path}/{i}")
+    else:
+        yield path, node
+
+
+def differences(a: Any, b: Any) -> list[str]:
+    """Paths at which two trees are not the same bit by bit."""
+    one, other = dict(leaves(a)), dict(leaves(b))
+    found = sorted(one.keys() ^ other.keys())
+    for path in one.keys() & other.keys():
+        x, y = one[path], other[path]
+        if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
+            same = x.dtype == y.dtype and torch.equal(x, y)
+        else:
+            same = bool(x == y) or (x != x and y != y)
+        if not same:
+            found.append(path)
+    return found
+
+
+def weights(run: Path, name: str = "last") -> dict[str, Any]:
+    """The weights of a checkpoint."""
+    found: dict[str, Any] = checkpoint(run, name)["weights"]
+    return found
+
+
+def figures(run: Path | Run) -> list[dict[str, Any]]:
+    """The rows of ``metrics.csv``, without the one column that no seed decides."""
+    opened = run if isinstance(run, Run) else Run(run)
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in opened.metrics()]
+
+
+def future(run: Path, name: str = "last") -> dict[str, Any]:
+    """A checkpoint without the time it took."""
+    state = checkpoint(run, name)
+    state["progress"] = {k: v for k, v in state["progress"].items() if k != "seconds"}
+    return state
+
+
+def rewrite_config(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change ``config.yaml`` as a person may: with its digest taken out."""
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["run"].pop("digest", None)
+    change(config)
+    (run / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+
+
+def reseal(step: Path) -> None:
+    """Give a changed checkpoint digests that are right, as a stranger may."""
+    names = ("tensors.safetensors", "tree.json", "history.json")
+    files = {name: (step / name).read_bytes() for name in names if (step / name).is_file()}
+    (step / "SHA256SUMS").write_bytes(sums(files))
+
+
+def rewrite_metrics(run: Path, text: str) -> None:
+    """Give a run another ``metrics.csv``, which its checkpoints vouch for."""
+    data = text.encode()
+    (run / "metrics.csv").write_bytes(data)
+    seal = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    for step in (run / "checkpoints").glob("step-*"):
+        (step / "history.json").write_text(json.dumps(seal))
+        reseal(step)
+
+
+def program(x: torch.Tensor) -> None:
+    """A model that takes no parts."""
+    scale = pyro.param("scale", torch.ones(()))
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        pyro.sample("x", dist.Normal(z.sum(-1, keepdim=True) * scale, 1.0).to_event(1), obs=x)

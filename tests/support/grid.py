@@ -1,0 +1,252 @@
+"""Every prior x likelihood x program x bound: what can be fitted, and why the rest cannot.
+
+``uv run python -m tests.support.grid`` writes its tables into the README, between their markers.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import combinations, product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pyro.infer import TraceMeanField_ELBO
+from torch import Tensor
+
+from ppvae.bounds.audit import audit
+from ppvae.bounds.objective import ELBOS, Bound
+from ppvae.components.assembly import assemble
+from ppvae.components.choice import Choice
+from ppvae.components.kinds import KINDS
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+
+ROWS, CLASSES, LATENT_DIM = 24, 10, 2
+
+ONE_LATENT = ("MeanField", "LowRank", "FullRank", "Flow", "Mixture", "SemiAmortized", "Delta")
+
+PROGRAMS: tuple[tuple[str, str], ...] = (
+    *product(("VAE", "ConditionalVAE"), ONE_LATENT),
+    *(("HierarchicalVAE", guide) for guide in ("BottomUp", "TopDown", "Ladder")),
+    ("SemiSupervisedVAE", "SemiSupervised"),
+    *(("LinearGaussian", guide) for guide in ("ExactPosterior", "MeanField")),
+)  # fmt: skip
+"""Models, each with the guides that are written for its latents."""
+
+SMALL: dict[str, dict[str, Any]] = {
+    "MixtureOfNormals": {"components": 3},
+    "VampPrior": {"components": 3},
+    "FlowPrior": {"transforms": 1, "hidden": [8]},
+    "Flow": {"transforms": 1, "hidden": [8]},
+    "MLP": {"hidden": [16]},
+    "MixtureOfDiscretizedLogistics": {"components": 2},
+}
+"""Arguments that make a part quick."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A combination of parts, by class name."""
+
+    prior: str
+    likelihood: str
+    program: tuple[str, str]
+    elbo: str
+
+    def __str__(self) -> str:
+        return "-".join((self.prior, self.likelihood, *self.program, self.elbo))
+
+
+def axes() -> tuple[list[str], list[str], list[tuple[str, str]], list[str]]:
+    """Everything that can be chosen by name, along each axis of the grid."""
+    names = {
+        kind: sorted(KINDS[kind].names()) for kind in ("prior", "likelihood", "model", "guide")
+    }
+    listed = [p for p in PROGRAMS if p[0] in names["model"] and p[1] in names["guide"]]
+    return names["prior"], names["likelihood"], listed, [elbo.__name__ for elbo in ELBOS]
+
+
+def grid() -> Iterator[Cell]:
+    """All of it."""
+    return (Cell(*parts) for parts in product(*axes()))
+
+
+def covering(strength: int) -> list[Cell]:
+    """Cells such that any ``strength`` parts of different kinds meet in one of them."""
+    chosen: list[Cell] = []
+    wanted = dict.fromkeys(group for cell in grid() for group in _groups(cell, strength))
+    lists = axes()
+    generator = np.random.default_rng(0)
+    while wanted:
+        # Of some random cells that hold a group yet to be met, the one that meets most of them.
+        first = next(iter(wanted))
+        cells = []
+        for _ in range(40):
+            parts: list[Any] = [names[generator.integers(len(names))] for names in lists]
+            for place, name in first:
+                parts[place] = name
+            cells.append(Cell(*parts))
+        best = max(cells, key=lambda cell: sum(g in wanted for g in _groups(cell, strength)))
+        for group in _groups(best, strength):
+            wanted.pop(group, None)
+        chosen.append(best)
+    return chosen
+
+
+def _groups(cell: Cell, size: int) -> Iterator[tuple[tuple[int, Any], ...]]:
+    parts = (cell.prior, cell.likelihood, cell.program, cell.elbo)
+    return combinations(enumerate(parts), size)
+
+
+@cache
+def photo() -> Tensor:
+    """8x8 patches of a photograph that ships with scikit-learn, in 8-bit grey values: k / 255."""
+    from sklearn.datasets import load_sample_image
+
+    grey = torch.from_numpy(load_sample_image("china.jpg").copy())[..., 1]
+    patches = grey.unfold(0, 8, 8).unfold(1, 8, 8).reshape(-1, 1, 8, 8)
+    return patches[:: len(patches) // ROWS][:ROWS].float() / 255
+
+
+@cache
+def digits() -> tuple[Tensor, Tensor]:
+    """Counts from 0 to 16, and the digit that each image shows."""
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    x = torch.from_numpy(found.images[:ROWS]).float()[:, None]
+    return x, torch.from_numpy(found.target[:ROWS]).long()
+
+
+def data_for(likelihood: str) -> Tensor:
+    """Real data that the likelihood gives a probability to."""
+    counts, _ = digits()
+    if likelihood == "Bernoulli":
+        return (counts > 8).float()
+    if likelihood == "ContinuousBernoulli":
+        return counts / 16
+    if "Discretized" in likelihood:
+        return photo()
+    return counts if _is_count(likelihood) else (counts - counts.mean()) / counts.std()
+
+
+def _is_count(likelihood: str) -> bool:
+    return likelihood in ("Binomial", "Categorical", "Poisson", "NegativeBinomial", "ZeroInflated")
+
+
+def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
+    """The cell's two programs, what the audit says of them, a batch, and the bound's class.
+
+    Raises:
+        InputError: if they do not go together.
+    """
+    model, guide = cell.program
+    x = data_for(cell.likelihood)
+    batch = {"x": x}
+    if model in ("ConditionalVAE", "SemiSupervisedVAE"):
+        batch["y"] = digits()[1].clone()
+    if model == "SemiSupervisedVAE":
+        batch["y"][ROWS // 2 :] = -1
+    names = {"model": model, "guide": guide, "encoder": "MLP"}
+    if model != "LinearGaussian":
+        names |= {"prior": cell.prior, "likelihood": cell.likelihood, "decoder": "MLP"}
+    if guide == "ExactPosterior":
+        del names["encoder"]
+    parts = {kind: Choice(name, SMALL.get(name, {})) for kind, name in names.items()}
+    torch.manual_seed(0)
+    assembly = assemble(
+        parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), covariates=CLASSES, examples=x
+    )
+    elbo = KINDS["elbo"].names()[cell.elbo]
+    pair = Pair(assembly.model, assembly.guide, batch)
+    return pair, audit(pair, elbo, batch), batch, elbo
+
+
+def climb(cell: Cell, steps: int = 3) -> list[float]:
+    """The objective at each of a few steps up the cell's bound, in nats per datum."""
+    pair, facts, batch, elbo = made(cell)
+    bound = Bound(pair, elbo, facts, particles=2)
+    optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3)
+    seen = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        objective = bound(batch).objective / ROWS
+        (-objective).backward()
+        optimizer.step()
+        seen.append(float(objective.detach()))
+    return seen
+
+
+def verdict(cell: Cell) -> str:
+    """How the KL is taken, or that the cell is refused."""
+    try:
+        _, facts, _, _ = made(cell)
+    except InputError:
+        return "refused"
+    kls = dict.fromkeys(site.kl for site in facts.sites if site.guide is not None)
+    return ", ".join(kls)
+
+
+# The README's tables
+
+
+def tables() -> str:
+    """What works: the KL of each prior and guide, and the bounds that a guide can be fitted by."""
+    priors, _, programs, elbos = axes()
+    guides = [guide for model, guide in programs if model == "VAE"]
+    analytic = TraceMeanField_ELBO.__name__
+    kls = [
+        [
+            f"`{prior}`",
+            *(verdict(Cell(prior, "Bernoulli", ("VAE", guide), analytic)) for guide in guides),
+        ]
+        for prior in priors
+    ]
+    fits = [
+        [f"`{model}`", f"`{guide}`", *(_fits(model, guide, elbo) for elbo in elbos)]
+        for model, guide in programs
+        if model != "ConditionalVAE"
+    ]
+    heads = (
+        ["prior", *(f"`{guide}`" for guide in guides)],
+        ["model", "guide", *(f"`{elbo.removesuffix('ELBO').rstrip('_')}`" for elbo in elbos)],
+    )
+    return "\n".join(
+        (
+            "How `TraceMeanField_ELBO` takes the KL of each prior and guide of a `VAE`:",
+            "",
+            *_markdown(heads[0], kls),
+            "",
+            "Which bounds a pair of programs can be fitted by (under the standard normal prior):",
+            "",
+            *_markdown(heads[1], fits),
+        )
+    )
+
+
+def _fits(model: str, guide: str, elbo: str) -> str:
+    found = verdict(Cell("StandardNormal", "Bernoulli", (model, guide), elbo))
+    return "no" if found == "refused" else "yes"
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+README = Path(__file__).parents[2] / "README.md"
+MARKED = re.compile(r"(<!-- grid -->\n).*?(<!-- /grid -->)", re.DOTALL)
+
+
+def main() -> None:
+    """Write the tables into the README."""
+    text = MARKED.sub(lambda found: f"{found[1]}{tables()}\n{found[2]}", README.read_text())
+    README.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The notebooks run from top to bottom, and what of a run is kept.
+
+python -m tests.support.notebooks                        # all, in full; outputs written in place
+python -m tests.support.notebooks notebooks/02_*.ipynb   # some
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import zmq
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
+from jupyter_client.manager import AsyncKernelManager
+from nbclient import NotebookClient
+from traitlets import Type
+
+FOLDER = Path(__file__).parents[2] / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+type Notebook = Any  # nbformat's own is a dictionary with attributes
+
+
+class _Shell(AsyncZMQSocketChannel):
+    """The channel of requests and replies, on which no reply is overlooked.
+
+    Sending consumes the one sign that a reply has come. Where a widget's state is sent while the
+    reply of its cell is waited for, it would be found at the end of the cell's time only.
+    """
+
+    def send(self, msg: dict[str, Any]) -> None:
+        super().send(msg)
+        if self.socket is not None:
+            self.socket.get(zmq.EVENTS)  # looks for what has come, and has it read
+
+
+class _Client(AsyncKernelClient):
+    shell_channel_class = Type(_Shell)
+
+
+class _Manager(AsyncKernelManager):
+    client_factory = Type(_Client)
+
+
+def notebooks() -> list[Path]:
+    """All of them, in their order."""
+    return sorted(FOLDER.glob("*.ipynb"))
+
+
+def read(path: Path) -> Notebook:
+    """A notebook, in the format that every cell has an id in."""
+    with path.open(encoding="utf-8") as file:
+        return nbformat.read(file, as_version=4)
+
+
+def code(notebook: Notebook) -> list[Any]:
+    """The cells that are run."""
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def execute(notebook: Notebook, folder: Path, *, quick: bool = False) -> Notebook:
+    """Run a notebook in ``folder``, by the Python that runs this; it raises what a cell raises.
+
+    Quick, it takes the data that ship with a dependency, and as little of everything as shows that
+    it runs.
+    """
+    client = NotebookClient(
+        notebook,
+        timeout=120 if quick else 300,  # seconds that a cell may take
+        kernel_name="python3",
+        kernel_manager_class=_Manager,
+        # Being stopped at the end is no error.
+        extra_arguments=["--IPKernelApp.log_level=50"],
+        coalesce_streams=True,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(env=_environment(os.environ, quick=quick))
+    return notebook
+
+
+def _environment(outer: Mapping[str, str], *, quick: bool) -> dict[str, str]:
+    """The kernel's environment variables; a shell's own choices of looks are none of its."""
+    kept = {
+        name: value for name, value in outer.items() if name not in ("MPLBACKEND", "PPVAE_QUICK")
+    }
+    if quick:
+        kept.pop("PPVAE_DATA", None)
+        kept["PPVAE_QUICK"] = "1"
+    return kept
+
+
+def clean(notebook: Notebook) -> Notebook:
+    """What is committed: no time stamps, no name of a machine, no widget without its kernel."""
+    notebook.metadata = nbformat.from_dict(
+        {
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+        }
+    )
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+    for cell in code(notebook):
+        cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
+        for output in cell.outputs:
+            output.get("metadata", {}).clear()
+    return notebook
+
+
+def write(path: Path, notebook: Notebook) -> None:
+    """Write a notebook where it was."""
+    with path.open("w", encoding="utf-8") as file:
+        nbformat.write(notebook, file)
+
+
+def main(argv: list[str]) -> None:
+    """Run the notebooks named, or all, in a folder of their own, and keep their outputs."""
+    import tempfile
+
+    for path in [Path(name) for name in argv] or notebooks():
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            write(path, clean(execute(read(path), Path(folder))))
+        print(f"{path.name}: {time.perf_counter() - start:.0f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,160 @@
+"""Pages of runs of every kind, taken apart."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from PIL import Image
+
+from ppvae.report.material import Material
+from ppvae.run import Run
+from tests.support.fits import SMALL, small
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+SECTIONS = ["verdict", "course", "data", "map", "kl", "gaps", "worst", "settings"]
+
+
+class Page(HTMLParser):
+    """A page, taken apart."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str]]] = []
+        self.words: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self._section = ""
+        self.text = path.read_text()
+        self.feed(self.text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, given))
+        self._open.append(tag)
+        if tag == "section":
+            self._section = given["id"]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._open and self._open.pop() != tag:
+            pass
+        if tag == "section":
+            self._section = ""
+
+    def handle_data(self, data: str) -> None:
+        if data.strip() and not {"script", "style"} & set(self._open):
+            self.words.setdefault(self._section, []).append(" ".join(data.split()))
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+    def says(self, section: str) -> str:
+        return " ".join(self.words.get(section, []))
+
+
+def cells(page: Page, caption: str) -> list[list[str]]:
+    """The rows of a table, its header first."""
+    (body,) = re.findall(
+        rf"<caption>{re.escape(caption)}[^<]*</caption>(.*?)</table>", page.text, re.S
+    )
+    rows = re.findall(r"<tr>(.*?)</tr>", body, re.S)
+    return [[unescape(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def shown_of(run: Run) -> Material:
+    """What a page of the run's test data is made from."""
+    return Material(run, run.data().test, "test", None, run.path, None)
+
+
+def pictured(folder: Path, **settings: Any) -> Run:
+    """A fit of small pictures in three classes, one of them of an evil name."""
+    generator = np.random.default_rng(0)
+    kinds = generator.integers(0, 3, 90)
+    x = (generator.random((90, 8, 8)) < 0.15 + 0.3 * kinds[:, None, None]).astype(np.uint8) * 255
+    np.savez(folder / "pictures.npz", x=x, y=np.array([HOSTILE, "good", "plain"])[kinds])
+    chosen: dict[str, Any] = {"likelihood": ..., "data": folder / "pictures.npz"}
+    return small(folder, **(chosen | {"binarize": "threshold", "epochs": 3} | settings))
+
+
+def own_model(x: torch.Tensor) -> None:
+    """A story in two chapters, with sites of other names."""
+    scale = pyro.param("scale", torch.ones(()))
+    with pyro.plate("data", len(x)):
+        mood = pyro.sample("mood", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        pace = pyro.sample("pace", dist.Normal(mood.sum(-1), 1.0))
+        loc = (mood.sum(-1) + pace)[..., None] * scale
+        pyro.sample("x", dist.Normal(loc, torch.ones(3)).to_event(1), obs=x)
+
+
+def own_guide(x: torch.Tensor) -> None:
+    weight = pyro.param("weight", torch.full((3, 2), 0.1))
+    with pyro.plate("data", len(x)):
+        mood = pyro.sample("mood", dist.Normal(x @ weight, 0.7).to_event(1))
+        pyro.sample("pace", dist.Normal(mood.mean(-1), 0.7))
+
+
+KINDS: dict[str, Callable[[Path], Run]] = {
+    "pictures": pictured,
+    "table": lambda folder: small(folder, latent_dim=4, epochs=2),
+    "point-mass": lambda folder: small(folder, guide="Delta", beta=0.0, latent_dim=1, epochs=1),
+    "hierarchy": lambda folder: small(
+        folder, model="HierarchicalVAE", guide="TopDown", decoder=SMALL, encoder=..., epochs=1
+    ),
+    "conditional": lambda folder: pictured(folder, model="ConditionalVAE", epochs=1),
+    "own": lambda folder: small(
+        folder, model=own_model, guide=own_guide, likelihood=..., decoder=..., encoder=..., epochs=1
+    ),
+}
+
+
+def dot(_: object, path: str | Path) -> Path:
+    """Save a figure as one white dot: laying out the letters is the slow part of a page."""
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("L", (1, 1), 255).save(target, "PNG")
+    return target
+
+
+def dotted_gallery(run: Run, *_: object) -> None:
+    """Leave the figures of a fit as dots."""
+    (run.path / "figures").mkdir()
+    for name in ("elbo", "reconstructions", "samples", "latent"):
+        dot(None, run.path / "figures" / f"{name}.png")
+
+
+@contextmanager
+def quickly(*, in_full: bool = False) -> Iterator[None]:
+    """One draw behind each figure, and no pictures but those of the page, which are dots.
+
+    In full there are those of the fit too, as dots, and those of the page are as they are.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ppvae.training.trainer.DRAWS", 1)
+        patch.setattr("ppvae.report.conclusion.DRAWS", 1)
+        if in_full:
+            patch.setattr("ppvae.report.conclusion.gallery.draw", dotted_gallery)
+        else:
+            patch.setattr("ppvae.report.conclusion.gallery.draw", lambda *_: [])
+            patch.setattr("ppvae.plots.save", dot)
+        yield
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """Each kind of run, fitted when it is first asked for; the first in full."""
+    runs: dict[str, Run] = {}
+
+    def make(kind: str) -> Run:
+        if kind not in runs:
+            with quickly(in_full=kind == "pictures"):
+                runs[kind] = KINDS[kind](tmp_path_factory.mktemp(kind))
+        return runs[kind]
+
+    return make
