@@ -110,7 +110,7 @@ def encode(
         if tells_classes(facts):
             told = [classify(pair, batch).cpu() for batch in rows.chunks(512, where)]
             found["class_probability"] = torch.cat(told).numpy()
-        if "y" in rows.rest_names:
+        if "y" in rows.extra_names:
             found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
         pair.to("cpu")
         _write(target, found)
@@ -148,7 +148,7 @@ def rows_of(
         rows, name = run.data(where).splits[split].frozen(0), f"the {split} data"
     if (
         needs_observed
-        and "mask" in rows.rest_names
+        and "mask" in rows.extra_names
         and not any(bool(batch["mask"].any()) for batch in rows.chunks(4096))
     ):
         raise InputError(

@@ -24,10 +24,10 @@ import torch
 
 from ppvae.bounds.audit import audit
 from ppvae.cli.parsing import answer, given_arguments
-from ppvae.components.assembly import DEFAULTS
-from ppvae.components.choice import Choice
+from ppvae.components.building import DEFAULTS
+from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.maker import made
+from ppvae.components.spec import Spec
 from ppvae.components.support import demand_density, demand_labels, demand_support, values_of
 from ppvae.data import Binarize, Data, Scale, scaled_as, suited
 from ppvae.errors import InputError
@@ -215,8 +215,8 @@ def fit(
     bound_maker = maker_of("elbo", elbo, trust)
     optimizer_maker = maker_of("optimizer", optimizer, trust)
     pace = part_of("schedule", schedule)
-    is_constant = pace is None or (isinstance(pace, Choice) and pace.class_path == "none")
-    if isinstance(pace, Choice) and is_constant and pace.init_args:
+    is_constant = pace is None or (isinstance(pace, Spec) and pace.class_path == "none")
+    if isinstance(pace, Spec) and is_constant and pace.init_args:
         raise InputError(
             f"--schedule.{next(iter(pace.init_args))} has no effect with --schedule none; leave it "
             "out, or name a schedule"
@@ -354,7 +354,7 @@ def resume(
         makers = {
             kind: None
             if config.get(kind) is None
-            else made(KINDS[kind], Choice.parse(config[kind], kind, trusted=False), trust)
+            else factory_of(KINDS[kind], Spec.parse(config[kind], kind, trusted=False), trust)
             for kind in ("elbo", "optimizer", "schedule")
         }
         elbo, optimizer = makers["elbo"], makers["optimizer"]

@@ -253,7 +253,8 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
         raise InputError(
             f"--aggregate draws where the codes of the training data lie, and those of {run.path} "
             "were handed in from Python: give them there to "
-            "ppvae.diagnostics.aggregate_prior.aggregate_prior, and its draws to ppvae.programs.generation.decode"
+            "ppvae.diagnostics.aggregate_prior.aggregate_prior, and its draws to "
+            "ppvae.programs.generation.decode"
         )
     return run.data(None if data_dir is None else Path(data_dir))
 

@@ -13,9 +13,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ppvae.cli.interruption import interrupts
 from ppvae.components.arguments import arguments_parser, expectation
-from ppvae.components.choice import Choice
 from ppvae.components.kinds import KINDS
 from ppvae.components.resolving import nearest, resolve
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 
 __all__ = ["answer", "given_arguments"]
@@ -100,14 +100,12 @@ def given_arguments(
     for kind in KINDS.keys() & parameters.keys():
         default = parameters[kind].default
         if given.get(kind) is not None:
-            given[kind] = Choice.parse(given[kind], f"--{kind}", trusted=kind in typed)
+            given[kind] = Spec.parse(given[kind], f"--{kind}", trusted=kind in typed)
         if kind in own:
-            chosen = given.get(kind) or (Choice(default) if isinstance(default, str) else None)
+            chosen = given.get(kind) or (Spec(default) if isinstance(default, str) else None)
             if chosen is None:
                 chosen = _default_part(kind)
-            given[kind] = Choice(
-                chosen.class_path, {**chosen.init_args, **own[kind]}, chosen.trusted
-            )
+            given[kind] = Spec(chosen.class_path, {**chosen.init_args, **own[kind]}, chosen.trusted)
             if "help" in own[kind]:
                 _show_arguments(given[kind], kind)
     return given
@@ -184,8 +182,8 @@ def _settings(name: str) -> dict[Any, Any]:
     return content
 
 
-def _default_part(kind: str) -> Choice:
-    from ppvae.components.assembly import DEFAULTS
+def _default_part(kind: str) -> Spec:
+    from ppvae.components.building import DEFAULTS
 
     if kind not in DEFAULTS:
         raise InputError(f"--{kind}.* are arguments of a choice; make it first, by --{kind} NAME")
@@ -213,7 +211,7 @@ def _own_arguments(
     return rest, own
 
 
-def _show_arguments(choice: Choice, kind: str) -> None:
+def _show_arguments(choice: Spec, kind: str) -> None:
     parser = arguments_parser(resolve(KINDS[kind], choice), KINDS[kind].given)
     text = parser.format_help()
     body = text[text.index("\n\n") + 2 :] if "\n\n" in text else text

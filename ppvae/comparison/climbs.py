@@ -11,9 +11,9 @@ import torch
 from ppvae.comparison.lending import copied
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.subject import Subject
-from ppvae.components.choice import Choice
+from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.maker import made
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.streams import Stream, set_state, state
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ppvae.bounds.objective import Bound
     from ppvae.training.plan import Plan
-    from ppvae.training.trainer import SVI
+    from ppvae.training.trainer import Trainer
 
 
 def plan_of(settings: Mapping[str, Any], epochs: int, seed: int) -> "Plan":
@@ -46,8 +46,8 @@ class Climb:
     Weights and noise are its own: it takes them out before an epoch, and puts them away after.
     """
 
-    def __init__(self, loop: "SVI", judge: "Bound | None", weights: Mapping[str, Any]) -> None:
-        self._loop: SVI | None = loop
+    def __init__(self, loop: "Trainer", judge: "Bound | None", weights: Mapping[str, Any]) -> None:
+        self._loop: Trainer | None = loop
         self._judge = judge
         self._epochs = loop.epochs(on_step=self._tick)
         self.weights = copied(weights)
@@ -106,9 +106,9 @@ def climb_both(
 ) -> dict[str, Climb]:
     """Both climbs of one seed, from the same weights, in turns."""
     settings = subject.settings
-    optimizer = made(
+    optimizer = factory_of(
         KINDS["optimizer"],
-        Choice.parse(settings["optimizer"], "--optimizer", trusted=False),
+        Spec.parse(settings["optimizer"], "--optimizer", trusted=False),
         subject.trust,
     )
     loops = {

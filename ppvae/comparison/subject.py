@@ -10,7 +10,7 @@ import torch
 from ppvae.bounds.audit import audit
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.components.assembly import DEFAULTS
+from ppvae.components.building import DEFAULTS
 from ppvae.components.kinds import KINDS
 from ppvae.components.support import demand_support, values_of
 from ppvae.data import Batch, Data, suited

@@ -7,10 +7,10 @@ from contextlib import redirect_stderr
 from io import StringIO
 from typing import Any, get_origin
 
-from ppvae.components.choice import Choice
 from ppvae.components.kinds import Kind
 from ppvae.components.ranges import check_ranges
 from ppvae.components.resolving import nearest
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 
 __all__ = ["arguments_of", "arguments_parser", "code_paths", "expectation"]
@@ -65,7 +65,7 @@ _ELSEWHERE = {
 
 
 def arguments_of(
-    kind: Kind, target: Any, choice: Choice, trust: Iterable[str] = ()
+    kind: Kind, target: Any, choice: Spec, trust: Iterable[str] = ()
 ) -> dict[str, Any]:
     """The choice's arguments, typed and with defaults filled in.
 
@@ -119,7 +119,7 @@ def arguments_of(
     return found
 
 
-def _parameters_of(flag: str, target: Any, choice: Choice) -> Mapping[str, inspect.Parameter]:
+def _parameters_of(flag: str, target: Any, choice: Spec) -> Mapping[str, inspect.Parameter]:
     """What a class or function takes.
 
     Raises:

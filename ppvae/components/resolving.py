@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ppvae.components.choice import Choice
 from ppvae.components.kinds import Kind
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 
 __all__ = ["nearest", "owner_of", "resolve"]
@@ -22,7 +22,7 @@ def nearest(word: str, words: Iterable[str]) -> str:
     return f" (did you mean {by_lower[close[0]]}?)" if close else ""
 
 
-def resolve(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Any:
+def resolve(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Any:
     """The class or function that a choice names.
 
     Args:

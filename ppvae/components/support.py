@@ -90,7 +90,7 @@ def demand_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) 
             not take, and for labels or covariates unlike those that it is conditional on.
     """
     names = pair.names("model")
-    if "mask" in split.rest_names and "mask" not in names:
+    if "mask" in split.extra_names and "mask" not in names:
         raise InputError(
             f"{name} has a mask of what was observed, and the model does not take one: it would "
             "count missing entries as observed; drop the mask"
@@ -110,7 +110,7 @@ def _demand_like(split: Split, like: Batch, name: str) -> None:
     """Refuse y that is not known, or of another kind than the model is conditional on."""
     if "y" not in like:
         return
-    if "y" not in split.rest_names:
+    if "y" not in split.extra_names:
         raise InputError(
             f"{name} has no y, and the model is conditional on it; give labels (y of an .npz, "
             "--label of a .csv, sub-folders of images)"

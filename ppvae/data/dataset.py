@@ -61,7 +61,7 @@ class Data:
     @property
     def covariates(self) -> int:
         """How many numbers of y a program may be conditional on: classes, or covariates; or 0."""
-        if "y" not in self.train.rest_names:
+        if "y" not in self.train.extra_names:
             return 0
         if self.labels is not None:
             return len(self.labels)

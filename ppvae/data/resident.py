@@ -63,7 +63,7 @@ class ResidentSplit(Split):
 
     @property
     @override
-    def rest_names(self) -> tuple[str, ...]:
+    def extra_names(self) -> tuple[str, ...]:
         rest = {"y": self.y, "mask": self.mask}
         return tuple(name for name, value in rest.items() if value is not None)
 

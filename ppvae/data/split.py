@@ -29,7 +29,7 @@ class Split(ABC):
 
     @property
     @abstractmethod
-    def rest_names(self) -> tuple[str, ...]:
+    def extra_names(self) -> tuple[str, ...]:
         """Which of ``"y"`` and ``"mask"`` a batch has beside ``"x"``."""
 
     @property

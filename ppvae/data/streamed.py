@@ -38,7 +38,7 @@ class StreamedSplit(Split):
 
     @property
     @override
-    def rest_names(self) -> tuple[str, ...]:
+    def extra_names(self) -> tuple[str, ...]:
         return ("y",) if self.images.labelled else ()
 
     @property

@@ -139,7 +139,7 @@ def bits_per_dim(nats: Tensor, observed: Tensor) -> Figure:
 
 def observed_elements(split: Split) -> Tensor:
     """How many elements of x were observed in each datum: ``(data,)``."""
-    if "mask" not in split.rest_names:
+    if "mask" not in split.extra_names:
         return torch.full((len(split),), math.prod(split.shape))
     return torch.cat([batch["mask"].flatten(1).sum(1).cpu() for batch in split.chunks(4096)])
 

@@ -122,7 +122,7 @@ def impute(
 
 def _unfilled(split: Split, samples: int, draws: int) -> tuple[Imputation, Tensor]:
     """The data as they are, and the rows of which something is missing."""
-    batches = list(split.chunks(4096)) if "mask" in split.rest_names else []
+    batches = list(split.chunks(4096)) if "mask" in split.extra_names else []
     holed = torch.cat([~b["mask"].flatten(1).all(1) for b in batches] or [torch.zeros(0)])
     if not holed.any():
         raise InputError(

@@ -20,7 +20,7 @@ from ppvae.report import gallery
 from ppvae.run import Run
 from ppvae.run.store import WriteError
 from ppvae.training.evaluation import evaluate
-from ppvae.training.trainer import SVI
+from ppvae.training.trainer import Trainer
 
 __all__ = ["SAMPLES", "conclude"]
 
@@ -31,7 +31,7 @@ DRAWS = 10_000
 """Least number of draws that the final bound is averaged over, data and repetitions together."""
 
 
-def conclude(run: Run, loop: SVI, data: Data, labels: Tensor | None = None) -> None:
+def conclude(run: Run, loop: Trainer, data: Data, labels: Tensor | None = None) -> None:
     """The final figures on the test data, by the best weights; pictures; a table.
 
     Args:
@@ -167,7 +167,7 @@ def _attempt(make: Callable[[], object]) -> WriteError | None:
 
 def _labels(data: Data) -> Any:
     """The test data's labels, if it has one number a datum."""
-    if "y" not in data.test.rest_names:
+    if "y" not in data.test.extra_names:
         return None
     y = data.test.take(torch.arange(len(data.test)))["y"]
     return y if y.dim() == 1 else None

@@ -67,7 +67,7 @@ class Material:
         """A number a datum, for its colour: a class, or a covariate."""
         if self.classes is not None:
             return self.classes.cpu()[self.order]
-        if "y" not in self.rows.rest_names:
+        if "y" not in self.rows.extra_names:
             return None
         y = self.rows.take(torch.arange(len(self.rows)))["y"]
         return y if y.dim() == 1 else None

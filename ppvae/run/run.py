@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.components.assembly import DEFAULTS, PARTS, assemble
-from ppvae.components.choice import Choice
+from ppvae.components.building import DEFAULTS, PARTS, assemble
 from ppvae.components.kinds import KINDS
 from ppvae.components.resolving import resolve
+from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
@@ -171,7 +171,7 @@ class Run:
     @alone
     def build(self) -> Pair:
         """Both programs anew, with initial weights."""
-        parts: dict[str, Choice | Program | None] = {}
+        parts: dict[str, Spec | Program | None] = {}
         for part in DEFAULTS:
             value = self.config.get(part)
             handed = self._handed.get(part)
@@ -183,7 +183,7 @@ class Run:
             if handed is not None:
                 parts[part] = handed
             elif value is not None and self._handed.get(PARTS[part]) is None:
-                parts[part] = Choice.parse(value, part, trusted=False)
+                parts[part] = Spec.parse(value, part, trusted=False)
         latent_dim = demand(self.config, "latent_dim", int, self.path)
         dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
         example = self.example()
@@ -205,7 +205,7 @@ class Run:
     @cached_property
     def audit(self) -> Audit:
         """What the audit says of the programs under the run's bound."""
-        choice = Choice.parse(self.config.get("elbo"), "elbo", trusted=False)
+        choice = Spec.parse(self.config.get("elbo"), "elbo", trusted=False)
         elbo = resolve(KINDS["elbo"], choice, self._trust)
         return audit(self.pair, elbo, self.example())
 

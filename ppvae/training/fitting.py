@@ -16,7 +16,7 @@ from ppvae.training.ranks import ranks
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-    from ppvae.training.trainer import SVI, Epoch
+    from ppvae.training.trainer import Epoch, Trainer
     from ppvae.training.watch import Watched
 
 __all__ = ["say_once", "train"]
@@ -24,7 +24,7 @@ __all__ = ["say_once", "train"]
 
 def train(
     run: Run,
-    loop: "SVI",
+    loop: "Trainer",
     data: Data,
     fabric: "Fabric",
     programs: tuple[Program, Program],
@@ -53,7 +53,7 @@ def train(
 
 def _train(
     run: Run,
-    loop: "SVI",
+    loop: "Trainer",
     data: Data,
     fabric: "Fabric",
     programs: tuple[Program, Program],

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppvae.bounds import WeightedELBO
-from ppvae.components.maker import Maker
+from ppvae.components.factory import Factory
 from ppvae.data import Data
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ __all__ = ["introduce"]
 
 def introduce(
     data: Data,
-    elbo: Maker,
+    elbo: Factory,
     bound: "Bound",
     fabric: "Fabric",
     folder: Path,

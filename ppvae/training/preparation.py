@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.components.assembly import Assembly, assemble
-from ppvae.components.choice import Choice
+from ppvae.components.building import Assembly, assemble
 from ppvae.components.contracts import is_foreign
+from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.maker import Maker, made
 from ppvae.components.memory import TRAINING, demand_memory
 from ppvae.components.resolving import resolve
+from ppvae.components.spec import Spec
 from ppvae.data import Batch, Binarize, Data, Scale, load
 from ppvae.data.labels import hide
 from ppvae.data.scaling import COUNTS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from ppvae.training.plan import Plan
-    from ppvae.training.trainer import SVI
+    from ppvae.training.trainer import Trainer
 
 __all__ = [
     "Meeting",
@@ -59,20 +59,20 @@ EXAMPLES = 2_000
 KEPT = 2**20
 """Numbers of data that a run keeps at most, for the programs to be traced on: 4 MiB."""
 
-Part = str | Mapping[str, Any] | Choice | type | Program | None
+Part = str | Mapping[str, Any] | Spec | type | Program | None
 """How a part may be expressed: a name, a mapping of YAML, a class, or a program itself."""
 
 
-def part_of(kind: str, value: Part) -> Choice | Program | None:
+def part_of(kind: str, value: Part) -> Spec | Program | None:
     """A choice, however it was expressed; a program that was handed in whole stays itself."""
-    if value is None or isinstance(value, Choice):
+    if value is None or isinstance(value, Spec):
         return value
     if isinstance(value, (str, Mapping)):
-        return Choice.parse(value, f"--{kind}")
+        return Spec.parse(value, f"--{kind}")
     if isinstance(value, type):
         names = KINDS[kind].names()
         own = names.get(value.__name__) is value
-        return Choice(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
+        return Spec(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
     if not KINDS[kind].is_program:
         raise InputError(
             f"{kind} is {value!r}; give its class or class name, or compose the model (or guide) "
@@ -81,16 +81,16 @@ def part_of(kind: str, value: Part) -> Choice | Program | None:
     return value
 
 
-def maker_of(kind: str, value: Part, trust: Iterable[str]) -> Maker:
+def maker_of(kind: str, value: Part, trust: Iterable[str]) -> Factory:
     """Resolve a part that is made by name.
 
     Raises:
         InputError: if it is none.
     """
     choice = part_of(kind, value)
-    if not isinstance(choice, Choice):
+    if not isinstance(choice, Spec):
         raise InputError(f"{kind} is {value!r}; give a class name")
-    return made(KINDS[kind], choice, trust)
+    return factory_of(KINDS[kind], choice, trust)
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ class Meeting:
 
 def meet(
     everything: Data,
-    parts: Mapping[str, Choice | Program | None],
-    elbo: Maker,
+    parts: Mapping[str, Spec | Program | None],
+    elbo: Factory,
     settings: Mapping[str, Any],
     trust: Iterable[str],
 ) -> Meeting:
@@ -173,7 +173,7 @@ def recorded(data: str | Path | Data) -> Any:
 
 
 def assembled(
-    parts: Mapping[str, Choice | Program | None], data: Data, latent_dim: int, trust: Iterable[str]
+    parts: Mapping[str, Spec | Program | None], data: Data, latent_dim: int, trust: Iterable[str]
 ) -> Assembly:
     """Model and guide for these data, given what the data tell: see `assemble`."""
     some = torch.arange(min(EXAMPLES, len(data.train)))
@@ -191,27 +191,27 @@ def assembled(
 
 def make_loop(
     pair: Pair,
-    elbo: Maker,
+    elbo: Factory,
     facts: Audit,
-    optimizer: Maker,
-    schedule: Maker | None,
+    optimizer: Factory,
+    schedule: Factory | None,
     settings: Mapping[str, Any],
     plan: "Plan",
     data: Data,
     fabric: "Fabric",
     *,
     compile: bool = False,
-) -> "SVI":
+) -> "Trainer":
     """The bound, what climbs it, and the loop that does, after a trial of it."""
     demand_room(pair, settings, plan, data, fabric)
     # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
     from ppvae.bounds.objective import Bound
-    from ppvae.training.trainer import SVI
+    from ppvae.training.trainer import Trainer
 
     bound = Bound(pair, elbo.target, facts, settings["particles"], **elbo.choice.init_args)
     climber = _climber(optimizer, pair, settings["lr"])
     pace = None if schedule is None else _pace(schedule, climber, plan)
-    loop = SVI(bound, climber, data, plan, fabric, pace, compile=compile)
+    loop = Trainer(bound, climber, data, plan, fabric, pace, compile=compile)
     try_out(loop)
     return loop
 
@@ -234,7 +234,7 @@ def check_made_again(
     parts = {name: value for name, value in assembly.parts.items() if value is not None}
     if any("python_object" in value for value in parts.values()):
         return
-    choices = {name: Choice.parse(value, name) for name, value in parts.items()}
+    choices = {name: Spec.parse(value, name) for name, value in parts.items()}
     if not any(is_foreign(resolve(KINDS[name], c, trust)) for name, c in choices.items()):
         return
     with explained("when they are made a second time"), restored(), unmoved(pair):
@@ -261,7 +261,7 @@ def few(batch: Batch) -> Batch:
     return {name: value[:rows] for name, value in batch.items()}
 
 
-def _climber(maker: Maker, pair: Pair, lr: float) -> torch.optim.Optimizer:
+def _climber(maker: Factory, pair: Pair, lr: float) -> torch.optim.Optimizer:
     """The optimizer of the parameters that are learned."""
     learned = [p for p in pair.parameters() if p.requires_grad]
     found = _made(maker, "optimizer", lambda: maker(params=learned, lr=lr))
@@ -274,7 +274,7 @@ def _climber(maker: Maker, pair: Pair, lr: float) -> torch.optim.Optimizer:
 
 
 def _pace(
-    maker: Maker, climber: torch.optim.Optimizer, plan: "Plan"
+    maker: Factory, climber: torch.optim.Optimizer, plan: "Plan"
 ) -> torch.optim.lr_scheduler.LRScheduler:
     """The learning-rate schedule of an optimizer, over epochs."""
     known: dict[str, Any] = {"T_max": plan.epochs, "total_steps": plan.epochs}
@@ -290,7 +290,7 @@ def _pace(
     return found
 
 
-def _made(maker: Maker, flag: str, make: Callable[[], Any]) -> Any:
+def _made(maker: Factory, flag: str, make: Callable[[], Any]) -> Any:
     """What ``make`` gives; what torch says of arguments that do not go together is a sentence."""
     try:
         return make()

@@ -1,8 +1,8 @@
 """Stochastic variational inference: the loop that climbs a bound, epoch by epoch.
 
 The loop owns no files and prints nothing. It yields what happened after each epoch; whoever drives
-it writes that down, and saves `SVI.state`, from which another loop goes on bit by bit as this one
-would have.
+it writes that down, and saves `Trainer.state`, from which another loop goes on bit by bit as this
+one would have.
 """
 
 import math
@@ -32,7 +32,7 @@ from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.plan import Plan
 from ppvae.training.progress import SUMS, Progress
 
-__all__ = ["SVI", "Epoch"]
+__all__ = ["Epoch", "Trainer"]
 
 
 DRAWS = 2_000
@@ -69,7 +69,7 @@ class Epoch:
     is_best: bool
 
 
-class SVI:
+class Trainer:
     """The loop over epochs and steps.
 
     A step takes a batch, estimates the bound on it, and lets the optimizer climb. Every datum has

@@ -22,12 +22,12 @@ from ppvae.programs.mishaps import explained, unfit_gradient, unfit_site
 from ppvae.programs.streams import forked, restored
 
 if TYPE_CHECKING:  # the loop takes seconds to import
-    from ppvae.training.trainer import SVI
+    from ppvae.training.trainer import Trainer
 
 __all__ = ["demand_numbers", "try_out", "unmoved"]
 
 
-def try_out(loop: "SVI") -> None:
+def try_out(loop: "Trainer") -> None:
     """Call what a loop climbs in the shapes and modes of the fit.
 
     Raises:
@@ -59,7 +59,7 @@ def _take(split: Split, rows: range, device: torch.device) -> Batch:
     return next(iter(split.batches([torch.tensor(rows)], device=device)))
 
 
-def _climb(loop: "SVI", batch: Batch) -> None:
+def _climb(loop: "Trainer", batch: Batch) -> None:
     """The bound and its gradient, which must be numbers."""
     bound = loop.bound
     try:

@@ -14,7 +14,7 @@ from ppvae.programs import frozen
 from ppvae.programs.streams import forked
 
 if TYPE_CHECKING:  # the loop takes seconds to import
-    from ppvae.training.trainer import SVI
+    from ppvae.training.trainer import Trainer
 
 __all__ = ["Watch", "Watched", "is_learned"]
 
@@ -63,7 +63,7 @@ class Watch:
         rows: of ``metrics.csv`` as far as the fit has come, for the course until now.
     """
 
-    def __init__(self, loop: "SVI", rows: Sequence[Mapping[str, Any]] = ()) -> None:
+    def __init__(self, loop: "Trainer", rows: Sequence[Mapping[str, Any]] = ()) -> None:
         self._loop = loop
         self._batch = loop.valid.take(torch.arange(min(ROWS, len(loop.valid))))
         self._course = [row["kl"] for row in rows if row["split"] == "valid"]

@@ -31,12 +31,12 @@ def epoch(epochs: int, out: Path) -> None:
     the weights, which matters to no timing.
     """
     from ppvae.fit import fit
-    from ppvae.training.trainer import SVI
+    from ppvae.training.trainer import Trainer
 
     rows: list[dict[str, Any]] = []
-    real: Callable[..., bool] = SVI._epoch
+    real: Callable[..., bool] = Trainer._epoch
 
-    def timed(self: SVI, *hooks: Any) -> bool:
+    def timed(self: Trainer, *hooks: Any) -> bool:
         if self.progress.epoch == 0:
             return real(self, *hooks)
         before = _alone(self)
@@ -47,7 +47,7 @@ def epoch(epochs: int, out: Path) -> None:
         rows.append({"epoch_seconds": seconds, "steps": self.steps_per_epoch, "step_seconds": step})
         return whole
 
-    with tempfile.TemporaryDirectory() as folder, patch.object(SVI, "_epoch", timed):
+    with tempfile.TemporaryDirectory() as folder, patch.object(Trainer, "_epoch", timed):
         fit(
             data="mnist", data_dir=data_folder(), binarize="dynamic", epochs=epochs,
             compile="on", device="cpu",

@@ -13,7 +13,7 @@ from ppvae import fit
 from ppvae.cli.parsing import answer
 from ppvae.errors import InputError
 from ppvae.run import Run
-from ppvae.training.trainer import SVI
+from ppvae.training.trainer import Trainer
 from tests.support.fits import checkpoint, quick, small, small_flags
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -134,13 +134,13 @@ def test_a_state_of_weights_that_are_no_numbers_is_never_given(
 ) -> None:
     """A signal in the very step that diverged would have it written as the last checkpoint."""
 
-    def spoil(loop: SVI, *_: object) -> bool:
+    def spoil(loop: Trainer, *_: object) -> bool:
         with torch.no_grad():
             next(loop.bound.parameters()).fill_(torch.nan)
         return False
 
-    monkeypatch.setattr(SVI, "_epoch", spoil)
-    monkeypatch.setattr(SVI, "is_done", False)
+    monkeypatch.setattr(Trainer, "_epoch", spoil)
+    monkeypatch.setattr(Trainer, "is_done", False)
     with pytest.raises(InputError, match="no longer finite"):
         small(tmp_path)
     held = checkpoint(tmp_path / "run")["weights"]

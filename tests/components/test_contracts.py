@@ -142,8 +142,8 @@ HERE = re.escape(str(Path(__file__)))
         (
             {"prior": FlatPrior},
             r"^--prior tests.components.test_contracts.FlatPrior gives a distribution of batch "
-            r"shape \(4,\) and event shape \(\), and must give batch shape \(\) and event shape \(4,\); end it with "
-            r".to_event\(1\)$",
+            r"shape \(4,\) and event shape \(\), and must give batch shape \(\) and event shape "
+            r"\(4,\); end it with .to_event\(1\)$",
         ),
         (
             {"guide": FlatGuide},

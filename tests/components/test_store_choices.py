@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from ppvae.components.choice import Choice
+from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.maker import made
 from ppvae.components.resolving import nearest, resolve
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.networks import MLP
 from ppvae.run.store import load_tree, save_tree
@@ -58,17 +58,17 @@ def test_a_tensor_that_is_named_and_missing(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_is_no_choice(value: Any) -> None:
     with pytest.raises(InputError, match="--prior is"):
-        Choice.parse(value, "--prior")
+        Spec.parse(value, "--prior")
 
 
 def test_choices_are_read() -> None:
     plain = {"class_path": "MLP", "init_args": {"hidden": [3]}}
-    choice = Choice.parse(plain, "--decoder", trusted=False)
+    choice = Spec.parse(plain, "--decoder", trusted=False)
     assert choice.plain() == plain
     assert not choice.trusted
-    assert Choice.parse(choice, "--decoder") is choice
-    assert Choice.parse("MLP", "--decoder") == Choice("MLP", {}, True)
-    assert Choice.parse({"class_path": "MLP", "init_args": None}, "x").init_args == {}
+    assert Spec.parse(choice, "--decoder") is choice
+    assert Spec.parse("MLP", "--decoder") == Spec("MLP", {}, True)
+    assert Spec.parse({"class_path": "MLP", "init_args": None}, "x").init_args == {}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_choices_are_read() -> None:
      ([7, 8], [7, 8]), ((7,), [7]), ("[]", []), ("", [])],
 )  # fmt: skip
 def test_lists_without_a_shells_brackets(given: Any, hidden: list[int]) -> None:
-    maker = made(KINDS["decoder"], Choice("MLP", {"hidden": given}))
+    maker = factory_of(KINDS["decoder"], Spec("MLP", {"hidden": given}))
     assert maker.choice.init_args == {"hidden": hidden, "activation": "silu"}
     net = maker(in_shape=(2,), out_shape=(3,), latent_dim=9)
     assert isinstance(net, MLP)
@@ -86,7 +86,7 @@ def test_lists_without_a_shells_brackets(given: Any, hidden: list[int]) -> None:
 
 
 def test_a_maker_is_given_what_it_names() -> None:
-    maker = made(KINDS["prior"], Choice("StandardNormal"))
+    maker = factory_of(KINDS["prior"], Spec("StandardNormal"))
     assert maker.names("latent_dim")
     assert not maker.names("data_shape")
     assert maker(latent_dim=4, data_shape=(2,)).latent_dim == 4
@@ -94,9 +94,9 @@ def test_a_maker_is_given_what_it_names() -> None:
 
 def test_a_class_of_the_package_by_its_path_is_its_name() -> None:
     kind = KINDS["prior"]
-    choice = Choice("ppvae.models.priors.standard_normal.StandardNormal", {}, trusted=False)
-    assert resolve(kind, choice) is resolve(kind, Choice("StandardNormal"))
-    assert made(kind, choice).choice.class_path == "StandardNormal"
+    choice = Spec("ppvae.models.priors.standard_normal.StandardNormal", {}, trusted=False)
+    assert resolve(kind, choice) is resolve(kind, Spec("StandardNormal"))
+    assert factory_of(kind, choice).choice.class_path == "StandardNormal"
 
 
 def test_nearest_names() -> None:
@@ -105,6 +105,6 @@ def test_nearest_names() -> None:
     assert nearest("StandardNorml", names) == " (did you mean StandardNormal?)"
     assert nearest("qqq", names) == ""
     with pytest.raises(InputError, match=r"that name \(did you mean Trace_ELBO\?\); choose from"):
-        resolve(KINDS["elbo"], Choice("TraceELBO"))
+        resolve(KINDS["elbo"], Spec("TraceELBO"))
     with pytest.raises(InputError, match="there is none of that name; choose from"):
-        resolve(KINDS["elbo"], Choice("qqq"))
+        resolve(KINDS["elbo"], Spec("qqq"))

@@ -88,7 +88,7 @@ def test_held_out_rows_ignore_order_batch_size_memory_and_the_global_generator(
             torch.testing.assert_close(batch["x"].flip(0), whole["x"], rtol=0, atol=0)
             torch.testing.assert_close(batch["y"].flip(0), whole["y"], rtol=0, atol=0)
             assert split.shape == (1, 6, 4)
-            assert split.rest_names == ("y",)
+            assert split.extra_names == ("y",)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -158,7 +158,7 @@ def test_labels_masks_and_rows_stay_together() -> None:
     loaded = data.from_arrays(np.where(mask, x, np.nan), code, mask)
     for split in loaded.splits.values():
         batch = everything(split)
-        assert split.rest_names == ("y", "mask")
+        assert split.extra_names == ("y", "mask")
         assert batch["mask"].dtype == torch.bool
         rows = batch["y"].numpy()
         np.testing.assert_array_equal(batch["mask"].numpy(), mask[rows])

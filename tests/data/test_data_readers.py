@@ -120,14 +120,14 @@ def test_a_csv_has_numeric_columns_and_a_label(
     assert loaded.scaling.kind == ("counts" if label == "a" else "standardized")
     assert loaded.labels == labels
     assert loaded.shape == (columns,)
-    assert loaded.train.rest_names == (() if label is None else ("y",))
+    assert loaded.train.extra_names == (() if label is None else ("y",))
 
 
 def test_a_folder_holds_grey_or_coloured_images(tmp_path: Path) -> None:
     for place in range(12):
         Image.fromarray(IMAGES[place, ..., 0]).save(tmp_path / f"{place:02}.png")
     grey = data.load(tmp_path)
-    assert (grey.shape, grey.labels, grey.train.rest_names) == ((1, 5, 4), None, ())
+    assert (grey.shape, grey.labels, grey.train.extra_names) == ((1, 5, 4), None, ())
     new = data.load_new(tmp_path, scaling=grey.scaling, shape=grey.shape)
     np.testing.assert_array_equal(whole(new).numpy(), IMAGES[:, None, ..., 0] / np.float32(255))
     Image.fromarray(IMAGES[0]).save(tmp_path / "00.png")

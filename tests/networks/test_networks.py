@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from ppvae.compilation.captured import capture
 from ppvae.compilation.graphs import trace
-from ppvae.components.assembly import assemble
-from ppvae.components.choice import Choice
+from ppvae.components.building import assemble
 from ppvae.components.kinds import KINDS
+from ppvae.components.spec import Spec
 from ppvae.data import load
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
@@ -365,14 +365,14 @@ def test_a_network_of_the_other_direction_names_its_mirror(
     part: str, name: str, other: str
 ) -> None:
     with pytest.raises(InputError, match=f"{name} .*images.*--{part} {other}") as refused:
-        assemble({part: Choice(name)}, latent_dim=5, data_shape=(1, 8, 8))
+        assemble({part: Spec(name)}, latent_dim=5, data_shape=(1, 8, 8))
     assert str(refused.value).count("\n") == 0
 
 
 def test_widths_come_from_the_command_line() -> None:
     parts = {
-        "encoder": Choice("GatedMLP", {"hidden": "30,20"}),
-        "decoder": Choice("ResidualDecoder", {"channels": "9,8", "blocks": "2"}),
+        "encoder": Spec("GatedMLP", {"hidden": "30,20"}),
+        "decoder": Spec("ResidualDecoder", {"channels": "9,8", "blocks": "2"}),
     }
     made = assemble(parts, latent_dim=5, data_shape=(1, 8, 8))
     gated, residual = made.guide.encoder, made.model.decoder  # type: ignore[attr-defined]  # of programs of any kind

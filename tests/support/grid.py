@@ -18,9 +18,9 @@ from torch import Tensor
 
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import ELBOS, Bound
-from ppvae.components.assembly import assemble
-from ppvae.components.choice import Choice
+from ppvae.components.building import assemble
 from ppvae.components.kinds import KINDS
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
@@ -156,7 +156,7 @@ def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
         names |= {"prior": cell.prior, "likelihood": cell.likelihood, "decoder": "MLP"}
     if guide == "ExactPosterior":
         del names["encoder"]
-    parts = {kind: Choice(name, SMALL.get(name, {})) for kind, name in names.items()}
+    parts = {kind: Spec(name, SMALL.get(name, {})) for kind, name in names.items()}
     torch.manual_seed(0)
     assembly = assemble(
         parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), covariates=CLASSES, examples=x

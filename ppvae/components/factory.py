@@ -7,16 +7,16 @@ from typing import Any
 
 from ppvae import networks
 from ppvae.components.arguments import arguments_of
-from ppvae.components.choice import Choice
 from ppvae.components.kinds import Kind
 from ppvae.components.resolving import owner_of, resolve
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 
-__all__ = ["Maker", "made"]
+__all__ = ["Factory", "factory_of"]
 
 
 @dataclass(frozen=True)
-class Maker:
+class Factory:
     """A choice that has been resolved: call it with what is known to have the part.
 
     Attributes:
@@ -25,7 +25,7 @@ class Maker:
         is_ready: the target is the part itself: a function that is a program.
     """
 
-    choice: Choice
+    choice: Spec
     target: Any
     is_ready: bool = False
 
@@ -46,7 +46,7 @@ class Maker:
         return lambda in_shape, out_shape: self(in_shape=in_shape, out_shape=out_shape, **known)
 
 
-def made(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Maker:
+def factory_of(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Factory:
     """Resolve a choice and type its arguments; see `resolve` for what is refused."""
     target = resolve(kind, choice, trust)
     if kind.is_program and not inspect.isclass(target):
@@ -60,22 +60,22 @@ def made(kind: Kind, choice: Choice, trust: Iterable[str] = ()) -> Maker:
     own = kind.names()
     name = getattr(target, "__name__", "")
     path = name if own.get(name) is target else choice.class_path
-    return Maker(Choice(path, args, choice.trusted), target)
+    return Factory(Spec(path, args, choice.trusted), target)
 
 
-def _program(kind: Kind, choice: Choice, target: Any, trust: Iterable[str]) -> Maker:
+def _program(kind: Kind, choice: Spec, target: Any, trust: Iterable[str]) -> Factory:
     """A function that is a program, or a method of a class that is yet to be made.
 
     A method (``mypackage.VAE.model``) stands for that of an instance, which
-    `ppvae.components.assembly` makes once for the model and the guide.
+    `ppvae.components.building` makes once for the model and the guide.
     """
     owner = owner_of(target)
     if owner is not None:
         args = arguments_of(kind, owner, choice, trust)
-        return Maker(Choice(choice.class_path, args, choice.trusted), owner)
+        return Factory(Spec(choice.class_path, args, choice.trusted), owner)
     if choice.init_args:
         raise InputError(
             f"--{kind.flag}.{next(iter(choice.init_args))}: {choice.class_path} is a function, the "
             "program itself, and has no arguments of its own"
         )
-    return Maker(choice, target, is_ready=True)
+    return Factory(choice, target, is_ready=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 from ppvae.errors import InputError
 
-__all__ = ["Choice"]
+__all__ = ["Spec"]
 
 
 @dataclass(frozen=True)
-class Choice:
+class Spec:
     """A part by name, with arguments of its own.
 
     Attributes:
@@ -24,7 +24,7 @@ class Choice:
     trusted: bool = True
 
     @classmethod
-    def parse(cls, value: Any, flag: str, *, trusted: bool = True) -> "Choice":
+    def parse(cls, value: Any, flag: str, *, trusted: bool = True) -> "Spec":
         """Read ``Name`` or ``{class_path: Name, init_args: {...}}``."""
         if isinstance(value, cls):
             return value

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.components.choice import Choice
 from ppvae.components.contracts import check_part, is_foreign, made_or_said
+from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.maker import Maker, made
 from ppvae.components.memory import sizes_checked
 from ppvae.components.resolving import owner_of, resolve
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.networks import Network, Shape
 from ppvae.networks.log_counts import LogCounts
@@ -24,12 +24,12 @@ from ppvae.programs import Program, named_arguments
 __all__ = ["DEFAULTS", "PARTS", "Assembly", "assemble"]
 
 DEFAULTS = {
-    "model": Choice("VAE"),
-    "prior": Choice("StandardNormal"),
-    "likelihood": Choice("Bernoulli"),
-    "decoder": Choice("MLP"),
-    "guide": Choice("MeanField"),
-    "encoder": Choice("MLP", {"hidden": [400, 400]}),
+    "model": Spec("VAE"),
+    "prior": Spec("StandardNormal"),
+    "likelihood": Spec("Bernoulli"),
+    "decoder": Spec("MLP"),
+    "guide": Spec("MeanField"),
+    "encoder": Spec("MLP", {"hidden": [400, 400]}),
 }
 """What a part is where nobody says; the encoder is the deeper network, by trial on MNIST."""
 
@@ -63,7 +63,7 @@ class Assembly:
 
 
 def assemble(
-    parts: Mapping[str, Choice | Program | None],
+    parts: Mapping[str, Spec | Program | None],
     *,
     latent_dim: int,
     data_shape: Shape,
@@ -108,8 +108,8 @@ def assemble(
 
 
 def _assembled(
-    parts: Mapping[str, Choice | Program | None],
-    makers: Mapping[str, Maker],
+    parts: Mapping[str, Spec | Program | None],
+    makers: Mapping[str, Factory],
     latent_dim: int,
     data_shape: Shape,
     covariates: int,
@@ -152,22 +152,22 @@ def _assembled(
     return Assembly(programs["model"], programs["guide"], record, log_counts)
 
 
-def _makers(parts: Mapping[str, Choice | Program | None], trust: Iterable[str]) -> dict[str, Maker]:
+def _makers(parts: Mapping[str, Spec | Program | None], trust: Iterable[str]) -> dict[str, Factory]:
     """What makes each part that is not handed in, of those that the programs take."""
-    makers: dict[str, Maker] = {}
+    makers: dict[str, Factory] = {}
     for part, role in PARTS.items():
         choice = parts.get(part)
         if part != role and (role not in makers or not makers[role].names(part)):
             continue
-        if choice is not None and not isinstance(choice, Choice):
+        if choice is not None and not isinstance(choice, Spec):
             if part == role:
                 continue
             raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
-        makers[part] = made(KINDS[part], choice or DEFAULTS[part], trust)
+        makers[part] = factory_of(KINDS[part], choice or DEFAULTS[part], trust)
     return makers
 
 
-def _is_of_counts(makers: Mapping[str, Maker]) -> bool:
+def _is_of_counts(makers: Mapping[str, Factory]) -> bool:
     """Whether the likelihood is of counts, and a guide and an encoder of this package read them."""
     readers = [makers.get(part) for part in ("guide", "encoder")]
     if "likelihood" not in makers or any(maker is None for maker in readers):
@@ -179,7 +179,7 @@ def _is_of_counts(makers: Mapping[str, Maker]) -> bool:
     return is_open and not any(is_foreign(maker.target) for maker in readers if maker is not None)
 
 
-def _order(makers: Mapping[str, Maker]) -> tuple[str, str]:
+def _order(makers: Mapping[str, Factory]) -> tuple[str, str]:
     """Model first, then guide; the other way round where a part of the model asks for the guide.
 
     Raises:
@@ -200,7 +200,7 @@ def _order(makers: Mapping[str, Maker]) -> tuple[str, str]:
     return "guide", "model"
 
 
-def _is_conditional(model: Choice | Program | None, makers: Mapping[str, Maker]) -> bool:
+def _is_conditional(model: Spec | Program | None, makers: Mapping[str, Factory]) -> bool:
     """Whether the model takes y: by its constructor, or, where it is made already, by its call."""
     if "model" in makers and not makers["model"].is_ready:
         return makers["model"].names("covariates")
@@ -209,7 +209,7 @@ def _is_conditional(model: Choice | Program | None, makers: Mapping[str, Maker])
 
 
 def _bound(
-    role: str, maker: Maker, given: dict[str, Any], owners: dict[type, Any], trust: Iterable[str]
+    role: str, maker: Factory, given: dict[str, Any], owners: dict[type, Any], trust: Iterable[str]
 ) -> Program:
     """The program itself; of a class that holds both as methods, one instance serves the two."""
     target = resolve(KINDS[role], maker.choice, trust)
@@ -225,7 +225,7 @@ def _bound(
     return method
 
 
-def _made(part: str, maker: Maker, given: Mapping[str, Any]) -> Any:
+def _made(part: str, maker: Factory, given: Mapping[str, Any]) -> Any:
     """The part, held to its contract if it is the user's own."""
     name = maker.choice.class_path
     made_part = made_or_said(part, name, maker.target, lambda: maker(**given))
