@@ -16,8 +16,8 @@ from ppvae.training.ranks import ranks
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from ppvae.training.collapse_alarm import LatentUse
     from ppvae.training.trainer import Epoch, Trainer
-    from ppvae.training.watch import Watched
 
 __all__ = ["say_once", "train"]
 
@@ -62,9 +62,9 @@ def _train(
 ) -> Run:
     from ppvae.cli.terminal import EpochBar
     from ppvae.report.conclusion import conclude
+    from ppvae.training.collapse_alarm import CollapseAlarm
     from ppvae.training.events import Events
     from ppvae.training.signals import Signals
-    from ppvae.training.watch import Watch
 
     ranks.way_out = f"go on with --resume {run.path}"
     events = (
@@ -74,7 +74,7 @@ def _train(
     )
     quiet = not fabric.is_global_zero
     bar = EpochBar(loop.plan.epochs, loop.steps_per_epoch, loop.progress.step, quiet=quiet)
-    watch = Watch(loop, run.metrics() if fabric.is_global_zero else [])
+    alarm = CollapseAlarm(loop, run.metrics() if fabric.is_global_zero else [])
 
     def stepped() -> None:
         bar.step()
@@ -86,9 +86,9 @@ def _train(
             for epoch in loop.epochs(signals.received, stepped, bar.compiling):
                 state = loop.state()
                 if fabric.is_global_zero:
-                    watched = watch(epoch.valid.kl)
-                    bar.epoch(epoch, watched.alarm)
-                    rows = _rows(epoch, watched)
+                    use = alarm(epoch.valid.kl)
+                    bar.epoch(epoch, use.alarm)
+                    rows = _rows(epoch, use)
                     run.append(rows)
                     if events is not None:
                         events.add(rows)
@@ -119,13 +119,13 @@ def _train(
     return fitted
 
 
-def _rows(epoch: "Epoch", watched: "Watched") -> list[dict[str, Any]]:
+def _rows(epoch: "Epoch", use: "LatentUse") -> list[dict[str, Any]]:
     """An epoch as rows of ``metrics.csv``."""
     common = {
         "epoch": epoch.epoch, "step": epoch.step, "seconds": round(epoch.seconds, 3),
         "beta": epoch.beta, "lr": epoch.lr, "active_units": None, "alarm": None,
     }  # fmt: skip
-    held_out = {"active_units": watched.active_units, "alarm": watched.alarm or None}
+    held_out = {"active_units": use.active_units, "alarm": use.alarm or None}
     return [
         common | {"split": "train"} | asdict(epoch.train),
         common | {"split": "valid"} | asdict(epoch.valid) | held_out,

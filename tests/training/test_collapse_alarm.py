@@ -8,7 +8,7 @@ import torch
 from ppvae.diagnostics import active_units, embed
 from ppvae.fit import resume
 from ppvae.run import Run
-from ppvae.training.watch import is_learned
+from ppvae.training.collapse_alarm import is_learned
 from tests.support.fits import future, quick, small
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -116,14 +116,14 @@ def test_patience_outlasts_a_slip(tmp_path: Path) -> None:
     assert not is_learned([*risen, 0.03, 0.03, 0.03])
 
 
-def test_the_watch_changes_nothing_of_a_fit(
+def test_the_alarm_changes_nothing_of_a_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small(tmp_path, "watched", epochs=3)
     with monkeypatch.context() as patch:
         patch.setattr("ppvae.training.fitting._rows", lambda epoch, _: [])
         patch.setattr("ppvae.cli.terminal.EpochBar.epoch", lambda *_: None)
-        patch.setattr("ppvae.training.watch.Watch.__call__", lambda *_: _Nothing())
+        patch.setattr("ppvae.training.collapse_alarm.CollapseAlarm.__call__", lambda *_: _Nothing())
         small(tmp_path, "alone", epochs=3)
     one, other = future(tmp_path / "watched"), future(tmp_path / "alone")
     assert all(torch.equal(one["weights"][n], other["weights"][n]) for n in one["weights"])

@@ -1,6 +1,6 @@
-"""Is the latent used, or on its way to be? Asked of held-out rows after each epoch of a fit.
+"""The alarm of a collapsed posterior, raised while a fit still runs.
 
-So a collapsed posterior raises an alarm after some epochs, and not after a night.
+After each epoch it looks at held-out rows: is the latent used, or is it being learned?
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ from ppvae.programs.streams import forked
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
-__all__ = ["Watch", "Watched", "is_learned"]
+__all__ = ["CollapseAlarm", "LatentUse", "is_learned"]
 
 GRACE = 0.1
-"""Share of the epochs before which nothing is called a collapse: at first no latent is used yet."""
+"""Share of the epochs before which there is no alarm: at first no latent is used yet."""
 
 EARLY = 4
-"""Epochs before which the course does not show whether a latent is being learned."""
+"""Epochs before which the KL does not show whether a latent is being learned."""
 
 RECENT = 5
-"""Epochs over which the course is looked at."""
+"""Epochs over which the KL is compared."""
 
 RISE = 1.02
 """Least rise of the KL over the lowest of those epochs, in a latent that is being learned."""
@@ -37,11 +37,11 @@ PATIENCE = 3
 """Epochs without a rise after which a latent is no longer being learned."""
 
 ROWS = 2_000
-"""Most held-out rows that are looked at: the variance of their means is known to some per cent."""
+"""Most held-out rows that are encoded: enough for the variance of their means to some per cent."""
 
 
-class Watched(NamedTuple):
-    """What the look found.
+class LatentUse(NamedTuple):
+    """Use of the latents after an epoch.
 
     Attributes:
         active_units: latent dimensions in use; ``None`` where no latent belongs to a datum,
@@ -55,12 +55,12 @@ class Watched(NamedTuple):
     alarm: str
 
 
-class Watch:
-    """Looks at where the guide puts the held-out data; it draws nothing that the fit would draw.
+class CollapseAlarm:
+    """Counts active units on held-out rows, and warns of a collapse; the fit's noise is untouched.
 
     Args:
-        loop: the fit that is watched.
-        rows: of ``metrics.csv`` as far as the fit has come, for the course until now.
+        loop: the fit.
+        rows: the rows of ``metrics.csv`` so far: the KL of earlier epochs is read from them.
     """
 
     def __init__(self, loop: "Trainer", rows: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -68,19 +68,23 @@ class Watch:
         self._batch = loop.valid.take(torch.arange(min(ROWS, len(loop.valid))))
         self._course = [row["kl"] for row in rows if row["split"] == "valid"]
 
-    def __call__(self, kl: float | None) -> Watched:
-        """Look once, at the weights as they now are, and at their held-out KL."""
+    def __call__(self, kl: float | None) -> LatentUse:
+        """The use of the latents at the current weights.
+
+        Args:
+            kl: the held-out KL of this epoch, in nats per datum; ``None`` where there is none.
+        """
         bound, device = self._loop.bound, self._loop.device
         batch = {name: value.to(device) for name, value in self._batch.items()}
         self._course.append(kl)
         with frozen(bound), forked(device):
             found = embed_batch(bound.pair, bound.audit, batch)
         if not found.loc or len(batch["x"]) < LEAST:
-            return Watched(None, "")
+            return LatentUse(None, "")
         active = sum(active_units(mean) for mean in found.loc.values())
         if self._is_early() or is_learned(self._course):
-            return Watched(active, "")
-        return Watched(active, alarm(collapsed(found.loc, found.scale)))
+            return LatentUse(active, "")
+        return LatentUse(active, alarm(collapsed(found.loc, found.scale)))
 
     def _is_early(self) -> bool:
         plan = self._loop.plan
