@@ -1,8 +1,7 @@
 """An encoder's answer as a first guess, refined datum by datum on the datum's own bound."""
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pyro
@@ -16,6 +15,7 @@ from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
 from ppvae.guides.scales import posterior_scale
 from ppvae.networks import MLP, Network, Shape, is_positive
+from ppvae.networks.evaluation_mode import evaluation_mode
 
 
 class SemiAmortized(Amortized):
@@ -121,7 +121,7 @@ class SemiAmortized(Amortized):
         """Log p(x, z), summed over rows; no handler around the guide is told of it."""
         x, rest = copies["x"], {name: value for name, value in copies.items() if name != "x"}
         # Whether x can be drawn from the model at all is for the bound to check, not on the way.
-        with poutine.block(), pyro.validation_enabled(False), _evaluating(self._model[0]):
+        with poutine.block(), pyro.validation_enabled(False), evaluation_mode(self._model[0]):
             model = poutine.condition(self._model[0], {"z": z})
             trace: Any = poutine.trace(model).get_trace(x, **rest)
             _demand_one_latent(trace)
@@ -148,18 +148,3 @@ def _demand_one_latent(trace: Any) -> None:
             f"SemiAmortized refines the latent 'z' alone, and the model has "
             f"{', '.join(free) or 'no such site'}; take MeanField, or another model"
         )
-
-
-@contextmanager
-def _evaluating(model: Callable[..., Any]) -> Iterator[None]:
-    """The model as in evaluation: a datum has its own answer, and no running mean is moved."""
-    owner = getattr(model, "__self__", model)
-    parts = list(owner.modules()) if isinstance(owner, nn.Module) else []
-    modes = [part.training for part in parts]
-    for part in parts:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part, mode in zip(parts, modes, strict=True):
-            part.training = mode

@@ -11,6 +11,7 @@ from ppvae.distributions.flows import NormalizingFlow
 from ppvae.errors import InputError
 from ppvae.models.priors.prior import Prior
 from ppvae.networks import Shape
+from ppvae.networks.evaluation_mode import evaluation_mode
 
 
 class VampPrior(Prior):
@@ -118,15 +119,7 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
 
 def _posterior(guide: Any, u: Tensor) -> dist.TorchDistribution:
     """q(z | u) as in evaluation, so that no running mean moves and nothing is drawn."""
-    parts = list(guide.modules()) if isinstance(guide, nn.Module) else []
-    modes = [part.training for part in parts]
-    like = next((p for part in parts for p in part.parameters() if p.is_floating_point()), u)
-    try:
-        for part in parts:
-            part.training = False
-        with torch.no_grad():
-            fn: dist.TorchDistribution = guide.posterior(u.to(like))
-    finally:
-        for part, mode in zip(parts, modes, strict=True):
-            part.training = mode
+    with evaluation_mode(guide) as parts, torch.no_grad():
+        like = next((p for part in parts for p in part.parameters() if p.is_floating_point()), u)
+        fn: dist.TorchDistribution = guide.posterior(u.to(like))
     return fn

@@ -20,7 +20,7 @@ from ppvae.data import Split, as_split
 from ppvae.diagnostics.calibration import Calibration
 from ppvae.diagnostics.evidence import log_evidence
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.streams import OpenStream, Stream
 from ppvae.run import Run
 
@@ -140,7 +140,7 @@ def _visiting(pair: Pair, device: torch.device, seed: int) -> Iterator[OpenStrea
     home = next(pair.parameters()).device
     pair.to(device)
     try:
-        with frozen(pair), Stream.DATATREE.drawn(seed, device) as noise:
+        with evaluating(pair), Stream.DATATREE.drawn(seed, device) as noise:
             yield noise
     finally:
         pair.to(home)

@@ -46,7 +46,7 @@ from ppvae.compilation.native import compiled
 from ppvae.compilation.parts import Parts
 from ppvae.compilation.reachable import Snapshot
 from ppvae.errors import InputError
-from ppvae.programs import Pair, Program, frozen
+from ppvae.programs import Pair, Program, evaluating
 from ppvae.programs.streams import forked
 
 __all__ = ["Captured", "capture"]
@@ -90,7 +90,7 @@ def capture(
     with _buffers_kept(before.modules()):
         loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
         # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
-        with forked(loss.pair.device), frozen(loss), torch.enable_grad():
+        with forked(loss.pair.device), evaluating(loss), torch.enable_grad():
             loss(x, **rest)
     before.put_back(counts=True)
     return Captured(loss, compile=compile, check=check)

@@ -13,7 +13,7 @@ from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.outside import first_outside
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import tells_classes
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
@@ -166,7 +166,7 @@ def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
     The audit has looked at supports; this looks at one draw.
     """
     # What is outside is said below, in words that name the way out; Pyro would complain first.
-    with frozen(pair), seeded(0, pair.device), pyro.validation_enabled(False):
+    with evaluating(pair), seeded(0, pair.device), pyro.validation_enabled(False):
         guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         replayed = poutine.replay(pair.call_model, trace=guide)
         nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes

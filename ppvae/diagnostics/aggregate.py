@@ -22,7 +22,7 @@ from torch import Tensor
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.site_terms import Node, Traced, univariate
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, forked
 
@@ -110,7 +110,7 @@ def draw_codes(
     _check_density(audit)
     device, split = torch.device(device), split.frozen(seed)
     parts = []
-    with frozen(pair), Stream.CODES.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.CODES.drawn(seed, device) as noise:
         passes = -(-draws // len(split))
         rows = torch.cat([torch.randperm(len(split)) for _ in range(passes)])[:draws]
         chunks = rows.split(batch_size)
@@ -173,7 +173,7 @@ def aggregate_log_prob(
     some = split.take(torch.arange(min(2, len(split))))
     some = {name: value.to(device) for name, value in some.items()}
     by_dimension = by_dimension and not why_undivided(pair, audit, some, ("guide",))
-    with frozen(pair), forked(device):
+    with evaluating(pair), forked(device):
         for batch in split.chunks(batch_size, device):
             joint: list[Tensor] = []
             single: dict[str, list[Tensor]] = {name: [] for name in codes}
@@ -207,7 +207,7 @@ def why_undivided(
     """
     x, names = batch["x"], set(audit.latents)
     with (
-        frozen(pair),
+        evaluating(pair),
         forked(x.device),
         TrackProvenance(),
     ):

@@ -26,7 +26,7 @@ from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
 from ppvae.models.priors import Prior
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, forked, generator, seeded
 
@@ -241,7 +241,7 @@ def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
     """The model's sites of latents that depend on no other, classes and counts aside."""
     device = batch["x"].device
     with (
-        frozen(pair),
+        evaluating(pair),
         forked(device),
         TrackProvenance(),
     ):
@@ -302,7 +302,7 @@ def _codes(
     """A draw z ~ q(z | x) for each row, ``(rows, latent_dim)``, and log p(z), ``(rows,)``."""
     chunks, codes, log_priors = rows.split(batch_size), [], []
     # Of the binarization as well, where it is anew in each batch.
-    with frozen(pair), seeded(seed, device):
+    with evaluating(pair), seeded(seed, device):
         for chunk, batch in zip(chunks, split.batches(chunks, device=device), strict=True):
             traced = Traced(pair, audit, batch, 1)
             parts, log_p = [], torch.zeros(len(chunk), dtype=torch.float64)

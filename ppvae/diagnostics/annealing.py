@@ -18,7 +18,7 @@ from ppvae.diagnostics.evidence import CHUNK
 from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Point, Start, transition
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
@@ -161,7 +161,7 @@ def anneal(
     course = Course(temperatures, chains, leapfrog)
     device = torch.device(device)
     weights, accepted, steps = [], [], []
-    with frozen(pair), Stream.ANNEALING.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.ANNEALING.drawn(seed, device) as noise:
         indices = torch.arange(len(split)).split(batch_size)
         for number, batch in enumerate(split.batches(indices, device=device)):
             tick = course.ticks(batch, 1, on_rows)

@@ -16,7 +16,7 @@ from torch import Tensor
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities, Draws, dimension_names
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -207,7 +207,7 @@ def calibrate(
     chunks = _spread(simulations, len(split)).split(batch_size)
     labels: list[tuple[str, str]] = []
     pit: list[Tensor] = []
-    with frozen(pair), Stream.CALIBRATION.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.CALIBRATION.drawn(seed, device) as noise:
         for number, batch in enumerate(split.batches(list(chunks), device=device)):
             noise.at(number)
             below, equal, labels = _ranks(pair, audit, batch, draws, check=number == 0)

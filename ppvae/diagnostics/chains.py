@@ -19,7 +19,7 @@ from ppvae.data import Batch
 from ppvae.diagnostics.chart import Chart
 from ppvae.diagnostics.evidence import CHUNK
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -171,7 +171,7 @@ def posterior_chains(
         raise InputError(f"max_tree_depth is {max_tree_depth}; it must be at least 1")
     parts = []
     with (
-        frozen(pair),
+        evaluating(pair),
         pyro.validation_enabled(False),  # trajectories pass where densities are not finite
         Stream.CHAINS.drawn(seed, device) as noise,
         _one_thread(),

@@ -24,7 +24,7 @@ from ppvae.diagnostics.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.noise import Noise, group_of, noise
 from ppvae.diagnostics.recommendation import recommend
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, forked
 
@@ -222,7 +222,7 @@ def _times(
     found: dict[_Key, list[float]] = {key: [] for key in bounds}
     keys = list(bounds)
     with (
-        frozen(pair),
+        evaluating(pair),
         torch.enable_grad(),
         Stream.ESTIMATORS.drawn(seed, device),
     ):
@@ -292,7 +292,7 @@ def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -
     named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
     device = batch["x"].device
     with (
-        frozen(pair),
+        evaluating(pair),
         torch.enable_grad(),
         forked(device),
     ):

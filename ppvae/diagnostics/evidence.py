@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -163,7 +163,7 @@ def log_evidence(
     whole = (min(batch_size, len(split)), CHUNK // (batch_size * math.prod(split.shape)))
     chunks = list(torch.arange(len(split)).split(batch_size))
     logs, errors, elbos = [], [], []
-    with frozen(pair), Stream.EVIDENCE.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.EVIDENCE.drawn(seed, device) as noise:
         for number, batch in enumerate(split.batches(chunks, device=device)):
             noise.at(number)
             at_once = max(1, CHUNK // batch["x"].numel())

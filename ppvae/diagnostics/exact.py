@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch, Split
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities, Latents
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -100,7 +100,7 @@ def exact_posterior(
     # Far out a program that is not linear may leave its distributions' domain: that too is an
     # answer, and no error.
     stream = Stream.EXACT_POSTERIOR.drawn(seed, device)
-    with frozen(pair), stream as noise, pyro.validation_enabled(False):
+    with evaluating(pair), stream as noise, pyro.validation_enabled(False):
         for number, batch in enumerate(split.chunks(batch_size, device)):
             noise.at(number)
             laplace = _laplace(_Joint(pair, audit, batch))

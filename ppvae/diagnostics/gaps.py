@@ -19,7 +19,7 @@ from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence import CHUNK, log_weights
 from ppvae.diagnostics.refining import How, choose, climb_bound, climb_evenly, plan
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import OpenStream, Stream
 
@@ -169,7 +169,7 @@ def gaps(
     device = torch.device(device)
     # A search may try parameters at the edge of their domain: a step on the way, and no error.
     stream = Stream.GAPS.drawn(seed, device)
-    with frozen(pair), stream as noise, pyro.validation_enabled(False):
+    with evaluating(pair), stream as noise, pyro.validation_enabled(False):
         how = choose(pair, audit, next(split.chunks(min(2, len(split)), device)), how)
         search = plan(how, steps, particles, lr)
         climb = torch.zeros(search.steps, dtype=torch.float64)

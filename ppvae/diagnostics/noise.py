@@ -14,7 +14,7 @@ from torch import Tensor
 from ppvae.bounds.objective import Bound
 from ppvae.data import Batch
 from ppvae.errors import InputError
-from ppvae.programs import frozen
+from ppvae.programs import evaluating
 from ppvae.programs.streams import Stream
 
 __all__ = ["GroupNoise", "Moments", "Noise", "group_of", "noise", "repeated"]
@@ -215,7 +215,7 @@ def repeated(
     x = batch["x"]
     for number in range(draws):
         with (
-            frozen(bound),
+            evaluating(bound),
             torch.enable_grad(),
             Stream.GRADIENT_NOISE.drawn(seed, x.device) as stream,
         ):

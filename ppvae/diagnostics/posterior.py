@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split
 from ppvae.distributions.moments import DRAWS, AtMeans
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
 
@@ -51,7 +51,7 @@ def embed(
     """
     device = torch.device(device)
     chunks = list(torch.arange(len(split)).split(batch_size))
-    with frozen(pair), seeded(seed, device):
+    with evaluating(pair), seeded(seed, device):
         parts = [embed_batch(pair, audit, batch) for batch in split.batches(chunks, device=device)]
     names = parts[0].loc
     return Embedding(

@@ -17,7 +17,7 @@ from torch import Tensor
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -232,7 +232,7 @@ def check(
     if count < 2:
         raise InputError(f"a check compares data sets, and rows is {count}; give at least 2")
     index = torch.arange(count) * len(split) // count
-    with frozen(pair), Stream.PREDICTIVE.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.PREDICTIVE.drawn(seed, device) as noise:
         # Read once, also where reading binarizes anew: the data that are compared are these.
         real = list(split.batches(list(index.split(batch_size)), device=device))
         observed = _values(pair, audit, real, statistics)

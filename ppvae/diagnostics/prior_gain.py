@@ -20,7 +20,7 @@ from ppvae.diagnostics.site_terms import Traced
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, generator
 
@@ -154,7 +154,7 @@ def _check(train: Split, split: Split, components: Sequence[int], draws: int) ->
 def _check_support(pair: Pair, audit: Audit, split: Split, seed: int, device: torch.device) -> None:
     """Refuse latents that a normal is no density of."""
     few = {name: value.to(device) for name, value in split.take(torch.arange(1)).items()}
-    with frozen(pair), Stream.PRIOR_GAIN.drawn(seed, device):
+    with evaluating(pair), Stream.PRIOR_GAIN.drawn(seed, device):
         sites = Traced(pair, audit, few, 1).model
     for name in audit.latents:
         support = sites[name]["fn"].support

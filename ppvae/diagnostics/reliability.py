@@ -19,7 +19,7 @@ from torch import Tensor
 from ppvae.data import Split
 from ppvae.diagnostics.evidence import CHUNK, log_weights
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
@@ -144,7 +144,7 @@ def importance_weights(
     chunks = list(torch.arange(len(split)).split(batch_size))
     kind = torch.promote_types(pair.dtype, torch.float32)
     weights = torch.empty(len(split), samples, dtype=kind)
-    with frozen(pair), Stream.IMPORTANCE_WEIGHTS.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.IMPORTANCE_WEIGHTS.drawn(seed, device) as noise:
         batches = split.batches(chunks, device=device)
         for number, (rows, batch) in enumerate(zip(chunks, batches, strict=True)):
             noise.at(number)

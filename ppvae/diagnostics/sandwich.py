@@ -18,7 +18,7 @@ from ppvae.diagnostics.figures import figure
 from ppvae.diagnostics.hmc import Bridge, Start
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
@@ -119,7 +119,7 @@ def sandwich(
     course = Course(temperatures, chains, leapfrog)
     device = torch.device(device)
     lowers, uppers, simulated, accepted = [], [], [], []
-    with frozen(pair), Stream.ANNEALING.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.ANNEALING.drawn(seed, device) as noise:
         indices = (torch.arange(count) % len(split)).split(batch_size)
         for number, like in enumerate(split.batches(indices, device=device)):
             tick = course.ticks(like, 2, on_rows)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Latents
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import sites
@@ -54,7 +54,7 @@ def simulate(
             preceding pixels), or, where z is drawn too, if it observes labels that depend on z,
             with which a z from the prior would not agree.
     """
-    with frozen(pair):
+    with evaluating(pair):
         trace, site = _drawn(pair, audit, batch, latents or {})
         drawn = trace.nodes[site]["value"]
         x = drawn.reshape(batch["x"].shape)  # which the program may observe in another

@@ -17,7 +17,7 @@ from ppvae.data import Split
 from ppvae.diagnostics.aggregate import Codes, aggregate_log_prob, draw_codes, why_undivided
 from ppvae.diagnostics.figures import Figure, figure
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import forked
@@ -161,7 +161,7 @@ def _check_prior(
         shape = list(value[:4].shape)
         shape[(audit.data_dim or 0) - events] = rows
         few[name] = value[:4].expand(shape).to(device)
-    with frozen(pair), forked(device):
+    with evaluating(pair), forked(device):
         log_prior = densities.at(few, guide=False).log_prior
     spread = log_prior.amax(1) - log_prior.amin(1)
     if bool((spread > 1e-4 * (1 + log_prior.abs().amax(1))).any()):

@@ -17,7 +17,7 @@ from ppvae.diagnostics.figures import Figure, figure
 from ppvae.diagnostics.noise import Moments
 from ppvae.diagnostics.site_terms import Traced
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
@@ -186,7 +186,7 @@ def decompose(
     split = split.frozen(seed)
     total = len(split) if audit.data_size is None else audit.data_size
     parts = []
-    with frozen(pair), Stream.TERMS.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.TERMS.drawn(seed, device) as noise:
         for number, batch in enumerate(split.chunks(batch_size, device)):
             noise.at(number)
             part = _Part()

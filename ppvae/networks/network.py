@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
+from ppvae.networks.evaluation_mode import evaluation_mode
 
 __all__ = ["Network", "Shape", "build"]
 
@@ -37,18 +38,15 @@ def build(network: Network | nn.Module, in_shape: Shape, out_shape: Shape, role:
     like = next(
         (t for t in [*module.parameters(), *module.buffers()] if t.is_floating_point()), probe
     )
-    training = module.training
-    module.eval()  # the probe must not move running means, nor draw dropout from the seed
     try:
-        with torch.no_grad():
+        # The probe must not move running means, nor draw dropout from the seed.
+        with evaluation_mode(module), torch.no_grad():
             out = module(probe.to(like))
     except RuntimeError as error:
         raise InputError(
             f"the {role} {type(module).__name__} fails on a batch of shape {tuple(probe.shape)}: "
             f"{str(error).splitlines()[0]}; it must map {in_shape} to {out_shape}, batch first"
         ) from error
-    finally:
-        module.train(training)
     got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
     if got != (2, *out_shape):
         raise InputError(

@@ -5,6 +5,7 @@ them (`facts`), random streams (`streams`), densities by datum and draw (`densit
 pair is asked for: `generation`, `imputation`, `classification`.
 """
 
-from ppvae.programs.pair import Pair, Program, frozen, named_arguments
+from ppvae.programs.evaluation_mode import evaluating
+from ppvae.programs.pair import Pair, Program, named_arguments
 
-__all__ = ["Pair", "Program", "frozen", "named_arguments"]
+__all__ = ["Pair", "Program", "evaluating", "named_arguments"]

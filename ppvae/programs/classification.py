@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
 __all__ = ["Classification", "classification", "classify", "tells_classes"]
@@ -81,7 +81,7 @@ def classification(
 def _log_probabilities(pair: Pair, batch: Batch) -> Tensor:
     """Log q(y | x), ``(data, classes)``, as of data without labels."""
     unknown = torch.full((len(batch["x"]),), -1, device=batch["x"].device)
-    with frozen(pair):
+    with evaluating(pair):
         trace = poutine.trace(pair.call_guide).get_trace(**{**batch, SITE: unknown})
         node: Any = trace.nodes.get(SITE)
         if node is None or node["is_observed"] or not node["fn"].has_enumerate_support:

@@ -66,7 +66,7 @@ class Draws:
 class Densities:
     """The two densities of a pair of programs on one batch.
 
-    Gradients, modes and random state are the caller's affair; see `ppvae.programs.pair.frozen`.
+    Gradients, modes and random state are the caller's affair; see `ppvae.programs.evaluating`.
 
     Args:
         pair: model and guide.

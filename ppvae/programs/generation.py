@@ -15,7 +15,7 @@ from torch import Tensor
 from ppvae.data import Batch
 from ppvae.distributions.moments import AtMeans
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
 __all__ = ["Draws", "decode", "generate", "posterior_means", "reconstruct"]
@@ -37,7 +37,7 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
     """Draw x ~ p(x | z) at given latents, by site; what is not given is drawn from the model."""
     site = _data_site(audit)
     # The data site alone is freed: labels that a model observes beside x stay observed.
-    with frozen(pair), _Unobserve(site):
+    with evaluating(pair), _Unobserve(site):
         model = (
             poutine.condition(pair.call_model, data=dict(latents)) if latents else pair.call_model
         )
@@ -55,7 +55,7 @@ def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]
     Of a latent below others it is the mean given the means of those above. A class has no mean: it
     is the most probable one, and the latents after it are those given it.
     """
-    with frozen(pair), AtMeans():
+    with evaluating(pair), AtMeans():
         trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
     return {name: trace.nodes[name]["value"] for name in audit.latents}
 

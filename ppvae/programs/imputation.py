@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -103,7 +103,7 @@ def impute(
     site = _data_site(pair, audit)
     on_rows(len(split) - len(holed))
     device = torch.device(device)
-    with frozen(pair), Stream.IMPUTATION.drawn(seed, device) as noise:
+    with evaluating(pair), Stream.IMPUTATION.drawn(seed, device) as noise:
         batches = split.batches(holed.split(batch_size), device=device)
         for number, (rows, batch) in enumerate(zip(holed.split(batch_size), batches, strict=True)):
             noise.at(number)

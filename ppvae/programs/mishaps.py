@@ -22,7 +22,7 @@ from torch.distributions import constraints
 from torch.distributions.utils import lazy_property
 
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 
 __all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
 
@@ -148,7 +148,7 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) ->
         batch: what they are called on.
         zero: whether a density of 0 counts too.
     """
-    with frozen(pair), pyro.validation_enabled(False):
+    with evaluating(pair), pyro.validation_enabled(False):
         try:
             guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
             replayed = poutine.replay(pair.call_model, trace=guide)

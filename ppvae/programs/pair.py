@@ -19,8 +19,9 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
+from ppvae.programs.evaluation_mode import evaluating
 
-__all__ = ["Pair", "Program", "frozen", "named_arguments"]
+__all__ = ["Pair", "Program", "named_arguments"]
 
 Program = Callable[..., Any]
 """Called as ``program(x, **rest)``; what it returns is its own affair."""
@@ -136,19 +137,6 @@ def _is_deterministic(msg: Any) -> bool:
     return msg["type"] == "sample" and bool(msg["infer"].get("_deterministic"))
 
 
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation: no gradients, no dropout, no running means that move; as before afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
 def _key(name: str) -> str:
     """What a parameter is kept as: without the dot, and not as a method of modules is called."""
     key = name.replace(".", "/")
@@ -193,7 +181,7 @@ class Pair(nn.Module):
         self.params = nn.ParameterDict()
         self._is_plain = {"model": _is_plain(self.model), "guide": _is_plain(self.guide)}
         self._example = self._first()
-        with frozen(self):
+        with evaluating(self):
             self._find_parameters(batch)
         self._example = self._first()
         if not any(p.requires_grad for p in self.parameters()):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppvae.data import Batch
 from ppvae.distributions.moments import AtMeans
 from ppvae.errors import InputError
-from ppvae.programs import frozen
+from ppvae.programs import evaluating
 from ppvae.programs.generation import decode
 from ppvae.programs.streams import seeded
 from ppvae.report.material import Material
@@ -117,7 +117,7 @@ def decoded(material: Material, codes: Tensor, reference: int) -> Tensor:
 def _latents(material: Material, like: Batch, codes: Tensor) -> dict[str, Tensor]:
     """Codes, site by site and in each site's own shape, beside the latents that have none."""
     pair, audit = material.run.pair, material.run.audit
-    with frozen(pair), AtMeans():
+    with evaluating(pair), AtMeans():
         nodes: Mapping[str, Any] = poutine.trace(pair.call_guide).get_trace(**like).nodes
     latents = {name: nodes[name]["value"] for name in audit.latents}
     widths = [loc.shape[1] for loc in material.embedding.loc.values()]

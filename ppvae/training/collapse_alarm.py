@@ -10,7 +10,7 @@ import torch
 
 from ppvae.diagnostics.activity import LEAST, active_units, alarm, collapsed
 from ppvae.diagnostics.posterior import embed_batch
-from ppvae.programs import frozen
+from ppvae.programs import evaluating
 from ppvae.programs.streams import forked
 
 if TYPE_CHECKING:  # the loop takes seconds to import
@@ -77,7 +77,7 @@ class CollapseAlarm:
         bound, device = self._loop.bound, self._loop.device
         batch = {name: value.to(device) for name, value in self._batch.items()}
         self._course.append(kl)
-        with frozen(bound), forked(device):
+        with evaluating(bound), forked(device):
             found = embed_batch(bound.pair, bound.audit, batch)
         if not found.loc or len(batch["x"]) < LEAST:
             return LatentUse(None, "")

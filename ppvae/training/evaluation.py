@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ppvae.bounds.objective import Bound, Terms
 from ppvae.data import Split
-from ppvae.programs import frozen
+from ppvae.programs import evaluating
 from ppvae.programs.streams import Stream
 
 if TYPE_CHECKING:  # it takes seconds to import
@@ -59,7 +59,7 @@ def evaluate(
     chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
     numbers = range(rank, len(chunks), world)
     totals = torch.zeros(4, dtype=torch.float64)
-    with frozen(bound), Stream.EVALUATION.drawn(seed, device) as noise:
+    with evaluating(bound), Stream.EVALUATION.drawn(seed, device) as noise:
         batches = split.batches([chunks[i] for i in numbers], device=device)
         for number, batch in zip(numbers, batches, strict=True):
             noise.at(number)

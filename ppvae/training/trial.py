@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.mishaps import explained, unfit_gradient, unfit_site
 from ppvae.programs.streams import forked, restored
 
@@ -51,7 +51,7 @@ def try_out(loop: "Trainer") -> None:
                 _climb(loop, batch)
         held_out = len(loop.valid) % loop.plan.batch_size or min(rows, len(loop.valid))
         batch = _take(loop.valid, range(held_out), loop.device)
-        with frozen(bound), explained(f"in evaluation, on {held_out} rows", _tied(rows)):
+        with evaluating(bound), explained(f"in evaluation, on {held_out} rows", _tied(rows)):
             bound(batch, loop.plan.beta)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppvae.data import Split
 from ppvae.diagnostics import hmc
 from ppvae.diagnostics.annealing import Start, anneal
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from tests.support.annealed import SIGMAS, STARTS, rates, short_pilot, story, unbiased
 from tests.support.pca import pca
@@ -116,7 +116,7 @@ def test_looping_and_vectorizing_programs_agree_number_by_number(start: Start) -
     position = torch.randn(4, 5, 2, generator=torch.Generator().manual_seed(0))
     points = []
     for known in (facts, looped):
-        with frozen(pair):
+        with evaluating(pair):
             points.append(hmc.Bridge(pair, known, batch, start).at(position))
     for name in vars(points[0]):
         torch.testing.assert_close(getattr(points[0], name), getattr(points[1], name))
@@ -152,7 +152,7 @@ def test_a_mixture_as_prior_moves_on_its_components_support(short_pilot: None) -
 def test_a_trajectory_that_diverges_is_turned_down() -> None:
     """A rate that overflows is no error: exp of a far position is infinite."""
     pair, facts, rows = rates(torch.tensor([0.0, 3.0]))
-    with frozen(pair):
+    with evaluating(pair):
         torch.manual_seed(0)
         bridge = hmc.Bridge(pair, facts, rows.take(torch.arange(2)), "prior")
         point = bridge.draw(50)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppvae.diagnostics import annealing, hmc
 from ppvae.diagnostics.annealing import anneal
-from ppvae.programs import frozen
+from ppvae.programs import evaluating
 from tests.support.annealed import SIGMAS
 from tests.support.pca import pca
 
@@ -27,7 +27,7 @@ def test_a_transition_leaves_its_density_as_it_is(t: float) -> None:
     covariance = torch.linalg.inv(precision)
     torch.manual_seed(0)
     z = torch.distributions.MultivariateNormal(loc, covariance).sample((n,))
-    with frozen(it.pair):
+    with evaluating(it.pair):
         bridge = hmc.Bridge(it.pair, it.facts, {"x": it.x}, "prior")
         point = bridge.place({"z": z})
         step = torch.full((2,), 0.8, dtype=torch.float64)

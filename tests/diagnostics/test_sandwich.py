@@ -15,7 +15,7 @@ from ppvae.diagnostics import annealing, subject
 from ppvae.diagnostics.hmc import Bridge, Start
 from ppvae.diagnostics.sandwich import Sandwich, sandwich
 from ppvae.errors import InputError
-from ppvae.programs import frozen
+from ppvae.programs import evaluating
 from ppvae.programs.facts import Audit
 from tests.support.pca import PCA, pca
 
@@ -107,7 +107,7 @@ def test_each_temperature_has_its_own_steps_on_the_way_back_too() -> None:
     posterior = {"z": it.posterior_loc.unsqueeze(0)}
     steps = torch.tensor([[0.01], [0.01], [9.0]], dtype=torch.float64).expand(3, 3)
     course = annealing.Course(5, 20, 2)
-    with frozen(it.pair):
+    with evaluating(it.pair):
         bridge = Bridge(it.pair, it.facts, {"x": it.x}, "prior")
         _, there = course.forward(bridge, steps, lambda: None)
         _, back = course.backward(bridge, posterior, steps, lambda: None)

@@ -24,7 +24,7 @@ from ppvae.guides import Amortized, Flow, FullRank, LowRank, MeanField, Mixture,
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.models.conditional_vae import ConditionalVAE
 from ppvae.networks import MLP
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from tests.support.pca import AFFINE, PCA, pca
 
@@ -313,7 +313,7 @@ def test_at_given_latents_the_densities_are_those_of_the_draws(name: str) -> Non
     model, guide = programs(name)
     batch = {"x": data()}
     pair = Pair(model, guide, batch)
-    with frozen(pair):
+    with evaluating(pair):
         densities = Densities(pair, audit(pair, Trace_ELBO, batch), batch)
         draws = densities.draw(3)
         again = densities.at({site: z.clone() for site, z in draws.latents.items()})
@@ -358,7 +358,7 @@ def test_correlated_families_reach_log_p_where_mean_field_misses_it_by_the_known
         kl = fitted(guide, known)
         torch.testing.assert_close(kl, torch.full_like(kl, want), rtol=1e-5, atol=atol)
         pair = Pair(known.pair.model, guide, {"x": known.x})
-        with frozen(pair):
+        with evaluating(pair):
             facts = audit(pair, Trace_ELBO, {"x": known.x})
             weights = Densities(pair, facts, {"x": known.x}).draw(4).log_weight
         if family is not MeanField:  # draw by draw
@@ -461,7 +461,7 @@ def test_the_refined_bound_is_above_that_of_the_guess(seed: int) -> None:
 def test_the_refined_answer_is_the_same_with_and_without_gradients() -> None:
     model, guide = programs("SemiAmortized")
     free = guide.posterior(data())
-    with frozen(guide):
+    with evaluating(guide):
         held = guide.posterior(data())
     torch.testing.assert_close(moments(held), moments(free))
     assert free.mean.requires_grad

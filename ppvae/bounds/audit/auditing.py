@@ -15,7 +15,7 @@ from ppvae.bounds.audit.agreement import check_agreement
 from ppvae.bounds.audit.suitability import check_bound, check_suitability
 from ppvae.bounds.audit.tracing import data_frame, traces, try_particles
 from ppvae.errors import InputError
-from ppvae.programs import Pair, frozen
+from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit, Site
 from ppvae.programs.sites import (
     Node,
@@ -49,7 +49,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     """
     check_bound(elbo)
     # What the two lack is said below, in words that name the way out; Pyro would complain first.
-    with frozen(pair), forked(pair.device), pyro.validation_enabled(False):
+    with evaluating(pair), forked(pair.device), pyro.validation_enabled(False):
         guide, model, parents = traces(pair, elbo, batch)
         vectorizes, nesting = try_particles(pair, batch, guide, model)
 

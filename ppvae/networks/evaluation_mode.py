@@ -1,0 +1,30 @@
+"""Evaluation mode of modules: no dropout, and no running means that move."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+
+__all__ = ["evaluation_mode"]
+
+
+@contextmanager
+def evaluation_mode(*modules: object) -> Iterator[list[nn.Module]]:
+    """Switch modules and their parts to evaluation; afterwards each is in the mode it had.
+
+    Args:
+        modules: modules, or methods of them; anything else has no mode, and is left as it is.
+
+    Yields:
+        the parts of all of them.
+    """
+    owners = [getattr(module, "__self__", module) for module in modules]
+    parts = [p for owner in owners if isinstance(owner, nn.Module) for p in owner.modules()]
+    modes = [part.training for part in parts]
+    for part in parts:
+        part.training = False
+    try:
+        yield parts
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
