@@ -1,5 +1,10 @@
 """What a user is told when an input cannot be used."""
 
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["InputError", "nearest"]
+
 
 class InputError(ValueError):
     """One sentence for a person: what was given, where it was given, and the way out.
@@ -7,4 +12,14 @@ class InputError(ValueError):
     Every refusal of bad input in this package is one of these. The commands print the sentence
     and leave with exit code 2; in Python it is the ``ValueError`` it looks like. Anything else
     that is raised is a defect, and keeps its traceback.
+
+    A sentence names parameters, in backquotes (`` `epochs` is 0``, ``give `overwrite=True` ``); the
+    commands turn these into flags.
     """
+
+
+def nearest(word: str, words: Iterable[str]) -> str:
+    """In brackets, the nearest of ``words``; nothing where none is near."""
+    by_lower = {w.lower(): w for w in words}
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""

@@ -11,12 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from ppvae.cli.flags import in_flags
 from ppvae.cli.interruption import interrupts
 from ppvae.components.arguments import arguments_parser, expectation
 from ppvae.components.kinds import KINDS
-from ppvae.components.resolving import nearest, resolve
+from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
-from ppvae.errors import InputError
+from ppvae.errors import InputError, nearest
 
 __all__ = ["answer", "given_arguments"]
 
@@ -39,7 +40,7 @@ def answer(command: Callable[[Sequence[str]], None], argv: Sequence[str] | None 
         try:
             command(sys.argv[1:] if argv is None else argv)
         except InputError as error:
-            _leave(str(error), 2)
+            _leave(in_flags(str(error)), 2)
         except OSError as error:
             if error.filename is not None:
                 _leave(f"{error.filename}: {error.strerror}", 2)

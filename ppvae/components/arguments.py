@@ -9,9 +9,8 @@ from typing import Any, get_origin
 
 from ppvae.components.kinds import Kind
 from ppvae.components.ranges import check_ranges
-from ppvae.components.resolving import nearest
 from ppvae.components.spec import Spec
-from ppvae.errors import InputError
+from ppvae.errors import InputError, nearest
 
 __all__ = ["arguments_of", "arguments_parser", "code_paths", "expectation"]
 

@@ -1,6 +1,5 @@
 """From a name to the class or function, imported only if somebody trusts it."""
 
-import difflib
 import importlib
 import inspect
 import pkgutil
@@ -10,16 +9,9 @@ from typing import Any
 
 from ppvae.components.kinds import Kind
 from ppvae.components.spec import Spec
-from ppvae.errors import InputError
+from ppvae.errors import InputError, nearest
 
-__all__ = ["nearest", "owner_of", "resolve"]
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """In brackets, the nearest of ``words``; nothing where none is near."""
-    by_lower = {w.lower(): w for w in words}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
-    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+__all__ = ["owner_of", "resolve"]
 
 
 def resolve(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Any:

@@ -10,9 +10,9 @@ import torch
 
 from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.resolving import nearest, resolve
+from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
-from ppvae.errors import InputError
+from ppvae.errors import InputError, nearest
 from ppvae.networks import MLP
 from ppvae.run.store import load_tree, save_tree
 from tests.support.fits import differences, reseal

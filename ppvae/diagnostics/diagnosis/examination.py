@@ -3,13 +3,12 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ppvae.components.resolving import nearest
 from ppvae.diagnostics.diagnosis import bound, estimator, evidence, gap, model, training, trust
 from ppvae.diagnostics.diagnosis.case import Case
 from ppvae.diagnostics.diagnosis.finding import Finding
 from ppvae.diagnostics.diagnosis.result import Diagnosis
 from ppvae.diagnostics.diagnosis.verdict import verdict
-from ppvae.errors import InputError
+from ppvae.errors import InputError, nearest
 
 __all__ = ["QUESTIONS", "demand_questions", "examine"]
 

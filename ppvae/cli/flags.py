@@ -1,0 +1,51 @@
+"""Parameters as flags: the words of a sentence for who typed a command.
+
+The library names parameters, in backquotes: `` `epochs` is 0``, ``take `guide='Flow'` ``. In a command
+the same sentence names flags: ``--epochs is 0``, ``take --guide Flow``.
+"""
+
+import ast
+import re
+import shlex
+from typing import Any
+
+__all__ = ["flag", "in_flags"]
+
+_ONE = r"([a-z]\w*(?:\.[A-Za-z_]\w*)?)(?:=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,\s'\"]+))?"
+_MARKED = re.compile(r"`([^`]+)`")
+_SETTINGS = re.compile(rf"{_ONE}(?:, {_ONE})*")
+_CALL = re.compile(r"resume\((.+)\)", re.DOTALL)
+
+
+def flag(name: str) -> str:
+    """The flag of a parameter: ``--latent-dim`` of ``latent_dim``, ``--prior.df`` of a part's."""
+    head, dot, own = name.partition(".")
+    return f"--{head.replace('_', '-')}{dot}{own}"
+
+
+def in_flags(sentence: str) -> str:
+    """A sentence of the library with flags where it names parameters in backquotes."""
+    return _MARKED.sub(lambda marked: _as_flags(marked[1]) or marked[0], sentence)
+
+
+def _as_flags(text: str) -> str:
+    """``--model A --guide B`` of ``model='A', guide='B'``; nothing of what is no setting."""
+    text = _CALL.sub(r"resume=\1", text)
+    if _SETTINGS.fullmatch(text) is None:
+        return ""
+    return " ".join(_one(name, value) for name, value in re.findall(_ONE, text))
+
+
+def _one(name: str, written: str) -> str:
+    if not written:
+        return flag(name)
+    try:
+        value: Any = ast.literal_eval(written)
+    except (SyntaxError, ValueError):
+        value = written
+    if value is True:
+        return flag(name)
+    if "." in name and isinstance(value, list):  # a part's own argument, in one word
+        value = ",".join(map(str, value))
+    values = value if isinstance(value, list) else [value]
+    return " ".join(f"{flag(name)} {shlex.quote(str(each))}" for each in values)

@@ -1,0 +1,41 @@
+"""Names of the parts that this package and torch offer, known without importing either.
+
+A test holds this table to the classes.
+"""
+
+__all__ = ["NAMES"]
+
+_NETWORKS = ("ConvDecoder", "ConvEncoder", "GatedMLP", "MLP", "ResidualDecoder", "ResidualEncoder")
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "model": ("ConditionalVAE", "HierarchicalVAE", "LinearGaussian", "SemiSupervisedVAE", "VAE"),
+    "prior": (
+        "FlowPrior", "Laplace", "LearnedNormal", "MixtureOfNormals", "StandardNormal", "StudentT",
+        "VampPrior",
+    ),
+    "likelihood": (
+        "Bernoulli", "Binomial", "Categorical", "ContinuousBernoulli", "DiscretizedLogistic",
+        "Gaussian", "Laplace", "MixtureOfDiscretizedLogistics", "NegativeBinomial", "Poisson",
+        "StudentT", "ZeroInflated",
+    ),
+    "decoder": _NETWORKS,
+    "guide": (
+        "BottomUp", "Delta", "ExactPosterior", "Flow", "FullRank", "Ladder", "LowRank", "MeanField",
+        "Mixture", "SemiAmortized", "SemiSupervised", "TopDown",
+    ),
+    "encoder": _NETWORKS,
+    "elbo": (
+        "DoublyReparameterizedELBO", "FreeBitsELBO", "ImportanceWeightedELBO", "RenyiELBO",
+        "StickingTheLandingELBO", "TraceEnum_ELBO", "TraceMeanField_ELBO", "Trace_ELBO",
+    ),
+    "optimizer": (
+        "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "Muon", "NAdam",
+        "RAdam", "RMSprop", "Rprop", "SGD",
+    ),
+    "schedule": (
+        "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR",
+        "ExponentialLR", "LinearLR", "MultiStepLR", "OneCycleLR", "PolynomialLR",
+        "ReduceLROnPlateau", "StepLR",
+    ),
+}  # fmt: skip
+"""Of each kind of part, the class names that may be chosen, in alphabetical order."""
