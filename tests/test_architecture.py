@@ -11,9 +11,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-LINK = re.compile(r"\]\(([^)#\s]+)")
-NAMED = re.compile(r"`((?:ppvae|models|guides|tests|notebooks)/[\w/.-]*)`")
-
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "settings"),
     ("networks", "distributions", "plots"),
@@ -158,16 +155,6 @@ def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None
         [sys.executable, "-W", "ignore", "-c", code], check=True, cwd=tmp_path, capture_output=True
     )
     assert (tmp_path / "r" / "summary.json").is_file()
-
-
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "notebooks/README.md"])
-def test_what_a_page_links_to_and_shows_is_there(page: str) -> None:
-    text = (ROOT / page).read_text("utf-8")
-    linked = [target for target in LINK.findall(text) if "://" not in target]
-    missing = [name for name in linked if not (ROOT / page).parent.joinpath(name).is_file()]
-    assert missing == []
-    named = [name for name in NAMED.findall(text) if not (ROOT / name).exists()]
-    assert named == []
 
 
 CHANGES = re.compile(

@@ -8,8 +8,8 @@ from ppvae.components.kinds import KINDS
 from ppvae.errors import InputError
 from tests.support.grid import (
     MARKED,
+    PAGE,
     PROGRAMS,
-    README,
     Cell,
     axes,
     climb,
@@ -109,8 +109,8 @@ def test_a_kl_is_exact_where_there_is_a_closed_form(prior: str, guide: str, kl: 
     assert verdict(Cell(prior, "Bernoulli", ("VAE", guide), "TraceMeanField_ELBO")) == kl
 
 
-def test_the_readme_has_the_tables_of_what_works() -> None:
-    found = MARKED.search(README.read_text())
+def test_the_page_of_parts_has_the_tables_of_what_works() -> None:
+    found = MARKED.search(PAGE.read_text())
     assert found is not None
     written = found[0].removeprefix(found[1]).removesuffix(found[2])
     assert written == f"{tables()}\n", "run: python -m tests.support.grid"

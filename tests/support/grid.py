@@ -1,6 +1,6 @@
 """Every prior x likelihood x program x bound: what can be fitted, and why the rest cannot.
 
-``uv run python -m tests.support.grid`` writes its tables into the README, between their markers.
+``uv run python -m tests.support.grid`` writes its tables into ``docs/parts.md``, between markers.
 """
 
 import re
@@ -191,7 +191,7 @@ def verdict(cell: Cell) -> str:
     return ", ".join(kls)
 
 
-# The README's tables
+# The tables of docs/parts.md
 
 
 def tables() -> str:
@@ -238,14 +238,14 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "parts.md"
 MARKED = re.compile(r"(<!-- grid -->\n).*?(<!-- /grid -->)", re.DOTALL)
 
 
 def main() -> None:
-    """Write the tables into the README."""
-    text = MARKED.sub(lambda found: f"{found[1]}{tables()}\n{found[2]}", README.read_text())
-    README.write_text(text)
+    """Write the tables into their page."""
+    text = MARKED.sub(lambda found: f"{found[1]}{tables()}\n{found[2]}", PAGE.read_text())
+    PAGE.write_text(text)
 
 
 if __name__ == "__main__":

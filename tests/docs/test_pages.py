@@ -1,0 +1,54 @@
+"""The pages: links lead somewhere, names are there, and the front page is short."""
+
+import pkgutil
+import re
+from pathlib import Path
+
+import pytest
+
+from ppvae.components.kinds import KINDS
+from tests.support.documentation import INDEX, ROOT, page_name, pages
+
+LINK = re.compile(r"\]\(([^)#\s]+)")
+FILE = re.compile(r"`((?:ppvae|models|guides|tests|notebooks|docs)/[\w/.-]*)`")
+NAME = re.compile(r"`(ppvae(?:\.\w+)+)")
+
+EACH = pytest.mark.parametrize("page", pages(), ids=page_name)
+
+
+def links(page: Path) -> list[str]:
+    """Files of the repository that a page links to or shows."""
+    return [target for target in LINK.findall(page.read_text("utf-8")) if "://" not in target]
+
+
+@EACH
+def test_what_a_page_links_to_and_shows_is_there(page: Path) -> None:
+    missing = [name for name in links(page) if not (page.parent / name).is_file()]
+    assert missing == []
+    named = FILE.findall(page.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@EACH
+def test_what_a_page_names_can_be_imported(page: Path) -> None:
+    for name in NAME.findall(page.read_text("utf-8")):
+        pkgutil.resolve_name(name)  # raises where it is not there
+
+
+def test_the_index_lists_every_page_of_the_folder() -> None:
+    listed = {(INDEX.parent / name).resolve() for name in links(INDEX) if name.endswith(".md")}
+    assert {page for page in pages() if page.parent == INDEX.parent} - {INDEX} <= listed
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"optimizer", "schedule"}))
+def test_the_page_of_parts_names_every_choice(kind: str) -> None:
+    text = (INDEX.parent / "parts.md").read_text("utf-8")
+    assert [name for name in KINDS[kind].names() if f"`{name}`" not in text] == []
+
+
+def test_the_front_page_is_short_and_its_pictures_have_words() -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert len(text.splitlines()) <= 150
+    pictures = re.findall(r"!\[([^\]]*)\]\(", text)
+    assert pictures
+    assert all(pictures)

@@ -1,0 +1,155 @@
+"""The code on the pages: every command has the flags it names, and what is marked runs."""
+
+import ast
+import importlib
+import runpy
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppvae import compilation, fit
+from ppvae.cli.parsing import answer
+from ppvae.run import Run, load
+from tests.support.documentation import (
+    ROOT,
+    blocks,
+    commands,
+    commands_in_prose,
+    page_name,
+    pages,
+)
+from tests.support.fits import quick
+
+__all__ = ["quick"]  # a fixture, used by every test here
+
+RUN_SHORT = {"ppvae.fit": ["--epochs", "1", "--device", "cpu"]}
+"""Flags that end a command of a page soon; the last one given counts."""
+
+OWN_PART, OWN_PROGRAM = ROOT / "docs" / "your-own-part.md", ROOT / "docs" / "your-own-program.md"
+NEEDS_FIRST_RUN = {"docs/arviz.md"}
+
+
+class Parsed(Exception):  # noqa: N818  # no error: it ends a command behind its arguments
+    """The arguments of a command were read."""
+
+
+def parse(command: str, argv: Sequence[str], patch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What a command makes of its arguments, without doing it."""
+    module = importlib.import_module(command)
+    real: Callable[..., dict[str, Any]] = module.given_arguments
+    found: dict[str, Any] = {}
+
+    def stop(*given: Any, **more: Any) -> None:
+        found.update(real(*given, **more))
+        raise Parsed
+
+    patch.setattr(module, "given_arguments", stop)
+    with pytest.raises((Parsed, SystemExit)) as ended:
+        module.main(argv)
+    patch.setattr(module, "given_arguments", real)
+    if isinstance(ended.value, SystemExit):
+        assert ended.value.code in (0, None)  # --help
+    return found
+
+
+@pytest.mark.parametrize("page", pages(), ids=page_name)
+def test_every_command_of_a_page_has_the_flags_it_names(
+    page: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell = [block.text for block in blocks(page) if block.language == "sh"]
+    for command, argv in [c for text in shell for c in commands(text)] + commands_in_prose(page):
+        parse(command, argv, monkeypatch)
+
+
+def test_a_wrong_flag_would_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ppvae.errors import InputError
+
+    with pytest.raises(InputError, match="no flag --epocs"):
+        parse("ppvae.fit", ["--epocs", "3"], monkeypatch)
+
+
+@pytest.mark.parametrize("page", pages(), ids=page_name)
+def test_every_block_is_of_a_known_kind(page: Path) -> None:
+    for block in blocks(page):
+        assert block.language in ("python", "sh", "text", "yaml"), block
+        if block.language == "python":
+            ast.parse(block.text)
+        else:
+            assert block.mark in ("", "run"), block
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A reader's empty folder, where fits are short and graphs are not compiled."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(compilation, "capture", partial(compilation.capture, compile=False))
+    whole = fit.fit
+
+    @wraps(whole)
+    def one_epoch(**given: Any) -> Run:
+        return whole(**given | {"epochs": 1, "device": "cpu"})
+
+    monkeypatch.setattr(fit, "fit", one_epoch)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.split(".")[0] == "mine"]:
+        del sys.modules[name]
+
+
+def run_blocks(page: Path, folder: Path) -> None:
+    """Save the files of a page in ``folder``, and run its blocks there in order."""
+    parts = blocks(page)
+    for block in parts:
+        if block.file:
+            (folder / block.file).parent.mkdir(exist_ok=True)
+            (folder / block.file).write_text(block.text)
+    importlib.invalidate_caches()
+    for number, block in enumerate(parts):
+        if block.runs and block.language == "sh":
+            for command, argv in commands(block.text):
+                module = importlib.import_module(command)
+                answer(module.main, [*argv, *RUN_SHORT.get(command, [])])
+        elif block.runs:
+            script = folder / f"block{number}.py"
+            script.write_text(block.text)
+            runpy.run_path(str(script), run_name="__main__")
+
+
+def has_code(page: Path) -> bool:
+    return page not in (OWN_PART, OWN_PROGRAM) and any(block.runs for block in blocks(page))
+
+
+@pytest.mark.parametrize("page", [page for page in pages() if has_code(page)], ids=page_name)
+def test_the_code_of_a_page_runs(page: Path, folder: Path) -> None:
+    if page_name(page) in NEEDS_FIRST_RUN:
+        fit.fit(out="runs/first", latent_dim=2)
+    run_blocks(page, folder)
+
+
+def test_parts_of_ones_own_run_as_they_stand_but_for_their_epochs(folder: Path) -> None:
+    run_blocks(OWN_PART, folder)
+    runs = {path.name: Run(path).config for path in (folder / "runs").iterdir()}
+    assert set(runs) == {"own", "by-class", "by-hand", "notebook"}
+    own = load(folder / "runs" / "own", trust=["mine"])
+    assert own.config["prior"] == {
+        "class_path": "mine.prior.SpikeAndSlab", "init_args": {"spike": 0.05},
+    }  # fmt: skip
+    assert own.config["likelihood"]["class_path"] == "mine.likelihood.Flipped"
+    assert own.config["guide"]["class_path"] == "mine.guide.Laplace"
+    assert own.config["decoder"]["class_path"] == "mine.network.Maxout"
+    assert own.config["decoder"]["init_args"] == {"width": 200, "pieces": 3}
+    assert runs["notebook"]["prior"]["class_path"] == "__main__.Wide"
+    assert own.summary is not None
+    assert -45 < own.summary["elbo"] < -20
+    assert (folder / "codes.csv").stat().st_size > 0
+
+
+def test_programs_of_ones_own_run_as_they_stand_but_for_their_epochs(folder: Path) -> None:
+    run_blocks(OWN_PROGRAM, folder)
+    config = Run(folder / "runs" / "programs").config
+    assert config["model"]["class_path"] == "mine.programs.Model"
+    assert (folder / "codes.csv").stat().st_size > 0
