@@ -119,12 +119,12 @@ class SemiAmortized(Amortized):
 
     def _log_joint(self, z: Tensor, copies: dict[str, Tensor]) -> Tensor:
         """Log p(x, z), summed over rows; no handler around the guide is told of it."""
-        x, rest = copies["x"], {name: value for name, value in copies.items() if name != "x"}
+        x, extras = copies["x"], {name: value for name, value in copies.items() if name != "x"}
         # Whether x can be drawn from the model at all is for the bound to check, not on the way.
         with poutine.block(), pyro.validation_enabled(False), evaluation_mode(self._model[0]):
             model = poutine.condition(self._model[0], {"z": z})
-            trace: Any = poutine.trace(model).get_trace(x, **rest)
-            _demand_one_latent(trace)
+            trace: Any = poutine.trace(model).get_trace(x, **extras)
+            _check_one_latent(trace)
             total: Tensor = trace.log_prob_sum()
         return total
 
@@ -135,7 +135,7 @@ class SemiAmortized(Amortized):
         return z
 
 
-def _demand_one_latent(trace: Any) -> None:
+def _check_one_latent(trace: Any) -> None:
     """Refuse a model of which ``"z"`` is not the one latent."""
     sites = {
         name: node

@@ -62,7 +62,7 @@ class SemiSupervised(PyroModule):
             raise InputError(f"alpha is {alpha}; a weight is 0 or more, and finite")
         self.classes, self.alpha = covariates, alpha
         self.classifier = build(encoder, data_shape, (covariates,), "encoder")
-        self.rest = MeanField(latent_dim, data_shape, encoder, covariates)
+        self.latent = MeanField(latent_dim, data_shape, encoder, covariates)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logits = self.classifier(x)
@@ -74,7 +74,7 @@ class SemiSupervised(PyroModule):
             drawn = pyro.sample(
                 "y", dist.Categorical(logits=known), infer={"enumerate": "parallel"}
             )
-            z: Tensor = pyro.sample("z", self.rest.posterior(x, drawn))
+            z: Tensor = pyro.sample("z", self.latent.posterior(x, drawn))
         return z
 
     def _held(self, logits: Tensor, y: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from ppvae.cli.parsing import answer, given_arguments
-from ppvae.components.support import demand_rows
+from ppvae.components.support import check_rows
 from ppvae.data import Split
 from ppvae.errors import InputError
 from ppvae.programs.classification import classify, tells_classes
@@ -155,7 +155,7 @@ def rows_of(
             f"mask is False everywhere in {name}, so that nothing was observed; it must be True "
             "where x was"
         )
-    demand_rows(rows, run.pair, run.audit, run.example(), name)
+    check_rows(rows, run.pair, run.audit, run.example(), name)
     return rows
 
 

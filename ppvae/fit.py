@@ -28,7 +28,7 @@ from ppvae.components.building import DEFAULTS
 from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.spec import Spec
-from ppvae.components.support import demand_density, demand_labels, demand_support, values_of
+from ppvae.components.support import check_density, check_labels, check_support, values_of
 from ppvae.data import Binarize, Data, Scale, scaled_as, suited
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
@@ -238,16 +238,16 @@ def fit(
     found, batch, assembly, pair, facts = (
         meeting.data, meeting.batch, meeting.assembly, meeting.pair, meeting.facts
     )  # fmt: skip
-    demand_support(found, facts)
+    check_support(found, facts)
     batch = found.train.take(torch.arange(len(batch["x"])))
     demand_numbers(pair, batch)
-    demand_density(pair, facts, batch)
+    check_density(pair, facts, batch)
     if labels is not None and not tells_classes(facts):
         raise InputError(
             f"--labels {labels} hides labels from a model that infers them; take --model "
             "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO, or leave it out"
         )
-    demand_labels(found, pair, facts)
+    check_labels(found, pair, facts)
 
     example = few(batch)
     check_made_again(assembly, found, pair, example, latent_dim, trust)
@@ -362,7 +362,7 @@ def resume(
             raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
         with explained(f"on the first {len(batch['x'])} rows"):
             facts = audit(pair, elbo.target, batch)
-        demand_support(found, facts)  # the file may hold other data by now
+        check_support(found, facts)  # the file may hold other data by now
         loop = make_loop(
             pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,
             compile=config["run"].get("compiled") is True,

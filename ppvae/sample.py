@@ -24,7 +24,7 @@ import numpy as np
 import torch
 
 from ppvae.cli.parsing import answer, given_arguments
-from ppvae.components.memory import demand_memory
+from ppvae.components.memory import check_memory
 from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
@@ -129,8 +129,8 @@ def sample(
         rows = rows_of(opened, data, split, data_dir, label, needs_observed=not impute)
         demanded = {"count": count, "pairs x steps": min(pairs, len(rows)) * steps}
         for number, value in demanded.items():
-            demand_memory(3 * 4 * value * math.prod(opened.data_shape), f"{number} = {value}")
-        demand_memory(8 * components * len(rows), f"components = {components}")
+            check_memory(3 * 4 * value * math.prod(opened.data_shape), f"{number} = {value}")
+        check_memory(8 * components * len(rows), f"components = {components}")
         if impute:
             return _imputed(opened, rows, samples, seed, target)
         if aggregate:

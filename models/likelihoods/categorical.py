@@ -30,7 +30,7 @@ class Categorical(Likelihood):
         InputError: if there are fewer than 2 classes.
     """
 
-    numbers = 17
+    params_per_element = 17
     support = constraints.integer_interval(0, 16)
     levels = 17
 
@@ -38,7 +38,7 @@ class Categorical(Likelihood):
         super().__init__(data_shape)
         if classes < 2:
             raise InputError(f"classes is {classes}; there must be at least 2")
-        self.numbers = self.levels = classes
+        self.params_per_element = self.levels = classes
         self.support = constraints.integer_interval(0, classes - 1)
 
     @override

@@ -29,7 +29,7 @@ class DiscretizedLogistic(Likelihood):
         InputError: if there are fewer than 2 levels, or more than 65536.
     """
 
-    numbers = 2
+    params_per_element = 2
     support = Grid(256)
     levels = 256
 

@@ -64,7 +64,7 @@ class Gaussian(Likelihood):
         self.floor = floor
         self.shared: PositiveNumber | RunningMean | None = None
         if variance == "per-pixel":
-            self.numbers = 2
+            self.params_per_element = 2
         elif variance == "optimal":
             self.shared = RunningMean(momentum, floor)
         elif isinstance(variance, str) and variance != "learned":

@@ -4,8 +4,8 @@ A likelihood says how many numbers per element of x the decoder must give (``dec
 which values of x it accepts (``support``), and, called on the decoder's output, the distribution of
 one datum, whose ``mean`` is what pictures show.
 
-Shapes: the decoder gives ``(..., numbers, *data_shape)``; the distribution has event shape
-``data_shape``. Log-densities are in nats.
+Shapes: the decoder gives ``(..., params_per_element, *data_shape)``; the distribution has event
+shape ``data_shape``. Log-densities are in nats.
 """
 
 from abc import ABC, abstractmethod
@@ -22,14 +22,14 @@ class Likelihood(nn.Module, ABC):
     """The distribution of one datum of ``data_shape``, given what the decoder says of it.
 
     Attributes:
-        numbers: how many numbers per element of x the decoder must give.
+        params_per_element: how many numbers per element of x the decoder must give.
         support: the values that one element of x may take; of the class, with default arguments.
         levels: how many those values are, where they are grey levels, classes, or counts out of a
             known total. Bits per dimension, -log p(x) / (D ln 2), are told where ``support`` is a
             ``Grid`` of them: of 8-bit images, as published.
     """
 
-    numbers: int = 1
+    params_per_element: int = 1
     support: constraints.Constraint
     levels: int | None = None
 
@@ -44,8 +44,8 @@ class Likelihood(nn.Module, ABC):
 
     @property
     def decoder_shape(self) -> Shape:
-        """Shape that a decoder must give for one datum: ``(numbers, *data_shape)``."""
-        return (self.numbers, *self.data_shape)
+        """Shape that a decoder must give for one datum: ``(params_per_element, *data_shape)``."""
+        return (self.params_per_element, *self.data_shape)
 
     @abstractmethod
     def forward(self, h: Tensor) -> dist.TorchDistribution:

@@ -29,7 +29,7 @@ class MixtureOfDiscretizedLogistics(Likelihood):
         InputError: if there is no component, or fewer than 2 levels, or more than 65536.
     """
 
-    numbers = 30
+    params_per_element = 30
     support = Grid(256)
     levels = 256
 
@@ -38,7 +38,7 @@ class MixtureOfDiscretizedLogistics(Likelihood):
         check_levels(levels)
         if components < 1:
             raise InputError(f"components is {components}; a mixture has at least 1")
-        self.numbers = 3 * components
+        self.params_per_element = 3 * components
         self.levels, self.support = levels, Grid(levels)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:

@@ -30,7 +30,7 @@ class ZeroInflated(Likelihood):
         InputError: if the counts are neither.
     """
 
-    numbers = 2
+    params_per_element = 2
     support = constraints.nonnegative_integer
 
     def __init__(
@@ -42,10 +42,10 @@ class ZeroInflated(Likelihood):
         if counts not in COUNTS:
             raise InputError(f"counts is '{counts}'; take one of {', '.join(COUNTS)}")
         self.counts = COUNTS[counts](data_shape)
-        self.numbers = 1 + self.counts.numbers
+        self.params_per_element = 1 + self.counts.params_per_element
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         dim = -len(self.data_shape) - 1
-        gate_logits, rest = h.split([1, self.counts.numbers], dim)
-        counts = self.counts(rest).base_dist
+        gate_logits, h = h.split([1, self.counts.params_per_element], dim)
+        counts = self.counts(h).base_dist
         return self._independent(Elements(counts, gate_logits.squeeze(dim)))

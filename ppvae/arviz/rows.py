@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from ppvae.data import Batch, Split, as_split
-from ppvae.distributions.outside import first_outside
+from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError
 from ppvae.programs.facts import Audit
 from ppvae.run import Run
@@ -77,7 +77,7 @@ def take(source: Split, numbers: NDArray[np.int64], audit: Audit) -> Batch:
     """
     batch = source.take(torch.from_numpy(numbers))
     for site, (family, support) in audit.supports.items():
-        outside = first_outside(support, batch["x"], batch.get("mask"))
+        outside = first_outside_support(support, batch["x"], batch.get("mask"))
         if outside is not None:
             raise InputError(
                 f"row {numbers[outside[0]]} of data holds {outside[1]:.4g}, and {family} (site "

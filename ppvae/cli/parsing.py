@@ -125,7 +125,7 @@ def _demand_values(argv: Sequence[str], parameters: Sequence[str]) -> None:
 
 def _distrust_data(given: dict[str, Any], typed: set[str]) -> None:
     """Data that the file of ``--config`` names is read without running or writing anything."""
-    from ppvae.data.catalogue import demand_safe
+    from ppvae.data.catalogue import check_safe_to_read
     from ppvae.data.files import ReadOnlyFolder
 
     if given.get("data_dir") is not None and "data-dir" not in typed:
@@ -134,7 +134,7 @@ def _distrust_data(given: dict[str, Any], typed: set[str]) -> None:
     is_typed = "data" in typed and not isinstance(where, ReadOnlyFolder)
     is_trusted = is_typed or "torchvision" in given.get("trust", ())
     if isinstance(given.get("data"), str) and not is_trusted:
-        demand_safe(given["data"], where)
+        check_safe_to_read(given["data"], where)
 
 
 def _refuse_untyped(name: str) -> None:

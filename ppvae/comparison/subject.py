@@ -12,7 +12,7 @@ from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.components.building import DEFAULTS
 from ppvae.components.kinds import KINDS
-from ppvae.components.support import demand_support, values_of
+from ppvae.components.support import check_support, values_of
 from ppvae.data import Batch, Data, suited
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
@@ -69,7 +69,7 @@ def new_subject(
         facts = _audits(pair, first_batch(found, settings))
     may_binarize = binarize is None and not isinstance(name, Data)
     found = suited(found, values_of(facts[SAMPLED]), may_binarize=may_binarize)
-    demand_support(found, facts[SAMPLED])
+    check_support(found, facts[SAMPLED])
     record |= {key: settings[key] for key in _FRESH}
     record |= {"data": recorded(name), "label": fresh["label"], "binarize": found.binarize}
     return Subject(build, found, facts, settings, record, trust)
@@ -102,7 +102,7 @@ def subject_of(
 
     with weights_restored(build(seed)) as pair:
         facts = _audits(pair, first_batch(found, settings))
-    demand_support(found, facts[SAMPLED])
+    check_support(found, facts[SAMPLED])
     record = settings | {"run": str(run.path)}
     where = f"the best checkpoint of {run.path}"
     return Subject(build, found, facts, settings, record, trust, weights, where)

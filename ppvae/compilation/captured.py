@@ -60,22 +60,22 @@ def capture(
     *,
     compile: bool = True,
     check: int = CHECK,
-    **rest: Tensor,
+    **extras: Tensor,
 ) -> "Captured":
     """The loss of a model and a guide under one of Pyro's bounds, as one compiled module.
 
-    Called as ``loss(x, **rest)`` it gives Pyro's ``elbo.differentiable_loss``: minus the bound, in
-    nats, summed over the batch, with fresh draws at each call.
+    Called as ``loss(x, **extras)`` it gives Pyro's ``elbo.differentiable_loss``: minus the bound,
+    in nats, summed over the batch, with fresh draws at each call.
 
     Args:
-        model: a Pyro program, called as ``model(x, **rest)``.
+        model: a Pyro program, called as ``model(x, **extras)``.
         guide: another, called alike.
         elbo: a bound that has a ``differentiable_loss``.
         x: a batch on which the programs are run once, to find their parameters.
         compile: false: the graph is run as it was traced, operation by operation.
         check: compare graph and programs every so many calls, beside the first ones; see
             `Captured`.
-        rest: what the programs take beside ``x``.
+        extras: what the programs take beside ``x``.
 
     Raises:
         InputError: if the bound has no differentiable loss, or the programs nothing to learn.
@@ -88,10 +88,10 @@ def capture(
     before = Snapshot({"model": model, "guide": guide})
     # What the programs count by has not been asked for yet, and is put back.
     with _buffers_kept(before.modules()):
-        loss = _Loss(Pair(model, guide, {"x": x, **rest}), elbo)
+        loss = _Loss(Pair(model, guide, {"x": x, **extras}), elbo)
         # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
         with forked(loss.pair.device), evaluating(loss), torch.enable_grad():
-            loss(x, **rest)
+            loss(x, **extras)
     before.put_back(counts=True)
     return Captured(loss, compile=compile, check=check)
 
@@ -103,9 +103,9 @@ class _Loss(nn.Module):
         super().__init__()
         self.pair, self.elbo = pair, elbo
 
-    def forward(self, x: Tensor, **rest: Tensor) -> Tensor:
+    def forward(self, x: Tensor, **extras: Tensor) -> Tensor:
         loss: Tensor = cast("Any", self.elbo).differentiable_loss(
-            self.pair.call_model, self.pair.call_guide, x, **rest
+            self.pair.call_model, self.pair.call_guide, x, **extras
         )
         return loss
 

@@ -43,7 +43,7 @@ def code_paths(value: Any) -> Iterator[str]:
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
-def _refuse_code(flag: str, value: Any, trust: Iterable[str]) -> None:
+def _check_trusted(flag: str, value: Any, trust: Iterable[str]) -> None:
     """Refuse an argument, read from a file, that the parser would import code for."""
     trusted = set(trust)
     for path in code_paths(value):
@@ -90,7 +90,7 @@ def arguments_of(
             )
     if not choice.trusted:
         for name, value in choice.init_args.items():
-            _refuse_code(f"--{flag}.{name}", value, trust)
+            _check_trusted(f"--{flag}.{name}", value, trust)
     mine = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
     missing = [
         name

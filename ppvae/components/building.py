@@ -128,7 +128,7 @@ def _assembled(
         inner = [part for part, program in PARTS.items() if program == role and part != role]
         chosen = parts.get(role)
         if role not in makers:
-            _refuse(parts, inner, f"the {role} was handed in whole")
+            _check_left_out(parts, inner, f"the {role} was handed in whole")
             programs[role] = cast("Program", chosen)
             record[role] = {"python_object": _name(chosen)}
             continue
@@ -138,7 +138,7 @@ def _assembled(
             given["covariates"] = 0
         for part in inner:
             if part not in makers:
-                _refuse(parts, (part,), f"{maker.choice.class_path} takes none")
+                _check_left_out(parts, (part,), f"{maker.choice.class_path} takes none")
                 continue
             part_maker = makers[part]
             record[part] = part_maker.choice.plain()
@@ -236,7 +236,7 @@ def _made(part: str, maker: Factory, given: Mapping[str, Any]) -> Any:
     return made_part
 
 
-def _refuse(parts: Mapping[str, Any], names: Iterable[str], reason: str) -> None:
+def _check_left_out(parts: Mapping[str, Any], names: Iterable[str], reason: str) -> None:
     for name in names:
         if parts.get(name) is not None:
             raise InputError(f"--{name} has no effect here: {reason}; leave it out")

@@ -3,6 +3,7 @@
 import inspect
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -59,9 +60,10 @@ def check_part(
     if role == "prior":
         call, of, want = part, "", ((), (latent_dim,))
     elif role == "likelihood":
-        numbers = _decoder_shape(name, part)
-        h = torch.zeros(2, *numbers)
-        call, of = (lambda: part(h)), f" for h of shape {tuple(h.shape)} (numbers = {numbers[0]})"
+        shape = _decoder_shape(name, part)
+        h = torch.zeros(2, *shape)
+        call = partial(part, h)
+        of = f" for h of shape {tuple(h.shape)} (params_per_element = {shape[0]})"
         want = ((2,), tuple(data_shape))
     elif role == "guide" and isinstance(part, Amortized) and not part.covariates:
         call, of = (lambda: part.posterior(x)), f" for x of shape {tuple(x.shape)}"
@@ -70,8 +72,8 @@ def check_part(
         return
     with torch.no_grad(), forked(x.device):
         fn = _attempted(f"--{role} {name} fails{of}", type(part), call)
-    numbers_axis = -len(data_shape) - 1 if role == "likelihood" else 0
-    _check_distribution(f"--{role} {name}", of, fn, want, numbers_axis)
+    params_axis = -len(data_shape) - 1 if role == "likelihood" else 0
+    _check_distribution(f"--{role} {name}", of, fn, want, params_axis)
 
 
 def _decoder_shape(name: str, part: Any) -> Shape:
@@ -85,7 +87,7 @@ def _decoder_shape(name: str, part: Any) -> Shape:
 
 
 def _check_distribution(
-    name: str, of: str, fn: Any, want: tuple[Shape, Shape], numbers_axis: int
+    name: str, of: str, fn: Any, want: tuple[Shape, Shape], params_axis: int
 ) -> None:
     batch, event = want
     if not hasattr(fn, "log_prob"):
@@ -100,10 +102,10 @@ def _check_distribution(
     how = ""
     if whole == (*batch, *event) and len(found[1]) < len(event):
         how = f"; end it with .to_event({len(event) - len(found[1])})"
-    elif numbers_axis and len(whole) == len(batch) + len(event) + 1:
+    elif params_axis and len(whole) == len(batch) + len(event) + 1:
         how = (
-            f"; axis {numbers_axis} of h holds the numbers of an element: take it away by "
-            f"h.squeeze({numbers_axis}), or part it by h.unbind({numbers_axis})"
+            f"; axis {params_axis} of h holds the numbers of an element: take it away by "
+            f"h.squeeze({params_axis}), or part it by h.unbind({params_axis})"
         )
     raise InputError(
         f"{name} gives a distribution of batch shape {found[0]} and event shape {found[1]}{of}, "

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ppvae.errors import InputError
 
-__all__ = ["TRAINING", "demand_memory", "free_memory", "sizes_checked"]
+__all__ = ["TRAINING", "check_memory", "free_memory", "sizes_checked"]
 
 TRAINING = 4
 """What a weight takes while it is trained: itself, its gradient, and Adam's two means."""
@@ -57,7 +57,7 @@ def _free_in_groups() -> Iterator[int]:
             yield max(0, int(most) - int(now))
 
 
-def demand_memory(size: int, setting: str, device: torch.device | str = "cpu") -> None:
+def check_memory(size: int, setting: str, device: torch.device | str = "cpu") -> None:
     """Refuse what would take more memory than there is.
 
     Args:
@@ -144,21 +144,21 @@ class _Sizes(TorchDispatchMode):
             return
         self._count += 1
         self._weights += weight.numel() * weight.element_size()
-        self._demand(0)
-        self._demand_few(self._count, TENSORS)
+        self._check(0)
+        self._check_count(self._count, TENSORS)
 
     def _make(self, size: int) -> None:
-        self._demand(size)
+        self._check(size)
         self._calls += 1
-        self._demand_few(self._calls, CALLS)
+        self._check_count(self._calls, CALLS)
 
-    def _demand_few(self, count: int, most: int) -> None:
+    def _check_count(self, count: int, most: int) -> None:
         if count > most:
             raise InputError(
                 f"{self._blamed}, which makes more than {most:,} tensors; make it smaller"
             )
 
-    def _demand(self, size: int) -> None:
+    def _check(self, size: int) -> None:
         needed = (self._weights + size) * self._copies
         if needed > self._free:
             raise InputError(

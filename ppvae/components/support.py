@@ -11,7 +11,7 @@ from torch.distributions import constraints
 from ppvae.components.kinds import KINDS
 from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
-from ppvae.distributions.outside import first_outside
+from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import tells_classes
@@ -19,10 +19,10 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
 
 __all__ = [
-    "demand_density",
-    "demand_labels",
-    "demand_rows",
-    "demand_support",
+    "check_density",
+    "check_labels",
+    "check_rows",
+    "check_support",
     "levels_of",
     "values_of",
 ]
@@ -63,7 +63,7 @@ def levels_of(facts: Audit) -> int | None:
     return None
 
 
-def demand_support(data: Data, facts: Audit) -> None:
+def check_support(data: Data, facts: Audit) -> None:
     """Refuse data that the likelihood gives no probability, before a step is taken."""
     for name, split in data.splits.items():
         found = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
@@ -75,7 +75,7 @@ def demand_support(data: Data, facts: Audit) -> None:
             )
 
 
-def demand_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -> None:
+def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -> None:
     """Refuse rows that a fitted model gives no probability, or would misread.
 
     Args:
@@ -96,7 +96,7 @@ def demand_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) 
             "count missing entries as observed; drop the mask"
         )
     if "y" in names and not tells_classes(facts):
-        _demand_like(split, like, name)
+        _check_y_alike(split, like, name)
     found = _outside(split, facts)
     if found is not None:
         row, value, site = found
@@ -106,7 +106,7 @@ def demand_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) 
         )
 
 
-def _demand_like(split: Split, like: Batch, name: str) -> None:
+def _check_y_alike(split: Split, like: Batch, name: str) -> None:
     """Refuse y that is not known, or of another kind than the model is conditional on."""
     if "y" not in like:
         return
@@ -146,7 +146,7 @@ def _outside(
     """
     for site, (_, support) in facts.supports.items():
         for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
-            found = first_outside(support, batch["x"], batch.get("mask"))
+            found = first_outside_support(support, batch["x"], batch.get("mask"))
             if found is not None:
                 row, value = found
                 return number * CHUNK + row, value, site
@@ -160,7 +160,7 @@ def _takes(facts: Audit, site: str) -> str:
     return f"{family} (site '{site}') takes only {_values(support)}"
 
 
-def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
+def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:
     """Refuse programs whose bound is minus infinity before a step is taken: no slope leads out.
 
     The audit has looked at supports; this looks at one draw.
@@ -176,7 +176,7 @@ def demand_density(pair: Pair, facts: Audit, batch: Batch) -> None:
                     f"site '{name}': the guide draws where the model's density is 0, so that the "
                     "bound is -inf; give the guide the support of the model's distribution"
                 )
-        for name in facts.supports:  # of the data themselves `demand_support` has looked at these
+        for name in facts.supports:  # of the data themselves `check_support` has looked at these
             if bool((nodes[name]["fn"].log_prob(nodes[name]["value"]) == -torch.inf).any()):
                 raise InputError(
                     f"site '{name}': the likelihood gives some datum probability 0 at the initial "
@@ -199,7 +199,7 @@ def _is_inside(fn: Any, value: Tensor) -> bool:
         return True
 
 
-def demand_labels(data: Data, pair: Pair, facts: Audit) -> None:
+def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
     """Refuse labels that are not known where the model is conditional on them.
 
     A model that infers the class takes them.

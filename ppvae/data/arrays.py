@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppvae.data.containers import demand_same_index, plain
+from ppvae.data.containers import check_same_index, plain
 from ppvae.data.labels import UNKNOWN, encode
 from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source
@@ -39,7 +39,7 @@ def array_source(
         InputError: for anything else.
 
     """
-    demand_same_index(x, y, where)
+    check_same_index(x, y, where)
     held = plain(x, where, "x")
     if held.categories is not None:
         raise InputError(f"{where}: x holds categories; it must hold numbers: give labels as y.")
@@ -51,7 +51,7 @@ def array_source(
     seen = None if mask is None else _mask(plain(mask, where, "mask").values, values, where)
     if held.mask is not None:
         seen = held.mask if seen is None else seen & held.mask
-    _demand_numbers(values, seen, where)
+    _check_numbers(values, seen, where)
     code, names = _labels(y, values, where, labels)
     tensor, note = _tensor(values)
     rows = ArrayRows(tensor, code, None if seen is None else _tensor(seen)[0], held.names)
@@ -106,7 +106,7 @@ def _of_length(y: NDArray[Any], x: NDArray[Any], where: str) -> NDArray[Any]:
     return y
 
 
-def _demand_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str) -> None:
+def _check_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str) -> None:
     """Refuse what float32 cannot hold: NaN, infinities, and integers it would round."""
     if x.dtype.kind == "f":
         fine = np.isfinite(x)

@@ -41,7 +41,7 @@ class Binarization(ABC):
 
 @final
 @dataclass(frozen=True)
-class Keep(Binarization):
+class Identity(Binarization):
     """Leave x as it was scaled."""
 
     fixed: ClassVar[bool] = True
@@ -73,7 +73,7 @@ class Threshold(Binarization):
 
 @final
 @dataclass(frozen=True)
-class DrawnOnce(Binarization):
+class Static(Binarization):
     """One draw of Bernoulli(x) per row, the same at each pass."""
 
     seed: int
@@ -92,7 +92,7 @@ class DrawnOnce(Binarization):
 
 @final
 @dataclass(frozen=True)
-class DrawnAnew(Binarization):
+class Dynamic(Binarization):
     """A fresh draw of Bernoulli(x) each time, from torch's global generator of x's device.
 
     The global one, so that a run that restores torch's random state repeats its noise exactly.
@@ -108,14 +108,14 @@ class DrawnAnew(Binarization):
 
     @override
     def frozen(self, seed: int) -> Binarization:
-        return DrawnOnce(seed, self.stream)
+        return Static(seed, self.stream)
 
 
 def binarization(how: Binarize, split: str, seed: int) -> Binarization:
     """Return what ``--binarize how`` means in the split named ``split``: only training varies."""
     stream = STREAMS[split]
-    fixed = {"none": Keep(), "threshold": Threshold(), "static": DrawnOnce(seed, stream)}
-    return fixed.get(how, DrawnAnew(stream) if split == "train" else DrawnOnce(seed, stream))
+    fixed = {"none": Identity(), "threshold": Threshold(), "static": Static(seed, stream)}
+    return fixed.get(how, Dynamic(stream) if split == "train" else Static(seed, stream))
 
 
 def uniforms(seed: int, stream: int, rows: Tensor, size: int) -> Tensor:

@@ -17,7 +17,7 @@ from ppvae.data.npy_file import npy_source
 from ppvae.data.npz_file import npz_source
 from ppvae.data.omniglot import omniglot_source
 from ppvae.data.source import Source
-from ppvae.data.vision import demand_named, makers, simple, vision_source
+from ppvae.data.vision import check_reader_is_safe, makers, simple, vision_source
 from ppvae.errors import InputError
 
 # Readers of the sets this package knows itself, given the data directory.
@@ -44,10 +44,10 @@ def is_path(name: str | Path) -> bool:
     return len(path.parts) != 1 or name != path.name or bool(path.suffix) or path.exists()
 
 
-def demand_safe(name: str | Path, data_dir: Path | None) -> None:
-    """Refuse data that a file names and that is not safe to read; see `demand_named`."""
+def check_safe_to_read(name: str | Path, data_dir: Path | None) -> None:
+    """Refuse data that a file names and that is not safe to read; see `check_reader_is_safe`."""
     if named(name) is None and not is_path(name):
-        demand_named(str(name), data_dir)  # a second, for the import of torchvision
+        check_reader_is_safe(str(name), data_dir)  # a second, for the import of torchvision
 
 
 def read(

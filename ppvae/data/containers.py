@@ -96,7 +96,7 @@ def dense(matrix: Any, where: str, what: str = "x") -> NDArray[Any]:
     return values
 
 
-def demand_same_index(x: Any, y: Any, where: str) -> None:
+def check_same_index(x: Any, y: Any, where: str) -> None:
     """Refuse tables of pandas whose rows have the same names in another order."""
     pandas = sys.modules.get("pandas")
     if pandas is None or y is None:

@@ -77,11 +77,11 @@ def dialect(content: bytes, path: Path) -> Dialect:
         notes.append("comments above it skipped")
     names = [name.strip() for name in next(fields([header], separator))]
     rows = list(islice(filter(None, fields(lines[start:], separator)), _SAMPLE))
-    _demand_header(names, rows, path)
+    _check_header(names, rows, path)
     decimal = _decimal(names, rows, separator, path)
-    if _demand_even(names, lines[start:], separator, start, path):
+    if _check_even(names, lines[start:], separator, start, path):
         names = names[:-1]
-    _demand_names(names, path)
+    _check_names(names, path)
     if separator != ",":
         notes.insert(0, f"{SEPARATORS.get(separator, repr(separator))} between fields")
     if decimal == ",":
@@ -140,7 +140,7 @@ def _is_header(comment: str, first: str, separator: str) -> bool:
     )
 
 
-def _demand_header(names: list[str], rows: list[list[str]], path: Path) -> None:
+def _check_header(names: list[str], rows: list[list[str]], path: Path) -> None:
     """Refuse a first line that holds numbers wherever those below do."""
     if names == [str(place) for place in range(len(names))]:
         return  # as pandas names the columns of a nameless table
@@ -186,9 +186,7 @@ def _decimal(names: list[str], rows: list[list[str]], separator: str, path: Path
     return "," if commas else "."
 
 
-def _demand_even(
-    names: list[str], lines: list[str], separator: str, above: int, path: Path
-) -> bool:
+def _check_even(names: list[str], lines: list[str], separator: str, above: int, path: Path) -> bool:
     """Refuse a line without one field for each name; return whether the last column is empty.
 
     Separators at the end of each line make such a column, with or without one below the header.
@@ -214,7 +212,7 @@ def _demand_even(
     return is_empty
 
 
-def _demand_names(names: list[str], path: Path) -> None:
+def _check_names(names: list[str], path: Path) -> None:
     for place, name in enumerate(names):
         if not name:
             raise InputError(

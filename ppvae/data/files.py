@@ -32,7 +32,7 @@ def data_folder(data_dir: Path | None) -> Path:
     return data_dir.expanduser()
 
 
-def demand_own(name: str, folder: Path) -> None:
+def check_may_download(name: str, folder: Path) -> None:
     """Refuse to download the data ``name`` to a folder that the user did not name.
 
     Raises:
@@ -77,7 +77,7 @@ def download(url: str, folder: Path, relative: str) -> None:
     """
     from torchvision.datasets.utils import download_url
 
-    demand_own(Path(relative).parent.name, folder)
+    check_may_download(Path(relative).parent.name, folder)
     path = folder / relative
     part = f"{path.name}.part-{os.getpid()}"
     try:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data.dataset import Data
-from ppvae.data.resident import ResidentSplit
+from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.split import Split
 from ppvae.errors import InputError
 
@@ -103,7 +103,7 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
 
 def _hidden(split: Split, name: str, kept: Callable[[Tensor], Tensor]) -> Split:
     """Return the split with -1 for y where ``kept`` of y is 0."""
-    if not isinstance(split, ResidentSplit) or split.y is None:
+    if not isinstance(split, InMemorySplit) or split.y is None:
         raise InputError(
             f"--labels hides labels of data held in memory, and {name} is read from disk as it is "
             f"needed; save it as .npz (x, and y)."

@@ -6,18 +6,18 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ppvae.data.arrays import array_source
-from ppvae.data.binarization import Binarize, Keep, binarization
+from ppvae.data.binarization import Binarize, Identity, binarization
 from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
-from ppvae.data.resident import ResidentSplit
+from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.rows import Rows
 from ppvae.data.rules import (
     Scale,
     Values,
     as_fitted,
-    demand_finite,
-    demand_intensities,
-    demand_observed,
+    check_finite,
+    check_intensities,
+    check_observed,
     infer_scaling,
 )
 from ppvae.data.scaling import Scaling
@@ -65,7 +65,7 @@ def load(
         InputError: where there is no such data or it cannot be used, with the reason.
 
     """
-    _demand_options(binarize, seed, scale)
+    _check_options(binarize, seed, scale)
     return _data(_name(name), read(name, data_dir, label), binarize, seed, scaling, scale)
 
 
@@ -99,7 +99,7 @@ def load_new(
         InputError: as for :func:`load`, and where shape, unit or a label is not the fitted one.
 
     """
-    _demand_options(binarize, seed)
+    _check_options(binarize, seed)
     source = read(name, data_dir, label, labels)
     if source.train.shape != tuple(shape):
         raise InputError(
@@ -142,7 +142,7 @@ def from_arrays(
         InputError: where the arrays cannot be used, with the reason.
 
     """
-    _demand_options(binarize, seed, scale)
+    _check_options(binarize, seed, scale)
     return _data(name, array_source(x, name, y, mask), binarize, seed, None, scale)
 
 
@@ -155,7 +155,7 @@ def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> 
         mask: bool, the shape of ``x``, True where observed.
 
     """
-    return ResidentSplit.of(x, y, mask, None, Keep())
+    return InMemorySplit.of(x, y, mask, None, Identity())
 
 
 def suited(
@@ -212,7 +212,7 @@ def _data(
     parts = source.parts(seed)
     note = None
     for part, rows in parts.items():
-        demand_observed(rows, part, source.where)
+        check_observed(rows, part, source.where)
     if fitted is None:
         is_binarized = binarize != "none"
         scaling, note = infer_scaling(source, parts, values, scale, binarized=is_binarized)
@@ -238,13 +238,13 @@ def _data(
 def _split(
     source: Source, rows: Rows, part: str, binarize: Binarize, seed: int, scaling: Scaling
 ) -> Split:
-    demand_finite(rows, scaling, part, source.where)
+    check_finite(rows, scaling, part, source.where)
     if binarize != "none":
-        demand_intensities(rows, scaling, binarize, source.where)
+        check_intensities(rows, scaling, binarize, source.where)
     return rows.split(scaling, binarization(binarize, part, seed))
 
 
-def _demand_options(binarize: str, seed: int, scale: str | None = None) -> None:
+def _check_options(binarize: str, seed: int, scale: str | None = None) -> None:
     if scale is not None and scale not in get_args(Scale):
         raise InputError(f"--scale {scale} is not known: give one of {', '.join(get_args(Scale))}.")
     if binarize not in get_args(Binarize):

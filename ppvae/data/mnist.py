@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.data.files import checked, demand_own, obtaining
+from ppvae.data.files import check_may_download, checked, obtaining
 from ppvae.data.rows import ArrayRows
 from ppvae.data.scaling import EIGHT_BIT
 from ppvae.data.source import Source
@@ -51,7 +51,7 @@ def mnist_source(name: str, folder: Path) -> Source:
     maker, labels = SETS[name]
     files = [f"{maker}/raw/{part}-{kind}" for part in ("train", "t10k") for kind in _KINDS]
     if not all((folder / file).is_file() for file in files):
-        demand_own(name, folder)
+        check_may_download(name, folder)
         with obtaining(name, folder):
             import torchvision.datasets
 

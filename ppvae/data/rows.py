@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data.binarization import Binarization
-from ppvae.data.resident import ResidentSplit
+from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.scaling import Scaling
 from ppvae.data.split import Batch, Split
 
@@ -119,7 +119,7 @@ class ArrayRows(Rows):
 
     @override
     def split(self, scaling: Scaling, binarization: Binarization) -> Split:
-        return ResidentSplit.of(self.x, self.y, self.mask, scaling, binarization)
+        return InMemorySplit.of(self.x, self.y, self.mask, scaling, binarization)
 
     def _part(self, rows: Tensor | slice) -> Batch:
         fields = {"x": self.x, "y": self.y, "mask": self.mask}

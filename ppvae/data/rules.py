@@ -147,7 +147,7 @@ def as_fitted(
     return fitted
 
 
-def demand_observed(rows: Rows, part: str, where: str) -> None:
+def check_observed(rows: Rows, part: str, where: str) -> None:
     """Refuse a part of the data of which nothing was observed: no bound could tell fits apart.
 
     Raises:
@@ -161,7 +161,7 @@ def demand_observed(rows: Rows, part: str, where: str) -> None:
         )
 
 
-def demand_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
+def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
     """Refuse numbers whose squares single precision cannot hold once they are scaled.
 
     Raises:
@@ -183,7 +183,7 @@ def demand_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
         )
 
 
-def demand_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -> None:
+def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -> None:
     """Refuse to binarize what is not in [0, 1] once scaled.
 
     Raises:

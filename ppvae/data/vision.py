@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data.arrays import channels_first
-from ppvae.data.files import ReadOnlyFolder, demand_own, obtaining
+from ppvae.data.files import ReadOnlyFolder, check_may_download, obtaining
 from ppvae.data.image_rows import image_rows
 from ppvae.data.images import GREY, Images, decoded, upright_size
 from ppvae.data.rows import ArrayRows, Rows
@@ -51,7 +51,7 @@ def makers() -> dict[str, Callable[..., Any]]:
     return found
 
 
-def demand_named(name: str, data_dir: Path | None) -> None:
+def check_reader_is_safe(name: str, data_dir: Path | None) -> None:
     """Refuse data that a file names, not the user, where reading it could run or write something.
 
     The readers of some sets unpickle what they find (CIFAR's batches, LSUN's cache), and any set
@@ -163,7 +163,7 @@ def _made(maker: Callable[..., Any], folder: Path, choice: _Options, *, may_load
     try:
         return maker(folder, download=False, **choice)
     except (RuntimeError, OSError):
-        demand_own(str(getattr(maker, "__name__", maker)), folder)
+        check_may_download(str(getattr(maker, "__name__", maker)), folder)
         folder.mkdir(parents=True, exist_ok=True)
         return maker(folder, download=True, **choice)
 

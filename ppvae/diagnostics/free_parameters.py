@@ -75,9 +75,9 @@ def free_parameters(pair: Pair, audit: Audit, batch: Batch) -> Freed:
     if not leaves:
         raise NotFree("no weight of the guide reaches a parameter of its distributions")
 
-    def call(x: Tensor, **rest: Tensor) -> Any:
+    def call(x: Tensor, **extras: Tensor) -> Any:
         with _Substitute({name: site.distribution() for name, site in free.items()}):
-            return pair.call_guide(x, **rest)
+            return pair.call_guide(x, **extras)
 
     return Freed(pair, call, leaves)
 

@@ -32,9 +32,9 @@ class Freed(Pair):
         self.__dict__.update(pair.__dict__)
         self._reroute, self.leaves = call, leaves
 
-    def call_guide(self, x: Tensor, **rest: Tensor) -> Any:
+    def call_guide(self, x: Tensor, **extras: Tensor) -> Any:
         """Run the guide the other way."""
-        return self._reroute(x, **rest)
+        return self._reroute(x, **extras)
 
 
 def free_weights(pair: Pair) -> Freed:
@@ -42,9 +42,9 @@ def free_weights(pair: Pair) -> Freed:
     own = [*pair.guide.parameters(), *pair.params.parameters()]
     copies = {id(p): p.detach().clone().requires_grad_() for p in own if p.is_floating_point()}
 
-    def call(x: Tensor, **rest: Tensor) -> Any:
+    def call(x: Tensor, **extras: Tensor) -> Any:
         with _in_place(pair, copies):
-            return pair.call_guide(x, **rest)
+            return pair.call_guide(x, **extras)
 
     return Freed(pair, call, list(copies.values()))
 

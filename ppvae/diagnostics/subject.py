@@ -25,7 +25,7 @@ def subject(
     Of a run they are ``run.pair``, ``run.audit`` and ``run.data().test``.
 
     Args:
-        model: p(x, z), called as ``model(x, **rest)``.
+        model: p(x, z), called as ``model(x, **extras)``.
         guide: q(z | x), called alike.
         x: ``(data, *shape)``.
         y: labels or covariates, ``(data, ...)``, if a program names them.

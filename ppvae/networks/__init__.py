@@ -5,8 +5,8 @@ batch, passes in one call.
 """
 
 from ppvae.networks.bounded import is_positive, positive
+from ppvae.networks.conditioning import beside, features, joined_shape
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
-from ppvae.networks.covariates import beside, features, joined_shape
 from ppvae.networks.gated import GatedMLP
 from ppvae.networks.mlp import MLP
 from ppvae.networks.network import Network, Shape, build

@@ -24,7 +24,7 @@ from ppvae.programs.evaluation_mode import evaluating
 __all__ = ["Pair", "Program", "named_arguments"]
 
 Program = Callable[..., Any]
-"""Called as ``program(x, **rest)``; what it returns is its own affair."""
+"""Called as ``program(x, **extras)``; what it returns is its own affair."""
 
 
 def named_arguments(program: Program) -> frozenset[str]:
@@ -41,7 +41,7 @@ def named_arguments(program: Program) -> frozenset[str]:
 
 
 def _check_arguments(role: str, program: Program, batch: Mapping[str, Tensor]) -> None:
-    """Refuse a program that cannot be called as ``program(x, **rest)``."""
+    """Refuse a program that cannot be called as ``program(x, **extras)``."""
     called = program.forward if isinstance(program, nn.Module) else program
     try:
         parameters = list(inspect.signature(called).parameters.values())
@@ -76,8 +76,8 @@ class _Function(nn.Module):
         owner = getattr(program, "__self__", None)
         self.uses = nn.ModuleList([owner] if isinstance(owner, nn.Module) else _modules_in(program))
 
-    def forward(self, x: Tensor, **rest: Tensor) -> Any:
-        return self.program(x, **rest)
+    def forward(self, x: Tensor, **extras: Tensor) -> Any:
+        return self.program(x, **extras)
 
 
 def _modules_in(program: Program) -> list[nn.Module]:
@@ -204,19 +204,19 @@ class Pair(nn.Module):
             found.append(cast("nn.Module", owner) if is_method else module)
         return list({id(module): module for module in found}.values())
 
-    def call_model(self, x: Tensor, **rest: Tensor) -> Any:
-        """Run the model on a batch, given of ``rest`` what its signature names."""
+    def call_model(self, x: Tensor, **extras: Tensor) -> Any:
+        """Run the model on a batch, given of ``extras`` what its signature names."""
         with self._parameter_store():
-            return self._call("model", x, rest)
+            return self._call("model", x, extras)
 
-    def call_guide(self, x: Tensor, **rest: Tensor) -> Any:
-        """Run the guide on a batch, given of ``rest`` what its signature names.
+    def call_guide(self, x: Tensor, **extras: Tensor) -> Any:
+        """Run the guide on a batch, given of ``extras`` what its signature names.
 
         What it records by ``pyro.deterministic`` is no latent, and bounds of Pyro's stumble on it:
         no handler outside of the guide sees that.
         """
         with self._parameter_store(), poutine.block(hide_fn=_is_deterministic):
-            return self._call("guide", x, rest)
+            return self._call("guide", x, extras)
 
     def names(self, role: str) -> frozenset[str]:
         """What the program's signature names beside x."""
@@ -236,11 +236,11 @@ class Pair(nn.Module):
         """The first parameter there is, in a tuple: an attribute would be a second home of it."""
         return tuple(p for p in self.parameters() if p.is_floating_point())[:1]
 
-    def _call(self, role: str, x: Tensor, rest: Mapping[str, Tensor]) -> Any:
+    def _call(self, role: str, x: Tensor, extras: Mapping[str, Tensor]) -> Any:
         dtype = self.dtype
-        x, *values = (t.to(dtype) if t.is_floating_point() else t for t in (x, *rest.values()))
+        x, *values = (t.to(dtype) if t.is_floating_point() else t for t in (x, *extras.values()))
         names = self._names[role]
-        given = {name: t for name, t in zip(rest, values, strict=True) if name in names}
+        given = {name: t for name, t in zip(extras, values, strict=True) if name in names}
         module = self.model if role == "model" else self.guide
         with _new_tensors(dtype):
             if self._is_plain[role]:
@@ -263,14 +263,14 @@ class Pair(nn.Module):
 
     def _find_parameters(self, batch: Mapping[str, Tensor]) -> None:
         """Run guide and model once; what they register and no module owns becomes ours."""
-        x, rest = batch["x"], {name: value for name, value in batch.items() if name != "x"}
+        x, extras = batch["x"], {name: value for name, value in batch.items() if name != "x"}
         for role in ("guide", "model"):
             module = self.guide if role == "guide" else self.model
             registered: set[int] = set()
             # What is wrong with a site is said later, when the site has a name.
             unchecked = pyro.validation_enabled(False)
             with self._parameter_store() as store, poutine.block(), unchecked:
-                self._call(role, x, rest)
+                self._call(role, x, extras)
             # Asked after the call, in which a module may have made parameters of its own.
             owned = {id(p) for p in self.parameters()}
             for name, value in store["params"].items():

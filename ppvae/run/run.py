@@ -17,7 +17,7 @@ from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
-from ppvae.data.catalogue import demand_safe, files_of, is_path, named
+from ppvae.data.catalogue import check_safe_to_read, files_of, is_path, named
 from ppvae.data.files import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
@@ -218,8 +218,8 @@ class Run:
             return _batch(load_tree(self.path / EXAMPLE), self.path / EXAMPLE, self.data_shape)
         rows = 7  # unlike the sizes that other plates have
         batch = {"x": torch.zeros(rows, *self.data_shape)}
-        rest = demand(self._facts(), "rest", dict, self.path)
-        for name, entry in rest.items():
+        extras = demand(self._facts(), "extras", dict, self.path)
+        for name, entry in extras.items():
             if not isinstance(entry, dict) or not is_shape(entry.get("shape")):
                 raise InputError(f"{self.path / 'config.yaml'}: {name} of the data is {entry!r}")
             dtype = {"int64": torch.int64, "bool": torch.bool}.get(
@@ -260,7 +260,7 @@ class Run:
         name = self._data_name()
         where = data_dir or self._data_dir()
         if "torchvision" not in self._trust:
-            demand_safe(name, where)
+            check_safe_to_read(name, where)
         old = Fingerprint.from_dict(self._facts().get("fingerprint"))
         is_file = named(name) is None and is_path(name)
         if is_file and old is not None:
@@ -326,7 +326,7 @@ class Run:
         """Other data, scaled and binarized as the fit's was."""
         where = data_dir or self._data_dir()
         if "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
-            demand_safe(name, where)
+            check_safe_to_read(name, where)
         return load_new_data(
             name,
             scaling=self.scaling,

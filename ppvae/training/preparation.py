@@ -15,7 +15,7 @@ from ppvae.components.building import Assembly, assemble
 from ppvae.components.contracts import is_foreign
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.memory import TRAINING, demand_memory
+from ppvae.components.memory import TRAINING, check_memory
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Binarize, Data, Scale, load
@@ -307,11 +307,11 @@ def demand_room(
     A draw has at least the numbers of its likelihood and its latents, each with a gradient.
     """
     weights = sum(p.numel() * p.element_size() for p in pair.parameters())
-    demand_memory(TRAINING * weights, "the model and its guide", fabric.device)
+    check_memory(TRAINING * weights, "the model and its guide", fabric.device)
     rows, particles = min(plan.batch_size, len(data.train)), settings["particles"]
     numbers = math.prod(data.shape) + int(settings.get("latent_dim") or 0)
     setting = f"a step with particles = {particles} on {rows} data"
-    demand_memory(2 * 4 * particles * rows * numbers, setting, fabric.device)
+    check_memory(2 * 4 * particles * rows * numbers, setting, fabric.device)
 
 
 def free_folder(parent: Path, name: str) -> Path:
@@ -327,7 +327,7 @@ def resolved(
     data: Data, batch: Mapping[str, torch.Tensor], pair: Pair, fabric: "Fabric"
 ) -> dict[str, Any]:
     """What ``config.yaml`` keeps beside the settings."""
-    rest = {
+    extras = {
         name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
         for name, value in batch.items()
         if name != "x"
@@ -345,7 +345,7 @@ def resolved(
             "scaling": data.scaling.to_dict(),
             "fingerprint": data.fingerprint(),
             "labels": None if data.labels is None else list(data.labels),
-            "rest": rest,
+            "extras": extras,
             "covariates": data.covariates,
         },
     }

@@ -130,7 +130,7 @@ def _fit_bound(
         value: Tensor = elbo.differentiable_loss(model, guide, **batch)
         return value / len(batch["x"])
 
-    others = [*model.parameters(), *guide.rest.parameters()]
+    others = [*model.parameters(), *guide.latent.parameters()]
     _descend(loss, others, few.train, _mixed(few, 1, given), given.lr)
     everything = [*others, *guide.classifier.parameters()]
     _descend(loss, everything, few.train, _mixed(few, given.epochs - 1, given), given.lr)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import LINEAR, Bound
-from ppvae.distributions.outside import first_outside
+from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
@@ -25,14 +25,14 @@ ROWS, COLUMNS = 5, 3
 NETWORK = nn.Linear(COLUMNS, 1)
 
 
-def batch(**rest: Tensor) -> dict[str, Tensor]:
-    return {"x": torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0)), **rest}
+def batch(**extras: Tensor) -> dict[str, Tensor]:
+    return {"x": torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0)), **extras}
 
 
 def facts(
-    model: Program, guide: Program, elbo: type[ELBO] = TraceMeanField_ELBO, **rest: Tensor
+    model: Program, guide: Program, elbo: type[ELBO] = TraceMeanField_ELBO, **extras: Tensor
 ) -> Audit:
-    return audit(Pair(model, guide, batch(**rest)), elbo, batch(**rest))
+    return audit(Pair(model, guide, batch(**extras)), elbo, batch(**extras))
 
 
 def observe(z: Tensor, x: Tensor, name: str = "x") -> None:
@@ -83,9 +83,9 @@ def test_the_support_finds_the_first_value_outside() -> None:
     pair = Pair(VAE(StandardNormal(2), Bernoulli((4,))), MeanField(2, (4,)), {"x": x})
     family, support = audit(pair, Trace_ELBO, {"x": x}).supports["x"]
     assert family == "Bernoulli"
-    assert first_outside(support, x) is None
+    assert first_outside_support(support, x) is None
     x[3, 2] = 0.5
-    assert first_outside(support, x) == (3, 0.5)
+    assert first_outside_support(support, x) == (3, 0.5)
 
 
 def nothing_observed(x: Tensor) -> None:

@@ -113,7 +113,7 @@ class FlatGuide(Amortized):
         return dist.Normal(loc, log_scale.exp())
 
 
-H = r"for h of shape \(2, 1, 1, 8, 8\) \(numbers = 1\)"
+H = r"for h of shape \(2, 1, 1, 8, 8\) \(params_per_element = 1\)"
 HERE = re.escape(str(Path(__file__)))
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppvae import data
 from ppvae.data import image_rows
 from ppvae.data.binarization import uniforms
-from ppvae.data.resident import ResidentSplit
+from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.streamed import StreamedSplit
 
 
@@ -76,7 +76,7 @@ def test_held_out_rows_ignore_order_batch_size_memory_and_the_global_generator(
     state = torch.get_rng_state()
     for part in ("valid", "test"):
         inside, outside = resident.splits[part], streamed.splits[part]
-        assert isinstance(inside, ResidentSplit)
+        assert isinstance(inside, InMemorySplit)
         assert isinstance(outside, StreamedSplit)
         whole = everything(inside, 100)
         assert whole["x"].dtype == torch.float32

@@ -65,8 +65,8 @@ def test_the_digits_hold_where_the_posterior_is_narrow_and_far_from_the_prior() 
     assert float((found.log_p / far.log_p - 1).abs().max()) < 1e-3
 
 
-def programs(model: Program, guide: Program, x: Tensor, **rest: Tensor) -> tuple[Pair, Audit]:
-    batch = {"x": x, **rest}
+def programs(model: Program, guide: Program, x: Tensor, **extras: Tensor) -> tuple[Pair, Audit]:
+    batch = {"x": x, **extras}
     pair = Pair(model, guide, batch)
     return pair, audit(pair, Trace_ELBO, batch)
 

@@ -21,7 +21,7 @@ from ppvae.bounds import FreeBitsELBO, WeightedELBO
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import ELBOS, LINEAR, Bound, Terms
 from ppvae.compilation.step import CapturedStep
-from ppvae.components.support import demand_support
+from ppvae.components.support import check_support
 from ppvae.data import from_arrays
 from ppvae.errors import InputError
 from ppvae.guides import MeanField, SemiSupervised
@@ -390,7 +390,7 @@ def test_data_that_do_not_fit_are_told_which_likelihoods_are_made_for_them(case:
     pair = Pair(model, MeanField(2, data.shape, partial(MLP, hidden=(4,))), batch)
     facts = audit(pair, TraceMeanField_ELBO, batch)
     if not sentence:
-        demand_support(data, facts)
+        check_support(data, facts)
         return
     with pytest.raises(InputError, match=sentence):
-        demand_support(data, facts)
+        check_support(data, facts)

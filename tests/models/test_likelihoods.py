@@ -193,7 +193,8 @@ def test_it_is_scipys_with_the_arguments_of_its_class(name: str) -> None:
     np.testing.assert_allclose(likelihood(h).log_prob(x).detach().numpy(), want, rtol=1e-9)
     # What is said of the class is true of what it makes.
     assert str(family.support) == str(likelihood.support) == str(likelihood(h).base_dist.support)
-    assert (family.numbers, family.levels) == (likelihood.numbers, likelihood.levels)
+    assert family.params_per_element == likelihood.params_per_element
+    assert family.levels == likelihood.levels
 
 
 @every
@@ -310,7 +311,7 @@ def test_no_digits_are_lost_in_either_tail_in_single_precision(x: float) -> None
     h = torch.stack([loc.flatten(), log_scale.flatten()], 1)[..., None]
     for family in (likelihoods.DiscretizedLogistic, likelihoods.ContinuousBernoulli):
         likelihood: Likelihood = family((1,))
-        part = h[:, : likelihood.numbers]
+        part = h[:, : likelihood.params_per_element]
         exact = likelihood.double()(part.double()).log_prob(value.double())
         torch.testing.assert_close(
             likelihood.float()(part).log_prob(value).double(), exact, rtol=1e-5, atol=2e-5

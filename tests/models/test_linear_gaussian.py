@@ -299,12 +299,12 @@ def climb(mean: Callable[[], Tensor], weights: Sequence[nn.Parameter], steps: in
 def test_a_fit_by_the_exact_posterior_climbs_to_the_most_likely(is_holed: bool) -> None:
     x = spread()
     mask = some(x.shape) if is_holed else None
-    rest = {} if mask is None else {"mask": mask}
+    extras = {} if mask is None else {"mask": mask}
     model = random_model(2, noise="learned", seed=5)
     guide = ExactPosterior(model)
     elbo: Any = Trace_ELBO(max_plate_nesting=1)
     seen = climb(
-        lambda: -elbo.differentiable_loss(model, guide, x, **rest) / len(x),
+        lambda: -elbo.differentiable_loss(model, guide, x, **extras) / len(x),
         list(model.parameters()),
         300,
     )
@@ -337,12 +337,12 @@ def test_every_bound_is_the_evidence_whatever_is_drawn_and_however_often(
     elbo: Any, particles: int, is_holed: bool
 ) -> None:
     model, x = random_model(), data()
-    rest = {"mask": some(x.shape)} if is_holed else {}
+    extras = {"mask": some(x.shape)} if is_holed else {}
     bound = elbo(num_particles=particles, vectorize_particles=particles > 1, max_plate_nesting=1)
-    want = model.evidence(x, **rest).sum()
+    want = model.evidence(x, **extras).sum()
     for seed in range(3):
         torch.manual_seed(seed)
-        loss = bound.differentiable_loss(model, ExactPosterior(model), x, **rest)
+        loss = bound.differentiable_loss(model, ExactPosterior(model), x, **extras)
         torch.testing.assert_close(-loss, want, rtol=1e-11, atol=0)
 
 
@@ -351,11 +351,11 @@ def test_the_gradient_of_a_bound_is_that_of_the_evidence(elbo: Any) -> None:
     model, x = random_model(noise="learned"), data()
     mask, weights = some(x.shape), list(model.parameters())
     bound = elbo(num_particles=2, vectorize_particles=True, max_plate_nesting=1)
-    for rest in ({}, {"mask": mask}):
-        want = torch.autograd.grad(-model.evidence(x, **rest).sum(), weights)
+    for extras in ({}, {"mask": mask}):
+        want = torch.autograd.grad(-model.evidence(x, **extras).sum(), weights)
         for seed in range(2):
             torch.manual_seed(seed)
-            loss = bound.differentiable_loss(model, ExactPosterior(model), x, **rest)
+            loss = bound.differentiable_loss(model, ExactPosterior(model), x, **extras)
             torch.testing.assert_close(torch.autograd.grad(loss, weights), want)
 
 
@@ -378,10 +378,10 @@ def test_with_the_kl_in_closed_form_it_is_the_evidence_in_the_mean_alone() -> No
 def test_diagnostics_find_the_evidence_and_nothing_to_mistrust() -> None:
     model, x = random_model(), data(30)
     mask = some(x.shape)
-    for rest in ({}, {"mask": mask}):
+    for extras in ({}, {"mask": mask}):
         with torch.no_grad():
-            want = model.evidence(x.float().double(), **rest)
-        case = subject(model, ExactPosterior(model), x, **rest, elbo=Trace_ELBO)
+            want = model.evidence(x.float().double(), **extras)
+        case = subject(model, ExactPosterior(model), x, **extras, elbo=Trace_ELBO)
         drawn = log_evidence(*case, samples=3)
         torch.testing.assert_close(drawn.log_p.double(), want, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(drawn.elbo.double(), want, rtol=1e-5, atol=1e-5)
@@ -389,7 +389,7 @@ def test_diagnostics_find_the_evidence_and_nothing_to_mistrust() -> None:
         found = exact_posterior(*case)
         assert found is not None
         torch.testing.assert_close(found.log_p, want)
-        moments: Any = model.posterior(x.float().double(), **rest)
+        moments: Any = model.posterior(x.float().double(), **extras)
         torch.testing.assert_close(found.loc, moments.mean.detach())
         covariance = moments.covariance_matrix.detach()
         torch.testing.assert_close(found.covariance, covariance.expand_as(found.covariance))
@@ -398,20 +398,20 @@ def test_diagnostics_find_the_evidence_and_nothing_to_mistrust() -> None:
 def test_particles_stand_outside() -> None:
     model, x = random_model(3), data()
     guide, mask = ExactPosterior(model), some((ROWS, COLUMNS))
-    for rest in ({}, {"mask": mask}):
+    for extras in ({}, {"mask": mask}):
         with pyro.plate("particles", 4, dim=-2):
-            drawn: Any = poutine.trace(guide).get_trace(x, **rest)
-            told: Any = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(x, **rest)
+            drawn: Any = poutine.trace(guide).get_trace(x, **extras)
+            told: Any = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(x, **extras)
         drawn.compute_log_prob(), told.compute_log_prob()
         z = drawn.nodes["z"]["value"]
         assert tuple(z.shape) == (4, ROWS, 3)
         assert tuple(told.nodes["x"]["log_prob"].shape) == (4, ROWS)
         weight = sum(told.nodes[site]["log_prob"] for site in ("x", "z"))
         weight = weight - drawn.nodes["z"]["log_prob"]
-        torch.testing.assert_close(weight, model.evidence(x, **rest).expand(4, ROWS))
+        torch.testing.assert_close(weight, model.evidence(x, **extras).expand(4, ROWS))
         mean = z[0] @ model.weight.mT + model.loc
         want = stats.norm.logpdf(x.numpy(), mean.detach().numpy(), 0.5)
-        if rest:
+        if extras:
             want = want * mask.numpy()
         np.testing.assert_allclose(
             told.nodes["x"]["log_prob"][0].detach().numpy(), want.sum(1), rtol=1e-10

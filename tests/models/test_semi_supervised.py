@@ -66,7 +66,7 @@ class Exact:
         covariance = torch.outer(w, w) + torch.eye(COLUMNS, dtype=torch.float64)
         self.given_y = MultivariateNormal((v.T + b)[:, None], covariance)
         variance = 1 / (1 + w @ w)
-        code, head = affine(self.guide.rest.encoder), affine(self.guide.classifier)
+        code, head = affine(self.guide.latent.encoder), affine(self.guide.classifier)
         means = self.given_y.mean[:, 0]
         slopes = torch.linalg.solve(covariance, means.T).T
         with torch.no_grad():
@@ -132,7 +132,7 @@ def test_importance_sampling_finds_log_p_with_another_guide() -> None:
     exact, x = Exact(), data()
     with torch.no_grad():
         affine(exact.guide.classifier).weight.mul_(0.5)
-        affine(exact.guide.rest.encoder).bias[1] += 0.3
+        affine(exact.guide.latent.encoder).bias[1] += 0.3
     pair, facts, rows = subject(exact.model, exact.guide, x, LABELS, elbo=TraceEnum_ELBO)
     found = log_evidence(pair, facts, rows, samples=4_000)
     assert bool(((found.log_p - exact.log_p(x, LABELS)).abs() < 5 * found.error).all())
@@ -158,7 +158,7 @@ def by_hand(
             log_q_y = log_q[i, label] if y[i] < 0 else torch.zeros(())
             weight = log_q_y.exp() / z.shape[1]
             hot = torch.eye(CLASSES, dtype=x.dtype)[label]
-            loc, log_scale = guide.rest.encoder(torch.cat([x[i], hot]))
+            loc, log_scale = guide.latent.encoder(torch.cat([x[i], hot]))
             q = Normal(loc, posterior_scale(log_scale))
             for at in z[label, :, i]:
                 mean = model.decoder(torch.cat([at, hot]))[0]
@@ -580,10 +580,10 @@ def test_entries_that_were_not_observed_are_left_out() -> None:
     pair = Pair(model, guide, {"x": data(), "y": LABELS, "mask": mask})
     x = torch.where(mask, data(), 0.0)
 
-    def loss(seen: Tensor, **rest: Tensor) -> float:
+    def loss(seen: Tensor, **extras: Tensor) -> float:
         torch.manual_seed(0)
         held = poutine.condition(pair.call_model, {"x": seen})
-        value: float = enumerated().loss(held, pair.call_guide, x, y=LABELS, **rest)
+        value: float = enumerated().loss(held, pair.call_guide, x, y=LABELS, **extras)
         return value
 
     assert loss(x, mask=mask) == loss(torch.where(mask, x, 9.0), mask=mask)

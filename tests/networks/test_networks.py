@@ -178,15 +178,15 @@ def test_the_captured_bound_is_the_eager_one(encoder: str, decoder: str, compile
 
 
 def assert_captured(
-    model: nn.Module, guide: nn.Module, x: Tensor, *, compile: bool = False, **rest: Any
+    model: nn.Module, guide: nn.Module, x: Tensor, *, compile: bool = False, **extras: Any
 ) -> None:
     """The law: captured and eager, under the same noise, to rounding."""
-    loss = capture(model, guide, Trace_ELBO(), x, compile=compile, **rest)
+    loss = capture(model, guide, Trace_ELBO(), x, compile=compile, **extras)
     parameters = [*model.parameters(), *guide.parameters()]
     results = []
     for of in (loss, partial(Trace_ELBO().differentiable_loss, model, guide)):
         pyro.set_rng_seed(1)
-        value = of(x, **rest)
+        value = of(x, **extras)
         results.append([value, *torch.autograd.grad(value, parameters)])
     assert loss.reason == ""
     for captured, eager in zip(*results, strict=True):

@@ -149,8 +149,8 @@ class ShownZeros(nn.Module):
         self.guide = guide
 
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Any:
-        rest = {"y": y, "mask": mask}
-        named = {name: rest[name] for name in named_arguments(self.guide) & rest.keys()}
+        extras = {"y": y, "mask": mask}
+        named = {name: extras[name] for name in named_arguments(self.guide) & extras.keys()}
         return self.guide(x if mask is None else x.where(mask, 0), **named)
 
 

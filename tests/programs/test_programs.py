@@ -81,8 +81,8 @@ def functions() -> tuple[Callable[[Tensor], None], Callable[[Tensor], None], nn.
     return model, guide, network
 
 
-def bound_of(pair: Pair, **rest: Tensor) -> Bound:
-    return Bound(pair, Trace_ELBO, audit(pair, Trace_ELBO, {**batch(), **rest}))
+def bound_of(pair: Pair, **extras: Tensor) -> Bound:
+    return Bound(pair, Trace_ELBO, audit(pair, Trace_ELBO, {**batch(), **extras}))
 
 
 def test_modules_are_the_pair_and_each_parameter_is_in_it_once() -> None:
@@ -302,18 +302,18 @@ class TakesNothing(Conditional):
 
 def test_the_rest_of_a_batch_goes_to_whoever_names_it() -> None:
     y = torch.arange(6)
-    rest = {"y": y, "mask": torch.ones(6, COLUMNS, dtype=torch.bool)}
+    extras = {"y": y, "mask": torch.ones(6, COLUMNS, dtype=torch.bool)}
     model, guide = TakesKeywords(True), TakesY(False)
-    pair = Pair(model, guide, {**batch(), **rest})
+    pair = Pair(model, guide, {**batch(), **extras})
     assert pair.names("model") == {"y", "mask"}
     assert pair.names("guide") == {"y"}
     model.seen = guide.seen = {}
-    pair.call_model(**batch(), **rest)
-    pair.call_guide(**batch(), **rest)
+    pair.call_model(**batch(), **extras)
+    pair.call_guide(**batch(), **extras)
     assert model.seen["y"] is y
-    assert model.seen["mask"] is rest["mask"]
+    assert model.seen["mask"] is extras["mask"]
     assert guide.seen["y"] is y
-    bound_of(pair, **rest)({**batch(), **rest})
+    bound_of(pair, **extras)({**batch(), **extras})
     plain = Pair(TakesNothing(True), TakesY(False), {**batch(), "y": y})
     assert plain.names("model") == frozenset()
     bound_of(plain, y=y)({**batch(), "y": y})
@@ -321,7 +321,7 @@ def test_the_rest_of_a_batch_goes_to_whoever_names_it() -> None:
 
 def test_names_of_functions_modules_and_methods() -> None:
     def program(
-        x: Tensor, y: Tensor, /, mask: Tensor, *more: Tensor, size: int, **rest: Any
+        x: Tensor, y: Tensor, /, mask: Tensor, *more: Tensor, size: int, **extras: Any
     ) -> None:
         pass
 

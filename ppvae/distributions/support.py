@@ -3,10 +3,10 @@
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["first_outside"]
+__all__ = ["first_outside_support"]
 
 
-def first_outside(
+def first_outside_support(
     support: constraints.Constraint, x: Tensor, mask: Tensor | None = None
 ) -> tuple[int, float] | None:
     """Row and value of the first element of ``x`` that ``support`` does not hold, if there is one.

@@ -7,7 +7,7 @@ from typing import Self, cast, final, override
 import torch
 from torch import Tensor
 
-from ppvae.data.binarization import Binarization, Keep
+from ppvae.data.binarization import Binarization, Identity
 from ppvae.data.scaling import AS_IS, Scaling
 from ppvae.data.split import Batch, Feed, Split
 
@@ -17,7 +17,7 @@ _CHUNK = 4096
 
 @final
 @dataclass(frozen=True, eq=False)
-class ResidentSplit(Split):
+class InMemorySplit(Split):
     """Rows in memory; made by :meth:`of`.
 
     Args:
@@ -64,8 +64,8 @@ class ResidentSplit(Split):
     @property
     @override
     def extra_names(self) -> tuple[str, ...]:
-        rest = {"y": self.y, "mask": self.mask}
-        return tuple(name for name, value in rest.items() if value is not None)
+        extras = {"y": self.y, "mask": self.mask}
+        return tuple(name for name, value in extras.items() if value is not None)
 
     @property
     @override
@@ -123,9 +123,9 @@ class ResidentSplit(Split):
 
     def _settled(self) -> Self:
         """Return the same split, with a binarization that is fixed already done."""
-        if not self.binarization.fixed or isinstance(self.binarization, Keep):
+        if not self.binarization.fixed or isinstance(self.binarization, Identity):
             return self
         binary = torch.empty(self.x.shape, dtype=torch.uint8, device=self.x.device)
         for rows in torch.split(torch.arange(len(self)), _CHUNK):
             binary[rows] = self._batch(rows, self.x.device, self.binarization)["x"].to(torch.uint8)
-        return replace(self, x=binary, scaling=AS_IS, binarization=Keep())
+        return replace(self, x=binary, scaling=AS_IS, binarization=Identity())
