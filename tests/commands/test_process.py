@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import ppvae
+import ppvae.cli.parsing
 from ppvae import compare, diagnose, encode, fit, sample
 from ppvae.cli.terminal import EpochBar
 from ppvae.errors import InputError
@@ -220,7 +221,7 @@ def test_an_interrupted_import_is_an_interrupt(capsys: pytest.CaptureFixture[str
             raise ImportError("initialization failed") from None
 
     with pytest.raises(SystemExit) as left:
-        ppvae.cli.answer(command, [])
+        ppvae.cli.parsing.answer(command, [])
     assert left.value.code == 130
     assert capsys.readouterr().err == ""
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

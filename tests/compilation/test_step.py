@@ -16,10 +16,11 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 from torch.optim import Optimizer
 
-import ppvae.compilation.step
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
 from ppvae.cli.terminal import EpochBar
+from ppvae.compilation import captured
+from ppvae.compilation import step as one_graph
 from ppvae.compilation.graphs import NotStatic
 from ppvae.compilation.step import CapturedStep, pays
 from ppvae.errors import InputError
@@ -64,8 +65,8 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """One entry for each trace: of a step, or of a bound."""
     seen: list[str] = []
-    for name in ("step", "capture"):
-        module = getattr(ppvae, name)
+    for module in (one_graph, captured):
+        name = module.__name__.rpartition(".")[2]
 
         def counted(function: Any, tensors: Any, name: str = name, real: Any = module.trace) -> Any:
             seen.append(name)
@@ -388,7 +389,7 @@ def test_a_retreat_is_remembered(tmp_path: Path, uncompiled: None, traces: list[
             small(tmp_path, "cut", **ON, schedule=cycle, epochs=4)
     resume(tmp_path / "cut")
     assert not differences(future(tmp_path / "cut"), future(tmp_path / "whole"))
-    assert traces == ["step", "capture", "step", "capture", "capture"]
+    assert traces == ["step", "captured", "step", "captured", "captured"]
 
 
 def test_what_auto_chose_is_recorded_and_kept(
@@ -455,7 +456,7 @@ def test_it_says_that_it_compiles_and_what_it_cannot(
     out = capsys.readouterr().out
     assert "note: the training step is not one graph: " in out
     assert "its bound is tried alone" in out
-    assert traces == ["step", "step", "capture"]
+    assert traces == ["step", "step", "captured"]
     # A schedule that turns the momentum too.
     cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}
     small(tmp_path, "cycle", **ON, schedule=cycle)
