@@ -1,0 +1,55 @@
+"""What a wheel installs."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    subprocess.run(
+        ["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", str(source)], check=True
+    )
+    subprocess.run(
+        ["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(source)],
+        check=True,
+        capture_output=True,
+    )
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout to build from")
+def test_the_wheel_installs_ppvae_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (top,) = (n for n in names if n.endswith("top_level.txt"))
+        assert archive.read(top).decode().split() == ["ppvae"]
+    code = [n for n in names if ".dist-info/" not in n]
+    assert {n.split("/")[0] for n in code} == {"ppvae"}
+    assert {"ppvae/py.typed", "ppvae/models/vae.py", "ppvae/guides/mean_field.py"} <= set(code)
+    assert {"ppvae/data/split.py", "ppvae/report/report.html.j2"} <= set(code)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout to build from")
+def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None:
+    """Unpacked on its own, without the checkout on the path, it fits and samples."""
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    code = (
+        f"import sys; sys.path.insert(0, {str(site)!r}); import ppvae;"
+        f"assert ppvae.__file__.startswith({str(site)!r}), ppvae.__file__;"
+        "from ppvae.fit import main; main(['--epochs', '1', '--out', 'r'])"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, cwd=tmp_path, capture_output=True
+    )
+    assert (tmp_path / "r" / "summary.json").is_file()
