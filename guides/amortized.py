@@ -18,8 +18,8 @@ class Amortized(PyroModule):
         data_shape: shape of one datum.
         out_shape: shape of what the encoder gives for one datum.
         encoder: makes the network from x to those numbers.
-        covariates: how many numbers of y stand beside x where the guide is conditional on them:
-            the number of classes, for labels; 0: y is not looked at.
+        classes: number of classes, where the encoder reads labels y beside x.
+        covariates: number of covariates, where it reads those; with neither, y is not read.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``y`` is
     ``(batch,)``, labels, or ``(batch, covariates)``.
@@ -30,17 +30,18 @@ class Amortized(PyroModule):
         data_shape: Shape,
         out_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
     ) -> None:
         super().__init__()
-        self.covariates, self._dims = covariates, len(data_shape)
-        in_shape = joined_shape(data_shape, covariates)
+        self.y_size, self._dims = classes or covariates, len(data_shape)
+        in_shape = joined_shape(data_shape, self.y_size)
         self.encoder = build(encoder, in_shape, out_shape, "encoder")
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """What the encoder reads off x, and off y where the guide is conditional on it."""
-        if self.covariates:
-            x = beside(x, self._dims, features(y, self.covariates))
+        if self.y_size:
+            x = beside(x, self._dims, features(y, self.y_size))
         code: Tensor = self.encoder(x)
         return code
 

@@ -19,7 +19,7 @@ class Delta(Amortized):
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc: out shape ``(latent_dim,)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
@@ -29,9 +29,10 @@ class Delta(Amortized):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
     ) -> None:
-        super().__init__(data_shape, (latent_dim,), encoder, covariates)
+        super().__init__(data_shape, (latent_dim,), encoder, classes, covariates)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         return dist.Delta(self.encode(x, y), event_dim=1)

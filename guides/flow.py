@@ -30,7 +30,7 @@ class Flow(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to loc, log scale and h: out shape
             ``(2 * latent_dim + context,)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
         kind: what each number is bent by, ``"spline"`` or ``"affine"``.
         transforms: number of layers.
         hidden: width of each hidden layer of each layer's network.
@@ -47,6 +47,7 @@ class Flow(Amortized):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
         kind: FlowKind = "spline",
         transforms: int = 2,
@@ -55,7 +56,7 @@ class Flow(Amortized):
     ) -> None:
         if context < 1:
             raise InputError(f"--guide.context is {context}; a flow needs at least 1 number of x")
-        super().__init__(data_shape, (2 * latent_dim + context,), encoder, covariates)
+        super().__init__(data_shape, (2 * latent_dim + context,), encoder, classes, covariates)
         self._sizes = (latent_dim, latent_dim, context)
         self.flow = Autoregressive(latent_dim, context, kind, transforms, hidden, inverse=True)
 

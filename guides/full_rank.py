@@ -22,7 +22,7 @@ class FullRank(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to loc, log scale and N by rows: out shape
             ``(D (D + 3) / 2,)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
@@ -34,10 +34,11 @@ class FullRank(Amortized):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
     ) -> None:
         triangle = latent_dim * (latent_dim - 1) // 2
-        super().__init__(data_shape, (2 * latent_dim + triangle,), encoder, covariates)
+        super().__init__(data_shape, (2 * latent_dim + triangle,), encoder, classes, covariates)
         self._sizes = (latent_dim, latent_dim, triangle)
         # Where each entry of I + N stands in a row of N's entries, then a zero and a one.
         places = triangle + torch.eye(latent_dim, dtype=torch.long)

@@ -24,7 +24,7 @@ class LowRank(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to loc, log scale and the columns of F: out shape
             ``(2 + rank, latent_dim)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
         rank: number of columns of F.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
@@ -38,6 +38,7 @@ class LowRank(Amortized):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
         rank: int = 4,
     ) -> None:
@@ -45,7 +46,7 @@ class LowRank(Amortized):
             raise InputError(
                 f"--guide.rank is {rank}; give at least 1 factor, or take the guide MeanField"
             )
-        super().__init__(data_shape, (2 + rank, latent_dim), encoder, covariates)
+        super().__init__(data_shape, (2 + rank, latent_dim), encoder, classes, covariates)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         loc, log_scale, *columns = self.encode(x, y).unbind(-2)

@@ -18,7 +18,7 @@ class MeanField(Amortized):
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc and log scale: out shape ``(2, latent_dim)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
@@ -28,9 +28,10 @@ class MeanField(Amortized):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
     ) -> None:
-        super().__init__(data_shape, (2, latent_dim), encoder, covariates)
+        super().__init__(data_shape, (2, latent_dim), encoder, classes, covariates)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         loc, log_scale = self.encode(x, y).unbind(-2)

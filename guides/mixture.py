@@ -21,7 +21,7 @@ class Mixture(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to each component's loc, log scale and logit of its
             weight: out shape ``(components, 2 D + 1)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
         components: number of normals.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
@@ -35,12 +35,13 @@ class Mixture(Amortized):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
         components: int = 3,
     ) -> None:
         if components < 1:
             raise InputError(f"--guide.components is {components}; give at least 1")
-        super().__init__(data_shape, (components, 2 * latent_dim + 1), encoder, covariates)
+        super().__init__(data_shape, (components, 2 * latent_dim + 1), encoder, classes, covariates)
         self._sizes = (latent_dim, latent_dim, 1)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:

@@ -41,7 +41,7 @@ class SemiAmortized(Amortized):
         data_shape: shape of one datum.
         model: p(x, z), whose one latent is at the site ``"z"``; referred to, not owned.
         encoder: makes the network from x to loc and log scale: out shape ``(2, latent_dim)``.
-        covariates: how many numbers of y the encoder reads beside x.
+        classes, covariates: how many y has, where the encoder reads y beside x.
         steps: number of steps; each costs a gradient of the model at ``2 * pairs`` points.
         lr: length of a step.
         pairs: number of sign vectors, each taken with its opposite.
@@ -65,6 +65,7 @@ class SemiAmortized(Amortized):
         data_shape: Shape,
         model: Callable[..., Any],
         encoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
         steps: int = 2,
         lr: float = 0.5,
@@ -75,7 +76,7 @@ class SemiAmortized(Amortized):
                 raise InputError(
                     f"--guide.{name} is {value}; give a number above 0, or take the guide MeanField"
                 )
-        super().__init__(data_shape, (2, latent_dim), encoder, covariates)
+        super().__init__(data_shape, (2, latent_dim), encoder, classes, covariates)
         self.steps, self.lr = steps, lr
         called = model.forward if isinstance(model, nn.Module) else model
         self._names = frozenset(inspect.signature(called).parameters)

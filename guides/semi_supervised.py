@@ -32,9 +32,9 @@ class SemiSupervised(PyroModule):
     Args:
         latent_dim: dimensions of z.
         data_shape: shape of one datum.
-        encoder: makes both networks, from x to the logits of q(y | x), ``(covariates,)``, and from
+        encoder: makes both networks, from x to the logits of q(y | x), ``(classes,)``, and from
             x and y to loc and log scale of q(z | x, y), ``(2, latent_dim)``.
-        covariates: number of classes.
+        classes: number of classes.
         alpha: weight of log q(y | x) of a labelled datum in training; 0: none.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers, -1 where the
@@ -49,20 +49,20 @@ class SemiSupervised(PyroModule):
         latent_dim: int,
         data_shape: Shape,
         encoder: Network = MLP,
-        covariates: int = 0,
+        classes: int = 0,
         alpha: float = 50.0,
     ) -> None:
         super().__init__()
-        if covariates < 2:
+        if classes < 2:
             raise InputError(
-                f"SemiSupervised tells classes apart, and is given {covariates or 'none'}; it goes "
+                f"SemiSupervised tells classes apart, and is given {classes or 'none'}; it goes "
                 "with --model SemiSupervisedVAE and data that has labels"
             )
         if not (alpha == 0 or is_positive(alpha)):
             raise InputError(f"alpha is {alpha}; a weight is 0 or more, and finite")
-        self.classes, self.alpha = covariates, alpha
-        self.classifier = build(encoder, data_shape, (covariates,), "encoder")
-        self.latent = MeanField(latent_dim, data_shape, encoder, covariates)
+        self.classes, self.alpha = classes, alpha
+        self.classifier = build(encoder, data_shape, (classes,), "encoder")
+        self.latent = MeanField(latent_dim, data_shape, encoder, classes)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logits = self.classifier(x)

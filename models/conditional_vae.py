@@ -24,12 +24,13 @@ class ConditionalVAE(PyroModule):
     Args:
         prior: p(z).
         likelihood: p(x | z, y).
-        decoder: makes the network from z and y, ``(latent_dim + covariates,)``, to the numbers that
-            the likelihood asks for.
-        covariates: how many numbers y is: classes, for labels.
+        decoder: makes the network from z and y, ``(latent_dim + size of y,)``, to the numbers
+            that the likelihood asks for.
+        classes: number of classes, where y is labels.
+        covariates: number of covariates, where y is those.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers below
-    ``covariates``, or ``(batch, covariates)``, real numbers; ``z`` is ``(batch, latent_dim)``;
+    ``classes``, or ``(batch, covariates)``, real numbers; ``z`` is ``(batch, latent_dim)``;
     ``mask``, where entries of x are missing, is like x.
 
     Raises:
@@ -37,8 +38,8 @@ class ConditionalVAE(PyroModule):
 
     Example::
 
-        model = ConditionalVAE(StandardNormal(10), Bernoulli((1, 28, 28)), covariates=10)
-        guide = MeanField(10, (1, 28, 28), covariates=10)  # q(z | x, y)
+        model = ConditionalVAE(StandardNormal(10), Bernoulli((1, 28, 28)), classes=10)
+        guide = MeanField(10, (1, 28, 28), classes=10)  # q(z | x, y)
     """
 
     def __init__(
@@ -46,22 +47,23 @@ class ConditionalVAE(PyroModule):
         prior: Prior,
         likelihood: Likelihood,
         decoder: Network | nn.Module = MLP,
+        classes: int = 0,
         covariates: int = 0,
     ) -> None:
         super().__init__()
-        if covariates < 1:
+        self.y_size = classes or covariates
+        if self.y_size < 1:
             raise InputError(
                 "ConditionalVAE is conditional on y, and the data has none; give labels (y of an "
                 ".npz, --label of a .csv, sub-folders of images), or take --model VAE"
             )
         self.prior = prior
         self.likelihood = likelihood
-        self.covariates = covariates
-        in_shape = joined_shape((prior.latent_dim,), covariates)
+        in_shape = joined_shape((prior.latent_dim,), self.y_size)
         self.decoder = build(decoder, in_shape, likelihood.decoder_shape, "decoder")
 
     def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        known = features(y, self.covariates)
+        known = features(y, self.y_size)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())
             return observe(x, self.likelihood(self.decoder(beside(z, 1, known))), mask)

@@ -27,9 +27,9 @@ class SemiSupervisedVAE(PyroModule):
     Args:
         prior: p(z).
         likelihood: p(x | y, z).
-        decoder: makes the network from z and y, ``(latent_dim + covariates,)``, to the numbers that
+        decoder: makes the network from z and y, ``(latent_dim + classes,)``, to the numbers that
             the likelihood asks for.
-        covariates: number of classes.
+        classes: number of classes.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, the labels, which are for the
     guide alone to look at; ``z`` is ``(batch, latent_dim)``; ``mask``, where entries of x are
@@ -40,8 +40,8 @@ class SemiSupervisedVAE(PyroModule):
 
     Example::
 
-        model = SemiSupervisedVAE(StandardNormal(10), Bernoulli((1, 28, 28)), covariates=10)
-        guide = SemiSupervised(10, (1, 28, 28), covariates=10)
+        model = SemiSupervisedVAE(StandardNormal(10), Bernoulli((1, 28, 28)), classes=10)
+        guide = SemiSupervised(10, (1, 28, 28), classes=10)
         loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(model, guide, x, y=y)
     """
 
@@ -52,20 +52,20 @@ class SemiSupervisedVAE(PyroModule):
         prior: Prior,
         likelihood: Likelihood,
         decoder: Network | nn.Module = MLP,
-        covariates: int = 0,
+        classes: int = 0,
     ) -> None:
         super().__init__()
-        if covariates < 2:
+        if classes < 2:
             raise InputError(
-                f"SemiSupervisedVAE tells classes apart, and the data has {covariates or 'none'}; "
+                f"SemiSupervisedVAE tells classes apart, and the data has {classes or 'none'}; "
                 "give labels (y of an .npz, --label of a .csv, sub-folders of images), or take "
                 "--model VAE"
             )
         self.prior = prior
         self.likelihood = likelihood
-        self.classes = covariates
-        self.register_buffer("logits", torch.zeros(covariates), persistent=False)
-        in_shape = joined_shape((prior.latent_dim,), covariates)
+        self.classes = classes
+        self.register_buffer("logits", torch.zeros(classes), persistent=False)
+        in_shape = joined_shape((prior.latent_dim,), classes)
         self.decoder = build(decoder, in_shape, likelihood.decoder_shape, "decoder")
 
     def forward(

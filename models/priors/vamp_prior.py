@@ -95,7 +95,7 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
         raise InputError(
             f"VampPrior is made of the guide's posterior, and {name} has none; {way_out}"
         )
-    if getattr(guide, "covariates", 0):
+    if getattr(guide, "y_size", 0):
         raise InputError(f"VampPrior is made of q(z | u), and {name} asks for y as well; {way_out}")
     fn = _posterior(guide, u)
     base: Any = fn

@@ -67,6 +67,7 @@ def assemble(
     *,
     latent_dim: int,
     data_shape: Shape,
+    classes: int = 0,
     covariates: int = 0,
     examples: Tensor | None = None,
     log_counts: bool = False,
@@ -84,8 +85,9 @@ def assemble(
             choice, or ``None`` for the default; for model and guide also the program itself.
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
-        covariates: how many numbers of y a datum has: classes, or covariates. A guide is given
-            them where the model is conditional on y, and 0 elsewhere.
+        classes: number of classes of the labels y; 0 without labels.
+        covariates: number of covariates y per datum. A guide is given both where the model is
+            conditional on y, and 0 elsewhere.
         examples: some training data, ``(n, *data_shape)``, to start from.
         log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
             them, where the likelihood is of counts without a largest one.
@@ -103,7 +105,15 @@ def assemble(
     reads_logs = log_counts and _is_of_counts(makers)
     with sizes_checked(sizes, copies):
         return _assembled(
-            parts, makers, latent_dim, tuple(data_shape), covariates, examples, reads_logs, trust
+            parts,
+            makers,
+            latent_dim,
+            tuple(data_shape),
+            classes,
+            covariates,
+            examples,
+            reads_logs,
+            trust,
         )
 
 
@@ -112,13 +122,15 @@ def _assembled(
     makers: Mapping[str, Factory],
     latent_dim: int,
     data_shape: Shape,
+    classes: int,
     covariates: int,
     examples: Tensor | None,
     log_counts: bool,
     trust: Iterable[str],
 ) -> Assembly:
     known = {
-        "latent_dim": latent_dim, "data_shape": data_shape, "covariates": covariates,
+        "latent_dim": latent_dim, "data_shape": data_shape,
+        "classes": classes, "covariates": covariates,
         "examples": torch.zeros(1, *data_shape) if examples is None else examples,
     }  # fmt: skip
     owners: dict[type, Any] = {}
@@ -135,7 +147,7 @@ def _assembled(
         maker = makers[role]
         given = known | programs
         if role == "guide" and not _is_conditional(parts.get("model"), makers):
-            given["covariates"] = 0
+            given |= {"classes": 0, "covariates": 0}
         for part in inner:
             if part not in makers:
                 _check_left_out(parts, (part,), f"{maker.choice.class_path} takes none")
@@ -203,7 +215,7 @@ def _order(makers: Mapping[str, Factory]) -> tuple[str, str]:
 def _is_conditional(model: Spec | Program | None, makers: Mapping[str, Factory]) -> bool:
     """Whether the model takes y: by its constructor, or, where it is made already, by its call."""
     if "model" in makers and not makers["model"].is_ready:
-        return makers["model"].names("covariates")
+        return makers["model"].names("classes") or makers["model"].names("covariates")
     program = makers["model"].target if "model" in makers else model
     return "y" in named_arguments(cast("Program", program))
 

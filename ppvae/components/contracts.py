@@ -65,7 +65,7 @@ def check_part(
         call = partial(part, h)
         of = f" for h of shape {tuple(h.shape)} (params_per_element = {shape[0]})"
         want = ((2,), tuple(data_shape))
-    elif role == "guide" and isinstance(part, Amortized) and not part.covariates:
+    elif role == "guide" and isinstance(part, Amortized) and not part.y_size:
         call, of = (lambda: part.posterior(x)), f" for x of shape {tuple(x.shape)}"
         want = ((len(x),), (latent_dim,))
     else:

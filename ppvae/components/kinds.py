@@ -87,7 +87,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "model",
             lambda: _exported(ppvae.models, nn.Module, but=(Prior, Likelihood)),
-            _SHAPES | {"prior", "likelihood", "decoder", "covariates"},
+            _SHAPES | {"prior", "likelihood", "decoder", "classes", "covariates"},
             is_program=True,
         ),
         Kind(
@@ -100,7 +100,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             "guide",
             lambda: _exported(ppvae.guides, nn.Module, bases=(ppvae.guides.Amortized,)),
-            _SHAPES | {"encoder", "model", "covariates"},
+            _SHAPES | {"encoder", "model", "classes", "covariates"},
             is_program=True,
         ),
         Kind("encoder", lambda: _exported(networks, nn.Module), _NETWORK),

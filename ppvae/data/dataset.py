@@ -59,12 +59,15 @@ class Data:
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
     @property
+    def classes(self) -> int:
+        """Number of classes of the labels; 0 without labels."""
+        return len(self.labels or ())
+
+    @property
     def covariates(self) -> int:
-        """How many numbers of y a program may be conditional on: classes, or covariates; or 0."""
+        """Number of covariates per datum; 0 without any."""
         if "y" not in self.train.extra_names:
             return 0
-        if self.labels is not None:
-            return len(self.labels)
         y = self.train.take(torch.zeros(1, dtype=torch.int64))["y"]
         return y[0].numel() if y.is_floating_point() else 0
 

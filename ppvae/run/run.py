@@ -190,8 +190,9 @@ class Run:
         try:
             assembly = assemble(
                 parts, latent_dim=latent_dim, data_shape=self.data_shape,
-                covariates=self._covariates(), examples=example["x"], trust=self._trust,
-                log_counts=self.resolved.get("log_counts") is True,
+                classes=len(self.label_names or ()), covariates=self._covariates(),
+                examples=example["x"], log_counts=self.resolved.get("log_counts") is True,
+                trust=self._trust,
             )  # fmt: skip
             return Pair(assembly.model, assembly.guide, example).to(dtype)
         except (RuntimeError, TypeError, OverflowError) as error:

@@ -181,6 +181,7 @@ def assembled(
         parts,
         latent_dim=latent_dim,
         data_shape=data.shape,
+        classes=data.classes,
         covariates=data.covariates,
         examples=data.train.take(some)["x"],
         log_counts=data.scaling == COUNTS,
@@ -239,8 +240,9 @@ def check_made_again(
         return
     with explained("when they are made a second time"), restored(), unmoved(pair):
         again = assemble(
-            choices, latent_dim=latent_dim, data_shape=data.shape, covariates=data.covariates,
-            examples=example["x"], log_counts=data.scaling == COUNTS, trust=trust,
+            choices, latent_dim=latent_dim, data_shape=data.shape, classes=data.classes,
+            covariates=data.covariates, examples=example["x"],
+            log_counts=data.scaling == COUNTS, trust=trust,
         )  # fmt: skip
         fresh = Pair(again.model, again.guide, example).state_dict()
     weights = pair.state_dict()

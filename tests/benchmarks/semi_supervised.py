@@ -107,8 +107,8 @@ def _programs(
     network = partial(MLP, hidden=given.hidden)
     prior = StandardNormal(given.latent_dim)
     alpha = given.weight * given.batch_size / given.labelled
-    guide = SemiSupervised(given.latent_dim, few.shape, network, few.covariates, alpha)
-    return SemiSupervisedVAE(prior, likelihood, network, few.covariates), guide
+    guide = SemiSupervised(given.latent_dim, few.shape, network, few.classes, alpha)
+    return SemiSupervisedVAE(prior, likelihood, network, few.classes), guide
 
 
 def _fit_classifier(guide: SemiSupervised, few: Data) -> None:

@@ -75,8 +75,8 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     x, some = torch.randn(4, 3), torch.tensor([0, -1, 1, -1])
     none, floats = torch.full_like(some, -1), torch.randn(4, 2)
     semi = (
-        SemiSupervisedVAE(StandardNormal(2), Gaussian((3,)), covariates=2),
-        SemiSupervised(2, (3,), covariates=2),
+        SemiSupervisedVAE(StandardNormal(2), Gaussian((3,)), classes=2),
+        SemiSupervised(2, (3,), classes=2),
     )
     for known in (some, some.clamp(min=0)):  # whatever batch the audit saw
         pair, facts, rows = subject(*semi, x, known, elbo=TraceEnum_ELBO)
@@ -90,8 +90,8 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     joint = log_evidence(pair, facts, rows, samples=500).log_p
     assert bool((joint < alone - 0.1)[some >= 0].all())
     told = (
-        ConditionalVAE(StandardNormal(2), Gaussian((3,)), covariates=2),
-        MeanField(2, (3,), covariates=2),
+        ConditionalVAE(StandardNormal(2), Gaussian((3,)), classes=2),
+        MeanField(2, (3,), classes=2),
     )
     for y in (some.clamp(min=0), floats):
         pair, facts, _ = subject(*told, x, y)

@@ -104,9 +104,9 @@ class Rise(Prior):
 
 class FlatGuide(Amortized):
     def __init__(
-        self, latent_dim: int, data_shape: Any, encoder: Any = MLP, covariates: int = 0
+        self, latent_dim: int, data_shape: Any, encoder: Any = MLP, classes: int = 0
     ) -> None:
-        super().__init__(data_shape, (2, latent_dim), encoder, covariates)
+        super().__init__(data_shape, (2, latent_dim), encoder, classes)
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> Any:
         loc, log_scale = self.encode(x, y).unbind(-2)

@@ -50,7 +50,7 @@ CURVED = partial(MLP, hidden=(6,), activation="tanh")
 def programs(
     name: str,
     latent_dim: int = 2,
-    covariates: int = 0,
+    classes: int = 0,
     dtype: torch.dtype = torch.float64,
     noise: float = 0.3,
     **own: Any,
@@ -58,10 +58,10 @@ def programs(
     """A model with a curved posterior, and the guide of this name; no weight of theirs is 0."""
     torch.manual_seed(0)
     parts = StandardNormal(latent_dim), Gaussian((COLUMNS,), variance=0.5), CURVED
-    model = ConditionalVAE(*parts, covariates) if covariates else VAE(*parts)
+    model = ConditionalVAE(*parts, classes) if classes else VAE(*parts)
     family = getattr(ppvae.guides, name)
     own = OWN.get(name, {}) | ({"model": model} if name == "SemiAmortized" else {}) | own
-    guide = family(latent_dim, (COLUMNS,), covariates=covariates, **{"encoder": CURVED} | own)
+    guide = family(latent_dim, (COLUMNS,), classes=classes, **{"encoder": CURVED} | own)
     with torch.no_grad():
         for parameter in [*model.parameters(), *guide.parameters()]:
             parameter.add_(noise * torch.randn_like(parameter))
@@ -275,7 +275,7 @@ def test_nothing_is_infinite_whatever_the_encoder_says(
 @every_guide
 @pytest.mark.parametrize("kind", ["labels", "covariates"])
 def test_told_something_else_it_says_something_else(name: str, kind: str) -> None:
-    _, guide = programs(name, covariates=4)
+    _, guide = programs(name, classes=4)
     x = data()
     y = torch.arange(ROWS) % 4 if kind == "labels" else torch.randn(ROWS, 4).double()
     answers = []

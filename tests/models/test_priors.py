@@ -741,7 +741,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
     "made of the guide's posterior, and Bare has none; take another guide, as MeanField":
         lambda: vamp(Bare()),
     "made of q(z | u), and MeanField asks for y as well; take another":
-        lambda: vamp(MeanField(2, (COLUMNS,), covariates=4)),
+        lambda: vamp(MeanField(2, (COLUMNS,), classes=4)),
     "under every component, which for Flow takes 2 passes through its networks for each of them; "
     "take another guide, as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),
     "adds up densities, and Delta gives point masses; take another":

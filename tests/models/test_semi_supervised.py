@@ -451,8 +451,8 @@ def test_programs_without_a_class_tell_none() -> None:
 def learned(few: Data, epochs: int) -> Pair:
     """A short fit to the digits of which few are labelled."""
     network = partial(MLP, hidden=(200,))
-    model = SemiSupervisedVAE(StandardNormal(5), Bernoulli(few.shape), network, few.covariates)
-    guide = SemiSupervised(5, few.shape, network, few.covariates, alpha=10.0)
+    model = SemiSupervisedVAE(StandardNormal(5), Bernoulli(few.shape), network, few.classes)
+    guide = SemiSupervised(5, few.shape, network, few.classes, alpha=10.0)
     pair = Pair(model, guide, few.train.take(torch.arange(2)))
     optimizer = torch.optim.Adam(pair.parameters(), lr=1e-2)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
@@ -518,7 +518,7 @@ def test_as_many_labels_of_each_class_stay_as_were_asked_for(keep: int) -> None:
             few.splits[part].take(torch.arange(5))["x"],
             whole.splits[part].take(torch.arange(5))["x"],
         )
-    assert few.covariates == 4
+    assert few.classes == 4
     assert torch.equal(labels_of(hide(whole, keep, seed=1), "train"), y)
     assert not torch.equal(labels_of(hide(whole, keep, seed=2), "train"), y)
 
@@ -538,10 +538,10 @@ def test_as_many_labels_of_each_class_stay_as_were_asked_for(keep: int) -> None:
             lambda: SemiSupervisedVAE(StandardNormal(2), Bernoulli((4,))),
             "and the data has none; give labels",
         ),
-        (lambda: SemiSupervised(2, (4,), covariates=1), "tells classes apart, and is given 1"),
-        (lambda: SemiSupervised(2, (4,), covariates=3, alpha=-1), "alpha is -1; a weight is 0 or"),
+        (lambda: SemiSupervised(2, (4,), classes=1), "tells classes apart, and is given 1"),
+        (lambda: SemiSupervised(2, (4,), classes=3, alpha=-1), "alpha is -1; a weight is 0 or"),
         (
-            lambda: SemiSupervised(2, (4,), covariates=3)(torch.zeros(2, 4), torch.zeros(2)),
+            lambda: SemiSupervised(2, (4,), classes=3)(torch.zeros(2, 4), torch.zeros(2)),
             r"y holds torch.float32, and classes are whole numbers",
         ),
     ],

@@ -437,8 +437,8 @@ def test_a_graph_of_labels_is_true_for_all_labels() -> None:
 
 def test_a_conditional_bound_is_captured_as_it_is() -> None:
     torch.manual_seed(0)
-    model = ConditionalVAE(StandardNormal(2), Bernoulli((2, 3)), covariates=3)
-    guide = MeanField(2, (2, 3), covariates=3)
+    model = ConditionalVAE(StandardNormal(2), Bernoulli((2, 3)), classes=3)
+    guide = MeanField(2, (2, 3), classes=3)
     x, y = torch.rand(5, 2, 3).round(), torch.tensor([0, 2, -1, 1, 1])
     assert_captured(model, guide, x, y=y)
 

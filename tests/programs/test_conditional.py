@@ -28,11 +28,11 @@ from tests.support.pca import AFFINE, affine
 __all__ = ["quick"]  # a fixture: fits without pictures
 
 
-def conditional(covariates: int = 3, columns: int = 4) -> tuple[ConditionalVAE, MeanField]:
+def conditional(classes: int = 3, columns: int = 4) -> tuple[ConditionalVAE, MeanField]:
     """An affine decoder and encoder, in float64."""
     torch.manual_seed(0)
-    model = ConditionalVAE(StandardNormal(2), Gaussian((columns,)), AFFINE, covariates)
-    guide = MeanField(2, (columns,), AFFINE, covariates)
+    model = ConditionalVAE(StandardNormal(2), Gaussian((columns,)), AFFINE, classes)
+    guide = MeanField(2, (columns,), AFFINE, classes)
     return model.double(), guide.double()
 
 
@@ -158,8 +158,8 @@ def learned_digits(seconds: int = 12) -> tuple[ConditionalVAE, Split]:
     torch.manual_seed(0)
     data = load("digits", binarize="dynamic")
     network = partial(MLP, hidden=(128,))
-    model = ConditionalVAE(StandardNormal(8), Bernoulli(data.shape), network, data.covariates)
-    guide = MeanField(8, data.shape, network, data.covariates)
+    model = ConditionalVAE(StandardNormal(8), Bernoulli(data.shape), network, data.classes)
+    guide = MeanField(8, data.shape, network, data.classes)
     parameters = [*model.parameters(), *guide.parameters()]
     optimizer = torch.optim.Adam(parameters, lr=4e-3)
     elbo = TraceMeanField_ELBO(max_plate_nesting=1)

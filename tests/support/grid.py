@@ -159,7 +159,7 @@ def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
     parts = {kind: Spec(name, SMALL.get(name, {})) for kind, name in names.items()}
     torch.manual_seed(0)
     assembly = assemble(
-        parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), covariates=CLASSES, examples=x
+        parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), classes=CLASSES, examples=x
     )
     elbo = KINDS["elbo"].names()[cell.elbo]
     pair = Pair(assembly.model, assembly.guide, batch)
