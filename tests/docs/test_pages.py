@@ -8,6 +8,8 @@ import pytest
 
 from ppvae.components.kinds import KINDS
 from tests.support.documentation import INDEX, ROOT, page_name, pages
+from tests.test_architecture import FLOORS
+from tests.test_architecture import _modules as modules
 
 LINK = re.compile(r"\]\(([^)#\s]+)")
 FILE = re.compile(r"`((?:ppvae|models|guides|tests|notebooks|docs)/[\w/.-]*)`")
@@ -44,6 +46,17 @@ def test_the_index_lists_every_page_of_the_folder() -> None:
 def test_the_page_of_parts_names_every_choice(kind: str) -> None:
     text = (INDEX.parent / "parts.md").read_text("utf-8")
     assert [name for name in KINDS[kind].names() if f"`{name}`" not in text] == []
+
+
+def test_the_map_for_contributors_shows_every_concept_on_its_floor() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = text.split("## Where things are")[1].split("\n\n")[2]
+    rows = [
+        re.findall(r"`(?:ppvae/)?(\w+)(?:/|\.py)`", row.split("|")[1]) for row in table.splitlines()
+    ]
+    shown = [set(row) for row in rows if row]
+    floors = [set(names) & modules().keys() for names in FLOORS]
+    assert shown == [floor for floor in reversed(floors) if floor]
 
 
 def test_the_front_page_is_short_and_its_pictures_have_words() -> None:
