@@ -18,7 +18,6 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from pyro.util import warn_if_nan
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, get_proxy_mode
 
 from ppvae.bounds.paths import Draws
 from ppvae.bounds.sites import (
@@ -36,6 +35,7 @@ from ppvae.bounds.sites import (
     sites,
 )
 from ppvae.errors import InputError
+from ppvae.networks.tracing import is_traced
 
 __all__ = ["Run", "WeightedELBO", "Weights"]
 
@@ -132,12 +132,6 @@ class WeightedELBO(ELBO):
     def _check(self, model: Trace, guide: Trace) -> None:
         _check_density(guide, type(self).__name__)
         _data_plates(model, guide)
-
-    @override
-    def _guess_max_plate_nesting(self, *args: Any) -> None:
-        # A graph traced on the first call is to hold for those after it.
-        with disable_proxy_modes_tracing():
-            cast("Any", super())._guess_max_plate_nesting(*args)
 
 
 class Run(NamedTuple):
@@ -309,10 +303,10 @@ def _is_auxiliary(node: Any) -> bool:
 
 
 def _is_zero(log_density: Tensor) -> bool:
-    return get_proxy_mode() is None and not log_density.any()
+    return not is_traced() and not log_density.any()
 
 
 def _is_equal(a: Any, b: Any) -> bool:
-    if get_proxy_mode() is not None:
+    if is_traced():
         return True
     return bool(torch.as_tensor(abs(a - b) <= 1e-5 * abs(b)).all())

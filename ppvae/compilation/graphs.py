@@ -30,6 +30,8 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
+from ppvae.networks.tracing import tracing
+
 __all__ = ["Function", "NotStatic", "drawn_elsewhere", "trace"]
 
 Function = Callable[..., Any]
@@ -108,24 +110,19 @@ def _fake(function: Function) -> Function:
     return made
 
 
+_HERE = __file__.replace("\\", "/").split("/")[:-1]
+
+
 def _reason(error: Exception) -> str:
     """What stood in the way, and where, in the words of neither torch nor Python."""
     frames = traceback.extract_tb(error.__traceback__)
     paths = [frame.filename.replace("\\", "/").split("/") for frame in frames]
-    theirs = {
-        "torch",
-        "pyro",
-        "contextlib.py",
-        "graphs.py",
-        "parts.py",
-        "capture.py",
-        "guard.py",
-        "step.py",
-    }
     outside = [
         (path[-1], frame.lineno)
         for path, frame in zip(paths, frames, strict=True)
-        if not theirs & set(path) and not path[-1].startswith("<")
+        if not {"torch", "pyro", "contextlib.py"} & set(path)
+        and path[:-1] != _HERE
+        and not path[-1].startswith("<")
     ]
     where = " ({}, line {})".format(*outside[-1]) if outside else ""
     if type(error).__name__ in _LOOKED:
@@ -161,6 +158,7 @@ class _ItemIsTensor(TorchFunctionMode):
 def _numbers_untouched() -> Iterator[None]:
     """Nobody looks at a number in a tensor: no checks for NaN, none of arguments and values."""
     with (
+        tracing(),
         _ItemIsTensor(),
         pyro.validation_enabled(False),  # of those that are made meanwhile
         # Distributions that were made before, and so still check what they are shown.

@@ -1,6 +1,7 @@
 """Parameters and buffers of a module, as the inputs of a function."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from ppvae.compilation.graphs import NotStatic
 
-__all__ = ["Parts"]
+__all__ = ["Parts", "replaced"]
 
 
 class Parts:
@@ -95,6 +96,29 @@ class Parts:
         finally:
             _put(homes, own)
         return result
+
+
+@contextmanager
+def replaced(module: nn.Module, others: Mapping[int, Tensor]) -> Iterator[None]:
+    """Other tensors in the place of some parameters of a module while this context lasts.
+
+    Args:
+        module: whose parameters they are, at any depth.
+        others: the tensors, by the `id` of the parameter that each replaces.
+    """
+    places = [
+        (cast("dict[str, Any]", part._parameters), name, p)
+        for part in module.modules()
+        for name, p in part._parameters.items()
+        if p is not None and id(p) in others
+    ]
+    try:
+        for own, name, p in places:
+            own[name] = others[id(p)]
+        yield
+    finally:
+        for own, name, p in places:
+            own[name] = p
 
 
 _Home = tuple[dict[str, Any], str]

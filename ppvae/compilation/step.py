@@ -9,13 +9,10 @@ A graph holds one step, not several: a launch costs a small part of a step, and 
 and progress bar are heeded between any two.
 """
 
-import copy
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +35,14 @@ from ppvae.compilation.guard import (
     tidy,
 )
 from ppvae.compilation.native import Replayed, compiled, is_all_on
+from ppvae.compilation.optimizers import (
+    check_no_hooks,
+    check_plain,
+    has_hooks,
+    settings,
+    slots,
+    step_on,
+)
 from ppvae.compilation.parts import Parts
 
 __all__ = ["CapturedStep", "pays"]
@@ -143,22 +148,22 @@ class CapturedStep:
         lrs = [float(group["lr"]) for group in self._optimizer.param_groups]
         scalars = [self._scalar(i, n, parts) for i, n in enumerate((float(beta), *lrs))]
         fed, spec = pytree.tree_flatten(feed)
-        settings = _settings(self._optimizer)
-        if self._settings is not None and self._settings != settings:
+        held = settings(self._optimizer)
+        if self._settings is not None and self._settings != held:
             raise NotStatic("its schedule changes more of the optimizer than the learning rate")
-        _demand_no_hooks(self._optimizer)
-        slots = self._slots(params)
+        check_no_hooks(self._optimizer)
+        state = slots(self._optimizer, params)
         key = (
-            number, parts.state(), len(slots), *(p.shape for p in fed), _has_hooks(params)
+            number, parts.state(), len(state), *(p.shape for p in fed), has_hooks(params)
         )  # fmt: skip
         graph = self._graphs.get(key)
         if graph is not None and not is_due(graph.calls + 1, self._check):
             graph.calls += 1
             with torch.no_grad():
-                graph.run(*params, *parts.buffers(), *slots, sums, *scalars, *fed)
+                graph.run(*params, *parts.buffers(), *state, sums, *scalars, *fed)
             return
         if graph is None:
-            _demand_plain(self._optimizer, params)
+            check_plain(self._optimizer, params)
             if len(self._graphs) == MOST:
                 raise NotStatic(f"its inputs or settings have changed {MOST} times")
         begun = (Noise(params[0].device), [b.detach().clone() for b in parts.buffers()])
@@ -173,9 +178,9 @@ class CapturedStep:
                 return
             if graph is None:
                 with self._watched.untouched():
-                    flat = [*params, *parts.buffers(), *slots, sums, *scalars, *fed]
-                    graph = self._trace(parts, flat, len(slots), spec, len(fed))
-                self._graphs[key], self._settings = graph, settings
+                    flat = [*params, *parts.buffers(), *state, sums, *scalars, *fed]
+                    graph = self._trace(parts, flat, len(state), spec, len(fed))
+                self._graphs[key], self._settings = graph, held
             graph.calls += 1
             self._take(
                 graph, parts, (feed, beta, scalars, fed, sums), begun, (terms, gradients, rows)
@@ -201,14 +206,10 @@ class CapturedStep:
             self._scalars[place] = known
         return known[1]
 
-    def _slots(self, params: Sequence[Tensor]) -> list[Tensor]:
-        state = self._optimizer.state
-        return [v for p in params for v in state.get(p, {}).values() if isinstance(v, Tensor)]
-
     def _trace(
-        self, parts: Parts, flat: Sequence[Tensor], slots: int, spec: pytree.TreeSpec, fed: int
+        self, parts: Parts, flat: Sequence[Tensor], count: int, spec: pytree.TreeSpec, fed: int
     ) -> _Graph:
-        graph = trace(self._function(parts, slots, spec, fed), flat)
+        graph = trace(self._function(parts, count, spec, fed), flat)
         error = rounding(graph)
         if not self._compile:
             return _Graph(graph, graph, error)
@@ -251,13 +252,13 @@ class CapturedStep:
             torch.nn.utils.clip_grad_norm_(params, self._clip)
             return [p.grad for p in params]
 
-    def _function(self, parts: Parts, slots: int, spec: pytree.TreeSpec, fed: int) -> Function:
+    def _function(self, parts: Parts, count: int, spec: pytree.TreeSpec, fed: int) -> Function:
         """The step as a function of tensors: parameters, buffers, state, sums, scalars, feed."""
 
         def function(*flat: Tensor) -> list[Tensor]:
             given, feed = list(flat[: len(flat) - fed]), flat[len(flat) - fed :]
             live, buffers, rest = parts.split(given)
-            sums, beta, *lrs = rest[slots:]
+            sums, beta, *lrs = rest[count:]
 
             # The batch, the bound on it, and its gradient.
             batch = self._batch(pytree.tree_unflatten(list(feed), spec))
@@ -273,7 +274,7 @@ class CapturedStep:
                 weight.grad = next(gradients) if leaf.requires_grad else None
             if self._clip is not None:
                 torch.nn.utils.clip_grad_norm_(weights, self._clip, foreach=False)
-            self._update(parts, weights, rest[:slots], lrs)
+            step_on(self._optimizer, parts.params(), weights, rest[:count], lrs)
             rows = torch.full_like(terms.kl, len(batch["x"]))
             sums += torch.stack([*terms, rows]).detach().to(sums)
             return [weight.grad for weight in weights if weight.grad is not None]
@@ -295,7 +296,7 @@ class CapturedStep:
         """
         feed, beta, scalars, fed, sums = given
         params, after = parts.params(), Noise(parts.device)
-        slots = self._slots(params)
+        state = slots(self._optimizer, params)
 
         def by_bound(weights: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
             def bound(*args: Any) -> Any:
@@ -310,7 +311,7 @@ class CapturedStep:
 
         def step(buffers: Sequence[Tensor]) -> tuple[Values, list[Tensor], Tensor]:
             """Values of the graph, and what it made of weights and state."""
-            ours = [t.detach().clone() for t in (*params, *slots)]
+            ours = [t.detach().clone() for t in (*params, *state)]
             count, total = len(params), torch.zeros_like(sums)
             with torch.no_grad():
                 found = iter(
@@ -342,7 +343,7 @@ class CapturedStep:
             after.go_back()
             raise Unfaithful(_differs(words[place], graph.calls))
         # What the optimizer itself makes of the graph's gradients, for comparison.
-        real = [*params, *slots]
+        real = [*params, *state]
         before = [t.detach().clone() for t in real]
         with _gradients(params, values[: len(params)]):
             self._optimizer.step()
@@ -358,52 +359,6 @@ class CapturedStep:
                 buffer.copy_(value)
             sums += total
         drawn.go_back()
-
-    def _update(
-        self,
-        parts: Parts,
-        weights: Sequence[Tensor],
-        slots: Sequence[Tensor],
-        lrs: Sequence[Tensor],
-    ) -> None:
-        """Let a double of the optimizer take its step on stand-ins, and check what it did."""
-        real = self._optimizer
-        own = parts.params()
-        stand_in = dict(zip(own, weights, strict=True))
-        double: Any = object.__new__(type(real))
-        double.__dict__.update(real.__dict__)
-        double.param_groups = [
-            group | _traceable(group) | {"params": [stand_in[p] for p in group["params"]], "lr": lr}
-            for group, lr in zip(real.param_groups, lrs, strict=True)
-        ]
-        tensors = iter(slots)
-        states = {
-            weight: {
-                name: next(tensors) if isinstance(value, Tensor) else value
-                for name, value in real.state.get(p, {}).items()
-            }
-            for p, weight in stand_in.items()
-        }
-        double.state = defaultdict(dict, {w: dict(state) for w, state in states.items() if state})
-        before = copy.deepcopy([_plain(group) for group in double.param_groups])
-        attributes = _plain(vars(double))
-        # As torch's own compiler runs it: no number is read back.
-        step = type(real).step
-        with torch.no_grad(), patch.object(torch.compiler, "_is_compiling_flag", True):
-            getattr(step, "__wrapped__", step)(double)  # without the hook for profilers
-        if before != [_plain(group) for group in double.param_groups]:
-            raise NotStatic("its optimizer counts in its settings, outside of tensors")
-        if attributes != _plain(vars(double)):
-            raise NotStatic("its optimizer counts in its attributes, outside of tensors")
-        for weight, state in states.items():
-            after = double.state.get(weight, {})
-            if after.keys() != state.keys():
-                raise NotStatic("its optimizer makes new state as it goes")
-            for name, value in state.items():
-                if not isinstance(value, Tensor) and after[name] != value:
-                    raise NotStatic(f"its optimizer counts '{name}' outside of tensors")
-                if isinstance(value, Tensor) and after[name] is not value:
-                    value.copy_(after[name])
 
 
 def _differs(what: str, call: int) -> str:
@@ -444,60 +399,3 @@ def _unlike(before: Sequence[Tensor], want: Sequence[Tensor], got: Sequence[Tens
         if not bool(torch.isclose(other, one, rtol=_CLOSE, atol=0.0, equal_nan=True).all()):
             return i  # unless both are no longer finite
     return None
-
-
-def _traceable(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under which torch's optimizers do the same arithmetic with no number read back."""
-    changes = {"capturable": True, "foreach": False, "fused": False}
-    return {name: value for name, value in changes.items() if name in group}
-
-
-_PLAIN = (bool, int, float, str, tuple, type(None))
-
-
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if isinstance(value, _PLAIN)}
-
-
-def _settings(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The settings that a graph takes as they are."""
-    changing = ("lr", "initial_lr")
-    return [
-        {name: value for name, value in _plain(group).items() if name not in changing}
-        for group in optimizer.param_groups
-    ]
-
-
-def _has_hooks(params: Sequence[Tensor]) -> bool:
-    return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in params)
-
-
-def _demand_no_hooks(optimizer: Optimizer) -> None:
-    """Refuse hooks on steps, which a graph would pass over.
-
-    Raises:
-        NotStatic: if there are any.
-    """
-    own = vars(optimizer)
-    step_hooks = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    replaced = own.get("step")  # a schedule of torch's puts a wrapper there that only counts
-    is_replaced = replaced is not None and not hasattr(replaced, "_wrapped_by_lr_sched")
-    if is_replaced or any(own.get(name) for name in step_hooks):
-        raise NotStatic("its optimizer's step has hooks, which a graph would pass over")
-
-
-def _demand_plain(optimizer: Optimizer, params: Sequence[Tensor]) -> None:
-    """Refuse what a trace of ``step`` would pass over, or would harm.
-
-    Raises:
-        NotStatic: for hooks on gradients, and for state that is not tensors and numbers,
-            parameter by parameter.
-    """
-    if _has_hooks(params):
-        raise NotStatic("a parameter has hooks on its gradient, which a graph would pass over")
-    known = {id(p) for p in params}
-    if any(id(p) not in known for group in optimizer.param_groups for p in group["params"]):
-        raise NotStatic("its optimizer has parameters that are not, or no longer, the program's")
-    for p, slot in optimizer.state.items():
-        if id(p) not in known or not all(isinstance(v, (Tensor, *_PLAIN)) for v in slot.values()):
-            raise NotStatic("its optimizer keeps more than tensors and numbers for each parameter")

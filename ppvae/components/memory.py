@@ -1,18 +1,17 @@
 """The memory there is, asked before it is taken."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
 import psutil
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from ppvae.compilation.allocations import Allocations
 from ppvae.errors import InputError
 
 __all__ = ["TRAINING", "check_memory", "free_memory", "sizes_checked"]
@@ -28,11 +27,6 @@ LARGEST = 2**63 - 1
 
 CALLS = 100_000
 """More tensors than any constructor makes out of nothing."""
-
-_LENGTHS = frozenset({"aten::arange", "aten::randperm", "aten::eye"})
-"""What makes as many numbers as its first argument says, or more."""
-
-_VIEWS = frozenset({"aten::expand", "aten::view", "aten::_unsafe_view", "aten::as_strided"})
 
 
 def free_memory(device: torch.device | str = "cpu") -> int:
@@ -102,7 +96,7 @@ def sizes_checked(settings: Mapping[str, Any], copies: int = 1) -> Iterator[None
     sizes = _Sizes(blamed, copies)
     handle = register_module_parameter_registration_hook(sizes.add)
     try:
-        with sizes:
+        with Allocations(sizes.make):
             yield
     finally:
         handle.remove()
@@ -117,26 +111,13 @@ def _largest(value: Any) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
-class _Sizes(TorchDispatchMode):
-    """Sees each tensor that is made from a size, and counts the weights among them."""
+class _Sizes:
+    """Counts the tensors that are made from a size, and the bytes of weights."""
 
     def __init__(self, blamed: str, copies: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own is untyped
         self._blamed, self._copies = blamed, copies
         self._free = free_memory()
         self._count = self._calls = self._weights = 0
-
-    @override
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        schema = func._schema
-        if schema.name in _LENGTHS:
-            self._make(int(max(args)) * 8)
-        elif schema.name not in _VIEWS:
-            for i, argument in enumerate(schema.arguments):
-                if argument.name == "size" and i < len(args):
-                    self._make(math.prod(args[i]) * _bytes(kwargs.get("dtype")))
-        return func(*args, **kwargs)
 
     def add(self, _module: nn.Module, _name: str, weight: Any) -> None:
         """Count a weight that a module has been given."""
@@ -147,7 +128,8 @@ class _Sizes(TorchDispatchMode):
         self._check(0)
         self._check_count(self._count, TENSORS)
 
-    def _make(self, size: int) -> None:
+    def make(self, size: int) -> None:
+        """Count a tensor that is about to be made, of so many bytes."""
         self._check(size)
         self._calls += 1
         self._check_count(self._calls, CALLS)
@@ -165,7 +147,3 @@ class _Sizes(TorchDispatchMode):
                 f"{self._blamed}: the weights would take at least {_in_words(needed)} of memory, "
                 f"and {_in_words(self._free)} are free; make it smaller"
             )
-
-
-def _bytes(dtype: torch.dtype | None) -> int:
-    return (dtype or torch.get_default_dtype()).itemsize

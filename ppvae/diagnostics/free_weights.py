@@ -4,12 +4,12 @@ Any family can be refined so, flows and guides with a hierarchy among them. The 
 copies of its weights, which may move while the pair itself stays as it is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
+from ppvae.compilation.parts import replaced
 from ppvae.programs import Pair
 
 __all__ = ["Freed", "free_weights"]
@@ -43,29 +43,9 @@ def free_weights(pair: Pair) -> Freed:
     copies = {id(p): p.detach().clone().requires_grad_() for p in own if p.is_floating_point()}
 
     def call(x: Tensor, **extras: Tensor) -> Any:
-        with _in_place(pair, copies):
+        # A copy of the guide would miss the networks that a function refers to; and of a network
+        # that model and guide share, only the guide's use is to change.
+        with replaced(pair, copies):
             return pair.call_guide(x, **extras)
 
     return Freed(pair, call, list(copies.values()))
-
-
-@contextmanager
-def _in_place(pair: Pair, copies: Mapping[int, Tensor]) -> Iterator[None]:
-    """Copies, by the originals' ids, wherever the originals are, for as long as the guide runs.
-
-    A copy of the guide would miss the networks that a function refers to; and of a network that
-    model and guide share, only the guide's use is to change.
-    """
-    places = [
-        (module._parameters, name, p)
-        for module in pair.modules()
-        for name, p in module._parameters.items()
-        if p is not None and id(p) in copies
-    ]
-    try:
-        for own, name, p in places:
-            cast("dict[str, Tensor]", own)[name] = copies[id(p)]
-        yield
-    finally:
-        for own, name, p in places:
-            own[name] = p

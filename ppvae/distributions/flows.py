@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Literal, cast, override
 
+import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ on [-5, 5] that is the identity outside (Durkan et al., 2019), or a line (Papama
 
 def zuko() -> Any:
     """The package zuko, imported without its side effect: torch's checks stay as they were."""
-    is_checked = Distribution._validate_args
+    is_checked = pyro.settings.get("validate_distributions_torch")
     try:
         return import_module("zuko")
     finally:

@@ -2,10 +2,10 @@
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import get_proxy_mode
 
 from ppvae.errors import InputError
 from ppvae.networks.network import Shape
+from ppvae.networks.tracing import is_traced
 
 __all__ = ["beside", "features", "joined_shape"]
 
@@ -57,7 +57,7 @@ def _one_hot(y: Tensor, size: int) -> Tensor:
 
 def _can_look_at(values: Tensor) -> bool:
     """Whether the numbers are there to see, and in the host's memory: nobody waits for a GPU."""
-    return values.device.type == "cpu" and get_proxy_mode() is None
+    return values.device.type == "cpu" and not is_traced()
 
 
 def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from ppvae.bounds.objective import Bound, Terms
 from ppvae.compilation.captured import Captured
 from ppvae.compilation.graphs import NotStatic
 from ppvae.compilation.guard import Unfaithful
+from ppvae.compilation.optimizers import keep_counts_on_device, mark_as_stepped
 from ppvae.compilation.step import CapturedStep
 from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
@@ -255,10 +256,7 @@ class Trainer:
     def _keep_on_device(self) -> None:
         """Have the optimizer keep its count of steps where a replayed graph can reach it."""
         if self._compile and self.device.type == "cuda":
-            for group in self._optimizer.param_groups:
-                group |= {"capturable": True} if "capturable" in group else {}
-            # Torch would warn of the few steps that are not replayed.
-            vars(self._optimizer)["_warned_capturable_if_run_uncaptured"] = True
+            keep_counts_on_device(self._optimizer)
 
     def _captured_step(self) -> CapturedStep:
         return CapturedStep(
@@ -382,8 +380,7 @@ class Trainer:
             )
         ]
         self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        # It has taken steps, some of them in graphs, which torch's schedules cannot see.
-        vars(self._optimizer)["_opt_called"] = state["progress"]["step"] > 0
+        mark_as_stepped(self._optimizer, stepped=state["progress"]["step"] > 0)
         if self._schedule is not None:
             self._schedule.load_state_dict(state["schedule"])
         streams.restore(self.fabric, state["random"])

@@ -1,0 +1,42 @@
+"""Tensors that code is about to make from a size, seen before their memory is taken."""
+
+import math
+from collections.abc import Callable
+from typing import Any, override
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+__all__ = ["Allocations"]
+
+_LENGTHS = frozenset({"aten::arange", "aten::randperm", "aten::eye"})
+"""Operations that make at least as many numbers as their largest argument says."""
+
+_VIEWS = frozenset({"aten::expand", "aten::view", "aten::_unsafe_view", "aten::as_strided"})
+
+
+class Allocations(TorchDispatchMode):
+    """A context in which ``on_size`` is called with the bytes of each tensor that is to be made.
+
+    What ``on_size`` raises keeps the tensor from being made.
+    """
+
+    def __init__(self, on_size: Callable[[int], None]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's own is untyped
+        self._on_size = on_size
+
+    @override
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        schema = func._schema
+        if schema.name in _LENGTHS:
+            self._on_size(int(max(args)) * 8)
+        elif schema.name not in _VIEWS:
+            for i, argument in enumerate(schema.arguments):
+                if argument.name == "size" and i < len(args):
+                    self._on_size(math.prod(args[i]) * _bytes(kwargs.get("dtype")))
+        return func(*args, **kwargs)
+
+
+def _bytes(dtype: torch.dtype | None) -> int:
+    return (dtype or torch.get_default_dtype()).itemsize
