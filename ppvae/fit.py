@@ -57,7 +57,7 @@ from ppvae.training.preparation import (
 )
 from ppvae.training.ranks import in_ranks
 from ppvae.training.settings import decide_compile, demand_types, plan_of
-from ppvae.training.trial import demand_numbers
+from ppvae.training.trial import check_numbers
 
 __all__ = ["fit", "resume"]
 
@@ -240,7 +240,7 @@ def fit(
     )  # fmt: skip
     check_support(found, facts)
     batch = found.train.take(torch.arange(len(batch["x"])))
-    demand_numbers(pair, batch)
+    check_numbers(pair, batch)
     check_density(pair, facts, batch)
     if labels is not None and not tells_classes(facts):
         raise InputError(

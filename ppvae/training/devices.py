@@ -34,14 +34,14 @@ def launch(
     """
     if devices < 1:
         raise InputError(f"devices is {devices}; it takes at least 1")
-    _demand(device)
+    _check_device(device)
     if precision == "64" and (
         device == "mps" or (device == "auto" and torch.backends.mps.is_available())
     ):
         raise InputError("--precision 64: Metal has no float64; take --device cpu")
     if devices > 1:
-        _demand_no_session(devices)
-        _demand_room(one_device(device).type, devices, oversubscribe=oversubscribe)
+        _check_no_session(devices)
+        _check_room(one_device(device).type, devices, oversubscribe=oversubscribe)
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
 
@@ -67,14 +67,14 @@ def one_device(device: Device) -> torch.device:
     Raises:
         InputError: for a device that is not there.
     """
-    _demand(device)
+    _check_device(device)
     if device != "auto":
         return torch.device(device)
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
 
 
-def _demand_no_session(devices: int) -> None:
+def _check_no_session(devices: int) -> None:
     """Refuse several processes in an interactive session, of which they could not start anew."""
     if hasattr(sys, "ps1"):
         raise InputError(
@@ -84,7 +84,7 @@ def _demand_no_session(devices: int) -> None:
         )
 
 
-def _demand_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
+def _check_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
     """Refuse more processes than a kind of device has room for."""
     if kind != "cpu":
         count = torch.accelerator.device_count()
@@ -101,7 +101,7 @@ def _demand_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
         )
 
 
-def _demand(device: Device) -> None:
+def _check_device(device: Device) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
             "--device cuda: torch finds no CUDA device here; take --device auto or cpu"

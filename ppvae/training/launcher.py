@@ -37,7 +37,7 @@ class _Launcher(_SubprocessScriptLauncher):
         environment = self.cluster_environment
         environment.validate_settings(num_devices=self.num_processes, num_nodes=self.num_nodes)
         if not environment.creates_processes_externally:
-            _demand_script(self.num_processes)
+            _check_script(self.num_processes)
             os.environ[LAUNCHER] = str(os.getpid())
             self._call_children_scripts()
             ranks.watch(self.procs)
@@ -46,7 +46,7 @@ class _Launcher(_SubprocessScriptLauncher):
         return function(*args, **kwargs)
 
 
-def _demand_script(devices: int) -> None:
+def _check_script(devices: int) -> None:
     """Refuse several processes where there is no script for them to run."""
     import __main__
 

@@ -24,7 +24,7 @@ from ppvae.programs.streams import forked, restored
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
-__all__ = ["demand_numbers", "try_out", "unmoved"]
+__all__ = ["check_numbers", "try_out", "unmoved"]
 
 
 def try_out(loop: "Trainer") -> None:
@@ -65,10 +65,10 @@ def _climb(loop: "Trainer", batch: Batch) -> None:
     try:
         objective = bound(batch, loop.plan.beta).objective
     except ValueError as error:
-        _demand_numbers(bound.pair, batch, error)
+        _check_numbers_of_some_draws(bound.pair, batch, error)
         raise
     if not bool(objective.isfinite()):
-        _demand_numbers(bound.pair, batch, None)
+        _check_numbers_of_some_draws(bound.pair, batch, None)
     learned = {name: p for name, p in bound.pair.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(objective, list(learned.values()), allow_unused=True)
     if not bool(objective.isfinite()):
@@ -84,7 +84,7 @@ def _climb(loop: "Trainer", batch: Batch) -> None:
             )
 
 
-def demand_numbers(pair: Pair, batch: Batch) -> None:
+def check_numbers(pair: Pair, batch: Batch) -> None:
     """Refuse programs of which a parameter or a density is no number at the initial weights.
 
     Raises:
@@ -96,7 +96,7 @@ def demand_numbers(pair: Pair, batch: Batch) -> None:
         raise InputError(_at_first(said, batch))
 
 
-def _demand_numbers(pair: Pair, batch: Batch, error: Exception | None) -> None:
+def _check_numbers_of_some_draws(pair: Pair, batch: Batch, error: Exception | None) -> None:
     """The same of what is so for some draws alone, and of a density of 0."""
     for _ in range(DRAWS):
         said = unfit_site(pair, batch, zero=error is None)

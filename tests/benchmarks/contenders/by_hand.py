@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..job import LR, Job, Run
+from ..job import Job, Run
 from .networks import decoder, encoder
 from .stepping import repeat
 
@@ -32,7 +32,7 @@ class _Loss(nn.Module):
 def make(job: Job, mode: str | None = None) -> Run:
     """Run the loss eagerly, or compiled in one of `torch.compile`'s modes."""
     loss = _Loss(job).to(job.device)
-    optimizer = torch.optim.Adam(loss.parameters(), lr=LR)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=job.lr)
     climbed = loss if mode is None else torch.compile(loss, mode=mode)
 
     def step(x: Tensor) -> Tensor:

@@ -1,14 +1,37 @@
 """The job's networks in plain PyTorch; `ppvae.networks` has the same layers."""
 
+import torch
 from torch import nn
 
+from ..initial import Layers, initial_weights
 from ..job import CHANNELS, HIDDEN, Job
 
-__all__ = ["decoder", "encoder"]
+__all__ = ["decoder", "encoder", "put_weights"]
 
 
 def encoder(job: Job) -> nn.Sequential:
-    """From x to loc and s, one after the other: ``(batch, 2 latent)``."""
+    """From x to loc and s, one after the other: ``(batch, 2 latent)``; with initial weights."""
+    layers = _encoder(job)
+    put_weights(layers, initial_weights(job)[0])
+    return layers
+
+
+def decoder(job: Job) -> nn.Sequential:
+    """From z to the logits of x; with initial weights."""
+    layers = _decoder(job)
+    put_weights(layers, initial_weights(job)[1])
+    return layers
+
+
+def put_weights(network: nn.Module, weights: Layers) -> None:
+    """Give a network these weights, layer by layer."""
+    flat = [values for layer in weights for values in layer]
+    with torch.no_grad():
+        for parameter, values in zip(network.parameters(), flat, strict=True):
+            parameter.copy_(torch.from_numpy(values))
+
+
+def _encoder(job: Job) -> nn.Sequential:
     if job.shape == "mlp":
         return nn.Sequential(nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * job.latent))
     few, many = CHANNELS
@@ -22,8 +45,7 @@ def encoder(job: Job) -> nn.Sequential:
     )
 
 
-def decoder(job: Job) -> nn.Sequential:
-    """From z to the logits of x."""
+def _decoder(job: Job) -> nn.Sequential:
     if job.shape == "mlp":
         return nn.Sequential(nn.Linear(job.latent, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 784))
     few, many = CHANNELS

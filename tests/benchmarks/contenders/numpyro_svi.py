@@ -8,7 +8,8 @@ from importlib import import_module
 from typing import Any
 
 from ..data import resident
-from ..job import CHANNELS, HIDDEN, LR, Job, Run
+from ..initial import Layers, initial_weights
+from ..job import CHANNELS, Job, Run
 
 __all__ = ["make"]
 
@@ -40,7 +41,7 @@ def make(job: Job, loop: bool) -> Run:
 
     xs = resident(job)
     xs = jax.device_put(xs if job.shape == "mlp" else np.moveaxis(xs, 2, -1))
-    svi = infer.SVI(model, guide, numpyro.optim.Adam(LR), infer.TraceMeanField_ELBO())
+    svi = infer.SVI(model, guide, numpyro.optim.Adam(job.lr), infer.TraceMeanField_ELBO())
 
     def update(i: Any, carried: Any) -> Any:
         return svi.update(carried[0], xs[i % len(xs)])
@@ -71,25 +72,15 @@ class _Networks:
 
     def __init__(self, job: Job) -> None:
         self.jax, self.job = import_module("jax"), job
-        few, many = CHANNELS
-        encoder: list[tuple[int, ...]]
-        decoder: list[tuple[int, ...]]
-        if job.shape == "mlp":
-            encoder = [(784, HIDDEN), (HIDDEN, 2 * job.latent)]
-            decoder = [(job.latent, HIDDEN), (HIDDEN, 784)]
+        encoder, decoder = initial_weights(job)
+        if job.shape == "conv":
+            encoder, decoder = _channels_last(encoder, decoder)
         else:
-            encoder = [(3, 3, 1, few), (3, 3, few, many), (7 * 7 * many, 2 * job.latent)]
-            decoder = [(job.latent, 7 * 7 * many), (3, 3, many, few), (3, 3, few, 1)]
-        self.initial_encoder, self.initial_decoder = self._draw(encoder), self._draw(decoder)
+            encoder, decoder = ([(w.T, b) for w, b in layers] for layers in (encoder, decoder))
+        self.initial_encoder, self.initial_decoder = self._put(encoder), self._put(decoder)
 
-    def _draw(self, shapes: Sequence[tuple[int, ...]]) -> Parameters:
-        """Draw initial weights; biases are zero."""
-        keys = self.jax.random.split(self.jax.random.PRNGKey(1), len(shapes))
-        weight = self.jax.nn.initializers.lecun_normal()
-        return [
-            (weight(key, shape), self.jax.numpy.zeros(shape[-1]))
-            for key, shape in zip(keys, shapes, strict=True)
-        ]
+    def _put(self, layers: Layers) -> Parameters:
+        return [(self.jax.numpy.asarray(w), self.jax.numpy.asarray(b)) for w, b in layers]
 
     def encoder(self, parameters: Parameters, x: Any) -> Any:
         """From x to loc and s, one after the other."""
@@ -125,3 +116,18 @@ class _Networks:
                 x, weight, (2, 2), [(1, 1), (1, 1)], dimension_numbers=layout
             )
         return y + bias
+
+
+def _channels_last(encoder: Layers, decoder: Layers) -> tuple[Layers, Layers]:
+    """Torch's weights for images with their channels last, 7 x 7 at the smallest."""
+    *convolutions, (weight, bias) = encoder
+    many = CHANNELS[-1]
+    to_code = weight.reshape(-1, many, 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
+    down = [(w.transpose(2, 3, 1, 0), b) for w, b in convolutions]
+    (weight, first_bias), *transposed = decoder
+    size = weight.shape[1]
+    from_code = weight.reshape(many, 7, 7, size).transpose(3, 1, 2, 0).reshape(size, -1)
+    first_bias = first_bias.reshape(many, 7, 7).transpose(1, 2, 0).reshape(-1)
+    # Torch's transposed convolution turns its kernel round.
+    up = [(w[:, :, ::-1, ::-1].transpose(2, 3, 0, 1), b) for w, b in transposed]
+    return [*down, (to_code, bias)], [(from_code, first_bias), *up]

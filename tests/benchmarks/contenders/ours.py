@@ -7,14 +7,17 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import Bound
+from ppvae.bounds.objective import Bound, Terms
 from ppvae.compilation.step import CapturedStep
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Bernoulli, StandardNormal
 from ppvae.networks import MLP, ConvDecoder, ConvEncoder, Network
 from ppvae.programs import Pair
+from ppvae.training.progress import SUMS
 
-from ..job import CHANNELS, HIDDEN, LR, Job, Run
+from ..initial import initial_weights
+from ..job import CHANNELS, HIDDEN, Job, Run
+from .networks import put_weights
 from .stepping import batches, repeat
 
 __all__ = ["make"]
@@ -29,7 +32,7 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
         precision: as ``--precision`` takes it, ``"32"`` or ``"bf16-mixed"``.
     """
     bound = _bound(job)
-    optimizer = torch.optim.Adam(bound.parameters(), lr=LR)
+    optimizer = torch.optim.Adam(bound.parameters(), lr=job.lr)
     if compiled and job.device == "cuda":
         optimizer.param_groups[0]["capturable"] = True
     mixed = partial(torch.autocast, job.device, torch.bfloat16, enabled=precision == "bf16-mixed")
@@ -46,12 +49,13 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
         return repeat(step, job)
     step(batches(job)[0])  # in which the optimizer makes its state
     captured = CapturedStep(bound, optimizer, _batch, per=1 / job.batch, clip=None, context=mixed)
-    sums = torch.zeros(3, dtype=torch.float64, device=job.device)
+    sums = torch.zeros(SUMS, dtype=torch.float64, device=job.device)
 
     def captured_step(x: Tensor) -> Tensor:
         sums.zero_()
         captured(x, 1.0, sums)
-        return (sums[1] - sums[0]) / sums[2]
+        *terms, rows = sums
+        return -Terms(*terms).objective / rows
 
     return repeat(captured_step, job)
 
@@ -71,6 +75,8 @@ def _bound(job: Job) -> Bound:
         decoder = partial(ConvDecoder, channels=CHANNELS[::-1])
     model = VAE(StandardNormal(job.latent), Bernoulli(job.data_shape), decoder)
     guide = MeanField(job.latent, job.data_shape, encoder)
+    for network, weights in zip((guide.encoder, model.decoder), initial_weights(job), strict=True):
+        put_weights(network, weights)
     batch = {"x": batches(job)[0]}
     pair = Pair(model.to(job.device), guide.to(job.device), batch)
     facts = audit(pair, TraceMeanField_ELBO, batch)

@@ -7,7 +7,7 @@ from pyro.infer import SVI
 from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes it at run time
 from torch import Tensor, nn
 
-from ..job import LR, Job, Run
+from ..job import Job, Run
 from .networks import decoder, encoder
 from .stepping import repeat
 
@@ -40,7 +40,7 @@ class _VAE(nn.Module):
 def make(job: Job, elbo: str) -> Run:
     """Run `SVI.step` with the bound of that name."""
     vae = _VAE(job).to(job.device)
-    svi = SVI(vae.model, vae.guide, Adam({"lr": LR}), getattr(pyro.infer, elbo)())
+    svi = SVI(vae.model, vae.guide, Adam({"lr": job.lr}), getattr(pyro.infer, elbo)())
 
     def step(x: Tensor) -> float:
         return float(svi.step(x)) / job.batch

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..data import resident
-from ..job import LR, Job, Run
+from ..job import Job, Run
 from .networks import decoder, encoder
 
 __all__ = ["make"]
@@ -51,7 +51,7 @@ def make(job: Job) -> Run:
     plan = trainers.BaseTrainerConfig(
         output_dir=mkdtemp(),
         per_device_train_batch_size=job.batch,
-        learning_rate=LR,
+        learning_rate=job.lr,
         no_cuda=job.device == "cpu",
     )
 

@@ -1,0 +1,40 @@
+"""Initial weights: the same for every contender, drawn as torch would draw them."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .job import CHANNELS, HIDDEN, Job
+
+__all__ = ["Layers", "initial_weights"]
+
+Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
+"""Weight and bias of each layer, in the shapes that torch gives them."""
+
+
+def initial_weights(job: Job) -> tuple[Layers, Layers]:
+    """Those of the encoder, and of the decoder: uniform, within 1 / sqrt(fan-in)."""
+    few, many = CHANNELS
+    encoder: list[tuple[int, ...]]
+    decoder: list[tuple[int, ...]]
+    if job.shape == "mlp":
+        encoder = [(HIDDEN, 784), (2 * job.latent, HIDDEN)]
+        decoder = [(HIDDEN, job.latent), (784, HIDDEN)]
+        biases = [HIDDEN, 784]
+    else:
+        encoder = [(few, 1, 3, 3), (many, few, 3, 3), (2 * job.latent, many * 7 * 7)]
+        # A transposed convolution has its input channels first.
+        decoder = [(many * 7 * 7, job.latent), (many, few, 3, 3), (few, 1, 3, 3)]
+        biases = [many * 7 * 7, few, 1]
+    draws = np.random.default_rng(0)
+
+    def layer(shape: tuple[int, ...], bias: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        most = 1 / math.sqrt(math.prod(shape[1:]))
+        weight = draws.uniform(-most, most, shape).astype(np.float32)
+        return weight, draws.uniform(-most, most, bias).astype(np.float32)
+
+    return (
+        [layer(shape, shape[0]) for shape in encoder],
+        [layer(shape, bias) for shape, bias in zip(decoder, biases, strict=True)],
+    )
