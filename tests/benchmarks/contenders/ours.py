@@ -55,7 +55,8 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
         sums.zero_()
         captured(x, 1.0, sums)
         *terms, rows = sums
-        return -Terms(*terms).objective / rows
+        loss: Tensor = -Terms(*terms).objective / rows
+        return loss
 
     return repeat(captured_step, job)
 
