@@ -7,12 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.fits import SMALL, quick, small
 from numpy.typing import NDArray
-from tests.support.refusals import refusal
 
-from ppvae import data
-from ppvae import load
+from ppvae import data, load
 from ppvae.data import Scaling
 from ppvae.data.loading import suited
 from ppvae.encode import encode
@@ -21,6 +18,8 @@ from ppvae.fit import fit, main, resume
 from ppvae.networks import MLP
 from ppvae.networks.log_counts import LogCounts
 from ppvae.run import Run
+from tests.support.fits import SMALL, quick, small
+from tests.support.refusals import refusal
 
 __all__ = ["quick"]  # a fixture, used by every test here
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.fits import quick, small
 
 from ppvae.data import load
 from ppvae.data.labels import encode
 from ppvae.errors import InputError
+from tests.support.fits import quick, small
 
 __all__ = ["quick"]  # a fixture, used by every test that fits
 
