@@ -34,8 +34,8 @@ from ppvae.errors import InputError
 from ppvae.networks import is_positive
 from ppvae.programs import Program
 from ppvae.programs.classification import tells_classes
+from ppvae.programs.failures import explained
 from ppvae.programs.isolation import alone
-from ppvae.programs.mishaps import explained
 from ppvae.programs.streams import seed_process
 from ppvae.run import Run, refuse_occupied
 from ppvae.training.fitting import say_once, train

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppvae.arviz.arrays import Array, Arrays, Part
@@ -15,6 +14,8 @@ from ppvae.data import Batch, Split
 from ppvae.programs import Pair
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
+from ppvae.programs.plates import is_in
+from ppvae.programs.sites import sites as sites_of
 from ppvae.programs.streams import OpenStream
 
 __all__ = ["draw"]
@@ -120,11 +121,7 @@ def _total(trace: Any, plate: str | None, share: float) -> Tensor:
     """
     trace.compute_log_prob()
     total = torch.zeros((), dtype=torch.float64)
-    for node in trace.nodes.values():
-        if node["type"] != "sample" or site_is_subsample(node):
-            continue
-        if node["infer"].get("_deterministic"):
-            continue
-        in_data = any(frame.name == plate for frame in node["cond_indep_stack"])
+    for node in sites_of(trace).values():
+        in_data = plate is not None and is_in(node, plate)
         total += node["log_prob"].sum().cpu().double() * (share if in_data else 1.0)
     return total.reshape(1)

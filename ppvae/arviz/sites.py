@@ -18,6 +18,7 @@ from ppvae.arviz.names import data_dims, own_dims, plate_name, variable_name
 from ppvae.data import Batch
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from ppvae.programs.plates import vectorized
 
 __all__ = ["Site", "Sites", "data_plate", "find_sites"]
 
@@ -93,11 +94,11 @@ def data_plate(model: Any, audit: Audit, rows: int) -> str | None:
         rows: how many data the batch has.
     """
     names = [
-        frame.name
+        plate.name
         for site in audit.sites
         if site.guide is None
-        for frame in model.nodes[site.name]["cond_indep_stack"]
-        if frame.vectorized and (frame.dim, frame.size) == (audit.data_dim, rows)
+        for plate in vectorized(model.nodes[site.name])
+        if (plate.dim, plate.size) == (audit.axes.data, rows)
     ]
     return "data" if "data" in names else next(iter(names), None)
 
@@ -105,12 +106,12 @@ def data_plate(model: Any, audit: Audit, rows: int) -> str | None:
 def _site(node: Any, audit: Audit, plate: str | None, dtype: np.dtype[Any]) -> Site:
     """A site whose dimensions are the plates that it is in, and its own."""
     events, shape = len(node["fn"].event_shape), tuple(node["value"].shape)
-    plates = max(audit.max_plate_nesting, len(shape) - events)
+    plates = max(audit.axes.nesting, len(shape) - events)
     shape = (1,) * (plates + events - len(shape)) + shape
     named = {
-        plates + frame.dim: "data" if frame.name == plate else plate_name(frame.name)
-        for frame in node["cond_indep_stack"]
-        if frame.vectorized
+        plates + each.dim: "data" if each.name == plate else plate_name(each.name)
+        for each in vectorized(node)
+        if each.dim
     }
     lost = [axis for axis in range(plates) if axis not in named and shape[axis] == 1]
     own = [axis for axis in range(len(shape)) if axis not in named and axis not in lost]
@@ -127,7 +128,7 @@ def _site(node: Any, audit: Audit, plate: str | None, dtype: np.dtype[Any]) -> S
 
 def _data_site(node: Any, audit: Audit, x: Tensor) -> Site:
     """A site that x is observed at as it is: its dimensions are those of x."""
-    axes = max(audit.max_plate_nesting + len(node["fn"].event_shape), x.dim())
+    axes = max(audit.axes.nesting + len(node["fn"].event_shape), x.dim())
     first = axes - x.dim()
     return Site(
         node["name"],

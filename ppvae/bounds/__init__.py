@@ -1,4 +1,4 @@
-"""Bounds that Pyro lacks, one a file, each for Pyro's own SVI and for `ppvae.compilation.captured`.
+"""Bounds that Pyro lacks, one per file, for Pyro's own SVI and for `ppvae.compilation.captured`.
 
 With w_k = p(x, z_k) / q(z_k | x) the weights of K draws from the guide:
 
@@ -23,18 +23,27 @@ All need reparameterized draws. The three of K weights are `WeightedELBO`, which
 is and what is refused; their ``bounds`` takes log-weights ``(K, data)`` from anywhere.
 """
 
-from ppvae.bounds.doubly_reparameterized import DoublyReparameterizedELBO
-from ppvae.bounds.free_bits import FreeBitsELBO
-from ppvae.bounds.importance_weighted import ImportanceWeightedELBO
-from ppvae.bounds.renyi import RenyiELBO
-from ppvae.bounds.sticking_the_landing import StickingTheLandingELBO
-from ppvae.bounds.weighted import WeightedELBO
+from inspect import isabstract
 
-__all__ = [
-    "DoublyReparameterizedELBO",
-    "FreeBitsELBO",
-    "ImportanceWeightedELBO",
-    "RenyiELBO",
-    "StickingTheLandingELBO",
-    "WeightedELBO",
-]
+from pyro.infer import ELBO
+
+from ppvae.bounds.doubly_reparameterized import (
+    DoublyReparameterizedELBO as DoublyReparameterizedELBO,
+)
+from ppvae.bounds.free_bits import FreeBitsELBO as FreeBitsELBO
+from ppvae.bounds.importance_weighted import ImportanceWeightedELBO as ImportanceWeightedELBO
+from ppvae.bounds.renyi import RenyiELBO as RenyiELBO
+from ppvae.bounds.sticking_the_landing import StickingTheLandingELBO as StickingTheLandingELBO
+from ppvae.bounds.traits import OF_PYRO
+from ppvae.bounds.weighted import WeightedELBO as WeightedELBO
+
+ELBOS: tuple[type[ELBO], ...] = (
+    *(elbo for elbo, traits in OF_PYRO.items() if not traits.has_surrogate),
+    *(
+        elbo
+        for elbo in tuple(globals().values())
+        if isinstance(elbo, type) and issubclass(elbo, ELBO) and not isabstract(elbo)
+        if elbo is not ELBO
+    ),
+)
+"""Bounds by name: those of Pyro that are usual, and those of this package, as imported above."""

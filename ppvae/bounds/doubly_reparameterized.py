@@ -64,11 +64,11 @@ class DoublyReparameterizedELBO(WeightedELBO):
 
     @override
     def _climbed(self, weights: Weights) -> Tensor:
-        densities = [run.draws.densities(run.guide, type(self).__name__) for run in weights.runs]
+        densities = [run.paths.densities(run.guide, type(self).__name__) for run in weights.runs]
         log_weights = weights.log_weights(held=densities)
         value = self.bounds(log_weights).sum()
         drawn = [
-            run.draws.drawn[name]
+            run.paths.drawn[name]
             for run, some in zip(weights.runs, densities, strict=True)
             for name in some
         ]

@@ -1,7 +1,7 @@
-"""Free bits: a latent dimension may say a little about the data before it is charged for it.
+"""Free bits: the first nats of KL of each latent dimension cost nothing.
 
-Early in training the price of a dimension, its KL, is certain, and what it buys is not; so
-dimensions are given up, and never come back. Here the first nats of each are free.
+Early in training the cost of a dimension, its KL, is certain, and its use is not: dimensions are
+given up, and never come back. Free bits prevent that.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,19 +19,12 @@ from pyro.util import warn_if_nan
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
-from ppvae.bounds.sites import (
-    PARTICLES,
-    Plates,
-    base,
-    check_particles,
-    describe,
-    importance_traces,
-    observed,
-    shared_plates,
-    sites,
-)
+from ppvae.bounds.traces import check_particles, importance_traces, shared_plates
+from ppvae.bounds.traits import Traits
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
+from ppvae.programs.plates import Plates, describe, dims, vectorized
+from ppvae.programs.sites import base, is_auxiliary, observed, sites
 
 __all__ = ["FreeBitsELBO", "Group", "has_kl_by_dimension"]
 
@@ -84,6 +77,8 @@ class FreeBitsELBO(TraceMeanField_ELBO):
     Inference with Inverse Autoregressive Flow, 2016.
     """
 
+    traits = Traits(has_closed_form_kl=True, needs_rsample=True, needs_site_densities=True)
+
     def __init__(self, free_bits: float = 0.1, per: Group = "dimension", **options: Any) -> None:
         if not (free_bits == 0 or is_positive(free_bits)):
             raise InputError(f"free_bits is {free_bits}; it must be a number of nats, 0 or more")
@@ -100,8 +95,8 @@ class FreeBitsELBO(TraceMeanField_ELBO):
         check_particles(self.num_particles)
         pairs = list(cast("Any", self)._get_traces(model, guide, args, kwargs))
         data = shared_plates(pairs[0][0])
-        total = -sum(node["log_prob_sum"] for p, _ in pairs for _, node in observed(p))
-        for name, _ in sites(pairs[0][1]):
+        total = -sum(node["log_prob_sum"] for p, _ in pairs for node in observed(p).values())
+        for name in sites(pairs[0][1]):
             total = total + self._kl([(q.nodes[name], p.nodes[name]) for p, q in pairs], data)
         loss: Tensor = total / self.num_particles
         return loss
@@ -152,15 +147,14 @@ class FreeBitsELBO(TraceMeanField_ELBO):
             cast("Tensor", scale_and_mask(part, scale=q["scale"], mask=q["mask"]))
             for part in _parts(q, p)
         )
-        frames = q["cond_indep_stack"]
-        batch = [f.dim for f in frames if f in data or f.name == PARTICLES]
+        batch = dims(q, data)
         if batch:
             kl, weight = kl.sum(batch), weight.sum(batch)
         if self.per == "dimension":
             return _Terms(kl, weight)
         # Free bits are for all parts of a site together, so that each gives its share of them.
         dimensions = q["fn"].event_shape.numel() * prod(
-            f.size for f in frames if f.vectorized and f.dim not in batch
+            plate.size for plate in vectorized(q) if plate.dim not in batch
         )
         return _Terms(kl.sum(), weight.sum() / dimensions)
 
@@ -219,8 +213,8 @@ def _split(q: Any, p: Any) -> tuple[Any, Any, Tensor | bool]:
 
 
 def _less(fn: Any, ndims: int) -> Any:
-    rest = fn.reinterpreted_batch_ndims - ndims
-    return Independent(fn.base_dist, rest) if rest else fn.base_dist
+    left = fn.reinterpreted_batch_ndims - ndims
+    return Independent(fn.base_dist, left) if left else fn.base_dist
 
 
 def _mask(fn: Any) -> Tensor | bool:
@@ -232,14 +226,14 @@ def _mask(fn: Any) -> Tensor | bool:
 def _check(model: Trace, guide: Trace) -> None:
     """Refuse what has no data, or no KL to put a floor under."""
     shared_plates(model)
-    for name, node in sites(guide):
+    for name, node in sites(guide).items():
         if isinstance(base(node["fn"]), dist.Delta):
             raise InputError(
                 f"site '{name}' of the guide is Delta, a point mass, whose KL is infinite, so that "
                 "no bits of it are free; take TraceMeanField_ELBO, or a guide with a density, such "
                 "as MeanField"
             )
-        if node["infer"].get("is_auxiliary"):
+        if is_auxiliary(node):
             raise InputError(
                 f"site '{name}' of the guide ({describe(node)}) is auxiliary, so that latents have "
                 "a KL together with it alone, and FreeBitsELBO needs one of each; take "

@@ -8,17 +8,16 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine import Trace
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.bounds.sites import base, family
 from ppvae.errors import InputError
+from ppvae.programs.sites import base, family_name, is_subsample
 
-__all__ = ["Draws", "partials"]
+__all__ = ["Paths", "partials"]
 
 
-class Draws(Messenger):
+class Paths(Messenger):
     """The draws of one run of a guide, and a view of each that the rest of the guide goes on with.
 
     Attributes:
@@ -33,7 +32,7 @@ class Draws(Messenger):
 
     def _pyro_post_sample(self, msg: Any) -> None:
         value = msg["value"]
-        if msg["is_observed"] or site_is_subsample(msg) or not value.requires_grad:
+        if msg["is_observed"] or is_subsample(msg) or not value.requires_grad:
             return
         self.drawn[msg["name"]] = value
         self.seen[msg["name"]] = msg["value"] = value.view_as(value)
@@ -82,8 +81,8 @@ def _log_prob(name: str, node: Any, value: Tensor, bound: str) -> Tensor:
         log_prob = node["fn"].log_prob(value, *node["args"], **node["kwargs"])
     except (KeyError, NotImplementedError) as error:
         raise InputError(
-            f"site '{name}' of the guide is {family(node['fn'])}, whose density is known at its "
-            f"own draws only, for want of an inverse, and {bound} needs it at given ones; take "
+            f"site '{name}' of the guide is {family_name(node['fn'])}, whose density is known at "
+            f"its own draws only, for want of an inverse, and {bound} needs it at given ones; take "
             "Trace_ELBO"
         ) from error
     return cast("Tensor", scale_and_mask(log_prob, node["scale"], node["mask"]))

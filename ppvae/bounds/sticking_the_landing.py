@@ -12,9 +12,10 @@ import torch
 from pyro.infer import Trace_ELBO
 from pyro.poutine import Trace
 
-from ppvae.bounds.paths import Draws, partials
-from ppvae.bounds.sites import family
+from ppvae.bounds.paths import Paths, partials
+from ppvae.bounds.traits import Traits
 from ppvae.errors import InputError
+from ppvae.programs.sites import family_name, sites
 
 __all__ = ["StickingTheLandingELBO"]
 
@@ -57,32 +58,34 @@ class StickingTheLandingELBO(Trace_ELBO):
     Domke, A Rule for Gradient Estimator Selection, 2020.
     """
 
+    traits = Traits(is_linear=True, needs_rsample=True)
+
     @override
     def _get_trace(
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
     ) -> tuple[Trace, Trace]:
         """Run the guide, then the model on its draws; take the scores out of the guide's terms."""
-        draws = Draws()
-        p, q = cast("Any", super())._get_trace(model, draws(guide), args, kwargs)
-        for name, node in q.nodes.items():
-            if node["type"] == "sample" and not node["is_observed"] and not node["fn"].has_rsample:
+        paths = Paths()
+        p, q = cast("Any", super())._get_trace(model, paths(guide), args, kwargs)
+        for name, node in sites(q).items():
+            if not node["is_observed"] and not node["fn"].has_rsample:
                 raise InputError(
-                    f"site '{name}' of the guide is {family(node['fn'])}, which has no "
+                    f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
                     "reparameterized draw, and StickingTheLandingELBO needs one; take Trace_ELBO"
                 )
-        _drop_scores(q, draws)
+        _drop_scores(q, paths)
         return p, q
 
 
-def _drop_scores(guide: Trace, draws: Draws) -> None:
+def _drop_scores(guide: Trace, paths: Paths) -> None:
     """Make of each site's term one whose derivative is the path's; Pyro reads nothing else off it.
 
     A site without path or score stays as it is.
     """
-    densities = draws.densities(guide, "StickingTheLandingELBO")
+    densities = paths.densities(guide, "StickingTheLandingELBO")
     if not densities:
         return
-    drawn = [draws.drawn[name] for name in densities]
+    drawn = [paths.drawn[name] for name in densities]
     log_q = torch.stack([log_prob.sum() for log_prob in densities.values()]).sum()
     nodes: dict[str, Any] = {**guide.nodes}
     for name, draw, partial in zip(densities, drawn, partials(log_q, drawn), strict=True):

@@ -1,12 +1,12 @@
-"""What bounds that are made of importance weights share: the weights of K draws, datum by datum.
+"""Bounds of importance weights: functions of the log-weights of K draws, datum by datum.
 
 Each draw from the guide has a weight p(x, z) / q(z | x), whose expectation is p(x) whatever the
-guide. A bound says what becomes of the K log-weights of a datum; all else is the same.
+guide. A bound is a function of the K log-weights of a datum; all else is the same for all.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from math import log, prod
+from collections.abc import Callable, Collection, Iterable, Sequence
+from math import log
 from typing import Any, NamedTuple, cast, final, override
 
 import pyro.distributions as dist
@@ -15,27 +15,27 @@ from pyro.distributions.util import scale_and_mask
 from pyro.infer import ELBO
 from pyro.poutine import Trace
 from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-from ppvae.bounds.paths import Draws
-from ppvae.bounds.sites import (
-    PARTICLES,
-    Plates,
-    base,
-    check_particles,
-    describe,
-    importance_traces,
-    names,
-    observed,
-    plates_of,
-    ratio,
-    shared_plates,
-    sites,
-)
+from ppvae.bounds.paths import Paths
+from ppvae.bounds.traces import check_particles, importance_traces, shared_plates
+from ppvae.bounds.traits import Traits
 from ppvae.errors import InputError
 from ppvae.networks.tracing import is_traced
+from ppvae.programs.axes import sum_inside
+from ppvae.programs.log_weights import log_density, log_weights
+from ppvae.programs.plates import (
+    Plates,
+    describe,
+    dims,
+    every_plate,
+    listed_plates,
+    plates,
+    ratio,
+    subsampling,
+)
+from ppvae.programs.sites import base, is_auxiliary, is_subsample, observed, sites
 
 __all__ = ["Run", "WeightedELBO", "Weights"]
 
@@ -69,6 +69,8 @@ class WeightedELBO(ELBO):
             reparameterized draw, or is a point mass; a latent that only the model has, or only the
             guide.
     """
+
+    traits = Traits(weighs_draws=True, needs_rsample=True)
 
     is_lower = True
     """Whether the expectation of what is climbed is a lower bound on log p(x), for every K."""
@@ -125,9 +127,9 @@ class WeightedELBO(ELBO):
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
     ) -> "Run":
         """Run the guide, then the model on its draws; refuse pairs that have no weights."""
-        draws = Draws()
-        p, q = importance_traces(self, model, draws(guide), args, kwargs, self._check)
-        return Run(p, q, draws)
+        paths = Paths()
+        p, q = importance_traces(self, model, paths(guide), args, kwargs, self._check)
+        return Run(p, q, paths)
 
     def _check(self, model: Trace, guide: Trace) -> None:
         _check_density(guide, type(self).__name__)
@@ -139,7 +141,7 @@ class Run(NamedTuple):
 
     model: Trace
     guide: Trace
-    draws: Draws
+    paths: Paths
 
 
 class Weights:
@@ -158,30 +160,38 @@ class Weights:
     @property
     def subsampling(self) -> float:
         """N / B, where B of N data are taken."""
-        _, site = observed(self.runs[0].model)[0]
-        return _subsampling(site, self._plates)
+        site = next(iter(observed(self.runs[0].model).values()))
+        return subsampling(site, self._plates)
 
-    def log_weights(self, held: Sequence[Iterable[str]] | None = None) -> Tensor:
+    def log_weights(self, held: Sequence[Collection[str]] | None = None) -> Tensor:
         """Log p(x, z) - log q(z | x), ``(K, data)``.
 
         Args:
             held: names of those of the guide's sites, run by run, whose log-density is to pass no
                 derivative back.
         """
-        found = []
-        for run, apart in zip(self.runs, held or [()] * len(self.runs), strict=True):
-            log_q = {
-                name: node["log_prob"].detach() if name in apart else node["log_prob"]
-                for name, node in sites(run.guide)
-            }
-            log_p = {name: node["log_prob"] for name, node in sites(run.model)}
-            found.append(self._by_datum(run.model, log_p) - self._by_datum(run.guide, log_q))
-        return self._together(found)
+        apart = held or [()] * len(self.runs)
+        pairs = zip(self.runs, apart, strict=True)
+        return self._together([self._log_weights(run, names) for run, names in pairs])
+
+    def _log_weights(self, run: Run, held: Collection[str]) -> Tensor:
+        log_p = [(node, node["log_prob"]) for node in sites(run.model).values()]
+        log_q = [
+            (node, node["log_prob"].detach() if name in held else node["log_prob"])
+            for name, node in sites(run.guide).items()
+        ]
+        return log_weights(
+            (self._by_datum(*term) for term in log_p), (self._by_datum(*term) for term in log_q)
+        )
 
     def log_q(self, densities: Sequence[dict[str, Tensor]]) -> Tensor:
         """Log-densities of some of the guide's sites, run by run, as ``(K, data)``."""
-        pairs = zip(self.runs, densities, strict=True)
-        return self._together([self._by_datum(run.guide, some) for run, some in pairs])
+        sums = []
+        for run, some in zip(self.runs, densities, strict=True):
+            nodes = sites(run.guide)
+            terms = (self._by_datum(nodes[name], log_q) for name, log_q in some.items())
+            sums.append(log_density(terms))
+        return self._together(sums)
 
     def power(self, names: Iterable[str]) -> Tensor | float:
         """What scales and masks multiply log q of these sites of the guide by, N / B aside.
@@ -204,20 +214,23 @@ class Weights:
 
     def _power(self, node: Any) -> tuple[Tensor | float, Tensor | float]:
         """Of each part of a datum, and of a datum if its parts are alike."""
-        scale, mask = node["scale"] / _subsampling(node, self._plates), node["mask"]
+        scale, mask = node["scale"] / subsampling(node, self._plates), node["mask"]
         if not isinstance(mask, Tensor) and not isinstance(scale, Tensor):
             power = scale * (mask is not False)
             return power, power
         parts = scale_and_mask(torch.ones_like(node["log_prob"]), scale, mask)
-        inner = _inner(node, self._plates)
-        return parts, parts.mean(inner, keepdim=True) if inner else parts
+        whole = sum_inside(parts, dims(node, self._plates))
+        return parts, whole / (parts.numel() // whole.numel())
 
     def _together(self, found: Sequence[Tensor]) -> Tensor:
         return found[0] if self._is_vectorized else torch.stack(list(found))
 
-    def _by_datum(self, trace: Trace, log_probs: dict[str, Tensor]) -> Tensor:
-        nodes: dict[str, Any] = {**trace.nodes}
-        return cast("Tensor", sum(_summed(nodes[n], t, self._plates) for n, t in log_probs.items()))
+    def _by_datum(self, node: Any, log_prob: Tensor) -> Tensor:
+        """Log-density of a site, without the factor of subsampled data, summed within each datum.
+
+        Dimensions inside a datum stay, of size 1, so that sites fit together.
+        """
+        return sum_inside(log_prob, dims(node, self._plates)) / subsampling(node, self._plates)
 
 
 class _SameSubsample(Messenger):
@@ -228,51 +241,33 @@ class _SameSubsample(Messenger):
         self._drawn: dict[str, Any] = {}
 
     def _pyro_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg) and msg["name"] in self._drawn:
+        if is_subsample(msg) and msg["name"] in self._drawn:
             msg["value"], msg["done"] = self._drawn[msg["name"]], True
 
     def _pyro_post_sample(self, msg: Any) -> None:
-        if site_is_subsample(msg):
+        if is_subsample(msg):
             self._drawn[msg["name"]] = msg["value"]
-
-
-def _summed(node: Any, log_prob: Tensor, plates: Plates) -> Tensor:
-    """Log-density of a site, without the factor of subsampled data, summed within each datum."""
-    inner = _inner(node, plates)
-    # Kept as dimensions of size 1, so that sites fit together.
-    total = log_prob.sum(inner, keepdim=True) if inner else log_prob
-    return total / _subsampling(node, plates)
-
-
-def _inner(node: Any, plates: Plates) -> list[int]:
-    """Dimensions of a site's log-density that are parts of one datum."""
-    kept = [f.dim for f in node["cond_indep_stack"] if f in plates or f.name == PARTICLES]
-    return [dim for dim in range(-node["log_prob"].dim(), 0) if dim not in kept]
-
-
-def _subsampling(node: Any, plates: Plates) -> float:
-    """N / B, where these plates take B of N data, as the site itself knows them."""
-    return prod(ratio(frame) for frame in node["cond_indep_stack"] if frame in plates)
 
 
 def _data_plates(model: Trace, guide: Trace) -> Plates:
     """The vectorized plates that all sites share, whose cells are the data."""
     shared = shared_plates(model)
-    latents = [(name, node, "model") for name, node in sites(model) if not node["is_observed"]]
-    for name, node, role in (*latents, *((*site, "guide") for site in sites(guide))):
-        outer, shared = shared, shared & plates_of(node)
+    p, q = sites(model), sites(guide)
+    latents = [(name, node, "model") for name, node in p.items() if not node["is_observed"]]
+    for name, node, role in (*latents, *((name, node, "guide") for name, node in q.items())):
+        outer, shared = shared, shared & plates(node)
         if not shared:
             raise InputError(
                 f"site '{name}' of the {role} ({describe(node)}) lies outside the plate of the "
-                f"data, {names(outer)}: it couples all data, so that weights per datum do not "
-                "exist; draw it inside that plate, or take Trace_ELBO"
+                f"data, {listed_plates(outer)}: it couples all data, so that weights per datum do "
+                "not exist; draw it inside that plate, or take Trace_ELBO"
             )
-    for name, node in (*sites(model), *sites(guide)):
-        for frame in node["cond_indep_stack"]:
-            if frame not in shared and ratio(frame) != 1:
+    for name, node in (*p.items(), *q.items()):
+        for plate in every_plate(node):
+            if plate not in shared and ratio(plate) != 1:
                 raise InputError(
-                    f"site '{name}' lies in plate '{frame.name}', which takes {frame.size} of "
-                    f"{frame.full_size} inside the plate of the data, {names(shared)}: the "
+                    f"site '{name}' lies in plate '{plate.name}', which takes {plate.size} of "
+                    f"{plate.full_size} inside the plate of the data, {listed_plates(shared)}: the "
                     "weight of a part of a datum gives no bound; subsample the data alone, or "
                     "take Trace_ELBO"
                 )
@@ -281,22 +276,17 @@ def _data_plates(model: Trace, guide: Trace) -> Plates:
 
 def _check_density(guide: Trace, bound: str) -> None:
     """Refuse a point that is made of no auxiliary draw, and has no density of its own."""
-    guides = sites(guide)
-    if any(
-        not isinstance(base(node["fn"]), dist.Delta) for _, node in guides if _is_auxiliary(node)
-    ):
+    nodes = sites(guide)
+    noise = [node for node in nodes.values() if is_auxiliary(node)]
+    if any(not isinstance(base(node["fn"]), dist.Delta) for node in noise):
         return
-    for name, node in guides:
+    for name, node in nodes.items():
         if isinstance(base(node["fn"]), dist.Delta) and _is_zero(base(node["fn"]).log_density):
             raise InputError(
                 f"site '{name}' of the guide is Delta, a point mass, whose density is infinite, so "
                 f"that {bound} has no weights p(x, z) / q(z | x); take Trace_ELBO, or a guide with "
                 "a density, such as MeanField"
             )
-
-
-def _is_auxiliary(node: Any) -> bool:
-    return bool(node["infer"].get("is_auxiliary"))
 
 
 # In a graph nobody looks at numbers; whoever makes one has called the bound before.

@@ -21,12 +21,13 @@ from dataclasses import dataclass
 from typing import Any, cast, override
 
 import torch
-from pyro.infer import ELBO, TraceEnum_ELBO
+from pyro.infer import ELBO
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
+from ppvae.bounds.traits import traits_of
 from ppvae.compilation.graphs import Function, NotStatic, trace
 from ppvae.compilation.guard import (
     CHECK,
@@ -165,7 +166,8 @@ class Captured(nn.Module):
         self._watched = Watched(module)
         self._is_settled = False
         self._graphs: dict[Hashable, _Graph] = {}
-        if any(isinstance(getattr(m, "elbo", None), TraceEnum_ELBO) for m in module.modules()):
+        elbos = (getattr(part, "elbo", None) for part in module.modules())
+        if any(isinstance(elbo, ELBO) and traits_of(type(elbo)).enumerates for elbo in elbos):
             self._give_up("it enumerates latents, and Pyro finds the terms of that sum as it goes")
 
     @override

@@ -12,7 +12,7 @@ from torch import nn
 import ppvae.guides
 import ppvae.models
 from ppvae import networks
-from ppvae.bounds.objective import ELBOS
+from ppvae.bounds import ELBOS
 from ppvae.models import Likelihood, Prior
 
 __all__ = ["KINDS", "Kind"]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-import pyro
 import pyro.distributions as dist
 import torch
 from pyro import poutine
@@ -240,7 +239,7 @@ class _Sum:
 def _check_density(audit: Audit) -> None:
     if not audit.is_bound:
         raise InputError("a guide with a point mass has no density, and so no aggregate posterior")
-    if audit.data_dim is None or not audit.is_local:
+    if not audit.is_local:
         raise InputError(
             "the aggregate posterior needs every latent inside the plate of the data; here some "
             "are shared by all data, or there is no such plate"
@@ -272,9 +271,8 @@ def _drawn(pair: Pair, audit: Audit, batch: Batch, rows: Tensor) -> Codes:
     for name in audit.latents:
         q, p = traced.guide[name], traced.model[name]
         value, events = q["value"], len(q["fn"].event_shape)
-        outer = audit.max_plate_nesting + 1 + events
-        full = value.reshape((1,) * (outer - value.dim()) + value.shape)
-        latents[name] = full.transpose(0, (audit.data_dim or 0) - events).cpu()
+        full = audit.axes.padded(value, events)
+        latents[name] = full.transpose(0, audit.axes.data_axis).cpu()
         log_guide = log_guide + _by_row(traced, q, q["fn"].log_prob(value))
         log_prior = log_prior + _by_row(traced, p, p["fn"].log_prob(value))
         base = univariate(p["fn"])
@@ -310,46 +308,25 @@ def _scored(
         by_site: dict[str, Tensor] = {}
         for name, value in chunk.items():
             fn: Any = trace.nodes[name]["fn"]
-            events = len(fn.event_shape)
-            wide = _beside(value, (audit.data_dim or 0) - events, rows)
+            wide = audit.axes.across(value, rows)
             base = univariate(fn) if by_dimension else None
             term = (fn if base is None else base).log_prob(wide)
-            columns = _columns(term, 0 if base is None else events, audit, value, rows)
+            events = 0 if base is None else len(fn.event_shape)
+            columns = audit.axes.columns(audit.axes.padded(term, events), events)
+            columns = columns.expand(len(value), rows, -1)
             if base is not None:
                 by_site[name] = columns
             log_q = log_q + columns.sum(-1)
         yield log_q, by_site
 
 
-def _beside(value: Tensor, dim: int, rows: int) -> Tensor:
-    """Each code beside every datum, in the plate that has dimension ``dim``."""
-    shape = list(value.shape)
-    shape[dim] = rows
-    return value.expand(shape)
-
-
-def _columns(term: Tensor, events: int, audit: Audit, value: Tensor, rows: int) -> Tensor:
-    """``(codes, data, everything else)`` of terms whose batch has codes outermost."""
-    outer = audit.max_plate_nesting + 1 + events
-    full = term.reshape((1,) * (outer - term.dim()) + term.shape)
-    moved = full.movedim((audit.data_dim or 0) - events, 1)
-    return moved.reshape(*moved.shape[:2], -1).expand(len(value), rows, -1)
-
-
 def _conditioned(pair: Pair, audit: Audit, batch: Batch, codes: Mapping[str, Tensor]) -> Any:
     """The guide's trace with every code at every datum."""
-    rows, shapes = len(batch["x"]), {site.name: site.shape for site in audit.sites}
-    guide = pair.call_guide
-    values = {}
-    for name, value in codes.items():
-        nesting = audit.max_plate_nesting
-        events = value.dim() - nesting - 1
-        wide = _beside(value, (audit.data_dim or 0) - events, rows)
-        if not audit.vectorizes:  # as the program draws it: no plate of codes, no plate of others
-            wide = wide[0].reshape(wide.shape[wide.dim() - len(shapes[name]) :])
-        values[name] = wide
-    guide = poutine.condition(guide, values)
+    wide = {name: audit.axes.across(value, len(batch["x"])) for name, value in codes.items()}
+    if not audit.vectorizes:
+        wide = {name: audit.as_drawn(name, value) for name, value in wide.items()}
+    guide = poutine.condition(pair.call_guide, wide)
     if audit.vectorizes:
         particles = len(next(iter(codes.values())))
-        guide = pyro.plate("_codes", particles, dim=-audit.max_plate_nesting - 1)(guide)
+        guide = audit.axes.plate(particles, "_codes")(guide)
     return poutine.trace(guide).get_trace(**batch)

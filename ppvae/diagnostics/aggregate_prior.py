@@ -201,7 +201,7 @@ def _check(audit: Audit, train: Split, components: int) -> None:
             "at least as many data as it has components, and to 2; take fewer components, or give "
             "more data"
         )
-    if audit.data_dim is None or not audit.is_local:
+    if not audit.is_local:
         raise InputError(
             "the aggregate posterior needs every latent inside the plate of the data; here some "
             "are shared by all data, or there is no such plate"
@@ -225,7 +225,7 @@ def _tops(pair: Pair, audit: Audit, train: Split, device: torch.device) -> tuple
     tops = []
     for name, node in _first(pair, audit, batch).items():
         _check_site(name, node)
-        data_dim = (audit.data_dim or 0) - len(node["fn"].event_shape)
+        data_dim = audit.axes.data_dim(len(node["fn"].event_shape))
         rest = list(shapes[name])
         del rest[data_dim]
         tops.append(TopLatent(name, data_dim, torch.Size(rest)))

@@ -354,5 +354,5 @@ def _guide_traces(pair: Pair, audit: Audit, row: Batch) -> list[Any]:
     """Traces of the guide that hold `GUIDE_DRAWS` draws: one with all of them, or one for each."""
     if not audit.vectorizes:
         return [poutine.trace(pair.call_guide).get_trace(**row) for _ in range(GUIDE_DRAWS)]
-    plate = pyro.plate("_particles", GUIDE_DRAWS, dim=-audit.max_plate_nesting - 1)
+    plate = audit.axes.plate(GUIDE_DRAWS)
     return [poutine.trace(plate(pair.call_guide)).get_trace(**row)]

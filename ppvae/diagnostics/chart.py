@@ -35,7 +35,7 @@ class Chart:
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
         # Counted from the left, where particles are: a bijection may change the event's shape.
-        self._data_axis = 1 + audit.max_plate_nesting + (audit.data_dim or 0)
+        self._data_axis = audit.axes.data_axis
         self._bijections: dict[str, Transform] = {}
         self._shapes: dict[str, list[int]] = {}
         traces, others = (_traces(pair, batch) for _ in range(2))
@@ -51,8 +51,8 @@ class Chart:
                     f"the support of site '{name}' depends on other latents, so that a chain could "
                     "not move them one by one; give it a fixed support, scaled by them afterwards"
                 )
-            missing = audit.max_plate_nesting - len(node["fn"].batch_shape)
-            shape = [1] * missing + list(free.shape)
+            events = free.dim() - len(node["fn"].batch_shape)
+            shape = list(audit.axes.padded(free, events).shape[1:])
             del shape[self._data_axis - 1]
             self._bijections[name], self._shapes[name] = bijection, shape
 

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from pyro import poutine
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
-from pyro.poutine.util import site_is_subsample
 
 from ppvae.bounds import ImportanceWeightedELBO, StickingTheLandingELBO
 from ppvae.bounds.audit import audit as audit_under
 from ppvae.bounds.objective import Bound
+from ppvae.bounds.traits import traits_of
 from ppvae.data import Batch
 from ppvae.diagnostics.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.noise import Noise, group_of, noise
@@ -26,6 +26,7 @@ from ppvae.diagnostics.recommendation import recommend
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import sites
 from ppvae.programs.streams import Stream, forked
 
 __all__ = ["ESTIMATORS", "Estimator", "Estimators", "compare_estimators"]
@@ -206,7 +207,7 @@ def _bounds(
                 raise
             refused[name] = str(error)
             continue
-        if issubclass(elbo, TraceMeanField_ELBO) and not facts.exact:
+        if traits_of(elbo).has_closed_form_kl and not facts.exact:
             refused[name] = f"no KL of this pair has a closed form: it would be {REFERENCE}"
             continue
         bounds |= {(name, k): Bound(pair, elbo, facts, k) for k in counts}
@@ -298,11 +299,7 @@ def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -
     ):
         trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         made = [trace.log_prob_sum()]
-        made += [
-            node["value"].sum()
-            for node in trace.nodes.values()
-            if node["type"] == "sample" and not site_is_subsample(node)
-        ]
+        made += [node["value"].sum() for node in sites(trace).values()]
         sources = [value for value in made if value.requires_grad]
         if not sources:
             return ()

@@ -6,7 +6,7 @@ these become leaves, in unconstrained space, all data of a batch at once.
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -21,6 +21,7 @@ from ppvae.data import Batch
 from ppvae.diagnostics.free_weights import Freed, free_weights
 from ppvae.errors import InputError
 from ppvae.programs import Pair
+from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import sites
 
@@ -69,8 +70,7 @@ def free_parameters(pair: Pair, audit: Audit, batch: Batch) -> Freed:
     # What the weights reach shows in copies of them that ask for gradients.
     with torch.enable_grad():
         nodes = guide_sites(free_weights(pair), batch)
-    data_dim = cast("int", audit.data_dim)
-    free = {name: _Site(name, node, data_dim) for name, node in nodes.items()}
+    free = {name: _Site(name, node, audit.axes) for name, node in nodes.items()}
     leaves = [leaf for site in free.values() for leaf in site.leaves]
     if not leaves:
         raise NotFree("no weight of the guide reaches a parameter of its distributions")
@@ -97,7 +97,7 @@ class _Substitute(Messenger):
 class _Site:
     """A site of the guide whose distribution's parameters are leaves, in unconstrained space."""
 
-    def __init__(self, name: str, node: Any, data_dim: int) -> None:
+    def __init__(self, name: str, node: Any, axes: Axes) -> None:
         base, self._events = _peeled(node["fn"])
         self._family, self._shape = type(base), base.batch_shape
         self._constants: dict[str, Tensor] = {}
@@ -110,7 +110,8 @@ class _Site:
                 self._constants[parameter] = value
                 continue
             try:
-                self._free[parameter] = _Parameter(base, value, constraint, data_dim - self._events)
+                data_dim = axes.data_dim(self._events)
+                self._free[parameter] = _Parameter(base, value, constraint, data_dim)
             except NotImplementedError as error:
                 raise NotFree(
                     f"parameter '{parameter}' of site '{name}' cannot be made unconstrained"

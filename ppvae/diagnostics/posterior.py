@@ -10,6 +10,7 @@ from torch import Tensor
 from ppvae.data import Batch, Split
 from ppvae.distributions.moments import DRAWS, AtMeans
 from ppvae.programs import Pair, evaluating
+from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
 
@@ -73,11 +74,11 @@ def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
     loc, scale = {}, {}
     for name in audit.latents:
         fn: Any = trace.nodes[name]["fn"]
-        if audit.data_dim is None or rows not in fn.batch_shape or name not in at.moments:
+        if audit.axes.data is None or rows not in fn.batch_shape or name not in at.moments:
             continue  # a global latent belongs to no datum
         mean, stddev = at.moments[name] if name not in audit.mapped else drawn[name]
-        loc[name] = _by_datum(mean, fn, audit.data_dim)
-        scale[name] = _by_datum(stddev, fn, audit.data_dim)
+        loc[name] = _by_datum(mean, fn, audit.axes)
+        scale[name] = _by_datum(stddev, fn, audit.axes)
     return Embedding(loc, scale)
 
 
@@ -88,7 +89,7 @@ def _drawn(pair: Pair, audit: Audit, batch: Batch) -> dict[str, tuple[Tensor, Te
     return {name: (value.mean(0), value.std(0)) for name, value in values.items()}
 
 
-def _by_datum(value: Tensor, fn: Any, data_dim: int) -> Tensor:
+def _by_datum(value: Tensor, fn: Any, axes: Axes) -> Tensor:
     """``(data, everything else)`` of a tensor of batch and event shape."""
-    events = len(fn.event_shape)
-    return value.movedim(data_dim - events, 0).flatten(1) if value.dim() > 1 else value[:, None]
+    data_dim = axes.data_dim(len(fn.event_shape))
+    return value.movedim(data_dim, 0).flatten(1) if value.dim() > 1 else value[:, None]

@@ -265,7 +265,7 @@ def _check(audit: Audit, kind: str, replications: int, statistics: Mapping[str, 
         raise InputError(f"replications is {replications}; it must be at least 2")
     if ELBO in statistics:
         raise InputError(f"a statistic is named '{ELBO}', as the model's own is; name it otherwise")
-    if not audit.is_local or audit.data_dim is None:
+    if not audit.is_local:
         raise InputError(
             "replicated data are drawn datum by datum, and here some latents are shared by all "
             "data, or there is no plate of the data"

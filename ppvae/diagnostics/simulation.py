@@ -65,7 +65,11 @@ def simulate(
             _check_kept(pair, audit, batch, trace)
         if check:
             _check_blind(pair, audit, simulated, trace, site)
-    return simulated, {name: _padded(trace.nodes[name], audit) for name in audit.latents}
+    return simulated, {
+        name: audit.axes.padded(node["value"], len(node["fn"].event_shape))
+        for name, node in sites(trace).items()
+        if name in audit.latents
+    }
 
 
 class _Free(Messenger):
@@ -94,7 +98,7 @@ def _drawn(
     """A trace of the model with x drawn, and the site that x is drawn at."""
     x = batch["x"]
     free = _Free(frozenset(audit.supports), x.to(pair.dtype) if x.is_floating_point() else x)
-    values = {n: _unpadded(latents[n], audit, n) for n in audit.latents if n in latents}
+    values = {n: audit.as_drawn(n, latents[n]) for n in audit.latents if n in latents}
     with free:
         model = poutine.condition(pair.call_model, values) if values else pair.call_model
         trace = poutine.trace(model).get_trace(**batch)
@@ -158,16 +162,3 @@ def _check_blind(pair: Pair, audit: Audit, simulated: Batch, trace: Any, site: s
 def _agree(a: Tensor, b: Tensor) -> bool:
     # Far above rounding, in which two calls may differ; far below what dependence makes.
     return torch.allclose(a, b, rtol=1e-3, atol=1e-3, equal_nan=True)
-
-
-def _padded(node: Any, audit: Audit) -> Tensor:
-    """A site's value with every plate, and a plate of one particle outermost."""
-    value: Tensor = node["value"]
-    missing = 1 + audit.max_plate_nesting + len(node["fn"].event_shape) - value.dim()
-    return value.reshape((1,) * missing + value.shape)
-
-
-def _unpadded(value: Tensor, audit: Audit, name: str) -> Tensor:
-    """The inverse of `_padded`."""
-    dims = next(len(s.shape) for s in audit.sites if s.name == name)
-    return value.reshape(value.shape[value.dim() - dims :])

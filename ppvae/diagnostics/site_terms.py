@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import pyro
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch.distributions import Independent, kl_divergence
 from ppvae.data import Batch
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from ppvae.programs.plates import Plate, full_size, plate_along
 from ppvae.programs.sites import sites
 
 __all__ = ["Node", "Traced", "univariate"]
@@ -34,10 +34,10 @@ class Traced:
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch, particles: int) -> None:
         self._audit, self._rows, self._particles = audit, len(batch["x"]), particles
-        self._outer = -audit.max_plate_nesting - 1
+        self._axes = audit.axes
         model, guide = pair.call_model, pair.call_guide
         if audit.vectorizes:
-            plate = pyro.plate("_particles", particles, dim=self._outer)
+            plate = self._axes.plate(particles)
             model, guide = plate(model), plate(guide)
         q = poutine.trace(guide).get_trace(**batch)
         p = poutine.trace(poutine.replay(model, trace=q)).get_trace(**batch)
@@ -45,7 +45,7 @@ class Traced:
 
     def is_shared(self, node: Node) -> bool:
         """Whether a site lies outside the plate of the data."""
-        return self._frame(node) is None
+        return self._plate(node) is None
 
     def columns(self, node: Node, value: Tensor, events: int) -> Tensor:
         """``(particles, data, everything else)`` of a tensor of a site's batch shape and more.
@@ -57,12 +57,10 @@ class Traced:
             value: ``(*batch, *more)``.
             events: number of dimensions of ``more``.
         """
-        full = value.reshape((1,) * (-self._outer + events - value.dim()) + value.shape)
+        full = self._axes.padded(value, events)
         if self.is_shared(node):
             return full.reshape(len(full), 1, -1).expand(self._particles, -1, -1)
-        data_dim = self._audit.data_dim or 0
-        moved = full.movedim(data_dim - events, 1)
-        return moved.reshape(*moved.shape[:2], -1).expand(self._particles, self._rows, -1)
+        return self._axes.columns(full, events).expand(self._particles, self._rows, -1)
 
     def log_likelihood(self, name: str) -> Tensor:
         """Score an observed site, log p(x | z): ``(particles, data)``."""
@@ -112,21 +110,14 @@ class Traced:
             value.reshape(value.shape + (1,) * events) if isinstance(value, Tensor) else value
             for value in (node["scale"], node["mask"])
         )
-        frame = self._frame(node)
-        share = 1.0 if frame is None else frame.size / (frame.full_size or frame.size)
+        plate = self._plate(node)
+        share = 1.0 if plate is None else plate.size / full_size(plate)
         weighed: Tensor = scale_and_mask(term, scale=scale, mask=mask)
         return weighed * share
 
-    def _frame(self, node: Node) -> Any:
+    def _plate(self, node: Node) -> Plate | None:
         """The plate of the data, if the site lies in it."""
-        return next(
-            (
-                frame
-                for frame in node["cond_indep_stack"]
-                if frame.dim == self._audit.data_dim and frame.size == self._rows
-            ),
-            None,
-        )
+        return plate_along(node, self._axes.data, self._rows)
 
 
 def univariate(fn: Any) -> Any:

@@ -155,12 +155,8 @@ def _check_prior(
 ) -> None:
     """Refuse a prior that knows of the datum: score a few codes as if they were any datum's."""
     rows = densities.rows
-    few = {}
-    for name, value in codes.latents.items():
-        events = value.dim() - audit.max_plate_nesting - 1
-        shape = list(value[:4].shape)
-        shape[(audit.data_dim or 0) - events] = rows
-        few[name] = value[:4].expand(shape).to(device)
+    latents = codes.latents.items()
+    few = {name: audit.axes.across(value[:4], rows).to(device) for name, value in latents}
     with evaluating(pair), forked(device):
         log_prior = densities.at(few, guide=False).log_prior
     spread = log_prior.amax(1) - log_prior.amin(1)

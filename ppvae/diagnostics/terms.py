@@ -177,7 +177,7 @@ def decompose(
     """
     if draws < 2:
         raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
-    if audit.data_dim is None:
+    if audit.axes.data is None:
         raise InputError(
             "terms of a datum need a plate that holds the data, and the model has none; write "
             "'with pyro.plate(\"data\", len(x))'"

@@ -1,4 +1,4 @@
-"""Which class does the guide see in a datum? q(y | x), where a class is among the latents."""
+"""Classification by the guide: q(y | x), where a class is among the latents."""
 
 import math
 from dataclasses import dataclass
@@ -67,11 +67,11 @@ def classification(
         InputError: as `classify`, and if no class is known.
     """
     device = next(pair.parameters()).device
-    found = [_log_probabilities(pair, batch).cpu() for batch in split.chunks(batch_size, device)]
+    parts = [_log_probabilities(pair, batch).cpu() for batch in split.chunks(batch_size, device)]
     known = truth >= 0
     if not known.any():
-        raise InputError("no label of these data is known, so that no accuracy can be told")
-    log_prob, right = torch.cat(found)[known], truth[known]
+        raise InputError("no label of these data is known, so there is no accuracy; give labels")
+    log_prob, right = torch.cat(parts)[known], truth[known]
     hits = (log_prob.argmax(-1) == right).double()
     loss = -log_prob.gather(-1, right[:, None]).mean()
     error = math.sqrt(float(hits.var(correction=0)) / len(hits))
@@ -86,8 +86,8 @@ def _log_probabilities(pair: Pair, batch: Batch) -> Tensor:
         node: Any = trace.nodes.get(SITE)
         if node is None or node["is_observed"] or not node["fn"].has_enumerate_support:
             raise InputError(
-                f"the guide has no class to tell: no latent '{SITE}' of finitely many values; take "
-                "--model SemiSupervisedVAE and --guide SemiSupervised"
+                f"the guide has no class: no latent '{SITE}' of finitely many values; take "
+                "`model='SemiSupervisedVAE', guide='SemiSupervised'`"
             )
         values = node["fn"].enumerate_support(expand=False)
         log_prob: Tensor = node["fn"].log_prob(values)

@@ -5,21 +5,21 @@ weights, annealing, refined posteriors, calibration. Draws ("particles") are tak
 plate outside all others, where the programs allow it, and one after the other where they do not.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyro
 import torch
 from pyro import poutine
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from ppvae.programs.log_weights import log_density, log_weights
+from ppvae.programs.plates import subsampling
+from ppvae.programs.sites import number, sites
 
 __all__ = ["Densities", "Draws", "dimension_names"]
 
@@ -47,7 +47,7 @@ class Draws:
     @property
     def log_joint(self) -> Tensor:
         """The log-density log p(x, z)."""
-        return self.log_prior + self.log_likelihood
+        return log_density((self.log_prior, self.log_likelihood))
 
     @property
     def log_weight(self) -> Tensor:
@@ -60,7 +60,7 @@ class Draws:
             raise InputError(
                 "a guide with a point mass has no density, and so no importance weights"
             )
-        return self.log_joint - self.log_guide
+        return log_weights((self.log_prior, self.log_likelihood), (self.log_guide,))
 
 
 class Densities:
@@ -79,7 +79,7 @@ class Densities:
     """
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
-        if audit.data_dim is None or not audit.is_local:
+        if audit.axes.data is None or not audit.is_local:
             raise InputError(
                 "log p(x) of a datum needs every latent inside the plate of the data; here some "
                 "are shared by all data, or there is no such plate"
@@ -92,10 +92,9 @@ class Densities:
             )
         self.pair, self.audit, self.batch = pair, audit, batch
         self.rows = len(batch["x"])
-        self._data_dim = audit.data_dim
-        self._outer = -audit.max_plate_nesting - 1
+        self._axes = audit.axes
         # A subsampled plate scales by N / B; the density of one datum has no such factor.
-        self._share = 1.0 if audit.data_size is None else self.rows / audit.data_size
+        self._share = audit.share(self.rows)
         self._events: dict[str, int] = {}
 
     def draw(self, particles: int) -> Draws:
@@ -119,25 +118,18 @@ class Densities:
 
     def columns(self, site: str, value: Tensor) -> Tensor:
         """A site's value as ``(particles, data, dimensions)``, whatever its plates and event."""
-        events = self._events[site]
-        flat = value.movedim(self._data_dim - events, 1)
-        return flat.reshape(len(value), flat.shape[1], -1).expand(-1, self.rows, -1)
+        return self._axes.columns(value, self._events[site]).expand(-1, self.rows, -1)
 
     def uncolumns(self, site: str, columns: Tensor, like: Tensor) -> Tensor:
         """The inverse of `columns`: ``(particles, data, dimensions)`` in the shape of ``like``.
 
         ``like`` is a value of the site; its number of particles does not matter.
         """
-        events = self._events[site]
-        moved = like.movedim(self._data_dim - events, 1)
-        shaped = columns.reshape(len(columns), *moved.shape[1:])
-        return shaped.movedim(1, self._data_dim - events)
+        return self._axes.uncolumns(columns, like, self._events[site])
 
     def spread(self, site: str, values: Tensor) -> Tensor:
         """``(particles, data)`` values in a shape that broadcasts against those of a site."""
-        shape = [1] * (-self._outer + self._events[site])
-        shape[0], shape[self._data_dim - self._events[site]] = values.shape
-        return values.reshape(shape)
+        return self._axes.spread(values, self._events[site])
 
     def _run(
         self, particles: int, given: Mapping[str, Tensor], *, from_guide: bool, score_guide: bool
@@ -167,75 +159,43 @@ class Densities:
         """One call of each program that is needed."""
         model, guide = self.pair.call_model, self.pair.call_guide
         if given:
-            values = {name: self._inside(name, value) for name, value in given.items()}
+            values = dict(given)
+            if not self.audit.vectorizes:
+                values = {name: self.audit.as_drawn(name, value) for name, value in given.items()}
             model, guide = poutine.condition(model, values), poutine.condition(guide, values)
         q: Any = None
         if self.audit.vectorizes:
-            plate = pyro.plate("_particles", particles, dim=self._outer)
+            plate = self._axes.plate(particles)
             model, guide = plate(model), plate(guide)
         if from_guide or score_guide:
             q = poutine.trace(guide).get_trace(**self.batch)
             if from_guide:
                 model = poutine.replay(model, trace=q)
         p: Any = poutine.trace(model).get_trace(**self.batch)
-        sums = {key: self._zeros(particles) for key in ("prior", "likelihood", "guide")}
+        terms: dict[str, list[Tensor]] = {"prior": [], "likelihood": [], "guide": []}
         latents: Latents = {}
         for role, trace in (("model", p), ("guide", q)):
             if trace is None:
                 continue
             trace.compute_log_prob()
-            for name, node in trace.nodes.items():
-                if node["type"] != "sample" or site_is_subsample(node):
-                    continue
-                if node["infer"].get("_deterministic"):
-                    continue
-                _demand_unscaled(name, node)
+            for name, node in sites(trace).items():
+                _check_unscaled(name, node)
                 is_latent = role == "guide" or name in self.audit.latents
                 key = "guide" if role == "guide" else "prior" if is_latent else "likelihood"
-                sums[key] = sums[key] + self._by_datum(node["log_prob"] * self._share, particles)
+                terms[key].append(self._axes.by_datum(node["log_prob"] * self._share))
                 if is_latent:
                     self._events[name] = len(node["fn"].event_shape)
-                    latents[name] = self._outside(name, node["value"], particles)
+                    value = self._axes.padded(node["value"], self._events[name])
+                    latents[name] = value.expand(particles, *value.shape[1:])
+        zeros = self.batch["x"].new_zeros(particles, self.rows, dtype=self.pair.dtype)
+        prior, likelihood, guided = (log_density((zeros, *terms[key])) for key in terms)
         has_density = q is not None and score_guide and self.audit.is_bound
-        return Draws(
-            latents, sums["prior"], sums["likelihood"], sums["guide"] if has_density else None
-        )
-
-    def _zeros(self, particles: int) -> Tensor:
-        x = self.batch["x"]
-        return torch.zeros(particles, self.rows, device=x.device, dtype=self.pair.dtype)
-
-    def _by_datum(self, log_prob: Tensor, particles: int) -> Tensor:
-        """Sum a site over every plate but particles and data: ``(particles, data)``."""
-        full = log_prob.reshape((1,) * (-self._outer - log_prob.dim()) + log_prob.shape)
-        moved = full.movedim((self._outer, self._data_dim), (0, 1))
-        if moved.dim() > 2:
-            moved = moved.flatten(2).sum(-1)
-        return moved.expand(particles, self.rows)
-
-    def _outside(self, name: str, value: Tensor, particles: int) -> Tensor:
-        """A site's value as it is handed out: with every plate, particles outermost."""
-        missing = -self._outer + self._events[name] - value.dim()
-        value = value.reshape((1,) * missing + value.shape)
-        return value.expand(particles, *value.shape[1:])
-
-    def _inside(self, name: str, value: Tensor) -> Tensor:
-        """The same as the program itself draws it: without the plate of particles it is not in."""
-        return value if self.audit.vectorizes else self._unpadded(name, value[0])
-
-    def _unpadded(self, name: str, value: Tensor) -> Tensor:
-        shape = next((s.shape for s in self.audit.sites if s.name == name), None)
-        excess = 0 if shape is None else value.dim() - len(shape)
-        return value.reshape(value.shape[excess:]) if excess > 0 else value
+        return Draws(latents, prior, likelihood, guided if has_density else None)
 
 
-def _demand_unscaled(name: str, node: Any) -> None:
+def _check_unscaled(name: str, node: Any) -> None:
     """Refuse a site whose density is raised to a power: p(x, z) would be the density of nothing."""
-    scale = node["scale"]
-    if isinstance(scale, Tensor):
-        scale = float(scale.mean())
-    frames = node["cond_indep_stack"]
-    expected = math.prod((frame.full_size or frame.size) / frame.size for frame in frames)
+    scale, expected = number(node["scale"]), subsampling(node)
     if abs(scale - expected) > 1e-6 * expected:
         raise InputError(
             f"site '{name}' is scaled by {scale:g} in the programs themselves, so that they have "

@@ -1,9 +1,13 @@
-"""What is known of a pair of programs before the first step."""
+"""Facts of a pair of programs, found before the first step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
 from torch.distributions import constraints
+
+from ppvae.errors import InputError
+from ppvae.programs.axes import Axes
 
 __all__ = ["Audit", "Site"]
 
@@ -41,12 +45,11 @@ class Audit:
         sites: every site, in the model's order.
         is_bound: false where the guide has a point mass: its density is infinite, so that no
             number computed from it is a bound on log p(x).
-        data_dim: dimension, counted from the right (-1, ...), along which the data are
-            independent; ``None`` where no plate says so, and there are no figures per datum.
+        axes: which dimension of a site is the data's, ``None`` where no plate says so, and there
+            are no figures per datum; and the number of nested plates.
         data_size: N, where the programs subsample a plate of N data, else ``None``.
         is_local: every latent lies inside the plate of the data, so that log p(x) factorizes.
         vectorizes: several particles can be drawn in one call, in a plate outside all others.
-        max_plate_nesting: number of nested plates.
         supports: family and constraint of each observed site that the data itself is observed at,
             as it is or in another shape.
         notes: sentences that a user should read.
@@ -57,21 +60,44 @@ class Audit:
 
     sites: tuple[Site, ...]
     is_bound: bool
-    data_dim: int | None
+    axes: Axes
     data_size: int | None
     is_local: bool
     vectorizes: bool
-    max_plate_nesting: int
     supports: Mapping[str, tuple[str, constraints.Constraint]]
     notes: tuple[str, ...]
     scaled: tuple[str, ...] = ()
     summed: tuple[str, ...] = ()
     mapped: tuple[str, ...] = ()
 
+    def share(self, rows: int) -> float:
+        """B / N of a batch of B rows, where the programs subsample a plate of N data; else 1."""
+        return 1.0 if self.data_size is None else rows / self.data_size
+
+    def as_drawn(self, name: str, value: Tensor) -> Tensor:
+        """A value with every plate, of one particle, in the shape that the program gives a site."""
+        value = value[0]
+        shape = next((site.shape for site in self.sites if site.name == name), value.shape)
+        return value.reshape(value.shape[max(0, value.dim() - len(shape)) :])
+
     @property
     def has_evidence(self) -> bool:
         """Whether log p(x) of a datum can be estimated, with the guide as proposal."""
         return self.is_bound and self.is_local and not self.scaled and not self.summed
+
+    @property
+    def data_site(self) -> str:
+        """The site that x is observed at.
+
+        Raises:
+            InputError: if there is none.
+        """
+        if not self.supports:
+            raise InputError(
+                "no site of the model observes x itself; observe x whole, as in pyro.sample('x', "
+                "..., obs=x)"
+            )
+        return next(iter(self.supports))
 
     @property
     def latents(self) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
-"""What the model makes of latents: samples, reconstructions, decoded points.
+"""Generation from a model: samples, reconstructions, decoded points.
 
-Everything is read off traces, so that it serves any pair of programs. A picture shows the mean of
+All of it is read off traces, and so works for any pair of programs. Pictures show the mean of
 p(x | z) where the family has one, else a draw.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyro.poutine as poutine
 import torch
@@ -14,17 +14,20 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.distributions.moments import AtMeans
-from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
-__all__ = ["Draws", "decode", "generate", "posterior_means", "reconstruct"]
-
-Draws = tuple[Tensor, Tensor]
-"""Mean of p(x | z) and a draw from it, both ``(n, *data_shape)``."""
+__all__ = ["Generated", "decode", "generate", "posterior_means", "reconstruct"]
 
 
-def generate(pair: Pair, audit: Audit, like: Batch) -> Draws:
+class Generated(NamedTuple):
+    """Mean of p(x | z) and a draw from it, both ``(n, *data_shape)``."""
+
+    mean: Tensor
+    draw: Tensor
+
+
+def generate(pair: Pair, audit: Audit, like: Batch) -> Generated:
     """Draw z ~ p(z), then x ~ p(x | z): as many as ``like`` has rows, in its shape.
 
     Of ``like`` the model sees nothing but the shape of x, and its labels or covariates if it is
@@ -33,9 +36,9 @@ def generate(pair: Pair, audit: Audit, like: Batch) -> Draws:
     return decode(pair, audit, like, {})
 
 
-def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor]) -> Draws:
+def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor]) -> Generated:
     """Draw x ~ p(x | z) at given latents, by site; what is not given is drawn from the model."""
-    site = _data_site(audit)
+    site = audit.data_site
     # The data site alone is freed: labels that a model observes beside x stay observed.
     with evaluating(pair), _Unobserve(site):
         model = (
@@ -45,8 +48,8 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
     shape = like["x"].shape  # a program may observe x in another
     mean, value = _mean(node), node["value"]
     if value.numel() != like["x"].numel():
-        return mean, value
-    return mean.reshape(shape), value.reshape(shape)
+        return Generated(mean, value)
+    return Generated(mean.reshape(shape), value.reshape(shape))
 
 
 def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]:
@@ -60,7 +63,7 @@ def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]
     return {name: trace.nodes[name]["value"] for name in audit.latents}
 
 
-def reconstruct(pair: Pair, audit: Audit, batch: Batch) -> Draws:
+def reconstruct(pair: Pair, audit: Audit, batch: Batch) -> Generated:
     """Encode each datum to its posterior mean, and decode that."""
     return decode(pair, audit, batch, posterior_means(pair, audit, batch))
 
@@ -75,15 +78,6 @@ class _Unobserve(Messenger):
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] == self.site and msg["is_observed"]:
             msg["is_observed"], msg["value"], msg["done"] = False, None, False
-
-
-def _data_site(audit: Audit) -> str:
-    if not audit.supports:
-        raise InputError(
-            "no site of the model observes x itself, so that there is no picture of what it makes; "
-            "observe x whole, as in pyro.sample('x', ..., obs=x)"
-        )
-    return next(iter(audit.supports))
 
 
 def _mean(node: Any) -> Tensor:

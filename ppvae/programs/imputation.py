@@ -1,7 +1,7 @@
-"""What stands where nothing was observed? p(x_missing | x_observed), by importance sampling.
+"""Imputation of missing entries: p(x_missing | x_observed), by importance sampling.
 
-Given z the elements of x are independent, and so the missing ones have the mean E[x_missing | z],
-whatever was observed. What was observed says which z: draws from the guide are weighed by
+Given z the elements of x are independent, so the missing ones have the mean E[x_missing | z],
+whatever was observed. The observed ones decide which z: draws from the guide are weighed by
 p(x_observed, z) / q(z | x), as they are for log p(x) itself.
 """
 
@@ -20,6 +20,7 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
+from ppvae.programs.weighted_moments import WeightedMoments
 
 __all__ = ["Imputation", "impute"]
 
@@ -29,7 +30,7 @@ CHUNK = 2**22
 
 @dataclass(frozen=True)
 class Imputation:
-    """What is known of missing entries: ``(data, *shape)`` each, on the CPU, as x is scaled.
+    """Missing entries, filled in: ``(data, *shape)`` each, on the CPU, as x is scaled.
 
     Attributes:
         x: E[x_missing | x_observed], and what was observed as it is. Of zeros and ones, or of
@@ -89,7 +90,7 @@ def impute(
         batch_size: data at a time.
         seed: of the draws.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data of each batch, for a progress bar.
 
     Raises:
         InputError: if nothing is missing; if the model does not name ``mask``; for a guide with a
@@ -99,8 +100,13 @@ def impute(
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
     split = split.frozen(seed)
-    found, holed = _unfilled(split, samples, draws)
-    site = _data_site(pair, audit)
+    imputed, holed = _unfilled(split, samples, draws)
+    if "mask" not in pair.names("model"):
+        raise InputError(
+            "the model does not name 'mask' in its signature, so that it would take missing "
+            "entries for observed ones; take it in the model, as ppvae.models.observe does"
+        )
+    site = audit.data_site
     on_rows(len(split) - len(holed))
     device = torch.device(device)
     with evaluating(pair), Stream.IMPUTATION.drawn(seed, device) as noise:
@@ -111,13 +117,13 @@ def impute(
             weighted = _weighted(Densities(pair, audit, batch), site, samples, draws)
             mean, scale, error = (value.view_as(x).to(x) for value in weighted.moments())
             chosen = weighted.chosen.view(draws, *x.shape).to(x)
-            found.x[rows] = torch.where(mask, x, mean).cpu()
-            found.scale[rows] = scale.where(~mask, 0).cpu()
-            found.error[rows] = error.where(~mask, 0).cpu()
-            found.draws[:, rows] = torch.where(mask, x, chosen).cpu()
-            found.ess[rows] = weighted.ess.to(x).cpu()
+            imputed.x[rows] = torch.where(mask, x, mean).cpu()
+            imputed.scale[rows] = scale.where(~mask, 0).cpu()
+            imputed.error[rows] = error.where(~mask, 0).cpu()
+            imputed.draws[:, rows] = torch.where(mask, x, chosen).cpu()
+            imputed.ess[rows] = weighted.ess.to(x).cpu()
             on_rows(len(rows))
-    return found
+    return imputed
 
 
 def _unfilled(split: Split, samples: int, draws: int) -> tuple[Imputation, Tensor]:
@@ -131,30 +137,16 @@ def _unfilled(split: Split, samples: int, draws: int) -> tuple[Imputation, Tenso
         )
     x, mask = (torch.cat([batch[name].cpu() for batch in batches]) for name in ("x", "mask"))
     nothing = torch.zeros_like(x)
-    found = Imputation(
+    imputed = Imputation(
         x, nothing, nothing.clone(), x.repeat(draws, *(1,) * x.dim()), mask,
         x.new_full((len(x),), math.nan), samples,
     )  # fmt: skip
-    return found, holed.nonzero()[:, 0].cpu()
+    return imputed, holed.nonzero()[:, 0].cpu()
 
 
-def _data_site(pair: Pair, audit: Audit) -> str:
-    if "mask" not in pair.names("model"):
-        raise InputError(
-            "the model does not name 'mask' in its signature, so that it would take missing "
-            "entries for observed ones; take it in the model, as ppvae.models.observe does"
-        )
-    if not audit.supports:
-        raise InputError(
-            "no site of the model observes x itself, so that it has no missing entries; observe x "
-            "whole, as in pyro.sample('x', ..., obs=x)"
-        )
-    return next(iter(audit.supports))
-
-
-def _weighted(densities: Densities, site: str, samples: int, draws: int) -> "_Weighted":
+def _weighted(densities: Densities, site: str, samples: int, draws: int) -> WeightedMoments:
     """What ``samples`` draws of z make of x, taken a bounded number at a time."""
-    x, weighted = densities.batch["x"], _Weighted(draws)
+    x, weighted = densities.batch["x"], WeightedMoments(draws)
     at_once = max(1, CHUNK // x.numel())
     for start in range(0, samples, at_once):
         with _Reading(site) as reading:
@@ -169,15 +161,15 @@ class _Reading(Messenger):
     def __init__(self, site: str) -> None:
         super().__init__()
         self.site = site
-        self.found: list[Any] = []
+        self.families: list[Any] = []
 
     def _pyro_post_sample(self, msg: Any) -> None:
         if msg["name"] == self.site:
-            self.found.append(msg["fn"])
+            self.families.append(msg["fn"])
 
     def moments(self, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and variance of p(x | z), and a draw: ``(particles, data, elements)`` each."""
-        parts = [_moments(fn) for fn in self.found]
+        parts = [_moments(fn) for fn in self.families]
         mean, variance, drawn = (
             torch.cat([value.reshape(-1, *shape).flatten(2) for value in values])
             for values in zip(*parts, strict=True)
@@ -196,78 +188,3 @@ def _moments(fn: Any) -> tuple[Tensor, Tensor, Tensor]:
     except NotImplementedError:
         variance = (drawn - mean).square()
     return mean, variance, drawn
-
-
-class _Weighted:
-    """Weighted moments of x, and draws by weight, from draws that come in chunks.
-
-    Sums are in units of the largest weight so far, and about the mean of the first chunk, so that
-    a small variance is no difference of large numbers.
-
-    Attributes:
-        chosen: draws by weight: ``(draws, data, elements)``.
-    """
-
-    chosen: Tensor
-    _top: Tensor
-    _pivot: Tensor
-    _sums: Tensor
-    _squares: Tensor
-    _key: Tensor
-
-    def __init__(self, draws: int) -> None:
-        self._draws = draws
-        self._is_new = True
-
-    def add(self, log_weight: Tensor, mean: Tensor, variance: Tensor, drawn: Tensor) -> None:
-        """Count in some draws: ``(particles, data)``, and ``(particles, data, elements)`` each."""
-        if self._is_new:
-            self._start(log_weight, mean)
-        top = torch.maximum(self._top, log_weight.amax(0))
-        shrink = (self._top - top).exp()[:, None]
-        weight = (log_weight - top).exp()[..., None]
-        off = mean - self._pivot
-        terms = (torch.ones_like(off), off, off.square(), variance)
-        self._top = top
-        self._sums = self._sums * shrink + _summed(weight, terms)
-        self._squares = self._squares * shrink.square() + _summed(weight.square(), terms[:3])
-        self._choose(log_weight, drawn)
-
-    def _start(self, log_weight: Tensor, mean: Tensor) -> None:
-        rows = mean.shape[1:]
-        self._top = torch.full_like(log_weight[0], -math.inf)
-        self._pivot = _summed(log_weight.softmax(0)[..., None], (mean,))[0]
-        self._sums, self._squares = mean.new_zeros(4, *rows), mean.new_zeros(3, *rows)
-        self._key = log_weight.new_full((self._draws, len(self._top)), -math.inf)
-        self.chosen = mean.new_full((self._draws, *rows), math.nan)
-        self._is_new = False
-
-    def _choose(self, log_weight: Tensor, drawn: Tensor) -> None:
-        """Draw by weight: log-weights with Gumbel noise are largest with that probability."""
-        noise = -torch.empty_like(log_weight.expand(self._draws, -1, -1)).exponential_().log()
-        key, index = (log_weight + noise).max(1)
-        fresh = drawn[index, torch.arange(drawn.shape[1], device=drawn.device)]
-        is_larger = key > self._key
-        self.chosen = torch.where(is_larger[..., None], fresh.to(self.chosen), self.chosen)
-        self._key = torch.where(is_larger, key, self._key)
-
-    @property
-    def ess(self) -> Tensor:
-        """(sum w)^2 / sum w^2: ``(data,)``."""
-        total, squares = self._sums[0, :, 0], self._squares[0, :, 0]
-        return total.square() / squares
-
-    def moments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean, standard deviation and standard error of the mean: ``(data, elements)`` each."""
-        total, first, second, within = self._sums
-        mean = first / total
-        between = (second / total - mean.square()).clamp(min=0)
-        ones, once, twice = self._squares
-        square = (twice - 2 * mean * once + mean.square() * ones).clamp(min=0)
-        return self._pivot + mean, (within / total + between).sqrt(), square.sqrt() / total
-
-
-def _summed(weight: Tensor, terms: tuple[Tensor, ...]) -> Tensor:
-    """Weighted sums over draws; what has no weight does not count, even if it is infinite."""
-    sums = [(weight * term).where(weight > 0, 0).sum(0) for term in terms]
-    return torch.stack(sums)

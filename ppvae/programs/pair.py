@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ppvae.errors import InputError
 from ppvae.programs.evaluation_mode import evaluating
+from ppvae.programs.sites import is_deterministic
 
 __all__ = ["Pair", "Program", "named_arguments"]
 
@@ -133,10 +134,6 @@ def _new_tensors(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def _is_deterministic(msg: Any) -> bool:
-    return msg["type"] == "sample" and bool(msg["infer"].get("_deterministic"))
-
-
 def _key(name: str) -> str:
     """What a parameter is kept as: without the dot, and not as a method of modules is called."""
     key = name.replace(".", "/")
@@ -215,7 +212,7 @@ class Pair(nn.Module):
         What it records by ``pyro.deterministic`` is no latent, and bounds of Pyro's stumble on it:
         no handler outside of the guide sees that.
         """
-        with self._parameter_store(), poutine.block(hide_fn=_is_deterministic):
+        with self._parameter_store(), poutine.block(hide_fn=is_deterministic):
             return self._call("guide", x, extras)
 
     def names(self, role: str) -> frozenset[str]:

@@ -1,6 +1,6 @@
-"""The sites of a trace, and what is read off one."""
+"""The sites of a trace that are random variables, and what is read off one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyro.distributions as dist
@@ -9,13 +9,12 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 __all__ = [
-    "Node", "Nodes", "Parents", "auxiliary", "base", "family_name", "full_size", "is_summed",
-    "listed", "number", "point_masses", "sites",
+    "Node", "Nodes", "Parents", "auxiliary", "base", "family_name", "is_auxiliary",
+    "is_deterministic", "is_random_variable", "is_subsample", "is_summed", "listed", "number",
+    "observed", "point_masses", "sites",
 ]  # fmt: skip
 
-
 Node = dict[str, Any]
-
 
 Nodes = dict[str, Node]
 
@@ -23,29 +22,48 @@ Parents = Mapping[str, Mapping[str, frozenset[str]]]
 """By program and site, the sites that its distribution depends on."""
 
 
+def is_subsample(node: Any) -> bool:
+    """Whether a plate draws its subsample here."""
+    return bool(site_is_subsample(node))
+
+
+def is_deterministic(node: Any) -> bool:
+    """Whether a program records a value here: Pyro keeps it as an observed site without density."""
+    return node["type"] == "sample" and bool(node["infer"].get("_deterministic"))
+
+
+def is_random_variable(node: Any) -> bool:
+    """Whether a node of a trace, or a message, is a random variable of the program."""
+    return node["type"] == "sample" and not is_subsample(node) and not is_deterministic(node)
+
+
 def sites(trace: Any) -> Nodes:
-    """The sites of a trace that are random variables, plates and deterministic ones aside."""
-    return {
-        name: node
-        for name, node in trace.nodes.items()
-        if node["type"] == "sample"
-        and not site_is_subsample(node)
-        and not node["infer"].get("_deterministic")
-    }
+    """The sites of a trace that are random variables, subsamples and deterministic ones apart."""
+    return {name: node for name, node in trace.nodes.items() if is_random_variable(node)}
 
 
-def full_size(frame: Any) -> int:
-    """N, of which a plate holds some or all."""
-    return int(frame.size if frame.full_size is None else frame.full_size)
+def observed(trace: Any) -> Nodes:
+    """The random variables of a trace that have data for a value."""
+    return {name: node for name, node in sites(trace).items() if node["is_observed"]}
 
 
 def base(fn: Any) -> Any:
-    """The distribution inside of what reshapes, masks or expands it."""
+    """The distribution inside of what makes events of it, masks it or repeats it."""
     while isinstance(
         fn, (torch.distributions.Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
     ):
         fn = fn.base_dist
     return fn
+
+
+def family_name(fn: Any) -> str:
+    """The name of a distribution's family, whatever its events and masks."""
+    return type(base(fn)).__name__
+
+
+def is_auxiliary(node: Any) -> bool:
+    """Whether a guide marks a site as noise that latents are made of."""
+    return bool(node["infer"].get("is_auxiliary"))
 
 
 def auxiliary(guide: Nodes, model: Nodes) -> list[str]:
@@ -60,14 +78,14 @@ def point_masses(guide: Nodes, model: Nodes, parents: Parents) -> frozenset[str]
     ``log_density`` says of the map between the two, as in each ``AutoGuide`` of Pyro's.
     """
     draws = set(auxiliary(guide, model))
-    found = []
+    without_density = []
     for name, node in guide.items():
         fn = base(node["fn"])
         if not isinstance(fn, dist.Delta) or draws & parents["guide"][name]:
             continue
         if not bool(torch.as_tensor(fn.log_density).any()):
-            found.append(name)
-    return frozenset(found)
+            without_density.append(name)
+    return frozenset(without_density)
 
 
 def is_summed(name: str, node: Node, guide: Nodes) -> bool:
@@ -80,16 +98,11 @@ def is_summed(name: str, node: Node, guide: Nodes) -> bool:
     )
 
 
-def family_name(fn: Any) -> str:
-    """What a distribution is called, whatever is around it."""
-    return type(base(fn)).__name__
-
-
 def number(scale: Any) -> float:
-    """What multiplies the log-probability of a site, as one number."""
+    """The scale of a site's log-probability, as one number."""
     return float(scale.mean() if isinstance(scale, Tensor) else scale)
 
 
-def listed(names: Any) -> str:
+def listed(names: Iterable[str]) -> str:
     """Names in quotation marks, in a sentence."""
     return ", ".join(f"'{name}'" for name in names) or "none"

@@ -122,10 +122,10 @@ def _latents(material: Material, like: Batch, codes: Tensor) -> dict[str, Tensor
     latents = {name: nodes[name]["value"] for name in audit.latents}
     widths = [loc.shape[1] for loc in material.embedding.loc.values()]
     for name, part in zip(material.embedding.loc, codes.split(widths, dim=1), strict=True):
-        if audit.data_dim is None:
+        if audit.axes.data is None:
             raise InputError("no plate of the model holds the data, so that codes have no place")
         value: Tensor = latents[name]
-        dim = audit.data_dim - len(nodes[name]["fn"].event_shape)
+        dim = audit.axes.data_dim(len(nodes[name]["fn"].event_shape))
         shape = value.movedim(dim, 0).shape
         latents[name] = part.to(value.dtype).reshape(shape).movedim(0, dim)
     return latents

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppvae.bounds import WeightedELBO
 from ppvae.components.factory import Factory
 from ppvae.data import Data
 
@@ -36,11 +35,11 @@ def introduce(
             f"note: at beta = {beta:g} a point mass climbs log p(x | z) + {beta:g} log p(z), a "
             "maximum a posteriori code; the plain autoencoder is --beta 0"
         )
-    if isinstance(bound.elbo, WeightedELBO):
+    if bound.traits.weighs_draws:
         name = elbo.choice.class_path
         if bound.elbo.num_particles == 1:
             say(f"note: of one draw {name} is the evidence lower bound; give --particles 5")
-        elif not bound.elbo.is_lower:
+        elif not bound.is_lower:
             say(
                 f"note: with such arguments {name} is no lower bound on log p(x); the elbo that is "
                 "reported is the importance-weighted bound of the same draws"

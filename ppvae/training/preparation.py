@@ -24,7 +24,7 @@ from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
-from ppvae.programs.mishaps import explained
+from ppvae.programs.failures import explained
 from ppvae.programs.streams import restored, seed_process
 from ppvae.run import FORMAT, versions
 from ppvae.training.trial import try_out, unmoved

@@ -27,7 +27,7 @@ from ppvae.compilation.step import CapturedStep
 from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
 from ppvae.programs import Pair, streams
-from ppvae.programs.mishaps import sentence_of, unfit_gradient, unfit_site
+from ppvae.programs.failures import sentence_of, unfit_gradient, unfit_site
 from ppvae.programs.streams import Stream
 from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.plan import Plan

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
-from ppvae.programs.mishaps import explained, unfit_gradient, unfit_site
+from ppvae.programs.failures import explained, unfit_gradient, unfit_site
 from ppvae.programs.streams import forked, restored
 
 if TYPE_CHECKING:  # the loop takes seconds to import

@@ -64,7 +64,7 @@ def test_other_plates_names_and_kinds_of_data(folder: Path, vectorizes: bool) ->
         folder, f"plates-{vectorizes}", data=folder / "counts.npy", model=plates_model,
         guide=PlatesGuide(), **OWN,
     )  # fmt: skip
-    assert (run.audit.data_dim, run.audit.vectorizes) == (-2, True)
+    assert (run.audit.axes.data, run.audit.vectorizes) == (-2, True)
     run.__dict__["audit"] = Audit(**{**run.audit.__dict__, "vectorizes": vectorizes})
     tree = ppvae.to_datatree(run, **SMALL_TREE)
     for group in ("posterior", "prior"):

@@ -13,13 +13,14 @@ from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO, config_enumerate
 from torch import Tensor, nn
 
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import LINEAR, Bound
+from ppvae.bounds.objective import Bound
 from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit, Site
+from tests.support.bounds import LINEAR
 
 ROWS, COLUMNS = 5, 3
 NETWORK = nn.Linear(COLUMNS, 1)
@@ -63,7 +64,7 @@ def test_facts_of_the_variational_autoencoder() -> None:
         Site("x", "Normal", None, "-", (ROWS, COLUMNS), 1.0),
     )
     assert (found.is_bound, found.is_local, found.vectorizes) == (True, True, True)
-    assert (found.data_dim, found.data_size, found.max_plate_nesting) == (-1, None, 1)
+    assert (found.axes.data, found.data_size, found.axes.nesting) == (-1, None, 1)
     assert (found.latents, found.exact, found.notes) == (("z",), frozenset({"z"}), ())
     assert set(found.supports) == {"x"}
     by_draws = facts(model, guide, Trace_ELBO)
@@ -285,7 +286,7 @@ def test_programs_with_two_latents_and_names_of_their_own() -> None:
     assert found.latents == ("taste", "price")
     assert found.exact == {"taste", "price"}
     assert list(found.supports) == ["basket"]
-    assert (found.data_dim, found.is_local, found.vectorizes) == (-1, True, True)
+    assert (found.axes.data, found.is_local, found.vectorizes) == (-1, True, True)
 
 
 def test_without_a_plate_there_is_no_figure_per_datum() -> None:
@@ -294,7 +295,7 @@ def test_without_a_plate_there_is_no_figure_per_datum() -> None:
         pyro.sample("x", dist.Normal(z.expand(x.shape), 1.0).to_event(2), obs=x)
 
     found = facts(p, without_plate)
-    assert (found.data_dim, found.is_local) == (None, False)
+    assert (found.axes.data, found.is_local) == (None, False)
     assert "no plate of the model holds the data" in found.notes[0]
 
 
@@ -309,7 +310,7 @@ def test_a_latent_shared_by_all_data_is_not_local() -> None:
         guide(x)
 
     found = facts(p, q)
-    assert (found.data_dim, found.is_local) == (-1, False)
+    assert (found.axes.data, found.is_local) == (-1, False)
 
 
 def stubborn(x: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ppvae import data
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import LINEAR, Bound
+from ppvae.bounds.objective import Bound
 from ppvae.diagnostics import log_evidence
 from ppvae.guides import Delta, MeanField
 from ppvae.guides.scales import posterior_scale
@@ -23,6 +23,7 @@ from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP
 from ppvae.programs import Pair
 from ppvae.training.evaluation import evaluate
+from tests.support.bounds import LINEAR
 
 AFFINE = partial(MLP, hidden=())
 ROWS, COLUMNS, LATENT, VARIANCE = 12, 3, 2, 0.5

@@ -12,13 +12,13 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 
-from ppvae.bounds import ImportanceWeightedELBO
-from ppvae.bounds.objective import ELBOS, LINEAR
+from ppvae.bounds import ELBOS, ImportanceWeightedELBO
 from ppvae.compilation.captured import Captured, capture
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, StandardNormal
 from ppvae.networks import ConvDecoder, ConvEncoder
 from tests.programs.test_programs import functions
+from tests.support.bounds import LINEAR
 from tests.support.captures import (
     COLUMNS,
     COMPILERS,

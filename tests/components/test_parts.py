@@ -15,8 +15,9 @@ from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from scipy import stats
 from torch import Tensor, nn
 
+from ppvae.bounds import ELBOS
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import ELBOS, Bound
+from ppvae.bounds.objective import Bound
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, Likelihood, StandardNormal

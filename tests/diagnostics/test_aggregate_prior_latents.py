@@ -195,7 +195,7 @@ def test_several_latents_at_the_top_are_fitted_together_in_whatever_plates_they_
     x = normal(500, 3, 3)
     x[:, 2, 2] = 2 * x[:, 0, 0]  # v_22 goes with u
     pair, facts, rows = two_latents(x)
-    assert facts.data_dim == -2
+    assert facts.axes.data == -2
     r = aggregate_prior(pair, facts, rows, components=1)
     assert r.latent_dim == 7
     torch.manual_seed(0)

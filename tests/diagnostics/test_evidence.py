@@ -246,7 +246,7 @@ def test_plates_beside_the_data_are_summed_over() -> None:
 
     pair = Pair(model, guide, batch)
     facts = audit(pair, Trace_ELBO, batch)
-    assert (facts.data_dim, facts.max_plate_nesting) == (-2, 2)
+    assert (facts.axes.data, facts.axes.nesting) == (-2, 2)
     found = log_evidence(pair, facts, rows, samples=3000)
     covariance = torch.ones(COLUMNS, COLUMNS) + VARIANCE * torch.eye(COLUMNS)
     truth = torch.distributions.MultivariateNormal(torch.zeros(COLUMNS), covariance)

@@ -338,7 +338,7 @@ def test_model_and_guide_agree_on_every_layer(guide: Guide, widths: tuple[int, .
     facts = audit(pair_of(guide, widths), Trace_ELBO, data())
     assert facts.latents == tuple(f"z{layer}" for layer in range(len(widths), 0, -1))
     assert [site.shape for site in facts.sites[:-1]] == [(ROWS, w) for w in reversed(widths)]
-    assert (facts.is_local, facts.vectorizes, facts.data_dim) == (True, True, -1)
+    assert (facts.is_local, facts.vectorizes, facts.axes.data) == (True, True, -1)
     drawn: Any = pair_of(guide, widths).call_guide(**data())
     assert [tuple(z.shape) for z in drawn] == [(ROWS, width) for width in widths]
 

@@ -17,9 +17,9 @@ from pyro.infer import ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from scipy import stats
 from torch import Tensor, nn
 
-from ppvae.bounds import FreeBitsELBO, WeightedELBO
+from ppvae.bounds import ELBOS, FreeBitsELBO, WeightedELBO
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import ELBOS, LINEAR, Bound, Terms
+from ppvae.bounds.objective import Bound, Terms
 from ppvae.compilation.step import CapturedStep
 from ppvae.components.support import check_support
 from ppvae.data import from_arrays
@@ -35,6 +35,7 @@ from ppvae.models import (
 )
 from ppvae.networks import MLP
 from ppvae.programs import Pair
+from tests.support.bounds import LINEAR
 from tests.support.fits import quick, small, weights
 
 __all__ = ["quick"]  # a fixture
@@ -262,7 +263,7 @@ def test_where_draws_have_weights_a_variance_that_is_read_off_them_is_refused(
         return
     sentence = (
         f"^site 'x': variance 'optimal' is the best where all draws count alike, and "
-        f"{elbo.__name__} weighs them; take --likelihood.variance learned$"
+        f"{elbo.__name__} weighs them; take `likelihood.variance='learned'`$"
     )
     with pytest.raises(InputError, match=sentence):
         bound_of(elbo)

@@ -12,14 +12,13 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
-from pyro.poutine.messenger import Messenger
-from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import Categorical, MultivariateNormal, Normal
 
 from ppvae.bounds.audit import audit
 from ppvae.bounds.enumeration import expectations
 from ppvae.bounds.objective import Bound
+from ppvae.bounds.weighing import Weighed
 from ppvae.data import Data, as_split, from_arrays, load
 from ppvae.data.labels import hide
 from ppvae.diagnostics import log_evidence, subject
@@ -320,29 +319,6 @@ def test_of_a_class_x_is_drawn_from_that_class() -> None:
 # Sums over enumerated latents in general.
 
 
-class Recorded:
-    """A program that remembers the sites of each call, and their scales, as a bound does."""
-
-    def __init__(self, program: Callable[..., None]) -> None:
-        self.program = program
-        self.calls: list[dict[str, tuple[Any, Any]]] = []
-
-    def __call__(self, *args: Any) -> None:
-        with Sites() as recorded:
-            self.program(*args)
-        self.calls.append(recorded.sites)
-
-
-class Sites(Messenger):
-    def __init__(self) -> None:
-        super().__init__()
-        self.sites: dict[str, tuple[Any, Any]] = {}
-
-    def _pyro_sample(self, msg: Any) -> None:
-        if not site_is_subsample(msg):
-            self.sites[msg["name"]] = (msg, msg["scale"])
-
-
 P_A, P_B = torch.tensor([0.2, 0.8]), torch.tensor([[0.3, 0.6, 0.1], [0.5, 0.25, 0.25]])
 LOC = torch.tensor([[0.0, 1.0, -2.0], [0.5, -1.0, 2.0]])
 
@@ -372,7 +348,7 @@ def test_expectations_weigh_each_term_by_the_sites_that_it_may_depend_on(how: st
     x = torch.tensor([[0.3, -1.0, 2.0, 0.0], [1.0, 0.5, -0.5, 0.2]])  # parts, data
     q_a = torch.tensor([0.6, 0.4])
     q_b = torch.tensor([[0.2, 0.5, 0.3], [0.7, 0.1, 0.2]], requires_grad=True)
-    model, guide = (Recorded(program) for program in chained(x, q_a, q_b, how))
+    model, guide = (Weighed(program, 1.0) for program in chained(x, q_a, q_b, how))
     loss = TraceEnum_ELBO(max_plate_nesting=2).differentiable_loss(model, guide, x)
     calls = list(zip(model.calls, guide.calls, strict=True))
     assert len(calls) == (1 if how == "parallel" else 3)
@@ -407,7 +383,7 @@ def test_expectations_follow_scales_masks_and_values_without_probability() -> No
         with pyro.plate("data", 30, subsample=x):
             pyro.sample("a", dist.Categorical(logits=logits), infer={"enumerate": "parallel"})
 
-    model_sites, guide_sites = Recorded(model), Recorded(guide)
+    model_sites, guide_sites = Weighed(model, 1.0), Weighed(guide, 1.0)
     loss = TraceEnum_ELBO(max_plate_nesting=1).differentiable_loss(model_sites, guide_sites, x)
     reconstruction, kl = expectations(model_sites.calls[0], guide_sites.calls[0])
     want = 10 * Normal(0.0, 1.0).log_prob(x[mask]).sum()
@@ -441,7 +417,7 @@ def test_the_classes_told_are_q_of_y_whatever_labels_are_at_hand() -> None:
 def test_programs_without_a_class_tell_none() -> None:
     exact = Exact()
     pair = Pair(exact.model, MeanField(1, (COLUMNS,)).double(), {"x": data()})
-    with pytest.raises(InputError, match="no class to tell: no latent 'y'"):
+    with pytest.raises(InputError, match="no class: no latent 'y'"):
         classify(pair, {"x": data()})
     pair, _, rows = subject(exact.model, exact.guide, data(), elbo=TraceEnum_ELBO)
     with pytest.raises(InputError, match="no label of these data is known"):

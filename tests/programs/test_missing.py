@@ -18,8 +18,9 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 
+from ppvae.bounds import ELBOS
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import ELBOS, Bound
+from ppvae.bounds.objective import Bound
 from ppvae.data import as_split
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics import decompose, log_evidence, subject

@@ -16,8 +16,9 @@ import torch
 from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
+from ppvae.bounds import ELBOS
 from ppvae.bounds.audit import audit
-from ppvae.bounds.objective import ELBOS, Bound
+from ppvae.bounds.objective import Bound
 from ppvae.components.building import assemble
 from ppvae.components.kinds import KINDS
 from ppvae.components.spec import Spec

@@ -1,4 +1,4 @@
-"""What a bound will do with a pair of programs, found before the first step."""
+"""The audit of a pair of programs under a bound, made before the first step."""
 
 from ppvae.bounds.audit.auditing import audit
 

@@ -1,16 +1,17 @@
-"""Do model and guide agree? The same latents, of the same shapes and scales."""
+"""Agreement of model and guide: the same latents, of the same shapes and scales."""
 
-from pyro.infer import ELBO, TraceEnum_ELBO
+from pyro.infer import ELBO
 
+from ppvae.bounds.traits import traits_of
 from ppvae.errors import InputError
-from ppvae.programs.sites import Nodes, is_summed, listed, number
+from ppvae.programs.sites import Nodes, is_auxiliary, is_summed, listed, number
 
 __all__ = ["check_agreement"]
 
 
 OTHER_GUIDE = (
-    "take a --guide that infers those (of layers: TopDown, Ladder or BottomUp; of a class: "
-    "SemiSupervised, with --elbo TraceEnum_ELBO)"
+    "take a `guide` that infers those (of layers: TopDown, Ladder or BottomUp; of a class: "
+    "SemiSupervised, with `elbo='TraceEnum_ELBO'`)"
 )
 """The way out of the two swaps that are tried first."""
 
@@ -29,7 +30,7 @@ def check_agreement(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
                 f"site '{name}' is observed in the model and sampled in the guide; "
                 "a guide samples the latents alone"
             )
-        if name not in model and not node["infer"].get("is_auxiliary"):
+        if name not in model and not is_auxiliary(node):
             raise InputError(
                 f"the guide samples '{name}', which the model does not (its latents: "
                 f"{listed(latents)}); {OTHER_GUIDE}, or give the two the same name; noise that "
@@ -38,7 +39,7 @@ def check_agreement(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
             )
     for name in latents:
         if is_summed(name, model[name], guide):
-            if issubclass(elbo, TraceEnum_ELBO):
+            if traits_of(elbo).enumerates:
                 continue
             raise InputError(
                 f"site '{name}' of the model asks to be enumerated, and {elbo.__name__} does not "

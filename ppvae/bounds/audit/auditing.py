@@ -1,22 +1,23 @@
-"""One trace of each program, and all that is read off it."""
+"""The audit: one trace of each program, and the facts that are read off it."""
 
 from collections.abc import Mapping, Sequence
-from math import prod
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro.infer import ELBO, TraceMeanField_ELBO
+from pyro.infer import ELBO
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 from ppvae.bounds.audit.agreement import check_agreement
 from ppvae.bounds.audit.suitability import check_bound, check_suitability
-from ppvae.bounds.audit.tracing import data_frame, traces, try_particles
+from ppvae.bounds.audit.tracing import traces, try_particles
+from ppvae.bounds.traits import traits_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
+from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit, Site
+from ppvae.programs.plates import Plate, data_plate, full_size, is_in, subsampling
 from ppvae.programs.sites import (
     Node,
     Nodes,
@@ -24,7 +25,6 @@ from ppvae.programs.sites import (
     auxiliary,
     base,
     family_name,
-    full_size,
     is_summed,
     listed,
     number,
@@ -53,10 +53,10 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         guide, model, parents = traces(pair, elbo, batch)
         vectorizes, nesting = try_particles(pair, batch, guide, model)
 
-    analytic = issubclass(elbo, TraceMeanField_ELBO)
+    analytic = traits_of(elbo).has_closed_form_kl
     check_agreement(elbo, guide, model)
-    frame = data_frame(model, len(batch["x"]))
-    check_suitability(elbo, guide, model, parents, frame)
+    plate = data_plate(model, len(batch["x"]))
+    check_suitability(elbo, guide, model, parents, plate)
     if "mask" in batch and "mask" not in pair.names("model"):
         raise InputError(
             "the data has a mask of what was observed, and the model does not name 'mask' in its "
@@ -80,7 +80,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         elif _is_data(node["value"], x):
             supports[name] = (family_name(node["fn"]), node["fn"].support)
         scale = number(node["scale"])
-        expected = prod(full_size(f) / f.size for f in node["cond_indep_stack"])
+        expected = subsampling(node)
         if abs(scale - expected) > 1e-6 * expected:
             scaled.append(name)
             notes.append(
@@ -98,18 +98,16 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
         is_class = name in guide and bool(guide[name]["fn"].has_enumerate_support)
         sites.append(Site(name, family_name(node["fn"]), family, kl, shape, scale, is_class))
 
-    if frame is None:
+    if plate is None:
         notes.append(
             "no plate of the model holds the data: figures are totals over a batch divided by its "
             "rows, and there is none for a single datum; write 'with pyro.plate(\"data\", len(x))'"
         )
-    is_local = frame is not None and all(
-        any(f.name == frame.name for f in model[s.name]["cond_indep_stack"])
-        for s in sites
-        if s.guide is not None
+    is_local = plate is not None and all(
+        is_in(model[site.name], plate.name) for site in sites if site.guide is not None
     )
-    full = None if frame is None else full_size(frame)
-    notes += _notes(guide, model, parents, frame, summed)
+    full = None if plate is None else full_size(plate)
+    notes += _notes(guide, model, parents, plate, summed)
     is_bound = not any(site.kl == "point mass" for site in sites)
     if not is_bound:
         notes.append(
@@ -119,11 +117,10 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     return Audit(
         sites=tuple(sites),
         is_bound=is_bound,
-        data_dim=None if frame is None else frame.dim,
+        axes=Axes(None if plate is None else plate.dim, nesting),
         data_size=full if full != len(x) else None,
         is_local=is_local,
         vectorizes=vectorizes,
-        max_plate_nesting=nesting,
         supports=supports,
         notes=tuple(notes),
         scaled=tuple(scaled),
@@ -146,9 +143,9 @@ def _is_data(value: Tensor, x: Tensor) -> bool:
 
 
 def _notes(
-    guide: Nodes, model: Nodes, parents: Parents, frame: Any, summed: Sequence[str]
+    guide: Nodes, model: Nodes, parents: Parents, plate: Plate | None, summed: Sequence[str]
 ) -> list[str]:
-    """What is to be known of auxiliary draws, of latents that all data share, and of sums."""
+    """Notes on auxiliary draws, on latents that all data share, and on sums."""
     draws = auxiliary(guide, model)
     used = {
         name: {draw for draw in draws if draw in parents["guide"][name]}
@@ -169,16 +166,14 @@ def _notes(
     shared = [
         name
         for name in guide
-        if name in model
-        and frame is not None
-        and not any(f.name == frame.name for f in model[name]["cond_indep_stack"])
+        if name in model and plate is not None and not is_in(model[name], plate.name)
     ]
-    if shared and frame is not None and full_size(frame) == frame.size:
+    if shared and plate is not None and full_size(plate) == plate.size:
         notes.append(
             f"{'latents' if len(shared) > 1 else 'latent'} {listed(shared)} "
             f"{'are' if len(shared) > 1 else 'is'} shared by all data, and counted once a batch: "
             f"with several batches its KL counts too often; of N training rows write "
-            f"pyro.plate('{frame.name}', N, subsample=torch.arange(len(x))) in model and guide"
+            f"pyro.plate('{plate.name}', N, subsample=torch.arange(len(x))) in model and guide"
         )
     if summed:
         notes.append(

@@ -1,20 +1,15 @@
-"""Is a bound right for these programs? What it needs of them, one refusal a function."""
+"""Suitability of a bound for a pair of programs: what it needs, one refusal per function."""
 
 from collections.abc import Iterable
 from typing import Any
 
 import pyro.distributions as dist
-from pyro.infer import (
-    ELBO,
-    Trace_ELBO,
-    TraceEnum_ELBO,
-    TraceGraph_ELBO,
-    TraceMeanField_ELBO,
-)
+from pyro.infer import ELBO
 
-from ppvae.bounds import FreeBitsELBO, StickingTheLandingELBO, WeightedELBO
+from ppvae.bounds.traits import OF_PYRO, traits_of
 from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
+from ppvae.programs.plates import Plate, is_in
 from ppvae.programs.sites import Nodes, Parents, base, family_name, listed, point_masses
 
 __all__ = ["check_bound", "check_suitability"]
@@ -24,34 +19,34 @@ _OWN = {
     "ReweightedWakeSleep": "ImportanceWeightedELBO",
     "TraceTailAdaptive_ELBO": "RenyiELBO",
     "TraceTMC_ELBO": "ImportanceWeightedELBO, or TraceEnum_ELBO",
-    "JitTrace_ELBO": "Trace_ELBO with --compile on",
+    "JitTrace_ELBO": "Trace_ELBO with `compile='on'`",
     "JitTraceEnum_ELBO": "TraceEnum_ELBO",
     "JitTraceGraph_ELBO": "TraceGraph_ELBO",
-    "JitTraceMeanField_ELBO": "TraceMeanField_ELBO with --compile on",
+    "JitTraceMeanField_ELBO": "TraceMeanField_ELBO with `compile='on'`",
 }
-"""What to take in place of objectives of Pyro's that are not climbed here."""
-
-_CLIMBED = (Trace_ELBO, TraceMeanField_ELBO, TraceEnum_ELBO, TraceGraph_ELBO)
+"""What to take in place of objectives of Pyro's that cannot be maximized here."""
 
 
 def check_bound(elbo: Any) -> None:
-    """Refuse what is no bound, or one that has no value whose gradient could be climbed."""
+    """Refuse what is no bound, or one that has no value to differentiate."""
     name = getattr(elbo, "__name__", repr(elbo))
     is_pyros = str(getattr(elbo, "__module__", "")).startswith("pyro.")
     if isinstance(elbo, type) and issubclass(elbo, ELBO) and not (is_pyros and name in _OWN):
         if not is_pyros and hasattr(elbo, "differentiable_loss"):
             return
-        if any(elbo is known for known in _CLIMBED) or issubclass(elbo, TraceGraph_ELBO):
+        if elbo in OF_PYRO or traits_of(elbo).has_surrogate:
             return
-    way_out = _OWN.get(name, "TraceMeanField_ELBO, or Trace_ELBO") if is_pyros else None
+    way_out = "TraceMeanField_ELBO, or derive yours from pyro.infer.ELBO"
+    if is_pyros:
+        way_out = _OWN.get(name, "TraceMeanField_ELBO, or Trace_ELBO")
     raise InputError(
-        f"--elbo {name} is not a bound on log p(x) with a differentiable_loss, which is what a fit "
-        f"climbs; take {way_out or 'TraceMeanField_ELBO, or derive yours from pyro.infer.ELBO'}"
+        f"`elbo={name!r}` is not a bound on log p(x) with a differentiable_loss, which is what a "
+        f"fit maximizes; take {way_out}"
     )
 
 
 def check_suitability(
-    elbo: type[ELBO], guide: Nodes, model: Nodes, parents: Parents, frame: Any
+    elbo: type[ELBO], guide: Nodes, model: Nodes, parents: Parents, plate: Plate | None
 ) -> None:
     """Refuse programs for which ``elbo`` would be wrong, or is not defined.
 
@@ -60,85 +55,86 @@ def check_suitability(
         guide: sites of the guide.
         model: sites of the model.
         parents: by program and site, the sites that its distribution depends on.
-        frame: the plate of the data, or ``None``.
+        plate: the plate of the data, or ``None``.
 
     Raises:
         InputError: naming the site, and a bound or part that goes.
     """
-    _check_enumeration(elbo, guide, model)
-    if issubclass(elbo, (TraceMeanField_ELBO, StickingTheLandingELBO, WeightedELBO)):
-        _check_reparameterized(elbo, guide)
-    if issubclass(elbo, FreeBitsELBO):
-        _check_density(elbo, [n for n in guide if isinstance(base(guide[n]["fn"]), dist.Delta)])
-    if issubclass(elbo, WeightedELBO):
-        _check_density(elbo, point_masses(guide, model, parents))
-    if issubclass(elbo, (TraceEnum_ELBO, WeightedELBO)):
-        _check_variance(elbo, model)
-    if issubclass(elbo, TraceMeanField_ELBO):
-        _check_order(elbo, guide, model, parents)
-    if issubclass(elbo, WeightedELBO):
-        _check_locality(elbo, frame, guide)
+    traits, name = traits_of(elbo), elbo.__name__
+    _check_enumeration(name, traits.enumerates, guide, model)
+    if traits.needs_rsample:
+        _check_reparameterized(name, guide)
+    if traits.needs_site_densities:
+        _check_density(name, [n for n in guide if isinstance(base(guide[n]["fn"]), dist.Delta)])
+    if traits.weighs_draws:
+        _check_density(name, point_masses(guide, model, parents))
+    if traits.enumerates or traits.weighs_draws:
+        _check_variance(name, model)
+    if traits.has_closed_form_kl:
+        _check_order(name, guide, model, parents)
+    if traits.weighs_draws:
+        _check_locality(name, plate, guide)
 
 
-def _check_enumeration(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
-    if issubclass(elbo, TraceEnum_ELBO):
+def _check_enumeration(elbo: str, enumerates: bool, guide: Nodes, model: Nodes) -> None:
+    if enumerates:
         if not any(node["infer"].get("enumerate") for node in (*guide.values(), *model.values())):
             raise InputError(
-                f"{elbo.__name__} sums over sites that ask for it by infer={{'enumerate': "
+                f"{elbo} sums over sites that ask for it by infer={{'enumerate': "
                 f"'parallel'}}, and none does (sites: {listed(model)}); take Trace_ELBO"
             )
         return
     for name, node in [*guide.items(), *model.items()]:
         if not node["is_observed"] and node["infer"].get("enumerate"):
             raise InputError(
-                f"site '{name}' asks to be enumerated, and {elbo.__name__} does not enumerate; "
+                f"site '{name}' asks to be enumerated, and {elbo} does not enumerate; "
                 "take TraceEnum_ELBO"
             )
 
 
-def _check_density(elbo: type[ELBO], point_masses: Iterable[str]) -> None:
+def _check_density(elbo: str, point_masses: Iterable[str]) -> None:
     for name in point_masses:
         raise InputError(
             f"site '{name}' of the guide is a point mass, whose density is infinite, and "
-            f"{elbo.__name__} is made of the guide's density; take another guide, or Trace_ELBO"
+            f"{elbo} is made of the guide's density; take another guide, or Trace_ELBO"
         )
 
 
-def _check_variance(elbo: type[ELBO], model: Nodes) -> None:
+def _check_variance(elbo: str, model: Nodes) -> None:
     for name, node in model.items():
         if isinstance(base(node["fn"]), OptimalNormal):
             raise InputError(
                 f"site '{name}': variance 'optimal' is the best where all draws count alike, and "
-                f"{elbo.__name__} weighs them; take --likelihood.variance learned"
+                f"{elbo} weighs them; take `likelihood.variance='learned'`"
             )
 
 
-def _check_locality(elbo: type[ELBO], frame: Any, guide: Nodes) -> None:
+def _check_locality(elbo: str, plate: Plate | None, guide: Nodes) -> None:
     inside = "inside 'with pyro.plate(\"data\", len(x))', or take Trace_ELBO"
-    if frame is None:
+    if plate is None:
         raise InputError(
-            f"{elbo.__name__} weighs the draws of each datum, and no plate of the model holds the "
+            f"{elbo} weighs the draws of each datum, and no plate of the model holds the "
             f"data; write the model {inside}"
         )
     for name, node in guide.items():
-        if not any(f.name == frame.name for f in node["cond_indep_stack"]):
+        if not is_in(node, plate.name):
             raise InputError(
-                f"site '{name}' of the guide is shared by all data, and {elbo.__name__} weighs the "
+                f"site '{name}' of the guide is shared by all data, and {elbo} weighs the "
                 f"draws of each datum; draw it {inside}"
             )
 
 
-def _check_reparameterized(elbo: type[ELBO], guide: Nodes) -> None:
+def _check_reparameterized(elbo: str, guide: Nodes) -> None:
     for name, node in guide.items():
         if not node["fn"].has_rsample:
             raise InputError(
                 f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
-                f"reparameterized draw, and {elbo.__name__} needs one; take Trace_ELBO"
+                f"reparameterized draw, and {elbo} needs one; take Trace_ELBO"
             )
 
 
 def _check_order(
-    elbo: type[ELBO],
+    elbo: str,
     guide: Nodes,
     model: Nodes,
     parents: Parents,
@@ -161,6 +157,6 @@ def _check_order(
         if crossing:
             raise InputError(
                 f"in the model '{name}' depends on '{crossing[0]}', and in the guide "
-                f"'{crossing[0]}' depends on '{name}': {elbo.__name__} would be wrong by nats for "
+                f"'{crossing[0]}' depends on '{name}': {elbo} would be wrong by nats for "
                 f"such a pair; take Trace_ELBO, or let the guide draw '{crossing[0]}' first"
             )

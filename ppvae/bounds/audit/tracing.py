@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import pyro
 from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.inspect import TrackProvenance
@@ -12,9 +11,11 @@ from torch import Tensor
 
 from ppvae.bounds.audit.agreement import check_agreement
 from ppvae.programs import Pair
+from ppvae.programs.axes import Axes
+from ppvae.programs.plates import nesting
 from ppvae.programs.sites import Nodes, Parents, sites
 
-__all__ = ["data_frame", "traces", "try_particles"]
+__all__ = ["traces", "try_particles"]
 
 
 def traces(
@@ -59,36 +60,18 @@ def try_particles(
     pair: Pair, batch: Mapping[str, Tensor], guide: Nodes, model: Nodes
 ) -> tuple[bool, int]:
     """Whether a plate of particles outside all others works, and the number of plates inside it."""
-    dims = [
-        frame.dim
-        for node in [*guide.values(), *model.values()]
-        for frame in node["cond_indep_stack"]
-        if frame.vectorized
-    ]
-    nesting = -min(dims, default=0)
-    particles = pyro.plate("_particles", 2, dim=-nesting - 1)
+    depth = nesting([*guide.values(), *model.values()])
+    particles = Axes(None, depth).plate(2)
     try:
         with particles:
             q = poutine.trace(pair.call_guide).get_trace(**batch)
             p = poutine.trace(poutine.replay(pair.call_model, trace=q)).get_trace(**batch)
         p.compute_log_prob()
     except (RuntimeError, ValueError, IndexError):
-        return False, nesting  # a network that takes one batch dimension only, for one
+        return False, depth  # a network that takes one batch dimension only, for one
     for name, node in model.items():
         shape, log_prob = node["fn"].batch_shape, p.nodes[name]["log_prob"]
-        padded = (2, *(1,) * (nesting - len(shape)), *shape)
+        padded = (2, *(1,) * (depth - len(shape)), *shape)
         if tuple(log_prob.shape) != padded:
-            return False, nesting
-    return True, nesting
-
-
-def data_frame(model: Nodes, rows: int) -> Any:
-    """The plate of the observed sites that holds the data: by size, and by name if two have it."""
-    frames = {
-        frame.name: frame
-        for node in model.values()
-        if node["is_observed"]
-        for frame in node["cond_indep_stack"]
-        if frame.vectorized and frame.size == rows
-    }
-    return frames.get("data") or next(iter(frames.values()), None)
+            return False, depth
+    return True, depth

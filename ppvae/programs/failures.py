@@ -1,7 +1,7 @@
-"""What Pyro or torch raises in a program, in a sentence: the site, the shapes, the user's line.
+"""Failures of programs as sentences: the site, the shapes, the user's own line, the way out.
 
-Pyro names the site in its words, or holds it in a local variable of the frames that an error has
-left: those are looked at, for the name, the distribution and the value.
+Pyro names the site in its message, or holds it in a local variable of the frames that an error has
+left: those are searched for the name, the distribution and the value.
 """
 
 import re
@@ -23,6 +23,8 @@ from torch.distributions.utils import lazy_property
 
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
+from ppvae.programs.plates import nesting, vectorized
+from ppvae.programs.sites import base, family_name, sites
 
 __all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
 
@@ -89,27 +91,24 @@ def _site(frames: list[FrameType], error: Exception) -> tuple[str, Mapping[str, 
 def _shapes(node: Mapping[str, Any]) -> str:
     fn: Any = node.get("fn")
     value = node.get("value")
-    said = ""
-    if hasattr(fn, "batch_shape"):
-        said = (
-            f" (the distribution has batch shape {tuple(fn.batch_shape)} and event shape "
-            f"{tuple(fn.event_shape)}"
-        )
-        if isinstance(value, Tensor):
-            said += f", the value shape {tuple(value.shape)}"
-        said += ")"
-    return said
+    if not hasattr(fn, "batch_shape"):
+        return ""
+    of_value = f", the value shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+    return (
+        f" (the distribution has batch shape {tuple(fn.batch_shape)} and event shape "
+        f"{tuple(fn.event_shape)}{of_value})"
+    )
 
 
 def _place(error: Exception) -> str:
     """The last line that is the user's own on the way to an error."""
-    found = ""
+    place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         package = str(frame.f_globals.get("__name__", "")).split(".")[0]
         is_library = package in _LIBRARIES or package in sys.stdlib_module_names - {"__main__"}
         if not is_library and not frame.f_code.co_filename.startswith("<frozen"):
-            found = f" ({frame.f_code.co_filename}, line {line})"
-    return found
+            place = f" ({frame.f_code.co_filename}, line {line})"
+    return place
 
 
 def _way_out(error: Exception, name: str, node: Mapping[str, Any] | None) -> str:
@@ -127,14 +126,13 @@ def _lacking(node: Mapping[str, Any] | None) -> int:
     shape = getattr(node.get("fn"), "batch_shape", ()) if node is not None else ()
     if node is None or not shape:
         return 0
-    held = max((-f.dim for f in node["cond_indep_stack"] if f.vectorized), default=0)
     sized = all(
-        len(shape) >= -f.dim and shape[f.dim] in (1, f.size)
-        for f in node["cond_indep_stack"]
-        if f.vectorized
+        len(shape) >= -plate.dim and shape[plate.dim] in (1, plate.size)
+        for plate in vectorized(node)
+        if plate.dim
     )
     # Where a plate's own dimension has another size, the data lie further left.
-    return max(len(shape) - held, 0 if sized else 1)
+    return max(len(shape) - nesting([node]), 0 if sized else 1)
 
 
 def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) -> str:
@@ -150,18 +148,14 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) ->
     """
     with evaluating(pair), pyro.validation_enabled(False):
         try:
-            guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
-            replayed = poutine.replay(pair.call_model, trace=guide)
-            model: Any = poutine.trace(replayed).get_trace(**batch)
-        except Exception:  # whatever it is, it is told by another sentence
+            traces = _traces(pair, batch)
+        except Exception:  # whatever it is, another sentence reports it
             return ""
-        for role, trace in (("guide", guide), ("model", model)):
-            for name, node in trace.nodes.items():
-                if node["type"] != "sample" or not hasattr(node["fn"], "log_prob"):
-                    continue
-                said = _unfit(node, zero)
-                if said:
-                    return f"site '{name}' of the {role}: {said}"
+        for role, trace in traces:
+            for name, node in sites(trace).items():
+                problem = _unfit(node, zero) if hasattr(node["fn"], "log_prob") else ""
+                if problem:
+                    return f"site '{name}' of the {role}: {problem}"
     return ""
 
 
@@ -169,28 +163,31 @@ def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
     """The first site whose log-density has a gradient that is no number, in words."""
     learned = [p for p in pair.parameters() if p.requires_grad]
     with pyro.validation_enabled(False):
-        guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
-        replayed = poutine.replay(pair.call_model, trace=guide)
-        model: Any = poutine.trace(replayed).get_trace(**batch)
-        for role, trace in (("guide", guide), ("model", model)):
+        for role, trace in _traces(pair, batch):
             trace.compute_log_prob()
-            for name, node in trace.nodes.items():
-                if node["type"] != "sample" or not node["log_prob_sum"].requires_grad:
+            for name, node in sites(trace).items():
+                if not node["log_prob_sum"].requires_grad:
                     continue
                 gradients = torch.autograd.grad(
                     node["log_prob_sum"], learned, retain_graph=True, allow_unused=True
                 )
                 if any(g is not None and not bool(g.isfinite().all()) for g in gradients):
-                    family = type(_base(node["fn"])).__name__
                     return (
-                        f"site '{name}' of the {role}: its log-density under {family} has a "
-                        "gradient that is not a number"
+                        f"site '{name}' of the {role}: its log-density under "
+                        f"{family_name(node['fn'])} has a gradient that is not a number"
                     )
     return ""
 
 
+def _traces(pair: Pair, batch: Mapping[str, Tensor]) -> tuple[tuple[str, Any], ...]:
+    """Guide and model, the latter at the draws of the former, each with its trace."""
+    guide = poutine.trace(pair.call_guide).get_trace(**batch)
+    model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+    return ("guide", guide), ("model", model)
+
+
 def _unfit(node: Mapping[str, Any], zero: bool) -> str:
-    fn = _base(node["fn"])
+    fn = base(node["fn"])
     # Where a mask hides data, what is made of them is hidden too.
     is_masked = isinstance(node["mask"], Tensor) or _has_mask(node["fn"])
     declared = {} if is_masked else getattr(fn, "arg_constraints", {})
@@ -234,11 +231,3 @@ def _has_mask(fn: Any) -> bool:
             return isinstance(fn._mask, Tensor)
         fn = fn.base_dist
     return False
-
-
-def _base(fn: Any) -> Any:
-    while hasattr(fn, "base_dist") and not isinstance(
-        fn, torch.distributions.TransformedDistribution
-    ):
-        fn = fn.base_dist
-    return fn

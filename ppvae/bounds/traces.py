@@ -1,38 +1,18 @@
-"""What bounds ask of the sites of two traces, and what they say of a site that they cannot use."""
+"""The traces of a pair under a bound that needs reparameterized draws, and what it refuses."""
 
 from collections.abc import Callable
 from typing import Any
 
-import pyro.distributions as dist
-import torch
 from pyro.infer.enum import get_importance_trace
 from pyro.infer.util import is_validation_enabled, validation_enabled
 from pyro.poutine import Trace
-from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.util import check_model_guide_match, check_site_shape
 
 from ppvae.errors import InputError
+from ppvae.programs.plates import Plates, describe, plates
+from ppvae.programs.sites import family_name, is_auxiliary, observed, sites
 
-__all__ = [
-    "PARTICLES",
-    "Plates",
-    "base",
-    "check_particles",
-    "describe",
-    "family",
-    "importance_traces",
-    "names",
-    "observed",
-    "plates_of",
-    "ratio",
-    "shared_plates",
-    "sites",
-]
-
-PARTICLES = "num_particles_vectorized"
-"""What Pyro calls the plate of the particles."""
-
-Plates = frozenset[CondIndepStackFrame]
+__all__ = ["check_particles", "importance_traces", "shared_plates"]
 
 
 def importance_traces(
@@ -64,35 +44,10 @@ def importance_traces(
     check(p, q)
     if is_validation_enabled():
         check_model_guide_match(p, q, elbo.max_plate_nesting)
-        for _, node in (*sites(p), *sites(q)):
+        node: Any
+        for node in (*sites(p).values(), *sites(q).values()):
             check_site_shape(node, elbo.max_plate_nesting)
     return p, q
-
-
-def sites(trace: Trace) -> list[tuple[str, Any]]:
-    """All sites that have a density: Pyro records a deterministic value as an observed one."""
-    nodes: dict[str, Any] = {**trace.nodes}
-    return [
-        (name, node)
-        for name, node in nodes.items()
-        if node["type"] == "sample" and not node["infer"].get("_deterministic")
-    ]
-
-
-def observed(model: Trace) -> list[tuple[str, Any]]:
-    """The sites of the data, which have a value of their own."""
-    return [(name, node) for name, node in sites(model) if node["is_observed"]]
-
-
-def plates_of(node: Any) -> Plates:
-    """The vectorized plates of a site, that of the particles apart."""
-    frames = node["cond_indep_stack"]
-    return frozenset(f for f in frames if f.vectorized and f.name != PARTICLES)
-
-
-def ratio(frame: CondIndepStackFrame) -> float:
-    """N / B, where a plate takes B of N."""
-    return 1.0 if frame.full_size is None else frame.full_size / frame.size
 
 
 def shared_plates(model: Trace) -> Plates:
@@ -104,9 +59,9 @@ def shared_plates(model: Trace) -> Plates:
     data = observed(model)
     if not data:
         raise InputError("the model has no observed site, and so there are no data; give one obs=")
-    shared = plates_of(data[0][1])
-    for name, node in data:
-        shared &= plates_of(node)
+    shared = plates(next(iter(data.values())))
+    for name, node in data.items():
+        shared &= plates(node)
         if not shared:
             raise InputError(
                 f"observed site '{name}' ({describe(node)}) lies in no vectorized plate that all "
@@ -122,54 +77,28 @@ def check_particles(count: int) -> None:
         raise InputError(f"num_particles is {count}; it must be at least 1")
 
 
-def names(plates: Plates) -> str:
-    """Plates, as a sentence names them."""
-    return " or ".join(sorted(f"'{frame.name}'" for frame in plates))
-
-
-def describe(node: Any) -> str:
-    """Family and plates of a site, as a sentence names them."""
-    frames = [f for f in node["cond_indep_stack"] if f.name != PARTICLES]
-    inside = [f"'{f.name}'" if f.vectorized else f"'{f.name}' (a loop)" for f in frames]
-    return f"{family(node['fn'])}, in {'plate ' if inside else 'no plate'}{', '.join(inside)}"
-
-
-def family(fn: Any) -> str:
-    """A distribution's name, whatever its events and masks."""
-    return type(base(fn)).__name__
-
-
-def base(fn: Any) -> Any:
-    """A distribution without what makes events of it, masks it or repeats it."""
-    while isinstance(
-        fn, (torch.distributions.Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
-    ):
-        fn = fn.base_dist
-    return fn
-
-
 def _check_latents(model: Trace, guide: Trace, bound: str) -> None:
     """Refuse draws that have no gradient, or no density in one of p(x, z) and q(z | x)."""
-    latents = [name for name, node in sites(model) if not node["is_observed"]]
-    for name, node in (*sites(model), *sites(guide)):
+    latents = [name for name, node in sites(model).items() if not node["is_observed"]]
+    for name, node in (*sites(model).items(), *sites(guide).items()):
         how = node["infer"].get("enumerate")
         if how and not node["is_observed"]:
             raise InputError(
                 f"site '{name}' asks to be enumerated ('{how}'), and {bound} does not enumerate; "
                 "take TraceEnum_ELBO"
             )
-    for name, node in sites(guide):
+    for name, node in sites(guide).items():
         if not node["fn"].has_rsample:
             raise InputError(
-                f"site '{name}' of the guide is {family(node['fn'])}, which has no "
+                f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
                 f"reparameterized draw, and {bound} needs one; take Trace_ELBO"
             )
-        if name not in latents and not node["infer"].get("is_auxiliary"):
+        if name not in latents and not is_auxiliary(node):
             raise InputError(
                 f"site '{name}' of the guide ({describe(node)}) is no latent of the model; add it "
                 "there, or mark it infer={'is_auxiliary': True}"
             )
-    for name, node in sites(model):
+    for name, node in sites(model).items():
         if name in latents and name not in guide.nodes:
             raise InputError(
                 f"site '{name}' of the model ({describe(node)}) is neither observed nor in the "

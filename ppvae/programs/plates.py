@@ -1,0 +1,104 @@
+"""The plates of a site: which there are, and how many of its data each takes.
+
+A plate is Pyro's ``CondIndepStackFrame``. Those of a site are in its ``cond_indep_stack``, which no
+other file of the package reads.
+"""
+
+from collections.abc import Iterable
+from math import prod
+from typing import Any
+
+from pyro.poutine.indep_messenger import CondIndepStackFrame
+
+from ppvae.programs.sites import Nodes, family_name
+
+__all__ = [
+    "PARTICLES", "Plate", "Plates", "data_plate", "describe", "dims", "every_plate", "full_size",
+    "is_in", "listed_plates", "nesting", "plate_along", "plates", "ratio", "subsampling",
+    "vectorized",
+]  # fmt: skip
+
+PARTICLES = "num_particles_vectorized"
+"""What Pyro calls the plate of the particles."""
+
+Plate = CondIndepStackFrame
+Plates = frozenset[CondIndepStackFrame]
+
+
+def every_plate(node: Any) -> tuple[Plate, ...]:
+    """The plates of a site, loops and particles among them, from the outermost."""
+    return tuple(node["cond_indep_stack"])
+
+
+def vectorized(node: Any) -> list[Plate]:
+    """The plates of a site that are dimensions of it, not loops; particles among them."""
+    return [plate for plate in every_plate(node) if plate.vectorized]
+
+
+def plates(node: Any) -> Plates:
+    """The vectorized plates of a site, that of the particles apart."""
+    return frozenset(plate for plate in vectorized(node) if plate.name != PARTICLES)
+
+
+def dims(node: Any, data: Plates) -> list[int]:
+    """The dimensions of a site that are plates of the data, or particles."""
+    kept = [plate for plate in vectorized(node) if plate in data or plate.name == PARTICLES]
+    return [plate.dim for plate in kept if plate.dim is not None]
+
+
+def is_in(node: Any, name: str) -> bool:
+    """Whether a site lies in the plate of this name."""
+    return any(plate.name == name for plate in every_plate(node))
+
+
+def plate_along(node: Any, dim: int | None, size: int) -> Plate | None:
+    """The plate of a site that has this dimension and size, if there is one."""
+    found = (plate for plate in vectorized(node) if (plate.dim, plate.size) == (dim, size))
+    return next(found, None)
+
+
+def full_size(plate: Plate) -> int:
+    """N, of which a plate holds some or all."""
+    return int(plate.size if plate.full_size is None else plate.full_size)
+
+
+def ratio(plate: Plate) -> float:
+    """N / B, where a plate takes B of N."""
+    return full_size(plate) / plate.size
+
+
+def subsampling(node: Any, within: Plates | None = None) -> float:
+    """N / B of a site, over all of its plates, or over those ``within`` as the site knows them."""
+    return prod(ratio(plate) for plate in every_plate(node) if within is None or plate in within)
+
+
+def nesting(nodes: Iterable[Any]) -> int:
+    """How deep the vectorized plates of some sites are nested."""
+    return max((-plate.dim for node in nodes for plate in vectorized(node) if plate.dim), default=0)
+
+
+def data_plate(model: Nodes, rows: int) -> Plate | None:
+    """The plate of the observed sites that holds the data: by size, and by name if two have it."""
+    found = {
+        plate.name: plate
+        for node in model.values()
+        if node["is_observed"]
+        for plate in vectorized(node)
+        if plate.size == rows
+    }
+    return found.get("data") or next(iter(found.values()), None)
+
+
+def listed_plates(plates: Iterable[Plate]) -> str:
+    """Plates, as a sentence names them."""
+    return " or ".join(sorted(f"'{plate.name}'" for plate in plates))
+
+
+def describe(node: Any) -> str:
+    """Family and plates of a site, as a sentence names them."""
+    inside = [
+        f"'{plate.name}'" if plate.vectorized else f"'{plate.name}' (a loop)"
+        for plate in every_plate(node)
+        if plate.name != PARTICLES
+    ]
+    return f"{family_name(node['fn'])}, in {'plate ' if inside else 'no plate'}{', '.join(inside)}"
