@@ -47,9 +47,9 @@ class ExactPosterior(PyroModule):
         if not isinstance(model, Solved):
             name = getattr(model, "__name__", type(model).__name__)
             raise InputError(
-                f"--guide ExactPosterior asks the model for its posterior, and the model {name} "
-                "has no 'posterior(x, mask)' that says what it is; take --model LinearGaussian, or "
-                "--guide MeanField"
+                f"`guide='ExactPosterior'` asks the model for its posterior, and the model {name} "
+                "has no 'posterior(x, mask)' that says what it is; take "
+                "`model='LinearGaussian'` or `guide='MeanField'`"
             )
         # In a tuple, so that the weights have one owner, and one name in a checkpoint.
         self._model = (model,)

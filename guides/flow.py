@@ -55,7 +55,7 @@ class Flow(Amortized):
         context: int = 64,
     ) -> None:
         if context < 1:
-            raise InputError(f"--guide.context is {context}; a flow needs at least 1 number of x")
+            raise InputError(f"`guide.context` is {context}; a flow needs at least 1 number of x")
         super().__init__(data_shape, (2 * latent_dim + context,), encoder, classes, covariates)
         self._sizes = (latent_dim, latent_dim, context)
         self.flow = Autoregressive(latent_dim, context, kind, transforms, hidden, inverse=True)

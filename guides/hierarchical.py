@@ -34,9 +34,9 @@ def hierarchy(model: object, guide: str) -> Hierarchy:
         return model
     name = getattr(model, "__name__", type(model).__name__)
     raise InputError(
-        f"--guide {guide} infers the latents of several layers, and the model {name} has no "
-        "'widths' and 'conditional(layer, above)' that tell of them; take --model HierarchicalVAE, "
-        "or for one latent --guide MeanField"
+        f"`guide={guide!r}` infers the latents of several layers, and the model {name} has no "
+        "'widths' and 'conditional(layer, above)' that tell of them; take "
+        "`model='HierarchicalVAE'`, or for one latent `guide='MeanField'`"
     )
 
 
@@ -78,7 +78,7 @@ class BottomUpPass(nn.Module):
     ) -> None:
         if features < 2:
             raise InputError(
-                f"--guide.features is {features}; at least 2 numbers are normalized together"
+                f"`guide.features` is {features}; at least 2 numbers are normalized together"
             )
         super().__init__()
         size = (features,)

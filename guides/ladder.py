@@ -23,7 +23,7 @@ class Ladder(PyroModule):
 
     It draws in the model's order, so that each layer's KL is in closed form. The paper normalizes
     batches; here each d_l is normalized over its own numbers, as otherwise the guide of a datum
-    would depend on the others. Give it the paper's other means, ``--warm-up``: at full weight of
+    would depend on the others. Give it the paper's other means, ``warm_up``: at full weight of
     the KL from the start, what x says is soon not listened to.
 
     Args:

@@ -44,7 +44,7 @@ class LowRank(Amortized):
     ) -> None:
         if rank < 1:
             raise InputError(
-                f"--guide.rank is {rank}; give at least 1 factor, or take the guide MeanField"
+                f"`guide.rank` is {rank}; give at least 1 factor, or take `guide='MeanField'`"
             )
         super().__init__(data_shape, (2 + rank, latent_dim), encoder, classes, covariates)
 

@@ -40,7 +40,7 @@ class Mixture(Amortized):
         components: int = 3,
     ) -> None:
         if components < 1:
-            raise InputError(f"--guide.components is {components}; give at least 1")
+            raise InputError(f"`guide.components` is {components}; give at least 1")
         super().__init__(data_shape, (components, 2 * latent_dim + 1), encoder, classes, covariates)
         self._sizes = (latent_dim, latent_dim, 1)
 

@@ -74,7 +74,7 @@ class SemiAmortized(Amortized):
         for name, value in (("steps", steps), ("lr", lr), ("pairs", pairs)):
             if not is_positive(value):
                 raise InputError(
-                    f"--guide.{name} is {value}; give a number above 0, or take the guide MeanField"
+                    f"`guide.{name}` is {value}; give a number above 0, or take `guide='MeanField'`"
                 )
         super().__init__(data_shape, (2, latent_dim), encoder, classes, covariates)
         self.steps, self.lr = steps, lr

@@ -56,7 +56,7 @@ class SemiSupervised(PyroModule):
         if classes < 2:
             raise InputError(
                 f"SemiSupervised tells classes apart, and is given {classes or 'none'}; it goes "
-                "with --model SemiSupervisedVAE and data that has labels"
+                "with `model='SemiSupervisedVAE'` and data that has labels"
             )
         if not (alpha == 0 or is_positive(alpha)):
             raise InputError(f"alpha is {alpha}; a weight is 0 or more, and finite")
@@ -82,7 +82,7 @@ class SemiSupervised(PyroModule):
         if y.is_floating_point():
             raise InputError(
                 f"y holds {y.dtype}, and classes are whole numbers, -1 where the label is not "
-                "known; for covariates take --model ConditionalVAE"
+                "known; for covariates take `model='ConditionalVAE'`"
             )
         # exp(-1e4) is 0 in every type, and 0 * -1e4 is 0: no infinity reaches a gradient.
         point = -1e4 * (1 - F.one_hot(y.clamp(min=0), self.classes).to(logits))

@@ -55,7 +55,7 @@ class ConditionalVAE(PyroModule):
         if self.y_size < 1:
             raise InputError(
                 "ConditionalVAE is conditional on y, and the data has none; give labels (y of an "
-                ".npz, --label of a .csv, sub-folders of images), or take --model VAE"
+                ".npz, `label` of a .csv, sub-folders of images), or take `model='VAE'`"
             )
         self.prior = prior
         self.likelihood = likelihood

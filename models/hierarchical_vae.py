@@ -25,7 +25,7 @@ class HierarchicalVAE(PyroModule):
     Sønderby et al., 2016). With ``skips`` x is decoded from all of them, p(x | z_1, ..., z_L), so
     that what an upper layer knows of x need not pass through the noise of those below (Tomczak and
     Welling, 2018). There is no batch normalization, which would couple data and change the
-    density with the batch: that upper layers stay in use is left to ``--warm-up``.
+    density with the batch: that upper layers stay in use is left to ``warm_up``.
 
     The sites are ``"z1"``, next to x, to ``"zL"``, the prior's. By default each layer is twice as
     wide as that above it: with a prior of 50 dimensions and two layers the widths are 100 and 50,
@@ -101,22 +101,22 @@ def _widths(top: int, layers: int | None, widths: Sequence[int]) -> tuple[int, .
     count = layers if layers is not None else len(widths) or 2
     if count < 2:
         asked = (
-            f"--model.widths is {list(widths)}" if layers is None else f"--model.layers is {layers}"
+            f"`model.widths` is {list(widths)}" if layers is None else f"`model.layers` is {layers}"
         )
         raise InputError(
-            f"{asked}; HierarchicalVAE has at least 2 layers: for one take --model VAE"
+            f"{asked}; HierarchicalVAE has at least 2 layers: for one take `model='VAE'`"
         )
     if not widths:
         return tuple(top * 2**up for up in reversed(range(count)))
-    check_widths("--model.widths", widths)
+    check_widths("`model.widths`", widths)
     if len(widths) != count:
         raise InputError(
-            f"--model.widths is {list(widths)} and --model.layers is {layers}; give a width for "
+            f"`model.widths` is {list(widths)} and `model.layers` is {layers}; give a width for "
             "each layer, from z1 to the top, or leave out one of the two"
         )
     if widths[-1] != top:
         raise InputError(
-            f"--model.widths is {list(widths)}, and the prior, which is that of the last, has "
-            f"{top} dimensions; give --latent-dim {widths[-1]}, or other widths"
+            f"`model.widths` is {list(widths)}, and the prior, which is that of the last, has "
+            f"{top} dimensions; give `latent_dim={widths[-1]}`, or other widths"
         )
     return tuple(widths)

@@ -58,8 +58,8 @@ class SemiSupervisedVAE(PyroModule):
         if classes < 2:
             raise InputError(
                 f"SemiSupervisedVAE tells classes apart, and the data has {classes or 'none'}; "
-                "give labels (y of an .npz, --label of a .csv, sub-folders of images), or take "
-                "--model VAE"
+                "give labels (y of an .npz, `label` of a .csv, sub-folders of images), or take "
+                "`model='VAE'`"
             )
         self.prior = prior
         self.likelihood = likelihood

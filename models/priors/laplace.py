@@ -34,10 +34,10 @@ class Laplace(Prior):
         self.log_scale: nn.Parameter | None = None
         if isinstance(scale, str):
             if scale != "learned":
-                raise InputError(f"--prior.scale is '{scale}'; give a number above 0, or 'learned'")
+                raise InputError(f"`prior.scale` is '{scale}'; give a number above 0, or 'learned'")
             self.log_scale = nn.Parameter(torch.zeros(latent_dim))
         elif not is_positive(scale):
-            raise InputError(f"--prior.scale is {scale}; give a number above 0, or 'learned'")
+            raise InputError(f"`prior.scale` is {scale}; give a number above 0, or 'learned'")
         else:
             self.register_buffer("fixed", torch.full((latent_dim,), float(scale)), persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)

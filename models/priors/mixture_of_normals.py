@@ -31,7 +31,7 @@ class MixtureOfNormals(Prior):
     def __init__(self, latent_dim: int, components: int = 50) -> None:
         super().__init__(latent_dim)
         if components < 1:
-            raise InputError(f"--prior.components is {components}; a mixture needs at least 1")
+            raise InputError(f"`prior.components` is {components}; a mixture needs at least 1")
         self.logits = nn.Parameter(torch.zeros(components))
         self.loc = nn.Parameter(torch.randn(components, latent_dim) * sqrt(0.5))
         self.log_scale = nn.Parameter(torch.full((components, latent_dim), 0.5).log() / 2)

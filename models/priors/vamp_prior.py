@@ -59,9 +59,9 @@ class VampPrior(Prior):
     ) -> None:
         super().__init__(latent_dim)
         if components < 1:
-            raise InputError(f"--prior.components is {components}; a mixture needs at least 1")
+            raise InputError(f"`prior.components` is {components}; a mixture needs at least 1")
         if weights not in ("equal", "learned"):
-            raise InputError(f"--prior.weights is '{weights}'; give 'equal' or 'learned'")
+            raise InputError(f"`prior.weights` is '{weights}'; give 'equal' or 'learned'")
         self._guide = (guide,)  # in a tuple, so that it is not registered
         self.pseudo_inputs = nn.Parameter(_start(data_shape, components, examples))
         self.logits = nn.Parameter(torch.zeros(components)) if weights == "learned" else None

@@ -101,7 +101,7 @@ def given_arguments(
     for kind in KINDS.keys() & parameters.keys():
         default = parameters[kind].default
         if given.get(kind) is not None:
-            given[kind] = Spec.parse(given[kind], f"--{kind}", trusted=kind in typed)
+            given[kind] = Spec.parse(given[kind], kind, trusted=kind in typed)
         if kind in own:
             chosen = given.get(kind) or (Spec(default) if isinstance(default, str) else None)
             if chosen is None:

@@ -108,7 +108,7 @@ def climb_both(
     settings = subject.settings
     optimizer = factory_of(
         KINDS["optimizer"],
-        Spec.parse(settings["optimizer"], "--optimizer", trusted=False),
+        Spec.parse(settings["optimizer"], "optimizer", trusted=False),
         subject.trust,
     )
     loops = {

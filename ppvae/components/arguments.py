@@ -51,14 +51,14 @@ def _check_trusted(flag: str, value: Any, trust: Iterable[str]) -> None:
         if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
             raise InputError(
                 f"{flag} is {path!r}, which may name code that is not this package's; if you "
-                f"trust it, say so with --trust {parts[0]}, or trust=['{parts[0]}'] in Python"
+                f"trust it, say so with `trust=['{parts[0]}']`"
             )
 
 
 _ELSEWHERE = {
-    "num_particles": "; it is --particles",
-    "latent_dim": "; it is --latent-dim",
-    "lr": "; it is --lr",
+    "num_particles": "; it is `particles`",
+    "latent_dim": "; it is `latent_dim`",
+    "lr": "; it is `lr`",
 }
 """What the user sets all the same, by a flag of its own."""
 
@@ -79,18 +79,18 @@ def arguments_of(
     for name in choice.init_args:
         if name in given and name in parameters:
             raise InputError(
-                f"--{flag}.{name} is not yours to set: {choice.class_path} is given it"
+                f"`{flag}.{name}` is not yours to set: {choice.class_path} is given it"
                 f"{_ELSEWHERE.get(name, '')}"
             )
         if name not in parameters:
             listed = ", ".join(own) or "none"
             raise InputError(
-                f"--{flag}.{name}: {choice.class_path} has no such argument{nearest(name, own)}; "
+                f"`{flag}.{name}`: {choice.class_path} has no such argument{nearest(name, own)}; "
                 f"its arguments: {listed}"
             )
     if not choice.trusted:
         for name, value in choice.init_args.items():
-            _check_trusted(f"--{flag}.{name}", value, trust)
+            _check_trusted(f"`{flag}.{name}`", value, trust)
     mine = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
     missing = [
         name
@@ -101,7 +101,7 @@ def arguments_of(
         and name not in mine
     ]
     if missing:
-        raise InputError(f"--{flag} {choice.class_path} needs --{flag}.{missing[0]}")
+        raise InputError(f"`{flag}={choice.class_path!r}` needs `{flag}.{missing[0]}`")
     parser = arguments_parser(target, given)
     try:
         with redirect_stderr(StringIO()):
@@ -109,7 +109,7 @@ def arguments_of(
     except (ArgumentError, TypeError, ValueError) as error:
         key, clause = expectation(str(error))
         raise InputError(
-            f"--{flag}.{key}: {clause} (an argument of {choice.class_path})"
+            f"`{flag}.{key}`: {clause} (an argument of {choice.class_path})"
         ) from error
     # What a class takes as **options, the parser reads off the class that they are handed on to.
     found = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
@@ -128,7 +128,7 @@ def _parameters_of(flag: str, target: Any, choice: Spec) -> Mapping[str, inspect
         return inspect.signature(target).parameters
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"--{flag} {choice.class_path} has no signature that says what it is made of; give a "
+            f"`{flag}={choice.class_path!r}` has no signature that says what it is made of; give a "
             "class written in Python"
         ) from error
 

@@ -99,9 +99,9 @@ def assemble(
             chosen though nothing takes it.
     """
     makers = _makers(parts, trust)
-    sizes = {"latent_dim": latent_dim, "the size of a datum": math.prod(data_shape)}
+    sizes = {"`latent_dim`": latent_dim, "the size of a datum": math.prod(data_shape)}
     for part, maker in makers.items():
-        sizes |= {f"--{part}.{name}": value for name, value in maker.choice.init_args.items()}
+        sizes |= {f"`{part}.{name}`": value for name, value in maker.choice.init_args.items()}
     reads_logs = log_counts and _is_of_counts(makers)
     with sizes_checked(sizes, copies):
         return _assembled(
@@ -204,10 +204,10 @@ def _order(makers: Mapping[str, Factory]) -> tuple[str, str]:
     if not asks:
         return "model", "guide"
     if "guide" in makers and makers["guide"].names("model"):
+        part, guide = makers[asks[0]].choice.class_path, makers["guide"].choice.class_path
         raise InputError(
-            f"--{asks[0]} {makers[asks[0]].choice.class_path} is made of the guide, and --guide "
-            f"{makers['guide'].choice.class_path} of the model, so that neither can be made first; "
-            "take another of one of them"
+            f"`{asks[0]}={part!r}` is made of the guide, and `guide={guide!r}` of the model, so "
+            "that neither can be made first; take another of one of them"
         )
     return "guide", "model"
 
@@ -230,7 +230,7 @@ def _bound(
         return program
     owner = owner_of(target)
     if owner is None:
-        raise InputError(f"--{role} {maker.choice.class_path} is neither a class nor a program")
+        raise InputError(f"`{role}={maker.choice.class_path!r}` is neither a class nor a program")
     if owner not in owners:
         owners[owner] = maker(**given)
     method: Program = getattr(owners[owner], target.__name__)
@@ -251,7 +251,7 @@ def _made(part: str, maker: Factory, given: Mapping[str, Any]) -> Any:
 def _check_left_out(parts: Mapping[str, Any], names: Iterable[str], reason: str) -> None:
     for name in names:
         if parts.get(name) is not None:
-            raise InputError(f"--{name} has no effect here: {reason}; leave it out")
+            raise InputError(f"`{name}` has no effect here: {reason}; leave it out")
 
 
 def _name(program: Any) -> str:

@@ -30,7 +30,7 @@ def made_or_said(role: str, name: str, target: Any, make: Callable[[], Any]) -> 
     """
     if not is_foreign(target):
         return make()
-    return _attempted(f"--{role} {name} cannot be made", target, make)
+    return _attempted(f"`{role}={name!r}` cannot be made", target, make)
 
 
 def check_part(
@@ -71,9 +71,9 @@ def check_part(
     else:
         return
     with torch.no_grad(), forked(x.device):
-        fn = _attempted(f"--{role} {name} fails{of}", type(part), call)
+        fn = _attempted(f"`{role}={name!r}` fails{of}", type(part), call)
     params_axis = -len(data_shape) - 1 if role == "likelihood" else 0
-    _check_distribution(f"--{role} {name}", of, fn, want, params_axis)
+    _check_distribution(f"`{role}={name!r}`", of, fn, want, params_axis)
 
 
 def _decoder_shape(name: str, part: Any) -> Shape:
@@ -81,7 +81,7 @@ def _decoder_shape(name: str, part: Any) -> Shape:
         return tuple(part.decoder_shape)
     except AttributeError:
         raise InputError(
-            f"--likelihood {name} has no decoder_shape, by which the decoder is made; derive it "
+            f"`likelihood={name!r}` has no decoder_shape, by which the decoder is made; derive it "
             "from ppvae.models.Likelihood, and call super().__init__(data_shape)"
         ) from None
 

@@ -95,6 +95,6 @@ def check_ranges(flag: str, name: str, arguments: Mapping[str, Any]) -> None:
         for each in value if isinstance(value, (list, tuple)) else [value]:
             if each is not None and not allowed.holds(each):
                 raise InputError(
-                    f"--{flag}.{argument} is {value}; an argument of {name}, it must be "
+                    f"`{flag}.{argument}` is {value}; an argument of {name}, it must be "
                     f"{allowed.words}"
                 )

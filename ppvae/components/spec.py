@@ -24,7 +24,7 @@ class Spec:
     trusted: bool = True
 
     @classmethod
-    def parse(cls, value: Any, flag: str, *, trusted: bool = True) -> "Spec":
+    def parse(cls, value: Any, kind: str, *, trusted: bool = True) -> "Spec":
         """Read ``Name`` or ``{class_path: Name, init_args: {...}}``."""
         if isinstance(value, cls):
             return value
@@ -42,7 +42,7 @@ class Spec:
             ):
                 return cls(path, dict(args), trusted)
         raise InputError(
-            f"{flag} is {value!r}; give a class name, or a mapping with class_path and init_args"
+            f"`{kind}` is {value!r}; give a class name, or a mapping with class_path and init_args"
         )
 
     def plain(self) -> dict[str, Any]:

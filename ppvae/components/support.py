@@ -113,7 +113,7 @@ def _check_y_alike(split: Split, like: Batch, name: str) -> None:
     if "y" not in split.extra_names:
         raise InputError(
             f"{name} has no y, and the model is conditional on it; give labels (y of an .npz, "
-            "--label of a .csv, sub-folders of images)"
+            "`label` of a .csv, sub-folders of images)"
         )
     for number, batch in enumerate(split.chunks(CHUNK)):
         y, fitted = batch["y"], like["y"]
@@ -209,15 +209,15 @@ def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
     if len(data.labels) == 1:
         raise InputError(
             f"every label of {data.name} is {data.labels[0]!r}, and the model is conditional on "
-            "them: of one class there is nothing to tell; take --model VAE, or give more classes"
+            "them: of one class there is nothing to tell; take `model='VAE'`, or give more classes"
         )
     for name, split in data.splits.items():
         unknown = sum(int((batch["y"] < 0).sum()) for batch in split.chunks(CHUNK))
         if unknown:
             raise InputError(
                 f"{unknown} of the {len(split)} labels of the {name} data ({data.name}) are -1, "
-                "not known, and the model is conditional on them; drop those rows, or take --model "
-                "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO"
+                "not known, and the model is conditional on them; drop those rows, or take "
+                "`model='SemiSupervisedVAE', guide='SemiSupervised', elbo='TraceEnum_ELBO'`"
             )
 
 
@@ -248,21 +248,23 @@ def _ways_out(data: Data, support: Any) -> str:
     """What to choose so that the data have a probability."""
     x = _distinct(data)
     ways = [
-        " ".join([f"--likelihood {name}", *(f"--likelihood.{k} {v}" for k, v in own.items())])
+        "`{}`".format(
+            ", ".join([f"likelihood={name!r}", *(f"likelihood.{k}={v!r}" for k, v in own.items())])
+        )
         for name, own in sorted(_takers(x).items())
     ]
     could_be_binarized = data.name == "digits" or bool(((x >= 0) & (x <= 1)).all())
     is_binary = _elements(support) is constraints.boolean
     if is_binary and could_be_binarized and data.binarize == "none":
-        ways.insert(0, "--binarize dynamic (or static, or threshold)")
+        ways.insert(0, "`binarize='dynamic'` (or static, or threshold)")
     elif _kind_of(_elements(support)) in ("binary", "unit") and data.is_like_pixels:
-        more = " --binarize dynamic" if is_binary else ""
+        more = ", binarize='dynamic'" if is_binary else ""
         ways.insert(
-            0, f"--scale unit{more} (it divides pixels from 0 to 255 by 255, as they would be as "
+            0, f"`scale='unit'{more}` (it divides pixels from 0 to 255 by 255, as they would be as "
             "uint8)",
         )  # fmt: skip
     elif _kind_of(_elements(support)) == "counts" and data.scaling.kind == "8-bit":
-        ways.insert(0, "--scale none (grey levels as the whole numbers that they are)")
+        ways.insert(0, "`scale='none'` (grey levels as the whole numbers that they are)")
     return "choose " + ", or ".join(ways)
 
 

@@ -112,7 +112,7 @@ class Dynamic(Binarization):
 
 
 def binarization(how: Binarize, split: str, seed: int) -> Binarization:
-    """Return what ``--binarize how`` means in the split named ``split``: only training varies."""
+    """Return what ``binarize=how`` means in the split named ``split``: only training varies."""
     stream = STREAMS[split]
     fixed = {"none": Identity(), "threshold": Threshold(), "static": Static(seed, stream)}
     return fixed.get(how, Dynamic(stream) if split == "train" else Static(seed, stream))

@@ -72,7 +72,7 @@ def read(
     path = Path(name).expanduser()
     if label is not None and (known is not None or path.suffix.lower() != ".csv"):
         raise InputError(
-            f"--label {label} names a column of a .csv file, and {name} is none: leave it out "
+            f"`label={label!r}` names a column of a .csv file, and {name} is none: leave it out "
             f"(.npz files have labels in y, folders of images in sub-folders)."
         )
     if known is not None:
@@ -86,7 +86,7 @@ def read(
     nearest = get_close_matches(simple(str(name)), [*map(simple, NAMED), *others], 1, 0)[0]
     nearest = named(nearest) or nearest
     raise InputError(
-        f"--data {name} is not known (the nearest name is {nearest}): give one of "
+        f"`data={str(name)!r}` is not known (the nearest name is {nearest}): give one of "
         f"{', '.join(NAMED)}, an image set of torchvision, or the path of a {', '.join(SUFFIXES)} "
         f"file or a folder of images, which must exist."
     )
@@ -102,9 +102,11 @@ def files_of(path: Path) -> list[Path]:
     if path.is_dir():
         return list(images_in(path)[0])
     if not path.exists():
-        raise InputError(f"--data {path}: there is no such file or folder; check the path.")
+        raise InputError(f"`data={str(path)!r}`: there is no such file or folder; check the path.")
     if not path.is_file():
-        raise InputError(f"--data {path} is a pipe or a device, which is not read; give a file.")
+        raise InputError(
+            f"`data={str(path)!r}` is a pipe or a device, which is not read; give a file."
+        )
     return [path]
 
 
@@ -126,6 +128,6 @@ def _read(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Sour
         case ".npz":
             return npz_source(path, labels)
     raise InputError(
-        f"--data {path}: files of type {path.suffix or '(none)'} are not read; give a "
+        f"`data={str(path)!r}`: files of type {path.suffix or '(none)'} are not read; give a "
         f"{', '.join(SUFFIXES)} file or a folder of images."
     )

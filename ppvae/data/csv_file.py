@@ -39,7 +39,7 @@ def csv_source(path: Path, label: str | None, labels: tuple[str, ...] | None = N
     if label is not None and label not in names:
         nearest = get_close_matches(label, names, 1, 0)
         raise InputError(
-            f"--label {label} is no column of {path}, whose columns are {', '.join(names)}; "
+            f"`label={label!r}` is no column of {path}, whose columns are {', '.join(names)}; "
             f"the nearest is {nearest[0]}."
         )
     inputs = tuple(name for name in names if name != label)
@@ -105,9 +105,9 @@ def _unlike_numbers(
     elif any(character.isdigit() for character in found):
         way_out = "write plain numbers, without units, signs of percent, dates or other marks"
         if len(wrong) == len(column):
-            way_out += f", give --label {column.name} if it holds labels, or leave the column out"
+            way_out += f", give `label={column.name!r}` if it holds labels, or leave the column out"
     elif len(wrong) == len(column):
-        way_out = f"give --label {column.name} if it holds labels, or leave the column out"
+        way_out = f"give `label={column.name!r}` if it holds labels, or leave the column out"
     elif wrong.tolist() == [0]:
         way_out = "leave the row out, if it holds units"
     else:

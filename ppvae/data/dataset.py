@@ -31,7 +31,7 @@ class Data:
         valid: what picks the best step and stops.
         test: what is only reported.
         scaling: how raw values became x.
-        binarize: what ``--binarize`` was.
+        binarize: how it was binarized.
         labels: names of the codes in y, or None.
         notes: how it was read, where that is not the only way.
         source: what it was made of, where it can be made anew.

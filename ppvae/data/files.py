@@ -42,7 +42,7 @@ def check_may_download(name: str, folder: Path) -> None:
     if isinstance(folder, ReadOnlyFolder):
         raise InputError(
             f"the data {name!r} is not in {folder}, which a config names as data_dir, and nothing "
-            f"is written to a folder that you did not name: give --data-dir FOLDER."
+            f"is written to a folder that you did not name: give `data_dir`."
         )
 
 
@@ -103,7 +103,7 @@ def obtaining(name: str, folder: Path) -> Iterator[None]:
         _remove_empty(new)
         raise InputError(
             f"the data {name!r} is not in {folder}, and getting it failed ({_reason(error)}): "
-            f"point --data-dir or PPVAE_DATA at a folder that holds it."
+            f"point `data_dir` or PPVAE_DATA at a folder that holds it."
         ) from error
 
 

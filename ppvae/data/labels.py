@@ -89,8 +89,8 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
     """
     if data.labels is None:
         raise InputError(
-            f"--labels {keep} hides labels, and {data.name} has none; give data with labels (y of "
-            f"an .npz, --label of a .csv, sub-folders of images), or leave it out."
+            f"`labels={keep}` hides labels, and {data.name} has none; give data with labels (y of "
+            f"an .npz, `label` of a .csv, sub-folders of images), or leave it out."
         )
     names = data.labels
     return replace(
@@ -105,7 +105,7 @@ def _hidden(split: Split, name: str, kept: Callable[[Tensor], Tensor]) -> Split:
     """Return the split with -1 for y where ``kept`` of y is 0."""
     if not isinstance(split, InMemorySplit) or split.y is None:
         raise InputError(
-            f"--labels hides labels of data held in memory, and {name} is read from disk as it is "
+            f"`labels` hides labels of data held in memory, and {name} is read from disk as it is "
             f"needed; save it as .npz (x, and y)."
         )
     y = split.y.cpu()
@@ -116,7 +116,7 @@ def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor
     """Return which rows keep their labels: (N,)."""
     if not len(names) <= keep <= len(y):
         raise InputError(
-            f"--labels {keep}: give at least one for each of the {len(names)} classes, and at most "
+            f"`labels={keep}`: give at least one for each of the {len(names)} classes, and at most "
             f"the {len(y):,} of the training data."
         )
     choice = torch.Generator().manual_seed(seed)
@@ -126,7 +126,7 @@ def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor
         rows, wanted = (y == code).nonzero()[:, 0], each + (place < more)
         if len(rows) < wanted:
             raise InputError(
-                f"--labels {keep} asks for {wanted} of each class, and the training data has "
+                f"`labels={keep}` asks for {wanted} of each class, and the training data has "
                 f"{len(rows)} of {names[code]!r}; keep fewer."
             )
         kept[rows[torch.randperm(len(rows), generator=choice)[:wanted]]] = True

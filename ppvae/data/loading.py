@@ -103,8 +103,8 @@ def load_new(
     source = read(name, data_dir, label, labels)
     if source.train.shape != tuple(shape):
         raise InputError(
-            f"--data {name}: each datum has shape {source.train.shape}, and the model was fitted "
-            f"on {tuple(shape)}: give data of that shape."
+            f"`data={str(name)!r}`: each datum has shape {source.train.shape}, and the model was "
+            f"fitted on {tuple(shape)}: give data of that shape."
         )
     if is_path(name) and named(name) is None and source.test is None:
         rows, part = source.train, "new"
@@ -246,10 +246,12 @@ def _split(
 
 def _check_options(binarize: str, seed: int, scale: str | None = None) -> None:
     if scale is not None and scale not in get_args(Scale):
-        raise InputError(f"--scale {scale} is not known: give one of {', '.join(get_args(Scale))}.")
+        raise InputError(
+            f"`scale={scale!r}` is not known: give one of {', '.join(get_args(Scale))}."
+        )
     if binarize not in get_args(Binarize):
         raise InputError(
-            f"--binarize {binarize} is not known: give one of {', '.join(get_args(Binarize))}."
+            f"`binarize={binarize!r}` is not known: give one of {', '.join(get_args(Binarize))}."
         )
     if not 0 <= seed < 2**63:
         raise InputError(f"the data's seed is {seed}: give a whole number from 0 to 2**63 - 1.")

@@ -24,7 +24,7 @@ Values = Literal["binary", "counts", "unit", "positive", "real"]
 """What a likelihood gives a probability or a density: zeros and ones, whole numbers, values in
 [0, 1], values above 0, all real numbers."""
 
-_OVERRIDE = "--scale none leaves them alone"
+_OVERRIDE = "`scale='none'` leaves them alone"
 
 
 def infer_scaling(
@@ -93,8 +93,8 @@ def _asked(source: Source, parts: dict[str, Rows], scale: Scale) -> Scaling:
         return AS_IS
     if found.lowest < 0:
         raise InputError(
-            f"--scale unit divides values from 0 by the largest, and {source.where} holds "
-            f"{found.lowest:g}: give --scale standardize, or scale the values to [0, 1]."
+            f"`scale='unit'` divides values from 0 by the largest, and {source.where} holds "
+            f"{found.lowest:g}: give `scale='standardize'`, or scale the values to [0, 1]."
         )
     if source.top is not None:
         return Scaling("counts", scale=(source.top,))
@@ -199,8 +199,8 @@ def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -
         if len(beyond) == 0:
             continue
         raise InputError(
-            f"--binarize {binarize} draws from intensities in [0, 1], and {where} holds "
-            f"{beyond[0].item():g}: give --binarize none, or scale the values to [0, 1]."
+            f"`binarize={binarize!r}` draws from intensities in [0, 1], and {where} holds "
+            f"{beyond[0].item():g}: give `binarize='none'`, or scale the values to [0, 1]."
         )
 
 

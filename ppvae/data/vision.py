@@ -76,8 +76,8 @@ def check_reader_is_safe(name: str, data_dir: Path | None) -> None:
         return
     raise InputError(
         f"a config names where the data {name} is, and torchvision's reader of it {reason}: if you "
-        f"trust the files, say --trust torchvision (trust=['torchvision'] in Python), or name data "
-        f"and folder yourself, by --data {name} --data-dir FOLDER."
+        f"trust the files, say `trust=['torchvision']`, or name data and folder yourself, by "
+        f"`data={name!r}, data_dir='FOLDER'`."
     )
 
 
@@ -97,7 +97,7 @@ def vision_source(name: str, maker: Callable[..., Any], folder: Path) -> Source:
         train = _first(maker, folder, _TRAIN)
         test = _first(maker, folder, _TEST)
     if train is None:
-        raise InputError(f"--data {name}: torchvision has no training rows of it; name another.")
+        raise InputError(f"`data={name!r}`: torchvision has no training rows of it; name another.")
     sets = [train] if test is None else [train, test]
     names = _names(train, [_codes(part) for part in sets])
     rows = [_rows(name, part, names) for part in sets]
@@ -118,9 +118,9 @@ class VisionImages(Images):
         image = _image(self.name, self.encoded, row)
         if upright_size(image) != self.size:
             raise InputError(
-                f"--data {self.name}: images must all have one size, and row 0 has {self.size[0]} "
-                f"x {self.size[1]} pixels, row {row} {image.height} x {image.width}: resize them, "
-                f"and give their folder."
+                f"`data={self.name!r}`: images must all have one size, and row 0 has "
+                f"{self.size[0]} x {self.size[1]} pixels, row {row} {image.height} x "
+                f"{image.width}: resize them, and give their folder."
             )
         return decoded(image, grey=self.grey, where=f"{self.name}, row {row},")
 
@@ -202,7 +202,7 @@ def _rows(name: str, dataset: Any, names: tuple[str, ...] | None) -> Rows:
                 x = x.permute(0, 3, 1, 2)
             return ArrayRows(x.contiguous(), None if codes is None else torch.tensor(codes))
     if len(dataset) == 0:
-        raise InputError(f"--data {name}: torchvision's set is empty in that folder.")
+        raise InputError(f"`data={name!r}`: torchvision's set is empty in that folder.")
     first = _image(name, dataset, 0)
     size = upright_size(first)
     return image_rows(VisionImages(dataset, codes, size, first.mode in GREY, name))
@@ -214,10 +214,11 @@ def _image(name: str, dataset: Any, row: int) -> Any:
     try:
         item = dataset[row]
     except Exception as error:  # whatever a decoder raises on a damaged file
-        raise InputError(f"--data {name}: row {row} cannot be read: {error}.") from error
+        raise InputError(f"`data={name!r}`: row {row} cannot be read: {error}.") from error
     image = item[0] if isinstance(item, tuple) else item
     if not isinstance(image, Image.Image):
         raise InputError(
-            f"--data {name}: its rows are {type(image).__name__}, not images; name a set of images."
+            f"`data={name!r}`: its rows are {type(image).__name__}, not images; name a set "
+            f"of images."
         )
     return image

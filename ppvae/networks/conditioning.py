@@ -28,7 +28,7 @@ def features(y: Tensor | None, size: int) -> Tensor:
     if y is None:
         raise InputError(
             "the program is conditional on y, and the data has none; give labels (y of an .npz, "
-            "--label of a .csv, sub-folders of images)"
+            "`label` of a .csv, sub-folders of images)"
         )
     if not y.is_floating_point():
         return _one_hot(y.long(), size)

@@ -64,11 +64,11 @@ def image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: st
         return tuple(shape)
     if verb == "reads":
         ways = (
-            "--encoder MLP for what is no image or has labels beside it, and --decoder "
-            f"{other} to give images"
+            "`encoder='MLP'` for what is no image or has labels beside it, and "
+            f"`decoder={other!r}` to give images"
         )
     else:
-        ways = f"--decoder MLP for what is no image, and --encoder {other} to read images"
+        ways = f"`decoder='MLP'` for what is no image, and `encoder={other!r}` to read images"
     raise InputError(
         f"{network} {verb} images of shape (channels, height, width), and here the shape is "
         f"{tuple(shape)}; take {ways}"

@@ -68,7 +68,7 @@ def part_of(kind: str, value: Part) -> Spec | Program | None:
     if value is None or isinstance(value, Spec):
         return value
     if isinstance(value, (str, Mapping)):
-        return Spec.parse(value, f"--{kind}")
+        return Spec.parse(value, kind)
     if isinstance(value, type):
         names = KINDS[kind].names()
         own = names.get(value.__name__) is value

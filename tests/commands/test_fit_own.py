@@ -147,7 +147,7 @@ def test_functions_by_import_path(tmp_path: Path, mine: str) -> None:
     assert rows[-1]["elbo"] > rows[1]["elbo"]
     names = set(weights(tmp_path / "run"))
     assert {"params.spread", "params.width"} <= names
-    with pytest.raises(InputError, match=f"--trust {mine}"):
+    with pytest.raises(InputError, match=f"trust=.'{mine}'"):
         ppvae.load(tmp_path / "run")
     run = ppvae.load(tmp_path / "run", trust=[mine])
     assert run.audit.latents == ("u", "v") or set(run.audit.latents) == {"u", "v"}

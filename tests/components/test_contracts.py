@@ -133,7 +133,7 @@ HERE = re.escape(str(Path(__file__)))
         ),
         (
             {"likelihood": TwoOfOne},
-            rf"TwoOfOne fails {H}: ValueError: not enough values .* \({HERE}, line \d+\)$",
+            rf"TwoOfOne'` fails {H}: ValueError: not enough values .* \({HERE}, line \d+\)$",
         ),
         ({"likelihood": NoDistribution}, rf"gives a Tensor {H}, and must give a distribution"),
         ({"likelihood": NoLikelihood}, r"has no decoder_shape.* derive it from ppvae.models"),
@@ -141,7 +141,7 @@ HERE = re.escape(str(Path(__file__)))
         ({"likelihood": NoForward}, r"cannot be made: TypeError: .*abstract method 'forward'"),
         (
             {"prior": FlatPrior},
-            r"^--prior tests.components.test_contracts.FlatPrior gives a distribution of batch "
+            r"^`prior='tests.components.test_contracts.FlatPrior'` gives a distribution of batch "
             r"shape \(4,\) and event shape \(\), and must give batch shape \(\) and event shape "
             r"\(4,\); end it with .to_event\(1\)$",
         ),
@@ -192,7 +192,7 @@ def test_the_command_ends_with_the_sentence(
     [
         (
             "own_parts.likelihood",
-            "own_parts.likelihood is a module; name a class or a function in it",
+            "own_parts.likelihood'` is a module; name a class or a function in it",
         ),
         ("own_parts.likelihod.A", r"own_parts has no likelihod \(did you mean likelihood\?\)"),
         ("own_parts.likelihood.Flip", r"own_parts.likelihood has no Flip \(did you mean Flips\?\)"),

@@ -81,8 +81,8 @@ def test_code_is_imported_only_if_trusted(
     rewrite_config(
         run, lambda c: c.update(prior={"class_path": "evil_part.Prior", "init_args": {}})
     )
-    assert "--trust evil_part" in refusal(run)
-    assert "--trust evil_part" in refusal(run, trust=["evil"])  # a prefix is not the module
+    assert "`trust=['evil_part']`" in refusal(run)
+    assert "`trust=['evil_part']`" in refusal(run, trust=["evil"])  # a prefix is not the module
     assert not marker.exists()
     ppvae.load(run, trust=["evil_part"])
     assert marker.exists()
@@ -95,7 +95,7 @@ def test_a_config_cannot_vouch_for_itself(
     entry = {"class_path": "evil_config.Prior", "init_args": {}}
     rewrite_config(run, lambda c: c.update(prior=entry))
     argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
-    with pytest.raises(InputError, match="--trust evil_config"):
+    with pytest.raises(InputError, match=r"`trust=\['evil_config'\]`"):
         main(argv)
     rewrite_config(run, lambda c: c.update(prior=entry, trust=["evil_config"]))
     with pytest.raises(InputError, match="trust"):
@@ -345,11 +345,11 @@ def test_a_run_does_not_have_its_data_unpickled(
         if data_dir:
             calls.append(lambda: encode(run, data="cifar10"))
         for call in calls:
-            with pytest.raises(InputError, match="--trust torchvision"):
+            with pytest.raises(InputError, match=r"`trust=\['torchvision'\]`"):
                 call()
         argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
         for more in ([], ["--data", "cifar10"] if data_dir else []):
-            with pytest.raises(InputError, match="--trust torchvision"):
+            with pytest.raises(InputError, match=r"`trust=\['torchvision'\]`"):
                 main([*argv, *more])
     assert not marker.exists()
     # What the user names is read, however unwise.
@@ -390,7 +390,7 @@ def test_nothing_is_written_where_a_stranger_says(
         ):
             with pytest.raises(InputError, match="you did not name") as caught:
                 call()
-            assert "--data-dir" in str(caught.value) or "--trust" in str(caught.value)
+            assert "`data_dir`" in str(caught.value) or "`trust=" in str(caught.value)
         assert sorted(tmp_path.rglob("*")) == before
     assert not home.exists()
     assert not asked

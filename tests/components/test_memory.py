@@ -24,7 +24,7 @@ HUGE = 10**9
 BEYOND = 10**30
 
 BAD = {
-    "latent": ("--latent-dim {}", "latent_dim is {}"),
+    "latent": ("--latent-dim {}", "--latent-dim is {}"),
     "decoder": ("--decoder.hidden {}", "--decoder.hidden is {}"),
     "encoder": ("--encoder.hidden 10,{}", "--encoder.hidden is {}"),
     "vamp": ("--prior VampPrior --prior.components {}", "--prior.components is {}"),
@@ -56,8 +56,8 @@ def test_what_there_is_no_memory_for(
 
 
 CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
-    "latent": (lambda c: c.update(latent_dim=HUGE), "latent_dim is"),
-    "hidden": (lambda c: c["decoder"]["init_args"].update(hidden=[HUGE]), "--decoder.hidden is"),
+    "latent": (lambda c: c.update(latent_dim=HUGE), "`latent_dim` is"),
+    "hidden": (lambda c: c["decoder"]["init_args"].update(hidden=[HUGE]), "`decoder.hidden` is"),
     "layers": (lambda c: c["decoder"]["init_args"].update(hidden=[3] * 999), "tensors"),
     "datum": (lambda c: c["run"]["data"].update(shape=[HUGE]), "holds no rows of the run's data"),
 }

@@ -57,17 +57,17 @@ def test_a_tensor_that_is_named_and_missing(tmp_path: Path) -> None:
               {"class_path": "A", "init_args": [1]}, {"class_path": "A", "init_args": {1: 2}}],
 )  # fmt: skip
 def test_what_is_no_choice(value: Any) -> None:
-    with pytest.raises(InputError, match="--prior is"):
-        Spec.parse(value, "--prior")
+    with pytest.raises(InputError, match="`prior` is"):
+        Spec.parse(value, "prior")
 
 
 def test_choices_are_read() -> None:
     plain = {"class_path": "MLP", "init_args": {"hidden": [3]}}
-    choice = Spec.parse(plain, "--decoder", trusted=False)
+    choice = Spec.parse(plain, "decoder", trusted=False)
     assert choice.plain() == plain
     assert not choice.trusted
-    assert Spec.parse(choice, "--decoder") is choice
-    assert Spec.parse("MLP", "--decoder") == Spec("MLP", {}, True)
+    assert Spec.parse(choice, "decoder") is choice
+    assert Spec.parse("MLP", "decoder") == Spec("MLP", {}, True)
     assert Spec.parse({"class_path": "MLP", "init_args": None}, "x").init_args == {}
 
 

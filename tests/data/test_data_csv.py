@@ -113,7 +113,7 @@ def test_what_could_be_misread_is_refused_with_what_was_seen(kind: str, tmp_path
     sentence = str(refusal.value)
     assert says in sentence
     assert str(path) in sentence
-    assert "--label setosa" not in sentence
+    assert "label='setosa'" not in sentence
 
 
 def test_years_beside_names_are_a_header(tmp_path: Path) -> None:

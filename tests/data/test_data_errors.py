@@ -128,11 +128,11 @@ TABLE = "one,two,kind\n" + ROWS
     ("text", "label", "says"),
     [
         (TABLE, None, "column kind holds 'a' in row 1 (counted from 1 below the header)"),
-        (TABLE, None, "give --label kind"),
+        (TABLE, None, "give `label='kind'`"),
         (TABLE.replace("\n3,", "\nthree,"), "kind", "column one holds 'three' in row 4"),
         (TABLE.replace("\n3,", "\n,"), "kind", "column one holds an empty cell or NaN in row 4"),
         (TABLE.replace("\n3,", "\ninf,"), "kind", "column one holds 'inf' in row 4"),
-        (TABLE, "knd", "--label knd is no column of"),
+        (TABLE, "knd", "`label='knd'` is no column of"),
         (TABLE, "knd", "whose columns are one, two, kind; the nearest is kind"),
         (TABLE.replace(",b\n", ",\n", 1), "kind", "the label column kind is empty in row 2"),
         ("kind\n" + "a\n" * 12, "kind", "has no numeric column beside the label kind"),
@@ -205,13 +205,13 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
 
 def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     sentence = refusal("mnits", data_dir=tmp_path)
-    assert "--data mnits is not known (the nearest name is mnist)" in sentence
+    assert "`data='mnits'` is not known (the nearest name is mnist)" in sentence
     assert "digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist" in sentence
     assert "which must exist" in sentence
     assert "nearest name is cifar10" in refusal("ciphar10", data_dir=tmp_path)
     missing = tmp_path / "no.npy"
     for name in (missing, str(missing), "no-such-file.csv", "no/such/folder"):
-        assert f"--data {name}: there is no such file or folder" in refusal(name)
+        assert f"`data='{name}'`: there is no such file or folder" in refusal(name)
     (tmp_path / "d.xlsx").touch()
     assert "files of type .xlsx are not read; give a .csv, .npy, .npz" in refusal(
         tmp_path / "d.xlsx"
@@ -221,7 +221,7 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
 def test_a_label_goes_with_a_table_only(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", X)
     for name in ("digits", tmp_path / "d.npy"):
-        assert f"--label y names a column of a .csv file, and {name} is none" in refusal(
+        assert f"`label='y'` names a column of a .csv file, and {name} is none" in refusal(
             name, label="y"
         )
 
@@ -230,12 +230,12 @@ def test_a_label_goes_with_a_table_only(tmp_path: Path) -> None:
 def test_only_intensities_are_binarized(binarize: str, tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", X)
     sentence = refusal(tmp_path / "d.npy", binarize=binarize)
-    assert f"--binarize {binarize} draws from intensities in [0, 1], and {tmp_path}" in sentence
-    assert "give --binarize none" in sentence
+    assert f"`binarize='{binarize}'` draws from intensities in [0, 1], and {tmp_path}" in sentence
+    assert "give `binarize='none'`" in sentence
 
 
 def test_options_are_checked() -> None:
-    assert "--binarize often is not known: give one of none, dynamic" in refusal(
+    assert "`binarize='often'` is not known: give one of none, dynamic" in refusal(
         "digits", binarize="often"
     )
     assert "seed is -1" in refusal("digits", seed=-1)

@@ -230,7 +230,7 @@ def test_what_cannot_be_had_is_one_sentence(
         sentence = str(caught.value)
         assert f"the data '{name}' is not in {folder}, and getting it failed (" in sentence
         assert "No such file or directory" in sentence
-        assert "): point --data-dir or PPVAE_DATA at a folder that holds it." in sentence
+        assert "): point `data_dir` or PPVAE_DATA at a folder that holds it." in sentence
         assert "\n" not in sentence
     assert list(tmp_path.rglob("*")) == [empty]
 

@@ -124,7 +124,7 @@ def test_what_was_not_observed_of_bytes_is_zero_once_standardized() -> None:
 
 
 def test_negative_values_have_no_unit() -> None:
-    with pytest.raises(InputError, match=r"--scale unit divides values from 0 .* holds -"):
+    with pytest.raises(InputError, match=r"`scale='unit'` divides values from 0 .* holds -"):
         data.from_arrays(SIGNED, scale="unit")
 
 

@@ -560,13 +560,13 @@ def test_data_that_the_model_gives_no_probability_stay_where_the_encoder_puts_th
 @pytest.mark.parametrize(
     ("name", "own", "sentence"),
     [
-        ("LowRank", {"rank": 0}, "--guide.rank is 0; give at least 1 factor"),
-        ("Mixture", {"components": 0}, "--guide.components is 0; give at least 1"),
-        ("Flow", {"context": 0}, "--guide.context is 0"),
+        ("LowRank", {"rank": 0}, "`guide.rank` is 0; give at least 1 factor"),
+        ("Mixture", {"components": 0}, "`guide.components` is 0; give at least 1"),
+        ("Flow", {"context": 0}, "`guide.context` is 0"),
         ("Flow", {"kind": "cubic"}, "kind is 'cubic'"),
-        ("SemiAmortized", {"steps": 0}, "--guide.steps is 0; give a number above 0"),
-        ("SemiAmortized", {"lr": 0.0}, "--guide.lr is 0.0; give a number above 0"),
-        ("SemiAmortized", {"pairs": -1}, "--guide.pairs is -1; give a number above 0"),
+        ("SemiAmortized", {"steps": 0}, "`guide.steps` is 0; give a number above 0"),
+        ("SemiAmortized", {"lr": 0.0}, "`guide.lr` is 0.0; give a number above 0"),
+        ("SemiAmortized", {"pairs": -1}, "`guide.pairs` is -1; give a number above 0"),
     ],
 )
 def test_numbers_that_make_no_family_are_refused(

@@ -578,7 +578,7 @@ def function(x: Tensor) -> None:
 
 @pytest.mark.parametrize("guide", [Ladder, TopDown])
 def test_a_pass_up_of_single_numbers_is_refused(guide: type[Ladder] | type[TopDown]) -> None:
-    with pytest.raises(InputError, match=r"--guide\.features is 1; at least 2 numbers"):
+    with pytest.raises(InputError, match=r"`guide\.features` is 1; at least 2 numbers"):
         guide(model_of(), (COLUMNS,), features=1)
 
 
@@ -589,7 +589,7 @@ def test_a_pass_up_of_single_numbers_is_refused(guide: type[Ladder] | type[TopDo
 def test_a_model_of_one_layer_is_refused_with_the_way_out(
     guide: Guide, model: object, name: str
 ) -> None:
-    sentence = f"--guide {guide.__name__} infers .* and the model {name} has no .*; take --model H"
+    sentence = f"`guide='{guide.__name__}'` infers .* and the model {name} has no .*; take `mod"
     with pytest.raises(InputError, match=sentence):
         guide(model, (2,))
 
@@ -597,12 +597,12 @@ def test_a_model_of_one_layer_is_refused_with_the_way_out(
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ({"layers": 0}, "--model.layers is 0; HierarchicalVAE has at least 2 layers"),
-        ({"layers": 1, "widths": (2,)}, "--model.layers is 1; .* for one take --model VAE"),
-        ({"widths": (2,)}, r"--model.widths is \[2\]; HierarchicalVAE has at least 2 layers"),
-        ({"layers": 3, "widths": (4, 2)}, r"--model.widths is \[4, 2\] and --model.layers is 3"),
-        ({"widths": (4, 3)}, "the last, has 2 dimensions; give --latent-dim 3"),
-        ({"widths": (0, 2)}, r"--model.widths is \[0, 2\]; each layer needs a width of at least 1"),
+        ({"layers": 0}, "`model.layers` is 0; HierarchicalVAE has at least 2 layers"),
+        ({"layers": 1, "widths": (2,)}, "`model.layers` is 1; .* for one take `model='VAE'`"),
+        ({"widths": (2,)}, r"`model.widths` is \[2\]; HierarchicalVAE has at least 2 layers"),
+        ({"layers": 3, "widths": (4, 2)}, r"`model.widths` is \[4, 2\] and `model.layers` is 3"),
+        ({"widths": (4, 3)}, "the last, has 2 dimensions; give `latent_dim=3`"),
+        ({"widths": (0, 2)}, r"`model.widths` is \[0, 2\]; each layer needs a width of at least 1"),
     ],
 )
 def test_layers_and_widths_that_make_no_sense_are_refused(

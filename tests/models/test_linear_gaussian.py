@@ -546,7 +546,7 @@ def test_numbers_that_make_no_model_are_refused(own: dict[str, Any], sentence: s
 def test_a_model_that_does_not_know_its_posterior_is_refused() -> None:
     model = VAE(StandardNormal(2), Gaussian((3,)), AFFINE)
     with pytest.raises(
-        InputError, match=r"the model VAE has no 'posterior\(x, mask\)'.* --guide Mean"
+        InputError, match=r"the model VAE has no 'posterior\(x, mask\)'.* `guide='Mean"
     ):
         ExactPosterior(model)
 

@@ -722,18 +722,18 @@ def vamp(guide: Any = None, **own: Any) -> Any:
 
 SENTENCES: dict[str, Callable[[], Any]] = {
     "latent_dim is 0; a latent needs at least 1 dimension": lambda: LearnedNormal(0),
-    "--prior.scale is 'wide'; give a number above 0, or 'learned'":
+    "`prior.scale` is 'wide'; give a number above 0, or 'learned'":
         lambda: priors.Laplace(2, scale="wide"),  # type: ignore[arg-type]  # to be refused
-    "--prior.scale is 0.0; give a number above 0": lambda: priors.Laplace(2, scale=0.0),
-    "--prior.scale is nan": lambda: priors.Laplace(2, scale=math.nan),
-    "--prior.df is 0.0; degrees of freedom are above 0": lambda: priors.StudentT(2, df=0.0),
-    "--prior.df is inf": lambda: priors.StudentT(2, df=math.inf),
-    "--prior.scale is inf": lambda: priors.Laplace(2, scale=math.inf),
-    "--prior.df is nan": lambda: priors.StudentT(2, df=math.nan),
-    "--prior.components is 0; a mixture needs at least 1":
+    "`prior.scale` is 0.0; give a number above 0": lambda: priors.Laplace(2, scale=0.0),
+    "`prior.scale` is nan": lambda: priors.Laplace(2, scale=math.nan),
+    "`prior.df` is 0.0; degrees of freedom are above 0": lambda: priors.StudentT(2, df=0.0),
+    "`prior.df` is inf": lambda: priors.StudentT(2, df=math.inf),
+    "`prior.scale` is inf": lambda: priors.Laplace(2, scale=math.inf),
+    "`prior.df` is nan": lambda: priors.StudentT(2, df=math.nan),
+    "`prior.components` is 0; a mixture needs at least 1":
         lambda: priors.MixtureOfNormals(2, components=0),
-    "--prior.components is -3; a mixture": lambda: vamp(components=-3),
-    "--prior.weights is 'equall'; give 'equal' or 'learned'": lambda: vamp(weights="equall"),
+    "`prior.components` is -3; a mixture": lambda: vamp(components=-3),
+    "`prior.weights` is 'equall'; give 'equal' or 'learned'": lambda: vamp(weights="equall"),
     "kind is 'cubic'; a flow is made of 'spline' or of 'affine'":
         lambda: priors.FlowPrior(2, kind="cubic"),  # type: ignore[arg-type]  # to be refused
     "transforms 0": lambda: priors.FlowPrior(2, transforms=0),

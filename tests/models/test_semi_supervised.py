@@ -502,10 +502,10 @@ def test_as_many_labels_of_each_class_stay_as_were_asked_for(keep: int) -> None:
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
-        (lambda: hide(labelled(), 3), "--labels 3: give at least one for each of the 4 classes"),
+        (lambda: hide(labelled(), 3), "`labels=3`: give at least one for each of the 4 classes"),
         (lambda: hide(labelled(), 161), "at most the 160 of the training data"),
         (lambda: hide(labelled(), 160), "asks for 40 of each class, and the training data has 3"),
-        (lambda: hide(from_arrays(torch.randn(20, 2)), 5), "--labels 5 hides labels, and arrays"),
+        (lambda: hide(from_arrays(torch.randn(20, 2)), 5), "`labels=5` hides labels, and arrays"),
         (
             lambda: hide(from_arrays(torch.randn(20, 2), torch.randn(20)), 5),
             "hides labels, and arrays has none",

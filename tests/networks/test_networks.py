@@ -347,8 +347,8 @@ def test_any_widths_and_any_number_of_levels_do(network: Any, channels: tuple[in
         (lambda: ResidualDecoder((2,), (1, 8, 8), (0,)), r"channels is \[0\]"),
         (lambda: ResidualEncoder((1, 8, 8), (2,), blocks=0), "blocks is 0; a level needs at least"),
         (lambda: ResidualDecoder((2,), (1, 8, 8), blocks=-2), "blocks is -2"),
-        (lambda: ResidualEncoder((64,), (2,)), r"\(64,\); take --encoder MLP"),
-        (lambda: ResidualDecoder((2,), (1, 64)), r"\(1, 64\); take --decoder MLP"),
+        (lambda: ResidualEncoder((64,), (2,)), r"\(64,\); take `encoder='MLP'`"),
+        (lambda: ResidualDecoder((2,), (1, 64)), r"\(1, 64\); take `decoder='MLP'`"),
     ],
 )
 def test_what_cannot_be_made_is_refused(make: Callable[[], Any], sentence: str) -> None:
@@ -364,7 +364,7 @@ def test_what_cannot_be_made_is_refused(make: Callable[[], Any], sentence: str) 
 def test_a_network_of_the_other_direction_names_its_mirror(
     part: str, name: str, other: str
 ) -> None:
-    with pytest.raises(InputError, match=f"{name} .*images.*--{part} {other}") as refused:
+    with pytest.raises(InputError, match=f"{name} .*images.*`{part}='{other}'`") as refused:
         assemble({part: Spec(name)}, latent_dim=5, data_shape=(1, 8, 8))
     assert str(refused.value).count("\n") == 0
 

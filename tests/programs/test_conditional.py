@@ -140,7 +140,7 @@ def test_weights_make_the_round_trip() -> None:
 
 def test_data_without_labels_are_refused() -> None:
     with pytest.raises(
-        InputError, match=r"ConditionalVAE is conditional on y, .* take --model VAE"
+        InputError, match=r"ConditionalVAE is conditional on y, .* take `model='VAE'`"
     ):
         ConditionalVAE(StandardNormal(2), Bernoulli((4,)))
     model, _ = conditional()
@@ -149,7 +149,7 @@ def test_data_without_labels_are_refused() -> None:
 
 
 def test_a_fit_to_data_without_labels_says_where_labels_come_from(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--label of a \.csv"):
+    with pytest.raises(InputError, match=r"`label` of a \.csv"):
         small(tmp_path, model="ConditionalVAE")
 
 

@@ -182,7 +182,7 @@ def test_the_tutorial_takes_the_digits_binarized_and_refuses_grey(tmp_path: Path
     assert run.config["binarize"] == "dynamic"
     assert run.audit.supports.keys() == {"obs"}
     images = np.random.default_rng(0).random((100, 8, 8)).astype(np.float32)
-    with pytest.raises(InputError, match=r"site 'obs'\) takes only 0 and 1: .*--binarize dynamic"):
+    with pytest.raises(InputError, match=r"site 'obs'\) takes only 0 and 1: .*binarize='dynamic'"):
         small(tmp_path, "grey", data=from_arrays(images), model=own.model, guide=own.guide, **PARTS)
     binary = from_arrays((images > 0.5).astype(np.float32))
     small(tmp_path, "binary", data=binary, model=own.model, guide=own.guide, **PARTS)
