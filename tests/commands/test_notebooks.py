@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from tests.support.notebooks import FOLDER, code, execute, notebooks, read
+from tests.support.notebooks import code, execute, notebooks, read
 
 EACH = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 
@@ -176,8 +176,3 @@ def test_opens_with_its_question_and_sets_maths_that_closes(path: Path) -> None:
     for text in words:
         prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
         assert prose.count("$") % 2 == 0, text
-
-
-def test_every_notebook_is_told_of_and_every_one_told_of_is_there() -> None:
-    told = re.findall(r"\]\((\d\d_\w+\.ipynb)\)", (FOLDER / "README.md").read_text("utf-8"))
-    assert sorted(told) == [path.name for path in notebooks()]

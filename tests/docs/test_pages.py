@@ -8,6 +8,7 @@ import pytest
 
 from ppvae.components.kinds import KINDS
 from tests.support.documentation import INDEX, ROOT, page_name, pages
+from tests.support.notebooks import notebooks, read
 from tests.test_architecture import FLOORS
 from tests.test_architecture import _modules as modules
 
@@ -29,6 +30,19 @@ def test_what_a_page_links_to_and_shows_is_there(page: Path) -> None:
     assert missing == []
     named = FILE.findall(page.read_text("utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+def test_what_a_notebook_links_to_is_there(path: Path) -> None:
+    words = [cell.source for cell in read(path).cells if cell.cell_type == "markdown"]
+    linked = [name for text in words for name in LINK.findall(text) if "://" not in name]
+    assert [name for name in linked if not (path.parent / name).is_file()] == []
+
+
+@pytest.mark.parametrize("page", ["README.md", "notebooks/README.md"])
+def test_every_notebook_is_listed(page: str) -> None:
+    listed = [Path(name).name for name in links(ROOT / page) if name.endswith(".ipynb")]
+    assert sorted(listed) == [path.name for path in notebooks()]
 
 
 @EACH
