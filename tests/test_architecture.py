@@ -162,3 +162,36 @@ def test_only_the_store_and_downloads_change_the_disk() -> None:
         if concept not in doors and CHANGES.search(path.read_text())
     }
     assert changing == set()
+
+
+DOORS = {
+    r"site_is_subsample|\"_deterministic\"|\[\"type\"\] [!=]= \"sample\"": {
+        "ppvae/programs/sites.py",
+        # Below the programs, where nothing of them may be imported.
+        "guides/semi_amortized.py", "ppvae/distributions/moments.py",
+    },
+    r"cond_indep_stack": {"ppvae/programs/plates.py"},
+    r"\.nesting\b|max_plate_nesting": {
+        "ppvae/programs/axes.py", "ppvae/arviz/sites.py",
+        # Pyro's own argument.
+        "ppvae/bounds/objective.py", "ppvae/bounds/traces.py", "ppvae/bounds/weighted.py",
+        "ppvae/components/kinds.py", "models/semi_supervised_vae.py",
+    },
+    r"pyro\.plate\(\"_|pyro\.plate\([^()]*dim=": {"ppvae/programs/axes.py"},
+    r"\.training = ": {"ppvae/networks/evaluation_mode.py"},
+    r"(isinstance|issubclass)\([^()]*\w+ELBO": set(),
+    r"_loss_and_surrogate_loss": {"ppvae/bounds/objective.py"},
+}  # fmt: skip
+"""What one file does for all: what tells that it is done, and the files that may do it."""
+
+
+@pytest.mark.parametrize("pattern", DOORS)
+def test_what_has_one_home_is_done_nowhere_else(pattern: str) -> None:
+    done = re.compile(pattern)
+    elsewhere = {
+        str(path.relative_to(ROOT))
+        for paths in _modules().values()
+        for path in paths
+        if done.search(path.read_text())
+    }
+    assert elsewhere <= DOORS[pattern]

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ppvae.networks.evaluation_mode import modes_restored
 from ppvae.programs import Pair
 
 
@@ -14,14 +15,12 @@ def weights_restored(pair: Pair) -> Iterator[Pair]:
     """Lend a pair, and give its modules their weights, device and gradients back."""
     before = copied(pair.state_dict())
     device = next(pair.parameters()).device
-    training = [(part, part.training) for part in pair.modules()]
-    try:
-        yield pair
-    finally:
-        pair.to(device).load_state_dict(before)
-        pair.zero_grad()
-        for part, mode in training:
-            part.training = mode
+    with modes_restored(pair):
+        try:
+            yield pair
+        finally:
+            pair.to(device).load_state_dict(before)
+            pair.zero_grad()
 
 
 def copied(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -342,10 +342,8 @@ class _Target:
                     mean, variance = fn.mean, fn.variance
                 except NotImplementedError:
                     mean, variance = value, torch.zeros_like(value)
-                missing = self._like[name].dim() - mean.dim()
                 for kept, moment in ((means, mean), (variances, variance)):
-                    padded = moment.reshape((1,) * missing + moment.shape)
-                    kept.append(self._densities.columns(name, padded)[:, 0])
+                    kept.append(self._densities.columns(name, moment)[:, 0])
             found.append((torch.cat(means), torch.cat(variances)))
         return found
 

@@ -91,5 +91,5 @@ def _drawn(pair: Pair, audit: Audit, batch: Batch) -> dict[str, tuple[Tensor, Te
 
 def _by_datum(value: Tensor, fn: Any, axes: Axes) -> Tensor:
     """``(data, everything else)`` of a tensor of batch and event shape."""
-    data_dim = axes.data_dim(len(fn.event_shape))
-    return value.movedim(data_dim, 0).flatten(1) if value.dim() > 1 else value[:, None]
+    events = len(fn.event_shape)
+    return axes.columns(axes.padded(value, events), events)[0]

@@ -1,16 +1,28 @@
-"""Evaluation mode of modules: no dropout, and no running means that move."""
+"""Modes of modules: in evaluation there is no dropout, and no running mean that moves."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from torch import nn
 
-__all__ = ["evaluation_mode"]
+__all__ = ["evaluation_mode", "modes_restored"]
 
 
 @contextmanager
 def evaluation_mode(*modules: object) -> Iterator[list[nn.Module]]:
     """Switch modules and their parts to evaluation; afterwards each is in the mode it had.
+
+    Args and what is yielded: `modes_restored`.
+    """
+    with modes_restored(*modules) as parts:
+        for part in parts:
+            part.training = False
+        yield parts
+
+
+@contextmanager
+def modes_restored(*modules: object) -> Iterator[list[nn.Module]]:
+    """Leave modules and their parts in the modes that they are in now, training or evaluation.
 
     Args:
         modules: modules, or methods of them; anything else has no mode, and is left as it is.
@@ -21,8 +33,6 @@ def evaluation_mode(*modules: object) -> Iterator[list[nn.Module]]:
     owners = [getattr(module, "__self__", module) for module in modules]
     parts = [p for owner in owners if isinstance(owner, nn.Module) for p in owner.modules()]
     modes = [part.training for part in parts]
-    for part in parts:
-        part.training = False
     try:
         yield parts
     finally:

@@ -118,7 +118,9 @@ class Densities:
 
     def columns(self, site: str, value: Tensor) -> Tensor:
         """A site's value as ``(particles, data, dimensions)``, whatever its plates and event."""
-        return self._axes.columns(value, self._events[site]).expand(-1, self.rows, -1)
+        events = self._events[site]
+        whole = self._axes.padded(value, events)
+        return self._axes.columns(whole, events).expand(-1, self.rows, -1)
 
     def uncolumns(self, site: str, columns: Tensor, like: Tensor) -> Tensor:
         """The inverse of `columns`: ``(particles, data, dimensions)`` in the shape of ``like``.

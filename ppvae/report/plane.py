@@ -125,9 +125,10 @@ def _latents(material: Material, like: Batch, codes: Tensor) -> dict[str, Tensor
         if audit.axes.data is None:
             raise InputError("no plate of the model holds the data, so that codes have no place")
         value: Tensor = latents[name]
-        dim = audit.axes.data_dim(len(nodes[name]["fn"].event_shape))
-        shape = value.movedim(dim, 0).shape
-        latents[name] = part.to(value.dtype).reshape(shape).movedim(0, dim)
+        events = len(nodes[name]["fn"].event_shape)
+        whole = audit.axes.padded(value, events)
+        placed = audit.axes.uncolumns(part[None].to(value.dtype), whole, events)
+        latents[name] = placed.reshape(value.shape)
     return latents
 
 
