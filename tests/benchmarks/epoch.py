@@ -23,8 +23,8 @@ MOST = 1.10
 _ALONE = 300
 
 
-def epoch(epochs: int, out: Path) -> None:
-    """Fit MNIST, binarized anew in each batch, by the command's own function; print and write.
+def epoch(epochs: int, out: Path, data: str = "mnist", **settings: Any) -> None:
+    """Fit images, binarized anew in each batch, by the command's own function; print and write.
 
     Before and after each epoch but the first, which compiles, the same step is taken alone for a
     while, on random batches: the two are compared within a phase of the machine. Those steps move
@@ -49,9 +49,8 @@ def epoch(epochs: int, out: Path) -> None:
 
     with tempfile.TemporaryDirectory() as folder, patch.object(Trainer, "_epoch", timed):
         fit(
-            data="mnist", data_dir=data_folder(), binarize="dynamic", epochs=epochs,
-            compile="on", device="cpu",
-            out=Path(folder) / "run",
+            data=data, data_dir=data_folder(), binarize="dynamic", epochs=epochs,
+            compile="on", device="cpu", out=Path(folder) / "run", **settings,
         )  # fmt: skip
     for row in rows:
         row["ratio"] = row["epoch_seconds"] / (row["steps"] * row["step_seconds"])
@@ -62,7 +61,7 @@ def epoch(epochs: int, out: Path) -> None:
         )
         for i, row in enumerate(rows)
     ]  # fmt: skip
-    show("an epoch of MNIST", ("epoch", "seconds", "steps", "ms/step alone", "ratio"), shown)
+    show(f"an epoch of {data}", ("epoch", "seconds", "steps", "ms/step alone", "ratio"), shown)
     reached = median(row["ratio"] for row in rows)
     say(f"median ratio {reached:.2f}, at most {MOST:.2f}: {verdict(reached, MOST)}")
     where = machine("cpu", [])

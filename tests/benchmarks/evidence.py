@@ -21,12 +21,11 @@ __all__ = ["evidence"]
 MOST, MEMORY = 1.5, 2048
 """At most so many times the products; at most so many MiB at the peak, all of the process's."""
 
-SAMPLES = 5_000
 _LATENT, _BATCH = 20, 128
 
 
-def evidence(rounds: int, rows: int, out: Path) -> None:
-    """Estimate log p(x) of ``rows`` images by 5,000 samples each, in turns with its products.
+def evidence(rounds: int, rows: int, out: Path, samples: int = 5_000) -> None:
+    """Estimate log p(x) of ``rows`` images by ``samples`` each, in turns with its products.
 
     A round takes a batch of 128 images by ours, as it is and compiled, and the products of the same
     shapes and numbers; the whole set is then a pass of its own, whose peak memory is reported.
@@ -50,7 +49,7 @@ def evidence(rounds: int, rows: int, out: Path) -> None:
 
     def ours(compile: bool) -> float:
         started = time.perf_counter()
-        log_evidence(pair, facts, few, samples=SAMPLES, compile=compile)
+        log_evidence(pair, facts, few, samples=samples, compile=compile)
         return time.perf_counter() - started
 
     taken: dict[str, list[float]] = {"compiled": [], "as it is": [], "products": []}
@@ -59,12 +58,12 @@ def evidence(rounds: int, rows: int, out: Path) -> None:
         ours(compile=True)
         for i in range(rounds):
             say_what(f"round {i + 1} of {rounds}")
-            taken["products"].append(_products(model.decoder, guide.encoder))
+            taken["products"].append(_products(model.decoder, guide.encoder, samples))
             taken["compiled"].append(ours(compile=True))
             taken["as it is"].append(ours(compile=False))
         say_what(f"all {rows:,} images")
         started = time.perf_counter()
-        found = log_evidence(pair, facts, whole, samples=SAMPLES)
+        found = log_evidence(pair, facts, whole, samples=samples)
         seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     ratios = {
@@ -76,7 +75,7 @@ def evidence(rounds: int, rows: int, out: Path) -> None:
         for name, times in taken.items()
     ]
     show(
-        f"log p(x), {SAMPLES:,} samples, {_BATCH} images a round ({origin()})",
+        f"log p(x), {samples:,} samples, {_BATCH} images a round ({origin()})",
         ("", "seconds", "/ products"),
         [(row["what"], figure(row["seconds"]), figure(row["over_products"])) for row in table],
     )
@@ -95,7 +94,7 @@ def evidence(rounds: int, rows: int, out: Path) -> None:
     write(out, [row | extra | {"all_seconds": seconds} for row in table])
 
 
-def _products(decoder: nn.Module, encoder: nn.Module) -> float:
+def _products(decoder: nn.Module, encoder: nn.Module, samples: int) -> float:
     """Seconds of the matrix products alone: decoder, every draw; encoder, once a batch."""
     at_once = 2**23 // (_BATCH * 784)
     x = torch.randn(_BATCH, 784)
@@ -106,7 +105,7 @@ def _products(decoder: nn.Module, encoder: nn.Module) -> float:
         for net, start in chains
     ]
     started = time.perf_counter()
-    for _ in range(math.ceil(SAMPLES / at_once)):
+    for _ in range(math.ceil(samples / at_once)):
         for (_, start), plan in zip(chains, plans, strict=True):
             h: Tensor = start
             for weight, into in plan:

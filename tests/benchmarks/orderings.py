@@ -11,6 +11,7 @@ seed: what another seed would change is not in the errors.
 
 import argparse
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ def _run(name: str, given: argparse.Namespace) -> Run:
     hidden = given.hidden[:-1] if name == "ladder" else given.hidden
     encoder = {"class_path": "MLP", "init_args": {"hidden": hidden}}
     return fit(
-        "binarized-mnist", encoder=encoder, decoder=decoder, latent_dim=given.latent_dim,
+        given.data, encoder=encoder, decoder=decoder, latent_dim=given.latent_dim,
         epochs=given.epochs, warm_up=given.warm_up, batch_size=128, seed=0, device="cpu",
         out=folder, overwrite=True,
         **CASES[name][1],
@@ -79,7 +80,7 @@ def _log_p(name: str, given: argparse.Namespace) -> torch.Tensor:
 
 def _table(found: dict[str, torch.Tensor], given: argparse.Namespace) -> str:
     lines = [
-        f"Fixed-binarization MNIST, {given.epochs} epochs, the first {given.warm_up} of "
+        f"{given.data}, {given.epochs} epochs, the first {given.warm_up} of "
         f"them warm-up, seed 0, MLP {given.hidden}, "
         f"{given.latent_dim} latent dimensions a layer; log p(x) in nats with {given.samples:,} "
         f"importance samples, of the first {given.images:,} test images; standard errors over "
@@ -98,7 +99,7 @@ def _mean(values: torch.Tensor) -> str:
     return f"{float(values.mean()):.2f} +- {float(values.std()) / math.sqrt(len(values)):.2f}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Fit, estimate, and write the table after each case."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.orderings",
@@ -113,12 +114,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--out", type=Path, default=Path("runs/orderings"))
-    given = parser.parse_args()
+    parser.add_argument("--data", default="binarized-mnist")
+    parser.add_argument("--tables", type=Path, default=Path(__file__).parent)
+    given = parser.parse_args(arguments)
     found: dict[str, torch.Tensor] = {}
     for name in dict.fromkeys(["vae", *given.only]):
         found[name] = _log_p(name, given)
         table = _table(found, given)
-        (Path(__file__).parent / f"orderings-{given.epochs}.md").write_text(table)
+        (given.tables / f"orderings-{given.epochs}.md").write_text(table)
         print(table)
 
 

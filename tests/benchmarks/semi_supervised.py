@@ -47,8 +47,6 @@ from ppvae.programs import Pair
 from ppvae.programs.classification import classification
 
 LABELS = 100
-STEPS = 300
-"""Of q(y | x) by itself, each with all labelled images."""
 PARTS = ("valid", "test")
 """The former is what settings are chosen by."""
 
@@ -65,10 +63,10 @@ CASES = {
 def _tell(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
     """The share of digits that a case tells right in each held-out part, in percent."""
     if name == "logistic":
-        return _alone(LogisticRegression(max_iter=1_000), seed)
+        return _alone(LogisticRegression(max_iter=1_000), given.data, seed)
     if name == "neighbour":
-        return _alone(KNeighborsClassifier(1), seed)
-    whole = load("mnist", binarize="dynamic")
+        return _alone(KNeighborsClassifier(1), given.data, seed)
+    whole = load(given.data, binarize="dynamic")
     few = hide(whole, LABELS, seed)
     pyro.set_rng_seed(seed)
     likelihood: Likelihood = Bernoulli(few.shape)
@@ -76,7 +74,7 @@ def _tell(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
         few = _coded(few, given)
         likelihood = Gaussian(few.shape, variance="per-pixel")
     model, guide = _programs(few, likelihood, given)
-    _fit_classifier(guide, few)
+    _fit_classifier(guide, few, given.steps)
     if name != "network":
         _fit_bound(model, guide, few, given)
     pair = Pair(model, guide, few.train.take(torch.arange(2)))
@@ -86,9 +84,11 @@ def _tell(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def _alone(judge: LogisticRegression | KNeighborsClassifier, seed: int) -> dict[str, float]:
+def _alone(
+    judge: LogisticRegression | KNeighborsClassifier, data: str, seed: int
+) -> dict[str, float]:
     """What learns of the labelled images alone, which it sees in grey."""
-    whole = load("mnist")
+    whole = load(data)
     seen = whole.train.take(_known(hide(whole, LABELS, seed)))
     judge.fit(seen["x"].flatten(1).numpy(), seen["y"].numpy())
     new = {part: _all(whole.splits[part]) for part in PARTS}
@@ -111,13 +111,13 @@ def _programs(
     return SemiSupervisedVAE(prior, likelihood, network, few.classes), guide
 
 
-def _fit_classifier(guide: SemiSupervised, few: Data) -> None:
+def _fit_classifier(guide: SemiSupervised, few: Data, steps: int) -> None:
     """Fit q(y | x) to the labels alone."""
 
     def loss(batch: Batch) -> Tensor:
         return F.cross_entropy(guide.classifier(batch["x"]), batch["y"])
 
-    _descend(loss, guide.classifier.parameters(), few.train, [_known(few)] * STEPS, 1e-3)
+    _descend(loss, guide.classifier.parameters(), few.train, [_known(few)] * steps, 1e-3)
 
 
 def _fit_bound(
@@ -215,7 +215,7 @@ def _all(split: Split) -> Batch:
 
 def _accuracy(name: str, seed: int, given: argparse.Namespace) -> float:
     """In percent, made anew or read."""
-    others = ("seeds", "only", "part", "out")
+    others = ("seeds", "only", "part", "out", "table")
     settings = {key: value for key, value in vars(given).items() if key not in others}
     file = given.out / f"{name}-{seed}-{given.epochs}.json"
     kept = json.loads(file.read_text()) if file.is_file() else {}
@@ -228,7 +228,7 @@ def _accuracy(name: str, seed: int, given: argparse.Namespace) -> float:
 
 def _table(found: dict[str, list[float]], given: argparse.Namespace) -> str:
     lines = [
-        f"MNIST, {LABELS} of 50,000 images labelled, ten a class. Accuracy on the 10,000 "
+        f"{given.data}, {LABELS} images labelled, ten a class. Accuracy on the "
         f"{given.part} images in percent: mean over seeds and its standard error, then the seeds, "
         f"{', '.join(map(str, given.seeds))}. {given.epochs} epochs, batches of "
         f"{given.batch_size} with {given.labelled} labelled, MLP {given.hidden}, "
@@ -251,7 +251,7 @@ def _mean(values: Sequence[float]) -> str:
     return f"{float(of.mean()):.2f}{error}"
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Tell, and write the table after each case."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.semi_supervised",
@@ -272,12 +272,15 @@ def main() -> None:
     parser.add_argument("--code-hidden", type=int, nargs="+", default=[400])
     parser.add_argument("--code-dim", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("runs/semi-supervised"))
-    given = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=300, help="of q(y | x) by itself")
+    parser.add_argument("--data", default="mnist")
+    parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
+    given = parser.parse_args(arguments)
     found: dict[str, list[float]] = {}
     for name in given.only:
         found[name] = [_accuracy(name, seed, given) for seed in given.seeds]
         table = _table(found, given)
-        (Path(__file__).parent / "semi_supervised.md").write_text(table)
+        given.table.write_text(table)
         print(table)
 
 
