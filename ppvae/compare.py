@@ -31,7 +31,7 @@ from ppvae.comparison.table import show_comparison
 from ppvae.data import Binarize, Data
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import demand_seed, restored
+from ppvae.programs.streams import check_seed, restored
 from ppvae.run import Run
 from ppvae.training.preparation import Part, free_folder
 
@@ -107,8 +107,8 @@ def compare(
     for name, value, least in (("seeds", seeds, 1), ("draws", draws, 4)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
-    demand_seed(seed)
-    demand_seed(seed + seeds - 1, "the last of the seeds")
+    check_seed(seed)
+    check_seed(seed + seeds - 1, "the last of the seeds")
     if out is not None:
         refuse_occupied(Path(out), overwrite=overwrite)
     fresh: dict[str, Any] = {

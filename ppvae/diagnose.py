@@ -24,7 +24,7 @@ from ppvae.diagnostics.diagnosis.result import Diagnosis
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import demand_seed, restored
+from ppvae.programs.streams import check_seed, restored
 from ppvae.run import Run, load
 from ppvae.run.store import WriteError, writing
 
@@ -90,7 +90,7 @@ def diagnose(
     demand_questions(only)
     if samples is not None and samples < 1:
         raise InputError(f"samples is {samples}; it must be at least 1")
-    demand_seed(seed)
+    check_seed(seed)
     effort = QUICK if quick else FULL
     if samples is not None:
         effort = replace(effort, samples=samples)

@@ -24,9 +24,9 @@ from ppvae.cli.parsing import answer, given_arguments
 from ppvae.components.support import check_rows
 from ppvae.data import Split
 from ppvae.errors import InputError
-from ppvae.programs.classification import classify, tells_classes
+from ppvae.programs.classification import classify, has_classes
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import demand_seed
+from ppvae.programs.streams import check_seed
 from ppvae.run import Run, load
 from ppvae.run.store import demand_writable, is_there, write_bytes, write_text, writing
 from ppvae.training.devices import one_device
@@ -85,7 +85,7 @@ def encode(
     opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
     if samples < 1:
         raise InputError(f"samples is {samples}; it must be at least 1")
-    demand_seed(seed)
+    check_seed(seed)
     target = _target(opened, data, split, out, overwrite=overwrite)
     with writing(target.parent):
         rows = rows_of(opened, data, split, data_dir, label)
@@ -107,7 +107,7 @@ def encode(
             found["log_p"] = evidence.log_p.numpy()
             found["log_p_error"] = evidence.error.numpy()
             found["elbo"] = evidence.elbo.numpy()
-        if tells_classes(facts):
+        if has_classes(facts):
             told = [classify(pair, batch).cpu() for batch in rows.chunks(512, where)]
             found["class_probability"] = torch.cat(told).numpy()
         if "y" in rows.extra_names:

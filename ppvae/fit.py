@@ -33,7 +33,7 @@ from ppvae.data import Binarize, Data, Scale, scaled_as, suited
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
 from ppvae.programs import Program
-from ppvae.programs.classification import tells_classes
+from ppvae.programs.classification import has_classes
 from ppvae.programs.failures import explained
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seed_process
@@ -242,7 +242,7 @@ def fit(
     batch = found.train.take(torch.arange(len(batch["x"])))
     check_numbers(pair, batch)
     check_density(pair, facts, batch)
-    if labels is not None and not tells_classes(facts):
+    if labels is not None and not has_classes(facts):
         raise InputError(
             f"--labels {labels} hides labels from a model that infers them; take --model "
             "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO, or leave it out"

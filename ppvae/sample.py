@@ -29,7 +29,7 @@ from ppvae.data import Batch, Data, Split
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import demand_seed, seeded
+from ppvae.programs.streams import check_seed, seeded
 from ppvae.run import Run, load
 from ppvae.run.store import demand_writable, discard, is_there, write_bytes, writing
 
@@ -107,7 +107,7 @@ def sample(
     for name, value, least in (("count", count, 1), ("pairs", pairs, 1), ("steps", steps, 2)):
         if value < least:
             raise InputError(f"{name} is {value}; it must be at least {least}")
-    demand_seed(seed)
+    check_seed(seed)
     if impute and given is not None:
         raise InputError(
             f"--given {given} is for draws of new data; what is imputed is conditional on the "

@@ -14,7 +14,7 @@ from ppvae.distributions.grid import Grid
 from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
-from ppvae.programs.classification import tells_classes
+from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
 
@@ -95,7 +95,7 @@ def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -
             f"{name} has a mask of what was observed, and the model does not take one: it would "
             "count missing entries as observed; drop the mask"
         )
-    if "y" in names and not tells_classes(facts):
+    if "y" in names and not has_classes(facts):
         _check_y_alike(split, like, name)
     found = _outside(split, facts)
     if found is not None:
@@ -204,7 +204,7 @@ def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
 
     A model that infers the class takes them.
     """
-    if data.labels is None or "y" not in pair.names("model") or tells_classes(facts):
+    if data.labels is None or "y" not in pair.names("model") or has_classes(facts):
         return
     if len(data.labels) == 1:
         raise InputError(

@@ -17,8 +17,9 @@ from ppvae.data import Batch, Split
 from ppvae.diagnostics.simulation import simulate
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
-from ppvae.programs.densities import Densities, Draws, dimension_names
+from ppvae.programs.densities import Densities, Draws
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import dimension_names
 from ppvae.programs.streams import Stream
 
 __all__ = ["JOINT", "Calibration", "calibrate"]

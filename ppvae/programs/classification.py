@@ -13,7 +13,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
-__all__ = ["Classification", "classification", "classify", "tells_classes"]
+__all__ = ["Classification", "classification", "classify", "has_classes"]
 
 SITE = "y"
 """The latent that is a class, by the name that labels have in the data."""
@@ -36,7 +36,7 @@ class Classification:
     rows: int
 
 
-def tells_classes(audit: Audit) -> bool:
+def has_classes(audit: Audit) -> bool:
     """Whether the programs have a class among their latents."""
     return any(site.name == SITE and site.is_class for site in audit.sites)
 

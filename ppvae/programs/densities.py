@@ -18,10 +18,10 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.log_weights import log_density, log_weights
-from ppvae.programs.plates import subsampling
+from ppvae.programs.plates import is_scaled
 from ppvae.programs.sites import number, sites
 
-__all__ = ["Densities", "Draws", "dimension_names"]
+__all__ = ["Densities", "Draws"]
 
 Latents = dict[str, Tensor]
 """Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
@@ -197,17 +197,9 @@ class Densities:
 
 def _check_unscaled(name: str, node: Any) -> None:
     """Refuse a site whose density is raised to a power: p(x, z) would be the density of nothing."""
-    scale, expected = number(node["scale"]), subsampling(node)
-    if abs(scale - expected) > 1e-6 * expected:
+    if is_scaled(node):
         raise InputError(
-            f"site '{name}' is scaled by {scale:g} in the programs themselves, so that they have "
-            "no density p(x, z) and no log p(x); leave the weight of the KL to beta, and take "
-            "the scale out"
+            f"site '{name}' is scaled by {number(node['scale']):g} in the programs themselves, so "
+            "that they have no density p(x, z) and no log p(x); leave the weight of the KL to "
+            "beta, and take the scale out"
         )
-
-
-def dimension_names(sizes: Mapping[str, int]) -> list[str]:
-    """``z[0]``, ``z[1]``, ... of each site, given its number of dimensions; of one, the site."""
-    return [
-        site if size == 1 else f"{site}[{i}]" for site, size in sizes.items() for i in range(size)
-    ]

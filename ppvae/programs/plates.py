@@ -10,12 +10,12 @@ from typing import Any
 
 from pyro.poutine.indep_messenger import CondIndepStackFrame
 
-from ppvae.programs.sites import Nodes, family_name
+from ppvae.programs.sites import Nodes, family_name, number
 
 __all__ = [
     "PARTICLES", "Plate", "Plates", "data_plate", "describe", "dims", "every_plate", "full_size",
-    "is_in", "listed_plates", "nesting", "plate_along", "plates", "ratio", "subsampling",
-    "vectorized",
+    "is_in", "is_scaled", "listed_plates", "nesting", "plate_along", "plates", "ratio",
+    "subsampling", "vectorized",
 ]  # fmt: skip
 
 PARTICLES = "num_particles_vectorized"
@@ -70,6 +70,12 @@ def ratio(plate: Plate) -> float:
 def subsampling(node: Any, within: Plates | None = None) -> float:
     """N / B of a site, over all of its plates, or over those ``within`` as the site knows them."""
     return prod(ratio(plate) for plate in every_plate(node) if within is None or plate in within)
+
+
+def is_scaled(node: Any) -> bool:
+    """Whether a program scales a site itself, by other than its subsampled plates do."""
+    expected = subsampling(node)
+    return abs(number(node["scale"]) - expected) > 1e-6 * expected
 
 
 def nesting(nodes: Iterable[Any]) -> int:

@@ -9,9 +9,9 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 __all__ = [
-    "Node", "Nodes", "Parents", "auxiliary", "base", "family_name", "is_auxiliary",
-    "is_deterministic", "is_random_variable", "is_subsample", "is_summed", "listed", "number",
-    "observed", "point_masses", "sites",
+    "Node", "Nodes", "Parents", "auxiliary", "base", "dimension_names", "family_name",
+    "is_auxiliary", "is_deterministic", "is_random_variable", "is_subsample", "is_summed",
+    "listed", "number", "observed", "point_masses", "sites",
 ]  # fmt: skip
 
 Node = dict[str, Any]
@@ -106,3 +106,10 @@ def number(scale: Any) -> float:
 def listed(names: Iterable[str]) -> str:
     """Names in quotation marks, in a sentence."""
     return ", ".join(f"'{name}'" for name in names) or "none"
+
+
+def dimension_names(sizes: Mapping[str, int]) -> list[str]:
+    """``z[0]``, ``z[1]``, ... of each site, given its number of dimensions; of one, the site."""
+    return [
+        site if size == 1 else f"{site}[{i}]" for site, size in sizes.items() for i in range(size)
+    ]

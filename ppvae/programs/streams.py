@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "OpenStream",
     "Stream",
-    "demand_seed",
+    "check_seed",
     "forked",
     "gather",
     "generator",
@@ -39,7 +39,7 @@ SEEDS = 2**32
 """Number of seeds: NumPy's generator takes 32 bits, torch's and Python's more."""
 
 
-def demand_seed(seed: int, name: str = "seed") -> None:
+def check_seed(seed: int, name: str = "seed") -> None:
     """Refuse a seed that a generator does not take.
 
     Raises:

@@ -15,7 +15,7 @@ from ppvae.diagnostics import active_units, embed, log_evidence
 from ppvae.diagnostics.activity import THRESHOLD
 from ppvae.diagnostics.evidence import evidence_name
 from ppvae.diagnostics.terms import bits_per_dim, observed_elements
-from ppvae.programs.classification import classification, tells_classes
+from ppvae.programs.classification import classification, has_classes
 from ppvae.report import gallery
 from ppvae.run import Run
 from ppvae.run.store import WriteError
@@ -61,7 +61,7 @@ def conclude(run: Run, loop: Trainer, data: Data, labels: Tensor | None = None) 
     if facts.has_evidence:
         evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
     told = None
-    if labels is not None and bool((labels >= 0).any()) and tells_classes(facts):
+    if labels is not None and bool((labels >= 0).any()) and has_classes(facts):
         told = classification(pair, test, labels)
     bits = None
     if levels_of(facts) is not None and evidence is not None:

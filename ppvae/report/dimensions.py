@@ -6,7 +6,7 @@ import numpy as np
 
 from ppvae.diagnostics.activity import activity
 from ppvae.errors import InputError
-from ppvae.programs.densities import dimension_names
+from ppvae.programs.sites import dimension_names
 from ppvae.report.material import Material
 from ppvae.report.parts import Section, Table, decimals
 from ppvae.report.pictures import drawn, read

@@ -26,7 +26,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import demand_seed
+from ppvae.programs.streams import check_seed
 from ppvae.run import metrics as table
 from ppvae.run.checkpoints import Checkpoints
 from ppvae.run.config import demand, is_shape, read_config, sealed, text_of
@@ -285,7 +285,7 @@ class Run:
         if keep is None or not hidden:
             return found
         seed = demand(self.config, "seed", int, self.path)
-        demand_seed(seed)
+        check_seed(seed)
         return hide(found, demand(self.config, "labels", int, self.path), seed)
 
     @property

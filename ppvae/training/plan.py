@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
-from ppvae.programs.streams import demand_seed
+from ppvae.programs.streams import check_seed
 
 __all__ = ["Plan"]
 
@@ -38,7 +38,7 @@ class Plan:
         for name, least in (("epochs", 1), ("batch_size", 1), ("warm_up", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        demand_seed(self.seed)
+        check_seed(self.seed)
         if self.patience is not None and self.patience < 1:
             raise InputError(f"patience is {self.patience}; it must be at least 1, or left out")
         if self.clip is not None and not is_positive(self.clip):

@@ -28,7 +28,7 @@ from ppvae.guides.scales import posterior_scale
 from ppvae.models import Bernoulli, Gaussian, SemiSupervisedVAE, StandardNormal
 from ppvae.networks import MLP
 from ppvae.programs import Pair
-from ppvae.programs.classification import classification, classify, tells_classes
+from ppvae.programs.classification import classification, classify, has_classes
 from tests.support.fits import quick, small
 from tests.support.pca import AFFINE, affine
 
@@ -400,7 +400,7 @@ def test_the_classes_told_are_q_of_y_whatever_labels_are_at_hand() -> None:
     want = exact.log_joint(x).softmax(1)
     for y in (None, LABELS):
         pair, facts, rows = subject(exact.model, exact.guide, x, y, elbo=TraceEnum_ELBO)
-        assert tells_classes(facts)
+        assert has_classes(facts)
         torch.testing.assert_close(classify(pair, rows.take(torch.arange(6))), want)
     truth = torch.tensor([0, 1, 2, -1, 1, 0])
     found = classification(pair, rows, truth, batch_size=4)

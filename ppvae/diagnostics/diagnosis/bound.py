@@ -11,7 +11,7 @@ from ppvae.diagnostics.posterior import embed
 from ppvae.diagnostics.prior_gain import prior_gain
 from ppvae.diagnostics.surgery import Surgery, surgery
 from ppvae.diagnostics.terms import Decomposition, decompose
-from ppvae.programs.densities import dimension_names
+from ppvae.programs.sites import dimension_names
 
 __all__ = ["ask"]
 

@@ -1,0 +1,112 @@
+"""Notes of the audit: what a user should know of a pair of programs under a bound."""
+
+from collections.abc import Iterator
+from itertools import chain
+
+import pyro.distributions as dist
+from pyro.infer import ELBO
+
+from ppvae.bounds.traits import traits_of
+from ppvae.programs.facts import Audit, Site
+from ppvae.programs.plates import Plate, full_size, is_in
+from ppvae.programs.sites import Nodes, Parents, auxiliary, base, listed
+
+__all__ = ["notes_of"]
+
+
+def notes_of(
+    audit: Audit,
+    elbo: type[ELBO],
+    guide: Nodes,
+    model: Nodes,
+    parents: Parents,
+    plate: Plate | None,
+) -> tuple[str, ...]:
+    """All notes, as sentences.
+
+    Args:
+        audit: the facts.
+        elbo: the bound.
+        guide: sites of the guide.
+        model: sites of the model.
+        parents: by program and site, the sites that its distribution depends on.
+        plate: the plate of the data, or ``None``.
+    """
+    notes = chain(
+        chain.from_iterable(_of_site(audit, site, elbo, guide) for site in audit.sites),
+        _of_data(plate),
+        _of_auxiliary(guide, model, parents),
+        _of_shared(guide, model, plate),
+        _of_guide(audit),
+    )
+    return tuple(notes)
+
+
+def _of_site(audit: Audit, site: Site, elbo: type[ELBO], guide: Nodes) -> Iterator[str]:
+    if site.name in audit.scaled:
+        yield (
+            f"site '{site.name}' is scaled by {site.scale:g} in the programs themselves: what is "
+            "reported is the scaled program's figure, not a bound on log p(x), which they do "
+            "not have; leave the weight of the KL to beta"
+        )
+    is_drawn = site.kl == "Monte Carlo" and not isinstance(base(guide[site.name]["fn"]), dist.Delta)
+    if traits_of(elbo).has_closed_form_kl and is_drawn:
+        yield (
+            f"site '{site.name}': no closed-form KL from {site.guide} to {site.model}; "
+            f"{elbo.__name__} takes it by Monte Carlo there, as Trace_ELBO would"
+        )
+
+
+def _of_data(plate: Plate | None) -> Iterator[str]:
+    if plate is None:
+        yield (
+            "no plate of the model holds the data: figures are totals over a batch divided by its "
+            "rows, and there is none for a single datum; write 'with pyro.plate(\"data\", len(x))'"
+        )
+
+
+def _of_auxiliary(guide: Nodes, model: Nodes, parents: Parents) -> Iterator[str]:
+    draws = auxiliary(guide, model)
+    used = {
+        name: {draw for draw in draws if draw in parents["guide"][name]}
+        for name, node in guide.items()
+        if isinstance(base(node["fn"]), dist.Delta)
+    }
+    mapped = set().union(*used.values())
+    too_many = sum(guide[draw]["value"].numel() for draw in mapped) > sum(
+        guide[name]["value"].numel() for name, of in used.items() if of
+    )
+    for draw in draws:
+        if draw not in mapped or too_many:
+            yield (
+                f"site '{draw}' of the guide is auxiliary, and no latent is a Delta of it alone: "
+                "its entropy is added to what is reported, which may lie above log p(x) and is no "
+                "bound; draw such noise by torch.randn, or give the model a site of that name"
+            )
+
+
+def _of_shared(guide: Nodes, model: Nodes, plate: Plate | None) -> Iterator[str]:
+    if plate is None or full_size(plate) != plate.size:
+        return
+    shared = [name for name in guide if name in model and not is_in(model[name], plate.name)]
+    if shared:
+        several = len(shared) > 1
+        yield (
+            f"{'latents' if several else 'latent'} {listed(shared)} {'are' if several else 'is'} "
+            "shared by all data, and counted once a batch: with several batches its KL counts too "
+            f"often; of N training rows write pyro.plate('{plate.name}', N, "
+            "subsample=torch.arange(len(x))) in model and guide"
+        )
+
+
+def _of_guide(audit: Audit) -> Iterator[str]:
+    if audit.summed:
+        yield (
+            f"the model sums over {listed(audit.summed)}: the bound is that of the other latents, "
+            "and importance weights, which draw all of them, are not taken"
+        )
+    if not audit.is_bound:
+        yield (
+            "the guide has a point mass, whose density is infinite: there is no bound on log p(x) "
+            "to report, only the reconstruction"
+        )
