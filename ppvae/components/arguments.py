@@ -73,7 +73,7 @@ def arguments_of(
     """
     from jsonargparse import ArgumentError
 
-    flag, given = kind.flag, kind.given
+    flag, given = kind.name, kind.given
     parameters = _parameters_of(flag, target, choice)
     own = [name for name in parameters if name not in given]
     for name in choice.init_args:

@@ -1,4 +1,4 @@
-"""Parts by name put together: a model and a guide from the choices that make them."""
+"""Model and guide built from their parts, each a name with arguments."""
 
 import inspect
 import math
@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.components.contracts import check_part, is_foreign, made_or_said
+from ppvae.components.contracts import check_part, failures_told, is_foreign
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.memory import sizes_checked
+from ppvae.components.names import PARTS
 from ppvae.components.resolving import owner_of, resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
@@ -21,7 +22,7 @@ from ppvae.networks import Network, Shape
 from ppvae.networks.log_counts import LogCounts
 from ppvae.programs import Program, named_arguments
 
-__all__ = ["DEFAULTS", "PARTS", "Assembly", "assemble"]
+__all__ = ["DEFAULTS", "Programs", "build_programs"]
 
 DEFAULTS = {
     "model": Spec("VAE"),
@@ -33,20 +34,10 @@ DEFAULTS = {
 }
 """What a part is where nobody says; the encoder is the deeper network, by trial on MNIST."""
 
-PARTS = {
-    "model": "model",
-    "prior": "model",
-    "likelihood": "model",
-    "decoder": "model",
-    "guide": "guide",
-    "encoder": "guide",
-}
-"""The program that each part belongs to."""
-
 
 @dataclass(frozen=True)
-class Assembly:
-    """Two programs, and what they were made of.
+class Programs:
+    """A model and a guide, and the parts that they are made of.
 
     Attributes:
         model: p(x, z).
@@ -62,7 +53,7 @@ class Assembly:
     log_counts: bool = False
 
 
-def assemble(
+def build_programs(
     parts: Mapping[str, Spec | Program | None],
     *,
     latent_dim: int,
@@ -73,8 +64,8 @@ def assemble(
     log_counts: bool = False,
     trust: Iterable[str] = (),
     copies: int = 1,
-) -> Assembly:
-    """Make model and guide.
+) -> Programs:
+    """Build the model and the guide.
 
     Each constructor is given what it names of what is known: the arguments below, the parts of its
     own program, and of the other program the whole: a prior that names ``guide`` is given the
@@ -98,100 +89,84 @@ def assemble(
         InputError: for a part that cannot be made, for one that there is no memory for, or that was
             chosen though nothing takes it.
     """
-    makers = _makers(parts, trust)
+    factories = _factories(parts, trust)
     sizes = {"`latent_dim`": latent_dim, "the size of a datum": math.prod(data_shape)}
-    for part, maker in makers.items():
-        sizes |= {f"`{part}.{name}`": value for name, value in maker.choice.init_args.items()}
-    reads_logs = log_counts and _is_of_counts(makers)
+    for part, factory in factories.items():
+        sizes |= {f"`{part}.{name}`": value for name, value in factory.choice.init_args.items()}
     with sizes_checked(sizes, copies):
-        return _assembled(
-            parts,
-            makers,
-            latent_dim,
-            tuple(data_shape),
-            classes,
-            covariates,
-            examples,
-            reads_logs,
-            trust,
-        )
+        known = {
+            "latent_dim": latent_dim, "data_shape": tuple(data_shape),
+            "classes": classes, "covariates": covariates,
+            "examples": torch.zeros(1, *data_shape) if examples is None else examples,
+        }  # fmt: skip
+        return _built(parts, factories, known, log_counts and _is_of_counts(factories), trust)
 
 
-def _assembled(
+def _built(
     parts: Mapping[str, Spec | Program | None],
-    makers: Mapping[str, Factory],
-    latent_dim: int,
-    data_shape: Shape,
-    classes: int,
-    covariates: int,
-    examples: Tensor | None,
+    factories: Mapping[str, Factory],
+    known: Mapping[str, Any],
     log_counts: bool,
     trust: Iterable[str],
-) -> Assembly:
-    known = {
-        "latent_dim": latent_dim, "data_shape": data_shape,
-        "classes": classes, "covariates": covariates,
-        "examples": torch.zeros(1, *data_shape) if examples is None else examples,
-    }  # fmt: skip
+) -> Programs:
     owners: dict[type, Any] = {}
     record: dict[str, Any] = dict.fromkeys(DEFAULTS)
     programs: dict[str, Program] = {}
-    for role in _order(makers):
+    for role in _order(factories):
         inner = [part for part, program in PARTS.items() if program == role and part != role]
-        chosen = parts.get(role)
-        if role not in makers:
+        if role not in factories:
             _check_left_out(parts, inner, f"the {role} was handed in whole")
-            programs[role] = cast("Program", chosen)
-            record[role] = {"python_object": _name(chosen)}
+            programs[role] = cast("Program", parts.get(role))
+            record[role] = {"python_object": _path_of(programs[role])}
             continue
-        maker = makers[role]
-        given = known | programs
-        if role == "guide" and not _is_conditional(parts.get("model"), makers):
+        factory, shared = factories[role], {**known, **programs}
+        given = dict(shared)
+        if role == "guide" and not _is_conditional(parts.get("model"), factories):
             given |= {"classes": 0, "covariates": 0}
         for part in inner:
-            if part not in makers:
-                _check_left_out(parts, (part,), f"{maker.choice.class_path} takes none")
+            if part not in factories:
+                _check_left_out(parts, (part,), f"{factory.choice.class_path} takes none")
                 continue
-            part_maker = makers[part]
-            record[part] = part_maker.choice.plain()
-            is_network = part in ("decoder", "encoder")
-            own = {**known, **programs}
-            given[part] = part_maker.network(**own) if is_network else _made(part, part_maker, own)
+            record[part] = factories[part].choice.plain()
+            if part in ("decoder", "encoder"):
+                given[part] = factories[part].network(**shared)
+            else:
+                given[part] = _made(part, factories[part], shared)
             if part == "encoder" and log_counts:
-                given[part] = LogCounts.before(cast("Network", given[part]), tuple(data_shape))
-        record[role] = maker.choice.plain()
-        programs[role] = _bound(role, maker, given, owners, trust)
-    return Assembly(programs["model"], programs["guide"], record, log_counts)
+                given[part] = LogCounts.before(cast("Network", given[part]), known["data_shape"])
+        record[role] = factory.choice.plain()
+        programs[role] = _program(role, factory, given, owners, trust)
+    return Programs(programs["model"], programs["guide"], record, log_counts)
 
 
-def _makers(parts: Mapping[str, Spec | Program | None], trust: Iterable[str]) -> dict[str, Factory]:
+def _factories(
+    parts: Mapping[str, Spec | Program | None], trust: Iterable[str]
+) -> dict[str, Factory]:
     """What makes each part that is not handed in, of those that the programs take."""
-    makers: dict[str, Factory] = {}
+    factories: dict[str, Factory] = {}
     for part, role in PARTS.items():
         choice = parts.get(part)
-        if part != role and (role not in makers or not makers[role].names(part)):
+        if part != role and (role not in factories or not factories[role].names(part)):
             continue
         if choice is not None and not isinstance(choice, Spec):
             if part == role:
                 continue
             raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
-        makers[part] = factory_of(KINDS[part], choice or DEFAULTS[part], trust)
-    return makers
+        factories[part] = factory_of(KINDS[part], choice or DEFAULTS[part], trust)
+    return factories
 
 
-def _is_of_counts(makers: Mapping[str, Factory]) -> bool:
+def _is_of_counts(factories: Mapping[str, Factory]) -> bool:
     """Whether the likelihood is of counts, and a guide and an encoder of this package read them."""
-    readers = [makers.get(part) for part in ("guide", "encoder")]
-    if "likelihood" not in makers or any(maker is None for maker in readers):
+    likelihood, *readers = (factories.get(part) for part in ("likelihood", "guide", "encoder"))
+    if likelihood is None or any(reader is None or is_foreign(reader.target) for reader in readers):
         return False
-    support = getattr(makers["likelihood"].target, "support", None)
-    is_open = isinstance(support, type(constraints.nonnegative_integer)) and (
-        support.lower_bound == 0
-    )
-    return is_open and not any(is_foreign(maker.target) for maker in readers if maker is not None)
+    support: Any = getattr(likelihood.target, "support", None)
+    is_counts = isinstance(support, type(constraints.nonnegative_integer))
+    return is_counts and bool(support.lower_bound == 0)
 
 
-def _order(makers: Mapping[str, Factory]) -> tuple[str, str]:
+def _order(factories: Mapping[str, Factory]) -> tuple[str, str]:
     """Model first, then guide; the other way round where a part of the model asks for the guide.
 
     Raises:
@@ -199,12 +174,12 @@ def _order(makers: Mapping[str, Factory]) -> tuple[str, str]:
     """
     asks = [
         part for part, role in PARTS.items()
-        if role == "model" and part in makers and makers[part].names("guide")
+        if role == "model" and part in factories and factories[part].names("guide")
     ]  # fmt: skip
     if not asks:
         return "model", "guide"
-    if "guide" in makers and makers["guide"].names("model"):
-        part, guide = makers[asks[0]].choice.class_path, makers["guide"].choice.class_path
+    if "guide" in factories and factories["guide"].names("model"):
+        part, guide = factories[asks[0]].choice.class_path, factories["guide"].choice.class_path
         raise InputError(
             f"`{asks[0]}={part!r}` is made of the guide, and `guide={guide!r}` of the model, so "
             "that neither can be made first; take another of one of them"
@@ -212,40 +187,43 @@ def _order(makers: Mapping[str, Factory]) -> tuple[str, str]:
     return "guide", "model"
 
 
-def _is_conditional(model: Spec | Program | None, makers: Mapping[str, Factory]) -> bool:
+def _is_conditional(model: Spec | Program | None, factories: Mapping[str, Factory]) -> bool:
     """Whether the model takes y: by its constructor, or, where it is made already, by its call."""
-    if "model" in makers and not makers["model"].is_ready:
-        return makers["model"].names("classes") or makers["model"].names("covariates")
-    program = makers["model"].target if "model" in makers else model
+    if "model" in factories and not factories["model"].is_ready:
+        return factories["model"].names("classes") or factories["model"].names("covariates")
+    program = factories["model"].target if "model" in factories else model
     return "y" in named_arguments(cast("Program", program))
 
 
-def _bound(
-    role: str, maker: Factory, given: dict[str, Any], owners: dict[type, Any], trust: Iterable[str]
+def _program(
+    role: str,
+    factory: Factory,
+    given: dict[str, Any],
+    owners: dict[type, Any],
+    trust: Iterable[str],
 ) -> Program:
     """The program itself; of a class that holds both as methods, one instance serves the two."""
-    target = resolve(KINDS[role], maker.choice, trust)
-    if maker.is_ready or inspect.isclass(target):
-        program: Program = _made(role, maker, given)
+    target = resolve(KINDS[role], factory.choice, trust)
+    if factory.is_ready or inspect.isclass(target):
+        program: Program = _made(role, factory, given)
         return program
     owner = owner_of(target)
     if owner is None:
-        raise InputError(f"`{role}={maker.choice.class_path!r}` is neither a class nor a program")
+        raise InputError(f"`{role}={factory.choice.class_path!r}` is neither a class nor a program")
     if owner not in owners:
-        owners[owner] = maker(**given)
+        owners[owner] = factory(**given)
     method: Program = getattr(owners[owner], target.__name__)
     return method
 
 
-def _made(part: str, maker: Factory, given: Mapping[str, Any]) -> Any:
+def _made(part: str, factory: Factory, given: Mapping[str, Any]) -> Any:
     """The part, held to its contract if it is the user's own."""
-    name = maker.choice.class_path
-    made_part = made_or_said(part, name, maker.target, lambda: maker(**given))
-    check_part(
-        part, name, made_part,
-        latent_dim=given["latent_dim"], data_shape=given["data_shape"], examples=given["examples"],
-    )  # fmt: skip
-    return made_part
+    name = factory.choice.class_path
+    with failures_told(f"`{part}={name!r}` cannot be made", factory.target):
+        made = factory(**given)
+    of_data = {key: given[key] for key in ("latent_dim", "data_shape", "examples")}
+    check_part(part, name, made, **of_data)
+    return made
 
 
 def _check_left_out(parts: Mapping[str, Any], names: Iterable[str], reason: str) -> None:
@@ -254,6 +232,6 @@ def _check_left_out(parts: Mapping[str, Any], names: Iterable[str], reason: str)
             raise InputError(f"`{name}` has no effect here: {reason}; leave it out")
 
 
-def _name(program: Any) -> str:
+def _path_of(program: Any) -> str:
     target = program if hasattr(program, "__qualname__") else type(program)
     return f"{target.__module__}.{target.__qualname__}"

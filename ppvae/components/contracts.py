@@ -1,8 +1,9 @@
-"""Does a part of one's own keep its contract? It is called once, before anything is fitted."""
+"""Contracts of parts of one's own: each is called once, before anything is fitted."""
 
 import inspect
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from ppvae.guides import Amortized
 from ppvae.networks import Shape
 from ppvae.programs.streams import forked
 
-__all__ = ["check_part", "is_foreign", "made_or_said"]
+__all__ = ["check_part", "failures_told", "is_foreign"]
 
 
 def is_foreign(target: Any) -> bool:
@@ -22,19 +23,32 @@ def is_foreign(target: Any) -> bool:
     return str(getattr(target, "__module__", "")).split(".")[0] != "ppvae"
 
 
-def made_or_said(role: str, name: str, target: Any, make: Callable[[], Any]) -> Any:
-    """Make a part; what the constructor of one's own raises is told in a sentence, with its place.
+@contextmanager
+def failures_told(failure: str, target: Any) -> Iterator[None]:
+    """Tell in one sentence what code of one's own raises, with its file and line.
+
+    Args:
+        failure: what has failed, the beginning of the sentence.
+        target: the class or function; what this package's own raises passes as it is.
 
     Raises:
-        InputError: what went wrong, and in which line.
+        InputError: the sentence.
     """
-    if not is_foreign(target):
-        return make()
-    return _attempted(f"`{role}={name!r}` cannot be made", target, make)
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # the code is the user's, and may raise anything
+        if not is_foreign(target):
+            raise
+        words = " ".join(str(error).split()) or "no message"
+        raise InputError(
+            f"{failure}: {type(error).__name__}: {words}{_place(target, error)}"
+        ) from error
 
 
 def check_part(
-    role: str, name: str, part: Any, *, latent_dim: int, data_shape: Shape, examples: Tensor
+    role: str, path: str, part: Any, *, latent_dim: int, data_shape: Shape, examples: Tensor
 ) -> None:
     """Call a prior, likelihood or guide once, and look at the distribution that it gives.
 
@@ -43,7 +57,7 @@ def check_part(
 
     Args:
         role: ``"prior"``, ``"likelihood"`` or ``"guide"``.
-        name: what the user calls it.
+        path: its name, as the user wrote it.
         part: the object.
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
@@ -54,9 +68,10 @@ def check_part(
     """
     if not is_foreign(type(part)):
         return
-    x = examples[:2]
+    x, name = examples[:2], f"`{role}={path!r}`"
     call: Callable[[], Any]
     want: tuple[Shape, Shape]
+    params_axis = 0
     if role == "prior":
         call, of, want = part, "", ((), (latent_dim,))
     elif role == "likelihood":
@@ -64,16 +79,15 @@ def check_part(
         h = torch.zeros(2, *shape)
         call = partial(part, h)
         of = f" for h of shape {tuple(h.shape)} (params_per_element = {shape[0]})"
-        want = ((2,), tuple(data_shape))
+        want, params_axis = ((2,), tuple(data_shape)), -len(data_shape) - 1
     elif role == "guide" and isinstance(part, Amortized) and not part.y_size:
-        call, of = (lambda: part.posterior(x)), f" for x of shape {tuple(x.shape)}"
+        call, of = partial(part.posterior, x), f" for x of shape {tuple(x.shape)}"
         want = ((len(x),), (latent_dim,))
     else:
         return
-    with torch.no_grad(), forked(x.device):
-        fn = _attempted(f"`{role}={name!r}` fails{of}", type(part), call)
-    params_axis = -len(data_shape) - 1 if role == "likelihood" else 0
-    _check_distribution(f"`{role}={name!r}`", of, fn, want, params_axis)
+    with torch.no_grad(), forked(x.device), failures_told(f"{name} fails{of}", type(part)):
+        fn = call()
+    _check_distribution(name, of, fn, want, params_axis)
 
 
 def _decoder_shape(name: str, part: Any) -> Shape:
@@ -81,7 +95,7 @@ def _decoder_shape(name: str, part: Any) -> Shape:
         return tuple(part.decoder_shape)
     except AttributeError:
         raise InputError(
-            f"`likelihood={name!r}` has no decoder_shape, by which the decoder is made; derive it "
+            f"{name} has no decoder_shape, by which the decoder is made; derive it "
             "from ppvae.models.Likelihood, and call super().__init__(data_shape)"
         ) from None
 
@@ -95,34 +109,22 @@ def _check_distribution(
             f"{name} gives a {type(fn).__name__}{of}, and must give a distribution; return one of "
             "pyro.distributions"
         )
-    found = tuple(fn.batch_shape), tuple(fn.event_shape)
-    if found == want:
+    shapes = tuple(fn.batch_shape), tuple(fn.event_shape)
+    if shapes == want:
         return
-    whole = (*found[0], *found[1])
+    whole = (*shapes[0], *shapes[1])
     how = ""
-    if whole == (*batch, *event) and len(found[1]) < len(event):
-        how = f"; end it with .to_event({len(event) - len(found[1])})"
+    if whole == (*batch, *event) and len(shapes[1]) < len(event):
+        how = f"; end it with .to_event({len(event) - len(shapes[1])})"
     elif params_axis and len(whole) == len(batch) + len(event) + 1:
         how = (
             f"; axis {params_axis} of h holds the numbers of an element: take it away by "
             f"h.squeeze({params_axis}), or part it by h.unbind({params_axis})"
         )
     raise InputError(
-        f"{name} gives a distribution of batch shape {found[0]} and event shape {found[1]}{of}, "
+        f"{name} gives a distribution of batch shape {shapes[0]} and event shape {shapes[1]}{of}, "
         f"and must give batch shape {batch} and event shape {event}{how}"
     )
-
-
-def _attempted(said: str, target: Any, call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except InputError:
-        raise
-    except Exception as error:  # the code is the user's, and may raise anything
-        words = " ".join(str(error).split()) or "no message"
-        raise InputError(
-            f"{said}: {type(error).__name__}: {words}{_place(target, error)}"
-        ) from error
 
 
 def _place(target: Any, error: Exception) -> str:

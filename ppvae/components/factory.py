@@ -53,7 +53,7 @@ def factory_of(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Factory:
         return _program(kind, choice, target, trust)
     if kind.base is not None and not (inspect.isclass(target) and issubclass(target, kind.base)):
         raise InputError(
-            f"`{kind.flag}={choice.class_path!r}` is no class derived from {kind.base.__module__}."
+            f"`{kind.name}={choice.class_path!r}` is no class derived from {kind.base.__module__}."
             f"{kind.base.__name__}; choose from {', '.join(sorted(kind.names()))}"
         )
     args = arguments_of(kind, target, choice, trust)
@@ -75,7 +75,7 @@ def _program(kind: Kind, choice: Spec, target: Any, trust: Iterable[str]) -> Fac
         return Factory(Spec(choice.class_path, args, choice.trusted), owner)
     if choice.init_args:
         raise InputError(
-            f"`{kind.flag}.{next(iter(choice.init_args))}`: {choice.class_path} is a function, the "
+            f"`{kind.name}.{next(iter(choice.init_args))}`: {choice.class_path} is a function, the "
             "program itself, and has no arguments of its own"
         )
     return Factory(choice, target, is_ready=True)

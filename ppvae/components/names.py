@@ -3,7 +3,7 @@
 A test holds this table to the classes.
 """
 
-__all__ = ["NAMES"]
+__all__ = ["NAMES", "PARTS"]
 
 _NETWORKS = ("ConvDecoder", "ConvEncoder", "GatedMLP", "MLP", "ResidualDecoder", "ResidualEncoder")
 
@@ -39,3 +39,13 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 """Of each kind of part, the class names that may be chosen, in alphabetical order."""
+
+PARTS = {
+    "model": "model",
+    "prior": "model",
+    "likelihood": "model",
+    "decoder": "model",
+    "guide": "guide",
+    "encoder": "guide",
+}
+"""The program that each part belongs to."""

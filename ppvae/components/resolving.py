@@ -32,7 +32,7 @@ def resolve(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Any:
     module, _, last = path.rpartition(".")
     if not module:
         raise InputError(
-            f"`{kind.flag}={path!r}`: there is none of that name{nearest(path, names)}; choose "
+            f"`{kind.name}={path!r}`: there is none of that name{nearest(path, names)}; choose "
             f"from {', '.join(sorted(names))}, or give an import path of your own "
             "(mypackage.MyClass)"
         )
@@ -41,7 +41,7 @@ def resolve(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Any:
         return known
     if not choice.trusted and not any(module == t or module.startswith(f"{t}.") for t in trust):
         raise InputError(
-            f"the {kind.flag} is {path}, whose code is not this package's; if you trust it, say so "
+            f"the {kind.name} is {path}, whose code is not this package's; if you trust it, say so "
             f"with `trust=['{module.split('.')[0]}']`"
         )
     return _imported(kind, path)
@@ -57,31 +57,31 @@ def _imported(kind: Kind, path: str) -> Any:
             # The module that is missing must be this one, not one that it imports.
             if error.name is not None and ".".join(parts[:split]).startswith(error.name):
                 continue
-            raise InputError(f"`{kind.flag}={path!r}`: importing it fails: {error}") from error
+            raise InputError(f"`{kind.name}={path!r}`: importing it fails: {error}") from error
         for i, part in enumerate(parts[split:], start=split):
             if not hasattr(found, part):
                 inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", ()))]
                 if part in inside:
                     raise InputError(
-                        f"`{kind.flag}={path!r}` is a module; name a class or a function in it"
+                        f"`{kind.name}={path!r}` is a module; name a class or a function in it"
                     )
                 there = [n for n in dir(found) if not n.startswith("_")]
                 raise InputError(
-                    f"`{kind.flag}={path!r}`: {'.'.join(parts[:i])} has no {part}"
+                    f"`{kind.name}={path!r}`: {'.'.join(parts[:i])} has no {part}"
                     f"{nearest(part, [*there, *inside])}"
                 )
             found = getattr(found, part)
         if inspect.ismodule(found):
             raise InputError(
-                f"`{kind.flag}={path!r}` is a module; name a class or a function in it"
+                f"`{kind.name}={path!r}` is a module; name a class or a function in it"
             )
         if not callable(found):
             raise InputError(
-                f"`{kind.flag}={path!r}` is a {type(found).__name__}; give a class or a function"
+                f"`{kind.name}={path!r}` is a {type(found).__name__}; give a class or a function"
             )
         return found
     raise InputError(
-        f"`{kind.flag}={path!r}`: no module {parts[0]} can be imported from {Path.cwd()} or the "
+        f"`{kind.name}={path!r}`: no module {parts[0]} can be imported from {Path.cwd()} or the "
         "environment; run where it lies, or install it"
     )
 

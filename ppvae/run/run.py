@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.components.building import DEFAULTS, PARTS, assemble
+from ppvae.components.building import DEFAULTS, build_programs
 from ppvae.components.kinds import KINDS
+from ppvae.components.names import PARTS
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, Scaling, Split
@@ -188,13 +189,13 @@ class Run:
         dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
         example = self.example()
         try:
-            assembly = assemble(
+            programs = build_programs(
                 parts, latent_dim=latent_dim, data_shape=self.data_shape,
                 classes=len(self.label_names or ()), covariates=self._covariates(),
                 examples=example["x"], log_counts=self.resolved.get("log_counts") is True,
                 trust=self._trust,
             )  # fmt: skip
-            return Pair(assembly.model, assembly.guide, example).to(dtype)
+            return Pair(programs.model, programs.guide, example).to(dtype)
         except (RuntimeError, TypeError, OverflowError) as error:
             if self._trust or any(program is not None for program in self._handed.values()):
                 raise  # code that is not this package's: its author wants the traceback

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.components.building import Assembly, assemble
+from ppvae.components.building import Programs, build_programs
 from ppvae.components.contracts import is_foreign
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
@@ -109,7 +109,7 @@ class Meeting:
     everything: Data
     data: Data
     batch: Batch
-    assembly: Assembly
+    assembly: Programs
     pair: Pair
     facts: Audit
 
@@ -174,10 +174,10 @@ def recorded(data: str | Path | Data) -> Any:
 
 def assembled(
     parts: Mapping[str, Spec | Program | None], data: Data, latent_dim: int, trust: Iterable[str]
-) -> Assembly:
-    """Model and guide for these data, given what the data tell: see `assemble`."""
+) -> Programs:
+    """Model and guide for these data, given what the data tell: see `build_programs`."""
     some = torch.arange(min(EXAMPLES, len(data.train)))
-    return assemble(
+    return build_programs(
         parts,
         latent_dim=latent_dim,
         data_shape=data.shape,
@@ -218,7 +218,7 @@ def make_loop(
 
 
 def check_made_again(
-    assembly: Assembly,
+    assembly: Programs,
     data: Data,
     pair: Pair,
     example: Batch,
@@ -239,7 +239,7 @@ def check_made_again(
     if not any(is_foreign(resolve(KINDS[name], c, trust)) for name, c in choices.items()):
         return
     with explained("when they are made a second time"), restored(), unmoved(pair):
-        again = assemble(
+        again = build_programs(
             choices, latent_dim=latent_dim, data_shape=data.shape, classes=data.classes,
             covariates=data.covariates, examples=example["x"],
             log_counts=data.scaling == COUNTS, trust=trust,

@@ -1,14 +1,62 @@
 """The table of names is that of the classes, and needs none of them."""
 
+import inspect
 import subprocess
 import sys
+from types import ModuleType
 
+import torch
+from torch import nn
+from torch.optim import lr_scheduler
+
+import ppvae.guides
+import ppvae.models
+from ppvae import networks
+from ppvae.bounds import ELBOS
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import NAMES
+from ppvae.models import Likelihood, Prior
+
+
+def exported(module: ModuleType, base: type, *but: type) -> set[str]:
+    """What a module exports that derives from ``base``, from none of ``but``, and can be made."""
+    classes = {name: getattr(module, name) for name in module.__all__}
+    return {
+        name
+        for name, value in classes.items()
+        if inspect.isclass(value) and issubclass(value, base) and not issubclass(value, but)
+        if not inspect.isabstract(value)
+    }
+
+
+# LBFGS wants the loss again and again within a step; SparseAdam wants sparse gradients.
+OTHER_LOOP = {"Optimizer", "LBFGS", "SparseAdam"}
+MADE_OF_OTHERS = {"SequentialLR", "ChainedScheduler", "LambdaLR", "MultiplicativeLR"}
 
 
 def test_the_table_of_names_is_that_of_the_classes() -> None:
-    assert {kind: tuple(sorted(KINDS[kind].names())) for kind in KINDS} == NAMES
+    optimizers = {
+        name
+        for name, value in vars(torch.optim).items()
+        if inspect.isclass(value) and issubclass(value, torch.optim.Optimizer)
+    }
+    schedules = {n for n in lr_scheduler.__all__ if n.endswith(("LR", "Plateau", "Restarts"))}
+    classes = {
+        "model": exported(ppvae.models, nn.Module, Prior, Likelihood),
+        "prior": exported(ppvae.models.priors, Prior),
+        "likelihood": exported(ppvae.models.likelihoods, Likelihood),
+        "decoder": exported(networks, nn.Module),
+        "guide": exported(ppvae.guides, nn.Module) - {"Amortized"},
+        "encoder": exported(networks, nn.Module),
+        "elbo": {elbo.__name__ for elbo in ELBOS},
+        "optimizer": optimizers - OTHER_LOOP,
+        "schedule": schedules - MADE_OF_OTHERS,
+    }
+    assert {kind: tuple(sorted(names)) for kind, names in classes.items()} == NAMES
+    for kind, names in classes.items():
+        found = KINDS[kind].names()
+        assert found.keys() == names
+        assert all(found[name].__name__ == name for name in names)
 
 
 def test_the_table_is_read_without_torch() -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ppvae.compilation.captured import capture
 from ppvae.compilation.graphs import trace
-from ppvae.components.building import assemble
+from ppvae.components.building import build_programs
 from ppvae.components.kinds import KINDS
 from ppvae.components.spec import Spec
 from ppvae.data import load
@@ -365,7 +365,7 @@ def test_a_network_of_the_other_direction_names_its_mirror(
     part: str, name: str, other: str
 ) -> None:
     with pytest.raises(InputError, match=f"{name} .*images.*`{part}='{other}'`") as refused:
-        assemble({part: Spec(name)}, latent_dim=5, data_shape=(1, 8, 8))
+        build_programs({part: Spec(name)}, latent_dim=5, data_shape=(1, 8, 8))
     assert str(refused.value).count("\n") == 0
 
 
@@ -374,7 +374,7 @@ def test_widths_come_from_the_command_line() -> None:
         "encoder": Spec("GatedMLP", {"hidden": "30,20"}),
         "decoder": Spec("ResidualDecoder", {"channels": "9,8", "blocks": "2"}),
     }
-    made = assemble(parts, latent_dim=5, data_shape=(1, 8, 8))
+    made = build_programs(parts, latent_dim=5, data_shape=(1, 8, 8))
     gated, residual = made.guide.encoder, made.model.decoder  # type: ignore[attr-defined]  # of programs of any kind
     assert [m.out_features for m in gated.modules() if isinstance(m, nn.Linear)] == [60, 40, 10]
     assert len([m for m in residual.layers if isinstance(m, ResidualBlock)]) == 4

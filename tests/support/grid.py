@@ -19,7 +19,7 @@ from torch import Tensor
 from ppvae.bounds import ELBOS
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
-from ppvae.components.building import assemble
+from ppvae.components.building import build_programs
 from ppvae.components.kinds import KINDS
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
@@ -159,11 +159,11 @@ def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
         del names["encoder"]
     parts = {kind: Spec(name, SMALL.get(name, {})) for kind, name in names.items()}
     torch.manual_seed(0)
-    assembly = assemble(
+    programs = build_programs(
         parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), classes=CLASSES, examples=x
     )
     elbo = KINDS["elbo"].names()[cell.elbo]
-    pair = Pair(assembly.model, assembly.guide, batch)
+    pair = Pair(programs.model, programs.guide, batch)
     return pair, audit(pair, elbo, batch), batch, elbo
 
 
