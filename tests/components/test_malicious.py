@@ -19,7 +19,7 @@ from ppvae.data.vision import makers, unpickles
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fit import fit, main, resume
-from tests.support.fits import quick, reseal, rewrite_config, small, small_flags, table_file
+from tests.support.fits import quick, reseal, rewrite_config, small_copy, small_flags, table_file
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -35,7 +35,7 @@ class Prior(StandardNormal):
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return small(tmp_path, epochs=1).path
+    return small_copy(tmp_path, epochs=1)
 
 
 def refusal(run: Path, **options: Any) -> str:

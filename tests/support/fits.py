@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -22,13 +25,18 @@ SMALL: dict[str, Any] = {"class_path": "MLP", "init_args": {"hidden": [16]}}
 ROWS = 90  # 72 of them train: 3 batches of 32, the last of 8
 
 
+def leave_out_slow_parts(patch: pytest.MonkeyPatch) -> None:
+    """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
+    patch.setattr("ppvae.report.conclusion.gallery.draw", lambda *_: [])
+    patch.setattr("ppvae.report.attempt", lambda *_, **__: None)
+    patch.setattr("ppvae.training.trainer.DRAWS", 1)
+    patch.setattr("ppvae.report.conclusion.DRAWS", 1)
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
-    monkeypatch.setattr("ppvae.report.conclusion.gallery.draw", lambda *_: [])
-    monkeypatch.setattr("ppvae.report.attempt", lambda *_, **__: None)
-    monkeypatch.setattr("ppvae.training.trainer.DRAWS", 1)
-    monkeypatch.setattr("ppvae.report.conclusion.DRAWS", 1)
+    leave_out_slow_parts(monkeypatch)
 
 
 def table(rows: int = ROWS, columns: int = 3, seed: int = 0) -> NDArray[np.float32]:
@@ -57,6 +65,30 @@ def small(folder: Path, out: str = "run", **settings: Any) -> Run:
     }  # fmt: skip
     chosen = {k: v for k, v in (defaults | settings).items() if v is not ...}
     return fit(**chosen)
+
+
+def small_copy(folder: Path, out: str = "run", **settings: Any) -> Path:
+    """A copy of a ``small`` fit that is made once in a process: for tests of what comes after.
+
+    Its data are not in ``folder``. Settings are plain values, as those of a command line.
+    """
+    shutil.copytree(_made_once(json.dumps(settings)), folder / out)
+    return folder / out
+
+
+@cache
+def _made_once(settings: str) -> Path:
+    folder = Path(_folder().name) / hashlib.sha256(settings.encode()).hexdigest()
+    folder.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_slow_parts(patch)
+        return small(folder, **json.loads(settings)).path
+
+
+@cache
+def _folder() -> "TemporaryDirectory[str]":
+    """A folder that is gone when the process ends."""
+    return TemporaryDirectory()
 
 
 def small_flags(folder: Path, out: str = "run") -> list[str]:
