@@ -8,10 +8,10 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.components.kinds import KINDS
+from ppvae.components.likelihood_choice import ways_out
 from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
-from ppvae.distributions.support import first_outside_support
+from ppvae.distributions.support import elements_of, first_outside_support, in_words
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import has_classes
@@ -32,11 +32,12 @@ CHUNK = 2048
 
 def values_of(facts: Audit) -> Values | None:
     """What the model observes the data as, where all its sites agree."""
-    kinds = {_kind_of(_elements(support)) for _, support in facts.supports.values()}
+    kinds = {_kind_of(support) for _, support in facts.supports.values()}
     return kinds.pop() if len(kinds) == 1 else None
 
 
 def _kind_of(support: Any) -> Values | None:
+    support = elements_of(support)
     if support is constraints.boolean:
         return "binary"
     if isinstance(support, Grid):
@@ -57,7 +58,7 @@ def levels_of(facts: Audit) -> int | None:
     Only then are bits per dimension those of the literature.
     """
     for _, support in facts.supports.values():
-        elements = _elements(support)
+        elements = elements_of(support)
         if isinstance(elements, Grid):
             return elements.levels
     return None
@@ -71,7 +72,7 @@ def check_support(data: Data, facts: Audit) -> None:
             row, value, site = found
             raise InputError(
                 f"row {row} of the {name} data ({data.name}) holds {value:.4g}, and "
-                f"{_takes(facts, site)}: {_ways_out(data, facts.supports[site][1])}"
+                f"{_takes(facts, site)}: {ways_out(data, _kind_of(facts.supports[site][1]))}"
             )
 
 
@@ -157,7 +158,7 @@ def _outside(
 
 def _takes(facts: Audit, site: str) -> str:
     family, support = facts.supports[site]
-    return f"{family} (site '{site}') takes only {_values(support)}"
+    return f"{family} (site '{site}') takes only {in_words(support)}"
 
 
 def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:
@@ -219,81 +220,3 @@ def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
                 "not known, and the model is conditional on them; drop those rows, or take "
                 "`model='SemiSupervisedVAE', guide='SemiSupervised', elbo='TraceEnum_ELBO'`"
             )
-
-
-def _elements(support: Any) -> Any:
-    """The support of one element of x."""
-    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
-        support = support.base_constraint
-    return support
-
-
-def _values(support: Any) -> str:
-    """What a support holds, in words."""
-    elements = _elements(support)
-    if elements is constraints.boolean:
-        return "0 and 1"
-    if isinstance(elements, Grid):
-        return f"multiples of 1/{elements.levels - 1} in [0, 1]"
-    if isinstance(elements, constraints.integer_interval):
-        return f"integers from {elements.lower_bound} to {elements.upper_bound}"
-    if isinstance(elements, type(constraints.nonnegative_integer)):
-        return f"integers from {elements.lower_bound}"
-    if isinstance(elements, constraints.interval):
-        return f"values in [{elements.lower_bound:g}, {elements.upper_bound:g}]"
-    return f"values in {elements}"
-
-
-def _ways_out(data: Data, support: Any) -> str:
-    """What to choose so that the data have a probability."""
-    x = _distinct(data)
-    ways = [
-        "`{}`".format(
-            ", ".join([f"likelihood={name!r}", *(f"likelihood.{k}={v!r}" for k, v in own.items())])
-        )
-        for name, own in sorted(_takers(x).items())
-    ]
-    could_be_binarized = data.name == "digits" or bool(((x >= 0) & (x <= 1)).all())
-    is_binary = _elements(support) is constraints.boolean
-    if is_binary and could_be_binarized and data.binarize == "none":
-        ways.insert(0, "`binarize='dynamic'` (or static, or threshold)")
-    elif _kind_of(_elements(support)) in ("binary", "unit") and data.is_like_pixels:
-        more = ", binarize='dynamic'" if is_binary else ""
-        ways.insert(
-            0, f"`scale='unit'{more}` (it divides pixels from 0 to 255 by 255, as they would be as "
-            "uint8)",
-        )  # fmt: skip
-    elif _kind_of(_elements(support)) == "counts" and data.scaling.kind == "8-bit":
-        ways.insert(0, "`scale='none'` (grey levels as the whole numbers that they are)")
-    return "choose " + ", or ".join(ways)
-
-
-def _distinct(data: Data) -> Tensor:
-    """The values that x takes, each once; of 8-bit intensities those at the start."""
-    found: list[Tensor] = []
-    for split in data.splits.values():
-        for batch in split.frozen(0).chunks(CHUNK):
-            x = batch["x"]
-            found.append((x[batch["mask"]] if "mask" in batch else x).unique())
-            if data.scaling.kind == "8-bit":
-                break
-    values: Tensor = torch.cat(found).unique()
-    return values
-
-
-def _takers(x: Tensor) -> dict[str, dict[str, Any]]:
-    """Likelihoods of the values ``x``, with the arguments that they need.
-
-    Of those that take them all, the ones that are made for them: zeros and ones have a probability
-    as counts too, and counts a density as real numbers, but nobody wants it.
-    """
-    likelihoods = KINDS["likelihood"].names()
-    takes = {name: likelihood.arguments_for(x) for name, likelihood in likelihoods.items()}
-    found = {name: own for name, own in takes.items() if own is not None}
-    supports = {name: likelihoods[name].support for name in found}
-    made_for_it = set(found)
-    if bool(constraints.boolean.check(x).all()):
-        made_for_it = {name for name, s in supports.items() if s is constraints.boolean}
-    elif bool((x == x.round()).all()):
-        made_for_it = {name for name, s in supports.items() if s.is_discrete}
-    return {name: own for name, own in found.items() if name in made_for_it} or found

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
+from ppvae.data import digits
 from ppvae.data.binarized_mnist import binarized_mnist_source
 from ppvae.data.csv_file import csv_source
-from ppvae.data.digits import digits_source
 from ppvae.data.files import data_folder
 from ppvae.data.fingerprint import Fingerprint, unchanging
 from ppvae.data.folder import folder_source, images_in
@@ -22,7 +22,7 @@ from ppvae.errors import InputError
 
 # Readers of the sets this package knows itself, given the data directory.
 NAMED: dict[str, Callable[[Path], Source]] = {
-    "digits": lambda folder: digits_source(),  # noqa: ARG005  (they come with a dependency)
+    digits.NAME: digits.digits_source,
     **{name: partial(mnist_source, name) for name in SETS},
     "omniglot": omniglot_source,
     "binarized-mnist": binarized_mnist_source,

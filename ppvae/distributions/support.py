@@ -1,9 +1,13 @@
-"""Which values of the data has a distribution no probability for?"""
+"""Supports of distributions: what values they hold, and the first value outside of one."""
+
+from typing import Any
 
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["first_outside_support"]
+from ppvae.distributions.grid import Grid
+
+__all__ = ["elements_of", "first_outside_support", "in_words"]
 
 
 def first_outside_support(
@@ -24,3 +28,26 @@ def first_outside_support(
         return None
     where = outside.nonzero()[0]
     return int(where[0]), float(x[tuple(where)])
+
+
+def elements_of(support: Any) -> Any:
+    """The support of one element of a value."""
+    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
+        support = support.base_constraint
+    return support
+
+
+def in_words(support: Any) -> str:
+    """What a support holds, in words."""
+    elements = elements_of(support)
+    if elements is constraints.boolean:
+        return "0 and 1"
+    if isinstance(elements, Grid):
+        return f"multiples of 1/{elements.levels - 1} in [0, 1]"
+    if isinstance(elements, constraints.integer_interval):
+        return f"integers from {elements.lower_bound} to {elements.upper_bound}"
+    if isinstance(elements, type(constraints.nonnegative_integer)):
+        return f"integers from {elements.lower_bound}"
+    if isinstance(elements, constraints.interval):
+        return f"values in [{elements.lower_bound:g}, {elements.upper_bound:g}]"
+    return f"values in {elements}"
