@@ -19,8 +19,9 @@ bound                        value, in expectation                gradient of th
                              dimension counted as those
 ============================ ==================================== =================================
 
-All need reparameterized draws. The three of K weights are `WeightedELBO`, which says what a datum
-is and what is refused; their ``bounds`` takes log-weights ``(K, data)`` from anywhere.
+All need reparameterized draws. The three of K weights are `WeightedELBO`, which defines a datum
+and what is refused; their ``bounds`` takes log-weights ``(K, data)`` from anywhere. Each states its
+`Traits`; nothing else in the package asks for its class.
 """
 
 from inspect import isabstract

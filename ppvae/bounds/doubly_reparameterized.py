@@ -63,7 +63,7 @@ class DoublyReparameterizedELBO(WeightedELBO):
         return log_weights.logsumexp(0) - log(len(log_weights))
 
     @override
-    def _climbed(self, weights: Weights) -> Tensor:
+    def _objective(self, weights: Weights) -> Tensor:
         densities = [run.paths.densities(run.guide, type(self).__name__) for run in weights.runs]
         log_weights = weights.log_weights(held=densities)
         value = self.bounds(log_weights).sum()

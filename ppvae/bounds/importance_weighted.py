@@ -24,9 +24,9 @@ class ImportanceWeightedELBO(WeightedELBO):
         L_K(x) = E log (1/K) sum_k p(x, z_k) / q(z_k | x),
         ELBO(x) = L_1(x) <= L_2(x) <= ... <= log p(x).
 
-    What a larger K buys: the gap to log p(x) shrinks, like Var(w) / (2 K p(x)^2) where the weights
-    w have a variance, and the model is less bent towards posteriors of the guide's family. What it
-    costs: K passes through the programs; and the nearer the bound, the less it tells the guide.
+    The use of a larger K: the gap to log p(x) shrinks, like Var(w) / (2 K p(x)^2) where the weights
+    w have a variance, and the model is pulled less towards posteriors of the guide's family. The
+    cost: K passes through the programs, and a noisier gradient of the guide.
     The signal-to-noise ratio of the guide's gradient falls like 1 / sqrt(K), while that of the
     model's rises like sqrt(K) (Rainforth et al., 2018); `DoublyReparameterizedELBO` mends that.
 

@@ -32,8 +32,8 @@ class RenyiELBO(WeightedELBO):
     any alpha >= 0 and any K it is a lower bound on log p(x), no higher than the importance-weighted
     one. With alpha in [0, 1) it rises with K from the evidence lower bound, with alpha > 1 it falls
     from there. With alpha < 0 it rises towards an *upper* bound: for each K it stays below log p(x)
-    down to some alpha_K < 0 that nobody tells, and alpha_K goes to 0 as K grows; it is allowed to
-    be climbed, and `reported` gives the importance-weighted bound of the same weights.
+    down to some alpha_K < 0 that is not known, and alpha_K goes to 0 as K grows; it may be
+    maximized, and `reported` gives the importance-weighted bound of the same weights.
 
     Unlike ``pyro.infer.RenyiELBO``, it is right where the data are subsampled, and has a
     ``differentiable_loss``. The gradient is that of the very value, through reparameterized draws.
@@ -69,5 +69,5 @@ class RenyiELBO(WeightedELBO):
         return ((power * log_weights).logsumexp(0) - log(len(log_weights))) / power
 
     @override
-    def _climbed(self, weights: Weights) -> Tensor:
+    def _objective(self, weights: Weights) -> Tensor:
         return self.bounds(weights.log_weights()).sum()

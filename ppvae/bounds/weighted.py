@@ -73,7 +73,7 @@ class WeightedELBO(ELBO):
     traits = Traits(weighs_draws=True, needs_rsample=True)
 
     is_lower = True
-    """Whether the expectation of what is climbed is a lower bound on log p(x), for every K."""
+    """Whether the expectation of the objective is a lower bound on log p(x), for every K."""
 
     @abstractmethod
     def bounds(self, log_weights: Tensor) -> Tensor:
@@ -83,14 +83,14 @@ class WeightedELBO(ELBO):
     def reported(self, log_weights: Tensor) -> Tensor:
         """A lower bound on log p(x) of each datum, in nats: ``(data,)`` of ``(K, data)``.
 
-        That which is climbed, where it is one; else the importance-weighted one.
+        The objective itself, where it is one; else the importance-weighted bound.
         """
         if self.is_lower:
             return self.bounds(log_weights)
         return log_weights.logsumexp(0) - log(len(log_weights))
 
-    def _climbed(self, weights: "Weights") -> Tensor:
-        """The sum of the bounds, with the gradient that is to be climbed; here their own."""
+    def _objective(self, weights: "Weights") -> Tensor:
+        """The sum of the bounds, with the gradient that a fit follows; here their own."""
         return self.bounds(weights.log_weights()).sum()
 
     def differentiable_loss(
@@ -101,7 +101,7 @@ class WeightedELBO(ELBO):
         with _SameSubsample():
             runs = list(cast("Any", self)._get_traces(model, guide, args, kwargs))
         weights = Weights(runs, self.vectorize_particles and self.num_particles > 1)
-        return -weights.subsampling * self._climbed(weights)
+        return -weights.subsampling * self._objective(weights)
 
     def loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
@@ -222,8 +222,8 @@ class Weights:
         whole = sum_inside(parts, dims(node, self._plates))
         return parts, whole / (parts.numel() // whole.numel())
 
-    def _together(self, found: Sequence[Tensor]) -> Tensor:
-        return found[0] if self._is_vectorized else torch.stack(list(found))
+    def _together(self, runs: Sequence[Tensor]) -> Tensor:
+        return runs[0] if self._is_vectorized else torch.stack(list(runs))
 
     def _by_datum(self, node: Any, log_prob: Tensor) -> Tensor:
         """Log-density of a site, without the factor of subsampled data, summed within each datum.

@@ -1,11 +1,23 @@
 """A pair of Pyro programs, seen through its traces.
 
-The two programs as one module (`pair`), the sites of their traces (`sites`) and what is known of
-them (`facts`), random streams (`streams`), densities by datum and draw (`densities`), and what a
-pair is asked for: `generation`, `imputation`, `classification`.
+The two programs as one module (`pair`), what is known of them before the first step (`facts`), and
+what all else is made of, each in one place:
+
+==================== ==================================================================
+`sites`              the random variables of a trace, and their distributions
+`plates`, `axes`     which dimension of a site is data, plate, particle or event
+`streams`            random numbers: named streams, seeds, the generators' state
+`evaluation_mode`    programs without gradients, dropout, or running means that move
+`densities`          log p(x, z) and log q(z | x) by draw and datum
+`log_weights`        their difference
+`failures`           what programs raise, as sentences
+==================== ==================================================================
+
+On these rest `generation`, `imputation` and `classification`.
 """
 
 from ppvae.programs.evaluation_mode import evaluating
-from ppvae.programs.pair import Pair, Program, named_arguments
+from ppvae.programs.pair import Pair
+from ppvae.programs.signatures import Program, named_arguments
 
 __all__ = ["Pair", "Program", "evaluating", "named_arguments"]

@@ -76,7 +76,7 @@ def _words(error: Exception) -> str:
 
 
 def _site(frames: list[FrameType], error: Exception) -> tuple[str, Mapping[str, Any] | None]:
-    """The site at which an error arose, and its message, as far as Pyro tells."""
+    """The site at which an error arose, and its message, as far as Pyro names it."""
     for frame in reversed(frames):
         if not frame.f_globals.get("__name__", "").startswith("pyro."):
             continue

@@ -1,4 +1,4 @@
-"""The process that a fit runs in: one at a time, and left as it was found."""
+"""Isolation of what runs Pyro programs: one per process at a time, leaving no trace in it."""
 
 import functools
 import logging
@@ -51,7 +51,7 @@ def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """Say in a sentence that memory ran out, where no size could be told beforehand."""
+    """Report in a sentence that memory ran out, where no size was known beforehand."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:

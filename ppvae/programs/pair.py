@@ -1,4 +1,4 @@
-"""A model and a guide as one ``nn.Module``: who owns the parameters, and who is given what.
+"""A model and a guide as one ``nn.Module``, which has all their parameters.
 
 A Pyro program is any callable with ``pyro.sample`` in it: a module, a method that calls
 ``pyro.module``, a function with ``pyro.param``. Here each becomes a plain module, its parameters
@@ -6,10 +6,8 @@ found by a first trace, so that optimizers, ``state_dict`` and distributed train
 nothing of Pyro, and Pyro's global parameter store is left as it was found.
 """
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, cast
 
 import pyro
@@ -20,92 +18,11 @@ from torch import Tensor, nn
 
 from ppvae.errors import InputError
 from ppvae.programs.evaluation_mode import evaluating
+from ppvae.programs.function import Function
+from ppvae.programs.signatures import Program, check_arguments, named_arguments
 from ppvae.programs.sites import is_deterministic
 
-__all__ = ["Pair", "Program", "named_arguments"]
-
-Program = Callable[..., Any]
-"""Called as ``program(x, **extras)``; what it returns is its own affair."""
-
-
-def named_arguments(program: Program) -> frozenset[str]:
-    """Names, beside the first, that ``program`` takes of what the data has: ``y``, ``mask``, ..."""
-    # A module's own call takes anything; what it names is in its forward.
-    called = program.forward if isinstance(program, nn.Module) else program
-    try:
-        parameters = list(inspect.signature(called).parameters.values())
-    except (TypeError, ValueError):  # a callable that does not say: it is given x alone
-        return frozenset()
-    return frozenset(
-        p.name for p in parameters[1:] if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)
-    )
-
-
-def _check_arguments(role: str, program: Program, batch: Mapping[str, Tensor]) -> None:
-    """Refuse a program that cannot be called as ``program(x, **extras)``."""
-    called = program.forward if isinstance(program, nn.Module) else program
-    try:
-        parameters = list(inspect.signature(called).parameters.values())
-    except (TypeError, ValueError):
-        return
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if not parameters or parameters[0].kind not in (*positional, inspect.Parameter.VAR_POSITIONAL):
-        raise InputError(
-            f"the {role} takes no data: it is called as {role}(x), with the batch as its first "
-            "argument; give it one"
-        )
-    needed = [
-        p
-        for p in parameters[1:]
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-    ]
-    for p in needed:
-        if p.kind is p.POSITIONAL_ONLY or p.name not in batch:
-            raise InputError(
-                f"the {role} takes an argument '{p.name}' that the data does not have (it has "
-                f"{', '.join(batch)}); bind it before the fit, by functools.partial({role}, "
-                f"{p.name}=...), give it a default, or name it as the data does"
-            )
-
-
-class _Function(nn.Module):
-    """A program that is no module itself, with the modules that it uses."""
-
-    def __init__(self, program: Program) -> None:
-        super().__init__()
-        self.program = program
-        owner = getattr(program, "__self__", None)
-        self.uses = nn.ModuleList([owner] if isinstance(owner, nn.Module) else _modules_in(program))
-
-    def forward(self, x: Tensor, **extras: Tensor) -> Any:
-        return self.program(x, **extras)
-
-
-def _modules_in(program: Program) -> list[nn.Module]:
-    """Modules that a program refers to, by closure or global name, each once.
-
-    A handler around a program, a partial one, or a method is looked into for the program itself.
-    """
-    found: dict[int, nn.Module] = {}
-    seen: set[int] = set()
-    waiting: list[Any] = [program]
-    while waiting:
-        value = waiting.pop(0)
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, nn.Module):
-            found[id(value)] = value
-        elif inspect.ismethod(value):
-            waiting += [value.__self__, value.__func__]
-        elif isinstance(value, partial):
-            waiting += [value.func, *value.args, *value.keywords.values()]
-        elif inspect.isfunction(value):
-            names = inspect.getclosurevars(inspect.unwrap(value))
-            modules = [v for v in names.globals.values() if isinstance(v, nn.Module)]
-            waiting += [*names.nonlocals.values(), *modules]
-            waiting.append(getattr(value, "__wrapped__", None))
-    return list(found.values())
+__all__ = ["Pair"]
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -168,11 +85,11 @@ class Pair(nn.Module):
 
     def __init__(self, model: Program, guide: Program, batch: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.model = model if isinstance(model, nn.Module) else _Function(model)
-        self.guide = guide if isinstance(guide, nn.Module) else _Function(guide)
+        self.model = model if isinstance(model, nn.Module) else Function(model)
+        self.guide = guide if isinstance(guide, nn.Module) else Function(guide)
         self._programs = {"model": model, "guide": guide}
         for role, program in self._programs.items():
-            _check_arguments(role, program, batch)
+            check_arguments(role, program, batch)
         self._names = {role: named_arguments(p) for role, p in self._programs.items()}
         self._constraints: dict[str, Any] = {}
         self.params = nn.ParameterDict()
@@ -194,12 +111,12 @@ class Pair(nn.Module):
     @property
     def owners(self) -> list[nn.Module]:
         """The modules that the two programs are, or are methods of, or use; each once."""
-        found: list[nn.Module] = []
+        owners: list[nn.Module] = []
         for role, module in (("model", self.model), ("guide", self.guide)):
             owner = getattr(self._programs[role], "__self__", None)
-            is_method = isinstance(owner, nn.Module) and isinstance(module, _Function)
-            found.append(cast("nn.Module", owner) if is_method else module)
-        return list({id(module): module for module in found}.values())
+            is_method = isinstance(owner, nn.Module) and isinstance(module, Function)
+            owners.append(cast("nn.Module", owner) if is_method else module)
+        return list({id(module): module for module in owners}.values())
 
     def call_model(self, x: Tensor, **extras: Tensor) -> Any:
         """Run the model on a batch, given of ``extras`` what its signature names."""
@@ -264,7 +181,7 @@ class Pair(nn.Module):
         for role in ("guide", "model"):
             module = self.guide if role == "guide" else self.model
             registered: set[int] = set()
-            # What is wrong with a site is said later, when the site has a name.
+            # What is wrong with a site is reported later, when the site has a name.
             unchecked = pyro.validation_enabled(False)
             with self._parameter_store() as store, poutine.block(), unchecked:
                 self._call(role, x, extras)
@@ -276,7 +193,7 @@ class Pair(nn.Module):
                     self._constraints[name] = store["constraints"][name]
                     is_made = isinstance(value, nn.Parameter)
                     self.params[_key(name)] = value if is_made else nn.Parameter(value.detach())
-            if isinstance(module, _Function):
+            if isinstance(module, Function):
                 # A function may refer to a network that it does not register: as under Pyro's own
                 # SVI, what no pyro.module names is not trained.
                 kept = [m for m in module.uses if any(id(p) in registered for p in m.parameters())]

@@ -39,7 +39,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
             the bound weighs; a mask in the data that the model does not take.
     """
     check_bound(elbo)
-    # The checks below name the way out; Pyro would complain first, and does not.
+    # Pyro's own validation would raise first; the checks below name the way out.
     with evaluating(pair), forked(pair.device), pyro.validation_enabled(False):
         guide, model, parents = traces(pair, elbo, batch)
         vectorizes, nesting = try_particles(pair, batch, guide, model)
