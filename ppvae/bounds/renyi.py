@@ -8,7 +8,7 @@ from typing import Any, cast, final, override
 
 from torch import Tensor
 
-from ppvae.bounds.weighted import WeightedELBO, Weights
+from ppvae.bounds.weighted import WeightedELBO
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
 
@@ -67,7 +67,3 @@ class RenyiELBO(WeightedELBO):
         """Log of the power mean of each datum's weights, in nats: ``(data,)`` of ``(K, data)``."""
         power = 1 - self.alpha
         return ((power * log_weights).logsumexp(0) - log(len(log_weights))) / power
-
-    @override
-    def _objective(self, weights: Weights) -> Tensor:
-        return self.bounds(weights.log_weights()).sum()
