@@ -59,7 +59,7 @@ class SemiSupervised(PyroModule):
                 "with `model='SemiSupervisedVAE'` and data that has labels"
             )
         if not (alpha == 0 or is_positive(alpha)):
-            raise InputError(f"alpha is {alpha}; a weight is 0 or more, and finite")
+            raise InputError(f"`guide.alpha` is {alpha}; a weight is 0 or more, and finite")
         self.classes, self.alpha = classes, alpha
         self.classifier = build(encoder, data_shape, (classes,), "encoder")
         self.latent = MeanField(latent_dim, data_shape, encoder, classes)

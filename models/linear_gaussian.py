@@ -60,7 +60,7 @@ class LinearGaussian(PyroModule):
         start = torch.randn(math.prod(data_shape), latent_dim) / latent_dim**0.5
         self.weight = nn.Parameter(start)
         self.loc = nn.Parameter(torch.zeros(self.data_shape))
-        self.noise = PositiveNumber("noise", noise, floor)
+        self.noise = PositiveNumber("model.noise", noise, floor)
 
     @classmethod
     @torch.no_grad()

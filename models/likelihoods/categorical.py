@@ -37,7 +37,7 @@ class Categorical(Likelihood):
     def __init__(self, data_shape: Shape, classes: int = 17) -> None:
         super().__init__(data_shape)
         if classes < 2:
-            raise InputError(f"classes is {classes}; there must be at least 2")
+            raise InputError(f"`likelihood.classes` is {classes}; there must be at least 2")
         self.params_per_element = self.levels = classes
         self.support = constraints.integer_interval(0, classes - 1)
 

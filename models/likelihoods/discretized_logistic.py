@@ -51,4 +51,4 @@ def logistic(loc: Tensor, log_scale: Tensor, levels: int) -> Elements:
 def check_levels(levels: int) -> None:
     """Refuse a grid that is none, or too fine to be stored."""
     if not 2 <= levels <= MOST:
-        raise InputError(f"levels is {levels}; an image has from 2 to {MOST} grey levels")
+        raise InputError(f"`likelihood.levels` is {levels}; an image has 2 to {MOST} levels")

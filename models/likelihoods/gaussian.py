@@ -59,7 +59,7 @@ class Gaussian(Likelihood):
         momentum: float = 0.1,
     ) -> None:
         super().__init__(data_shape)
-        check_floor("variance", floor)
+        check_floor("likelihood.variance", floor)
         check_momentum(momentum)
         self.floor = floor
         self.shared: PositiveNumber | RunningMean | None = None
@@ -69,11 +69,11 @@ class Gaussian(Likelihood):
             self.shared = RunningMean(momentum, floor)
         elif isinstance(variance, str) and variance != "learned":
             raise InputError(
-                f"variance is '{variance}'; give a number above 0, 'learned', 'optimal' or "
-                "'per-pixel'"
+                f"`likelihood.variance` is '{variance}'; give a number above 0, 'learned', "
+                "'optimal' or 'per-pixel'"
             )
         else:
-            self.shared = PositiveNumber("variance", variance, floor)
+            self.shared = PositiveNumber("likelihood.variance", variance, floor)
 
     @property
     def variance(self) -> Tensor:
@@ -84,8 +84,8 @@ class Gaussian(Likelihood):
         """
         if self.shared is None:
             raise InputError(
-                "variance is 'per-pixel', so that there is none of all elements; take that of the "
-                "distribution, likelihood(h).variance"
+                "`likelihood.variance` is 'per-pixel', so that there is none of all elements; take "
+                "that of the distribution, likelihood(h).variance"
             )
         shared: Tensor = self.shared()
         return shared

@@ -32,7 +32,7 @@ class Laplace(Likelihood):
         self, data_shape: Shape, scale: float | Literal["learned"] = 1.0, floor: float = 1e-2
     ) -> None:
         super().__init__(data_shape)
-        self.scale = PositiveNumber("scale", scale, floor)
+        self.scale = PositiveNumber("likelihood.scale", scale, floor)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (loc,) = self._split(h)

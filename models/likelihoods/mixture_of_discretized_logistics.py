@@ -37,7 +37,7 @@ class MixtureOfDiscretizedLogistics(Likelihood):
         super().__init__(data_shape)
         check_levels(levels)
         if components < 1:
-            raise InputError(f"components is {components}; a mixture has at least 1")
+            raise InputError(f"`likelihood.components` is {components}; a mixture has at least 1")
         self.params_per_element = 3 * components
         self.levels, self.support = levels, Grid(levels)
 

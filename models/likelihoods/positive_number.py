@@ -17,7 +17,7 @@ class PositiveNumber(nn.Module):
     """A number above zero, given or learned; called, it is a scalar.
 
     Args:
-        name: what it is, for sentences.
+        name: the parameter that it is, for sentences: ``"likelihood.scale"``.
         value: the number itself, or "learned".
         floor: what a learned number stays above: it is floor + softplus of a parameter.
         start: what learning starts from, above the floor.
@@ -35,10 +35,10 @@ class PositiveNumber(nn.Module):
         self.raw: nn.Parameter | None = None
         if isinstance(value, str):
             if value != "learned":
-                raise InputError(f"{name} is '{value}'; give a number above 0, or 'learned'")
+                raise InputError(f"`{name}` is '{value}'; give a number above 0, or 'learned'")
             self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(start))))
         elif not is_positive(value):
-            raise InputError(f"{name} is {value}; give a number above 0, or 'learned'")
+            raise InputError(f"`{name}` is {value}; give a number above 0, or 'learned'")
         else:
             self.register_buffer("fixed", torch.tensor(float(value)), persistent=False)
 
@@ -47,6 +47,9 @@ class PositiveNumber(nn.Module):
 
 
 def check_floor(name: str, floor: float) -> None:
-    """Refuse a floor that is none."""
+    """Refuse a floor of the parameter ``name`` that is not above zero."""
     if not is_positive(floor):
-        raise InputError(f"floor is {floor}; a {name} is kept above a number greater than 0")
+        part, _, name = name.partition(".")
+        raise InputError(
+            f"`{part}.floor` is {floor}; a {name} is kept above a number greater than 0"
+        )

@@ -43,4 +43,4 @@ class RunningMean(nn.Module):
 def check_momentum(momentum: float) -> None:
     """Refuse a weight that is none."""
     if not 0 < momentum <= 1:
-        raise InputError(f"momentum is {momentum}; a weight is above 0 and at most 1")
+        raise InputError(f"`likelihood.momentum` is {momentum}; a weight is above 0 and at most 1")

@@ -46,11 +46,11 @@ class StudentT(Likelihood):
         super().__init__(data_shape)
         if not isinstance(df, str) and not df > 1:
             raise InputError(
-                f"df is {df}; Student's t has no mean at 1 degree of freedom and below: give a "
-                "number above 1, or 'learned'"
+                f"`likelihood.df` is {df}; Student's t has no mean at 1 degree of freedom and "
+                "below: give a number above 1, or 'learned'"
             )
-        self.df = PositiveNumber("df", df, LEAST, start=3.0)
-        self.scale = PositiveNumber("scale", scale, floor)
+        self.df = PositiveNumber("likelihood.df", df, LEAST, start=3.0)
+        self.scale = PositiveNumber("likelihood.scale", scale, floor)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (loc,) = self._split(h)

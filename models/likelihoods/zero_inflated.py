@@ -40,7 +40,7 @@ class ZeroInflated(Likelihood):
     ) -> None:
         super().__init__(data_shape)
         if counts not in COUNTS:
-            raise InputError(f"counts is '{counts}'; take one of {', '.join(COUNTS)}")
+            raise InputError(f"`likelihood.counts` is '{counts}'; take one of {', '.join(COUNTS)}")
         self.counts = COUNTS[counts](data_shape)
         self.params_per_element = 1 + self.counts.params_per_element
 

@@ -18,7 +18,7 @@ class Prior(nn.Module, ABC):
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
         if latent_dim < 1:
-            raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
+            raise InputError(f"`latent_dim` is {latent_dim}; a latent needs at least 1 dimension")
         self.latent_dim = latent_dim
 
     @abstractmethod

@@ -70,10 +70,10 @@ def test_an_mlp_without_hidden_layers_is_affine_and_with_them_is_not() -> None:
             lambda: build(nn.Linear(3, 2), (3,), (2, 2), "encoder"),
             r"to \(2, 2\); the program needs",
         ),
-        (lambda: StandardNormal(0), "latent_dim is 0"),
-        (lambda: Gaussian((3,), variance=0.0), "variance is 0"),
-        (lambda: Gaussian((3,), floor=0.0), "floor is 0"),
-        (lambda: Gaussian((3,), variance="learnt"), "variance is 'learnt'"),  # type: ignore[arg-type]  # to be refused
+        (lambda: StandardNormal(0), "latent_dim` is 0"),
+        (lambda: Gaussian((3,), variance=0.0), "variance` is 0"),
+        (lambda: Gaussian((3,), floor=0.0), "floor` is 0"),
+        (lambda: Gaussian((3,), variance="learnt"), "variance` is 'learnt'"),  # type: ignore[arg-type]  # to be refused
     ],
 )
 def test_what_does_not_fit_is_refused(make: Callable[[], Any], sentence: str) -> None:

@@ -531,26 +531,26 @@ def test_captured_it_is_what_it_was(name: str, own: dict[str, Any]) -> None:
 
 
 SENTENCES: dict[str, Callable[[], Any]] = {
-    "variance is 'learnt'; give a number above 0, 'learned', 'optimal' or 'per-pixel'":
+    "variance` is 'learnt'; give a number above 0, 'learned', 'optimal' or 'per-pixel'":
         lambda: likelihoods.Gaussian((3,), "learnt"),  # type: ignore[arg-type]  # to be refused
-    "variance is -1": lambda: likelihoods.Gaussian((3,), -1.0),
-    "variance is nan": lambda: likelihoods.Gaussian((3,), math.nan),
-    "floor is 0": lambda: likelihoods.Gaussian((3,), "optimal", floor=0.0),
-    "floor is -1": lambda: likelihoods.Gaussian((3,), "per-pixel", floor=-1.0),
-    "momentum is 0": lambda: likelihoods.Gaussian((3,), "optimal", momentum=0.0),
+    "variance` is -1": lambda: likelihoods.Gaussian((3,), -1.0),
+    "variance` is nan": lambda: likelihoods.Gaussian((3,), math.nan),
+    "floor` is 0": lambda: likelihoods.Gaussian((3,), "optimal", floor=0.0),
+    "floor` is -1": lambda: likelihoods.Gaussian((3,), "per-pixel", floor=-1.0),
+    "momentum` is 0": lambda: likelihoods.Gaussian((3,), "optimal", momentum=0.0),
     "there is none of all elements": lambda: likelihoods.Gaussian((3,), "per-pixel").variance,
-    "scale is 0": lambda: likelihoods.Laplace((3,), scale=0.0),
-    "scale is 'big'; give a number above 0, or 'learned'":
+    "scale` is 0": lambda: likelihoods.Laplace((3,), scale=0.0),
+    "scale` is 'big'; give a number above 0, or 'learned'":
         lambda: likelihoods.Laplace((3,), scale="big"),  # type: ignore[arg-type]  # to be refused
-    "floor is nan; a scale is kept": lambda: likelihoods.StudentT((3,), floor=math.nan),
-    "df is 1.0; Student's t has no mean": lambda: likelihoods.StudentT((3,), df=1.0),
-    "total_count is 0": lambda: likelihoods.Binomial((3,), total_count=0),
-    "classes is 1": lambda: likelihoods.Categorical((3,), classes=1),
-    "limit is 0": lambda: likelihoods.ContinuousBernoulli((3,), limit=0.0),
-    "levels is 1": lambda: likelihoods.DiscretizedLogistic((3,), levels=1),
-    "levels is 65537": lambda: likelihoods.MixtureOfDiscretizedLogistics((3,), levels=65537),
-    "components is 0": lambda: likelihoods.MixtureOfDiscretizedLogistics((3,), components=0),
-    "counts is 'Binomial'; take one of Poisson, NegativeBinomial":
+    "floor` is nan; a scale is kept": lambda: likelihoods.StudentT((3,), floor=math.nan),
+    "df` is 1.0; Student's t has no mean": lambda: likelihoods.StudentT((3,), df=1.0),
+    "total_count` is 0": lambda: likelihoods.Binomial((3,), total_count=0),
+    "classes` is 1": lambda: likelihoods.Categorical((3,), classes=1),
+    "limit` is 0": lambda: likelihoods.ContinuousBernoulli((3,), limit=0.0),
+    "levels` is 1": lambda: likelihoods.DiscretizedLogistic((3,), levels=1),
+    "levels` is 65537": lambda: likelihoods.MixtureOfDiscretizedLogistics((3,), levels=65537),
+    "components` is 0": lambda: likelihoods.MixtureOfDiscretizedLogistics((3,), components=0),
+    "counts` is 'Binomial'; take one of Poisson, NegativeBinomial":
         lambda: likelihoods.ZeroInflated((3,), counts="Binomial"),  # type: ignore[arg-type]  # to be refused
 }  # fmt: skip
 

@@ -529,12 +529,12 @@ def test_the_sampled_bound_of_mean_field_is_the_exact_one_in_the_mean() -> None:
 @pytest.mark.parametrize(
     ("own", "sentence"),
     [
-        ({"noise": 0.0}, "noise is 0.0; give a number above 0, or 'learned'"),
-        ({"noise": -1.0}, "noise is -1.0; give a number above 0, or 'learned'"),
-        ({"noise": math.inf}, "noise is inf; give a number above 0"),
-        ({"noise": "learnt"}, "noise is 'learnt'; give a number above 0, or 'learned'"),
-        ({"floor": 0.0}, "floor is 0.0; a noise is kept above a number greater than 0"),
-        ({"latent_dim": 0}, "latent_dim is 0"),
+        ({"noise": 0.0}, "noise` is 0.0; give a number above 0, or 'learned'"),
+        ({"noise": -1.0}, "noise` is -1.0; give a number above 0, or 'learned'"),
+        ({"noise": math.inf}, "noise` is inf; give a number above 0"),
+        ({"noise": "learnt"}, "noise` is 'learnt'; give a number above 0, or 'learned'"),
+        ({"floor": 0.0}, "floor` is 0.0; a noise is kept above a number greater than 0"),
+        ({"latent_dim": 0}, "latent_dim` is 0"),
     ],
 )
 def test_numbers_that_make_no_model_are_refused(own: dict[str, Any], sentence: str) -> None:

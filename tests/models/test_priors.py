@@ -721,7 +721,7 @@ def vamp(guide: Any = None, **own: Any) -> Any:
 
 
 SENTENCES: dict[str, Callable[[], Any]] = {
-    "latent_dim is 0; a latent needs at least 1 dimension": lambda: LearnedNormal(0),
+    "`latent_dim` is 0; a latent needs at least 1 dimension": lambda: LearnedNormal(0),
     "`prior.scale` is 'wide'; give a number above 0, or 'learned'":
         lambda: priors.Laplace(2, scale="wide"),  # type: ignore[arg-type]  # to be refused
     "`prior.scale` is 0.0; give a number above 0": lambda: priors.Laplace(2, scale=0.0),

@@ -515,7 +515,10 @@ def test_as_many_labels_of_each_class_stay_as_were_asked_for(keep: int) -> None:
             "and the data has none; give labels",
         ),
         (lambda: SemiSupervised(2, (4,), classes=1), "tells classes apart, and is given 1"),
-        (lambda: SemiSupervised(2, (4,), classes=3, alpha=-1), "alpha is -1; a weight is 0 or"),
+        (
+            lambda: SemiSupervised(2, (4,), classes=3, alpha=-1),
+            "`guide.alpha` is -1; a weight is 0 or",
+        ),
         (
             lambda: SemiSupervised(2, (4,), classes=3)(torch.zeros(2, 4), torch.zeros(2)),
             r"y holds torch.float32, and classes are whole numbers",
