@@ -12,13 +12,17 @@ if __name__ == "__main__":  # before the imports that take seconds
     from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
+    from ppvae.cli.answering import start
+
+    start("compare")
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from ppvae.cli.parsing import answer, given_arguments
+from ppvae.cli.answering import answer
+from ppvae.cli.given import given_settings
 from ppvae.comparison.climbs import Climb, climb_both, plan_of
 from ppvae.comparison.estimates import measure_noise
 from ppvae.comparison.folder import refuse_occupied, write_comparison
@@ -28,43 +32,18 @@ from ppvae.comparison.sentence import conclusion
 from ppvae.comparison.statistics import held_out_difference, side_of, time_ratio
 from ppvae.comparison.subject import new_subject, subject_of
 from ppvae.comparison.table import show_comparison
-from ppvae.data import Binarize, Data
-from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import check_seed, restored
+from ppvae.programs.streams import restored
 from ppvae.run import Run
-from ppvae.training.preparation import Part, free_folder
+from ppvae.run.folder import free_folder
+from ppvae.settings import Compare, takes
 
 __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 
 
 @alone
-def compare(
-    run: str | Path | Run | None = None,
-    data: str | Path | Data | None = None,
-    data_dir: str | Path | None = None,
-    label: str | None = None,
-    binarize: Binarize | None = None,
-    model: Part = None,
-    prior: Part = None,
-    likelihood: Part = None,
-    decoder: Part = None,
-    guide: Part = None,
-    encoder: Part = None,
-    latent_dim: int | None = None,
-    particles: int | None = None,
-    beta: float | None = None,
-    epochs: int = 10,
-    batch_size: int | None = None,
-    lr: float | None = None,
-    seeds: int = 3,
-    seed: int = 0,
-    draws: int = 100,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    trust: Sequence[str] = (),
-) -> Comparison:
+@takes(Compare)
+def compare(asked: Compare) -> Comparison:
     """Put Trace_ELBO and TraceMeanField_ELBO side by side on one program.
 
     Each seed's climbs begin at the same weights and take the same batches, an epoch of the one and
@@ -74,62 +53,22 @@ def compare(
     TraceMeanField_ELBO for both: the KL in closed form where there is one. The caller's random
     state is left as it was, and so are the weights of programs handed in as objects.
 
-    Args:
-        run: take the program, data and settings of this run directory; default: a new program.
-        data: what to fit to, as in ppvae.fit; default digits.
-        data_dir: where published data lie.
-        label: the column of a .csv that holds the labels.
-        binarize: as in ppvae.fit.
-        model: the generative program; default VAE.
-        prior: p(z); default StandardNormal.
-        likelihood: p(x | z); default Bernoulli.
-        decoder: the network from z to the likelihood's numbers; default MLP.
-        guide: the variational program; default MeanField.
-        encoder: the network from x to the guide's numbers; default as in ppvae.fit.
-        latent_dim: number of latent dimensions; default 20.
-        particles: draws of the latents per datum and step; default: the run's, or 1.
-        beta: weight of the KL in what is climbed; default: the run's, or 1.
-        epochs: passes over the training data in each climb.
-        batch_size: data per step; default: the run's, or 64.
-        lr: learning rate; default: the run's, or 0.002.
-        seeds: climbs of each bound.
-        seed: the first of the seeds.
-        draws: repetitions of value and gradient at the same weights.
-        device: where to compute.
-        out: the folder to write to; default runs/compare-<data>-<time>.
-        overwrite: replace a comparison that is there already.
-        trust: a module that parts named in a file may be imported from; can be repeated.
-
     Raises:
         InputError: for what cannot be compared, such as a guide with a point mass, or a pair that
             TraceMeanField_ELBO would be wrong for.
     """
-    for name, value, least in (("seeds", seeds, 1), ("draws", draws, 4)):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
-    check_seed(seed)
-    check_seed(seed + seeds - 1, "the last of the seeds")
-    if out is not None:
-        refuse_occupied(Path(out), overwrite=overwrite)
-    fresh: dict[str, Any] = {
-        "data": data, "label": label, "binarize": binarize, "model": model, "prior": prior,
-        "likelihood": likelihood, "decoder": decoder, "guide": guide, "encoder": encoder,
-        "latent_dim": latent_dim,
-    }  # fmt: skip
-    changes = {"particles": particles, "beta": beta, "batch_size": batch_size, "lr": lr}
+    seeds, seed, draws, epochs = asked.seeds, asked.seed, asked.draws, asked.epochs
+    if asked.out is not None:
+        refuse_occupied(Path(asked.out), overwrite=asked.overwrite)
 
     # One program, its data, and how each climb goes.
     with restored():  # imports too may draw from the generators
         from ppvae.cli.terminal import bar, say
         from ppvae.training.devices import launch
 
-        opened = None if run is None else run if isinstance(run, Run) else Run(run, trust=trust)
-        if opened is None:
-            subject = new_subject(fresh, changes, data_dir, seed, trust)
-        else:
-            subject = subject_of(opened, fresh, changes, data_dir, seed, trust)
+        subject = new_subject(asked) if asked.run is None else subject_of(_opened(asked), asked)
         plans = [plan_of(subject.settings, epochs, seed + i) for i in range(seeds)]
-        fabric = launch(device, 1, subject.settings["precision"])
+        fabric = launch(asked.device, 1, subject.settings.precision)
         say(subject.data.describe())
         for note in subject.facts[ANALYTIC].notes:
             say(f"note: {note}")
@@ -156,8 +95,8 @@ def compare(
         sides = {name: side_of(noises[name], climbs) for name, climbs in arms.items()}
         ratio, difference = time_ratio(arms), held_out_difference(sides)
         folder = (
-            Path(out)
-            if out is not None
+            Path(asked.out)
+            if asked.out is not None
             else free_folder(Path("runs"), f"compare-{subject.data.name}")
         )
         result = Comparison(
@@ -179,13 +118,17 @@ def compare(
             path=folder,
         )
         setting = {"epochs": epochs, "seed": seed, "device": str(fabric.device)}
-        write_comparison(result, subject.record | setting, overwrite=overwrite)
+        write_comparison(result, subject.record | setting, overwrite=asked.overwrite)
     return result
+
+
+def _opened(asked: Compare) -> Run:
+    return asked.run if isinstance(asked.run, Run) else Run(str(asked.run), trust=asked.trust)
 
 
 def main(argv: Sequence[str]) -> None:
     """The command: compare, and show."""
-    show_comparison(compare(**given_arguments(compare, argv)))
+    show_comparison(compare(**given_settings("compare", argv)))
 
 
 if __name__ == "__main__":

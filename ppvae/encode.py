@@ -9,46 +9,38 @@ if __name__ == "__main__":  # before the imports that take seconds
     from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
+    from ppvae.cli.answering import start
+
+    start("encode")
 
 import csv
 import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from ppvae.cli.parsing import answer, given_arguments
+from ppvae.cli.answering import answer
+from ppvae.cli.given import given_settings
 from ppvae.components.support import check_rows
 from ppvae.data import Split
 from ppvae.errors import InputError
 from ppvae.programs.classification import classify, has_classes
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import check_seed
 from ppvae.run import Run, load
 from ppvae.run.store import demand_writable, is_there, write_bytes, write_text, writing
+from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.training.devices import one_device
 
 __all__ = ["encode"]
 
 
 @alone
-def encode(
-    run: str | Path | Run,
-    data: str | Path | Split | None = None,
-    split: Literal["train", "valid", "test"] = "test",
-    data_dir: str | Path | None = None,
-    label: str | None = None,
-    samples: int = 100,
-    seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    checkpoint: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    trust: Sequence[str] = (),
-) -> dict[str, Any]:
+@takes(Encode)
+def encode(asked: Encode) -> dict[str, Any]:
     """Encode each datum: loc and scale of q(z | x), log p(x) with its error, q(y | x) of a class.
 
     The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
@@ -62,34 +54,17 @@ def encode(
     data without labels. Where the model takes y, ``log_p`` is log p(x | y), or, of data whose class
     is known and a latent of the model, log p(x, y).
 
-    Args:
-        run: the run directory.
-        data: other data to encode, by name or path; default: the run's own.
-        split: which part of the run's own data.
-        data_dir: where published data lie; default: as in the fit.
-        label: the column of a new .csv that holds the labels.
-        samples: importance samples for log p(x).
-        seed: of the samples.
-        device: where to compute.
-        checkpoint: best, last or step-N; default: the best there is.
-        out: the file to write, .npz or .csv; default RUN/embedding-<split or data>.npz.
-        overwrite: replace a file that is there already.
-        trust: a module that the run's own parts may be imported from; can be repeated.
-
     Raises:
         InputError: for a run or data that cannot be read, or a file that is there already.
     """
     from ppvae.cli.terminal import bar
     from ppvae.diagnostics import embed, log_evidence
 
-    opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
-    if samples < 1:
-        raise InputError(f"samples is {samples}; it must be at least 1")
-    check_seed(seed)
-    target = _target(opened, data, split, out, overwrite=overwrite)
+    seed, opened = asked.seed, opened_run(asked)
+    target = _target(opened, asked.data, asked.split, asked.out, overwrite=asked.overwrite)
     with writing(target.parent):
-        rows = rows_of(opened, data, split, data_dir, label)
-        where = one_device(device)
+        rows = rows_of(opened, asked.data, asked.split, asked.data_dir, asked.label)
+        where = one_device(asked.device)
         pair, facts = opened.pair.to(where), opened.audit
 
         embedding = embed(pair, facts, rows, seed=seed, device=where)
@@ -102,8 +77,9 @@ def encode(
         if facts.has_evidence:
             with bar("importance sampling", len(rows)) as count:
                 evidence = log_evidence(
-                    pair, facts, rows, samples=samples, seed=seed, device=where, on_rows=count
-                )
+                    pair, facts, rows, samples=asked.samples, seed=seed, device=where,
+                    on_rows=count,
+                )  # fmt: skip
             found["log_p"] = evidence.log_p.numpy()
             found["log_p_error"] = evidence.error.numpy()
             found["elbo"] = evidence.elbo.numpy()
@@ -117,9 +93,16 @@ def encode(
         return found
 
 
+def opened_run(asked: Diagnose | Encode | Sample) -> Run:
+    """The run that is asked, opened if it is not yet."""
+    if isinstance(asked.run, Run):
+        return asked.run
+    return load(str(asked.run), trust=asked.trust, checkpoint=asked.checkpoint)
+
+
 def rows_of(
     run: Run,
-    data: str | Path | Split | None,
+    data: str | Path | Rows | None,
     split: str,
     data_dir: str | Path | None,
     label: str | None,
@@ -135,15 +118,19 @@ def rows_of(
     where = None if data_dir is None else Path(data_dir)
     if data is not None and split != "test":
         raise InputError(
-            f"--split {split} is a part of the run's own data, and --data brings others: give one"
+            f"`split={split!r}` is a part of the run's own data, and `data` brings others: give one"
         )
     if data is None and label is not None:
-        raise InputError(f"--label {label} goes with --data; the run has its labels already")
+        raise InputError(f"`label={label!r}` goes with `data`; the run has its labels already")
     if isinstance(data, Split):
         run.demand_scaled_alike(data)
         rows, name = data, "the data"
-    elif data is not None:
+    elif isinstance(data, (str, Path)):
         rows, name = run.new_data(data, where, label), str(data)
+    elif data is not None:
+        raise InputError(
+            f"`data` is a {type(data).__name__}; give a name, a path, or ppvae.data.as_split(x)"
+        )
     else:
         rows, name = run.data(where).splits[split].frozen(0), f"the {split} data"
     if (
@@ -161,21 +148,21 @@ def rows_of(
 
 def _target(
     run: Run,
-    data: str | Path | Split | None,
+    data: str | Path | Rows | None,
     split: str,
     out: str | Path | None,
     *,
     overwrite: bool,
 ) -> Path:
-    name = split if data is None else "data" if isinstance(data, Split) else Path(data).stem
+    name = split if data is None else Path(data).stem if isinstance(data, (str, Path)) else "data"
     target = Path(out) if out is not None else run.path / f"embedding-{name}.npz"
     if target.suffix not in (".npz", ".csv"):
         raise InputError(
-            f"--out {target}: the embedding is written as .npz or .csv; name such a file"
+            f"`out={str(target)!r}`: the embedding is written as .npz or .csv; name such a file"
         )
     demand_writable(target)
     if is_there(target) and not overwrite:
-        raise InputError(f"{target} is there already; give another --out, or --overwrite")
+        raise InputError(f"{target} is there already; give another `out`, or `overwrite=True`")
     return target
 
 
@@ -203,7 +190,7 @@ def main(argv: Sequence[str]) -> None:
     from ppvae.cli.terminal import number, say
     from ppvae.diagnostics.evidence import COVERAGE, evidence_name
 
-    given = given_arguments(encode, argv)
+    given = given_settings("encode", argv)
     opened = load(
         given.pop("run"), trust=given.pop("trust", ()), checkpoint=given.pop("checkpoint", None)
     )

@@ -14,92 +14,63 @@ if __name__ == "__main__":  # before the imports that take seconds
     from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
+    from ppvae.cli.answering import start
 
+    start("fit")
+
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING
 
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.cli.parsing import answer, given_arguments
-from ppvae.components.building import DEFAULTS
-from ppvae.components.factory import factory_of
-from ppvae.components.kinds import KINDS
-from ppvae.components.spec import Spec
-from ppvae.components.support import check_density, check_labels, check_support, values_of
-from ppvae.data import Binarize, Data, Scale, scaled_as, suited
+from ppvae.cli.answering import answer
+from ppvae.cli.flags import flag
+from ppvae.cli.given import given_settings
+from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary
+from ppvae.components.support import check_support
+from ppvae.data import Data, scaled_as
 from ppvae.errors import InputError
-from ppvae.networks import is_positive
-from ppvae.programs import Program
-from ppvae.programs.classification import has_classes
 from ppvae.programs.failures import explained
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seed_process
 from ppvae.run import Run, refuse_occupied
-from ppvae.training.fitting import say_once, train
-from ppvae.training.introduction import introduce
-from ppvae.training.preparation import (
-    Part,
+from ppvae.run.folder import free_folder
+from ppvae.run.store import WriteError
+from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
+from ppvae.training.devices import launch
+from ppvae.training.fitting import train
+from ppvae.training.parts import chosen_parts, recorded_parts
+from ppvae.training.programs import (
     check_made_again,
     few,
-    free_folder,
+    first_batch,
     labels_hidden,
-    make_loop,
-    maker_of,
-    meet,
-    part_of,
-    read_data,
-    recorded,
-    resolved,
+    meet_suited,
     true_labels,
 )
-from ppvae.training.ranks import in_ranks
-from ppvae.training.settings import decide_compile, demand_types, plan_of
-from ppvae.training.trial import check_numbers
+from ppvae.training.ranks import in_ranks, ranks
+from ppvae.training.record import config_of
+from ppvae.training.setup import decide_compile, make_trainer
+from ppvae.training.summary import summarize
+
+if TYPE_CHECKING:  # it takes seconds to import
+    from lightning_fabric import Fabric
+
+    from ppvae.training.trainer import Trainer
 
 __all__ = ["fit", "resume"]
 
 
 @in_ranks
 @alone
-def fit(
-    data: str | Path | Data = "digits",
-    data_dir: str | Path | None = None,
-    label: str | None = None,
-    labels: int | None = None,
-    binarize: Binarize | None = None,
-    scale: Scale | None = None,
-    model: Part = None,
-    prior: Part = None,
-    likelihood: Part = None,
-    decoder: Part = None,
-    guide: Part = None,
-    encoder: Part = None,
-    latent_dim: int = 20,
-    elbo: Part = "TraceMeanField_ELBO",
-    particles: int = 1,
-    beta: float = 1.0,
-    warm_up: int = 0,
-    epochs: int = 100,
-    patience: int | None = None,
-    batch_size: int = 64,
-    optimizer: Part = "Adam",
-    lr: float = 2e-3,
-    schedule: Part = "CosineAnnealingLR",
-    clip: float | None = None,
-    seed: int = 0,
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto",
-    devices: int = 1,
-    precision: Literal["32", "64", "bf16-mixed"] = "32",
-    compile: Literal["auto", "on", "off"] = "auto",
-    tensorboard: bool = False,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    oversubscribe: bool = False,
-    trust: Sequence[str] = (),
-) -> Run:
+@takes(Settings)
+def fit(settings: Settings) -> Run:
     """Fit a model p(x, z) and a guide q(z | x) by climbing a bound on log p(x).
 
     What it leaves is a run directory; what it returns is that directory, opened at its best
@@ -123,290 +94,258 @@ def fit(
     script ends. If one dies, the fit ends with an `InputError` that names it, and the others end
     too. Interactive sessions have no script: take ``python -m ppvae.fit --devices 2``.
 
-    Args:
-        data: a known name (digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist, or an
-            image set of torchvision), or a path: .npy, .npz, .csv, or a folder of images.
-        data_dir: where published data lie, or are downloaded to (default: $PPVAE_DATA, else
-            ~/.cache/ppvae).
-        label: the column of a .csv that holds the labels.
-        labels: how many labels of the training data are kept, evenly over classes; the others, and
-            all of the held-out data, are not known then; default: all are.
-        binarize: dynamic (drawn anew for training), static (drawn once), threshold (at 0.5), or
-            none; default: dynamic for the digits under a likelihood of zeros and ones, else none.
-        scale: none (values as they are), unit (divided by the largest there may be), or standardize
-            (mean 0, deviation 1 in training); default: by type, range and likelihood.
-        model: the generative program; default VAE.
-        prior: p(z); default StandardNormal.
-        likelihood: p(x | z); default Bernoulli.
-        decoder: the network from z to the likelihood's numbers; default MLP.
-        guide: the variational program; default MeanField.
-        encoder: the network from x to the guide's numbers; default an MLP of two hidden layers.
-        latent_dim: number of latent dimensions.
-        elbo: the bound that is climbed.
-        particles: draws of the latents per datum and step.
-        beta: weight of the KL in what is climbed; the bound is always reported at 1.
-        warm_up: epochs over which the weight of the KL rises linearly from 0.
-        epochs: passes over the training data.
-        patience: stop after so many epochs without a better held-out objective; default: never.
-        batch_size: data per step, all processes together.
-        optimizer: a class of torch.optim.
-        lr: learning rate.
-        schedule: a class of torch.optim.lr_scheduler, stepped once an epoch, or none.
-        clip: largest norm of the gradient, in nats per datum; default: unclipped.
-        seed: of initial weights, order of the data, and noise; 0 to 2**32 - 1.
-        device: where to compute.
-        devices: number of processes, each on a device of its own.
-        precision: 32, 64, or bf16-mixed (networks in bfloat16, densities in float32).
-        compile: the training step as one native graph: on, off, or auto (where it wins back the
-            time that compiling takes, by the number and the size of the steps).
-        tensorboard: write TensorBoard events beside metrics.csv.
-        out: the run directory; default runs/<data>-<time>.
-        overwrite: replace a run that is there already.
-        oversubscribe: allow more processes than there are cores.
-        trust: a module that parts named in a file may be imported from; can be repeated.
-
     Raises:
         InputError: for what cannot be fitted, in one sentence with the way out.
         KeyboardInterrupt: once the checkpoint is written, after SIGINT.
     """
-    settings = {
-        "data": recorded(data),
-        "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
-        "label": label,
-        "labels": labels,
-        "binarize": binarize,
-        "scale": scale,
-        **dict.fromkeys(DEFAULTS),
-        "latent_dim": latent_dim,
-        "elbo": None,
-        "particles": particles,
-        "beta": beta,
-        "warm_up": warm_up,
-        "epochs": epochs,
-        "patience": patience,
-        "batch_size": batch_size,
-        "optimizer": None,
-        "lr": lr,
-        "schedule": None,
-        "clip": clip,
-        "seed": seed,
-        "device": device,
-        "devices": devices,
-        "precision": precision,
-        "compile": compile,
-        "tensorboard": tensorboard,
-    }
-    plan = plan_of(settings)
-    if latent_dim < 1:
-        raise InputError(f"latent_dim is {latent_dim}; a latent needs at least 1 dimension")
-    if particles < 1:
-        raise InputError(f"particles is {particles}; it must be at least 1")
-    from ppvae.training.devices import Compile, launch
-
-    if compile not in get_args(Compile):
-        raise InputError(f"compile is {compile!r}, not one of {', '.join(get_args(Compile))}")
-    if not is_positive(lr):
-        raise InputError(f"lr is {lr}; a learning rate is above 0 and finite")
-    parts = {
-        "model": model, "prior": prior, "likelihood": likelihood,
-        "decoder": decoder, "guide": guide, "encoder": encoder,
-    }  # fmt: skip
-    chosen = {name: part_of(name, value) for name, value in parts.items()}
-    bound_maker = maker_of("elbo", elbo, trust)
-    optimizer_maker = maker_of("optimizer", optimizer, trust)
-    pace = part_of("schedule", schedule)
-    is_constant = pace is None or (isinstance(pace, Spec) and pace.class_path == "none")
-    if isinstance(pace, Spec) and is_constant and pace.init_args:
-        raise InputError(
-            f"--schedule.{next(iter(pace.init_args))} has no effect with --schedule none; leave it "
-            "out, or name a schedule"
-        )
-    schedule_maker = None if is_constant else maker_of("schedule", schedule, trust)
-    if out is not None:
-        refuse_occupied(Path(out), overwrite=overwrite)
+    chosen = chosen_parts(settings)
+    if settings.out is not None:
+        refuse_occupied(Path(settings.out), overwrite=settings.overwrite)
 
     # Data, and the two programs that meet on it.
-    fabric = launch(device, devices, precision, oversubscribe=oversubscribe)
-    say_once(fabric, "reading the data")
-    everything = read_data(data, data_dir, label, binarize or "none", scale)
-    meeting = meet(everything, chosen, bound_maker, settings, trust)
-    may_binarize = binarize is None and not isinstance(data, Data)
-    likelihood_of = values_of(meeting.facts)
-    everything = suited(everything, likelihood_of, scale, may_binarize=may_binarize)
-    if everything is not meeting.everything:
-        meeting = meet(everything, chosen, bound_maker, settings, trust)
-    found, batch, assembly, pair, facts = (
-        meeting.data, meeting.batch, meeting.assembly, meeting.pair, meeting.facts
-    )  # fmt: skip
-    check_support(found, facts)
-    batch = found.train.take(torch.arange(len(batch["x"])))
-    check_numbers(pair, batch)
-    check_density(pair, facts, batch)
-    if labels is not None and not has_classes(facts):
-        raise InputError(
-            f"--labels {labels} hides labels from a model that infers them; take --model "
-            "SemiSupervisedVAE --guide SemiSupervised --elbo TraceEnum_ELBO, or leave it out"
-        )
-    check_labels(found, pair, facts)
+    fabric = launch(
+        settings.device, settings.devices, settings.precision, oversubscribe=settings.oversubscribe
+    )
+    tell = _teller(fabric)
+    tell("reading the data")
+    meeting = meet_suited(settings, chosen)
+    example = few(meeting.batch)
+    check_made_again(meeting, example, settings)
 
-    example = few(batch)
-    check_made_again(assembly, found, pair, example, latent_dim, trust)
+    # The bound, and what climbs it.
+    data, pair = meeting.data, meeting.pair
+    is_compiled = decide_compile(settings, data, pair, fabric)
+    trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
 
-    # What climbs, and where it is written.
-    is_compiled = decide_compile(settings, found, pair, fabric)
-    loop = make_loop(
-        pair, bound_maker, facts, optimizer_maker, schedule_maker, settings, plan, found, fabric,
-        compile=is_compiled,
-    )  # fmt: skip
-    settings |= assembly.parts | {
-        "binarize": found.binarize,
-        "elbo": bound_maker.choice.plain(),
-        "optimizer": optimizer_maker.choice.plain(),
-        "schedule": None if schedule_maker is None else schedule_maker.choice.plain(),
-    }
-    facts_of_run = resolved(found, batch, pair, fabric)
-    facts_of_run |= {"compiled": is_compiled, "log_counts": assembly.log_counts}
-    config = settings | {"run": facts_of_run}
-    folder = Path(out) if out is not None else free_folder(Path("runs"), found.name)
+    # Where it is written.
+    config = config_of(settings, chosen, meeting, fabric.device, is_compiled=is_compiled)
+    out = settings.out
+    folder = free_folder(Path("runs"), data.name) if out is None else Path(out)
     folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
-    state = loop.state()
+    state = trainer.state()
     if fabric.is_global_zero:
-        run = Run.create(folder, config, state, example, overwrite=overwrite)
+        run = Run.create(folder, config, state, example, overwrite=settings.overwrite)
         with run.given_back_on_failure():
-            introduce(found, bound_maker, loop.bound, fabric, folder, beta, is_compiled)
+            show_introduction(data, chosen, trainer, folder, is_compiled=is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
     # The bound was typed here, or trusted: the run that is opened at the end may have it too.
-    trusted = (*trust, bound_maker.target.__module__)
-    programs = (assembly.model, assembly.guide)
-    return train(run, loop, found, fabric, programs, trusted, true_labels(everything))
+    trusted = (*settings.trust, chosen.elbo.target.__module__)
+    return _climb(run, trainer, data, fabric, trusted, true_labels(meeting.everything))
 
 
 @in_ranks
 @alone
-def resume(
-    run: str | Path,
-    epochs: int | None = None,
-    patience: int | None = None,
-    data_dir: str | Path | None = None,
-    device: Literal["auto", "cpu", "cuda", "mps"] | None = None,
-    tensorboard: bool | None = None,
-    oversubscribe: bool = False,
-    trust: Sequence[str] = (),
-    model: Program | None = None,
-    guide: Program | None = None,
-    data: Data | None = None,
-    checkpoint: Literal["last", "best"] = "last",
-) -> Run:
+@takes(Resume)
+def resume(asked: Resume) -> Run:
     """Go on with a fit from its last checkpoint, bit by bit as if it had never stopped.
-
-    Args:
-        run: the run directory.
-        epochs: passes over the data in all; default: as the fit was begun.
-        patience: as in `fit`; default: as the fit was begun.
-        data_dir: where published data lie now; default: as the fit was begun.
-        device: where to compute; default: as the fit was begun.
-        tensorboard: write TensorBoard events from here on; default: as the fit was begun.
-        oversubscribe: allow more processes than there are cores.
-        trust: a module that the run's own parts may be imported from; can be repeated.
-        model: the model itself, for a fit that was begun with an object.
-        guide: the guide itself, likewise.
-        data: the data itself, likewise.
-        checkpoint: where to go on from: last, or best, where last is damaged.
 
     Raises:
         InputError: if there is nothing to go on with, it is damaged, or another process writes it.
     """
-    found_run = Run(run, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
-    config = dict(found_run.config)
-    changes = {"epochs": epochs, "patience": patience, "device": device, "tensorboard": tensorboard}
-    config |= {name: value for name, value in changes.items() if value is not None}
-    if epochs is not None and epochs != found_run.config.get("epochs") and config.get("schedule"):
+    run = Run(
+        asked.run, trust=asked.trust or (), checkpoint=asked.checkpoint, model=asked.model,
+        guide=asked.guide,
+    )  # fmt: skip
+    begun = Settings.of(run.config, run.path / "config.yaml")
+    settings = replace(begun, **asked.changes(), trust=asked.trust or ())
+    if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
-            f"the learning-rate schedule of {run} was laid out for "
-            f"{found_run.config.get('epochs')} epochs; go on without --epochs, or fit anew with "
-            "--schedule none, whose epochs can be added to"
+            f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
+            "on without `epochs`, or fit anew with `schedule='none'`, whose epochs can be added to"
         )
-    from ppvae.training.devices import launch
-
-    demand_types(config, found_run.path)
-    plan = plan_of(config)
-
     fabric = launch(
-        config["device"], config["devices"], config["precision"], oversubscribe=oversubscribe
-    )
-    with found_run.given_back_on_failure():
+        settings.device, settings.devices, settings.precision,
+        oversubscribe=bool(asked.oversubscribe),
+    )  # fmt: skip
+    tell = _teller(fabric)
+    with run.given_back_on_failure():
         if fabric.is_global_zero:
-            found_run.begin_writing()
-        state = found_run.resumable(checkpoint)
-        say_once(fabric, "reading the data")
-        where = None if data_dir is None else Path(data_dir)
-        if data is None:
-            everything = found_run.data(where, hidden=False)
-        else:
-            found_run.demand_fitted_to(data)
-            everything = data if data.source is None else scaled_as(data, found_run.scaling)
-        found = labels_hidden(everything, config)
-        seed_process(plan.seed)
-        pair = found_run.build().to(torch.float32)
-        batch = found.train.take(torch.arange(min(plan.batch_size, len(found.train))))
-        makers = {
-            kind: None
-            if config.get(kind) is None
-            else factory_of(KINDS[kind], Spec.parse(config[kind], kind, trusted=False), trust)
-            for kind in ("elbo", "optimizer", "schedule")
-        }
-        elbo, optimizer = makers["elbo"], makers["optimizer"]
-        if elbo is None or optimizer is None:
-            raise InputError(f"{run}/config.yaml names no elbo or no optimizer; it was damaged")
+            run.begin_writing()
+        state = run.resumable(asked.checkpoint)
+
+        # The data and the programs of the fit, made again.
+        tell("reading the data")
+        everything = _data_of(run, asked)
+        data = labels_hidden(everything, settings)
+        seed_process(settings.seed)
+        pair = run.build().to(torch.float32)
+        chosen = recorded_parts(run.config, asked.trust or ())
+        batch = first_batch(data, settings)
         with explained(f"on the first {len(batch['x'])} rows"):
-            facts = audit(pair, elbo.target, batch)
-        check_support(found, facts)  # the file may hold other data by now
-        loop = make_loop(
-            pair, elbo, facts, optimizer, makers["schedule"], config, plan, found, fabric,
-            compile=config["run"].get("compiled") is True,
-        )  # fmt: skip
-        loop.load_state(state)
+            facts = audit(pair, chosen.elbo.target, batch)
+        check_support(data, facts)  # the file may hold other data by now
+        trainer = make_trainer(
+            settings, chosen, pair, facts, data, fabric, compile=run.resolved["compiled"] is True
+        )
+        trainer.load_state(state)
         if fabric.is_global_zero:
-            found_run.rewind(state, is_done=loop.is_done)
-            if config != found_run.config:
-                found_run.write_config(config)
-            say_once(fabric, f"going on with {found_run.path} after {loop.progress.step} steps")
+            run.rewind(state, is_done=trainer.is_done)
+            if asked.changes():
+                run.write_config(run.config | asked.changes())
+            tell(f"going on with {run.path} after {trainer.progress.step} steps")
         fabric.barrier()
-        programs = (pair.program("model"), pair.program("guide"))
-        return train(found_run, loop, found, fabric, programs, trust, true_labels(everything))
+        return _climb(run, trainer, data, fabric, asked.trust or (), true_labels(everything))
+
+
+def _data_of(run: Run, asked: Resume) -> Data:
+    """The data of a fit that goes on: read again, or handed in."""
+    if asked.data is None:
+        return run.data(None if asked.data_dir is None else Path(asked.data_dir), hidden=False)
+    if not isinstance(asked.data, Data):
+        raise InputError(f"`data` is a {type(asked.data).__name__}; hand in a ppvae.data.Data")
+    run.demand_fitted_to(asked.data)
+    return asked.data if asked.data.source is None else scaled_as(asked.data, run.scaling)
+
+
+def _climb(
+    run: Run,
+    trainer: "Trainer",
+    data: Data,
+    fabric: "Fabric",
+    trust: Sequence[str],
+    labels: torch.Tensor | None,
+) -> Run:
+    """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
+
+    Once the checkpoint is written, SIGINT ends in ``KeyboardInterrupt``, and SIGTERM in
+    ``SystemExit(143)``.
+
+    Raises:
+        WriteError: if the disk takes no more, with what is there to go on from.
+    """
+    tell = _teller(fabric)
+    go_on = f"go on with `resume({str(run.path)!r})`"
+    ranks.way_out = go_on
+    is_first = fabric.is_global_zero
+    with _held(run) if is_first else nullcontext():
+        number = _epochs(run, trainer, fabric)
+        if number:
+            tell(f"stopped after {trainer.progress.step} steps; {go_on}")
+            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        if trainer.stopped:
+            tell(f"stopped early: {trainer.stopped}")
+        fabric.barrier()  # the best weights are written
+        # What was fitted is not made anew: who goes on with the run has these very programs.
+        pair = trainer.bound.pair
+        fitted = Run(
+            run.path, trust=trust, model=pair.program("model"), guide=pair.program("guide")
+        )
+        fitted.hold(pair, trainer.bound.audit)
+        if is_first:
+            _conclude(fitted, trainer, data, labels)
+        fabric.barrier()
+    return fitted
+
+
+@contextmanager
+def _held(run: Run) -> Iterator[None]:
+    """Hold a run for writing; a full disk is told with what is there to go on from."""
+    with run.writing():
+        try:
+            yield
+        except WriteError as error:
+            done = Run(run.path, checkpoint="last").checkpoint
+            raise error.but(
+                f"the fit is whole up to {done}: make room, and go on with "
+                f"`resume({str(run.path)!r})`"
+            ) from error
+
+
+def _epochs(run: Run, trainer: "Trainer", fabric: "Fabric") -> int:
+    """Train, and show how far it is; the number of the signal that stopped it, or 0."""
+    tell, epochs = _teller(fabric), trainer.plan.epochs
+    done, is_quiet = trainer.progress.step, not fabric.is_global_zero
+    with EpochBar(epochs, trainer.steps_per_epoch, done, quiet=is_quiet) as bar:
+
+        def on_step() -> None:
+            bar.step()
+            while trainer.notes:
+                tell(f"note: {trainer.notes.pop(0)}")
+
+        return train(
+            run, trainer, fabric,
+            on_step=on_step, on_compile=bar.compiling, on_epoch=bar.epoch,
+        )  # fmt: skip
+
+
+def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | None) -> None:
+    """The final figures on the test data, by the best weights; pictures; the report.
+
+    Raises:
+        WriteError: if the disk does not take all of it; what it takes is there.
+    """
+    from ppvae import report  # late, for they import what draws
+    from ppvae.report import figures
+
+    summary = summarize(trainer, data, labels)
+    run.write_summary(summary.to_dict())
+    run.pair.to("cpu")
+    shown = _colours(data) if labels is None else labels
+    failed = [
+        error
+        for make in (
+            lambda: figures.draw(run, data, summary.embedding, shown, summary.seed),
+            lambda: report.attempt(run, data.test, labels=shown),
+        )
+        if (error := _attempt(make)) is not None
+    ]
+    show_summary(summary)
+    if failed:
+        raise failed[0]
+    there = "metrics.csv, summary.json, checkpoints, figures, report.html"
+    say(f"everything is in {run.path}: {there}")
+
+
+def _attempt(make: Callable[[], object]) -> WriteError | None:
+    """Draw, or say why not: the fit is worth more than its pictures.
+
+    A full disk is returned, for the command to end with once all else is said.
+    """
+    from ppvae.report import reason_of
+
+    try:
+        note = make()
+    except WriteError as error:
+        return error
+    except Exception as error:  # see above
+        note = f"not all pictures could be drawn: {reason_of(error)}"
+    if isinstance(note, str) and note:
+        say(f"note: {note}")
+    return None
+
+
+def _colours(data: Data) -> torch.Tensor | None:
+    """The test data's labels, if it has one number a datum."""
+    if "y" not in data.test.extra_names:
+        return None
+    y = data.test.take(torch.arange(len(data.test)))["y"]
+    return y if y.dim() == 1 else None
+
+
+def _teller(fabric: "Fabric") -> Callable[[str], None]:
+    """What says a sentence, in one process of all."""
+    return say if fabric.is_global_zero else lambda _: None
 
 
 def main(argv: Sequence[str]) -> None:
     """The command: a fit, or with ``--resume`` one that goes on."""
-    given = given_arguments(fit, argv, more=[_resume_flag])
-    if "resume" not in given:
+    given = given_settings("fit", argv)
+    run = given.pop("resume", None)
+    if run is None:
         if "checkpoint" in given:
             raise InputError("--checkpoint says where --resume goes on from: give that too")
         fit(**given)
         return
-    allowed = {
-        "epochs", "patience", "data_dir", "device", "tensorboard", "oversubscribe", "trust",
-        "checkpoint",
-    }  # fmt: skip
-    folder = given.pop("resume")
-    for name in given.keys() - allowed:
-        flags = ", ".join(f"--{n.replace('_', '-')}" for n in sorted(allowed))
+    allowed = [name for name, (_, about) in settings_of(FitCommand).items() if about.may_change]
+    for name in given.keys() - set(allowed):
         raise InputError(
-            f"--{name.replace('_', '-')} cannot change in a fit that goes on: --resume takes "
-            f"{flags}; for another setting start anew with --config {folder}/config.yaml"
+            f"{flag(name)} cannot change in a fit that goes on: --resume takes "
+            f"{', '.join(sorted(map(flag, allowed)))}; for another setting start anew with "
+            f"--config {run}/config.yaml"
         )
-    resume(folder, **given)
-
-
-def _resume_flag(resume: str | None = None, checkpoint: Literal["last", "best"] = "last") -> None:
-    """Flags of the command alone.
-
-    Args:
-        resume: a run directory to go on with, from its last checkpoint.
-        checkpoint: with --resume: last, or best, where last is damaged.
-    """
+    resume(run, **given)
 
 
 if __name__ == "__main__":

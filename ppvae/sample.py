@@ -12,26 +12,31 @@ if __name__ == "__main__":  # before the imports that take seconds
     from ppvae.cli.interruption import leave_on_interrupt
 
     leave_on_interrupt()
+    from ppvae.cli.answering import start
+
+    start("sample")
 
 import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ppvae.cli.parsing import answer, given_arguments
+from ppvae.cli.answering import answer
+from ppvae.cli.given import given_settings
 from ppvae.components.memory import check_memory
 from ppvae.data import Batch, Data, Split
-from ppvae.encode import rows_of
+from ppvae.encode import opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import check_seed, seeded
-from ppvae.run import Run, load
+from ppvae.programs.streams import seeded
+from ppvae.run import Run
 from ppvae.run.store import demand_writable, discard, is_there, write_bytes, writing
+from ppvae.settings import Sample, takes
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
@@ -40,26 +45,8 @@ __all__ = ["sample"]
 
 
 @alone
-def sample(
-    run: str | Path | Run,
-    count: int = 64,
-    data: str | Path | Split | None = None,
-    split: Literal["train", "valid", "test"] = "test",
-    data_dir: str | Path | None = None,
-    label: str | None = None,
-    pairs: int = 6,
-    steps: int = 9,
-    given: str | None = None,
-    aggregate: bool = False,
-    components: int = 10,
-    impute: bool = False,
-    samples: int = 1000,
-    seed: int = 0,
-    checkpoint: str | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    trust: Sequence[str] = (),
-) -> dict[str, Any]:
+@takes(Sample)
+def sample(asked: Sample) -> dict[str, Any]:
     """Draw, reconstruct and interpolate; pictures as PNG, numbers as samples.npz.
 
     The result, and the file, have ``samples_mean`` and ``samples`` (the mean of p(x | z) and a draw
@@ -79,66 +66,47 @@ def sample(
 
     Everything is in the unit of x as the model sees it, scaled as ``scaling`` in config.yaml says.
 
-    Args:
-        run: the run directory.
-        count: how many to draw.
-        data: other data to reconstruct, by name or path; default: the run's own.
-        split: which part of the run's own data.
-        data_dir: where published data lie; default: as in the fit.
-        label: the column of a new .csv that holds the labels.
-        pairs: walks between two data.
-        steps: points on a walk, its ends included.
-        given: what every draw is conditional on: a label, or covariates as numbers set off by
-            commas; default: the labels or covariates of the rows themselves.
-        aggregate: draw z from a mixture of normals fitted to the codes of the training data.
-        components: number of normals in it.
-        impute: fill in the missing entries of the data instead.
-        samples: importance samples for each datum to impute.
-        seed: of the draws.
-        checkpoint: best, last or step-N; default: the best there is.
-        out: the folder to write to; default RUN/samples.
-        overwrite: replace files that are there already.
-        trust: a module that the run's own parts may be imported from; can be repeated.
-
     Raises:
         InputError: for a run or data that cannot be read, files that are there already, a
             condition that the model does not have, or nothing to impute.
     """
-    for name, value, least in (("count", count, 1), ("pairs", pairs, 1), ("steps", steps, 2)):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
-    check_seed(seed)
+    impute, given, aggregate = asked.impute, asked.given, asked.aggregate
+    count, seed, data_dir, components = asked.count, asked.seed, asked.data_dir, asked.components
     if impute and given is not None:
         raise InputError(
-            f"--given {given} is for draws of new data; what is imputed is conditional on the "
+            f"`given={given!r}` is for draws of new data; what is imputed is conditional on the "
             "labels or covariates of the data themselves: leave it out"
         )
     if impute and aggregate:
         raise InputError(
-            "--aggregate is for draws of new data; what is imputed is drawn given what was "
+            "`aggregate=True` is for draws of new data; what is imputed is drawn given what was "
             "observed of the data themselves: leave it out"
         )
-    opened = run if isinstance(run, Run) else load(run, trust=trust, checkpoint=checkpoint)
-    folder = Path(out) if out is not None else opened.path / "samples"
+    opened = opened_run(asked)
+    folder = Path(asked.out) if asked.out is not None else opened.path / "samples"
     name = "imputed" if impute else "samples-aggregate" if aggregate else "samples"
     target = folder / f"{name}.npz"
     demand_writable(target)
-    if is_there(target) and not overwrite:
-        raise InputError(f"{target} is there already; give another --out, or --overwrite")
+    if is_there(target) and not asked.overwrite:
+        raise InputError(f"{target} is there already; give another `out`, or `overwrite=True`")
     with writing(folder):
-        rows = rows_of(opened, data, split, data_dir, label, needs_observed=not impute)
-        demanded = {"count": count, "pairs x steps": min(pairs, len(rows)) * steps}
+        rows = rows_of(
+            opened, asked.data, asked.split, data_dir, asked.label, needs_observed=not impute
+        )
+        walked = min(asked.pairs, len(rows)) * asked.steps
+        demanded = {"count": count, "pairs x steps": walked}
         for number, value in demanded.items():
             check_memory(3 * 4 * value * math.prod(opened.data_shape), f"{number} = {value}")
         check_memory(8 * components * len(rows), f"components = {components}")
         if impute:
-            return _imputed(opened, rows, samples, seed, target)
+            return _imputed(opened, rows, asked.samples, seed, target)
         if aggregate:
             trained = _own_data(opened, data_dir)
             like, held = _given(opened, _like(rows, count), given)
             return _at_codes(opened, trained, like, held, components, seed, target)
         like, held = _given(opened, _like(rows, count), given)
-        return _drawn(opened, rows, like, held, count, _Walks(rows, pairs, steps), seed, target)
+        walks = _Walks(rows, asked.pairs, asked.steps)
+        return _drawn(opened, rows, like, held, count, walks, seed, target)
 
 
 def _drawn(
@@ -217,8 +185,8 @@ def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
     is_latent = "y" in run.audit.latents
     if not is_latent and "y" not in run.pair.names("model"):
         raise InputError(
-            f"--given {given}: the model is not conditional on anything; fit --model "
-            "ConditionalVAE, or SemiSupervisedVAE, for one that is"
+            f"`given={given!r}`: the model is not conditional on anything; fit a "
+            "ConditionalVAE, or a SemiSupervisedVAE, for one that is"
         )
     y = _condition(run, given)
     y = y.expand(len(like["x"]), *y.shape)
@@ -231,7 +199,8 @@ def _condition(run: Run, given: str) -> torch.Tensor:
     if names is not None:
         if given not in names:
             raise InputError(
-                f"--given {given} is no label of the run's data; its labels are {', '.join(names)}"
+                f"`given={given!r}` is no label of the run's data; its labels are "
+                f"{', '.join(names)}"
             )
         return torch.tensor(names.index(given))
     shape = torch.Size() if y is None else y.shape[1:]
@@ -241,7 +210,7 @@ def _condition(run: Run, given: str) -> torch.Tensor:
         covariates = torch.tensor(torch.nan)
     if not covariates.isfinite().all():
         raise InputError(
-            f"--given {given} is not what the model is conditional on: give as many numbers as "
+            f"`given={given!r}` is not what the model is conditional on: give as many numbers as "
             f"there are covariates, {shape.numel()}, set off by commas"
         )
     return covariates
@@ -251,8 +220,8 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
     """The data of the fit, whose codes are asked for."""
     if not isinstance(run.config.get("data"), str):
         raise InputError(
-            f"--aggregate draws where the codes of the training data lie, and those of {run.path} "
-            "were handed in from Python: give them there to "
+            f"`aggregate=True` draws where the codes of the training data lie, and those of "
+            f"{run.path} were handed in from Python: give them there to "
             "ppvae.diagnostics.aggregate_prior.aggregate_prior, and its draws to "
             "ppvae.programs.generation.decode"
         )
@@ -316,7 +285,7 @@ def main(argv: Sequence[str]) -> None:
     """The command: draw, and say where it is."""
     from ppvae.cli.terminal import number, say
 
-    given = given_arguments(sample, argv)
+    given = given_settings("sample", argv)
     arrays = sample(**given)
     folder = Path(given.get("out") or Path(given["run"]) / "samples")
     if given.get("impute"):

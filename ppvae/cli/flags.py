@@ -1,19 +1,26 @@
 """Parameters as flags: the words of a sentence for who typed a command.
 
-The library names parameters, in backquotes: `` `epochs` is 0``, ``take `guide='Flow'` ``. In a command
-the same sentence names flags: ``--epochs is 0``, ``take --guide Flow``.
+The library names parameters, in backquotes: `` `epochs` is 0``, ``take `guide='Flow'` ``. In a
+command the same sentence names flags: ``--epochs is 0``, ``take --guide Flow``.
 """
 
 import ast
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-__all__ = ["flag", "in_flags"]
+from ppvae.cli.commands import COMMANDS
+from ppvae.settings import settings_of
+
+__all__ = ["flag", "in_a_command", "in_flags", "spoken"]
 
 _ONE = r"([a-z]\w*(?:\.[A-Za-z_]\w*)?)(?:=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,\s'\"]+))?"
 _MARKED = re.compile(r"`([^`]+)`")
 _SETTINGS = re.compile(rf"{_ONE}(?:, {_ONE})*")
+_is_command: ContextVar[bool] = ContextVar("is_command", default=False)
 _CALL = re.compile(r"resume\((.+)\)", re.DOTALL)
 
 
@@ -28,12 +35,31 @@ def in_flags(sentence: str) -> str:
     return _MARKED.sub(lambda marked: _as_flags(marked[1]) or marked[0], sentence)
 
 
+@contextmanager
+def in_a_command() -> Iterator[None]:
+    """While this lasts, sentences are for who typed a command."""
+    token = _is_command.set(True)
+    try:
+        yield
+    finally:
+        _is_command.reset(token)
+
+
+def spoken(sentence: str) -> str:
+    """A sentence as it is to be printed: with flags in a command, and as it is in Python."""
+    return in_flags(sentence) if _is_command.get() else sentence
+
+
 def _as_flags(text: str) -> str:
     """``--model A --guide B`` of ``model='A', guide='B'``; nothing of what is no setting."""
     text = _CALL.sub(r"resume=\1", text)
     if _SETTINGS.fullmatch(text) is None:
         return ""
-    return " ".join(_one(name, value) for name, value in re.findall(_ONE, text))
+    found = re.findall(_ONE, text)
+    known = {name for command in COMMANDS.values() for name in settings_of(command.settings)}
+    if not known.issuperset(name.partition(".")[0] for name, _ in found):
+        return ""
+    return " ".join(_one(name, value) for name, value in found)
 
 
 def _one(name: str, written: str) -> str:

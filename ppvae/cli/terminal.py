@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -11,13 +12,26 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ppvae.cli.flags import spoken
 from ppvae.programs.facts import Audit
 
 if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
+    from ppvae.data import Data
     from ppvae.training.evaluation import Figures
-    from ppvae.training.trainer import Epoch
+    from ppvae.training.parts import Chosen
+    from ppvae.training.summary import Summary
+    from ppvae.training.trainer import Epoch, Trainer
 
-__all__ = ["EpochBar", "bar", "console", "say", "show_audit", "show_table"]
+__all__ = [
+    "EpochBar",
+    "bar",
+    "console",
+    "say",
+    "show_audit",
+    "show_introduction",
+    "show_summary",
+    "show_table",
+]
 
 console = Console(highlight=False, soft_wrap=True)
 """Where results go: standard output, plain where it is no terminal."""
@@ -26,8 +40,8 @@ _progress_console = Console(stderr=True, highlight=False)
 
 
 def say(sentence: str) -> None:
-    """Print a sentence as it is."""
-    console.print(sentence, markup=False)
+    """Print a sentence; in a command its parameters are flags."""
+    console.print(spoken(sentence), markup=False)
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -57,6 +71,64 @@ def show_audit(audit: Audit, elbo: str) -> None:
     show_table(f"model and guide agree; {elbo} takes", header, rows)
     for note in audit.notes:
         say(f"note: {note}")
+
+
+def show_introduction(
+    data: "Data", chosen: "Chosen", trainer: "Trainer", folder: Path, *, is_compiled: bool
+) -> None:
+    """Say what the data are, what the audit found, and what is about to be done where."""
+    bound, beta, name = trainer.bound, trainer.plan.beta, chosen.elbo.choice.class_path
+    count = sum(p.numel() for p in bound.pair.parameters() if p.requires_grad)
+    say(data.describe())
+    show_audit(bound.audit, name)
+    if not bound.audit.is_bound and beta > 0:
+        say(
+            f"note: at `beta={beta:g}` a point mass climbs log p(x | z) + {beta:g} log p(z), a "
+            "maximum a posteriori code; the plain autoencoder is `beta=0`"
+        )
+    if bound.traits.weighs_draws:
+        if bound.elbo.num_particles == 1:
+            say(f"note: of one draw {name} is the evidence lower bound; give `particles=5`")
+        elif not bound.is_lower:
+            say(
+                f"note: with such arguments {name} is no lower bound on log p(x); the elbo that is "
+                "reported is the importance-weighted bound of the same draws"
+            )
+    how = ", compiled" if is_compiled else ""
+    say(f"{count:,} parameters on {trainer.device}{how}; writing to {folder}")
+
+
+def show_summary(summary: "Summary") -> None:
+    """Print the final figures of a fit."""
+    from ppvae.diagnostics.activity import THRESHOLD
+    from ppvae.training.summary import SAMPLES
+
+    figures, evidence, bits = summary.figures, summary.evidence, summary.bits_per_dim
+    rows = [
+        ("bound (elbo)", number(figures.elbo), "")
+        if summary.is_bound
+        else ("bound (elbo)", "none", "point mass")
+    ]
+    rows.append(("reconstruction", number(figures.reconstruction), "E_q[log p(x | z)]"))
+    if figures.kl is not None:
+        rows.append(("KL", number(figures.kl), "KL(q(z | x) || p(z))"))
+    if summary.beta != 1 or figures.elbo is None:
+        rows.append(("objective", number(figures.objective), f"at beta = {summary.beta:g}"))
+    if summary.log_p is not None:
+        error = f"standard error {number(summary.log_p_error)}"
+        rows.append((f"{evidence}, K = {SAMPLES}", number(summary.log_p), error))
+    if bits is not None:
+        what = f"-{evidence} / ln 2 per observed element, K = {SAMPLES}"
+        rows.append(("bits/dim", f"{bits:.3f}", what))
+    if (told := summary.classification) is not None:
+        what = f"of the most probable class; standard error {told.standard_error:.3f}"
+        rows.append(("accuracy", f"{told.accuracy:.3f}", what))
+    if summary.active_units is not None:
+        what = f"of {summary.latent_dimensions}: Var E_q[z | x] > {THRESHOLD}"
+        rows.append(("active units", str(summary.active_units), what))
+    show_table(f"test data ({summary.rows:,} rows), nats per datum", ("", "value", ""), rows)
+    if (figures.elbo or figures.reconstruction) > 0:
+        say("note: x is continuous, so these are log-densities, which may be above 0")
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -11,32 +12,24 @@ import torch
 from ppvae.comparison.lending import copied
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.subject import Subject
-from ppvae.components.factory import factory_of
-from ppvae.components.kinds import KINDS
-from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.streams import Stream, set_state, state
-from ppvae.training.preparation import make_loop, maker_of
+from ppvae.settings import Settings
+from ppvae.training.parts import factory_for, recorded_parts
+from ppvae.training.setup import make_trainer
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from ppvae.bounds.objective import Bound
-    from ppvae.training.plan import Plan
     from ppvae.training.trainer import Trainer
 
 
-def plan_of(settings: Mapping[str, Any], epochs: int, seed: int) -> "Plan":
+def plan_of(settings: Settings, epochs: int, seed: int) -> Settings:
     """How each climb goes: at one beta, to the end; warm-up and patience would blur equal steps."""
-    from ppvae.training.plan import Plan
-
-    return Plan(
-        epochs=epochs,
-        batch_size=settings["batch_size"],
-        beta=settings["beta"],
-        clip=settings["clip"],
-        seed=seed,
+    return replace(
+        settings, epochs=epochs, seed=seed, warm_up=0, patience=None, schedule=None, elbo=ANALYTIC
     )
 
 
@@ -102,19 +95,14 @@ class Climb:
 
 
 def climb_both(
-    subject: Subject, pair: Pair, plan: "Plan", fabric: "Fabric", count: Callable[[], None]
+    subject: Subject, pair: Pair, plan: Settings, fabric: "Fabric", count: Callable[[], None]
 ) -> dict[str, Climb]:
     """Both climbs of one seed, from the same weights, in turns."""
-    settings = subject.settings
-    optimizer = factory_of(
-        KINDS["optimizer"],
-        Spec.parse(settings["optimizer"], "optimizer", trusted=False),
-        subject.trust,
-    )
+    chosen = recorded_parts(plan.recorded(), subject.trust)
     loops = {
-        name: make_loop(
-            pair, maker_of("elbo", name, subject.trust), subject.facts[name], optimizer, None,
-            settings, plan, subject.data, fabric,
+        name: make_trainer(
+            plan, replace(chosen, elbo=factory_for("elbo", name, subject.trust)), pair,
+            subject.facts[name], subject.data, fabric,
         )
         for name in (ANALYTIC, SAMPLED)
     }  # fmt: skip

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.comparison.subject import Subject, first_batch
+from ppvae.comparison.subject import Subject
 from ppvae.components.kinds import KINDS
 from ppvae.programs import Pair
 from ppvae.programs.streams import Stream
+from ppvae.training.programs import first_batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -35,11 +36,11 @@ def measure_noise(
         for number, name in enumerate((SAMPLED, ANALYTIC)):
             elbo = KINDS["elbo"].names()[name]
             found[name] = noise(
-                Bound(held, elbo, subject.facts[name], settings["particles"]),
+                Bound(held, elbo, subject.facts[name], settings.particles),
                 batch,
                 draws=draws,
                 seed=Stream.COMPARISON.seed(seed, number),
-                beta=settings["beta"],
+                beta=settings.beta,
                 on_draw=count,
             )
     return found

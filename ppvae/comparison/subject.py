@@ -1,28 +1,31 @@
 """The program that two bounds are compared on: a new one by its parts, or a run's."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from ppvae.bounds.audit import audit
 from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.components.building import DEFAULTS
 from ppvae.components.kinds import KINDS
+from ppvae.components.names import DEFAULTS
 from ppvae.components.support import check_support, values_of
 from ppvae.data import Batch, Data, suited
 from ppvae.errors import InputError
-from ppvae.networks import is_positive
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seed_process
 from ppvae.run import Run
-from ppvae.training.preparation import assembled, part_of, read_data, recorded
+from ppvae.settings import Compare, Settings
+from ppvae.training.parts import part_of
+from ppvae.training.programs import assembled, first_batch, read_data, recorded
 
-_FRESH = {"latent_dim": 20, "particles": 1, "beta": 1.0, "batch_size": 64, "lr": 2e-3}
+CHANGED = ("particles", "beta", "batch_size", "lr")
+"""Settings that a comparison may change in the program of a run."""
+
+FRESH = ("data", "label", "binarize", *DEFAULTS, "latent_dim")
+"""Settings of a new program, which a run brings."""
 
 
 @dataclass(frozen=True)
@@ -36,76 +39,69 @@ class Subject:
     build: Callable[[int], Pair]
     data: Data
     facts: dict[str, Audit]
-    settings: dict[str, Any]
+    settings: Settings
     record: dict[str, Any]
     trust: Sequence[str]
     weights: dict[str, Any] | None = None
     where: str = ""
 
 
-def new_subject(
-    fresh: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    data_dir: str | Path | None,
-    seed: int,
-    trust: Sequence[str],
-) -> Subject:
+def new_subject(asked: Compare) -> Subject:
     """A program by its parts, as `ppvae.fit.fit` makes it."""
-    given = {key: value for key, value in {**fresh, **changes}.items() if value is not None}
-    settings = _FRESH | given | {"clip": None, "precision": "32", "optimizer": "Adam"}
-    name, binarize = given.get("data", "digits"), fresh["binarize"]
-    found = read_data(name, data_dir, fresh["label"], binarize or "none")
-    _check(settings)
-    chosen = {part: part_of(part, fresh[part]) for part in DEFAULTS}
+    settings = Settings(
+        **_given(asked, (*FRESH, *CHANGED)), data_dir=asked.data_dir, seed=asked.seed,
+        schedule=None, trust=asked.trust,
+    )  # fmt: skip
+    data = read_data(settings)
+    chosen = {part: part_of(part, getattr(settings, part)) for part in DEFAULTS}
 
     def build(number: int) -> Pair:
         seed_process(number)
-        assembly = assembled(chosen, found, settings["latent_dim"], trust)
-        record.update(assembly.parts)
-        return Pair(assembly.model, assembly.guide, first_batch(found, settings))
+        made = assembled(chosen, data, settings.latent_dim, settings.trust)
+        record.update(made.parts)
+        return Pair(made.model, made.guide, first_batch(data, settings))
 
     record: dict[str, Any] = {}
-    with weights_restored(build(seed)) as pair:
-        facts = _audits(pair, first_batch(found, settings))
-    may_binarize = binarize is None and not isinstance(name, Data)
-    found = suited(found, values_of(facts[SAMPLED]), may_binarize=may_binarize)
-    check_support(found, facts[SAMPLED])
-    record |= {key: settings[key] for key in _FRESH}
-    record |= {"data": recorded(name), "label": fresh["label"], "binarize": found.binarize}
-    return Subject(build, found, facts, settings, record, trust)
+    with weights_restored(build(asked.seed)) as pair:
+        facts = _audits(pair, first_batch(data, settings))
+    may_binarize = settings.binarize is None and not isinstance(settings.data, Data)
+    data = suited(data, values_of(facts[SAMPLED]), may_binarize=may_binarize)
+    check_support(data, facts[SAMPLED])
+    record |= {name: getattr(settings, name) for name in ("latent_dim", *CHANGED)}
+    record |= {
+        "data": recorded(settings.data), "label": settings.label, "binarize": data.binarize
+    }  # fmt: skip
+    return Subject(build, data, facts, settings, record, asked.trust)
 
 
-def subject_of(
-    run: Run,
-    fresh: Mapping[str, Any],
-    changes: Mapping[str, Any],
-    data_dir: str | Path | None,
-    seed: int,
-    trust: Sequence[str],
-) -> Subject:
+def subject_of(run: Run, asked: Compare) -> Subject:
     """The program of a run, with its settings."""
-    for name, value in fresh.items():
-        if value is not None:
-            raise InputError(
-                f"--{name.replace('_', '-')} cannot change beside --run, which brings its "
-                "program and data; leave it out, or compare on a new program without --run"
-            )
-    given = {key: value for key, value in changes.items() if value is not None}
-    settings = run.settings | given
-    _check(settings)
-    found = run.data(None if data_dir is None else Path(data_dir))
+    for name in _given(asked, FRESH):
+        raise InputError(
+            f"`{name}` cannot change beside `run`, which brings its program and data; leave it "
+            "out, or compare on a new program without `run`"
+        )
+    begun = Settings.of(run.config, run.path / "config.yaml")
+    settings = replace(begun, **_given(asked, CHANGED))
+    data = run.data(None if asked.data_dir is None else Path(asked.data_dir))
     weights = run.state()["weights"]
 
     def build(number: int) -> Pair:
         seed_process(number)
         return run.build()
 
-    with weights_restored(build(seed)) as pair:
-        facts = _audits(pair, first_batch(found, settings))
-    check_support(found, facts[SAMPLED])
-    record = settings | {"run": str(run.path)}
+    with weights_restored(build(asked.seed)) as pair:
+        facts = _audits(pair, first_batch(data, settings))
+    check_support(data, facts[SAMPLED])
+    record = settings.recorded() | {"run": str(run.path)}
     where = f"the best checkpoint of {run.path}"
-    return Subject(build, found, facts, settings, record, trust, weights, where)
+    return Subject(build, data, facts, settings, record, asked.trust, weights, where)
+
+
+def _given(asked: Compare, names: Sequence[str]) -> dict[str, Any]:
+    """Of these settings those that were given."""
+    values = {name: getattr(asked, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _audits(pair: Pair, batch: Batch) -> dict[str, Audit]:
@@ -124,16 +120,3 @@ def _audits(pair: Pair, batch: Batch) -> dict[str, Audit]:
                 "bound to compare estimates of; take a guide with a density, such as MeanField"
             )
     return found
-
-
-def _check(settings: Mapping[str, Any]) -> None:
-    for name in ("latent_dim", "particles", "batch_size"):
-        if settings[name] < 1:
-            raise InputError(f"{name} is {settings[name]}; it must be at least 1")
-    if not is_positive(settings["lr"]):
-        raise InputError(f"lr is {settings['lr']}; a learning rate is above 0 and finite")
-
-
-def first_batch(data: Data, settings: Mapping[str, Any]) -> Batch:
-    """The batch that values and gradients are taken on: the first rows of the training data."""
-    return data.train.take(torch.arange(min(settings["batch_size"], len(data.train))))

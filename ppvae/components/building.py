@@ -14,7 +14,7 @@ from ppvae.components.contracts import check_part, failures_told, is_foreign
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.memory import sizes_checked
-from ppvae.components.names import PARTS
+from ppvae.components.names import DEFAULTS, PARTS
 from ppvae.components.resolving import owner_of, resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
@@ -22,17 +22,7 @@ from ppvae.networks import Network, Shape
 from ppvae.networks.log_counts import LogCounts
 from ppvae.programs import Program, named_arguments
 
-__all__ = ["DEFAULTS", "Programs", "build_programs"]
-
-DEFAULTS = {
-    "model": Spec("VAE"),
-    "prior": Spec("StandardNormal"),
-    "likelihood": Spec("Bernoulli"),
-    "decoder": Spec("MLP"),
-    "guide": Spec("MeanField"),
-    "encoder": Spec("MLP", {"hidden": [400, 400]}),
-}
-"""What a part is where nobody says; the encoder is the deeper network, by trial on MNIST."""
+__all__ = ["Programs", "build_programs"]
 
 
 @dataclass(frozen=True)

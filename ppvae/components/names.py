@@ -3,7 +3,9 @@
 A test holds this table to the classes.
 """
 
-__all__ = ["NAMES", "PARTS"]
+from ppvae.components.spec import Spec
+
+__all__ = ["DEFAULTS", "NAMES", "PARTS"]
 
 _NETWORKS = ("ConvDecoder", "ConvEncoder", "GatedMLP", "MLP", "ResidualDecoder", "ResidualEncoder")
 
@@ -49,3 +51,13 @@ PARTS = {
     "encoder": "guide",
 }
 """The program that each part belongs to."""
+
+DEFAULTS = {
+    "model": Spec("VAE"),
+    "prior": Spec("StandardNormal"),
+    "likelihood": Spec("Bernoulli"),
+    "decoder": Spec("MLP"),
+    "guide": Spec("MeanField"),
+    "encoder": Spec("MLP", {"hidden": [400, 400]}),
+}
+"""What a part is where nobody says; the encoder is the deeper network, by trial on MNIST."""

@@ -24,7 +24,7 @@ from ppvae.report.parts import Section, attempted, reason_of
 from ppvae.report.typography import typeset
 from ppvae.run import Run
 from ppvae.run.store import WriteError, demand_writable, write_text, writing
-from ppvae.training.preparation import true_labels
+from ppvae.training.programs import true_labels
 
 __all__ = ["attempt", "report"]
 
@@ -78,10 +78,8 @@ def attempt(
     labels: Tensor | None = None,
     data_name: str = "test",
     diagnosis: Path | None = None,
-) -> None:
+) -> str:
     """Write the page of a fit or of a diagnosis that has just ended, which counts for more.
-
-    If it cannot be made, a note says why.
 
     Args:
         run: the run.
@@ -91,11 +89,12 @@ def attempt(
         diagnosis: the folder of the diagnosis, where the page goes too; without it the page is that
             of the fit alone, whatever was found of earlier weights.
 
+    Returns:
+        Why it could not be made, or ``""``.
+
     Raises:
         WriteError: if the disk does not take it.
     """
-    from ppvae.cli.terminal import say
-
     folder = run.path if diagnosis is None else diagnosis
     record = None if diagnosis is None else read_diagnosis(diagnosis)
     try:
@@ -104,7 +103,8 @@ def attempt(
     except WriteError:
         raise
     except Exception as error:  # a fit that has ended well must not end badly for want of a page
-        say(f"note: {folder / 'report.html'} could not be made: {reason_of(error)}")
+        return f"{folder / 'report.html'} could not be made: {reason_of(error)}"
+    return ""
 
 
 def _own(run: Run) -> tuple[Split | str, Tensor | None]:

@@ -4,9 +4,25 @@ Nothing in it is unpickled, classes are looked up by exact name among those of t
 others are imported only from modules that the caller trusts by name.
 """
 
-from ppvae.run.config import FORMAT, versions
-from ppvae.run.folder import refuse_occupied
-from ppvae.run.metrics import COLUMNS
-from ppvae.run.run import Run, load
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ppvae.run.config import FORMAT, versions
+    from ppvae.run.folder import refuse_occupied
+    from ppvae.run.metrics import COLUMNS
+    from ppvae.run.run import Run, load
 
 __all__ = ["COLUMNS", "FORMAT", "Run", "load", "refuse_occupied", "versions"]
+
+_HOMES = {
+    "COLUMNS": "metrics", "FORMAT": "config", "Run": "run", "load": "run",
+    "refuse_occupied": "folder", "versions": "config",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    # Late: a command reads YAML before it imports torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'ppvae.run' has no attribute {name!r}")
+    return getattr(import_module(f"ppvae.run.{_HOMES[name]}"), name)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.components.building import DEFAULTS, build_programs
+from ppvae.components.building import build_programs
 from ppvae.components.kinds import KINDS
-from ppvae.components.names import PARTS
+from ppvae.components.names import DEFAULTS, PARTS
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, Scaling, Split

@@ -1,20 +1,17 @@
 """Where to compute: device, precision and processes, by Lightning Fabric."""
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from ppvae.errors import InputError
+from ppvae.settings import Device, Precision
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = ["Compile", "Device", "Precision", "launch", "one_device"]
-
-Precision = Literal["32", "64", "bf16-mixed"]
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Compile = Literal["auto", "on", "off"]
+__all__ = ["launch", "one_device"]
 
 
 def launch(
@@ -32,13 +29,11 @@ def launch(
         InputError: for a device that is not there, more processes than there is room for, or a
             device that cannot compute in that precision.
     """
-    if devices < 1:
-        raise InputError(f"devices is {devices}; it takes at least 1")
     _check_device(device)
     if precision == "64" and (
         device == "mps" or (device == "auto" and torch.backends.mps.is_available())
     ):
-        raise InputError("--precision 64: Metal has no float64; take --device cpu")
+        raise InputError("`precision='64'`: Metal has no float64; take `device='cpu'`")
     if devices > 1:
         _check_no_session(devices)
         _check_room(one_device(device).type, devices, oversubscribe=oversubscribe)
@@ -78,8 +73,8 @@ def _check_no_session(devices: int) -> None:
     """Refuse several processes in an interactive session, of which they could not start anew."""
     if hasattr(sys, "ps1"):
         raise InputError(
-            f"devices is {devices}, and this is an interactive session, of which each process "
-            f"would have to start anew; take devices=1 here, or python -m ppvae.fit --devices "
+            f"`devices` is {devices}, and this is an interactive session, of which each process "
+            f"would have to start anew; take `devices=1` here, or python -m ppvae.fit --devices "
             f"{devices} in a terminal"
         )
 
@@ -89,24 +84,24 @@ def _check_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
     if kind != "cpu":
         count = torch.accelerator.device_count()
         if devices > count:
-            raise InputError(f"devices is {devices}, and there are {count}; ask for no more")
+            raise InputError(f"`devices` is {devices}, and there are {count}; ask for no more")
         return
     from joblib import cpu_count  # it knows of affinity, and of a container's quota
 
     cores = cpu_count()
     if devices > cores and not oversubscribe:
         raise InputError(
-            f"devices is {devices}, and this process may use {cores} cores; ask for no more, or "
-            "say --oversubscribe"
+            f"`devices` is {devices}, and this process may use {cores} cores; ask for no more, or "
+            "give `oversubscribe=True`"
         )
 
 
 def _check_device(device: Device) -> None:
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError(
-            "--device cuda: torch finds no CUDA device here; take --device auto or cpu"
+            "`device='cuda'`: torch finds no CUDA device here; take `device='auto'` or cpu"
         )
     if device == "mps" and not torch.backends.mps.is_available():
         raise InputError(
-            "--device mps: torch finds no Metal device here; take --device auto or cpu"
+            "`device='mps'`: torch finds no Metal device here; take `device='auto'` or cpu"
         )

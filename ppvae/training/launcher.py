@@ -52,6 +52,6 @@ def _check_script(devices: int) -> None:
 
     if __main__.__spec__ is None and getattr(__main__, "__file__", None) is None:
         raise InputError(
-            f"devices is {devices}: each process starts this script anew, and there is none; write "
-            "the lines to a file, or take python -m ppvae.fit"
+            f"`devices` is {devices}: each process starts this script anew, and there is none; "
+            "write the lines to a file, or take python -m ppvae.fit"
         )

@@ -29,8 +29,8 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, streams
 from ppvae.programs.failures import sentence_of, unfit_gradient, unfit_site
 from ppvae.programs.streams import Stream
+from ppvae.settings import Settings
 from ppvae.training.evaluation import Figures, evaluate, figures
-from ppvae.training.plan import Plan
 from ppvae.training.progress import SUMS, Progress
 
 __all__ = ["Epoch", "Trainer"]
@@ -86,7 +86,7 @@ class Trainer:
         bound: what is climbed, not yet set up by Fabric.
         optimizer: over ``bound.parameters()``.
         data: what it is climbed on; ``train`` moves the weights, ``valid`` chooses among them.
-        plan: how.
+        plan: how: epochs, batch size, the weight of the KL, patience, the largest gradient.
         fabric: device, precision and processes; launched.
         schedule: a learning-rate schedule over epochs.
         compile: whether to compile.
@@ -100,7 +100,7 @@ class Trainer:
         bound: Bound,
         optimizer: Optimizer,
         data: Data,
-        plan: Plan,
+        plan: Settings,
         fabric: Fabric,
         schedule: LRScheduler | None = None,
         *,

@@ -15,7 +15,7 @@ from types import FrameType
 
 import pytest
 
-from ppvae.cli.parsing import answer
+from ppvae.cli.answering import answer
 from tests.support.bad_files import made, typed
 from tests.support.fits import quick
 

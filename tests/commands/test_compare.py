@@ -180,7 +180,7 @@ def test_measuring_moves_nothing(programs: tuple[VAE, MeanField], batch: dict[st
     torch.rand(3)
     again = noise(bound, batch, draws=6, seed=1)
     assert torch.equal(first.values, again.values)
-    with pytest.raises(InputError, match="draws is 3"):
+    with pytest.raises(InputError, match="`draws` is 3"):
         noise(bound, batch, draws=3)
 
 
@@ -237,16 +237,14 @@ def test_the_command_leaves_numbers_and_a_figure_and_takes_a_run(
     with pytest.raises(InputError, match="no comparison"):
         compare(out=tmp_path / "mine", overwrite=True)
 
-    monkeypatch.setattr(
-        "ppvae.report.conclusion.conclude", lambda *_: None
-    )  # the slow end of a fit
+    monkeypatch.setattr("ppvae.fit._conclude", lambda *_: None)  # the slow end of a fit
     run = fit(latent_dim=2, epochs=1, device="cpu", out=tmp_path / "run")
     main(["--run", str(run.path), "--seeds", "1", "--overwrite", *small])
     record = json.loads((out / "comparison.json").read_text())
     assert "run" in record["weights"]
     assert record["settings"]["latent_dim"] == 2
     assert np.mean(record["sides"][ANALYTIC]["values"]) > -45  # of the fitted weights
-    with pytest.raises(InputError, match="--prior cannot change"):
+    with pytest.raises(InputError, match="`prior` cannot change"):
         compare(run=run.path, prior="StandardNormal")
 
 

@@ -142,7 +142,7 @@ def test_one_question_alone(tmp_path: Path) -> None:
     assert look(found.path)["settings"]["seed"] == 1
     with pytest.raises(InputError, match=r"--only evidense.*did you mean evidence"):
         diagnose(run.path, only=["evidense"])
-    with pytest.raises(InputError, match="samples is 0"):
+    with pytest.raises(InputError, match="`samples` is 0"):
         diagnose(run.path, samples=0)
 
 
@@ -354,8 +354,8 @@ def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
         (["{run}", "--only", "gaps"], "no such question (did you mean gap?); choose from bound"),
         (["{run}", "--data", "nothing.npy"], "nothing.npy"),
         (["{run}", "--split", "testing"], "split"),
-        (["{run}", "--samples", "-3"], "samples is -3"),
-        (["{run}", "--data", "x.npy", "--split", "train"], "--data brings others"),
+        (["{run}", "--samples", "-3"], "`samples` is -3"),
+        (["{run}", "--data", "x.npy", "--split", "train"], "`data` brings others"),
         (["{run}", "--checkpoint", "step-1"], "no checkpoint 'step-1'"),
     ],
 )

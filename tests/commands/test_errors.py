@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ppvae import fit
-from ppvae.cli.parsing import answer
+from ppvae.cli.answering import answer
 from ppvae.errors import InputError
 from ppvae.run import Run
 from ppvae.training.trainer import Trainer

@@ -110,7 +110,7 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     [
-        (["--components", "0"], "components is 0; a mixture needs at least 1"),
+        (["--components", "0"], "--components is 0; it must be at least 1"),
         (["--components", "1438"], "components is 1438, and there are 1437 data: a mixture is fit"),
         (["--impute"], "--aggregate is for draws of new data"),
         (["--given", "3"], "--given 3: the model is not conditional on anything"),

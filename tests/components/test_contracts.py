@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from ppvae.cli.parsing import answer
+from ppvae.cli.answering import answer
 from ppvae.errors import InputError
 from ppvae.fit import fit, main
 from ppvae.guides import Amortized

@@ -14,11 +14,11 @@ import pytest
 import yaml
 
 import ppvae
-from ppvae.cli.parsing import given_arguments
+from ppvae.cli.given import given_settings
 from ppvae.data.vision import makers, unpickles
 from ppvae.encode import encode
 from ppvae.errors import InputError
-from ppvae.fit import fit, main, resume
+from ppvae.fit import main, resume
 from tests.support.fits import quick, reseal, rewrite_config, small_copy, small_flags, table_file
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -402,11 +402,11 @@ def test_what_is_typed_wins_wherever_it_stands(tmp_path: Path) -> None:
     config.write_text("prior: evil_part.Prior\ndata: kmnist\nepochs: 3\n")
     typed = ["--prior", "VampPrior", "--data", "digits", "--epochs", "5"]
     for argv in ([*typed, "--config", str(config)], [f"--config={config}", *typed]):
-        given = given_arguments(fit, argv)
+        given = given_settings("fit", argv)
         assert (given["prior"].class_path, given["data"], given["epochs"]) == (
             "VampPrior", "digits", 5
         )  # fmt: skip
     config.write_text("trust: [evil_part]\n")
     for argv in (["--trust", "mine", "--config", str(config)], ["--config", str(config)]):
         with pytest.raises(InputError, match="says trust"):
-            given_arguments(fit, argv)
+            given_settings("fit", argv)

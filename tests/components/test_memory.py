@@ -30,7 +30,7 @@ BAD = {
     "vamp": ("--prior VampPrior --prior.components {}", "--prior.components is {}"),
     "mixture": ("--prior MixtureOfNormals --prior.components {}", "--prior.components is {}"),
     "flow": ("--guide Flow --guide.transforms {}", "--guide.transforms is {}"),
-    "particles": ("--particles {}", "particles = {}"),
+    "particles": ("--particles {}", "--particles {} on"),
 }
 
 
@@ -76,7 +76,7 @@ def test_a_strangers_run_takes_no_memory(case: str, tmp_path: Path) -> None:
 def test_nor_does_one_that_goes_on(particles: int, tmp_path: Path) -> None:
     run = small(tmp_path, epochs=1).path
     rewrite_config(run, lambda c: c.update(particles=particles))
-    with pytest.raises(InputError, match=f"particles = {particles}"):
+    with pytest.raises(InputError, match=f"`particles={particles}`"):
         resume(run, epochs=2)
 
 

@@ -12,7 +12,7 @@ from pyro import poutine
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
-from ppvae.cli.parsing import given_arguments
+from ppvae.cli.given import given_settings
 from ppvae.compilation.captured import capture
 from ppvae.data import Split, load
 from ppvae.diagnostics import log_evidence, subject
@@ -222,8 +222,8 @@ def test_the_command_draws_of_a_class_by_its_name(
     both = means_of(run, None, tmp_path)
     assert both.min() < -0.5
     assert both.max() > 0.5
-    assert given_arguments(sample, [str(run.path), "--given", "dog"])["given"] == "dog"
-    with pytest.raises(InputError, match=r"--given cow is no label of .* its labels are cat, dog"):
+    assert given_settings("sample", [str(run.path), "--given", "dog"])["given"] == "dog"
+    with pytest.raises(InputError, match=r"is no label of .* its labels are cat, dog"):
         sample(run, given="cow", out=tmp_path / "cow")
 
 

@@ -12,7 +12,7 @@ import ppvae
 from ppvae import encode as encoding
 from ppvae import fit as fitting
 from ppvae import sample as sampling
-from ppvae.cli.parsing import answer
+from ppvae.cli.answering import answer
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics.diagnosis import examination, keeping
 from ppvae.encode import encode
@@ -140,7 +140,7 @@ def test_a_picture_that_fails_loses_no_fit(
     def full(*_: object) -> None:
         raise WriteError(tmp_path / "run" / "figures" / "elbo.png", "no space left on device")
 
-    monkeypatch.setattr("ppvae.report.conclusion.gallery.draw", full)
+    monkeypatch.setattr("ppvae.report.figures.draw", full)
     said = refused(fitting.main, capsys, *small_flags(tmp_path))
     assert "elbo.png cannot be written: no space left on device" in said
     assert f"--resume {tmp_path / 'run'}" in said
@@ -151,7 +151,7 @@ def test_a_picture_that_fails_loses_no_fit(
     def broken(*_: object) -> None:
         raise RuntimeError("of no use")
 
-    monkeypatch.setattr("ppvae.report.conclusion.gallery.draw", broken)
+    monkeypatch.setattr("ppvae.report.figures.draw", broken)
     resume(tmp_path / "run")
     assert "note: not all pictures could be drawn: of no use" in capsys.readouterr().out
 

@@ -35,7 +35,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ppvae.plots.saving.png", lambda _: picture.getvalue())
     monkeypatch.setattr("ppvae.report.page._render", _page)
     monkeypatch.setattr("ppvae.training.trainer.DRAWS", 1)
-    monkeypatch.setattr("ppvae.report.conclusion.DRAWS", 1)
+    monkeypatch.setattr("ppvae.training.summary.DRAWS", 1)
 
 
 def _page(material: Any) -> str:

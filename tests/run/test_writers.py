@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -104,10 +105,10 @@ def test_a_second_fit_to_one_place_is_refused(
             second()
         place(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
 
-    def before_train(*args: object) -> Run:
+    def before_train(*args: Any, **kwargs: Any) -> int:
         if len(tried) == 1:
             second()
-        return train(*args)  # type: ignore[arg-type]  # as above
+        return train(*args, **kwargs)
 
     monkeypatch.setattr("ppvae.run.store.birth._place", before_place)
     monkeypatch.setattr("ppvae.fit.train", before_train)

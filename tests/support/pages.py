@@ -137,11 +137,11 @@ def quickly(*, in_full: bool = False) -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ppvae.training.trainer.DRAWS", 1)
-        patch.setattr("ppvae.report.conclusion.DRAWS", 1)
+        patch.setattr("ppvae.training.summary.DRAWS", 1)
         if in_full:
-            patch.setattr("ppvae.report.conclusion.gallery.draw", dotted_gallery)
+            patch.setattr("ppvae.report.figures.draw", dotted_gallery)
         else:
-            patch.setattr("ppvae.report.conclusion.gallery.draw", lambda *_: [])
+            patch.setattr("ppvae.report.figures.draw", lambda *_: [])
             patch.setattr("ppvae.plots.save", dot)
         yield
 

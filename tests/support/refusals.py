@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ppvae.cli.parsing import answer
+from ppvae.cli.answering import answer
 
 
 def refusal(

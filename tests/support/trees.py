@@ -30,9 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fitted(folder: Path, out: str, **settings: Any) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ppvae.report.conclusion.gallery.draw", lambda *_: [])
+        patch.setattr("ppvae.report.figures.draw", lambda *_: [])
         patch.setattr("ppvae.training.trainer.DRAWS", 1)
-        patch.setattr("ppvae.report.conclusion.DRAWS", 1)
+        patch.setattr("ppvae.training.summary.DRAWS", 1)
         return small(folder, out, **settings)
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ppvae.cli.parsing import given_arguments
+from ppvae.cli.given import given_settings
 from ppvae.errors import InputError
-from ppvae.fit import fit, main, resume
+from ppvae.fit import main, resume
 from ppvae.run import Run
 from ppvae.training.devices import launch
 from tests.support.fits import quick, rewrite_config, small, small_flags, table_file, weights
@@ -47,15 +47,15 @@ def test_no_more_processes_than_cores(
 def test_a_strangers_config_starts_no_processes(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=1).path
     rewrite_config(run, lambda c: c.update(devices=10_000))
-    with pytest.raises(InputError, match="devices is 10000"):
+    with pytest.raises(InputError, match="`devices` is 10000"):
         resume(run, epochs=2)
     argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
-    with pytest.raises(InputError, match="devices is 10000"):
+    with pytest.raises(InputError, match="`devices` is 10000"):
         main(argv)
     rewrite_config(run, lambda c: c.update(oversubscribe=True))
     with pytest.raises(InputError, match="says oversubscribe"):
         main(argv)
-    assert given_arguments(fit, ["--oversubscribe"])["oversubscribe"] is True
+    assert given_settings("fit", ["--oversubscribe"])["oversubscribe"] is True
 
 
 def test_more_than_the_cores_on_demand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +71,7 @@ def test_more_than_the_cores_on_demand(tmp_path: Path, monkeypatch: pytest.Monke
 def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: 1)
-    with pytest.raises(InputError, match="devices is 2, and there are 1"):
+    with pytest.raises(InputError, match="`devices` is 2, and there are 1"):
         launch("cuda", 2, "32", oversubscribe=True)
 
 
@@ -223,6 +223,6 @@ def test_an_interactive_session_has_no_script(
 
     monkeypatch.setattr(__main__, "__spec__", None)
     monkeypatch.delattr(__main__, "__file__", raising=False)
-    with pytest.raises(InputError, match=r"devices is 2.*script"):
+    with pytest.raises(InputError, match=r"`devices` is 2.*script"):
         small(tmp_path, devices=2)
     assert "LOCAL_RANK" not in os.environ

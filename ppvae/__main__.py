@@ -1,0 +1,55 @@
+"""The commands by one name: ``ppvae fit``, ``ppvae diagnose RUN``; by itself, a list of them."""
+
+if __name__ == "__main__":  # before the imports that take time
+    from ppvae.cli.interruption import leave_on_interrupt
+
+    leave_on_interrupt()
+
+import sys
+from collections.abc import Sequence
+
+from ppvae.cli.answering import answer, start
+from ppvae.cli.commands import COMMANDS
+from ppvae.cli.interruption import leave_on_interrupt
+from ppvae.errors import InputError, nearest
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The command that the wheel installs."""
+    leave_on_interrupt()
+    answer(_run)
+
+
+def _run(argv: Sequence[str]) -> None:
+    """A command by its name, or the list of them."""
+    name, *words = argv or ["--help"]
+    if name in ("-h", "--help"):
+        sys.stdout.write(_listed())
+        return
+    if name not in COMMANDS:
+        raise InputError(
+            f"there is no command {name}{nearest(name, COMMANDS)}; there are {', '.join(COMMANDS)}"
+        )
+    start(name, words)
+    from importlib import import_module  # what the command does takes seconds to import
+
+    import_module(f"ppvae.{name}").main(words)
+
+
+def _listed() -> str:
+    """The commands, each with what it does."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.sentence}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Variational autoencoders as probabilistic programs.", "",
+            "Usage: ppvae COMMAND ..., or python -m ppvae.COMMAND ...", "", *lines, "",
+            "ppvae COMMAND --help lists what each takes. Begin with: ppvae fit", "",
+        ]
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""A command's answers: one sentence for a mistake, and an exit code."""
+
+import errno
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from ppvae.cli.flags import in_a_command, in_flags
+from ppvae.cli.interruption import interrupts
+from ppvae.errors import InputError
+
+__all__ = ["answer", "start"]
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
+"""Failures of a disk, which libraries raise without the name of a file."""
+
+
+def start(name: str, argv: Sequence[str] | None = None) -> None:
+    """Answer what needs no torch, before it is imported: ``--help``, and mistakes in flags."""
+
+    def read(argv: Sequence[str]) -> None:
+        from ppvae.cli.parsing import parse
+
+        parse(name, argv)
+
+    answer(read, argv)
+
+
+def answer(command: Callable[[Sequence[str]], object], argv: Sequence[str] | None = None) -> None:
+    """Run ``command`` on the arguments and leave with its exit code.
+
+    What a user can mend is one sentence on stderr and exit code 2; an interrupt is 130; a defect
+    keeps its traceback.
+    """
+    with interrupts() as interrupted, in_a_command():
+        try:
+            command(sys.argv[1:] if argv is None else argv)
+        except InputError as error:
+            _leave(in_flags(str(error)), 2)
+        except OSError as error:
+            if error.filename is not None:
+                _leave(f"{error.filename}: {error.strerror}", 2)
+            if error.errno not in _FULL:
+                raise
+            _leave(f"something could not be written: {os.strerror(error.errno).lower()}", 2)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+        except Exception:
+            if not interrupted.received:
+                raise
+            raise SystemExit(130) from None
+
+
+def _leave(sentence: str, code: int) -> None:
+    sys.stderr.write(f"error: {sentence}\n")
+    raise SystemExit(code) from None

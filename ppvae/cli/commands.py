@@ -1,0 +1,40 @@
+"""The commands, each with its settings and one sentence."""
+
+from dataclasses import dataclass
+
+from ppvae.settings import Checked, Compare, Diagnose, Encode, FitCommand, Sample
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        name: its module in `ppvae`.
+        settings: the dataclass that its flags are made from.
+        sentence: what it does.
+    """
+
+    name: str
+    settings: type[Checked]
+    sentence: str
+
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("fit", FitCommand, "Fit a variational autoencoder, and say how good it is."),
+        Command(
+            "diagnose", Diagnose, "Ask a fitted run how good its bound is, and where nats are lost."
+        ),
+        Command(
+            "compare",
+            Compare,
+            "Put Trace_ELBO and TraceMeanField_ELBO side by side on a program.",
+        ),
+        Command("encode", Encode, "Write the embedding and log p(x) of each datum."),
+        Command("sample", Sample, "Draw from a fitted run, reconstruct, interpolate and impute."),
+    )
+}

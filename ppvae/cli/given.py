@@ -1,0 +1,53 @@
+"""What a command is given, with what needs the parts themselves: their arguments, and trust."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from ppvae.cli.parsing import Parsed, parse
+from ppvae.components.spec import Spec
+
+__all__ = ["given_settings"]
+
+
+def given_settings(name: str, argv: Sequence[str]) -> dict[str, Any]:
+    """The settings that were given to a command, by name: see `ppvae.cli.parsing.parse`.
+
+    Raises:
+        InputError: also for data that a file names, and that only a person may have read.
+        SystemExit: also after ``--prior.help`` and the like.
+    """
+    parsed = parse(name, argv)
+    if parsed.asked:
+        _show_arguments(parsed.given[parsed.asked], parsed.asked)
+    _distrust_data(parsed)
+    return parsed.given
+
+
+def _show_arguments(choice: Spec, kind: str) -> None:
+    from ppvae.components.arguments import arguments_parser
+    from ppvae.components.kinds import KINDS
+    from ppvae.components.resolving import resolve
+
+    parser = arguments_parser(resolve(KINDS[kind], choice), KINDS[kind].given)
+    text = parser.format_help()
+    body = text[text.index("\n\n") + 2 :] if "\n\n" in text else text
+    sys.stdout.write(
+        f"{choice.class_path}, chosen by --{kind}; each flag begins --{kind}.\n\n{body}"
+    )
+    raise SystemExit(0)
+
+
+def _distrust_data(parsed: Parsed) -> None:
+    """Data that the file of ``--config`` names is read without running or writing anything."""
+    from ppvae.data.catalogue import check_safe_to_read
+    from ppvae.data.files import ReadOnlyFolder
+
+    given, typed = parsed.given, parsed.typed
+    if given.get("data_dir") is not None and "data_dir" not in typed:
+        given["data_dir"] = ReadOnlyFolder(given["data_dir"])
+    where = given.get("data_dir")
+    is_typed = "data" in typed and not isinstance(where, ReadOnlyFolder)
+    is_trusted = is_typed or "torchvision" in given.get("trust", ())
+    if isinstance(given.get("data"), str) and not is_trusted:
+        check_safe_to_read(given["data"], where)

@@ -1,0 +1,104 @@
+"""The parts of a fit, however they were expressed: by name, with arguments, or as objects."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ppvae.components.factory import Factory, factory_of
+from ppvae.components.kinds import KINDS
+from ppvae.components.names import DEFAULTS
+from ppvae.components.spec import Spec
+from ppvae.errors import InputError
+from ppvae.programs import Program
+from ppvae.settings import Part, Settings
+
+__all__ = ["Chosen", "chosen_parts", "factory_for", "part_of", "recorded_parts"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What a fit is made of.
+
+    Attributes:
+        programs: of each part of model and guide the choice, the program itself, or ``None``: the
+            default.
+        elbo: makes the bound.
+        optimizer: makes the optimizer.
+        schedule: makes the learning-rate schedule; ``None``: the rate is constant.
+    """
+
+    programs: Mapping[str, Spec | Program | None]
+    elbo: Factory
+    optimizer: Factory
+    schedule: Factory | None
+
+    def recorded(self) -> dict[str, object]:
+        """How ``config.yaml`` names what climbs."""
+        return {
+            "elbo": self.elbo.choice.plain(),
+            "optimizer": self.optimizer.choice.plain(),
+            "schedule": None if self.schedule is None else self.schedule.choice.plain(),
+        }
+
+
+def chosen_parts(settings: Settings) -> Chosen:
+    """The parts that the settings name.
+
+    Raises:
+        InputError: for a name or an argument that is none.
+    """
+    programs = {name: part_of(name, getattr(settings, name)) for name in DEFAULTS}
+    elbo = factory_for("elbo", settings.elbo, settings.trust)
+    optimizer = factory_for("optimizer", settings.optimizer, settings.trust)
+    schedule = part_of("schedule", settings.schedule)
+    is_constant = schedule is None or (isinstance(schedule, Spec) and schedule.class_path == "none")
+    if isinstance(schedule, Spec) and is_constant and schedule.init_args:
+        raise InputError(
+            f"`schedule.{next(iter(schedule.init_args))}` has no effect with `schedule='none'`; "
+            "leave it out, or name a schedule"
+        )
+    pace = None if is_constant else factory_for("schedule", settings.schedule, settings.trust)
+    return Chosen(programs, elbo, optimizer, pace)
+
+
+def recorded_parts(config: Mapping[str, object], trust: Iterable[str]) -> Chosen:
+    """What climbs in the fit of a run, by its ``config.yaml``; its programs the run makes itself.
+
+    Raises:
+        InputError: for what is none, or is not trusted.
+    """
+
+    def factory(kind: str) -> Factory:
+        return factory_of(KINDS[kind], Spec.parse(config.get(kind), kind, trusted=False), trust)
+
+    schedule = None if config.get("schedule") is None else factory("schedule")
+    return Chosen({}, factory("elbo"), factory("optimizer"), schedule)
+
+
+def part_of(kind: str, value: Part | Spec) -> Spec | Program | None:
+    """A choice, however it was expressed; a program that was handed in whole stays itself."""
+    if value is None or isinstance(value, Spec):
+        return value
+    if isinstance(value, (str, Mapping)):
+        return Spec.parse(value, kind)
+    if isinstance(value, type):
+        names = KINDS[kind].names()
+        own = names.get(value.__name__) is value
+        return Spec(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
+    if not KINDS[kind].is_program:
+        raise InputError(
+            f"`{kind}` is {value!r}; give its class or class name, or compose the model (or guide) "
+            "in Python and hand in that"
+        )
+    return value
+
+
+def factory_for(kind: str, value: Part | Spec, trust: Iterable[str]) -> Factory:
+    """Resolve a part that is made by name.
+
+    Raises:
+        InputError: if it is none.
+    """
+    choice = part_of(kind, value)
+    if not isinstance(choice, Spec):
+        raise InputError(f"`{kind}` is {value!r}; give a class name")
+    return factory_of(KINDS[kind], choice, trust)

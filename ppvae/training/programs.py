@@ -1,0 +1,213 @@
+"""Data, and the two programs that meet on it, before the first step of a fit."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ppvae.bounds.audit import audit
+from ppvae.components.building import Programs, build_programs
+from ppvae.components.contracts import is_foreign
+from ppvae.components.kinds import KINDS
+from ppvae.components.memory import TRAINING
+from ppvae.components.resolving import resolve
+from ppvae.components.spec import Spec
+from ppvae.components.support import check_density, check_labels, check_support, values_of
+from ppvae.data import Batch, Data, load, suited
+from ppvae.data.labels import hide
+from ppvae.data.scaling import COUNTS
+from ppvae.errors import InputError
+from ppvae.programs import Pair, Program
+from ppvae.programs.classification import has_classes
+from ppvae.programs.facts import Audit
+from ppvae.programs.failures import explained
+from ppvae.programs.streams import restored, seed_process
+from ppvae.settings import Settings
+from ppvae.training.parts import Chosen
+from ppvae.training.trial import check_numbers, unmoved
+
+__all__ = [
+    "Meeting",
+    "assembled",
+    "check_made_again",
+    "few",
+    "first_batch",
+    "labels_hidden",
+    "meet_suited",
+    "read_data",
+    "recorded",
+    "true_labels",
+]
+
+EXAMPLES = 2_000
+"""Training data that a part may start from, as a VampPrior's pseudo-inputs do."""
+
+KEPT = 2**20
+"""Numbers of data that a run keeps at most, for the programs to be traced on: 4 MiB."""
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """Data, and the two programs that meet on it.
+
+    Attributes:
+        everything: the data, with all of its labels.
+        data: the data as the programs see it, with the labels that they may.
+        batch: the first batch of the training data.
+        made: the programs, and what they were made of.
+        pair: the two as one.
+        facts: what the audit found of them.
+    """
+
+    everything: Data
+    data: Data
+    batch: Batch
+    made: Programs
+    pair: Pair
+    facts: Audit
+
+
+def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
+    """Make the programs for these data, with initial weights by the seed, and look at them."""
+    data = labels_hidden(everything, settings)
+    seed_process(settings.seed)
+    batch = first_batch(data, settings)
+    made = assembled(chosen.programs, data, settings.latent_dim, settings.trust)
+    with explained(f"on the first {len(batch['x'])} rows"):
+        pair = Pair(made.model, made.guide, batch)
+        facts = audit(pair, chosen.elbo.target, batch)
+    return Meeting(everything, data, batch, made, pair, facts)
+
+
+def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
+    """Read the data, and have programs meet on them; scaled and binarized as the likelihood asks.
+
+    Raises:
+        InputError: for data that the programs give no probability.
+    """
+    everything = read_data(settings)
+    meeting = meet(settings, chosen, everything)
+    is_open = settings.binarize is None and not isinstance(settings.data, Data)
+    fit_for = values_of(meeting.facts)
+    everything = suited(everything, fit_for, settings.scale, may_binarize=is_open)
+    if everything is not meeting.everything:
+        meeting = meet(settings, chosen, everything)
+    data, pair, facts = meeting.data, meeting.pair, meeting.facts
+    check_support(data, facts)
+    meeting = replace(meeting, batch=first_batch(data, settings))
+    check_numbers(pair, meeting.batch)
+    check_density(pair, facts, meeting.batch)
+    if settings.labels is not None and not has_classes(facts):
+        raise InputError(
+            f"`labels={settings.labels}` hides labels from a model that infers them; take "
+            "`model='SemiSupervisedVAE', guide='SemiSupervised', elbo='TraceEnum_ELBO'`, or leave "
+            "it out"
+        )
+    check_labels(data, pair, facts)
+    return meeting
+
+
+def first_batch(data: Data, settings: Settings) -> Batch:
+    """The first rows of the training data, on which the programs are traced."""
+    return data.train.take(torch.arange(min(settings.batch_size, len(data.train))))
+
+
+def read_data(settings: Settings) -> Data:
+    """The data by name or path; data that was handed in stays itself."""
+    data, where = settings.data, settings.data_dir
+    if isinstance(data, Data):
+        return data
+    recorded(data)  # refuses what is neither
+    return load(
+        data if isinstance(data, str) else Path(str(data)),
+        data_dir=Path(where) if isinstance(where, str) else where,
+        label=settings.label,
+        binarize=settings.binarize or "none",
+        scale=settings.scale,
+    )
+
+
+def labels_hidden(data: Data, settings: Settings) -> Data:
+    """The data with as many labels as ``labels`` of the settings leaves, all where it is absent."""
+    return data if settings.labels is None else hide(data, settings.labels, settings.seed)
+
+
+def true_labels(data: Data) -> torch.Tensor | None:
+    """The test data's labels, one number a datum, if it has them."""
+    if data.labels is None:
+        return None
+    return data.test.take(torch.arange(len(data.test)))["y"]
+
+
+def recorded(data: object) -> Any:
+    """How ``config.yaml`` names the data, so that it is found from any folder."""
+    if isinstance(data, Data):
+        return {"python_object": data.name}
+    if not isinstance(data, (str, os.PathLike)):
+        raise InputError(
+            f"`data` is a {type(data).__name__}; give a name, a path, or, of arrays and tensors, "
+            "ppvae.data.from_arrays(x, y)"
+        )
+    path = Path(data).expanduser()
+    return str(path.resolve()) if path.exists() else str(data)
+
+
+def assembled(
+    parts: Mapping[str, Spec | Program | None], data: Data, latent_dim: int, trust: Iterable[str]
+) -> Programs:
+    """Model and guide for these data, given what the data tell: see `build_programs`."""
+    some = torch.arange(min(EXAMPLES, len(data.train)))
+    return build_programs(
+        parts,
+        latent_dim=latent_dim,
+        data_shape=data.shape,
+        classes=data.classes,
+        covariates=data.covariates,
+        examples=data.train.take(some)["x"],
+        log_counts=data.scaling == COUNTS,
+        trust=trust,
+        copies=TRAINING,
+    )
+
+
+def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> None:
+    """Make programs by name a second time, as whoever opens the run will.
+
+    Those of the package alone, whose tests do that, and objects made in Python are passed over.
+
+    Raises:
+        InputError: if the fitted weights would not be those of the programs.
+    """
+    data, pair, trust = meeting.data, meeting.pair, settings.trust
+    parts = {name: value for name, value in meeting.made.parts.items() if value is not None}
+    if any("python_object" in value for value in parts.values()):
+        return
+    choices = {name: Spec.parse(value, name) for name, value in parts.items()}
+    if not any(is_foreign(resolve(KINDS[name], c, trust)) for name, c in choices.items()):
+        return
+    with explained("when they are made a second time"), restored(), unmoved(pair):
+        again = build_programs(
+            choices, latent_dim=settings.latent_dim, data_shape=data.shape,
+            classes=data.classes, covariates=data.covariates, examples=example["x"],
+            log_counts=data.scaling == COUNTS, trust=trust,
+        )  # fmt: skip
+        fresh = Pair(again.model, again.guide, example).state_dict()
+    weights = pair.state_dict()
+    for name in weights | fresh:
+        one, other = (tuple(d[name].shape) if name in d else None for d in (weights, fresh))
+        if one != other:
+            raise InputError(
+                f"of the programs made a second time '{name}' has shape {other}, and of those to "
+                f"be fitted {one}, so that the run could not be opened: make sizes of the "
+                "constructors' arguments and of the shape of x alone"
+            )
+
+
+def few(batch: Batch) -> Batch:
+    """Of a batch the rows that a run keeps: all, unless they are large."""
+    numbers = sum(value[0].numel() for value in batch.values())
+    rows = max(2, KEPT // numbers)
+    return {name: value[:rows] for name, value in batch.items()}

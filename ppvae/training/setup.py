@@ -1,0 +1,116 @@
+"""The trainer of a fit, set up: bound, optimizer, schedule, compiled or not."""
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ppvae.components.factory import Factory
+from ppvae.components.memory import TRAINING, check_memory
+from ppvae.data import Data
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+from ppvae.settings import Settings
+from ppvae.training.parts import Chosen
+from ppvae.training.trial import try_out
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from ppvae.training.trainer import Trainer
+
+__all__ = ["decide_compile", "make_trainer"]
+
+
+def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
+    """What ``compile`` comes to; ``auto`` asks the number and the size of the steps alone."""
+    from ppvae.compilation.step import pays
+
+    if settings.compile != "auto":
+        return settings.compile == "on"
+    rows = min(settings.batch_size, len(data.train))
+    return fabric.device.type != "mps" and pays(
+        steps=settings.epochs * (len(data.train) // rows),
+        parameters=sum(p.numel() for p in pair.parameters()),
+        numbers=rows * math.prod(data.shape) * settings.particles,
+    )
+
+
+def make_trainer(
+    settings: Settings,
+    chosen: Chosen,
+    pair: Pair,
+    facts: Audit,
+    data: Data,
+    fabric: "Fabric",
+    *,
+    compile: bool = False,
+) -> "Trainer":
+    """The bound, what climbs it, and the loop that does, after a trial of it."""
+    _check_room(settings, pair, data, fabric)
+    # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
+    from ppvae.bounds.objective import Bound
+    from ppvae.training.trainer import Trainer
+
+    elbo = chosen.elbo
+    bound = Bound(pair, elbo.target, facts, settings.particles, **elbo.choice.init_args)
+    optimizer = _optimizer(chosen.optimizer, pair, settings.lr)
+    schedule = None
+    if chosen.schedule is not None:
+        schedule = _schedule(chosen.schedule, optimizer, settings.epochs)
+    trainer = Trainer(bound, optimizer, data, settings, fabric, schedule, compile=compile)
+    try_out(trainer)
+    return trainer
+
+
+def _optimizer(maker: Factory, pair: Pair, lr: float) -> torch.optim.Optimizer:
+    """The optimizer of the parameters that are learned."""
+    learned = [p for p in pair.parameters() if p.requires_grad]
+    found = _made(maker, "optimizer", lambda: maker(params=learned, lr=lr))
+    if not isinstance(found, torch.optim.Optimizer):
+        raise InputError(
+            f"`optimizer={maker.choice.class_path!r}` is no optimizer; give a class of "
+            "torch.optim, or one derived from torch.optim.Optimizer"
+        )
+    return found
+
+
+def _schedule(
+    maker: Factory, optimizer: torch.optim.Optimizer, epochs: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The learning-rate schedule of an optimizer, over epochs."""
+    known: dict[str, Any] = {"T_max": epochs, "total_steps": epochs}
+    if maker.names("threshold_mode"):
+        # A threshold relative to a negative bound calls worse better.
+        known |= {"mode": "max", "threshold_mode": "abs"}
+    found = _made(maker, "schedule", lambda: maker(optimizer=optimizer, **known))
+    if not isinstance(found, torch.optim.lr_scheduler.LRScheduler):
+        raise InputError(
+            f"`schedule={maker.choice.class_path!r}` is no schedule; give a class of "
+            "torch.optim.lr_scheduler, or one derived from its LRScheduler"
+        )
+    return found
+
+
+def _made(maker: Factory, kind: str, make: Callable[[], Any]) -> Any:
+    """What ``make`` gives; what torch says of arguments that do not go together is a sentence."""
+    try:
+        return make()
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"`{kind}={maker.choice.class_path!r}`: {reason}") from error
+
+
+def _check_room(settings: Settings, pair: Pair, data: Data, fabric: "Fabric") -> None:
+    """Refuse a fit that the device has no memory for: its weights, or the draws of one step.
+
+    A draw has at least the numbers of its likelihood and its latents, each with a gradient.
+    """
+    weights = sum(p.numel() * p.element_size() for p in pair.parameters())
+    check_memory(TRAINING * weights, "the model and its guide", fabric.device)
+    rows, particles = min(settings.batch_size, len(data.train)), settings.particles
+    numbers = math.prod(data.shape) + settings.latent_dim
+    step = f"a step with `particles={particles}` on {rows} rows"
+    check_memory(2 * 4 * particles * rows * numbers, step, fabric.device)

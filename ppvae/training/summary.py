@@ -1,0 +1,153 @@
+"""The end of a fit: the figures of its best weights on the test data."""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ppvae.components.support import levels_of
+from ppvae.data import Data
+from ppvae.diagnostics import Embedding, active_units, embed, log_evidence
+from ppvae.diagnostics.evidence import evidence_name
+from ppvae.diagnostics.terms import bits_per_dim, observed_elements
+from ppvae.programs.classification import Classification, classification, has_classes
+from ppvae.training.evaluation import Figures, evaluate
+
+if TYPE_CHECKING:  # the loop takes seconds to import
+    from ppvae.training.trainer import Trainer
+
+__all__ = ["SAMPLES", "Summary", "summarize"]
+
+SAMPLES = 50
+"""Importance samples of the final bound on log p(x); `ppvae.encode` takes any number."""
+
+DRAWS = 10_000
+"""Least number of draws that the final bound is averaged over, data and repetitions together."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Figures of the best weights on the test data, in nats per datum.
+
+    Attributes:
+        figures: the bound and its terms.
+        rows: the number of test data.
+        beta: the weight of the KL in the objective.
+        log_p: mean of the importance-weighted bound on log p(x); ``None`` where there is none.
+        log_p_error: its standard error.
+        evidence: what it is a bound on: ``"log p(x)"``, or of data that has y too.
+        bits_per_dim: the same in bits per observed element, for 8-bit intensities.
+        classification: how well classes are told, where the model tells them.
+        active_units: latent dimensions in use; ``None`` where no latent belongs to a datum.
+        embedding: where the guide puts the test data.
+        is_bound: whether the guide has a density, so that there is a bound.
+        best_epoch: the epoch of the best weights.
+        epochs: epochs trained.
+        steps: steps trained.
+        seconds: time of these.
+        uncompiled: why nothing is compiled any more; ``""``: it may be.
+        seed: of the fit.
+    """
+
+    figures: Figures
+    rows: int
+    beta: float
+    log_p: float | None
+    log_p_error: float | None
+    evidence: str
+    bits_per_dim: float | None
+    classification: Classification | None
+    active_units: int | None
+    embedding: Embedding
+    is_bound: bool
+    best_epoch: int | None
+    epochs: int
+    steps: int
+    seconds: float
+    uncompiled: str
+    seed: int
+
+    @property
+    def latent_dimensions(self) -> int | None:
+        """Latent dimensions of a datum."""
+        return self.embedding.joined().shape[1] if self.embedding.loc else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """What ``summary.json`` holds."""
+        log_p = None
+        if self.log_p is not None:
+            log_p = {
+                "samples": SAMPLES, "mean": self.log_p, "standard_error": self.log_p_error,
+            }  # fmt: skip
+        told = self.classification
+        return {
+            "split": "test",
+            "rows": self.rows,
+            "unit": "nats per datum",
+            **asdict(self.figures),
+            "beta": self.beta,
+            "log_p": log_p,
+            "bits_per_dim": self.bits_per_dim,
+            "classification": None if told is None else asdict(told),
+            "active_units": self.active_units,
+            "latent_dimensions": self.latent_dimensions,
+            "best_epoch": self.best_epoch,
+            "epochs": self.epochs,
+            "uncompiled": self.uncompiled or None,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "seed": self.seed,
+        }
+
+
+def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> Summary:
+    """The figures of a fit whose programs have their best weights.
+
+    Args:
+        trainer: what was climbed, and how.
+        data: what it was climbed on.
+        labels: the true classes of the test data, where they are known.
+    """
+    device, plan, facts = trainer.device, trainer.plan, trainer.bound.audit
+    pair, progress = trainer.bound.pair, trainer.progress
+    test = data.test.to(device)
+    figures = evaluate(
+        trainer.bound,
+        test,
+        beta=plan.beta,
+        batch_size=plan.batch_size,
+        draws=-(-DRAWS // len(test)),
+        seed=plan.seed,
+        device=device,
+    )
+    embedding = embed(pair, facts, test, device=device)
+    evidence = None
+    if facts.has_evidence:
+        evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
+    told = None
+    if labels is not None and bool((labels >= 0).any()) and has_classes(facts):
+        told = classification(pair, test, labels)
+    bits = None
+    if levels_of(facts) is not None and evidence is not None:
+        bits = bits_per_dim(evidence.log_p, observed_elements(test)).mean
+    best = progress.best_step
+    return Summary(
+        figures=figures,
+        rows=len(test),
+        beta=plan.beta,
+        log_p=None if evidence is None else evidence.mean,
+        log_p_error=None if evidence is None else evidence.standard_error,
+        evidence=evidence_name(pair, facts, test.take(torch.arange(len(test))).get("y")),
+        bits_per_dim=bits,
+        classification=told,
+        active_units=active_units(embedding.joined()) if embedding.loc else None,
+        embedding=embedding,
+        is_bound=facts.is_bound,
+        best_epoch=None if best is None else best // trainer.steps_per_epoch,
+        epochs=progress.epoch,
+        steps=progress.step,
+        seconds=round(progress.seconds, 3),
+        uncompiled=progress.uncompiled,
+        seed=plan.seed,
+    )
