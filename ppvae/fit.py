@@ -30,7 +30,7 @@ import torch
 
 from ppvae.bounds.audit import audit
 from ppvae.cli.answering import answer
-from ppvae.cli.flags import flag
+from ppvae.cli.flags import flag, spoken
 from ppvae.cli.given import given_settings
 from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary
 from ppvae.components.support import check_support
@@ -217,7 +217,7 @@ def _climb(
     """
     tell = _teller(fabric)
     go_on = f"go on with `resume({str(run.path)!r})`"
-    ranks.way_out = go_on
+    ranks.way_out = spoken(go_on)
     is_first = fabric.is_global_zero
     with _held(run) if is_first else nullcontext():
         number = _epochs(run, trainer, fabric)

@@ -299,7 +299,7 @@ def main(argv: Sequence[str]) -> None:
     if given.get("aggregate"):
         gain, error = float(arrays["gain"]), float(arrays["gain_error"])
         side = "above" if gain > 0 else "below"
-        advice = "" if gain > 0 else ", which is the better: take that, or fewer --components"
+        advice = "" if gain > 0 else ", which is the better: take that, or fewer `components`"
         say(
             f"{len(arrays['samples']):,} draws are in {folder}: samples-aggregate.png, "
             "samples-aggregate.npz; at the codes of the test data the density that z is drawn from "

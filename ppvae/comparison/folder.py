@@ -15,16 +15,16 @@ from ppvae.run.store import bear, is_there, plain, write_text
 def refuse_occupied(path: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds anything but a comparison that may be overwritten."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{path} is no folder of its own; give another --out")
+        raise InputError(f"{path} is no folder of its own; give another `out`")
     if not path.exists() or not any(path.iterdir()):
         return
     if not is_there(path / "comparison.json"):
         raise InputError(
-            f"{path} holds files that are no comparison, and stays; give another --out"
+            f"{path} holds files that are no comparison, and stays; give another `out`"
         )
     if not overwrite:
         raise InputError(
-            f"{path} holds a comparison already; give another --out, or lose it by --overwrite"
+            f"{path} holds a comparison already; give another `out`, or lose it by `overwrite=True`"
         )
 
 

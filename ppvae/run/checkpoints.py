@@ -159,7 +159,7 @@ class Checkpoints:
         best = self.best_of(state) if isinstance(state, dict) else None
         if best is not None and not is_there(self._folder / "best"):
             raise InputError(
-                f"{self._folder / 'best'} is missing: it named {best}; take --checkpoint last, "
+                f"{self._folder / 'best'} is missing: it named {best}; take `checkpoint='last'`, "
                 "which is whole, or fit anew"
             )
 
@@ -184,7 +184,7 @@ class Checkpoints:
                 step = read_text(self._folder / other).strip()
                 if _STEP.fullmatch(step):
                     load_tree(self._folder / step)
-                    return f"; {other} ({step}) is whole: take --checkpoint {other}, or fit anew"
+                    return f"; {other} ({step}) is whole: take `checkpoint={other!r}`, or fit anew"
             except InputError:
                 continue
         return "; no other is whole: fit anew"

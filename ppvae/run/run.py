@@ -280,7 +280,7 @@ class Run:
         if found.shape != self.data_shape:
             raise InputError(
                 f"{name} now has data of shape {found.shape}, and the run was fitted to "
-                f"{self.data_shape}; give the data it was fitted to by --data"
+                f"{self.data_shape}; give the data it was fitted to as `data`"
             )
         keep = self.config.get("labels")
         if keep is None or not hidden:
@@ -308,7 +308,7 @@ class Run:
         ):
             raise InputError(
                 f"{name} is not the data that {self.path} was fitted to: that was "
-                f"{old.sentence()}, and this is {now.sentence()}; give --data {name} to have it "
+                f"{old.sentence()}, and this is {now.sentence()}; give `data={name!r}` to have it "
                 f"read as new data, by the scaling of the fit, or fit anew"
             )
 
@@ -350,7 +350,7 @@ class Run:
         if not isinstance(name, str):
             raise InputError(
                 f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) "
-                "and give that by --data"
+                "and give that as `data`"
             )
         return name
 
@@ -476,8 +476,8 @@ class Run:
                     f"{error}; the weights are whole, and the history is lost: fit anew to have it"
                 ) from error
             raise InputError(
-                f"{error}; it is whole up to the best checkpoint: go on from that by --resume "
-                f"{self.path} --checkpoint best"
+                f"{error}; it is whole up to the best checkpoint: go on from that by "
+                f"`resume({str(self.path)!r}, checkpoint='best')`"
             ) from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:

@@ -418,7 +418,7 @@ class Trainer:
         clip = (
             "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
         )
-        bounded = ", bound what the network says of the site, or compute in --precision 64"
+        bounded = ", bound what the network says of the site, or compute in `precision='64'`"
         return InputError(
             f"the bound is no longer finite in epoch {self.progress.epoch + 1}, at step "
             f"{self.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "

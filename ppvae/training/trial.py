@@ -113,7 +113,7 @@ def _at_first(said: str, batch: Batch) -> str:
         )
     return (
         f"{said} at the initial weights; bound what the network says of it (a scale or a rate by "
-        "ppvae.networks.positive), or compute in --precision 64"
+        "ppvae.networks.positive), or compute in `precision='64'`"
     )
 
 
@@ -136,7 +136,7 @@ def _tied(rows: int) -> str:
 def _other_size(data: int, rows: int) -> str:
     better = next((n for n in range(rows + 1, 2 * rows + 2) if data % n != 1), rows + 1)
     return (
-        f"; batch normalization needs at least two rows: of {data} rows take --batch-size {better}"
+        f"; batch normalization needs at least two rows: of {data} rows take `batch_size={better}`"
     )
 
 

@@ -230,7 +230,7 @@ def test_the_command_leaves_numbers_and_a_figure_and_takes_a_run(
     assert record["exact"] == ["z"]
     assert " ".join(record["sentence"].split()) in " ".join(capsys.readouterr().out.split())
 
-    with pytest.raises(InputError, match="--overwrite"):
+    with pytest.raises(InputError, match="overwrite=True"):
         main(["--seeds", "1", *small])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")

@@ -101,7 +101,9 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     r = aggregate_prior(run.pair, run.audit, data.train, components=2)
     gain = held_out_gain(r, run.pair, run.audit, data.test)
     assert (one["gain"], one["gain_error"]) == (gain.mean, gain.standard_error)
-    with pytest.raises(InputError, match=r"samples-aggregate.npz is there already; .* --overwrite"):
+    with pytest.raises(
+        InputError, match=r"samples-aggregate.npz is there already; .*`overwrite=True`"
+    ):
         sample(run, out=tmp_path / "one", **some)
     # Draws from the prior have a file of their own.
     sample(run, out=tmp_path / "one", count=9)

@@ -241,7 +241,7 @@ def test_the_command_draws_at_covariates(
     # Tables are standardized: y of -1 and 1 are some 2 standard deviations of x apart.
     assert far[1] - far[0] > 1.2
     for wrong in ("1,2,3", "tall", "nan"):
-        with pytest.raises(InputError, match=f"--given {wrong} .* {columns}, set off by commas"):
+        with pytest.raises(InputError, match=f"`given={wrong!r}` .* {columns}, set off by commas"):
             sample(run, given=wrong, out=tmp_path / wrong)
 
 
@@ -249,5 +249,5 @@ def test_a_condition_that_a_model_does_not_have_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = small(tmp_path, data=cats_and_dogs(tmp_path))
-    with pytest.raises(InputError, match="not conditional on anything; fit --model Conditional"):
+    with pytest.raises(InputError, match="not conditional on anything; fit a Conditional"):
         sample(run, given="dog", out=tmp_path / "dog")

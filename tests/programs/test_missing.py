@@ -624,7 +624,7 @@ def test_the_runs_own_data_are_imputed_by_default_and_a_file_is_not_overwritten(
     assert np.array_equal(found["mask"], test["mask"].numpy())
     assert np.array_equal(found["x"][found["mask"]], test["x"][test["mask"]].numpy())
     before = (tmp_path / "imputed.npz").read_bytes()
-    with pytest.raises(InputError, match=r"imputed.npz is there already; .* --overwrite"):
+    with pytest.raises(InputError, match=r"imputed.npz is there already; .*`overwrite=True`"):
         sample(run, **some)
     assert (tmp_path / "imputed.npz").read_bytes() == before
     again = sample(run, overwrite=True, seed=1, **some)

@@ -63,7 +63,7 @@ def test_more_than_the_cores_on_demand(tmp_path: Path, monkeypatch: pytest.Monke
         raise InputError("launched")
 
     monkeypatch.setattr("ppvae.training.launcher._Launcher._call_children_scripts", launched)
-    monkeypatch.setattr("ppvae.training.launcher._demand_script", lambda _: None)
+    monkeypatch.setattr("ppvae.training.launcher._check_script", lambda _: None)
     with pytest.raises(InputError, match="launched"):
         small(tmp_path, devices=3, oversubscribe=True)
 
