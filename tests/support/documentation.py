@@ -59,7 +59,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(text: str) -> list[tuple[str, list[str]]]:
-    """Every ``python -m ppvae.COMMAND ARGUMENTS`` of a shell's lines: command and arguments."""
+    """Every ``python -m ppvae.COMMAND`` and ``ppvae COMMAND`` of a shell, with its arguments."""
     found = []
     for line in text.replace("\\\n", " ").splitlines():
         for part in line.split("&&"):
@@ -67,6 +67,8 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
             if "-m" in words and words[words.index("-m") + 1].startswith("ppvae."):
                 start = words.index("-m") + 1
                 found.append((words[start], words[start + 1 :]))
+            elif words[:1] == ["ppvae"] and len(words) > 1:
+                found.append((f"ppvae.{words[1]}", words[2:]))
     return found
 
 
