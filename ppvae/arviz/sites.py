@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -19,6 +18,7 @@ from ppvae.data import Batch
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.plates import vectorized
+from ppvae.programs.traces import traces
 
 __all__ = ["Site", "Sites", "data_plate", "find_sites"]
 
@@ -69,8 +69,7 @@ class Sites(NamedTuple):
 
 def find_sites(pair: Pair, audit: Audit, batch: Batch) -> Sites:
     """The sites of the tree, as they show on a few rows."""
-    guide = poutine.trace(pair.call_guide).get_trace(**batch)
-    model: Any = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+    _, model = traces(pair, batch)
     nodes, x = model.nodes, batch["x"]
     plate = data_plate(model, audit, len(x))
     latent = [

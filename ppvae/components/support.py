@@ -4,7 +4,6 @@ from typing import Any
 
 import pyro
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -17,6 +16,7 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
+from ppvae.programs.traces import traces
 
 __all__ = [
     "check_density",
@@ -168,9 +168,7 @@ def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:
     """
     # What is outside is said below, in words that name the way out; Pyro would complain first.
     with evaluating(pair), seeded(0, pair.device), pyro.validation_enabled(False):
-        guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
-        replayed = poutine.replay(pair.call_model, trace=guide)
-        nodes: Any = poutine.trace(replayed).get_trace(**batch).nodes
+        _, nodes = (trace.nodes for trace in traces(pair, batch))
         for name in facts.latents:
             if not _is_inside(nodes[name]["fn"], nodes[name]["value"]):
                 raise InputError(

@@ -24,6 +24,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, forked
+from ppvae.programs.traces import traces
 
 __all__ = ["Aggregate", "Codes", "aggregate_log_prob", "draw_codes", "why_undivided"]
 
@@ -210,11 +211,10 @@ def why_undivided(
         forked(x.device),
         TrackProvenance(),
     ):
-        guide = poutine.trace(pair.call_guide).get_trace(**batch)
-        model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
-        traces = {"guide": guide, "model": model}
+        guide, model = traces(pair, batch)
+        by_role = {"guide": guide, "model": model}
         for role, name in product(roles, audit.latents):
-            node: Any = traces[role].nodes[name]
+            node: Any = by_role[role].nodes[name]
             if univariate(node["fn"]) is None:
                 return (
                     f"the {role}'s distribution of site '{name}' is no product of univariate ones"

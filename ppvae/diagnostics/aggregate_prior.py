@@ -13,7 +13,6 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from pyro.infer.inspect import TrackProvenance
 from pyro.ops.provenance import detach_provenance, get_provenance
 from torch import Tensor
@@ -29,6 +28,7 @@ from ppvae.models.priors import Prior
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, forked, generator, seeded
+from ppvae.programs.traces import traces
 
 __all__ = ["AggregatePrior", "TopLatent", "aggregate_prior", "held_out_gain"]
 
@@ -245,8 +245,7 @@ def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
         forked(device),
         TrackProvenance(),
     ):
-        guide = poutine.trace(pair.call_guide).get_trace(**batch)
-        model: Any = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+        _, model = traces(pair, batch)
         found = {}
         for name in audit.latents:
             node = model.nodes[name]

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from pyro import poutine
 from torch import Tensor
 from torch.distributions import Transform, biject_to, constraints
 
@@ -13,6 +12,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.densities import Latents
 from ppvae.programs.facts import Audit
+from ppvae.programs.traces import traces
 
 __all__ = ["Chart"]
 
@@ -38,12 +38,13 @@ class Chart:
         self._data_axis = audit.axes.data_axis
         self._bijections: dict[str, Transform] = {}
         self._shapes: dict[str, list[int]] = {}
-        traces, others = (_traces(pair, batch) for _ in range(2))
+        # The model's families first: the guide's stand in where they state no support.
+        some, others = (traces(pair, batch)[::-1] for _ in range(2))
         for name in audit.latents:
-            node = traces[0].nodes[name]
+            node = some[0].nodes[name]
             bijection, moved = (
-                _bijection(name, [trace.nodes[name]["fn"] for trace in found])
-                for found in (traces, others)
+                _bijection(name, [trace.nodes[name]["fn"] for trace in both])
+                for both in (some, others)
             )
             free = torch.zeros_like(bijection.inv(node["value"]))
             if not torch.allclose(bijection(free), moved(free)):
@@ -84,13 +85,6 @@ class Chart:
     def _parts(self, position: Tensor) -> dict[str, Tensor]:
         sizes = [torch.Size(shape).numel() for shape in self._shapes.values()]
         return dict(zip(self._shapes, position.split(sizes, dim=-1), strict=True))
-
-
-def _traces(pair: Pair, batch: Batch) -> tuple[Any, Any]:
-    """A trace of the model at a draw of the guide, and that of the guide."""
-    guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
-    model: Any = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
-    return model, guide
 
 
 def _bijection(name: str, families: list[Any]) -> Transform:

@@ -15,7 +15,6 @@ from typing import Any
 import pyro
 import pyro.distributions as dist
 import torch
-from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from torch import Tensor
 from torch.distributions import constraints
@@ -25,6 +24,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.plates import nesting, vectorized
 from ppvae.programs.sites import base, family_name, sites
+from ppvae.programs.traces import traces
 
 __all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
 
@@ -148,10 +148,10 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) ->
     """
     with evaluating(pair), pyro.validation_enabled(False):
         try:
-            traces = _traces(pair, batch)
+            guide, model = traces(pair, batch)
         except Exception:  # whatever it is, another sentence reports it
             return ""
-        for role, trace in traces:
+        for role, trace in (("guide", guide), ("model", model)):
             for name, node in sites(trace).items():
                 problem = _unfit(node, zero) if hasattr(node["fn"], "log_prob") else ""
                 if problem:
@@ -163,7 +163,8 @@ def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
     """The first site whose log-density has a gradient that is no number, in words."""
     learned = [p for p in pair.parameters() if p.requires_grad]
     with pyro.validation_enabled(False):
-        for role, trace in _traces(pair, batch):
+        guide, model = traces(pair, batch)
+        for role, trace in (("guide", guide), ("model", model)):
             trace.compute_log_prob()
             for name, node in sites(trace).items():
                 if not node["log_prob_sum"].requires_grad:
@@ -177,13 +178,6 @@ def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
                         f"{family_name(node['fn'])} has a gradient that is not a number"
                     )
     return ""
-
-
-def _traces(pair: Pair, batch: Mapping[str, Tensor]) -> tuple[tuple[str, Any], ...]:
-    """Guide and model, the latter at the draws of the former, each with its trace."""
-    guide = poutine.trace(pair.call_guide).get_trace(**batch)
-    model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
-    return ("guide", guide), ("model", model)
 
 
 def _unfit(node: Mapping[str, Any], zero: bool) -> str:

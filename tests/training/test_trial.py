@@ -235,7 +235,7 @@ def test_an_argument_that_the_data_lack_is_refused_with_how_to_bind_it(tmp_path:
     ],
 )  # fmt: skip
 def test_what_is_no_bound_to_climb_is_refused_at_once(elbo: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=rf"elbo='\S*{elbo}'"):
+    with pytest.raises(InputError, match=rf"`elbo='\S*{elbo}'` "):
         small(tmp_path, elbo=f"pyro.infer.{elbo}", particles=2, epochs=1)
     assert not (tmp_path / "run").exists()
 

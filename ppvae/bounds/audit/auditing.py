@@ -13,7 +13,7 @@ from torch.distributions import kl_divergence
 from ppvae.bounds.audit.agreement import check_agreement
 from ppvae.bounds.audit.notes import notes_of
 from ppvae.bounds.audit.suitability import check_bound, check_suitability
-from ppvae.bounds.audit.tracing import traces, try_particles
+from ppvae.bounds.audit.tracing import sites_and_parents, try_particles
 from ppvae.bounds.traits import traits_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
@@ -41,7 +41,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     check_bound(elbo)
     # Pyro's own validation would raise first; the checks below name the way out.
     with evaluating(pair), forked(pair.device), pyro.validation_enabled(False):
-        guide, model, parents = traces(pair, elbo, batch)
+        guide, model, parents = sites_and_parents(pair, elbo, batch)
         vectorizes, nesting = try_particles(pair, batch, guide, model)
 
     check_agreement(elbo, guide, model)

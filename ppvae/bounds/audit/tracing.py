@@ -14,11 +14,12 @@ from ppvae.programs import Pair
 from ppvae.programs.axes import Axes
 from ppvae.programs.plates import nesting
 from ppvae.programs.sites import Nodes, Parents, sites
+from ppvae.programs.traces import traces
 
-__all__ = ["traces", "try_particles"]
+__all__ = ["sites_and_parents", "try_particles"]
 
 
-def traces(
+def sites_and_parents(
     pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]
 ) -> tuple[Nodes, Nodes, Parents]:
     """Sample sites of guide and model, and the sites that each site's distribution depends on."""
@@ -45,10 +46,7 @@ def traces(
         cleaned.append(nodes)
     guide_nodes, model_nodes = cleaned
     # The distributions still carry provenance; a second trace has them plain.
-    plain_guide: Any = poutine.trace(pair.call_guide).get_trace(**batch)
-    plain_model: Any = poutine.trace(poutine.replay(pair.call_model, trace=plain_guide)).get_trace(
-        **batch
-    )
+    plain_guide, plain_model = traces(pair, batch)
     return (
         {name: plain_guide.nodes[name] for name in guide_nodes},
         {name: plain_model.nodes[name] for name in model_nodes},
@@ -64,8 +62,7 @@ def try_particles(
     particles = Axes(None, depth).plate(2)
     try:
         with particles:
-            q = poutine.trace(pair.call_guide).get_trace(**batch)
-            p = poutine.trace(poutine.replay(pair.call_model, trace=q)).get_trace(**batch)
+            _, p = traces(pair, batch)
         p.compute_log_prob()
     except (RuntimeError, ValueError, IndexError):
         return False, depth  # a network that takes one batch dimension only, for one
