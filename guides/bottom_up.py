@@ -50,7 +50,7 @@ class BottomUp(PyroModule):
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Draw z_1, ..., z_L, which is what is returned."""
         with pyro.plate("data", len(x)):
-            drawn = [pyro.sample("z1", diagonal(self.encoder(x)))]
+            latents = [pyro.sample("z1", diagonal(self.encoder(x)))]
             for layer, network in enumerate(self.between, start=2):
-                drawn.append(pyro.sample(f"z{layer}", diagonal(network(drawn[-1]))))
-        return tuple(drawn)
+                latents.append(pyro.sample(f"z{layer}", diagonal(network(latents[-1]))))
+        return tuple(latents)

@@ -65,6 +65,6 @@ def loadings(numbers: Tensor, latent_dim: int) -> Tensor:
         numbers: all those of one datum, ``(..., loadings)``.
         latent_dim: D.
     """
-    given = numbers / latent_dim**0.5
-    bent: Tensor = given / (1 + given.square().sum(-1, keepdim=True) / 64).sqrt()
+    scaled = numbers / latent_dim**0.5
+    bent: Tensor = scaled / (1 + scaled.square().sum(-1, keepdim=True) / 64).sqrt()
     return bent

@@ -89,7 +89,7 @@ class BottomUpPass(nn.Module):
         self.activation = nn.Sequential(norm, ACTIVATIONS[activation]())
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        found = [x]
+        outputs = [x]
         for network in self.networks:
-            found.append(self.activation(network(found[-1])))
-        return found[1:]
+            outputs.append(self.activation(network(outputs[-1])))
+        return outputs[1:]

@@ -61,11 +61,11 @@ class Ladder(PyroModule):
         (model,) = self._model
         *below, top = (diagonal(head(d)) for head, d in zip(self.heads, self.up(x), strict=True))
         with pyro.plate("data", len(x)):
-            drawn = [pyro.sample(f"z{len(below) + 1}", top)]
+            latents = [pyro.sample(f"z{len(below) + 1}", top)]
             for layer in range(len(below), 0, -1):
-                fn = product(below[layer - 1], model.conditional(layer, drawn[0]))
-                drawn.insert(0, pyro.sample(f"z{layer}", fn))
-        return tuple(drawn)
+                fn = product(below[layer - 1], model.conditional(layer, latents[0]))
+                latents.insert(0, pyro.sample(f"z{layer}", fn))
+        return tuple(latents)
 
 
 def product(a: dist.TorchDistribution, b: dist.TorchDistribution) -> dist.TorchDistribution:

@@ -91,10 +91,10 @@ class SemiAmortized(Amortized):
         loc, log_scale = self.encode(x, y).unbind(-2)
         scale = posterior_scale(log_scale)
         learns = torch.is_grad_enabled()
-        given = {"x": x, "y": y, "mask": mask}
+        batch = {"x": x, "y": y, "mask": mask}
         copies = {
             name: torch.cat([value] * len(self.signs))
-            for name, value in given.items()
+            for name, value in batch.items()
             if value is not None and (name == "x" or name in self._names)
         }
         with torch.enable_grad():

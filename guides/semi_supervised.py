@@ -71,10 +71,10 @@ class SemiSupervised(PyroModule):
             if self.training and y is not None:
                 # A factor of the guide is subtracted; it has no draw whose score would be needed.
                 pyro.factor("label", -self.alpha * self._score(logits, y), has_rsample=True)
-            drawn = pyro.sample(
+            label = pyro.sample(
                 "y", dist.Categorical(logits=known), infer={"enumerate": "parallel"}
             )
-            z: Tensor = pyro.sample("z", self.latent.posterior(x, drawn))
+            z: Tensor = pyro.sample("z", self.latent.posterior(x, label))
         return z
 
     def _held(self, logits: Tensor, y: Tensor) -> Tensor:

@@ -57,8 +57,10 @@ class TopDown(PyroModule):
         """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
         *below, d = self.up(x)
         with pyro.plate("data", len(x)):
-            drawn = [pyro.sample(f"z{len(below) + 1}", diagonal(self.top(d)))]
+            latents = [pyro.sample(f"z{len(below) + 1}", diagonal(self.top(d)))]
             for layer in range(len(below), 0, -1):
-                known = beside(drawn[0], 1, below[layer - 1])
-                drawn.insert(0, pyro.sample(f"z{layer}", diagonal(self.between[layer - 1](known))))
-        return tuple(drawn)
+                known = beside(latents[0], 1, below[layer - 1])
+                latents.insert(
+                    0, pyro.sample(f"z{layer}", diagonal(self.between[layer - 1](known)))
+                )
+        return tuple(latents)

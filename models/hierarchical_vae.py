@@ -89,10 +89,10 @@ class HierarchicalVAE(PyroModule):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         top = len(self.widths)
         with pyro.plate("data", len(x)):
-            drawn = [pyro.sample(f"z{top}", self.prior())]
+            latents = [pyro.sample(f"z{top}", self.prior())]
             for layer in range(top - 1, 0, -1):
-                drawn.insert(0, pyro.sample(f"z{layer}", self.conditional(layer, drawn[0])))
-            z = torch.cat(drawn, -1) if self.skips else drawn[0]
+                latents.insert(0, pyro.sample(f"z{layer}", self.conditional(layer, latents[0])))
+            z = torch.cat(latents, -1) if self.skips else latents[0]
             return observe(x, self.likelihood(self.decoder(z)), mask)
 
 
@@ -100,11 +100,11 @@ def _widths(top: int, layers: int | None, widths: Sequence[int]) -> tuple[int, .
     """Dimensions of z_1, ..., z_L under a prior of ``top`` dimensions."""
     count = layers if layers is not None else len(widths) or 2
     if count < 2:
-        asked = (
+        setting = (
             f"`model.widths` is {list(widths)}" if layers is None else f"`model.layers` is {layers}"
         )
         raise InputError(
-            f"{asked}; HierarchicalVAE has at least 2 layers: for one take `model='VAE'`"
+            f"{setting}; HierarchicalVAE has at least 2 layers: for one take `model='VAE'`"
         )
     if not widths:
         return tuple(top * 2**up for up in reversed(range(count)))

@@ -38,8 +38,8 @@ def observe(x: Tensor, fn: dist.TorchDistribution, mask: Tensor | None = None) -
         elements = cast("dist.TorchDistribution", fn.base_dist).mask(mask)
         seen = cast("Any", _Seen)(elements.base_dist, mask)
         fn = seen.to_event(fn.reinterpreted_batch_ndims)
-    drawn: Tensor = pyro.sample("x", fn, obs=x)
-    return drawn
+    value: Tensor = pyro.sample("x", fn, obs=x)
+    return value
 
 
 class _Seen(dist.MaskedDistribution):

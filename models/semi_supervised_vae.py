@@ -75,7 +75,7 @@ class SemiSupervisedVAE(PyroModule):
         mask: Tensor | None = None,
     ) -> Tensor:
         with pyro.plate("data", len(x)):
-            drawn = pyro.sample("y", dist.Categorical(logits=self.logits))
+            label = pyro.sample("y", dist.Categorical(logits=self.logits))
             z = pyro.sample("z", self.prior())
-            h = self.decoder(beside(z, 1, features(drawn, self.classes)))
+            h = self.decoder(beside(z, 1, features(label, self.classes)))
             return observe(x, self.likelihood(h), mask)

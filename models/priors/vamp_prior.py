@@ -108,12 +108,12 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
             f"VampPrior scores each draw under every component, which for {name} takes "
             f"{latent_dim} passes through its networks for each of them; {way_out}"
         )
-    found, needed = (fn.batch_shape, fn.event_shape), ((len(u),), (latent_dim,))
-    if found != needed:
+    shapes, expected = (fn.batch_shape, fn.event_shape), ((len(u),), (latent_dim,))
+    if shapes != expected:
         raise InputError(
             f"VampPrior needs of the guide, for {len(u)} data, densities of batch shape "
-            f"{needed[0]} and event shape {needed[1]}, and {name} gives {tuple(found[0])} and "
-            f"{tuple(found[1])}; {way_out}"
+            f"{expected[0]} and event shape {expected[1]}, and {name} gives {tuple(shapes[0])} and "
+            f"{tuple(shapes[1])}; {way_out}"
         )
 
 

@@ -91,31 +91,31 @@ def arguments_of(
     if not choice.trusted:
         for name, value in choice.init_args.items():
             _check_trusted(f"`{flag}.{name}`", value, trust)
-    mine = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
+    raw = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
     missing = [
         name
         for name in own
         if parameters[name].default is inspect.Parameter.empty
         and parameters[name].kind
         not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        and name not in mine
+        and name not in raw
     ]
     if missing:
         raise InputError(f"`{flag}={choice.class_path!r}` needs `{flag}.{missing[0]}`")
     parser = arguments_parser(target, given)
     try:
         with redirect_stderr(StringIO()):
-            typed = parser.parse_object(mine)
+            typed = parser.parse_object(raw)
     except (ArgumentError, TypeError, ValueError) as error:
         key, clause = expectation(str(error))
         raise InputError(
             f"`{flag}.{key}`: {clause} (an argument of {choice.class_path})"
         ) from error
     # What a class takes as **options, the parser reads off the class that they are handed on to.
-    found = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
+    filled = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
     if str(target.__module__).split(".")[0] in ("torch", "pyro"):
-        check_ranges(flag, choice.class_path, found)
-    return found
+        check_ranges(flag, choice.class_path, filled)
+    return filled
 
 
 def _parameters_of(flag: str, target: Any, choice: Spec) -> Mapping[str, inspect.Parameter]:

@@ -38,8 +38,8 @@ class Factory:
         if self.is_ready:
             return self.target
         parameters = inspect.signature(self.target).parameters
-        given = {name: value for name, value in known.items() if name in parameters}
-        return self.target(**{**given, **self.choice.init_args})
+        arguments = {name: value for name, value in known.items() if name in parameters}
+        return self.target(**{**arguments, **self.choice.init_args})
 
     def network(self, **known: Any) -> networks.Network:
         """The part as a network: made once the shapes that it joins are known."""

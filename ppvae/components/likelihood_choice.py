@@ -9,9 +9,10 @@ from torch.distributions import constraints
 from ppvae.components.kinds import KINDS
 from ppvae.data import Data, Values
 
-__all__ = ["ways_out"]
+__all__ = ["CHUNK", "ways_out"]
 
 CHUNK = 2048
+"""Rows looked at in one go."""
 
 
 def ways_out(data: Data, kind: Values | None) -> str:

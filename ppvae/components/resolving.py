@@ -52,34 +52,34 @@ def _imported(kind: Kind, path: str) -> Any:
     parts = path.split(".")
     for split in range(len(parts) - 1, 0, -1):
         try:
-            found: Any = importlib.import_module(".".join(parts[:split]))
+            target: Any = importlib.import_module(".".join(parts[:split]))
         except ModuleNotFoundError as error:
             # The module that is missing must be this one, not one that it imports.
             if error.name is not None and ".".join(parts[:split]).startswith(error.name):
                 continue
             raise InputError(f"`{kind.name}={path!r}`: importing it fails: {error}") from error
         for i, part in enumerate(parts[split:], start=split):
-            if not hasattr(found, part):
-                inside = [m.name for m in pkgutil.iter_modules(getattr(found, "__path__", ()))]
+            if not hasattr(target, part):
+                inside = [m.name for m in pkgutil.iter_modules(getattr(target, "__path__", ()))]
                 if part in inside:
                     raise InputError(
                         f"`{kind.name}={path!r}` is a module; name a class or a function in it"
                     )
-                there = [n for n in dir(found) if not n.startswith("_")]
+                there = [n for n in dir(target) if not n.startswith("_")]
                 raise InputError(
                     f"`{kind.name}={path!r}`: {'.'.join(parts[:i])} has no {part}"
                     f"{nearest(part, [*there, *inside])}"
                 )
-            found = getattr(found, part)
-        if inspect.ismodule(found):
+            target = getattr(target, part)
+        if inspect.ismodule(target):
             raise InputError(
                 f"`{kind.name}={path!r}` is a module; name a class or a function in it"
             )
-        if not callable(found):
+        if not callable(target):
             raise InputError(
-                f"`{kind.name}={path!r}` is a {type(found).__name__}; give a class or a function"
+                f"`{kind.name}={path!r}` is a {type(target).__name__}; give a class or a function"
             )
-        return found
+        return target
     raise InputError(
         f"`{kind.name}={path!r}`: no module {parts[0]} can be imported from {Path.cwd()} or the "
         "environment; run where it lies, or install it"

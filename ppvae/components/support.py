@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.components.likelihood_choice import ways_out
+from ppvae.components.likelihood_choice import CHUNK, ways_out
 from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.support import elements_of, first_outside_support, in_words
@@ -26,8 +26,6 @@ __all__ = [
     "levels_of",
     "values_of",
 ]
-
-CHUNK = 2048
 
 
 def values_of(facts: Audit) -> Values | None:
@@ -67,9 +65,9 @@ def levels_of(facts: Audit) -> int | None:
 def check_support(data: Data, facts: Audit) -> None:
     """Refuse data that the likelihood gives no probability, before a step is taken."""
     for name, split in data.splits.items():
-        found = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
-        if found is not None:
-            row, value, site = found
+        first = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
+        if first is not None:
+            row, value, site = first
             raise InputError(
                 f"row {row} of the {name} data ({data.name}) holds {value:.4g}, and "
                 f"{_takes(facts, site)}: {ways_out(data, _kind_of(facts.supports[site][1]))}"
@@ -98,9 +96,9 @@ def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -
         )
     if "y" in names and not has_classes(facts):
         _check_y_alike(split, like, name)
-    found = _outside(split, facts)
-    if found is not None:
-        row, value, site = found
+    first = _outside(split, facts)
+    if first is not None:
+        row, value, site = first
         raise InputError(
             f"row {row} of {name} holds {value:.4g}, and {_takes(facts, site)}; give data as the "
             "model was fitted to"
@@ -147,9 +145,9 @@ def _outside(
     """
     for site, (_, support) in facts.supports.items():
         for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
-            found = first_outside_support(support, batch["x"], batch.get("mask"))
-            if found is not None:
-                row, value = found
+            first = first_outside_support(support, batch["x"], batch.get("mask"))
+            if first is not None:
+                row, value = first
                 return number * CHUNK + row, value, site
             if is_alike:
                 break

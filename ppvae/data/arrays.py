@@ -40,21 +40,21 @@ def array_source(
 
     """
     check_same_index(x, y, where)
-    held = plain(x, where, "x")
-    if held.categories is not None:
+    contents = plain(x, where, "x")
+    if contents.categories is not None:
         raise InputError(f"{where}: x holds categories; it must hold numbers: give labels as y.")
-    values = held.values
+    values = contents.values
     if values.ndim == 0 or values.size == 0:
         raise InputError(f"{where} holds no data: x has shape {values.shape}.")
     if values.dtype.kind not in "biuf":
         raise InputError(f"{where}: x holds {values.dtype}; it must hold numbers.")
     seen = None if mask is None else _mask(plain(mask, where, "mask").values, values, where)
-    if held.mask is not None:
-        seen = held.mask if seen is None else seen & held.mask
+    if contents.mask is not None:
+        seen = contents.mask if seen is None else seen & contents.mask
     _check_numbers(values, seen, where)
     code, names = _labels(y, values, where, labels)
     tensor, note = _tensor(values)
-    rows = ArrayRows(tensor, code, None if seen is None else _tensor(seen)[0], held.names)
+    rows = ArrayRows(tensor, code, None if seen is None else _tensor(seen)[0], contents.names)
     return Source(where, rows, labels=names, notes=() if note is None else (note,))
 
 
@@ -79,14 +79,14 @@ def _labels(
     """Return codes or covariates, and the names of codes; a label under a mask is not known."""
     if y is None:
         return None, None
-    held = plain(y, where, "y")
-    values, categories = _of_length(held.values, x, where), held.categories
-    if held.mask is not None and values.dtype.kind != "f":
-        order, places = np.unique(values[held.mask], return_inverse=True)
+    contents = plain(y, where, "y")
+    values, categories = _of_length(contents.values, x, where), contents.categories
+    if contents.mask is not None and values.dtype.kind != "f":
+        order, places = np.unique(values[contents.mask], return_inverse=True)
         values, categories = np.full(values.shape, UNKNOWN), tuple(order.tolist())
-        values[held.mask] = places
-    elif held.mask is not None:
-        values = np.where(held.mask, values, np.nan)  # said to be no number
+        values[contents.mask] = places
+    elif contents.mask is not None:
+        values = np.where(contents.mask, values, np.nan)  # said to be no number
     return encode(values, where, labels, categories)
 
 

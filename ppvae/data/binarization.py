@@ -122,9 +122,9 @@ def uniforms(seed: int, stream: int, rows: Tensor, size: int) -> Tensor:
     """Return U[0, 1) noise of shape (len(rows), size), a function of seed, stream and row only."""
     counts = -(-size // _FLOATS_PER_COUNT)
     key = np.random.SeedSequence((seed, stream)).generate_state(2, np.uint64)
-    wanted = rows.cpu().numpy()
+    numbers = rows.cpu().numpy()
     # Rows that follow each other are one stretch of the stream: a whole split is one call.
-    stretches = np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
+    stretches = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
     noise = [
         np.random.Generator(np.random.Philox(key=key, counter=int(stretch[0]) * counts)).random(
             (len(stretch), counts * _FLOATS_PER_COUNT), dtype=np.float32

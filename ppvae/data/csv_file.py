@@ -99,10 +99,10 @@ def _unlike_numbers(
     import pandas as pd
 
     cell = column.iloc[wrong[0]]
-    found = "an empty cell or NaN" if pd.isna(cell) else repr(str(cell))[:80]
-    if pd.isna(cell) or found.strip("'").lower() in ("inf", "-inf"):
+    shown = "an empty cell or NaN" if pd.isna(cell) else repr(str(cell))[:80]
+    if pd.isna(cell) or shown.strip("'").lower() in ("inf", "-inf"):
         way_out = "drop such rows, or save the table as .npz with a mask"
-    elif any(character.isdigit() for character in found):
+    elif any(character.isdigit() for character in shown):
         way_out = "write plain numbers, without units, signs of percent, dates or other marks"
         if len(wrong) == len(column):
             way_out += f", give `label={column.name!r}` if it holds labels, or leave the column out"
@@ -113,7 +113,7 @@ def _unlike_numbers(
     else:
         way_out = "drop such rows, or save the table as .npz with a mask"
     return (
-        f"{path}: column {column.name} holds {found} in row {wrong[0] + 1} (counted from 1 "
+        f"{path}: column {column.name} holds {shown} in row {wrong[0] + 1} (counted from 1 "
         f"below the header), and {len(wrong)} such cells in all: {way_out}."
     )
 

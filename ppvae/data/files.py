@@ -59,10 +59,10 @@ def checked(folder: Path, relative: str) -> bytes:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {_reason(error)}.") from error
     expected = MD5.get(relative)
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if expected is not None and found != expected:
+    digest = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if expected is not None and digest != expected:
         raise InputError(
-            f"{path} is damaged or another file: its md5 is {found}, and {expected} was expected; "
+            f"{path} is damaged or another file: its md5 is {digest}, and {expected} was expected; "
             f"move it away to have it downloaded again."
         )
     return content
@@ -131,9 +131,9 @@ def _reason(error: Exception) -> str:
     """Return the first line of what ``error`` says, with those that its colon leads to."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    said = ""
+    reason = ""
     for line in str(error).strip().splitlines():
-        said = f"{said} {line.strip()}".lstrip()
-        if not said.endswith(":"):
+        reason = f"{reason} {line.strip()}".lstrip()
+        if not reason.endswith(":"):
             break
-    return said.rstrip(".:") or type(error).__name__
+    return reason.rstrip(".:") or type(error).__name__

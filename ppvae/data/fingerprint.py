@@ -97,7 +97,7 @@ def fingerprint_now(old: Fingerprint, path: Path, files: Sequence[Path]) -> Fing
 
 
 def _size_and_time(files: Sequence[Path]) -> tuple[int, str]:
-    found = [file.stat() for file in files]
-    youngest = max((entry.st_mtime_ns for entry in found), default=0)
+    stats = [file.stat() for file in files]
+    youngest = max((entry.st_mtime_ns for entry in stats), default=0)
     modified = datetime.fromtimestamp(youngest // 1000 / 10**6, UTC)
-    return sum(entry.st_size for entry in found), modified.isoformat(" ", "microseconds")
+    return sum(entry.st_size for entry in stats), modified.isoformat(" ", "microseconds")

@@ -58,17 +58,17 @@ def folder_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     """
     paths, notes = images_in(path)
     folders = _part_folders(path, paths)
-    found = {
+    by_part = {
         part: [file for file in paths if file.is_relative_to(folder)]
         for part, folder in folders.items()
     }
-    names = _names(folders, found)
+    names = _names(folders, by_part)
     if names is not None and labels is not None:
         names = labels
-    size, grey = _size(list(chain(*found.values())))
+    size, grey = _size(list(chain(*by_part.values())))
     rows = {
         part: image_rows(FolderImages(files, _codes(folders[part], files, names), size, grey))
-        for part, files in found.items()
+        for part, files in by_part.items()
     }
     if path not in folders.values():
         notes = (*notes, f"parts by the folders {', '.join(f.name for f in folders.values())}")

@@ -51,23 +51,23 @@ def encode(
         categories = values.tolist()
     else:
         places = y[is_known]
-    found = tuple(
+    own_names = tuple(
         value.decode(errors="replace") if isinstance(value, bytes) else str(value)
         for value in categories
     )
     codes = np.full(len(y), UNKNOWN, dtype=np.int64)
     if names is None:
-        if not found:
+        if not own_names:
             raise InputError(f"{where}: y is -1, not known, in every row; leave it out.")
         codes[is_known] = places
-        return torch.from_numpy(codes), found
-    unknown = [name for name in found if name not in names]
+        return torch.from_numpy(codes), own_names
+    unknown = [name for name in own_names if name not in names]
     if unknown:
         raise InputError(
             f"{where} has the label {unknown[0]!r}, which the model was not fitted on: its labels "
             f"are {', '.join(names)}."
         )
-    codes[is_known] = np.array([names.index(name) for name in found], dtype=np.int64)[places]
+    codes[is_known] = np.array([names.index(name) for name in own_names], dtype=np.int64)[places]
     return torch.from_numpy(codes), names
 
 
@@ -123,13 +123,13 @@ def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor
     each, more = divmod(keep, len(names))
     kept = torch.zeros(len(y), dtype=torch.bool)
     for place, code in enumerate(torch.randperm(len(names), generator=choice).tolist()):
-        rows, wanted = (y == code).nonzero()[:, 0], each + (place < more)
-        if len(rows) < wanted:
+        rows, count = (y == code).nonzero()[:, 0], each + (place < more)
+        if len(rows) < count:
             raise InputError(
-                f"`labels={keep}` asks for {wanted} of each class, and the training data has "
+                f"`labels={keep}` asks for {count} of each class, and the training data has "
                 f"{len(rows)} of {names[code]!r}; keep fewer."
             )
-        kept[rows[torch.randperm(len(rows), generator=choice)[:wanted]]] = True
+        kept[rows[torch.randperm(len(rows), generator=choice)[:count]]] = True
     return kept
 
 

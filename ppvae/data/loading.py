@@ -183,9 +183,9 @@ def suited(
         return data
     if may_binarize and values == "binary":
         binarize = source.binarize
-    found = _data(data.name, source, binarize, data.seed, None, scale, values)
-    same = (found.scaling, found.binarize) == (data.scaling, data.binarize)
-    return data if same and scale is None else found
+    rescaled = _data(data.name, source, binarize, data.seed, None, scale, values)
+    same = (rescaled.scaling, rescaled.binarize) == (data.scaling, data.binarize)
+    return data if same and scale is None else rescaled
 
 
 def scaled_as(data: Data, scaling: Scaling) -> Data:

@@ -47,7 +47,7 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
 
 def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
     """Read ``x_train`` and ``x_test``, as the files of Keras have them, and their labels."""
-    found: dict[str, Source] = {}
+    sources: dict[str, Source] = {}
     for part, suffix in (
         ("train", "train"),
         ("valid", "val"),
@@ -56,11 +56,11 @@ def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
     ):
         x = _array(content, f"x_{suffix}", path)
         if x is not None:
-            known = found["train"].labels if found else labels
+            known = sources["train"].labels if sources else labels
             y = _array(content, f"y_{suffix}", path)
-            found[part] = array_source(x, f"{path}, {part}", y, None, known)
-    rows = {part: source.train for part, source in found.items()}
-    train = found["train"]
+            sources[part] = array_source(x, f"{path}, {part}", y, None, known)
+    rows = {part: source.train for part, source in sources.items()}
+    train = sources["train"]
     return replace(train, where=str(path), valid=rows.get("valid"), test=rows.get("test"))
 
 

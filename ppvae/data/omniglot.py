@@ -47,9 +47,9 @@ def omniglot_source(folder: Path) -> Source:
 def _array(content: dict[str, Any], key: str, path: Path, shape: tuple[int, int]) -> NDArray[Any]:
     array = content.get(key)
     if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype.kind not in "biuf":
-        found = array.shape if isinstance(array, np.ndarray) else "nothing"
+        actual = array.shape if isinstance(array, np.ndarray) else "nothing"
         raise InputError(
-            f"{path} is not the published file: {key} is {found}, and {shape} was expected; move "
+            f"{path} is not the published file: {key} is {actual}, and {shape} was expected; move "
             f"it away to have it downloaded again."
         )
     return array

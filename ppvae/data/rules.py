@@ -61,23 +61,23 @@ def infer_scaling(
         if binarized and source.top is not None:
             return Scaling("counts", scale=(source.top,)), None
         return source.scaling, None
-    found, train, where = value_range(parts), parts["train"], source.where
-    wanted: Values | None = "unit" if binarized else values
-    if found.is_binary:
+    raw, train, where = value_range(parts), parts["train"], source.where
+    target: Values | None = "unit" if binarized else values
+    if raw.is_binary:
         return AS_IS, None
-    if found.is_bytes and not (found.is_table and wanted != "unit"):
-        return (COUNTS if wanted == "counts" else EIGHT_BIT), None
-    if wanted == "real" and not found.is_table and found.is_like_pixels:
-        note = f"values from 0 to {found.highest:g} are taken for pixels of 8 bits"
+    if raw.is_bytes and not (raw.is_table and target != "unit"):
+        return (COUNTS if target == "counts" else EIGHT_BIT), None
+    if target == "real" and not raw.is_table and raw.is_like_pixels:
+        note = f"values from 0 to {raw.highest:g} are taken for pixels of 8 bits"
         return EIGHT_BIT, f"{note}; {_OVERRIDE}"
-    if wanted == "real" and found.is_whole and (found.is_table or found.highest > 1):
+    if target == "real" and raw.is_whole and (raw.is_table or raw.highest > 1):
         note = "whole numbers are standardized, as the likelihood is of real numbers"
         return _standard(train, where), f"{note}; {_OVERRIDE}"
-    if found.is_count:
+    if raw.is_count:
         return COUNTS, None
-    if not found.is_float or not found.is_table or found.is_unit:
+    if not raw.is_float or not raw.is_table or raw.is_unit:
         return AS_IS, None
-    if wanted in ("counts", "binary", "unit") or (wanted == "positive" and found.lowest >= 0):
+    if target in ("counts", "binary", "unit") or (target == "positive" and raw.lowest >= 0):
         return AS_IS, None  # standardized, they would be outside of its support
     return _standard(train, where), None
 
@@ -86,21 +86,21 @@ def _asked(source: Source, parts: dict[str, Rows], scale: Scale) -> Scaling:
     """Return the scaling that somebody says."""
     if scale == "standardize":
         return _standard(parts["train"], source.where)
-    found = value_range(parts)
+    raw = value_range(parts)
     if scale == "none":
-        return COUNTS if found.is_count and not found.is_binary else AS_IS
-    if found.is_unit:
+        return COUNTS if raw.is_count and not raw.is_binary else AS_IS
+    if raw.is_unit:
         return AS_IS
-    if found.lowest < 0:
+    if raw.lowest < 0:
         raise InputError(
             f"`scale='unit'` divides values from 0 by the largest, and {source.where} holds "
-            f"{found.lowest:g}: give `scale='standardize'`, or scale the values to [0, 1]."
+            f"{raw.lowest:g}: give `scale='standardize'`, or scale the values to [0, 1]."
         )
     if source.top is not None:
         return Scaling("counts", scale=(source.top,))
-    if found.is_bytes or found.is_like_pixels:
+    if raw.is_bytes or raw.is_like_pixels:
         return EIGHT_BIT
-    return Scaling("unit", scale=(found.highest,))
+    return Scaling("unit", scale=(raw.highest,))
 
 
 def as_fitted(
@@ -115,31 +115,31 @@ def as_fitted(
         InputError: where the values cannot have the unit of the fitted ones.
 
     """
-    shape, found = next(iter(parts.values())).shape, value_range(parts)
+    shape, raw = next(iter(parts.values())).shape, value_range(parts)
     columns = None if fitted.loc is None else len(fitted.loc)
-    if columns is not None and (shape != (columns,) if found.is_table else columns > 1):
+    if columns is not None and (shape != (columns,) if raw.is_table else columns > 1):
         raise InputError(
             f"{where} has data of shape {shape}, and the model was fitted on tables of {columns} "
             f"columns: give it the same columns."
         )
     if fitted.kind == "standardized":
         return fitted
-    if known in (None, AS_IS) and found.is_binary:
+    if known in (None, AS_IS) and raw.is_binary:
         return AS_IS
-    is_pixels = known == EIGHT_BIT or (known is None and found.is_bytes and not found.is_table)
+    is_pixels = known == EIGHT_BIT or (known is None and raw.is_bytes and not raw.is_table)
     if fitted.kind == "8-bit" and not is_pixels:
-        is_pixels = known is None and found.lowest >= 0 and 1 < found.highest <= 255
+        is_pixels = known is None and raw.lowest >= 0 and 1 < raw.highest <= 255
         if not is_pixels:
             raise InputError(
                 f"{where} holds no 8-bit intensities, and the model was fitted on "
                 f"{fitted.sentence()}: give it data in that unit, as uint8 from 0 to 255."
             )
-    elif (is_pixels or found.is_bytes) and fitted != COUNTS and fitted.kind != "8-bit":
+    elif (is_pixels or raw.is_bytes) and fitted != COUNTS and fitted.kind != "8-bit":
         raise InputError(
             f"{where} holds 8-bit intensities, and the model was fitted on {fitted.sentence()}: "
             f"give it data in that unit."
         )
-    if fitted.kind == "counts" and not found.is_count:
+    if fitted.kind == "counts" and not raw.is_count:
         raise InputError(
             f"{where} holds values that are not whole numbers from 0, and the model was fitted on "
             f"counts: give it counts."

@@ -38,7 +38,7 @@ def makers() -> dict[str, Callable[..., Any]]:
     """Return what makes each set of torchvision that needs nothing but a folder, by its name."""
     import torchvision.datasets
 
-    found: dict[str, Callable[..., Any]] = {"emnist": _emnist}
+    by_name: dict[str, Callable[..., Any]] = {"emnist": _emnist}
     for name in torchvision.datasets.__all__:
         maker = getattr(torchvision.datasets, name)
         parameters = list(inspect.signature(maker).parameters.values())[1:]
@@ -47,8 +47,8 @@ def makers() -> dict[str, Callable[..., Any]]:
             for p in parameters
         )
         if name not in _EXCEPT and not needy:
-            found.setdefault(simple(name), maker)
-    return found
+            by_name.setdefault(simple(name), maker)
+    return by_name
 
 
 def check_reader_is_safe(name: str, data_dir: Path | None) -> None:

@@ -34,8 +34,8 @@ class Categorical(dist.Categorical):
 
     @override
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        drawn: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]  # torch's has no types
-        return drawn.to(self.logits.dtype)
+        classes: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]  # torch's has no types
+        return classes.to(self.logits.dtype)
 
     @property
     def mean(self) -> Tensor:

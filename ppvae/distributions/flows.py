@@ -89,8 +89,8 @@ class NormalizingFlow(dist.TorchDistribution):
 
     def _known(self, value: Tensor) -> Tensor | None:
         """The log-density of the very draw, unless it was changed in place since."""
-        drawn, version, log_prob = self._drawn or (None, None, None)
-        if value is not drawn or value._version != version:
+        draw, version, log_prob = self._drawn or (None, None, None)
+        if value is not draw or value._version != version:
             return None
         # A draw without a gradient was scored without one, too: no use where one is asked for.
         return log_prob if value.grad_fn is not None or not torch.is_grad_enabled() else None
@@ -157,16 +157,16 @@ class Autoregressive(nn.Module):
         self, context: Tensor | None = None, base: dist.TorchDistribution | None = None
     ) -> NormalizingFlow:
         """The distribution of z, given the numbers that it is conditional on."""
-        given = None if context is None else context.shape[-1]
-        if (given or 0) != self.context:
+        size = None if context is None else context.shape[-1]
+        if (size or 0) != self.context:
             raise InputError(
                 f"the flow is made for a context of {self.context} numbers and is given "
-                f"{given or 'none'}; make it with context={given or 0}, or call it with "
+                f"{size or 'none'}; make it with context={size or 0}, or call it with "
                 f"{self.context or 'none'}"
             )
         if base is None:
             base = dist.Normal(self.loc, self.scale).to_event(1)
-        transform = self.transform(context if given else None)
+        transform = self.transform(context if size else None)
         lead = torch.Size() if context is None else context.shape[:-1]
         base = base.expand(torch.broadcast_shapes(lead, base.batch_shape))
         return NormalizingFlow(transform.inv if self.inverse else transform, base)

@@ -21,15 +21,15 @@ def networks_of(program: nn.Module) -> list[nn.Module]:
 
     The program itself is none of them, nor is any `PyroModule`, whose attributes may be sites.
     """
-    found: dict[int, nn.Module] = {}
+    networks: dict[int, nn.Module] = {}
     for child in program.children():
         if isinstance(child, (nn.ModuleList, nn.ModuleDict)) or any(
             isinstance(module, PyroModule) for module in child.modules()
         ):
-            found |= {id(network): network for network in networks_of(child)}
+            networks |= {id(network): network for network in networks_of(child)}
         else:
-            found[id(child)] = child
-    return list(found.values())
+            networks[id(child)] = child
+    return list(networks.values())
 
 
 class MixedNetworks:
