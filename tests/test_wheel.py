@@ -1,5 +1,6 @@
 """What a wheel installs."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -13,9 +14,13 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
+    # A hook of git runs with an index of its own, which a clone must not take for its own.
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     source = folder / "source"
     subprocess.run(
-        ["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", str(source)], check=True
+        ["git", "clone", "--quiet", "--depth=1", f"file://{ROOT}", str(source)],
+        check=True,
+        env=clean,
     )
     subprocess.run(
         ["uv", "build", "--quiet", "--wheel", "--out-dir", str(folder), str(source)],
