@@ -77,7 +77,7 @@ def show_introduction(
     data: "Data", chosen: "Chosen", trainer: "Trainer", folder: Path, *, is_compiled: bool
 ) -> None:
     """Say what the data are, what the audit found, and what is about to be done where."""
-    bound, beta, name = trainer.bound, trainer.plan.beta, chosen.elbo.choice.class_path
+    bound, beta, name = trainer.bound, trainer.plan.beta, chosen.elbo.spec.class_path
     count = sum(p.numel() for p in bound.pair.parameters() if p.requires_grad)
     say(data.describe())
     show_audit(bound.audit, name)

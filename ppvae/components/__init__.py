@@ -1,7 +1,6 @@
-"""A part by its name: name, class, object.
+"""Parts by name: name, class, object.
 
-A choice is ``VampPrior`` (a class of this package), ``mypackage.MyPrior`` (one's own), or in
-Python the class, function or object itself. Whatever a constructor names of what is known already
-(``latent_dim``, ``data_shape``, ``in_shape``, ...) it is given; the rest are the choice's own
-arguments, read by the types of its signature.
+A name is ``VampPrior`` (a class of this package) or ``mypackage.MyPrior`` (one's own). A
+constructor is given what it names of what is known already (``latent_dim``, ``data_shape``,
+``in_shape``, ...); its other parameters are arguments of the part's own, typed by its signature.
 """

@@ -1,4 +1,4 @@
-"""A choice's own arguments, typed by the signature of what it names."""
+"""Arguments of parts, typed by the signatures of their constructors."""
 
 import inspect
 import re
@@ -43,14 +43,14 @@ def code_paths(value: Any) -> Iterator[str]:
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
-def _check_trusted(flag: str, value: Any, trust: Iterable[str]) -> None:
+def _check_trusted(part: str, value: Any, trust: Iterable[str]) -> None:
     """Refuse an argument, read from a file, that the parser would import code for."""
     trusted = set(trust)
     for path in code_paths(value):
         parts = path.split(".")
         if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
             raise InputError(
-                f"{flag} is {path!r}, which may name code that is not this package's; if you "
+                f"{part} is {path!r}, which may name code that is not this package's; if you "
                 f"trust it, say so with `trust=['{parts[0]}']`"
             )
 
@@ -60,38 +60,36 @@ _ELSEWHERE = {
     "latent_dim": "; it is `latent_dim`",
     "lr": "; it is `lr`",
 }
-"""What the user sets all the same, by a flag of its own."""
+"""What the user sets all the same, by a parameter of its own."""
 
 
-def arguments_of(
-    kind: Kind, target: Any, choice: Spec, trust: Iterable[str] = ()
-) -> dict[str, Any]:
-    """The choice's arguments, typed and with defaults filled in.
+def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ()) -> dict[str, Any]:
+    """The arguments of a part by name, typed and with defaults filled in.
 
     Raises:
         InputError: naming the argument that is unknown, missing, or of the wrong type.
     """
     from jsonargparse import ArgumentError
 
-    flag, given = kind.name, kind.given
-    parameters = _parameters_of(flag, target, choice)
+    part, given = kind.name, kind.given
+    parameters = _parameters_of(part, target, spec)
     own = [name for name in parameters if name not in given]
-    for name in choice.init_args:
+    for name in spec.init_args:
         if name in given and name in parameters:
             raise InputError(
-                f"`{flag}.{name}` is not yours to set: {choice.class_path} is given it"
+                f"`{part}.{name}` is not yours to set: {spec.class_path} is given it"
                 f"{_ELSEWHERE.get(name, '')}"
             )
         if name not in parameters:
             listed = ", ".join(own) or "none"
             raise InputError(
-                f"`{flag}.{name}`: {choice.class_path} has no such argument{nearest(name, own)}; "
+                f"`{part}.{name}`: {spec.class_path} has no such argument{nearest(name, own)}; "
                 f"its arguments: {listed}"
             )
-    if not choice.trusted:
-        for name, value in choice.init_args.items():
-            _check_trusted(f"`{flag}.{name}`", value, trust)
-    raw = {n: _listed(parameters[n], value) for n, value in choice.init_args.items()}
+    if not spec.trusted:
+        for name, value in spec.init_args.items():
+            _check_trusted(f"`{part}.{name}`", value, trust)
+    raw = {n: _listed(parameters[n], value) for n, value in spec.init_args.items()}
     missing = [
         name
         for name in own
@@ -101,24 +99,22 @@ def arguments_of(
         and name not in raw
     ]
     if missing:
-        raise InputError(f"`{flag}={choice.class_path!r}` needs `{flag}.{missing[0]}`")
+        raise InputError(f"`{part}={spec.class_path!r}` needs `{part}.{missing[0]}`")
     parser = arguments_parser(target, given)
     try:
         with redirect_stderr(StringIO()):
             typed = parser.parse_object(raw)
     except (ArgumentError, TypeError, ValueError) as error:
         key, clause = expectation(str(error))
-        raise InputError(
-            f"`{flag}.{key}`: {clause} (an argument of {choice.class_path})"
-        ) from error
+        raise InputError(f"`{part}.{key}`: {clause} (an argument of {spec.class_path})") from error
     # What a class takes as **options, the parser reads off the class that they are handed on to.
     filled = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
     if str(target.__module__).split(".")[0] in ("torch", "pyro"):
-        check_ranges(flag, choice.class_path, filled)
+        check_ranges(part, spec.class_path, filled)
     return filled
 
 
-def _parameters_of(flag: str, target: Any, choice: Spec) -> Mapping[str, inspect.Parameter]:
+def _parameters_of(part: str, target: Any, spec: Spec) -> Mapping[str, inspect.Parameter]:
     """What a class or function takes.
 
     Raises:
@@ -128,7 +124,7 @@ def _parameters_of(flag: str, target: Any, choice: Spec) -> Mapping[str, inspect
         return inspect.signature(target).parameters
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"`{flag}={choice.class_path!r}` has no signature that says what it is made of; give a "
+            f"`{part}={spec.class_path!r}` has no signature that says what it is made of; give a "
             "class written in Python"
         ) from error
 

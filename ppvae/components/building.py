@@ -63,7 +63,8 @@ def build_programs(
 
     Args:
         parts: for ``model``, ``prior``, ``likelihood``, ``decoder``, ``guide``, ``encoder`` a
-            choice, or ``None`` for the default; for model and guide also the program itself.
+            name with arguments, or ``None`` for the default; for model and guide also the program
+            itself.
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         classes: number of classes of the labels y; 0 without labels.
@@ -72,7 +73,7 @@ def build_programs(
         examples: some training data, ``(n, *data_shape)``, to start from.
         log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
             them, where the likelihood is of counts without a largest one.
-        trust: modules that choices read from a file may be imported from.
+        trust: modules that names read from a file may be imported from.
         copies: how often a weight will be in memory; see `ppvae.components.memory.sizes_checked`.
 
     Raises:
@@ -82,7 +83,7 @@ def build_programs(
     factories = _factories(parts, trust)
     sizes = {"`latent_dim`": latent_dim, "the size of a datum": math.prod(data_shape)}
     for part, factory in factories.items():
-        sizes |= {f"`{part}.{name}`": value for name, value in factory.choice.init_args.items()}
+        sizes |= {f"`{part}.{name}`": value for name, value in factory.spec.init_args.items()}
     with sizes_checked(sizes, copies):
         known = {
             "latent_dim": latent_dim, "data_shape": tuple(data_shape),
@@ -115,16 +116,16 @@ def _built(
             given |= {"classes": 0, "covariates": 0}
         for part in inner:
             if part not in factories:
-                _check_left_out(parts, (part,), f"{factory.choice.class_path} takes none")
+                _check_left_out(parts, (part,), f"{factory.spec.class_path} takes none")
                 continue
-            record[part] = factories[part].choice.plain()
+            record[part] = factories[part].spec.plain()
             if part in ("decoder", "encoder"):
                 given[part] = factories[part].network(**shared)
             else:
                 given[part] = _made(part, factories[part], shared)
             if part == "encoder" and log_counts:
                 given[part] = LogCounts.before(cast("Network", given[part]), known["data_shape"])
-        record[role] = factory.choice.plain()
+        record[role] = factory.spec.plain()
         programs[role] = _program(role, factory, given, owners, trust)
     return Programs(programs["model"], programs["guide"], record, log_counts)
 
@@ -135,14 +136,14 @@ def _factories(
     """What makes each part that is not handed in, of those that the programs take."""
     factories: dict[str, Factory] = {}
     for part, role in PARTS.items():
-        choice = parts.get(part)
+        chosen = parts.get(part)
         if part != role and (role not in factories or not factories[role].names(part)):
             continue
-        if choice is not None and not isinstance(choice, Spec):
+        if chosen is not None and not isinstance(chosen, Spec):
             if part == role:
                 continue
-            raise InputError(f"{part} is {choice!r}; name it, or hand in the whole {role}")
-        factories[part] = factory_of(KINDS[part], choice or DEFAULTS[part], trust)
+            raise InputError(f"`{part}` is {chosen!r}; name it, or hand in the whole {role}")
+        factories[part] = factory_of(KINDS[part], chosen or DEFAULTS[part], trust)
     return factories
 
 
@@ -169,7 +170,7 @@ def _order(factories: Mapping[str, Factory]) -> tuple[str, str]:
     if not asks:
         return "model", "guide"
     if "guide" in factories and factories["guide"].names("model"):
-        part, guide = factories[asks[0]].choice.class_path, factories["guide"].choice.class_path
+        part, guide = factories[asks[0]].spec.class_path, factories["guide"].spec.class_path
         raise InputError(
             f"`{asks[0]}={part!r}` is made of the guide, and `guide={guide!r}` of the model, so "
             "that neither can be made first; take another of one of them"
@@ -193,13 +194,13 @@ def _program(
     trust: Iterable[str],
 ) -> Program:
     """The program itself; of a class that holds both as methods, one instance serves the two."""
-    target = resolve(KINDS[role], factory.choice, trust)
+    target = resolve(KINDS[role], factory.spec, trust)
     if factory.is_ready or inspect.isclass(target):
         program: Program = _made(role, factory, given)
         return program
     owner = owner_of(target)
     if owner is None:
-        raise InputError(f"`{role}={factory.choice.class_path!r}` is neither a class nor a program")
+        raise InputError(f"`{role}={factory.spec.class_path!r}` is neither a class nor a program")
     if owner not in owners:
         owners[owner] = factory(**given)
     method: Program = getattr(owners[owner], target.__name__)
@@ -208,7 +209,7 @@ def _program(
 
 def _made(part: str, factory: Factory, given: Mapping[str, Any]) -> Any:
     """The part, held to its contract if it is the user's own."""
-    name = factory.choice.class_path
+    name = factory.spec.class_path
     with failures_told(f"`{part}={name!r}` cannot be made", factory.target):
         made = factory(**given)
     of_data = {key: given[key] for key in ("latent_dim", "data_shape", "examples")}

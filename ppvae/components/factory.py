@@ -1,4 +1,4 @@
-"""A choice that has been resolved, and makes its part once the rest is known."""
+"""Factories of parts: a class with arguments, called once the shapes of the data are known."""
 
 import inspect
 from collections.abc import Iterable
@@ -17,15 +17,15 @@ __all__ = ["Factory", "factory_of"]
 
 @dataclass(frozen=True)
 class Factory:
-    """A choice that has been resolved: call it with what is known to have the part.
+    """A class and its own arguments: call it with what else the constructor names to make the part.
 
     Attributes:
-        choice: name and arguments, complete: what ``config.yaml`` records.
+        spec: name and arguments, complete: what ``config.yaml`` records.
         target: the class or function itself.
         is_ready: the target is the part itself: a function that is a program.
     """
 
-    choice: Spec
+    spec: Spec
     target: Any
     is_ready: bool = False
 
@@ -39,31 +39,31 @@ class Factory:
             return self.target
         parameters = inspect.signature(self.target).parameters
         arguments = {name: value for name, value in known.items() if name in parameters}
-        return self.target(**{**arguments, **self.choice.init_args})
+        return self.target(**{**arguments, **self.spec.init_args})
 
     def network(self, **known: Any) -> networks.Network:
         """The part as a network: made once the shapes that it joins are known."""
         return lambda in_shape, out_shape: self(in_shape=in_shape, out_shape=out_shape, **known)
 
 
-def factory_of(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Factory:
-    """Resolve a choice and type its arguments; see `resolve` for what is refused."""
-    target = resolve(kind, choice, trust)
+def factory_of(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Factory:
+    """The factory of a part by name; see `resolve` and `arguments_of` for what is refused."""
+    target = resolve(kind, spec, trust)
     if kind.is_program and not inspect.isclass(target):
-        return _program(kind, choice, target, trust)
+        return _program(kind, spec, target, trust)
     if kind.base is not None and not (inspect.isclass(target) and issubclass(target, kind.base)):
         raise InputError(
-            f"`{kind.name}={choice.class_path!r}` is no class derived from {kind.base.__module__}."
+            f"`{kind.name}={spec.class_path!r}` is no class derived from {kind.base.__module__}."
             f"{kind.base.__name__}; choose from {', '.join(sorted(kind.names()))}"
         )
-    args = arguments_of(kind, target, choice, trust)
+    args = arguments_of(kind, target, spec, trust)
     own = kind.names()
     name = getattr(target, "__name__", "")
-    path = name if own.get(name) is target else choice.class_path
-    return Factory(Spec(path, args, choice.trusted), target)
+    path = name if own.get(name) is target else spec.class_path
+    return Factory(Spec(path, args, spec.trusted), target)
 
 
-def _program(kind: Kind, choice: Spec, target: Any, trust: Iterable[str]) -> Factory:
+def _program(kind: Kind, spec: Spec, target: Any, trust: Iterable[str]) -> Factory:
     """A function that is a program, or a method of a class that is yet to be made.
 
     A method (``mypackage.VAE.model``) stands for that of an instance, which
@@ -71,11 +71,11 @@ def _program(kind: Kind, choice: Spec, target: Any, trust: Iterable[str]) -> Fac
     """
     owner = owner_of(target)
     if owner is not None:
-        args = arguments_of(kind, owner, choice, trust)
-        return Factory(Spec(choice.class_path, args, choice.trusted), owner)
-    if choice.init_args:
+        args = arguments_of(kind, owner, spec, trust)
+        return Factory(Spec(spec.class_path, args, spec.trusted), owner)
+    if spec.init_args:
         raise InputError(
-            f"`{kind.name}.{next(iter(choice.init_args))}`: {choice.class_path} is a function, the "
+            f"`{kind.name}.{next(iter(spec.init_args))}`: {spec.class_path} is a function, the "
             "program itself, and has no arguments of its own"
         )
-    return Factory(choice, target, is_ready=True)
+    return Factory(spec, target, is_ready=True)

@@ -76,18 +76,18 @@ _RANGES: dict[str, Mapping[str, _Range]] = {
 }  # fmt: skip
 
 
-def check_ranges(flag: str, name: str, arguments: Mapping[str, Any]) -> None:
+def check_ranges(part: str, name: str, arguments: Mapping[str, Any]) -> None:
     """Refuse an argument of an optimizer, schedule or bound of a library that cannot work.
 
     Args:
-        flag: the kind of choice.
+        part: the kind of part.
         name: the name of the class.
         arguments: typed and complete; ``None`` is a default that says nothing.
 
     Raises:
         InputError: naming the argument, its value, and those it may have.
     """
-    ranges = _RANGES.get(flag, {})
+    ranges = _RANGES.get(part, {})
     for argument, value in arguments.items():
         allowed = ranges.get(f"{name}.{argument}", ranges.get(argument))
         if allowed is None or value is None:
@@ -95,6 +95,6 @@ def check_ranges(flag: str, name: str, arguments: Mapping[str, Any]) -> None:
         for each in value if isinstance(value, (list, tuple)) else [value]:
             if each is not None and not allowed.holds(each):
                 raise InputError(
-                    f"`{flag}.{argument}` is {value}; an argument of {name}, it must be "
+                    f"`{part}.{argument}` is {value}; an argument of {name}, it must be "
                     f"{allowed.words}"
                 )

@@ -14,19 +14,19 @@ from ppvae.errors import InputError, nearest
 __all__ = ["owner_of", "resolve"]
 
 
-def resolve(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Any:
-    """The class or function that a choice names.
+def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
+    """The class or function of that name.
 
     Args:
         kind: the flag that it was given to.
-        choice: the name.
+        spec: the name.
         trust: modules from which names may be imported though a file, not the user, gave them.
 
     Raises:
         InputError: for a name that is none, with the list and the nearest; for an import path
             that cannot be imported, or that nobody trusts.
     """
-    names, path = kind.names(), choice.class_path
+    names, path = kind.names(), spec.class_path
     if path in names:
         return names[path]
     module, _, last = path.rpartition(".")
@@ -39,7 +39,7 @@ def resolve(kind: Kind, choice: Spec, trust: Iterable[str] = ()) -> Any:
     known = names.get(last)
     if known is not None and f"{known.__module__}.{last}" == path:
         return known
-    if not choice.trusted and not any(module == t or module.startswith(f"{t}.") for t in trust):
+    if not spec.trusted and not any(module == t or module.startswith(f"{t}.") for t in trust):
         raise InputError(
             f"the {kind.name} is {path}, whose code is not this package's; if you trust it, say so "
             f"with `trust=['{module.split('.')[0]}']`"

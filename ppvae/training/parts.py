@@ -34,9 +34,9 @@ class Chosen:
     def recorded(self) -> dict[str, object]:
         """How ``config.yaml`` names what climbs."""
         return {
-            "elbo": self.elbo.choice.plain(),
-            "optimizer": self.optimizer.choice.plain(),
-            "schedule": None if self.schedule is None else self.schedule.choice.plain(),
+            "elbo": self.elbo.spec.plain(),
+            "optimizer": self.optimizer.spec.plain(),
+            "schedule": None if self.schedule is None else self.schedule.spec.plain(),
         }
 
 

@@ -55,7 +55,7 @@ def make_trainer(
     from ppvae.training.trainer import Trainer
 
     elbo = chosen.elbo
-    bound = Bound(pair, elbo.target, facts, settings.particles, **elbo.choice.init_args)
+    bound = Bound(pair, elbo.target, facts, settings.particles, **elbo.spec.init_args)
     optimizer = _optimizer(chosen.optimizer, pair, settings.lr)
     schedule = None
     if chosen.schedule is not None:
@@ -71,7 +71,7 @@ def _optimizer(maker: Factory, pair: Pair, lr: float) -> torch.optim.Optimizer:
     found = _made(maker, "optimizer", lambda: maker(params=learned, lr=lr))
     if not isinstance(found, torch.optim.Optimizer):
         raise InputError(
-            f"`optimizer={maker.choice.class_path!r}` is no optimizer; give a class of "
+            f"`optimizer={maker.spec.class_path!r}` is no optimizer; give a class of "
             "torch.optim, or one derived from torch.optim.Optimizer"
         )
     return found
@@ -88,7 +88,7 @@ def _schedule(
     found = _made(maker, "schedule", lambda: maker(optimizer=optimizer, **known))
     if not isinstance(found, torch.optim.lr_scheduler.LRScheduler):
         raise InputError(
-            f"`schedule={maker.choice.class_path!r}` is no schedule; give a class of "
+            f"`schedule={maker.spec.class_path!r}` is no schedule; give a class of "
             "torch.optim.lr_scheduler, or one derived from its LRScheduler"
         )
     return found
@@ -100,7 +100,7 @@ def _made(maker: Factory, kind: str, make: Callable[[], Any]) -> Any:
         return make()
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"`{kind}={maker.choice.class_path!r}`: {reason}") from error
+        raise InputError(f"`{kind}={maker.spec.class_path!r}`: {reason}") from error
 
 
 def _check_room(settings: Settings, pair: Pair, data: Data, fabric: "Fabric") -> None:

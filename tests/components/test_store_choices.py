@@ -78,7 +78,7 @@ def test_choices_are_read() -> None:
 )  # fmt: skip
 def test_lists_without_a_shells_brackets(given: Any, hidden: list[int]) -> None:
     maker = factory_of(KINDS["decoder"], Spec("MLP", {"hidden": given}))
-    assert maker.choice.init_args == {"hidden": hidden, "activation": "silu"}
+    assert maker.spec.init_args == {"hidden": hidden, "activation": "silu"}
     net = maker(in_shape=(2,), out_shape=(3,), latent_dim=9)
     assert isinstance(net, MLP)
     widths = [layer.out_features for layer in net.modules() if isinstance(layer, torch.nn.Linear)]
@@ -96,7 +96,7 @@ def test_a_class_of_the_package_by_its_path_is_its_name() -> None:
     kind = KINDS["prior"]
     choice = Spec("ppvae.models.priors.standard_normal.StandardNormal", {}, trusted=False)
     assert resolve(kind, choice) is resolve(kind, Spec("StandardNormal"))
-    assert factory_of(kind, choice).choice.class_path == "StandardNormal"
+    assert factory_of(kind, choice).spec.class_path == "StandardNormal"
 
 
 def test_nearest_names() -> None:
