@@ -19,19 +19,19 @@ if __name__ == "__main__":  # before the imports that take seconds
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
-from ppvae.comparison.climbs import Climb, climb_both, plan_of
-from ppvae.comparison.estimates import measure_noise
-from ppvae.comparison.folder import refuse_occupied, write_comparison
-from ppvae.comparison.lending import weights_restored
+from ppvae.comparison.alternating import AlternatingFit, fit_alternately, plan_of
+from ppvae.comparison.files import check_folder, write_comparison
+from ppvae.comparison.noise import measure_noise
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
 from ppvae.comparison.sentence import conclusion
 from ppvae.comparison.statistics import held_out_difference, side_of, time_ratio
 from ppvae.comparison.subject import new_subject, subject_of
-from ppvae.comparison.table import show_comparison
+from ppvae.comparison.table import table_rows
+from ppvae.comparison.weights import weights_restored
+from ppvae.diagnostics.estimator.noise import Noise
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import restored
 from ppvae.run import Run
@@ -59,7 +59,7 @@ def compare(asked: Compare) -> Comparison:
     """
     seeds, seed, draws, epochs = asked.seeds, asked.seed, asked.draws, asked.epochs
     if asked.out is not None:
-        refuse_occupied(Path(asked.out), overwrite=asked.overwrite)
+        check_folder(Path(asked.out), overwrite=asked.overwrite)
 
     # One program, its data, and how each climb goes.
     with restored():  # imports too may draw from the generators
@@ -73,27 +73,27 @@ def compare(asked: Compare) -> Comparison:
         for note in subject.facts[ANALYTIC].notes:
             say(f"note: {note}")
 
-        # Climbs in turns; the noise at fixed weights once these are there.
-        arms: dict[str, list[Climb]] = {SAMPLED: [], ANALYTIC: []}
-        noises: dict[str, Any] = {}
+        # Fits in turns; the noise at fixed weights once these are there.
+        fits: dict[str, list[AlternatingFit]] = {SAMPLED: [], ANALYTIC: []}
+        noises: dict[str, Noise] = {}
         with bar("comparing", 2 * (seeds * epochs + draws)) as count:
             if subject.weights is not None:
                 noises = measure_noise(subject, subject.weights, fabric, draws, seed, count)
             for plan in plans:
                 with weights_restored(subject.build(plan.seed)) as pair:
-                    ended = climb_both(subject, pair, plan, fabric, count)
-                    for name, climb in ended.items():
-                        arms[name].append(climb)
+                    ended = fit_alternately(subject, pair, plan, fabric, count)
+                    for name, fit in ended.items():
+                        fits[name].append(fit)
                     if not noises:
                         weights = ended[ANALYTIC].weights
                         noises = measure_noise(subject, weights, fabric, draws, seed, count, pair)
-                for climb in ended.values():
-                    climb.forget()
+                for fit in ended.values():
+                    fit.forget()
 
         # The figures, and what they say.
         exact = tuple(sorted(subject.facts[ANALYTIC].exact))
-        sides = {name: side_of(noises[name], climbs) for name, climbs in arms.items()}
-        ratio, difference = time_ratio(arms), held_out_difference(sides)
+        sides = {name: side_of(noises[name], of_name) for name, of_name in fits.items()}
+        ratio, difference = time_ratio(fits), held_out_difference(sides)
         folder = (
             Path(asked.out)
             if asked.out is not None
@@ -103,7 +103,7 @@ def compare(asked: Compare) -> Comparison:
             sides=sides,
             time_ratio=ratio,
             held_out_difference=difference,
-            steps=arms[ANALYTIC][0].steps[-1],
+            steps=fits[ANALYTIC][0].steps[-1],
             draws=draws,
             seeds=seeds,
             exact=exact,
@@ -114,7 +114,7 @@ def compare(asked: Compare) -> Comparison:
             ),
             weights=subject.where or f"{ANALYTIC}, seed {seed}, after {epochs} epochs",
             notes=subject.facts[ANALYTIC].notes,
-            sentence=conclusion(sides, ratio, difference, arms[ANALYTIC][0].steps[-1], exact),
+            sentence=conclusion(sides, ratio, difference, fits[ANALYTIC][0].steps[-1], exact),
             path=folder,
         )
         setting = {"epochs": epochs, "seed": seed, "device": str(fabric.device)}
@@ -126,9 +126,20 @@ def _opened(asked: Compare) -> Run:
     return asked.run if isinstance(asked.run, Run) else Run(str(asked.run), trust=asked.trust)
 
 
+def show(result: Comparison) -> None:
+    """Print the figures of both bounds side by side, the conclusion, and where it all is."""
+    from ppvae.cli.terminal import say, show_table
+
+    title = f"nats per datum; {result.draws} repetitions, {result.seeds} seed(s)"
+    show_table(title, ("", SAMPLED, ANALYTIC), table_rows(result))
+    say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
+    say(result.sentence)
+    say(f"everything is in {result.path}: comparison.json, figures/compare.png")
+
+
 def main(argv: Sequence[str]) -> None:
     """The command: compare, and show."""
-    show_comparison(compare(**given_settings("compare", argv)))
+    show(compare(**given_settings("compare", argv)))
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.data import Split
-from ppvae.diagnostics.diagnosis.result import Diagnosis
+from ppvae.diagnostics.diagnosis import Diagnosis
 from ppvae.encode import opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
@@ -31,6 +32,9 @@ from ppvae.programs.streams import restored
 from ppvae.run import Run
 from ppvae.run.store import WriteError, writing
 from ppvae.settings import Diagnose, Rows, takes
+
+if TYPE_CHECKING:
+    from ppvae.diagnostics.context import Context
 
 __all__ = ["diagnose"]
 
@@ -44,24 +48,23 @@ def diagnose(asked: Diagnose) -> Diagnosis:
     a `Diagnosis`. Nothing that was fitted moves; every figure is a function of the seed.
     Questions: bound (what is in it, is the latent used), evidence (what is log p(x)),
     gap (what guide and encoder lose), trust (is the guide to be relied on, datum by datum), model
-    (would it generate such data), training (did the fit end too early, or learn by heart),
+    (would it generate such data), training (did the fit end too early, or overfit),
     estimator (which one to climb by).
 
     Raises:
-        InputError: for a run or data that cannot be read, a question that is none, or a diagnosis
+        InputError: for a run or data that cannot be read, an unknown question, or a diagnosis
             that is there already.
     """
     from ppvae import report
     from ppvae.cli.terminal import bar, say
-    from ppvae.diagnostics.diagnosis.case import Case
-    from ppvae.diagnostics.diagnosis.effort import FULL, QUICK
-    from ppvae.diagnostics.diagnosis.examination import demand_questions, examine
-    from ppvae.diagnostics.diagnosis.folder import refuse_occupied, write_diagnosis
-    from ppvae.diagnostics.diagnosis.keeping import kept
+    from ppvae.diagnostics.context import Context
+    from ppvae.diagnostics.effort import FULL, QUICK
+    from ppvae.diagnostics.files import check_folder, write_diagnosis
+    from ppvae.diagnostics.questions import ask_questions, check_questions
     from ppvae.training.devices import one_device
 
     data, split, only = asked.data, asked.split, asked.only
-    demand_questions(only)
+    check_questions(only)
     effort = QUICK if asked.quick else FULL
     if asked.samples is not None:
         effort = replace(effort, samples=asked.samples)
@@ -70,33 +73,33 @@ def diagnose(asked: Diagnose) -> Diagnosis:
         opened = opened_run(asked)
         folder = _folder(opened, data, split, only, asked.out)
         held.enter_context(writing(folder))
-        refuse_occupied(folder, overwrite=asked.overwrite)
+        check_folder(folder, overwrite=asked.overwrite)
         rows = rows_of(opened, data, split, asked.data_dir, asked.label)
-        where = one_device(asked.device)
-        case = Case(
+        chosen = one_device(asked.device)
+        context = Context(
             run=opened,
-            pair=opened.pair.to(where),
-            facts=opened.audit,
+            pair=opened.pair.to(chosen),
+            audit=opened.audit,
             data=rows,
-            name=split if data is None else _name(data),
+            data_name=split if data is None else _name(data),
             is_own=data is None,
             train=_training_data(opened, data, split, asked.data_dir),
             effort=effort,
             seed=asked.seed,
-            device=where,
-            bar=bar,
+            device=chosen,
+            progress=bar,
         )
-        result = examine(case, only, folder)
-        tree = "some questions alone were asked" if only else kept(case, result.findings)
+        result = ask_questions(context, only, folder)
+        posterior = "some questions alone were asked" if only else _posterior(context, result)
         opened.pair.to("cpu")
         settings = {
             "run": opened.path.name, "data": None if data is None else _name(data),
             "split": split, "quick": asked.quick, "samples": effort.samples, "only": list(only),
-            "seed": asked.seed, "device": str(where), "checkpoint": asked.checkpoint,
+            "seed": asked.seed, "device": str(chosen), "checkpoint": asked.checkpoint,
         }  # fmt: skip
-        write_diagnosis(result, settings, tree)
+        write_diagnosis(result, settings, posterior)
         try:
-            note = report.attempt(opened, case.data, data_name=case.name, diagnosis=folder)
+            note = report.attempt(opened, rows, data_name=context.data_name, diagnosis=folder)
         except WriteError as error:
             raise error.but("the diagnosis itself is whole, in diagnostics.json") from error
         if note:
@@ -137,11 +140,61 @@ def _training_data(
         return None  # new data can be examined without the old
 
 
-def main(argv: Sequence[str]) -> None:
-    """The command: examine, and show."""
-    from ppvae.diagnostics.diagnosis.table import show_diagnosis
+def _posterior(context: "Context", result: Diagnosis) -> bytes | str:
+    """Draws for ArviZ, of some of the examined data, with the calibration; or why there are none.
 
-    show_diagnosis(diagnose(**given_settings("diagnose", argv)))
+    The answers are not lost for that.
+    """
+    from ppvae.arviz import to_datatree
+    from ppvae.diagnostics.answer import first
+    from ppvae.diagnostics.trust.answer import TrustAnswer
+
+    trust = first(result.answers.values(), TrustAnswer)
+    try:
+        tree = to_datatree(
+            context.run,
+            context.data,
+            rows=context.order[: context.effort.kept_rows].tolist(),
+            draws=context.effort.kept_draws,
+            samples=context.effort.samples,
+            seed=context.seed,
+            calibration=None if trust is None else trust.calibration,
+            device=context.device,
+        )
+    except InputError as error:
+        return str(error)
+    return bytes(tree.to_netcdf(None, engine="h5netcdf"))
+
+
+def show(result: Diagnosis) -> None:
+    """Print each answer, or why there is none; where the nats are lost; the verdict."""
+    from ppvae.cli.flags import in_flags
+    from ppvae.cli.terminal import say, show_table
+    from ppvae.diagnostics.shared.wording import plus_minus
+
+    say(f"{result.data} data, {result.rows:,} rows; nats per datum, +- one standard error")
+    for each in result.answers.values():
+        if each.rows:
+            show_table(each.question, ("", "value", ""), each.rows)
+        for part, why in each.refusals.items():
+            say(in_flags(f"note: {part}: {why}"))
+    deficits = [
+        (each.part, plus_minus(each.nats, each.error), in_flags(each.remedy))
+        for each in result.verdict.deficits
+    ]
+    if deficits:
+        show_table("Where the nats are lost", ("", "nats", "what to change"), deficits)
+    say("Verdict")
+    for sentence in result.verdict.sentences:
+        say(f"  {in_flags(sentence)}")
+    names = ("diagnostics.json", "figures", "posterior.nc", "report.html")
+    there = ", ".join(name for name in names if (result.path / name).exists())
+    say(f"everything is in {result.path}: {there}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command: diagnose, and show."""
+    show(diagnose(**given_settings("diagnose", argv)))
 
 
 if __name__ == "__main__":

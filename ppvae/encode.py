@@ -188,7 +188,7 @@ def _write(target: Path, found: dict[str, Any]) -> None:
 def main(argv: Sequence[str]) -> None:
     """The command: encode, and say what came out."""
     from ppvae.cli.terminal import number, say
-    from ppvae.diagnostics.evidence import COVERAGE, evidence_name
+    from ppvae.diagnostics.evidence.importance import COVERAGE, evidence_name
 
     given = given_settings("encode", argv)
     opened = load(

@@ -34,7 +34,7 @@ from ppvae.encode import opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seeded
-from ppvae.run import Run
+from ppvae.run import Run, figures
 from ppvae.run.store import demand_writable, discard, is_there, write_bytes, writing
 from ppvae.settings import Sample, takes
 
@@ -57,7 +57,8 @@ def sample(asked: Sample) -> dict[str, Any]:
     With ``aggregate`` z is drawn where the codes of the training data lie, not from p(z), and there
     are draws and nothing else, in samples-aggregate.npz: ``samples_mean`` and ``samples``, and
     ``gain`` with its standard error ``gain_error``, in nats by which the density fitted to those
-    codes is above p(z) at the codes of the test data; see `ppvae.diagnostics.aggregate_prior`.
+    codes is above p(z) at the codes of the test data; see
+    `ppvae.diagnostics.bound.aggregate_prior`.
 
     With ``impute`` it is the missing entries that are drawn, and nothing else: imputed.npz, with
     ``x`` (what was observed, and E[x_missing | x_observed]), ``scale`` (the standard deviation of
@@ -222,7 +223,7 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
         raise InputError(
             f"`aggregate=True` draws where the codes of the training data lie, and those of "
             f"{run.path} were handed in from Python: give them there to "
-            "ppvae.diagnostics.aggregate_prior.aggregate_prior, and its draws to "
+            "ppvae.diagnostics.bound.aggregate_prior.aggregate_prior, and its draws to "
             "ppvae.programs.generation.decode"
         )
     return run.data(None if data_dir is None else Path(data_dir))
@@ -233,7 +234,7 @@ def _at_codes(
 ) -> dict[str, Any]:
     """Draw where the codes of the training data lie; those of the test data judge the density."""
     from ppvae import plots
-    from ppvae.diagnostics.aggregate_prior import aggregate_prior, held_out_gain
+    from ppvae.diagnostics.bound.aggregate_prior import aggregate_prior, held_out_gain
     from ppvae.programs.generation import decode
 
     pair, facts = run.pair, run.audit
@@ -271,13 +272,11 @@ def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> di
 
 def _write(target: Path, arrays: dict[str, Any], pictures: Mapping[str, "Figure"]) -> None:
     """The numbers last: where they are, the pictures are theirs."""
-    from ppvae import plots
-
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
     discard(target)
     for name, figure in pictures.items():
-        plots.save(figure, target.with_name(f"{name}.png"))
+        figures.save(figure, target.with_name(f"{name}.png"))
     write_bytes(target, packed.getvalue())
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ppvae.arviz.arrays import Array, Arrays
 from ppvae.arviz.names import data_dims, own_dims, variable_name
 from ppvae.data import Batch
-from ppvae.diagnostics.calibration import JOINT, Calibration
-from ppvae.diagnostics.evidence import COVERAGE, Evidence
+from ppvae.diagnostics.evidence.importance import COVERAGE, Evidence
+from ppvae.diagnostics.trust.calibration import Calibration
+from ppvae.diagnostics.trust.ranks import JOINT
 from ppvae.programs import Pair
 
 if TYPE_CHECKING:  # slow to import, and so imported where it is used

@@ -17,8 +17,8 @@ from ppvae.arviz.rows import example, find_data, row_labels, row_numbers, take
 from ppvae.arviz.sites import find_sites
 from ppvae.arviz.sizes import demand_size, usual_rows
 from ppvae.data import Split, as_split
-from ppvae.diagnostics.calibration import Calibration
-from ppvae.diagnostics.evidence import log_evidence
+from ppvae.diagnostics.evidence.importance import log_evidence
+from ppvae.diagnostics.trust.calibration import Calibration
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.streams import OpenStream, Stream
@@ -81,7 +81,7 @@ def to_datatree(
         chains: how many chains the draws are divided into.
         draws: draws in each chain.
         samples: importance samples for each log p(x).
-        calibration: what `ppvae.diagnostics.calibration.calibrate` found.
+        calibration: what `ppvae.diagnostics.trust.calibration.calibrate` found.
         seed: of all draws; the caller's random state is left alone.
         device: where to compute.
 

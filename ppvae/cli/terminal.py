@@ -100,7 +100,7 @@ def show_introduction(
 
 def show_summary(summary: "Summary") -> None:
     """Print the final figures of a fit."""
-    from ppvae.diagnostics.activity import THRESHOLD
+    from ppvae.diagnostics.bound.activity import THRESHOLD
     from ppvae.training.summary import SAMPLES
 
     figures, evidence, bits = summary.figures, summary.evidence, summary.bits_per_dim

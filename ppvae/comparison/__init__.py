@@ -1,6 +1,6 @@
-"""Two bounds on one program, measured, put into words and kept.
+"""Two bounds side by side on one program.
 
-One step a file: the program they are compared on (`subject`), how far each climbs (`climbs`), how
-its estimates scatter (`estimates`), the figures of both (`statistics`), and what these say
-(`sentence`, `table`, `folder`).
+One step a file: the program they are compared on (`subject`), a fit by each in turns
+(`alternating`), the noise of each at the same weights (`noise`, as `ppvae.diagnostics.estimator`
+measures it), the figures of both (`statistics`), and what these say (`sentence`, `table`, `files`).
 """

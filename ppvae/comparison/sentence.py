@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Side
+from ppvae.diagnostics.estimator.significance import TAIL, errors_beyond_noise
 
 
 def conclusion(
@@ -49,26 +50,28 @@ def _agreement(a: Side, b: Side) -> str:
 
 def _gradients(a: Side, b: Side) -> str:
     """Groups of parameters by what can be told of their variances' ratio."""
-    told: list[str] = []
+    differing: list[str] = []
     alike: list[str] = []
     for group in a.gradient_variance:
         va, vb = a.gradient_variance[group], b.gradient_variance[group]
         if va <= 0 and vb <= 0:
             continue
         if va <= 0 or vb <= 0:
-            told.append(f"{'no' if va <= 0 else 'some'} variance, unlike the other, in {group}")
+            differing.append(
+                f"{'no' if va <= 0 else 'some'} variance, unlike the other, in {group}"
+            )
             continue
         ratio = vb / va
         error = math.hypot(
             a.gradient_variance_error[group] / va, b.gradient_variance_error[group] / vb
         )
-        if not _is_told(math.log(ratio), error, a.blocks + b.blocks - 2):
+        if not _is_significant(math.log(ratio), error, a.blocks + b.blocks - 2):
             alike.append(group)
             continue
         times = ratio if ratio > 1 else 1 / ratio
         word = "less" if ratio > 1 else "more"
-        told.append(f"{times:.3g} +- {times * error:.1g} times {word} variance in {group}")
-    said = [f"{ANALYTIC}'s gradient has " + " and ".join(told)] if told else []
+        differing.append(f"{times:.3g} +- {times * error:.1g} times {word} variance in {group}")
+    said = [f"{ANALYTIC}'s gradient has " + " and ".join(differing)] if differing else []
     if alike:
         same = " and ".join(alike)
         said.append(
@@ -85,7 +88,7 @@ def _climbed(held_out: tuple[float, float | None], seeds: int, steps: int) -> st
     if error is None:
         return f"{where} bounds differ by {mean:+.2f} nats, in one seed, which does not show noise"
     figures = f"{abs(mean):.2f} +- {error:.2f} nats ({seeds} seeds)"
-    if not _is_told(mean, error, seeds - 1, tail=0.025):
+    if not _is_significant(mean, error, seeds - 1, tail=0.025):
         return f"{where} bounds differ by {figures}, which noise could have made"
     return f"{where} bound is higher with {ANALYTIC if mean > 0 else SAMPLED}, by {figures}"
 
@@ -95,8 +98,6 @@ def _ratio(time_ratio: tuple[float, float | None]) -> str:
     return f"{ratio:.2f}" if error is None else f"{ratio:.2f} +- {error:.2f}"
 
 
-def _is_told(difference: float, error: float, freedom: int, tail: float = 0.005) -> bool:
+def _is_significant(difference: float, error: float, freedom: int, tail: float = TAIL) -> bool:
     """Whether a difference is more than noise shows by chance, ``tail`` on each side."""
-    from scipy.stats import t
-
-    return bool(abs(difference) > float(t.ppf(1 - tail, max(freedom, 1))) * error)
+    return abs(difference) > errors_beyond_noise(freedom, tail) * error

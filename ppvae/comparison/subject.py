@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ppvae.bounds.audit import audit
-from ppvae.comparison.lending import weights_restored
 from ppvae.comparison.result import ANALYTIC, SAMPLED
+from ppvae.comparison.weights import weights_restored
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import DEFAULTS
 from ppvae.components.support import check_support, values_of

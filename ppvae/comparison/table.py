@@ -1,4 +1,4 @@
-"""A comparison as a table in the terminal."""
+"""A comparison as rows of a table."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,19 +6,15 @@ from functools import partial
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
 from ppvae.comparison.statistics import mean_and_error
 
+__all__ = ["table_rows"]
 
-def show_comparison(result: Comparison) -> None:
-    """Print the figures of both bounds side by side, the conclusion, and where it all is."""
-    from ppvae.cli.terminal import say, show_table
 
+def table_rows(result: Comparison) -> list[tuple[str, str, str]]:
+    """The figures of both bounds side by side: name, ``Trace_ELBO``, ``TraceMeanField_ELBO``."""
     a, b = result.sides[SAMPLED], result.sides[ANALYTIC]
 
     def row(name: str, figure: Callable[[Side], str]) -> tuple[str, str, str]:
         return name, figure(a), figure(b)
-
-    def mean_of(side: Side) -> str:
-        mean, error = mean_and_error(side.held_out)
-        return f"{mean:.2f}" if error is None else f"{mean:.2f} +- {error:.2f}"
 
     rows = [
         row("bound, same weights", lambda s: f"{s.mean:.3f} +- {s.standard_error:.3f}"),
@@ -29,15 +25,13 @@ def show_comparison(result: Comparison) -> None:
         rows.append(row("  variance, summed", partial(_variance, group)))
         rows.append(row("  signal to noise", partial(_signal_to_noise, group)))
     rows.append(row("ms per step", lambda s: f"{s.ms_per_step:.2f}"))
-    rows.append(row(f"held out, {result.steps:,} steps", mean_of))
-    show_table(
-        f"nats per datum; {result.draws} repetitions, {result.seeds} seed(s)",
-        ("", SAMPLED, ANALYTIC),
-        rows,
-    )
-    say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
-    say(result.sentence)
-    say(f"everything is in {result.path}: comparison.json, figures/compare.png")
+    rows.append(row(f"held out, {result.steps:,} steps", _held_out))
+    return rows
+
+
+def _held_out(side: Side) -> str:
+    mean, error = mean_and_error(side.held_out)
+    return f"{mean:.2f}" if error is None else f"{mean:.2f} +- {error:.2f}"
 
 
 def _variance(group: str, side: Side) -> str:

@@ -1,49 +1,41 @@
 """What a fitted pair of programs has learned, and how far its figures can be trusted.
 
-One question a file, each asked of any two Pyro programs and any data (`subject`):
+One folder per question, each asked of any two Pyro programs and any data (`subject`). A folder
+holds what is computed, the figures, and the `answer` that `questions` asks of a run:
 
-* What is in the bound? Terms by site and dimension (`terms`, of `site_terms`); what the KL is
-  spent on (`surgery`, by the `aggregate` posterior); what another prior would win (`prior_gain`).
-* Is the latent used? Active units, posterior collapse (`activity`); where the guide puts each datum
-  (`posterior`); how much of the prior has a code near, and of the data a sample (`coverage`).
-* What is log p(x)? By importance sampling (`evidence`), by annealing (`annealing`, whose chains
-  move by `hmc`), from both sides (`sandwich`), exactly where the program is linear and Gaussian
-  (`exact`).
-* Where is the gap? The guide's family or the encoder (`gaps`, by `refining` each datum's guide:
-  `free_parameters`, or `free_weights`).
-* Can the guide be trusted, datum by datum? Pareto k-hat and effective sample sizes (`reliability`),
-  the posterior itself by NUTS (`chains`), ranks of simulated latents (`calibration`, by
-  `simulation`). And the model: would it generate such data (`predictive`)?
-* Which estimator? Noise and cost of each (`estimators`, of which each is an `estimator`), what
-  they say (`recommendation`), and the noise of one (`noise`).
+* `bound`: what is in the bound, and is the latent used?
+* `evidence`: what is log p(x)?
+* `gap`: where is the gap between the two: the guide's family, or the encoder?
+* `trust`: can the guide be trusted, datum by datum?
+* `model`: would the model generate such data?
+* `training`: did the fit end too early, or overfit?
+* `estimator`: which estimator of the gradient to climb by?
+
+What several of them use is in `shared`. What the answers say together is the `verdict`.
 """
 
-from ppvae.diagnostics.activity import Activity, active_units, activity
-from ppvae.diagnostics.annealing import Annealed, anneal
-from ppvae.diagnostics.calibration import Calibration, calibrate
-from ppvae.diagnostics.chains import Chains, posterior_chains
-from ppvae.diagnostics.coverage import Overlap, overlap
-from ppvae.diagnostics.estimator import Estimator
-from ppvae.diagnostics.estimators import Estimators, compare_estimators
-from ppvae.diagnostics.evidence import Evidence, log_evidence, log_weights
-from ppvae.diagnostics.exact import ExactPosterior, exact_posterior
-from ppvae.diagnostics.gaps import Gaps, gaps
-from ppvae.diagnostics.noise import Noise, noise
-from ppvae.diagnostics.posterior import Embedding, embed
-from ppvae.diagnostics.predictive import Predictive, check
-from ppvae.diagnostics.prior_gain import PriorGain, prior_gain
-from ppvae.diagnostics.reliability import (
-    Curve,
-    Reliability,
-    bound_curve,
-    importance_weights,
-    reliability,
-)
-from ppvae.diagnostics.sandwich import Sandwich, sandwich
-from ppvae.diagnostics.simulation import simulate
+from ppvae.diagnostics.bound.activity import Activity, active_units, activity
+from ppvae.diagnostics.bound.coverage import Overlap, overlap
+from ppvae.diagnostics.bound.embedding import Embedding, embed
+from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
+from ppvae.diagnostics.bound.surgery import Surgery, surgery
+from ppvae.diagnostics.bound.terms import Decomposition, decompose
+from ppvae.diagnostics.estimator.estimator import Estimator
+from ppvae.diagnostics.estimator.estimators import Estimators, compare_estimators
+from ppvae.diagnostics.estimator.noise import Noise, noise
+from ppvae.diagnostics.evidence.annealing import Annealed, anneal
+from ppvae.diagnostics.evidence.curve import Curve, bound_curve
+from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
+from ppvae.diagnostics.evidence.importance import Evidence, log_evidence, log_weights
+from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
+from ppvae.diagnostics.evidence.weights import importance_weights
+from ppvae.diagnostics.gap.gaps import Gaps, gaps
+from ppvae.diagnostics.model.predictive import Predictive, check
+from ppvae.diagnostics.shared.simulation import simulate
 from ppvae.diagnostics.subject import subject
-from ppvae.diagnostics.surgery import Surgery, surgery
-from ppvae.diagnostics.terms import Decomposition, decompose
+from ppvae.diagnostics.trust.calibration import Calibration, calibrate
+from ppvae.diagnostics.trust.chains import Chains, posterior_chains
+from ppvae.diagnostics.trust.reliability import Reliability, reliability
 
 __all__ = [
     "Activity",
@@ -56,8 +48,8 @@ __all__ = [
     "Estimator",
     "Estimators",
     "Evidence",
-    "ExactPosterior",
     "Gaps",
+    "GaussianPosterior",
     "Noise",
     "Overlap",
     "Predictive",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from ppvae.errors import InputError
-from ppvae.plots.lettering import fitted
 from ppvae.plots.rows import ROW, Row, draw_rows
 from ppvae.plots.style import WIDTH, house_style, new_figure
+from ppvae.plots.text import fitted
 
 
 @house_style

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, data_array
-from ppvae.plots.lettering import few_numbers
 from ppvae.plots.log_axes import label_counts, label_decades
 from ppvae.plots.style import (
     DASHED,
@@ -21,6 +20,7 @@ from ppvae.plots.style import (
     settle,
     stacked,
 )
+from ppvae.plots.text import few_numbers
 
 _MARKERS = "osD^v"
 _FEW = 20  # points that are worth a marker each

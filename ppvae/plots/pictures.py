@@ -3,20 +3,16 @@
 import math
 from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_range
 from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
 from ppvae.plots.style import (
-    BLUE,
     SEQUENTIAL,
     VERMILLION,
     Look,
@@ -30,7 +26,8 @@ from ppvae.plots.style import (
 _VALUE = "value, as modelled"
 
 
-def _gap(height: int) -> int:
+def gap_between(height: int) -> int:
+    """Pixels between pictures of a height."""
     return max(1, round(height / 14))
 
 
@@ -41,7 +38,8 @@ def _fill(painted: Array, rows: int, columns: int) -> Array:
     return tiles.reshape(rows, columns, *painted.shape[1:])
 
 
-def _entitle(title: str, shown: int, total: int) -> str:
+def entitle(title: str, shown: int, total: int) -> str:
+    """A title that says how many are shown, where not all are."""
     return title if shown == total else f"{title} ({shown} of {total})"
 
 
@@ -50,7 +48,7 @@ def _column_axis(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _label_columns(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+def label_columns(figure: Figure, panels: Sequence[Axes], title: str) -> None:
     """Label panels that stand over one axis of columns."""
     _column_axis(panels[-1])
     figure.supylabel(_VALUE, fontsize=11)
@@ -95,7 +93,7 @@ def reconstructions(
         axes.set_ylabel(f"datum {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    _label_columns(figure, panels, _entitle(title, len(table), len(data)))
+    label_columns(figure, panels, entitle(title, len(table), len(data)))
     handles, _ = panels[0].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
@@ -113,11 +111,11 @@ def _layers(layers: Mapping[str, Array], title: str) -> Figure:
     tiles = np.stack(
         [_fill(paint(part, limits), blocks, columns) for part in shown], axis=1
     ).reshape(deep * blocks, columns, height, width, 3)
-    gap = _gap(height)
+    gap = gap_between(height)
     gaps = [0 if r == 0 else gap if r % deep else 4 * gap for r in range(deep * blocks)]
     sheet, tops = mosaic(tiles, gaps, gap)
     note = scale_note(np.concatenate(shown), limits)
-    figure, axes = mounted(sheet, left=1.25, title=_entitle(title, count, total), note=note)
+    figure, axes = mounted(sheet, left=1.25, title=entitle(title, count, total), note=note)
     axes.set_yticks([top + (height - 1) / 2 for top in tops], labels=list(layers) * blocks)
     settle(axes)
     axes.tick_params(length=0)
@@ -186,7 +184,7 @@ def _filled_rows(layers: Mapping[str, Array], title: str) -> Figure:
         axes.set_ylabel(f"datum {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    _label_columns(figure, panels, _entitle(title, count, total))
+    label_columns(figure, panels, entitle(title, count, total))
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
@@ -206,13 +204,13 @@ def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Fig
     """
     data = data_array(means, "means", 2)
     total, data = len(data), data[:400]
-    title = _entitle(title, len(data), total)
+    title = entitle(title, len(data), total)
     images = as_images(data, 1)
     if images is not None:
         limits = value_range(images)
         columns = math.ceil(math.sqrt(len(images)))
         rows = -(-len(images) // columns)
-        gap = _gap(images.shape[-1])
+        gap = gap_between(images.shape[-1])
         tiles = _fill(paint(images, limits), rows, columns)
         sheet, _ = mosaic(tiles, [0] + [gap] * (rows - 1), gap)
         return mounted(sheet, left=0.4, title=title, note=scale_note(images, limits))[0]
@@ -230,86 +228,6 @@ def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Fig
     _column_axis(axes)
     settle(axes)
     bar = figure.colorbar(drawn, ax=axes, label=_VALUE)
-    bar.outline.set_visible(False)
-    settle(bar.ax)
-    return figure
-
-
-@house_style
-def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to another") -> Figure:
-    """Walks through the latent space, decoded.
-
-    Args:
-        means: ``(rows, steps, *shape)``; row by row, from the code of one datum (t = 0) to that
-            of another (t = 1) in equal steps. Of images the first 12 rows are drawn, of a table
-            the first 5.
-        title: said above.
-
-    Raises:
-        InputError: there is nothing to draw.
-
-    """
-    data = data_array(means, "means", 3)
-    total, steps = data.shape[:2]
-    images = as_images(data, 2)
-    if images is None:
-        return _table_walks(as_table(data, 2)[:5], _entitle(title, min(5, total), total))
-    images = images[:12]
-    limits = value_range(images)
-    height, width = images.shape[-2:]
-    gap = 2 * _gap(height)
-    rows = len(images)
-    sheet, tops = mosaic(paint(images, limits), [0] + [gap] * (rows - 1), gap)
-    figure, axes = mounted(
-        sheet, left=0.6, title=_entitle(title, rows, total), note=scale_note(images, limits)
-    )
-    lefts = [step * (width + gap) for step in range(steps)]
-    ends = {0: BLUE, steps - 1: VERMILLION}
-    for step, colour in ends.items():
-        for top in tops:
-            corner = (lefts[step] - 0.5, top - 0.5)
-            axes.add_patch(
-                Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=2.5)
-            )
-    axes.set_xlim(-0.5 - gap / 2, sheet.shape[1] - 0.5 + gap / 2)
-    axes.set_ylim(sheet.shape[0] - 0.5 + gap / 2, -0.5 - gap / 2)
-    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
-    some = range(steps) if steps <= 11 else (0, steps - 1)
-    axes.set_xticks(
-        [lefts[i] + (width - 1) / 2 for i in some], labels=[f"{places[i]:.2g}" for i in some]
-    )
-    axes.set_xlabel("t, from one datum's code (0) to another's (1)")
-    axes.tick_params(length=0, labelsize=11)
-    for step, colour in ends.items():
-        label = axes.get_xticklabels()[-1 if step else 0]
-        label.set_color(colour)
-        label.set_fontweight("bold")
-    return figure
-
-
-def _table_walks(walks: Array, title: str) -> Figure:
-    rows, steps, columns = walks.shape
-    figure, panels = stacked(rows, 1.4 + 1.4 * rows)
-    scale = Normalize(0.0, 1.0)
-    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
-    for i, axes in enumerate(panels):
-        for step in range(steps):
-            end = step in (0, steps - 1)
-            axes.plot(
-                np.arange(columns),
-                walks[i, step],
-                color=SEQUENTIAL(scale(places[step])),
-                linewidth=2.6 if end else 1.0,
-                marker="o" if columns <= 64 and end else "",
-                markersize=4.5,
-                zorder=3 if end else 2,
-            )
-        axes.set_ylabel(f"walk {i + 1}")
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-        settle(axes)
-    _label_columns(figure, panels, title)
-    mappable = mpl.cm.ScalarMappable(norm=scale, cmap=SEQUENTIAL)
-    bar = figure.colorbar(mappable, ax=panels, label="t, from one datum (0) to another (1)")
     bar.outline.set_visible(False)
     settle(bar.ax)
     return figure

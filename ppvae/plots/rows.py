@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 
-from ppvae.plots.lettering import few_numbers, fitted, measured
 from ppvae.plots.style import BLUE, GREY, NATS, Look, grid_lines, settle
+from ppvae.plots.text import few_numbers, fitted, measured
 
 ROW = 0.44  # inches, room for two lines
 

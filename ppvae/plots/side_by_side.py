@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import as_images, data_array, value_range
-from ppvae.plots.lettering import fitted
 from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
 from ppvae.plots.style import house_style, settle
+from ppvae.plots.text import fitted
 
 _MOST = 16
 _LABEL = 1.6  # inches

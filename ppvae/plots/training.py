@@ -28,6 +28,8 @@ from ppvae.plots.style import (
 )
 from ppvae.plots.window import window_on
 
+_SPLITS = {"train": (BLUE, 1.5), "valid": (VERMILLION, 2.6)}  # the thinner on top
+
 
 def _absent(value: object) -> bool:
     return value is None or value == ""
@@ -64,6 +66,35 @@ def _shade_beta(panels: Sequence[Axes], epochs: Array, beta: Array) -> Patch | N
     return Patch(label=name, **look)
 
 
+def _draw_term(
+    axes: Axes, curves: Mapping[str, tuple[Array, Array]], title: str, best_epoch: int | None
+) -> None:
+    """One term of the bound by epoch, a line for each split."""
+    keep = []
+    for split, (colour, width) in _SPLITS.items():
+        epochs, values = curves[split]
+        shown = np.where(np.isfinite(values), values, np.nan)
+        marker = "o" if len(epochs) <= 20 else ""
+        line: Look = {"color": colour, "linewidth": width, "zorder": 4 - width}
+        axes.plot(epochs, shown, marker=marker, markersize=4, **line)
+        at_best = values[epochs == best_epoch]
+        keep.extend(at_best)
+        if split == "valid" and best_epoch is not None and len(at_best):
+            dot: Look = {"markersize": 7, "markeredgecolor": "white", "zorder": 4}
+            axes.plot([best_epoch], at_best, color=colour, marker="o", **dot)
+    window = window_on([v for _, v in curves.values()], keep)
+    if window.limits:
+        axes.set_ylim(*window.limits)
+    axes.set_title(title)
+    axes.set_title(window.outside, loc="right", fontsize=11, color=GREY)
+    axes.set_ylabel(NATS)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    grid_lines(axes, "y")
+    settle(axes)
+    if best_epoch is not None:
+        axes.axvline(best_epoch, zorder=1, **DASHED)
+
+
 @house_style
 def history(
     rows: Sequence[Mapping[str, float | str | None]], *, best_epoch: int | None = None
@@ -83,9 +114,8 @@ def history(
         InputError: no row holds a number to draw.
 
     """
-    splits = {"train": (BLUE, 1.5), "valid": (VERMILLION, 2.6)}  # the thinner on top
     curves = {
-        name: {split: _column(rows, split, name) for split in splits}
+        name: {split: _column(rows, split, name) for split in _SPLITS}
         for name in ("elbo", "reconstruction", "kl")
     }
     drawn = [n for n, by in curves.items() if any(np.isfinite(v).any() for _, v in by.values())]
@@ -95,7 +125,7 @@ def history(
             "reconstruction or kl for the split train or valid"
         )
     never = {n: all(_absent(row.get(n)) for row in rows) for n in curves}
-    by_epoch = {e: b for s in splits for e, b in zip(*_column(rows, s, "beta"), strict=True)}
+    by_epoch = {e: b for s in _SPLITS for e, b in zip(*_column(rows, s, "beta"), strict=True)}
     beta_epochs = np.array(sorted(by_epoch), dtype=np.float64)
     beta = np.array([by_epoch[e] for e in beta_epochs], dtype=np.float64)
 
@@ -104,36 +134,14 @@ def history(
         titles["elbo"] = "Bound (ELBO, at β = 1)"
     figure, panels = stacked(len(drawn), 0.9 + 2.1 * len(drawn))
     for axes, name in zip(panels, drawn, strict=True):
-        keep = []
-        for split, (colour, width) in splits.items():
-            epochs, values = curves[name][split]
-            shown = np.where(np.isfinite(values), values, np.nan)
-            marker = "o" if len(epochs) <= 20 else ""
-            line: Look = {"color": colour, "linewidth": width, "zorder": 4 - width}
-            axes.plot(epochs, shown, marker=marker, markersize=4, **line)
-            at_best = values[epochs == best_epoch]
-            keep.extend(at_best)
-            if split == "valid" and best_epoch is not None and len(at_best):
-                dot: Look = {"markersize": 7, "markeredgecolor": "white", "zorder": 4}
-                axes.plot([best_epoch], at_best, color=colour, marker="o", **dot)
-        window = window_on([v for _, v in curves[name].values()], keep)
-        if window.limits:
-            axes.set_ylim(*window.limits)
-        axes.set_title(titles[name])
-        axes.set_title(window.outside, loc="right", fontsize=11, color=GREY)
-        axes.set_ylabel(NATS)
-        axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        grid_lines(axes, "y")
-        settle(axes)
-        if best_epoch is not None:
-            axes.axvline(best_epoch, zorder=1, **DASHED)
+        _draw_term(axes, curves[name], titles[name], best_epoch)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     figure.align_ylabels(panels)
 
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, linewidth=width, label=split)
-        for split, (colour, width) in splits.items()
+        for split, (colour, width) in _SPLITS.items()
         if any(len(curves[n][split][0]) for n in drawn)
     ]
     if best_epoch is not None:

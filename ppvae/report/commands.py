@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from shlex import join
 
 from ppvae.components.arguments import code_paths
-from ppvae.report.material import Material
+from ppvae.report.page_data import PageData
 from ppvae.run import Run
 
 __all__ = ["ask_command", "ask_in_python", "diagnosis_command", "fit_command", "handed"]
@@ -45,14 +45,14 @@ def ask_in_python(run: Run) -> str:
     )
 
 
-def diagnosis_command(material: Material) -> str | None:
+def diagnosis_command(page: PageData) -> str | None:
     """The diagnosis that the page shows; none for data that no record has the path of."""
-    settings = (material.diagnosis or {}).get("settings")
+    settings = (page.diagnosis or {}).get("settings")
     if not isinstance(settings, Mapping) or settings.get("data") is not None:
         return None
-    if handed(material.run):
+    if handed(page.run):
         return None
-    command = ["python", "-m", "ppvae.diagnose", str(material.run.path)]
+    command = ["python", "-m", "ppvae.diagnose", str(page.run.path)]
     if settings.get("quick"):
         command.append("--quick")
     for name in ("split", "samples", "seed", "checkpoint"):
@@ -61,7 +61,7 @@ def diagnosis_command(material: Material) -> str | None:
             command += [f"--{name}", str(value)]
     for question in settings.get("only") or ():
         command += ["--only", str(question)]
-    return join([*command, *_trust(material.run), "--overwrite"])
+    return join([*command, *_trust(page.run), "--overwrite"])
 
 
 def _trust(run: Run) -> list[str]:

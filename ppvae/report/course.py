@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.report.interactive import item, plain_text, plot
-from ppvae.report.material import Material
-from ppvae.report.parts import Key, Plot, Section, Table, decimals
+from ppvae.report.page_data import PageData
+from ppvae.report.parts import Key, Plot, Section, Table
 from ppvae.report.pictures import drawn, read
 
 __all__ = ["section"]
@@ -24,16 +25,16 @@ LINES = 10
 Rows = Sequence[Mapping[str, Any]]
 
 
-def section(material: Material) -> Section:
+def section(page: PageData) -> Section:
     """The course of the fit."""
     from ppvae import plots
 
-    rows = material.run.metrics()
+    rows = page.run.metrics()
     by = {split: [row for row in rows if row["split"] == split] for split in ("train", "valid")}
     terms = [name for name in TERMS if any(_is_number(row[name]) for row in rows)]
     if not terms:
         raise InputError("metrics.csv holds no finite figure yet")
-    best = material.summary.get("best_epoch")
+    best = page.summary.get("best_epoch")
     beta = {row["beta"] for row in rows} - {None}
     epochs = max(row["epoch"] for row in rows)
     said = [f"{epochs:,} epoch{'' if epochs == 1 else 's'}, in nats per datum."]
@@ -53,7 +54,7 @@ def section(material: Material) -> Section:
     panels, outside = _panels(by, terms, best)
     if outside:
         said.append(f"Not all is within the axes: {'; '.join(outside)}.")
-    file = material.run_figure("elbo")
+    file = page.run_figure("elbo")
     still = drawn(plots.history(rows, best_epoch=best), alt) if file is None else read(file, alt)
     return Section(
         "course", TITLE, (" ".join(said),),

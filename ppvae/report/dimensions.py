@@ -4,12 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.diagnostics.activity import activity
+from ppvae.diagnostics.bound.activity import activity
+from ppvae.diagnostics.bound.alt_text import kl_by_dimension_alt
+from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.programs.sites import dimension_names
-from ppvae.report.material import Material
-from ppvae.report.parts import Section, Table, decimals
-from ppvae.report.pictures import drawn, read
+from ppvae.report.diagnosis import pictured
+from ppvae.report.page_data import PageData
+from ppvae.report.parts import Section, Table
+from ppvae.report.pictures import drawn
 
 __all__ = ["section"]
 
@@ -19,31 +22,28 @@ LINES = 20
 """Most dimensions in the table."""
 
 
-def section(material: Material) -> Section:
+def section(page: PageData) -> Section:
     """The KL by dimension: the diagnosis' own figure, or one drawn for the page."""
-    from ppvae import plots
+    from ppvae.diagnostics.bound.figures import draw_kl_by_dimension
 
-    file = material.diagnosis_figure("kl_by_dimension")
-    if file is not None:
-        kl = (material.diagnosis or {})["answers"]["bound"]["kl_by_dimension"]
+    diagnosed = pictured(page, "kl_by_dimension")
+    if diagnosed is not None:
+        kl = (page.diagnosis or {})["answers"]["bound"]["kl_by_dimension"]
         sites = {site: np.array(values, dtype=np.float64) for site, values in kl.items()}
-        sizes = (material.diagnosis or {})["answers"]["bound"].get("latent_dimensions") or {}
-        is_below = all(sizes.get(site) == len(values) for site, values in sites.items())
-        picture = read(file, _alt(sites, is_below=is_below))
-        return Section("kl", TITLE, pictures=(picture,), tables=(_table(sites),))
-    terms = material.terms
+        return Section("kl", TITLE, pictures=(diagnosed,), tables=(_table(sites),))
+    terms = page.terms
     if not terms.kl:
         raise InputError("the guide is a point mass, whose KL is infinite")
     if not terms.kl_by_dimension:
         reasons = "; ".join(terms.undivided.values())
         raise InputError(f"no latent has a KL by dimension: {reasons}")
     sites = {site: kl.mean(0).double().numpy() for site, kl in terms.kl_by_dimension.items()}
-    said = f"Means over {len(material.rows):,} of the {material.data_name} data."
+    said = f"Means over {len(page.rows):,} of the {page.data_name} data."
     apart = [f"{site} has none: {why}." for site, why in terms.undivided.items()]
-    variance = _variance(material, sites)
+    variance = _variance(page, sites)
     kl = np.concatenate(list(sites.values()))
-    figure = plots.kl_by_dimension(kl, variance, names=_names(sites))
-    picture = drawn(figure, _alt(sites, is_below=variance is not None))
+    figure = draw_kl_by_dimension(kl, variance, names=_names(sites))
+    picture = drawn(figure, kl_by_dimension_alt(sites, has_variance=variance is not None))
     return Section("kl", TITLE, (said, *apart), pictures=(picture,), tables=(_table(sites),))
 
 
@@ -51,25 +51,14 @@ def _names(sites: dict[str, Any]) -> list[str]:
     return dimension_names({site: len(values) for site, values in sites.items()})
 
 
-def _variance(material: Material, sites: dict[str, Any]) -> Any:
+def _variance(page: PageData, sites: dict[str, Any]) -> Any:
     """Of the posterior means; none where a site has none, whose bars would be called inactive."""
-    if len(material.rows) < 2:
+    if len(page.rows) < 2:
         return None
-    moves = activity(material.embedding).variance
+    moves = activity(page.embedding).variance
     if any(len(moves.get(site, ())) != len(values) for site, values in sites.items()):
         return None
     return np.concatenate([moves[site].numpy() for site in sites])
-
-
-def _alt(sites: dict[str, Any], *, is_below: bool) -> str:
-    values, names = np.concatenate(list(sites.values())), _names(sites)
-    first = int(values.argmax())
-    below = ", and below the variance of its posterior mean over data" if is_below else ""
-    return (
-        f"Bars: the KL of each of {len(values)} latent dimensions in nats per datum, the greatest "
-        f"first{below}. The greatest is {decimals(float(values[first]))}, of {names[first]}; their "
-        f"sum is {decimals(float(values.sum()))}."
-    )
 
 
 def _table(sites: dict[str, Any]) -> Table:

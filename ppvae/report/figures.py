@@ -12,7 +12,7 @@ from ppvae.data import Data
 from ppvae.diagnostics import Embedding
 from ppvae.programs.generation import decode, generate, reconstruct
 from ppvae.programs.streams import seeded
-from ppvae.run import Run
+from ppvae.run import Run, figures
 
 __all__ = ["draw"]
 
@@ -41,7 +41,7 @@ def draw(
     drawn: list[Path] = []
 
     def keep(name: str, make: Callable[[], Any]) -> None:
-        plots.save(make(), folder / f"{name}.png")
+        figures.save(make(), folder / f"{name}.png")
         drawn.append(folder / f"{name}.png")
 
     best = (run.summary or {}).get("best_epoch")

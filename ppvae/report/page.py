@@ -10,16 +10,16 @@ from ppvae.data import Split
 from ppvae.errors import InputError
 from ppvae.report import (
     course,
+    diagnosis,
     dimensions,
     latent_map,
-    losses,
     pictures,
     provenance,
     verdict,
     worst,
 )
 from ppvae.report.interactive import inline_script
-from ppvae.report.material import Material, read_diagnosis
+from ppvae.report.page_data import PageData, read_diagnosis
 from ppvae.report.parts import Section, attempted, reason_of
 from ppvae.report.typography import typeset
 from ppvae.run import Run
@@ -30,15 +30,15 @@ __all__ = ["attempt", "report"]
 
 HERE = Path(__file__).parent
 
-SECTIONS: tuple[tuple[str, str, Callable[[Material], Section]], ...] = (
+SECTIONS: tuple[tuple[str, str, Callable[[PageData], Section]], ...] = (
     ("verdict", "Verdict", verdict.section),
     ("course", course.TITLE, course.section),
     ("data", pictures.TITLE, pictures.section),
     ("map", latent_map.TITLE, latent_map.section),
     ("kl", dimensions.TITLE, dimensions.section),
-    ("gaps", losses.GAPS_TITLE, losses.gaps),
+    ("gaps", diagnosis.GAPS_TITLE, diagnosis.deficits),
     ("worst", worst.TITLE, worst.section),
-    ("diagnosis", losses.REST_TITLE, losses.rest),
+    ("diagnosis", diagnosis.REST_TITLE, diagnosis.rest),
     ("settings", provenance.TITLE, provenance.section),
 )
 
@@ -66,8 +66,8 @@ def report(run: Run, out: str | Path | None = None) -> Path:
     demand_writable(target)
     with writing(target.parent):
         rows, labels = _own(run)
-        material = Material(run, rows, "test", labels, run.path, read_diagnosis(run.path))
-        write_text(target, _render(material))
+        page = PageData(run, rows, "test", labels, run.path, read_diagnosis(run.path))
+        write_text(target, _render(page))
     return target
 
 
@@ -98,8 +98,8 @@ def attempt(
     folder = run.path if diagnosis is None else diagnosis
     record = None if diagnosis is None else read_diagnosis(diagnosis)
     try:
-        material = Material(run, rows, data_name, labels, folder, record)
-        write_text(folder / "report.html", _render(material))
+        page = PageData(run, rows, data_name, labels, folder, record)
+        write_text(folder / "report.html", _render(page))
     except WriteError:
         raise
     except Exception as error:  # a fit that has ended well must not end badly for want of a page
@@ -117,14 +117,14 @@ def _own(run: Run) -> tuple[Split | str, Tensor | None]:
     return data.test, true_labels(everything)
 
 
-def _render(material: Material) -> str:
+def _render(page: PageData) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     sections = [
-        attempted(name, title, partial(make, material))
+        attempted(name, title, partial(make, page))
         for name, title, make in SECTIONS
-        if name != "diagnosis" or material.diagnosis is not None
+        if name != "diagnosis" or page.diagnosis is not None
     ]
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
@@ -135,8 +135,8 @@ def _render(material: Material) -> str:
     environment.filters["typeset"] = typeset
     has_plots = any(section.plot is not None for section in sections)
     return environment.get_template("report.html.j2").render(
-        name=material.run.path.resolve().name,
-        subtitle=provenance.subtitle(material.run),
+        name=page.run.path.resolve().name,
+        subtitle=provenance.subtitle(page.run),
         sections=sections,
         style=Markup((HERE / "report.css").read_text()),
         script=Markup((HERE / "report.js").read_text()),

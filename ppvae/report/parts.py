@@ -1,11 +1,10 @@
 """What a page is made of: sections of sentences, pictures, tables and plots."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Key", "Picture", "Plot", "Section", "Table", "attempted", "decimals", "reason_of"]
+__all__ = ["Key", "Picture", "Plot", "Section", "Table", "attempted", "reason_of"]
 
 
 @dataclass(frozen=True)
@@ -118,13 +117,3 @@ def attempted(name: str, title: str, make: Callable[[], Section]) -> Section:
 def reason_of(error: Exception) -> str:
     """What went wrong, as the end of a sentence."""
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
-
-
-def decimals(value: Any, digits: int = 2) -> str:
-    """A number for people, with a true minus sign; a dash for what is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return "\N{EN DASH}"
-    text = f"{value:,.{digits}f}"
-    # What rounds to zero has no sign.
-    text = re.sub(r"^-(0(?:\.0*)?)$", r"\1", text)
-    return text.replace("-", "\N{MINUS SIGN}")

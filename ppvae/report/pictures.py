@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ppvae.report.material import Material
+from ppvae.report.page_data import PageData
 from ppvae.report.parts import Picture, Section
 from ppvae.run.store import ReadError, read_bytes
 
@@ -17,16 +17,16 @@ LARGE = 200_000
 """Bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
 
 
-def section(material: Material) -> Section:
+def section(page: PageData) -> Section:
     """Reconstructions and samples."""
-    mean = f"the mean of {material.likelihood}"
+    mean = f"the mean of {page.likelihood}"
     described = {
         "reconstructions": f"Test data, each with {mean} at its code.",
         "samples": f"Draws from the model: {mean} for each of many z drawn from the prior.",
     }
     pictures, said = [], []
     for name, alt in described.items():
-        file = material.run_figure(name)
+        file = page.run_figure(name)
         if file is None:
             said.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
         else:

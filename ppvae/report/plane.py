@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.programs import evaluating
 from ppvae.programs.generation import decode
 from ppvae.programs.streams import seeded
-from ppvae.report.material import Material
+from ppvae.report.page_data import PageData
 
 __all__ = ["Plane", "decoded", "plane_of"]
 
@@ -95,33 +95,33 @@ def plane_of(codes: Tensor) -> Plane:
     return Plane(origin, directions, names, said, low, high)
 
 
-def decoded(material: Material, codes: Tensor, reference: int) -> Tensor:
+def decoded(page: PageData, codes: Tensor, reference: int) -> Tensor:
     """The mean of p(x | z) at codes, ``(codes, *shape)``.
 
     What the programs are given beside z, such as labels, and latents that are no part of the codes,
     such as classes, are those of the datum ``reference``.
 
     Args:
-        material: whose decoder it is.
+        page: whose decoder it is.
         codes: latents side by side, as `Embedding.joined` has them.
         reference: a place among the rows shown.
     """
-    run = material.run
-    one = material.rows.take(torch.tensor([reference]))
+    run = page.run
+    one = page.rows.take(torch.tensor([reference]))
     like = {name: value.expand(len(codes), *value.shape[1:]) for name, value in one.items()}
     with seeded(0, run.pair.device):
-        means, _ = decode(run.pair, run.audit, like, _latents(material, like, codes))
+        means, _ = decode(run.pair, run.audit, like, _latents(page, like, codes))
     return means.cpu()
 
 
-def _latents(material: Material, like: Batch, codes: Tensor) -> dict[str, Tensor]:
+def _latents(page: PageData, like: Batch, codes: Tensor) -> dict[str, Tensor]:
     """Codes, site by site and in each site's own shape, beside the latents that have none."""
-    pair, audit = material.run.pair, material.run.audit
+    pair, audit = page.run.pair, page.run.audit
     with evaluating(pair), AtMeans():
         nodes: Mapping[str, Any] = poutine.trace(pair.call_guide).get_trace(**like).nodes
     latents = {name: nodes[name]["value"] for name in audit.latents}
-    widths = [loc.shape[1] for loc in material.embedding.loc.values()]
-    for name, part in zip(material.embedding.loc, codes.split(widths, dim=1), strict=True):
+    widths = [loc.shape[1] for loc in page.embedding.loc.values()]
+    for name, part in zip(page.embedding.loc, codes.split(widths, dim=1), strict=True):
         if audit.axes.data is None:
             raise InputError("no plate of the model holds the data, so that codes have no place")
         value: Tensor = latents[name]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ppvae.report.commands import diagnosis_command, fit_command, handed
-from ppvae.report.material import Material
+from ppvae.report.page_data import PageData
 from ppvae.report.parts import Section, Table
 from ppvae.run import Run, versions
 
@@ -13,9 +13,9 @@ __all__ = ["flattened", "section", "subtitle"]
 TITLE = "Settings, versions, and how to make it again"
 
 
-def section(material: Material) -> Section:
+def section(page: PageData) -> Section:
     """Settings, versions, commands."""
-    run = material.run
+    run = page.run
     objects = handed(run)
     said, commands = [], []
     if objects:
@@ -29,7 +29,7 @@ def section(material: Material) -> Section:
             "This command fits the run again; equal seeds give equal weights on one machine."
         )
         commands.append(fit_command(run))
-    diagnosis = diagnosis_command(material)
+    diagnosis = diagnosis_command(page)
     if diagnosis is not None:
         commands.append(diagnosis)
     return Section(

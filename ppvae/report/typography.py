@@ -9,13 +9,13 @@ if TYPE_CHECKING:
 __all__ = ["typeset"]
 
 _MINUS = re.compile(r"(?<![^\s(\[])-(?=\d)")
-_FLAG = re.compile(r"(?<![\w-])--[a-z][\w.-]*\w")
+_CODE = re.compile(r"`([^`]+)`")
 
 
 def typeset(text: str) -> "Markup":
-    """Escaped, with signs for +- and minus, and flags that are not broken over lines."""
+    """Escaped, with signs for +- and minus, and what is in backquotes as code."""
     from markupsafe import Markup, escape
 
     signs = str(escape(text)).replace(" +- ", " \N{PLUS-MINUS SIGN}\N{NO-BREAK SPACE}")
     signs = _MINUS.sub("\N{MINUS SIGN}", signs)
-    return Markup(_FLAG.sub(r"<code>\g<0></code>", signs))
+    return Markup(_CODE.sub(r"<code>\1</code>", signs))

@@ -2,48 +2,49 @@
 
 from collections.abc import Iterator
 
-from ppvae.diagnostics.activity import THRESHOLD
+from ppvae.diagnostics.bound.activity import THRESHOLD
+from ppvae.diagnostics.shared.wording import decimals
 from ppvae.report.commands import ask_command, ask_in_python, handed
-from ppvae.report.material import Material
-from ppvae.report.parts import Section, decimals
+from ppvae.report.page_data import PageData
+from ppvae.report.parts import Section
 
 __all__ = ["section"]
 
 
-def section(material: Material) -> Section:
+def section(page: PageData) -> Section:
     """The verdict."""
-    said, commands = list(_alarm(material)), list[str]()
-    if material.diagnosis is None:
-        said += _summary(material)
+    said, commands = list(_alarm(page)), list[str]()
+    if page.diagnosis is None:
+        said += _summary(page)
         asked = "Where the nats are lost, and what to change, was not asked yet."
-        if not material.has_bound:
+        if not page.has_bound:
             asked = (
                 "The run was not diagnosed yet: without a bound no gap can be split, but other "
                 "questions can be asked."
             )
-        if handed(material.run):
-            said.append(f"{asked} In about a minute this asks: {ask_in_python(material.run)}.")
+        if handed(page.run):
+            said.append(f"{asked} In about a minute this asks: {ask_in_python(page.run)}.")
         else:
             said.append(f"{asked} This command asks, in about a minute:")
-            commands.append(ask_command(material.run))
+            commands.append(ask_command(page.run))
     else:
-        diagnosis = material.diagnosis
+        diagnosis = page.diagnosis
         count, name = diagnosis.get("rows"), diagnosis.get("data")
-        said += [str(sentence) for sentence in diagnosis.get("verdict", [])]
+        said += [str(sentence) for sentence in diagnosis.get("sentences", [])]
         said.append(f"So says a diagnosis of {decimals(count, 0)} {name} data.")
     return Section("verdict", "Verdict", tuple(said), commands=tuple(commands))
 
 
-def _alarm(material: Material) -> Iterator[str]:
+def _alarm(page: PageData) -> Iterator[str]:
     """The alarm of the last epoch that has held-out figures."""
-    valid = [row for row in material.run.metrics() if row["split"] == "valid"]
+    valid = [row for row in page.run.metrics() if row["split"] == "valid"]
     if valid and valid[-1]["alarm"]:
         said = str(valid[-1]["alarm"]).rstrip(".")
         yield f"Alarm: {said}."
 
 
-def _summary(material: Material) -> Iterator[str]:
-    summary = material.summary
+def _summary(page: PageData) -> Iterator[str]:
+    summary = page.summary
     if not summary:
         yield "The fit has not ended: there are no figures of test data yet."
         return
@@ -51,12 +52,12 @@ def _summary(material: Material) -> Iterator[str]:
     reconstruction, kl = decimals(summary.get("reconstruction")), decimals(summary.get("kl"))
     if summary.get("elbo") is None:
         yield (
-            f"There is no bound on {material.evidence}, since a point mass has no density. The "
+            f"There is no bound on {page.evidence}, since a point mass has no density. The "
             f"reconstruction is {reconstruction} nats per datum, on {rows} test data."
         )
     else:
         yield (
-            f"The bound on {material.evidence} is {decimals(summary['elbo'])} nats per datum, on "
+            f"The bound on {page.evidence} is {decimals(summary['elbo'])} nats per datum, on "
             f"{rows} test data: the reconstruction is {reconstruction}, the KL {kl}."
         )
     beta = summary.get("beta")
@@ -65,7 +66,7 @@ def _summary(material: Material) -> Iterator[str]:
     log_p = summary.get("log_p")
     if log_p:
         yield (
-            f"{material.evidence} is {decimals(log_p.get('mean'))} nats per datum, by "
+            f"{page.evidence} is {decimals(log_p.get('mean'))} nats per datum, by "
             f"{log_p.get('samples')} importance samples of each (standard error over data "
             f"{decimals(log_p.get('standard_error'))}; in expectation a lower bound)."
         )

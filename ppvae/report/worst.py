@@ -2,13 +2,15 @@
 
 import numpy as np
 
+from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.plots.arrays import as_images
 from ppvae.programs.generation import reconstruct
 from ppvae.programs.streams import seeded
-from ppvae.report.material import Material
-from ppvae.report.parts import Section, decimals
-from ppvae.report.pictures import drawn, read
+from ppvae.report.diagnosis import pictured
+from ppvae.report.page_data import PageData
+from ppvae.report.parts import Section
+from ppvae.report.pictures import drawn
 
 __all__ = ["section"]
 
@@ -21,51 +23,40 @@ WORST_ROWS = 5
 """How many rows of a table, each of which takes a panel."""
 
 
-def section(material: Material) -> Section:
+def section(page: PageData) -> Section:
     """The worst data: those that a diagnosis trusts least, else those of the lowest bound."""
-    file = material.diagnosis_figure("worst_data")
-    if file is not None:
+    diagnosed = pictured(page, "worst_data")
+    if diagnosed is not None:
         said = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
-        alt = "The data with the largest Pareto k-hat, each with its reconstruction"
-        alt += f"{_first(material)}."
-        return Section("worst", TITLE, (said,), pictures=(read(file, alt),))
-    return _lowest(material)
+        return Section("worst", TITLE, (said,), pictures=(diagnosed,))
+    return _lowest(page)
 
 
-def _first(material: Material) -> str:
-    """The worst of them, where the record of the diagnosis has it."""
-    try:
-        k_hat = (material.diagnosis or {})["answers"]["trust"]["pareto_k"]
-        return f": first row {k_hat['worst_rows'][0]}, with {decimals(k_hat['worst_k'][0])}"
-    except (LookupError, TypeError):
-        return ""
-
-
-def _lowest(material: Material) -> Section:
+def _lowest(page: PageData) -> Section:
     """Of the data shown, those with the lowest bound; under a point mass, the worst rebuilt."""
     import torch
 
     from ppvae import plots
 
-    terms, audit = material.terms, material.run.audit
+    terms, audit = page.terms, page.run.audit
     bound = terms.elbo_by_datum
     score = -terms.distortion_by_datum if bound is None else bound
-    is_pictured = as_images(np.empty((1, *material.rows.shape)), 1) is not None
+    is_pictured = as_images(np.empty((1, *page.rows.shape)), 1) is not None
     count = WORST if is_pictured else WORST_ROWS
     worst = score.nan_to_num(nan=-torch.inf).argsort()[:count]
-    what = f"log {material.likelihood}" if bound is None else "bound"
+    what = f"log {page.likelihood}" if bound is None else "bound"
     said = (
-        f"Of {len(score):,} of the {material.data_name} data, those of the lowest "
-        f"{f'reconstruction, E_q[{what}]' if bound is None else f'bound on {material.evidence}'}, "
+        f"Of {len(score):,} of the {page.data_name} data, those of the lowest "
+        f"{f'reconstruction, E_q[{what}]' if bound is None else f'bound on {page.evidence}'}, "
         "in nats."
     )
     if not audit.supports:
         raise InputError("no site of the model observes x itself, so that nothing is rebuilt")
-    batch = material.rows.take(worst)
-    pair = material.run.pair
+    batch = page.rows.take(worst)
+    pair = page.run.pair
     with seeded(0, pair.device):
         means, _ = reconstruct(pair, audit, batch)
-    captions = [f"#{int(material.order[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
+    captions = [f"#{int(page.order[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
     figure = plots.worst_data(
         batch["x"].numpy(), means.cpu().numpy(), captions, title="The worst, the lowest first"
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from ppvae.diagnostics.activity import LEAST, active_units, alarm, collapsed
-from ppvae.diagnostics.posterior import embed_batch
+from ppvae.diagnostics.bound.activity import LEAST, active_units, alarm, collapsed
+from ppvae.diagnostics.bound.embedding import embed_batch
 from ppvae.programs import evaluating
 from ppvae.programs.streams import forked
 

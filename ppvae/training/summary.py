@@ -9,8 +9,8 @@ from torch import Tensor
 from ppvae.components.support import levels_of
 from ppvae.data import Data
 from ppvae.diagnostics import Embedding, active_units, embed, log_evidence
-from ppvae.diagnostics.evidence import evidence_name
-from ppvae.diagnostics.terms import bits_per_dim, observed_elements
+from ppvae.diagnostics.bound.terms import bits_per_dim, observed_elements
+from ppvae.diagnostics.evidence.importance import evidence_name
 from ppvae.programs.classification import Classification, classification, has_classes
 from ppvae.training.evaluation import Figures, evaluate
 

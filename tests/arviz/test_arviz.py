@@ -20,7 +20,7 @@ import ppvae.arviz.drawing
 import ppvae.arviz.sizes
 from ppvae.data import as_split
 from ppvae.diagnostics import log_evidence
-from ppvae.diagnostics.calibration import calibrate
+from ppvae.diagnostics.trust.calibration import calibrate
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.guides.scales import posterior_scale

@@ -16,7 +16,8 @@ from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
 from ppvae.compare import ANALYTIC, SAMPLED, Side, compare, conclusion, main
 from ppvae.data import from_arrays
-from ppvae.diagnostics.noise import Moments, noise, repeated
+from ppvae.diagnostics.estimator.noise import noise, repeated
+from ppvae.diagnostics.shared.moments import Moments
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.guides.scales import posterior_scale

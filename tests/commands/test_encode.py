@@ -9,11 +9,10 @@ import torch
 from numpy.typing import NDArray
 from pyro.infer import TraceEnum_ELBO
 
-from ppvae.diagnose import diagnose
+from ppvae.diagnose import diagnose, show
 from ppvae.diagnostics import log_evidence, subject
-from ppvae.diagnostics.diagnosis.effort import Effort
-from ppvae.diagnostics.diagnosis.table import show_diagnosis
-from ppvae.diagnostics.evidence import evidence_name
+from ppvae.diagnostics.effort import Effort
+from ppvae.diagnostics.evidence.importance import evidence_name
 from ppvae.encode import encode, main
 from ppvae.guides import MeanField, SemiSupervised
 from ppvae.models import VAE, ConditionalVAE, Gaussian, SemiSupervisedVAE, StandardNormal
@@ -117,10 +116,10 @@ TINY = Effort(
 def test_fit_encode_and_diagnose_say_which_figure_it_is(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppvae.diagnostics.diagnosis.effort.QUICK", TINY)
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
-    monkeypatch.setattr("ppvae.diagnostics.annealing.PILOT_WARM_UP", 2)
-    monkeypatch.setattr("ppvae.diagnostics.annealing.PILOT_TEMPERATURES", 4)
+    monkeypatch.setattr("ppvae.diagnostics.effort.QUICK", TINY)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_WARM_UP", 2)
+    monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_TEMPERATURES", 4)
     data, _ = clusters(tmp_path)
     run: Run = small(tmp_path, data=data, **CASES[name])
     others = {case.strip() for case in CASES} - {name.strip()}
@@ -129,7 +128,7 @@ def test_fit_encode_and_diagnose_say_which_figure_it_is(
     main([str(run.path), "--samples", "5"])
     assert f"{name} is " in said(capsys)
     result = diagnose(run, quick=True, only=["evidence"])
-    show_diagnosis(result)
+    show(result)
     told = said(capsys)
     assert f"What is {name}?" in told
     assert f"{name} is " in told

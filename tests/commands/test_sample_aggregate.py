@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ppvae.data import load
-from ppvae.diagnostics.aggregate_prior import aggregate_prior, held_out_gain
+from ppvae.diagnostics.bound.aggregate_prior import aggregate_prior, held_out_gain
 from ppvae.errors import InputError
 from ppvae.run import Run
 from ppvae.sample import main, sample
@@ -87,7 +87,7 @@ def nearest(draws: NDArray[Any], real: NDArray[Any]) -> Nearest:
 def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     _ = run.audit  # of programs made with initial weights, which are drawn
     state = torch.get_rng_state()
     some: dict[str, Any] = {"aggregate": True, "count": 9, "components": 2}
@@ -131,11 +131,12 @@ def test_a_mistake_is_a_sentence_and_leaves_nothing(
 def test_a_density_that_knows_its_codes_by_heart_is_told_as_such(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ppvae.diagnostics.figures import Figure
+    from ppvae.diagnostics.shared.estimate import Estimate
 
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     monkeypatch.setattr(
-        "ppvae.diagnostics.aggregate_prior.held_out_gain", lambda *_, **__: Figure(-2.5, 0.5)
+        "ppvae.diagnostics.bound.aggregate_prior.held_out_gain",
+        lambda *_, **__: Estimate(-2.5, 0.5),
     )
     main([str(run.path), "--aggregate", "--components", "1", "--out", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
@@ -152,8 +153,9 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     from_python = small(tmp_path, out="python", data=load(tmp_path / "y.npy"), epochs=1)
     capsys.readouterr()
     rows = from_python.path, "--aggregate", "--data", tmp_path / "y.npy"
-    assert "handed in from Python: give them there to ppvae.diagnostics.aggregate_prior" in refusal(
-        main, capsys, *rows
+    assert (
+        "handed in from Python: give them there to ppvae.diagnostics.bound.aggregate_prior"
+        in refusal(main, capsys, *rows)
     )
 
 
@@ -161,7 +163,7 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
 def test_with_a_condition_draws_are_of_the_class_that_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, latent: bool
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     kinds = np.array(["dog", "cat"] * 45)
     x = np.random.default_rng(0).normal(size=(90, 2)) + np.where(kinds == "dog", 5, -5)[:, None]
     np.savez(tmp_path / "kinds.npz", x=x.astype(np.float32), y=kinds)

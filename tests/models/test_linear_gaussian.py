@@ -25,7 +25,7 @@ from ppvae.bounds import (
 from ppvae.compilation.captured import capture
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics import exact_posterior, log_evidence, subject
-from ppvae.diagnostics.diagnosis.effort import Effort
+from ppvae.diagnostics.effort import Effort
 from ppvae.errors import InputError
 from ppvae.fit import main
 from ppvae.guides import ExactPosterior, MeanField
@@ -589,10 +589,10 @@ def test_the_command_climbs_to_the_most_likely_and_reports_the_evidence(
     assert summary["elbo"] == pytest.approx(want, rel=1e-6)
     assert summary["log_p"]["mean"] == pytest.approx(want, rel=1e-6)
 
-    monkeypatch.setattr("ppvae.diagnostics.diagnosis.effort.QUICK", TINY)
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
-    monkeypatch.setattr("ppvae.diagnostics.annealing.PILOT_WARM_UP", 2)
-    monkeypatch.setattr("ppvae.diagnostics.annealing.PILOT_TEMPERATURES", 4)
+    monkeypatch.setattr("ppvae.diagnostics.effort.QUICK", TINY)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_WARM_UP", 2)
+    monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_TEMPERATURES", 4)
     diagnose(run, quick=True, only=["evidence"], out=tmp_path / "diagnosis")
     record = json.loads((tmp_path / "diagnosis" / "diagnostics.json").read_text())
     evidence = record["answers"]["evidence"]

@@ -16,6 +16,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ppvae import plots
+from ppvae.run.figures import save
 from ppvae.run.store import WriteError
 from tests.support.drawings import FIGURES, IMAGES
 
@@ -26,7 +27,7 @@ every_figure = pytest.mark.parametrize("name", FIGURES)
 def saved(name: str) -> tuple[Figure, bytes]:
     figure = FIGURES[name]()
     with tempfile.TemporaryDirectory() as folder:
-        return figure, plots.save(figure, Path(folder) / "figure.png").read_bytes()
+        return figure, save(figure, Path(folder) / "figure.png").read_bytes()
 
 
 @every_figure
@@ -40,7 +41,7 @@ def test_a_figure_leaves_the_settings_of_the_user_alone(name: str) -> None:
 def test_a_figure_is_the_same_bytes_whoever_draws_it(name: str, tmp_path: Path) -> None:
     theirs: Any = {"figure.facecolor": "black", "xtick.labelsize": 4, "savefig.bbox": "tight"}
     with mpl.rc_context({**theirs, "font.size": 30, "lines.linewidth": 9}):
-        again = plots.save(FIGURES[name](), tmp_path / "again.png").read_bytes()
+        again = save(FIGURES[name](), tmp_path / "again.png").read_bytes()
     assert again == saved(name)[1]
 
 
@@ -50,7 +51,7 @@ def test_a_figure_is_the_same_bytes_whoever_draws_it(name: str, tmp_path: Path) 
 def test_a_figure_is_the_same_bytes_however_often_it_is_saved(name: str, tmp_path: Path) -> None:
     figure, once = saved(name)
     for turn in range(2):
-        assert plots.save(figure, tmp_path / f"{turn}.png").read_bytes() == once
+        assert save(figure, tmp_path / f"{turn}.png").read_bytes() == once
 
 
 @every_figure
@@ -84,7 +85,7 @@ def test_importing_and_drawing_need_no_pyplot() -> None:
 
 
 def test_save_writes_a_png_and_nothing_of_the_machine(tmp_path: Path) -> None:
-    path = plots.save(plots.samples(IMAGES), str(tmp_path / "samples.png"))
+    path = save(plots.samples(IMAGES), str(tmp_path / "samples.png"))
     assert path == tmp_path / "samples.png"
     assert [p.name for p in tmp_path.iterdir()] == ["samples.png"]
     with Image.open(path) as image:
@@ -108,6 +109,6 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_draft(
 
     monkeypatch.setattr("os.rename", full)
     with pytest.raises(WriteError, match=r"samples\.png cannot be written: no space"):
-        plots.save(plots.samples(IMAGES), path)
+        save(plots.samples(IMAGES), path)
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["samples.png"]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from ppvae import plots
 from ppvae.errors import InputError
+from ppvae.run.figures import save
 from tests.support.drawings import CLASSES, CODES, Array, legend, picture, rng
 
 
@@ -124,7 +125,7 @@ def test_what_has_no_label_or_no_code_is_said() -> None:
 def test_a_collapsed_guide_can_still_be_drawn(codes: Array, tmp_path: Path) -> None:
     figure = plots.latent(codes)
     assert figure.axes[0].get_xlabel() == "$z_1$"
-    plots.save(figure, tmp_path / "latent.png")
+    save(figure, tmp_path / "latent.png")
 
 
 @pytest.mark.parametrize(

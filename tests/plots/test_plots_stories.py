@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from ppvae import plots
 from ppvae.errors import InputError
 from ppvae.plots.prior_and_codes import SHARES, smallest_regions
+from ppvae.run.figures import save
 from tests.support.drawings import Array, picture, rng
 
 X = np.array([0.25, 1.0, 4.0, 16.0])
@@ -40,7 +41,7 @@ def side_by_side() -> Figure:
 
 @pytest.mark.parametrize("draw", [curves, prior_and_codes, side_by_side])
 def test_a_figure_is_saved_without_a_warning(draw: Callable[[], Figure], tmp_path: Path) -> None:
-    assert plots.save(draw(), tmp_path / "figure.png").stat().st_size > 4000
+    assert save(draw(), tmp_path / "figure.png").stat().st_size > 4000
 
 
 def test_each_curve_is_in_its_panel_in_the_colour_of_its_name() -> None:

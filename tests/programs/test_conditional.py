@@ -215,7 +215,7 @@ def means_of(run: Run, given: str | None, folder: Path, count: int = 40) -> NDAr
 def test_the_command_draws_of_a_class_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     run = fitted(tmp_path, cats_and_dogs(tmp_path))
     assert means_of(run, "dog", tmp_path).min() > 0.5  # a table is standardized
     assert means_of(run, "cat", tmp_path).max() < -0.5
@@ -231,7 +231,7 @@ def test_the_command_draws_of_a_class_by_its_name(
 def test_the_command_draws_at_covariates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     generator = np.random.default_rng(0)
     y = generator.normal(size=(90, columns))
     x = 4 * y[:, :1] + 0.3 * generator.normal(size=(90, 2))

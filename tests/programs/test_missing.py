@@ -24,7 +24,7 @@ from ppvae.bounds.objective import Bound
 from ppvae.data import as_split
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics import decompose, log_evidence, subject
-from ppvae.diagnostics.terms import bits_per_dim
+from ppvae.diagnostics.bound.terms import bits_per_dim
 from ppvae.errors import InputError
 from ppvae.guides import (
     Delta,
@@ -617,7 +617,7 @@ def test_half_of_the_digits_tell_more_of_the_other_half_than_the_mean_digit(
 def test_the_runs_own_data_are_imputed_by_default_and_a_file_is_not_overwritten(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     some: dict[str, Any] = {"impute": True, "samples": 5, "out": tmp_path}
     found = sample(run, **some)
     test = run.data().test.take(torch.arange(140))
@@ -634,7 +634,7 @@ def test_the_runs_own_data_are_imputed_by_default_and_a_file_is_not_overwritten(
 def test_of_data_of_which_nothing_is_known_the_model_tells_what_all_are_like(
     digits: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     found = sample(
         run, impute=True, data=digits / "nowhere.npz", samples=2000, out=tmp_path / "out"
     )
@@ -702,7 +702,7 @@ def test_a_fit_is_the_same_whatever_stands_at_missing_entries(tmp_path: Path, qu
 def test_bits_of_a_fit_and_of_its_diagnosis_are_per_observed_element(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
 ) -> None:
-    monkeypatch.setattr("ppvae.plots.save", lambda *_: None)
+    monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     rng = np.random.default_rng(0)
     x, mask = rng.integers(0, 256, (60, 1, 4, 4), dtype=np.uint8), rng.random((60, 1, 4, 4)) < 0.4
     np.savez(tmp_path / "grey.npz", x=x, mask=mask)

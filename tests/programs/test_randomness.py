@@ -14,7 +14,7 @@ from torch import Tensor
 from ppvae.bounds.objective import Bound
 from ppvae.data import Batch, Split
 from ppvae.diagnostics import embed
-from ppvae.diagnostics.terms import decompose
+from ppvae.diagnostics.bound.terms import decompose
 from ppvae.programs.streams import Stream, forked, restored, seeded, set_state, state
 from ppvae.training.evaluation import evaluate
 from tests.support.pca import PCA, pca

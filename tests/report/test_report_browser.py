@@ -164,12 +164,12 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     from selenium.webdriver.common.keys import Keys
 
     run = made(kind)
-    material = shown_of(run)
-    codes = material.embedding.joined()
+    page = shown_of(run)
+    codes = page.embedding.joined()
     plane = plane_of(codes)
     side = 25
     nodes = plane.nodes(side, side)
-    means = decoded(material, nodes, 0).squeeze().numpy()
+    means = decoded(page, nodes, 0).squeeze().numpy()
     grid = plane.coordinates(nodes).numpy()
     tolerance = 0.51 / 255 if kind == "pictures" else 1e-5
 
@@ -193,7 +193,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
 
     box.send_keys(Keys.ENTER)
     far = (plane.coordinates(codes).numpy() - grid[place]) ** 2
-    row = int(material.order[int(far.sum(1).argmin())])
+    row = int(page.order[int(far.sum(1).argmin())])
     data = run.data(hidden=False).test.take(torch.tensor([row]))
     np.testing.assert_allclose(
         values_of(browser, kind, "original"), data["x"].squeeze().numpy(), atol=tolerance

@@ -8,7 +8,7 @@ import torch
 from ppvae.data import as_split
 from ppvae.models import VAE
 from ppvae.programs.generation import posterior_means, reconstruct
-from ppvae.report.material import Material
+from ppvae.report.page_data import PageData
 from ppvae.report.plane import decoded, plane_of
 from ppvae.run import Run
 from tests.support.pages import made
@@ -60,11 +60,11 @@ def test_a_node_of_the_plane_is_decoded_as_the_model_decodes_it(made: Callable[[
     run = made("table")
     model = run.model
     assert isinstance(model, VAE)
-    material = Material(run, run.data().test, "test", None, run.path, None)
+    page = PageData(run, run.data().test, "test", None, run.path, None)
     codes = torch.randn(6, 4).double()
     with torch.no_grad():
         expected = model.likelihood(model.decoder(codes.float())).mean
-    torch.testing.assert_close(decoded(material, codes, 0), expected)
+    torch.testing.assert_close(decoded(page, codes, 0), expected)
 
 
 def test_layers_are_decoded_from_the_codes_of_each(made: Callable[[str], Run]) -> None:
@@ -72,9 +72,9 @@ def test_layers_are_decoded_from_the_codes_of_each(made: Callable[[str], Run]) -
     for kind in ("hierarchy", "own", "conditional"):
         run = made(kind)
         rows = as_split(**run.data().test.take(torch.arange(3)))
-        material = Material(run, rows, "test", None, run.path, None)
-        one = material.rows.take(torch.tensor([1]))
-        assert set(posterior_means(run.pair, run.audit, one)) == set(material.embedding.loc)
-        codes = material.embedding.joined()[1:2]
+        page = PageData(run, rows, "test", None, run.path, None)
+        one = page.rows.take(torch.tensor([1]))
+        assert set(posterior_means(run.pair, run.audit, one)) == set(page.embedding.loc)
+        codes = page.embedding.joined()[1:2]
         means, _ = reconstruct(run.pair, run.audit, one)
-        torch.testing.assert_close(decoded(material, codes, 1), means)
+        torch.testing.assert_close(decoded(page, codes, 1), means)

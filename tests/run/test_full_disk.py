@@ -14,7 +14,7 @@ from ppvae import fit as fitting
 from ppvae import sample as sampling
 from ppvae.cli.answering import answer
 from ppvae.diagnose import diagnose
-from ppvae.diagnostics.diagnosis import examination, keeping
+from ppvae.diagnostics import questions
 from ppvae.encode import encode
 from ppvae.fit import resume
 from ppvae.report import report
@@ -41,14 +41,12 @@ def refused(
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """A diagnosis of one question, whose tree is empty; pictures of a few bytes."""
-    import xarray
-
-    examine = examination.examine
+    ask = questions.ask_questions
     monkeypatch.setattr(
-        examination, "examine", lambda case, _, path: examine(case, ["bound"], path)
+        questions, "ask_questions", lambda context, _, path: ask(context, ["bound"], path)
     )
-    monkeypatch.setattr(keeping, "kept", lambda *_: xarray.DataTree())
-    monkeypatch.setattr("ppvae.plots.saving.png", lambda _: b"\x89PNG")
+    monkeypatch.setattr("ppvae.diagnose._posterior", lambda *_: b"a tree")
+    monkeypatch.setattr("ppvae.plots.png", lambda _: b"\x89PNG")
     monkeypatch.setattr("ppvae.report.page._render", lambda _: "page")
 
 

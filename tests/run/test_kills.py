@@ -18,7 +18,7 @@ from PIL import Image
 
 import ppvae
 from ppvae.diagnose import diagnose
-from ppvae.diagnostics.diagnosis import examination, keeping
+from ppvae.diagnostics import questions
 from ppvae.fit import resume
 from ppvae.run import Run
 from ppvae.run.store import load_tree
@@ -32,7 +32,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pictures and pages of a few bytes, each the function of what it shows."""
     picture = io.BytesIO()
     Image.new("L", (1, 1)).save(picture, "PNG")
-    monkeypatch.setattr("ppvae.plots.saving.png", lambda _: picture.getvalue())
+    monkeypatch.setattr("ppvae.plots.png", lambda _: picture.getvalue())
     monkeypatch.setattr("ppvae.report.page._render", _page)
     monkeypatch.setattr("ppvae.training.trainer.DRAWS", 1)
     monkeypatch.setattr("ppvae.training.summary.DRAWS", 1)
@@ -163,7 +163,7 @@ def _diagnosed(home: Path) -> None:
     _fit(home)
     diagnose(home / "run", quick=True)
     record = json.loads((home / "run" / "diagnostics.json").read_text())
-    record["figures"].append("stale")
+    record["figures"].append({"name": "stale", "alt": "Of another diagnosis."})
     (home / "run" / "diagnostics.json").write_text(json.dumps(record))
     (home / "run" / "figures" / "stale.png").write_bytes(b"")
 
@@ -188,12 +188,13 @@ CASES = {
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(globals(), "DATA", tmp_path)
-    monkeypatch.setattr("ppvae.diagnostics.diagnosis.effort.QUICK", TINY)
-    examine = examination.examine
+    monkeypatch.setattr("ppvae.diagnostics.effort.QUICK", TINY)
+    ask = questions.ask_questions
     monkeypatch.setattr(
-        examination, "examine", lambda case, _, path: examine(case, ["bound"], path)
+        questions, "ask_questions", lambda context, _, path: ask(context, ["bound"], path)
     )
-    monkeypatch.setattr(keeping, "kept", lambda *_: xarray.DataTree())
+    tree = bytes(xarray.DataTree().to_netcdf(None, engine="h5netcdf"))
+    monkeypatch.setattr("ppvae.diagnose._posterior", lambda *_: tree)
 
 
 def _killed(name: str, tmp_path: Path, every: int) -> None:

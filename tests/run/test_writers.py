@@ -18,9 +18,9 @@ from ppvae.diagnose import diagnose
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fit import resume
-from ppvae.plots import save
 from ppvae.report import report
 from ppvae.run import Run
+from ppvae.run.figures import save
 from ppvae.run.store import (
     append_bytes,
     bear,

@@ -13,8 +13,9 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.diagnostics import annealing, subject
-from ppvae.diagnostics.annealing import Annealed, Start
+from ppvae.diagnostics import subject
+from ppvae.diagnostics.evidence import annealing
+from ppvae.diagnostics.evidence.annealing import Annealed, Start
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.diagnostics import subject
-from ppvae.diagnostics.aggregate_prior import AggregatePrior
+from ppvae.diagnostics.bound.aggregate_prior import AggregatePrior
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 

@@ -9,6 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ppvae import plots
+from ppvae.comparison.figure import draw_comparison
+from ppvae.diagnostics.bound.figures import draw_kl_by_dimension, draw_surgery
+from ppvae.diagnostics.estimator.figure import draw_estimators
+from ppvae.diagnostics.evidence.figures import draw_bound_curve, draw_sandwich
+from ppvae.diagnostics.gap.figure import draw_gaps
+from ppvae.diagnostics.model.figure import draw_predictive
+from ppvae.diagnostics.trust.calibration_figure import draw_calibration
+from ppvae.diagnostics.trust.chains_figure import draw_posterior_against_guide
+from ppvae.diagnostics.trust.reliability_figure import draw_reliability
 
 type Array = npt.NDArray[np.float64]
 type Rows = list[dict[str, float | str | None]]
@@ -140,8 +149,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         TABLE[:9].reshape(3, 3, 7), np.array([-1.0, 0.0, 1.0])
     ),
     "budget": lambda: plots.budget(LOSSES),
-    "kl_by_dimension": lambda: plots.kl_by_dimension(KL, VARIANCE, error=0.02 + 0.02 * KL),
-    "surgery": lambda: plots.surgery(
+    "kl_by_dimension": lambda: draw_kl_by_dimension(KL, VARIANCE, error=0.02 + 0.02 * KL),
+    "surgery": lambda: draw_surgery(
         {
             "mutual information of data and codes": (18.42, 0.08),
             "total correlation": (2.11, 0.15),
@@ -149,27 +158,27 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         },
         capped=["mutual information of data and codes"],
     ),
-    "bound_curve": lambda: plots.bound_curve(COUNTS, CURVE, [0.07] * 8, references=REFERENCES),
-    "sandwich": lambda: plots.sandwich(-86 + CODES[:, 0], -85.6 + CODES[:, 0] + CODES[:, 1] ** 2),
-    "gaps": lambda: plots.gaps(
+    "bound_curve": lambda: draw_bound_curve(COUNTS, CURVE, [0.07] * 8, references=REFERENCES),
+    "sandwich": lambda: draw_sandwich(-86 + CODES[:, 0], -85.6 + CODES[:, 0] + CODES[:, 1] ** 2),
+    "gaps": lambda: draw_gaps(
         APPROXIMATION,
         AMORTIZATION,
         elbo=-89.1,
         log_p=-89.1 + float((APPROXIMATION + AMORTIZATION).mean()),
     ),
-    "reliability": lambda: plots.reliability(KHAT, ESS, samples=5000, threshold=0.7),
+    "reliability": lambda: draw_reliability(KHAT, ESS, samples=5000, threshold=0.7),
     "worst_data": lambda: plots.worst_data(IMAGES, IMAGES * 0.9, CAPTIONS),
     "worst_data of a table": lambda: plots.worst_data(TABLE, TABLE * 0.9, CAPTIONS),
-    "posterior_against_guide": lambda: plots.posterior_against_guide(
+    "posterior_against_guide": lambda: draw_posterior_against_guide(
         *chains(), names=["z[3]", "z[7]"], images=IMAGES[:4], titles=CAPTIONS[:4]
     ),
-    "calibration": lambda: plots.calibration(
+    "calibration": lambda: draw_calibration(
         ranks(),
         ["z[0]", "z[1]", "z[2]", "log p(x, z)", "log p(x | z)"],
         [1e-9, 0.002, 0.6, 0.3, 0.04],
         joint=["log p(x, z)", "log p(x | z)"],
     ),
-    "predictive": lambda: plots.predictive(
+    "predictive": lambda: draw_predictive(
         {"mean": 0.131, "share of zeros": 0.806, "variance of row sums": 61.0},
         {
             "mean": 0.13 + 0.002 * CODES[:, 0],
@@ -178,8 +187,8 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         },
         {"mean": 0.41, "share of zeros": 0.003, "variance of row sums": 0.09},
     ),
-    "estimators": lambda: plots.estimators(noise_of_estimators()),
-    "compare_bounds": lambda: plots.compare_bounds({"one": summary(0), "two": summary(1)}),
+    "estimators": lambda: draw_estimators(noise_of_estimators()),
+    "compare_bounds": lambda: draw_comparison({"one": summary(0), "two": summary(1)}),
 }
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ppvae.report.material import Material
+from ppvae.report.page_data import PageData
 from ppvae.run import Run
 from tests.support.fits import SMALL, small
 
@@ -68,9 +68,9 @@ def cells(page: Page, caption: str) -> list[list[str]]:
     return [[unescape(c) for c in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
 
 
-def shown_of(run: Run) -> Material:
+def shown_of(run: Run) -> PageData:
     """What a page of the run's test data is made from."""
-    return Material(run, run.data().test, "test", None, run.path, None)
+    return PageData(run, run.data().test, "test", None, run.path, None)
 
 
 def pictured(folder: Path, **settings: Any) -> Run:
@@ -142,7 +142,7 @@ def quickly(*, in_full: bool = False) -> Iterator[None]:
             patch.setattr("ppvae.report.figures.draw", dotted_gallery)
         else:
             patch.setattr("ppvae.report.figures.draw", lambda *_: [])
-            patch.setattr("ppvae.plots.save", dot)
+            patch.setattr("ppvae.run.figures.save", dot)
         yield
 
 

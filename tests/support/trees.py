@@ -12,7 +12,7 @@ from torch import Tensor
 import ppvae
 import ppvae.arviz.drawing
 import ppvae.arviz.sizes
-from ppvae.diagnostics.calibration import calibrate
+from ppvae.diagnostics.trust.calibration import calibrate
 from ppvae.run import Run
 from tests.support.fits import small
 

@@ -37,11 +37,11 @@ def test_a_collapsed_fit_says_so_once_and_names_the_remedies(
     run = small(tmp_path, beta=100.0, epochs=12, lr=3e-2, batch_size=8)
     assert held_out(run, "active_units")[-1] == 0
     alarm = str(held_out(run, "alarm")[-1])
-    for word in ("collapse", "z", "--warm-up", "free bits", "prior"):
+    for word in ("collapse", "z", "`warm_up`", "free bits", "prior"):
         assert word in alarm
     said = capsys.readouterr().err
     assert alarm in said.replace("\n", " ")
-    assert said.count("--warm-up") < sum(a is not None for a in held_out(run, "alarm"))
+    assert said.count("`warm_up`") < sum(a is not None for a in held_out(run, "alarm"))
     assert "POSTERIOR COLLAPSE" in said
 
 

@@ -1,0 +1,209 @@
+"""Bounds side by side on one program."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array
+from ppvae.plots.style import (
+    GREY,
+    NATS,
+    OKABE_ITO,
+    Look,
+    four_digits,
+    grid_lines,
+    house_style,
+    new_figure,
+    settle,
+)
+from ppvae.plots.window import window_on
+
+
+def _numbers(values: object) -> Array:
+    """The finite ones among a number, a sequence of them, or nothing."""
+    array = np.atleast_1d(np.asarray([] if values is None else values, dtype=np.float64)).ravel()
+    return array[np.isfinite(array)]
+
+
+def _by_row(axes: Axes, count: int, title: str, units: str) -> None:
+    """A panel with one row for each bound, the first on top; the legend names them."""
+    axes.set_ylim(count - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.set_title(title)
+    axes.set_xlabel(units)
+    grid_lines(axes, "x")
+
+
+def _few_ticks(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(2))
+
+
+def _draw_points(
+    axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str, *, of_mean: bool
+) -> None:
+    """The numbers of each bound as points, their mean, and the spread of them or of the mean."""
+    jitter = np.random.default_rng(0)
+    for row, (summary, colour) in enumerate(zip(bounds.values(), OKABE_ITO * 9, strict=False)):
+        values = _numbers(summary.get(field))
+        if not len(values):
+            continue
+        heights = row + 0.1 + jitter.uniform(-0.16, 0.16, len(values))
+        look: Look = {"alpha": 0.5 if len(values) > 12 else 0.8, "linewidths": 0}
+        axes.scatter(values, heights, s=18, color=colour, rasterized=True, **look)
+        # One number has a mean and no spread.
+        spread = float(values.std(ddof=1)) if len(values) > 1 else None
+        if spread is not None and of_mean:
+            spread /= math.sqrt(len(values))
+        mean = float(values.mean())
+        axes.errorbar(
+            mean, row - 0.22, xerr=spread, color="#222222", marker="o", markersize=5, capsize=4
+        )
+
+
+def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str) -> bool:
+    """Bars on a log axis, one row of them for each group of parameters."""
+    groups = list(dict.fromkeys(g for s in bounds.values() for g in s.get(field) or {}))
+    if not groups:
+        return False
+    height = 0.8 / len(bounds)
+    values = {
+        (row, g): float(summary[field][group])
+        for row, summary in enumerate(bounds.values())
+        for g, group in enumerate(groups)
+        if group in (summary.get(field) or {})
+    }
+    positive = [v for v in values.values() if v > 0 and math.isfinite(v)]
+    axes.set_xscale("log")
+    low, high = (min(positive), max(positive)) if positive else (1.0, 1.0)
+    floor = 10.0 ** (math.floor(math.log10(low) - 0.3))
+    axes.set_xlim(floor, max(high * (high / floor) ** 0.08, 11 * floor))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    for (row, g), value in values.items():
+        place = g - 0.4 + (row + 0.5) * height
+        if value > 0 and math.isfinite(value):
+            colour = OKABE_ITO[row % 8]
+            axes.barh(place, value - floor, left=floor, height=0.9 * height, color=colour)
+        else:
+            axes.text(floor, place, f" {four_digits(value)}", va="center", fontsize=11, color=GREY)
+    axes.set_ylim(len(groups) - 0.45, -0.55)
+    axes.set_yticks(
+        range(len(groups)), labels=[g if len(g) <= 15 else "…" + g[-14:] for g in groups]
+    )
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    grid_lines(axes, "x")
+    return True
+
+
+def _draw_curves(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
+    climbs = []
+    for summary, colour in zip(bounds.values(), OKABE_ITO * 9, strict=False):
+        for steps, bound in summary.get("curves") or ():
+            values = np.asarray(bound, dtype=np.float64)
+            axes.plot(np.asarray(steps), values, color=colour, linewidth=1.3, alpha=0.8)
+            climbs.append(values)
+    window = window_on(climbs)
+    if window.limits:
+        axes.set_ylim(*window.limits)
+    axes.set_title("Bound by step, each seed")
+    axes.set_xlabel("\n".join(["step", *filter(None, window.outside.split("; "))]))
+    axes.set_ylabel(NATS)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+    grid_lines(axes, "y")
+
+
+def _draw_cost(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
+    costs = [_numbers(summary.get("ms_per_step")) for summary in bounds.values()]
+    for row, cost in enumerate(costs):
+        if len(cost):
+            axes.barh(row, cost[0], height=0.6, color=OKABE_ITO[row % 8])
+            axes.text(cost[0], row, f" {cost[0]:.3g}", va="center", fontsize=11)
+    axes.set_xlim(0, 1.22 * max(float(c[0]) for c in costs if len(c)))
+
+
+@house_style
+def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """Bounds side by side on one program: same value, what noise, what cost, how far they get.
+
+    Args:
+        bounds: for each name of a bound (at most eight) a mapping with any of
+
+            - ``values``: repeated estimates of the bound on the same weights (nats per datum);
+            - ``gradient_variance``, ``snr``: a figure for each group of parameters;
+            - ``ms_per_step``: a number;
+            - ``curves``: for each seed ``(steps, bound)`` of the climb;
+            - ``held_out``: for each seed the held-out bound after equal steps (nats per datum).
+
+            What no bound has gets no panel.
+
+    Raises:
+        InputError: no bound has anything to draw.
+
+    """
+
+    def any_has(field: str) -> bool:
+        return any(len(_numbers(summary.get(field))) for summary in bounds.values())
+
+    panels: list[Callable[[Axes], None]] = []
+    count = len(bounds)
+
+    def values(axes: Axes) -> None:
+        _by_row(axes, count, "Estimates, same weights", f"{NATS}\nmean ± sd")
+        _draw_points(axes, bounds, "values", of_mean=False)
+        _few_ticks(axes)
+
+    def cost(axes: Axes) -> None:
+        _by_row(axes, count, "Cost", "ms per step")
+        _draw_cost(axes, bounds)
+        _few_ticks(axes)
+
+    def variance(axes: Axes) -> None:
+        _draw_groups(axes, bounds, "gradient_variance")
+        axes.set_title("Gradient variance")
+        axes.set_xlabel(f"({NATS})²")
+
+    def snr(axes: Axes) -> None:
+        _draw_groups(axes, bounds, "snr")
+        axes.set_title("Gradient SNR")
+        axes.set_xlabel("|mean| / sd")
+
+    def held_out(axes: Axes) -> None:
+        _by_row(axes, count, "Held out, by seed", f"{NATS}\nmean ± se")
+        _draw_points(axes, bounds, "held_out", of_mean=True)
+        _few_ticks(axes)
+
+    if any_has("values"):
+        panels.append(values)
+    if any_has("ms_per_step"):
+        panels.append(cost)
+    if any(summary.get("gradient_variance") for summary in bounds.values()):
+        panels.append(variance)
+    if any(summary.get("snr") for summary in bounds.values()):
+        panels.append(snr)
+    if any(summary.get("curves") for summary in bounds.values()):
+        panels.append(lambda axes: _draw_curves(axes, bounds))
+    if any_has("held_out"):
+        panels.append(held_out)
+    if not panels:
+        raise InputError(f"there is nothing to compare: {len(bounds)} bounds, and no figure of any")
+
+    rows = -(-len(panels) // 2)
+    figure = new_figure(0.6 + 2.5 * rows)
+    cells = figure.add_gridspec(rows, 2)
+    for i, draw in enumerate(panels):
+        alone = i == len(panels) - 1 and i % 2 == 0
+        axes = figure.add_subplot(cells[i // 2, :] if alone else cells[i // 2, i % 2])
+        draw(axes)
+        settle(axes)
+    handles = [Patch(color=OKABE_ITO[i % 8], label=name) for i, name in enumerate(bounds)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure

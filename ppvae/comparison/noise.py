@@ -1,0 +1,46 @@
+"""Both bounds estimated again and again, at the same weights and on the same batch."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ppvae.comparison.result import ANALYTIC, SAMPLED
+from ppvae.comparison.subject import Subject
+from ppvae.comparison.weights import weights_restored
+from ppvae.components.kinds import KINDS
+from ppvae.diagnostics.estimator.noise import Noise, noise
+from ppvae.programs import Pair
+from ppvae.programs.streams import Stream
+from ppvae.training.programs import first_batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def measure_noise(
+    subject: Subject,
+    weights: Mapping[str, Any],
+    fabric: "Fabric",
+    draws: int,
+    seed: int,
+    count: Callable[[], None],
+    pair: Pair | None = None,
+) -> dict[str, Noise]:
+    """Both bounds at the same weights and on the same batch, each with noise of its own."""
+    from ppvae.bounds.objective import Bound
+
+    settings, found = subject.settings, {}
+    batch = {name: x.to(fabric.device) for name, x in first_batch(subject.data, settings).items()}
+    with weights_restored(pair or subject.build(seed)) as held:
+        held.load_state_dict(weights)
+        held.to(fabric.device)
+        for number, name in enumerate((SAMPLED, ANALYTIC)):
+            elbo = KINDS["elbo"].names()[name]
+            found[name] = noise(
+                Bound(held, elbo, subject.facts[name], settings.particles),
+                batch,
+                draws=draws,
+                seed=Stream.COMPARISON.seed(seed, number),
+                beta=settings.beta,
+                on_draw=count,
+            )
+    return found

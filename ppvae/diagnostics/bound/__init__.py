@@ -1,0 +1,1 @@
+"""What is in the bound, and is the latent used?"""

@@ -1,0 +1,199 @@
+"""What does the guide make of all the data together? The aggregate posterior q(z).
+
+q(z) = (1/N) sum_n q(z | x_n) is where the codes of the data lie (Makhzani et al., 2016; Hoffman and
+Johnson, 2016). Its density is a mixture of N components, and is taken over all of them: over a
+minibatch it would be biased.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.infer.inspect import TrackProvenance
+from pyro.ops.provenance import detach_provenance, get_provenance
+from torch import Tensor
+
+from ppvae.data import Batch, Split
+from ppvae.diagnostics.bound.codes import check_density
+from ppvae.diagnostics.bound.site_terms import univariate
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import forked
+from ppvae.programs.traces import traces
+
+__all__ = ["Aggregate", "aggregate_log_prob", "why_undivided"]
+
+CHUNK = 2**21
+"""Numbers of codes times data times dimensions held at once: 8 MiB of float32 a tensor."""
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The aggregate posterior's log-densities at given codes, in nats, on the CPU.
+
+    Attributes:
+        log_prob: log q(z) = log (1/N) sum_n q(z | x_n), ``(codes,)``, of all latents together.
+        by_dimension: log q(z_j), ``(codes, dimensions)``, by site; empty where it was not asked
+            for, or where the guide does not factorize.
+        data: N.
+    """
+
+    log_prob: Tensor
+    by_dimension: dict[str, Tensor]
+    data: int
+
+
+def aggregate_log_prob(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    latents: Mapping[str, Tensor],
+    *,
+    by_dimension: bool = False,
+    batch_size: int = 512,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Aggregate:
+    """Score codes under the aggregate posterior of all N data.
+
+    Where the guide has one site, a batch is encoded once for all codes; where it has several, once
+    for each chunk of them, the codes in a plate outside all others. Memory is that of a chunk.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the N data.
+        latents: codes by site, in the shapes of `ppvae.diagnostics.bound.codes.Codes.latents`.
+        by_dimension: whether to score each dimension by itself as well.
+        batch_size: data at a time.
+        seed: of the binarization, where a split is binarized anew at each pass: that of the codes.
+        device: where the pair is.
+        on_rows: hears of each batch's number of data, for a progress bar.
+
+    Raises:
+        InputError: as `draw_codes`, and where a site has no code.
+    """
+    check_density(audit)
+    if set(latents) != set(audit.latents):
+        raise InputError(
+            f"codes are given for {sorted(latents)}, and the latents are {sorted(audit.latents)}; "
+            "give those of every latent"
+        )
+    device, split = torch.device(device), split.frozen(seed)
+    codes = {name: value.to(device) for name, value in latents.items()}
+    total, separate = _Sum(), {name: _Sum() for name in codes}
+    some = split.take(torch.arange(min(2, len(split))))
+    some = {name: value.to(device) for name, value in some.items()}
+    by_dimension = by_dimension and not why_undivided(pair, audit, some, ("guide",))
+    with evaluating(pair), forked(device):
+        for batch in split.chunks(batch_size, device):
+            joint: list[Tensor] = []
+            single: dict[str, list[Tensor]] = {name: [] for name in codes}
+            for log_q, by_site in _scored(pair, audit, batch, codes, by_dimension=by_dimension):
+                joint.append(log_q.logsumexp(1).cpu().double())
+                for name, terms in by_site.items():
+                    single[name].append(terms.logsumexp(1).cpu().double())
+            total.add(torch.cat(joint))
+            for name, each in single.items():
+                if each:
+                    separate[name].add(torch.cat(each))
+            on_rows(len(batch["x"]))
+    log_n = math.log(len(split))
+    return Aggregate(
+        total.value - log_n,
+        {name: s.value - log_n for name, s in separate.items() if len(s.value)},
+        len(split),
+    )
+
+
+def why_undivided(
+    pair: Pair, audit: Audit, batch: Batch, roles: Sequence[str] = ("guide", "model")
+) -> str:
+    """Why q(z | x), or p(z), is no product over the dimensions of z; ``""`` where both are.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: some data, on which both are run once.
+        roles: which of ``"guide"`` and ``"model"`` are asked about.
+    """
+    x, names = batch["x"], set(audit.latents)
+    with (
+        evaluating(pair),
+        forked(x.device),
+        TrackProvenance(),
+    ):
+        guide, model = traces(pair, batch)
+        by_role = {"guide": guide, "model": model}
+        for role, name in product(roles, audit.latents):
+            node: Any = by_role[role].nodes[name]
+            if univariate(node["fn"]) is None:
+                return (
+                    f"the {role}'s distribution of site '{name}' is no product of univariate ones"
+                )
+            log_prob = node["fn"].log_prob(detach_provenance(node["value"]))
+            others = (get_provenance(log_prob) & names) - {name}
+            if others:
+                return f"site '{name}' depends on '{min(others)}' in the {role}"
+    return ""
+
+
+class _Sum:
+    """log sum exp over batches of data, element by element."""
+
+    def __init__(self) -> None:
+        self.value = torch.empty(0, dtype=torch.float64)
+
+    def add(self, value: Tensor) -> None:
+        self.value = torch.logaddexp(self.value, value) if len(self.value) else value
+
+
+def _scored(
+    pair: Pair, audit: Audit, batch: Batch, codes: dict[str, Tensor], *, by_dimension: bool
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+    """Score each chunk of codes: log q(z | x), ``(codes, data)``, and by dimension of each site."""
+    rows = len(batch["x"])
+    sizes = {name: math.prod(value.shape[1:]) for name, value in codes.items()}
+    widest = max(sizes.values())
+    if len(codes) > 1:
+        # Networks between the sites run on every code with every datum: x stands for their width.
+        widest = max(widest, math.prod(batch["x"].shape[1:]))
+    size = max(1, CHUNK // (rows * widest))
+    if len(codes) > 1 and not audit.vectorizes:
+        size = 1
+    fixed: Any = poutine.trace(pair.call_guide).get_trace(**batch) if len(codes) == 1 else None
+    for start in range(0, len(next(iter(codes.values()))), size):
+        chunk = {name: value[start : start + size] for name, value in codes.items()}
+        trace = _conditioned(pair, audit, batch, chunk) if fixed is None else fixed
+        log_q = torch.zeros((), device=batch["x"].device)
+        by_site: dict[str, Tensor] = {}
+        for name, value in chunk.items():
+            fn: Any = trace.nodes[name]["fn"]
+            wide = audit.axes.across(value, rows)
+            base = univariate(fn) if by_dimension else None
+            term = (fn if base is None else base).log_prob(wide)
+            events = 0 if base is None else len(fn.event_shape)
+            columns = audit.axes.columns(audit.axes.padded(term, events), events)
+            columns = columns.expand(len(value), rows, -1)
+            if base is not None:
+                by_site[name] = columns
+            log_q = log_q + columns.sum(-1)
+        yield log_q, by_site
+
+
+def _conditioned(pair: Pair, audit: Audit, batch: Batch, codes: Mapping[str, Tensor]) -> Any:
+    """The guide's trace with every code at every datum."""
+    wide = {name: audit.axes.across(value, len(batch["x"])) for name, value in codes.items()}
+    if not audit.vectorizes:
+        wide = {name: audit.as_drawn(name, value) for name, value in wide.items()}
+    guide = poutine.condition(pair.call_guide, wide)
+    if audit.vectorizes:
+        particles = len(next(iter(codes.values())))
+        guide = audit.axes.plate(particles, "_codes")(guide)
+    return poutine.trace(guide).get_trace(**batch)

@@ -1,0 +1,243 @@
+"""Where do the codes of the data lie? A density fitted to them, in the prior's place for draws.
+
+After training, the prior p(z) and the aggregate posterior q(z) = E_data[q(z | x)] are not the same
+(Hoffman and Johnson, 2016). Where p(z) has mass and no datum has its code, the decoder has learned
+nothing, and what it makes of a draw is unlike the data. A mixture fitted to draws of q(z) leaves
+such places out, with model and guide as they are (Ghosh et al., 2020; in two stages: Dai and Wipf,
+2019). It is the only way to draw from an autoencoder, whose codes no KL brings near p(z).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.diagnostics.bound.site_terms import Node, Traced
+from ppvae.diagnostics.bound.top_latents import TopLatent, top_latents
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.distributions.batch_mixture import BatchMixture
+from ppvae.distributions.fitting import fit_normals
+from ppvae.errors import InputError
+from ppvae.models.priors import Prior
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, generator, seeded
+
+__all__ = ["AggregatePrior", "aggregate_prior", "held_out_gain"]
+
+FITTED = 50_000
+"""Codes that a density is fitted to, at most: of so many data, or of fewer several times."""
+
+PER_DATUM = 10
+"""Codes of one datum that it is fitted to, at most."""
+
+
+class AggregatePrior(Prior):
+    """r(z) = sum_k w_k N(z; loc_k, L_k L_k'), fitted to the codes of data by `aggregate_prior`.
+
+    It is a prior like any other, with nothing left to learn: as the ``prior`` of a `VAE` it raises
+    the bound by its gain (`held_out_gain`). Where the model has several latents at the top, z is
+    all of them side by side.
+
+    Args:
+        logits: log w, ``(components,)``.
+        loc: ``(components, latent_dim)``.
+        scale_tril: L, lower triangular, ``(components, latent_dim, latent_dim)``.
+        tops: the latents that z is made of.
+    """
+
+    logits: Tensor
+    loc: Tensor
+    scale_tril: Tensor
+
+    def __init__(
+        self, logits: Tensor, loc: Tensor, scale_tril: Tensor, tops: Sequence[TopLatent]
+    ) -> None:
+        super().__init__(loc.shape[1])
+        self.register_buffer("logits", logits)
+        self.register_buffer("loc", loc)
+        self.register_buffer("scale_tril", scale_tril)
+        self.tops = tuple(tops)
+
+    def forward(self) -> dist.TorchDistribution:
+        """The distribution r(z): batch shape ``()``, event shape ``(latent_dim,)``."""
+        components = dist.MultivariateNormal(self.loc, scale_tril=self.scale_tril)
+        return BatchMixture(components, self.logits)
+
+    def latents(self, count: int) -> dict[str, Tensor]:
+        """Draw ``count`` z ~ r(z): values by site, as `generation.decode` takes them."""
+        shares = self().sample(torch.Size([count])).split([t.rest.numel() for t in self.tops], 1)
+        return {top.name: top.value(share) for top, share in zip(self.tops, shares, strict=True)}
+
+
+def aggregate_prior(
+    pair: Pair,
+    audit: Audit,
+    train: Split,
+    *,
+    components: int = 10,
+    batch_size: int = 512,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> AggregatePrior:
+    """Fit a mixture of normals with full covariances to draws z ~ q(z), by maximum likelihood.
+
+    It is a density of what the model draws first: of the latents of real numbers that depend on no
+    other, together. Those below them are left to the model, and so are classes. So of a hierarchy
+    r(z_L) stands for p(z_L) alone, and of p(y) p(z) p(x | y, z) r(z) stands for p(z); a model that
+    is conditional on y has one r(z) for every y, as it has one p(z).
+
+    Codes are draws of q(z | x), not its means, which lie closer together than what the decoder was
+    shown. Each datum has up to 10; under a point mass it has one, unless data are binarized anew in
+    every batch. EM starts from k-means.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        train: the data, best those that the pair was fitted to.
+        components: number of normals.
+        batch_size: codes drawn at once.
+        seed: of the draws and of the fit.
+        device: where the pair is; the density is fitted on the CPU, and stays there.
+
+    Raises:
+        InputError: for fewer data than components; if some latents are shared by all data, or there
+            is no plate of the data; if none of real numbers is at the top, or one there has another
+            support, is masked, or has a prior that differs from datum to datum; for codes that are
+            no numbers.
+
+    Example::
+
+        pair, audit, rows = subject(model, guide, x)
+        r = aggregate_prior(pair, audit, rows)
+        mean, drawn = decode(pair, audit, rows.take(torch.arange(64)), r.latents(64))
+    """
+    _check(audit, train, components)
+    device = torch.device(device)
+    tops = top_latents(pair, audit, train, device)
+    rows = _rows(audit, train, seed)
+    z, _ = _codes(
+        pair, audit, train, rows, tops, batch_size=batch_size,
+        seed=Stream.AGGREGATE_PRIOR.seed(seed, 0), device=device,
+    )  # fmt: skip
+    fitted = fit_normals(z, components, seed)
+    normals: Any = fitted.components
+    return AggregatePrior(fitted.logits, normals.loc, normals.scale_tril, tops).to(pair.dtype)
+
+
+def held_out_gain(
+    prior: AggregatePrior,
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    draws: int = 4,
+    batch_size: int = 512,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Estimate:
+    """E_q[log r(z) - log p(z)] on data that r was not fitted to, with its error, in nats per datum.
+
+    By so much the bound would rise with r in the prior's place. Below 0, r overfits its own codes,
+    and fewer components do better. (`prior_gain` asks whether another prior is worth training, and
+    chooses the number of components for that.)
+
+    Args:
+        prior: r.
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the data.
+        draws: draws z ~ q(z | x) for each datum.
+        batch_size: data at a time.
+        seed: of the draws.
+        device: where the pair is.
+
+    Raises:
+        InputError: for fewer than one draw.
+    """
+    if draws < 1:
+        raise InputError(f"draws is {draws}; it must be at least 1")
+    z, log_p = _codes(
+        pair, audit, split, torch.arange(len(split)).repeat(draws), prior.tops,
+        batch_size=batch_size, seed=Stream.AGGREGATE_PRIOR.seed(seed, 1),
+        device=torch.device(device),
+    )  # fmt: skip
+    log_r = prior().log_prob(z.to(prior.loc)).to(log_p)
+    return Estimate.of((log_r - log_p).view(draws, -1).mean(0))
+
+
+def _check(audit: Audit, train: Split, components: int) -> None:
+    if components < 1:
+        raise InputError(f"components is {components}; a mixture needs at least 1")
+    if len(train) < max(components, 2):
+        raise InputError(
+            f"components is {components}, and there are {len(train)} data: a mixture is fitted to "
+            "at least as many data as it has components, and to 2; take fewer components, or give "
+            "more data"
+        )
+    if not audit.is_local:
+        raise InputError(
+            "the aggregate posterior needs every latent inside the plate of the data; here some "
+            "are shared by all data, or there is no such plate"
+        )
+
+
+def _rows(audit: Audit, train: Split, seed: int) -> Tensor:
+    """The data whose codes are drawn: all of them equally often, as far as the number goes."""
+    varies = audit.is_bound or train.frozen(seed) is not train
+    rows = generator(Stream.AGGREGATE_PRIOR.seed(seed, 2))
+    passes = range(PER_DATUM if varies else 1)
+    order = [torch.randperm(len(train), generator=rows) for _ in passes]
+    return torch.cat(order)[:FITTED]
+
+
+def _check_prior(top: TopLatent, node: Node) -> None:
+    """Refuse a prior that knows of the datum: score the code of one as if it were any other's."""
+    fn, value = node["fn"], node["value"]
+    one = value.narrow(top.data_dim, 0, 1).expand_as(value)
+    log_prob = fn.log_prob(one).movedim(top.data_dim + len(fn.event_shape), 0)
+    if bool(((log_prob - log_prob[0]).abs() > 1e-4 * (1 + log_prob.abs())).any()):
+        raise InputError(
+            f"the prior of latent site '{top.name}' differs from datum to datum (by what the model "
+            "is given beside x), so that there is no one p(z) for a density to stand for"
+        )
+
+
+def _codes(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    rows: Tensor,
+    tops: Sequence[TopLatent],
+    *,
+    batch_size: int,
+    seed: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor]:
+    """A draw z ~ q(z | x) for each row, ``(rows, latent_dim)``, and log p(z), ``(rows,)``."""
+    chunks, codes, log_priors = rows.split(batch_size), [], []
+    # Of the binarization as well, where it is anew in each batch.
+    with evaluating(pair), seeded(seed, device):
+        for chunk, batch in zip(chunks, split.batches(chunks, device=device), strict=True):
+            traced = Traced(pair, audit, batch, 1)
+            parts, log_p = [], torch.zeros(len(chunk), dtype=torch.float64)
+            for top in tops:
+                q, p = traced.guide[top.name], traced.model[top.name]
+                _check_prior(top, p)
+                values = traced.columns(q, q["value"], len(q["fn"].event_shape))
+                terms = traced.columns(p, p["fn"].log_prob(q["value"]), 0)
+                parts.append(values[0].cpu().double())
+                log_p += terms[0].sum(-1).cpu().double()
+            codes.append(torch.cat(parts, 1))
+            log_priors.append(log_p)
+    z = torch.cat(codes)
+    strange = int((~z.isfinite().all(1)).sum())
+    if strange:
+        raise InputError(
+            f"{strange} of {len(z)} codes are no numbers: the guide has diverged; take another "
+            "checkpoint, or fit again at a lower `lr`"
+        )
+    return z, torch.cat(log_priors)

@@ -1,0 +1,29 @@
+"""The KL of latent dimensions in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ppvae.diagnostics.shared.wording import decimals
+from ppvae.programs.sites import dimension_names
+
+__all__ = ["kl_by_dimension_alt"]
+
+
+def kl_by_dimension_alt(sites: Mapping[str, Any], *, has_variance: bool) -> str:
+    """What `ppvae.diagnostics.bound.figures.draw_kl_by_dimension` shows.
+
+    Args:
+        sites: mean KL of each dimension in nats, ``(dimensions,)``, by latent site.
+        has_variance: whether the variance of the posterior mean is drawn too.
+    """
+    values = np.concatenate(list(sites.values()))
+    names = dimension_names({site: len(each) for site, each in sites.items()})
+    largest = int(values.argmax())
+    below = ", and below the variance of its posterior mean over data" if has_variance else ""
+    return (
+        f"Bars: the KL of each of {len(values)} latent dimensions in nats per datum, the greatest "
+        f"first{below}. The greatest is {decimals(float(values[largest]))}, of {names[largest]}; "
+        f"their sum is {decimals(float(values.sum()))}."
+    )

@@ -1,0 +1,284 @@
+"""What is in the bound, and is the latent used?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Picture, Row, metric
+from ppvae.diagnostics.bound.activity import THRESHOLD, Activity, activity, alarm
+from ppvae.diagnostics.bound.alt_text import kl_by_dimension_alt
+from ppvae.diagnostics.bound.embedding import embed
+from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
+from ppvae.diagnostics.bound.surgery import Surgery, surgery
+from ppvae.diagnostics.bound.terms import Decomposition, decompose
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.shared.wording import as_sentence, decimals, plus_minus
+from ppvae.errors import InputError
+from ppvae.programs.sites import dimension_names
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["BoundAnswer", "ask"]
+
+DRAWS = 20_000
+"""Least number of draws behind the terms, data and repetitions together."""
+
+
+@dataclass(frozen=True)
+class BoundAnswer(Answer):
+    """The terms of the bound, and the latents it speaks of; ``None`` where refused.
+
+    Attributes:
+        terms: reconstruction and KL.
+        activity: which latent dimensions move with x.
+        surgery: what the KL is spent on.
+        prior_gain: what another prior would win.
+        is_continuous: whether x has a density.
+    """
+
+    terms: Decomposition | None
+    activity: Activity | None
+    surgery: Surgery | None
+    prior_gain: PriorGain | None
+    is_continuous: bool
+
+    question = "What is in the bound, and is the latent used?"
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Terms, activity, surgery and the gain of another prior."""
+        found: dict[str, Any] = {}
+        if self.terms is not None:
+            found |= _terms_metrics(self.terms)
+        if self.activity is not None:
+            found |= {
+                "active_units": self.activity.active,
+                "latent_dimensions": self.activity.sizes,
+                "active_units_by_threshold": [
+                    {"threshold": threshold, "active_units": counts}
+                    for threshold, counts in self.activity.sensitivity.items()
+                ],
+            }
+        if self.surgery is not None:
+            parts = {key: value for key, _, value in _parts(self.surgery)}
+            found |= {key: metric(value) for key, value in parts.items() if value is not None}
+            found["mutual_information_ceiling"] = self.surgery.ceiling
+            found["mutual_information_is_capped"] = self.surgery.is_capped
+        if self.prior_gain is not None:
+            found["prior_gain"] = metric(self.prior_gain.estimate)
+            found["prior_gain_components"] = self.prior_gain.components
+        return found
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Terms, activity, surgery and the gain of another prior."""
+        rows: list[Row] = []
+        if self.terms is not None:
+            rows += _terms_rows(self.terms, is_continuous=self.is_continuous)
+        if self.activity is not None:
+            rows += _activity_rows(self.activity)
+        if self.surgery is not None:
+            rows += _surgery_rows(self.surgery)
+        if self.prior_gain is not None:
+            value = plus_minus(self.prior_gain.mean, self.prior_gain.standard_error)
+            note = f"held out: a mixture of {self.prior_gain.components} normals"
+            rows.append(("gain of another prior", value, note))
+        return tuple(rows)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The KL by dimension, and what it is spent on."""
+        found = []
+        if self.surgery is not None:
+            found.append(_surgery_picture(self.surgery))
+        if self.terms is not None and self.terms.kl_by_dimension:
+            found.append(_dimensions_picture(self.terms, self.activity))
+        return tuple(found)
+
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """What the bound would rise by with another prior."""
+        if self.prior_gain is None:
+            return ()
+        return (
+            Deficit(
+                "prior: held-out gain of another", self.prior_gain.mean,
+                self.prior_gain.standard_error,
+                "a learned `prior`: MixtureOfNormals, VampPrior or FlowPrior",
+            ),
+        )  # fmt: skip
+
+    @property
+    def has_all_deficits(self) -> bool:
+        """Whether another prior was tried."""
+        return self.prior_gain is not None
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """The bound and its terms; collapse, or how many units are active."""
+        said = [] if self.terms is None else [_terms_sentence(self.terms)]
+        found = self.activity
+        if found is not None and found.collapsed:
+            said.append(as_sentence(alarm(found.collapsed)))
+        elif found is not None:
+            counts = [f"{n} of {found.sizes[site]} of {site}" for site, n in found.active.items()]
+            said.append(
+                f"Active units: {', '.join(counts)} (variance of the mean above {THRESHOLD})."
+            )
+        return tuple(said)
+
+
+def ask(context: Context) -> BoundAnswer:
+    """Take the bound apart; look at the latents it speaks of."""
+    few, attempt = context.some(context.effort.rows), Attempts()
+    pair, audit = context.pair, context.audit
+    common: dict[str, Any] = {"seed": context.seed, "device": context.device}
+
+    def measure_terms() -> Decomposition:
+        with context.progress("terms of the bound", len(few)) as count:
+            draws = max(2, -(-DRAWS // len(few)))
+            return decompose(pair, audit, few, draws=draws, on_rows=count, **common)
+
+    def measure_surgery() -> Surgery:
+        with context.progress("surgery of the KL", 2 * len(few)) as count:
+            return surgery(pair, audit, few, on_rows=count, **common)
+
+    def measure_prior_gain() -> PriorGain:
+        train = context.some_of_training(context.effort.rows)
+        if train is None:
+            raise InputError("it takes training data beside these, to fit it to")
+        with context.progress("another prior", len(train) + len(few)) as count:
+            return prior_gain(pair, audit, train, few, on_rows=count, **common)
+
+    terms = attempt("terms", measure_terms)
+    moves = attempt("activity", lambda: activity(embed(pair, audit, few, device=context.device)))
+    parts = gain = None
+    if audit.is_bound:
+        parts = attempt("surgery", measure_surgery)
+        if parts is not None and parts.undivided:
+            attempt.refusals["total correlation"] = parts.undivided
+        gain = attempt("another prior", measure_prior_gain)
+    return BoundAnswer(attempt.refusals, terms, moves, parts, gain, context.is_continuous)
+
+
+def _terms_metrics(terms: Decomposition) -> dict[str, Any]:
+    estimates = {
+        "elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion,
+        "bits_per_dim": terms.bits_per_dim,
+    }  # fmt: skip
+    return {name: metric(value) for name, value in estimates.items() if value is not None} | {
+        "draws": terms.draws,
+        "kl": {site: float(kl.mean()) for site, kl in terms.kl.items()},
+        "exact_kl": sorted(terms.exact),
+        "kl_by_dimension": {
+            site: kl.mean(0).tolist() for site, kl in terms.kl_by_dimension.items()
+        },
+    }
+
+
+def _terms_rows(terms: Decomposition, *, is_continuous: bool) -> list[Row]:
+    rows: list[Row] = []
+    if terms.elbo is not None:
+        value = plus_minus(terms.elbo.mean, terms.elbo.standard_error)
+        rows.append(("bound (elbo)", value, ""))
+    value = plus_minus(terms.distortion.mean, terms.distortion.standard_error)
+    rows.append(("distortion", value, "-E_q[log p(x | z)]"))
+    for site, kl in terms.kl.items():
+        error = float(kl.std() / len(kl) ** 0.5) if len(kl) > 1 else None
+        how = "closed form" if site in terms.exact else "Monte Carlo"
+        rows.append((f"rate: KL of {site}", plus_minus(float(kl.mean()), error), how))
+    if terms.bits_per_dim is not None:
+        value = plus_minus(terms.bits_per_dim.mean, terms.bits_per_dim.standard_error, 4)
+        note = "of a density, in the unit of x" if is_continuous else ""
+        rows.append(("bits per dimension", value, note))
+    return rows
+
+
+def _terms_sentence(terms: Decomposition) -> str:
+    if terms.elbo is None or terms.rate is None:
+        return (
+            "The guide is a point mass: there is no bound, and only the model's own log p(x), by "
+            "annealing, says how good the model is."
+        )
+    elbo = plus_minus(terms.elbo.mean, terms.elbo.standard_error)
+    return (
+        f"The bound is {elbo} nats per datum: {terms.distortion.mean:.2f} to say x given z, "
+        f"{terms.rate.mean:.2f} to say z."
+    )
+
+
+def _activity_rows(found: Activity) -> list[Row]:
+    return [
+        (
+            f"active units of {site}",
+            f"{active} of {found.sizes[site]}",
+            ", ".join(f"{c[site]} at {t:g}" for t, c in found.sensitivity.items()),
+        )
+        for site, active in found.active.items()
+    ]
+
+
+def _parts(surgery: Surgery) -> tuple[tuple[str, str, Any], ...]:
+    """Key, label and estimate of each part of the KL."""
+    return (
+        ("mutual_information", "mutual information of x and z", surgery.mutual_information),
+        ("marginal_kl", "KL of the aggregate to the prior", surgery.marginal_kl),
+        ("total_correlation", "  total correlation", surgery.total_correlation),
+        ("dimension_wise_kl", "  dimension-wise KL", surgery.dimension_wise_kl),
+    )
+
+
+def _surgery_rows(surgery: Surgery) -> list[Row]:
+    notes = {}
+    if surgery.is_capped:
+        notes["mutual_information"] = f"capped near log N = {surgery.ceiling:.2f}"
+        notes["marginal_kl"] = "overstated"
+    return [
+        (label, plus_minus(value.mean, value.standard_error), notes.get(key, ""))
+        for key, label, value in _parts(surgery)
+        if value is not None
+    ]
+
+
+def _surgery_picture(surgery: Surgery) -> Picture:
+    terms = {"mutual information": surgery.mutual_information}
+    if surgery.total_correlation is None or surgery.dimension_wise_kl is None:
+        terms["aggregate KL"] = surgery.marginal_kl
+    else:
+        terms["total correlation"] = surgery.total_correlation
+        terms["dimension-wise KL"] = surgery.dimension_wise_kl
+
+    def draw() -> "Figure":
+        from ppvae.diagnostics.bound.figures import draw_surgery
+
+        return draw_surgery(
+            {name: (each.mean, each.standard_error) for name, each in terms.items()},
+            capped=["mutual information"] if surgery.is_capped else [],
+        )
+
+    alt = (
+        "Bars: what the KL is spent on, such as mutual information of data and codes: mutual "
+        f"information {decimals(surgery.mutual_information.mean)}, KL of the aggregate to the "
+        f"prior {decimals(surgery.marginal_kl.mean)} nats."
+    )
+    return Picture("surgery", alt, draw)
+
+
+def _dimensions_picture(terms: Decomposition, activity: Activity | None) -> Picture:
+    """The KL of each dimension beside the variance of its mean, all sites side by side."""
+    kl_of = {site: kl.mean(0).numpy() for site, kl in terms.kl_by_dimension.items()}
+    moves = {} if activity is None else activity.variance
+    variance = None
+    if all(site in moves and len(moves[site]) == len(values) for site, values in kl_of.items()):
+        variance = np.concatenate([moves[site].numpy() for site in kl_of])
+
+    def draw() -> "Figure":
+        from ppvae.diagnostics.bound.figures import draw_kl_by_dimension
+
+        names = dimension_names({site: len(values) for site, values in kl_of.items()})
+        return draw_kl_by_dimension(np.concatenate(list(kl_of.values())), variance, names=names)
+
+    alt = kl_by_dimension_alt(kl_of, has_variance=variance is not None)
+    return Picture("kl_by_dimension", alt, draw)

@@ -1,0 +1,193 @@
+"""What would a better prior win? A density fitted to the codes of other data, in the prior's place.
+
+With encoder and decoder as they are, the bound would rise by E[log r(z) - log p(z)] if r were the
+prior: on data that r was not fitted to, a fair figure, and a lower bound on what a learned prior
+could win (Hoffman and Johnson, 2016; Tomczak and Welling, 2018, for priors of that kind).
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.data import Split
+from ppvae.diagnostics.bound.codes import Codes, draw_codes
+from ppvae.diagnostics.bound.site_terms import Traced
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.distributions.batch_mixture import BatchMixture
+from ppvae.distributions.fitting import fit_normals
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, generator
+
+__all__ = ["COMPONENTS", "PriorGain", "prior_gain"]
+
+COMPONENTS = (1, 10, 50)
+"""Numbers of components that are tried."""
+
+FITTED = 20_000
+"""Codes that the density is fitted to, at most: of so many data, or of fewer several times."""
+
+PER_DATUM = 10
+"""Codes of one datum that the density is fitted to, at most."""
+
+HELD_OUT = 0.25
+"""Share of the fitting data that chooses the number of components."""
+
+
+@dataclass(frozen=True)
+class PriorGain:
+    """What a mixture of normals would win in the prior's place.
+
+    Attributes:
+        gain: E_q[log r(z) - log p(z)] of each examined datum, ``(data,)``, in nats.
+        components: normals in r; 0 where none of them did better than the prior on the data that
+            chose, so that r is the prior, and the gain 0.
+        scores: mean gain, in nats, of each number of components on the data that chose.
+        fitted: codes that r was fitted to.
+        draws: draws that each datum's expectation is taken over.
+    """
+
+    gain: Tensor
+    components: int
+    scores: dict[int, float]
+    fitted: int
+    draws: int
+
+    @property
+    def mean(self) -> float:
+        """Mean gain over data, in nats per datum: what the bound would rise by."""
+        return self.estimate.mean
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `mean` over data, which the draws' own noise is part of."""
+        return self.estimate.standard_error
+
+    @property
+    def estimate(self) -> Estimate:
+        """Mean and standard error over data."""
+        return Estimate.of(self.gain)
+
+
+def prior_gain(
+    pair: Pair,
+    audit: Audit,
+    train: Split,
+    split: Split,
+    *,
+    components: Sequence[int] = COMPONENTS,
+    draws: int = 4,
+    batch_size: int = 512,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> PriorGain:
+    """Fit a mixture of normals (full covariances) to codes of ``train``, and try it on ``split``.
+
+    The number of components is the one whose fit to three quarters of the training data does best
+    on the codes of the last quarter; it is then fitted to the codes of all of them. A prior that
+    the data itself enters (by labels, say) is compared with an r that knows nothing of it.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        train: data that the density is fitted to: not the examined ones, and best those that the
+            pair was fitted to.
+        split: the examined data.
+        components: numbers of normals that are tried.
+        draws: draws z ~ q(z | x) for each examined datum.
+        batch_size: data at a time.
+        seed: of the draws and of the fits.
+        device: where the pair is; the density is fitted on the CPU.
+        on_rows: hears of each batch's number of codes drawn, of both splits, for a progress bar.
+
+    Raises:
+        InputError: where q(z | x) has no density by datum (see `draw_codes`), for latents whose
+            support is not the real numbers, for the same data twice, for fewer than 8 training
+            data, and for numbers of components or draws below 1.
+    """
+    _check(train, split, components, draws)
+    device, train, split = torch.device(device), train.frozen(seed), split.frozen(seed)
+    _check_support(pair, audit, split, seed, device)
+    count = min(FITTED, PER_DATUM * len(train))
+    one, other = (Stream.PRIOR_GAIN.seed(seed, which) for which in range(2))
+    fitting = draw_codes(
+        pair, audit, train, draws=count, batch_size=batch_size, seed=one, device=device,
+        on_rows=on_rows,
+    )  # fmt: skip
+    examined = draw_codes(
+        pair, audit, split, draws=draws * len(split), batch_size=batch_size, seed=other,
+        device=device, on_rows=on_rows,
+    )  # fmt: skip
+    scores = _scores(fitting, components, seed)
+    best = max(scores, key=lambda k: scores[k], default=0)
+    gains = torch.zeros(draws * len(split), dtype=torch.float64)
+    if scores.get(best, 0.0) > 0:
+        density = fit_normals(_matrix(fitting), best, seed)
+        gains = _log_prob(density, _matrix(examined)) - examined.log_prior
+    else:
+        best = 0
+    by_datum = torch.zeros(len(split), dtype=torch.float64)
+    by_datum.index_add_(0, examined.rows, gains / draws)
+    return PriorGain(by_datum, best, scores, count, draws)
+
+
+def _check(train: Split, split: Split, components: Sequence[int], draws: int) -> None:
+    if draws < 1:
+        raise InputError(f"draws is {draws}; it must be at least 1")
+    if not components or min(components) < 1:
+        raise InputError(f"components is {tuple(components)}; give numbers of at least 1")
+    if train is split:
+        raise InputError(
+            "train and split are the same data, on which any fitted density wins; give data that "
+            "are not examined"
+        )
+    if len(train) < 8:
+        raise InputError(f"train has {len(train)} data; a density needs at least 8 to be fitted to")
+
+
+def _check_support(pair: Pair, audit: Audit, split: Split, seed: int, device: torch.device) -> None:
+    """Refuse latents that a normal is no density of."""
+    few = {name: value.to(device) for name, value in split.take(torch.arange(1)).items()}
+    with evaluating(pair), Stream.PRIOR_GAIN.drawn(seed, device):
+        sites = Traced(pair, audit, few, 1).model
+    for name in audit.latents:
+        support = sites[name]["fn"].support
+        while isinstance(
+            support, constraints.independent | constraints.MixtureSameFamilyConstraint
+        ):
+            support = support.base_constraint
+        if not isinstance(support, type(constraints.real)):
+            raise InputError(
+                f"latent site '{name}' has the support {support}, and the density tried in the "
+                "prior's place is one of real numbers; ask this of real latents"
+            )
+
+
+def _matrix(codes: Codes) -> Tensor:
+    """All latents side by side: ``(draws, dimensions)``, float64."""
+    return torch.cat(list(codes.columns.values()), 1).double()
+
+
+def _scores(codes: Codes, components: Sequence[int], seed: int) -> dict[int, float]:
+    """Mean gain of each number of components on data that were held out of its fit."""
+    z, data = _matrix(codes), codes.rows.unique()
+    order = torch.randperm(len(data), generator=generator(seed % 2**32))
+    held_out = torch.isin(codes.rows, data[order[: max(1, math.ceil(HELD_OUT * len(data)))]])
+    scores = {}
+    for number in sorted(set(components)):
+        if number > int((~held_out).sum()):
+            continue
+        density = fit_normals(z[~held_out], number, seed)
+        gains = _log_prob(density, z[held_out]) - codes.log_prior[held_out]
+        scores[number] = float(gains.mean())
+    return scores
+
+
+def _log_prob(density: BatchMixture, z: Tensor) -> Tensor:
+    return torch.cat([density.log_prob(part) for part in z.split(4096)])

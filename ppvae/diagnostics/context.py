@@ -1,0 +1,115 @@
+"""What a diagnosis is made of: a run's programs, the data, and how much may be computed."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch, Split, as_split
+from ppvae.diagnostics.effort import Effort
+from ppvae.diagnostics.evidence.importance import evidence_name
+from ppvae.diagnostics.evidence.weights import importance_weights
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, generator
+from ppvae.run import Run
+
+__all__ = ["Context"]
+
+KEPT = 5_000
+"""Most log-weights of a datum that are held at once, whatever log p(x) is estimated by."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """What questions are asked of.
+
+    Attributes:
+        run: the run.
+        pair: its programs, on the device.
+        audit: what the audit found of them.
+        data: the data that are examined.
+        data_name: what these are called: a part of the run's own data, or new data.
+        is_own: they are a part of the run's own data.
+        train: what the run was fitted to; ``None`` where the examined data are these, or where it
+            cannot be had.
+        effort: how much to compute.
+        seed: of all draws.
+        device: where to compute.
+        progress: makes a progress bar, ``progress(what, total)``, that yields a function to count.
+    """
+
+    run: Run
+    pair: Pair
+    audit: Audit
+    data: Split
+    data_name: str
+    is_own: bool
+    train: Split | None
+    effort: Effort
+    seed: int
+    device: torch.device
+    progress: Callable[[str, int], AbstractContextManager[Callable[..., None]]]
+
+    @cached_property
+    def order(self) -> Tensor:
+        """Rows of the data in a random order: few data are the first of these, never the easiest.
+
+        Fewer data are always among more, and first among them.
+        """
+        return _shuffled(self.data, self.seed)
+
+    def some(self, count: int) -> Split:
+        """The first ``count`` of the data in `order`, or all there are."""
+        return _few(self.data, self.order, count)
+
+    def some_of_training(self, count: int) -> Split | None:
+        """As many of the training data, in a random order too."""
+        if self.train is None:
+            return None
+        return _few(self.train, _shuffled(self.train, self.seed + 1), count)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """These rows of the data, on the device."""
+        return {name: value.to(self.device) for name, value in self.data.take(rows).items()}
+
+    @cached_property
+    def weights(self) -> Tensor | str:
+        """Log-weights of draws from the guide, ``(data, draws)``, or why there are none.
+
+        Of the first data in `order`; several questions share them.
+        """
+        few = self.some(self.effort.trusted_rows)
+        try:
+            with self.progress("importance weights", len(few)) as count:
+                return importance_weights(
+                    self.pair, self.audit, few, samples=min(self.effort.samples, KEPT),
+                    seed=self.seed, device=self.device, on_rows=count,
+                )  # fmt: skip
+        except InputError as error:
+            return str(error)
+
+    @cached_property
+    def log_p_name(self) -> str:
+        """What is estimated as log p(x): of programs that take y it is another."""
+        few = self.some(self.effort.evidence_rows)
+        return evidence_name(self.pair, self.audit, few.take(torch.arange(len(few))).get("y"))
+
+    @property
+    def is_continuous(self) -> bool:
+        """Whether x has a density and not a probability: nats then depend on its unit."""
+        return not all(support.is_discrete for _, support in self.audit.supports.values())
+
+
+def _shuffled(split: Split, seed: int) -> Tensor:
+    chosen = generator(Stream.EXAMINED_ROWS.seed(seed))
+    return torch.randperm(len(split), generator=chosen)
+
+
+def _few(split: Split, order: Tensor, count: int) -> Split:
+    batch = split.take(order[:count])
+    return as_split(batch["x"], batch.get("y"), batch.get("mask"))

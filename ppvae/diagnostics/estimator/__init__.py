@@ -1,0 +1,1 @@
+"""Which estimator of the gradient to climb by?"""

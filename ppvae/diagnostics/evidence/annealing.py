@@ -1,0 +1,297 @@
+"""What is log p(x), when the guide cannot be trusted as a proposal? Annealed importance sampling.
+
+Chains walk from a density that can be drawn from to p(x, z), one Hamiltonian step a temperature,
+and the weights that they gather on the way have p(x) as their mean, however short the walk (Neal,
+2001; Wu et al., 2017).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch, Split
+from ppvae.diagnostics.evidence.hmc import AnnealingPath, Point, Start, transition
+from ppvae.diagnostics.evidence.importance import CHUNK
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
+
+__all__ = ["Annealed", "AnnealingPlan", "Start", "anneal", "schedule"]
+
+ACCEPTANCE = 0.65
+"""Share of proposals accepted that step sizes are tuned to (Neal, 2011; Beskos et al., 2013)."""
+
+GAIN = 0.8
+"""Change of a log step size over the acceptance missed; more than that in the warm-up."""
+
+PILOT_CHAINS = 8
+PILOT_WARM_UP = 20
+PILOT_TEMPERATURES = 30
+"""The fewest temperatures of a pilot run; a long path's pilot has a fifth of the path's own."""
+
+STREAM = 6
+PILOT, FORWARD, SIMULATION, BACKWARD = range(4)
+
+Tick = Callable[[], None]
+"""Called at each temperature, for a progress bar."""
+
+
+@dataclass(frozen=True)
+class Annealed:
+    """log p(x) of each datum, by annealed importance sampling.
+
+    All are ``(data,)`` and in nats where nothing else is said.
+
+    Attributes:
+        log_p: log of the mean weight of the chains: in expectation a lower bound on log p(x), which
+            rises with temperatures and with chains.
+        error: standard error of ``log_p``, by the delta method over chains; it misleads where few
+            chains carry the sum, and is NaN where there is one chain.
+        effective: effective sample size of the chains, (sum w)^2 / sum w^2, between 1 and
+            ``chains``.
+        acceptance: mean probability that a proposal was accepted, over chains and data, at each
+            temperature between the first and the last: ``(temperatures - 2,)``.
+        step_size: step of the leapfrog at the same temperatures, in units of the unconstrained
+            latents: ``(temperatures - 2, data)``.
+        schedule: the temperatures, from 0 to 1: ``(temperatures,)``, float64.
+        chains: number of chains of each datum.
+    """
+
+    log_p: Tensor
+    error: Tensor
+    effective: Tensor
+    acceptance: Tensor
+    step_size: Tensor
+    schedule: Tensor
+    chains: int
+
+    @property
+    def mean(self) -> float:
+        """Mean of ``log_p`` over data, in nats per datum."""
+        return Estimate.of(self.log_p).mean
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `mean` over data, which the chains' own noise is part of."""
+        return Estimate.of(self.log_p).standard_error
+
+
+def schedule(temperatures: int) -> Tensor:
+    """Temperatures from exactly 0 to exactly 1, dense at both ends: ``(temperatures,)``, float64.
+
+    They are a sigmoid's values between -4 and 4, stretched to [0, 1] (Wu et al., 2017).
+
+    Raises:
+        InputError: for fewer than 2.
+    """
+    if temperatures < 2:
+        raise InputError(f"temperatures is {temperatures}; a path has at least 2, its two ends")
+    t = torch.linspace(-4, 4, temperatures, dtype=torch.float64).sigmoid()
+    t = (t - t[0]) / (t[-1] - t[0])
+    t[0], t[-1] = 0.0, 1.0
+    return t
+
+
+def anneal(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    temperatures: int = 500,
+    chains: int = 8,
+    leapfrog: int = 10,
+    start: Start = "prior",
+    batch_size: int = 64,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Annealed:
+    """Estimate log p(x) of each datum by annealed importance sampling; moves nothing.
+
+    A chain starts at a draw of f_0 and goes through the temperatures t = 0, ..., 1. At each it
+    multiplies its weight by f_t / f_before, taken at the place where it is, and then makes one
+    Hamiltonian transition that leaves f_t invariant: a fresh momentum, ``leapfrog`` steps of the
+    leapfrog, and a Metropolis test. The path is
+
+    - from the prior, f_t = p(z) p(x | z)^t: it does without the guide, and so serves one that has a
+      point mass;
+    - from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t: the shorter way where the guide is near the
+      posterior, and the longer one where it is narrow and beside it.
+
+    With two temperatures nothing moves: that is importance sampling.
+
+    The mean of a weight is p(x) exactly, with any number of temperatures and however badly the
+    chains mix: since each transition leaves its f_t invariant, the weight is that of importance
+    sampling on whole walks, whose target walks backwards from the posterior. This asks for
+    transitions that know nothing of the chains they move. So the step sizes, one for each datum and
+    temperature, are tuned in a pilot run with chains and noise of its own, and frozen before the
+    chains that count are drawn. The log of a mean of such weights is in expectation a lower bound.
+
+    Latents with a constrained support move in the coordinates that
+    ``torch.distributions.biject_to`` has for it, under the density that they have there.
+
+    The price is ``(temperatures - 2) * leapfrog + 1`` gradients of the density a chain, and for
+    the pilot's 8 chains of each datum a fifth of that, or 50 times ``leapfrog`` if that is more.
+    Memory does not grow with ``chains``: they walk in groups of bounded size.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the data.
+        temperatures: their number, 0 and 1 among them.
+        chains: chains of each datum.
+        leapfrog: steps in a trajectory.
+        start: where chains start.
+        batch_size: data at once.
+        seed: of the noise; the caller's random state is left alone.
+        device: where the chains walk.
+        on_rows: hears of numbers of data as the work proceeds, all rows in all, for a progress bar.
+
+    Raises:
+        InputError: for a latent that is discrete, has no bijection to the reals, has a support that
+            other latents decide, or is shared by all data; for a start from a guide that has a
+            point mass or auxiliary sites; for numbers out of their range.
+    """
+    plan = AnnealingPlan(temperatures, chains, leapfrog)
+    device = torch.device(device)
+    weights, accepted, steps = [], [], []
+    with evaluating(pair), Stream.ANNEALING.drawn(seed, device) as noise:
+        indices = torch.arange(len(split)).split(batch_size)
+        for number, batch in enumerate(split.batches(indices, device=device)):
+            tick = plan.ticks(batch, 1, on_rows)
+            noise.at(number, PILOT)
+            path = AnnealingPath(pair, audit, batch, start)
+            step = plan.tuned(path, tick)
+            noise.at(number, FORWARD)
+            log_weight, acceptance = plan.forward(path, step, tick)
+            weights.append(log_weight.cpu())
+            accepted.append(acceptance.cpu())
+            steps.append(step.cpu())
+    log_weight = torch.cat(weights, dim=1)
+    squares = log_weight.softmax(0).square().sum(0)
+    # Var(w) / (K mean(w)^2), from K sum w^2 / (sum w)^2 - 1.
+    relative = (chains * squares - 1).clamp(min=0) / (chains - 1 if chains > 1 else math.nan)
+    return Annealed(
+        log_p=log_weight.logsumexp(0) - math.log(chains),
+        error=relative.sqrt(),
+        effective=1 / squares,
+        acceptance=torch.cat(accepted, dim=1).mean(1),
+        step_size=torch.cat(steps, dim=1),
+        schedule=plan.schedule,
+        chains=chains,
+    )
+
+
+class AnnealingPlan:
+    """How chains are walked: temperatures, number of chains, length of trajectories, as `anneal`'s.
+
+    Attributes:
+        schedule: the temperatures.
+    """
+
+    def __init__(self, temperatures: int, chains: int, leapfrog: int) -> None:
+        self.schedule = schedule(temperatures)
+        for name, value in (("chains", chains), ("leapfrog", leapfrog)):
+            if value < 1:
+                raise InputError(f"{name} is {value}; it must be at least 1")
+        self._chains, self._leapfrog = chains, leapfrog
+        # None at 0, where chains start, nor at 1, where they have their weight.
+        self._transitions = temperatures - 2
+        self._pilot = max(PILOT_TEMPERATURES, self._transitions // 5)
+
+    def ticks(self, batch: Batch, walks: int, on_rows: Callable[[int], None]) -> Tick:
+        """Spread a batch's rows evenly over the pilot and ``walks`` walks of all chains."""
+        pilot = PILOT_WARM_UP + self._pilot if self._transitions else 0
+        total = pilot + walks * len(self._groups(batch)) * (self._transitions + 1)
+        rows, made = len(batch["x"]), 0
+
+        def tick() -> None:
+            nonlocal made
+            made += 1
+            done = rows * made // total - rows * (made - 1) // total
+            if done:
+                on_rows(done)
+
+        return tick
+
+    def tuned(self, path: AnnealingPath, tick: Tick) -> Tensor:
+        """Step sizes by temperature and datum, from a pilot run: ``(temperatures - 2, data)``.
+
+        The step follows the acceptance along a coarser path, at each datum by itself, and the
+        path's own temperatures read it off between the pilot's.
+        """
+        length = self._pilot
+        point = path.draw(PILOT_CHAINS)
+        _, rows, dimensions = point.position.shape
+        # The step that a normal start would take, but for a factor (Beskos et al., 2013).
+        log_step = torch.full_like(point.base[0], -0.25 * math.log(dimensions))
+        if not self._transitions:
+            return log_step.new_empty(0, rows)
+        temperatures: list[float] = schedule(length + 2)[1:-1].tolist()
+        found = []
+        for i, t in enumerate([temperatures[0]] * PILOT_WARM_UP + temperatures):
+            gain = max(GAIN, (1 + i) ** -0.5)
+            point, probability = transition(path, point, t, log_step.exp(), self._leapfrog)
+            log_step = log_step + gain * (probability.mean(0) - ACCEPTANCE)
+            found.append(log_step)
+            tick()
+        known = torch.stack(found[PILOT_WARM_UP:])
+        # Both are values of one sigmoid: what is between is found by the place on the path.
+        place = torch.linspace(0, length + 1, self._transitions + 2, dtype=torch.float64)[1:-1] - 1
+        place = place.clamp(0, length - 1)
+        low = place.long().clamp(max=length - 2)
+        share = (place - low).to(known).unsqueeze(-1)
+        return torch.lerp(known[low], known[low + 1], share).exp()
+
+    def forward(self, path: AnnealingPath, steps: Tensor, tick: Tick) -> tuple[Tensor, Tensor]:
+        """Walk from the start to p(x, z).
+
+        Returns:
+            log weights, ``(chains, data)``, and the mean probability of acceptance over chains,
+            ``(temperatures - 2, data)``.
+        """
+        return self._walk(path, path.draw, self.schedule.tolist(), steps, tick)
+
+    def backward(
+        self, path: AnnealingPath, latents: Mapping[str, Tensor], steps: Tensor, tick: Tick
+    ) -> tuple[Tensor, Tensor]:
+        """Walk from one draw of the posterior to the start: `forward` reversed in time."""
+
+        def place(n: int) -> Point:
+            return path.place({name: v.expand(n, *v.shape[1:]) for name, v in latents.items()})
+
+        temperatures = self.schedule.flip(0).tolist()
+        log_weight, accepted = self._walk(path, place, temperatures, steps.flip(0), tick)
+        return log_weight, accepted.flip(0)
+
+    def _walk(
+        self,
+        path: AnnealingPath,
+        start: Callable[[int], Point],
+        temperatures: list[float],
+        steps: Tensor,
+        tick: Tick,
+    ) -> tuple[Tensor, Tensor]:
+        log_weights, accepted = [], torch.zeros_like(steps)
+        for chains in self._groups(path.batch):
+            point = start(chains)
+            log_weight = torch.zeros_like(point.base)
+            for i, (before, t) in enumerate(pairwise(temperatures)):
+                log_weight = log_weight.add(point.slope, alpha=abs(t - before))
+                if i < len(steps):
+                    point, probability = transition(path, point, t, steps[i], self._leapfrog)
+                    accepted[i] += probability.sum(0)
+                tick()
+            log_weights.append(log_weight)
+        return torch.cat(log_weights), accepted / self._chains
+
+    def _groups(self, batch: Batch) -> list[int]:
+        """Numbers of chains that walk together, so that memory is bounded."""
+        at_once = max(1, CHUNK // batch["x"].numel())
+        return [min(at_once, self._chains - i) for i in range(0, self._chains, at_once)]

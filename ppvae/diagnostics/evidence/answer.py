@@ -1,0 +1,241 @@
+"""What is log p(x)?
+
+Four estimates, each for what it can do: exactly, where the program is linear and Gaussian; by
+importance sampling, of every datum; by annealing, of a few, where the guide is no good proposal;
+and on data simulated from the model from both sides, which says how far annealing itself is off.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ppvae.diagnostics.answer import (
+    Answer,
+    Attempts,
+    Picture,
+    Row,
+    is_significant,
+    metric,
+)
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.evidence.annealing import Annealed, Start, anneal
+from ppvae.diagnostics.evidence.curve import Curve, bound_curve
+from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
+from ppvae.diagnostics.evidence.importance import Evidence, log_evidence
+from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.shared.wording import decimals, plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["EvidenceAnswer", "ask"]
+
+
+@dataclass(frozen=True)
+class EvidenceAnswer(Answer):
+    """Estimates of log p(x); ``None`` where there is none.
+
+    Attributes:
+        log_p_name: what is estimated: log p(x), or that with or given y.
+        exact: in closed form.
+        sampled: by importance sampling.
+        curve: the bound against the number of importance samples, of the first data.
+        curve_rows: how many data are behind it.
+        annealed: by annealing, of the first data.
+        start: where chains start.
+        sandwich: annealing from both sides, on simulated data.
+    """
+
+    log_p_name: str
+    exact: GaussianPosterior | None
+    sampled: Evidence | None
+    curve: Curve | None
+    curve_rows: int
+    annealed: Annealed | None
+    start: Start
+    sandwich: Sandwich | None
+
+    deficits = ()
+    has_all_deficits = True
+
+    @property
+    def question(self) -> str:
+        """What was asked."""
+        return f"What is {self.log_p_name}?"
+
+    @property
+    def missed(self) -> Estimate | None:
+        """What annealing finds more than importance sampling, on the same data."""
+        if self.annealed is None or self.sampled is None:
+            return None
+        count = len(self.annealed.log_p)
+        return Estimate.of(self.annealed.log_p - self.sampled.log_p[:count])
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Each estimate, and the curve."""
+        found: dict[str, Any] = {}
+        if self.exact is not None:
+            found["exact"] = metric(Estimate.of(self.exact.log_p))
+        if self.sampled is not None:
+            found |= {
+                "importance_sampled": metric((self.sampled.mean, self.sampled.standard_error)),
+                "samples": self.sampled.samples,
+                "rows": len(self.sampled.log_p),
+            }
+        if self.curve is not None:
+            found["curve"] = {
+                "samples": list(self.curve.counts), "bound": self.curve.bound.tolist(),
+                "standard_error": self.curve.standard_error.tolist(), "rows": self.curve_rows,
+            }  # fmt: skip
+        if self.annealed is not None:
+            found |= {
+                "annealed": metric((self.annealed.mean, self.annealed.standard_error)),
+                "annealed_from": self.start,
+                "annealed_rows": len(self.annealed.log_p),
+            }
+        if self.missed is not None:
+            found["annealed_less_importance_sampled"] = metric(self.missed)
+        if self.sandwich is not None:
+            found["sandwich_gap"] = metric((self.sandwich.mean, self.sandwich.standard_error))
+        return found
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Each estimate."""
+        rows: list[Row] = []
+        if self.exact is not None:
+            exact = Estimate.of(self.exact.log_p)
+            rows.append(
+                _row("exact, linear and Gaussian", exact, f"{len(self.exact.log_p):,} data")
+            )
+        if self.sampled is not None:
+            note = f"{len(self.sampled.log_p):,} data; a lower bound in expectation"
+            rows += [
+                _row(f"importance sampled, K = {self.sampled.samples:,}", self.sampled, note),
+                _row("  its bound, K = 1", Estimate.of(self.sampled.elbo), "the same draws"),
+            ]
+        if self.annealed is not None:
+            note = f"{len(self.annealed.log_p):,} data; a lower bound in expectation"
+            rows.append(_row(f"annealed from the {self.start}", self.annealed, note))
+        if self.missed is not None:
+            rows.append(_row("  less importance sampled", self.missed, "on the same data"))
+        if self.sandwich is not None:
+            note = "upper less lower bound: how far annealing is off"
+            rows.append(_row("sandwich on simulated data", self.sandwich, note))
+        return tuple(rows)
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The bound against the number of samples, and annealing from both sides."""
+        found = [self._curve_picture(self.curve)] if self.curve is not None else []
+        if self.curve is not None and self.sandwich is not None:
+            found.append(self._sandwich_picture(self.sandwich))
+        return tuple(found)
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """Log p(x), what importance sampling misses of it, and how far annealing is off."""
+        said = []
+        if self.sampled is not None:
+            said.append(
+                f"{self.log_p_name} is "
+                f"{plus_minus(self.sampled.mean, self.sampled.standard_error)}, by importance "
+                f"sampling of {len(self.sampled.log_p):,} data."
+            )
+        missed = self.missed
+        if self.exact is not None:
+            said.append(f"The program is linear and Gaussian: {self.log_p_name} is known exactly.")
+        elif missed is not None and is_significant(missed.mean, missed.standard_error):
+            said.append(
+                f"Importance sampling misses {plus_minus(missed.mean, missed.standard_error)} nats "
+                f"of {self.log_p_name} that annealing finds on the same data: add them in mind, or "
+                "take more `samples`."
+            )
+        if self.sandwich is not None:
+            gap, error = self.sandwich.mean, self.sandwich.standard_error
+            opening = (
+                "Annealing may be off, as its two bounds are apart"
+                if is_significant(gap, error)
+                else "Annealing can be relied on: its two bounds meet, within noise,"
+            )
+            said.append(
+                f"{opening} on data simulated from the model (upper less lower bound "
+                f"{plus_minus(gap, error)} nats)."
+            )
+        return tuple(said)
+
+    def _curve_picture(self, curve: Curve) -> Picture:
+        # The same data throughout: other data would stand at another level for no reason but that.
+        count = self.curve_rows
+        references: dict[str, tuple[float, float | None]] = {}
+        if self.exact is not None and len(self.exact.log_p) >= count:
+            known = float(self.exact.log_p[:count].mean())
+            references[f"exact {self.log_p_name}"] = (known, None)
+
+        def draw() -> "Figure":
+            from ppvae.diagnostics.evidence.figures import draw_bound_curve
+
+            bound, error = curve.bound.numpy(), curve.standard_error.numpy()
+            return draw_bound_curve(curve.counts, bound, error, references=references)
+
+        low, high = decimals(float(curve.bound[0])), decimals(float(curve.bound[-1]))
+        alt = (
+            f"The bound of K importance samples, rising with K towards {self.log_p_name}: from "
+            f"{low} nats at {curve.counts[0]} to {high} at {curve.counts[-1]}."
+        )
+        return Picture("bound_curve", alt, draw)
+
+    def _sandwich_picture(self, both: Sandwich) -> Picture:
+        def draw() -> "Figure":
+            from ppvae.diagnostics.evidence.figures import draw_sandwich
+
+            return draw_sandwich(both.lower.numpy(), both.upper.numpy())
+
+        alt = (
+            f"Lower and upper bounds on {self.log_p_name} of simulated data, by annealing: upper "
+            f"less lower bound {decimals(both.mean)} nats on average."
+        )
+        return Picture("sandwich", alt, draw)
+
+
+def ask(context: Context) -> EvidenceAnswer:
+    """Estimate log p(x) in every way that these programs allow."""
+    effort, attempt = context.effort, Attempts()
+    pair, audit, log_p = context.pair, context.audit, context.log_p_name
+    many, few = context.some(effort.evidence_rows), context.some(effort.annealed_rows)
+    common: dict[str, Any] = {"seed": context.seed, "device": context.device}
+    # From the guide, where it has a density: on fitted programs a fraction of the temperatures
+    # does what it takes from the prior. How far off it is, the sandwich says in either case.
+    start: Start = "guide" if audit.is_bound else "prior"
+    how = common | {"temperatures": effort.temperatures, "chains": effort.chains, "start": start}
+
+    def sample() -> Evidence:
+        with context.progress(log_p, len(many)) as count:
+            return log_evidence(pair, audit, many, samples=effort.samples, on_rows=count, **common)
+
+    def walk() -> Annealed:
+        with context.progress("annealing", len(few)) as count:
+            return anneal(pair, audit, few, on_rows=count, **how)
+
+    def walk_both_ways() -> Sandwich:
+        with context.progress("annealing simulated data", len(few)) as count:
+            return sandwich(pair, audit, few, count=len(few), on_rows=count, **how)
+
+    exact = None
+    if audit.is_local:
+        exact = attempt(f"exact {log_p}", lambda: exact_posterior(pair, audit, many, **common))
+    sampled = attempt("importance sampling", sample)
+    weights = context.weights
+    curve = bound_curve(weights) if isinstance(weights, torch.Tensor) else None
+    annealed = attempt("annealing", walk)
+    both = attempt("sandwich", walk_both_ways)
+    return EvidenceAnswer(
+        attempt.refusals, log_p, exact, sampled, curve, len(weights), annealed, start, both
+    )
+
+
+def _row(name: str, value: Estimate | Evidence | Annealed | Sandwich, note: str) -> Row:
+    return name, plus_minus(value.mean, value.standard_error), note

@@ -1,0 +1,187 @@
+"""How does a chain move, and leave a density as it is? One Hamiltonian transition (Neal, 2011).
+
+All latents of a datum are one vector of reals, in coordinates without constraints. The density is
+one of those between a start, p(z) or q(z | x), and p(x, z), named by its temperature.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.diagnostics.shared.unconstrained import UnconstrainedSpace
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+
+__all__ = ["AnnealingPath", "Point", "Start", "transition"]
+
+Start = Literal["prior", "guide"]
+"""Where chains start: at draws of p(z), or of q(z | x)."""
+
+JITTER = 0.2
+"""Largest relative change of a trajectory's step, drawn anew for each: a trajectory of always the
+same length may be a whole number of periods long, and end where it began (Neal, 2011)."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where chains are, and log f_t = base + t * slope there, with its gradient.
+
+    Both parts are kept, so that a change of temperature costs nothing.
+
+    Attributes:
+        position: unconstrained latents: ``(chains, data, dimensions)``.
+        base: log f_0: ``(chains, data)``, in nats.
+        slope: log f_1 - log f_0, alike.
+        base_gradient: derivative of ``base`` by ``position``, in the shape of the latter.
+        slope_gradient: that of ``slope``.
+    """
+
+    position: Tensor
+    base: Tensor
+    slope: Tensor
+    base_gradient: Tensor
+    slope_gradient: Tensor
+
+    def log_density(self, t: float) -> Tensor:
+        """Log f_t, up to a constant: ``(chains, data)``."""
+        return self.base + t * self.slope
+
+    def gradient(self, t: float) -> Tensor:
+        """Its derivative: ``(chains, data, dimensions)``."""
+        return self.base_gradient.add(self.slope_gradient, alpha=t)
+
+    def moved(self, to: "Point", where: Tensor) -> "Point":
+        """The other point, where that is true: ``(chains, data)``."""
+        wide = where.unsqueeze(-1)
+        return Point(
+            torch.where(wide, to.position, self.position),
+            torch.where(where, to.base, self.base),
+            torch.where(where, to.slope, self.slope),
+            torch.where(wide, to.base_gradient, self.base_gradient),
+            torch.where(wide, to.slope_gradient, self.slope_gradient),
+        )
+
+
+class AnnealingPath:
+    """The densities f_t of one batch, in unconstrained coordinates, from the start to p(x, z).
+
+    From the prior, f_t = p(z) p(x | z)^t; from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: ``{"x": (data, ...), ...}``.
+        start: the end at t = 0.
+
+    Attributes:
+        batch: as given.
+
+    Raises:
+        InputError: if there is no such path.
+    """
+
+    def __init__(self, pair: Pair, audit: Audit, batch: Batch, start: Start) -> None:
+        if start not in get_args(Start):
+            raise InputError(f"start is '{start}'; take 'prior' or 'guide'")
+        self._from_guide = start == "guide"
+        if self._from_guide and not audit.is_bound:
+            raise InputError(
+                "a guide with a point mass has no density to start from; take start='prior'"
+            )
+        self.batch = batch
+        self._densities = Densities(pair, audit, batch)
+        self._space = UnconstrainedSpace(pair, audit, batch)
+        self._latents = frozenset(audit.latents)
+
+    def draw(self, chains: int) -> Point:
+        """Chains at the start."""
+        if not self._from_guide:
+            return self.place(self._densities.draw_prior(chains).latents)
+        latents = self._densities.draw(chains).latents
+        others = sorted(latents.keys() - self._latents)
+        if others:
+            raise InputError(
+                f"the guide draws '{others[0]}' beside the model's latents, so that the density of "
+                "its start is not known; take start='prior'"
+            )
+        return self.place(latents)
+
+    def place(self, latents: Mapping[str, Tensor]) -> Point:
+        """Chains at given latents, in the shapes of `ppvae.programs.densities.Draws.latents`."""
+        position = self._space.position(latents)
+        if name := self._space.astray(position):
+            raise InputError(
+                f"a draw of site '{name}' lies outside the support that the model gives it, or on "
+                "its edge, and no chain can start there; take start='prior', or a prior that keeps "
+                "off the edge"
+            )
+        return self.at(position)
+
+    def at(self, position: Tensor) -> Point:
+        """Score a position: one pass through the programs, and one back."""
+        position = position.detach().requires_grad_()
+        # A trajectory that diverges is turned down for its density; validation would raise.
+        with torch.enable_grad(), pyro.validation_enabled(False):
+            latents, log_volume = self._space.latents(position)
+            draws = self._densities.at(latents, guide=self._from_guide)
+            # Two parts without a common term: the way back goes through each network once.
+            if draws.log_guide is None:
+                first, second = draws.log_prior + log_volume, draws.log_likelihood
+            else:
+                first, second = draws.log_guide + log_volume, draws.log_joint + log_volume
+            gradients = _gradient(first, position), _gradient(second, position)
+        position, first, second = position.detach(), first.detach(), second.detach()
+        if self._from_guide:
+            return Point(position, first, second - first, gradients[0], gradients[1] - gradients[0])
+        return Point(position, first, second, *gradients)
+
+
+def transition(
+    path: AnnealingPath, point: Point, t: float, step: Tensor, leapfrog: int
+) -> tuple[Point, Tensor]:
+    """Move chains by one Hamiltonian transition that leaves f_t invariant.
+
+    A fresh momentum, ``leapfrog`` steps of the leapfrog, and a Metropolis test. It is reversible,
+    so that the same transitions serve on the way back.
+
+    Args:
+        path: the densities.
+        point: where the chains are.
+        t: the temperature.
+        step: length of a step, of each datum by itself: ``(data,)``.
+        leapfrog: steps in a trajectory.
+
+    Returns:
+        where the chains are then, and the probability of acceptance: ``(chains, data)``.
+    """
+    jitter = 1 + JITTER * (2 * torch.rand_like(point.base) - 1)
+    step = (step * jitter).unsqueeze(-1)
+    momentum = torch.randn_like(point.position)
+    before = point.log_density(t) - 0.5 * momentum.square().sum(-1)
+    momentum = momentum + 0.5 * step * point.gradient(t)
+    proposal = point
+    for i in range(leapfrog):
+        proposal = path.at(proposal.position + step * momentum)
+        is_last = i == leapfrog - 1
+        momentum = momentum + (0.5 if is_last else 1.0) * step * proposal.gradient(t)
+    after = proposal.log_density(t) - 0.5 * momentum.square().sum(-1)
+    # Not a number: the trajectory left for infinity, and is turned down.
+    probability = (after - before).clamp(max=0).exp().nan_to_num(nan=0)
+    return point.moved(proposal, torch.rand_like(probability) < probability), probability
+
+
+def _gradient(values: Tensor, position: Tensor) -> Tensor:
+    """The derivative of values by position, each value being of its own chain and datum."""
+    if not values.requires_grad:  # a density that is flat in z
+        return torch.zeros_like(position)
+    (gradient,) = torch.autograd.grad(
+        values.sum(), position, retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return gradient

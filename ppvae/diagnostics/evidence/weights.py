@@ -1,0 +1,99 @@
+"""Log-weights of the guide's draws, datum by datum.
+
+A matrix of them answers several questions: draw it once, by `importance_weights`, and ask it for
+the bound at every K (`curve`), and for the tail of each datum (`ppvae.diagnostics.trust`).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.diagnostics.evidence.importance import CHUNK, log_weights
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
+
+__all__ = ["blocks", "check_log_weights", "effective_samples", "importance_weights"]
+
+
+def importance_weights(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    samples: int,
+    batch_size: int = 128,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Tensor:
+    """Log-weights log p(x, z) - log q(z | x) of draws z ~ q(z | x): ``(data, samples)``.
+
+    They are in nats, on the CPU, of the pair's type or, where that is shorter, float32.
+    Draws are taken in chunks of bounded size: what grows with ``samples`` is the answer alone. It
+    is a function of ``seed``, and moves nothing.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the data.
+        samples: S, draws for each datum.
+        batch_size: data at a time.
+        seed: of the draws.
+        device: where the pair is.
+        on_rows: hears of each batch's number of data, for a progress bar.
+
+    Raises:
+        InputError: if the programs have no such weight per datum: a point-mass guide, latents
+            outside the data's plate, or no such plate; or if ``samples`` is below 1.
+    """
+    if samples < 1:
+        raise InputError(f"samples is {samples}; it must be at least 1")
+    device = torch.device(device)
+    chunks = list(torch.arange(len(split)).split(batch_size))
+    kind = torch.promote_types(pair.dtype, torch.float32)
+    weights = torch.empty(len(split), samples, dtype=kind)
+    with evaluating(pair), Stream.IMPORTANCE_WEIGHTS.drawn(seed, device) as noise:
+        batches = split.batches(chunks, device=device)
+        for number, (rows, batch) in enumerate(zip(chunks, batches, strict=True)):
+            noise.at(number)
+            at_once = max(1, CHUNK // batch["x"].numel())
+            for start in range(0, samples, at_once):
+                drawn = log_weights(pair, audit, batch, min(at_once, samples - start))
+                weights[rows[0] : rows[-1] + 1, start : start + len(drawn)] = drawn.T
+            on_rows(len(rows))
+    return weights
+
+
+def check_log_weights(log_weights: Tensor) -> tuple[int, int]:
+    """Numbers of data and of samples; refuse what is no matrix of log-weights."""
+    if log_weights.dim() != 2 or not log_weights.numel():
+        raise InputError(
+            f"log_weights has shape {tuple(log_weights.shape)}; give (data, samples), as "
+            "importance_weights does"
+        )
+    wrong = log_weights.isnan() | log_weights.isposinf()
+    if wrong.any():
+        row, draw = wrong.nonzero()[0].tolist()
+        raise InputError(
+            f"{int(wrong.sum())} of {log_weights.numel()} log-weights are not finite, the first of "
+            f"them {float(log_weights[row, draw])}, of datum {row}: a density overflows there; "
+            "look at that datum, or take another checkpoint"
+        )
+    data, samples = log_weights.shape
+    return data, samples
+
+
+def blocks(log_weights: Tensor) -> list[slice]:
+    """Rows to take at a time, so that copies in double precision stay small."""
+    data, samples = log_weights.shape
+    step = max(1, CHUNK // samples)
+    return [slice(start, min(start + step, data)) for start in range(0, data, step)]
+
+
+def effective_samples(weights: Tensor) -> Tensor:
+    """(sum w)^2 / sum w^2 of each row of log-weights."""
+    return (2 * weights.logsumexp(1) - (2 * weights).logsumexp(1)).exp()

@@ -1,0 +1,136 @@
+"""The files of a diagnosis: ``diagnostics.json`` and figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ppvae.diagnostics.answer import Picture
+from ppvae.diagnostics.shared.wording import as_sentence
+from ppvae.errors import InputError
+from ppvae.run import figures, versions
+from ppvae.run.store import (
+    MissingError,
+    ReadError,
+    demand_writable,
+    discard,
+    is_there,
+    plain,
+    read_json,
+    write_bytes,
+    write_text,
+)
+
+if TYPE_CHECKING:
+    from ppvae.diagnostics.diagnosis import Diagnosis
+
+__all__ = ["check_folder", "write_diagnosis"]
+
+_RECORD = "diagnostics.json"
+
+_BEGUN = ".diagnosis"
+"""Figures of a diagnosis that is being written, and of the one before: another clears them."""
+
+
+def check_folder(folder: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that holds a diagnosis already, unless it may be replaced.
+
+    Raises:
+        InputError: naming the file, and the way out.
+    """
+    if is_there(folder) and not folder.is_dir():
+        raise InputError(f"`out` is {folder}, which is a file; give a folder")
+    for name in ("figures", _RECORD, "posterior.nc", "report.html"):
+        demand_writable(folder / name)
+    file = folder / _RECORD
+    if is_there(file) and not overwrite:
+        raise InputError(
+            f"{file} is there already; replace it by `overwrite=True`, or write elsewhere by `out`"
+        )
+
+
+def write_diagnosis(
+    result: "Diagnosis", settings: Mapping[str, Any], posterior: bytes | str
+) -> None:
+    """Write ``diagnostics.json`` and the figures.
+
+    Args:
+        result: the diagnosis.
+        settings: what was asked for.
+        posterior: ``posterior.nc``, or why there is none.
+    """
+    pictures = [picture for answer in result.answers.values() for picture in answer.pictures]
+    if result.verdict.deficits:
+        pictures.append(_budget(result))
+    folder = result.path
+    _clear(folder, [picture.name for picture in pictures])
+    for picture in pictures:
+        figures.save(picture.draw(), folder / "figures" / f"{picture.name}.png")
+    if isinstance(posterior, bytes):
+        write_bytes(folder / "posterior.nc", posterior)
+    record = {
+        "unit": "nats per datum",
+        "data": result.data,
+        "rows": result.rows,
+        "verdict": [
+            {
+                "part": deficit.part,
+                "nats": deficit.nats,
+                "error": deficit.error,
+                "sentence": as_sentence(deficit.remedy),
+            }
+            for deficit in result.verdict.deficits
+        ],
+        "sentences": list(result.verdict.sentences),
+        "answers": {name: dict(answer.metrics) for name, answer in result.answers.items()},
+        "not_answered": [
+            {"question": name, "part": part, "reason": reason}
+            for name, answer in result.answers.items()
+            for part, reason in answer.refusals.items()
+        ],
+        "no_posterior": posterior if isinstance(posterior, str) else None,
+        "figures": [{"name": picture.name, "alt": picture.alt} for picture in pictures],
+        "settings": dict(settings),
+        "versions": versions(),
+    }
+    # Last, so that where there is such a file the rest of the diagnosis is there too.
+    text = json.dumps(plain(record), indent=1, allow_nan=False)
+    write_text(folder / _RECORD, text + "\n")
+    discard(folder / _BEGUN)
+
+
+def _budget(result: "Diagnosis") -> Picture:
+    from ppvae import plots
+
+    lost = [(each.part, each.nats, each.error) for each in result.verdict.deficits]
+    alt = "Bars: the nats per datum that are lost in each part; the table has the same."
+    return Picture("budget", alt, lambda: plots.budget(lost))
+
+
+def _clear(folder: Path, names: Sequence[str]) -> None:
+    """Take away an earlier diagnosis, so that nothing of it stands beside the new one.
+
+    Its record goes first; which figures go with it, and which are about to be drawn, is kept until
+    the new record is there, for the process may be killed in between.
+    """
+    before = {name for file in (_RECORD, _BEGUN) for name in _figure_names(folder / file)}
+    listed = [{"name": name} for name in sorted(before | set(names))]
+    write_text(folder / _BEGUN, json.dumps({"figures": listed}) + "\n")
+    discard(folder / _RECORD)
+    discard(folder / "posterior.nc")
+    for name in sorted(before):
+        discard(folder / "figures" / f"{name}.png")
+
+
+def _figure_names(file: Path) -> Sequence[str]:
+    """Names of the figures that a record lists; a stranger's may list anything."""
+    try:
+        listed = read_json(file).get("figures")
+    except (MissingError, ReadError):
+        return ()
+    entries = listed if isinstance(listed, list) else []
+    return [
+        Path(str(each["name"])).name
+        for each in entries
+        if isinstance(each, Mapping) and "name" in each
+    ]

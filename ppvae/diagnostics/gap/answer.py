@@ -1,0 +1,159 @@
+"""Where is the gap between the bound and log p(x): the guide's family, or the encoder?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ppvae.diagnostics.answer import LEAST, Answer, Attempts, Deficit, Picture, Row, metric
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.evidence.exact import exact_posterior
+from ppvae.diagnostics.gap.gaps import Gap, Gaps, gaps
+from ppvae.diagnostics.shared.wording import decimals, plus_minus
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["GapAnswer", "ask"]
+
+
+@dataclass(frozen=True)
+class GapAnswer(Answer):
+    """What the guide's family and the encoder lose.
+
+    Attributes:
+        log_p_name: what is bounded: log p(x), or that with or given y.
+        gaps: the gaps; ``None`` where refused.
+        is_exact: whether log p(x) is known exactly.
+    """
+
+    log_p_name: str
+    gaps: Gaps | None
+    is_exact: bool
+
+    @property
+    def question(self) -> str:
+        """What was asked."""
+        return f"Where is the gap between the bound and {self.log_p_name}?"
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The gaps, and how they were found."""
+        if self.gaps is None:
+            return {}
+        return {
+            "rows": len(self.gaps.log_p), "refined_by": self.gaps.how, "log_p_by": self._log_p_by,
+            "still_climbing": self.gaps.still_climbing,
+            "amortization_gap": _metric(self.gaps.amortization),
+            "approximation_gap": _metric(self.gaps.approximation),
+            "total_gap": _metric(self.gaps.total),
+        }  # fmt: skip
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The gaps."""
+        if self.gaps is None:
+            return ()
+        amortization = "what the encoder loses of the best in the family"
+        total = f"{self.log_p_name} - bound; {self.log_p_name} {self._log_p_by}"
+        return (
+            ("amortization gap", _with_error(self.gaps.amortization), amortization),
+            (
+                "approximation gap", _with_error(self.gaps.approximation),
+                "what the best in the family lacks",
+            ),
+            ("total gap", _with_error(self.gaps.total), total),
+        )  # fmt: skip
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The gaps of each datum."""
+        found = self.gaps
+        if found is None:
+            return ()
+
+        def draw() -> "Figure":
+            from ppvae.diagnostics.gap.figure import draw_gaps
+
+            return draw_gaps(
+                found.approximation.by_datum.numpy(), found.amortization.by_datum.numpy(),
+                elbo=found.elbo.numpy(), log_p=found.log_p.numpy(),
+            )  # fmt: skip
+
+        alt = (
+            "The approximation and the amortization gap of each datum: on average "
+            f"{decimals(found.approximation.mean)} and {decimals(found.amortization.mean)} nats."
+        )
+        return (Picture("gaps", alt, draw),)
+
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """Both gaps."""
+        if self.gaps is None:
+            return ()
+        return (
+            Deficit(
+                "encoder: amortization gap", self.gaps.amortization.mean,
+                self.gaps.amortization.standard_error,
+                "a larger encoder (`encoder.hidden`), more `epochs`, or more data",
+            ),
+            Deficit(
+                "guide: approximation gap", self.gaps.approximation.mean,
+                self.gaps.approximation.standard_error,
+                "a richer family: `guide='FullRank'`, or `guide='Flow'`",
+            ),
+        )  # fmt: skip
+
+    @property
+    def has_all_deficits(self) -> bool:
+        """Whether the gap could be split."""
+        return self.gaps is not None
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """The gaps, and whether the search for the best guide had ended."""
+        found = self.gaps
+        if found is None:
+            return ()
+        said = [
+            f"The bound lacks {_with_error(found.total)} nats of {self.log_p_name}, on "
+            f"{len(found.log_p):,} data: {_with_error(found.approximation)} for the guide's "
+            f"family, {_with_error(found.amortization)} for the encoder."
+        ]
+        if found.still_climbing > max(LEAST, 0.1 * abs(found.total.mean)):
+            said.append(
+                "The search for each datum's best guide was still gaining "
+                f"{found.still_climbing:.2f} nats: the encoder loses more, the family less."
+            )
+        return tuple(said)
+
+    @property
+    def _log_p_by(self) -> str:
+        if self.is_exact or self.gaps is None:
+            return "known exactly"
+        return f"by {self.gaps.estimator}"
+
+
+def ask(context: Context) -> GapAnswer:
+    """Refine q datum by datum, and see what that gains."""
+    pair, audit, attempt = context.pair, context.audit, Attempts()
+    few = context.some(context.effort.refined_rows)
+    common: dict[str, Any] = {"seed": context.seed, "device": context.device}
+    known = exact_posterior(pair, audit, few, **common) if audit.is_local else None
+    log_p = None if known is None else known.log_p
+
+    def refine() -> Gaps:
+        with context.progress("the best guide of each datum", len(few)) as count:
+            return gaps(
+                pair, audit, few, log_p=log_p, steps=context.effort.refine_steps, on_rows=count,
+                **common,
+            )  # fmt: skip
+
+    found = attempt("gaps", refine)
+    return GapAnswer(attempt.refusals, context.log_p_name, found, known is not None)
+
+
+def _metric(gap: Gap) -> dict[str, float]:
+    return metric((gap.mean, gap.standard_error))
+
+
+def _with_error(gap: Gap) -> str:
+    return plus_minus(gap.mean, gap.standard_error)

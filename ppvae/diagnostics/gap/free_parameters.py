@@ -1,0 +1,249 @@
+"""What would the guide say if it could choose each datum's numbers? Its distributions let free.
+
+Where every latent of the guide has a distribution of a parametric family, and none depends on
+another's draw, the guide at a datum is no more than the numbers that the encoder gives for it. Here
+these become leaves, in unconstrained space, all data of a batch at once.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from pyro.infer.inspect import TrackProvenance
+from pyro.ops.provenance import detach_provenance, get_provenance
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+from torch.distributions import constraints, transform_to
+
+from ppvae.data import Batch
+from ppvae.diagnostics.gap.free_weights import Freed, free_weights
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.axes import Axes
+from ppvae.programs.facts import Audit
+from ppvae.programs.sites import sites
+
+__all__ = ["NotFree", "check_independent", "family", "free_parameters", "guide_sites"]
+
+
+class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refined instead)
+    """The guide's parameters cannot be let free datum by datum; the message says why."""
+
+
+def guide_sites(pair: Pair, batch: Batch) -> dict[str, Any]:
+    """The guide's random variables on a batch, plates and deterministic sites aside, by name."""
+    return sites(poutine.trace(pair.call_guide).get_trace(**batch))
+
+
+def family(fn: Any) -> str:
+    """The name of a distribution's family, whatever declares its dimensions dependent aside."""
+    return type(_peeled(fn)[0]).__name__
+
+
+def check_independent(pair: Pair, batch: Batch) -> None:
+    """Refuse a guide of which one site depends on another's draw.
+
+    Raises:
+        NotFree: naming the two sites.
+    """
+    with TrackProvenance():
+        drawn = guide_sites(pair, batch)
+    for name, node in drawn.items():
+        density = node["fn"].log_prob(detach_provenance(node["value"]))
+        others = get_provenance(density) & drawn.keys() - {name}
+        if others:
+            raise NotFree(f"site '{name}' of the guide depends on a draw of '{min(others)}'")
+
+
+def free_parameters(pair: Pair, audit: Audit, batch: Batch) -> Freed:
+    """Let the parameters of every site of the guide free, each datum's from the encoder's answer.
+
+    Constants, that no weight of the guide reaches, stay as they are; so does what is one number by
+    broadcasting, except over data. The gradient is that of draws alone, as densities are held
+    (Roeder, Wu and Duvenaud, 2017: "sticking the landing").
+
+    Raises:
+        NotFree: if a site's distribution is not one of its parameters, in a way that is known.
+    """
+    # What the weights reach shows in copies of them that ask for gradients.
+    with torch.enable_grad():
+        nodes = guide_sites(free_weights(pair), batch)
+    free = {name: _Site(name, node, audit.axes) for name, node in nodes.items()}
+    leaves = [leaf for site in free.values() for leaf in site.leaves]
+    if not leaves:
+        raise NotFree("no weight of the guide reaches a parameter of its distributions")
+
+    def call(x: Tensor, **extras: Tensor) -> Any:
+        with _Substitute({name: site.distribution() for name, site in free.items()}):
+            return pair.call_guide(x, **extras)
+
+    return Freed(pair, call, leaves)
+
+
+class _Substitute(Messenger):
+    """Puts other distributions in the place of those of a program's sites."""
+
+    def __init__(self, distributions: Mapping[str, dist.TorchDistribution]) -> None:
+        super().__init__()
+        self.distributions = distributions
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] in self.distributions:
+            msg["fn"] = self.distributions[msg["name"]]
+
+
+class _Site:
+    """A site of the guide whose distribution's parameters are leaves, in unconstrained space."""
+
+    def __init__(self, name: str, node: Any, axes: Axes) -> None:
+        base, self._events = _peeled(node["fn"])
+        self._family, self._shape = type(base), base.batch_shape
+        self._constants: dict[str, Tensor] = {}
+        self._free: dict[str, _Parameter] = {}
+        for parameter, constraint in _parameters(base, name).items():
+            value = getattr(base, parameter, None)
+            if not isinstance(value, Tensor):
+                raise NotFree(f"site '{name}' does not say its '{parameter}'")
+            if not value.requires_grad:
+                self._constants[parameter] = value
+                continue
+            try:
+                data_dim = axes.data_dim(self._events)
+                self._free[parameter] = _Parameter(base, value, constraint, data_dim)
+            except NotImplementedError as error:
+                raise NotFree(
+                    f"parameter '{parameter}' of site '{name}' cannot be made unconstrained"
+                ) from error
+        self._check(name, node)
+
+    @property
+    def leaves(self) -> list[Tensor]:
+        """What is climbed."""
+        return [parameter.leaf for parameter in self._free.values()]
+
+    def distribution(self) -> dist.TorchDistribution:
+        """The distribution as it is now: draws follow the leaves, and its density holds them."""
+        moving = {name: parameter.value() for name, parameter in self._free.items()}
+        held = {name: value.detach() for name, value in moving.items()}
+        return _Landing(self._made(moving), self._made(held))
+
+    def _made(self, parameters: Mapping[str, Tensor]) -> dist.TorchDistribution:
+        fn: Any = self._family(**parameters, **self._constants)
+        made: dist.TorchDistribution = fn.expand(self._shape).to_event(self._events)
+        return made
+
+    def _check(self, name: str, node: Any) -> None:
+        """Refuse a family that its constructor and its named parameters do not make again."""
+        try:
+            again = self.distribution().log_prob(node["value"])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise NotFree(
+                f"{self._family.__name__}, of site '{name}', is not made of its parameters alone"
+            ) from error
+        if not torch.allclose(again, node["fn"].log_prob(node["value"]), rtol=1e-3, atol=1e-3):
+            raise NotFree(
+                f"{self._family.__name__}, of site '{name}', is not a function of its named "
+                "parameters"
+            )
+
+
+class _Parameter:
+    """One parameter of a family as a function of an unconstrained leaf."""
+
+    def __init__(self, base: Any, value: Tensor, constraint: Any, data_dim: int) -> None:
+        events = constraint.event_dim
+        # A number that was broadcast over dimensions of one datum is one number of the family; one
+        # that was broadcast over data is freed for each.
+        narrow = [slice(None)] * value.dim()
+        for dim in range(value.dim() - events):
+            is_data = dim - (value.dim() - events) == data_dim
+            if value.stride(dim) == 0 and not is_data:
+                narrow[dim] = slice(0, 1)
+        self._unit = _unit(base, value, constraint)[tuple(narrow)].detach()
+        self._transform = transform_to(constraint)
+        leaf = self._transform.inv(value.detach()[tuple(narrow)] / self._unit)
+        self.leaf = leaf.clone().requires_grad_()
+
+    def value(self) -> Tensor:
+        """The parameter as it is now."""
+        value: Tensor = self._unit * self._transform(self.leaf)
+        return value
+
+
+class _Landing(dist.TorchDistribution):
+    """Draws from one distribution, with its gradient; the density of another, equal in value."""
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (as torch has it)
+    has_rsample = True
+
+    def __init__(self, moving: dist.TorchDistribution, held: dist.TorchDistribution) -> None:
+        self.moving, self.held = moving, held
+        # It has no arguments of its own; the two that it is made of have been checked.
+        super().__init__(moving.batch_shape, moving.event_shape, validate_args=False)
+
+    @property
+    def support(self) -> Any:
+        return self.moving.support
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> "_Landing":
+        return _Landing(self.moving.expand(batch_shape), self.held.expand(batch_shape))
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        value: Tensor = self.moving.rsample(torch.Size(sample_shape))
+        return value
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        density: Tensor = self.held.log_prob(value)
+        return density
+
+
+def _peeled(fn: Any) -> tuple[Any, int]:
+    """A distribution without what declares its dimensions dependent, and how many these are."""
+    events = len(fn.event_shape)
+    while isinstance(fn, torch.distributions.Independent):
+        fn = fn.base_dist
+    return fn, events - len(fn.event_shape)
+
+
+def _parameters(base: Any, name: str) -> dict[str, Any]:
+    """Parameters that make a distribution anew, with their constraints: one name for each."""
+    try:
+        found = dict(base.arg_constraints)
+    except NotImplementedError:
+        found = {}
+    if not found:
+        raise NotFree(
+            f"{type(base).__name__}, of site '{name}', is no family with named parameters"
+        )
+    for chosen, others in _SAME:
+        if chosen in found:
+            found = {n: c for n, c in found.items() if n not in others}
+    return found
+
+
+_SAME = (("scale_tril", ("covariance_matrix", "precision_matrix")), ("logits", ("probs",)))
+"""Of several names for one parameter, the one that is easiest to climb in, and the others."""
+
+
+def _unit(base: Any, value: Tensor, constraint: Any) -> Tensor:
+    """What a parameter is measured in, so that steps mean the same whatever the latent's unit."""
+    one = torch.ones_like(value)
+    while isinstance(constraint, constraints.independent):
+        constraint = constraint.base_constraint
+    if constraint not in (constraints.real, constraints.lower_cholesky):
+        return one
+    try:
+        scale = base.stddev
+    except (NotImplementedError, AttributeError):
+        return one
+    if value.dim() == scale.dim() + 1:
+        scale = scale[..., None]
+    sizes = zip(scale.shape, value.shape, strict=False)
+    if scale.dim() != value.dim() or any(a not in (1, b) for a, b in sizes):
+        return one
+    if constraint is constraints.lower_cholesky:
+        # A row has up to as many entries as there are dimensions, and all of them step at once.
+        scale = scale / value.shape[-1] ** 0.5
+    return torch.where(scale.isfinite() & (scale > 0), scale, one)

@@ -1,0 +1,265 @@
+"""Where is the gap? What the encoder loses for each datum, and what the guide's family cannot say.
+
+The bound misses log p(x) for two reasons (Cremer, Li and Duvenaud, 2018): log p(x) - ELBO[q_x] is
+the sum of the *approximation gap* log p(x) - ELBO[q*], q* being the best member of the guide's
+family for this very x, and of the *amortization gap* ELBO[q*] - ELBO[q_x], the price of one network
+that answers for all x. To find q*, each datum's guide is refined on that datum alone (`refining`).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch, Split
+from ppvae.diagnostics.evidence.importance import CHUNK, log_weights
+from ppvae.diagnostics.gap.refining import How, choose, climb_bound, climb_evenly, plan
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import OpenStream, Stream
+
+__all__ = ["Gap", "Gaps", "How", "gaps"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A difference of two figures of each datum, in nats.
+
+    Attributes:
+        by_datum: ``(data,)``. It may come out below zero by as much as its error, and by more
+            where the search for q* has failed.
+        error: its Monte Carlo standard error, ``(data,)``.
+    """
+
+    by_datum: Tensor
+    error: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Mean over data, in nats per datum."""
+        return float(self.by_datum.mean())
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `mean` over data, which the draws' own noise is part of."""
+        if len(self.by_datum) < 2:
+            return math.nan
+        return float(self.by_datum.std() / math.sqrt(len(self.by_datum)))
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """log p(x), and the bounds of the encoder's guide and of the best: all ``(data,)``, in nats.
+
+    Attributes:
+        log_p: log p(x).
+        log_p_error: its standard error.
+        elbo: ELBO[q_x], the encoder's bound.
+        elbo_error: its standard error.
+        refined: ELBO[q*], by draws with the same noise.
+        refined_error: its standard error.
+        approximation: log p(x) - ELBO[q*].
+        amortization: ELBO[q*] - ELBO[q_x].
+        total: log p(x) - ELBO[q_x].
+        how: what was refined.
+        estimator: where ``log_p`` comes from, in words.
+        climb: the refined bound, mean over data, at each step of the search: ``(steps,)``.
+    """
+
+    log_p: Tensor
+    log_p_error: Tensor
+    elbo: Tensor
+    elbo_error: Tensor
+    refined: Tensor
+    refined_error: Tensor
+    approximation: Gap
+    amortization: Gap
+    total: Gap
+    how: How
+    estimator: str
+    climb: Tensor
+
+    @property
+    def still_climbing(self) -> float:
+        """What the last quarter of the search gained, in nats per datum.
+
+        Its second half's mean less its first half's. Far above `still_climbing_error`, and not
+        small beside the gaps, it says that more steps would move nats from the approximation gap
+        to the amortization gap.
+        """
+        before, after = self._last_quarter()
+        return float(after.mean() - before.mean())
+
+    @property
+    def still_climbing_error(self) -> float:
+        """Standard error of `still_climbing`, from the spread of single steps."""
+        before, after = self._last_quarter()
+        return math.sqrt(float(before.var() / len(before) + after.var() / len(after)))
+
+    def _last_quarter(self) -> tuple[Tensor, Tensor]:
+        half = len(self.climb) // 8
+        return self.climb[-2 * half : -half], self.climb[-half:]
+
+
+def gaps(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    log_p: Tensor | None = None,
+    log_p_error: Tensor | None = None,
+    how: How | None = None,
+    steps: int | None = None,
+    particles: int | None = None,
+    lr: float | None = None,
+    draws: int = 1000,
+    batch_size: int = 128,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Gaps:
+    """Split log p(x) - ELBO of each datum into what the family and what the encoder loses.
+
+    Where every latent of the guide has a distribution of a parametric family with reparameterized
+    draws, and none depends on another's draw, ``how`` is ``"parameters"``: the numbers that the
+    encoder gives for a datum are let free and climb that datum's bound, all data of a batch at
+    once. Constants of the guide, that no weight reaches, stay as they are; so does what is one
+    number by broadcasting. The gradient is that of the path alone (Roeder, Wu and Duvenaud, 2017:
+    "sticking the landing"), whose noise vanishes as q* comes near p(z | x). Otherwise, for flows
+    and guides with a hierarchy, it is ``"weights"``: all the guide's weights are fitted anew to
+    one datum after the other, which serves any family and takes some twenty times as long. Adam's
+    steps shrink to nothing towards the end. The pair itself is left as it is.
+
+    Without ``log_p`` it is estimated by importance sampling. q* is a better proposal than the
+    encoder's guide, yet too narrow where its family lacks the posterior's correlations, so that a
+    few of its weights would carry the sum: from q* a proposal is sought that makes the weights
+    even, on the bound that averages them (Burda et al., 2016). In expectation the estimate is too
+    low, by about half the square of its error, and so is the approximation gap.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the data; freeze a split that is binarized anew, if ``log_p`` is given.
+        log_p: log p(x) of each of them, ``(data,)``, if it is known better than by importance
+            sampling: exactly, or by annealing.
+        log_p_error: its standard error, ``(data,)``; by default none.
+        how: what to refine; by default parameters where that can be done.
+        steps: steps of Adam.
+        particles: draws per datum and step.
+        lr: length of the first steps: for parameters in units of each datum's posterior scale.
+        draws: draws per datum that bounds and evidence are taken from.
+        batch_size: data at a time.
+        seed: of all draws.
+        device: where the pair is.
+        on_rows: hears of each batch's number of data, for a progress bar.
+
+    Raises:
+        InputError: if there is no bound to split or no way to climb it: a point mass, a guide's
+            site without a reparameterized draw, latents that the data share; and for ``log_p`` of
+            another length, or numbers that are too small.
+    """
+    if draws < 2:
+        raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
+    _check_given(len(split), log_p, log_p_error)
+    device = torch.device(device)
+    # A search may try parameters at the edge of their domain: a step on the way, and no error.
+    stream = Stream.GAPS.drawn(seed, device)
+    with evaluating(pair), stream as noise, pyro.validation_enabled(False):
+        how = choose(pair, audit, next(split.chunks(min(2, len(split)), device)), how)
+        search = plan(how, steps, particles, lr)
+        climb = torch.zeros(search.steps, dtype=torch.float64)
+        found: list[dict[str, Tensor]] = []
+        done = 0
+        for number, batch in enumerate(split.chunks(search.rows(split.shape, batch_size), device)):
+            noise.at(number)
+            freed = search.let_free(pair, audit, batch)
+            climb += climb_bound(freed, audit, batch, search) / len(split)
+            same = noise.within(number, 1)
+            weights = [_log_weights(each, audit, batch, draws, same) for each in (pair, freed)]
+            if log_p is None:
+                climb_evenly(freed, audit, batch, search)
+                weights.append(_log_weights(freed, audit, batch, draws, same))
+            count = len(batch["x"])
+            given = [v if v is None else v[done : done + count] for v in (log_p, log_p_error)]
+            found.append(_figures(torch.stack(weights), *given))
+            done += count
+            on_rows(count)
+    estimator = "importance sampling from a refined guide" if log_p is None else "given"
+    figures = {name: torch.cat([each[name] for each in found]) for name in found[0]}
+    return Gaps(how=how, estimator=estimator, climb=climb, **_differences(figures))
+
+
+def _check_given(rows: int, log_p: Tensor | None, log_p_error: Tensor | None) -> None:
+    if log_p is None and log_p_error is not None:
+        raise InputError("log_p_error without log_p: give the estimate that it is the error of")
+    for name, value in (("log_p", log_p), ("log_p_error", log_p_error)):
+        if value is not None and tuple(value.shape) != (rows,):
+            raise InputError(
+                f"{name} has shape {tuple(value.shape)} and there are {rows} data; give one number "
+                "for each"
+            )
+
+
+def _log_weights(pair: Pair, audit: Audit, batch: Batch, draws: int, noise: OpenStream) -> Tensor:
+    """Log p(x, z) - log q(z), ``(draws, data)`` in float64; of the same noise each time."""
+    size = max(1, CHUNK // batch["x"].numel())
+    chunks = []
+    for start in range(0, draws, size):
+        noise.at(start)
+        weights = log_weights(pair, audit, batch, min(size, draws - start))
+        chunks.append(weights.cpu().double())
+    return torch.cat(chunks)
+
+
+def _figures(
+    weights: Tensor, log_p: Tensor | None, log_p_error: Tensor | None
+) -> dict[str, Tensor]:
+    """What log-weights come to, of the encoder, of q*, and, if ``log_p`` is wanted, of a proposal.
+
+    ``weights`` is ``(guides, draws, data)``, in logarithms; a draw's noise is that of all guides.
+    """
+    if not bool(weights.isfinite().all()):
+        raise InputError(
+            "a refined guide's bound is not finite; take a smaller lr, or another checkpoint"
+        )
+    before, after = weights[0], weights[1]
+    if log_p is None:
+        proposal = weights[2]
+        estimate = proposal.logsumexp(0) - math.log(len(proposal))
+        # What each draw adds to the estimate, to first order: w / mean(w).
+        adds, given = (proposal - estimate).exp(), torch.zeros_like(estimate)
+    else:
+        estimate = log_p.cpu().double()
+        adds = torch.zeros_like(after)
+        given = torch.zeros_like(estimate) if log_p_error is None else log_p_error.cpu().double()
+    return {
+        "log_p": estimate,
+        "log_p_error": torch.hypot(_error(adds), given),
+        "elbo": before.mean(0),
+        "elbo_error": _error(before),
+        "refined": after.mean(0),
+        "refined_error": _error(after),
+        "approximation": torch.hypot(_error(adds - after), given),
+        "amortization": _error(after - before),
+        "total": torch.hypot(_error(adds - before), given),
+    }
+
+
+def _differences(figures: dict[str, Tensor]) -> dict[str, Any]:
+    """The figures with the gaps in place of the gaps' errors."""
+    log_p, elbo, refined = figures["log_p"], figures["elbo"], figures["refined"]
+    return figures | {
+        "approximation": Gap(log_p - refined, figures["approximation"]),
+        "amortization": Gap(refined - elbo, figures["amortization"]),
+        "total": Gap(log_p - elbo, figures["total"]),
+    }
+
+
+def _error(values: Tensor) -> Tensor:
+    """Standard error of the mean over draws."""
+    return values.std(0) / math.sqrt(len(values))

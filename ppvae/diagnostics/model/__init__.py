@@ -1,0 +1,1 @@
+"""Would the model generate such data?"""

@@ -1,0 +1,102 @@
+"""Would the model generate such data?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.model.predictive import Predictive, check
+from ppvae.diagnostics.shared.wording import as_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ModelAnswer", "ask"]
+
+
+@dataclass(frozen=True)
+class ModelAnswer(Answer):
+    """The data among data sets drawn from the model.
+
+    Attributes:
+        predictive: the check; ``None`` where refused.
+    """
+
+    predictive: Predictive | None
+
+    question = "Would the model generate such data?"
+    deficits = ()
+    has_all_deficits = True
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Each statistic of the data, and of replicated data."""
+        found = self.predictive
+        if found is None:
+            return {}
+        return {
+            "kind": found.kind, "rows": found.rows, "verdict": found.verdict,
+            "statistics": [
+                {
+                    "name": name, "observed": s.observed,
+                    "replicated": float(s.replicated.mean()),
+                    "replicated_sd": float(s.replicated.std()), "p_value": s.p_value,
+                    "z_score": s.z_score,
+                }
+                for name, s in found.statistics.items()
+            ],
+        }  # fmt: skip
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Each statistic of the data, and of replicated data."""
+        statistics = {} if self.predictive is None else self.predictive.statistics
+        return tuple(
+            (
+                name, f"{s.observed:.4g}",
+                f"model's {float(s.replicated.mean()):.4g} +- {float(s.replicated.std()):.2g}, "
+                f"p {'=' if s.p_value > 2 / (len(s.replicated) + 1) else '<='} {s.p_value:.2g}",
+            )
+            for name, s in statistics.items()
+        )  # fmt: skip
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Each statistic of the data among those of replicated data."""
+        found = self.predictive
+        if found is None:
+            return ()
+
+        def draw() -> "Figure":
+            from ppvae.diagnostics.model.figure import draw_predictive
+
+            return draw_predictive(
+                {name: s.observed for name, s in found.statistics.items()},
+                {name: s.replicated.numpy() for name, s in found.statistics.items()},
+                {name: s.p_value for name, s in found.statistics.items()},
+            )
+
+        alt = "Statistics of the data among those of data sets drawn from the model: "
+        return (Picture("predictive", as_sentence(alt + found.verdict), draw),)
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """In what the data and the model's differ."""
+        found = self.predictive
+        return () if found is None else (as_sentence(f"{found.verdict}, by {found.rows:,} data"),)
+
+
+def ask(context: Context) -> ModelAnswer:
+    """Compare the data with data sets drawn from the model, in a few statistics."""
+    few, attempt = context.some(context.effort.rows), Attempts()
+    replications = context.effort.replications
+
+    def replicate() -> Predictive:
+        with context.progress("replicated data sets", replications * len(few)) as count:
+            return check(
+                context.pair, context.audit, few, replications=replications, seed=context.seed,
+                device=context.device, on_rows=count,
+            )  # fmt: skip
+
+    found = attempt("predictive check", replicate)
+    return ModelAnswer(attempt.refusals, found)

@@ -1,0 +1,111 @@
+"""Are the data like the model's? Statistics of both."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array
+from ppvae.plots.style import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    WIDTH,
+    Look,
+    headline,
+    house_style,
+    new_figure,
+    settle,
+)
+from ppvae.plots.text import few_numbers, fitted, probability
+
+_MOST = 12
+_LIGHT = "#7FB8D8"
+_OBSERVED: Look = {"color": VERMILLION, "linewidth": 2.4}
+
+
+@house_style
+def draw_predictive(
+    observed: Mapping[str, float],
+    replicated: Mapping[str, npt.ArrayLike],
+    p_values: Mapping[str, float] = {},
+    *,
+    title: str = "Statistics of the data, and of data from the model",
+) -> Figure:
+    """Each statistic of the data among those of replicated data sets.
+
+    Args:
+        observed: by name, a statistic of the data.
+        replicated: by the same names, ``(replications,)``, the same statistic of data sets drawn
+            from the model.
+        p_values: by name, the share of replications at least as extreme; absent ones are not
+            written.
+        title: said above.
+
+    Raises:
+        InputError: there is no statistic, one is missing on a side, or none of its replications is
+            finite.
+
+    """
+    if not observed or set(observed) != set(replicated):
+        apart = sorted(set(observed) ^ set(replicated))
+        raise InputError(
+            "observed and replicated must be of the same statistics, and at least one; "
+            f"on one side only: {', '.join(apart) or 'none'}"
+        )
+    values = {name: np.ravel(np.asarray(replicated[name], dtype=np.float64)) for name in observed}
+    for name, draws in values.items():
+        if not np.isfinite(draws).any():
+            raise InputError(f"statistic {name!r} has no finite replication")
+    shown = list(observed)[:_MOST]
+    columns = 1 if len(shown) == 1 else 2
+    rows = -(-len(shown) // columns)
+    figure = new_figure(1.4 + 1.8 * rows)
+    cells = figure.subplots(rows, columns, squeeze=False)
+    for place, axes in enumerate(cells.flat):
+        if place >= len(shown):
+            axes.remove()
+            continue
+        name = shown[place]
+        draws = values[name]
+        _draw_statistic(axes, float(observed[name]), draws[np.isfinite(draws)])
+        axes.set_title(fitted(name, WIDTH / columns - 1.75, size=12, lines=2))
+        if name in p_values and np.isfinite(observed[name]):
+            # With R replications none is below 2 / (R + 1), see `Replicated.p_value`.
+            said = probability(p_values[name], least=2 / (len(draws) + 1))
+            axes.set_title(said, loc="right", fontsize=11, color=GREY)
+        if place + columns >= len(shown):
+            axes.set_xlabel("value of the statistic")
+    if len(shown) < len(observed):
+        title = f"{title} ({len(shown)} of {len(observed)})"
+    headline(figure, fitted(title, WIDTH - 0.4, size=12))
+    figure.supylabel("replications per bin", fontsize=11)
+    handles = [
+        Patch(color=_LIGHT, label="replicated by the model"),
+        Line2D([], [], label="the data", **_OBSERVED),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_statistic(axes: Axes, observed: float, draws: Array) -> None:
+    low, high = float(draws.min()), float(draws.max())
+    # Replications that are all alike are one bar, of a width that floating point can tell.
+    width = (high - low) / min(25, max(6, round(len(draws) ** 0.5))) or max(0.02, 0.02 * abs(low))
+    edges = np.arange(low - width / 2, high + width, width)
+    counts, edges = np.histogram(draws, bins=edges)
+    axes.bar(edges[:-1], counts, width=width, align="edge", color=_LIGHT, edgecolor=BLUE)
+    if np.isfinite(observed):
+        axes.axvline(observed, **_OBSERVED)
+    else:
+        axes.set_title("data not finite", loc="right", fontsize=11, color=VERMILLION)
+    axes.margins(x=0.06)
+    axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
+    few_numbers(axes.xaxis, 3, 2.2)
+    settle(axes)

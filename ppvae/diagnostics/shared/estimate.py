@@ -1,0 +1,33 @@
+"""A mean over data, and how sure it is."""
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+__all__ = ["Estimate"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over data.
+
+    Attributes:
+        mean: in nats per datum, where nothing else is said.
+        standard_error: of the mean; not a number where there is one value only.
+    """
+
+    mean: float
+    standard_error: float
+
+    @classmethod
+    def of(cls, values: Tensor) -> "Estimate":
+        """Mean of independent values, ``(n,)``, and its standard error."""
+        values = values.double()
+        error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
+        return cls(float(values.mean()), error)
+
+    def __sub__(self, other: "Estimate") -> "Estimate":
+        """The difference of two independent estimates."""
+        error = math.hypot(self.standard_error, other.standard_error)
+        return Estimate(self.mean - other.mean, error)

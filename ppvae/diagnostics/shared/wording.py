@@ -1,0 +1,28 @@
+"""Numbers and sentences for people."""
+
+import re
+from typing import Any
+
+__all__ = ["as_sentence", "decimals", "plus_minus"]
+
+
+def plus_minus(value: float, error: float | None, digits: int = 2) -> str:
+    """A number with its standard error."""
+    text = f"{value:,.{digits}f}"
+    return text if error is None or error != error else f"{text} +- {error:.{digits}f}"
+
+
+def decimals(value: Any, digits: int = 2) -> str:
+    """A number with a true minus sign, as pages have it; a dash for what is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "\N{EN DASH}"
+    text = f"{value:,.{digits}f}"
+    # What rounds to zero has no sign.
+    text = re.sub(r"^-(0(?:\.0*)?)$", r"\1", text)
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def as_sentence(clause: str) -> str:
+    """A clause with a capital and a full stop."""
+    text = clause[:1].upper() + clause[1:]
+    return text if text.endswith(".") else f"{text}."

@@ -1,0 +1,1 @@
+"""Did the fit end too early, or overfit?"""

@@ -1,0 +1,127 @@
+"""How did the fit go: did it end too early, or overfit?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Row, is_significant, metric
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.shared.wording import plus_minus
+from ppvae.diagnostics.training.course import Course, course
+from ppvae.diagnostics.training.overfitting import Overfitting, overfitting
+
+__all__ = ["TrainingAnswer", "ask"]
+
+
+@dataclass(frozen=True)
+class TrainingAnswer(Answer):
+    """The course of the fit, and what it overfitted; ``None`` where refused.
+
+    Attributes:
+        log_p_name: what is bounded: log p(x), or that with or given y.
+        course: the held-out objective over the epochs.
+        overfitting: training data beside the examined ones.
+    """
+
+    log_p_name: str
+    course: Course | None
+    overfitting: Overfitting | None
+
+    question = "How did the fit go?"
+    pictures = ()
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """The course, and overfitting."""
+        found: dict[str, Any] = {}
+        if self.course is not None:
+            found["course"] = vars(self.course)
+        if self.overfitting is not None:
+            found["overfitting"] = {
+                "log_p": metric(self.overfitting.log_p), "gap": metric(self.overfitting.gap)
+            }  # fmt: skip
+        return found
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The course, and overfitting."""
+        rows: list[Row] = []
+        if self.course is not None:
+            gain = f"{self.course.late_gain:+.2f}"
+            note = "gain of the best held-out objective"
+            rows.append((f"last {self.course.late} of the epochs", gain, note))
+            rows.append(("best epoch", f"{self.course.best}", f"of {self.course.epochs}"))
+        if self.overfitting is not None:
+            others = "" if self.overfitting.is_own else ", or other data"
+            rows += [
+                (
+                    f"{self.log_p_name}, training less these",
+                    _with_error(self.overfitting.log_p),
+                    f"overfitting of the model{others}",
+                ),
+                (
+                    "gap, these less training",
+                    _with_error(self.overfitting.gap),
+                    f"overfitting of the encoder{others}",
+                ),
+            ]
+        return tuple(rows)
+
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """Overfitting, unless the data are others; what the last epochs gained."""
+        found = []
+        if self.overfitting is not None and self.overfitting.is_own:
+            log_p, gap = self.overfitting.log_p, self.overfitting.gap
+            found += [
+                Deficit(
+                    "model: overfitting", log_p.mean, log_p.standard_error,
+                    "a smaller decoder (`decoder.hidden`), `patience`, or more data",
+                ),
+                Deficit(
+                    "encoder: overfitting", gap.mean, gap.standard_error,
+                    "a smaller encoder (`encoder.hidden`), or more data",
+                ),
+            ]  # fmt: skip
+        if self.course is not None:
+            found.append(
+                Deficit(
+                    f"optimizer: gained in the last {self.course.late} epochs",
+                    self.course.late_gain, None, "more `epochs`, or a larger `lr`",
+                )
+            )  # fmt: skip
+        return tuple(found)
+
+    @property
+    def has_all_deficits(self) -> bool:
+        """Whether the fit was long enough to have a course."""
+        return self.course is not None
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """Whether other data are unlike the training data."""
+        found = self.overfitting
+        if found is None or found.is_own:
+            return ()
+        if not is_significant(found.log_p.mean, found.log_p.standard_error):
+            return ()
+        return (
+            f"These data have {_with_error(found.log_p)} nats less {self.log_p_name} than the "
+            "training data: to this model they are other data, or it has overfitted its own.",
+        )
+
+
+def ask(context: Context) -> TrainingAnswer:
+    """Read ``metrics.csv``, and estimate log p(x) of training data beside the examined ones."""
+    attempt = Attempts()
+    way = course(context.run)
+    if way is None:
+        attempt.refusals["course of the fit"] = (
+            "metrics.csv has fewer than 5 epochs at the final beta"
+        )
+    beside = attempt("overfitting", lambda: overfitting(context))
+    return TrainingAnswer(attempt.refusals, context.log_p_name, way, beside)
+
+
+def _with_error(value: Estimate) -> str:
+    return plus_minus(value.mean, value.standard_error)

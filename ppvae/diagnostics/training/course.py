@@ -1,0 +1,47 @@
+"""Would more epochs have paid? The held-out objective over the epochs."""
+
+import math
+from dataclasses import dataclass
+
+from ppvae.run import Run
+
+__all__ = ["Course", "course"]
+
+
+@dataclass(frozen=True)
+class Course:
+    """The held-out objective over the epochs at the final beta; nats per datum.
+
+    Attributes:
+        epochs: how many there were.
+        best: the epoch whose objective was best.
+        late: how many of them are the last tenth, one at least.
+        late_gain: by how much the best objective rose in these: 0, or more.
+        after_best: by how much the objective fell from its best to the end.
+    """
+
+    epochs: int
+    best: int
+    late: int
+    late_gain: float
+    after_best: float
+
+
+def course(run: Run) -> Course | None:
+    """The course of a fit; ``None`` where there are too few epochs to speak of one."""
+    rows = [row for row in run.metrics() if row["split"] == "valid"]
+    rows = [r for r in rows if r["objective"] is not None and math.isfinite(r["objective"])]
+    if rows:
+        rows = [row for row in rows if math.isclose(row["beta"], rows[-1]["beta"])]
+    if len(rows) < 5:
+        return None
+    values = [row["objective"] for row in rows]
+    late = max(1, len(values) // 10)
+    best = max(range(len(values)), key=values.__getitem__)
+    return Course(
+        epochs=rows[-1]["epoch"],
+        best=rows[best]["epoch"],
+        late=late,
+        late_gain=max(values) - max(values[:-late]),
+        after_best=values[best] - values[-1],
+    )

@@ -1,0 +1,1 @@
+"""Can the guide be trusted, datum by datum?"""

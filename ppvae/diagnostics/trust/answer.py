@@ -1,0 +1,226 @@
+"""Can the guide be trusted, datum by datum?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row, first
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.evidence.answer import EvidenceAnswer
+from ppvae.diagnostics.shared.wording import as_sentence
+from ppvae.diagnostics.trust.calibration import Calibration, calibrate
+from ppvae.diagnostics.trust.chains import posterior_chains
+from ppvae.diagnostics.trust.pictures import (
+    SampledPosterior,
+    WorstData,
+    calibration_picture,
+    posterior_picture,
+    reliability_picture,
+    worst_picture,
+)
+from ppvae.diagnostics.trust.reliability import Reliability, reliability
+from ppvae.errors import InputError
+from ppvae.programs.generation import reconstruct
+
+__all__ = ["TrustAnswer", "ask"]
+
+WORST = 8
+"""How many of the worst data are shown."""
+
+RHAT = 1.1
+"""r-hat above which chains have not met."""
+
+
+@dataclass(frozen=True)
+class TrustAnswer(Answer):
+    """The guide's weights, ranks and posteriors; ``None`` where refused.
+
+    Attributes:
+        reliability: Pareto k-hat and effective sample sizes.
+        worst: the data with the largest k-hat.
+        calibration: ranks of simulated latents among the guide's draws.
+        sampled: the posterior itself, of a few data.
+    """
+
+    reliability: Reliability | None
+    worst: WorstData | None
+    calibration: Calibration | None
+    sampled: SampledPosterior | None
+
+    question = "Can the guide be trusted, datum by datum?"
+    deficits = ()
+    has_all_deficits = True
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """k-hat, effective sample sizes, calibration, and the guide beside chains."""
+        found: dict[str, Any] = {}
+        if self.reliability is not None and self.worst is not None:
+            khat, ess = self.reliability.khat, self.reliability.ess
+            found["pareto_k"] = {
+                "threshold": self.reliability.threshold, "share_below": self.reliability.good,
+                "samples": self.reliability.samples, "rows": len(khat),
+                "largest": float(khat.max()), "worst_rows": self.worst.rows,
+                "worst_k": self.worst.khat,
+            }  # fmt: skip
+            found["effective_sample_size"] = {
+                "median": float(ess.median()), "smallest": float(ess.min())
+            }  # fmt: skip
+        if self.calibration is not None:
+            found["calibration"] = {
+                "simulations": self.calibration.simulations, "draws": self.calibration.draws,
+                "p_value": self.calibration.p_value,
+                "is_calibrated": self.calibration.is_calibrated,
+                "verdict": self.calibration.verdict,
+                "off": [{"quantity": n, "shape": s} for n, s in _off(self.calibration)],
+            }  # fmt: skip
+        if self.sampled is not None:
+            chains, against = self.sampled.chains, self.sampled.chains.against_guide()
+            found["nuts"] = {
+                "rows": self.sampled.rows,
+                "largest_rhat": float(chains.rhat.max()),
+                "smallest_ess": float(chains.ess.min()),
+                "divergences": chains.divergences.tolist(),
+                "scale_of_guide_over_posterior": against.ratio.median(-1).values.tolist(),
+                "largest_shift_in_scales": against.shift.abs().max(-1).values.tolist(),
+            }
+        return found
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """k-hat, effective sample sizes, calibration, and the guide beside chains."""
+        rows: list[Row] = []
+        if self.reliability is not None:
+            found = self.reliability
+            rows += [
+                (
+                    f"Pareto k-hat below {found.threshold:.2f}", f"{found.good:.0%}",
+                    f"of {len(found.khat):,} data, {found.samples:,} draws each",
+                ),
+                (
+                    "effective sample size, median", f"{float(found.ess.median()):,.0f}",
+                    f"smallest {float(found.ess.min()):,.1f}",
+                ),
+            ]  # fmt: skip
+        if self.calibration is not None:
+            count, simulations = len(self.calibration.names), self.calibration.simulations
+            note = f"{len(_off(self.calibration))} of {count} quantities off, "
+            rows.append(
+                (
+                    "calibrated to the model's posterior",
+                    "yes" if self.calibration.is_calibrated else "no",
+                    f"{note}{simulations:,} simulations",
+                )
+            )
+        return (*rows, *(() if self.sampled is None else _chains_rows(self.sampled)))
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """k-hat, the worst data, calibration, and the guide beside chains."""
+        found = []
+        if self.reliability is not None:
+            found.append(reliability_picture(self.reliability))
+        if self.worst is not None and self.worst.x is not None and self.worst.rebuilt is not None:
+            found.append(worst_picture(self.worst, self.worst.x, self.worst.rebuilt))
+        if self.calibration is not None:
+            found.append(calibration_picture(self.calibration))
+        if self.sampled is not None and len(self.sampled.chains.sites) > 1:
+            found.append(posterior_picture(self.sampled))
+        return tuple(found)
+
+    def sentences(self, answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """For how many data the weights are reliable, and whether the guide is calibrated."""
+        said, evidence = [], first(answers, EvidenceAnswer)
+        if self.reliability is not None:
+            is_exact = evidence is not None and evidence.exact is not None
+            is_annealed = evidence is not None and evidence.annealed is not None
+            where = "" if is_annealed else ", which `only=['evidence']` gives"
+            advice = (
+                "; of the others importance sampling finds too little: read the annealed figure"
+                f"{where}"
+            )
+            said.append(
+                f"Importance weights are reliable (k-hat below {self.reliability.threshold:.2f}) "
+                f"for {self.reliability.good:.0%} of the data"
+                f"{advice if self.reliability.good < 0.99 and not is_exact else ''}."
+            )
+        if self.sampled is not None and float(self.sampled.chains.rhat.max()) > RHAT:
+            said.append(
+                f"The chains of NUTS have not met (r-hat above {RHAT}): do not read them closely."
+            )
+        if self.calibration is not None:
+            said.append(as_sentence(self.calibration.verdict))
+        return tuple(said)
+
+
+def ask(context: Context) -> TrustAnswer:
+    """Weigh the guide's draws, rank simulated latents among them, and sample the posterior."""
+    attempt, weights = Attempts(), context.weights
+    found = worst = None
+    if isinstance(weights, Tensor):
+        found = attempt("Pareto k-hat", lambda: reliability(weights))
+    else:
+        attempt.refusals["Pareto k-hat"] = weights
+    if found is not None:
+        worst = _worst(context, found)
+
+    def rank() -> Calibration:
+        with context.progress("calibration", context.effort.simulations) as count:
+            return calibrate(
+                context.pair, context.audit, context.data, seed=context.seed, on_rows=count,
+                simulations=context.effort.simulations, device=context.device,
+            )  # fmt: skip
+
+    calibration = attempt("calibration", rank)
+    sampled = attempt("NUTS", lambda: _sample(context, found))
+    return TrustAnswer(attempt.refusals, found, worst, calibration, sampled)
+
+
+def _worst(context: Context, found: Reliability) -> WorstData:
+    worst = found.worst(WORST)
+    rows, khat = context.order[worst], found.khat[worst].tolist()
+    if not context.audit.supports:
+        return WorstData(rows.tolist(), khat, None, None)
+    batch = context.batch(rows)
+    means, _ = reconstruct(context.pair, context.audit, batch)
+    return WorstData(rows.tolist(), khat, batch["x"].cpu(), means.cpu())
+
+
+def _sample(context: Context, found: Reliability | None) -> SampledPosterior:
+    """NUTS on the median datum, and on the worst ones."""
+    draws, rows = context.effort.nuts_draws, min(context.effort.sampled_rows, len(context.data))
+    if found is None or not rows:
+        raise InputError("it is shown beside a guide whose k-hats choose the data")
+    by_khat = found.khat.argsort(descending=True)
+    chosen = torch.cat([by_khat[len(by_khat) // 2][None], by_khat[: rows - 1]])[:rows]
+    numbers = context.order[chosen]
+    batch = context.batch(numbers)
+    with context.progress("NUTS", rows * 2 * 2 * draws) as count:
+        chains = posterior_chains(
+            context.pair, context.audit, batch, draws=draws, warmup=draws, seed=context.seed,
+            on_draw=count,
+        )  # fmt: skip
+    return SampledPosterior(numbers.tolist(), found.khat[chosen].tolist(), batch["x"].cpu(), chains)
+
+
+def _off(calibration: Calibration) -> list[tuple[str, str]]:
+    """Quantities whose ranks are not uniform, and how these are off."""
+    named = zip(calibration.names, calibration.shapes, strict=True)
+    return [(name, shape) for name, shape in named if shape != "uniform"]
+
+
+def _chains_rows(sampled: SampledPosterior) -> list[Row]:
+    chains, against = sampled.chains, sampled.chains.against_guide()
+    return [
+        (
+            f"NUTS on row {row}, k-hat {khat:.2f}",
+            f"{float(against.ratio[i].median()):.2f}",
+            "guide's scale / posterior's, median; largest shift "
+            f"{float(against.shift[i].abs().max()):.1f} scales; "
+            f"r-hat {float(chains.rhat[i].max()):.2f}",
+        )
+        for i, (row, khat) in enumerate(zip(sampled.rows, sampled.khat, strict=True))
+    ]

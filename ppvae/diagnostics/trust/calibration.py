@@ -1,0 +1,272 @@
+"""Is the guide calibrated, as a posterior of the model? Simulation-based calibration, by ranks.
+
+Of a pair (z, x) drawn from the model, z is a draw from the exact posterior of x. If the guide is
+that posterior, then z ranks among draws from q(z | x) like any of them: every rank is as likely as
+any other. An amortized guide has its q(z | x) ready for simulated data too, so nothing is refitted.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.diagnostics.trust.ranks import JOINT, ranks_of
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
+
+__all__ = ["JOINT", "Calibration", "calibrate"]
+
+LARGE = 3.0
+"""Standard errors from which a moment of the ranks is named as the way in which they are off."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Where latents drawn with the data rank among the guide's draws.
+
+    This is about the guide as a posterior *of the model*, on data *from the model*. It says nothing
+    of how well the model fits real data, nor how the guide does on data that the model would not
+    give: a guide can pass under a hopeless model. `ppvae.diagnostics.model` asks after that.
+
+    A guide can also pass dimension by dimension with no use of x at all: the prior is calibrated
+    on average over data. log p(x, z) sees through that; log q(z | x) sees a factorized guide of a
+    posterior that is correlated, which, fitted by the ELBO, log p(x, z) is nearly blind to.
+
+    Attributes:
+        names: of the quantities: ``"z[0]"``, ``"z[1]"``, ... for the dimensions of each latent site
+            (``"z"`` where it has one), and then those of `JOINT`; log q(z | x) is left out where
+            the guide has auxiliary sites, whose values for a simulated z are not known.
+        sites: the site that each quantity is a dimension of, ``""`` for those of `JOINT`.
+        pit: normalized ranks, ``(simulations, quantities)``, float64, in (0, 1): with L draws,
+            m of them below and n of them equal to the simulated value, (m + u (n + 1)) / (L + 1)
+            with u ~ Uniform(0, 1). So drawn, they are exactly uniform if the guide is the
+            posterior, for discrete quantities too.
+        p_values: of the hypothesis that a quantity's ranks are uniform, ``(quantities,)``, by
+            ArviZ's test of ordered values (``pot_c``). Small ones are what they say; large ones are
+            not to be read (none exceeds 1/2).
+        draws: L.
+        level: probability, at most about, of calling a calibrated guide off, over all quantities
+            together.
+    """
+
+    names: tuple[str, ...]
+    sites: tuple[str, ...]
+    pit: Tensor
+    p_values: Tensor
+    draws: int
+    level: float
+
+    @property
+    def simulations(self) -> int:
+        """Number of simulated pairs (z, x)."""
+        return len(self.pit)
+
+    @property
+    def adjusted(self) -> Tensor:
+        """The p-values times their number, at most 1 (Bonferroni): ``(quantities,)``."""
+        return (self.p_values * len(self.names)).clamp(max=1.0)
+
+    @property
+    def p_value(self) -> float:
+        """The smallest of `adjusted`: that of the hypothesis that the guide is calibrated."""
+        return float(self.adjusted.min())
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether nothing speaks against it at `level`; more simulations may yet."""
+        return self.p_value >= self.level
+
+    @property
+    def location(self) -> Tensor:
+        """Mean rank less 1/2, in standard errors: ``(quantities,)``.
+
+        Above zero, simulated values lie above the guide's draws. A uniform rank has variance 1/12.
+        """
+        return (self.pit.mean(0) - 0.5) * math.sqrt(12 * self.simulations)
+
+    @property
+    def spread(self) -> Tensor:
+        """Variance of the ranks less 1/12, in standard errors: ``(quantities,)``.
+
+        Above zero, ranks pile up at both ends: simulated values lie outside the draws more often
+        than they should. The squared deviation of a uniform rank has variance 1/180.
+        """
+        return (self.pit.var(0) - 1 / 12) * math.sqrt(180 * self.simulations)
+
+    @property
+    def shapes(self) -> tuple[str, ...]:
+        """In what way each quantity's ranks are off.
+
+        ``"uniform"``, where `adjusted` is not below `level`. Else, of a dimension of z,
+        ``"shifted"``, ``"too narrow"`` or ``"too wide"`` (the guide, on average over data: one
+        whose locations are wrong now this way, now that, is too narrow for what it knows), or
+        ``"shifted, too narrow"``. Of a quantity of `JOINT`, whose value is a log-density,
+        ``"too high"`` or ``"too low"``: at the guide's draws against latents of the posterior.
+        ``"uneven"``, where neither moment says how.
+        """
+        return tuple(
+            "uniform" if p >= self.level else _marginal(at, by) if site else _density(at)
+            for p, at, by, site in zip(
+                self.adjusted.tolist(),
+                self.location.tolist(),
+                self.spread.tolist(),
+                self.sites,
+                strict=True,
+            )
+        )
+
+    @property
+    def by_site(self) -> dict[str, Tensor]:
+        """The ranks as ArviZ's ``plot_ecdf_pit`` takes them, in a group ``prior_sbc``.
+
+        By site ``(simulations, dimensions)``, and by name ``(simulations,)`` for each of `JOINT`.
+        """
+        found: dict[str, Tensor] = {}
+        for site in dict.fromkeys(site for site in self.sites if site):
+            found[site] = self.pit[:, [i for i, s in enumerate(self.sites) if s == site]]
+        for i, (name, site) in enumerate(zip(self.names, self.sites, strict=True)):
+            if not site:
+                found[name] = self.pit[:, i]
+        return found
+
+    @property
+    def verdict(self) -> str:
+        """The answer in a sentence."""
+        if self.is_calibrated:
+            return (
+                f"{self.simulations:,} simulations find nothing against the guide as the model's "
+                f"posterior ({_p(self.p_value)})"
+            )
+        groups: dict[str, list[str]] = {}
+        for name, shape in zip(self.names, self.shapes, strict=True):
+            if shape != "uniform":
+                groups.setdefault(shape, []).append(name)
+        found = "; ".join(f"{_some(names)} {shape}" for shape, names in groups.items())
+        return (
+            f"the guide is not the model's posterior, by {self.simulations:,} simulations "
+            f"({_p(self.p_value)}): {found}"
+        )
+
+
+def calibrate(
+    pair: Pair,
+    audit: Audit,
+    split: Split,
+    *,
+    simulations: int = 500,
+    draws: int = 99,
+    level: float = 0.05,
+    batch_size: int = 128,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Calibration:
+    """Rank latents simulated with their data among the guide's draws given those data.
+
+    What can be seen: with N simulations, a mean rank is known to within 0.29 / sqrt(N).
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: rows for the shape of x, and for the labels, covariates and masks that the programs
+            are given; evenly spread over it, some of them again where there are too few.
+        simulations: N, pairs (z, x) drawn from the model, one a row.
+        draws: L, draws from q(z | x) for each; a rank is one of L + 1.
+        level: probability, at most about, of calling a calibrated guide off.
+        batch_size: simulations at a time; draws are taken in chunks of bounded size.
+        seed: of all draws.
+        device: where the programs are.
+        on_rows: hears of each batch's number of simulations, for a progress bar.
+
+    Raises:
+        InputError: for fewer than 2 simulations or 1 draw, a guide with a point mass, latents that
+            all data share, a density that is not a number, or a model that cannot be simulated,
+            as `ppvae.diagnostics.shared.simulation.simulate` finds.
+
+    Source: Talts et al., Validating Bayesian Inference Algorithms with Simulation-Based
+    Calibration, 2018; Modrák et al., Simulation-Based Calibration Checking for Bayesian
+    Computation: The Choice of Test Quantities Shapes Sensitivity, 2023, on those of `JOINT`; for
+    the test of uniformity, Säilynoja, Bürkner and Vehtari, 2022, and ArviZ's
+    ``uniformity_test``, method ``pot_c``.
+    """
+    _check(audit, simulations, draws, level)
+    device = torch.device(device)
+    chunks = _spread(simulations, len(split)).split(batch_size)
+    labels: list[tuple[str, str]] = []
+    pit: list[Tensor] = []
+    with evaluating(pair), Stream.CALIBRATION.drawn(seed, device) as noise:
+        for number, batch in enumerate(split.batches(list(chunks), device=device)):
+            noise.at(number)
+            below, equal, labels = ranks_of(pair, audit, batch, draws, check=number == 0)
+            # On the CPU, whatever the device: not all of them have float64.
+            u = torch.rand(below.shape, dtype=torch.float64)
+            pit.append((below + u * (equal + 1)) / (draws + 1))
+            on_rows(len(below))
+    ranks = torch.cat(pit).clamp(1e-12, 1 - 1e-12)
+    return Calibration(
+        names=tuple(name for name, _ in labels),
+        sites=tuple(site for _, site in labels),
+        pit=ranks,
+        p_values=_uniformity(ranks),
+        draws=draws,
+        level=level,
+    )
+
+
+def _check(audit: Audit, simulations: int, draws: int, level: float) -> None:
+    if simulations < 2:
+        raise InputError(f"simulations is {simulations}; it must be at least 2")
+    if draws < 1:
+        raise InputError(f"draws is {draws}; it must be at least 1")
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}; it is a probability, above 0 and below 1")
+    if not audit.is_bound:
+        raise InputError(
+            "a guide with a point mass has no draws to rank among, and so no calibration; take one "
+            "with a density, such as MeanField"
+        )
+
+
+def _spread(count: int, rows: int) -> Tensor:
+    """``count`` indices of ``rows`` rows, evenly spread: a split may be sorted by label."""
+    return torch.arange(count) * rows // count
+
+
+def _uniformity(pit: Tensor) -> Tensor:
+    """The p-value of each column of normalized ranks."""
+    from arviz_stats.base.array import array_stats
+
+    test: Any = array_stats.uniformity_test
+    p_values, _, _ = test(pit.numpy(), axis=0)
+    return torch.as_tensor(p_values, dtype=torch.float64).reshape(-1)
+
+
+def _marginal(location: float, spread: float) -> str:
+    found = ["shifted"] if abs(location) > LARGE else []
+    if spread > LARGE:
+        found.append("too narrow")
+    # A shift alone lowers the variance as well, always by fewer standard errors.
+    if spread < -LARGE and -spread > abs(location):
+        found = ["too wide"]
+    return ", ".join(found) or "uneven"
+
+
+def _density(location: float) -> str:
+    if abs(location) <= LARGE:
+        return "uneven"
+    return "too high" if location < 0 else "too low"
+
+
+def _p(value: float) -> str:
+    return "p < 1e-6" if value < 1e-6 else f"p = {value:.2g}"
+
+
+def _some(names: list[str], shown: int = 4) -> str:
+    rest = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest

@@ -1,0 +1,146 @@
+"""Is the guide calibrated as a posterior of the model? Ranks against the uniform distribution."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator
+
+from ppvae.errors import InputError
+from ppvae.plots.arrays import Array
+from ppvae.plots.style import (
+    BLUE,
+    GREY,
+    VERMILLION,
+    WIDTH,
+    Look,
+    headline,
+    house_style,
+    new_figure,
+    settle,
+)
+from ppvae.plots.text import few_numbers, fitted, probability
+
+_MOST = 8
+_POINTS = 100  # where the curve is compared with its envelope
+_LEVEL = 0.95
+_ENVELOPE: Look = {"facecolor": "#DDDDDD", "edgecolor": "none"}
+
+
+@house_style
+def draw_calibration(
+    pit: npt.ArrayLike,
+    names: Sequence[str],
+    p_values: npt.ArrayLike,
+    *,
+    joint: Sequence[str] = (),
+    title: str = "Ranks of simulated latents among the guide's draws",
+) -> Figure:
+    """How far ranks are from uniform: their distribution function less that of the uniform.
+
+    The envelope holds the whole curve of a calibrated quantity with probability 95 % (Säilynoja,
+    Bürkner and Vehtari, 2022, by ArviZ); ranks of different simulations are independent, as it
+    assumes. It is an envelope for each quantity on its own.
+
+    Args:
+        pit: ``(simulations, quantities)``, normalized ranks in [0, 1], ties broken at random.
+        names: of the quantities. At most 8 are drawn.
+        p_values: ``(quantities,)``, of the hypothesis that the ranks are uniform; the smallest are
+            drawn first, and what is not a number last.
+        joint: names of quantities of all latents, which are drawn before those of one dimension.
+        title: said above.
+
+    Raises:
+        InputError: a rank is not in [0, 1], there are fewer than 2 simulations, or the arguments
+            do not fit.
+
+    """
+    ranks = np.asarray(pit, dtype=np.float64)
+    p = np.asarray(p_values, dtype=np.float64)
+    if ranks.ndim != 2 or not ranks.size or not ranks.shape[1] == len(names) == p.size:
+        raise InputError(
+            f"pit must be (simulations, quantities), with a name and a p-value for each quantity; "
+            f"its shape is {ranks.shape}, for {len(names)} names and {p.size} p-values"
+        )
+    if len(ranks) < 2:
+        raise InputError(f"pit holds {len(ranks)} simulation; an envelope needs at least 2")
+    if not ((ranks >= 0) & (ranks <= 1)).all():
+        raise InputError("pit must be in [0, 1]: normalized ranks of simulated values")
+    first = [(name not in joint, value) for name, value in zip(names, np.ravel(p), strict=True)]
+    # What is not a number has no place of its own in an order.
+    chosen = sorted(range(len(names)), key=lambda i: (first[i][0], np.nan_to_num(p[i], nan=9.0)))
+    chosen = chosen[:_MOST]
+
+    at, low, high = _envelope(len(ranks))
+    columns = 1 if len(chosen) == 1 else 2
+    rows = -(-len(chosen) // columns)
+    figure = new_figure(1.6 + 1.75 * rows)
+    cells = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for place, axes in enumerate(cells.flat):
+        if place >= len(chosen):
+            axes.remove()
+            continue
+        i = chosen[place]
+        _draw_curve(axes, at, ranks[:, i], low, high)
+        axes.set_title(fitted(names[i], WIDTH / columns - 1.75, size=12, lines=2))
+        axes.set_title(probability(float(p[i])), loc="right", fontsize=11, color=GREY)
+        # A panel with none below has the numbers of the shared axis.
+        axes.tick_params(labelbottom=place + columns >= len(chosen))
+        if place + columns >= len(chosen):
+            axes.set_xlabel("normalized rank")
+    few_numbers(cells[0, 0].yaxis, 4)
+    if len(chosen) < len(names):
+        title = f"{title} ({len(chosen)} of {len(names)})"
+    headline(figure, fitted(title, WIDTH - 0.4, size=12))
+    figure.supylabel("ECDF less uniform", fontsize=11)
+    handles = [
+        Line2D([], [], color=BLUE, label="ranks"),
+        Line2D([], [], color=VERMILLION, label="outside"),
+        Patch(label=f"where {_LEVEL:.0%} of calibrated curves stay", **_ENVELOPE),
+    ]
+    note = "high at the left, low at the right: the guide is too narrow"
+    below: Look = {"loc": "outside lower center", "ncols": 3, "title_fontsize": 11}
+    figure.legend(handles=handles, title=note, **below)
+    return figure
+
+
+def _envelope(simulations: int) -> tuple[Array, Array, Array]:
+    """Where curves are compared, and between what distances from the uniform they stay."""
+    from arviz_stats import ecdf_utils
+
+    # Few points, as the envelope costs a binomial tail for each in each of a thousand trials.
+    points = min(simulations, _POINTS)
+    at = np.arange(1, points) / points
+    bands: Any = ecdf_utils  # untyped
+    trials = np.random.default_rng(0)
+    alone = bands.simulate_confidence_bands(simulations, 1, at, _LEVEL, 1000, trials)
+    # What is just as unlikely as the bound of the envelope is inside it.
+    alone = min(1.0, alone + 1e-9)
+    low, high = bands.get_pointwise_confidence_band(alone, simulations, at)
+    return at, low - at, high - at
+
+
+def _draw_curve(axes: Axes, at: Array, ranks: Array, low: Array, high: Array) -> None:
+    from scipy.stats import ecdf
+
+    curve = ecdf(ranks).cdf.evaluate(at) - at
+
+    def whole(inner: Array) -> Array:
+        return np.array([0.0, *inner, 0.0])  # all distributions agree at 0 and 1
+
+    ends = np.array([0.0, *at, 1.0])
+    axes.fill_between(ends, whole(low), whole(high), **_ENVELOPE)
+    axes.axhline(0, color=GREY, linewidth=0.8)
+    axes.plot(ends, whole(curve), color=BLUE)
+    outside = (curve < low - 1e-9) | (curve > high + 1e-9)
+    if outside.any():
+        mark: Look = {"linestyle": "none", "marker": "o", "markersize": 3.5}
+        axes.plot(at[outside], curve[outside], color=VERMILLION, zorder=3, **mark)
+    axes.set_xlim(0, 1)
+    axes.xaxis.set_major_locator(FixedLocator([0, 0.5, 1]))
+    settle(axes)

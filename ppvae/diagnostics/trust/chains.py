@@ -1,0 +1,239 @@
+"""What does the posterior itself look like? The No-U-Turn sampler on p(z | x), datum by datum.
+
+A guide is judged best beside what it stands for. Markov chains owe nothing to its family: where
+they agree with each other and not with the guide, the guide is wrong, and one sees in what way.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyro
+import torch
+from pyro.infer import MCMC, NUTS
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.diagnostics.trust.posterior_target import PosteriorTarget
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
+
+__all__ = ["Chains", "GuideDifference", "posterior_chains"]
+
+
+@dataclass(frozen=True)
+class GuideDifference:
+    """The guide beside the chains; all ``(data, dimensions)``, float64.
+
+    Attributes:
+        shift: |E_q[z] - E_p[z]| in posterior standard deviations; 0 for an exact guide.
+        shift_error: its Monte Carlo standard error.
+        ratio: standard deviation of the guide over that of the posterior; 1 for an exact guide,
+            and below 1, as a rule, for a mean-field guide of correlated latents.
+        ratio_error: its Monte Carlo standard error.
+    """
+
+    shift: Tensor
+    shift_error: Tensor
+    ratio: Tensor
+    ratio_error: Tensor
+
+    def differs(self, sigmas: float = 4.0) -> Tensor:
+        """Where mean or standard deviation of the guide is off by more than the chains' noise.
+
+        It says that a difference is there, not that it is large; with draws enough any shows.
+
+        Args:
+            sigmas: how many standard errors.
+        """
+        off: Tensor = (self.shift > sigmas * self.shift_error) | (
+            (self.ratio - 1).abs() > sigmas * self.ratio_error
+        )
+        return off
+
+
+@dataclass(frozen=True)
+class Chains:
+    """Draws from p(z | x) of a few data, and the guide's moments beside them; float64.
+
+    Latents are in their own space: a scale is positive. Each number of a latent is a dimension.
+
+    Attributes:
+        sites: name of the site and index in it, of each dimension.
+        draws: ``(data, chains, draws, dimensions)``.
+        log_joint: log p(x, z) at each draw, in nats: ``(data, chains, draws)``.
+        divergences: transitions after the warm-up whose trajectory diverged, ``(data, chains)``,
+            int64: more than a few, and the draws are biased.
+        rhat: rank-normalized split r-hat, ``(data, dimensions)``; chains that agree have less
+            than 1.01, or, of a few hundred draws, 1.05 (Vehtari et al., 2021).
+        ess: bulk effective sample size over all chains, ``(data, dimensions)``.
+        loc: posterior mean, ``(data, dimensions)``.
+        loc_error: its Monte Carlo standard error.
+        scale: posterior standard deviation, ``(data, dimensions)``.
+        scale_error: its Monte Carlo standard error.
+        guide_loc: mean of q(z | x), ``(data, dimensions)``.
+        guide_loc_error: its Monte Carlo standard error; 0 where the mean is known in closed form.
+        guide_scale: standard deviation of q(z | x), ``(data, dimensions)``; 0 for a point mass.
+        guide_scale_error: its Monte Carlo standard error, alike.
+    """
+
+    sites: tuple[tuple[str, int], ...]
+    draws: Tensor
+    log_joint: Tensor
+    divergences: Tensor
+    rhat: Tensor
+    ess: Tensor
+    loc: Tensor
+    loc_error: Tensor
+    scale: Tensor
+    scale_error: Tensor
+    guide_loc: Tensor
+    guide_loc_error: Tensor
+    guide_scale: Tensor
+    guide_scale_error: Tensor
+
+    def against_guide(self) -> GuideDifference:
+        """Means and standard deviations of the guide against those of the chains."""
+        shift = (self.guide_loc - self.loc).abs() / self.scale
+        ratio = self.guide_scale / self.scale
+        of_loc = self.loc_error.square() + self.guide_loc_error.square()
+        noise = self.scale_error.square()
+        return GuideDifference(
+            shift,
+            (of_loc + shift.square() * noise).sqrt() / self.scale,
+            ratio,
+            (self.guide_scale_error.square() + ratio.square() * noise).sqrt() / self.scale,
+        )
+
+
+def posterior_chains(
+    pair: Pair,
+    audit: Audit,
+    batch: Batch,
+    *,
+    chains: int = 2,
+    draws: int = 200,
+    warmup: int = 100,
+    max_tree_depth: int = 6,
+    seed: int = 0,
+    on_draw: Callable[[], None] = lambda: None,
+) -> Chains:
+    """Draw from p(z | x) of each datum by Pyro's NUTS (Hoffman and Gelman, 2014).
+
+    One datum and one chain after the other, each chain with a seed of its own, a step size and a
+    diagonal mass matrix that it finds in its warm-up. It starts at a draw of the guide moved to
+    twice its distance from the guide's mean, in the space where supports are the whole line:
+    r-hat tells chains that have not met only if they start farther apart than they end. A mode
+    that is far from all the guide draws may still go unseen. The answer is a function of ``seed``,
+    and moves nothing.
+
+    The time is that of ``data * chains * (warmup + draws)`` transitions, of some 10 gradients of
+    log p(x, z) each: 1 to 2 seconds for 100 transitions of a 784-400-20 decoder on one core.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: a few data, ``{"x": (data, ...), ...}``, on the pair's device.
+        chains: of each datum, at least 2.
+        draws: of each chain, after its warm-up; at least 4.
+        warmup: transitions in which a chain adapts, and which are not kept; at least 1.
+        max_tree_depth: a trajectory has less than 2 to this power steps. It costs efficiency, not
+            correctness, where it is short of a U-turn.
+        seed: of the chains.
+        on_draw: called after each transition, the warm-up's too, for a progress bar.
+
+    Raises:
+        InputError: if the programs have no posterior per datum (latents outside the data's plate,
+            or no such plate); if a latent is discrete, or its support depends on another latent;
+            if p(x, z) is 0 or not finite wherever the guide draws; if a number is too small.
+    """
+    device, data = batch["x"].device, len(batch["x"])
+    given = {"the number of data": data, "chains": chains, "draws": draws, "warmup": warmup}
+    for (name, value), least in zip(given.items(), (1, 2, 4, 1), strict=True):
+        if value < least:
+            raise InputError(f"{name} is {value}; it must be at least {least}")
+    if max_tree_depth < 1:
+        raise InputError(f"max_tree_depth is {max_tree_depth}; it must be at least 1")
+    parts = []
+    with (
+        evaluating(pair),
+        pyro.validation_enabled(False),  # trajectories pass where densities are not finite
+        Stream.CHAINS.drawn(seed, device) as noise,
+        _one_thread(),
+    ):
+        for row in range(data):
+            noise.at(row)
+            target = PosteriorTarget(
+                pair, audit, {name: t[row : row + 1] for name, t in batch.items()}
+            )
+            of_guide = target.guide_moments()
+            sampled = []
+            for chain in range(chains):
+                noise.at(row, chain + 1)
+                start = target.start(row)
+                kernel = NUTS(potential_fn=target.potential, max_tree_depth=max_tree_depth)
+                sampled.append(_sample(kernel, start, draws, warmup, on_draw))
+            vectors = torch.stack([drawn for drawn, _ in sampled])
+            divergences = torch.tensor([count for _, count in sampled])
+            parts.append((*target.columns(vectors), divergences, *of_guide))
+        sites = target.sites
+    values, log_joint, divergences, *moments = (torch.stack(p) for p in zip(*parts, strict=True))
+    return Chains(sites, values, log_joint, divergences, *_statistics(values), *moments)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One datum's gradient is too little to share: threads would wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _sample(
+    kernel: NUTS, start: Tensor, draws: int, warmup: int, on_draw: Callable[[], None]
+) -> tuple[Tensor, int]:
+    """A chain of vectors, ``(draws, numbers)``, and how many of its transitions diverged."""
+    diverged: list[int] = []
+
+    def hook(kernel: NUTS, _values: Any, stage: str, _number: int) -> None:
+        if stage == "Sample":
+            diverged[:] = kernel.diagnostics()["divergences"]
+        on_draw()
+
+    chain = MCMC(
+        kernel,
+        num_samples=draws,
+        warmup_steps=warmup,
+        initial_params={"z": start},
+        hook_fn=hook,
+        disable_progbar=True,
+    )
+    with torch.enable_grad():
+        chain.run()
+    return chain.get_samples()["z"].detach(), len(diverged)
+
+
+def _statistics(values: Tensor) -> tuple[Tensor, ...]:
+    """r-hat, effective sample size, and mean and standard deviation, each with its error."""
+    import numpy as np
+    from arviz_stats.base.array import array_stats
+
+    arviz: Any = array_stats  # which states no types
+    drawn = values.numpy()
+    axes = {"chain_axis": 1, "draw_axis": 2}
+    with np.errstate(all="ignore"):  # chains that never moved
+        found = (
+            arviz.rhat(drawn, **axes),
+            arviz.ess(drawn, **axes),
+            drawn.mean(axis=(1, 2)),
+            arviz.mcse(drawn, method="mean", **axes),
+            drawn.reshape(len(drawn), -1, drawn.shape[-1]).std(axis=1, ddof=1),
+            arviz.mcse(drawn, method="sd", **axes),
+        )
+    return tuple(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in found)

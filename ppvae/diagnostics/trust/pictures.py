@@ -1,0 +1,134 @@
+"""The figures of the question, and what they show in words."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from ppvae.diagnostics.answer import Picture
+from ppvae.diagnostics.shared.wording import as_sentence, decimals
+from ppvae.diagnostics.trust.calibration import Calibration
+from ppvae.diagnostics.trust.chains import Chains
+from ppvae.diagnostics.trust.ranks import JOINT
+from ppvae.diagnostics.trust.reliability import Reliability
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "SampledPosterior",
+    "WorstData",
+    "calibration_picture",
+    "posterior_picture",
+    "reliability_picture",
+    "worst_picture",
+]
+
+
+@dataclass(frozen=True)
+class WorstData:
+    """The data with the largest k-hat, the worst first.
+
+    Attributes:
+        rows: which rows they are.
+        khat: their k-hat.
+        x: the data, ``(rows, *shape)``; ``None`` where the model does not observe x itself.
+        rebuilt: their reconstructions, alike.
+    """
+
+    rows: list[int]
+    khat: list[float]
+    x: Tensor | None
+    rebuilt: Tensor | None
+
+
+@dataclass(frozen=True)
+class SampledPosterior:
+    """The posterior of a few data by NUTS.
+
+    Attributes:
+        rows: which rows of the data they are.
+        khat: their k-hat.
+        x: the data, ``(rows, *shape)``.
+        chains: the draws.
+    """
+
+    rows: list[int]
+    khat: list[float]
+    x: Tensor
+    chains: Chains
+
+
+def reliability_picture(found: Reliability) -> Picture:
+    """k-hat and effective sample sizes."""
+
+    def draw() -> "Figure":
+        from ppvae.diagnostics.trust.reliability_figure import draw_reliability
+
+        return draw_reliability(
+            found.khat.numpy(), found.ess.numpy(), samples=found.samples, threshold=found.threshold
+        )
+
+    alt = (
+        "Histograms over data of Pareto k-hat and of the effective sample size: k-hat is below "
+        f"{decimals(found.threshold)} for {found.good:.0%} of the data, and "
+        f"{decimals(float(found.khat.max()))} at most; the median effective sample size is "
+        f"{decimals(float(found.ess.median()), 0)}."
+    )
+    return Picture("reliability", alt, draw)
+
+
+def worst_picture(worst: WorstData, x: Tensor, rebuilt: Tensor) -> Picture:
+    """The data with the largest k-hat."""
+
+    def draw() -> "Figure":
+        from ppvae import plots
+
+        named = zip(worst.rows, worst.khat, strict=True)
+        captions = [f"#{row}  k {khat:.2f}" for row, khat in named]
+        return plots.worst_data(x.numpy(), rebuilt.numpy(), captions)
+
+    alt = (
+        "The data with the largest Pareto k-hat, each with its reconstruction: first row "
+        f"{worst.rows[0]}, with {decimals(worst.khat[0])}."
+    )
+    return Picture("worst_data", alt, draw)
+
+
+def calibration_picture(found: Calibration) -> Picture:
+    """Ranks of simulated latents."""
+
+    def draw() -> "Figure":
+        from ppvae.diagnostics.trust.calibration_figure import draw_calibration
+
+        return draw_calibration(
+            found.pit.numpy(), found.names, found.p_values.numpy(),
+            joint=[name for name in JOINT if name in found.names],
+        )  # fmt: skip
+
+    alt = "Ranks of simulated latents among draws of the guide: "
+    return Picture("calibration", as_sentence(alt + found.verdict), draw)
+
+
+def posterior_picture(sampled: SampledPosterior) -> Picture:
+    """The guide beside NUTS."""
+    chains = sampled.chains
+    # The two dimensions in which the posterior is the narrowest: what the datum decides.
+    columns: list[int] = chains.scale.mean(0).argsort()[:2].sort().values.tolist()
+
+    def draw() -> "Figure":
+        from ppvae.diagnostics.trust.chains_figure import draw_posterior_against_guide
+
+        named = zip(sampled.rows, sampled.khat, strict=True)
+        return draw_posterior_against_guide(
+            chains.draws[..., columns].flatten(1, 2).numpy(),
+            chains.guide_loc[:, columns].numpy(),
+            chains.guide_scale[:, columns].numpy(),
+            names=[f"{site}[{index}]" for site, index in (chains.sites[c] for c in columns)],
+            titles=[f"row {row}, k {khat:.2f}" for row, khat in named],
+            images=sampled.x.numpy(),
+        )
+
+    rows = ", ".join(str(row) for row in sampled.rows)
+    alt = f"Draws of NUTS from the posterior of single data, and the guide's ellipses: rows {rows}."
+    return Picture("posterior", alt, draw)

@@ -1,0 +1,133 @@
+"""The posterior of one datum as a density on the whole space, and the guide beside it."""
+
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.diagnostics.evidence.importance import CHUNK
+from ppvae.diagnostics.shared.unconstrained import UnconstrainedSpace
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+
+__all__ = ["PosteriorTarget"]
+
+GUIDE_DRAWS = 1000
+"""Draws of the guide from which its moments are taken, where they are not known in closed form."""
+
+STARTS = 32
+"""Draws of the guide from which a chain's start is made."""
+
+STRETCH = 2.0
+"""How many times farther from the guide's mean a chain starts than a draw of the guide lies."""
+
+
+class PosteriorTarget:
+    """p(z | x) of one datum, as a density of one vector on the whole space, and the guide's q.
+
+    Args:
+        pair: model and guide, in evaluation mode.
+        audit: what the audit found of them.
+        row: a batch of one datum.
+    """
+
+    def __init__(self, pair: Pair, audit: Audit, row: Batch) -> None:
+        self._pair, self._audit, self._row = pair, audit, row
+        self._densities = Densities(pair, audit, row)
+        self._space = UnconstrainedSpace(pair, audit, row)
+        drawn = self._densities.draw(1).latents
+        self._like = {name: drawn[name] for name in audit.latents}
+
+    @property
+    def sites(self) -> tuple[tuple[str, int], ...]:
+        """Site and index of each dimension."""
+        columns = {name: self._densities.columns(name, v) for name, v in self._like.items()}
+        return tuple((name, i) for name, v in columns.items() for i in range(v.shape[-1]))
+
+    def potential(self, values: dict[str, Tensor]) -> Tensor:
+        """Minus the log-density of a vector, up to a constant."""
+        return -self._log_density(values["z"][None])[0]
+
+    def start(self, number: int) -> Tensor:
+        """A vector for a chain to start from: a draw of the guide, farther out.
+
+        Where the density is not finite out there, another, or a draw as it is.
+        """
+        drawn = self._densities.draw(STARTS).latents
+        vectors = self._space.position(drawn)[:, 0]
+        centre = vectors.mean(0)
+        candidates = torch.cat([centre + STRETCH * (vectors - centre), vectors])
+        is_finite = self._log_density(candidates).isfinite() & candidates.isfinite().all(1)
+        if not is_finite.any():
+            raise InputError(
+                f"log p(x, z) of datum {number} is not finite at any of {STARTS} draws of the "
+                "guide, so that no chain can start; look at that datum, or take another checkpoint"
+            )
+        return candidates[is_finite.nonzero()[0, 0]].clone()
+
+    def columns(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """``(chains, draws, numbers)`` as values of the latents, and log p(x, z) at them."""
+        flat = vectors.flatten(0, 1)
+        values, joints = [], []
+        for some in flat.split(max(1, CHUNK // self._row["x"].numel())):
+            latents, _ = self._space.latents(some[:, None])
+            joints.append(self._densities.at(latents, guide=False).log_joint[:, 0])
+            columns = [self._densities.columns(name, v)[:, 0] for name, v in latents.items()]
+            values.append(torch.cat(columns, dim=-1))
+        shape = vectors.shape[:2]
+        return (
+            torch.cat(values).unflatten(0, shape).cpu().double(),
+            torch.cat(joints).unflatten(0, shape).cpu().double(),
+        )
+
+    def guide_moments(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Mean of q(z | x) and its error, standard deviation and its error: ``(dimensions,)`` each.
+
+        By the laws of total expectation and variance over draws of a site's parents in the guide:
+        exact for a site that has none, if its family knows its moments.
+        """
+        mean, variance = (
+            torch.cat(part, dim=-1).cpu().double() for part in zip(*self._moments(), strict=True)
+        )
+        loc = mean.mean(0)
+        second = variance + (mean - loc).square()
+        scale = second.mean(0).sqrt()
+        root = len(mean) ** 0.5
+        scale_error = second.std(0) / root / (2 * scale)
+        # A point mass has no scale, and no error of it.
+        return loc, mean.std(0) / root, scale, torch.where(scale > 0, scale_error, 0.0)
+
+    def _log_density(self, vectors: Tensor) -> Tensor:
+        """Log-density of ``(n, numbers)`` vectors, p(x, z) times the change of volume: ``(n,)``."""
+        latents, log_volume = self._space.latents(vectors[:, None])
+        return (self._densities.at(latents, guide=False).log_joint + log_volume)[:, 0]
+
+    def _moments(self) -> list[tuple[Tensor, Tensor]]:
+        """Mean and variance of each latent given its parents: ``(guide's draws, numbers)``."""
+        traces = _guide_traces(self._pair, self._audit, self._row)
+        found = []
+        for name in self._like:
+            means: list[Tensor] = []
+            variances: list[Tensor] = []
+            for trace in traces:
+                fn, value = trace.nodes[name]["fn"], trace.nodes[name]["value"]
+                try:
+                    mean, variance = fn.mean, fn.variance
+                except NotImplementedError:
+                    mean, variance = value, torch.zeros_like(value)
+                for kept, moment in ((means, mean), (variances, variance)):
+                    kept.append(self._densities.columns(name, moment)[:, 0])
+            found.append((torch.cat(means), torch.cat(variances)))
+        return found
+
+
+def _guide_traces(pair: Pair, audit: Audit, row: Batch) -> list[Any]:
+    """Traces of the guide that hold `GUIDE_DRAWS` draws: one with all of them, or one for each."""
+    if not audit.vectorizes:
+        return [poutine.trace(pair.call_guide).get_trace(**row) for _ in range(GUIDE_DRAWS)]
+    plate = audit.axes.plate(GUIDE_DRAWS)
+    return [poutine.trace(plate(pair.call_guide)).get_trace(**row)]

@@ -1,0 +1,94 @@
+"""Walks through the latent space, decoded."""
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
+
+from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_range
+from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
+from ppvae.plots.pictures import entitle, gap_between, label_columns
+from ppvae.plots.style import BLUE, SEQUENTIAL, VERMILLION, house_style, settle, stacked
+
+
+@house_style
+def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to another") -> Figure:
+    """Walks through the latent space, decoded.
+
+    Args:
+        means: ``(rows, steps, *shape)``; row by row, from the code of one datum (t = 0) to that
+            of another (t = 1) in equal steps. Of images the first 12 rows are drawn, of a table
+            the first 5.
+        title: said above.
+
+    Raises:
+        InputError: there is nothing to draw.
+
+    """
+    data = data_array(means, "means", 3)
+    total, steps = data.shape[:2]
+    images = as_images(data, 2)
+    if images is None:
+        return _table_walks(as_table(data, 2)[:5], entitle(title, min(5, total), total))
+    images = images[:12]
+    limits = value_range(images)
+    height, width = images.shape[-2:]
+    gap = 2 * gap_between(height)
+    rows = len(images)
+    sheet, tops = mosaic(paint(images, limits), [0] + [gap] * (rows - 1), gap)
+    figure, axes = mounted(
+        sheet, left=0.6, title=entitle(title, rows, total), note=scale_note(images, limits)
+    )
+    lefts = [step * (width + gap) for step in range(steps)]
+    ends = {0: BLUE, steps - 1: VERMILLION}
+    for step, colour in ends.items():
+        for top in tops:
+            corner = (lefts[step] - 0.5, top - 0.5)
+            axes.add_patch(
+                Rectangle(corner, width, height, fill=False, edgecolor=colour, linewidth=2.5)
+            )
+    axes.set_xlim(-0.5 - gap / 2, sheet.shape[1] - 0.5 + gap / 2)
+    axes.set_ylim(sheet.shape[0] - 0.5 + gap / 2, -0.5 - gap / 2)
+    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
+    some = range(steps) if steps <= 11 else (0, steps - 1)
+    axes.set_xticks(
+        [lefts[i] + (width - 1) / 2 for i in some], labels=[f"{places[i]:.2g}" for i in some]
+    )
+    axes.set_xlabel("t, from one datum's code (0) to another's (1)")
+    axes.tick_params(length=0, labelsize=11)
+    for step, colour in ends.items():
+        label = axes.get_xticklabels()[-1 if step else 0]
+        label.set_color(colour)
+        label.set_fontweight("bold")
+    return figure
+
+
+def _table_walks(walks: Array, title: str) -> Figure:
+    rows, steps, columns = walks.shape
+    figure, panels = stacked(rows, 1.4 + 1.4 * rows)
+    scale = Normalize(0.0, 1.0)
+    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
+    for i, axes in enumerate(panels):
+        for step in range(steps):
+            end = step in (0, steps - 1)
+            axes.plot(
+                np.arange(columns),
+                walks[i, step],
+                color=SEQUENTIAL(scale(places[step])),
+                linewidth=2.6 if end else 1.0,
+                marker="o" if columns <= 64 and end else "",
+                markersize=4.5,
+                zorder=3 if end else 2,
+            )
+        axes.set_ylabel(f"walk {i + 1}")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        settle(axes)
+    label_columns(figure, panels, title)
+    mappable = mpl.cm.ScalarMappable(norm=scale, cmap=SEQUENTIAL)
+    bar = figure.colorbar(mappable, ax=panels, label="t, from one datum (0) to another (1)")
+    bar.outline.set_visible(False)
+    settle(bar.ax)
+    return figure

@@ -1,0 +1,94 @@
+"""What a diagnosis found: where the nats are lost, and its figures."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from ppvae.diagnostics.shared.wording import decimals
+from ppvae.report.page_data import PageData
+from ppvae.report.parts import Picture, Section, Table
+from ppvae.report.pictures import read
+
+__all__ = ["deficits", "pictured", "rest"]
+
+ELSEWHERE = ("kl_by_dimension", "worst_data")
+"""Figures of a diagnosis that have a section of their own."""
+
+GAPS = ("budget", "gaps")
+
+GAPS_TITLE = "Gaps, and where else nats are lost"
+
+REST_TITLE = "What else the diagnosis found"
+
+
+def deficits(page: PageData) -> Section:
+    """Gaps and other deficits."""
+    if page.diagnosis is None:
+        said = "They were not measured: python -m ppvae.diagnose does, guide and encoder apart."
+        if not page.has_bound:
+            said = "The guide is a point mass: there is no bound whose gap could be split."
+        return Section("gaps", GAPS_TITLE, (said,))
+    found = list(_entries(page, "verdict"))
+    pictures = _pictures(page, GAPS)
+    unsplit = [
+        f"The gap is not split: {why.rstrip('.')}."
+        for question, _, why in _refused(page)
+        if question == "gap"
+    ]
+    if not (unsplit or found or pictures):
+        unsplit = ["No question was asked that measures them."]
+    return Section(
+        "gaps", GAPS_TITLE, tuple(unsplit), pictures=pictures,
+        tables=(_table(found),) if found else (),
+    )  # fmt: skip
+
+
+def rest(page: PageData) -> Section:
+    """What else a diagnosis drew, and what it could not answer."""
+    names = [name for name in page.diagnosis_figures if name not in (*ELSEWHERE, *GAPS)]
+    pictures, refused = _pictures(page, names), list(_refused(page))
+    rows = tuple((f"{question}: {part}", why) for question, part, why in refused)
+    table = Table("Not answered", ("question", "why"), rows, prose=True)
+    said = () if pictures or refused else ("Nothing but what stands above.",)
+    return Section(
+        "diagnosis", REST_TITLE, said, pictures=pictures, tables=(table,) if refused else ()
+    )
+
+
+def pictured(page: PageData, name: str) -> Picture | None:
+    """A figure that the diagnosis drew, if it did."""
+    file = page.diagnosis_figure(name)
+    return None if file is None else read(file, page.diagnosis_figures[name])
+
+
+def _pictures(page: PageData, names: Iterable[str]) -> tuple[Picture, ...]:
+    found = (pictured(page, name) for name in names)
+    return tuple(picture for picture in found if picture is not None)
+
+
+def _entries(page: PageData, key: str) -> Iterator[Mapping[str, Any]]:
+    """The entries of a list in the record, which may be a stranger's."""
+    listed = (page.diagnosis or {}).get(key)
+    return (
+        each for each in (listed if isinstance(listed, list) else ()) if isinstance(each, Mapping)
+    )
+
+
+def _refused(page: PageData) -> Iterator[tuple[str, str, str]]:
+    """Question, part and reason of what was not answered."""
+    for each in _entries(page, "not_answered"):
+        yield str(each.get("question")), str(each.get("part")), str(each.get("reason"))
+
+
+def _table(found: list[Mapping[str, Any]]) -> Table:
+    return Table(
+        "Nats per datum lost in each part, and what to change",
+        ("part", "nats", "standard error", "what to change"),
+        tuple(
+            (
+                str(each.get("part")), decimals(each.get("nats")), decimals(each.get("error")),
+                str(each.get("sentence")),
+            )
+            for each in found
+        ),
+        prose=True,
+    )  # fmt: skip

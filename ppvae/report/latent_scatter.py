@@ -1,0 +1,144 @@
+"""Points of the latent map, their legend, and the plot beside it, as Bokeh has them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ppvae.diagnostics.shared.wording import decimals
+from ppvae.plots.arrays import Array
+from ppvae.report.interactive import item, plain_text, plot
+from ppvae.report.page_data import PageData
+from ppvae.report.parts import Key, Plot
+from ppvae.report.plane import Plane
+
+__all__ = ["classes", "frame", "readout", "scatter"]
+
+MARGIN = 0.03
+"""What is shown around the plane, as a share of it."""
+
+MARKERS = ("circle", "triangle", "square", "diamond")
+"""By the number that `ppvae.plots.style.class_look` gives."""
+
+
+def classes(page: PageData, few: int) -> tuple[list[str], list[str], list[str], tuple[Key, ...]]:
+    """Colour, marker and label of each point, and the legend."""
+    from ppvae import plots
+
+    if page.labels is None:
+        return [plots.BLUE] * few, [MARKERS[0]] * few, [""] * few, ()
+    labels = page.labels[:few]
+    names = page.run.label_names
+    if labels.is_floating_point() or names is None:
+        return _covariate(labels.double().numpy())
+    keys = tuple(
+        Key(names[k], *_look(k)) for k in sorted({int(k) for k in labels if 0 <= k < len(names)})
+    )
+    looks = [_look(int(k)) for k in labels]
+    text = [names[int(k)] if 0 <= k < len(names) else "not known" for k in labels]
+    if bool((labels < 0).any()):
+        keys = (*keys, Key("not known", *_look(-1)))
+    return [colour for colour, _ in looks], [marker for _, marker in looks], text, keys
+
+
+def _look(place: int) -> tuple[str, str]:
+    from ppvae.plots.style import class_look
+
+    colour, shape = class_look(place)
+    return colour, MARKERS[shape]
+
+
+def _covariate(values: Array) -> tuple[list[str], list[str], list[str], tuple[Key, ...]]:
+    from matplotlib.colors import to_hex
+
+    from ppvae.plots.style import SEQUENTIAL
+
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    share = (values - low) / (high - low or 1.0)
+    colours = [to_hex(SEQUENTIAL(float(s))) for s in share]
+    keys = tuple(
+        Key(f"label {decimals(end)}", to_hex(SEQUENTIAL(float(end > low))), MARKERS[0])
+        for end in sorted({low, high})
+    )
+    return colours, [MARKERS[0]] * len(values), [decimals(float(v)) for v in values], keys
+
+
+def frame(plane: Plane) -> tuple[list[float], list[float]]:
+    """The corners of the map: a margin around the plane, so that no point is cut in two."""
+    low, high = np.array(plane.low), np.array(plane.high)
+    margin = MARGIN * (high - low)
+    return (low - margin).tolist(), (high + margin).tolist()
+
+
+def scatter(plane: Plane, places: Array, colours: list[str], markers: list[str]) -> dict[str, Any]:
+    """The points, the cross that is moved, and the ring around the datum that is shown."""
+    from bokeh.models import ColumnDataSource, CustomJS, Range1d
+    from bokeh.models.annotations import Span
+
+    low, high = frame(plane)
+    figure = plot(
+        aspect_ratio=1, sizing_mode="scale_width", name="map",
+        x_range=Range1d(start=low[0], end=high[0]), y_range=Range1d(start=low[1], end=high[1]),
+    )  # fmt: skip
+    figure.ygrid.grid_line_color = None
+    figure.xaxis.axis_label, figure.yaxis.axis_label = (plain_text(name) for name in plane.names)
+    figure.yaxis.visible = len(plane.directions) == 2
+    size = float(np.clip(160 / math.sqrt(len(places)), 6, 11))
+    points: dict[str, Any] = {
+        "x": places[:, 0],
+        "y": places[:, 1],
+        "colour": colours,
+        "marker": markers,
+    }
+    # The outline tells pale colours from a white page, and black from a dark one.
+    figure.scatter(
+        "x", "y", source=ColumnDataSource(points), marker="marker", fill_color="colour", size=size,
+        fill_alpha=0.85, line_color="#8A8A8A", line_width=0.7,
+    )  # fmt: skip
+    dotted: dict[str, Any] = {"location": 0, "line_width": 1, "line_dash": "dotted"}
+    figure.add_layout(Span(dimension="height", name="cursor-x", **dotted))
+    figure.add_layout(Span(dimension="width", name="cursor-y", **dotted))
+    for name, marker, width in (("chosen", "circle", 18), ("cursor", "cross", 20)):
+        source = ColumnDataSource({"x": [], "y": []}, name=name)
+        figure.scatter(
+            "x", "y", source=source, marker=marker, size=width, fill_color=None, line_width=2.5,
+            line_color="#555555", tags=["ink"],
+        )  # fmt: skip
+    moved = CustomJS(code="ppvae.move(cb_obj.x, cb_obj.y)")
+    for event in ("mousemove", "pan", "panstart"):
+        figure.js_on_event(event, moved)
+    # A finger that taps has not moved before.
+    chosen = CustomJS(code="ppvae.move(cb_obj.x, cb_obj.y); ppvae.choose(cb_obj.x, cb_obj.y)")
+    figure.js_on_event("tap", chosen)
+    return item(figure, "map-plot")
+
+
+def readout(width: int, limits: tuple[float, float]) -> Plot:
+    """Decoded and original values by column, for data that are no images."""
+    from bokeh.models import ColumnDataSource, Range1d
+
+    from ppvae import plots
+
+    margin = 0.05 * (limits[1] - limits[0])
+    figure = plot(
+        height=260, sizing_mode="stretch_width", name="readout",
+        x_range=Range1d(start=-0.5, end=width - 0.5),
+        y_range=Range1d(start=limits[0] - margin, end=limits[1] + margin),
+        y_axis_label="value, as modelled",
+    )  # fmt: skip
+    figure.xaxis.axis_label = plain_text("column index")
+    figure.xaxis.ticker.min_interval = 1
+    signs = (("original", plots.BLUE, "circle"), ("decoded", plots.VERMILLION, "x"))
+    for name, colour, marker in signs:
+        source = ColumnDataSource({"column": [], "value": []}, name=name)
+        figure.line("column", "value", source=source, color=colour, line_width=1.5)
+        if width <= 64:
+            figure.scatter(
+                "column", "value", source=source, color=colour, marker=marker, size=8, line_width=2
+            )
+    keys = (
+        Key("decoded at the cross", plots.VERMILLION, "line"),
+        Key("the datum in the ring", plots.BLUE, "line"),
+    )
+    alt = "Values decoded at the cross, and those of the datum in the ring, by column."
+    return Plot("map-readout", item(figure, "map-readout"), alt, keys)
