@@ -131,7 +131,7 @@ def noise(
         InputError: for fewer than 4 draws, or where the bound or its gradient is not finite.
     """
     if draws < 4:
-        raise InputError(f"draws is {draws}; a variance with an error needs at least 4 estimates")
+        raise InputError(f"`draws` is {draws}; a variance with an error needs at least 4 estimates")
     blocks = min(BLOCKS, draws // 2)
     sizes = [draws // blocks + (i < draws % blocks) for i in range(blocks)]
     stream = repeated(bound, batch, draws=draws, seed=seed, beta=beta)
