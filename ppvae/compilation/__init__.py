@@ -1,5 +1,9 @@
-"""Compilation of Pyro programs: `capture`, Pyro's ``elbo(model, guide)`` as one compiled module."""
+"""Programs and training steps as graphs and native code; all of the package's private-torch code.
 
-from ppvae.compilation.captured import Captured, capture
+`capture` makes Pyro's ``elbo(model, guide)`` one compiled module.
+"""
+
+from ppvae.compilation.captured import Captured
+from ppvae.compilation.loss import capture
 
 __all__ = ["Captured", "capture"]

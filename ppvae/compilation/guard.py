@@ -1,45 +1,24 @@
-"""The guard of a graph: does it still compute what its program computes?
+"""The guard of a graph: when is it compared with its program, and in which state is that?
 
 Nothing that a program reads is listed here. Program and graph are computed on the same input, from
-the same buffers, under the same noise, and their values and gradients are compared.
-
-How far two ways to compute the same may part by rounding is known roughly for each type of numbers.
-Where they part further, the program is computed once more, with weights that are off by a rounding
-error: what that changes is rounding too, however large (the gradient of a bias before a batch
-normalization, for one, is nothing but rounding). A rejection that turns out otherwise once in a
-blue moon is forgiven: a difference counts where it shows under other noise as well.
+the same buffers, under the same noise, and their values and gradients are compared
+(`ppvae.compilation.disagreement`). A program that changes something in Python by running has no
+graph that holds.
 """
 
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
-import torch
 from pyro.poutine import runtime
-from torch import Tensor, nn
-from torch.fx import GraphModule
+from torch import nn
 from torch.nn.modules import module as torch_module
 
 from ppvae.compilation.graphs import NotStatic, drawn_elsewhere
 from ppvae.compilation.parts import Parts
-from ppvae.compilation.reachable import Snapshot
-from ppvae.programs.streams import OpenStream, Stream, generator, set_state, state
+from ppvae.compilation.snapshot import Snapshot
 
-__all__ = [
-    "CHECK",
-    "MOST",
-    "Noise",
-    "Unfaithful",
-    "Values",
-    "Watched",
-    "disagreement",
-    "is_due",
-    "is_handled",
-    "moves",
-    "rounding",
-    "tidy",
-]
+__all__ = ["CHECK", "MOST", "Guard", "Unfaithful", "is_handled", "tidy"]
 
 CHECK = 512
 """Calls between two comparisons of a graph with its program, after the first ones."""
@@ -47,23 +26,9 @@ CHECK = 512
 MOST = 8
 """Graphs of one module, after which it is taken to change with every call."""
 
-Values = list[Tensor | None]
-
 
 class Unfaithful(NotStatic):
     """A program has no graph that holds, whatever is around it; the message says why."""
-
-
-def is_due(call: int, check: int) -> bool:
-    """Whether a graph is compared at its call number ``call``: 1, 2, 3, powers of two, and so on.
-
-    Args:
-        call: counted from 1.
-        check: compare every so many calls besides; 0: at the first alone.
-    """
-    if check == 0:
-        return call == 1
-    return call <= 3 or call & (call - 1) == 0 or call % check == 0
 
 
 def is_handled() -> bool:
@@ -130,7 +95,7 @@ class Watched:
             if path:
                 before.put_back()
         if path:
-            raise Unfaithful(moves(path))
+            raise Unfaithful(_moves(path))
 
     def _moved(self, before: Snapshot) -> str:
         if before.holds():
@@ -148,7 +113,89 @@ class Watched:
         return Snapshot({"": self._module, "torch's hooks on every module": hooks})
 
 
-def moves(path: str) -> str:
+class Guard[Graph: Counted]:
+    """The graphs of a module, by signature; decides for each call whether one of them answers.
+
+    Args:
+        module: the program, or what is made of it.
+        check: compare graph and program every so many calls, beside the first ones; 0: at the
+            first alone.
+    """
+
+    def __init__(self, module: nn.Module, check: int) -> None:
+        self.watched = Watched(module)
+        self._check, self._is_settled = check, False
+        self._graphs: dict[Hashable, Graph] = {}
+
+    def get(self, signature: Hashable) -> Graph | None:
+        """The graph of a signature, if there is one."""
+        return self._graphs.get(signature)
+
+    def trusts(self, graph: Graph | None) -> bool:
+        """Whether a graph answers its next call alone; the call is counted then."""
+        if graph is None or _is_due(graph.calls + 1, self._check):
+            return False
+        graph.calls += 1
+        return True
+
+    def check_number(self) -> None:
+        """Refuse a further graph of a module that has too many.
+
+        Raises:
+            NotStatic: if it has.
+        """
+        if len(self._graphs) == MOST:
+            raise NotStatic(f"its inputs or settings have changed {MOST} times")
+
+    def add(self, signature: Hashable, trace: Callable[[], Graph]) -> Graph:
+        """Trace a graph, which must leave the module as it is, and keep it."""
+        with self.watched.untouched():
+            graph = trace()
+        self._graphs[signature] = graph
+        return graph
+
+    def settles(self, moved: str) -> bool:
+        """Whether a call of the program was the first of all, and made what is made once.
+
+        Args:
+            moved: what the call changed of the module's state; ``""``: nothing.
+
+        Raises:
+            Unfaithful: if a later call changed something.
+        """
+        if moved and self._is_settled:
+            raise Unfaithful(_moves(moved))
+        self._is_settled = True
+        return bool(moved)
+
+    def settle(self) -> None:
+        """From here on, a call that changes something is no first one."""
+        self._is_settled = True
+
+    def clear(self) -> None:
+        """Give the graphs up."""
+        self._graphs.clear()
+
+
+class Counted(Protocol):
+    """A graph that counts its calls."""
+
+    calls: int
+
+
+def _is_due(call: int, check: int) -> bool:
+    """Whether a graph is compared at its call number ``call``: 1, 2, 3, powers of two, and so on.
+
+    Args:
+        call: counted from 1.
+        check: compare every so many calls besides; 0: at the first alone.
+    """
+    if check == 0:
+        return call == 1
+    return call <= 3 or call & (call - 1) == 0 or call % check == 0
+
+
+def _moves(path: str) -> str:
     """The sentence about a program that changes something by running."""
     return f"running it changes {path}, which a graph would freeze"
 
@@ -157,169 +204,3 @@ def tidy(path: str) -> str:
     """A path in the words of whoever wrote the programs."""
     path = path.removeprefix(".").removeprefix("module.").removeprefix("pair.")
     return path or "its structure"
-
-
-class Noise:
-    """The state of torch's generators: the CPU's, and that of one device.
-
-    Args:
-        device: where a program draws.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._device, self._state = device, state(device)
-
-    def go_back(self) -> None:
-        """Go on from here."""
-        set_state(self._device, self._state)
-
-    def other(self, number: int) -> None:
-        """Go on from somewhere else."""
-        OpenStream(self._device, Stream.CHECK).at(number)
-
-
-def rounding(graph: GraphModule) -> float:
-    """The relative error of the coarsest numbers that a graph computes with."""
-    coarsest = 0.0
-    for node in graph.graph.nodes:
-        value = node.meta.get("val")
-        if isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 0:
-            error = torch.finfo(value.dtype).eps
-            if value.device.type == "cuda" and value.dtype == torch.float32:
-                error = _TF32
-            coarsest = max(coarsest, error)
-    return coarsest or torch.finfo(torch.float32).eps
-
-
-_TF32 = 2.0**-10
-"""CUDA may compute products of single precision with fewer digits."""
-
-_OTHERS = (1, 2)
-"""Numbers of the noises under which a difference has to show again, once at least."""
-
-_RESPONSE = 32.0
-"""So many times what a rounding error in the weights changes, rounding may change."""
-
-
-def disagreement(
-    eager: Callable[[Sequence[Tensor], Sequence[Tensor]], Values],
-    graph: Callable[[Sequence[Tensor]], Values],
-    params: Sequence[Tensor],
-    begun: tuple[Noise, Sequence[Tensor]],
-    found: tuple[Values, Values],
-    error: float,
-) -> int | None:
-    """The place of the first value that a graph gives otherwise than its program; ``None``: none.
-
-    Args:
-        eager: the program: values for parameters and buffers, which it may change.
-        graph: the graph: values for buffers, which it may change, at the parameters as they are.
-        params: the parameters.
-        begun: noise and buffers from which both were computed.
-        found: what the program gave, and the graph.
-        error: relative error of rounding, see `rounding`.
-    """
-    noise, buffers = begun
-
-    def differ(start: Callable[[], None], one: Values, other: Values) -> int | None:
-        suspect = _apart(one, other, [error**_POWER * size for size in _sizes(one)])
-        if not suspect:
-            return None
-        start()
-        nearby = eager(_nudged(params, error), _clones(buffers))
-        responses = _sizes([_less(a, b) for a, b in zip(one, nearby, strict=True)])
-        allowed = [
-            error**_POWER * size + _RESPONSE * response
-            for size, response in zip(_sizes(one), responses, strict=True)
-        ]
-        return next(iter(_apart(one, other, allowed)), None)
-
-    place = differ(noise.go_back, *found)
-    if place is None:
-        return None
-    for number in _OTHERS:
-
-        def start(number: int = number) -> None:
-            noise.other(number)
-
-        start()
-        one = eager(params, _clones(buffers))
-        start()
-        if differ(start, one, graph(_clones(buffers))) is not None:
-            return place
-    return None
-
-
-_POWER = 0.58
-"""Values may part by this power of the rounding error, relative to their size: by 1e-4 in single
-precision, by 1e-9 in double, by 6 % in bfloat16."""
-
-
-def _clones(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in tensors]
-
-
-def _nudged(params: Sequence[Tensor], error: float) -> list[Tensor]:
-    """The parameters, each off by about a rounding error."""
-    draws, nudged = generator(0), []
-    for p in params:
-        value = p.detach()
-        if value.is_floating_point():
-            signs = torch.randint(0, 2, p.shape, generator=draws).to(value) * 2 - 1
-            value = value * (1 + 4 * error * signs)
-        nudged.append(value.clone().requires_grad_(p.requires_grad))
-    return nudged
-
-
-def _norms(values: Sequence[Tensor]) -> list[float]:
-    """Norms, brought to the CPU at once."""
-    if not values:
-        return []
-    norms = [v.detach().to(_precise(v)).norm().to("cpu", torch.float64) for v in values]
-    numbers: list[float] = torch.stack(norms).tolist()
-    return numbers
-
-
-def _sizes(values: Values) -> list[float]:
-    """The norm of each value, of its finite numbers alone."""
-    there = [torch.zeros(1) if v is None else v for v in values]
-    return [
-        norm if math.isfinite(norm) else _norms([v.nan_to_num(0.0, 0.0, 0.0)])[0]
-        for norm, v in zip(_norms(there), there, strict=True)
-    ]
-
-
-def _precise(value: Tensor) -> torch.dtype:
-    return value.dtype if value.dtype in (torch.float32, torch.float64) else torch.float32
-
-
-def _less(one: Tensor | None, other: Tensor | None) -> Tensor:
-    """How two values differ; one that is not there counts as zero."""
-    if one is None or other is None:
-        value = one if other is None else other
-        return torch.zeros(1) if value is None else value.detach()
-    if one.shape != other.shape:
-        return torch.full((1,), torch.inf)
-    one, other = one.detach().to(_precise(one)), other.detach().to(_precise(other))
-    return one - other
-
-
-def _less_finite(one: Tensor | None, other: Tensor | None, less: Tensor) -> Tensor:
-    """The same, nothing where both are NaN, or the same infinity."""
-    if one is None or other is None or one.shape != other.shape:
-        return less
-    return less.masked_fill((one == other) | (one.isnan() & other.isnan()), 0.0)
-
-
-def _apart(one: Values, other: Values, allowed: Sequence[float]) -> list[int]:
-    """Places of the values that are further apart than allowed."""
-    lesses = [_less(a, b) for a, b in zip(one, other, strict=True)]
-    sizes = [
-        norm if math.isfinite(norm) else _norms([_less_finite(a, b, less)])[0]
-        for norm, a, b, less in zip(_norms(lesses), one, other, lesses, strict=True)
-    ]
-    return [
-        i
-        for i, (size, most) in enumerate(zip(sizes, allowed, strict=True))
-        if not size <= most  # nor is NaN
-    ]

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from ppvae.compilation.graphs import NotStatic
 
-__all__ = ["Parts", "replaced"]
+__all__ = ["Parts", "Values", "gradients", "replaced"]
+
+Values = list[Tensor | None]
+"""Tensors, some of which are not there, as gradients are not."""
 
 
 class Parts:
@@ -96,6 +99,13 @@ class Parts:
         finally:
             _put(homes, own)
         return result
+
+
+def gradients(loss: Tensor, params: Sequence[Tensor], *, retain_graph: bool = False) -> Values:
+    """The gradient of a number by each parameter; ``None`` by those that are frozen or not used."""
+    wanted = [p for p in params if p.requires_grad]
+    found = iter(torch.autograd.grad(loss, wanted, allow_unused=True, retain_graph=retain_graph))
+    return [next(found) if p.requires_grad else None for p in params]
 
 
 @contextmanager

@@ -12,7 +12,7 @@ and progress bar are heeded between any two.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,21 +20,11 @@ from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from ppvae.bounds.objective import Terms
+from ppvae.compilation.disagreement import disagreement, rounding
 from ppvae.compilation.graphs import Function, NotStatic, trace
-from ppvae.compilation.guard import (
-    CHECK,
-    MOST,
-    Noise,
-    Unfaithful,
-    Values,
-    Watched,
-    disagreement,
-    is_due,
-    moves,
-    rounding,
-    tidy,
-)
+from ppvae.compilation.guard import CHECK, Guard, Unfaithful, tidy
 from ppvae.compilation.native import Replayed, compiled, is_all_on
+from ppvae.compilation.noise import Begun, Rerun
 from ppvae.compilation.optimizers import (
     check_no_hooks,
     check_plain,
@@ -43,7 +33,7 @@ from ppvae.compilation.optimizers import (
     slots,
     step_on,
 )
-from ppvae.compilation.parts import Parts
+from ppvae.compilation.parts import Parts, Values, gradients
 
 __all__ = ["CapturedStep", "pays"]
 
@@ -124,10 +114,8 @@ class CapturedStep:
     ) -> None:
         self._bound, self._optimizer, self._batch = bound, optimizer, batch
         self._per, self._clip, self._context = per, clip, context
-        self._compile, self._check = compile, check
-        self._watched = Watched(bound)
-        self._is_settled = False
-        self._graphs: dict[Any, _Graph] = {}
+        self._compile = compile
+        self._guard: Guard[_Graph] = Guard(bound, check)
         self._settings: Sequence[Mapping[str, Any]] | None = None
         self._scalars: dict[int, tuple[float, Tensor]] = {}
 
@@ -143,7 +131,8 @@ class CapturedStep:
             Unfaithful: if no graph does what the bound does; the step was taken by the bound then.
             NotStatic: if there is no graph of such a step; nothing has been changed then.
         """
-        number, parts = self._watched.state()
+        guard = self._guard
+        number, parts = guard.watched.state()
         params = parts.params()
         lrs = [float(group["lr"]) for group in self._optimizer.param_groups]
         scalars = [self._scalar(i, n, parts) for i, n in enumerate((float(beta), *lrs))]
@@ -153,49 +142,34 @@ class CapturedStep:
             raise NotStatic("its schedule changes more of the optimizer than the learning rate")
         check_no_hooks(self._optimizer)
         state = slots(self._optimizer, params)
-        key = (
-            number, parts.state(), len(state), *(p.shape for p in fed), has_hooks(params)
-        )  # fmt: skip
-        graph = self._graphs.get(key)
-        if graph is not None and not is_due(graph.calls + 1, self._check):
-            graph.calls += 1
+        shapes = tuple(p.shape for p in fed)
+        key = (number, parts.state(), len(state), shapes, has_hooks(params))
+        flat = [*params, *parts.buffers(), *state, sums, *scalars, *fed]
+        graph = guard.get(key)
+        if graph is not None and guard.trusts(graph):
             with torch.no_grad():
-                graph.run(*params, *parts.buffers(), *state, sums, *scalars, *fed)
+                graph.run(*flat)
             return
         if graph is None:
             check_plain(self._optimizer, params)
-            if len(self._graphs) == MOST:
-                raise NotStatic(f"its inputs or settings have changed {MOST} times")
-        begun = (Noise(params[0].device), [b.detach().clone() for b in parts.buffers()])
-        (terms, gradients, rows), moved = self._watched.run(
-            lambda: self._by_bound(self._bound, params, feed, beta)
-        )
+            guard.check_number()
+        begun = Begun.now(parts)
+        eager, moved = guard.watched.run(lambda: self._by_bound(self._bound, params, feed, beta))
         try:
-            if moved and self._is_settled:
-                raise Unfaithful(moves(moved))
-            if moved:  # the first call of all makes what is made once
-                self._climb(params, gradients, terms, rows, sums)
+            if guard.settles(moved):
+                self._climb(params, eager, sums)
                 return
             if graph is None:
-                with self._watched.untouched():
-                    flat = [*params, *parts.buffers(), *state, sums, *scalars, *fed]
-                    graph = self._trace(parts, flat, len(state), spec, len(fed))
-                self._graphs[key], self._settings = graph, held
+                graph = guard.add(key, lambda: self._trace(parts, flat, len(state), spec, len(fed)))
+                self._settings = held
             graph.calls += 1
-            self._take(
-                graph, parts, (feed, beta, scalars, fed, sums), begun, (terms, gradients, rows)
-            )
+            self._take(graph, parts, _Given(feed, beta, [*scalars, *fed], sums), begun, eager)
         except Unfaithful:
-            self._climb(params, gradients, terms, rows, sums)
+            self._climb(params, eager, sums)
             raise
         except NotStatic:
-            begun[0].go_back()
-            with torch.no_grad():
-                for buffer, value in zip(parts.buffers(), begun[1], strict=True):
-                    buffer.copy_(value)
+            begun.put_back(parts)
             raise
-        finally:
-            self._is_settled = True
 
     def _scalar(self, place: int, value: float, parts: Parts) -> Tensor:
         """A number as a tensor, made anew only when it changes."""
@@ -221,34 +195,24 @@ class CapturedStep:
 
     def _by_bound(
         self, bound: Callable[..., Terms], params: Sequence[Tensor], feed: Any, beta: float
-    ) -> tuple[Terms, Values, Tensor]:
+    ) -> "_Found":
         """Terms, gradients before they are clipped, and number of data, by the bound itself."""
         batch = self._batch(feed)
         with torch.enable_grad(), self._context():
             terms = bound(batch, beta)
-            wanted = [p for p in params if p.requires_grad]
-            loss = -terms.objective * self._per
-            found = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
-        gradients = [next(found) if p.requires_grad else None for p in params]
-        return terms, gradients, torch.full_like(terms.kl, len(batch["x"]))
+            slopes = gradients(-terms.objective * self._per, params)
+        return _Found(terms, slopes, torch.full_like(terms.kl, len(batch["x"])))
 
-    def _climb(
-        self,
-        params: Sequence[Tensor],
-        gradients: Values,
-        terms: Terms,
-        rows: Tensor,
-        sums: Tensor,
-    ) -> None:
+    def _climb(self, params: Sequence[Tensor], found: "_Found", sums: Tensor) -> None:
         """The step as the optimizer takes it."""
-        with _gradients(params, self._clipped(params, gradients)):
+        with _given_gradients(params, self._clipped(params, found.gradients)):
             self._optimizer.step()
-        sums += torch.stack([*terms, rows]).detach().to(sums)
+        sums += torch.stack([*found.terms, found.rows]).detach().to(sums)
 
-    def _clipped(self, params: Sequence[Tensor], gradients: Values) -> Values:
+    def _clipped(self, params: Sequence[Tensor], slopes: Values) -> Values:
         if self._clip is None:
-            return gradients
-        with _gradients(params, [None if g is None else g.clone() for g in gradients]):
+            return slopes
+        with _given_gradients(params, [None if g is None else g.clone() for g in slopes]):
             torch.nn.utils.clip_grad_norm_(params, self._clip)
             return [p.grad for p in params]
 
@@ -264,14 +228,12 @@ class CapturedStep:
             batch = self._batch(pytree.tree_unflatten(list(feed), spec))
             with torch.enable_grad(), self._context():
                 terms = parts.call([*live, *buffers], (batch, beta), {})
-                loss = -terms.objective * self._per
-                wanted = [p for p in live if p.requires_grad]
-                gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True))
+                slopes = gradients(-terms.objective * self._per, live)
 
             # The optimizer, on the weights themselves.
             weights = given[: len(live)]
-            for weight, leaf in zip(weights, live, strict=True):
-                weight.grad = next(gradients) if leaf.requires_grad else None
+            for weight, slope in zip(weights, slopes, strict=True):
+                weight.grad = slope
             if self._clip is not None:
                 torch.nn.utils.clip_grad_norm_(weights, self._clip, foreach=False)
             step_on(self._optimizer, parts.params(), weights, rest[:count], lrs)
@@ -285,80 +247,106 @@ class CapturedStep:
         self,
         graph: _Graph,
         parts: Parts,
-        given: tuple[Any, float, Sequence[Tensor], Sequence[Tensor], Tensor],
-        begun: tuple[Noise, Sequence[Tensor]],
-        eager: tuple[Terms, Values, Tensor],
+        given: "_Given",
+        begun: Begun,
+        eager: "_Found",
     ) -> None:
         """Take the graph's step, where the bound's was just computed, if both are the same.
 
         Raises:
             Unfaithful: if they are not; noise and buffers are as the bound left them then.
         """
-        feed, beta, scalars, fed, sums = given
-        params, after = parts.params(), Noise(parts.device)
+        params = parts.params()
         state = slots(self._optimizer, params)
 
         def by_bound(weights: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
             def bound(*args: Any) -> Any:
                 return parts.call([*weights, *buffers], args, {})
 
-            with self._watched.untouched():
-                terms, gradients, rows = self._by_bound(bound, weights, feed, beta)
-            return [*self._clipped(weights, gradients), *terms, rows, *buffers]
-
-        def by_graph(buffers: Sequence[Tensor]) -> Values:
-            return step(buffers)[0]
+            with self._guard.watched.untouched():
+                found = self._by_bound(bound, weights, given.feed, given.beta)
+            return self._values(found, weights, buffers)
 
         def step(buffers: Sequence[Tensor]) -> tuple[Values, list[Tensor], Tensor]:
-            """Values of the graph, and what it made of weights and state."""
+            """Values of the graph, and what it made of weights, state and sums."""
             ours = [t.detach().clone() for t in (*params, *state)]
-            count, total = len(params), torch.zeros_like(sums)
+            count, total = len(params), torch.zeros_like(given.sums)
             with torch.no_grad():
-                found = iter(
-                    graph.once(*ours[:count], *buffers, *ours[count:], total, *scalars, *fed)
+                slopes = iter(
+                    graph.once(*ours[:count], *buffers, *ours[count:], total, *given.inputs)
                 )
-            has = [gradient is not None for gradient in eager[1]]
-            gradients = [next(found, None) if is_one else None for is_one in has]
-            return [*gradients, *total, *buffers], ours, total
+            known = [None if slope is None else next(slopes, None) for slope in eager.gradients]
+            return [*known, *total, *buffers], ours, total
 
-        begun[0].go_back()
-        buffers = [b.clone() for b in begun[1]]
-        values, ours, total = step(buffers)
-        drawn = Noise(parts.device)
-        terms, gradients, rows = eager
-        clipped = self._clipped(params, gradients)
-        known = [*clipped, *terms, rows, *parts.buffers()]
-        names, others = parts.names()
-        words = [
-            *(f"the gradient of {tidy(name)}" for name in names),
-            *(f"its {name}" for name in (*Terms._fields, "number of data")),
-            *map(tidy, others),
-        ]
-        try:
-            place = disagreement(by_bound, by_graph, params, begun, (known, values), graph.error)
-        except NotStatic:
-            after.go_back()
-            raise
-        if place is not None:
-            after.go_back()
-            raise Unfaithful(_differs(words[place], graph.calls))
-        # What the optimizer itself makes of the graph's gradients, for comparison.
-        real = [*params, *state]
+        with Rerun(parts, begun) as rerun:
+            values, ours, total = step(rerun.buffers)
+            rerun.computed()
+            found = (self._values(eager, params, parts.buffers()), values)
+            place = disagreement(
+                by_bound, lambda buffers: step(buffers)[0], params, begun, found, graph.error
+            )
+            if place is not None:
+                raise Unfaithful(_differs(_words(parts)[place], graph.calls))
+            self._check_update(parts, values[: len(params)], [*params, *state], ours, graph.calls)
+            given.sums.add_(total)
+
+    def _values(
+        self, found: "_Found", weights: Sequence[Tensor], buffers: Sequence[Tensor]
+    ) -> Values:
+        """What is compared: clipped gradients, terms, number of data, buffers."""
+        return [*self._clipped(weights, found.gradients), *found.terms, found.rows, *buffers]
+
+    def _check_update(
+        self,
+        parts: Parts,
+        slopes: Values,
+        real: Sequence[Tensor],
+        ours: Sequence[Tensor],
+        calls: int,
+    ) -> None:
+        """Make weights and state what the graph made of them, if the optimizer does the same.
+
+        Raises:
+            Unfaithful: if it does not; weights and state are then as they were before.
+        """
         before = [t.detach().clone() for t in real]
-        with _gradients(params, values[: len(params)]):
+        with _given_gradients(parts.params(), slopes):
             self._optimizer.step()
         at = _unlike(before, real, ours)
         with torch.no_grad():
             for own, value in zip(real, before if at is not None else ours, strict=True):
                 own.copy_(value)
-            if at is not None:
-                after.go_back()
-                name = tidy(names[at]) if at < len(names) else "the optimizer's state"
-                raise Unfaithful(_differs(f"the step of {name}", graph.calls))
-            for buffer, value in zip(parts.buffers(), buffers, strict=True):
-                buffer.copy_(value)
-            sums += total
-        drawn.go_back()
+        if at is not None:
+            names, _ = parts.names()
+            name = tidy(names[at]) if at < len(names) else "the optimizer's state"
+            raise Unfaithful(_differs(f"the step of {name}", calls))
+
+
+class _Given(NamedTuple):
+    """What a step is given: the same as a feed and beta, and as inputs of its graph."""
+
+    feed: Any
+    beta: float
+    inputs: Sequence[Tensor]
+    sums: Tensor
+
+
+class _Found(NamedTuple):
+    """What the bound gives: terms, the gradient by each parameter, number of data."""
+
+    terms: Terms
+    gradients: Values
+    rows: Tensor
+
+
+def _words(parts: Parts) -> list[str]:
+    """What each of the compared values is, in the words of whoever wrote the programs."""
+    names, others = parts.names()
+    return [
+        *(f"the gradient of {tidy(name)}" for name in names),
+        *(f"its {name}" for name in (*Terms._fields, "number of data")),
+        *map(tidy, others),
+    ]
 
 
 def _differs(what: str, call: int) -> str:
@@ -369,10 +357,10 @@ def _differs(what: str, call: int) -> str:
 
 
 @contextmanager
-def _gradients(params: Sequence[Tensor], gradients: Values) -> Iterator[None]:
+def _given_gradients(params: Sequence[Tensor], slopes: Values) -> Iterator[None]:
     """The parameters with these gradients; afterwards, with those that they had."""
     own = [p.grad for p in params]
-    for p, gradient in zip(params, gradients, strict=True):
+    for p, gradient in zip(params, slopes, strict=True):
         p.grad = gradient
     try:
         yield

@@ -19,7 +19,7 @@ from ppvae.bounds import (
     ImportanceWeightedELBO,
     StickingTheLandingELBO,
 )
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.errors import InputError
 from tests.support.gaussian_chain import (
     ROWS,

@@ -18,7 +18,7 @@ from torch.distributions import kl_divergence
 import ppvae.distributions.divergences  # noqa: F401  (registers a KL that torch lacks)
 from ppvae.bounds import FreeBitsELBO
 from ppvae.bounds.free_bits import has_kl_by_dimension
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.errors import InputError
 from tests.support.gaussian_chain import Latents, Part, Program, gradient, loss_of
 

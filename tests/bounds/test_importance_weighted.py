@@ -18,7 +18,7 @@ from pyro.optim import PyroOptim
 from torch import Tensor, nn
 
 from ppvae.bounds import ImportanceWeightedELBO
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.errors import InputError
 from tests.support.gaussian_chain import Part
 

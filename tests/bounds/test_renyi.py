@@ -17,7 +17,7 @@ from torch import Tensor
 from ppvae.bounds import ImportanceWeightedELBO, RenyiELBO
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from tests.support.gaussian_chain import (

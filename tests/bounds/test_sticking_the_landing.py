@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ppvae.bounds import StickingTheLandingELBO
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.models import VAE

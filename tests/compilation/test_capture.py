@@ -13,7 +13,7 @@ from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 
 from ppvae.bounds import ELBOS, ImportanceWeightedELBO
-from ppvae.compilation.captured import Captured, capture
+from ppvae.compilation import Captured, capture
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, StandardNormal
 from ppvae.networks import ConvDecoder, ConvEncoder

@@ -10,7 +10,7 @@ import torch
 from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from tests.programs.test_programs import Tutorial, functions
 from tests.support.captures import COLUMNS, COMPILERS, ROWS, clean, value_and_gradients
 

@@ -15,7 +15,7 @@ from pyro.infer import RenyiELBO, Trace_ELBO, TraceEnum_ELBO
 from pyro.infer.enum import config_enumerate
 from torch import Tensor, nn
 
-from ppvae.compilation.captured import Captured, capture
+from ppvae.compilation import Captured, capture
 from ppvae.errors import InputError
 from tests.support.captures import (
     COLUMNS,

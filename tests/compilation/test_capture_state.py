@@ -11,8 +11,9 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
-from ppvae.compilation.captured import Captured, capture
-from ppvae.compilation.guard import Noise, disagreement
+from ppvae.compilation import Captured, capture
+from ppvae.compilation.disagreement import disagreement
+from ppvae.compilation.noise import Begun, Noise
 from ppvae.errors import InputError
 from tests.support.captures import COMPILERS, clean, data, traces, value_and_gradients
 from tests.support.frozen import COUNTERS, HANDLES, SETTINGS, Guide, Model
@@ -153,7 +154,7 @@ def compared(
     noise = Noise(torch.device("cpu"))
     found: Any = ([program(weight)], [graph(weight)])
     place = disagreement(
-        lambda params, _: [program(params[0])], by_graph, [weight], (noise, []), found, 1e-7
+        lambda params, _: [program(params[0])], by_graph, [weight], Begun(noise, []), found, 1e-7
     )
     return place, len(calls)
 

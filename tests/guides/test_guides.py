@@ -17,7 +17,7 @@ from torch.distributions import kl_divergence
 import ppvae.guides
 from ppvae.bounds import StickingTheLandingELBO
 from ppvae.bounds.audit import audit
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.distributions.mixture import NormalMixture
 from ppvae.errors import InputError
 from ppvae.guides import Amortized, Flow, FullRank, LowRank, MeanField, Mixture, SemiAmortized

@@ -22,7 +22,7 @@ from ppvae import load
 from ppvae.bounds import StickingTheLandingELBO
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound, Terms
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.data import load as load_data
 from ppvae.encode import encode
 from ppvae.errors import InputError

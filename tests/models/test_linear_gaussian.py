@@ -22,7 +22,7 @@ from ppvae.bounds import (
     RenyiELBO,
     StickingTheLandingELBO,
 )
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics import exact_posterior, log_evidence, subject
 from ppvae.diagnostics.effort import Effort

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import ppvae
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.errors import InputError
 from ppvae.guides import Delta, Flow, FullRank, LowRank, MeanField, Mixture

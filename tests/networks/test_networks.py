@@ -14,7 +14,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.compilation.graphs import trace
 from ppvae.components.building import build_programs
 from ppvae.components.kinds import KINDS

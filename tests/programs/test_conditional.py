@@ -13,7 +13,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from ppvae.cli.given import given_settings
-from ppvae.compilation.captured import capture
+from ppvae.compilation import capture
 from ppvae.data import Split, load
 from ppvae.diagnostics import log_evidence, subject
 from ppvae.errors import InputError

@@ -1,0 +1,121 @@
+"""A graph that computes gradients together with its outputs, as a node of autograd's graph."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, override
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.utils import _pytree as pytree
+
+from ppvae.compilation.graphs import Function, NotStatic
+from ppvae.compilation.parts import Parts, Values, gradients
+
+__all__ = ["DifferentiableGraph", "loss_and_gradients"]
+
+
+@dataclass
+class DifferentiableGraph:
+    """A graph of parameters, buffers and inputs that gives the outputs, then the gradients.
+
+    Attributes:
+        run: calls it.
+        spec: how the outputs hang together.
+        loss: number of the output that the gradients are of; ``None``: there are none.
+        has: for each parameter, whether the loss depends on it.
+        error: relative error of its rounding.
+        calls: how often it was called.
+    """
+
+    run: Function
+    spec: pytree.TreeSpec
+    loss: int | None
+    has: tuple[bool, ...]
+    error: float
+    calls: int = 0
+
+    def __call__(self, parts: Parts, tensors: Sequence[Tensor]) -> Any:
+        """The outputs for these inputs."""
+        return self.answer(parts, tensors, None)
+
+    def answer(self, parts: Parts, tensors: Sequence[Tensor], known: list[Tensor] | None) -> Any:
+        """The outputs, as a node of autograd's graph; ``known``: what `outputs` gave already."""
+        flat = [*parts.params(), *parts.buffers(), *tensors]
+        if self.loss is None:
+            outputs = self.outputs(*flat) if known is None else known
+        else:
+            outputs = _Node.apply(self, known, len(parts.params()), *flat)
+        return pytree.tree_unflatten(list(outputs), self.spec)
+
+    def outputs(self, *flat: Tensor) -> list[Tensor]:
+        """Outputs and gradients."""
+        with _no_autocast(flat[0].device), torch.no_grad():
+            return list(self.run(*flat))
+
+    def values(self, everything: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
+        """Gradients, of each parameter, then outputs and buffers."""
+        found = iter(everything[self.spec.num_leaves :])
+        slopes = [next(found) if has else None for has in self.has]
+        return [*slopes, *everything[: self.spec.num_leaves], *buffers]
+
+    def values_of(
+        self, outputs: Any, params: Sequence[Tensor], buffers: Sequence[Tensor]
+    ) -> Values:
+        """The same of the program itself: its outputs are differentiated here."""
+        leaves = pytree.tree_leaves(outputs)
+        slopes: Values = [None] * len(params)
+        if self.loss is not None and leaves[self.loss].requires_grad:
+            slopes = gradients(leaves[self.loss], params, retain_graph=True)
+        return [*slopes, *leaves, *buffers]
+
+
+class _Node(torch.autograd.Function):
+    """A graph that has computed its gradients already, as a node of autograd's graph."""
+
+    @staticmethod
+    @override
+    def forward(
+        ctx: Any, graph: DifferentiableGraph, known: list[Tensor] | None, params: int, *flat: Tensor
+    ) -> tuple[Tensor, ...]:
+        """Run the graph, and keep its gradients."""
+        everything = graph.outputs(*flat) if known is None else known
+        count = graph.spec.num_leaves
+        ctx.save_for_backward(*everything[count:])
+        ctx.graph, ctx.rest = graph, len(flat) - params
+        outputs = tuple(everything[:count])
+        ctx.mark_non_differentiable(*(o for i, o in enumerate(outputs) if i != graph.loss))
+        return outputs
+
+    @staticmethod
+    @once_differentiable
+    @override
+    def backward(ctx: Any, *seeds: Tensor) -> Any:
+        """Scale the gradients."""
+        seed = seeds[ctx.graph.loss]
+        kept = iter(ctx.saved_tensors)
+        slopes = [next(kept) * seed if has else None for has in ctx.graph.has]
+        return None, None, None, *slopes, *[None] * ctx.rest
+
+
+def _no_autocast(device: torch.device) -> torch.autocast:
+    """The casts are in the graph; what has none was to have none."""
+    return torch.autocast(device.type, enabled=False)
+
+
+def loss_and_gradients(
+    outputs: Sequence[Any], params: Sequence[Tensor]
+) -> tuple[int | None, Values]:
+    """Which output is differentiable, and its gradient by each parameter.
+
+    Raises:
+        NotStatic: if there is more than one number to differentiate, or an output is no tensor.
+    """
+    if not all(isinstance(output, Tensor) for output in outputs):
+        raise NotStatic("it gives something that is no tensor")
+    losses = [i for i, output in enumerate(outputs) if output.requires_grad]
+    if not losses:
+        return None, [None] * len(params)
+    if len(losses) > 1 or outputs[losses[0]].numel() != 1:
+        raise NotStatic("it gives more than one number to differentiate")
+    return losses[0], gradients(outputs[losses[0]], params)

@@ -1,0 +1,109 @@
+"""The loss of two Pyro programs as one compiled module: Pyro's ``elbo(model, guide)``, compiled.
+
+What `capture` gives is an ``nn.Module`` with the parameters of the programs, whose call is the
+loss; the rest of a training loop stays as it is::
+
+    loss = capture(model, guide, Trace_ELBO(), x)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=1e-3)
+    for x in batches:
+        optimizer.zero_grad()
+        loss(x).backward()
+        optimizer.step()
+
+A whole training step, optimizer and all, is `ppvae.compilation.step.CapturedStep`.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from pyro.infer import ELBO
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from ppvae.compilation.captured import Captured
+from ppvae.compilation.guard import CHECK
+from ppvae.compilation.snapshot import Snapshot
+from ppvae.errors import InputError
+from ppvae.programs import Pair, Program, evaluating
+from ppvae.programs.streams import forked
+
+__all__ = ["capture"]
+
+
+def capture(
+    model: Program,
+    guide: Program,
+    elbo: ELBO,
+    x: Tensor,
+    *,
+    compile: bool = True,
+    check: int = CHECK,
+    **extras: Tensor,
+) -> Captured:
+    """The loss of a model and a guide under one of Pyro's bounds, as one compiled module.
+
+    Called as ``loss(x, **extras)`` it gives Pyro's ``elbo.differentiable_loss``: minus the bound,
+    in nats, summed over the batch, with fresh draws at each call.
+
+    Args:
+        model: a Pyro program, called as ``model(x, **extras)``.
+        guide: another, called alike.
+        elbo: a bound that has a ``differentiable_loss``.
+        x: a batch on which the programs are run once, to find their parameters.
+        compile: false: the graph is run as it was traced, operation by operation.
+        check: compare graph and programs every so many calls, beside the first ones; see
+            `Captured`.
+        extras: what the programs take beside ``x``.
+
+    Raises:
+        InputError: if the bound has no differentiable loss, or the programs nothing to learn.
+    """
+    if not callable(getattr(elbo, "differentiable_loss", None)):
+        raise InputError(
+            f"{type(elbo).__name__} has no differentiable_loss, which a graph is made of; take "
+            "Trace_ELBO, TraceMeanField_ELBO, or ppvae.bounds.ImportanceWeightedELBO"
+        )
+    before = Snapshot({"model": model, "guide": guide})
+    # What the programs count by has not been asked for yet, and is put back.
+    with _buffers_kept(before.modules()):
+        loss = _Loss(Pair(model, guide, {"x": x, **extras}), elbo)
+        # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
+        with forked(loss.pair.device), evaluating(loss), torch.enable_grad():
+            loss(x, **extras)
+    before.put_back(counts=True)
+    return Captured(loss, compile=compile, check=check)
+
+
+class _Loss(nn.Module):
+    """Pyro's loss of a pair of programs."""
+
+    def __init__(self, pair: Pair, elbo: ELBO) -> None:
+        super().__init__()
+        self.pair, self.elbo = pair, elbo
+
+    def forward(self, x: Tensor, **extras: Tensor) -> Tensor:
+        loss: Tensor = cast("Any", self.elbo).differentiable_loss(
+            self.pair.call_model, self.pair.call_guide, x, **extras
+        )
+        return loss
+
+
+@contextmanager
+def _buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Buffers, and tensors that are plain attributes, are afterwards what they were."""
+    kept = [
+        (own, name, value, value.detach().clone())
+        for module in modules
+        for own in (module._buffers, vars(module))
+        for name, value in own.items()
+        if isinstance(value, Tensor) and not is_lazy(value)
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for own, name, value, copy in kept:
+                own[name] = value
+                value.copy_(copy)

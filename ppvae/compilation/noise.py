@@ -1,0 +1,91 @@
+"""Where a program begins: the random state and its buffers, from which a graph begins as well."""
+
+from types import TracebackType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ppvae.compilation.graphs import NotStatic
+from ppvae.compilation.parts import Parts
+from ppvae.programs.streams import OpenStream, Stream, set_state, state
+
+__all__ = ["Begun", "Noise", "Rerun"]
+
+
+class Noise:
+    """The state of torch's generators: the CPU's, and that of one device.
+
+    Args:
+        device: where a program draws.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._state = device, state(device)
+
+    def go_back(self) -> None:
+        """Go on from here."""
+        set_state(self._device, self._state)
+
+    def other(self, number: int) -> None:
+        """Go on from somewhere else."""
+        OpenStream(self._device, Stream.CHECK).at(number)
+
+
+class Begun(NamedTuple):
+    """Noise and buffers as they are before a call."""
+
+    noise: Noise
+    buffers: list[Tensor]
+
+    @classmethod
+    def now(cls, parts: Parts) -> "Begun":
+        """Those of a module's parts."""
+        return cls(Noise(parts.device), [b.detach().clone() for b in parts.buffers()])
+
+    def copies(self) -> list[Tensor]:
+        """Copies of the buffers, to be changed."""
+        return [buffer.clone() for buffer in self.buffers]
+
+    def put_back(self, parts: Parts) -> None:
+        """Go back to the noise, and to the buffers."""
+        self.noise.go_back()
+        _fill(parts, self.buffers)
+
+
+class Rerun:
+    """A context in which a graph is computed from where its program began.
+
+    At its end the graph's noise and buffers count; where it ends in `NotStatic`, the program's.
+
+    Attributes:
+        buffers: copies of those that the program began with, for the graph to change.
+    """
+
+    def __init__(self, parts: Parts, begun: Begun) -> None:
+        self._parts, self._after = parts, Noise(parts.device)
+        self._drawn = self._after
+        self.buffers = begun.copies()
+        begun.noise.go_back()
+
+    def computed(self) -> None:
+        """Remember where the graph's noise goes on: it has been computed just now."""
+        self._drawn = Noise(self._parts.device)
+
+    def __enter__(self) -> "Rerun":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _: BaseException | None, __: TracebackType | None
+    ) -> None:
+        if kind is None:
+            _fill(self._parts, self.buffers)
+            self._drawn.go_back()
+        elif issubclass(kind, NotStatic):
+            self._after.go_back()
+
+
+def _fill(parts: Parts, values: list[Tensor]) -> None:
+    with torch.no_grad():
+        for buffer, value in zip(parts.buffers(), values, strict=True):
+            buffer.copy_(value)

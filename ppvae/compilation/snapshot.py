@@ -1,0 +1,110 @@
+"""What a program can reach in Python: attributes, containers, closures, globals that it names.
+
+A graph holds for as long as all of this is as it was when the graph was traced. It is looked at in
+two ways. Whether something is no longer the same object is asked before each call of a graph, and
+costs tens of microseconds. Whether it has another value is asked where something else was found,
+and around a call of the program itself, to learn what the program changes by running.
+
+No list of this kind is complete: a program may look up a global by a word, or read a file. So a
+graph is compared with its program besides (`ppvae.compilation.guard`).
+"""
+
+import itertools
+import operator
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ppvae.compilation.leaves import changed_key, equal
+from ppvae.compilation.restoring import ABSENT, put_back
+from ppvae.compilation.walk import Walk
+
+__all__ = ["Snapshot"]
+
+
+class Snapshot:
+    """All that is reached from some roots, as it is now.
+
+    Parameters and buffers of the roots' modules are left out, for they are inputs of a graph: of
+    these it is noted which are one and the same.
+
+    Args:
+        roots: where to begin, by the words that a path begins with.
+    """
+
+    def __init__(self, roots: Mapping[str, Any]) -> None:
+        self._found = found = Walk(roots).found
+        self._lengths = list(map(len, found.sized))
+        self._held = list(self._holding())
+        self._types = list(map(type, found.objects))
+        self._versions = list(map(_version, found.tensors))
+        self._answers = [ask() for ask in found.asked]
+
+    def _holding(self) -> Iterator[Any]:
+        return itertools.chain(
+            itertools.chain.from_iterable(self._found.iterables),
+            map(_contents, self._found.cells),
+            itertools.chain.from_iterable(map(_essence, self._found.functions)),
+            itertools.chain.from_iterable(map(map, self._found.gets, self._found.names)),
+            itertools.starmap(_slot, self._found.slots),
+        )
+
+    def holds(self) -> bool:
+        """Whether everything is still the very same object, with the same content."""
+        try:
+            return (
+                not any(self._found.empty)
+                and list(map(len, self._found.sized)) == self._lengths
+                and all(map(operator.is_, self._holding(), self._held))
+                and all(map(operator.is_, map(type, self._found.objects), self._types))
+                and list(map(_version, self._found.tensors)) == self._versions
+                and [ask() for ask in self._found.asked] == self._answers
+            )
+        except (RuntimeError, ValueError):  # a closure was emptied, a dictionary changed meanwhile
+            return False
+
+    def difference(self, later: "Snapshot") -> str:
+        """The path of the first value that differs from this in ``later``; ``""``: none does."""
+        for i, (one, other) in enumerate(zip(self._found.nodes, later._found.nodes, strict=False)):
+            if one[:2] != other[:2]:
+                return self._path(i)
+            if not equal(one.leaf, other.leaf):
+                return self._path(i) + changed_key(one.leaf, other.leaf)
+        if len(self._found.nodes) == len(later._found.nodes):
+            return ""
+        longer = max(self, later, key=lambda snapshot: len(snapshot._found.nodes))
+        return longer._path(min(len(self._found.nodes), len(later._found.nodes)))
+
+    def _path(self, i: int) -> str:
+        parent, label, _ = self._found.nodes[i]
+        is_begin = parent < 0 or (label and label[0] not in ".[")
+        return label if is_begin else self._path(parent) + label
+
+    def modules(self) -> list[nn.Module]:
+        """All modules of torch's that were reached."""
+        return [thing for thing in self._found.objects if isinstance(thing, nn.Module)]
+
+    def put_back(self, *, counts: bool = False) -> None:
+        """Make containers, attributes, closures, globals and random states what they were.
+
+        Iterators and generators cannot be put back, nor can what arrays and tensors hold.
+
+        Args:
+            counts: put back numbers and words alone, where others are in their places: all the
+                rest was made by a first call.
+        """
+        for thing, before in self._found.copies:
+            put_back(thing, before, counts=counts)
+
+
+_contents = operator.attrgetter("cell_contents")
+_essence = operator.attrgetter("__code__", "__defaults__", "__kwdefaults__")
+
+
+def _slot(thing: Any, name: str) -> Any:
+    return getattr(thing, name, ABSENT)
+
+
+def _version(tensor: Tensor) -> int:
+    return -1 if tensor.is_inference() else tensor._version
