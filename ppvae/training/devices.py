@@ -1,4 +1,4 @@
-"""Where to compute: device, precision and processes, by Lightning Fabric."""
+"""Device, precision and processes, by Lightning Fabric."""
 
 import sys
 from typing import TYPE_CHECKING

@@ -1,4 +1,4 @@
-"""What a bound comes to on data: a mean under noise of its own, which moves nothing."""
+"""Evaluation: means of a bound and its terms over data, under noise of their own."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -46,12 +46,12 @@ def evaluate(
     fabric: "Fabric | None" = None,
     device: torch.device | str = "cpu",
 ) -> Figures:
-    """Mean of the bound and its terms over a split, in nats per datum; moves nothing.
+    """Mean of the bound and its terms over a split, in nats per datum; no weight moves.
 
     Each datum is drawn for ``draws`` times. Each batch has noise of its own, made from ``seed`` and
-    the batch's number, and the caller's random state is left alone: the answer is the same whenever
-    it is asked for, and however many processes share the work. It is taken in full precision, also
-    where the training steps run their networks in bfloat16.
+    the batch's number, and the caller's random state is left alone: the answer is the same however
+    often it is asked for, and however many processes share the work. It is computed in full
+    precision, also where the training steps run their networks in bfloat16.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = torch.device(device) if fabric is None else fabric.device
@@ -70,7 +70,7 @@ def evaluate(
 
 
 def figures(means: Terms, bound: Bound) -> Figures:
-    """The figures that means over data come to, with no bound where there is none.
+    """Means over data as figures; there is no bound for a point mass.
 
     Args:
         means: of the objective and its terms, in nats per datum.

@@ -1,4 +1,4 @@
-"""Distributed training by Lightning Fabric, with processes whose lives are tied together."""
+"""Distributed training by Fabric's private launcher; its processes end with the first of them."""
 
 import os
 from collections.abc import Callable
@@ -18,7 +18,7 @@ __all__ = ["TiedDDP"]
 
 
 class TiedDDP(DDPStrategy):
-    """Fabric's strategy, by a launcher of our own."""
+    """Fabric's strategy for several processes, with the launcher below."""
 
     @override
     def _configure_launcher(self) -> None:

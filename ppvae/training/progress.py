@@ -1,4 +1,4 @@
-"""Where a fit stands: plain numbers, saved as they are."""
+"""The progress of a fit: epochs, steps, the best so far, as plain numbers that are saved."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,19 +14,19 @@ SUMS = len(Terms._fields) + 1
 
 @dataclass
 class Progress:
-    """Where the loop stands.
+    """The progress of a fit.
 
     Attributes:
         epoch: epochs done.
         step: steps done.
-        cursor: batches of this epoch that are done.
-        seconds: spent, over all sittings.
+        cursor: batches done in this epoch.
+        seconds: time spent, over all sittings.
         best: the best held-out objective.
-        best_step: the step it was at.
-        stale: epochs since.
-        is_one_graph: false once a step was found to be no single graph.
-        uncompiled: why nothing is compiled any more, in a sentence; ``""``: it may be.
-        sums: over this epoch.
+        best_step: its step.
+        stale: epochs since then.
+        is_one_graph: whether a training step may be one graph; false once it was found not to.
+        uncompiled: why nothing is compiled any more, as a sentence; ``""``: it may be.
+        sums: sums over this epoch so far.
     """
 
     epoch: int = 0
@@ -42,10 +42,10 @@ class Progress:
 
     @classmethod
     def read(cls, saved: Mapping[str, Any]) -> "Progress":
-        """What was saved.
+        """Progress as it was saved.
 
         Raises:
-            TypeError: if it is no progress.
+            TypeError: if it was not saved by this class.
         """
         progress = dict(saved)
         begun = asdict(cls())

@@ -1,7 +1,7 @@
-"""The processes of one fit, its ranks: they end with the one that launched them, and it says why.
+"""The processes of one fit, its ranks: they all end with the first that dies, and are told why.
 
-A rank that dies would leave the others waiting for it, and a launcher that is killed would leave
-ranks behind that nobody knows of.
+Without this, the others would wait for a rank that died, and ranks would outlive a launcher that
+was killed.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""A polite stop: SIGINT and SIGTERM ask for one, and a second one insists."""
+"""SIGINT and SIGTERM: the first asks a fit to stop, the second interrupts it."""
 
 import signal
 import threading

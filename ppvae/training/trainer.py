@@ -7,9 +7,8 @@ one would have.
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -22,16 +21,18 @@ from ppvae.bounds.objective import Bound, Terms
 from ppvae.compilation.captured import Captured
 from ppvae.compilation.graphs import NotStatic
 from ppvae.compilation.guard import Unfaithful
-from ppvae.compilation.optimizers import keep_counts_on_device, mark_as_stepped
+from ppvae.compilation.optimizers import keep_counts_on_device
 from ppvae.compilation.step import CapturedStep
 from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
-from ppvae.programs import Pair, streams
-from ppvae.programs.failures import sentence_of, unfit_gradient, unfit_site
+from ppvae.programs import streams
+from ppvae.programs.failures import unfit_gradient
 from ppvae.programs.streams import Stream
 from ppvae.settings import Settings
+from ppvae.training.divergence import diverged, explaining, is_finite, unfit
 from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.progress import SUMS, Progress
+from ppvae.training.state import load_state, state_of
 
 __all__ = ["Epoch", "Trainer"]
 
@@ -39,10 +40,6 @@ __all__ = ["Epoch", "Trainer"]
 DRAWS = 2_000
 """Least number of draws behind a held-out figure, data and repetitions together: what chooses the
 best weights should not choose by luck. The noise is the same in each epoch."""
-
-
-DRAWN = 20
-"""Draws among which a site is looked for that is not always a number."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +104,7 @@ class Trainer:
         compile: bool = False,
     ) -> None:
         self.bound, self.plan, self.fabric = bound, plan, fabric
-        self._optimizer, self._schedule = optimizer, schedule
+        self.optimizer, self.schedule = optimizer, schedule
         self.notes: list[str] = []
         self.progress = Progress()
         self._captured = Captured(bound, tell=self._give_up if compile else lambda _: None)
@@ -122,7 +119,7 @@ class Trainer:
                 "take a larger batch_size, or fewer devices"
             )
         self.stopped = ""
-        self._noise: dict[str, Tensor | None] | None = None  # before the last step's draws
+        self.noise: dict[str, Tensor | None] | None = None  # before the last step's draws
         self._compile = compile
         self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
         self._sums = torch.zeros(
@@ -197,7 +194,7 @@ class Trainer:
             if is_compiled and self._ready != progress.is_one_graph:
                 on_compile()
                 self._ready = progress.is_one_graph
-            with self._diagnosing():
+            with explaining(self):
                 if not (is_compiled and self._step_as_graph(feed, beta, sums)):
                     self._captured.enabled = is_compiled
                     self._step_as_is(self.train.batch(feed), beta, sums)
@@ -212,16 +209,16 @@ class Trainer:
 
     def _step_as_is(self, batch: Batch, beta: float, sums: Tensor) -> None:
         """Batch, bound, gradient, clipping, optimizer, one after the other."""
-        self._noise = streams.state(self.device)
-        with self._diagnosing(batch):
+        self.noise = streams.state(self.device)
+        with explaining(self, batch):
             terms = self._wrapped(batch, beta)
         if not bool(terms.objective.isfinite()):  # the weights are not moved by it
-            raise self._diverged(self._unfit(batch))
+            raise diverged(self, unfit(self, batch))
         # Processes average their gradients, hence the factor.
         self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
         gradients = [p.grad for p in self.bound.parameters() if p.grad is not None]
         if not bool(torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()):
-            raise self._diverged(self._unfit(batch, unfit_gradient))
+            raise diverged(self, unfit(self, batch, unfit_gradient))
         if self.plan.clip is not None:
             self.fabric.clip_gradients(
                 self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False
@@ -256,12 +253,12 @@ class Trainer:
     def _keep_on_device(self) -> None:
         """Have the optimizer keep its count of steps where a replayed graph can reach it."""
         if self._compile and self.device.type == "cuda":
-            keep_counts_on_device(self._optimizer)
+            keep_counts_on_device(self.optimizer)
 
     def _captured_step(self) -> CapturedStep:
         return CapturedStep(
             self.bound,
-            self._optimizer,
+            self.optimizer,
             self.train.batch,
             per=1 / self._rows,
             clip=self.plan.clip,
@@ -276,9 +273,9 @@ class Trainer:
             torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
         )
         *sums, rows = cast("Tensor", totals).tolist()
-        if not (all(math.isfinite(value) for value in sums) and self._is_finite()):
-            raise self._diverged()
-        with self._diagnosing():
+        if not (all(math.isfinite(value) for value in sums) and is_finite(self.bound)):
+            raise diverged(self)
+        with explaining(self):
             valid = evaluate(
                 self.bound,
                 self.valid,
@@ -289,15 +286,15 @@ class Trainer:
                 fabric=self.fabric,
             )
         if not math.isfinite(valid.objective):
-            raise self._diverged()
-        lr = float(self._optimizer.param_groups[0]["lr"])
+            raise diverged(self)
+        lr = float(self.optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)
         progress.epoch += 1
         progress.cursor, progress.sums = 0, [0.0] * SUMS
-        if isinstance(self._schedule, ReduceLROnPlateau):
-            self._schedule.step(valid.objective)
-        elif self._schedule is not None:
-            self._schedule.step()
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(valid.objective)
+        elif self.schedule is not None:
+            self.schedule.step()
         is_best = False
         if progress.epoch > plan.warm_up:  # before that, objectives are of another beta
             is_best = progress.best is None or valid.objective > progress.best
@@ -339,94 +336,12 @@ class Trainer:
         Raises:
             InputError: if a weight is no longer finite: there is nothing to go on from.
         """
-        if not self._is_finite():
-            raise self._diverged()
-        optimizer = self._optimizer.state_dict()
-        count = sum(len(group["params"]) for group in optimizer["param_groups"])
-        return {
-            "weights": dict(self.bound.pair.state_dict()),
-            "optimizer": {
-                "state": [optimizer["state"].get(i) for i in range(count)],
-                "param_groups": optimizer["param_groups"],
-            },
-            "schedule": None if self._schedule is None else _plain(self._schedule.state_dict()),
-            "random": streams.gather(self.fabric),
-            "progress": asdict(self.progress),
-        }
+        return state_of(self)
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state` gave.
 
         Raises:
             InputError: if it is not a state of these programs, optimizer and schedule.
         """
-        try:
-            self._load(state)
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise InputError(
-                f"the checkpoint is not one that this fit could have written ({reason}); take "
-                "another checkpoint, or fit anew"
-            ) from error
-
-    def _load(self, state: dict[str, Any]) -> None:
-        self.bound.pair.load_state_dict(state["weights"])
-        slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
-        # Whether its count of steps is kept on the device is this machine's affair.
-        groups = [
-            saved | ({"capturable": own["capturable"]} if "capturable" in own else {})
-            for saved, own in zip(
-                state["optimizer"]["param_groups"], self._optimizer.param_groups, strict=True
-            )
-        ]
-        self._optimizer.load_state_dict({"state": slots, "param_groups": groups})
-        mark_as_stepped(self._optimizer, stepped=state["progress"]["step"] > 0)
-        if self._schedule is not None:
-            self._schedule.load_state_dict(state["schedule"])
-        streams.restore(self.fabric, state["random"])
-        self.progress = Progress.read(state["progress"])
-
-    @contextmanager
-    def _diagnosing(self, batch: Batch | None = None) -> Iterator[None]:
-        """Turn what a diverged network makes distributions complain of into what happened."""
-        try:
-            yield
-        except (InputError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:  # the programs are the user's, and may raise anything
-            is_number = "nan" not in str(error) and "inf" not in str(error)
-            if not self._is_finite() or (isinstance(error, ValueError) and not is_number):
-                raise self._diverged(self._unfit(batch)) from error
-            when = f"in epoch {self.progress.epoch + 1}, at step {self.progress.step}"
-            raise InputError(sentence_of(error, when)) from error
-
-    def _unfit(self, batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site) -> str:
-        """The site that is no number, where the weights are."""
-        if batch is None or not self._is_finite():
-            return ""
-        with streams.restored():
-            if self._noise is not None:  # the very draws, where there is one a datum
-                streams.set_state(self.device, self._noise)
-            said = (look(self.bound.pair, batch) for _ in range(DRAWN))
-            return next(filter(None, said), "a density overflowed")
-
-    def _is_finite(self) -> bool:
-        """Whether every weight is a number."""
-        return all(bool(p.isfinite().all()) for p in self.bound.parameters())
-
-    def _diverged(self, said: str = "") -> InputError:
-        clip = (
-            "a smaller clip" if self.plan.clip else "clip, the largest norm of a gradient (say 10)"
-        )
-        bounded = ", bound what the network says of the site, or compute in `precision='64'`"
-        return InputError(
-            f"the bound is no longer finite in epoch {self.progress.epoch + 1}, at step "
-            f"{self.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "
-            f"{self._optimizer.param_groups[0]['lr']:g}) or {clip}{bounded if said else ''}"
-        )
-
-
-def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A schedule's state without what it holds beside numbers (functions, for instance)."""
-    plain = (bool, int, float, str, type(None), Sequence)
-    return {key: value for key, value in state.items() if isinstance(value, plain)}
+        load_state(self, state)

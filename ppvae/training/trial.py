@@ -1,4 +1,4 @@
-"""A trial of two programs before the first step: what would fail after an epoch fails at once.
+"""A trial of two programs before the first step, so that errors show at once.
 
 The pair is called as the fit will call it, on a whole batch and on the ragged one at the end of an
 epoch, in training with a gradient, and in evaluation. Nothing moves: weights, running means,
