@@ -2,27 +2,54 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from ppvae.bounds.objective import Bound
 from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair, streams
 from ppvae.programs.failures import sentence_of, unfit_site
+from ppvae.settings import Settings
+from ppvae.training.progress import Progress
 
-if TYPE_CHECKING:
-    from ppvae.training.trainer import Trainer
+if TYPE_CHECKING:  # it takes seconds to import
+    from lightning_fabric import Fabric
 
-__all__ = ["diverged", "explaining", "is_finite", "unfit"]
+__all__ = ["Climb", "diverged", "explaining", "is_finite", "unfit"]
 
 DRAWN = 20
 """Draws among which a site is looked for that is not always a number."""
 
 
+class Climb(Protocol):
+    """A fit under way, as `ppvae.training.trainer.Trainer` is.
+
+    Attributes:
+        bound: what is climbed.
+        optimizer: what moves the weights.
+        schedule: of its learning rate.
+        plan: how to climb.
+        progress: how far it has come.
+        fabric: the processes.
+        noise: the random state before the last step; ``None`` before the first.
+    """
+
+    bound: Bound
+    optimizer: Optimizer
+    schedule: LRScheduler | None
+    plan: Settings
+    progress: Progress
+    fabric: "Fabric"
+    noise: dict[str, Tensor | None] | None
+
+
 @contextmanager
-def explaining(trainer: "Trainer", batch: Batch | None = None) -> Iterator[None]:
+def explaining(climb: Climb, batch: Batch | None = None) -> Iterator[None]:
     """Turn what a diverged network makes distributions complain of into what happened."""
     try:
         yield
@@ -30,22 +57,22 @@ def explaining(trainer: "Trainer", batch: Batch | None = None) -> Iterator[None]
         raise
     except Exception as error:  # the programs are the user's, and may raise anything
         is_number = "nan" not in str(error) and "inf" not in str(error)
-        if not is_finite(trainer.bound) or (isinstance(error, ValueError) and not is_number):
-            raise diverged(trainer, unfit(trainer, batch)) from error
-        when = f"in epoch {trainer.progress.epoch + 1}, at step {trainer.progress.step}"
+        if not is_finite(climb.bound) or (isinstance(error, ValueError) and not is_number):
+            raise diverged(climb, unfit(climb, batch)) from error
+        when = f"in epoch {climb.progress.epoch + 1}, at step {climb.progress.step}"
         raise InputError(sentence_of(error, when)) from error
 
 
 def unfit(
-    trainer: "Trainer", batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site
+    climb: Climb, batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site
 ) -> str:
     """The site that is no number, where the weights are."""
-    if batch is None or not is_finite(trainer.bound):
+    if batch is None or not is_finite(climb.bound):
         return ""
     with streams.restored():
-        if trainer.noise is not None:  # the very draws, where there is one a datum
-            streams.set_state(trainer.device, trainer.noise)
-        said = (look(trainer.bound.pair, batch) for _ in range(DRAWN))
+        if climb.noise is not None:  # the very draws, where there is one a datum
+            streams.set_state(climb.fabric.device, climb.noise)
+        said = (look(climb.bound.pair, batch) for _ in range(DRAWN))
         return next(filter(None, said), "a density overflowed")
 
 
@@ -54,19 +81,17 @@ def is_finite(bound: Bound) -> bool:
     return all(bool(p.isfinite().all()) for p in bound.parameters())
 
 
-def diverged(trainer: "Trainer", said: str = "") -> InputError:
+def diverged(climb: Climb, said: str = "") -> InputError:
     """The error of a bound that is no longer finite.
 
     Args:
-        trainer: whose.
+        climb: whose.
         said: what is no number, where that is known.
     """
-    clip = (
-        "a smaller clip" if trainer.plan.clip else "clip, the largest norm of a gradient (say 10)"
-    )
+    clip = "a smaller clip" if climb.plan.clip else "clip, the largest norm of a gradient (say 10)"
     bounded = ", bound what the network says of the site, or compute in `precision='64'`"
     return InputError(
-        f"the bound is no longer finite in epoch {trainer.progress.epoch + 1}, at step "
-        f"{trainer.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "
-        f"{trainer.optimizer.param_groups[0]['lr']:g}) or {clip}{bounded if said else ''}"
+        f"the bound is no longer finite in epoch {climb.progress.epoch + 1}, at step "
+        f"{climb.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "
+        f"{climb.optimizer.param_groups[0]['lr']:g}) or {clip}{bounded if said else ''}"
     )

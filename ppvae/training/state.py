@@ -2,50 +2,47 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ppvae.compilation.optimizers import mark_as_stepped
 from ppvae.errors import InputError
 from ppvae.programs import streams
-from ppvae.training.divergence import diverged, is_finite
+from ppvae.training.divergence import Climb, diverged, is_finite
 from ppvae.training.progress import Progress
-
-if TYPE_CHECKING:
-    from ppvae.training.trainer import Trainer
 
 __all__ = ["load_state", "state_of"]
 
 
-def state_of(trainer: "Trainer") -> dict[str, Any]:
+def state_of(climb: Climb) -> dict[str, Any]:
     """Weights, optimizer, schedule, random state, and position of a fit.
 
     Raises:
         InputError: if a weight is no longer finite.
     """
-    if not is_finite(trainer.bound):
-        raise diverged(trainer)
-    optimizer = trainer.optimizer.state_dict()
+    if not is_finite(climb.bound):
+        raise diverged(climb)
+    optimizer = climb.optimizer.state_dict()
     count = sum(len(group["params"]) for group in optimizer["param_groups"])
     return {
-        "weights": dict(trainer.bound.pair.state_dict()),
+        "weights": dict(climb.bound.pair.state_dict()),
         "optimizer": {
             "state": [optimizer["state"].get(i) for i in range(count)],
             "param_groups": optimizer["param_groups"],
         },
-        "schedule": None if trainer.schedule is None else _plain(trainer.schedule.state_dict()),
-        "random": streams.gather(trainer.fabric),
-        "progress": asdict(trainer.progress),
+        "schedule": None if climb.schedule is None else _plain(climb.schedule.state_dict()),
+        "random": streams.gather(climb.fabric),
+        "progress": asdict(climb.progress),
     }
 
 
-def load_state(trainer: "Trainer", state: Mapping[str, Any]) -> None:
+def load_state(climb: Climb, state: Mapping[str, Any]) -> None:
     """Have a fit go on from a state.
 
     Raises:
         InputError: if it is not one of its programs, optimizer and schedule.
     """
     try:
-        _load(trainer, state)
+        _load(climb, state)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(
@@ -54,22 +51,22 @@ def load_state(trainer: "Trainer", state: Mapping[str, Any]) -> None:
         ) from error
 
 
-def _load(trainer: "Trainer", state: Mapping[str, Any]) -> None:
-    trainer.bound.pair.load_state_dict(state["weights"])
+def _load(climb: Climb, state: Mapping[str, Any]) -> None:
+    climb.bound.pair.load_state_dict(state["weights"])
     slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
     # Whether its count of steps is kept on the device is this machine's affair.
     groups = [
         saved | ({"capturable": own["capturable"]} if "capturable" in own else {})
         for saved, own in zip(
-            state["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True
+            state["optimizer"]["param_groups"], climb.optimizer.param_groups, strict=True
         )
     ]
-    trainer.optimizer.load_state_dict({"state": slots, "param_groups": groups})
-    mark_as_stepped(trainer.optimizer, stepped=state["progress"]["step"] > 0)
-    if trainer.schedule is not None:
-        trainer.schedule.load_state_dict(state["schedule"])
-    streams.restore(trainer.fabric, state["random"])
-    trainer.progress = Progress.read(state["progress"])
+    climb.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    mark_as_stepped(climb.optimizer, stepped=state["progress"]["step"] > 0)
+    if climb.schedule is not None:
+        climb.schedule.load_state_dict(state["schedule"])
+    streams.restore(climb.fabric, state["random"])
+    climb.progress = Progress.read(state["progress"])
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -30,9 +30,10 @@ from tests.benchmarks import (
 )
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.job import Job, Shape
+from tests.support.captures import by_graph
 from tests.support.fits import quick
 
-__all__ = ["quick"]  # a fixture, used by every test here
+__all__ = ["by_graph", "quick"]  # fixtures
 
 CPU = [name for name, contender in CONTENDERS.items() if contender.device != "cuda"]
 HERE = [name for name in CPU if all(map(find_spec, CONTENDERS[name].uses))]
@@ -77,9 +78,7 @@ class Here:
 
 
 @pytest.fixture(autouse=True)
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("step", "captured"):
-        monkeypatch.setattr(f"ppvae.compilation.{name}.compiled", lambda graph: graph)
+def uncompiled(monkeypatch: pytest.MonkeyPatch, by_graph: None) -> None:
     real = torch.compile
     monkeypatch.setattr(torch, "compile", lambda it, mode: real(it, backend="eager"))
 

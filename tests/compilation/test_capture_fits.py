@@ -13,18 +13,12 @@ from ppvae.cli.terminal import EpochBar
 from ppvae.compilation.graphs import trace
 from ppvae.fit import resume
 from ppvae.run import Run
-from tests.support.captures import clean
+from tests.support.captures import by_graph, clean
+from tests.support.counters_in_python import COUNTERS
 from tests.support.fits import checkpoint, differences, quick, small, weights
-from tests.support.frozen import COUNTERS, Guide
+from tests.support.python_state import Guide
 
-__all__ = ["clean", "quick"]  # fixtures
-
-
-@pytest.fixture
-def by_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graph itself, in place of the minute's wait for native code."""
-    monkeypatch.setattr("ppvae.compilation.step.compiled", lambda graph: graph)
-    monkeypatch.setattr("ppvae.compilation.captured.compiled", lambda graph: graph)
+__all__ = ["by_graph", "clean", "quick"]  # fixtures
 
 
 def fitted(folder: Path, name: str, compile: str) -> Run:

@@ -16,7 +16,9 @@ from ppvae.compilation.disagreement import disagreement
 from ppvae.compilation.noise import Begun, Noise
 from ppvae.errors import InputError
 from tests.support.captures import COMPILERS, clean, data, traces, value_and_gradients
-from tests.support.frozen import COUNTERS, HANDLES, SETTINGS, Guide, Model
+from tests.support.counters_in_python import COUNTERS
+from tests.support.python_state import Guide, Model
+from tests.support.settings_in_python import HANDLES, SETTINGS
 
 __all__ = ["clean", "traces"]  # fixtures
 

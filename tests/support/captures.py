@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
+from ppvae.compilation import captured, step
 from ppvae.compilation.captured import Captured
 from ppvae.compilation.graphs import trace
 from ppvae.guides import MeanField
@@ -91,6 +92,28 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return trace(function, tensors)
 
     monkeypatch.setattr("ppvae.compilation.captured.trace", counted)
+    return seen
+
+
+@pytest.fixture
+def by_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph itself, in place of the minute's wait for native code."""
+    monkeypatch.setattr("ppvae.compilation.step.compiled", lambda graph: graph)
+    monkeypatch.setattr("ppvae.compilation.captured.compiled", lambda graph: graph)
+
+
+@pytest.fixture
+def kinds_of_traces(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """One entry for each trace: of a step, or of a bound."""
+    seen: list[str] = []
+    for module in (step, captured):
+        name = module.__name__.rpartition(".")[2]
+
+        def counted(function: Any, tensors: Any, name: str = name, real: Any = module.trace) -> Any:
+            seen.append(name)
+            return real(function, tensors)
+
+        monkeypatch.setattr(module, "trace", counted)
     return seen
 
 
