@@ -13,18 +13,15 @@ loss; the rest of a training loop stays as it is::
 A whole training step, optimizer and all, is `ppvae.compilation.step.CapturedStep`.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from ppvae.compilation.captured import Captured
 from ppvae.compilation.guard import CHECK
-from ppvae.compilation.snapshot import Snapshot
+from ppvae.compilation.preserved import preserved
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program, evaluating
 from ppvae.programs.streams import forked
@@ -65,14 +62,12 @@ def capture(
             f"{type(elbo).__name__} has no differentiable_loss, which a graph is made of; take "
             "Trace_ELBO, TraceMeanField_ELBO, or ppvae.bounds.ImportanceWeightedELBO"
         )
-    before = Snapshot({"model": model, "guide": guide})
     # What the programs count by has not been asked for yet, and is put back.
-    with _buffers_kept(before.modules()):
+    with preserved({"model": model, "guide": guide}, counts=True):
         loss = _Loss(Pair(model, guide, {"x": x, **extras}), elbo)
         # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
         with forked(loss.pair.device), evaluating(loss), torch.enable_grad():
             loss(x, **extras)
-    before.put_back(counts=True)
     return Captured(loss, compile=compile, check=check)
 
 
@@ -88,22 +83,3 @@ class _Loss(nn.Module):
             self.pair.call_model, self.pair.call_guide, x, **extras
         )
         return loss
-
-
-@contextmanager
-def _buffers_kept(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Buffers, and tensors that are plain attributes, are afterwards what they were."""
-    kept = [
-        (own, name, value, value.detach().clone())
-        for module in modules
-        for own in (module._buffers, vars(module))
-        for name, value in own.items()
-        if isinstance(value, Tensor) and not is_lazy(value)
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for own, name, value, copy in kept:
-                own[name] = value
-                value.copy_(copy)

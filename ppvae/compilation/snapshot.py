@@ -85,6 +85,10 @@ class Snapshot:
         """All modules of torch's that were reached."""
         return [thing for thing in self._found.objects if isinstance(thing, nn.Module)]
 
+    def tensors(self) -> list[Tensor]:
+        """All tensors that were reached and are neither parameters nor buffers of the roots."""
+        return list(self._found.tensors)
+
     def put_back(self, *, counts: bool = False) -> None:
         """Make containers, attributes, closures, globals and random states what they were.
 

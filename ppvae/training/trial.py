@@ -5,16 +5,12 @@ epoch, in training with a gradient, and in evaluation. Nothing moves: weights, r
 counters in Python and the generators are as they were.
 """
 
-import copy
-import inspect
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
 
+from ppvae.compilation.preserved import preserved
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
@@ -53,6 +49,11 @@ def try_out(loop: "Trainer") -> None:
         batch = _take(loop.valid, range(held_out), loop.device)
         with evaluating(bound), explained(f"in evaluation, on {held_out} rows", _tied(rows)):
             bound(batch, loop.plan.beta)
+
+
+def unmoved(pair: Pair) -> AbstractContextManager[None]:
+    """A context after which a pair is what it was: its buffers, and what Python keeps of it."""
+    return preserved({"model": pair.program("model"), "guide": pair.program("guide"), "pair": pair})
 
 
 def _take(split: Split, rows: range, device: torch.device) -> Batch:
@@ -138,104 +139,3 @@ def _other_size(data: int, rows: int) -> str:
     return (
         f"; batch normalization needs at least two rows: of {data} rows take `batch_size={better}`"
     )
-
-
-@contextmanager
-def unmoved(pair: Pair) -> Iterator[None]:
-    """Put back afterwards what calls of the programs change in Python and in buffers."""
-    undo: list[Callable[[], None]] = []
-    seen: set[int] = set()
-    for part in (pair, *pair.owners):
-        for module in part.modules():
-            _keep(module, undo, seen)
-    for role in ("model", "guide"):
-        _keep_function(pair.program(role), undo, seen)
-    try:
-        yield
-    finally:
-        for put_back in reversed(undo):
-            put_back()
-
-
-def _keep(module: nn.Module, undo: list[Callable[[], None]], seen: set[int]) -> None:
-    if id(module) in seen:
-        return
-    seen.add(id(module))
-    before = dict(vars(module))
-    for value in before.values():
-        _keep_held(value, undo, seen)
-
-    def put_back() -> None:
-        vars(module).clear()
-        vars(module).update(before)
-
-    undo.append(put_back)
-
-
-def _keep_value(value: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
-    """Remember the content of a container or a tensor."""
-    if id(value) in seen:
-        return
-    if isinstance(value, Tensor):
-        if isinstance(value, (nn.Parameter, nn.UninitializedBuffer)):
-            return  # no step is taken here
-        seen.add(id(value))
-        content = value.detach().clone()
-
-        def fill() -> None:
-            with torch.no_grad():
-                if value.shape == content.shape and not torch.equal(value, content):
-                    value.copy_(content)
-
-        undo.append(fill)
-    elif isinstance(value, (list, dict, set, deque)):
-        seen.add(id(value))
-        kept = copy.copy(value)
-        for inner in value.values() if isinstance(value, dict) else value:
-            _keep_held(inner, undo, seen)
-
-        def refill() -> None:
-            value.clear()
-            value.extend(kept) if isinstance(value, (list, deque)) else value.update(kept)
-
-        undo.append(refill)
-
-
-def _keep_function(function: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
-    """Remember what the closure of a function holds, and the globals that it names."""
-    function = inspect.unwrap(getattr(function, "__func__", function))
-    if not inspect.isfunction(function) or id(function) in seen:
-        return
-    seen.add(id(function))
-    for cell in function.__closure__ or ():
-        try:
-            content = cell.cell_contents
-        except ValueError:  # it is empty
-            continue
-
-        def put_back(cell: Any = cell, content: Any = content) -> None:
-            cell.cell_contents = content
-
-        undo.append(put_back)
-        _keep_held(content, undo, seen)
-    space = function.__globals__
-    for name in function.__code__.co_names:
-        if name not in space or inspect.ismodule(space[name]):
-            continue
-
-        def restore(name: str = name, content: Any = space[name]) -> None:
-            space[name] = content
-
-        undo.append(restore)
-        _keep_held(space[name], undo, seen)
-
-
-def _keep_held(value: Any, undo: list[Callable[[], None]], seen: set[int]) -> None:
-    if isinstance(value, nn.Module):
-        for module in value.modules():
-            _keep(module, undo, seen)
-    elif inspect.isfunction(value):
-        if not str(value.__module__).startswith(("torch", "pyro", "ppvae.")):
-            _keep_function(value, undo, seen)
-    else:
-        _keep_value(value, undo, seen)
