@@ -20,38 +20,39 @@ if __name__ == "__main__":  # before the imports that take seconds
 
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from ppvae.bounds.audit import audit
 from ppvae.cli.answering import answer
 from ppvae.cli.flags import flag, spoken
 from ppvae.cli.given import given_settings
-from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary
-from ppvae.components.support import check_support
-from ppvae.data import Data, scaled_as
+from ppvae.cli.terminal import (
+    EpochBar,
+    say,
+    show_introduction,
+    show_summary,
+    teller,
+)
+from ppvae.data import Data
 from ppvae.errors import InputError
-from ppvae.programs.failures import explained
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import seed_process
 from ppvae.run import Run, refuse_occupied
 from ppvae.run.folder import free_folder
-from ppvae.run.store import WriteError
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
 from ppvae.training.devices import launch
-from ppvae.training.fitting import train
+from ppvae.training.fitting import train, writing_fit
 from ppvae.training.parts import chosen_parts, recorded_parts
 from ppvae.training.programs import (
     check_made_again,
+    data_again,
     few,
-    first_batch,
-    labels_hidden,
     meet_suited,
+    programs_again,
     true_labels,
 )
 from ppvae.training.ranks import in_ranks, ranks
@@ -106,7 +107,7 @@ def fit(settings: Settings) -> Run:
     fabric = launch(
         settings.device, settings.devices, settings.precision, oversubscribe=settings.oversubscribe
     )
-    tell = _teller(fabric)
+    tell = teller(fabric)
     tell("reading the data")
     meeting = meet_suited(settings, chosen)
     example = few(meeting.batch)
@@ -159,23 +160,17 @@ def resume(asked: Resume) -> Run:
         settings.device, settings.devices, settings.precision,
         oversubscribe=bool(asked.oversubscribe),
     )  # fmt: skip
-    tell = _teller(fabric)
+    tell = teller(fabric)
     with run.given_back_on_failure():
         if fabric.is_global_zero:
             run.begin_writing()
         state = run.resumable(asked.checkpoint)
 
-        # The data and the programs of the fit, made again.
+        # The data and the programs of the fit, made again, and the bound.
         tell("reading the data")
-        everything = _data_of(run, asked)
-        data = labels_hidden(everything, settings)
-        seed_process(settings.seed)
-        pair = run.build().to(torch.float32)
+        everything = data_again(run, asked.data, asked.data_dir)
         chosen = recorded_parts(run.config, asked.trust or ())
-        batch = first_batch(data, settings)
-        with explained(f"on the first {len(batch['x'])} rows"):
-            facts = audit(pair, chosen.elbo.target, batch)
-        check_support(data, facts)  # the file may hold other data by now
+        data, pair, facts = programs_again(run, settings, chosen, everything)
         trainer = make_trainer(
             settings, chosen, pair, facts, data, fabric, compile=run.resolved["compiled"] is True
         )
@@ -187,16 +182,6 @@ def resume(asked: Resume) -> Run:
             tell(f"going on with {run.path} after {trainer.progress.step} steps")
         fabric.barrier()
         return _climb(run, trainer, data, fabric, asked.trust or (), true_labels(everything))
-
-
-def _data_of(run: Run, asked: Resume) -> Data:
-    """The data of a fit that goes on: read again, or handed in."""
-    if asked.data is None:
-        return run.data(None if asked.data_dir is None else Path(asked.data_dir), hidden=False)
-    if not isinstance(asked.data, Data):
-        raise InputError(f"`data` is a {type(asked.data).__name__}; hand in a ppvae.data.Data")
-    run.demand_fitted_to(asked.data)
-    return asked.data if asked.data.source is None else scaled_as(asked.data, run.scaling)
 
 
 def _climb(
@@ -215,12 +200,19 @@ def _climb(
     Raises:
         WriteError: if the disk takes no more, with what is there to go on from.
     """
-    tell = _teller(fabric)
+    tell = teller(fabric)
     go_on = f"go on with `resume({str(run.path)!r})`"
     ranks.way_out = spoken(go_on)
     is_first = fabric.is_global_zero
-    with _held(run) if is_first else nullcontext():
-        number = _epochs(run, trainer, fabric)
+    with writing_fit(run) if is_first else nullcontext():
+        epochs, done = trainer.plan.epochs, trainer.progress.step
+        with EpochBar(
+            epochs, trainer.steps_per_epoch, done, trainer.notes, quiet=not is_first
+        ) as bar:
+            number = train(
+                run, trainer, fabric,
+                on_step=bar.step, on_compile=bar.compiling, on_epoch=bar.epoch,
+            )  # fmt: skip
         if number:
             tell(f"stopped after {trainer.progress.step} steps; {go_on}")
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
@@ -239,94 +231,25 @@ def _climb(
     return fitted
 
 
-@contextmanager
-def _held(run: Run) -> Iterator[None]:
-    """Hold a run for writing; a full disk is told with what is there to go on from."""
-    with run.writing():
-        try:
-            yield
-        except WriteError as error:
-            done = Run(run.path, checkpoint="last").checkpoint
-            raise error.but(
-                f"the fit is whole up to {done}: make room, and go on with "
-                f"`resume({str(run.path)!r})`"
-            ) from error
-
-
-def _epochs(run: Run, trainer: "Trainer", fabric: "Fabric") -> int:
-    """Train, and show how far it is; the number of the signal that stopped it, or 0."""
-    tell, epochs = _teller(fabric), trainer.plan.epochs
-    done, is_quiet = trainer.progress.step, not fabric.is_global_zero
-    with EpochBar(epochs, trainer.steps_per_epoch, done, quiet=is_quiet) as bar:
-
-        def on_step() -> None:
-            bar.step()
-            while trainer.notes:
-                tell(f"note: {trainer.notes.pop(0)}")
-
-        return train(
-            run, trainer, fabric,
-            on_step=on_step, on_compile=bar.compiling, on_epoch=bar.epoch,
-        )  # fmt: skip
-
-
 def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | None) -> None:
     """The final figures on the test data, by the best weights; pictures; the report.
 
     Raises:
         WriteError: if the disk does not take all of it; what it takes is there.
     """
-    from ppvae import report  # late, for they import what draws
-    from ppvae.report import figures
+    from ppvae.report.figures import leave_pictures  # late: it imports what draws
 
     summary = summarize(trainer, data, labels)
     run.write_summary(summary.to_dict())
     run.pair.to("cpu")
-    shown = _colours(data) if labels is None else labels
-    failed = [
-        error
-        for make in (
-            lambda: figures.draw(run, data, summary.embedding, shown, summary.seed),
-            lambda: report.attempt(run, data.test, labels=shown),
-        )
-        if (error := _attempt(make)) is not None
-    ]
+    notes, full = leave_pictures(run, data, summary.embedding, labels, summary.seed)
+    for note in notes:
+        say(f"note: {note}")
     show_summary(summary)
-    if failed:
-        raise failed[0]
+    if full is not None:
+        raise full
     there = "metrics.csv, summary.json, checkpoints, figures, report.html"
     say(f"everything is in {run.path}: {there}")
-
-
-def _attempt(make: Callable[[], object]) -> WriteError | None:
-    """Draw, or say why not: the fit is worth more than its pictures.
-
-    A full disk is returned, for the command to end with once all else is said.
-    """
-    from ppvae.report import reason_of
-
-    try:
-        note = make()
-    except WriteError as error:
-        return error
-    except Exception as error:  # see above
-        note = f"not all pictures could be drawn: {reason_of(error)}"
-    if isinstance(note, str) and note:
-        say(f"note: {note}")
-    return None
-
-
-def _colours(data: Data) -> torch.Tensor | None:
-    """The test data's labels, if it has one number a datum."""
-    if "y" not in data.test.extra_names:
-        return None
-    y = data.test.take(torch.arange(len(data.test)))["y"]
-    return y if y.dim() == 1 else None
-
-
-def _teller(fabric: "Fabric") -> Callable[[str], None]:
-    """What says a sentence, in one process of all."""
-    return say if fabric.is_global_zero else lambda _: None
 
 
 def main(argv: Sequence[str]) -> None:

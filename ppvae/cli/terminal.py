@@ -1,7 +1,7 @@
 """What a person sees in the terminal: what was found, how far it is, what came out."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from ppvae.cli.flags import spoken
 from ppvae.programs.facts import Audit
 
 if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
+    from lightning_fabric import Fabric
+
     from ppvae.data import Data
     from ppvae.training.evaluation import Figures
     from ppvae.training.parts import Chosen
@@ -31,6 +33,7 @@ __all__ = [
     "show_introduction",
     "show_summary",
     "show_table",
+    "teller",
 ]
 
 console = Console(highlight=False, soft_wrap=True)
@@ -154,6 +157,11 @@ def bar(what: str, total: int) -> Iterator[Any]:
         yield lambda count=1: progress.advance(task, count)
 
 
+def teller(fabric: "Fabric") -> Callable[[str], None]:
+    """What says a sentence, in one process of all."""
+    return say if fabric.is_global_zero else lambda _: None
+
+
 class EpochBar:
     """Epochs as they pass: a bar with the bound, its parts and the time left.
 
@@ -163,10 +171,19 @@ class EpochBar:
         epochs: how many there will be at most.
         steps: steps in each.
         done: steps that an earlier sitting took.
+        notes: sentences of the trainer, said and taken out once there are some.
         quiet: show nothing, as all processes but one do.
     """
 
-    def __init__(self, epochs: int, steps: int, done: int = 0, *, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        steps: int,
+        done: int = 0,
+        notes: list[str] | None = None,
+        *,
+        quiet: bool = False,
+    ) -> None:
         self._epochs = epochs
         self._every = max(1, epochs // 10)
         self._progress = Progress(
@@ -177,7 +194,7 @@ class EpochBar:
             console=_progress_console,
             disable=quiet or not _progress_console.is_terminal,
         )
-        self._quiet = quiet
+        self._quiet, self._notes = quiet, [] if notes is None else notes
         self._task = self._progress.add_task(
             "", total=epochs * steps, completed=done, epoch=f"{done // steps}/{epochs}", figures=""
         )
@@ -202,6 +219,10 @@ class EpochBar:
         if time.monotonic() - self._drawn > 0.1:
             self._progress.advance(self._task, self._pending)
             self._pending, self._drawn = 0, time.monotonic()
+        while self._notes:
+            note = self._notes.pop(0)
+            if not self._quiet:
+                say(f"note: {note}")
 
     def compiling(self) -> None:
         """Say that the next step takes long, and why."""

@@ -12,12 +12,56 @@ from ppvae.data import Data
 from ppvae.diagnostics import Embedding
 from ppvae.programs.generation import decode, generate, reconstruct
 from ppvae.programs.streams import seeded
+from ppvae.report.page import attempt
+from ppvae.report.parts import reason_of
 from ppvae.run import Run, figures
+from ppvae.run.store import WriteError
 
-__all__ = ["draw"]
+__all__ = ["draw", "leave_pictures"]
 
 SHOWN = 10_000
 """Most data that a scatter plot shows; more would be one blot."""
+
+
+def leave_pictures(
+    run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
+) -> tuple[list[str], WriteError | None]:
+    """Draw the figures of a fit that has just ended, and write its page.
+
+    Args:
+        run: the fit.
+        data: its data; the test split is shown.
+        embedding: where the guide puts the test data.
+        labels: their classes, where these are known and not those that the data comes with.
+        seed: of the draws.
+
+    Returns:
+        Sentences on what could not be made: a fit that has ended well must not end badly for want
+        of a picture. And a full disk, for the fit to end with once all else is said.
+    """
+    shown = _labels(data) if labels is None else labels
+    notes, full = [], None
+    for make in (
+        lambda: draw(run, data, embedding, shown, seed),
+        lambda: attempt(run, data.test, labels=shown),
+    ):
+        try:
+            note = make()
+        except WriteError as error:
+            full = full or error
+        except Exception as error:  # see above
+            notes.append(f"not all pictures could be drawn: {reason_of(error)}")
+        else:
+            notes += [note] if isinstance(note, str) and note else []
+    return notes, full
+
+
+def _labels(data: Data) -> Tensor | None:
+    """The test data's labels, if it has one number a datum."""
+    if "y" not in data.test.extra_names:
+        return None
+    y = data.test.take(torch.arange(len(data.test)))["y"]
+    return y if y.dim() == 1 else None
 
 
 def draw(

@@ -1,13 +1,15 @@
 """The course of a fit: steps, and what is written down of each epoch."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from ppvae.run import Run
+from ppvae.run.store import WriteError
 from ppvae.training.collapse_alarm import CollapseAlarm, LatentUse
 from ppvae.training.events import Events
 from ppvae.training.signals import Signals
@@ -17,7 +19,21 @@ if TYPE_CHECKING:
 
     from ppvae.training.trainer import Epoch, Trainer
 
-__all__ = ["train"]
+__all__ = ["train", "writing_fit"]
+
+
+@contextmanager
+def writing_fit(run: Run) -> Iterator[None]:
+    """Hold a run for writing; a full disk is told with what is there to go on from."""
+    with run.writing():
+        try:
+            yield
+        except WriteError as error:
+            done = Run(run.path, checkpoint="last").checkpoint
+            raise error.but(
+                f"the fit is whole up to {done}: make room, and go on with "
+                f"`resume({str(run.path)!r})`"
+            ) from error
 
 
 def train(

@@ -16,7 +16,7 @@ from ppvae.components.memory import TRAINING
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.components.support import check_density, check_labels, check_support, values_of
-from ppvae.data import Batch, Data, load, suited
+from ppvae.data import Batch, Data, load, scaled_as, suited
 from ppvae.data.labels import hide
 from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
@@ -25,6 +25,7 @@ from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
 from ppvae.programs.failures import explained
 from ppvae.programs.streams import restored, seed_process
+from ppvae.run import Run
 from ppvae.settings import Settings
 from ppvae.training.parts import Chosen
 from ppvae.training.trial import check_numbers, unmoved
@@ -33,10 +34,12 @@ __all__ = [
     "Meeting",
     "assembled",
     "check_made_again",
+    "data_again",
     "few",
     "first_batch",
     "labels_hidden",
     "meet_suited",
+    "programs_again",
     "read_data",
     "recorded",
     "true_labels",
@@ -171,6 +174,30 @@ def assembled(
         trust=trust,
         copies=TRAINING,
     )
+
+
+def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
+    """The data of a fit that goes on: read again, or handed in."""
+    if data is None:
+        return run.data(None if data_dir is None else Path(data_dir), hidden=False)
+    if not isinstance(data, Data):
+        raise InputError(f"`data` is a {type(data).__name__}; hand in a ppvae.data.Data")
+    run.demand_fitted_to(data)
+    return data if data.source is None else scaled_as(data, run.scaling)
+
+
+def programs_again(
+    run: Run, settings: Settings, chosen: Chosen, everything: Data
+) -> tuple[Data, Pair, Audit]:
+    """What a fit that goes on climbs: its data, its programs, and what the audit finds of them."""
+    data = labels_hidden(everything, settings)
+    seed_process(settings.seed)
+    pair = run.build().to(torch.float32)
+    batch = first_batch(data, settings)
+    with explained(f"on the first {len(batch['x'])} rows"):
+        facts = audit(pair, chosen.elbo.target, batch)
+    check_support(data, facts)  # the file may hold other data by now
+    return data, pair, facts
 
 
 def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> None:

@@ -28,7 +28,7 @@ ROWS = 90  # 72 of them train: 3 batches of 32, the last of 8
 def leave_out_slow_parts(patch: pytest.MonkeyPatch) -> None:
     """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
     patch.setattr("ppvae.report.figures.draw", lambda *_: [])
-    patch.setattr("ppvae.report.attempt", lambda *_, **__: None)
+    patch.setattr("ppvae.report.figures.attempt", lambda *_, **__: None)
     patch.setattr("ppvae.training.trainer.DRAWS", 1)
     patch.setattr("ppvae.training.summary.DRAWS", 1)
 
