@@ -15,10 +15,10 @@ from pyro.infer import TraceMeanField_ELBO
 from pyro.infer.trace_mean_field_elbo import _check_mean_field_requirement
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine import Trace
-from pyro.util import warn_if_nan
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
+from ppvae.bounds.differentiable import DifferentiableELBO
 from ppvae.bounds.traces import check_particles, importance_traces, shared_plates
 from ppvae.bounds.traits import Traits
 from ppvae.errors import InputError
@@ -33,7 +33,7 @@ Group = Literal["dimension", "site"]
 
 
 @final
-class FreeBitsELBO(TraceMeanField_ELBO):
+class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
     """The evidence lower bound, with a KL of less than ``free_bits`` nats counted as ``free_bits``.
 
     With KL_j(x) the part of latent dimension j in KL(q(z | x) || p(z)), and the mean over the batch
@@ -100,27 +100,6 @@ class FreeBitsELBO(TraceMeanField_ELBO):
             total = total + self._kl([(q.nodes[name], p.nodes[name]) for p, q in pairs], data)
         loss: Tensor = total / self.num_particles
         return loss
-
-    @override
-    def loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """Minus the objective on all data, in nats, as a number."""
-        with torch.no_grad():
-            loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        warn_if_nan(loss, "loss")
-        return loss.item()
-
-    @override
-    def loss_and_grads(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """The loss as a number; its gradient is added to that of each parameter."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward(retain_graph=self.retain_graph)
-        warn_if_nan(loss, "loss")
-        return loss.item()
 
     @override
     def _get_trace(

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple, cast, final, override
 import pyro.distributions as dist
 import torch
 from pyro.distributions.util import scale_and_mask
-from pyro.infer import ELBO
 from pyro.poutine import Trace
 from pyro.poutine.messenger import Messenger
-from pyro.util import warn_if_nan
 from torch import Tensor
 
+from ppvae.bounds.differentiable import DifferentiableELBO
 from ppvae.bounds.paths import Paths
 from ppvae.bounds.traces import check_particles, importance_traces, shared_plates
 from ppvae.bounds.traits import Traits
@@ -40,7 +39,7 @@ from ppvae.programs.sites import base, is_auxiliary, is_subsample, observed, sit
 __all__ = ["Run", "WeightedELBO", "Weights"]
 
 
-class WeightedELBO(ELBO):
+class WeightedELBO(DifferentiableELBO):
     """A bound that is a function of the log-weights of K draws per datum, summed over data.
 
     A datum is a cell of the vectorized plates that all sites share: of one plate, as a rule. Its
@@ -93,6 +92,7 @@ class WeightedELBO(ELBO):
         """The sum of the bounds, with the gradient that a fit follows; here their own."""
         return self.bounds(weights.log_weights()).sum()
 
+    @override
     def differentiable_loss(
         self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
     ) -> Tensor:
@@ -102,25 +102,6 @@ class WeightedELBO(ELBO):
             runs = list(cast("Any", self)._get_traces(model, guide, args, kwargs))
         weights = Weights(runs, self.vectorize_particles and self.num_particles > 1)
         return -weights.subsampling * self._objective(weights)
-
-    def loss(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """Minus the bound on all data, in nats, as a number."""
-        with torch.no_grad():
-            loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        warn_if_nan(loss, "loss")
-        return loss.item()
-
-    def loss_and_grads(
-        self, model: Callable[..., Any], guide: Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> float:
-        """The loss as a number; its gradient is added to that of each parameter."""
-        loss = self.differentiable_loss(model, guide, *args, **kwargs)
-        if loss.requires_grad:
-            loss.backward(retain_graph=self.retain_graph)
-        warn_if_nan(loss, "loss")
-        return loss.item()
 
     @override
     def _get_trace(

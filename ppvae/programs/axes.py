@@ -73,10 +73,6 @@ class Axes:
         """The same in a value with every plate, from the left: its events may be any."""
         return 1 + self.nesting + self._data
 
-    def events(self, value: Tensor) -> int:
-        """The number of event dimensions of a value with every plate."""
-        return value.dim() - 1 - self.nesting
-
     def across(self, value: Tensor, rows: int) -> Tensor:
         """A value with every plate, of one datum, for each of ``rows`` data."""
         shape = list(value.shape)
