@@ -4,7 +4,7 @@ import pyro
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ppvae.errors import InputError
+from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.models.likelihoods import Likelihood
 from ppvae.models.observation import observe
 from ppvae.models.priors import Prior
@@ -54,8 +54,8 @@ class ConditionalVAE(PyroModule):
         self.y_size = classes or covariates
         if self.y_size < 1:
             raise InputError(
-                "ConditionalVAE is conditional on y, and the data has none; give labels (y of an "
-                ".npz, `label` of a .csv, sub-folders of images), or take `model='VAE'`"
+                f"ConditionalVAE is conditional on y, and the data has none; {GIVE_LABELS}, "
+                "or take `model='VAE'`"
             )
         self.prior = prior
         self.likelihood = likelihood

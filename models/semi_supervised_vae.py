@@ -6,7 +6,7 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ppvae.errors import InputError
+from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.models.likelihoods import Likelihood
 from ppvae.models.observation import observe
 from ppvae.models.priors import Prior
@@ -58,8 +58,7 @@ class SemiSupervisedVAE(PyroModule):
         if classes < 2:
             raise InputError(
                 f"SemiSupervisedVAE tells classes apart, and the data has {classes or 'none'}; "
-                "give labels (y of an .npz, `label` of a .csv, sub-folders of images), or take "
-                "`model='VAE'`"
+                f"{GIVE_LABELS}, or take `model='VAE'`"
             )
         self.prior = prior
         self.likelihood = likelihood

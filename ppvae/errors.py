@@ -3,7 +3,10 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "nearest"]
+__all__ = ["GIVE_LABELS", "InputError", "nearest"]
+
+GIVE_LABELS = "give labels (y of an .npz, `label` of a .csv, sub-folders of images)"
+"""The way out where a program needs y."""
 
 
 class InputError(ValueError):

@@ -11,7 +11,7 @@ from ppvae.components.likelihood_choice import CHUNK, ways_out
 from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.support import elements_of, first_outside_support, in_words
-from ppvae.errors import InputError
+from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
@@ -110,10 +110,7 @@ def _check_y_alike(split: Split, like: Batch, name: str) -> None:
     if "y" not in like:
         return
     if "y" not in split.extra_names:
-        raise InputError(
-            f"{name} has no y, and the model is conditional on it; give labels (y of an .npz, "
-            "`label` of a .csv, sub-folders of images)"
-        )
+        raise InputError(f"{name} has no y, and the model is conditional on it; {GIVE_LABELS}")
     for number, batch in enumerate(split.chunks(CHUNK)):
         y, fitted = batch["y"], like["y"]
         if y.shape[1:] != fitted.shape[1:] or y.is_floating_point() != fitted.is_floating_point():

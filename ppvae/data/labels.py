@@ -13,7 +13,7 @@ from torch import Tensor
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.split import Split
-from ppvae.errors import InputError
+from ppvae.errors import GIVE_LABELS, InputError
 
 UNKNOWN = -1
 """The code of a label that is not known."""
@@ -89,8 +89,8 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
     """
     if data.labels is None:
         raise InputError(
-            f"`labels={keep}` hides labels, and {data.name} has none; give data with labels (y of "
-            f"an .npz, `label` of a .csv, sub-folders of images), or leave it out."
+            f"`labels={keep}` hides labels, and {data.name} has none; {GIVE_LABELS}, or "
+            f"leave it out."
         )
     names = data.labels
     return replace(

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from ppvae.errors import InputError
+from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.networks.network import Shape
 from ppvae.networks.tracing import is_traced
 
@@ -26,10 +26,7 @@ def features(y: Tensor | None, size: int) -> Tensor:
             class is all zeros.
     """
     if y is None:
-        raise InputError(
-            "the program is conditional on y, and the data has none; give labels (y of an .npz, "
-            "`label` of a .csv, sub-folders of images)"
-        )
+        raise InputError(f"the program is conditional on y, and the data has none; {GIVE_LABELS}")
     if not y.is_floating_point():
         return _one_hot(y.long(), size)
     if y.dim() == 1 and size == 1:
