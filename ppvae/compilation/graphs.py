@@ -1,16 +1,14 @@
 """A function of tensors as a plain graph of torch's operations.
 
-Pyro's handlers decide anew at each call what to compute, and always decide the same. Here they
-decide once, on tensors without numbers, while every operation is written down; what is left is
-arithmetic, which a compiler can fuse (`ppvae.compilation.native`).
+Pyro's handlers decide at each call what to compute, and always decide the same. A trace runs them
+once, on tensors without numbers, and records every operation. What is left is arithmetic, which a
+compiler can fuse (`ppvae.compilation.native`).
 
-Two things in the way are lifted while a function is traced, and only then. Pyro and torch look at
-numbers, to warn of a NaN and to check a support: that is switched off (the audit and the support
-are checked before the first step, and the loop looks for a NaN at the end of each epoch). And Pyro
-makes a Python number of a loss: there ``item()`` gives the tensor itself, detached, which is what
-the number stands for. So the bound is Pyro's own, operation by operation, whichever of its
-estimators it is; deriving it anew from two traces would be a second implementation of each, to be
-kept true to the first.
+While a function is traced, and only then, two things are changed. Pyro and torch read numbers, to
+warn of a NaN and to check a support: these checks are off (audit and support are checked before the
+first step, and the training loop looks for a NaN at the end of each epoch). And Pyro makes a Python
+number of a loss: there ``item()`` gives the tensor itself, detached. So the bound is Pyro's own,
+operation by operation, whichever of its estimators it is.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""A graph as native code: what Inductor is helped with, and its replay on a CUDA device."""
+"""A graph as native code, by Inductor; and its replay on a CUDA device."""
 
 import logging
 from collections.abc import Iterator, Sequence

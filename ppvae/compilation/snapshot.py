@@ -1,12 +1,12 @@
 """What a program can reach in Python: attributes, containers, closures, globals that it names.
 
-A graph holds for as long as all of this is as it was when the graph was traced. It is looked at in
-two ways. Whether something is no longer the same object is asked before each call of a graph, and
-costs tens of microseconds. Whether it has another value is asked where something else was found,
-and around a call of the program itself, to learn what the program changes by running.
+A graph is valid for as long as all of this is as it was when the graph was traced. That is checked
+in two ways. Before each call of a graph: is everything still the same object? This takes tens of
+microseconds. Where something is not, and after each call of the program itself: has it another
+value? So it is known what the program changes by running.
 
-No list of this kind is complete: a program may look up a global by a word, or read a file. So a
-graph is compared with its program besides (`ppvae.compilation.guard`).
+The list is never complete: a program may look up a global by its name, or read a file. So a graph
+is also compared with its program (`ppvae.compilation.guard`).
 """
 
 import itertools

@@ -1,8 +1,7 @@
 """Stochastic variational inference: the loop that climbs a bound, epoch by epoch.
 
-The loop owns no files and prints nothing. It yields what happened after each epoch; whoever drives
-it writes that down, and saves `Trainer.state`, from which another loop goes on bit by bit as this
-one would have.
+The loop writes no files and prints nothing. After each epoch it yields figures; its caller writes
+them down, and saves `Trainer.state`, from which another loop goes on exactly as this one.
 """
 
 import math

@@ -18,6 +18,7 @@ Peers that the package does not depend on (NumPyro, pythae) are installed by ``u
 environments: the first run downloads them. A contender that cannot be set up is a row that says so.
 Real data is used where ``$PPVAE_DATA`` or ``../shared/data`` has MNIST, else noise.
 
-To add a contender: a module in ``contenders/`` with a function from a `Job` to a `Run`, and its
-line in ``contenders/__init__.py``.
+To add a contender: a module in ``contenders/`` with a function from a `Job` to a `Run`, which
+starts from `initial_weights`, and its line in ``contenders/__init__.py``. ``test_toy_mode.py`` then
+runs it with the default tests, as it does each table and script.
 """
