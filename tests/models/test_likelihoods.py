@@ -535,6 +535,8 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: likelihoods.Gaussian((3,), "learnt"),  # type: ignore[arg-type]  # to be refused
     "variance` is -1": lambda: likelihoods.Gaussian((3,), -1.0),
     "variance` is nan": lambda: likelihoods.Gaussian((3,), math.nan),
+    "variance` is 0.0": lambda: likelihoods.Gaussian((3,), variance=0.0),
+    "floor` is 0.0; a variance is kept": lambda: likelihoods.Gaussian((3,), floor=0.0),
     "floor` is 0": lambda: likelihoods.Gaussian((3,), "optimal", floor=0.0),
     "floor` is -1": lambda: likelihoods.Gaussian((3,), "per-pixel", floor=-1.0),
     "momentum` is 0": lambda: likelihoods.Gaussian((3,), "optimal", momentum=0.0),
