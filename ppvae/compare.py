@@ -70,7 +70,7 @@ def compare(asked: Compare) -> Comparison:
         plans = [plan_of(subject.settings, epochs, seed + i) for i in range(seeds)]
         fabric = launch(asked.device, 1, subject.settings.precision)
         say(subject.data.describe())
-        for note in subject.facts[ANALYTIC].notes:
+        for note in subject.audits[ANALYTIC].notes:
             say(f"note: {note}")
 
         # Fits in turns; the noise at fixed weights once these are there.
@@ -91,7 +91,7 @@ def compare(asked: Compare) -> Comparison:
                     fit.forget()
 
         # The figures, and what they say.
-        exact = tuple(sorted(subject.facts[ANALYTIC].exact))
+        exact = tuple(sorted(subject.audits[ANALYTIC].exact))
         sides = {name: side_of(noises[name], of_name) for name, of_name in fits.items()}
         ratio, difference = time_ratio(fits), held_out_difference(sides)
         folder = (
@@ -113,7 +113,7 @@ def compare(asked: Compare) -> Comparison:
                 else "Monte Carlo"
             ),
             weights=subject.where or f"{ANALYTIC}, seed {seed}, after {epochs} epochs",
-            notes=subject.facts[ANALYTIC].notes,
+            notes=subject.audits[ANALYTIC].notes,
             sentence=conclusion(sides, ratio, difference, fits[ANALYTIC][0].steps[-1], exact),
             path=folder,
         )

@@ -3,7 +3,7 @@
 from ppvae.arviz.sites import Sites
 from ppvae.errors import InputError
 
-__all__ = ["demand_size", "usual_rows"]
+__all__ = ["check_size", "usual_rows"]
 
 ROWS = 100
 """Most rows of a run's own data that are taken where nobody says how many."""
@@ -20,7 +20,7 @@ def usual_rows(sites: Sites, count: int) -> int:
     return min(ROWS, _affordable(sites, count, USUAL))
 
 
-def demand_size(sites: Sites, chains: int, draws: int, rows: int) -> None:
+def check_size(sites: Sites, chains: int, draws: int, rows: int) -> None:
     """Refuse draws that take more than the limit.
 
     Raises:

@@ -15,7 +15,7 @@ from ppvae.arviz.groups import constant_data, draw_groups, evidence_group, label
 from ppvae.arviz.provenance import of_libraries, of_run, why_no_evidence
 from ppvae.arviz.rows import example, find_data, row_labels, row_numbers, take
 from ppvae.arviz.sites import find_sites
-from ppvae.arviz.sizes import demand_size, usual_rows
+from ppvae.arviz.sizes import check_size, usual_rows
 from ppvae.data import Split, as_split
 from ppvae.diagnostics.evidence.importance import log_evidence
 from ppvae.diagnostics.trust.calibration import Calibration
@@ -107,7 +107,7 @@ def to_datatree(
         if rows is None:
             rows = usual_rows(sites, count) if data is None else len(source)
         numbers = row_numbers(rows, len(source))
-        demand_size(sites, chains, draws, len(numbers))
+        check_size(sites, chains, draws, len(numbers))
         batch = take(source, numbers, audit)
         split = as_split(batch["x"], batch.get("y"), batch.get("mask"))
         parts = draw(pair, audit, sites, split, count, noise=noise, device=device)

@@ -99,7 +99,7 @@ def fit_alternately(
     loops = {
         name: make_trainer(
             plan, replace(chosen, elbo=factory_for("elbo", name, subject.trust)), pair,
-            subject.facts[name], subject.data, fabric,
+            subject.audits[name], subject.data, fabric,
         )
         for name in (ANALYTIC, SAMPLED)
     }  # fmt: skip

@@ -34,7 +34,7 @@ def write_comparison(
     """Leave ``comparison.json``, with the ``settings``, and the figure: a folder, whole or not."""
     from ppvae.comparison.figure import draw_comparison
 
-    drawn = {name: asdict(side) for name, side in result.sides.items()}
+    sides = {name: asdict(side) for name, side in result.sides.items()}
     record = asdict(result) | {
         "unit": "nats per datum",
         "path": None,
@@ -44,7 +44,7 @@ def write_comparison(
     del record["path"]
 
     def fill(fresh: Path) -> None:
-        figures.save(draw_comparison(drawn), fresh / "figures" / "compare.png")
+        figures.save(draw_comparison(sides), fresh / "figures" / "compare.png")
         write_text(fresh / "comparison.json", json.dumps(plain(record), indent=1) + "\n")
 
     def check() -> None:

@@ -28,19 +28,19 @@ def measure_noise(
     """Both bounds at the same weights and on the same batch, each with noise of its own."""
     from ppvae.bounds.objective import Bound
 
-    settings, found = subject.settings, {}
+    settings, noises = subject.settings, {}
     batch = {name: x.to(fabric.device) for name, x in first_batch(subject.data, settings).items()}
     with weights_restored(pair or subject.build(seed)) as held:
         held.load_state_dict(weights)
         held.to(fabric.device)
         for number, name in enumerate((SAMPLED, ANALYTIC)):
             elbo = KINDS["elbo"].names()[name]
-            found[name] = noise(
-                Bound(held, elbo, subject.facts[name], settings.particles),
+            noises[name] = noise(
+                Bound(held, elbo, subject.audits[name], settings.particles),
                 batch,
                 draws=draws,
                 seed=Stream.COMPARISON.seed(seed, number),
                 beta=settings.beta,
                 on_draw=count,
             )
-    return found
+    return noises

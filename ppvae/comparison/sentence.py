@@ -71,15 +71,15 @@ def _gradients(a: Side, b: Side) -> str:
         times = ratio if ratio > 1 else 1 / ratio
         word = "less" if ratio > 1 else "more"
         differing.append(f"{times:.3g} +- {times * error:.1g} times {word} variance in {group}")
-    said = [f"{ANALYTIC}'s gradient has " + " and ".join(differing)] if differing else []
+    clauses = [f"{ANALYTIC}'s gradient has " + " and ".join(differing)] if differing else []
     if alike:
         same = " and ".join(alike)
-        said.append(
+        clauses.append(
             f"the same within noise in {same},"
-            if said
+            if clauses
             else f"the gradients' variance is the same within noise in {same},"
         )
-    return ", ".join(said) or "neither gradient has noise"
+    return ", ".join(clauses) or "neither gradient has noise"
 
 
 def _climbed(held_out: tuple[float, float | None], seeds: int, steps: int) -> str:

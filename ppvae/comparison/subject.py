@@ -38,7 +38,7 @@ class Subject:
 
     build: Callable[[int], Pair]
     data: Data
-    facts: dict[str, Audit]
+    audits: dict[str, Audit]
     settings: Settings
     record: dict[str, Any]
     trust: Sequence[str]
@@ -63,15 +63,15 @@ def new_subject(asked: Compare) -> Subject:
 
     record: dict[str, Any] = {}
     with weights_restored(build(asked.seed)) as pair:
-        facts = _audits(pair, first_batch(data, settings))
+        audits = _audits(pair, first_batch(data, settings))
     may_binarize = settings.binarize is None and not isinstance(settings.data, Data)
-    data = suited(data, values_of(facts[SAMPLED]), may_binarize=may_binarize)
-    check_support(data, facts[SAMPLED])
+    data = suited(data, values_of(audits[SAMPLED]), may_binarize=may_binarize)
+    check_support(data, audits[SAMPLED])
     record |= {name: getattr(settings, name) for name in ("latent_dim", *CHANGED)}
     record |= {
         "data": recorded(settings.data), "label": settings.label, "binarize": data.binarize
     }  # fmt: skip
-    return Subject(build, data, facts, settings, record, asked.trust)
+    return Subject(build, data, audits, settings, record, asked.trust)
 
 
 def subject_of(run: Run, asked: Compare) -> Subject:
@@ -91,11 +91,11 @@ def subject_of(run: Run, asked: Compare) -> Subject:
         return run.build()
 
     with weights_restored(build(asked.seed)) as pair:
-        facts = _audits(pair, first_batch(data, settings))
-    check_support(data, facts[SAMPLED])
+        audits = _audits(pair, first_batch(data, settings))
+    check_support(data, audits[SAMPLED])
     record = settings.recorded() | {"run": str(run.path)}
     where = f"the best checkpoint of {run.path}"
-    return Subject(build, data, facts, settings, record, asked.trust, weights, where)
+    return Subject(build, data, audits, settings, record, asked.trust, weights, where)
 
 
 def _given(asked: Compare, names: Sequence[str]) -> dict[str, Any]:
@@ -110,13 +110,13 @@ def _audits(pair: Pair, batch: Batch) -> dict[str, Audit]:
     Raises:
         InputError: if there is no bound, or the analytic one would be wrong.
     """
-    found = {}
+    audits = {}
     for name in (SAMPLED, ANALYTIC):
-        found[name] = audit(pair, KINDS["elbo"].names()[name], batch)
-        if not found[name].is_bound:
-            sites = ", ".join(f"'{s.name}'" for s in found[name].sites if s.kl == "point mass")
+        audits[name] = audit(pair, KINDS["elbo"].names()[name], batch)
+        if not audits[name].is_bound:
+            sites = ", ".join(f"'{s.name}'" for s in audits[name].sites if s.kl == "point mass")
             raise InputError(
                 f"the guide has a point mass at {sites}, whose density is infinite: there is no "
                 "bound to compare estimates of; take a guide with a density, such as MeanField"
             )
-    return found
+    return audits

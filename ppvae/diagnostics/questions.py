@@ -47,5 +47,5 @@ def ask_questions(context: Context, only: Sequence[str], folder: Path) -> Diagno
     """Ask all questions, or those of ``only``, in their order."""
     answers = {name: ask(context) for name, ask in QUESTIONS.items() if not only or name in only}
     is_whole = len(answers) == len(QUESTIONS)
-    found = verdict(answers, is_whole=is_whole)
-    return Diagnosis(context.data_name, len(context.data), answers, found, folder)
+    conclusion = verdict(answers, is_whole=is_whole)
+    return Diagnosis(context.data_name, len(context.data), answers, conclusion, folder)

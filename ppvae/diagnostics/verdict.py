@@ -32,12 +32,12 @@ def verdict(answers: Mapping[str, Answer], *, is_whole: bool) -> Verdict:
         answers: by the name of the question.
         is_whole: whether all questions were asked.
     """
-    found = answers.values()
-    deficits = sorted((d for a in found for d in a.deficits), key=lambda d: -d.nats)
-    has_all = is_whole and all(answer.has_all_deficits for answer in found)
+    everything = answers.values()
+    deficits = sorted((d for a in everything for d in a.deficits), key=lambda d: -d.nats)
+    has_all = is_whole and all(answer.has_all_deficits for answer in everything)
     sentences = [
         *_largest(deficits, has_all),
-        *(sentence for answer in found for sentence in answer.sentences(found)),
+        *(sentence for answer in everything for sentence in answer.sentences(everything)),
         *_refused(answers),
     ]
     if not sentences:

@@ -23,22 +23,22 @@ REST_TITLE = "What else the diagnosis found"
 def deficits(page: PageData) -> Section:
     """Gaps and other deficits."""
     if page.diagnosis is None:
-        said = "They were not measured: python -m ppvae.diagnose does, guide and encoder apart."
+        sentence = "They were not measured: python -m ppvae.diagnose does, guide and encoder apart."
         if not page.has_bound:
-            said = "The guide is a point mass: there is no bound whose gap could be split."
-        return Section("gaps", GAPS_TITLE, (said,))
-    found = list(_entries(page, "verdict"))
+            sentence = "The guide is a point mass: there is no bound whose gap could be split."
+        return Section("gaps", GAPS_TITLE, (sentence,))
+    entries = list(_entries(page, "verdict"))
     pictures = _pictures(page, GAPS)
     unsplit = [
         f"The gap is not split: {why.rstrip('.')}."
         for question, _, why in _refused(page)
         if question == "gap"
     ]
-    if not (unsplit or found or pictures):
+    if not (unsplit or entries or pictures):
         unsplit = ["No question was asked that measures them."]
     return Section(
         "gaps", GAPS_TITLE, tuple(unsplit), pictures=pictures,
-        tables=(_table(found),) if found else (),
+        tables=(_table(entries),) if entries else (),
     )  # fmt: skip
 
 
@@ -48,9 +48,9 @@ def rest(page: PageData) -> Section:
     pictures, refused = _pictures(page, names), list(_refused(page))
     rows = tuple((f"{question}: {part}", why) for question, part, why in refused)
     table = Table("Not answered", ("question", "why"), rows, prose=True)
-    said = () if pictures or refused else ("Nothing but what stands above.",)
+    sentences = () if pictures or refused else ("Nothing but what stands above.",)
     return Section(
-        "diagnosis", REST_TITLE, said, pictures=pictures, tables=(table,) if refused else ()
+        "diagnosis", REST_TITLE, sentences, pictures=pictures, tables=(table,) if refused else ()
     )
 
 
@@ -61,8 +61,8 @@ def pictured(page: PageData, name: str) -> Picture | None:
 
 
 def _pictures(page: PageData, names: Iterable[str]) -> tuple[Picture, ...]:
-    found = (pictured(page, name) for name in names)
-    return tuple(picture for picture in found if picture is not None)
+    pictures = (pictured(page, name) for name in names)
+    return tuple(picture for picture in pictures if picture is not None)
 
 
 def _entries(page: PageData, key: str) -> Iterator[Mapping[str, Any]]:
@@ -79,7 +79,7 @@ def _refused(page: PageData) -> Iterator[tuple[str, str, str]]:
         yield str(each.get("question")), str(each.get("part")), str(each.get("reason"))
 
 
-def _table(found: list[Mapping[str, Any]]) -> Table:
+def _table(entries: list[Mapping[str, Any]]) -> Table:
     return Table(
         "Nats per datum lost in each part, and what to change",
         ("part", "nats", "standard error", "what to change"),
@@ -88,7 +88,7 @@ def _table(found: list[Mapping[str, Any]]) -> Table:
                 str(each.get("part")), decimals(each.get("nats")), decimals(each.get("error")),
                 str(each.get("sentence")),
             )
-            for each in found
+            for each in entries
         ),
         prose=True,
     )  # fmt: skip

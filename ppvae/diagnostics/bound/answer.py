@@ -50,11 +50,11 @@ class BoundAnswer(Answer):
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Terms, activity, surgery and the gain of another prior."""
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         if self.terms is not None:
-            found |= _terms_metrics(self.terms)
+            metrics |= _terms_metrics(self.terms)
         if self.activity is not None:
-            found |= {
+            metrics |= {
                 "active_units": self.activity.active,
                 "latent_dimensions": self.activity.sizes,
                 "active_units_by_threshold": [
@@ -64,13 +64,13 @@ class BoundAnswer(Answer):
             }
         if self.surgery is not None:
             parts = {key: value for key, _, value in _parts(self.surgery)}
-            found |= {key: metric(value) for key, value in parts.items() if value is not None}
-            found["mutual_information_ceiling"] = self.surgery.ceiling
-            found["mutual_information_is_capped"] = self.surgery.is_capped
+            metrics |= {key: metric(value) for key, value in parts.items() if value is not None}
+            metrics["mutual_information_ceiling"] = self.surgery.ceiling
+            metrics["mutual_information_is_capped"] = self.surgery.is_capped
         if self.prior_gain is not None:
-            found["prior_gain"] = metric(self.prior_gain.estimate)
-            found["prior_gain_components"] = self.prior_gain.components
-        return found
+            metrics["prior_gain"] = metric(self.prior_gain.estimate)
+            metrics["prior_gain_components"] = self.prior_gain.components
+        return metrics
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -91,12 +91,12 @@ class BoundAnswer(Answer):
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """The KL by dimension, and what it is spent on."""
-        found = []
+        pictures = []
         if self.surgery is not None:
-            found.append(_surgery_picture(self.surgery))
+            pictures.append(_surgery_picture(self.surgery))
         if self.terms is not None and self.terms.kl_by_dimension:
-            found.append(_dimensions_picture(self.terms, self.activity))
-        return tuple(found)
+            pictures.append(_dimensions_picture(self.terms, self.activity))
+        return tuple(pictures)
 
     @property
     def deficits(self) -> tuple[Deficit, ...]:
@@ -118,16 +118,18 @@ class BoundAnswer(Answer):
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """The bound and its terms; collapse, or how many units are active."""
-        said = [] if self.terms is None else [_terms_sentence(self.terms)]
-        found = self.activity
-        if found is not None and found.collapsed:
-            said.append(as_sentence(alarm(found.collapsed)))
-        elif found is not None:
-            counts = [f"{n} of {found.sizes[site]} of {site}" for site, n in found.active.items()]
-            said.append(
+        sentences = [] if self.terms is None else [_terms_sentence(self.terms)]
+        activity = self.activity
+        if activity is not None and activity.collapsed:
+            sentences.append(as_sentence(alarm(activity.collapsed)))
+        elif activity is not None:
+            counts = [
+                f"{n} of {activity.sizes[site]} of {site}" for site, n in activity.active.items()
+            ]
+            sentences.append(
                 f"Active units: {', '.join(counts)} (variance of the mean above {THRESHOLD})."
             )
-        return tuple(said)
+        return tuple(sentences)
 
 
 def ask(context: Context) -> BoundAnswer:
@@ -209,14 +211,14 @@ def _terms_sentence(terms: Decomposition) -> str:
     )
 
 
-def _activity_rows(found: Activity) -> list[Row]:
+def _activity_rows(activity: Activity) -> list[Row]:
     return [
         (
             f"active units of {site}",
-            f"{active} of {found.sizes[site]}",
-            ", ".join(f"{c[site]} at {t:g}" for t, c in found.sensitivity.items()),
+            f"{active} of {activity.sizes[site]}",
+            ", ".join(f"{c[site]} at {t:g}" for t, c in activity.sensitivity.items()),
         )
-        for site, active in found.active.items()
+        for site, active in activity.active.items()
     ]
 
 

@@ -41,15 +41,17 @@ class EstimatorAnswer(Answer):
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Each estimator, and the recommendation."""
-        found = self.estimators
-        if found is None:
+        estimators = self.estimators
+        if estimators is None:
             return {}
         return {
             "rows": self.batch_rows,
-            "repetitions": found.draws,
-            "best": {"name": found.best.name, "particles": found.best.particles},
-            "recommendation": found.recommendation,
-            "estimators": [vars(row) | {"relative_work": row.relative_work} for row in found.rows],
+            "repetitions": estimators.draws,
+            "best": {"name": estimators.best.name, "particles": estimators.best.particles},
+            "recommendation": estimators.recommendation,
+            "estimators": [
+                vars(row) | {"relative_work": row.relative_work} for row in estimators.rows
+            ],
         }
 
     @property
@@ -67,31 +69,31 @@ class EstimatorAnswer(Answer):
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """Noise, time and value of each estimator by its particles."""
-        found = self.estimators
-        if found is None:
+        estimators = self.estimators
+        if estimators is None:
             return ()
 
         def draw() -> "Figure":
             from ppvae.diagnostics.estimator.figure import draw_estimators
 
-            return draw_estimators([vars(row) for row in found.rows])
+            return draw_estimators([vars(row) for row in estimators.rows])
 
         alt = (
             "Noise of the gradient, by estimator and number of particles: the best is "
-            f"{found.best.name} with {found.best.particles} a datum."
+            f"{estimators.best.name} with {estimators.best.particles} a datum."
         )
         return (Picture("estimators", alt, draw),)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Which estimator to take; what it is compared with, and by how much, is in the table."""
-        found, own = self.estimators, self.own
-        if found is None:
+        estimators, own = self.estimators, self.own
+        if estimators is None:
             return ()
-        best = found.best
-        if own is not None and own.name != best.name and _is_tie(found.row(best.name), own):
+        best = estimators.best
+        if own is not None and own.name != best.name and _is_tie(estimators.row(best.name), own):
             return (f"Keep {own.name}: {best.name} is not better at this many repetitions.",)
         pay = f"; more pay: `particles={best.particles}`" if best.particles > 1 else ""
-        return (as_sentence(found.clauses[0] + pay),)
+        return (as_sentence(estimators.clauses[0] + pay),)
 
 
 def ask(context: Context) -> EstimatorAnswer:
@@ -108,12 +110,12 @@ def ask(context: Context) -> EstimatorAnswer:
                 on_draw=count,
             )  # fmt: skip
 
-    found, own = attempt("estimators", compare), None
-    if found is not None:
-        attempt.refusals |= found.refused
+    estimators, own = attempt("estimators", compare), None
+    if estimators is not None:
+        attempt.refusals |= estimators.refused
         name = str((context.run.config.get("elbo") or {}).get("class_path"))
-        own = found.row(name) if any(row.name == name for row in found.rows) else None
-    return EstimatorAnswer(attempt.refusals, len(batch["x"]), found, own)
+        own = estimators.row(name) if any(row.name == name for row in estimators.rows) else None
+    return EstimatorAnswer(attempt.refusals, len(batch["x"]), estimators, own)
 
 
 def _is_tie(one: Estimator, other: Estimator) -> bool:

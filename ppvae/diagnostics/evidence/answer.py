@@ -77,31 +77,31 @@ class EvidenceAnswer(Answer):
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Each estimate, and the curve."""
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         if self.exact is not None:
-            found["exact"] = metric(Estimate.of(self.exact.log_p))
+            metrics["exact"] = metric(Estimate.of(self.exact.log_p))
         if self.sampled is not None:
-            found |= {
+            metrics |= {
                 "importance_sampled": metric((self.sampled.mean, self.sampled.standard_error)),
                 "samples": self.sampled.samples,
                 "rows": len(self.sampled.log_p),
             }
         if self.curve is not None:
-            found["curve"] = {
+            metrics["curve"] = {
                 "samples": list(self.curve.counts), "bound": self.curve.bound.tolist(),
                 "standard_error": self.curve.standard_error.tolist(), "rows": self.curve_rows,
             }  # fmt: skip
         if self.annealed is not None:
-            found |= {
+            metrics |= {
                 "annealed": metric((self.annealed.mean, self.annealed.standard_error)),
                 "annealed_from": self.start,
                 "annealed_rows": len(self.annealed.log_p),
             }
         if self.missed is not None:
-            found["annealed_less_importance_sampled"] = metric(self.missed)
+            metrics["annealed_less_importance_sampled"] = metric(self.missed)
         if self.sandwich is not None:
-            found["sandwich_gap"] = metric((self.sandwich.mean, self.sandwich.standard_error))
-        return found
+            metrics["sandwich_gap"] = metric((self.sandwich.mean, self.sandwich.standard_error))
+        return metrics
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -131,25 +131,27 @@ class EvidenceAnswer(Answer):
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """The bound against the number of samples, and annealing from both sides."""
-        found = [self._curve_picture(self.curve)] if self.curve is not None else []
+        pictures = [self._curve_picture(self.curve)] if self.curve is not None else []
         if self.curve is not None and self.sandwich is not None:
-            found.append(self._sandwich_picture(self.sandwich))
-        return tuple(found)
+            pictures.append(self._sandwich_picture(self.sandwich))
+        return tuple(pictures)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Log p(x), what importance sampling misses of it, and how far annealing is off."""
-        said = []
+        sentences = []
         if self.sampled is not None:
-            said.append(
+            sentences.append(
                 f"{self.log_p_name} is "
                 f"{plus_minus(self.sampled.mean, self.sampled.standard_error)}, by importance "
                 f"sampling of {len(self.sampled.log_p):,} data."
             )
         missed = self.missed
         if self.exact is not None:
-            said.append(f"The program is linear and Gaussian: {self.log_p_name} is known exactly.")
+            sentences.append(
+                f"The program is linear and Gaussian: {self.log_p_name} is known exactly."
+            )
         elif missed is not None and is_significant(missed.mean, missed.standard_error):
-            said.append(
+            sentences.append(
                 f"Importance sampling misses {plus_minus(missed.mean, missed.standard_error)} nats "
                 f"of {self.log_p_name} that annealing finds on the same data: add them in mind, or "
                 "take more `samples`."
@@ -161,11 +163,11 @@ class EvidenceAnswer(Answer):
                 if is_significant(gap, error)
                 else "Annealing can be relied on: its two bounds meet, within noise,"
             )
-            said.append(
+            sentences.append(
                 f"{opening} on data simulated from the model (upper less lower bound "
                 f"{plus_minus(gap, error)} nats)."
             )
-        return tuple(said)
+        return tuple(sentences)
 
     def _curve_picture(self, curve: Curve) -> Picture:
         # The same data throughout: other data would stand at another level for no reason but that.

@@ -67,21 +67,21 @@ class GapAnswer(Answer):
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """The gaps of each datum."""
-        found = self.gaps
-        if found is None:
+        gaps = self.gaps
+        if gaps is None:
             return ()
 
         def draw() -> "Figure":
             from ppvae.diagnostics.gap.figure import draw_gaps
 
             return draw_gaps(
-                found.approximation.by_datum.numpy(), found.amortization.by_datum.numpy(),
-                elbo=found.elbo.numpy(), log_p=found.log_p.numpy(),
+                gaps.approximation.by_datum.numpy(), gaps.amortization.by_datum.numpy(),
+                elbo=gaps.elbo.numpy(), log_p=gaps.log_p.numpy(),
             )  # fmt: skip
 
         alt = (
             "The approximation and the amortization gap of each datum: on average "
-            f"{decimals(found.approximation.mean)} and {decimals(found.amortization.mean)} nats."
+            f"{decimals(gaps.approximation.mean)} and {decimals(gaps.amortization.mean)} nats."
         )
         return (Picture("gaps", alt, draw),)
 
@@ -110,20 +110,20 @@ class GapAnswer(Answer):
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """The gaps, and whether the search for the best guide had ended."""
-        found = self.gaps
-        if found is None:
+        gaps = self.gaps
+        if gaps is None:
             return ()
-        said = [
-            f"The bound lacks {_with_error(found.total)} nats of {self.log_p_name}, on "
-            f"{len(found.log_p):,} data: {_with_error(found.approximation)} for the guide's "
-            f"family, {_with_error(found.amortization)} for the encoder."
+        sentences = [
+            f"The bound lacks {_with_error(gaps.total)} nats of {self.log_p_name}, on "
+            f"{len(gaps.log_p):,} data: {_with_error(gaps.approximation)} for the guide's "
+            f"family, {_with_error(gaps.amortization)} for the encoder."
         ]
-        if found.still_climbing > max(LEAST, 0.1 * abs(found.total.mean)):
-            said.append(
+        if gaps.still_climbing > max(LEAST, 0.1 * abs(gaps.total.mean)):
+            sentences.append(
                 "The search for each datum's best guide was still gaining "
-                f"{found.still_climbing:.2f} nats: the encoder loses more, the family less."
+                f"{gaps.still_climbing:.2f} nats: the encoder loses more, the family less."
             )
-        return tuple(said)
+        return tuple(sentences)
 
     @property
     def _log_p_by(self) -> str:
@@ -147,8 +147,8 @@ def ask(context: Context) -> GapAnswer:
                 **common,
             )  # fmt: skip
 
-    found = attempt("gaps", refine)
-    return GapAnswer(attempt.refusals, context.log_p_name, found, known is not None)
+    split_gaps = attempt("gaps", refine)
+    return GapAnswer(attempt.refusals, context.log_p_name, split_gaps, known is not None)
 
 
 def _metric(gap: Gap) -> dict[str, float]:

@@ -32,11 +32,11 @@ class ModelAnswer(Answer):
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Each statistic of the data, and of replicated data."""
-        found = self.predictive
-        if found is None:
+        predictive = self.predictive
+        if predictive is None:
             return {}
         return {
-            "kind": found.kind, "rows": found.rows, "verdict": found.verdict,
+            "kind": predictive.kind, "rows": predictive.rows, "verdict": predictive.verdict,
             "statistics": [
                 {
                     "name": name, "observed": s.observed,
@@ -44,7 +44,7 @@ class ModelAnswer(Answer):
                     "replicated_sd": float(s.replicated.std()), "p_value": s.p_value,
                     "z_score": s.z_score,
                 }
-                for name, s in found.statistics.items()
+                for name, s in predictive.statistics.items()
             ],
         }  # fmt: skip
 
@@ -64,26 +64,30 @@ class ModelAnswer(Answer):
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """Each statistic of the data among those of replicated data."""
-        found = self.predictive
-        if found is None:
+        predictive = self.predictive
+        if predictive is None:
             return ()
 
         def draw() -> "Figure":
             from ppvae.diagnostics.model.figure import draw_predictive
 
             return draw_predictive(
-                {name: s.observed for name, s in found.statistics.items()},
-                {name: s.replicated.numpy() for name, s in found.statistics.items()},
-                {name: s.p_value for name, s in found.statistics.items()},
+                {name: s.observed for name, s in predictive.statistics.items()},
+                {name: s.replicated.numpy() for name, s in predictive.statistics.items()},
+                {name: s.p_value for name, s in predictive.statistics.items()},
             )
 
         alt = "Statistics of the data among those of data sets drawn from the model: "
-        return (Picture("predictive", as_sentence(alt + found.verdict), draw),)
+        return (Picture("predictive", as_sentence(alt + predictive.verdict), draw),)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """In what the data and the model's differ."""
-        found = self.predictive
-        return () if found is None else (as_sentence(f"{found.verdict}, by {found.rows:,} data"),)
+        predictive = self.predictive
+        return (
+            ()
+            if predictive is None
+            else (as_sentence(f"{predictive.verdict}, by {predictive.rows:,} data"),)
+        )
 
 
 def ask(context: Context) -> ModelAnswer:
@@ -98,5 +102,5 @@ def ask(context: Context) -> ModelAnswer:
                 device=context.device, on_rows=count,
             )  # fmt: skip
 
-    found = attempt("predictive check", replicate)
-    return ModelAnswer(attempt.refusals, found)
+    predictive = attempt("predictive check", replicate)
+    return ModelAnswer(attempt.refusals, predictive)

@@ -34,14 +34,14 @@ class TrainingAnswer(Answer):
     @property
     def metrics(self) -> Mapping[str, Any]:
         """The course, and overfitting."""
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         if self.course is not None:
-            found["course"] = vars(self.course)
+            metrics["course"] = vars(self.course)
         if self.overfitting is not None:
-            found["overfitting"] = {
+            metrics["overfitting"] = {
                 "log_p": metric(self.overfitting.log_p), "gap": metric(self.overfitting.gap)
             }  # fmt: skip
-        return found
+        return metrics
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -71,10 +71,10 @@ class TrainingAnswer(Answer):
     @property
     def deficits(self) -> tuple[Deficit, ...]:
         """Overfitting, unless the data are others; what the last epochs gained."""
-        found = []
+        deficits = []
         if self.overfitting is not None and self.overfitting.is_own:
             log_p, gap = self.overfitting.log_p, self.overfitting.gap
-            found += [
+            deficits += [
                 Deficit(
                     "model: overfitting", log_p.mean, log_p.standard_error,
                     "a smaller decoder (`decoder.hidden`), `patience`, or more data",
@@ -85,13 +85,13 @@ class TrainingAnswer(Answer):
                 ),
             ]  # fmt: skip
         if self.course is not None:
-            found.append(
+            deficits.append(
                 Deficit(
                     f"optimizer: gained in the last {self.course.late} epochs",
                     self.course.late_gain, None, "more `epochs`, or a larger `lr`",
                 )
             )  # fmt: skip
-        return tuple(found)
+        return tuple(deficits)
 
     @property
     def has_all_deficits(self) -> bool:
@@ -100,13 +100,13 @@ class TrainingAnswer(Answer):
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Whether other data are unlike the training data."""
-        found = self.overfitting
-        if found is None or found.is_own:
+        others = self.overfitting
+        if others is None or others.is_own:
             return ()
-        if not is_significant(found.log_p.mean, found.log_p.standard_error):
+        if not is_significant(others.log_p.mean, others.log_p.standard_error):
             return ()
         return (
-            f"These data have {_with_error(found.log_p)} nats less {self.log_p_name} than the "
+            f"These data have {_with_error(others.log_p)} nats less {self.log_p_name} than the "
             "training data: to this model they are other data, or it has overfitted its own.",
         )
 

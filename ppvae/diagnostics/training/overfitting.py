@@ -48,16 +48,16 @@ def overfitting(context: Context) -> Overfitting:
         raise InputError(
             "it takes log p(x) of each datum by importance sampling, and there is none"
         )
-    found: list[Evidence] = []
+    estimates: list[Evidence] = []
     for split in (train, context.some(context.effort.rows)):
         with context.progress("training data, beside others", len(split)) as count:
-            found.append(
+            estimates.append(
                 log_evidence(
                     context.pair, context.audit, split, on_rows=count, seed=context.seed,
                     samples=min(context.effort.samples, SAMPLES), device=context.device,
                 )
             )  # fmt: skip
-    seen, unseen = found
+    seen, unseen = estimates
     return Overfitting(
         is_own=context.is_own,
         log_p=Estimate.of(seen.log_p) - Estimate.of(unseen.log_p),

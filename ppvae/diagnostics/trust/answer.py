@@ -57,20 +57,20 @@ class TrustAnswer(Answer):
     @property
     def metrics(self) -> Mapping[str, Any]:
         """k-hat, effective sample sizes, calibration, and the guide beside chains."""
-        found: dict[str, Any] = {}
+        metrics: dict[str, Any] = {}
         if self.reliability is not None and self.worst is not None:
             khat, ess = self.reliability.khat, self.reliability.ess
-            found["pareto_k"] = {
+            metrics["pareto_k"] = {
                 "threshold": self.reliability.threshold, "share_below": self.reliability.good,
                 "samples": self.reliability.samples, "rows": len(khat),
                 "largest": float(khat.max()), "worst_rows": self.worst.rows,
                 "worst_k": self.worst.khat,
             }  # fmt: skip
-            found["effective_sample_size"] = {
+            metrics["effective_sample_size"] = {
                 "median": float(ess.median()), "smallest": float(ess.min())
             }  # fmt: skip
         if self.calibration is not None:
-            found["calibration"] = {
+            metrics["calibration"] = {
                 "simulations": self.calibration.simulations, "draws": self.calibration.draws,
                 "p_value": self.calibration.p_value,
                 "is_calibrated": self.calibration.is_calibrated,
@@ -79,7 +79,7 @@ class TrustAnswer(Answer):
             }  # fmt: skip
         if self.sampled is not None:
             chains, against = self.sampled.chains, self.sampled.chains.against_guide()
-            found["nuts"] = {
+            metrics["nuts"] = {
                 "rows": self.sampled.rows,
                 "largest_rhat": float(chains.rhat.max()),
                 "smallest_ess": float(chains.ess.min()),
@@ -87,22 +87,22 @@ class TrustAnswer(Answer):
                 "scale_of_guide_over_posterior": against.ratio.median(-1).values.tolist(),
                 "largest_shift_in_scales": against.shift.abs().max(-1).values.tolist(),
             }
-        return found
+        return metrics
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """k-hat, effective sample sizes, calibration, and the guide beside chains."""
         rows: list[Row] = []
         if self.reliability is not None:
-            found = self.reliability
+            weights = self.reliability
             rows += [
                 (
-                    f"Pareto k-hat below {found.threshold:.2f}", f"{found.good:.0%}",
-                    f"of {len(found.khat):,} data, {found.samples:,} draws each",
+                    f"Pareto k-hat below {weights.threshold:.2f}", f"{weights.good:.0%}",
+                    f"of {len(weights.khat):,} data, {weights.samples:,} draws each",
                 ),
                 (
-                    "effective sample size, median", f"{float(found.ess.median()):,.0f}",
-                    f"smallest {float(found.ess.min()):,.1f}",
+                    "effective sample size, median", f"{float(weights.ess.median()):,.0f}",
+                    f"smallest {float(weights.ess.min()):,.1f}",
                 ),
             ]  # fmt: skip
         if self.calibration is not None:
@@ -120,20 +120,20 @@ class TrustAnswer(Answer):
     @property
     def pictures(self) -> tuple[Picture, ...]:
         """k-hat, the worst data, calibration, and the guide beside chains."""
-        found = []
+        pictures = []
         if self.reliability is not None:
-            found.append(reliability_picture(self.reliability))
+            pictures.append(reliability_picture(self.reliability))
         if self.worst is not None and self.worst.x is not None and self.worst.rebuilt is not None:
-            found.append(worst_picture(self.worst, self.worst.x, self.worst.rebuilt))
+            pictures.append(worst_picture(self.worst, self.worst.x, self.worst.rebuilt))
         if self.calibration is not None:
-            found.append(calibration_picture(self.calibration))
+            pictures.append(calibration_picture(self.calibration))
         if self.sampled is not None and len(self.sampled.chains.sites) > 1:
-            found.append(posterior_picture(self.sampled))
-        return tuple(found)
+            pictures.append(posterior_picture(self.sampled))
+        return tuple(pictures)
 
     def sentences(self, answers: Iterable[Answer], /) -> tuple[str, ...]:
         """For how many data the weights are reliable, and whether the guide is calibrated."""
-        said, evidence = [], first(answers, EvidenceAnswer)
+        sentences, evidence = [], first(answers, EvidenceAnswer)
         if self.reliability is not None:
             is_exact = evidence is not None and evidence.exact is not None
             is_annealed = evidence is not None and evidence.annealed is not None
@@ -142,30 +142,30 @@ class TrustAnswer(Answer):
                 "; of the others importance sampling finds too little: read the annealed figure"
                 f"{where}"
             )
-            said.append(
+            sentences.append(
                 f"Importance weights are reliable (k-hat below {self.reliability.threshold:.2f}) "
                 f"for {self.reliability.good:.0%} of the data"
                 f"{advice if self.reliability.good < 0.99 and not is_exact else ''}."
             )
         if self.sampled is not None and float(self.sampled.chains.rhat.max()) > RHAT:
-            said.append(
+            sentences.append(
                 f"The chains of NUTS have not met (r-hat above {RHAT}): do not read them closely."
             )
         if self.calibration is not None:
-            said.append(as_sentence(self.calibration.verdict))
-        return tuple(said)
+            sentences.append(as_sentence(self.calibration.verdict))
+        return tuple(sentences)
 
 
 def ask(context: Context) -> TrustAnswer:
     """Weigh the guide's draws, rank simulated latents among them, and sample the posterior."""
     attempt, weights = Attempts(), context.weights
-    found = worst = None
+    tails = worst = None
     if isinstance(weights, Tensor):
-        found = attempt("Pareto k-hat", lambda: reliability(weights))
+        tails = attempt("Pareto k-hat", lambda: reliability(weights))
     else:
         attempt.refusals["Pareto k-hat"] = weights
-    if found is not None:
-        worst = _worst(context, found)
+    if tails is not None:
+        worst = _worst(context, tails)
 
     def rank() -> Calibration:
         with context.progress("calibration", context.effort.simulations) as count:
@@ -175,13 +175,13 @@ def ask(context: Context) -> TrustAnswer:
             )  # fmt: skip
 
     calibration = attempt("calibration", rank)
-    sampled = attempt("NUTS", lambda: _sample(context, found))
-    return TrustAnswer(attempt.refusals, found, worst, calibration, sampled)
+    sampled = attempt("NUTS", lambda: _sample(context, tails))
+    return TrustAnswer(attempt.refusals, tails, worst, calibration, sampled)
 
 
-def _worst(context: Context, found: Reliability) -> WorstData:
-    worst = found.worst(WORST)
-    rows, khat = context.order[worst], found.khat[worst].tolist()
+def _worst(context: Context, tails: Reliability) -> WorstData:
+    worst = tails.worst(WORST)
+    rows, khat = context.order[worst], tails.khat[worst].tolist()
     if not context.audit.supports:
         return WorstData(rows.tolist(), khat, None, None)
     batch = context.batch(rows)
@@ -189,12 +189,12 @@ def _worst(context: Context, found: Reliability) -> WorstData:
     return WorstData(rows.tolist(), khat, batch["x"].cpu(), means.cpu())
 
 
-def _sample(context: Context, found: Reliability | None) -> SampledPosterior:
+def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
     """NUTS on the median datum, and on the worst ones."""
     draws, rows = context.effort.nuts_draws, min(context.effort.sampled_rows, len(context.data))
-    if found is None or not rows:
+    if tails is None or not rows:
         raise InputError("it is shown beside a guide whose k-hats choose the data")
-    by_khat = found.khat.argsort(descending=True)
+    by_khat = tails.khat.argsort(descending=True)
     chosen = torch.cat([by_khat[len(by_khat) // 2][None], by_khat[: rows - 1]])[:rows]
     numbers = context.order[chosen]
     batch = context.batch(numbers)
@@ -203,7 +203,7 @@ def _sample(context: Context, found: Reliability | None) -> SampledPosterior:
             context.pair, context.audit, batch, draws=draws, warmup=draws, seed=context.seed,
             on_draw=count,
         )  # fmt: skip
-    return SampledPosterior(numbers.tolist(), found.khat[chosen].tolist(), batch["x"].cpu(), chains)
+    return SampledPosterior(numbers.tolist(), tails.khat[chosen].tolist(), batch["x"].cpu(), chains)
 
 
 def _off(calibration: Calibration) -> list[tuple[str, str]]:

@@ -59,21 +59,21 @@ class SampledPosterior:
     chains: Chains
 
 
-def reliability_picture(found: Reliability) -> Picture:
+def reliability_picture(tails: Reliability) -> Picture:
     """k-hat and effective sample sizes."""
 
     def draw() -> "Figure":
         from ppvae.diagnostics.trust.reliability_figure import draw_reliability
 
         return draw_reliability(
-            found.khat.numpy(), found.ess.numpy(), samples=found.samples, threshold=found.threshold
+            tails.khat.numpy(), tails.ess.numpy(), samples=tails.samples, threshold=tails.threshold
         )
 
     alt = (
         "Histograms over data of Pareto k-hat and of the effective sample size: k-hat is below "
-        f"{decimals(found.threshold)} for {found.good:.0%} of the data, and "
-        f"{decimals(float(found.khat.max()))} at most; the median effective sample size is "
-        f"{decimals(float(found.ess.median()), 0)}."
+        f"{decimals(tails.threshold)} for {tails.good:.0%} of the data, and "
+        f"{decimals(float(tails.khat.max()))} at most; the median effective sample size is "
+        f"{decimals(float(tails.ess.median()), 0)}."
     )
     return Picture("reliability", alt, draw)
 
@@ -95,19 +95,19 @@ def worst_picture(worst: WorstData, x: Tensor, rebuilt: Tensor) -> Picture:
     return Picture("worst_data", alt, draw)
 
 
-def calibration_picture(found: Calibration) -> Picture:
+def calibration_picture(calibration: Calibration) -> Picture:
     """Ranks of simulated latents."""
 
     def draw() -> "Figure":
         from ppvae.diagnostics.trust.calibration_figure import draw_calibration
 
         return draw_calibration(
-            found.pit.numpy(), found.names, found.p_values.numpy(),
-            joint=[name for name in JOINT if name in found.names],
+            calibration.pit.numpy(), calibration.names, calibration.p_values.numpy(),
+            joint=[name for name in JOINT if name in calibration.names],
         )  # fmt: skip
 
     alt = "Ranks of simulated latents among draws of the guide: "
-    return Picture("calibration", as_sentence(alt + found.verdict), draw)
+    return Picture("calibration", as_sentence(alt + calibration.verdict), draw)
 
 
 def posterior_picture(sampled: SampledPosterior) -> Picture:
