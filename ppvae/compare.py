@@ -17,8 +17,9 @@ if __name__ == "__main__":  # before the imports that take seconds
     start("compare")
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
@@ -28,7 +29,7 @@ from ppvae.comparison.noise import measure_noise
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
 from ppvae.comparison.sentence import conclusion
 from ppvae.comparison.statistics import held_out_difference, side_of, time_ratio
-from ppvae.comparison.subject import new_subject, subject_of
+from ppvae.comparison.subject import Subject, new_subject, subject_of
 from ppvae.comparison.table import table_rows
 from ppvae.comparison.weights import weights_restored
 from ppvae.diagnostics.estimator.noise import Noise
@@ -38,6 +39,9 @@ from ppvae.run import Run
 from ppvae.run.folder import free_folder
 from ppvae.settings import Compare, takes
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 
 
@@ -46,10 +50,10 @@ __all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 def compare(asked: Compare) -> Comparison:
     """Put Trace_ELBO and TraceMeanField_ELBO side by side on one program.
 
-    Each seed's climbs begin at the same weights and take the same batches, an epoch of the one and
+    Each seed's fits begin at the same weights and take the same batches, an epoch of the one and
     an epoch of the other in turns, so that what else the machine does falls on both. Values and
     gradients are taken on one batch, at the weights of the run, or at those that the first seed's
-    climb by TraceMeanField_ELBO ended at. Held-out bounds are those of the valid data, by
+    fit by TraceMeanField_ELBO ended at. Held-out bounds are those of the valid data, by
     TraceMeanField_ELBO for both: the KL in closed form where there is one. The caller's random
     state is left as it was, and so are the weights of programs handed in as objects.
 
@@ -57,69 +61,81 @@ def compare(asked: Compare) -> Comparison:
         InputError: for what cannot be compared, such as a guide with a point mass, or a pair that
             TraceMeanField_ELBO would be wrong for.
     """
-    seeds, seed, draws, epochs = asked.seeds, asked.seed, asked.draws, asked.epochs
     if asked.out is not None:
         check_folder(Path(asked.out), overwrite=asked.overwrite)
-
-    # One program, its data, and how each climb goes.
     with restored():  # imports too may draw from the generators
-        from ppvae.cli.terminal import bar, say
+        from ppvae.cli.terminal import say
         from ppvae.training.devices import launch
 
         subject = new_subject(asked) if asked.run is None else subject_of(_opened(asked), asked)
-        plans = [plan_of(subject.settings, epochs, seed + i) for i in range(seeds)]
         fabric = launch(asked.device, 1, subject.settings.precision)
         say(subject.data.describe())
         for note in subject.audits[ANALYTIC].notes:
             say(f"note: {note}")
-
-        # Fits in turns; the noise at fixed weights once these are there.
-        fits: dict[str, list[AlternatingFit]] = {SAMPLED: [], ANALYTIC: []}
-        noises: dict[str, Noise] = {}
-        with bar("comparing", 2 * (seeds * epochs + draws)) as count:
-            if subject.weights is not None:
-                noises = measure_noise(subject, subject.weights, fabric, draws, seed, count)
-            for plan in plans:
-                with weights_restored(subject.build(plan.seed)) as pair:
-                    ended = fit_alternately(subject, pair, plan, fabric, count)
-                    for name, fit in ended.items():
-                        fits[name].append(fit)
-                    if not noises:
-                        weights = ended[ANALYTIC].weights
-                        noises = measure_noise(subject, weights, fabric, draws, seed, count, pair)
-                for fit in ended.values():
-                    fit.forget()
-
-        # The figures, and what they say.
-        exact = tuple(sorted(subject.audits[ANALYTIC].exact))
-        sides = {name: side_of(noises[name], of_name) for name, of_name in fits.items()}
-        ratio, difference = time_ratio(fits), held_out_difference(sides)
-        folder = (
-            Path(asked.out)
-            if asked.out is not None
-            else free_folder(Path("runs"), f"compare-{subject.data.name}")
-        )
-        result = Comparison(
-            sides=sides,
-            time_ratio=ratio,
-            held_out_difference=difference,
-            steps=fits[ANALYTIC][0].steps[-1],
-            draws=draws,
-            seeds=seeds,
-            exact=exact,
-            estimator=(
-                "the KL of " + ", ".join(exact) + " in closed form, the rest by Monte Carlo"
-                if exact
-                else "Monte Carlo"
-            ),
-            weights=subject.where or f"{ANALYTIC}, seed {seed}, after {epochs} epochs",
-            notes=subject.audits[ANALYTIC].notes,
-            sentence=conclusion(sides, ratio, difference, fits[ANALYTIC][0].steps[-1], exact),
-            path=folder,
-        )
-        setting = {"epochs": epochs, "seed": seed, "device": str(fabric.device)}
+        fits, noises = _measured(asked, subject, fabric)
+        result = _compared(asked, subject, fits, noises)
+        setting = {"epochs": asked.epochs, "seed": asked.seed, "device": str(fabric.device)}
         write_comparison(result, subject.record | setting, overwrite=asked.overwrite)
     return result
+
+
+def _measured(
+    asked: Compare, subject: Subject, fabric: "Fabric"
+) -> tuple[dict[str, list[AlternatingFit]], dict[str, Noise]]:
+    """Fits in turns, and the noise at fixed weights once these are there; by bound."""
+    from ppvae.cli.terminal import bar
+
+    seed, draws, epochs = asked.seed, asked.draws, asked.epochs
+    plans = [plan_of(subject.settings, epochs, seed + i) for i in range(asked.seeds)]
+    fits: dict[str, list[AlternatingFit]] = {SAMPLED: [], ANALYTIC: []}
+    noises: dict[str, Noise] = {}
+    with bar("comparing", 2 * (asked.seeds * epochs + draws)) as count:
+        if subject.weights is not None:
+            noises = measure_noise(subject, subject.weights, fabric, draws, seed, count)
+        for plan in plans:
+            with weights_restored(subject.build(plan.seed)) as pair:
+                ended = fit_alternately(subject, pair, plan, fabric, count)
+                for name, fit in ended.items():
+                    fits[name].append(fit)
+                if not noises:
+                    weights = ended[ANALYTIC].weights
+                    noises = measure_noise(subject, weights, fabric, draws, seed, count, pair)
+            for fit in ended.values():
+                fit.forget()
+    return fits, noises
+
+
+def _compared(
+    asked: Compare,
+    subject: Subject,
+    fits: Mapping[str, Sequence[AlternatingFit]],
+    noises: Mapping[str, Noise],
+) -> Comparison:
+    """The figures of both bounds, and what they say."""
+    exact = tuple(sorted(subject.audits[ANALYTIC].exact))
+    steps = fits[ANALYTIC][0].steps[-1]
+    sides = {name: side_of(noises[name], of_name) for name, of_name in fits.items()}
+    ratio, difference = time_ratio(fits), held_out_difference(sides)
+    in_closed_form = f"the KL of {', '.join(exact)} in closed form, the rest by Monte Carlo"
+    fresh = f"{ANALYTIC}, seed {asked.seed}, after {asked.epochs} epochs"
+    return Comparison(
+        sides=sides,
+        time_ratio=ratio,
+        held_out_difference=difference,
+        steps=steps,
+        draws=asked.draws,
+        seeds=asked.seeds,
+        exact=exact,
+        estimator=in_closed_form if exact else "Monte Carlo",
+        weights=subject.where or fresh,
+        notes=subject.audits[ANALYTIC].notes,
+        sentence=conclusion(sides, ratio, difference, steps, exact),
+        path=(
+            free_folder(Path("runs"), f"compare-{subject.data.name}")
+            if asked.out is None
+            else Path(asked.out)
+        ),
+    )
 
 
 def _opened(asked: Compare) -> Run:

@@ -104,13 +104,13 @@ def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str
 
 
 def _draw_curves(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
-    climbs = []
+    curves = []
     for summary, colour in zip(bounds.values(), OKABE_ITO * 9, strict=False):
         for steps, bound in summary.get("curves") or ():
             values = np.asarray(bound, dtype=np.float64)
             axes.plot(np.asarray(steps), values, color=colour, linewidth=1.3, alpha=0.8)
-            climbs.append(values)
-    window = window_on(climbs)
+            curves.append(values)
+    window = window_on(curves)
     if window.limits:
         axes.set_ylim(*window.limits)
     axes.set_title("Bound by step, each seed")
@@ -140,7 +140,7 @@ def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
             - ``values``: repeated estimates of the bound on the same weights (nats per datum);
             - ``gradient_variance``, ``snr``: a figure for each group of parameters;
             - ``ms_per_step``: a number;
-            - ``curves``: for each seed ``(steps, bound)`` of the climb;
+            - ``curves``: for each seed ``(steps, bound)`` of the fit;
             - ``held_out``: for each seed the held-out bound after equal steps (nats per datum).
 
             What no bound has gets no panel.

@@ -46,9 +46,9 @@ class Comparison:
             with its standard error over alternating epochs (``None`` where there is one epoch).
         held_out_difference: ``TraceMeanField_ELBO`` less ``Trace_ELBO``, after equal steps, mean
             over seeds, with its standard error (``None`` for one seed).
-        steps: steps of each climb.
+        steps: steps of each fit.
         draws: repetitions behind the values and the gradients' variance.
-        seeds: climbs of each bound.
+        seeds: fits of each bound.
         exact: latent sites whose KL has a closed form.
         estimator: how held-out bounds were estimated, for both alike.
         weights: the weights at which values and gradients were taken.

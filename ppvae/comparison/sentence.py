@@ -17,7 +17,7 @@ def conclusion(
     """One sentence of the numbers; what noise could have made is called no difference.
 
     The values have one expectation on the same weights: their difference is given with its error,
-    as a check of the noise, and never tested. The gradients' variances and the climbs may differ. A
+    as a check of the noise, and never tested. The gradients' variances and the fits may differ. A
     difference of those is one that noise alone shows once in a hundred times by Student's t, and
     once in twenty for the held-out bounds, of which there are as few as seeds. Where no KL has a
     closed form the two bounds are one estimator, and nothing is tested.
@@ -27,7 +27,7 @@ def conclusion(
         clauses = [
             _agreement(a, b),
             _gradients(a, b) + f" at {_ratio(time_ratio)} of the time per step",
-            _climbed(held_out, len(a.held_out), steps),
+            _held_out(held_out, len(a.held_out), steps),
         ]
     else:
         clauses = [
@@ -82,7 +82,7 @@ def _gradients(a: Side, b: Side) -> str:
     return ", ".join(clauses) or "neither gradient has noise"
 
 
-def _climbed(held_out: tuple[float, float | None], seeds: int, steps: int) -> str:
+def _held_out(held_out: tuple[float, float | None], seeds: int, steps: int) -> str:
     mean, error = held_out
     where = f"after {steps:,} equal steps the held-out"
     if error is None:
