@@ -53,5 +53,5 @@ def held_out_difference(sides: Mapping[str, Side]) -> tuple[float, float | None]
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean of a sample and its standard error, ``None`` for a sample of one."""
-    estimate = Estimate.of(torch.tensor(values))
+    estimate = Estimate.of(torch.tensor(values, dtype=torch.float64))
     return estimate.mean, estimate.standard_error if len(values) > 1 else None
