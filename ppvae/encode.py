@@ -123,7 +123,7 @@ def rows_of(
     if data is None and label is not None:
         raise InputError(f"`label={label!r}` goes with `data`; the run has its labels already")
     if isinstance(data, Split):
-        run.demand_scaled_alike(data)
+        run.check_scaled_alike(data)
         rows, name = data, "the data"
     elif isinstance(data, (str, Path)):
         rows, name = run.new_data(data, where, label), str(data)

@@ -32,7 +32,7 @@ def find_data(run: Run, data: Any) -> Split:
     if isinstance(data, str | Path):
         return run.new_data(data)
     found = data if isinstance(data, Split) else _split(data)
-    run.demand_scaled_alike(found)
+    run.check_scaled_alike(found)
     if found.shape != run.data_shape:
         shape = ", ".join(("rows", *map(str, run.data_shape)))
         raise InputError(

@@ -4,20 +4,15 @@ from typing import Any
 
 import torch
 
-from ppvae.data import Batch, Data
+from ppvae.data import Data
 from ppvae.programs import Pair
 from ppvae.run.config import FORMAT, versions
 
 __all__ = ["facts_of"]
 
 
-def facts_of(data: Data, batch: Batch, pair: Pair, device: torch.device) -> dict[str, Any]:
+def facts_of(data: Data, pair: Pair, device: torch.device) -> dict[str, Any]:
     """The facts of a fit that is about to begin."""
-    extras = {
-        name: {"shape": list(value.shape[1:]), "dtype": str(value.dtype).removeprefix("torch.")}
-        for name, value in batch.items()
-        if name != "x"
-    }
     return {
         "format": FORMAT,
         "versions": versions(),
@@ -31,7 +26,6 @@ def facts_of(data: Data, batch: Batch, pair: Pair, device: torch.device) -> dict
             "scaling": data.scaling.to_dict(),
             "fingerprint": data.fingerprint(),
             "labels": None if data.labels is None else list(data.labels),
-            "extras": extras,
             "covariates": data.covariates,
         },
     }

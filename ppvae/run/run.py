@@ -10,34 +10,25 @@ from typing import Any
 import torch
 
 from ppvae.bounds.audit import audit
-from ppvae.components.building import build_programs
 from ppvae.components.kinds import KINDS
-from ppvae.components.names import DEFAULTS, PARTS
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, Scaling, Split
-from ppvae.data import load as load_data
-from ppvae.data import load_new as load_new_data
-from ppvae.data.catalogue import check_safe_to_read, files_of, is_path, named
-from ppvae.data.files import ReadOnlyFolder
-from ppvae.data.fingerprint import Fingerprint, fingerprint_now
-from ppvae.data.labels import hide
-from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import check_seed
 from ppvae.run import metrics as table
 from ppvae.run.checkpoints import Checkpoints
-from ppvae.run.config import demand, is_shape, read_config, sealed, text_of
+from ppvae.run.config import read_config, sealed, text_of
+from ppvae.run.data import RunData
 from ppvae.run.folder import refuse_occupied
+from ppvae.run.programs import build_pair
 from ppvae.run.store import (
     MissingError,
     Writer,
     bear,
     discard,
-    is_there,
     load_tree,
     plain,
     read_json,
@@ -88,6 +79,7 @@ class Run:
         self._writer: Writer | None = None
         self._trust, self._wanted = tuple(trust), checkpoint
         self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
+        self._data = RunData(self.path, self.config, self._trust)
 
     @classmethod
     def create(
@@ -172,37 +164,9 @@ class Run:
     @alone
     def build(self) -> Pair:
         """Both programs anew, with initial weights."""
-        parts: dict[str, Spec | Program | None] = {}
-        for part in DEFAULTS:
-            value = self.config.get(part)
-            handed = self._handed.get(part)
-            if isinstance(value, Mapping) and "python_object" in value and handed is None:
-                raise InputError(
-                    f"the {part} of {self.path} was the Python object {value['python_object']}; "
-                    f"make one like it and hand it in: ppvae.load('{self.path}', {part}=...)"
-                )
-            if handed is not None:
-                parts[part] = handed
-            elif value is not None and self._handed.get(PARTS[part]) is None:
-                parts[part] = Spec.parse(value, part, trusted=False)
-        latent_dim = demand(self.config, "latent_dim", int, self.path)
-        dtype = torch.float64 if str(self.config.get("precision")) == "64" else torch.float32
-        example = self.example()
-        try:
-            programs = build_programs(
-                parts, latent_dim=latent_dim, data_shape=self.data_shape,
-                classes=len(self.label_names or ()), covariates=self._covariates(),
-                examples=example["x"], log_counts=self.resolved.get("log_counts") is True,
-                trust=self._trust,
-            )  # fmt: skip
-            return Pair(programs.model, programs.guide, example).to(dtype)
-        except (RuntimeError, TypeError, OverflowError) as error:
-            if self._trust or any(program is not None for program in self._handed.values()):
-                raise  # code that is not this package's: its author wants the traceback
-            reason = str(error).splitlines()[0][:200]
-            raise InputError(
-                f"{self.path / 'config.yaml'} does not describe programs that can be made: {reason}"
-            ) from error
+        return build_pair(
+            self.path, self.config, self._data, self._handed, self.example(), self._trust
+        )
 
     @cached_property
     def audit(self) -> Audit:
@@ -212,42 +176,26 @@ class Run:
         return audit(self.pair, elbo, self.example())
 
     def example(self) -> Batch:
-        """Some rows of the data, on which the programs are traced.
-
-        Runs of before they were kept have zeros in the shapes of the data.
-        """
-        if is_there(self.path / EXAMPLE):
-            return _batch(load_tree(self.path / EXAMPLE), self.path / EXAMPLE, self.data_shape)
-        rows = 7  # unlike the sizes that other plates have
-        batch = {"x": torch.zeros(rows, *self.data_shape)}
-        extras = demand(self._facts(), "extras", dict, self.path)
-        for name, entry in extras.items():
-            if not isinstance(entry, dict) or not is_shape(entry.get("shape")):
-                raise InputError(f"{self.path / 'config.yaml'}: {name} of the data is {entry!r}")
-            dtype = {"int64": torch.int64, "bool": torch.bool}.get(
-                str(entry.get("dtype")), torch.float32
-            )
-            batch[name] = torch.zeros(rows, *entry["shape"], dtype=dtype)
-        if "mask" in batch:
-            batch["mask"] = torch.ones_like(batch["mask"])
-        return batch
+        """Some rows of the data, on which the programs are traced."""
+        folder = self.path / EXAMPLE
+        return _batch(load_tree(folder), folder, self.data_shape)
 
     # The data
 
     @property
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one datum."""
-        shape = self._facts().get("shape")
-        if not is_shape(shape):
-            raise InputError(f"{self.path / 'config.yaml'}: the data's shape is {shape!r}")
-        return tuple(shape)
+        return self._data.shape
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
         """Names of the label codes, where the data has labels."""
-        if self._facts().get("labels") is None:
-            return None
-        return tuple(str(name) for name in demand(self._facts(), "labels", list, self.path))
+        return self._data.label_names
+
+    @property
+    def scaling(self) -> Scaling:
+        """How the data was scaled."""
+        return self._data.scaling
 
     def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
         """The data of the fit, read again in the same way.
@@ -259,108 +207,21 @@ class Run:
         Raises:
             InputError: if it was handed in from Python, or is no longer where it was.
         """
-        name = self._data_name()
-        where = data_dir or self._data_dir()
-        if "torchvision" not in self._trust:
-            check_safe_to_read(name, where)
-        old = Fingerprint.from_dict(self._facts().get("fingerprint"))
-        is_file = named(name) is None and is_path(name)
-        if is_file and old is not None:
-            path = Path(name)
-            self._demand_fitted_to(name, old, fingerprint_now(old, path, files_of(path)))
-        found = load_data(
-            name,
-            data_dir=where,
-            label=self.config.get("label"),
-            binarize=self.config.get("binarize") or "none",
-            scaling=self.scaling,
-        )
-        if not is_file and found.source is not None:
-            self._demand_fitted_to(name, old, found.source.fingerprint())
-        if found.shape != self.data_shape:
-            raise InputError(
-                f"{name} now has data of shape {found.shape}, and the run was fitted to "
-                f"{self.data_shape}; give the data it was fitted to as `data`"
-            )
-        keep = self.config.get("labels")
-        if keep is None or not hidden:
-            return found
-        seed = demand(self.config, "seed", int, self.path)
-        check_seed(seed)
-        return hide(found, demand(self.config, "labels", int, self.path), seed)
-
-    @property
-    def scaling(self) -> Scaling:
-        """How the data was scaled."""
-        return Scaling.from_dict(self._facts().get("scaling"))
-
-    def demand_fitted_to(self, data: Data) -> None:
-        """Refuse data that are handed in, and are not those of the fit, where both are known."""
-        old = Fingerprint.from_dict(self._facts().get("fingerprint"))
-        if data.source is not None:
-            self._demand_fitted_to(data.name, old, data.source.fingerprint())
-
-    def _demand_fitted_to(self, name: str, old: Fingerprint | None, now: Fingerprint) -> None:
-        if (
-            old is not None
-            and (old.size is None) == (now.size is None)
-            and old.sha256 != now.sha256
-        ):
-            raise InputError(
-                f"{name} is not the data that {self.path} was fitted to: that was "
-                f"{old.sentence()}, and this is {now.sentence()}; give `data={name!r}` to have it "
-                f"read as new data, by the scaling of the fit, or fit anew"
-            )
-
-    def demand_scaled_alike(self, split: Split) -> None:
-        """Refuse rows that were scaled otherwise than those of the fit, where both are known."""
-        of_intensities = split.read_as == AS_IS and self.scaling.kind != "standardized"
-        if split.read_as in (None, self.scaling) or of_intensities:
-            return
-        raise InputError(
-            f"the rows have {split.read_as.sentence()}, and {self.path} was fitted to "
-            f"{self.scaling.sentence()}: take them of ppvae.data.scaled_as(data, run.scaling)"
-        )
+        return self._data.read(data_dir, hidden=hidden)
 
     def new_data(
         self, name: str | Path, data_dir: Path | None = None, label: str | None = None
     ) -> Split:
         """Other data, scaled and binarized as the fit's was."""
-        where = data_dir or self._data_dir()
-        if "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
-            check_safe_to_read(name, where)
-        return load_new_data(
-            name,
-            scaling=self.scaling,
-            shape=self.data_shape,
-            data_dir=where,
-            label=label,
-            binarize=self.config.get("binarize") or "none",
-            labels=self.label_names,
-        )
+        return self._data.read_new(name, data_dir, label)
 
-    def _covariates(self) -> int:
-        count = self._facts().get("covariates")
-        if type(count) is not int or not 0 <= count <= 1_000_000:
-            raise InputError(f"{self.path / 'config.yaml'}: covariates of the data is {count!r}")
-        return count
+    def check_fitted_to(self, data: Data) -> None:
+        """Refuse data that are handed in, and are not those of the fit, where both are known."""
+        self._data.check_fitted_to(data)
 
-    def _data_name(self) -> str:
-        name = self.config.get("data")
-        if not isinstance(name, str):
-            raise InputError(
-                f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) "
-                "and give that as `data`"
-            )
-        return name
-
-    def _data_dir(self) -> Path | None:
-        folder = self.config.get("data_dir")
-        return None if folder is None else ReadOnlyFolder(str(folder))
-
-    def _facts(self) -> dict[str, Any]:
-        facts: dict[str, Any] = demand(self.resolved, "data", dict, self.path)
-        return facts
+    def check_scaled_alike(self, split: Split) -> None:
+        """Refuse rows that were scaled otherwise than those of the fit, where both are known."""
+        self._data.check_scaled_alike(split)
 
     # Checkpoints
 
@@ -483,6 +344,7 @@ class Run:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace ``config.yaml``, when a resumed run is given more epochs, for instance."""
         self.config = sealed(config)
+        self._data = RunData(self.path, self.config, self._trust)
         write_text(self.path / "config.yaml", text_of(self.config))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -182,7 +182,7 @@ def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
         return run.data(None if data_dir is None else Path(data_dir), hidden=False)
     if not isinstance(data, Data):
         raise InputError(f"`data` is a {type(data).__name__}; hand in a ppvae.data.Data")
-    run.demand_fitted_to(data)
+    run.check_fitted_to(data)
     return data if data.source is None else scaled_as(data, run.scaling)
 
 

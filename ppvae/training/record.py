@@ -28,7 +28,7 @@ def config_of(
         "data_dir": None if where is None else str(Path(where).resolve()),
         "binarize": meeting.data.binarize,
     }
-    facts = facts_of(meeting.data, meeting.batch, meeting.pair, device)
+    facts = facts_of(meeting.data, meeting.pair, device)
     facts |= {"compiled": is_compiled, "log_counts": made.log_counts}
     settled = resolved | chosen.recorded() | made.parts
     return settings.recorded() | settled | {"run": facts}

@@ -248,7 +248,7 @@ WRONG: list[Any] = [None, -3, "text", [[]], {"a": [1]}, True, 10**30, float("nan
 FIELDS = [
     ("latent_dim",), ("model",), ("prior",), ("likelihood",), ("decoder",), ("guide",),
     ("data",), ("data_dir",), ("binarize",), ("precision",), ("run",), ("run", "format"),
-    ("run", "data"), ("run", "data", "shape"), ("run", "data", "extras"), ("run", "data", "labels"),
+    ("run", "data"), ("run", "data", "shape"), ("run", "data", "labels"),
     ("run", "data", "scaling"), ("decoder", "init_args"), ("decoder", "init_args", "hidden"),
     ("decoder", "class_path"),
 ]  # fmt: skip

@@ -1,0 +1,156 @@
+"""The data of a run: read again as the fit read it, and other data as if it were the fit's."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ppvae.data import Data, Scaling, Split
+from ppvae.data import load as load_data
+from ppvae.data import load_new as load_new_data
+from ppvae.data.catalogue import check_safe_to_read, files_of, is_path, named
+from ppvae.data.files import ReadOnlyFolder
+from ppvae.data.fingerprint import Fingerprint, fingerprint_now
+from ppvae.data.labels import hide
+from ppvae.data.scaling import AS_IS
+from ppvae.errors import InputError
+from ppvae.programs.streams import check_seed
+from ppvae.run.config import demand, is_shape
+
+__all__ = ["RunData"]
+
+
+class RunData:
+    """The data that a run was fitted to, as its ``config.yaml`` tells of it.
+
+    Args:
+        path: the run directory.
+        config: ``config.yaml``, which a stranger may have written.
+        trust: modules whose code may be run to read the data.
+    """
+
+    def __init__(self, path: Path, config: Mapping[str, Any], trust: Iterable[str]) -> None:
+        self._path, self._config, self._trust = path, config, tuple(trust)
+
+    @property
+    def _facts(self) -> Mapping[str, Any]:
+        facts: Mapping[str, Any] = demand(self._config["run"], "data", dict, self._path)
+        return facts
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one datum."""
+        shape = self._facts.get("shape")
+        if not is_shape(shape):
+            raise InputError(f"{self._path / 'config.yaml'}: the data's shape is {shape!r}")
+        return tuple(shape)
+
+    @property
+    def label_names(self) -> tuple[str, ...] | None:
+        """Names of the label codes, where the data has labels."""
+        if self._facts.get("labels") is None:
+            return None
+        return tuple(str(name) for name in demand(self._facts, "labels", list, self._path))
+
+    @property
+    def covariates(self) -> int:
+        """How many covariates a datum has."""
+        count = self._facts.get("covariates")
+        if type(count) is not int or not 0 <= count <= 1_000_000:
+            raise InputError(f"{self._path / 'config.yaml'}: covariates of the data is {count!r}")
+        return count
+
+    @property
+    def scaling(self) -> Scaling:
+        """How the data was scaled."""
+        return Scaling.from_dict(self._facts.get("scaling"))
+
+    @property
+    def _fingerprint(self) -> Fingerprint | None:
+        return Fingerprint.from_dict(self._facts.get("fingerprint"))
+
+    @property
+    def _binarize(self) -> Any:
+        return self._config.get("binarize") or "none"
+
+    @property
+    def _folder(self) -> Path | None:
+        folder = self._config.get("data_dir")
+        return None if folder is None else ReadOnlyFolder(str(folder))
+
+    @property
+    def _name(self) -> str:
+        name = self._config.get("data")
+        if not isinstance(name, str):
+            raise InputError(
+                f"the data of {self._path} was handed in from Python; save it as .npz (x, and y) "
+                "and give that as `data`"
+            )
+        return name
+
+    def read(self, data_dir: Path | None, *, hidden: bool) -> Data:
+        """The data of the fit, read again in the same way: see `ppvae.run.Run.data`."""
+        name, where, old = self._name, data_dir or self._folder, self._fingerprint
+        if "torchvision" not in self._trust:
+            check_safe_to_read(name, where)
+        is_file = named(name) is None and is_path(name)
+        if is_file and old is not None:
+            self._check_same(name, fingerprint_now(old, Path(name), files_of(Path(name))))
+        data = load_data(
+            name,
+            data_dir=where,
+            label=self._config.get("label"),
+            binarize=self._binarize,
+            scaling=self.scaling,
+        )
+        if not is_file and data.source is not None:
+            self._check_same(name, data.source.fingerprint())
+        if data.shape != self.shape:
+            raise InputError(
+                f"{name} now has data of shape {data.shape}, and the run was fitted to "
+                f"{self.shape}; give the data it was fitted to as `data`"
+            )
+        if self._config.get("labels") is None or not hidden:
+            return data
+        seed = demand(self._config, "seed", int, self._path)
+        check_seed(seed)
+        return hide(data, demand(self._config, "labels", int, self._path), seed)
+
+    def read_new(self, name: str | Path, data_dir: Path | None, label: str | None) -> Split:
+        """Other data, scaled and binarized as the fit's was."""
+        where = data_dir or self._folder
+        if "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
+            check_safe_to_read(name, where)
+        return load_new_data(
+            name,
+            scaling=self.scaling,
+            shape=self.shape,
+            data_dir=where,
+            label=label,
+            binarize=self._binarize,
+            labels=self.label_names,
+        )
+
+    def check_fitted_to(self, data: Data) -> None:
+        """Refuse data that are handed in, and are not those of the fit, where both are known."""
+        if data.source is not None:
+            self._check_same(data.name, data.source.fingerprint())
+
+    def _check_same(self, name: str, now: Fingerprint) -> None:
+        old = self._fingerprint
+        if old is None or (old.size is None) != (now.size is None) or old.sha256 == now.sha256:
+            return
+        raise InputError(
+            f"{name} is not the data that {self._path} was fitted to: that was {old.sentence()}, "
+            f"and this is {now.sentence()}; give `data={name!r}` to have it read as new data, by "
+            "the scaling of the fit, or fit anew"
+        )
+
+    def check_scaled_alike(self, split: Split) -> None:
+        """Refuse rows that were scaled otherwise than those of the fit, where both are known."""
+        of_intensities = split.read_as == AS_IS and self.scaling.kind != "standardized"
+        if split.read_as in (None, self.scaling) or of_intensities:
+            return
+        raise InputError(
+            f"the rows have {split.read_as.sentence()}, and {self._path} was fitted to "
+            f"{self.scaling.sentence()}: take them of ppvae.data.scaled_as(data, run.scaling)"
+        )

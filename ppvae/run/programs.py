@@ -1,0 +1,72 @@
+"""The programs of a run, made anew from what its ``config.yaml`` names."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ppvae.components.building import build_programs
+from ppvae.components.names import DEFAULTS, PARTS
+from ppvae.components.spec import Spec
+from ppvae.data import Batch
+from ppvae.errors import InputError
+from ppvae.programs import Pair, Program
+from ppvae.run.config import demand
+from ppvae.run.data import RunData
+
+__all__ = ["build_pair"]
+
+
+def build_pair(
+    path: Path,
+    config: Mapping[str, Any],
+    data: RunData,
+    handed: Mapping[str, Program | None],
+    example: Batch,
+    trust: Iterable[str],
+) -> Pair:
+    """Both programs, with initial weights.
+
+    Args:
+        path: the run directory.
+        config: ``config.yaml``, which a stranger may have written.
+        data: the data of the run, for its shape.
+        handed: for ``model`` and ``guide`` the program itself, of a fit that was given an object.
+        example: rows that the programs are traced on.
+        trust: modules whose code may be imported.
+
+    Raises:
+        InputError: if the programs cannot be made.
+    """
+    file = path / "config.yaml"
+    parts: dict[str, Spec | Program | None] = {}
+    for part in DEFAULTS:
+        value, program = config.get(part), handed.get(part)
+        if isinstance(value, Mapping) and "python_object" in value and program is None:
+            raise InputError(
+                f"the {part} of {path} was the Python object {value['python_object']}; make one "
+                f"like it and hand it in: ppvae.load('{path}', {part}=...)"
+            )
+        if program is not None:
+            parts[part] = program
+        elif value is not None and handed.get(PARTS[part]) is None:
+            parts[part] = Spec.parse(value, part, trusted=False)
+    dtype = torch.float64 if str(config.get("precision")) == "64" else torch.float32
+    try:
+        programs = build_programs(
+            parts,
+            latent_dim=demand(config, "latent_dim", int, path),
+            data_shape=data.shape,
+            classes=len(data.label_names or ()),
+            covariates=data.covariates,
+            examples=example["x"],
+            log_counts=demand(config["run"], "log_counts", bool, path),
+            trust=trust,
+        )
+        return Pair(programs.model, programs.guide, example).to(dtype)
+    except (RuntimeError, TypeError, OverflowError) as error:
+        if tuple(trust) or any(program is not None for program in handed.values()):
+            raise  # code that is not this package's: its author wants the traceback
+        reason = str(error).splitlines()[0][:200]
+        raise InputError(f"{file} does not describe programs that can be made: {reason}") from error
