@@ -12,7 +12,7 @@ import xarray
 from PIL import Image
 
 from ppvae.diagnose import diagnose, main
-from ppvae.diagnostics import active_units, embed
+from ppvae.diagnostics import active_units, embed, questions
 from ppvae.diagnostics.diagnosis import Diagnosis
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.questions import QUESTIONS
@@ -24,9 +24,9 @@ from tests.support.fits import program, quick, small, table
 __all__ = ["quick"]  # a fixture, used by every test here
 
 TINY = Effort(
-    rows=40, evidence_rows=9, samples=30, trusted_rows=9, refined_rows=4, refine_steps=60,
-    annealed_rows=3, temperatures=12, chains=2, sampled_rows=2, nuts_draws=20, simulations=40,
-    replications=5, estimates=6, particles=(1, 2), kept_rows=3, kept_draws=5,
+    rows=40, evidence_rows=9, samples=30, trusted_rows=9, refined_rows=4, refine_steps=30,
+    annealed_rows=2, temperatures=5, chains=2, sampled_rows=1, nuts_draws=6, simulations=20,
+    replications=5, estimates=4, particles=(1, 2), kept_rows=3, kept_draws=5,
 )  # fmt: skip
 
 
@@ -287,6 +287,10 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ppvae.arviz.sizes.LIMIT", 1)
+    ask = questions.ask_questions
+    monkeypatch.setattr(
+        questions, "ask_questions", lambda context, _, folder: ask(context, ["bound"], folder)
+    )
     run = small(tmp_path)
     diagnose(run, quick=True)
     record = look(run.path)
