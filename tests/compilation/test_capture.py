@@ -45,7 +45,7 @@ LIKELIHOODS: dict[str, Any] = {
     "learned Gaussian": partial(Gaussian, variance="learned"),
 }
 GUIDED = [*((MeanField, elbo) for elbo in CAPTURED), *((Delta, elbo) for elbo in LINEAR)]
-PARTICLES = (1, 3)
+PARTICLES = (1, 2)
 # Each guide and bound with each number of particles, likelihoods in turns: a trace takes a second.
 SOME = list(zip(cycle(LIKELIHOODS), product(GUIDED, PARTICLES), strict=False))
 COMPILED = [each for i, each in enumerate(SOME) if i % 4 in (0, 3)]
@@ -149,9 +149,9 @@ def test_its_parameters_and_state_are_the_programs() -> None:
     loss = capture(model, guide, Trace_ELBO(), data(), compile=False)
     own = {id(p) for p in [*model.parameters(), *guide.parameters()]}
     assert {id(p) for p in loss.parameters()} == own
-    optimizer = torch.optim.Adam(loss.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(loss.parameters(), lr=3e-2)
     losses = []
-    for _ in range(200):
+    for _ in range(80):
         optimizer.zero_grad()
         value = loss(data())
         value.backward()
@@ -205,9 +205,20 @@ def test_dropout_is_of_training_alone() -> None:
     assert not torch.equal(loss(x), loss(x))
 
 
+class Weighed(nn.Module):
+    """As few operations as a bound can have: a trace of it takes no time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+
+    def forward(self, batch: dict[str, Tensor], beta: float) -> Tensor:
+        return (batch["x"] * self.weight).sum() * beta
+
+
 def test_a_trace_per_signature_and_none_for_a_number(traces: list[int]) -> None:
-    captured = Captured(bound_of(pair_of()), compile=False)
-    values = {float(captured({"x": data()}, beta).objective.detach()) for beta in (0.0, 0.5, 1.0)}
+    captured = Captured(Weighed(), compile=False)
+    values = {float(captured({"x": data()}, beta).detach()) for beta in (0.0, 0.5, 1.0)}
     assert len(values) == 3
     assert len(traces) == 1
     captured({"x": data()[:4]}, 1.0)
@@ -231,7 +242,7 @@ def test_the_importance_weighted_bound_is_captured_as_it_is(
 ) -> None:
     pair = pair_of(likelihood)
     make: Any = ImportanceWeightedELBO  # Pyro's constructors have no types
-    elbo = make(num_particles=4, vectorize_particles=vectorize)
+    elbo = make(num_particles=2, vectorize_particles=vectorize)
     loss = capture(pair.program("model"), pair.program("guide"), elbo, data(), compile=False)
     want, got = value_and_gradients(loss.module, data()), value_and_gradients(loss, data())
     assert loss.reason == ""
