@@ -32,7 +32,7 @@ GREY = torch.rand(ROWS, 5, generator=torch.Generator().manual_seed(0))
 
 def bound_of() -> Bound:
     pyro.set_rng_seed(0)
-    network = partial(MLP, hidden=(8,))
+    network = partial(MLP, hidden=())  # few weights, for each has operations of its own in a trace
     batch = {"x": GREY.round()}
     model = VAE(StandardNormal(2), Bernoulli((5,)), network)
     pair = Pair(model, MeanField(2, (5,), network), batch)

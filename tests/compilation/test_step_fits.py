@@ -23,11 +23,20 @@ from tests.support.fits import (
     quick,
     rewrite_config,
     small,
+    small_copy,
     small_flags,
     weights,
 )
 
 __all__ = ["by_graph", "clean", "kinds_of_traces", "quick"]  # fixtures
+
+
+FLAT: dict[str, Any] = {"class_path": "MLP", "init_args": {"hidden": []}}
+
+
+def flat(folder: Path, out: str = "run", **settings: Any) -> Run:
+    """A fit of few weights, for each has operations of its own in a trace."""
+    return small(folder, out, **({"decoder": FLAT, "encoder": FLAT} | settings))
 
 
 def interrupt(patch: pytest.MonkeyPatch, after: int) -> None:
@@ -55,9 +64,9 @@ def test_a_fit_by_graphs_is_the_fit(
     more: dict[str, Any] = {
         "epochs": 4, "warm_up": 2, "schedule": "CosineAnnealingLR", "clip": 5.0, "particles": 2,
     }  # fmt: skip
-    small(tmp_path, "eager", compile="off", **more)
+    flat(tmp_path, "eager", compile="off", **more)
     assert kinds_of_traces == []
-    small(tmp_path, "graphs", **ON, **more)
+    flat(tmp_path, "graphs", **ON, **more)
     assert kinds_of_traces == ["step"]
     pairs = zip(figures(tmp_path / "eager"), figures(tmp_path / "graphs"), strict=True)
     for one, other in pairs:
@@ -86,8 +95,8 @@ def test_graphs_serve_each_precision_and_kind_of_data(
             "data": tmp_path / "images", "binarize": "dynamic", "likelihood": "Bernoulli",
             "batch_size": 8,
         }  # fmt: skip
-    small(tmp_path, "eager", compile="off", **settings)
-    small(tmp_path, "graphs", **ON, **settings)
+    flat(tmp_path, "eager", compile="off", **settings)
+    flat(tmp_path, "graphs", **ON, **settings)
     assert kinds_of_traces == ["step"]
     last = [figures(tmp_path / name)[-1]["objective"] for name in ("eager", "graphs")]
     assert last[1] == pytest.approx(last[0], rel=2e-3)
@@ -96,11 +105,11 @@ def test_graphs_serve_each_precision_and_kind_of_data(
 def test_a_fit_by_graphs_goes_on_bit_by_bit(
     tmp_path: Path, by_graph: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small(tmp_path, "whole", **ON, epochs=4)
+    flat(tmp_path, "whole", **ON, epochs=4)
     with monkeypatch.context() as patch:
         interrupt(patch, after=5)
         with pytest.raises(SystemExit):
-            small(tmp_path, "cut", **ON, epochs=4)
+            flat(tmp_path, "cut", **ON, epochs=4)
     assert checkpoint(tmp_path / "cut")["progress"]["step"] == 5
     resume(tmp_path / "cut")
     assert not differences(future(tmp_path / "cut"), future(tmp_path / "whole"))
@@ -112,11 +121,11 @@ def test_a_retreat_is_remembered(
 ) -> None:
     """A step that was found to be no graph is none after a resume either: bit by bit the same."""
     cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}
-    small(tmp_path, "whole", **ON, schedule=cycle, epochs=4)
+    flat(tmp_path, "whole", **ON, schedule=cycle, epochs=4)
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch, after=8)
         with pytest.raises(SystemExit):
-            small(tmp_path, "cut", **ON, schedule=cycle, epochs=4)
+            flat(tmp_path, "cut", **ON, schedule=cycle, epochs=4)
     resume(tmp_path / "cut")
     assert not differences(future(tmp_path / "cut"), future(tmp_path / "whole"))
     assert kinds_of_traces == ["step", "captured", "step", "captured", "captured"]
@@ -125,11 +134,11 @@ def test_a_retreat_is_remembered(
 def test_what_auto_chose_is_recorded_and_kept(
     tmp_path: Path, by_graph: None, monkeypatch: pytest.MonkeyPatch, kinds_of_traces: list[str]
 ) -> None:
-    run = small(tmp_path, "short")
+    run = flat(tmp_path, "short")
     assert (run.config["compile"], run.config["run"]["compiled"]) == ("auto", False)
     assert kinds_of_traces == []
     monkeypatch.setattr("ppvae.compilation.step.pays", lambda **_: True)
-    run = small(tmp_path, "long")
+    run = flat(tmp_path, "long")
     assert (run.config["compile"], run.config["run"]["compiled"]) == ("auto", True)
     assert kinds_of_traces == ["step"]
     monkeypatch.setattr("ppvae.compilation.step.pays", lambda **_: False)
@@ -167,29 +176,29 @@ def test_compile_on_the_command_line_and_in_a_file(
         main([*small_flags(tmp_path, "wrong"), "--compile", "perhaps"])
 
 
-def test_a_config_that_says_something_else_is_refused(tmp_path: Path, by_graph: None) -> None:
-    run = small(tmp_path, **ON)
-    rewrite_config(run.path, lambda config: config.update(compile=True))
+def test_a_config_that_says_something_else_is_refused(tmp_path: Path) -> None:
+    run = small_copy(tmp_path)
+    rewrite_config(run, lambda config: config.update(compile=True))
     with pytest.raises(InputError, match="compile is True, not one of auto, on, off"):
-        resume(run.path, epochs=3)
+        resume(run, epochs=3)
     with pytest.raises(InputError, match="compile is True, not one of auto, on, off"):
-        small(tmp_path, "other", compile=True)
+        flat(tmp_path, "other", compile=True)
 
 
 def test_it_says_that_it_compiles_and_what_it_cannot(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small(tmp_path, "whole", **ON)
+    flat(tmp_path, "whole", **ON)
     assert "compiling the training step" in capsys.readouterr().err
     # An optimizer that reads its state back, and a bound that is captured all the same.
-    small(tmp_path, "half", **ON, optimizer="Adafactor", schedule=None)
+    flat(tmp_path, "half", **ON, optimizer="Adafactor", schedule=None)
     out = capsys.readouterr().out
     assert "note: the training step is not one graph: " in out
     assert "its bound is tried alone" in out
     assert kinds_of_traces == ["step", "step", "captured"]
     # A schedule that turns the momentum too.
     cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}
-    small(tmp_path, "cycle", **ON, schedule=cycle)
+    flat(tmp_path, "cycle", **ON, schedule=cycle)
     assert "more of the optimizer than the learning rate" in capsys.readouterr().out
 
 

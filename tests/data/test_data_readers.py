@@ -1,7 +1,5 @@
 """What each kind of file becomes."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +16,6 @@ from ppvae.errors import InputError
 
 def whole(split: data.Split) -> torch.Tensor:
     return next(split.chunks(10_000))["x"]
-
-
-def test_importing_the_subpackage_imports_no_reader() -> None:
-    heavy = ("torchvision", "sklearn", "pandas", "PIL", "scipy")
-    code = f"import sys, ppvae.data; print([m for m in {heavy} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_digits_are_counts_or_sixteenths() -> None:

@@ -1,7 +1,5 @@
 """Laws of pairs: programs of any kind, their parameters found, Pyro's own state left alone."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -224,19 +222,6 @@ def test_pyros_store_is_left_as_it_was(is_filled: bool) -> None:
         assert {name: float(value.detach()) for name, value in store.items()} == before
     finally:
         pyro.clear_param_store()
-
-
-def test_importing_the_package_changes_no_setting_of_pyro() -> None:
-    program = (
-        "import pyro, torch; from pyro import settings; before = settings.get(); "
-        "grad, rng = torch.is_grad_enabled(), torch.get_rng_state(); "
-        "import ppvae.fit, ppvae.bounds.audit, ppvae.diagnostics, ppvae.models, ppvae.guides; "
-        "assert settings.get() == before, settings.get(); "
-        "assert 'module_local_params' in before; "
-        "assert not list(pyro.get_param_store()); "
-        "assert torch.equal(rng, torch.get_rng_state())"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_a_state_dict_carries_everything() -> None:

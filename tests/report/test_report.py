@@ -32,9 +32,7 @@ from ppvae.report.provenance import flattened
 from ppvae.report.typography import typeset
 from ppvae.run import Run, load
 from tests.support.fits import rewrite_config, rewrite_metrics, small
-from tests.support.pages import HOSTILE, KINDS, SECTIONS, Page, cells, made, quickly, shown_of
-
-__all__ = ["made"]  # a fixture
+from tests.support.pages import HOSTILE, KINDS, SECTIONS, Page, cells, quickly, shown_of
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -15,9 +15,7 @@ import torch
 
 from ppvae.report.plane import decoded, plane_of
 from ppvae.run import Run
-from tests.support.pages import made, shown_of
-
-__all__ = ["made"]  # a fixture
+from tests.support.pages import shown_of
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")

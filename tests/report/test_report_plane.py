@@ -11,9 +11,6 @@ from ppvae.programs.generation import posterior_means, reconstruct
 from ppvae.report.page_data import PageData
 from ppvae.report.plane import decoded, plane_of
 from ppvae.run import Run
-from tests.support.pages import made
-
-__all__ = ["made"]  # a fixture
 
 
 def test_the_plane_of_more_latents_is_that_of_the_principal_components() -> None:

@@ -24,6 +24,7 @@ ROWS, COLUMNS = 6, 3
 
 
 SMALL = partial(MLP, hidden=(8,))
+FLAT = partial(MLP, hidden=())
 
 
 Terms = tuple[Tensor, ...]
@@ -39,7 +40,7 @@ def pair_of(
     guide: Callable[..., Any] = MeanField,
     shape: tuple[int, ...] = (COLUMNS,),
     encoder: Any = SMALL,
-    decoder: Any = SMALL,
+    decoder: Any = FLAT,
 ) -> Pair:
     torch.manual_seed(0)
     model = VAE(StandardNormal(2), likelihood(shape), decoder)

@@ -1,0 +1,5 @@
+"""Runs of every kind, made once for all tests of the page."""
+
+from tests.support.pages import made
+
+__all__ = ["made"]  # a fixture
