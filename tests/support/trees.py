@@ -14,7 +14,7 @@ import ppvae.arviz.drawing
 import ppvae.arviz.sizes
 from ppvae.diagnostics.trust.calibration import calibrate
 from ppvae.run import Run
-from tests.support.fits import small
+from tests.support.fits import leave_out_slow_parts, small
 
 SIGMAS = 5.0
 CHAINS, DRAWS = 2, 30
@@ -30,9 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fitted(folder: Path, out: str, **settings: Any) -> Run:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ppvae.report.figures.draw", lambda *_: [])
-        patch.setattr("ppvae.training.trainer.DRAWS", 1)
-        patch.setattr("ppvae.training.summary.DRAWS", 1)
+        leave_out_slow_parts(patch)
         return small(folder, out, **settings)
 
 
