@@ -1,5 +1,6 @@
 """Pages of runs of every kind, taken apart."""
 
+import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,19 +115,18 @@ KINDS: dict[str, Callable[[Path], Run]] = {
 }
 
 
-def dot(_: object, path: str | Path) -> Path:
-    """Save a figure as one white dot: laying out the letters is the slow part of a page."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", (1, 1), 255).save(target, "PNG")
-    return target
+def white_dot() -> bytes:
+    """A picture of one white dot: laying out the letters of a figure is the slow part of a page."""
+    picture = io.BytesIO()
+    Image.new("L", (1, 1), 255).save(picture, "PNG")
+    return picture.getvalue()
 
 
 def dotted_gallery(run: Run, *_: object) -> None:
     """Leave the figures of a fit as dots."""
     (run.path / "figures").mkdir()
     for name in ("elbo", "reconstructions", "samples", "latent"):
-        dot(None, run.path / "figures" / f"{name}.png")
+        (run.path / "figures" / f"{name}.png").write_bytes(white_dot())
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def quickly(*, in_full: bool = False) -> Iterator[None]:
             patch.setattr("ppvae.report.figures.draw", dotted_gallery)
         else:
             patch.setattr("ppvae.report.figures.draw", lambda *_: [])
-            patch.setattr("ppvae.run.figures.save", dot)
+            patch.setattr("ppvae.plots.png", lambda _: white_dot())
         yield
 
 
