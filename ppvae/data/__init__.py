@@ -1,11 +1,11 @@
 """Data: read by name or path, divided, scaled, binarized, and given out in batches."""
 
-from ppvae.data.binarization import Binarize
 from ppvae.data.dataset import Data
 from ppvae.data.loading import as_split, from_arrays, load, load_new, scaled_as, suited
-from ppvae.data.rules import Scale, Values
+from ppvae.data.rules import Values
 from ppvae.data.scaling import Kind, Scaling
 from ppvae.data.split import Batch, Feed, Split
+from ppvae.settings import Binarize, Scale
 
 __all__ = [
     "Batch",

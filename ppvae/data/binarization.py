@@ -7,13 +7,13 @@ a counter-based generator: a row gets its own noise in whatever order, batch or 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Literal, final, override
+from typing import ClassVar, final, override
 
 import numpy as np
 import torch
 from torch import Tensor
 
-Binarize = Literal["none", "dynamic", "static", "threshold"]
+from ppvae.settings import Binarize
 
 # Which noise a split gets, so that row 7 of `test` shares none with row 7 of `valid`.
 STREAMS = {"train": 0, "valid": 1, "test": 2, "new": 3}

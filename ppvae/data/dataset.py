@@ -5,11 +5,11 @@ from typing import final
 
 import torch
 
-from ppvae.data.binarization import Binarize
 from ppvae.data.ranges import value_range
 from ppvae.data.scaling import Scaling
 from ppvae.data.source import Source
 from ppvae.data.split import Split
+from ppvae.settings import Binarize
 
 _BINARIZED: dict[Binarize, str] = {
     "none": "",

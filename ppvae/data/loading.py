@@ -6,13 +6,12 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ppvae.data.arrays import array_source
-from ppvae.data.binarization import Binarize, Identity, binarization
+from ppvae.data.binarization import Identity, binarization
 from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.rows import Rows
 from ppvae.data.rules import (
-    Scale,
     Values,
     as_fitted,
     check_finite,
@@ -25,6 +24,7 @@ from ppvae.data.source import Source
 from ppvae.data.split import Split
 from ppvae.data.vision import simple
 from ppvae.errors import InputError
+from ppvae.settings import Binarize, Scale
 
 
 def load(

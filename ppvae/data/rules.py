@@ -12,13 +12,10 @@ from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import AS_IS, COUNTS, EIGHT_BIT, Scaling
 from ppvae.data.source import Source
 from ppvae.errors import InputError
+from ppvae.settings import Scale
 
 LARGEST = 1e18
 """The largest size of a number whose square, times the size of a datum, is finite in float32."""
-
-Scale = Literal["none", "unit", "standardize"]
-"""How values are scaled where somebody says: left alone, brought to [0, 1], or to mean 0 and
-deviation 1."""
 
 Values = Literal["binary", "counts", "unit", "positive", "real"]
 """What a likelihood gives a probability or a density: zeros and ones, whole numbers, values in

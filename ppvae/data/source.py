@@ -6,11 +6,11 @@ from typing import final
 
 import torch
 
-from ppvae.data.binarization import Binarize
 from ppvae.data.fingerprint import Fingerprint
 from ppvae.data.rows import Rows
 from ppvae.data.scaling import Scaling
 from ppvae.errors import InputError
+from ppvae.settings import Binarize
 
 # Below this a tenth is no row at all.
 FEWEST = 10
