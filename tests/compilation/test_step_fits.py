@@ -172,16 +172,16 @@ def test_compile_on_the_command_line_and_in_a_file(
         main(flags)
         assert kinds_of_traces == ["step"] * steps
         assert Run(tmp_path / word).config["compile"] == word
-    with pytest.raises(InputError, match="compile` is 'perhaps'; it must be one of auto, on, off"):
+    with pytest.raises(InputError, match=r"compile` is 'perhaps'; it must be one of auto, on, off"):
         main([*small_flags(tmp_path, "wrong"), "--compile", "perhaps"])
 
 
 def test_a_config_that_says_something_else_is_refused(tmp_path: Path) -> None:
     run = small_copy(tmp_path)
     rewrite_config(run, lambda config: config.update(compile=True))
-    with pytest.raises(InputError, match="compile`? is True; it must be one of auto, on, off"):
+    with pytest.raises(InputError, match=r"compile`? is True; it must be one of auto, on, off"):
         resume(run, epochs=3)
-    with pytest.raises(InputError, match="compile`? is True; it must be one of auto, on, off"):
+    with pytest.raises(InputError, match=r"compile`? is True; it must be one of auto, on, off"):
         flat(tmp_path, "other", compile=True)
 
 
