@@ -148,7 +148,7 @@ def test_a_positive_latent_is_drawn_in_its_own_space() -> None:
     with torch.no_grad():
         network.weight.zero_(), network.bias.fill_(0.2)
     pair, facts, row = programs(*rates(x, network), x)
-    found = posterior_chains(pair, facts, row, draws=200, warmup=60)
+    found = posterior_chains(pair, facts, row, draws=140, warmup=40)
     a, b = 1.0 + 1, 2.0 + 0.7
     assert bool((found.draws > 0).all())
     assert float(found.rhat) < 1.05
