@@ -289,12 +289,17 @@ def _set[T](
     return found
 
 
-def _changed(name: str) -> Any:
-    """A setting of `Settings` again, for a fit that goes on: unset, it is as it was."""
+def _again(name: str, unset: str = "") -> Any:
+    """A setting of a fit again, unset by default."""
     (about,) = (f.metadata["setting"] for f in fields(Settings) if f.name == name)
-    if not about.may_change:
+    return field(default=None, metadata={"setting": replace(about, unset=unset or about.unset)})
+
+
+def _changed(name: str) -> Any:
+    """A setting of a fit that goes on: unset, it is as it was."""
+    if not settings_of(Settings)[name][1].may_change:
         raise TypeError(f"{name} cannot change in a fit that goes on")
-    return field(default=None, metadata={"setting": replace(about, unset="as the fit was begun")})
+    return _again(name, "as the fit was begun")
 
 
 @dataclass(frozen=True)
@@ -623,33 +628,19 @@ class Compare(Checked):
     )
     data_dir: str | Path | None = _where_data_lie("as in ppvae.fit")
     label: str | None = _label()
-    binarize: Binarize | None = _set(
-        None, DATA, Word(Binarize), "Binarize intensities, as in ppvae.fit.", "as in ppvae.fit"
-    )
-    model: Part = _set(None, PROGRAMS, Class(), "The generative program p(x, z).", "VAE")
-    prior: Part = _set(None, PROGRAMS, Class(), "The prior p(z).", "StandardNormal")
-    likelihood: Part = _set(None, PROGRAMS, Class(), "The likelihood p(x | z).", "Bernoulli")
-    decoder: Part = _set(
-        None, PROGRAMS, Class(), "The network from z to the parameters of the likelihood.", "MLP"
-    )
-    guide: Part = _set(None, PROGRAMS, Class(), "The variational program q(z | x).", "MeanField")
-    encoder: Part = _set(
-        None, PROGRAMS, Class(), "The network from x to the parameters of the guide.",
-        "as in ppvae.fit"
-    )
-    latent_dim: int | None = _set(
-        None, PROGRAMS, Whole(1), "The number of latent dimensions.", "20"
-    )
-    particles: int | None = _set(
-        None, BOUND, Whole(1), "Draws of the latents per datum and step.", "the run's, or 1"
-    )
-    beta: float | None = _set(
-        None, BOUND, Number(zero=True), "The weight of the KL in what is climbed.",
-        "the run's, or 1"
-    )
+    binarize: Binarize | None = _again("binarize")
+    model: Part = _again("model")
+    prior: Part = _again("prior")
+    likelihood: Part = _again("likelihood")
+    decoder: Part = _again("decoder")
+    guide: Part = _again("guide")
+    encoder: Part = _again("encoder")
+    latent_dim: int | None = _again("latent_dim", "20")
+    particles: int | None = _again("particles", "the run's, or 1")
+    beta: float | None = _again("beta", "the run's, or 1")
     epochs: int = _set(10, TRAINING, Whole(1), "Passes over the training data in each climb.")
-    batch_size: int | None = _set(None, TRAINING, Whole(1), "Rows per step.", "the run's, or 64")
-    lr: float | None = _set(None, TRAINING, Number(), "The learning rate.", "the run's, or 0.002")
+    batch_size: int | None = _again("batch_size", "the run's, or 64")
+    lr: float | None = _again("lr", "the run's, or 0.002")
     seeds: int = _set(3, DRAWS, Whole(1), "Climbs of each bound.")
     seed: int = _seed("the first of them")
     draws: int = _set(100, DRAWS, Whole(4), "Draws of value and gradient at the same weights.")
