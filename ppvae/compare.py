@@ -65,7 +65,7 @@ def compare(asked: Compare) -> Comparison:
         check_folder(Path(asked.out), overwrite=asked.overwrite)
     with restored():  # imports too may draw from the generators
         from ppvae.cli.terminal import say
-        from ppvae.training.devices import launch
+        from ppvae.training.processes import launch
 
         subject = new_subject(asked) if asked.run is None else subject_of(_opened(asked), asked)
         fabric = launch(asked.device, 1, subject.settings.precision)

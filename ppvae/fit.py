@@ -44,10 +44,8 @@ from ppvae.programs.isolation import alone
 from ppvae.run import Run, refuse_occupied
 from ppvae.run.folder import free_folder
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
-from ppvae.training.devices import launch
-from ppvae.training.fitting import train, writing_fit
-from ppvae.training.parts import chosen_parts, recorded_parts
-from ppvae.training.programs import (
+from ppvae.training.chosen_parts import chosen_parts, recorded_parts
+from ppvae.training.data_and_programs import (
     check_made_again,
     data_again,
     few,
@@ -55,7 +53,8 @@ from ppvae.training.programs import (
     programs_again,
     true_labels,
 )
-from ppvae.training.ranks import in_ranks, ranks
+from ppvae.training.fitting import train, writing_fit
+from ppvae.training.processes import in_ranks, launch, ranks
 from ppvae.training.record import config_of
 from ppvae.training.setup import decide_compile, make_trainer
 from ppvae.training.summary import summarize

@@ -3,10 +3,8 @@
 import pyro.distributions as dist
 from torch import Tensor
 
+from ppvae.distributions.discretized_logistic import MixtureOfDiscretizedLogistics as Elements
 from ppvae.distributions.grid import Grid
-from ppvae.distributions.mixture_of_discretized_logistics import (
-    MixtureOfDiscretizedLogistics as Elements,
-)
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.discretized_logistic import check_levels, logistic
 from ppvae.models.likelihoods.likelihood import Likelihood

@@ -17,8 +17,8 @@ from ppvae.arviz.names import data_dims, own_dims, plate_name, variable_name
 from ppvae.data import Batch
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from ppvae.programs.pair import traces
 from ppvae.programs.plates import vectorized
-from ppvae.programs.traces import traces
 
 __all__ = ["Site", "Sites", "data_plate", "find_sites"]
 

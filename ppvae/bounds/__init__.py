@@ -33,10 +33,10 @@ from ppvae.bounds.doubly_reparameterized import (
 )
 from ppvae.bounds.free_bits import FreeBitsELBO as FreeBitsELBO
 from ppvae.bounds.importance_weighted import ImportanceWeightedELBO as ImportanceWeightedELBO
+from ppvae.bounds.importance_weights import WeightedELBO as WeightedELBO
 from ppvae.bounds.renyi import RenyiELBO as RenyiELBO
 from ppvae.bounds.sticking_the_landing import StickingTheLandingELBO as StickingTheLandingELBO
 from ppvae.bounds.traits import OF_PYRO
-from ppvae.bounds.weighted import WeightedELBO as WeightedELBO
 
 ELBOS: tuple[type[ELBO], ...] = (
     *(elbo for elbo, traits in OF_PYRO.items() if not traits.has_surrogate),

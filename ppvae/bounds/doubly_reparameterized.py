@@ -10,8 +10,8 @@ from typing import final, override
 import torch
 from torch import Tensor
 
+from ppvae.bounds.importance_weights import WeightedELBO, Weights
 from ppvae.bounds.paths import partials
-from ppvae.bounds.weighted import WeightedELBO, Weights
 
 __all__ = ["DoublyReparameterizedELBO"]
 

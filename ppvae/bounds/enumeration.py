@@ -7,7 +7,7 @@ own to the left of all plates. What a bound is made of is then no plain sum of l
 import torch
 from torch import Tensor
 
-from ppvae.bounds.weighing import Site, Sites, log_prob
+from ppvae.bounds.kl_weight import Site, Sites, log_prob
 from ppvae.programs.plates import plates
 
 __all__ = ["expectations"]

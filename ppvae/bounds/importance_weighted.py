@@ -10,7 +10,7 @@ from typing import final, override
 
 from torch import Tensor
 
-from ppvae.bounds.weighted import WeightedELBO
+from ppvae.bounds.importance_weights import WeightedELBO
 
 __all__ = ["ImportanceWeightedELBO"]
 

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from ppvae.bounds.enumeration import expectations
+from ppvae.bounds.kl_weight import Call, Replayed, Weighed, log_prob
 from ppvae.bounds.traits import traits_of
-from ppvae.bounds.weighing import Call, Replayed, Weighed, log_prob
 from ppvae.networks.mixed_precision import MixedNetworks
 from ppvae.programs import Pair
+from ppvae.programs.densities import log_weights
 from ppvae.programs.facts import Audit
-from ppvae.programs.log_weights import log_weights
 from ppvae.programs.sites import is_random_variable
 
 __all__ = ["Bound", "Terms"]

@@ -8,7 +8,7 @@ from typing import Any, cast, final, override
 
 from torch import Tensor
 
-from ppvae.bounds.weighted import WeightedELBO
+from ppvae.bounds.importance_weights import WeightedELBO
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
     from lightning_fabric import Fabric
 
     from ppvae.data import Data
+    from ppvae.training.chosen_parts import Chosen
     from ppvae.training.evaluation import Figures
-    from ppvae.training.parts import Chosen
     from ppvae.training.summary import Summary
     from ppvae.training.trainer import Epoch, Trainer
 

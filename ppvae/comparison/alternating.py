@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.streams import Stream, set_state, state
 from ppvae.settings import Settings
-from ppvae.training.parts import factory_for, recorded_parts
+from ppvae.training.chosen_parts import factory_for, recorded_parts
 from ppvae.training.setup import make_trainer
 
 if TYPE_CHECKING:

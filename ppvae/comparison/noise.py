@@ -10,7 +10,7 @@ from ppvae.components.kinds import KINDS
 from ppvae.diagnostics.estimator.noise import Noise, noise
 from ppvae.programs import Pair
 from ppvae.programs.streams import Stream
-from ppvae.training.programs import first_batch
+from ppvae.training.data_and_programs import first_batch
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -18,8 +18,8 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seed_process
 from ppvae.run import Run
 from ppvae.settings import Compare, Settings
-from ppvae.training.parts import part_of
-from ppvae.training.programs import assembled, first_batch, read_data, recorded
+from ppvae.training.chosen_parts import part_of
+from ppvae.training.data_and_programs import assembled, first_batch, read_data, recorded
 
 CHANGED = ("particles", "beta", "batch_size", "lr")
 """Settings that a comparison may change in the program of a run."""

@@ -15,8 +15,8 @@ from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
+from ppvae.programs.pair import traces
 from ppvae.programs.streams import seeded
-from ppvae.programs.traces import traces
 
 __all__ = [
     "check_density",

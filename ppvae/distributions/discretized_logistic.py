@@ -1,4 +1,4 @@
-"""A logistic density, binned: probabilities of grey levels, with the tails in the outer bins."""
+"""Logistic densities, binned: probabilities of grey levels, of one of them or of several."""
 
 from collections.abc import Sequence
 from typing import override
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from ppvae.distributions.grid import Grid
 
-__all__ = ["DiscretizedLogistic"]
+__all__ = ["DiscretizedLogistic", "MixtureOfDiscretizedLogistics"]
 
 
 class DiscretizedLogistic(dist.TorchDistribution):
@@ -114,3 +114,19 @@ class DiscretizedLogistic(dist.TorchDistribution):
     def _standard(self, level: Tensor | float) -> Tensor:
         """A level, or a point between two, in units of the scale, about loc."""
         return (level / (self.levels - 1) - self.loc) / self.scale
+
+
+# Pyro makes the class below at run time.
+class MixtureOfDiscretizedLogistics(dist.MixtureSameFamily):  # type: ignore[misc]  # Pyro states no types
+    """sum_i w_i DiscretizedLogistic(loc_i, scale_i) (Salimans et al., 2017), element by element.
+
+    Args:
+        mixture_distribution: the weights, a ``Categorical`` over components.
+        component_distribution: a `DiscretizedLogistic` with the components in the last dimension
+            of its batch.
+    """
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> Grid:
+        """The grid of its components, which all have the same."""
+        return Grid(self.component_distribution.levels)

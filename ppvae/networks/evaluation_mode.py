@@ -3,9 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
-__all__ = ["evaluation_mode", "modes_restored"]
+__all__ = ["evaluating", "evaluation_mode", "modes_restored"]
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluate a pair or a bound: without gradients, in evaluation mode; as before afterwards."""
+    with evaluation_mode(module), torch.no_grad():
+        yield
 
 
 @contextmanager

@@ -7,16 +7,14 @@ what all else is made of, each in one place:
 `sites`              the random variables of a trace, and their distributions
 `plates`, `axes`     which dimension of a site is data, plate, particle or event
 `streams`            random numbers: named streams, seeds, the generators' state
-`evaluation_mode`    programs without gradients, dropout, or running means that move
-`densities`          log p(x, z) and log q(z | x) by draw and datum
-`log_weights`        their difference
+`densities`          log p(x, z), log q(z | x), and log-weights by draw and datum
 `failures`           what programs raise, as sentences
 ==================== ==================================================================
 
 On these rest `generation`, `imputation` and `classification`.
 """
 
-from ppvae.programs.evaluation_mode import evaluating
+from ppvae.networks.evaluation_mode import evaluating
 from ppvae.programs.pair import Pair
 from ppvae.programs.signatures import Program, named_arguments
 

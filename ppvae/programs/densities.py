@@ -5,9 +5,9 @@ weights, annealing, refined posteriors, calibration. Draws ("particles") are tak
 plate outside all others, where the programs allow it, and one after the other where they do not.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from pyro import poutine
@@ -17,14 +17,31 @@ from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
-from ppvae.programs.log_weights import log_density, log_weights
 from ppvae.programs.plates import is_scaled
 from ppvae.programs.sites import number, sites
 
-__all__ = ["Densities", "Draws"]
+__all__ = ["Densities", "Draws", "log_density", "log_weights"]
 
 Latents = dict[str, Tensor]
 """Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
+
+
+def log_density(terms: Iterable[Tensor]) -> Tensor:
+    """The log-density of some sites together, in nats, of the terms of each by draw and datum."""
+    return cast("Tensor", sum(terms))
+
+
+def log_weights(log_p: Iterable[Tensor], log_q: Iterable[Tensor]) -> Tensor:
+    """Log p(x, z) - log q(z | x) of each draw and datum, in nats.
+
+    The mean of the weights over draws from q is p(x), whatever q is.
+
+    Args:
+        log_p: the log-density of each site of the model, summed within each datum, at draws of the
+            guide; ``(particles, data)``, or broadcast to it.
+        log_q: that of each site of the guide.
+    """
+    return log_density(log_p) - log_density(log_q)
 
 
 @dataclass(frozen=True)

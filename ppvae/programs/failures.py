@@ -22,9 +22,9 @@ from torch.distributions.utils import lazy_property
 
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
+from ppvae.programs.pair import traces
 from ppvae.programs.plates import nesting, vectorized
 from ppvae.programs.sites import base, family_name, sites
-from ppvae.programs.traces import traces
 
 __all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
 

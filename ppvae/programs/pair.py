@@ -17,12 +17,12 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
-from ppvae.programs.evaluation_mode import evaluating
+from ppvae.networks.evaluation_mode import evaluating
 from ppvae.programs.function import Function
 from ppvae.programs.signatures import Program, check_arguments, named_arguments
 from ppvae.programs.sites import is_deterministic
 
-__all__ = ["Pair"]
+__all__ = ["Pair", "traces"]
 
 
 def _is_plain(module: nn.Module) -> bool:
@@ -198,3 +198,13 @@ class Pair(nn.Module):
                 # SVI, what no pyro.module names is not trained.
                 kept = [m for m in module.uses if any(id(p) in registered for p in m.parameters())]
                 module.uses = nn.ModuleList(kept)
+
+
+def traces(pair: Pair, batch: Mapping[str, Tensor]) -> tuple[Any, Any]:
+    """The traces of guide and model on a batch, the latter at the draws of the former.
+
+    Gradients, modes and random state are left to the caller.
+    """
+    guide = poutine.trace(pair.call_guide).get_trace(**batch)
+    model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
+    return guide, model

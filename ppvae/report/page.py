@@ -24,7 +24,7 @@ from ppvae.report.parts import Section, attempted, reason_of
 from ppvae.report.typography import typeset
 from ppvae.run import Run
 from ppvae.run.store import WriteError, demand_writable, write_text, writing
-from ppvae.training.programs import true_labels
+from ppvae.training.data_and_programs import true_labels
 
 __all__ = ["attempt", "report"]
 

@@ -7,8 +7,8 @@ import torch
 
 from ppvae.run.facts import facts_of
 from ppvae.settings import Settings
-from ppvae.training.parts import Chosen
-from ppvae.training.programs import Meeting, recorded
+from ppvae.training.chosen_parts import Chosen
+from ppvae.training.data_and_programs import Meeting, recorded
 
 __all__ = ["config_of"]
 

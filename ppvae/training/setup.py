@@ -13,7 +13,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.settings import Settings
-from ppvae.training.parts import Chosen
+from ppvae.training.chosen_parts import Chosen
 from ppvae.training.trial import try_out
 
 if TYPE_CHECKING:

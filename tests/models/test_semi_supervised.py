@@ -17,8 +17,8 @@ from torch.distributions import Categorical, MultivariateNormal, Normal
 
 from ppvae.bounds.audit import audit
 from ppvae.bounds.enumeration import expectations
+from ppvae.bounds.kl_weight import Weighed
 from ppvae.bounds.objective import Bound
-from ppvae.bounds.weighing import Weighed
 from ppvae.data import Data, as_split, from_arrays, load
 from ppvae.data.labels import hide
 from ppvae.diagnostics import log_evidence, subject

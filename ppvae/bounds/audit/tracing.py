@@ -12,9 +12,9 @@ from torch import Tensor
 from ppvae.bounds.audit.agreement import check_agreement
 from ppvae.programs import Pair
 from ppvae.programs.axes import Axes
+from ppvae.programs.pair import traces
 from ppvae.programs.plates import nesting
 from ppvae.programs.sites import Nodes, Parents, sites
-from ppvae.programs.traces import traces
 
 __all__ = ["sites_and_parents", "try_particles"]
 

@@ -23,8 +23,8 @@ from ppvae.diagnostics.bound.site_terms import univariate
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
+from ppvae.programs.pair import traces
 from ppvae.programs.streams import forked
-from ppvae.programs.traces import traces
 
 __all__ = ["Aggregate", "aggregate_log_prob", "why_undivided"]
 

@@ -14,8 +14,8 @@ from ppvae.diagnostics.bound.site_terms import Node
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
+from ppvae.programs.pair import traces
 from ppvae.programs.streams import forked
-from ppvae.programs.traces import traces
 
 __all__ = ["TopLatent", "top_latents"]
 

@@ -12,7 +12,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.densities import Latents
 from ppvae.programs.facts import Audit
-from ppvae.programs.traces import traces
+from ppvae.programs.pair import traces
 
 __all__ = ["UnconstrainedSpace"]
 

@@ -14,11 +14,16 @@ from ppvae.cli.given import given_settings
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from ppvae.run import Run
-from ppvae.training.devices import launch
+from ppvae.training.processes import launch
 from tests.support.fits import quick, rewrite_config, small, small_flags, table_file, weights
 from tests.support.refusals import refusal
 
 __all__ = ["quick"]  # a fixture, used by every test here
+
+CHILDREN = (
+    "lightning_fabric.strategies.launchers.subprocess_script."
+    "_SubprocessScriptLauncher._call_children_scripts"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +36,7 @@ def no_launch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     def launched(*_: object) -> None:
         pytest.fail("processes were launched")
 
-    monkeypatch.setattr("ppvae.training.launcher._Launcher._call_children_scripts", launched)
+    monkeypatch.setattr(CHILDREN, launched)
 
 
 @pytest.mark.parametrize("devices", [3, 200, 10_000, 10**30])
@@ -62,8 +67,8 @@ def test_more_than_the_cores_on_demand(tmp_path: Path, monkeypatch: pytest.Monke
     def launched(*_: object) -> None:
         raise InputError("launched")
 
-    monkeypatch.setattr("ppvae.training.launcher._Launcher._call_children_scripts", launched)
-    monkeypatch.setattr("ppvae.training.launcher._check_script", lambda _: None)
+    monkeypatch.setattr(CHILDREN, launched)
+    monkeypatch.setattr("ppvae.training.processes._check_script", lambda _: None)
     with pytest.raises(InputError, match="launched"):
         small(tmp_path, devices=3, oversubscribe=True)
 
@@ -79,14 +84,14 @@ def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) ->
 
 LAUNCH = """
 import os, subprocess, sys, time
-import ppvae.training.ranks
+import ppvae.training.processes
 from ppvae.errors import InputError
-from ppvae.training.ranks import ranks
-ppvae.training.ranks.GRACE = 0.5
+from ppvae.training.processes import ranks
+ppvae.training.processes.GRACE = 0.5
 if len(sys.argv) > 2:
     ranks.tie()
     time.sleep(100)
-os.environ[ppvae.training.ranks.LAUNCHER] = str(os.getpid())
+os.environ[ppvae.training.processes.LAUNCHER] = str(os.getpid())
 here = [sys.executable, "-c", open(sys.argv[1]).read(), sys.argv[1], "rank"]
 processes = [subprocess.Popen(here) for _ in range(2)]
 print(*(process.pid for process in processes), flush=True)

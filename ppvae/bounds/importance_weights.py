@@ -23,7 +23,7 @@ from ppvae.bounds.traits import Traits
 from ppvae.errors import InputError
 from ppvae.networks.tracing import is_traced
 from ppvae.programs.axes import sum_inside
-from ppvae.programs.log_weights import log_density, log_weights
+from ppvae.programs.densities import log_density, log_weights
 from ppvae.programs.plates import (
     Plates,
     describe,

@@ -27,7 +27,7 @@ from ppvae.programs.failures import explained
 from ppvae.programs.streams import restored, seed_process
 from ppvae.run import Run
 from ppvae.settings import Settings
-from ppvae.training.parts import Chosen
+from ppvae.training.chosen_parts import Chosen
 from ppvae.training.trial import check_numbers, unmoved
 
 __all__ = [
