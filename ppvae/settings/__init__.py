@@ -1,0 +1,27 @@
+"""What a user sets: each setting of each command, with its type, default, values and sentence.
+
+The settings of a fit (`fit`), those of what is asked of a run (`run`), what a setting is
+(`setting`), and what it may be (`values`). Nothing here needs torch.
+"""
+
+from ppvae.settings.fit import FitCommand, Resume, Settings
+from ppvae.settings.run import Compare, Diagnose, Encode, Sample
+from ppvae.settings.setting import Checked, Setting, check_seed, refusal, settings_of, takes, told
+from ppvae.settings.values import (
+    Binarize,
+    Class,
+    Compile,
+    Device,
+    Part,
+    Precision,
+    Rows,
+    Scale,
+    Several,
+    Switch,
+)
+
+__all__ = [
+    "Binarize", "Checked", "Class", "Compare", "Compile", "Device", "Diagnose", "Encode",
+    "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
+    "Several", "Switch", "check_seed", "refusal", "settings_of", "takes", "told",
+]  # fmt: skip

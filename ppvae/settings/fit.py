@@ -1,0 +1,252 @@
+"""The settings of a fit."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from ppvae.errors import InputError
+from ppvae.settings.setting import (
+    BOUND,
+    DATA,
+    MACHINE,
+    OUTPUT,
+    PROGRAMS,
+    TRAINING,
+    Checked,
+    Setting,
+    setting,
+    settings_of,
+)
+from ppvae.settings.values import (
+    SEED,
+    Binarize,
+    Class,
+    Compile,
+    Dataset,
+    Device,
+    Number,
+    Part,
+    Place,
+    Precision,
+    Scale,
+    Several,
+    Source,
+    Switch,
+    Text,
+    Whole,
+    Word,
+)
+
+
+@dataclass(frozen=True)
+class Settings(Checked):
+    """The settings of a fit: what `ppvae.fit.fit` takes, and a run's ``config.yaml`` keeps."""
+
+    # fmt: off
+    data: str | Path | Dataset = setting(
+        "digits", DATA, Source(),
+        "The data: a known name (digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist, "
+        "or an image set of torchvision), or a path (.npy, .npz, .csv, a folder of images)."
+    )
+    data_dir: str | Path | None = setting(
+        None, DATA, Place(), "The folder where published data lie, or are downloaded to.",
+        "$PPVAE_DATA, or ~/.cache/ppvae", may_change=True
+    )
+    label: str | None = setting(
+        None, DATA, Text(), "The column of a .csv that holds the labels.", "no labels"
+    )
+    labels: int | None = setting(
+        None, DATA, Whole(1),
+        "How many labels of the training data are kept, evenly over classes; the others, and all "
+        "of the held-out data, are hidden.", "all of them"
+    )
+    binarize: Binarize | None = setting(
+        None, DATA, Word(Binarize),
+        "Binarize intensities: dynamic (drawn anew for training), static (drawn once), threshold "
+        "(at 0.5), or none.",
+        "dynamic for the digits under a likelihood of zeros and ones, else none"
+    )
+    scale: Scale | None = setting(
+        None, DATA, Word(Scale),
+        "Scale values: none (as they are), unit (divided by the largest there may be), or "
+        "standardize (mean 0 and deviation 1 in training).", "by type, range and likelihood"
+    )
+    model: Part = setting(None, PROGRAMS, Class(), "The generative program p(x, z).", "VAE")
+    prior: Part = setting(None, PROGRAMS, Class(), "The prior p(z).", "StandardNormal")
+    likelihood: Part = setting(None, PROGRAMS, Class(), "The likelihood p(x | z).", "Bernoulli")
+    decoder: Part = setting(
+        None, PROGRAMS, Class(), "The network from z to the parameters of the likelihood.", "MLP"
+    )
+    guide: Part = setting(None, PROGRAMS, Class(), "The variational program q(z | x).", "MeanField")
+    encoder: Part = setting(
+        None, PROGRAMS, Class(), "The network from x to the parameters of the guide.",
+        "an MLP of two hidden layers"
+    )
+    latent_dim: int = setting(20, PROGRAMS, Whole(1), "The number of latent dimensions.")
+    elbo: Part = setting("TraceMeanField_ELBO", BOUND, Class(), "The bound that is climbed.")
+    particles: int = setting(1, BOUND, Whole(1), "Draws of the latents per datum and step.")
+    beta: float = setting(
+        1.0, BOUND, Number(zero=True),
+        "The weight of the KL in what is climbed; the bound is always reported at 1."
+    )
+    warm_up: int = setting(
+        0, BOUND, Whole(), "Epochs over which the weight of the KL rises linearly from 0."
+    )
+    epochs: int = setting(
+        100, TRAINING, Whole(1), "Passes over the training data.", may_change=True
+    )
+    patience: int | None = setting(
+        None, TRAINING, Whole(1),
+        "Stop after this many epochs without a better held-out objective.", "never", may_change=True
+    )
+    batch_size: int = setting(64, TRAINING, Whole(1), "Rows per step, all processes together.")
+    optimizer: Part = setting("Adam", TRAINING, Class(), "A class of torch.optim.")
+    lr: float = setting(2e-3, TRAINING, Number(), "The learning rate.")
+    schedule: Part = setting(
+        "CosineAnnealingLR", TRAINING, Class(),
+        "A class of torch.optim.lr_scheduler, stepped once an epoch, or none."
+    )
+    clip: float | None = setting(
+        None, TRAINING, Number(), "The largest norm of the gradient, in nats per datum.",
+        "unclipped"
+    )
+    seed: int = setting(
+        0, TRAINING, SEED, "The seed of initial weights, order of the data, and noise."
+    )
+    device: Device = setting(
+        "auto", MACHINE, Word(Device), "The device: auto, cpu, cuda or mps.", may_change=True
+    )
+    devices: int = setting(
+        1, MACHINE, Whole(1), "The number of processes, each on a device of its own."
+    )
+    precision: Precision = setting(
+        "32", MACHINE, Word(Precision),
+        "32, 64, or bf16-mixed (networks in bfloat16, densities in float32)."
+    )
+    compile: Compile = setting(
+        "auto", MACHINE, Word(Compile),
+        "Compile the training step: on, off, or auto (where it wins back the time it takes)."
+    )
+    tensorboard: bool = setting(
+        False, OUTPUT, Switch(), "Write TensorBoard events beside metrics.csv.", may_change=True
+    )
+    out: str | Path | None = setting(
+        None, OUTPUT, Place(), "The run directory.", "runs/<data>-<time>", recorded=False
+    )
+    overwrite: bool = setting(
+        False, OUTPUT, Switch(), "Replace a run that is there already.", recorded=False,
+        for_people=True
+    )
+    oversubscribe: bool = setting(
+        False, MACHINE, Switch(), "Allow more processes than there are cores.", recorded=False,
+        for_people=True, may_change=True
+    )
+    trust: Sequence[str] = setting(
+        (), PROGRAMS, Several(),
+        "A module that parts named in a file may be imported from; can be repeated.",
+        recorded=False, for_people=True, may_change=True
+    )
+    # fmt: on
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.warm_up >= self.epochs:
+            raise InputError(
+                f"`warm_up` is {self.warm_up}, which leaves none of the {self.epochs} epochs at "
+                "the full `beta`; shorten it, or take more `epochs`"
+            )
+
+    def weight(self, step: int, steps_per_epoch: int) -> float:
+        """The weight of the KL at a step, counted from 0."""
+        ramp = self.warm_up * steps_per_epoch
+        return float(self.beta if step >= ramp else self.beta * step / ramp)
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], file: Path) -> Self:
+        """The settings that a run's ``config.yaml`` keeps.
+
+        Raises:
+            InputError: if one of them is missing, or is not what `fit` writes there.
+        """
+        kept = [name for name, (_, about) in settings_of(cls).items() if about.is_recorded]
+        missing = sorted(kept - config.keys())
+        if missing:
+            raise InputError(f"{file} lacks {', '.join(missing)}; mend it, or fit anew")
+        try:
+            return cls(**{name: config[name] for name in kept})
+        except InputError as error:
+            sentence = str(error).replace("`", "")
+            raise InputError(f"{file}: {sentence}; mend it, or fit anew") from error
+
+    def recorded(self) -> dict[str, Any]:
+        """The settings that ``config.yaml`` keeps, as they were given."""
+        kept = settings_of(type(self))
+        return {name: getattr(self, name) for name, (_, about) in kept.items() if about.is_recorded}
+
+
+@dataclass(frozen=True)
+class FitCommand(Settings):
+    """What the command takes beside the settings of a fit."""
+
+    # fmt: off
+    resume: str | None = setting(
+        None, OUTPUT, Place(), "Go on with the fit in this run directory.", "a new fit",
+        recorded=False, for_people=True
+    )
+    checkpoint: Literal["last", "best"] | None = setting(
+        None, OUTPUT, Word(Literal["last", "best"]),
+        "With --resume: last, or best where last is damaged.", "last", recorded=False,
+        may_change=True
+    )
+    # fmt: on
+
+
+def again(name: str, unset: str = "") -> Any:
+    """A setting of a fit again, unset by default."""
+    (about,) = (f.metadata["setting"] for f in fields(Settings) if f.name == name)
+    return field(default=None, metadata={"setting": replace(about, unset=unset or about.unset)})
+
+
+def _changed(name: str) -> Any:
+    """A setting of a fit that goes on: unset, it is as it was."""
+    if not settings_of(Settings)[name][1].may_change:
+        raise TypeError(f"{name} cannot change in a fit that goes on")
+    return again(name, "as the fit was begun")
+
+
+@dataclass(frozen=True)
+class Resume(Checked):
+    """What `ppvae.fit.resume` takes: a run, and the settings that may change."""
+
+    # fmt: off
+    run: str | Path = field(metadata={"setting": Setting(DATA, Place(), "The run directory.")})
+    epochs: int | None = _changed("epochs")
+    patience: int | None = _changed("patience")
+    data_dir: str | Path | None = _changed("data_dir")
+    device: Device | None = _changed("device")
+    tensorboard: bool | None = _changed("tensorboard")
+    oversubscribe: bool | None = _changed("oversubscribe")
+    trust: Sequence[str] | None = _changed("trust")
+    model: Callable[..., Any] | None = setting(
+        None, PROGRAMS, Class(), "The model itself, for a fit that was begun with an object.",
+        "that of the run"
+    )
+    guide: Callable[..., Any] | None = setting(
+        None, PROGRAMS, Class(), "The guide itself, likewise.", "that of the run"
+    )
+    data: Dataset | None = setting(
+        None, DATA, Source(), "The data itself, likewise.", "that of the run"
+    )
+    checkpoint: Literal["last", "best"] = setting(
+        "last", OUTPUT, Word(Literal["last", "best"]),
+        "Where to go on from: last, or best where last is damaged."
+    )
+    # fmt: on
+
+    def changes(self) -> dict[str, Any]:
+        """The recorded settings that are given another value."""
+        names = [name for name, (_, about) in settings_of(Settings).items() if about.is_recorded]
+        changed = {n: getattr(self, n) for n in names if settings_of(Settings)[n][1].may_change}
+        del changed["data_dir"]  # where the data lie now, which is this sitting's affair
+        return {name: value for name, value in changed.items() if value is not None}

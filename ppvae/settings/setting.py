@@ -1,0 +1,150 @@
+"""A setting: one field of a frozen dataclass, with its group, values, sentence and default.
+
+Flags, ``--config``, ``--help``, the keyword arguments of the functions, the checks of plain values
+and the settings in ``config.yaml`` are all made from these fields.
+"""
+
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from ppvae.errors import InputError, nearest
+from ppvae.settings.values import SEED, Values
+
+DATA, PROGRAMS, BOUND, TRAINING = "data", "programs", "bound", "training"
+DRAWS, MACHINE, OUTPUT = "draws", "machine", "output"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a field beside its name, type and default.
+
+    Attributes:
+        group: the heading that it is listed under.
+        values: what it may be.
+        sentence: what it does.
+        unset: what is done where it is ``None``, which is its default.
+        is_recorded: whether ``config.yaml`` keeps it.
+        is_for_people: whether a person alone may set it, and no file: it may be a stranger's.
+        may_change: whether a fit that goes on may be given another.
+    """
+
+    group: str
+    values: Values
+    sentence: str
+    unset: str = ""
+    is_recorded: bool = True
+    is_for_people: bool = False
+    may_change: bool = False
+
+
+def setting[T](
+    default: T,
+    group: str,
+    values: Values,
+    sentence: str,
+    unset: str = "",
+    *,
+    recorded: bool = True,
+    for_people: bool = False,
+    may_change: bool = False,
+) -> T:
+    """A field with what is known of it: see `Setting`."""
+    about = Setting(group, values, sentence, unset, recorded, for_people, may_change)
+    found: T = field(default=default, metadata={"setting": about})
+    return found
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Settings that are checked, one by one, when they are made.
+
+    Raises:
+        InputError: naming the setting, its value, and what it must be.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value is None and each.default is None:
+                continue
+            about: Setting = each.metadata["setting"]
+            try:
+                object.__setattr__(self, each.name, about.values.checked(value))
+            except ValueError as error:
+                raise refusal(each.name, value, error) from error
+
+
+def refusal(name: str, value: Any, must: object) -> InputError:
+    """The sentence on a setting that is not what it must be."""
+    shown = f"{value}" if isinstance(value, (int, float)) else repr(value)
+    if len(shown) > 100:
+        shown = f"{shown[:100]}..."
+    return InputError(f"`{name}` is {shown}; it must be {must}")
+
+
+def settings_of(kind: type[Checked]) -> dict[str, tuple[Field[Any], Setting]]:
+    """The settings of a dataclass, by name."""
+    return {each.name: (each, each.metadata["setting"]) for each in fields(kind)}
+
+
+def check_seed(seed: int, name: str = "seed") -> None:
+    """Refuse a seed that a generator does not take.
+
+    Raises:
+        InputError: for a seed that is negative or too large.
+    """
+    try:
+        SEED.checked(seed)
+    except ValueError as error:
+        raise refusal(name, seed, error) from error
+
+
+def takes[**P, S: Checked, R](
+    settings: Callable[P, S],
+) -> Callable[[Callable[[S], R]], Callable[P, R]]:
+    """Decorator: what takes ``settings`` takes their fields instead, as arguments of its own."""
+
+    def decorate(function: Callable[[S], R]) -> Callable[P, R]:
+        names = inspect.signature(settings).parameters
+
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs.keys() - names:
+                raise TypeError(
+                    f"{function.__name__} has no argument {name!r}{nearest(name, names)}"
+                )
+            return function(settings(*args, **kwargs))
+
+        described = inspect.signature(function).return_annotation
+        signature = inspect.signature(settings).replace(return_annotation=described)
+        vars(called)["__signature__"] = signature
+        called.__doc__ = _documented(function.__doc__ or "", settings_of(settings))  # type: ignore[arg-type]  # a class of settings
+        return called
+
+    return decorate
+
+
+def _documented(text: str, settings: Mapping[str, tuple[Field[Any], Setting]]) -> str:
+    """A docstring with the settings as its arguments."""
+    lines = [
+        textwrap.fill(
+            f"{name}: {told(*each)}", 100, initial_indent=" " * 8, subsequent_indent=" " * 12,
+            break_on_hyphens=False, break_long_words=False,
+        )
+        for name, each in settings.items()
+    ]  # fmt: skip
+    before, mark, after = text.partition("    Raises:\n")
+    arguments = "\n".join(["    Args:", *lines])
+    return f"{before.rstrip()}\n\n{arguments}\n\n    {mark.lstrip()}{after}"
+
+
+def told(each: Field[Any], about: Setting) -> str:
+    """The sentence of a setting, with its default."""
+    default = about.unset if each.default is None else each.default
+    if default is MISSING or default is False or default == ():
+        return about.sentence
+    return f"{about.sentence.removesuffix('.')} (default: {default})."

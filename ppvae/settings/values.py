@@ -1,0 +1,218 @@
+"""What a setting may be: its type for editors, its values, and how they are read and checked."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, get_args
+
+from ppvae.errors import nearest
+
+Binarize = Literal["none", "dynamic", "static", "threshold"]
+Scale = Literal["none", "unit", "standardize"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["32", "64", "bf16-mixed"]
+Compile = Literal["auto", "on", "off"]
+
+Part = str | Mapping[str, Any] | Callable[..., Any] | None
+"""A part of the programs: a name, a mapping of YAML, a class, or a program itself."""
+
+
+class Dataset(Protocol):
+    """Data in memory, such as `ppvae.data.from_arrays` makes."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+
+class Rows(Protocol):
+    """Rows in memory, such as `ppvae.data.as_split` makes."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def extra_names(self) -> tuple[str, ...]:
+        """What there is beside x."""
+
+
+class Opened(Protocol):
+    """A run that is open already, such as `ppvae.load` gives."""
+
+    @property
+    def path(self) -> Path:
+        """Its directory."""
+
+
+SEEDS = 2**32
+"""Seeds are below this number: no generator takes more."""
+
+_LEAST, _MOST = 1e-37, 1e37
+"""The smallest and the largest positive number that single precision can invert."""
+
+
+class Values:
+    """What a setting may be: read from a word of a command or a value of YAML, and checked.
+
+    Attributes:
+        metavar: what ``--help`` calls a value.
+    """
+
+    metavar: str = "VALUE"
+
+    def read(self, value: Any) -> Any:
+        """The value that a word of a command line, or a value of YAML, stands for."""
+        return value
+
+    def checked(self, value: Any) -> Any:
+        """The value, as Python's own types.
+
+        Raises:
+            ValueError: saying what it must be.
+        """
+        return value
+
+
+@dataclass(frozen=True)
+class Whole(Values):
+    """Whole numbers of a range."""
+
+    least: int = 0
+    most: float = math.inf
+    metavar = "N"
+
+    def read(self, value: Any) -> Any:
+        return _number(value) if isinstance(value, str) else value
+
+    def checked(self, value: Any) -> int:
+        limit = f"at least {self.least}"
+        if self.most < math.inf:
+            limit = f"from {self.least} to {self.most}"
+        if self.most == SEEDS - 1:
+            limit += " (2**32 - 1)"
+        try:
+            number = operator.index(value)
+        except TypeError:
+            number = None
+        if number is None or isinstance(value, bool):
+            raise ValueError(f"a whole number, {limit}")
+        if not self.least <= number <= self.most:
+            raise ValueError(limit)
+        return number
+
+
+@dataclass(frozen=True)
+class Number(Values):
+    """Numbers above 0, or with ``zero`` 0 too; finite, and in the range of single precision."""
+
+    zero: bool = False
+    metavar = "NUMBER"
+
+    def read(self, value: Any) -> Any:
+        return _number(value) if isinstance(value, str) else value
+
+    def checked(self, value: Any) -> float:
+        limit = "0 or more, and finite" if self.zero else "above 0 and finite"
+        try:
+            number = float(value) if not isinstance(value, (str, bool)) else None
+        except (TypeError, ValueError, OverflowError):
+            number = None
+        if number is None:
+            raise ValueError(f"a number {limit}")
+        if not (_LEAST <= number <= _MOST or (self.zero and number == 0)):
+            raise ValueError(limit)
+        return number
+
+
+class Word(Values):
+    """One of some words, those of a ``Literal``."""
+
+    def __init__(self, words: Any) -> None:
+        self.words: tuple[str, ...] = get_args(words)
+        self.metavar = "WORD"
+
+    def read(self, value: Any) -> Any:
+        # YAML takes on and off for truth values, and 32 for a number.
+        if isinstance(value, bool) and "on" in self.words:
+            return "on" if value else "off"
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    def checked(self, value: Any) -> str:
+        if value not in self.words:
+            raise ValueError(f"one of {', '.join(self.words)}{nearest(str(value), self.words)}")
+        return str(value)
+
+
+class Text(Values):
+    """Any words."""
+
+    metavar = "NAME"
+
+    def checked(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("a word")
+        return value
+
+
+class Place(Values):
+    """A file or folder."""
+
+    metavar = "PATH"
+
+    def checked(self, value: Any) -> str | Path:
+        if not isinstance(value, (str, Path)):
+            raise ValueError("a path")
+        return value
+
+
+class Switch(Values):
+    """On or off."""
+
+    def checked(self, value: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValueError("true or false")
+        return value
+
+
+class Several(Values):
+    """Any number of words."""
+
+    metavar = "NAME"
+
+    def checked(self, value: Any) -> tuple[str, ...]:
+        is_several = isinstance(value, Sequence) and not isinstance(value, str)
+        if not is_several or not all(isinstance(each, str) for each in value):
+            raise ValueError("a list of names")
+        return tuple(value)
+
+
+class Source(Values):
+    """A name or a path, or in Python the thing itself."""
+
+    metavar = "NAME"
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, (str, type(None))):
+            raise ValueError("a name or a path")
+        return value
+
+
+class Class(Values):
+    """A class by name, with its arguments, or in Python the class or program itself."""
+
+    metavar = "NAME"
+
+
+def _number(text: str) -> Any:
+    """The number that a word spells; the word itself if it spells none."""
+    if not text.isascii() or "_" in text:
+        return text
+    try:
+        return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
+    except ValueError:
+        return text
+
+
+SEED = Whole(0, SEEDS - 1)
