@@ -36,7 +36,7 @@ FUNCTIONS: dict[Any, Any] = {
     sample: Sample,
 }  # fmt: skip
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
