@@ -17,7 +17,7 @@ from ppvae.plots.style import (
     Look,
     headline,
     house_style,
-    new_figure,
+    panel_grid,
     settle,
 )
 
@@ -65,14 +65,9 @@ def prior_and_codes(
                 f"{points[name].shape} and {levels[name].shape}"
             )
     columns = min(len(points), 2)
-    rows = -(-len(points) // columns)
-    figure = new_figure(1.0 + rows * (WIDTH - 0.8) / columns)
-    cells = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for place, axes in enumerate(cells.flat):
-        if place >= len(points):
-            axes.remove()
-            continue
-        name = list(points)[place]
+    each = (WIDTH - 0.8) / columns
+    figure, panels = panel_grid(len(points), columns, around=1.0, each=each, shared=True)
+    for place, (axes, name) in enumerate(zip(panels, points, strict=True)):
         _draw(axes, points[name], levels[name], nodes)
         axes.set_title(name)
         if place + columns >= len(points):

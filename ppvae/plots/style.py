@@ -109,6 +109,21 @@ def stacked(count: int, height: float) -> tuple[Figure, list[Axes]]:
     return figure, list(panels[:, 0])
 
 
+def panel_grid(
+    count: int, columns: int, *, around: float, each: float, shared: bool = False
+) -> tuple[Figure, list[Axes]]:
+    """``count`` panels in rows of ``columns``, a row ``each`` inches high; none in cells left over.
+
+    ``around`` is the height of all else, in inches; ``shared`` panels have the same axes.
+    """
+    rows = -(-count // columns)
+    figure = new_figure(around + each * rows)
+    cells = figure.subplots(rows, columns, sharex=shared, sharey=shared, squeeze=False).flat
+    for unused in cells[count:]:
+        unused.remove()
+    return figure, list(cells[:count])
+
+
 def four_digits(value: float) -> str:
     """A number to four digits, as figures write it: with a true minus sign."""
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")

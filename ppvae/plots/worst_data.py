@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, Limits, as_images, data_array, value_range
 from ppvae.plots.mosaic import mosaic, paint, scale_note
-from ppvae.plots.pictures import reconstructions
+from ppvae.plots.pictures import entitle, reconstructions
 from ppvae.plots.style import GREY, WIDTH, headline, house_style, new_figure, settle
 from ppvae.plots.text import fitted, in_parts
 
@@ -47,9 +47,7 @@ def worst_data(
         raise InputError(f"captions must be one for each of {len(data)} data, not {len(captions)}")
     images, rebuilt_images = as_images(data, 1), as_images(rebuilt, 1)
     shown = min(len(data), 5 if images is None else _MOST)
-    if shown < len(data):
-        title = f"{title} ({shown} of {len(data)})"
-    title = fitted(title, WIDTH - 0.4, size=12)
+    title = fitted(entitle(title, shown, len(data)), WIDTH - 0.4, size=12)
     if images is None or rebuilt_images is None:
         figure = reconstructions(data[:shown], rebuilt[:shown], title=title)
         figure.set_figheight(1.4 + 1.45 * shown)

@@ -413,7 +413,7 @@ HARD: dict[str, Callable[[], Figure]] = {
     "budget, nothing lost": lambda: plots.budget([("none", 0.0, 0.0)]),
     "one dimension": lambda: draw_kl_by_dimension([0.0], [0.0]),
     "300 dimensions": lambda: draw_kl_by_dimension(
-        rng().exponential(0.1, 300), rng().random(300) ** 9, error=np.full(300, 0.01), title=LONG
+        rng().exponential(0.1, 300), rng().random(300) ** 9, error=np.full(300, 0.01)
     ),
     "dimensions, long names": lambda: draw_kl_by_dimension(
         np.linspace(-0.5, 900, 12), np.geomspace(1e-12, 1e3, 12), names=[LONG, WIDE] * 6
@@ -431,11 +431,10 @@ HARD: dict[str, Callable[[], Figure]] = {
             WIDE: (NAN, None),
             **{f"r{i}": (-86.4, 0.1) for i in "abcdefg"},
         },
-        title=LONG,
     ),
     "sandwich of one": lambda: draw_sandwich([-3.0], [-3.0]),
     "sandwich the wrong way": lambda: draw_sandwich(
-        [-3.0, 1.0, NAN], [-4.0, 1e4, 0.0], truth=[-3.5, 0, 0], title=LONG
+        [-3.0, 1.0, NAN], [-4.0, 1e4, 0.0], truth=[-3.5, 0, 0]
     ),
     "gaps of one": lambda: draw_gaps([1.3], [0.2], elbo=-90.0, log_p=-88.5),
     "no gaps": lambda: draw_gaps([0.0, 0.0], [0.0, 0.0], elbo=-9.0, log_p=-9.0),
@@ -444,14 +443,13 @@ HARD: dict[str, Callable[[], Figure]] = {
         [-3.0, *AMORTIZATION, 1.0, 1.0],
         elbo=-1e6,
         log_p=-1e6 + 4,
-        title=LONG,
     ),
     "one datum's weights": lambda: draw_reliability([NAN], [1.0], samples=10, threshold=0.0),
     "no finite khat": lambda: draw_reliability(
         np.full(9, -INF), np.full(9, 5000.0), samples=5000, threshold=0.7
     ),
     "khat far out": lambda: draw_reliability(
-        [*KHAT, 12.5, NAN, INF], [*ESS, NAN, 1.0, 0.0], samples=5000, threshold=0.65, title=LONG
+        [*KHAT, 12.5, NAN, INF], [*ESS, NAN, 1.0, 0.0], samples=5000, threshold=0.65
     ),
     "one worst datum": lambda: plots.worst_data(IMAGES[:1], IMAGES[:1], [LONG]),
     "wide worst data": lambda: plots.worst_data(
@@ -474,13 +472,12 @@ HARD: dict[str, Callable[[], Figure]] = {
     ),
     "two simulations": lambda: draw_calibration([[0.5], [0.5]], [WIDE], [NAN]),
     "three quantities, long names": lambda: draw_calibration(
-        ranks(30, 3), [LONG, WIDE, "$"], [0.5, 1e-12, 0.3], title=LONG
+        ranks(30, 3), [LONG, WIDE, "$"], [0.5, 1e-12, 0.3]
     ),
     "statistics that are all alike": lambda: draw_predictive(
         {LONG: 1e17, WIDE: NAN, "c": -1.0},
         {LONG: np.full(50, 1e17), WIDE: [NAN, 1.0], "c": [1e-12, 2e-12]},
         {LONG: 0.0},
-        title=WIDE,
     ),
     "many statistics": lambda: draw_predictive(
         {str(i): 0.0 for i in range(13)}, {str(i): [float(i)] for i in range(13)}

@@ -44,7 +44,6 @@ def draw_kl_by_dimension(
     names: Sequence[str] | None = None,
     threshold: float = 0.01,
     error: npt.ArrayLike | None = None,
-    title: str = "KL of each latent dimension",
 ) -> Figure:
     """The KL of each latent dimension, the greatest first, and whether the dimension is used.
 
@@ -56,7 +55,6 @@ def draw_kl_by_dimension(
         names: of the dimensions, else their indices; written for at most 24.
         threshold: a variance, drawn as a dashed line.
         error: ``(L,)``, standard errors of ``kl``.
-        title: said above.
 
     Raises:
         InputError: there is no dimension, a KL is not finite, or the arguments do not fit.
@@ -79,7 +77,8 @@ def draw_kl_by_dimension(
     active = None if variance is None else variance > threshold
     figure, panels = stacked(1 if variance is None else 2, 3.4 if variance is None else 5.2)
     top, bottom = panels[0], panels[-1]
-    colours = _colours(active, order)
+    used = np.ones(count, dtype=bool) if active is None else active[order]
+    colours = [BLUE if is_active else _INACTIVE for is_active in used]
     places = np.arange(1, count + 1, dtype=np.int64)
     look: Look = {"width": 0.8 if count <= 60 else 1.0, "color": colours}
     spread = None if errors is None else np.where(np.isfinite(errors), errors, 0.0)[order]
@@ -94,7 +93,7 @@ def draw_kl_by_dimension(
     few_numbers(top.yaxis)
     grid_lines(top, "y")
     total = f"sum {four_digits(float(values.sum()))}"
-    top.set_title(fitted(title, _OVER - 1.2, size=12))
+    top.set_title("KL of each latent dimension")
     top.set_title(total, loc="right", fontsize=11, color=GREY)
     top.set_xlim(0.2, count + 0.8)
     settle(top)
@@ -106,21 +105,15 @@ def draw_kl_by_dimension(
     return figure
 
 
-def _of_each(given: npt.ArrayLike | None, count: int, what: str) -> Array | None:
-    if given is None:
+def _of_each(values: npt.ArrayLike | None, count: int, what: str) -> Array | None:
+    if values is None:
         return None
-    array = np.asarray(given, dtype=np.float64)
+    array = np.asarray(values, dtype=np.float64)
     if array.shape != (count,):
         raise InputError(
             f"{what} must be one number for each of {count} dimensions; its shape is {array.shape}"
         )
     return array
-
-
-def _colours(active: npt.NDArray[np.bool_] | None, order: npt.NDArray[np.int64]) -> list[str]:
-    if active is None:
-        return [BLUE] * len(order)
-    return [BLUE if active[i] else _INACTIVE for i in order]
 
 
 def _draw_variance(
@@ -158,10 +151,10 @@ def _name_dimensions(axes: Axes, names: Sequence[str]) -> None:
         axes.set_xlabel("latent dimensions, the greatest KL first")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         return
-    said = [fitted(name, 1.3) for name in names]
+    fitting = [fitted(name, 1.3) for name in names]
     room = 0.9 * _OVER / len(names)
-    level = all(fitted(name, room) == text for name, text in zip(names, said, strict=True))
-    axes.set_xticks(range(1, len(names) + 1), labels=said, rotation=0 if level else 90)
+    level = all(fitted(name, room) == text for name, text in zip(names, fitting, strict=True))
+    axes.set_xticks(range(1, len(names) + 1), labels=fitting, rotation=0 if level else 90)
     axes.set_xlabel("latent dimension")
 
 
@@ -171,7 +164,6 @@ def draw_surgery(
     *,
     total: tuple[float, float | None] | None = None,
     capped: Sequence[str] = (),
-    title: str = "What the KL is spent on",
 ) -> Figure:
     """The mean KL as its parts, each beginning where the one before it ends.
 
@@ -185,7 +177,6 @@ def draw_surgery(
         total: the KL and its standard error; by default the sum.
         capped: parts that are the most that their estimator can say, such as a mutual information
             of log N from N data: hatched, with a note.
-        title: said above.
 
     Raises:
         InputError: there are no terms, or ``capped`` names another.
@@ -204,7 +195,7 @@ def draw_surgery(
     rows.append(Row("KL", float(value), error, colour="#444444"))
     figure = new_figure(0.95 + ROW * len(rows) + (0.25 if capped else 0))
     axes = figure.add_subplot()
-    axes.set_title(fitted(title, WIDTH - 2.2, size=12))
+    axes.set_title("What the KL is spent on")
     draw_rows(axes, rows, linked=True)
     if capped:
         note = "hatched: as much as its estimator can say"

@@ -19,7 +19,7 @@ from ppvae.plots.style import (
     Look,
     grid_lines,
     house_style,
-    new_figure,
+    panel_grid,
     settle,
 )
 from ppvae.plots.text import few_numbers, fitted
@@ -72,8 +72,8 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
         for group in groups:
             series = _by_name(rows, field, group)
             if series:
-                said = f"{title}\n{fitted(group, WIDTH / 2 - 1.3, size=12)}"
-                panels.append(_logarithmic(series, looks, said, units))
+                heading = f"{title}\n{fitted(group, WIDTH / 2 - 1.3, size=12)}"
+                panels.append(_logarithmic(series, looks, heading, units))
     cost, value = _by_name(rows, "relative_cost"), _finite(_by_name(rows, "value"))
     if cost:
         panels.append(_logarithmic(cost, looks, "Cost of a step", "relative"))
@@ -82,15 +82,10 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
     if not panels:
         raise InputError(f"there is nothing to draw: {len(rows)} rows, and no figure in any")
 
-    columns = 1 if len(panels) == 1 else 2
-    lines = -(-len(panels) // columns)
-    figure = new_figure(0.6 + 2.6 * lines + 0.2 * len(names))
-    cells = figure.subplots(lines, columns, squeeze=False)
-    for place, axes in enumerate(cells.flat):
-        if place >= len(panels):
-            axes.remove()
-            continue
-        panels[place](axes)
+    columns = min(len(panels), 2)
+    figure, cells = panel_grid(len(panels), columns, around=0.6 + 0.2 * len(names), each=2.6)
+    for place, (axes, draw) in enumerate(zip(cells, panels, strict=True)):
+        draw(axes)
         label_counts(axes, [float(row["particles"]) for row in rows], apart=0.17)
         if place + columns >= len(panels):
             axes.set_xlabel("particles")
@@ -104,16 +99,13 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _number(value: float | None) -> float:
-    return np.nan if value is None else float(value)
-
-
 def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = None) -> _Series:
     """Particles, values and errors of each estimator that has some, by particles."""
 
     def of(row: Mapping[str, Any], name: str) -> float:
         held = row.get(name)
-        return _number((held or {}).get(group) if group is not None else held)
+        value = (held or {}).get(group) if group is not None else held
+        return np.nan if value is None else float(value)
 
     found: _Series = {}
     for name in dict.fromkeys(str(row["name"]) for row in rows):

@@ -45,7 +45,6 @@ def draw_bound_curve(
     error: npt.ArrayLike | None = None,
     *,
     references: Mapping[str, tuple[float, float | None]] = {},
-    title: str = "The bound by importance samples",
 ) -> Figure:
     """The K-sample bound against K, and what it should reach.
 
@@ -55,7 +54,6 @@ def draw_bound_curve(
         error: ``(n,)``, its standard errors, drawn as a band.
         references: by name a value and its standard error or ``None``, nats per datum, as level
             lines with bands: the ELBO, annealing's lower bound, log p(x) where it is known.
-        title: said above.
 
     Raises:
         InputError: there is no finite bound, a count is below 1, or the lengths differ.
@@ -79,7 +77,7 @@ def draw_bound_curve(
 
     figure = new_figure(3.6 + 0.22 * (1 + len(references)))
     axes = figure.add_subplot()
-    axes.set_title(fitted(title, WIDTH - 1.2, size=12))
+    axes.set_title("The bound by importance samples")
     has_error = error is not None
     band: Look = {"color": BLUE, "alpha": 0.22, "linewidth": 0}
     axes.fill_between(samples, values - spread, values + spread, **band)
@@ -96,8 +94,8 @@ def draw_bound_curve(
             axes.axhline(value, zorder=2, **line)
         if np.isfinite(value) and off is not None and np.isfinite(off) and off > 0:
             axes.axhspan(value - off, value + off, color=colour, alpha=0.15, linewidth=0)
-        said = f"{fitted(name, 3.4)}: {measured(value, off)}"
-        handles.append(Line2D([], [], label=said, **line))
+        label = f"{fitted(name, 3.4)}: {measured(value, off)}"
+        handles.append(Line2D([], [], label=label, **line))
     label_counts(axes, samples.tolist(), apart=0.1)
     axes.set_ylim(*_room(values, spread, references))
     axes.set_xlabel("K, importance samples a datum")
@@ -127,7 +125,6 @@ def draw_sandwich(
     upper: npt.ArrayLike,
     *,
     truth: npt.ArrayLike | None = None,
-    title: str = "log p(x) of simulated data, from both sides",
 ) -> Figure:
     """How far a lower and an upper bound of log p(x) are apart, datum by datum.
 
@@ -136,7 +133,6 @@ def draw_sandwich(
         upper: ``(N,)``, bounds from above; noise may put one below its lower bound (Grosse et al.,
             2015).
         truth: ``(N,)``, log p(x) where it is known; without it the middle of both is level.
-        title: said above.
 
     Raises:
         InputError: the shapes differ, or no datum has two finite bounds.
@@ -161,8 +157,9 @@ def draw_sandwich(
     level = "their middle" if truth is None else "log p(x)"
     _draw_sides(left, (below - middle)[order], (above - middle)[order], level)
     _draw_gap(right, gap)
-    said = "" if finite.all() else f" ({(~finite).sum()} of {len(finite)} not finite, left out)"
-    headline(figure, fitted(title + said, WIDTH - 0.4, size=12))
+    note = "" if finite.all() else f" ({(~finite).sum()} of {len(finite)} not finite, left out)"
+    title = f"log p(x) of simulated data, from both sides{note}"
+    headline(figure, fitted(title, WIDTH - 0.4, size=12))
     handles = [
         Line2D([], [], linestyle="none", marker="^", color=VERMILLION, label="upper bound"),
         Line2D([], [], linestyle="none", marker="v", color=BLUE, label="lower bound"),

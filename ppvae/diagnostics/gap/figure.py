@@ -37,7 +37,6 @@ def draw_gaps(
     elbo: npt.ArrayLike | None = None,
     log_p: npt.ArrayLike | None = None,
     errors: Mapping[str, float] | None = None,
-    title: str = "From the bound to log p(x)",
 ) -> Figure:
     """The two parts of log p(x) - ELBO: on average from one to the other, and over the data.
 
@@ -49,7 +48,6 @@ def draw_gaps(
         log_p: ``(N,)`` or a mean, nats per datum; without both there is no panel of means.
         errors: standard errors of means by name (``"approximation"``, ``"amortization"``,
             ``"elbo"``, ``"log_p"``); by default from the spread over data, where there is one.
-        title: said above.
 
     Raises:
         InputError: the two differ in shape, or neither holds a finite number.
@@ -70,6 +68,7 @@ def draw_gaps(
         name: (float(values.mean()), given.get(name, _standard_error(values)))
         for name, values in by_name.items()
     }
+    title = "From the bound to log p(x)"
     if not finite.all():
         title = f"{title} ({(~finite).sum()} of {len(finite)} not finite, left out)"
 

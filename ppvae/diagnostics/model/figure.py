@@ -12,6 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array
+from ppvae.plots.pictures import entitle
 from ppvae.plots.style import (
     BLUE,
     GREY,
@@ -20,7 +21,7 @@ from ppvae.plots.style import (
     Look,
     headline,
     house_style,
-    new_figure,
+    panel_grid,
     settle,
 )
 from ppvae.plots.text import few_numbers, fitted, probability
@@ -35,8 +36,6 @@ def draw_predictive(
     observed: Mapping[str, float],
     replicated: Mapping[str, npt.ArrayLike],
     p_values: Mapping[str, float] = {},
-    *,
-    title: str = "Statistics of the data, and of data from the model",
 ) -> Figure:
     """Each statistic of the data among those of replicated data sets.
 
@@ -46,7 +45,6 @@ def draw_predictive(
             from the model.
         p_values: by name, the share of replications at least as extreme; absent ones are not
             written.
-        title: said above.
 
     Raises:
         InputError: there is no statistic, one is missing on a side, or none of its replications is
@@ -64,27 +62,20 @@ def draw_predictive(
         if not np.isfinite(draws).any():
             raise InputError(f"statistic {name!r} has no finite replication")
     shown = list(observed)[:_MOST]
-    columns = 1 if len(shown) == 1 else 2
-    rows = -(-len(shown) // columns)
-    figure = new_figure(1.4 + 1.8 * rows)
-    cells = figure.subplots(rows, columns, squeeze=False)
-    for place, axes in enumerate(cells.flat):
-        if place >= len(shown):
-            axes.remove()
-            continue
-        name = shown[place]
+    columns = min(len(shown), 2)
+    figure, panels = panel_grid(len(shown), columns, around=1.4, each=1.8)
+    for place, (axes, name) in enumerate(zip(panels, shown, strict=True)):
         draws = values[name]
         _draw_statistic(axes, float(observed[name]), draws[np.isfinite(draws)])
         axes.set_title(fitted(name, WIDTH / columns - 1.75, size=12, lines=2))
         if name in p_values and np.isfinite(observed[name]):
             # With R replications none is below 2 / (R + 1), see `Replicated.p_value`.
-            said = probability(p_values[name], least=2 / (len(draws) + 1))
-            axes.set_title(said, loc="right", fontsize=11, color=GREY)
+            p_value = probability(p_values[name], least=2 / (len(draws) + 1))
+            axes.set_title(p_value, loc="right", fontsize=11, color=GREY)
         if place + columns >= len(shown):
             axes.set_xlabel("value of the statistic")
-    if len(shown) < len(observed):
-        title = f"{title} ({len(shown)} of {len(observed)})"
-    headline(figure, fitted(title, WIDTH - 0.4, size=12))
+    title = "Statistics of the data, and of data from the model"
+    headline(figure, entitle(title, len(shown), len(observed)))
     figure.supylabel("replications per bin", fontsize=11)
     handles = [
         Patch(color=_LIGHT, label="replicated by the model"),

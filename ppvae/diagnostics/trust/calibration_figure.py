@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array
+from ppvae.plots.pictures import entitle
 from ppvae.plots.style import (
     BLUE,
     GREY,
@@ -21,7 +22,7 @@ from ppvae.plots.style import (
     Look,
     headline,
     house_style,
-    new_figure,
+    panel_grid,
     settle,
 )
 from ppvae.plots.text import few_numbers, fitted, probability
@@ -39,7 +40,6 @@ def draw_calibration(
     p_values: npt.ArrayLike,
     *,
     joint: Sequence[str] = (),
-    title: str = "Ranks of simulated latents among the guide's draws",
 ) -> Figure:
     """How far ranks are from uniform: their distribution function less that of the uniform.
 
@@ -53,7 +53,6 @@ def draw_calibration(
         p_values: ``(quantities,)``, of the hypothesis that the ranks are uniform; the smallest are
             drawn first, and what is not a number last.
         joint: names of quantities of all latents, which are drawn before those of one dimension.
-        title: said above.
 
     Raises:
         InputError: a rank is not in [0, 1], there are fewer than 2 simulations, or the arguments
@@ -77,15 +76,9 @@ def draw_calibration(
     chosen = chosen[:_MOST]
 
     at, low, high = _envelope(len(ranks))
-    columns = 1 if len(chosen) == 1 else 2
-    rows = -(-len(chosen) // columns)
-    figure = new_figure(1.6 + 1.75 * rows)
-    cells = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for place, axes in enumerate(cells.flat):
-        if place >= len(chosen):
-            axes.remove()
-            continue
-        i = chosen[place]
+    columns = min(len(chosen), 2)
+    figure, panels = panel_grid(len(chosen), columns, around=1.6, each=1.75, shared=True)
+    for place, (axes, i) in enumerate(zip(panels, chosen, strict=True)):
         _draw_curve(axes, at, ranks[:, i], low, high)
         axes.set_title(fitted(names[i], WIDTH / columns - 1.75, size=12, lines=2))
         axes.set_title(probability(float(p[i])), loc="right", fontsize=11, color=GREY)
@@ -93,10 +86,9 @@ def draw_calibration(
         axes.tick_params(labelbottom=place + columns >= len(chosen))
         if place + columns >= len(chosen):
             axes.set_xlabel("normalized rank")
-    few_numbers(cells[0, 0].yaxis, 4)
-    if len(chosen) < len(names):
-        title = f"{title} ({len(chosen)} of {len(names)})"
-    headline(figure, fitted(title, WIDTH - 0.4, size=12))
+    few_numbers(panels[0].yaxis, 4)
+    title = "Ranks of simulated latents among the guide's draws"
+    headline(figure, entitle(title, len(chosen), len(names)))
     figure.supylabel("ECDF less uniform", fontsize=11)
     handles = [
         Line2D([], [], color=BLUE, label="ranks"),

@@ -18,7 +18,7 @@ from ppvae.plots.style import (
     Look,
     headline,
     house_style,
-    new_figure,
+    panel_grid,
     settle,
 )
 from ppvae.plots.text import few_numbers, fitted, in_parts
@@ -36,7 +36,6 @@ def draw_posterior_against_guide(
     names: Sequence[str] = ("$z_1$", "$z_2$"),
     titles: Sequence[str] | None = None,
     images: npt.ArrayLike | None = None,
-    title: str = "The posterior by NUTS, and the guide",
 ) -> Figure:
     """Two latent dimensions of p(z | x) of single data, and q(z | x) over them.
 
@@ -48,7 +47,6 @@ def draw_posterior_against_guide(
         titles: of the data, else ``"datum 1"`` and so on.
         images: ``(data, *shape)``, the data themselves, small beside the titles: pictures where
             that is what they are, curves where not.
-        title: said above.
 
     Raises:
         InputError: the shapes do not fit, a scale is negative, or a datum has no finite draw.
@@ -74,16 +72,12 @@ def draw_posterior_against_guide(
 
     count = min(total, _MOST)
     columns = 1 if count == 1 else 2 if count <= 4 else 3
-    rows = -(-count // columns)
     across = (WIDTH - 0.6) / columns - 0.75
-    figure = new_figure(1.2 + (2.9 if columns < 3 else 2.5) * rows)
-    cells = figure.subplots(rows, columns, squeeze=False)
-    height = (figure.get_figheight() - 1.2) / rows - (0.9 if shown is not None else 0.6)
+    each = 2.9 if columns < 3 else 2.5
+    figure, panels = panel_grid(count, columns, around=1.2, each=each)
+    height = each - (0.9 if shown is not None else 0.6)
     room = across - (_PICTURE + 0.1 if shown is not None else 0.0)
-    for place, axes in enumerate(cells.flat):
-        if place >= count:
-            axes.remove()
-            continue
+    for place, axes in enumerate(panels):
         drawn = points[place][np.isfinite(points[place]).all(axis=1)]
         _draw_datum(axes, drawn, centres[place], scales[place], across)
         axes.set_title(in_parts(labels[place], room, size=12, lines=2), y=1.02, pad=0)
@@ -94,10 +88,13 @@ def draw_posterior_against_guide(
         if shown is not None:
             box = (1 - _PICTURE / across, 1.03, _PICTURE / across, _PICTURE / height)
             _draw_portrait(axes.inset_axes(box), shown[place], value_range(shown))
-    if count < total:
-        title = f"{title} ({count} of {total} data)"
-    headline(figure, fitted(title, WIDTH - 0.4, size=12))
-    figure.legend(handles=_handles(), loc="outside lower center", ncols=2)
+    title = "The posterior by NUTS, and the guide"
+    headline(figure, title if count == total else f"{title} ({count} of {total} data)")
+    handles = [
+        Line2D([], [], linestyle="none", marker="o", color=BLUE, label="draws from p(z | x)"),
+        Line2D([], [], label="guide q(z | x), 1 and 2 sd", **_GUIDE),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -140,10 +137,3 @@ def _draw_portrait(axes: Axes, datum: Array, limits: Limits) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(True)
-
-
-def _handles() -> list[Line2D]:
-    return [
-        Line2D([], [], linestyle="none", marker="o", color=BLUE, label="draws from p(z | x)"),
-        Line2D([], [], label="guide q(z | x), 1 and 2 sd", **_GUIDE),
-    ]

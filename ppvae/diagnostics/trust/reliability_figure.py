@@ -26,7 +26,7 @@ from ppvae.plots.style import (
     new_figure,
     settle,
 )
-from ppvae.plots.text import few_numbers, fitted
+from ppvae.plots.text import few_numbers
 
 _ORANGE = "#E69F00"
 
@@ -38,7 +38,6 @@ def draw_reliability(
     *,
     samples: int,
     threshold: float,
-    title: str = "Importance weights of each datum",
 ) -> Figure:
     """How heavy the tail of each datum's weights is, and how many draws they are worth.
 
@@ -50,7 +49,6 @@ def draw_reliability(
         samples: draws for each datum.
         threshold: k-hat from which an estimate of so many draws is not reliable, at most 0.7; from
             1 on the weights have no mean (Vehtari et al., 2024).
-        title: said above.
 
     Raises:
         InputError: there are no data, or the shapes differ.
@@ -76,7 +74,7 @@ def draw_reliability(
     _draw_khat(upper, shape, zones[:3], threshold)
     _draw_ess(lower, effective, there, samples)
     figure.align_ylabels([upper, lower])
-    headline(figure, fitted(title, WIDTH - 0.4, size=12))
+    headline(figure, "Importance weights of each datum")
     handles: list[Patch | Line2D] = [
         Patch(color=colour, label=f"{name} ({_share(mine)})") for colour, name, mine in there
     ]
@@ -112,17 +110,14 @@ def _draw_khat(axes: Axes, khat: Array, zones: Sequence[_Zone], threshold: float
         axes.text(0.5, 0.5, "none is finite", transform=axes.transAxes, ha="center", color=GREY)
     axes.set_xlabel("Pareto $\\hat{k}$")
     _count_data(axes)
-    axes.set_title(_not_drawn(khat), loc="right", fontsize=11, color=GREY)
+    at = {"\N{MINUS SIGN}∞": int((khat == -np.inf).sum()), "∞": int((khat == np.inf).sum())}
+    beyond = [f"{count:,} at {place}" for place, count in at.items() if count]
+    note = f"not drawn: {', '.join(beyond)}" if beyond else ""
+    axes.set_title(note, loc="right", fontsize=11, color=GREY)
     if not len(finite):
         axes.set_ylim(0, 1)
         axes.set_yticks([])
     few_numbers(axes.xaxis, 7, WIDTH - 1.0)
-
-
-def _not_drawn(khat: Array) -> str:
-    at = {"\N{MINUS SIGN}∞": int((khat == -np.inf).sum()), "∞": int((khat == np.inf).sum())}
-    said = [f"{count:,} at {place}" for place, count in at.items() if count]
-    return f"not drawn: {', '.join(said)}" if said else ""
 
 
 def _draw_ess(axes: Axes, ess: Array, zones: Sequence[_Zone], samples: int) -> None:
@@ -143,8 +138,8 @@ def _draw_ess(axes: Axes, ess: Array, zones: Sequence[_Zone], samples: int) -> N
     axes.set_xlabel(f"effective samples, of {samples:,}")
     left_out = int((~there).sum())
     if left_out:
-        said = f"{left_out} of {len(ess)} not finite, left out"
-        axes.set_title(said, loc="right", fontsize=11, color=GREY)
+        note = f"{left_out} of {len(ess)} not finite, left out"
+        axes.set_title(note, loc="right", fontsize=11, color=GREY)
     _count_data(axes)
 
 
