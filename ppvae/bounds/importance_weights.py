@@ -126,12 +126,7 @@ class Run(NamedTuple):
 
 
 class Weights:
-    """The log-weights of K draws per datum, and the runs that they are of.
-
-    Args:
-        runs: one for each particle, or one for all.
-        is_vectorized: one for all.
-    """
+    """The log-weights of K draws per datum: of a run for each, or, vectorized, of one for all."""
 
     def __init__(self, runs: Sequence[Run], is_vectorized: bool) -> None:
         self.runs = runs
@@ -262,7 +257,8 @@ def _check_density(guide: Trace, bound: str) -> None:
     if any(not isinstance(base(node["fn"]), dist.Delta) for node in noise):
         return
     for name, node in nodes.items():
-        if isinstance(base(node["fn"]), dist.Delta) and _is_zero(base(node["fn"]).log_density):
+        fn = base(node["fn"])
+        if isinstance(fn, dist.Delta) and not is_traced() and not fn.log_density.any():
             raise InputError(
                 f"site '{name}' of the guide is Delta, a point mass, whose density is infinite, so "
                 f"that {bound} has no weights p(x, z) / q(z | x); take Trace_ELBO, or a guide with "
@@ -270,14 +266,8 @@ def _check_density(guide: Trace, bound: str) -> None:
             )
 
 
-# In a graph nobody looks at numbers; whoever makes one has called the bound before.
-
-
-def _is_zero(log_density: Tensor) -> bool:
-    return not is_traced() and not log_density.any()
-
-
 def _is_equal(a: Any, b: Any) -> bool:
+    # In a graph nobody looks at numbers; whoever makes one has called the bound before.
     if is_traced():
         return True
     return bool(torch.as_tensor(abs(a - b) <= 1e-5 * abs(b)).all())

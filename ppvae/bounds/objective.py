@@ -143,7 +143,13 @@ class Bound(nn.Module):
             if self.traits.is_linear:
                 reconstruction = objective.detach() + beta * kl
             else:
-                reconstruction = _log_likelihood(calls) * draws
+                likelihoods = [
+                    log_prob(site).sum()
+                    for model, _ in calls
+                    for site in model.values()
+                    if site.node["is_observed"]
+                ]
+                reconstruction = torch.stack(likelihoods).sum() * draws
         elbo = reconstruction - kl
         if self.traits.weighs_draws:
             weights = self._log_weights(calls, share)
@@ -175,12 +181,6 @@ class Bound(nn.Module):
             for call in calls
         ]
         return torch.cat(weights) * share
-
-
-def _log_likelihood(calls: list[Call]) -> Tensor:
-    """The observed sites' log-density, over all particles."""
-    observed = [site for model, _ in calls for site in model.values() if site.node["is_observed"]]
-    return torch.stack([log_prob(site).sum() for site in observed]).sum()
 
 
 def _is_data(msg: Any) -> bool:

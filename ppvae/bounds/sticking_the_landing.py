@@ -13,9 +13,9 @@ from pyro.infer import Trace_ELBO
 from pyro.poutine import Trace
 
 from ppvae.bounds.paths import Paths, partials
+from ppvae.bounds.traces import check_reparameterized
 from ppvae.bounds.traits import Traits
-from ppvae.errors import InputError
-from ppvae.programs.sites import family_name, sites
+from ppvae.programs.sites import sites
 
 __all__ = ["StickingTheLandingELBO"]
 
@@ -67,12 +67,8 @@ class StickingTheLandingELBO(Trace_ELBO):
         """Run the guide, then the model on its draws; take the scores out of the guide's terms."""
         paths = Paths()
         p, q = cast("Any", super())._get_trace(model, paths(guide), args, kwargs)
-        for name, node in sites(q).items():
-            if not node["is_observed"] and not node["fn"].has_rsample:
-                raise InputError(
-                    f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
-                    "reparameterized draw, and StickingTheLandingELBO needs one; take Trace_ELBO"
-                )
+        drawn = {name: node for name, node in sites(q).items() if not node["is_observed"]}
+        check_reparameterized(drawn, "StickingTheLandingELBO")
         _drop_scores(q, paths)
         return p, q
 

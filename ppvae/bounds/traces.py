@@ -10,9 +10,9 @@ from pyro.util import check_model_guide_match, check_site_shape
 
 from ppvae.errors import InputError
 from ppvae.programs.plates import Plates, describe, plates
-from ppvae.programs.sites import family_name, is_auxiliary, observed, sites
+from ppvae.programs.sites import Nodes, family_name, is_auxiliary, observed, sites
 
-__all__ = ["check_particles", "importance_traces", "shared_plates"]
+__all__ = ["check_particles", "check_reparameterized", "importance_traces", "shared_plates"]
 
 
 def importance_traces(
@@ -25,13 +25,7 @@ def importance_traces(
 ) -> tuple[Trace, Trace]:
     """Run the guide, then the model on its draws, for a bound that needs them reparameterized.
 
-    Args:
-        elbo: the bound.
-        model: one program.
-        guide: the other.
-        args: what they are called with.
-        kwargs: and by name.
-        check: of the two traces, for what else the bound refuses.
+    ``check`` refuses of the two traces what else the bound does.
 
     Raises:
         InputError: for a site that is to be enumerated; one of the guide that has no
@@ -77,6 +71,16 @@ def check_particles(count: int) -> None:
         raise InputError(f"num_particles is {count}; it must be at least 1")
 
 
+def check_reparameterized(guide: Nodes, bound: str) -> None:
+    """Refuse sites of the guide whose draws have no gradient."""
+    for name, node in guide.items():
+        if not node["fn"].has_rsample:
+            raise InputError(
+                f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
+                f"reparameterized draw, and {bound} needs one; take Trace_ELBO"
+            )
+
+
 def _check_latents(model: Trace, guide: Trace, bound: str) -> None:
     """Refuse draws that have no gradient, or no density in one of p(x, z) and q(z | x)."""
     latents = [name for name, node in sites(model).items() if not node["is_observed"]]
@@ -87,12 +91,8 @@ def _check_latents(model: Trace, guide: Trace, bound: str) -> None:
                 f"site '{name}' asks to be enumerated ('{how}'), and {bound} does not enumerate; "
                 "take TraceEnum_ELBO"
             )
+    check_reparameterized(sites(guide), bound)
     for name, node in sites(guide).items():
-        if not node["fn"].has_rsample:
-            raise InputError(
-                f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
-                f"reparameterized draw, and {bound} needs one; take Trace_ELBO"
-            )
         if name not in latents and not is_auxiliary(node):
             raise InputError(
                 f"site '{name}' of the guide ({describe(node)}) is no latent of the model; add it "

@@ -150,7 +150,7 @@ class Captured(nn.Module):
                     "its graph computes something else than the program: "
                     f"{_words(parts, graph)[place]} differs at call {graph.calls}"
                 )
-        return graph.answer(parts, inputs.tensors, everything)
+        return graph(parts, inputs.tensors, everything)
 
     def _trace(self, parts: Parts, inputs: "_Inputs") -> DifferentiableGraph:
         with_grad = torch.is_grad_enabled()

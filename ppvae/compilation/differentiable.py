@@ -35,11 +35,9 @@ class DifferentiableGraph:
     error: float
     calls: int = 0
 
-    def __call__(self, parts: Parts, tensors: Sequence[Tensor]) -> Any:
-        """The outputs for these inputs."""
-        return self.answer(parts, tensors, None)
-
-    def answer(self, parts: Parts, tensors: Sequence[Tensor], known: list[Tensor] | None) -> Any:
+    def __call__(
+        self, parts: Parts, tensors: Sequence[Tensor], known: list[Tensor] | None = None
+    ) -> Any:
         """The outputs, as a node of autograd's graph; ``known``: what `outputs` gave already."""
         flat = [*parts.params(), *parts.buffers(), *tensors]
         if self.loss is None:
@@ -50,7 +48,8 @@ class DifferentiableGraph:
 
     def outputs(self, *flat: Tensor) -> list[Tensor]:
         """Outputs and gradients."""
-        with _no_autocast(flat[0].device), torch.no_grad():
+        # The casts are in the graph; what has none was to have none.
+        with torch.autocast(flat[0].device.type, enabled=False), torch.no_grad():
             return list(self.run(*flat))
 
     def values(self, everything: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
@@ -96,11 +95,6 @@ class _Node(torch.autograd.Function):
         kept = iter(ctx.saved_tensors)
         slopes = [next(kept) * seed if has else None for has in ctx.graph.has]
         return None, None, None, *slopes, *[None] * ctx.rest
-
-
-def _no_autocast(device: torch.device) -> torch.autocast:
-    """The casts are in the graph; what has none was to have none."""
-    return torch.autocast(device.type, enabled=False)
 
 
 def loss_and_gradients(

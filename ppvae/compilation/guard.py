@@ -157,8 +157,7 @@ class Guard[Graph: Counted]:
     def settles(self, moved: str) -> bool:
         """Whether a call of the program was the first of all, and made what is made once.
 
-        Args:
-            moved: what the call changed of the module's state; ``""``: nothing.
+        ``moved`` is what the call changed of the module's state, or "".
 
         Raises:
             Unfaithful: if a later call changed something.
@@ -184,12 +183,7 @@ class Counted(Protocol):
 
 
 def _is_due(call: int, check: int) -> bool:
-    """Whether a graph is compared at its call number ``call``: 1, 2, 3, powers of two, and so on.
-
-    Args:
-        call: counted from 1.
-        check: compare every so many calls besides; 0: at the first alone.
-    """
+    """Whether a graph is compared at its call number ``call``, counted from 1; see `Guard`."""
     if check == 0:
         return call == 1
     return call <= 3 or call & (call - 1) == 0 or call % check == 0

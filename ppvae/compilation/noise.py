@@ -14,11 +14,7 @@ __all__ = ["Begun", "Noise", "Rerun"]
 
 
 class Noise:
-    """The state of torch's generators: the CPU's, and that of one device.
-
-    Args:
-        device: where a program draws.
-    """
+    """The state of torch's generators: the CPU's, and that of one device."""
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._state = device, state(device)

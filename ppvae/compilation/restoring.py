@@ -37,12 +37,9 @@ class Slot(NamedTuple):
 
 
 def put_back(thing: Any, before: Any, *, counts: bool) -> None:
-    """Make a thing what it was before.
+    """Make a container, `Names`, a `Slot`, a closure's cell or a random generator what it was.
 
-    Args:
-        thing: a container, `Names` of one, a `Slot`, a closure's cell, or a random generator.
-        before: what it had then.
-        counts: put back numbers and words alone, where others are in their places.
+    With ``counts`` numbers and words alone are put back, where others are in their places.
     """
     if isinstance(thing, (Slot, CellType)):
         owner, name = thing if isinstance(thing, Slot) else (thing, "cell_contents")

@@ -92,11 +92,8 @@ class Snapshot:
     def put_back(self, *, counts: bool = False) -> None:
         """Make containers, attributes, closures, globals and random states what they were.
 
-        Iterators and generators cannot be put back, nor can what arrays and tensors hold.
-
-        Args:
-            counts: put back numbers and words alone, where others are in their places: all the
-                rest was made by a first call.
+        Iterators and generators cannot be put back, nor can what arrays and tensors hold. For
+        ``counts`` see `ppvae.compilation.preserved.preserved`.
         """
         for thing, before in self._found.copies:
             put_back(thing, before, counts=counts)

@@ -31,7 +31,7 @@ __all__: list[str] = []
 def _correlated_diagonal(p: Any, q: Any) -> Tensor:
     base = _diagonal(p, q)
     square = ((p.variance + (p.mean - base.loc).square()) / base.variance).sum(-1)
-    cross = 0.5 * square + base.scale.log().sum(-1) + 0.5 * _log_two_pi(p)
+    cross = 0.5 * square + base.scale.log().sum(-1) + 0.5 * p.event_shape[0] * math.log(2 * math.pi)
     kl: Tensor = cross - p.entropy()
     return kl
 
@@ -67,10 +67,6 @@ def _diagonal(correlated: Any, independent: Any) -> Any:
             f"{type(base).__name__}"
         )
     return base
-
-
-def _log_two_pi(fn: Any) -> float:
-    return float(fn.event_shape[0] * math.log(2 * math.pi))
 
 
 register_kl(Delta, Distribution)(_map)

@@ -41,7 +41,7 @@ def features(y: Tensor | None, size: int) -> Tensor:
 
 def _one_hot(y: Tensor, size: int) -> Tensor:
     """By comparison, which a graph can hold: torch's own first looks at the labels."""
-    if _can_look_at(y):
+    if y.device.type == "cpu" and not is_traced():  # nobody waits for a GPU
         wrong = y[(y < -1) | (y >= size)]
         if len(wrong):
             raise InputError(
@@ -50,11 +50,6 @@ def _one_hot(y: Tensor, size: int) -> Tensor:
             )
     classes = torch.arange(size, device=y.device)
     return (y.unsqueeze(-1) == classes).to(torch.get_default_dtype())
-
-
-def _can_look_at(values: Tensor) -> bool:
-    """Whether the numbers are there to see, and in the host's memory: nobody waits for a GPU."""
-    return values.device.type == "cpu" and not is_traced()
 
 
 def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What networks have in common: each datum alone, nonlinearities by name, sizes that fit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import prod
 from typing import Literal
 
@@ -9,7 +10,15 @@ from torch import Tensor, nn
 from ppvae.errors import InputError
 from ppvae.networks.network import Shape
 
-__all__ = ["ACTIVATIONS", "Activation", "Feedforward", "check_widths", "halvings", "image"]
+__all__ = [
+    "ACTIVATIONS", "Activation", "Feedforward", "ImageDecoder", "ImageEncoder", "Size",
+    "check_widths",
+]  # fmt: skip
+
+Size = tuple[int, int]
+"""Height and width of an image."""
+
+Level = Callable[[int], list[nn.Module]]
 
 Activation = Literal["relu", "tanh", "softplus", "gelu", "silu", "elu", "leaky_relu"]
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -48,14 +57,58 @@ class Feedforward(nn.Module):
         return out.reshape(*lead, *self.out_shape)
 
 
-def image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: str) -> Shape:
+class ImageEncoder(Feedforward):
+    """Strided convolutions, each with what ``level`` puts after it, then an affine map.
+
+    It is the encoder of which ``mirror`` is the decoder's name; ``level`` is given channels.
+    """
+
+    def __init__(
+        self, in_shape: Shape, out_shape: Shape, channels: Sequence[int], level: Level, mirror: str
+    ) -> None:
+        check_widths("channels", channels)
+        c, height, width = _image(in_shape, type(self).__name__, "reads", mirror)
+        widths = [c, *channels]
+        layers: list[nn.Module] = []
+        for a, b in pairwise(widths):
+            layers += [nn.Conv2d(a, b, 3, stride=2, padding=1), *level(b)]
+        smallest = _halvings(height, width, len(channels))[-1]
+        layers += [nn.Flatten(), nn.Linear(widths[-1] * prod(smallest), prod(out_shape))]
+        super().__init__(in_shape, in_shape, out_shape, layers)
+
+
+class ImageDecoder(Feedforward):
+    """An affine map to a small image, then levels that double height and width.
+
+    It is the decoder of which ``mirror`` is the encoder's name; ``level`` is given the channels
+    before and after, and the sizes before and after, which meet the asked size exactly.
+    """
+
+    def __init__(
+        self,
+        in_shape: Shape,
+        out_shape: Shape,
+        channels: Sequence[int],
+        level: Callable[[int, int, Size, Size], list[nn.Module]],
+        mirror: str,
+    ) -> None:
+        check_widths("channels", channels)
+        *_, height, width = _image(out_shape[-3:], type(self).__name__, "gives", mirror)
+        sizes = _halvings(height, width, len(channels))[::-1]
+        widths, inputs = [*channels, prod(out_shape[:-2])], prod(in_shape)
+        layers: list[nn.Module] = [
+            nn.Linear(inputs, widths[0] * prod(sizes[0])),
+            nn.Unflatten(-1, (widths[0], *sizes[0])),
+        ]
+        for (a, b), (small, large) in zip(pairwise(widths), pairwise(sizes), strict=True):
+            layers += level(a, b, small, large)
+        super().__init__(in_shape, (inputs,), out_shape, layers)
+
+
+def _image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: str) -> Shape:
     """``(channels, height, width)``, of the images that ``network`` reads or gives.
 
-    Args:
-        shape: what it would have to read or give.
-        network: its name.
-        verb: which of the two.
-        other: the name of the network that goes the other way.
+    ``other`` is the name of the network that goes the other way.
 
     Raises:
         InputError: if the shape is that of no image.
@@ -75,7 +128,7 @@ def image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: st
     )
 
 
-def halvings(height: int, width: int, times: int) -> list[tuple[int, int]]:
+def _halvings(height: int, width: int, times: int) -> list[Size]:
     """Sizes of an image that is halved again and again, rounding up, so that none is refused."""
     sizes = [(height, width)]
     for _ in range(times):

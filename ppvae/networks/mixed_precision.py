@@ -33,11 +33,7 @@ def networks_of(program: nn.Module) -> list[nn.Module]:
 
 
 class MixedNetworks:
-    """Hooks that let the networks of programs run under autocast, when it is on, and nothing else.
-
-    Args:
-        programs: the modules whose networks these are.
-    """
+    """Hooks that let networks of programs run under autocast, when it is on, and nothing else."""
 
     def __init__(self, *programs: nn.Module) -> None:
         self._device: str | None = None

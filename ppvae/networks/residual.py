@@ -6,26 +6,17 @@ and a bound on log p(x) is one of each x alone.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
-from math import prod
 
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
-from ppvae.networks.layers import (
-    ACTIVATIONS,
-    Activation,
-    Feedforward,
-    check_widths,
-    halvings,
-    image,
-)
+from ppvae.networks.layers import ACTIVATIONS, Activation, ImageDecoder, ImageEncoder, Size
 from ppvae.networks.network import Shape
 
 __all__ = ["ResidualBlock", "ResidualDecoder", "ResidualEncoder"]
 
 
-class ResidualEncoder(Feedforward):
+class ResidualEncoder(ImageEncoder):
     """Strided convolutions with residual blocks between them, then an affine map.
 
     Each level halves height and width, rounding up, so that no size is refused; then come its
@@ -58,19 +49,13 @@ class ResidualEncoder(Feedforward):
         blocks: int = 1,
         activation: Activation = "silu",
     ) -> None:
-        check_widths("channels", channels)
-        c, height, width = image(in_shape, "ResidualEncoder", "reads", "ResidualDecoder")
-        widths = [c, *channels]
-        layers: list[nn.Module] = []
-        for a, b in pairwise(widths):
-            layers.append(nn.Conv2d(a, b, 3, stride=2, padding=1))
-            layers += _level(b, blocks, activation)
-        smallest = halvings(height, width, len(channels))[-1]
-        layers += [nn.Flatten(), nn.Linear(widths[-1] * prod(smallest), prod(out_shape))]
-        super().__init__(in_shape, in_shape, out_shape, layers)
+        def level(width: int) -> list[nn.Module]:
+            return _level(width, blocks, activation)
+
+        super().__init__(in_shape, out_shape, channels, level, "ResidualDecoder")
 
 
-class ResidualDecoder(Feedforward):
+class ResidualDecoder(ImageDecoder):
     """The mirror of `ResidualEncoder`: an affine map to a small image, then levels that double it.
 
     At each level come its blocks (`ResidualBlock`) and the nonlinearity, then each pixel is
@@ -100,19 +85,14 @@ class ResidualDecoder(Feedforward):
         blocks: int = 1,
         activation: Activation = "silu",
     ) -> None:
-        check_widths("channels", channels)
-        *_, height, width = image(out_shape[-3:], "ResidualDecoder", "gives", "ResidualEncoder")
-        smallest, *larger = halvings(height, width, len(channels))[::-1]
-        widths = [*channels, prod(out_shape[:-2])]
-        inputs = prod(in_shape)
-        layers: list[nn.Module] = [
-            nn.Linear(inputs, widths[0] * prod(smallest)),
-            nn.Unflatten(-1, (widths[0], *smallest)),
-        ]
-        for (a, b), size in zip(pairwise(widths), larger, strict=True):
-            layers += _level(a, blocks, activation)
-            layers += [nn.Upsample(size), nn.Conv2d(a, b, 3, padding=1)]
-        super().__init__(in_shape, (inputs,), out_shape, layers)
+        def level(a: int, b: int, _: Size, large: Size) -> list[nn.Module]:
+            return [
+                *_level(a, blocks, activation),
+                nn.Upsample(large),
+                nn.Conv2d(a, b, 3, padding=1),
+            ]
+
+        super().__init__(in_shape, out_shape, channels, level, "ResidualEncoder")
 
 
 class ResidualBlock(nn.Module):

@@ -140,10 +140,7 @@ class Densities:
         return self._axes.columns(whole, events).expand(-1, self.rows, -1)
 
     def uncolumns(self, site: str, columns: Tensor, like: Tensor) -> Tensor:
-        """The inverse of `columns`: ``(particles, data, dimensions)`` in the shape of ``like``.
-
-        ``like`` is a value of the site; its number of particles does not matter.
-        """
+        """The inverse of `columns`, in the shape of ``like``; see `Axes.uncolumns`."""
         return self._axes.uncolumns(columns, like, self._events[site])
 
     def spread(self, site: str, values: Tensor) -> Tensor:
@@ -155,15 +152,10 @@ class Densities:
     ) -> Draws:
         if self.audit.vectorizes:
             return self._once(particles, given, from_guide=from_guide, score_guide=score_guide)
-        parts = [
-            self._once(
-                1,
-                {name: value[i : i + 1] for name, value in given.items()},
-                from_guide=from_guide,
-                score_guide=score_guide,
-            )
-            for i in range(particles)
-        ]
+        parts = []
+        for i in range(particles):
+            one = {name: value[i : i + 1] for name, value in given.items()}
+            parts.append(self._once(1, one, from_guide=from_guide, score_guide=score_guide))
         guides = [part.log_guide for part in parts if part.log_guide is not None]
         return Draws(
             {name: torch.cat([p.latents[name] for p in parts]) for name in parts[0].latents},

@@ -7,7 +7,7 @@ left: those are searched for the name, the distribution and the value.
 import re
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -26,7 +26,7 @@ from ppvae.programs.pair import traces
 from ppvae.programs.plates import nesting, vectorized
 from ppvae.programs.sites import base, family_name, sites
 
-__all__ = ["explained", "sentence_of", "unfit_gradient", "unfit_site"]
+__all__ = ["explained", "of_some_draws", "sentence_of", "unfit_gradient", "unfit_site"]
 
 _LIBRARIES = {
     "importlib", "lightning_fabric", "lightning_utilities", "numpy", "ppvae", "pyro", "torch",
@@ -139,12 +139,7 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) ->
     """The first site whose parameters or density are no numbers, in words; ``""`` if none is.
 
     Both programs run once without Pyro's checks, which would raise before the site has a name, and
-    draw from torch's generators.
-
-    Args:
-        pair: model and guide.
-        batch: what they are called on.
-        zero: whether a density of 0 counts too.
+    draw from torch's generators. With ``zero`` a density of 0 counts too.
     """
     with evaluating(pair), pyro.validation_enabled(False):
         try:
@@ -157,6 +152,11 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) ->
                 if problem:
                     return f"site '{name}' of the {role}: {problem}"
     return ""
+
+
+def of_some_draws(look: Callable[[], str]) -> str:
+    """What ``look`` says of a draw, or of one of the next: a site is not always no number."""
+    return next(filter(None, (look() for _ in range(20))), "")
 
 
 def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:

@@ -83,7 +83,11 @@ def _restored() -> Iterator[None]:
             cudnn.benchmark, cudnn.deterministic = flags
             sys.setrecursionlimit(depth)
             sys.path[:] = path
-            _set_environment(environment)
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
+            for name, value in environment.items():
+                if os.environ.get(name) != value:
+                    os.environ[name] = value
 
 
 def _loggers() -> dict[str, logging.Logger]:
@@ -95,11 +99,3 @@ def _loggers() -> dict[str, logging.Logger]:
 
 def _state(logger: logging.Logger) -> tuple[int, bool, bool, list[logging.Handler]]:
     return logger.level, logger.propagate, logger.disabled, list(logger.handlers)
-
-
-def _set_environment(environment: dict[str, str]) -> None:
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    for name, value in environment.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value

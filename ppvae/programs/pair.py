@@ -57,10 +57,6 @@ def _key(name: str) -> str:
     return f"/{key}" if key in dir(nn.ParameterDict) else key
 
 
-def _pyro_name(key: str) -> str:
-    return key.removeprefix("/").replace("/", ".")
-
-
 class Pair(nn.Module):
     """A model p(x, z) and a guide q(z | x), called on the same batch.
 
@@ -169,7 +165,9 @@ class Pair(nn.Module):
         same name are not fused into one.
         """
         state: dict[str, Any] = {
-            "params": {_pyro_name(key): p for key, p in self.params.items()},
+            "params": {
+                key.removeprefix("/").replace("/", "."): p for key, p in self.params.items()
+            },
             "constraints": dict(self._constraints),
         }
         with pyro.get_param_store().scope(cast("Any", state)):

@@ -25,11 +25,6 @@ def named_arguments(program: Program) -> frozenset[str]:
 def check_arguments(role: str, program: Program, batch: Mapping[str, Tensor]) -> None:
     """Refuse a program that cannot be called as ``program(x, **extras)``.
 
-    Args:
-        role: ``"model"`` or ``"guide"``.
-        program: the program.
-        batch: what it is to be called on.
-
     Raises:
         InputError: if it takes no data, or has an argument that the batch does not have.
     """

@@ -82,13 +82,11 @@ class CollapseAlarm:
         if not found.loc or len(batch["x"]) < LEAST:
             return LatentUse(None, "")
         active = sum(active_units(mean) for mean in found.loc.values())
-        if self._is_early() or is_learned(self._course):
+        plan = self._loop.plan
+        is_early = self._loop.progress.epoch <= max(EARLY, GRACE * plan.epochs, plan.warm_up)
+        if is_early or is_learned(self._course):
             return LatentUse(active, "")
         return LatentUse(active, alarm(collapsed(found.loc, found.scale)))
-
-    def _is_early(self) -> bool:
-        plan = self._loop.plan
-        return self._loop.progress.epoch <= max(EARLY, GRACE * plan.epochs, plan.warm_up)
 
 
 def is_learned(course: Sequence[float | None]) -> bool:

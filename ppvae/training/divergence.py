@@ -13,7 +13,7 @@ from ppvae.bounds.objective import Bound
 from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair, streams
-from ppvae.programs.failures import sentence_of, unfit_site
+from ppvae.programs.failures import of_some_draws, sentence_of, unfit_site
 from ppvae.settings import Settings
 from ppvae.training.progress import Progress
 
@@ -22,22 +22,9 @@ if TYPE_CHECKING:  # it takes seconds to import
 
 __all__ = ["Climb", "diverged", "explaining", "is_finite", "unfit"]
 
-DRAWN = 20
-"""Draws among which a site is looked for that is not always a number."""
-
 
 class Climb(Protocol):
-    """A fit under way, as `ppvae.training.trainer.Trainer` is.
-
-    Attributes:
-        bound: what is climbed.
-        optimizer: what moves the weights.
-        schedule: of its learning rate.
-        plan: how to climb.
-        progress: how far it has come.
-        fabric: the processes.
-        noise: the random state before the last step; ``None`` before the first.
-    """
+    """A fit under way, as `ppvae.training.trainer.Trainer` is."""
 
     bound: Bound
     optimizer: Optimizer
@@ -72,8 +59,8 @@ def unfit(
     with streams.restored():
         if climb.noise is not None:  # the very draws, where there is one a datum
             streams.set_state(climb.fabric.device, climb.noise)
-        said = (look(climb.bound.pair, batch) for _ in range(DRAWN))
-        return next(filter(None, said), "a density overflowed")
+        said = of_some_draws(lambda: look(climb.bound.pair, batch))
+        return said or "a density overflowed"
 
 
 def is_finite(bound: Bound) -> bool:
@@ -82,12 +69,7 @@ def is_finite(bound: Bound) -> bool:
 
 
 def diverged(climb: Climb, said: str = "") -> InputError:
-    """The error of a bound that is no longer finite.
-
-    Args:
-        climb: whose.
-        said: what is no number, where that is known.
-    """
+    """The error of a bound that is no longer finite; ``said``: what is no number, if known."""
     clip = "a smaller clip" if climb.plan.clip else "clip, the largest norm of a gradient (say 10)"
     bounded = ", bound what the network says of the site, or compute in `precision='64'`"
     return InputError(

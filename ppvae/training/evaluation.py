@@ -70,12 +70,7 @@ def evaluate(
 
 
 def figures(means: Terms, bound: Bound) -> Figures:
-    """Means over data as figures; there is no bound for a point mass.
-
-    Args:
-        means: of the objective and its terms, in nats per datum.
-        bound: whose means they are.
-    """
+    """Means over data, in nats per datum, as figures; there is no bound for a point mass."""
     objective, elbo, reconstruction, kl = (float(mean) for mean in means)
     if not bound.audit.is_bound:
         return Figures(None, reconstruction, None, objective)

@@ -14,11 +14,7 @@ __all__ = ["load_state", "state_of"]
 
 
 def state_of(climb: Climb) -> dict[str, Any]:
-    """Weights, optimizer, schedule, random state, and position of a fit.
-
-    Raises:
-        InputError: if a weight is no longer finite.
-    """
+    """See `ppvae.training.trainer.Trainer.state`."""
     if not is_finite(climb.bound):
         raise diverged(climb)
     optimizer = climb.optimizer.state_dict()
@@ -36,11 +32,7 @@ def state_of(climb: Climb) -> dict[str, Any]:
 
 
 def load_state(climb: Climb, state: Mapping[str, Any]) -> None:
-    """Have a fit go on from a state.
-
-    Raises:
-        InputError: if it is not one of its programs, optimizer and schedule.
-    """
+    """See `ppvae.training.trainer.Trainer.load_state`."""
     try:
         _load(climb, state)
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

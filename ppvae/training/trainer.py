@@ -124,8 +124,18 @@ class Trainer:
         self._sums = torch.zeros(
             SUMS, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
         )
-        self._keep_on_device()
-        self._step = self._captured_step() if compile and fabric.world_size == 1 else None
+        if compile and self.device.type == "cuda":
+            keep_counts_on_device(optimizer)
+        self._step: CapturedStep | None = None
+        if compile and fabric.world_size == 1:
+            self._step = CapturedStep(
+                bound,
+                optimizer,
+                self.train.batch,
+                per=1 / self._rows,
+                clip=plan.clip,
+                context=fabric.autocast,
+            )
         # Equal weights everywhere, and from here on noise of each process's own.
         Stream.TRAINING.begin(plan.seed, fabric.global_rank)
 
@@ -248,21 +258,6 @@ class Trainer:
         self.notes.append(why)
         if self.progress.step > 0:
             self.progress.uncompiled = why
-
-    def _keep_on_device(self) -> None:
-        """Have the optimizer keep its count of steps where a replayed graph can reach it."""
-        if self._compile and self.device.type == "cuda":
-            keep_counts_on_device(self.optimizer)
-
-    def _captured_step(self) -> CapturedStep:
-        return CapturedStep(
-            self.bound,
-            self.optimizer,
-            self.train.batch,
-            per=1 / self._rows,
-            clip=self.plan.clip,
-            context=self.fabric.autocast,
-        )
 
     def _close(self) -> Epoch:
         """Evaluate after the last step of an epoch, and decide on best and patience."""

@@ -14,7 +14,7 @@ from ppvae.compilation.preserved import preserved
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
-from ppvae.programs.failures import explained, unfit_gradient, unfit_site
+from ppvae.programs.failures import explained, of_some_draws, unfit_gradient, unfit_site
 from ppvae.programs.streams import forked, restored
 
 if TYPE_CHECKING:  # the loop takes seconds to import
@@ -99,10 +99,8 @@ def check_numbers(pair: Pair, batch: Batch) -> None:
 
 def _check_numbers_of_some_draws(pair: Pair, batch: Batch, error: Exception | None) -> None:
     """The same of what is so for some draws alone, and of a density of 0."""
-    for _ in range(DRAWS):
-        said = unfit_site(pair, batch, zero=error is None)
-        if said:
-            raise InputError(_at_first(said, batch)) from error
+    if said := of_some_draws(lambda: unfit_site(pair, batch, zero=error is None)):
+        raise InputError(_at_first(said, batch)) from error
 
 
 def _at_first(said: str, batch: Batch) -> str:
@@ -117,9 +115,6 @@ def _at_first(said: str, batch: Batch) -> str:
         "ppvae.networks.positive), or compute in `precision='64'`"
     )
 
-
-DRAWS = 20
-"""Draws among which a site is looked for that is not always a number."""
 
 LARGE = 100.0
 """Size of x above which the data are what is wrong at the initial weights, rather than a network:

@@ -22,16 +22,7 @@ def notes_of(
     parents: Parents,
     plate: Plate | None,
 ) -> tuple[str, ...]:
-    """All notes, as sentences.
-
-    Args:
-        audit: the facts.
-        elbo: the bound.
-        guide: sites of the guide.
-        model: sites of the model.
-        parents: by program and site, the sites that its distribution depends on.
-        plate: the plate of the data, or ``None``.
-    """
+    """All notes, as sentences."""
     notes = chain(
         chain.from_iterable(_of_site(audit, site, elbo, guide) for site in audit.sites),
         _of_data(plate),

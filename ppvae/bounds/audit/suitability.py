@@ -6,11 +6,12 @@ from typing import Any
 import pyro.distributions as dist
 from pyro.infer import ELBO
 
+from ppvae.bounds.traces import check_reparameterized
 from ppvae.bounds.traits import OF_PYRO, traits_of
 from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 from ppvae.programs.plates import Plate, is_in
-from ppvae.programs.sites import Nodes, Parents, base, family_name, listed, point_masses
+from ppvae.programs.sites import Nodes, Parents, base, listed, point_masses
 
 __all__ = ["check_bound", "check_suitability"]
 
@@ -50,20 +51,13 @@ def check_suitability(
 ) -> None:
     """Refuse programs for which ``elbo`` would be wrong, or is not defined.
 
-    Args:
-        elbo: the bound.
-        guide: sites of the guide.
-        model: sites of the model.
-        parents: by program and site, the sites that its distribution depends on.
-        plate: the plate of the data, or ``None``.
-
     Raises:
         InputError: naming the site, and a bound or part that goes.
     """
     traits, name = traits_of(elbo), elbo.__name__
     _check_enumeration(name, traits.enumerates, guide, model)
     if traits.needs_rsample:
-        _check_reparameterized(name, guide)
+        check_reparameterized(guide, name)
     if traits.needs_site_densities:
         _check_density(name, [n for n in guide if isinstance(base(guide[n]["fn"]), dist.Delta)])
     if traits.weighs_draws:
@@ -124,21 +118,7 @@ def _check_locality(elbo: str, plate: Plate | None, guide: Nodes) -> None:
             )
 
 
-def _check_reparameterized(elbo: str, guide: Nodes) -> None:
-    for name, node in guide.items():
-        if not node["fn"].has_rsample:
-            raise InputError(
-                f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
-                f"reparameterized draw, and {elbo} needs one; take Trace_ELBO"
-            )
-
-
-def _check_order(
-    elbo: str,
-    guide: Nodes,
-    model: Nodes,
-    parents: Parents,
-) -> None:
+def _check_order(elbo: str, guide: Nodes, model: Nodes, parents: Parents) -> None:
     """Refuse a site whose parents in the model are among its descendants in the guide.
 
     There KL(q(a | ...) || p(a | b)) is taken at a b that was drawn given this very a, so that the
