@@ -7,7 +7,7 @@ from torch.distributions import constraints
 
 from ppvae.distributions.negative_binomial import NegativeBinomial as Elements
 from ppvae.models.likelihoods.likelihood import Likelihood
-from ppvae.models.likelihoods.rate import log_rate
+from ppvae.models.likelihoods.poisson import log_rate
 from ppvae.networks import Shape, positive
 
 

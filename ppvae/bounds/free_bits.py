@@ -26,7 +26,7 @@ from ppvae.networks import is_positive
 from ppvae.programs.plates import Plates, describe, dims, vectorized
 from ppvae.programs.sites import base, is_auxiliary, observed, sites
 
-__all__ = ["FreeBitsELBO", "Group", "has_kl_by_dimension"]
+__all__ = ["FreeBitsELBO", "Group"]
 
 Group = Literal["dimension", "site"]
 """What has free bits of its own."""
@@ -148,16 +148,6 @@ class _Terms(NamedTuple):
 
     kl: Tensor
     weight: Tensor
-
-
-def has_kl_by_dimension(q: Any, p: Any) -> bool:
-    """Whether the KL of two distributions is a sum over dimensions, each in closed form."""
-    q, p, _ = _split(q, p)
-    try:
-        kl_divergence(q, p)
-    except NotImplementedError:
-        return False
-    return not (q.event_shape or p.event_shape)
 
 
 def _parts(q: Any, p: Any) -> _Terms:

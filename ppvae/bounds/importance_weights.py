@@ -108,13 +108,14 @@ class WeightedELBO(DifferentiableELBO):
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
     ) -> "Run":
         """Run the guide, then the model on its draws; refuse pairs that have no weights."""
-        paths = Paths()
-        p, q = importance_traces(self, model, paths(guide), args, kwargs, self._check)
-        return Run(p, q, paths)
 
-    def _check(self, model: Trace, guide: Trace) -> None:
-        _check_density(guide, type(self).__name__)
-        _data_plates(model, guide)
+        def check(model: Trace, guide: Trace) -> None:
+            _check_density(guide, type(self).__name__)
+            _data_plates(model, guide)
+
+        paths = Paths()
+        p, q = importance_traces(self, model, paths(guide), args, kwargs, check)
+        return Run(p, q, paths)
 
 
 class Run(NamedTuple):

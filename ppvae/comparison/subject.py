@@ -57,7 +57,7 @@ def new_subject(asked: Compare) -> Subject:
 
     def build(number: int) -> Pair:
         seed_process(number)
-        made = assembled(chosen, data, settings.latent_dim, settings.trust)
+        made = assembled(chosen, data, settings)
         record.update(made.parts)
         return Pair(made.model, made.guide, first_batch(data, settings))
 

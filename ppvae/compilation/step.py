@@ -85,7 +85,7 @@ class CapturedStep:
     The noise is drawn in the graph from torch's global generator, anew in each step; the weight of
     the KL and the learning rates are inputs, which change without a new graph.
 
-    Its first step, and then the steps 1, 2, 3, 4, 8, 16, ... of a graph and every ``check`` steps
+    Its first step, and then the steps 1, 2, 3, 4, 8, 16, ... of a graph and every 512 steps
     are computed by the bound itself as well, under the same noise: terms, gradients, buffers, and
     what the optimizer makes of the gradients have to be the same.
 
@@ -97,7 +97,6 @@ class CapturedStep:
         clip: largest norm of the gradient; ``None``: unclipped.
         context: what the bound is computed in: autocast, or the type of new tensors.
         compile: false: the graph is run as it was traced.
-        check: compare every so many steps, beside the first ones; 0: in the first alone.
     """
 
     def __init__(
@@ -110,12 +109,11 @@ class CapturedStep:
         clip: float | None,
         context: Callable[[], AbstractContextManager[None]],
         compile: bool = True,
-        check: int = CHECK,
     ) -> None:
         self._bound, self._optimizer, self._batch = bound, optimizer, batch
         self._per, self._clip, self._context = per, clip, context
         self._compile = compile
-        self._guard: Guard[_Graph] = Guard(bound, check)
+        self._guard: Guard[_Graph] = Guard(bound, CHECK)
         self._settings: Sequence[Mapping[str, Any]] | None = None
         self._scalars: dict[int, tuple[float, Tensor]] = {}
 

@@ -1,7 +1,7 @@
 """Data, and the two programs that meet on it, before the first step of a fit."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
     data = labels_hidden(everything, settings)
     seed_process(settings.seed)
     batch = first_batch(data, settings)
-    made = assembled(chosen.programs, data, settings.latent_dim, settings.trust)
+    made = assembled(chosen.programs, data, settings)
     with explained(f"on the first {len(batch['x'])} rows"):
         pair = Pair(made.model, made.guide, batch)
         facts = audit(pair, chosen.elbo.target, batch)
@@ -159,19 +159,19 @@ def recorded(data: object) -> Any:
 
 
 def assembled(
-    parts: Mapping[str, Spec | Program | None], data: Data, latent_dim: int, trust: Iterable[str]
+    parts: Mapping[str, Spec | Program | None], data: Data, settings: Settings
 ) -> Programs:
     """Model and guide for these data, given what the data tell: see `build_programs`."""
     some = torch.arange(min(EXAMPLES, len(data.train)))
     return build_programs(
         parts,
-        latent_dim=latent_dim,
+        latent_dim=settings.latent_dim,
         data_shape=data.shape,
         classes=data.classes,
         covariates=data.covariates,
         examples=data.train.take(some)["x"],
         log_counts=data.scaling == COUNTS,
-        trust=trust,
+        trust=settings.trust,
         copies=TRAINING,
     )
 

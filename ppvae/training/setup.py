@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -68,13 +69,9 @@ def make_trainer(
 def _optimizer(maker: Factory, pair: Pair, lr: float) -> torch.optim.Optimizer:
     """The optimizer of the parameters that are learned."""
     learned = [p for p in pair.parameters() if p.requires_grad]
-    found = _made(maker, "optimizer", lambda: maker(params=learned, lr=lr))
-    if not isinstance(found, torch.optim.Optimizer):
-        raise InputError(
-            f"`optimizer={maker.spec.class_path!r}` is no optimizer; give a class of "
-            "torch.optim, or one derived from torch.optim.Optimizer"
-        )
-    return found
+    classes = "torch.optim, or one derived from torch.optim.Optimizer"
+    make = partial(maker, params=learned, lr=lr)
+    return _made(torch.optim.Optimizer, classes, "optimizer", maker, make)
 
 
 def _schedule(
@@ -85,22 +82,25 @@ def _schedule(
     if maker.names("threshold_mode"):
         # A threshold relative to a negative bound calls worse better.
         known |= {"mode": "max", "threshold_mode": "abs"}
-    found = _made(maker, "schedule", lambda: maker(optimizer=optimizer, **known))
-    if not isinstance(found, torch.optim.lr_scheduler.LRScheduler):
-        raise InputError(
-            f"`schedule={maker.spec.class_path!r}` is no schedule; give a class of "
-            "torch.optim.lr_scheduler, or one derived from its LRScheduler"
-        )
-    return found
+    classes = "torch.optim.lr_scheduler, or one derived from its LRScheduler"
+    make = partial(maker, optimizer=optimizer, **known)
+    return _made(torch.optim.lr_scheduler.LRScheduler, classes, "schedule", maker, make)
 
 
-def _made(maker: Factory, kind: str, make: Callable[[], Any]) -> Any:
+def _made[T](
+    base: type[T], classes: str, kind: str, maker: Factory, make: Callable[[], object]
+) -> T:
     """What ``make`` gives; what torch says of arguments that do not go together is a sentence."""
     try:
-        return make()
+        made = make()
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"`{kind}={maker.spec.class_path!r}`: {reason}") from error
+    if not isinstance(made, base):
+        raise InputError(
+            f"`{kind}={maker.spec.class_path!r}` is no {kind}; give a class of {classes}"
+        )
+    return made
 
 
 def _check_room(settings: Settings, pair: Pair, data: Data, fabric: "Fabric") -> None:

@@ -17,7 +17,7 @@ from torch.distributions import kl_divergence
 
 import ppvae.distributions.divergences  # noqa: F401  (registers a KL that torch lacks)
 from ppvae.bounds import FreeBitsELBO
-from ppvae.bounds.free_bits import has_kl_by_dimension
+from ppvae.bounds.free_bits import _parts
 from ppvae.compilation import capture
 from ppvae.errors import InputError
 from tests.support.gaussian_chain import Latents, Part, Program, gradient, loss_of
@@ -203,10 +203,16 @@ def test_a_site_that_is_one_group_has_the_free_bits_of_all_its_dimensions(family
 def test_which_sites_have_a_kl_by_dimension() -> None:
     loc, scale = torch.zeros(2, 3), torch.ones(2, 3)
     prior = dist.Normal(0.0, 1.0).expand([2, 3]).to_event(1)
-    assert has_kl_by_dimension(dist.Normal(loc, scale).to_event(1), prior)
-    assert has_kl_by_dimension(dist.Normal(loc, scale), dist.Normal(loc, scale))
-    assert not has_kl_by_dimension(correlated(loc, scale), prior)
-    assert not has_kl_by_dimension(student(loc, scale), prior)
+    normals = dist.Normal(loc, scale)
+    for q, p, shape in (
+        (normals.to_event(1), prior, (3, 2)),
+        (normals, normals, (1, 2, 3)),
+        (correlated(loc, scale), prior, (1, 2)),
+        (student(loc, scale), prior, (1, 2)),
+    ):
+        z = q.sample()
+        nodes = ({"fn": fn, "unscaled_log_prob": fn.log_prob(z)} for fn in (q, p))
+        assert _parts(*nodes).kl.shape == shape
 
 
 @both_ways
