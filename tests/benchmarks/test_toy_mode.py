@@ -104,7 +104,7 @@ def test_every_contender_steps_and_all_start_from_the_same_loss(
     shape: Shape, names: list[str], tmp_path: Path, here: None
 ) -> None:
     assert {"ours", "ours-compiled", "ours-bf16", "numpyro-loop"} <= set(HERE)
-    speed.speed([Job(shape, batch=16, lr=1e-12)], names, 1, 1, tmp_path / "speed.csv")
+    speed.speed([Job(shape, batch=64, lr=1e-12)], names, 1, 1, tmp_path / "speed.csv")
     rows = rows_of(tmp_path / "speed.csv")
     assert [row["contender"] for row in rows] == names
     assert {row["contender"]: row["note"] for row in rows if row["note"]} == {}
