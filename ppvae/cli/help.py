@@ -8,7 +8,7 @@ from ppvae.cli.commands import Command
 from ppvae.cli.flags import flag
 from ppvae.components.names import NAMES
 from ppvae.errors import InputError
-from ppvae.settings import Class, Several, Switch, settings_of, told
+from ppvae.settings import SWITCH, Class, Several, settings_of, told
 
 __all__ = ["Parser", "parser_of"]
 
@@ -62,7 +62,7 @@ def parser_of(command: Command) -> Parser:
             if isinstance(about.values, Class):
                 sentence = f"{sentence.removesuffix('.')}: {', '.join(NAMES[name])}."
             options: dict[str, Any] = {"help": sentence.replace("%", "%%")}
-            if isinstance(about.values, Switch):
+            if about.values is SWITCH:
                 options |= {"action": "store_true"}
             else:
                 options |= {"metavar": about.values.metavar}

@@ -37,7 +37,6 @@ def array_source(
 
     Raises:
         InputError: for anything else.
-
     """
     check_same_index(x, y, where)
     contents = plain(x, where, "x")

@@ -1,13 +1,12 @@
-"""What becomes of intensities in [0, 1] before a Bernoulli sees them.
+"""Binarization of intensities in [0, 1] for Bernoulli likelihoods.
 
 Noise that must be the same at each pass is a function of (seed, stream, row, pixel) alone, made by
 a counter-based generator: a row gets its own noise in whatever order, batch or memory it is read.
 """
 
 import math
-from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, final, override
+from dataclasses import dataclass, replace
+from typing import Self, final
 
 import numpy as np
 import torch
@@ -22,100 +21,51 @@ STREAMS = {"train": 0, "valid": 1, "test": 2, "new": 3}
 _FLOATS_PER_COUNT = 8
 
 
-class Binarization(ABC):
+@final
+@dataclass(frozen=True)
+class Binarization:
     """A map from intensities in [0, 1] to what a model is shown.
 
-    ``fixed``: maps a row to the same value each time, so that it may be done once and for all.
+    Args:
+        how: ``"none"``: x as it was scaled. ``"threshold"``: 1 where x >= 0.5, else 0.
+            ``"static"``: one draw of Bernoulli(x) per row, the same at each pass. ``"dynamic"``: a
+            fresh draw each time, from torch's global generator of x's device, so that a run that
+            restores torch's random state repeats its noise exactly.
+        stream: which noise a static draw takes; see `STREAMS`.
+        seed: of a static draw.
     """
 
-    fixed: ClassVar[bool]
+    how: Binarize = "none"
+    stream: int = 0
+    seed: int = 0
 
-    @abstractmethod
+    @property
+    def is_fixed(self) -> bool:
+        """Whether a row is mapped to the same value each time, so that once is enough."""
+        return self.how != "dynamic"
+
     def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
         """Map ``x``, (batch, *shape) in [0, 1], which are the rows ``rows`` of their split."""
-
-    @abstractmethod
-    def frozen(self, seed: int) -> "Binarization":
-        """Return the version that is fixed: itself, or one draw of it by ``seed``."""
-
-
-@final
-@dataclass(frozen=True)
-class Identity(Binarization):
-    """Leave x as it was scaled."""
-
-    fixed: ClassVar[bool] = True
-
-    @override
-    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
-        return x
-
-    @override
-    def frozen(self, seed: int) -> Binarization:
-        return self
-
-
-@final
-@dataclass(frozen=True)
-class Threshold(Binarization):
-    """1 where x >= 0.5, else 0."""
-
-    fixed: ClassVar[bool] = True
-
-    @override
-    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
-        return (x >= 0.5).to(x.dtype)
-
-    @override
-    def frozen(self, seed: int) -> Binarization:
-        return self
-
-
-@final
-@dataclass(frozen=True)
-class Static(Binarization):
-    """One draw of Bernoulli(x) per row, the same at each pass."""
-
-    seed: int
-    stream: int
-    fixed: ClassVar[bool] = True
-
-    @override
-    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
+        if self.how == "none":
+            return x
+        if self.how == "threshold":
+            return (x >= 0.5).to(x.dtype)
+        if self.how == "dynamic":
+            # A comparison, and not torch.bernoulli: the same distribution, faster.
+            return (torch.rand_like(x) < x).to(x.dtype)
         noise = uniforms(self.seed, self.stream, rows, math.prod(x.shape[1:]))
         return (noise.to(x.device).view_as(x) < x).to(x.dtype)
 
-    @override
-    def frozen(self, seed: int) -> Binarization:
-        return self
-
-
-@final
-@dataclass(frozen=True)
-class Dynamic(Binarization):
-    """A fresh draw of Bernoulli(x) each time, from torch's global generator of x's device.
-
-    The global one, so that a run that restores torch's random state repeats its noise exactly.
-    """
-
-    stream: int
-    fixed: ClassVar[bool] = False
-
-    @override
-    def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
-        # A comparison, and not torch.bernoulli: the same distribution, faster.
-        return (torch.rand_like(x) < x).to(x.dtype)
-
-    @override
-    def frozen(self, seed: int) -> Binarization:
-        return Static(seed, self.stream)
+    def frozen(self, seed: int) -> Self:
+        """Return the version that is fixed: itself, or one draw of it by ``seed``."""
+        return self if self.is_fixed else replace(self, how="static", seed=seed)
 
 
 def binarization(how: Binarize, split: str, seed: int) -> Binarization:
     """Return what ``binarize=how`` means in the split named ``split``: only training varies."""
-    stream = STREAMS[split]
-    fixed = {"none": Identity(), "threshold": Threshold(), "static": Static(seed, stream)}
-    return fixed.get(how, Dynamic(stream) if split == "train" else Static(seed, stream))
+    if how == "dynamic" and split != "train":
+        how = "static"
+    return Binarization(how, STREAMS[split], seed)
 
 
 def uniforms(seed: int, stream: int, rows: Tensor, size: int) -> Tensor:

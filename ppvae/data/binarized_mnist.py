@@ -21,7 +21,6 @@ def binarized_mnist_source(folder: Path) -> Source:
 
     Raises:
         InputError: where a file is damaged, or missing and cannot be downloaded.
-
     """
     train, valid, test = (ArrayRows(_part(folder, part)) for part in ("train", "valid", "test"))
     return Source("binarized-mnist", train, valid, test, scaling=AS_IS)
@@ -44,7 +43,6 @@ def zeros_and_ones(content: bytes, path: Path) -> Tensor:
 
     Raises:
         InputError: for any other text.
-
     """
     if not content or len(content) % (2 * _PIXELS):
         raise InputError(f"{path} is damaged: its {len(content)} bytes are not whole rows.")

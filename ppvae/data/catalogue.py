@@ -13,8 +13,7 @@ from ppvae.data.files import data_folder
 from ppvae.data.fingerprint import Fingerprint, unchanging
 from ppvae.data.folder import folder_source, images_in
 from ppvae.data.mnist import SETS, mnist_source
-from ppvae.data.npy_file import npy_source
-from ppvae.data.npz_file import npz_source
+from ppvae.data.numpy_files import npy_source, npz_source
 from ppvae.data.omniglot import omniglot_source
 from ppvae.data.source import Source
 from ppvae.data.vision import check_reader_is_safe, makers, simple, vision_source
@@ -66,7 +65,6 @@ def read(
 
     Raises:
         InputError: where there is no such data, or it cannot be used.
-
     """
     known = named(name)
     path = Path(name).expanduser()
@@ -97,7 +95,6 @@ def files_of(path: Path) -> list[Path]:
 
     Raises:
         InputError: where there is nothing to read.
-
     """
     if path.is_dir():
         return list(images_in(path)[0])

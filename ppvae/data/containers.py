@@ -28,7 +28,6 @@ class Plain:
         mask: True where there is a value, or None where there is one everywhere.
         names: the columns, where they have names.
         categories: the names of labels in their order, where the container has one.
-
     """
 
     values: NDArray[Any]
@@ -49,7 +48,6 @@ def plain(container: Any, where: str, what: str) -> Plain:
 
     Raises:
         InputError: for what is no array of one type, or too large to be held.
-
     """
     if isinstance(container, Tensor):
         return Plain(_tensor(container))
@@ -82,7 +80,6 @@ def dense(matrix: Any, where: str, what: str = "x") -> NDArray[Any]:
 
     Raises:
         InputError: where they do not fit into memory.
-
     """
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
     free = psutil.virtual_memory().available

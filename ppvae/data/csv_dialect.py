@@ -40,7 +40,6 @@ class Dialect:
         body: the text below the header.
         above: number of lines before the body.
         notes: what is unlike most tables, for people.
-
     """
 
     separator: str
@@ -56,7 +55,6 @@ def dialect(content: bytes, path: Path) -> Dialect:
 
     Raises:
         InputError: for what is no text, has no header, or lines of several lengths.
-
     """
     text, notes = _decoded(content, path)
     lines = text.splitlines(keepends=True)

@@ -28,7 +28,6 @@ def csv_source(path: Path, label: str | None, labels: tuple[str, ...] | None = N
     Raises:
         InputError: for an unknown column, a cell that is not a finite number, a missing header,
             lines of several lengths, or a row index that was written as a column.
-
     """
     with parsing(path, "a .csv table"):
         written = dialect(path.read_bytes(), path)

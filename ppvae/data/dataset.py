@@ -37,7 +37,6 @@ class Data:
         source: what it was made of, where it can be made anew.
         seed: of the division and of all noise that is drawn once.
         is_asked: somebody said how to scale it.
-
     """
 
     name: str

@@ -37,7 +37,6 @@ def check_may_download(name: str, folder: Path) -> None:
 
     Raises:
         InputError: for a `ReadOnlyFolder`.
-
     """
     if isinstance(folder, ReadOnlyFolder):
         raise InputError(
@@ -51,7 +50,6 @@ def checked(folder: Path, relative: str) -> bytes:
 
     Raises:
         InputError: where it cannot be read, or is not the one in ``MD5``.
-
     """
     path = folder / relative
     try:
@@ -73,7 +71,6 @@ def download(url: str, folder: Path, relative: str) -> None:
 
     Raises:
         Exception: whatever the network and the disk raise; see :func:`obtaining`.
-
     """
     from torchvision.datasets.utils import download_url
 

@@ -25,7 +25,6 @@ class Fingerprint:
             values of data that are no file.
         size: bytes of all files.
         modified: when the youngest file was written, in UTC.
-
     """
 
     sha256: str
@@ -78,7 +77,6 @@ def unchanging(path: Path, files: Sequence[Path]) -> Iterator[None]:
 
     Raises:
         InputError: where size or time are not what they were.
-
     """
     before = _size_and_time(files)
     yield

@@ -54,7 +54,6 @@ def folder_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     Raises:
         InputError: without images, with images of several sizes, with images both beside and in
             the sub-folders, or with a file that is not an image.
-
     """
     paths, notes = images_in(path)
     folders = _part_folders(path, paths)
@@ -88,7 +87,6 @@ def images_in(path: Path) -> tuple[list[Path], tuple[str, ...]]:
 
     Raises:
         InputError: where there are none.
-
     """
     files = [
         file

@@ -31,7 +31,6 @@ class Images(ABC):
         codes: a label code for each, or None.
         size: (height, width) of each.
         grey: whether all hold one intensity a pixel; if not, all are read as RGB.
-
     """
 
     encoded: Sequence[Any]
@@ -59,7 +58,6 @@ class Images(ABC):
 
         Raises:
             InputError: where it cannot be decoded or has another shape.
-
         """
 
     def read(self, row: int) -> tuple[Tensor, int | None]:
@@ -102,7 +100,6 @@ def decoded(image: "Image", *, grey: bool, where: str) -> Tensor:
     Raises:
         InputError: where a pixel holds more than 8 bits or lets a background through, or there are
             several pictures.
-
     """
     import numpy as np
     from PIL import ImageOps

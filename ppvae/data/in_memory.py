@@ -7,7 +7,7 @@ from typing import Self, cast, final, override
 import torch
 from torch import Tensor
 
-from ppvae.data.binarization import Binarization, Identity
+from ppvae.data.binarization import Binarization
 from ppvae.data.scaling import AS_IS, Scaling
 from ppvae.data.split import Batch, Feed, Split
 
@@ -27,7 +27,6 @@ class InMemorySplit(Split):
         scaling: what is still to be done to ``x`` when a batch is read.
         binarization: as above.
         origin: all that was or will be done to raw values, or None of rows as they are.
-
     """
 
     x: Tensor
@@ -108,7 +107,7 @@ class InMemorySplit(Split):
 
     @override
     def frozen(self, seed: int) -> Self:
-        if self.binarization.fixed:
+        if self.binarization.is_fixed:
             return self
         return replace(self, binarization=self.binarization.frozen(seed))._settled()
 
@@ -123,9 +122,9 @@ class InMemorySplit(Split):
 
     def _settled(self) -> Self:
         """Return the same split, with a binarization that is fixed already done."""
-        if not self.binarization.fixed or isinstance(self.binarization, Identity):
+        if not self.binarization.is_fixed or self.binarization.how == "none":
             return self
         binary = torch.empty(self.x.shape, dtype=torch.uint8, device=self.x.device)
         for rows in torch.split(torch.arange(len(self)), _CHUNK):
             binary[rows] = self._batch(rows, self.x.device, self.binarization)["x"].to(torch.uint8)
-        return replace(self, x=binary, scaling=AS_IS, binarization=Identity())
+        return replace(self, x=binary, scaling=AS_IS, binarization=Binarization())

@@ -35,7 +35,6 @@ def encode(
     Raises:
         InputError: for a label that is not in ``names``, a covariate that is not finite, or values
             of another kind.
-
     """
     if y.dtype.kind == "f":
         return _covariate(y, where), None
@@ -85,7 +84,6 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
 
     Raises:
         InputError: where there are no labels, too few of a class, or rows that are read from disk.
-
     """
     if data.labels is None:
         raise InputError(

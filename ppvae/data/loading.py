@@ -6,7 +6,7 @@ from typing import Any, get_args
 from torch import Tensor
 
 from ppvae.data.arrays import array_source
-from ppvae.data.binarization import Identity, binarization
+from ppvae.data.binarization import Binarization, binarization
 from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
@@ -63,7 +63,6 @@ def load(
 
     Raises:
         InputError: where there is no such data or it cannot be used, with the reason.
-
     """
     _check_options(binarize, seed, scale)
     return _data(_name(name), read(name, data_dir, label), binarize, seed, scaling, scale)
@@ -97,7 +96,6 @@ def load_new(
 
     Raises:
         InputError: as for :func:`load`, and where shape, unit or a label is not the fitted one.
-
     """
     _check_options(binarize, seed)
     source = read(name, data_dir, label, labels)
@@ -140,7 +138,6 @@ def from_arrays(
 
     Raises:
         InputError: where the arrays cannot be used, with the reason.
-
     """
     _check_options(binarize, seed, scale)
     return _data(name, array_source(x, name, y, mask), binarize, seed, None, scale)
@@ -153,9 +150,8 @@ def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> 
         x: (N, *shape).
         y: (N, ...) labels or covariates.
         mask: bool, the shape of ``x``, True where observed.
-
     """
-    return InMemorySplit.of(x, y, mask, None, Identity())
+    return InMemorySplit.of(x, y, mask, None, Binarization())
 
 
 def suited(
@@ -176,7 +172,6 @@ def suited(
 
     Raises:
         InputError: as for :func:`load`.
-
     """
     source, binarize = data.source, data.binarize
     if source is None or (data.is_asked and scale is None):
@@ -193,7 +188,6 @@ def scaled_as(data: Data, scaling: Scaling) -> Data:
 
     Raises:
         InputError: where it cannot have that unit.
-
     """
     if data.source is None:
         raise InputError(f"{data.name} was not read by load or from_arrays, and stays as it is.")

@@ -46,7 +46,6 @@ def mnist_source(name: str, folder: Path) -> Source:
 
     Raises:
         InputError: where a file is damaged, or missing and cannot be downloaded.
-
     """
     maker, labels = SETS[name]
     files = [f"{maker}/raw/{part}-{kind}" for part in ("train", "t10k") for kind in _KINDS]

@@ -26,7 +26,6 @@ def omniglot_source(folder: Path) -> Source:
 
     Raises:
         InputError: where the file is not the published one, or missing and not to be downloaded.
-
     """
     path = folder / FILE
     if not path.is_file():

@@ -22,7 +22,6 @@ class ValueRange:
         is_float: they are stored as floats.
         is_bytes: they are stored in bytes.
         is_table: a row is a vector.
-
     """
 
     lowest: float

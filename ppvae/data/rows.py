@@ -82,7 +82,6 @@ class ArrayRows(Rows):
         y: (N,) int64 codes, (N, ...) float32 covariates, or None.
         mask: bool, the shape of ``x``, True where observed, or None where all was.
         names: as above.
-
     """
 
     x: Tensor

@@ -50,7 +50,6 @@ def infer_scaling(
 
     Raises:
         InputError: where a column is too wide to be standardized, or ``scale`` makes no sense.
-
     """
     if scale is not None:
         return _asked(source, parts, scale), None
@@ -110,7 +109,6 @@ def as_fitted(
 
     Raises:
         InputError: where the values cannot have the unit of the fitted ones.
-
     """
     shape, raw = next(iter(parts.values())).shape, value_range(parts)
     columns = None if fitted.loc is None else len(fitted.loc)
@@ -149,7 +147,6 @@ def check_observed(rows: Rows, part: str, where: str) -> None:
 
     Raises:
         InputError: naming the part.
-
     """
     if isinstance(rows, ArrayRows) and rows.mask is not None and not rows.mask.any():
         raise InputError(
@@ -163,7 +160,6 @@ def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
 
     Raises:
         InputError: naming the first such row.
-
     """
     if not isinstance(rows, ArrayRows) or not rows.x.is_floating_point():
         return
@@ -185,7 +181,6 @@ def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -
 
     Raises:
         InputError: naming the first such value.
-
     """
     if not isinstance(rows, ArrayRows) or scaling.kind == "8-bit":
         return

@@ -32,7 +32,6 @@ class Scaling:
 
     Raises:
         InputError: where ``loc`` and ``scale`` do not go with ``kind``.
-
     """
 
     kind: Kind
@@ -97,7 +96,6 @@ class Scaling:
 
         Raises:
             InputError: for anything that ``to_dict`` cannot have written.
-
         """
         if not isinstance(fields, Mapping) or not set(fields) <= {"kind", "loc", "scale"}:
             raise InputError(

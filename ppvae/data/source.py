@@ -33,7 +33,6 @@ class Source:
         notes: how it was read, where that is not the only way, for people.
         files: the fingerprint of the files that it was read from, where they are the user's.
         binarize: how zeros and ones are made of it, where nobody says, under a likelihood of those.
-
     """
 
     where: str
@@ -67,7 +66,6 @@ class Source:
 
         Raises:
             InputError: with too few rows to divide.
-
         """
         if len(self.train) < FEWEST:
             raise InputError(

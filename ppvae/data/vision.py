@@ -63,7 +63,6 @@ def check_reader_is_safe(name: str, data_dir: Path | None) -> None:
 
     Raises:
         InputError: for a set whose reader unpickles, and for any in a `ReadOnlyFolder`.
-
     """
     maker = makers().get(simple(name))
     if maker is None:
@@ -91,7 +90,6 @@ def vision_source(name: str, maker: Callable[..., Any], folder: Path) -> Source:
 
     Raises:
         InputError: where it cannot be had, or does not consist of images of one shape.
-
     """
     with obtaining(name, folder):
         train = _first(maker, folder, _TRAIN)

@@ -15,15 +15,12 @@ import pyro
 import torch
 from torch import Tensor
 
-from ppvae.errors import InputError
-
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 __all__ = [
     "OpenStream",
     "Stream",
-    "check_seed",
     "forked",
     "gather",
     "generator",
@@ -34,19 +31,6 @@ __all__ = [
     "set_state",
     "state",
 ]
-
-SEEDS = 2**32
-"""Number of seeds: NumPy's generator takes 32 bits, torch's and Python's more."""
-
-
-def check_seed(seed: int, name: str = "seed") -> None:
-    """Refuse a seed that a generator does not take.
-
-    Raises:
-        InputError: for a seed that is negative or too large.
-    """
-    if not 0 <= seed < SEEDS:
-        raise InputError(f"{name} is {seed}; it must be from 0 to {SEEDS - 1} (2**32 - 1)")
 
 
 class Stream(IntEnum):

@@ -13,8 +13,8 @@ from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
-from ppvae.programs.streams import check_seed
 from ppvae.run.config import demand, is_shape
+from ppvae.settings import check_seed
 
 __all__ = ["RunData"]
 

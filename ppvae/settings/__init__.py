@@ -8,6 +8,7 @@ from ppvae.settings.fit import FitCommand, Resume, Settings
 from ppvae.settings.run import Compare, Diagnose, Encode, Sample
 from ppvae.settings.setting import Checked, Setting, check_seed, refusal, settings_of, takes, told
 from ppvae.settings.values import (
+    SWITCH,
     Binarize,
     Class,
     Compile,
@@ -17,11 +18,10 @@ from ppvae.settings.values import (
     Rows,
     Scale,
     Several,
-    Switch,
 )
 
 __all__ = [
-    "Binarize", "Checked", "Class", "Compare", "Compile", "Device", "Diagnose", "Encode",
+    "SWITCH", "Binarize", "Checked", "Class", "Compare", "Compile", "Device", "Diagnose", "Encode",
     "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
-    "Several", "Switch", "check_seed", "refusal", "settings_of", "takes", "told",
+    "Several", "check_seed", "refusal", "settings_of", "takes", "told",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The settings of a fit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,11 +15,15 @@ from ppvae.settings.setting import (
     TRAINING,
     Checked,
     Setting,
+    again,
     setting,
     settings_of,
 )
 from ppvae.settings.values import (
+    PLACE,
     SEED,
+    SWITCH,
+    TEXT,
     Binarize,
     Class,
     Compile,
@@ -27,13 +31,10 @@ from ppvae.settings.values import (
     Device,
     Number,
     Part,
-    Place,
     Precision,
     Scale,
     Several,
     Source,
-    Switch,
-    Text,
     Whole,
     Word,
 )
@@ -50,11 +51,11 @@ class Settings(Checked):
         "or an image set of torchvision), or a path (.npy, .npz, .csv, a folder of images)."
     )
     data_dir: str | Path | None = setting(
-        None, DATA, Place(), "The folder where published data lie, or are downloaded to.",
+        None, DATA, PLACE, "The folder where published data lie, or are downloaded to.",
         "$PPVAE_DATA, or ~/.cache/ppvae", may_change=True
     )
     label: str | None = setting(
-        None, DATA, Text(), "The column of a .csv that holds the labels.", "no labels"
+        None, DATA, TEXT, "The column of a .csv that holds the labels.", "no labels"
     )
     labels: int | None = setting(
         None, DATA, Whole(1),
@@ -129,17 +130,17 @@ class Settings(Checked):
         "Compile the training step: on, off, or auto (where it wins back the time it takes)."
     )
     tensorboard: bool = setting(
-        False, OUTPUT, Switch(), "Write TensorBoard events beside metrics.csv.", may_change=True
+        False, OUTPUT, SWITCH, "Write TensorBoard events beside metrics.csv.", may_change=True
     )
     out: str | Path | None = setting(
-        None, OUTPUT, Place(), "The run directory.", "runs/<data>-<time>", recorded=False
+        None, OUTPUT, PLACE, "The run directory.", "runs/<data>-<time>", recorded=False
     )
     overwrite: bool = setting(
-        False, OUTPUT, Switch(), "Replace a run that is there already.", recorded=False,
+        False, OUTPUT, SWITCH, "Replace a run that is there already.", recorded=False,
         for_people=True
     )
     oversubscribe: bool = setting(
-        False, MACHINE, Switch(), "Allow more processes than there are cores.", recorded=False,
+        False, MACHINE, SWITCH, "Allow more processes than there are cores.", recorded=False,
         for_people=True, may_change=True
     )
     trust: Sequence[str] = setting(
@@ -191,7 +192,7 @@ class FitCommand(Settings):
 
     # fmt: off
     resume: str | None = setting(
-        None, OUTPUT, Place(), "Go on with the fit in this run directory.", "a new fit",
+        None, OUTPUT, PLACE, "Go on with the fit in this run directory.", "a new fit",
         recorded=False, for_people=True
     )
     checkpoint: Literal["last", "best"] | None = setting(
@@ -202,17 +203,11 @@ class FitCommand(Settings):
     # fmt: on
 
 
-def again(name: str, unset: str = "") -> Any:
-    """A setting of a fit again, unset by default."""
-    (about,) = (f.metadata["setting"] for f in fields(Settings) if f.name == name)
-    return field(default=None, metadata={"setting": replace(about, unset=unset or about.unset)})
-
-
 def _changed(name: str) -> Any:
     """A setting of a fit that goes on: unset, it is as it was."""
     if not settings_of(Settings)[name][1].may_change:
         raise TypeError(f"{name} cannot change in a fit that goes on")
-    return again(name, "as the fit was begun")
+    return again(Settings, name, default=None, unset="as the fit was begun")
 
 
 @dataclass(frozen=True)
@@ -220,7 +215,7 @@ class Resume(Checked):
     """What `ppvae.fit.resume` takes: a run, and the settings that may change."""
 
     # fmt: off
-    run: str | Path = field(metadata={"setting": Setting(DATA, Place(), "The run directory.")})
+    run: str | Path = field(metadata={"setting": Setting(DATA, PLACE, "The run directory.")})
     epochs: int | None = _changed("epochs")
     patience: int | None = _changed("patience")
     data_dir: str | Path | None = _changed("data_dir")

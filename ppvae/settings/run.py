@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ppvae.settings.fit import again
+from ppvae.settings.fit import Settings
 from ppvae.settings.setting import (
     DATA,
     DRAWS,
@@ -14,84 +15,73 @@ from ppvae.settings.setting import (
     TRAINING,
     Checked,
     Setting,
+    again,
     check_seed,
     setting,
 )
 from ppvae.settings.values import (
+    PLACE,
     SEED,
+    SWITCH,
+    TEXT,
     Binarize,
     Dataset,
     Device,
     Opened,
     Part,
-    Place,
     Rows,
     Several,
     Source,
-    Switch,
-    Text,
     Whole,
     Word,
 )
 
-
-def _run() -> Any:
-    return {"setting": Setting(DATA, Source(), "The run directory.")}
+_RUN = {"setting": Setting(DATA, Source(), "The run directory.")}
 
 
-def _rows_asked(what: str) -> Any:
-    return setting(
-        None, DATA, Source(), f"Other data to {what}, by name or path.", "the run's own data"
+@dataclass(frozen=True)
+class Encode(Checked):
+    """What `ppvae.encode.encode` takes."""
+
+    # fmt: off
+    run: str | Path | Opened = field(metadata=_RUN)
+    data: str | Path | Rows | None = setting(
+        None, DATA, Source(), "Other data to encode, by name or path.", "the run's own data"
     )
-
-
-def _split() -> Any:
-    return setting(
-        "test",
-        DATA,
-        Word(Literal["train", "valid", "test"]),
-        "The part of the run's own data: train, valid or test.",
+    split: Literal["train", "valid", "test"] = setting(
+        "test", DATA, Word(Literal["train", "valid", "test"]),
+        "The part of the run's own data: train, valid or test."
     )
-
-
-def _where_data_lie(unset: str = "as in the fit") -> Any:
-    return setting(None, DATA, Place(), "The folder where published data lie.", unset)
-
-
-def _label() -> Any:
-    return setting(
-        None, DATA, Text(), "The column of a new .csv that holds the labels.", "no labels"
+    data_dir: str | Path | None = setting(
+        None, DATA, PLACE, "The folder where published data lie.", "as in the fit"
     )
-
-
-def _seed(of: str) -> Any:
-    return setting(0, DRAWS, SEED, f"The seed of {of}.")
-
-
-def _device() -> Any:
-    return setting("auto", MACHINE, Word(Device), "The device: auto, cpu, cuda or mps.")
-
-
-def _checkpoint() -> Any:
-    return setting(None, DATA, Text(), "The weights: best, last or step-N.", "the best there are")
-
-
-def _out(what: str, unset: str) -> Any:
-    return setting(None, OUTPUT, Place(), what, unset)
-
-
-def _overwrite(what: str) -> Any:
-    return setting(False, OUTPUT, Switch(), f"Replace {what} already there.", for_people=True)
-
-
-def _trust() -> Any:
-    return setting(
-        (),
-        MACHINE,
-        Several(),
-        "A module that the run's own parts may be imported from; can be repeated.",
-        for_people=True,
+    label: str | None = setting(
+        None, DATA, TEXT, "The column of a new .csv that holds the labels.", "no labels"
     )
+    samples: int = setting(100, DRAWS, Whole(1), "Importance samples for log p(x).")
+    seed: int = setting(0, DRAWS, SEED, "The seed of the samples.")
+    device: Device = again(Settings, "device")
+    checkpoint: str | None = setting(
+        None, DATA, TEXT, "The weights: best, last or step-N.", "the best there are"
+    )
+    out: str | Path | None = setting(
+        None, OUTPUT, PLACE, "The file to write, .npz or .csv.", "RUN/embedding-<split or data>.npz"
+    )
+    overwrite: bool = setting(
+        False, OUTPUT, SWITCH, "Replace a file that is already there.", for_people=True
+    )
+    trust: Sequence[str] = setting(
+        (), MACHINE, Several(),
+        "A module that the run's own parts may be imported from; can be repeated.", for_people=True
+    )
+    # fmt: on
+
+
+_as_encode = partial(again, Encode)
+"""A setting of `Encode` again."""
+
+_unset = partial(again, Settings, default=None)
+"""A setting of a fit again, unset by default."""
 
 
 @dataclass(frozen=True)
@@ -106,28 +96,32 @@ class Compare(Checked):
     data: str | Path | Dataset | None = setting(
         None, DATA, Source(), "The data, as in ppvae.fit.", "digits"
     )
-    data_dir: str | Path | None = _where_data_lie("as in ppvae.fit")
-    label: str | None = _label()
-    binarize: Binarize | None = again("binarize")
-    model: Part = again("model")
-    prior: Part = again("prior")
-    likelihood: Part = again("likelihood")
-    decoder: Part = again("decoder")
-    guide: Part = again("guide")
-    encoder: Part = again("encoder")
-    latent_dim: int | None = again("latent_dim", "20")
-    particles: int | None = again("particles", "the run's, or 1")
-    beta: float | None = again("beta", "the run's, or 1")
+    data_dir: str | Path | None = _as_encode("data_dir", unset="as in ppvae.fit")
+    label: str | None = _as_encode("label")
+    binarize: Binarize | None = _unset("binarize")
+    model: Part = _unset("model")
+    prior: Part = _unset("prior")
+    likelihood: Part = _unset("likelihood")
+    decoder: Part = _unset("decoder")
+    guide: Part = _unset("guide")
+    encoder: Part = _unset("encoder")
+    latent_dim: int | None = _unset("latent_dim", unset="20")
+    particles: int | None = _unset("particles", unset="the run's, or 1")
+    beta: float | None = _unset("beta", unset="the run's, or 1")
     epochs: int = setting(10, TRAINING, Whole(1), "Passes over the training data in each climb.")
-    batch_size: int | None = again("batch_size", "the run's, or 64")
-    lr: float | None = again("lr", "the run's, or 0.002")
+    batch_size: int | None = _unset("batch_size", unset="the run's, or 64")
+    lr: float | None = _unset("lr", unset="the run's, or 0.002")
     seeds: int = setting(3, DRAWS, Whole(1), "Climbs of each bound.")
-    seed: int = _seed("the first of them")
+    seed: int = _as_encode("seed", sentence="The seed of the first of them.")
     draws: int = setting(100, DRAWS, Whole(4), "Draws of value and gradient at the same weights.")
-    device: Device = _device()
-    out: str | Path | None = _out("The folder to write to.", "runs/compare-<data>-<time>")
-    overwrite: bool = _overwrite("a comparison that is")
-    trust: Sequence[str] = _trust()
+    device: Device = _as_encode("device")
+    out: str | Path | None = _as_encode(
+        "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
+    )
+    overwrite: bool = _as_encode(
+        "overwrite", sentence="Replace a comparison that is already there."
+    )
+    trust: Sequence[str] = _as_encode("trust")
     # fmt: on
 
     def __post_init__(self) -> None:
@@ -140,13 +134,15 @@ class Diagnose(Checked):
     """What `ppvae.diagnose.diagnose` takes."""
 
     # fmt: off
-    run: str | Path | Opened = field(metadata=_run())
-    data: str | Path | Rows | None = _rows_asked("examine")
-    split: Literal["train", "valid", "test"] = _split()
-    data_dir: str | Path | None = _where_data_lie()
-    label: str | None = _label()
+    run: str | Path | Opened = field(metadata=_RUN)
+    data: str | Path | Rows | None = _as_encode(
+        "data", sentence="Other data to examine, by name or path."
+    )
+    split: Literal["train", "valid", "test"] = _as_encode("split")
+    data_dir: str | Path | None = _as_encode("data_dir")
+    label: str | None = _as_encode("label")
     quick: bool = setting(
-        False, DRAWS, Switch(), "Fewer data and draws: about a minute, with wider errors."
+        False, DRAWS, SWITCH, "Fewer data and draws: about a minute, with wider errors."
     )
     samples: int | None = setting(
         None, DRAWS, Whole(1), "Importance samples for log p(x).", "5,000, or 500 if quick"
@@ -156,37 +152,15 @@ class Diagnose(Checked):
         "A question to ask: bound, evidence, gap, trust, model, training or estimator; can be "
         "repeated."
     )
-    seed: int = _seed("the choice of data, and of all draws")
-    device: Device = _device()
-    checkpoint: str | None = _checkpoint()
-    out: str | Path | None = _out(
-        "The folder to write to.",
-        "the run, or RUN/diagnostics-<data>-<question> for other data and single questions"
+    seed: int = _as_encode("seed", sentence="The seed of the choice of data, and of all draws.")
+    device: Device = _as_encode("device")
+    checkpoint: str | None = _as_encode("checkpoint")
+    out: str | Path | None = _as_encode(
+        "out", sentence="The folder to write to.",
+        unset="the run, or RUN/diagnostics-<data>-<question> for other data and single questions"
     )
-    overwrite: bool = _overwrite("a diagnosis that is")
-    trust: Sequence[str] = _trust()
-    # fmt: on
-
-
-@dataclass(frozen=True)
-class Encode(Checked):
-    """What `ppvae.encode.encode` takes."""
-
-    # fmt: off
-    run: str | Path | Opened = field(metadata=_run())
-    data: str | Path | Rows | None = _rows_asked("encode")
-    split: Literal["train", "valid", "test"] = _split()
-    data_dir: str | Path | None = _where_data_lie()
-    label: str | None = _label()
-    samples: int = setting(100, DRAWS, Whole(1), "Importance samples for log p(x).")
-    seed: int = _seed("the samples")
-    device: Device = _device()
-    checkpoint: str | None = _checkpoint()
-    out: str | Path | None = _out(
-        "The file to write, .npz or .csv.", "RUN/embedding-<split or data>.npz"
-    )
-    overwrite: bool = _overwrite("a file that is")
-    trust: Sequence[str] = _trust()
+    overwrite: bool = _as_encode("overwrite", sentence="Replace a diagnosis that is already there.")
+    trust: Sequence[str] = _as_encode("trust")
     # fmt: on
 
 
@@ -195,31 +169,35 @@ class Sample(Checked):
     """What `ppvae.sample.sample` takes."""
 
     # fmt: off
-    run: str | Path | Opened = field(metadata=_run())
+    run: str | Path | Opened = field(metadata=_RUN)
     count: int = setting(64, DRAWS, Whole(1), "The number of draws.")
-    data: str | Path | Rows | None = _rows_asked("reconstruct")
-    split: Literal["train", "valid", "test"] = _split()
-    data_dir: str | Path | None = _where_data_lie()
-    label: str | None = _label()
+    data: str | Path | Rows | None = _as_encode(
+        "data", sentence="Other data to reconstruct, by name or path."
+    )
+    split: Literal["train", "valid", "test"] = _as_encode("split")
+    data_dir: str | Path | None = _as_encode("data_dir")
+    label: str | None = _as_encode("label")
     pairs: int = setting(6, DRAWS, Whole(1), "Walks between two data.")
     steps: int = setting(9, DRAWS, Whole(2), "Points on a walk, its ends included.")
     given: str | None = setting(
-        None, DRAWS, Text(),
+        None, DRAWS, TEXT,
         "What every draw is conditional on: a label, or covariates as numbers set off by commas.",
         "the labels or covariates of the rows themselves"
     )
     aggregate: bool = setting(
-        False, DRAWS, Switch(),
+        False, DRAWS, SWITCH,
         "Draw z from a mixture of normals fitted to the codes of the training data."
     )
     components: int = setting(10, DRAWS, Whole(1), "The number of normals in that mixture.")
     impute: bool = setting(
-        False, DRAWS, Switch(), "Fill in the missing entries of the data instead."
+        False, DRAWS, SWITCH, "Fill in the missing entries of the data instead."
     )
     samples: int = setting(1000, DRAWS, Whole(1), "Importance samples for each datum to impute.")
-    seed: int = _seed("the draws")
-    checkpoint: str | None = _checkpoint()
-    out: str | Path | None = _out("The folder to write to.", "RUN/samples")
-    overwrite: bool = _overwrite("files that are")
-    trust: Sequence[str] = _trust()
+    seed: int = _as_encode("seed", sentence="The seed of the draws.")
+    checkpoint: str | None = _as_encode("checkpoint")
+    out: str | Path | None = _as_encode(
+        "out", sentence="The folder to write to.", unset="RUN/samples"
+    )
+    overwrite: bool = _as_encode("overwrite", sentence="Replace files that are already there.")
+    trust: Sequence[str] = _as_encode("trust")
     # fmt: on

@@ -8,7 +8,7 @@ import functools
 import inspect
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from typing import Any
 
 from ppvae.errors import InputError, nearest
@@ -56,6 +56,13 @@ def setting[T](
     about = Setting(group, values, sentence, unset, recorded, for_people, may_change)
     found: T = field(default=default, metadata={"setting": about})
     return found
+
+
+def again(of: "type[Checked]", name: str, **other: Any) -> Any:
+    """A setting of other settings again, with another default or another of what is known of it."""
+    each, about = settings_of(of)[name]
+    default = other.pop("default", each.default)
+    return field(default=default, metadata={"setting": replace(about, **other)})
 
 
 @dataclass(frozen=True)

@@ -84,7 +84,7 @@ class Whole(Values):
     metavar = "N"
 
     def read(self, value: Any) -> Any:
-        return _number(value) if isinstance(value, str) else value
+        return _number(value)
 
     def checked(self, value: Any) -> int:
         limit = f"at least {self.least}"
@@ -111,7 +111,7 @@ class Number(Values):
     metavar = "NUMBER"
 
     def read(self, value: Any) -> Any:
-        return _number(value) if isinstance(value, str) else value
+        return _number(value)
 
     def checked(self, value: Any) -> float:
         limit = "0 or more, and finite" if self.zero else "above 0 and finite"
@@ -145,34 +145,17 @@ class Word(Values):
         return str(value)
 
 
-class Text(Values):
-    """Any words."""
+@dataclass(frozen=True)
+class Instance(Values):
+    """Values of a type, as they are."""
 
-    metavar = "NAME"
+    kinds: type | tuple[type, ...]
+    must: str
+    metavar: str = "VALUE"
 
-    def checked(self, value: Any) -> str:
-        if not isinstance(value, str):
-            raise ValueError("a word")
-        return value
-
-
-class Place(Values):
-    """A file or folder."""
-
-    metavar = "PATH"
-
-    def checked(self, value: Any) -> str | Path:
-        if not isinstance(value, (str, Path)):
-            raise ValueError("a path")
-        return value
-
-
-class Switch(Values):
-    """On or off."""
-
-    def checked(self, value: Any) -> bool:
-        if not isinstance(value, bool):
-            raise ValueError("true or false")
+    def checked(self, value: Any) -> Any:
+        if not isinstance(value, self.kinds):
+            raise ValueError(self.must)
         return value
 
 
@@ -205,9 +188,9 @@ class Class(Values):
     metavar = "NAME"
 
 
-def _number(text: str) -> Any:
-    """The number that a word spells; the word itself if it spells none."""
-    if not text.isascii() or "_" in text:
+def _number(text: Any) -> Any:
+    """The number that a word spells; the value itself if it spells none, or is no word."""
+    if not isinstance(text, str) or not text.isascii() or "_" in text:
         return text
     try:
         return int(text) if re.fullmatch(r"[+-]?\d+", text) else float(text)
@@ -216,3 +199,6 @@ def _number(text: str) -> Any:
 
 
 SEED = Whole(0, SEEDS - 1)
+TEXT = Instance(str, "a word", "NAME")
+PLACE = Instance((str, Path), "a path", "PATH")
+SWITCH = Instance(bool, "true or false")

@@ -1,4 +1,4 @@
-"""A .npz file: arrays by name, or a sparse matrix of SciPy."""
+"""Files of NumPy: .npy, one array; .npz, arrays by name or a sparse matrix of SciPy."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,20 @@ from ppvae.errors import InputError
 _SPARSE = ("format", "shape", "data")
 
 
+def npy_source(path: Path) -> Source:
+    """Read the array at ``path``; a pickle never is.
+
+    Raises:
+        InputError: where the file is damaged, or holds something else.
+    """
+    with parsing(path, "a .npy file"), path.open("rb") as file:
+        # Without allow_pickle, so that opening a stranger's file runs none of its code; so below.
+        array = np.load(file, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path} is a .npz file by its content: give it that suffix.")
+        return array_source(array, str(path))
+
+
 def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     """Read ``x``, and ``y`` and ``mask`` where there are; or the matrix of a sparse file.
 
@@ -24,10 +38,8 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
 
     Raises:
         InputError: where the file is damaged, or holds something else.
-
     """
     with parsing(path, "a .npz file"), path.open("rb") as file:
-        # Without allow_pickle, so that opening a stranger's file runs none of its code.
         with np.lib.npyio.NpzFile(file, allow_pickle=False) as content:
             if all(name in content for name in _SPARSE):
                 from scipy.sparse import load_npz
@@ -48,12 +60,8 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
 def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
     """Read ``x_train`` and ``x_test``, as the files of Keras have them, and their labels."""
     sources: dict[str, Source] = {}
-    for part, suffix in (
-        ("train", "train"),
-        ("valid", "val"),
-        ("valid", "valid"),
-        ("test", "test"),
-    ):
+    suffixes = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
+    for suffix, part in suffixes.items():
         x = _array(content, f"x_{suffix}", path)
         if x is not None:
             known = sources["train"].labels if sources else labels
