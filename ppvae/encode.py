@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ppvae.cli.answering import answer
@@ -31,7 +30,7 @@ from ppvae.errors import InputError
 from ppvae.programs.classification import classify, has_classes
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
-from ppvae.run.store import demand_writable, is_there, write_bytes, write_text, writing
+from ppvae.run.store import check_writable, is_there, write_arrays, write_text, writing
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.training.devices import one_device
 
@@ -160,17 +159,20 @@ def _target(
         raise InputError(
             f"`out={str(target)!r}`: the embedding is written as .npz or .csv; name such a file"
         )
-    demand_writable(target)
+    check_free(target, overwrite=overwrite)
+    return target
+
+
+def check_free(target: Path, *, overwrite: bool) -> None:
+    """Refuse a file that is there already, or is a link in a run."""
+    check_writable(target)
     if is_there(target) and not overwrite:
         raise InputError(f"{target} is there already; give another `out`, or `overwrite=True`")
-    return target
 
 
 def _write(target: Path, found: dict[str, Any]) -> None:
     if target.suffix == ".npz":
-        packed = io.BytesIO()
-        np.savez(packed, allow_pickle=False, **found)
-        write_bytes(target, packed.getvalue())
+        write_arrays(target, found)
         return
     columns: dict[str, Any] = {}
     for name, values in found.items():

@@ -16,7 +16,6 @@ if __name__ == "__main__":  # before the imports that take seconds
 
     start("sample")
 
-import io
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,12 +29,12 @@ from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.components.memory import check_memory
 from ppvae.data import Batch, Data, Split
-from ppvae.encode import opened_run, rows_of
+from ppvae.encode import check_free, opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seeded
 from ppvae.run import Run, figures
-from ppvae.run.store import demand_writable, discard, is_there, write_bytes, writing
+from ppvae.run.store import discard, write_arrays, writing
 from ppvae.settings import Sample, takes
 
 if TYPE_CHECKING:  # slow to import
@@ -87,9 +86,7 @@ def sample(asked: Sample) -> dict[str, Any]:
     folder = Path(asked.out) if asked.out is not None else opened.path / "samples"
     name = "imputed" if impute else "samples-aggregate" if aggregate else "samples"
     target = folder / f"{name}.npz"
-    demand_writable(target)
-    if is_there(target) and not asked.overwrite:
-        raise InputError(f"{target} is there already; give another `out`, or `overwrite=True`")
+    check_free(target, overwrite=asked.overwrite)
     with writing(folder):
         rows = rows_of(
             opened, asked.data, asked.split, data_dir, asked.label, needs_observed=not impute
@@ -272,12 +269,10 @@ def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> di
 
 def _write(target: Path, arrays: dict[str, Any], pictures: Mapping[str, "Figure"]) -> None:
     """The numbers last: where they are, the pictures are theirs."""
-    packed = io.BytesIO()
-    np.savez(packed, allow_pickle=False, **arrays)
     discard(target)
     for name, figure in pictures.items():
         figures.save(figure, target.with_name(f"{name}.png"))
-    write_bytes(target, packed.getvalue())
+    write_arrays(target, arrays)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -107,12 +107,11 @@ def show_summary(summary: "Summary") -> None:
     from ppvae.training.summary import SAMPLES
 
     figures, evidence, bits = summary.figures, summary.evidence, summary.bits_per_dim
+    bound = (number(figures.elbo), "") if summary.is_bound else ("none", "point mass")
     rows = [
-        ("bound (elbo)", number(figures.elbo), "")
-        if summary.is_bound
-        else ("bound (elbo)", "none", "point mass")
+        ("bound (elbo)", *bound),
+        ("reconstruction", number(figures.reconstruction), "E_q[log p(x | z)]"),
     ]
-    rows.append(("reconstruction", number(figures.reconstruction), "E_q[log p(x | z)]"))
     if figures.kl is not None:
         rows.append(("KL", number(figures.kl), "KL(q(z | x) || p(z))"))
     if summary.beta != 1 or figures.elbo is None:
@@ -142,17 +141,12 @@ def number(value: float | None, digits: int = 2) -> str:
 @contextmanager
 def bar(what: str, total: int) -> Iterator[Any]:
     """A progress bar over ``total`` things; yields a function that counts some."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    # To a file it would leave a blank line, and nothing else.
-    is_seen = _progress_console.is_terminal
     with Progress(
-        *columns, console=_progress_console, transient=True, disable=not is_seen
-    ) as progress:
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+        console=_progress_console,
+        transient=True,
+        disable=not _progress_console.is_terminal,  # a file would get a blank line
+    ) as progress:  # fmt: skip
         task = progress.add_task(what, total=total)
         yield lambda count=1: progress.advance(task, count)
 
@@ -237,7 +231,8 @@ class EpochBar:
             self._best = f"best objective {number(epoch.valid.objective)}"
         text = f"valid {in_words(epoch.valid)}; {self._best}"
         if alarm and not self._alarm and not self._quiet:
-            self._progress.console.print(f"alarm, epoch {epoch.epoch}: {alarm}", soft_wrap=True)
+            said = spoken(f"alarm, epoch {epoch.epoch}: {alarm}")
+            self._progress.console.print(said, soft_wrap=True, markup=False)
         self._alarm = alarm
         if alarm:
             text = f"{text}; POSTERIOR COLLAPSE"

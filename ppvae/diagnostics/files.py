@@ -12,7 +12,7 @@ from ppvae.run import figures, versions
 from ppvae.run.store import (
     MissingError,
     ReadError,
-    demand_writable,
+    check_writable,
     discard,
     is_there,
     plain,
@@ -41,7 +41,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     if is_there(folder) and not folder.is_dir():
         raise InputError(f"`out` is {folder}, which is a file; give a folder")
     for name in ("figures", _RECORD, "posterior.nc", "report.html"):
-        demand_writable(folder / name)
+        check_writable(folder / name)
     file = folder / _RECORD
     if is_there(file) and not overwrite:
         raise InputError(

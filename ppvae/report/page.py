@@ -23,7 +23,7 @@ from ppvae.report.page_data import PageData, read_diagnosis
 from ppvae.report.parts import Section, attempted, reason_of
 from ppvae.report.typography import typeset
 from ppvae.run import Run
-from ppvae.run.store import WriteError, demand_writable, write_text, writing
+from ppvae.run.store import WriteError, check_writable, write_text, writing
 from ppvae.training.data_and_programs import true_labels
 
 __all__ = ["attempt", "report"]
@@ -63,7 +63,7 @@ def report(run: Run, out: str | Path | None = None) -> Path:
         report(ppvae.load("runs/digits"))
     """
     target = run.path / "report.html" if out is None else Path(out)
-    demand_writable(target)
+    check_writable(target)
     with writing(target.parent):
         rows, labels = _own(run)
         page = PageData(run, rows, "test", labels, run.path, read_diagnosis(run.path))

@@ -58,7 +58,7 @@ class Checkpoints:
         if name is None:
             name = "best" if is_there(self._folder / "best") else "last"
             if name == "last":
-                self._demand_no_best()
+                self._check_no_best()
         step = name
         if name in ("best", "last"):
             try:
@@ -81,7 +81,7 @@ class Checkpoints:
                 f"{self._folder / self.resolve(name)} holds no weights{self._others(name)}"
             )
         if name in (None, "best"):
-            self._demand_best(state)
+            self._check_best(state)
         return state
 
     def seal(self, name: str) -> Seal:
@@ -153,8 +153,8 @@ class Checkpoints:
                 if self.resolve(name) == step:
                     raise InputError(f"{error}{self._others(name)}") from error
 
-    def _demand_no_best(self) -> None:
-        """Only a fit that has had no best yet is read at its last."""
+    def _check_no_best(self) -> None:
+        """Refuse to read a fit at its last if it has had a best."""
         state = self._steadily("last", load_tree)
         best = self.best_of(state) if isinstance(state, dict) else None
         if best is not None and not is_there(self._folder / "best"):
@@ -163,8 +163,8 @@ class Checkpoints:
                 "which is whole, or fit anew"
             )
 
-    def _demand_best(self, state: Mapping[str, Any]) -> None:
-        """What ``best`` names was the best when it was saved."""
+    def _check_best(self, state: Mapping[str, Any]) -> None:
+        """Refuse what ``best`` names if it was not the best when it was saved."""
         if not is_there(self._folder / "best"):
             return
         progress = state.get("progress")

@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.run.documents import read_yaml
 from ppvae.run.store import MissingError, finish_swap, read_text
 
-__all__ = ["FORMAT", "demand", "is_shape", "read_config", "sealed", "text_of", "versions"]
+__all__ = ["FORMAT", "entry", "is_shape", "read_config", "sealed", "text_of", "versions"]
 
 
 FORMAT = 2
@@ -99,7 +99,7 @@ def _digest(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def demand(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
+def entry(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     """The entry ``key`` of a part of the config of ``path``, if it is of this kind."""
     value = mapping.get(key)
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):

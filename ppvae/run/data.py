@@ -13,7 +13,7 @@ from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
-from ppvae.run.config import demand, is_shape
+from ppvae.run.config import entry, is_shape
 from ppvae.settings import check_seed
 
 __all__ = ["RunData"]
@@ -33,7 +33,7 @@ class RunData:
 
     @property
     def _facts(self) -> Mapping[str, Any]:
-        facts: Mapping[str, Any] = demand(self._config["run"], "data", dict, self._path)
+        facts: Mapping[str, Any] = entry(self._config["run"], "data", dict, self._path)
         return facts
 
     @property
@@ -49,7 +49,7 @@ class RunData:
         """Names of the label codes, where the data has labels."""
         if self._facts.get("labels") is None:
             return None
-        return tuple(str(name) for name in demand(self._facts, "labels", list, self._path))
+        return tuple(str(name) for name in entry(self._facts, "labels", list, self._path))
 
     @property
     def covariates(self) -> int:
@@ -111,9 +111,9 @@ class RunData:
             )
         if self._config.get("labels") is None or not hidden:
             return data
-        seed = demand(self._config, "seed", int, self._path)
+        seed = entry(self._config, "seed", int, self._path)
         check_seed(seed)
-        return hide(data, demand(self._config, "labels", int, self._path), seed)
+        return hide(data, entry(self._config, "labels", int, self._path), seed)
 
     def read_new(self, name: str | Path, data_dir: Path | None, label: str | None) -> Split:
         """Other data, scaled and binarized as the fit's was."""

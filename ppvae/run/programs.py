@@ -12,7 +12,7 @@ from ppvae.components.spec import Spec
 from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
-from ppvae.run.config import demand
+from ppvae.run.config import entry
 from ppvae.run.data import RunData
 
 __all__ = ["build_pair"]
@@ -56,12 +56,12 @@ def build_pair(
     try:
         programs = build_programs(
             parts,
-            latent_dim=demand(config, "latent_dim", int, path),
+            latent_dim=entry(config, "latent_dim", int, path),
             data_shape=data.shape,
             classes=len(data.label_names or ()),
             covariates=data.covariates,
             examples=example["x"],
-            log_counts=demand(config["run"], "log_counts", bool, path),
+            log_counts=entry(config["run"], "log_counts", bool, path),
             trust=trust,
         )
         return Pair(programs.model, programs.guide, example).to(dtype)

@@ -29,6 +29,7 @@ from ppvae.run.store import (
     Writer,
     bear,
     discard,
+    identity_of,
     load_tree,
     plain,
     read_json,
@@ -73,7 +74,7 @@ class Run:
     ) -> None:
         self.path = Path(path)
         self.config = read_config(self.path)
-        self._folder = _identity(self.path)
+        self._folder = identity_of(self.path)
         self._checkpoints = Checkpoints(self.path)
         self._table = table.Metrics(self.path)
         self._writer: Writer | None = None
@@ -233,7 +234,7 @@ class Run:
     def state(self, name: str | None = None) -> dict[str, Any]:
         """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
         state = self._checkpoints.read(name)
-        if _identity(self.path) != self._folder:
+        if identity_of(self.path) != self._folder:
             raise InputError(f"{self.path} was replaced by another run meanwhile; open it again")
         return state
 
@@ -247,7 +248,7 @@ class Run:
                 link.
         """
         self._writer = Writer(self.path)
-        if read_config(self.path) != self.config or _identity(self.path) != self._folder:
+        if read_config(self.path) != self.config or identity_of(self.path) != self._folder:
             raise InputError(f"{self.path} was changed by another process just now; begin again")
 
     @contextmanager
@@ -260,8 +261,7 @@ class Run:
         try:
             yield
         finally:
-            self._writer.close()
-            self._writer = None
+            self._give_back()
 
     @contextmanager
     def given_back_on_failure(self) -> Iterator[None]:
@@ -269,10 +269,13 @@ class Run:
         try:
             yield
         except BaseException:
-            if self._writer is not None:
-                self._writer.close()
-                self._writer = None
+            self._give_back()
             raise
+
+    def _give_back(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
 
     def save(self, state: Mapping[str, Any], *, is_best: bool = False) -> None:
         """Write a checkpoint; see `ppvae.run.checkpoints.Checkpoints.save`."""
@@ -360,15 +363,6 @@ class Run:
             return read_json(self.path / "summary.json")
         except MissingError:
             return None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a folder from another that takes its name."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def _batch(tree: Any, folder: Path, shape: tuple[int, ...]) -> Batch:

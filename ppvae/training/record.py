@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from ppvae.run.facts import facts_of
+from ppvae.run.config import FORMAT, versions
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
 from ppvae.training.data_and_programs import Meeting, recorded
@@ -28,7 +28,24 @@ def config_of(
         "data_dir": None if where is None else str(Path(where).resolve()),
         "binarize": meeting.data.binarize,
     }
-    facts = facts_of(meeting.data, meeting.pair, device)
-    facts |= {"compiled": is_compiled, "log_counts": made.log_counts}
+    data, pair = meeting.data, meeting.pair
+    facts = {
+        "format": FORMAT,
+        "versions": versions(),
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in pair.parameters() if p.requires_grad),
+        "data": {
+            "name": data.name,
+            "shape": list(data.shape),
+            "rows": {name: len(split) for name, split in data.splits.items()},
+            "scaling": data.scaling.to_dict(),
+            "fingerprint": data.fingerprint(),
+            "labels": None if data.labels is None else list(data.labels),
+            "covariates": data.covariates,
+        },
+        "compiled": is_compiled,
+        "log_counts": made.log_counts,
+    }
     settled = resolved | chosen.recorded() | made.parts
     return settings.recorded() | settled | {"run": facts}

@@ -5,10 +5,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from ppvae.cli.flags import in_a_command
+from ppvae.cli.terminal import EpochBar
 from ppvae.diagnostics import active_units, embed
 from ppvae.fit import resume
 from ppvae.run import Run
 from ppvae.training.collapse_alarm import is_learned
+from ppvae.training.evaluation import Figures
+from ppvae.training.trainer import Epoch
 from tests.support.fits import future, quick, small
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -43,6 +47,14 @@ def test_a_collapsed_fit_says_so_once_and_names_the_remedies(
     assert alarm in said.replace("\n", " ")
     assert said.count("`warm_up`") < sum(a is not None for a in held_out(run, "alarm"))
     assert "POSTERIOR COLLAPSE" in said
+
+
+def test_the_alarm_of_a_command_names_its_flags(capsys: pytest.CaptureFixture[str]) -> None:
+    figures = Figures(-2.0, -1.0, 1.0, -2.0)
+    epoch = Epoch(1, 1, 0.0, 1.0, 1e-3, figures, figures, is_best=True)
+    with in_a_command(), EpochBar(1, 1) as bar:
+        bar.epoch(epoch, "take `warm_up`, or `likelihood.sizes=[2, 3]`")
+    assert "take --warm-up, or --likelihood.sizes 2,3" in capsys.readouterr().err
 
 
 def slow(folder: Path, out: str, epochs: int) -> Run:

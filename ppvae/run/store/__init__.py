@@ -21,8 +21,10 @@ from ppvae.run.store.trees import load_tree, read_sealed, save_tree, sums
 from ppvae.run.store.writing import (
     Writer,
     append_bytes,
-    demand_writable,
+    check_writable,
     discard,
+    identity_of,
+    write_arrays,
     write_bytes,
     write_folder,
     write_text,
@@ -30,26 +32,8 @@ from ppvae.run.store.writing import (
 )
 
 __all__ = [
-    "MissingError",
-    "ReadError",
-    "WriteError",
-    "Writer",
-    "append_bytes",
-    "bear",
-    "demand_writable",
-    "discard",
-    "finish_swap",
-    "is_there",
-    "load_tree",
-    "plain",
-    "read_bytes",
-    "read_json",
-    "read_sealed",
-    "read_text",
-    "save_tree",
-    "sums",
-    "write_bytes",
-    "write_folder",
-    "write_text",
-    "writing",
-]
+    "MissingError", "ReadError", "WriteError", "Writer", "append_bytes", "bear",
+    "check_writable", "discard", "finish_swap", "identity_of", "is_there", "load_tree", "plain",
+    "read_bytes", "read_json", "read_sealed", "read_text", "save_tree", "sums", "write_arrays",
+    "write_bytes", "write_folder", "write_text", "writing",
+]  # fmt: skip

@@ -55,7 +55,7 @@ class Lock:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise WriteError(file, "it is no file")
             self._take(handle)
-            self._demand_same(handle, file)
+            self._check_same(handle, file)
         except BaseException:
             self._close()
             raise
@@ -89,8 +89,8 @@ class Lock:
             )
 
     @staticmethod
-    def _demand_same(handle: int, file: Path) -> None:
-        """What is locked is still what the name stands for."""
+    def _check_same(handle: int, file: Path) -> None:
+        """Refuse a lock on what the name no longer stands for."""
         try:
             there = os.lstat(file)
         except FileNotFoundError as error:

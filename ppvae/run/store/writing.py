@@ -5,13 +5,17 @@ written in its folder ``.partial``, which only the holder of its lock uses and c
 """
 
 import contextlib
+import io
 import os
 import secrets
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from weakref import WeakValueDictionary
+
+import numpy as np
 
 from ppvae.run.store import disk
 from ppvae.run.store.disk import WriteError
@@ -21,8 +25,10 @@ __all__ = [
     "SCRATCH",
     "Writer",
     "append_bytes",
-    "demand_writable",
+    "check_writable",
     "discard",
+    "identity_of",
+    "write_arrays",
     "write_bytes",
     "write_folder",
     "write_text",
@@ -63,7 +69,7 @@ class Writer:
         else:
             raise WriteError(run, "it is gone")
         try:
-            _demand_no_links(run)
+            _check_no_links(run)
             disk.remove(run / SCRATCH)
         except BaseException:
             self._lock.release(run)
@@ -115,6 +121,13 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write arrays as .npz, whole or not at all."""
+    packed = io.BytesIO()
+    np.savez(packed, allow_pickle=False, **arrays)
+    write_bytes(path, packed.getvalue())
+
+
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder of files that is not there yet, whole or not at all."""
     with _scratch(path) as fresh:
@@ -130,7 +143,7 @@ def append_bytes(path: Path, data: bytes) -> None:
         write_bytes(path, data)
         return
     with writing(path.parent):
-        _demand_no_link(path)
+        check_writable(path)
         disk.append_file(path, data)
 
 
@@ -143,20 +156,20 @@ def discard(path: Path) -> None:
         disk.remove(fresh)
 
 
-def demand_writable(path: Path) -> None:
-    """Refuse a path in a run that is a link, or lies behind one, before any work.
-
-    Raises:
-        WriteError: naming the link.
-    """
-    _demand_no_link(path)
+def identity_of(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another that takes its name: device and inode."""
+    try:
+        found = os.stat(folder)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
 def _scratch(path: Path) -> Iterator[Path]:
     """A place on the same file system, from which what is made moves to ``path``."""
     with writing(path.parent):
-        _demand_no_link(path)
+        check_writable(path)
         disk.make_folders(path.parent)
         run = _run_of(path.parent)
         if run is None:
@@ -190,22 +203,18 @@ def _is_run(folder: Path) -> bool:
     return all(os.path.lexists(folder / name) for name in ("config.yaml", "checkpoints"))
 
 
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        found = os.stat(folder)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
 def _is_held(run: Path, *, by_any: bool = False) -> bool:
-    identity = _identity(run)
+    identity = identity_of(run)
     writer = None if identity is None else _writers.get(identity)
     return writer is not None and (by_any or writer.thread == threading.get_ident())
 
 
-def _demand_no_link(path: Path) -> None:
-    """Neither a path in a run nor what is between it and the run is a link."""
+def check_writable(path: Path) -> None:
+    """Refuse a path in a run that is a link, or lies behind one.
+
+    Raises:
+        WriteError: naming the link.
+    """
     path = Path(os.path.abspath(path))
     run = _run_of(path.parent)
     if run is None:
@@ -217,8 +226,8 @@ def _demand_no_link(path: Path) -> None:
             raise _link(part)
 
 
-def _demand_no_links(run: Path) -> None:
-    """No name that commands write to in a run is a link, nor is anything in its folders."""
+def _check_no_links(run: Path) -> None:
+    """Refuse a run where a name that commands write to, or what is in its folders, is a link."""
     for name in (*_FILES, *_FOLDERS):
         if os.path.islink(run / name):
             raise _link(run / name)
