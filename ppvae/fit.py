@@ -31,13 +31,7 @@ import torch
 from ppvae.cli.answering import answer
 from ppvae.cli.flags import flag, spoken
 from ppvae.cli.given import given_settings
-from ppvae.cli.terminal import (
-    EpochBar,
-    say,
-    show_introduction,
-    show_summary,
-    teller,
-)
+from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary, teller
 from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone

@@ -19,13 +19,8 @@ from ppvae.programs.pair import traces
 from ppvae.programs.streams import seeded
 
 __all__ = [
-    "check_density",
-    "check_labels",
-    "check_rows",
-    "check_support",
-    "levels_of",
-    "values_of",
-]
+    "check_density", "check_labels", "check_rows", "check_support", "levels_of", "values_of",
+]  # fmt: skip
 
 
 def values_of(facts: Audit) -> Values | None:

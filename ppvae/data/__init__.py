@@ -8,19 +8,6 @@ from ppvae.data.split import Batch, Feed, Split
 from ppvae.settings import Binarize, Scale
 
 __all__ = [
-    "Batch",
-    "Binarize",
-    "Data",
-    "Feed",
-    "Kind",
-    "Scale",
-    "Scaling",
-    "Split",
-    "Values",
-    "as_split",
-    "from_arrays",
-    "load",
-    "load_new",
-    "scaled_as",
-    "suited",
-]
+    "Batch", "Binarize", "Data", "Feed", "Kind", "Scale", "Scaling", "Split", "Values",
+    "as_split", "from_arrays", "load", "load_new", "scaled_as", "suited",
+]  # fmt: skip

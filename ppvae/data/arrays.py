@@ -79,7 +79,9 @@ def _labels(
     if y is None:
         return None, None
     contents = plain(y, where, "y")
-    values, categories = _of_length(contents.values, x, where), contents.categories
+    values, categories = contents.values, contents.categories
+    if values.ndim == 0 or len(values) != len(x):
+        raise InputError(f"{where}: y has shape {values.shape}, and x has {len(x)} rows.")
     if contents.mask is not None and values.dtype.kind != "f":
         order, places = np.unique(values[contents.mask], return_inverse=True)
         values, categories = np.full(values.shape, UNKNOWN), tuple(order.tolist())
@@ -97,12 +99,6 @@ def _mask(mask: NDArray[Any], x: NDArray[Any], where: str) -> NDArray[np.bool_]:
             f"{where}: mask must be True where x was observed and False elsewhere, of type bool."
         )
     return mask.astype(np.bool_)
-
-
-def _of_length(y: NDArray[Any], x: NDArray[Any], where: str) -> NDArray[Any]:
-    if y.ndim == 0 or len(y) != len(x):
-        raise InputError(f"{where}: y has shape {y.shape}, and x has {len(x)} rows.")
-    return y
 
 
 def _check_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str) -> None:

@@ -9,13 +9,16 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from ppvae.errors import InputError
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
 """What may stand between fields, the more usual first."""
@@ -92,8 +95,8 @@ def is_number(cell: str, decimal: str = ".") -> bool:
     return (_POINT if decimal == "." else _COMMA).fullmatch(cell.strip()) is not None
 
 
-def fields(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
-    """Yield the fields of each line; none of a blank one."""
+def fields(lines: Iterable[str], separator: str) -> "Reader":
+    """Return a reader of the fields of each line; none of a blank one."""
     if separator == " ":
         lines = (f"{line.strip()}\n" for line in lines)
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
@@ -191,11 +194,7 @@ def _check_even(names: list[str], lines: list[str], separator: str, above: int, 
     """
     count = len(names)
     is_empty = count > 1 and not names[-1]
-    reader = csv.reader(
-        (line.strip() + "\n" for line in lines) if separator == " " else lines,
-        delimiter=separator,
-        skipinitialspace=True,
-    )
+    reader = fields(lines, separator)
     for row in reader:
         is_ended = len(row) == count + 1 and not row[-1].strip()
         if row and len(row) != count and not is_ended:

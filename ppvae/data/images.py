@@ -43,11 +43,6 @@ class Images(ABC):
         """(channels, height, width)."""
         return (1 if self.grey else 3, *self.size)
 
-    @property
-    def labelled(self) -> bool:
-        """Whether each image has a label code."""
-        return self.codes is not None
-
     def __len__(self) -> int:
         """Return the number of images."""
         return len(self.encoded)
@@ -78,7 +73,7 @@ class Images(ABC):
             x[place] = pixels
             if code is not None:
                 codes.append(code)
-        return {"x": x} | ({"y": torch.tensor(codes)} if self.labelled else {})
+        return {"x": x} | ({"y": torch.tensor(codes)} if self.codes is not None else {})
 
 
 def upright_size(image: "Image") -> tuple[int, int]:

@@ -63,8 +63,12 @@ class InMemorySplit(Split):
     @property
     @override
     def extra_names(self) -> tuple[str, ...]:
+        return tuple(self._extras)
+
+    @property
+    def _extras(self) -> dict[str, Tensor]:
         extras = {"y": self.y, "mask": self.mask}
-        return tuple(name for name, value in extras.items() if value is not None)
+        return {name: value for name, value in extras.items() if value is not None}
 
     @property
     @override
@@ -77,12 +81,8 @@ class InMemorySplit(Split):
 
     @override
     def to(self, device: torch.device | str) -> Self:
-        return replace(
-            self,
-            x=self.x.to(device),
-            y=None if self.y is None else self.y.to(device),
-            mask=None if self.mask is None else self.mask.to(device),
-        )
+        extras = {name: value.to(device) for name, value in self._extras.items()}
+        return replace(self, x=self.x.to(device), y=extras.get("y"), mask=extras.get("mask"))
 
     @override
     def feed(
@@ -113,12 +113,9 @@ class InMemorySplit(Split):
 
     def _batch(self, rows: Tensor, device: torch.device | str, binarization: Binarization) -> Batch:
         here = rows.to(self.x.device)
-        batch = {"x": binarization(self.scaling.apply(self.x[here].to(device)), rows)}
-        if self.y is not None:
-            batch["y"] = self.y[here].to(device)
-        if self.mask is not None:
-            batch["mask"] = self.mask[here].to(device)
-        return batch
+        x = binarization(self.scaling.apply(self.x[here].to(device)), rows)
+        extras = {name: value[here].to(device) for name, value in self._extras.items()}
+        return {"x": x} | extras
 
     def _settled(self) -> Self:
         """Return the same split, with a binarization that is fixed already done."""

@@ -239,14 +239,14 @@ def _split(
 
 
 def _check_options(binarize: str, seed: int, scale: str | None = None) -> None:
-    if scale is not None and scale not in get_args(Scale):
-        raise InputError(
-            f"`scale={scale!r}` is not known: give one of {', '.join(get_args(Scale))}."
-        )
-    if binarize not in get_args(Binarize):
-        raise InputError(
-            f"`binarize={binarize!r}` is not known: give one of {', '.join(get_args(Binarize))}."
-        )
+    options = (
+        ("scale", scale, (None, *get_args(Scale))),
+        ("binarize", binarize, get_args(Binarize)),
+    )
+    for name, value, known in options:
+        if value not in known:
+            words = ", ".join(filter(None, known))
+            raise InputError(f"`{name}={value!r}` is not known: give one of {words}.")
     if not 0 <= seed < 2**63:
         raise InputError(f"the data's seed is {seed}: give a whole number from 0 to 2**63 - 1.")
 

@@ -20,7 +20,7 @@ __all__ = ["RunData"]
 
 
 class RunData:
-    """The data that a run was fitted to, as its ``config.yaml`` tells of it.
+    """A run as its ``config.yaml`` tells of its data; `ppvae.run.Run` is one.
 
     Args:
         path: the run directory.
@@ -29,19 +29,19 @@ class RunData:
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], trust: Iterable[str]) -> None:
-        self._path, self._config, self._trust = path, config, tuple(trust)
+        self.path, self.config, self._trust = path, dict(config), tuple(trust)
 
     @property
     def _facts(self) -> Mapping[str, Any]:
-        facts: Mapping[str, Any] = entry(self._config["run"], "data", dict, self._path)
+        facts: Mapping[str, Any] = entry(self.config["run"], "data", dict, self.path)
         return facts
 
     @property
-    def shape(self) -> tuple[int, ...]:
+    def data_shape(self) -> tuple[int, ...]:
         """Shape of one datum."""
         shape = self._facts.get("shape")
         if not is_shape(shape):
-            raise InputError(f"{self._path / 'config.yaml'}: the data's shape is {shape!r}")
+            raise InputError(f"{self.path / 'config.yaml'}: the data's shape is {shape!r}")
         return tuple(shape)
 
     @property
@@ -49,14 +49,14 @@ class RunData:
         """Names of the label codes, where the data has labels."""
         if self._facts.get("labels") is None:
             return None
-        return tuple(str(name) for name in entry(self._facts, "labels", list, self._path))
+        return tuple(str(name) for name in entry(self._facts, "labels", list, self.path))
 
     @property
     def covariates(self) -> int:
         """How many covariates a datum has."""
         count = self._facts.get("covariates")
         if type(count) is not int or not 0 <= count <= 1_000_000:
-            raise InputError(f"{self._path / 'config.yaml'}: covariates of the data is {count!r}")
+            raise InputError(f"{self.path / 'config.yaml'}: covariates of the data is {count!r}")
         return count
 
     @property
@@ -70,25 +70,33 @@ class RunData:
 
     @property
     def _binarize(self) -> Any:
-        return self._config.get("binarize") or "none"
+        return self.config.get("binarize") or "none"
 
     @property
     def _folder(self) -> Path | None:
-        folder = self._config.get("data_dir")
+        folder = self.config.get("data_dir")
         return None if folder is None else ReadOnlyFolder(str(folder))
 
     @property
     def _name(self) -> str:
-        name = self._config.get("data")
+        name = self.config.get("data")
         if not isinstance(name, str):
             raise InputError(
-                f"the data of {self._path} was handed in from Python; save it as .npz (x, and y) "
+                f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) "
                 "and give that as `data`"
             )
         return name
 
-    def read(self, data_dir: Path | None, *, hidden: bool) -> Data:
-        """The data of the fit, read again in the same way: see `ppvae.run.Run.data`."""
+    def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
+        """The data of the fit, read again in the same way.
+
+        Args:
+            data_dir: where published data lie now; default: as in the fit.
+            hidden: whether labels that the fit was not shown are hidden here too.
+
+        Raises:
+            InputError: if it was handed in from Python, or is no longer where it was.
+        """
         name, where, old = self._name, data_dir or self._folder, self._fingerprint
         if "torchvision" not in self._trust:
             check_safe_to_read(name, where)
@@ -98,24 +106,26 @@ class RunData:
         data = load_data(
             name,
             data_dir=where,
-            label=self._config.get("label"),
+            label=self.config.get("label"),
             binarize=self._binarize,
             scaling=self.scaling,
         )
         if not is_file and data.source is not None:
             self._check_same(name, data.source.fingerprint())
-        if data.shape != self.shape:
+        if data.shape != self.data_shape:
             raise InputError(
                 f"{name} now has data of shape {data.shape}, and the run was fitted to "
-                f"{self.shape}; give the data it was fitted to as `data`"
+                f"{self.data_shape}; give the data it was fitted to as `data`"
             )
-        if self._config.get("labels") is None or not hidden:
+        if self.config.get("labels") is None or not hidden:
             return data
-        seed = entry(self._config, "seed", int, self._path)
+        seed = entry(self.config, "seed", int, self.path)
         check_seed(seed)
-        return hide(data, entry(self._config, "labels", int, self._path), seed)
+        return hide(data, entry(self.config, "labels", int, self.path), seed)
 
-    def read_new(self, name: str | Path, data_dir: Path | None, label: str | None) -> Split:
+    def new_data(
+        self, name: str | Path, data_dir: Path | None = None, label: str | None = None
+    ) -> Split:
         """Other data, scaled and binarized as the fit's was."""
         where = data_dir or self._folder
         if "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
@@ -123,7 +133,7 @@ class RunData:
         return load_new_data(
             name,
             scaling=self.scaling,
-            shape=self.shape,
+            shape=self.data_shape,
             data_dir=where,
             label=label,
             binarize=self._binarize,
@@ -140,7 +150,7 @@ class RunData:
         if old is None or (old.size is None) != (now.size is None) or old.sha256 == now.sha256:
             return
         raise InputError(
-            f"{name} is not the data that {self._path} was fitted to: that was {old.sentence()}, "
+            f"{name} is not the data that {self.path} was fitted to: that was {old.sentence()}, "
             f"and this is {now.sentence()}; give `data={name!r}` to have it read as new data, by "
             "the scaling of the fit, or fit anew"
         )
@@ -151,6 +161,6 @@ class RunData:
         if split.read_as in (None, self.scaling) or of_intensities:
             return
         raise InputError(
-            f"the rows have {split.read_as.sentence()}, and {self._path} was fitted to "
+            f"the rows have {split.read_as.sentence()}, and {self.path} was fitted to "
             f"{self.scaling.sentence()}: take them of ppvae.data.scaled_as(data, run.scaling)"
         )

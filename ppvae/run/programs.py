@@ -1,8 +1,6 @@
 """The programs of a run, made anew from what its ``config.yaml`` names."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -19,9 +17,7 @@ __all__ = ["build_pair"]
 
 
 def build_pair(
-    path: Path,
-    config: Mapping[str, Any],
-    data: RunData,
+    run: RunData,
     handed: Mapping[str, Program | None],
     example: Batch,
     trust: Iterable[str],
@@ -29,9 +25,7 @@ def build_pair(
     """Both programs, with initial weights.
 
     Args:
-        path: the run directory.
-        config: ``config.yaml``, which a stranger may have written.
-        data: the data of the run, for its shape.
+        run: its ``config.yaml``, which a stranger may have written.
         handed: for ``model`` and ``guide`` the program itself, of a fit that was given an object.
         example: rows that the programs are traced on.
         trust: modules whose code may be imported.
@@ -39,7 +33,7 @@ def build_pair(
     Raises:
         InputError: if the programs cannot be made.
     """
-    file = path / "config.yaml"
+    path, config = run.path, run.config
     parts: dict[str, Spec | Program | None] = {}
     for part in DEFAULTS:
         value, program = config.get(part), handed.get(part)
@@ -57,9 +51,9 @@ def build_pair(
         programs = build_programs(
             parts,
             latent_dim=entry(config, "latent_dim", int, path),
-            data_shape=data.shape,
-            classes=len(data.label_names or ()),
-            covariates=data.covariates,
+            data_shape=run.data_shape,
+            classes=len(run.label_names or ()),
+            covariates=run.covariates,
             examples=example["x"],
             log_counts=entry(config["run"], "log_counts", bool, path),
             trust=trust,
@@ -69,4 +63,6 @@ def build_pair(
         if tuple(trust) or any(program is not None for program in handed.values()):
             raise  # code that is not this package's: its author wants the traceback
         reason = str(error).splitlines()[0][:200]
-        raise InputError(f"{file} does not describe programs that can be made: {reason}") from error
+        raise InputError(
+            f"{path / 'config.yaml'} does not describe programs that can be made: {reason}"
+        ) from error

@@ -13,7 +13,7 @@ from ppvae.bounds.audit import audit
 from ppvae.components.kinds import KINDS
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
-from ppvae.data import Batch, Data, Scaling, Split
+from ppvae.data import Batch
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
@@ -45,7 +45,7 @@ EXAMPLE = "example"
 """The folder of a run that holds some rows of its data."""
 
 
-class Run:
+class Run(RunData):
     """One fit on disk.
 
     Args:
@@ -72,15 +72,13 @@ class Run:
         model: Program | None = None,
         guide: Program | None = None,
     ) -> None:
-        self.path = Path(path)
-        self.config = read_config(self.path)
-        self._folder = identity_of(self.path)
+        super().__init__(Path(path), read_config(Path(path)), trust)
+        self._identity = identity_of(self.path)
         self._checkpoints = Checkpoints(self.path)
         self._table = table.Metrics(self.path)
         self._writer: Writer | None = None
-        self._trust, self._wanted = tuple(trust), checkpoint
+        self._wanted = checkpoint
         self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
-        self._data = RunData(self.path, self.config, self._trust)
 
     @classmethod
     def create(
@@ -165,9 +163,7 @@ class Run:
     @alone
     def build(self) -> Pair:
         """Both programs anew, with initial weights."""
-        return build_pair(
-            self.path, self.config, self._data, self._handed, self.example(), self._trust
-        )
+        return build_pair(self, self._handed, self.example(), self._trust)
 
     @cached_property
     def audit(self) -> Audit:
@@ -181,49 +177,6 @@ class Run:
         folder = self.path / EXAMPLE
         return _batch(load_tree(folder), folder, self.data_shape)
 
-    # The data
-
-    @property
-    def data_shape(self) -> tuple[int, ...]:
-        """Shape of one datum."""
-        return self._data.shape
-
-    @property
-    def label_names(self) -> tuple[str, ...] | None:
-        """Names of the label codes, where the data has labels."""
-        return self._data.label_names
-
-    @property
-    def scaling(self) -> Scaling:
-        """How the data was scaled."""
-        return self._data.scaling
-
-    def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
-        """The data of the fit, read again in the same way.
-
-        Args:
-            data_dir: where published data lie now; default: as in the fit.
-            hidden: whether labels that the fit was not shown are hidden here too.
-
-        Raises:
-            InputError: if it was handed in from Python, or is no longer where it was.
-        """
-        return self._data.read(data_dir, hidden=hidden)
-
-    def new_data(
-        self, name: str | Path, data_dir: Path | None = None, label: str | None = None
-    ) -> Split:
-        """Other data, scaled and binarized as the fit's was."""
-        return self._data.read_new(name, data_dir, label)
-
-    def check_fitted_to(self, data: Data) -> None:
-        """Refuse data that are handed in, and are not those of the fit, where both are known."""
-        self._data.check_fitted_to(data)
-
-    def check_scaled_alike(self, split: Split) -> None:
-        """Refuse rows that were scaled otherwise than those of the fit, where both are known."""
-        self._data.check_scaled_alike(split)
-
     # Checkpoints
 
     @property
@@ -234,7 +187,7 @@ class Run:
     def state(self, name: str | None = None) -> dict[str, Any]:
         """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
         state = self._checkpoints.read(name)
-        if identity_of(self.path) != self._folder:
+        if identity_of(self.path) != self._identity:
             raise InputError(f"{self.path} was replaced by another run meanwhile; open it again")
         return state
 
@@ -248,7 +201,7 @@ class Run:
                 link.
         """
         self._writer = Writer(self.path)
-        if read_config(self.path) != self.config or identity_of(self.path) != self._folder:
+        if read_config(self.path) != self.config or identity_of(self.path) != self._identity:
             raise InputError(f"{self.path} was changed by another process just now; begin again")
 
     @contextmanager
@@ -347,7 +300,6 @@ class Run:
     def write_config(self, config: Mapping[str, Any]) -> None:
         """Replace ``config.yaml``, when a resumed run is given more epochs, for instance."""
         self.config = sealed(config)
-        self._data = RunData(self.path, self.config, self._trust)
         write_text(self.path / "config.yaml", text_of(self.config))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:

@@ -22,18 +22,9 @@ from ppvae.run.store.disk import WriteError
 from ppvae.run.store.lock import LOCK, GoneError, Lock
 
 __all__ = [
-    "SCRATCH",
-    "Writer",
-    "append_bytes",
-    "check_writable",
-    "discard",
-    "identity_of",
-    "write_arrays",
-    "write_bytes",
-    "write_folder",
-    "write_text",
-    "writing",
-]
+    "SCRATCH", "Writer", "append_bytes", "check_writable", "discard", "identity_of",
+    "write_arrays", "write_bytes", "write_folder", "write_text", "writing",
+]  # fmt: skip
 
 SCRATCH = ".partial"
 
