@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["GIVE_LABELS", "InputError", "nearest"]
+__all__ = ["GIVE_LABELS", "InputError", "check_at_least", "nearest"]
 
 GIVE_LABELS = "give labels (y of an .npz, `label` of a .csv, sub-folders of images)"
 """The way out where a program needs y."""
@@ -19,6 +19,17 @@ class InputError(ValueError):
     A sentence names parameters, in backquotes (`` `epochs` is 0``, ``give `overwrite=True` ``); the
     commands turn these into flags.
     """
+
+
+def check_at_least(least: float, **values: float) -> None:
+    """Refuse the first of ``values``, named as the parameters are, that is below ``least``.
+
+    Raises:
+        InputError: with its name and its value.
+    """
+    for name, value in values.items():
+        if value < least:
+            raise InputError(f"{name} is {value}; it must be at least {least}")
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

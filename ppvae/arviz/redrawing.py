@@ -15,11 +15,7 @@ __all__ = ["Redraw"]
 
 
 class Redraw(Messenger):
-    """Draws the data instead of observing it, and keeps both what was drawn and what was not.
-
-    Args:
-        sites: those that the data is observed at.
-    """
+    """Draws the data instead of observing it, and keeps both what was drawn and what was not."""
 
     def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()

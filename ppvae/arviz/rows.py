@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ppvae.data import Batch, Split, as_split
 from ppvae.distributions.support import first_outside_support
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs.facts import Audit
 from ppvae.run import Run
 
@@ -19,10 +19,6 @@ __all__ = ["example", "find_data", "row_labels", "row_numbers", "take"]
 
 def find_data(run: Run, data: Any) -> Split:
     """The data asked for, in the shape that the run was fitted to.
-
-    Args:
-        run: the fitted run.
-        data: as `ppvae.to_datatree` takes it.
 
     Raises:
         InputError: for data of another shape, or such as no split can be made of.
@@ -55,8 +51,7 @@ def row_numbers(rows: int | Sequence[int], size: int) -> NDArray[np.int64]:
         InputError: for rows that there are not, or that are asked for twice.
     """
     if isinstance(rows, int | np.integer):
-        if rows < 1:
-            raise InputError(f"rows is {rows}; it must be at least 1")
+        check_at_least(1, rows=rows)
         return np.arange(min(rows, size))
     numbers = np.asarray(rows, dtype=np.int64)
     if numbers.ndim != 1 or not numbers.size or len(np.unique(numbers)) < len(numbers):

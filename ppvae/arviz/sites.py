@@ -85,13 +85,7 @@ def find_sites(pair: Pair, audit: Audit, batch: Batch) -> Sites:
 
 
 def data_plate(model: Any, audit: Audit, rows: int) -> str | None:
-    """Name of the plate of the data; others may have its dimension where it does not reach.
-
-    Args:
-        model: a trace of the model on a batch.
-        audit: what the audit found.
-        rows: how many data the batch has.
-    """
+    """Name of the plate of the data; others may have its dimension where it does not reach."""
     names = [
         plate.name
         for site in audit.sites

@@ -19,7 +19,7 @@ from ppvae.arviz.sizes import check_size, usual_rows
 from ppvae.data import Split, as_split
 from ppvae.diagnostics.evidence.importance import log_evidence
 from ppvae.diagnostics.trust.calibration import Calibration
-from ppvae.errors import InputError
+from ppvae.errors import check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.streams import OpenStream, Stream
 from ppvae.run import Run
@@ -96,9 +96,7 @@ def to_datatree(
     """
     import xarray as xr
 
-    for name, value in (("chains", chains), ("draws", draws), ("samples", samples)):
-        if value < 1:
-            raise InputError(f"{name} is {value}; it must be at least 1")
+    check_at_least(1, chains=chains, draws=draws, samples=samples)
     source, count = find_data(run, data), chains * draws
     pair, audit, device = run.pair, run.audit, torch.device(device)
     absent = why_no_evidence(audit)

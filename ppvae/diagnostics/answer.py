@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.shared.wording import Estimated
 from ppvae.errors import InputError
 
 if TYPE_CHECKING:
@@ -138,7 +138,6 @@ class Attempts:
             return None
 
 
-def metric(value: Estimate | tuple[float, float]) -> dict[str, float]:
+def metric(value: Estimated) -> dict[str, float]:
     """A number with its standard error, for ``diagnostics.json``."""
-    mean, error = (value.mean, value.standard_error) if isinstance(value, Estimate) else value
-    return {"value": mean, "standard_error": error}
+    return {"value": value.mean, "standard_error": value.standard_error}

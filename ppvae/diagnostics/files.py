@@ -52,13 +52,7 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 def write_diagnosis(
     result: "Diagnosis", settings: Mapping[str, Any], posterior: bytes | str
 ) -> None:
-    """Write ``diagnostics.json`` and the figures.
-
-    Args:
-        result: the diagnosis.
-        settings: what was asked for.
-        posterior: ``posterior.nc``, or why there is none.
-    """
+    """Write ``diagnostics.json``, figures, and ``posterior``: the file, or why there is none."""
     pictures = [picture for answer in result.answers.values() for picture in answer.pictures]
     if result.verdict.deficits:
         pictures.append(_budget(result))

@@ -26,12 +26,7 @@ class Verdict:
 
 
 def verdict(answers: Mapping[str, Answer], *, is_whole: bool) -> Verdict:
-    """Sort the deficits of all answers, and collect what they say.
-
-    Args:
-        answers: by the name of the question.
-        is_whole: whether all questions were asked.
-    """
+    """Sort the deficits of all answers, and collect what they say."""
     everything = answers.values()
     deficits = sorted((d for a in everything for d in a.deficits), key=lambda d: -d.nats)
     has_all = is_whole and all(answer.has_all_deficits for answer in everything)

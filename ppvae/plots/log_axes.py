@@ -101,13 +101,7 @@ def label_decades(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def label_counts(axes: Axes, counts: Sequence[float], *, apart: float) -> None:
-    """A log x axis of a few counts, with numbers at those that are far enough apart.
-
-    Args:
-        axes: any.
-        counts: above 0, in any order.
-        apart: least distance of two numbers, as a share of the axis.
-    """
+    """A log x axis of a few counts, with numbers at those ``apart`` by that share of the axis."""
     low, high = min(counts) / 1.35, max(counts) * 1.35
     axes.set_xscale("log")
     axes.set_xlim(low, high)

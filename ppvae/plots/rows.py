@@ -45,13 +45,7 @@ class Row(NamedTuple):
 
 
 def draw_rows(axes: Axes, rows: Sequence[Row], *, linked: bool = False) -> None:
-    """Draw rows from top to bottom.
-
-    Args:
-        axes: of the whole width.
-        rows: at least one.
-        linked: each bar begins where the one above ends: join them by a thin line.
-    """
+    """Draw rows from top to bottom; ``linked``: a thin line joins each bar to the one above."""
     axes.set_axisbelow(True)
     for place, row in enumerate(rows):
         said = measured(row.value, row.error)

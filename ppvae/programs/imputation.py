@@ -15,7 +15,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
@@ -96,9 +96,8 @@ def impute(
         InputError: if nothing is missing; if the model does not name ``mask``; for a guide with a
             point mass, which has no weights; if x is not observed whole at one site.
     """
-    for name, value, least in (("samples", samples, 1), ("draws", draws, 0)):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
+    check_at_least(1, samples=samples)
+    check_at_least(0, draws=draws)
     split = split.frozen(seed)
     imputed, holed = _unfilled(split, samples, draws)
     if "mask" not in pair.names("model"):

@@ -28,13 +28,6 @@ def leave_pictures(
 ) -> tuple[list[str], WriteError | None]:
     """Draw the figures of a fit that has just ended, and write its page.
 
-    Args:
-        run: the fit.
-        data: its data; the test split is shown.
-        embedding: where the guide puts the test data.
-        labels: their classes, where these are known and not those that the data comes with.
-        seed: of the draws.
-
     Returns:
         Sentences on what could not be made: a fit that has ended well must not end badly for want
         of a picture. And a full disk, for the fit to end with once all else is said.
@@ -71,13 +64,6 @@ def draw(
 
     ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``latent``
     (2-D as it is, else by PCA), and ``manifold`` where the latent has two dimensions.
-
-    Args:
-        run: whose figures these are.
-        data: the data of the fit; its test split is shown.
-        embedding: where the guide puts the test data.
-        labels: their labels, for the colours.
-        seed: of the draws.
     """
     from ppvae import plots
 

@@ -59,11 +59,7 @@ class Plane:
 
 
 def plane_of(codes: Tensor) -> Plane:
-    """The plane of a latent of two dimensions, else that in which codes vary most.
-
-    Args:
-        codes: ``(data, latents)``, finite.
-    """
+    """The plane of a latent of two dimensions, else that in which codes vary most."""
     codes = codes.double()
     width = codes.shape[1]
     if width <= 2:
@@ -99,12 +95,8 @@ def decoded(page: PageData, codes: Tensor, reference: int) -> Tensor:
     """The mean of p(x | z) at codes, ``(codes, *shape)``.
 
     What the programs are given beside z, such as labels, and latents that are no part of the codes,
-    such as classes, are those of the datum ``reference``.
-
-    Args:
-        page: whose decoder it is.
-        codes: latents side by side, as `Embedding.joined` has them.
-        reference: a place among the rows shown.
+    such as classes, are those of ``reference``, a place among the rows shown. Codes are latents
+    side by side, as `Embedding.joined` has them.
     """
     run = page.run
     one = page.rows.take(torch.tensor([reference]))

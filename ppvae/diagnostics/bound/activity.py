@@ -138,9 +138,6 @@ def activity(embedding: "Embedding") -> Activity:
 def alarm(sites: Iterable[str]) -> str:
     """One sentence for a person, with what is tried against collapse; ``""`` where there is none.
 
-    Args:
-        sites: those that have collapsed.
-
     Example::
 
         alarm(["z"])  # "posterior collapse: no unit of z is active; try a warm-up ..."

@@ -115,14 +115,7 @@ def aggregate_log_prob(
 def why_undivided(
     pair: Pair, audit: Audit, batch: Batch, roles: Sequence[str] = ("guide", "model")
 ) -> str:
-    """Why q(z | x), or p(z), is no product over the dimensions of z; ``""`` where both are.
-
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        batch: some data, on which both are run once.
-        roles: which of ``"guide"`` and ``"model"`` are asked about.
-    """
+    """Why q(z | x), or p(z), is no product over the dimensions of z; ``""`` where both are."""
     x, names = batch["x"], set(audit.latents)
     with (
         evaluating(pair),

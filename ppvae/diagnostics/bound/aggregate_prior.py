@@ -20,7 +20,7 @@ from ppvae.diagnostics.bound.top_latents import TopLatent, top_latents
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.models.priors import Prior
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
@@ -158,8 +158,7 @@ def held_out_gain(
     Raises:
         InputError: for fewer than one draw.
     """
-    if draws < 1:
-        raise InputError(f"draws is {draws}; it must be at least 1")
+    check_at_least(1, draws=draws)
     z, log_p = _codes(
         pair, audit, split, torch.arange(len(split)).repeat(draws), prior.tops,
         batch_size=batch_size, seed=Stream.AGGREGATE_PRIOR.seed(seed, 1),

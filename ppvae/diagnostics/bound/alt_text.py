@@ -12,12 +12,7 @@ __all__ = ["kl_by_dimension_alt"]
 
 
 def kl_by_dimension_alt(sites: Mapping[str, Any], *, has_variance: bool) -> str:
-    """What `ppvae.diagnostics.bound.figures.draw_kl_by_dimension` shows.
-
-    Args:
-        sites: mean KL of each dimension in nats, ``(dimensions,)``, by latent site.
-        has_variance: whether the variance of the posterior mean is drawn too.
-    """
+    """What `draw_kl_by_dimension` shows of the mean KL of each dimension in nats, by site."""
     values = np.concatenate(list(sites.values()))
     names = dimension_names({site: len(each) for site, each in sites.items()})
     largest = int(values.argmax())

@@ -14,7 +14,7 @@ from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
 from ppvae.diagnostics.bound.surgery import Surgery, surgery
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.shared.wording import as_sentence, decimals, plus_minus
+from ppvae.diagnostics.shared.wording import as_sentence, decimals, plus_minus, with_error
 from ppvae.errors import InputError
 from ppvae.programs.sites import dimension_names
 
@@ -68,7 +68,7 @@ class BoundAnswer(Answer):
             metrics["mutual_information_ceiling"] = self.surgery.ceiling
             metrics["mutual_information_is_capped"] = self.surgery.is_capped
         if self.prior_gain is not None:
-            metrics["prior_gain"] = metric(self.prior_gain.estimate)
+            metrics["prior_gain"] = metric(self.prior_gain)
             metrics["prior_gain_components"] = self.prior_gain.components
         return metrics
 
@@ -83,9 +83,8 @@ class BoundAnswer(Answer):
         if self.surgery is not None:
             rows += _surgery_rows(self.surgery)
         if self.prior_gain is not None:
-            value = plus_minus(self.prior_gain.mean, self.prior_gain.standard_error)
             note = f"held out: a mixture of {self.prior_gain.components} normals"
-            rows.append(("gain of another prior", value, note))
+            rows.append(("gain of another prior", with_error(self.prior_gain), note))
         return tuple(rows)
 
     @property
@@ -183,18 +182,15 @@ def _terms_metrics(terms: Decomposition) -> dict[str, Any]:
 def _terms_rows(terms: Decomposition, *, is_continuous: bool) -> list[Row]:
     rows: list[Row] = []
     if terms.elbo is not None:
-        value = plus_minus(terms.elbo.mean, terms.elbo.standard_error)
-        rows.append(("bound (elbo)", value, ""))
-    value = plus_minus(terms.distortion.mean, terms.distortion.standard_error)
-    rows.append(("distortion", value, "-E_q[log p(x | z)]"))
+        rows.append(("bound (elbo)", with_error(terms.elbo), ""))
+    rows.append(("distortion", with_error(terms.distortion), "-E_q[log p(x | z)]"))
     for site, kl in terms.kl.items():
         error = float(kl.std() / len(kl) ** 0.5) if len(kl) > 1 else None
         how = "closed form" if site in terms.exact else "Monte Carlo"
         rows.append((f"rate: KL of {site}", plus_minus(float(kl.mean()), error), how))
     if terms.bits_per_dim is not None:
-        value = plus_minus(terms.bits_per_dim.mean, terms.bits_per_dim.standard_error, 4)
         note = "of a density, in the unit of x" if is_continuous else ""
-        rows.append(("bits per dimension", value, note))
+        rows.append(("bits per dimension", with_error(terms.bits_per_dim, 4), note))
     return rows
 
 
@@ -204,10 +200,9 @@ def _terms_sentence(terms: Decomposition) -> str:
             "The guide is a point mass: there is no bound, and only the model's own log p(x), by "
             "annealing, says how good the model is."
         )
-    elbo = plus_minus(terms.elbo.mean, terms.elbo.standard_error)
     return (
-        f"The bound is {elbo} nats per datum: {terms.distortion.mean:.2f} to say x given z, "
-        f"{terms.rate.mean:.2f} to say z."
+        f"The bound is {with_error(terms.elbo)} nats per datum: {terms.distortion.mean:.2f} to say "
+        f"x given z, {terms.rate.mean:.2f} to say z."
     )
 
 
@@ -238,7 +233,7 @@ def _surgery_rows(surgery: Surgery) -> list[Row]:
         notes["mutual_information"] = f"capped near log N = {surgery.ceiling:.2f}"
         notes["marginal_kl"] = "overstated"
     return [
-        (label, plus_minus(value.mean, value.standard_error), notes.get(key, ""))
+        (label, with_error(value), notes.get(key, ""))
         for key, label, value in _parts(surgery)
         if value is not None
     ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.bound.site_terms import Node, Traced, univariate
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -74,8 +74,7 @@ def draw_codes(
             mass, an auxiliary site, a mask on a latent, latents that all data share, or no plate of
             the data.
     """
-    if draws < 1:
-        raise InputError(f"draws is {draws}; it must be at least 1")
+    check_at_least(1, draws=draws)
     check_density(audit)
     device, split = torch.device(device), split.frozen(seed)
     parts = []

@@ -19,7 +19,7 @@ from ppvae.diagnostics.bound.site_terms import Traced
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, generator
@@ -138,8 +138,7 @@ def prior_gain(
 
 
 def _check(train: Split, split: Split, components: Sequence[int], draws: int) -> None:
-    if draws < 1:
-        raise InputError(f"draws is {draws}; it must be at least 1")
+    check_at_least(1, draws=draws)
     if not components or min(components) < 1:
         raise InputError(f"components is {tuple(components)}; give numbers of at least 1")
     if train is split:

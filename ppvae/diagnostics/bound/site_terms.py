@@ -21,11 +21,7 @@ Node = dict[str, Any]
 class Traced:
     """One call of guide and model: log-densities of single sites, by draw and datum.
 
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        batch: ``{"x": (data, ...), ...}``.
-        particles: draws at once; 1 where ``audit.vectorizes`` is false.
+    ``particles`` are drawn at once: 1 where ``audit.vectorizes`` is false.
 
     Attributes:
         guide: the guide's sites by name, as Pyro's traces have them.

@@ -22,7 +22,7 @@ from ppvae.diagnostics.estimator.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.estimator.noise import Noise, group_of, noise
 from ppvae.diagnostics.estimator.recommendation import recommend
 from ppvae.diagnostics.estimator.timing import gradient_times, median
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import sites
@@ -133,13 +133,9 @@ def compare_estimators(
     Bounds are Not Necessarily Better, 2018.
     """
     counts = sorted({1, *particles})
-    for name, value, least in (
-        ("particles", counts[0], 1),
-        ("draws", draws, 4),
-        ("rounds", rounds, 3),
-    ):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
+    check_at_least(1, particles=counts[0])
+    check_at_least(4, draws=draws)
+    check_at_least(3, rounds=rounds)
     if not audit.is_bound:
         raise InputError(
             "the guide has a point mass, so that there is no bound to estimate; compare estimators "

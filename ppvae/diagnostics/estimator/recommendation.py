@@ -16,13 +16,7 @@ LEAST = 0.1
 def recommend(
     rows: Sequence[Estimator], noises: Mapping[tuple[str, int], Noise], guide: Sequence[str]
 ) -> tuple[Estimator, tuple[str, ...]]:
-    """The row to take, and clauses that say why, the choice first.
-
-    Args:
-        rows: every estimator with every number of particles, the simplest first.
-        noises: the noise of each, by name and particles.
-        guide: the groups of parameters that the guide uses.
-    """
+    """The row to take, and clauses that say why, the choice first."""
     freedom = 2 * (noises[REFERENCE, 1].blocks - 1)
     best, clauses = _choice(rows, freedom)
     clauses.append(_particles(best, rows, freedom))

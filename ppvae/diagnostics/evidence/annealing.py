@@ -17,7 +17,7 @@ from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence.hmc import AnnealingPath, Point, Start, transition
 from ppvae.diagnostics.evidence.importance import CHUNK
 from ppvae.diagnostics.shared.estimate import Estimate
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -197,9 +197,7 @@ class AnnealingPlan:
 
     def __init__(self, temperatures: int, chains: int, leapfrog: int) -> None:
         self.schedule = schedule(temperatures)
-        for name, value in (("chains", chains), ("leapfrog", leapfrog)):
-            if value < 1:
-                raise InputError(f"{name} is {value}; it must be at least 1")
+        check_at_least(1, chains=chains, leapfrog=leapfrog)
         self._chains, self._leapfrog = chains, leapfrog
         # None at 0, where chains start, nor at 1, where they have their weight.
         self._transitions = temperatures - 2

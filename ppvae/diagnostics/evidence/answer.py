@@ -26,7 +26,7 @@ from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
 from ppvae.diagnostics.evidence.importance import Evidence, log_evidence
 from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
 from ppvae.diagnostics.shared.estimate import Estimate
-from ppvae.diagnostics.shared.wording import decimals, plus_minus
+from ppvae.diagnostics.shared.wording import decimals, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -82,7 +82,7 @@ class EvidenceAnswer(Answer):
             metrics["exact"] = metric(Estimate.of(self.exact.log_p))
         if self.sampled is not None:
             metrics |= {
-                "importance_sampled": metric((self.sampled.mean, self.sampled.standard_error)),
+                "importance_sampled": metric(self.sampled),
                 "samples": self.sampled.samples,
                 "rows": len(self.sampled.log_p),
             }
@@ -93,14 +93,14 @@ class EvidenceAnswer(Answer):
             }  # fmt: skip
         if self.annealed is not None:
             metrics |= {
-                "annealed": metric((self.annealed.mean, self.annealed.standard_error)),
+                "annealed": metric(self.annealed),
                 "annealed_from": self.start,
                 "annealed_rows": len(self.annealed.log_p),
             }
         if self.missed is not None:
             metrics["annealed_less_importance_sampled"] = metric(self.missed)
         if self.sandwich is not None:
-            metrics["sandwich_gap"] = metric((self.sandwich.mean, self.sandwich.standard_error))
+            metrics["sandwich_gap"] = metric(self.sandwich)
         return metrics
 
     @property
@@ -109,23 +109,30 @@ class EvidenceAnswer(Answer):
         rows: list[Row] = []
         if self.exact is not None:
             exact = Estimate.of(self.exact.log_p)
-            rows.append(
-                _row("exact, linear and Gaussian", exact, f"{len(self.exact.log_p):,} data")
-            )
+            note = f"{len(self.exact.log_p):,} data"
+            rows.append(("exact, linear and Gaussian", with_error(exact), note))
         if self.sampled is not None:
             note = f"{len(self.sampled.log_p):,} data; a lower bound in expectation"
             rows += [
-                _row(f"importance sampled, K = {self.sampled.samples:,}", self.sampled, note),
-                _row("  its bound, K = 1", Estimate.of(self.sampled.elbo), "the same draws"),
+                (
+                    f"importance sampled, K = {self.sampled.samples:,}",
+                    with_error(self.sampled),
+                    note,
+                ),
+                (
+                    "  its bound, K = 1",
+                    with_error(Estimate.of(self.sampled.elbo)),
+                    "the same draws",
+                ),
             ]
         if self.annealed is not None:
             note = f"{len(self.annealed.log_p):,} data; a lower bound in expectation"
-            rows.append(_row(f"annealed from the {self.start}", self.annealed, note))
+            rows.append((f"annealed from the {self.start}", with_error(self.annealed), note))
         if self.missed is not None:
-            rows.append(_row("  less importance sampled", self.missed, "on the same data"))
+            rows.append(("  less importance sampled", with_error(self.missed), "on the same data"))
         if self.sandwich is not None:
             note = "upper less lower bound: how far annealing is off"
-            rows.append(_row("sandwich on simulated data", self.sandwich, note))
+            rows.append(("sandwich on simulated data", with_error(self.sandwich), note))
         return tuple(rows)
 
     @property
@@ -141,9 +148,8 @@ class EvidenceAnswer(Answer):
         sentences = []
         if self.sampled is not None:
             sentences.append(
-                f"{self.log_p_name} is "
-                f"{plus_minus(self.sampled.mean, self.sampled.standard_error)}, by importance "
-                f"sampling of {len(self.sampled.log_p):,} data."
+                f"{self.log_p_name} is {with_error(self.sampled)}, by importance sampling of "
+                f"{len(self.sampled.log_p):,} data."
             )
         missed = self.missed
         if self.exact is not None:
@@ -152,20 +158,20 @@ class EvidenceAnswer(Answer):
             )
         elif missed is not None and is_significant(missed.mean, missed.standard_error):
             sentences.append(
-                f"Importance sampling misses {plus_minus(missed.mean, missed.standard_error)} nats "
+                f"Importance sampling misses {with_error(missed)} nats "
                 f"of {self.log_p_name} that annealing finds on the same data: add them in mind, or "
                 "take more `samples`."
             )
         if self.sandwich is not None:
-            gap, error = self.sandwich.mean, self.sandwich.standard_error
+            gap = self.sandwich
             opening = (
                 "Annealing may be off, as its two bounds are apart"
-                if is_significant(gap, error)
+                if is_significant(gap.mean, gap.standard_error)
                 else "Annealing can be relied on: its two bounds meet, within noise,"
             )
             sentences.append(
                 f"{opening} on data simulated from the model (upper less lower bound "
-                f"{plus_minus(gap, error)} nats)."
+                f"{with_error(gap)} nats)."
             )
         return tuple(sentences)
 
@@ -237,7 +243,3 @@ def ask(context: Context) -> EvidenceAnswer:
     return EvidenceAnswer(
         attempt.refusals, log_p, exact, sampled, curve, len(weights), annealed, start, both
     )
-
-
-def _row(name: str, value: Estimate | Evidence | Annealed | Sandwich, note: str) -> Row:
-    return name, plus_minus(value.mean, value.standard_error), note

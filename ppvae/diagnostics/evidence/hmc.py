@@ -74,15 +74,6 @@ class AnnealingPath:
 
     From the prior, f_t = p(z) p(x | z)^t; from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t.
 
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        batch: ``{"x": (data, ...), ...}``.
-        start: the end at t = 0.
-
-    Attributes:
-        batch: as given.
-
     Raises:
         InputError: if there is no such path.
     """

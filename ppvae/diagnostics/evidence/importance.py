@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.data import Batch, Split
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
@@ -147,8 +147,7 @@ def log_evidence(
     Raises:
         InputError: as `log_weights`.
     """
-    if samples < 1:
-        raise InputError(f"samples is {samples}; it must be at least 1")
+    check_at_least(1, samples=samples)
     if not audit.is_bound:
         raise InputError(_NO_DENSITY)
     device = torch.device(device)

@@ -17,7 +17,7 @@ from ppvae.diagnostics.evidence.annealing import BACKWARD, FORWARD, PILOT, SIMUL
 from ppvae.diagnostics.evidence.hmc import AnnealingPath, Start
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.simulation import simulate
-from ppvae.errors import InputError
+from ppvae.errors import check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -113,8 +113,7 @@ def sandwich(
     Raises:
         InputError: as `anneal`, and as `ppvae.diagnostics.shared.simulation.simulate`.
     """
-    if count < 1:
-        raise InputError(f"count is {count}; it must be at least 1")
+    check_at_least(1, count=count)
     plan = AnnealingPlan(temperatures, chains, leapfrog)
     device = torch.device(device)
     lowers, uppers, simulated, accepted = [], [], [], []

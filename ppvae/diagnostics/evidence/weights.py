@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.diagnostics.evidence.importance import CHUNK, log_weights
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -50,8 +50,7 @@ def importance_weights(
         InputError: if the programs have no such weight per datum: a point-mass guide, latents
             outside the data's plate, or no such plate; or if ``samples`` is below 1.
     """
-    if samples < 1:
-        raise InputError(f"samples is {samples}; it must be at least 1")
+    check_at_least(1, samples=samples)
     device = torch.device(device)
     chunks = list(torch.arange(len(split)).split(batch_size))
     kind = torch.promote_types(pair.dtype, torch.float32)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ppvae.diagnostics.answer import LEAST, Answer, Attempts, Deficit, Picture, Row, metric
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.evidence.exact import exact_posterior
-from ppvae.diagnostics.gap.gaps import Gap, Gaps, gaps
-from ppvae.diagnostics.shared.wording import decimals, plus_minus
+from ppvae.diagnostics.gap.gaps import Gaps, gaps
+from ppvae.diagnostics.shared.wording import decimals, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,9 +43,9 @@ class GapAnswer(Answer):
         return {
             "rows": len(self.gaps.log_p), "refined_by": self.gaps.how, "log_p_by": self._log_p_by,
             "still_climbing": self.gaps.still_climbing,
-            "amortization_gap": _metric(self.gaps.amortization),
-            "approximation_gap": _metric(self.gaps.approximation),
-            "total_gap": _metric(self.gaps.total),
+            "amortization_gap": metric(self.gaps.amortization),
+            "approximation_gap": metric(self.gaps.approximation),
+            "total_gap": metric(self.gaps.total),
         }  # fmt: skip
 
     @property
@@ -56,12 +56,12 @@ class GapAnswer(Answer):
         amortization = "what the encoder loses of the best in the family"
         total = f"{self.log_p_name} - bound; {self.log_p_name} {self._log_p_by}"
         return (
-            ("amortization gap", _with_error(self.gaps.amortization), amortization),
+            ("amortization gap", with_error(self.gaps.amortization), amortization),
             (
-                "approximation gap", _with_error(self.gaps.approximation),
+                "approximation gap", with_error(self.gaps.approximation),
                 "what the best in the family lacks",
             ),
-            ("total gap", _with_error(self.gaps.total), total),
+            ("total gap", with_error(self.gaps.total), total),
         )  # fmt: skip
 
     @property
@@ -114,9 +114,9 @@ class GapAnswer(Answer):
         if gaps is None:
             return ()
         sentences = [
-            f"The bound lacks {_with_error(gaps.total)} nats of {self.log_p_name}, on "
-            f"{len(gaps.log_p):,} data: {_with_error(gaps.approximation)} for the guide's "
-            f"family, {_with_error(gaps.amortization)} for the encoder."
+            f"The bound lacks {with_error(gaps.total)} nats of {self.log_p_name}, on "
+            f"{len(gaps.log_p):,} data: {with_error(gaps.approximation)} for the guide's "
+            f"family, {with_error(gaps.amortization)} for the encoder."
         ]
         if gaps.still_climbing > max(LEAST, 0.1 * abs(gaps.total.mean)):
             sentences.append(
@@ -149,11 +149,3 @@ def ask(context: Context) -> GapAnswer:
 
     split_gaps = attempt("gaps", refine)
     return GapAnswer(attempt.refusals, context.log_p_name, split_gaps, known is not None)
-
-
-def _metric(gap: Gap) -> dict[str, float]:
-    return metric((gap.mean, gap.standard_error))
-
-
-def _with_error(gap: Gap) -> str:
-    return plus_minus(gap.mean, gap.standard_error)

@@ -23,7 +23,7 @@ from ppvae.diagnostics.gap.free_parameters import (
     guide_sites,
 )
 from ppvae.diagnostics.gap.free_weights import Freed, free_weights
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
@@ -86,8 +86,7 @@ def plan(how: How, steps: int | None, particles: int | None, lr: float | None) -
         raise InputError(
             f"steps is {search.steps}; to see how it climbs takes at least {FEWEST_STEPS}"
         )
-    if search.particles < 1:
-        raise InputError(f"particles is {search.particles}; it must be at least 1")
+    check_at_least(1, particles=search.particles)
     if search.lr <= 0:
         raise InputError(f"lr is {search.lr:g}; a step has a length above 0")
     return search
@@ -159,11 +158,10 @@ def climb_evenly(freed: Freed, audit: Audit, batch: Batch, search: Search) -> No
 def evenly(log_weight: Tensor) -> Tensor:
     """What has the gradient of the log of the mean weight, where densities are held: ``(data,)``.
 
+    ``log_weight`` is ``(particles, data)``.
+
     That bound asks for weights that are even, so that its guide covers the posterior. With the
     gradient of the path alone each weight counts by its square (Tucker et al., 2019).
-
-    Args:
-        log_weight: ``(particles, data)``.
     """
     return (log_weight.softmax(0).detach().square() * log_weight).sum(0)
 

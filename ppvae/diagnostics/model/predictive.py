@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.shared.simulation import simulate
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
@@ -261,8 +261,7 @@ def check(
 def _check(audit: Audit, kind: str, replications: int, statistics: Mapping[str, Statistic]) -> None:
     if kind not in get_args(Kind):
         raise InputError(f"kind is '{kind}'; it is 'prior' or 'posterior'")
-    if replications < 2:
-        raise InputError(f"replications is {replications}; it must be at least 2")
+    check_at_least(2, replications=replications)
     if ELBO in statistics:
         raise InputError(f"a statistic is named '{ELBO}', as the model's own is; name it otherwise")
     if not audit.is_local:

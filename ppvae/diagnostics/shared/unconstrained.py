@@ -23,11 +23,6 @@ class UnconstrainedSpace:
     Latents have the shapes of `ppvae.programs.densities.Draws.latents`. Their supports are the
     model's; of a site whose family in the model states none, as a flow may, the guide's.
 
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        batch: ``{"x": (data, ...), ...}``.
-
     Raises:
         InputError: naming the site, if a latent is discrete, or its support is not known, has no
             bijection from the reals, or depends on other latents.

@@ -1,15 +1,32 @@
 """Numbers and sentences for people."""
 
 import re
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["as_sentence", "decimals", "plus_minus"]
+__all__ = ["Estimated", "as_sentence", "decimals", "plus_minus", "with_error"]
 
 
 def plus_minus(value: float, error: float | None, digits: int = 2) -> str:
     """A number with its standard error."""
     text = f"{value:,.{digits}f}"
     return text if error is None or error != error else f"{text} +- {error:.{digits}f}"
+
+
+class Estimated(Protocol):
+    """What has a mean and a standard error."""
+
+    @property
+    def mean(self) -> float:
+        """The mean."""
+
+    @property
+    def standard_error(self) -> float:
+        """Its standard error."""
+
+
+def with_error(estimate: Estimated, digits: int = 2) -> str:
+    """A mean with its standard error."""
+    return plus_minus(estimate.mean, estimate.standard_error, digits)
 
 
 def decimals(value: Any, digits: int = 2) -> str:

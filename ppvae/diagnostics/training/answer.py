@@ -6,8 +6,7 @@ from typing import Any
 
 from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Row, is_significant, metric
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.shared.estimate import Estimate
-from ppvae.diagnostics.shared.wording import plus_minus
+from ppvae.diagnostics.shared.wording import with_error
 from ppvae.diagnostics.training.course import Course, course
 from ppvae.diagnostics.training.overfitting import Overfitting, overfitting
 
@@ -57,12 +56,12 @@ class TrainingAnswer(Answer):
             rows += [
                 (
                     f"{self.log_p_name}, training less these",
-                    _with_error(self.overfitting.log_p),
+                    with_error(self.overfitting.log_p),
                     f"overfitting of the model{others}",
                 ),
                 (
                     "gap, these less training",
-                    _with_error(self.overfitting.gap),
+                    with_error(self.overfitting.gap),
                     f"overfitting of the encoder{others}",
                 ),
             ]
@@ -106,7 +105,7 @@ class TrainingAnswer(Answer):
         if not is_significant(others.log_p.mean, others.log_p.standard_error):
             return ()
         return (
-            f"These data have {_with_error(others.log_p)} nats less {self.log_p_name} than the "
+            f"These data have {with_error(others.log_p)} nats less {self.log_p_name} than the "
             "training data: to this model they are other data, or it has overfitted its own.",
         )
 
@@ -121,7 +120,3 @@ def ask(context: Context) -> TrainingAnswer:
         )
     beside = attempt("overfitting", lambda: overfitting(context))
     return TrainingAnswer(attempt.refusals, context.log_p_name, way, beside)
-
-
-def _with_error(value: Estimate) -> str:
-    return plus_minus(value.mean, value.standard_error)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.diagnostics.trust.ranks import JOINT, ranks_of
-from ppvae.errors import InputError
+from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -220,10 +220,8 @@ def calibrate(
 
 
 def _check(audit: Audit, simulations: int, draws: int, level: float) -> None:
-    if simulations < 2:
-        raise InputError(f"simulations is {simulations}; it must be at least 2")
-    if draws < 1:
-        raise InputError(f"draws is {draws}; it must be at least 1")
+    check_at_least(2, simulations=simulations)
+    check_at_least(1, draws=draws)
     if not 0 < level < 1:
         raise InputError(f"level is {level}; it is a probability, above 0 and below 1")
     if not audit.is_bound:

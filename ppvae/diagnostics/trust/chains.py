@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.diagnostics.trust.posterior_target import PosteriorTarget
-from ppvae.errors import InputError
+from ppvae.errors import check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
@@ -151,12 +151,10 @@ def posterior_chains(
             if p(x, z) is 0 or not finite wherever the guide draws; if a number is too small.
     """
     device, data = batch["x"].device, len(batch["x"])
-    given = {"the number of data": data, "chains": chains, "draws": draws, "warmup": warmup}
-    for (name, value), least in zip(given.items(), (1, 2, 4, 1), strict=True):
-        if value < least:
-            raise InputError(f"{name} is {value}; it must be at least {least}")
-    if max_tree_depth < 1:
-        raise InputError(f"max_tree_depth is {max_tree_depth}; it must be at least 1")
+    check_at_least(1, **{"the number of data": data})
+    check_at_least(2, chains=chains)
+    check_at_least(4, draws=draws)
+    check_at_least(1, warmup=warmup, max_tree_depth=max_tree_depth)
     parts = []
     with (
         evaluating(pair),

@@ -27,13 +27,7 @@ STRETCH = 2.0
 
 
 class PosteriorTarget:
-    """p(z | x) of one datum, as a density of one vector on the whole space, and the guide's q.
-
-    Args:
-        pair: model and guide, in evaluation mode.
-        audit: what the audit found of them.
-        row: a batch of one datum.
-    """
+    """p(z | x) of one datum, as a density of one vector on the whole space, and the guide's q."""
 
     def __init__(self, pair: Pair, audit: Audit, row: Batch) -> None:
         self._pair, self._audit, self._row = pair, audit, row
