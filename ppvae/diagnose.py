@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.data import Split
-from ppvae.diagnostics.diagnosis import Diagnosis
+from ppvae.diagnostics.verdict import Diagnosis
 from ppvae.encode import opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone

@@ -72,9 +72,8 @@ def find_sites(pair: Pair, audit: Audit, batch: Batch) -> Sites:
     _, model = traces(pair, batch)
     nodes, x = model.nodes, batch["x"]
     plate = data_plate(model, audit, len(x))
-    latent = [
-        _site(nodes[name], audit, plate, _dtype_of(nodes[name]["value"])) for name in audit.latents
-    ]
+    values = {name: nodes[name]["value"].detach().cpu().numpy() for name in audit.latents}
+    latent = [_site(nodes[name], audit, plate, value.dtype) for name, value in values.items()]
     observed = [nodes[site.name] for site in audit.sites if site.guide is None]
     # Where x is observed whole, labels observed beside it are what the model is asked about.
     whole = [node for node in observed if _is_same(node["value"], x)]
@@ -134,11 +133,6 @@ def _data_site(node: Any, audit: Audit, x: Tensor) -> Site:
 
 def _is_same(value: Tensor, x: Tensor) -> bool:
     return value.shape == x.shape and torch.equal(value.to(x.dtype), x)
-
-
-def _dtype_of(value: Tensor) -> np.dtype[Any]:
-    found: np.dtype[Any] = value.detach().cpu().numpy().dtype
-    return found
 
 
 def _dtype(support: constraints.Constraint) -> np.dtype[Any]:

@@ -39,11 +39,8 @@ def _by_row(axes: Axes, count: int, title: str, units: str) -> None:
     axes.spines["left"].set_visible(False)
     axes.set_title(title)
     axes.set_xlabel(units)
-    grid_lines(axes, "x")
-
-
-def _few_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(2))
+    grid_lines(axes, "x")
 
 
 def _draw_points(
@@ -68,11 +65,9 @@ def _draw_points(
         )
 
 
-def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str) -> bool:
+def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str) -> None:
     """Bars on a log axis, one row of them for each group of parameters."""
     groups = list(dict.fromkeys(g for s in bounds.values() for g in s.get(field) or {}))
-    if not groups:
-        return False
     height = 0.8 / len(bounds)
     values = {
         (row, g): float(summary[field][group])
@@ -100,7 +95,6 @@ def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid_lines(axes, "x")
-    return True
 
 
 def _draw_curves(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
@@ -122,6 +116,7 @@ def _draw_curves(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def _draw_cost(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
+    _by_row(axes, len(bounds), "Cost", "ms per step")
     costs = [_numbers(summary.get("ms_per_step")) for summary in bounds.values()]
     for row, cost in enumerate(costs):
         if len(cost):
@@ -153,46 +148,36 @@ def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
     def any_has(field: str) -> bool:
         return any(len(_numbers(summary.get(field))) for summary in bounds.values())
 
-    panels: list[Callable[[Axes], None]] = []
-    count = len(bounds)
+    def points(field: str, title: str, units: str, *, of_mean: bool) -> Callable[[Axes], None]:
+        def draw(axes: Axes) -> None:
+            _by_row(axes, len(bounds), title, units)
+            _draw_points(axes, bounds, field, of_mean=of_mean)
 
-    def values(axes: Axes) -> None:
-        _by_row(axes, count, "Estimates, same weights", f"{NATS}\nmean ± sd")
-        _draw_points(axes, bounds, "values", of_mean=False)
-        _few_ticks(axes)
+        return draw
 
-    def cost(axes: Axes) -> None:
-        _by_row(axes, count, "Cost", "ms per step")
-        _draw_cost(axes, bounds)
-        _few_ticks(axes)
+    def groups(field: str, title: str, units: str) -> Callable[[Axes], None]:
+        def draw(axes: Axes) -> None:
+            _draw_groups(axes, bounds, field)
+            axes.set_title(title)
+            axes.set_xlabel(units)
 
-    def variance(axes: Axes) -> None:
-        _draw_groups(axes, bounds, "gradient_variance")
-        axes.set_title("Gradient variance")
-        axes.set_xlabel(f"({NATS})²")
+        return draw
 
-    def snr(axes: Axes) -> None:
-        _draw_groups(axes, bounds, "snr")
-        axes.set_title("Gradient SNR")
-        axes.set_xlabel("|mean| / sd")
+    def has(field: str) -> bool:
+        return any(summary.get(field) for summary in bounds.values())
 
-    def held_out(axes: Axes) -> None:
-        _by_row(axes, count, "Held out, by seed", f"{NATS}\nmean ± se")
-        _draw_points(axes, bounds, "held_out", of_mean=True)
-        _few_ticks(axes)
-
-    if any_has("values"):
-        panels.append(values)
-    if any_has("ms_per_step"):
-        panels.append(cost)
-    if any(summary.get("gradient_variance") for summary in bounds.values()):
-        panels.append(variance)
-    if any(summary.get("snr") for summary in bounds.values()):
-        panels.append(snr)
-    if any(summary.get("curves") for summary in bounds.values()):
-        panels.append(lambda axes: _draw_curves(axes, bounds))
-    if any_has("held_out"):
-        panels.append(held_out)
+    estimates = points("values", "Estimates, same weights", f"{NATS}\nmean ± sd", of_mean=False)
+    held_out = points("held_out", "Held out, by seed", f"{NATS}\nmean ± se", of_mean=True)
+    variance = groups("gradient_variance", "Gradient variance", f"({NATS})²")
+    wanted: list[tuple[bool, Callable[[Axes], None]]] = [
+        (any_has("values"), estimates),
+        (any_has("ms_per_step"), lambda axes: _draw_cost(axes, bounds)),
+        (has("gradient_variance"), variance),
+        (has("snr"), groups("snr", "Gradient SNR", "|mean| / sd")),
+        (has("curves"), lambda axes: _draw_curves(axes, bounds)),
+        (any_has("held_out"), held_out),
+    ]
+    panels = [draw for is_there, draw in wanted if is_there]
     if not panels:
         raise InputError(f"there is nothing to compare: {len(bounds)} bounds, and no figure of any")
 

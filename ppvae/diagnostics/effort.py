@@ -56,7 +56,6 @@ QUICK = Effort(
     samples=500,
     trusted_rows=200,
     refined_rows=50,
-    refine_steps=None,
     annealed_rows=10,
     temperatures=100,
     chains=4,

@@ -22,7 +22,7 @@ from ppvae.run.store import (
 )
 
 if TYPE_CHECKING:
-    from ppvae.diagnostics.diagnosis import Diagnosis
+    from ppvae.diagnostics.verdict import Diagnosis
 
 __all__ = ["check_folder", "write_diagnosis"]
 

@@ -6,14 +6,13 @@ from pathlib import Path
 from ppvae.diagnostics.answer import Answer
 from ppvae.diagnostics.bound import answer as bound
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.diagnosis import Diagnosis
 from ppvae.diagnostics.estimator import answer as estimator
 from ppvae.diagnostics.evidence import answer as evidence
 from ppvae.diagnostics.gap import answer as gap
 from ppvae.diagnostics.model import answer as model
 from ppvae.diagnostics.training import answer as training
 from ppvae.diagnostics.trust import answer as trust
-from ppvae.diagnostics.verdict import verdict
+from ppvae.diagnostics.verdict import Diagnosis, verdict
 from ppvae.errors import InputError, nearest
 
 __all__ = ["QUESTIONS", "ask_questions", "check_questions"]

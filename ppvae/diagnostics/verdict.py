@@ -6,10 +6,11 @@ what another prior, or another fit, would add to log p(x) or to the bound.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ppvae.diagnostics.answer import Answer, Deficit
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["Diagnosis", "Verdict", "verdict"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,25 @@ class Verdict:
 
     deficits: tuple[Deficit, ...]
     sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `ppvae.diagnose.diagnose` finds of a run.
+
+    Attributes:
+        data: what the examined data are called.
+        rows: how many there are.
+        answers: the answer to each question that was asked, by name.
+        verdict: where the nats are lost, and what to change.
+        path: the folder that holds it all.
+    """
+
+    data: str
+    rows: int
+    answers: Mapping[str, Answer]
+    verdict: Verdict
+    path: Path
 
 
 def verdict(answers: Mapping[str, Answer], *, is_whole: bool) -> Verdict:

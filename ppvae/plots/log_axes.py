@@ -44,14 +44,8 @@ def draw_on_log(
 ) -> None:
     """A line of what has a logarithm; the rest as open triangles at ``limits``.
 
-    Args:
-        axes: with a log y axis.
-        x: ``(n,)``.
-        values: ``(n,)``; what is not a number is left out.
-        limits: of `log_limits`, the same for all that is drawn on these axes.
-        error: standard errors, ``(n,)``.
-        nudge: factor on the x of triangles, so that those of several lines do not hide each other.
-        look: of the line.
+    The limits are those of `log_limits` of all that is drawn on these axes. ``nudge`` is a factor
+    on the x of triangles, so that those of several lines do not hide each other.
     """
     there = np.isfinite(values) & (values > 0)
     shown = np.where(there, values, np.nan)

@@ -105,12 +105,9 @@ def measured(value: float, error: float | None = None) -> str:
 
 
 def few_numbers(axis: Axis, most: int = 4, room: float | None = None) -> None:
-    """Whole numbers, rather than offsets, along a linear axis.
+    """Whole numbers, rather than offsets, along a linear axis, at ``most`` intervals.
 
-    Args:
-        axis: with its final limits, where there is ``room`` to keep to.
-        most: intervals.
-        room: length of a level axis in inches, that its numbers must not crowd.
+    They do not crowd the ``room`` of a level axis, its length in inches; its limits are final then.
     """
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_powerlimits((-4, 8))

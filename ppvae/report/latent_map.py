@@ -51,7 +51,7 @@ def section(page: PageData) -> Section:
         raise InputError("no site of the model observes x itself, so that nothing is decoded")
     plane = plane_of(codes)
     x = _seen(page)
-    few = _count(ORIGINALS, x.shape[1:], len(x))
+    few = max(1, min(len(x), ORIGINALS // math.prod(x.shape[1:])))
     places = plane.coordinates(codes)[:few].numpy()
     centre = np.array([plane.low, plane.high]).mean(0)
     reference = int(((places - centre) ** 2).sum(1).argmin())
@@ -72,7 +72,7 @@ def section(page: PageData) -> Section:
     if images is not None and originals is not None:
         limits = value_range(images, originals)
         held |= {"width": images.shape[-1], "height": images.shape[-2]}
-        held["across"] = _across(few)
+        held["across"] = math.ceil(math.sqrt(few))
         caption = f"What is decoded on the plane: from left to right {_ends(plane, 0)}" + (
             f", from bottom to top {_ends(plane, 1)}." if plane.names[1] else "."
         )
@@ -161,10 +161,6 @@ def _shrunk(x: Tensor) -> Tensor:
     return small.reshape(*x.shape[:-2], *size)
 
 
-def _count(most: int, shape: Sequence[int], there: int) -> int:
-    return max(1, min(there, most // math.prod(shape)))
-
-
 def _grid(shape: Sequence[int], directions: int) -> tuple[int, int]:
     """Nodes across and up."""
     nodes = DECODED // math.prod(shape)
@@ -173,10 +169,6 @@ def _grid(shape: Sequence[int], directions: int) -> tuple[int, int]:
     side = max(3, min(SIDE, math.isqrt(nodes)))
     side -= side % 2 == 0
     return side, side
-
-
-def _across(count: int) -> int:
-    return math.ceil(math.sqrt(count))
 
 
 def _sprite(images: Array, columns: int, limits: tuple[float, float]) -> str:

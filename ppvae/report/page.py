@@ -1,8 +1,10 @@
 """The page, put together and written."""
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -21,12 +23,14 @@ from ppvae.report import (
 from ppvae.report.interactive import inline_script
 from ppvae.report.page_data import PageData, read_diagnosis
 from ppvae.report.parts import Section, attempted, reason_of
-from ppvae.report.typography import typeset
 from ppvae.run import Run
 from ppvae.run.store import WriteError, check_writable, write_text, writing
 from ppvae.training.data_and_programs import true_labels
 
-__all__ = ["attempt", "report"]
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+__all__ = ["attempt", "report", "typeset"]
 
 HERE = Path(__file__).parent
 
@@ -105,6 +109,15 @@ def attempt(
     except Exception as error:  # a fit that has ended well must not end badly for want of a page
         return f"{folder / 'report.html'} could not be made: {reason_of(error)}"
     return ""
+
+
+def typeset(text: str) -> "Markup":
+    """Escaped, with signs for +- and minus, and what is in backquotes as code."""
+    from markupsafe import Markup, escape
+
+    signs = str(escape(text)).replace(" +- ", " \N{PLUS-MINUS SIGN}\N{NO-BREAK SPACE}")
+    signs = re.sub(r"(?<![^\s(\[])-(?=\d)", "\N{MINUS SIGN}", signs)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", signs))
 
 
 def _own(run: Run) -> tuple[Split | str, Tensor | None]:

@@ -60,7 +60,7 @@ class PageData:
             InputError: saying why there are none.
         """
         batch = self._demanded.frozen(0).take(self.order)
-        return as_split(batch["x"].cpu(), *(_cpu(batch.get(name)) for name in ("y", "mask")))
+        return as_split(**{name: value.cpu() for name, value in batch.items()})
 
     @cached_property
     def labels(self) -> Tensor | None:
@@ -150,7 +150,3 @@ def read_diagnosis(folder: Path) -> Mapping[str, Any] | None:
         return read_json(folder / "diagnostics.json")
     except MissingError:
         return None
-
-
-def _cpu(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.cpu()

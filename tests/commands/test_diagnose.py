@@ -13,9 +13,9 @@ from PIL import Image
 
 from ppvae.diagnose import diagnose, main
 from ppvae.diagnostics import active_units, embed, questions
-from ppvae.diagnostics.diagnosis import Diagnosis
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.questions import QUESTIONS
+from ppvae.diagnostics.verdict import Diagnosis
 from ppvae.errors import InputError
 from ppvae.run import Run
 from ppvae.run.figures import save

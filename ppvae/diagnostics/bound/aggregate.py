@@ -65,16 +65,8 @@ def aggregate_log_prob(
     Where the guide has one site, a batch is encoded once for all codes; where it has several, once
     for each chunk of them, the codes in a plate outside all others. Memory is that of a chunk.
 
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        split: the N data.
-        latents: codes by site, in the shapes of `ppvae.diagnostics.bound.codes.Codes.latents`.
-        by_dimension: whether to score each dimension by itself as well.
-        batch_size: data at a time.
-        seed: of the binarization, where a split is binarized anew at each pass: that of the codes.
-        device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+    ``latents`` are codes by site, in the shapes of `Codes.latents`, and ``seed`` is that of their
+    binarization, where a split is binarized anew at each pass.
 
     Raises:
         InputError: as `draw_codes`, and where a site has no code.
@@ -87,7 +79,8 @@ def aggregate_log_prob(
         )
     device, split = torch.device(device), split.frozen(seed)
     codes = {name: value.to(device) for name, value in latents.items()}
-    total, separate = _Sum(), {name: _Sum() for name in codes}
+    total = nothing = torch.tensor(-math.inf, dtype=torch.float64)
+    separate: dict[str, Tensor] = {}
     some = split.take(torch.arange(min(2, len(split))))
     some = {name: value.to(device) for name, value in some.items()}
     by_dimension = by_dimension and not why_undivided(pair, audit, some, ("guide",))
@@ -99,15 +92,16 @@ def aggregate_log_prob(
                 joint.append(log_q.logsumexp(1).cpu().double())
                 for name, terms in by_site.items():
                     single[name].append(terms.logsumexp(1).cpu().double())
-            total.add(torch.cat(joint))
+            total = torch.logaddexp(total, torch.cat(joint))
             for name, each in single.items():
                 if each:
-                    separate[name].add(torch.cat(each))
+                    before = separate.get(name, nothing)
+                    separate[name] = torch.logaddexp(before, torch.cat(each))
             on_rows(len(batch["x"]))
     log_n = math.log(len(split))
     return Aggregate(
-        total.value - log_n,
-        {name: s.value - log_n for name, s in separate.items() if len(s.value)},
+        total - log_n,
+        {name: value - log_n for name, value in separate.items()},
         len(split),
     )
 
@@ -135,16 +129,6 @@ def why_undivided(
             if others:
                 return f"site '{name}' depends on '{min(others)}' in the {role}"
     return ""
-
-
-class _Sum:
-    """log sum exp over batches of data, element by element."""
-
-    def __init__(self) -> None:
-        self.value = torch.empty(0, dtype=torch.float64)
-
-    def add(self, value: Tensor) -> None:
-        self.value = torch.logaddexp(self.value, value) if len(self.value) else value
 
 
 def _scored(

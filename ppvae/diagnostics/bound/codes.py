@@ -57,17 +57,7 @@ def draw_codes(
     """Draw z ~ q(z): a datum, and a code of it.
 
     Data are drawn without replacement until all have been, and then again: with ``draws`` a
-    multiple of N, each datum has the same number of codes.
-
-    Args:
-        pair: model and guide.
-        audit: what the audit found of them.
-        split: the N data.
-        draws: number of codes.
-        batch_size: codes drawn at once.
-        seed: of the draws.
-        device: where the pair is.
-        on_rows: hears of each batch's number of codes, for a progress bar.
+    multiple of N, each datum has the same number of codes. ``on_rows`` is told how many are drawn.
 
     Raises:
         InputError: for fewer than one draw, and where q(z | x) has no density by datum: a point

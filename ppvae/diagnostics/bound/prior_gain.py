@@ -19,6 +19,7 @@ from ppvae.diagnostics.bound.site_terms import Traced
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.distributions.batch_mixture import BatchMixture
 from ppvae.distributions.fitting import fit_normals
+from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
@@ -156,11 +157,7 @@ def _check_support(pair: Pair, audit: Audit, split: Split, seed: int, device: to
     with evaluating(pair), Stream.PRIOR_GAIN.drawn(seed, device):
         sites = Traced(pair, audit, few, 1).model
     for name in audit.latents:
-        support = sites[name]["fn"].support
-        while isinstance(
-            support, constraints.independent | constraints.MixtureSameFamilyConstraint
-        ):
-            support = support.base_constraint
+        support = elements_of(sites[name]["fn"].support)
         if not isinstance(support, type(constraints.real)):
             raise InputError(
                 f"latent site '{name}' has the support {support}, and the density tried in the "

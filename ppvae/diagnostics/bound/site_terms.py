@@ -11,11 +11,9 @@ from ppvae.data import Batch
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.plates import Plate, full_size, plate_along
-from ppvae.programs.sites import sites
+from ppvae.programs.sites import Node, sites
 
 __all__ = ["Node", "Traced", "univariate"]
-
-Node = dict[str, Any]
 
 
 class Traced:

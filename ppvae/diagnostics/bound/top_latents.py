@@ -11,6 +11,7 @@ from torch.distributions import constraints
 
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.bound.site_terms import Node
+from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
@@ -83,9 +84,7 @@ def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
 def _check_site(name: str, node: Node) -> None:
     """Refuse what a normal is no density of, or what only some data have."""
     fn = node["fn"]
-    support = fn.support
-    while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
-        support = support.base_constraint
+    support = elements_of(fn.support)
     if not isinstance(support, type(constraints.real)):
         raise InputError(
             f"latent site '{name}' has the support {support}, and the density fitted to its codes "

@@ -142,10 +142,17 @@ def compare_estimators(
             "for a guide with a density, such as MeanField"
         )
 
+    done = 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        on_draw(1)
+
     bounds, refused = _bounds(pair, audit, batch, counts)
     noises: dict[_Key, Noise] = {}
     for number, name in enumerate(elbo.__name__ for elbo in ESTIMATORS):
-        done = _Counter(on_draw)
+        done = 0
         try:
             if name not in refused:
                 noises |= {
@@ -155,7 +162,7 @@ def compare_estimators(
                         draws=draws,
                         seed=Stream.ESTIMATORS.seed(seed, number, k),
                         grouping=grouping,
-                        on_draw=done.one,
+                        on_draw=count,
                     )
                     for k in counts
                 }
@@ -163,28 +170,17 @@ def compare_estimators(
             if name == REFERENCE:
                 raise
             refused[name] = str(error)
-        on_draw(draws * len(counts) - done.count)
+        on_draw(draws * len(counts) - done)
     times = gradient_times(pair, {key: bounds[key] for key in noises}, batch, rounds, seed)
     guide = _groups_of_guide(pair, batch, grouping)
     weights = _weights(noises[REFERENCE, 1], guide)
-    rows = tuple(_row(key, found, weights, times) for key, found in noises.items())
+    rows = tuple(_row(key, each, weights, times) for key, each in noises.items())
     best, clauses = recommend(rows, noises, guide)
     return Estimators(rows, refused, guide, best, clauses, draws)
 
 
 _Key = tuple[str, int]
 """Name of an estimator, and its particles."""
-
-
-class _Counter:
-    """Passes on that a draw is done, and knows how many were."""
-
-    def __init__(self, tell: Callable[[int], None]) -> None:
-        self._tell, self.count = tell, 0
-
-    def one(self) -> None:
-        self.count += 1
-        self._tell(1)
 
 
 def _bounds(
@@ -259,8 +255,8 @@ def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -
         sources = [value for value in made if value.requires_grad]
         if not sources:
             return ()
-        found = torch.autograd.grad(sum(sources), [p for _, p in named], allow_unused=True)
+        slopes = torch.autograd.grad(sum(sources), [p for _, p in named], allow_unused=True)
     used = [
-        grouping(name) for (name, _), slope in zip(named, found, strict=True) if slope is not None
+        grouping(name) for (name, _), slope in zip(named, slopes, strict=True) if slope is not None
     ]
     return tuple(dict.fromkeys(used))

@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ppvae.diagnostics.answer import (
-    Answer,
-    Attempts,
-    Picture,
-    Row,
-    is_significant,
-    metric,
-)
+from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row, is_significant, metric
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.evidence.annealing import Annealed, Start, anneal
 from ppvae.diagnostics.evidence.curve import Curve, bound_curve
@@ -113,18 +106,9 @@ class EvidenceAnswer(Answer):
             rows.append(("exact, linear and Gaussian", with_error(exact), note))
         if self.sampled is not None:
             note = f"{len(self.sampled.log_p):,} data; a lower bound in expectation"
-            rows += [
-                (
-                    f"importance sampled, K = {self.sampled.samples:,}",
-                    with_error(self.sampled),
-                    note,
-                ),
-                (
-                    "  its bound, K = 1",
-                    with_error(Estimate.of(self.sampled.elbo)),
-                    "the same draws",
-                ),
-            ]
+            name, elbo = f"importance sampled, K = {self.sampled.samples:,}", self.sampled.elbo
+            rows.append((name, with_error(self.sampled), note))
+            rows.append(("  its bound, K = 1", with_error(Estimate.of(elbo)), "the same draws"))
         if self.annealed is not None:
             note = f"{len(self.annealed.log_p):,} data; a lower bound in expectation"
             rows.append((f"annealed from the {self.start}", with_error(self.annealed), note))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split
 from ppvae.programs import Pair, evaluating
-from ppvae.programs.densities import Densities, Latents
+from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
@@ -142,7 +142,8 @@ class _Joint:
 
     def prior(self, points: int) -> Tensor:
         """Draws from p(z), as columns: ``(points, data, k)``."""
-        return self._columns(self._densities.draw_prior(points).latents)
+        z = self._densities.draw_prior(points).latents
+        return torch.cat([self._densities.columns(n, z[n]) for n in self.sites], dim=-1)
 
     def __call__(self, z: Tensor) -> Tensor:
         """Log p(x, z), ``(points, data)``."""
@@ -151,11 +152,6 @@ class _Joint:
             for name, columns in self.sites.items()
         }
         return self._densities.at(latents, guide=False).log_joint
-
-    def _columns(self, latents: Latents) -> Tensor:
-        return torch.cat(
-            [self._densities.columns(name, latents[name]) for name in self.sites], dim=-1
-        )
 
 
 def _laplace(joint: _Joint) -> GaussianPosterior | None:

@@ -140,14 +140,8 @@ def transition(
     """Move chains by one Hamiltonian transition that leaves f_t invariant.
 
     A fresh momentum, ``leapfrog`` steps of the leapfrog, and a Metropolis test. It is reversible,
-    so that the same transitions serve on the way back.
-
-    Args:
-        path: the densities.
-        point: where the chains are.
-        t: the temperature.
-        step: length of a step, of each datum by itself: ``(data,)``.
-        leapfrog: steps in a trajectory.
+    so that the same transitions serve on the way back. A step has the length ``step``, of each
+    datum by itself: ``(data,)``.
 
     Returns:
         where the chains are then, and the probability of acceptance: ``(chains, data)``.

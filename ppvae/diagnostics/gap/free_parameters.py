@@ -25,7 +25,7 @@ from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import sites
 
-__all__ = ["NotFree", "check_independent", "family", "free_parameters", "guide_sites"]
+__all__ = ["NotFree", "check_independent", "free_parameters", "guide_sites"]
 
 
 class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refined instead)
@@ -35,11 +35,6 @@ class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refin
 def guide_sites(pair: Pair, batch: Batch) -> dict[str, Any]:
     """The guide's random variables on a batch, plates and deterministic sites aside, by name."""
     return sites(poutine.trace(pair.call_guide).get_trace(**batch))
-
-
-def family(fn: Any) -> str:
-    """The name of a distribution's family, whatever declares its dimensions dependent aside."""
-    return type(_peeled(fn)[0]).__name__
 
 
 def check_independent(pair: Pair, batch: Batch) -> None:

@@ -16,15 +16,10 @@ __all__ = ["Freed", "free_weights"]
 
 
 class Freed(Pair):
-    """A pair that runs its guide in another way, and shares all else with the original.
-
-    Args:
-        pair: the original.
-        call: runs the guide, called with the batch as `Pair.call_guide` is.
-        leaves: the tensors that the guide depends on when it is run so.
+    """A pair that runs its guide by ``call``, and shares all else with the original.
 
     Attributes:
-        leaves: the same, to be moved in place.
+        leaves: the tensors that the guide depends on when it is run so, to be moved in place.
     """
 
     def __init__(self, pair: Pair, call: Callable[..., Any], leaves: Sequence[Tensor]) -> None:

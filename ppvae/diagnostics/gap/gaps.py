@@ -18,6 +18,7 @@ from torch import Tensor
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence.importance import CHUNK, log_weights
 from ppvae.diagnostics.gap.refining import How, choose, climb_bound, climb_evenly, plan
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
@@ -42,14 +43,12 @@ class Gap:
     @property
     def mean(self) -> float:
         """Mean over data, in nats per datum."""
-        return float(self.by_datum.mean())
+        return Estimate.of(self.by_datum).mean
 
     @property
     def standard_error(self) -> float:
         """Standard error of `mean` over data, which the draws' own noise is part of."""
-        if len(self.by_datum) < 2:
-            return math.nan
-        return float(self.by_datum.std() / math.sqrt(len(self.by_datum)))
+        return Estimate.of(self.by_datum).standard_error
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from ppvae.diagnostics.evidence.importance import CHUNK
 from ppvae.diagnostics.gap.free_parameters import (
     NotFree,
     check_independent,
-    family,
     free_parameters,
     guide_sites,
 )
@@ -27,6 +26,7 @@ from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import family_name
 
 __all__ = ["How", "Search", "choose", "climb_bound", "climb_evenly", "evenly", "plan"]
 
@@ -110,9 +110,9 @@ def choose(pair: Pair, audit: Audit, batch: Batch, how: How | None) -> How:
     for name, node in guide_sites(pair, batch).items():
         if not node["fn"].has_rsample:
             raise InputError(
-                f"site '{name}' of the guide is {family(node['fn'])}, which has no reparameterized "
-                "draw for a refined guide to climb along; the whole gap is log_evidence's "
-                "log_p - elbo"
+                f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
+                "reparameterized draw for a refined guide to climb along; the whole gap is "
+                "log_evidence's log_p - elbo"
             )
     if how == "weights":
         return how

@@ -171,10 +171,10 @@ class Predictive:
     @property
     def verdict(self) -> str:
         """The answer in a sentence."""
-        drawn = "new data" if self.kind == "prior" else "reconstructed data"
+        made = "new data" if self.kind == "prior" else "reconstructed data"
         misfits = self.misfits()
         if not misfits:
-            return f"the model's {drawn} are like these in all {len(self.statistics)} statistics"
+            return f"the model's {made} are like these in all {len(self.statistics)} statistics"
         found = "; ".join(
             f"{name} {s.observed:.4g} in the data, {float(s.replicated.mean()):.4g} +- "
             f"{float(s.replicated.std()):.2g} in the model's"
@@ -182,7 +182,7 @@ class Predictive:
             for s in [self.statistics[name]]
         )
         rest = f"; and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        return f"the model's {drawn} differ from these in {found}{rest}"
+        return f"the model's {made} differ from these in {found}{rest}"
 
 
 def check(
@@ -238,13 +238,14 @@ def check(
         observed = _values(pair, audit, real, statistics)
         replicated: list[dict[str, float]] = []
         for replication in range(replications):
-            drawn = []
+            simulated = []
             for number, batch in enumerate(real):
                 noise.at(replication, number)
                 is_first = replication == number == 0
-                drawn.append(_replicate(pair, audit, batch, kind, check=is_first))
+                z = Densities(pair, audit, batch).draw(1).latents if kind == "posterior" else None
+                simulated.append(simulate(pair, audit, batch, latents=z, check=is_first)[0])
                 on_rows(len(batch["x"]))
-            replicated.append(_values(pair, audit, drawn, statistics))
+            replicated.append(_values(pair, audit, simulated, statistics))
     return Predictive(
         kind,
         {
@@ -269,13 +270,6 @@ def _check(audit: Audit, kind: str, replications: int, statistics: Mapping[str, 
             "replicated data are drawn datum by datum, and here some latents are shared by all "
             "data, or there is no plate of the data"
         )
-
-
-def _replicate(pair: Pair, audit: Audit, batch: Batch, kind: Kind, *, check: bool) -> Batch:
-    if kind == "prior":
-        return simulate(pair, audit, batch, check=check)[0]
-    latents = Densities(pair, audit, batch).draw(1).latents
-    return simulate(pair, audit, batch, latents=latents, check=check)[0]
 
 
 def _values(

@@ -197,7 +197,8 @@ def calibrate(
     """
     _check(audit, simulations, draws, level)
     device = torch.device(device)
-    chunks = _spread(simulations, len(split)).split(batch_size)
+    # Evenly spread over the rows, as a split may be sorted by label.
+    chunks = (torch.arange(simulations) * len(split) // simulations).split(batch_size)
     labels: list[tuple[str, str]] = []
     pit: list[Tensor] = []
     with evaluating(pair), Stream.CALIBRATION.drawn(seed, device) as noise:
@@ -229,11 +230,6 @@ def _check(audit: Audit, simulations: int, draws: int, level: float) -> None:
             "a guide with a point mass has no draws to rank among, and so no calibration; take one "
             "with a density, such as MeanField"
         )
-
-
-def _spread(count: int, rows: int) -> Tensor:
-    """``count`` indices of ``rows`` rows, evenly spread: a split may be sorted by label."""
-    return torch.arange(count) * rows // count
 
 
 def _uniformity(pit: Tensor) -> Tensor:
