@@ -39,12 +39,12 @@ class Part(NamedTuple):
 
 def whole(parts: Iterable[Part], samples: int, rows: int) -> Arrays:
     """All parts together: ``samples`` draws for ``rows`` data."""
-    found: Arrays = {}
+    arrays_of: Arrays = {}
     sizes = {"sample": samples, "data": rows}
     for part in parts:
         first = {"sample": part.sample, "data": part.row}
         for group, arrays in part.arrays.items():
-            filled = found.setdefault(group, {})
+            filled = arrays_of.setdefault(group, {})
             for name, (dims, values) in arrays.items():
                 named = list(zip(dims, values.shape, strict=True))
                 if name not in filled:
@@ -52,4 +52,4 @@ def whole(parts: Iterable[Part], samples: int, rows: int) -> Arrays:
                     filled[name] = Array(dims, np.empty(shape, values.dtype))
                 starts = [(first.get(dim, 0), size) for dim, size in named]
                 filled[name].values[tuple(slice(at, at + size) for at, size in starts)] = values
-    return found
+    return arrays_of

@@ -55,14 +55,14 @@ def _local(
     at_once = max(1, CHUNK // batch["x"].numel())
     for sample in range(0, count, at_once):
         particles = min(at_once, count - sample)
-        drawn = densities.draw(particles)
+        posterior = densities.draw(particles)
         with Redraw(sites.observed) as again:
-            densities.at(drawn.latents, guide=False)
+            densities.at(posterior.latents, guide=False)
         with Redraw(sites.observed) as anew:
             before = densities.draw_prior(particles)
         arrays: Arrays = {
-            **_draws("posterior", sites, drawn.latents, again),
-            "sample_stats": _stats(("sample", "data"), drawn.log_joint, drawn.log_guide),
+            **_draws("posterior", sites, posterior.latents, again),
+            "sample_stats": _stats(("sample", "data"), posterior.log_joint, posterior.log_guide),
             **_draws("prior", sites, before.latents, anew),
             "observed_data": again.observed,
         }
@@ -105,8 +105,8 @@ def _draws(group: str, sites: Sites, latents: Mapping[str, Tensor], x: Redraw) -
 
 def _stats(dims: tuple[str, ...], log_joint: Tensor, log_guide: Tensor | None) -> dict[str, Array]:
     """The log-densities log p(x, z), and log q(z | x) if there is one."""
-    found = {"log_joint": log_joint, "log_guide": log_guide}
-    return {n: Array(dims, value.cpu().numpy()) for n, value in found.items() if value is not None}
+    logs = {"log_joint": log_joint, "log_guide": log_guide}
+    return {n: Array(dims, value.cpu().numpy()) for n, value in logs.items() if value is not None}
 
 
 def _values(trace: Any, audit: Audit) -> dict[str, Tensor]:

@@ -40,9 +40,9 @@ def draw_groups(arrays: Arrays, chains: int, batch: Batch) -> "dict[str, xr.Data
     """Draws divided into chains, and the data that they are for."""
     arrays = arrays | {"observed_data": _hidden(arrays["observed_data"], batch)}
     groups = {}
-    for group, found in arrays.items():
+    for group, members in arrays.items():
         variables = {}
-        for name, array in found.items():
+        for name, array in members.items():
             chained = _chained(array, chains)
             if group == "sample_stats":
                 variables[name] = _variable(chained, _STATS[name], "nats")
@@ -54,16 +54,16 @@ def draw_groups(arrays: Arrays, chains: int, batch: Batch) -> "dict[str, xr.Data
 
 def constant_data(pair: Pair, batch: Batch) -> "xr.Dataset":
     """What the programs are given beside x, and covariates in any case."""
-    found = {}
+    variables = {}
     if "mask" in batch:
         dims = data_dims("mask", batch["mask"])
-        found["mask"] = _variable(Array(dims, batch["mask"].numpy()), "whether x was observed")
+        variables["mask"] = _variable(Array(dims, batch["mask"].numpy()), "whether x was observed")
     if "y" in batch:
         y, is_named = batch["y"], "y" in pair.names("model")
         if is_named or y.is_floating_point():
             dims = ("data", *own_dims("y", y.dim() - 1))
-            found["y"] = _variable(Array(dims, y.numpy()), "labels or covariates")
-    return _dataset(found, "what the programs are conditional on")
+            variables["y"] = _variable(Array(dims, y.numpy()), "labels or covariates")
+    return _dataset(variables, "what the programs are conditional on")
 
 
 def evidence_group(evidence: Evidence) -> "xr.Dataset":
@@ -86,15 +86,15 @@ def evidence_group(evidence: Evidence) -> "xr.Dataset":
 def prior_sbc(calibration: Calibration) -> "xr.Dataset":
     """The ranks; simulations are draws of one chain, as their number need not divide."""
     joint = {name: variable for variable, name in _STATS.items()}
-    found = {}
+    variables = {}
     for name, pit in calibration.by_site.items():
         dims = ("chain", "draw", *own_dims(name, pit.dim() - 1))
         ranks = Array(dims, pit[None].numpy())
-        found[joint.get(name) or variable_name(name)] = _variable(
+        variables[joint.get(name) or variable_name(name)] = _variable(
             ranks, f"normalized ranks of {name}"
         )
     return _dataset(
-        found,
+        variables,
         "ranks, in (0, 1), of latents drawn with their data among the guide's draws: uniform if "
         "the guide is the model's posterior",
         draws=calibration.draws,
@@ -137,8 +137,8 @@ def _chained(array: Array, chains: int) -> Array:
 def _variable(array: Array, long_name: str, units: str | None = None) -> "xr.Variable":
     import xarray as xr
 
-    said = {"long_name": long_name} | ({} if units is None else {"units": units})
-    return xr.Variable(array.dims, array.values, said)
+    attrs = {"long_name": long_name} | ({} if units is None else {"units": units})
+    return xr.Variable(array.dims, array.values, attrs)
 
 
 def _dataset(

@@ -27,9 +27,9 @@ def of_libraries() -> dict[str, Any]:
 
 def of_run(run: Run, seed: int) -> dict[str, Any]:
     """Which run it was; names alone, as paths are of one machine."""
-    found = {f"version_{name}": number for name, number in versions().items()}
+    record = {f"version_{name}": number for name, number in versions().items()}
     data = run.config.get("data")
-    return found | {
+    return record | {
         "run": run.path.resolve().name,
         "checkpoint": run.checkpoint,
         "data": Path(data).name if isinstance(data, str) else "arrays",

@@ -27,15 +27,15 @@ def find_data(run: Run, data: Any) -> Split:
         return run.data().test
     if isinstance(data, str | Path):
         return run.new_data(data)
-    found = data if isinstance(data, Split) else _split(data)
-    run.check_scaled_alike(found)
-    if found.shape != run.data_shape:
+    split = data if isinstance(data, Split) else _split(data)
+    run.check_scaled_alike(split)
+    if split.shape != run.data_shape:
         shape = ", ".join(("rows", *map(str, run.data_shape)))
         raise InputError(
-            f"data has shape {found.shape} in each row, and the run was fitted to "
+            f"data has shape {split.shape} in each row, and the run was fitted to "
             f"{run.data_shape}; give x as ({shape})"
         )
-    return found
+    return split
 
 
 def example(source: Split, audit: Audit, device: torch.device) -> Batch:

@@ -56,8 +56,8 @@ class Site:
         missing = 1 + len(self.axes) - value.dim()
         full = value.reshape((1,) * missing + value.shape)
         moved = full.permute(0, *(1 + axis for axis in self.axes))
-        found = moved.reshape(moved.shape[: 1 + len(self.dims)]).cpu().numpy()
-        return found.astype(self.dtype)
+        values = moved.reshape(moved.shape[: 1 + len(self.dims)]).cpu().numpy()
+        return values.astype(self.dtype)
 
 
 class Sites(NamedTuple):

@@ -114,9 +114,9 @@ def to_datatree(
             evidence = log_evidence(pair, audit, split, samples=samples, seed=seed, device=device)
 
     groups = draw_groups(arrays, chains, batch)
-    given = constant_data(pair, batch)
-    if given.data_vars:
-        groups["constant_data"] = given
+    constants = constant_data(pair, batch)
+    if constants.data_vars:
+        groups["constant_data"] = constants
     if absent is None:
         groups["log_evidence"] = evidence_group(evidence)
     if calibration is not None:

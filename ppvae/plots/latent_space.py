@@ -48,20 +48,20 @@ def _read_labels(labels: npt.ArrayLike, names: Sequence[str] | None, count: int)
     ``names``. A class keeps its place, hence its colour, where other classes are missing: whole
     numbers from 0 are their own place, and names give theirs.
     """
-    given = np.asarray(labels)
-    if given.ndim == 2 and given.shape[1] == 1:
-        given = given[:, 0]
-    if given.shape != (count,):
-        raise InputError(f"labels must be one for each of {count} data; the shape is {given.shape}")
-    if given.dtype.kind not in "iuf":
-        text = [str(v) for v in given]
+    array = np.asarray(labels)
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.shape != (count,):
+        raise InputError(f"labels must be one for each of {count} data; the shape is {array.shape}")
+    if array.dtype.kind not in "iuf":
+        text = [str(v) for v in array]
         order = list(names) if names is not None else sorted(set(text))
         places = {name: i for i, name in enumerate(order)}
         unknown = sorted(set(text) - set(places))
         if unknown:
             raise InputError(f"label {unknown[0]!r} is not among label_names: {', '.join(order)}")
         return _Labels(np.array([places[t] for t in text], dtype=np.int64), order, None)
-    number = given.astype(np.float64)
+    number = array.astype(np.float64)
     there = np.isfinite(number)
     sorts = np.unique(number[there])
     whole = bool((sorts == np.round(sorts)).all())

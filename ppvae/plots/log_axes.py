@@ -99,11 +99,11 @@ def label_counts(axes: Axes, counts: Sequence[float], *, apart: float) -> None:
     low, high = min(counts) / 1.35, max(counts) * 1.35
     axes.set_xscale("log")
     axes.set_xlim(low, high)
-    said: list[float] = []
+    labelled: list[float] = []
     for count in sorted(set(counts)):
-        if not said or np.log(count / said[-1]) >= apart * np.log(high / low):
-            said.append(count)
-    axes.xaxis.set_major_locator(FixedLocator(said))
+        if not labelled or np.log(count / labelled[-1]) >= apart * np.log(high / low):
+            labelled.append(count)
+    axes.xaxis.set_major_locator(FixedLocator(labelled))
     axes.xaxis.set_major_formatter(lambda value, _: _written(value))
     axes.xaxis.set_minor_locator(FixedLocator([]))
 
@@ -120,7 +120,7 @@ def _written(value: float) -> str:
 def beyond_note(*values: Array) -> str:
     """What the triangles stand for, where there are any."""
     every = _joined(values)
-    said = ["▽ 0"] if (every <= 0).any() else []
+    notes = ["▽ 0"] if (every <= 0).any() else []
     if (every == np.inf).any():
-        said.append("△ ∞")
-    return ", ".join(said)
+        notes.append("△ ∞")
+    return ", ".join(notes)

@@ -216,7 +216,7 @@ def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Fig
         return mounted(sheet, left=0.4, title=title, note=scale_note(images, limits))[0]
     figure = new_figure(4.4)
     axes = figure.add_subplot()
-    drawn = axes.imshow(
+    heat_map = axes.imshow(
         np.ma.masked_invalid(as_table(data, 1)),
         aspect="auto",
         interpolation="nearest",
@@ -227,7 +227,7 @@ def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Fig
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _column_axis(axes)
     settle(axes)
-    bar = figure.colorbar(drawn, ax=axes, label=_VALUE)
+    bar = figure.colorbar(heat_map, ax=axes, label=_VALUE)
     bar.outline.set_visible(False)
     settle(bar.ax)
     return figure

@@ -48,9 +48,9 @@ def draw_rows(axes: Axes, rows: Sequence[Row], *, linked: bool = False) -> None:
     """Draw rows from top to bottom; ``linked``: a thin line joins each bar to the one above."""
     axes.set_axisbelow(True)
     for place, row in enumerate(rows):
-        said = measured(row.value, row.error)
+        number = measured(row.value, row.error)
         where: Look = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 11}
-        axes.text(1.02, place, said, color="#222222", **where)
+        axes.text(1.02, place, number, color="#222222", **where)
         if not math.isfinite(row.value):
             continue
         if not row.is_level:

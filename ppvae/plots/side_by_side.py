@@ -30,16 +30,16 @@ def side_by_side(rows: Mapping[str, npt.ArrayLike], *, title: str) -> Figure:
     """
     data = {name: data_array(values, f"row '{name}'", 3)[:_MOST] for name, values in rows.items()}
     images = [as_images(values, 1) for values in data.values()]
-    there = [values for values in images if values is not None]
-    if not images or len(there) < len(images) or len({values.shape for values in there}) > 1:
+    pictures = [values for values in images if values is not None]
+    if not images or len(pictures) < len(images) or len({values.shape for values in pictures}) > 1:
         shapes = ", ".join(str(values.shape) for values in data.values())
         raise InputError(f"rows must be images (N, H, W) of one shape; they have: {shapes}")
-    limits = value_range(*there)
-    height = there[0].shape[2]
+    limits = value_range(*pictures)
+    height = pictures[0].shape[2]
     gap = max(1, round(height / 14))
-    tiles = np.stack([paint(values, limits) for values in there])
-    sheet, tops = mosaic(tiles, [0] + [2 * gap] * (len(there) - 1), gap)
-    note = scale_note(np.concatenate(there), limits)
+    tiles = np.stack([paint(values, limits) for values in pictures])
+    sheet, tops = mosaic(tiles, [0] + [2 * gap] * (len(pictures) - 1), gap)
+    note = scale_note(np.concatenate(pictures), limits)
     figure, axes = mounted(sheet, left=_LABEL, title=title, note=note)
     labels = [fitted(name, _LABEL - 0.2) for name in data]
     axes.set_yticks([top + (height - 1) / 2 for top in tops], labels=labels)

@@ -18,30 +18,30 @@ def fitted(text: str, inches: float, *, size: float = 11, lines: int = 1) -> str
 
     Both ends tell names apart. A dollar is a dollar, and starts no formula.
     """
-    rest, said = " ".join(text.split()), list[str]()
-    while len(said) < lines - 1 and _width(rest, size) > inches:
+    rest, parts = " ".join(text.split()), list[str]()
+    while len(parts) < lines - 1 and _width(rest, size) > inches:
         most = max(1, _that_fit(rest, inches, size))
         space = rest.rfind(" ", 1, most + 1)
         cut = space if space > 0 else most
-        said.append(rest[:cut])
+        parts.append(rest[:cut])
         rest = rest[cut:].lstrip()
-    said.append(_without_middle(rest, inches, size))
-    return "\n".join(said).replace("$", r"\$")
+    parts.append(_without_middle(rest, inches, size))
+    return "\n".join(parts).replace("$", r"\$")
 
 
 def in_parts(caption: str, inches: float, *, size: float = 11, lines: int = 3) -> str:
     """A caption of parts that two spaces divide, in lines that end where a part does."""
     parts = [" ".join(part.split()) for part in caption.split("  ") if part.strip()]
-    said: list[str] = []
+    rows: list[str] = []
     for part in parts:
-        both = f"{said[-1]}, {part}" if said else part
-        if said and _width(both, size) <= inches:
-            said[-1] = both
+        both = f"{rows[-1]}, {part}" if rows else part
+        if rows and _width(both, size) <= inches:
+            rows[-1] = both
         else:
-            said.append(part)
-    if len(said) == 1 or len(said) > lines:
+            rows.append(part)
+    if len(rows) == 1 or len(rows) > lines:
         return fitted(", ".join(parts), inches, size=size, lines=lines)
-    return "\n".join(fitted(line, inches, size=size) for line in said)
+    return "\n".join(fitted(line, inches, size=size) for line in rows)
 
 
 def probability(p: float, least: float = 0.0) -> str:
@@ -100,8 +100,8 @@ def measured(value: float, error: float | None = None) -> str:
     if not -4 <= places <= 6:  # too many zeros to be read
         return f"{four_digits(value)} ± {error:.1e}"
     kept = max(0, places)
-    said = f"{round(value, places) + 0.0:.{kept}f} ± {round(error, places):.{kept}f}"
-    return said.replace("-", "\N{MINUS SIGN}")
+    text = f"{round(value, places) + 0.0:.{kept}f} ± {round(error, places):.{kept}f}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def few_numbers(axis: Axis, most: int = 4, room: float | None = None) -> None:

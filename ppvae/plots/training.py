@@ -39,13 +39,13 @@ def _column(
     rows: Sequence[Mapping[str, float | str | None]], split: str, name: str
 ) -> tuple[Array, Array]:
     """Epochs and values of one column in one split; of a repeated epoch, the last."""
-    found: dict[float, float] = {}
+    by_epoch: dict[float, float] = {}
     for row in rows:
         value, epoch = row.get(name) or 0.0, row.get("epoch") or 0.0
         if row.get("split") == split and not _absent(row.get(name)):
-            found[float(epoch)] = float(value)
-    epochs = np.array(sorted(found), dtype=np.float64)
-    return epochs, np.array([found[e] for e in epochs], dtype=np.float64)
+            by_epoch[float(epoch)] = float(value)
+    epochs = np.array(sorted(by_epoch), dtype=np.float64)
+    return epochs, np.array([by_epoch[e] for e in epochs], dtype=np.float64)
 
 
 def _shade_beta(panels: Sequence[Axes], epochs: Array, beta: Array) -> Patch | None:
@@ -118,8 +118,8 @@ def history(
         name: {split: _column(rows, split, name) for split in _SPLITS}
         for name in ("elbo", "reconstruction", "kl")
     }
-    drawn = [n for n, by in curves.items() if any(np.isfinite(v).any() for _, v in by.values())]
-    if not drawn:
+    shown = [n for n, by in curves.items() if any(np.isfinite(v).any() for _, v in by.values())]
+    if not shown:
         raise InputError(
             f"there is no history to draw: none of {len(rows)} rows has a finite elbo, "
             "reconstruction or kl for the split train or valid"
@@ -132,8 +132,8 @@ def history(
     titles = {"elbo": "Bound (ELBO)", "reconstruction": "Reconstruction", "kl": "KL to the prior"}
     if len(beta) and not np.allclose(beta, 1.0):
         titles["elbo"] = "Bound (ELBO, at β = 1)"
-    figure, panels = stacked(len(drawn), 0.9 + 2.1 * len(drawn))
-    for axes, name in zip(panels, drawn, strict=True):
+    figure, panels = stacked(len(shown), 0.9 + 2.1 * len(shown))
+    for axes, name in zip(panels, shown, strict=True):
         _draw_term(axes, curves[name], titles[name], best_epoch)
     panels[-1].set_xlabel("epoch")
     panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
@@ -142,19 +142,19 @@ def history(
     handles: list[Line2D | Patch] = [
         Line2D([], [], color=colour, linewidth=width, label=split)
         for split, (colour, width) in _SPLITS.items()
-        if any(len(curves[n][split][0]) for n in drawn)
+        if any(len(curves[n][split][0]) for n in shown)
     ]
     if best_epoch is not None:
         handles.append(Line2D([], [], label=f"best epoch, {best_epoch}", **DASHED))
     shade = _shade_beta(panels, beta_epochs, beta)
     if shade is not None:
         handles.append(shade)
-    elif len(beta) and not math.isclose(beta[-1], 1.0) and "elbo" in drawn:
+    elif len(beta) and not math.isclose(beta[-1], 1.0) and "elbo" in shown:
         handles.append(
             Line2D([], [], linestyle="none", label=f"climbed at β = {four_digits(beta[-1])}")
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
-    if "elbo" not in drawn:
+    if "elbo" not in shown:
         if never["elbo"] and never["kl"]:
             headline(figure, "There is no bound: the guide is a point mass")
         else:

@@ -39,12 +39,12 @@ def window_on(series: Sequence[Array], keep: Sequence[float] = ()) -> Window:
     margin = 0.06 * (high - low) or max(1e-3, 0.05 * abs(high))
     low, high = low - margin, high + margin
     below, above = values[values < low], values[values > high]
-    said = []
+    notes = []
     if len(below):
-        said.append(f"{_points(below)} below the axis, to {four_digits(below.min())}")
+        notes.append(f"{_points(below)} below the axis, to {four_digits(below.min())}")
     if len(above):
-        said.append(f"{_points(above)} above the axis, to {four_digits(above.max())}")
-    return Window((low, high), "; ".join(said))
+        notes.append(f"{_points(above)} above the axis, to {four_digits(above.max())}")
+    return Window((low, high), "; ".join(notes))
 
 
 def _points(values: Array) -> str:

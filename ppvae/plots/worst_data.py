@@ -65,8 +65,8 @@ def _image_pairs(images: Array, rebuilt: Array, captions: Sequence[str], title: 
     rows = -(-len(images) // columns)
     limits = value_range(images, rebuilt)
     across = (WIDTH - 1.3) / columns
-    said = [in_parts(caption, across - 0.08) for caption in captions[: len(images)]]
-    lines = max(text.count("\n") for text in said) + 1
+    texts = [in_parts(caption, across - 0.08) for caption in captions[: len(images)]]
+    lines = max(text.count("\n") for text in texts) + 1
     height = min(2.6, across * 2.1 * tall / wide) + 0.2 * lines + 0.25
     figure = new_figure(min(11.0, 0.9 + rows * height))
     cells = figure.subplots(rows, columns, squeeze=False)
@@ -76,7 +76,7 @@ def _image_pairs(images: Array, rebuilt: Array, captions: Sequence[str], title: 
             continue
         pair = np.stack([images[place], rebuilt[place]])
         _show_pair(axes, pair, limits, labelled=place % columns == 0)
-        axes.set_xlabel(said[place])
+        axes.set_xlabel(texts[place])
     headline(figure, title)
     both = np.concatenate([images, rebuilt])
     figure.supxlabel(scale_note(both, limits), fontsize=11, color=GREY)

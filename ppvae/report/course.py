@@ -37,13 +37,15 @@ def section(page: PageData) -> Section:
     best = page.summary.get("best_epoch")
     beta = {row["beta"] for row in rows} - {None}
     epochs = max(row["epoch"] for row in rows)
-    said = [f"{epochs:,} epoch{'' if epochs == 1 else 's'}, in nats per datum."]
+    sentences = [f"{epochs:,} epoch{'' if epochs == 1 else 's'}, in nats per datum."]
     if best is not None:
-        said.append(f"The weights kept are those of epoch {best}.")
+        sentences.append(f"The weights kept are those of epoch {best}.")
     if "elbo" not in terms:
-        said.append("There is no bound to show: the guide is a point mass, or none was finite.")
+        sentences.append(
+            "There is no bound to show: the guide is a point mass, or none was finite."
+        )
     elif beta - {1.0}:
-        said.append("The bound is that at a KL weight of 1, whatever weight was climbed at.")
+        sentences.append("The bound is that at a KL weight of 1, whatever weight was climbed at.")
     keys = [
         Key("training data", plots.BLUE, "line"),
         Key("validation data", plots.VERMILLION, "line"),
@@ -53,11 +55,11 @@ def section(page: PageData) -> Section:
     alt = _alt(by, terms, best)
     panels, outside = _panels(by, terms, best)
     if outside:
-        said.append(f"Not all is within the axes: {'; '.join(outside)}.")
+        sentences.append(f"Not all is within the axes: {'; '.join(outside)}.")
     file = page.run_figure("elbo")
     still = drawn(plots.history(rows, best_epoch=best), alt) if file is None else read(file, alt)
     return Section(
-        "course", TITLE, (" ".join(said),),
+        "course", TITLE, (" ".join(sentences),),
         plot=Plot("course-plot", item(panels, "course-plot"), alt, tuple(keys)),
         still=(still,),
         tables=(_table(by, terms, best),),
@@ -124,12 +126,12 @@ def _alt(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> str:
         told[best] = f"at epoch {best}, the best"
     told[epochs[-1]] = "at last"
     of = {"valid": "validation", "train": "training"}[split]
-    said = []
+    clauses = []
     for term in terms:
-        found = dict(zip(epochs, _series(by[split], term, epochs), strict=True))
-        values = (f"{_nats(found[e])} {when}" for e, when in told.items() if e in found)
-        said.append(f"{TERMS[term]} {', '.join(values)}")
-    return f"Curves over epochs, in nats per datum of {of} data: {'; '.join(said)}."
+        values_of = dict(zip(epochs, _series(by[split], term, epochs), strict=True))
+        values = (f"{_nats(values_of[e])} {when}" for e, when in told.items() if e in values_of)
+        clauses.append(f"{TERMS[term]} {', '.join(values)}")
+    return f"Curves over epochs, in nats per datum of {of} data: {'; '.join(clauses)}."
 
 
 def _nats(value: float) -> str:
@@ -138,8 +140,8 @@ def _nats(value: float) -> str:
 
 def _series(rows: Rows, term: str, epochs: Sequence[int]) -> Any:
     """A term by epoch, not a number where there is none; of a repeated epoch, the last."""
-    found = {row["epoch"]: row[term] for row in rows if _is_number(row[term])}
-    return np.array([found.get(epoch, math.nan) for epoch in epochs], dtype=np.float64)
+    by_epoch = {row["epoch"]: row[term] for row in rows if _is_number(row[term])}
+    return np.array([by_epoch.get(epoch, math.nan) for epoch in epochs], dtype=np.float64)
 
 
 def _table(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> Table:

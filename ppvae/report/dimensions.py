@@ -38,13 +38,13 @@ def section(page: PageData) -> Section:
         reasons = "; ".join(terms.undivided.values())
         raise InputError(f"no latent has a KL by dimension: {reasons}")
     sites = {site: kl.mean(0).double().numpy() for site, kl in terms.kl_by_dimension.items()}
-    said = f"Means over {len(page.rows):,} of the {page.data_name} data."
+    sentence = f"Means over {len(page.rows):,} of the {page.data_name} data."
     apart = [f"{site} has none: {why}." for site, why in terms.undivided.items()]
     variance = _variance(page, sites)
     kl = np.concatenate(list(sites.values()))
     figure = draw_kl_by_dimension(kl, variance, names=_names(sites))
     picture = drawn(figure, kl_by_dimension_alt(sites, has_variance=variance is not None))
-    return Section("kl", TITLE, (said, *apart), pictures=(picture,), tables=(_table(sites),))
+    return Section("kl", TITLE, (sentence, *apart), pictures=(picture,), tables=(_table(sites),))
 
 
 def _names(sites: dict[str, Any]) -> list[str]:

@@ -68,11 +68,11 @@ def draw(
     from ppvae import plots
 
     folder = run.path / "figures"
-    drawn: list[Path] = []
+    files: list[Path] = []
 
     def keep(name: str, make: Callable[[], Any]) -> None:
         figures.save(make(), folder / f"{name}.png")
-        drawn.append(folder / f"{name}.png")
+        files.append(folder / f"{name}.png")
 
     best = (run.summary or {}).get("best_epoch")
     keep("elbo", lambda: plots.history(run.metrics(), best_epoch=best))
@@ -98,7 +98,7 @@ def draw(
         is_alone = bool(audit.supports) and len(audit.latents) == 1
         if is_alone and loc is not None and loc.shape[1] == 2:
             keep("manifold", lambda: _manifold(run, loc))
-    return drawn
+    return files
 
 
 def _manifold(run: Run, loc: Tensor, side: int = 15) -> Any:

@@ -47,8 +47,8 @@ def item(model: Any, target: str) -> dict[str, Any]:
             return numbers.setdefault(value, f"{target}-{len(numbers)}")
         return value
 
-    found: dict[str, Any] = renumber(json_item(model, ID(target)))
-    return found
+    renumbered: dict[str, Any] = renumber(json_item(model, ID(target)))
+    return renumbered
 
 
 @functools.cache

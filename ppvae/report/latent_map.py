@@ -76,8 +76,8 @@ def section(page: PageData) -> Section:
         caption = f"What is decoded on the plane: from left to right {_ends(plane, 0)}" + (
             f", from bottom to top {_ends(plane, 1)}." if plane.names[1] else "."
         )
-        said = f"The decoder's pictures at {columns} by {rows} points of the plane."
-        still.append(Picture(_sprite(images, columns, limits), said, "map-decoded", caption))
+        decoded_alt = f"The decoder's pictures at {columns} by {rows} points of the plane."
+        still.append(Picture(_sprite(images, columns, limits), decoded_alt, "map-decoded", caption))
         # The data themselves are read by the script alone.
         held["originals"] = _sprite(originals, held["across"], limits)
     else:
@@ -101,15 +101,15 @@ def _sentences(
     where += (
         f"; {outside:,} lie{'s' if outside == 1 else ''} outside the frame." if outside else "."
     )
-    said = [f"{where} {plane.sentence}"]
+    sentences = [f"{where} {plane.sentence}"]
     beside = set(page.run.audit.latents) - set(page.embedding.loc)
     beside |= {"y"} & set(page.run.pair.names("model"))
     if beside:
-        said.append(
+        sentences.append(
             f"What the model takes beside the codes ({', '.join(sorted(beside))}) is everywhere "
             f"that of row {int(page.order[reference]):,}."
         )
-    return said
+    return sentences
 
 
 def _ends(plane: Plane, axis: int) -> str:

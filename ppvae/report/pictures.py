@@ -24,14 +24,14 @@ def section(page: PageData) -> Section:
         "reconstructions": f"Test data, each with {mean} at its code.",
         "samples": f"Draws from the model: {mean} for each of many z drawn from the prior.",
     }
-    pictures, said = [], []
+    pictures, absent = [], []
     for name, alt in described.items():
         file = page.run_figure(name)
         if file is None:
-            said.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
+            absent.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
         else:
             pictures.append(read(file, alt))
-    return Section("data", TITLE, tuple(said), pictures=tuple(pictures))
+    return Section("data", TITLE, tuple(absent), pictures=tuple(pictures))
 
 
 def read(file: Path, alt: str, name: str = "") -> Picture:

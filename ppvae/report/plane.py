@@ -65,9 +65,9 @@ def plane_of(codes: Tensor) -> Plane:
     if width <= 2:
         origin, directions = torch.zeros(width).double(), torch.eye(width).double()
         names = ("z\N{SUBSCRIPT ONE}", "z\N{SUBSCRIPT TWO}" if width == 2 else "")
-        said = "The plane is the latent space itself."
+        sentence = "The plane is the latent space itself."
         if width == 1:
-            said = "The latent has one dimension, across; up and down data are only spread."
+            sentence = "The latent has one dimension, across; up and down data are only spread."
     else:
         origin = codes.mean(0)
         _, values, directions = torch.linalg.svd(codes - origin, full_matrices=True)
@@ -78,7 +78,7 @@ def plane_of(codes: Tensor) -> Plane:
         power = values.square()
         share = float(power[:2].sum() / power.sum().clamp(min=1e-300))
         names = ("first principal component", "second principal component")
-        said = (
+        sentence = (
             f"The plane is that of the first two principal components of the codes, through their "
             f"mean: it has {share:.0%} of their variance. What is decoded lies on the plane; a "
             "datum's own code may lie off it."
@@ -87,8 +87,8 @@ def plane_of(codes: Tensor) -> Plane:
     low, high = _limits(places)
     if _reach(places) < TIGHT:
         spread = float(places[:, : len(directions)].std(0, correction=0).max())
-        said += f" The codes spread by only {spread:.2g}; the frame does not follow them."
-    return Plane(origin, directions, names, said, low, high)
+        sentence += f" The codes spread by only {spread:.2g}; the frame does not follow them."
+    return Plane(origin, directions, names, sentence, low, high)
 
 
 def decoded(page: PageData, codes: Tensor, reference: int) -> Tensor:

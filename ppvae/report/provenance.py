@@ -17,15 +17,15 @@ def section(page: PageData) -> Section:
     """Settings, versions, commands."""
     run = page.run
     objects = handed(run)
-    said, commands = [], []
+    sentences, commands = [], []
     if objects:
         named = ", ".join(f"{key} ({name})" for key, name in objects.items())
-        said.append(
+        sentences.append(
             f"No command makes this run again, since it was handed Python objects: {named}. In "
             "Python, ppvae.fit.fit does, given the like and the settings below."
         )
     else:
-        said.append(
+        sentences.append(
             "This command fits the run again; equal seeds give equal weights on one machine."
         )
         commands.append(fit_command(run))
@@ -33,7 +33,7 @@ def section(page: PageData) -> Section:
     if diagnosis is not None:
         commands.append(diagnosis)
     return Section(
-        "settings", TITLE, tuple(said),
+        "settings", TITLE, tuple(sentences),
         commands=tuple(commands), tables=(_settings(run), _versions(run)),
     )  # fmt: skip
 

@@ -13,9 +13,9 @@ __all__ = ["section"]
 
 def section(page: PageData) -> Section:
     """The verdict."""
-    said, commands = list(_alarm(page)), list[str]()
+    sentences, commands = list(_alarm(page)), list[str]()
     if page.diagnosis is None:
-        said += _summary(page)
+        sentences += _summary(page)
         asked = "Where the nats are lost, and what to change, was not asked yet."
         if not page.has_bound:
             asked = (
@@ -23,24 +23,24 @@ def section(page: PageData) -> Section:
                 "questions can be asked."
             )
         if handed(page.run):
-            said.append(f"{asked} In about a minute this asks: {ask_in_python(page.run)}.")
+            sentences.append(f"{asked} In about a minute this asks: {ask_in_python(page.run)}.")
         else:
-            said.append(f"{asked} This command asks, in about a minute:")
+            sentences.append(f"{asked} This command asks, in about a minute:")
             commands.append(ask_command(page.run))
     else:
         diagnosis = page.diagnosis
         count, name = diagnosis.get("rows"), diagnosis.get("data")
-        said += [str(sentence) for sentence in diagnosis.get("sentences", [])]
-        said.append(f"So says a diagnosis of {decimals(count, 0)} {name} data.")
-    return Section("verdict", "Verdict", tuple(said), commands=tuple(commands))
+        sentences += [str(sentence) for sentence in diagnosis.get("sentences", [])]
+        sentences.append(f"So says a diagnosis of {decimals(count, 0)} {name} data.")
+    return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands))
 
 
 def _alarm(page: PageData) -> Iterator[str]:
     """The alarm of the last epoch that has held-out figures."""
     valid = [row for row in page.run.metrics() if row["split"] == "valid"]
     if valid and valid[-1]["alarm"]:
-        said = str(valid[-1]["alarm"]).rstrip(".")
-        yield f"Alarm: {said}."
+        alarm = str(valid[-1]["alarm"]).rstrip(".")
+        yield f"Alarm: {alarm}."
 
 
 def _summary(page: PageData) -> Iterator[str]:

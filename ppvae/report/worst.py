@@ -27,8 +27,8 @@ def section(page: PageData) -> Section:
     """The worst data: those that a diagnosis trusts least, else those of the lowest bound."""
     diagnosed = pictured(page, "worst_data")
     if diagnosed is not None:
-        said = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
-        return Section("worst", TITLE, (said,), pictures=(diagnosed,))
+        sentence = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
+        return Section("worst", TITLE, (sentence,), pictures=(diagnosed,))
     return _lowest(page)
 
 
@@ -45,7 +45,7 @@ def _lowest(page: PageData) -> Section:
     count = WORST if is_pictured else WORST_ROWS
     worst = score.nan_to_num(nan=-torch.inf).argsort()[:count]
     what = f"log {page.likelihood}" if bound is None else "bound"
-    said = (
+    sentence = (
         f"Of {len(score):,} of the {page.data_name} data, those of the lowest "
         f"{f'reconstruction, E_q[{what}]' if bound is None else f'bound on {page.evidence}'}, "
         "in nats."
@@ -62,4 +62,4 @@ def _lowest(page: PageData) -> Section:
     )
     spoken = ", ".join(caption.replace("  ", " with ") for caption in captions)
     alt = f"Each datum with its reconstruction, by row number: {spoken}."
-    return Section("worst", TITLE, (said,), pictures=(drawn(figure, alt),))
+    return Section("worst", TITLE, (sentence,), pictures=(drawn(figure, alt),))

@@ -51,14 +51,14 @@ def collapsed(loc: Mapping[str, Tensor], scale: Mapping[str, Tensor]) -> tuple[s
         loc: posterior means by site, ``(data, dimensions)``.
         scale: posterior standard deviations, alike; not a number where a family has none.
     """
-    found = []
+    sites = []
     for site, mean in loc.items():
         if len(mean) < LEAST or active_units(mean):
             continue
         spread = scale[site].square().mean(0).nan_to_num(nan=1.0)
         if not bool((mean.var(dim=0) > THRESHOLD * spread).any()):
-            found.append(site)
-    return tuple(found)
+            sites.append(site)
+    return tuple(sites)
 
 
 @dataclass(frozen=True)

@@ -123,7 +123,7 @@ def surgery(
     some = {name: value.to(device) for name, value in some.items()}
     _check_prior(pair, audit, codes, Densities(pair, audit, some), device)
     undivided = why_undivided(pair, audit, some)
-    found = aggregate_log_prob(
+    aggregate = aggregate_log_prob(
         pair, audit, split, codes.latents, by_dimension=not undivided, batch_size=batch_size,
         seed=seed, device=device, on_rows=on_rows,
     )  # fmt: skip
@@ -132,21 +132,21 @@ def surgery(
     if not undivided:
         log_ratios = {
             name: log_q - codes.prior_by_dimension[name]
-            for name, log_q in found.by_dimension.items()
+            for name, log_q in aggregate.by_dimension.items()
         }
         by_dimension = {name: ratio.mean(0) for name, ratio in log_ratios.items()}
-        log_product = torch.cat(list(found.by_dimension.values()), 1).sum(1)
-        total_correlation = Estimate.of(found.log_prob - log_product)
+        log_product = torch.cat(list(aggregate.by_dimension.values()), 1).sum(1)
+        total_correlation = Estimate.of(aggregate.log_prob - log_product)
         dimension_wise = Estimate.of(log_product - codes.log_prior)
     return Surgery(
         kl=Estimate.of(codes.log_guide - codes.log_prior),
-        mutual_information=Estimate.of(codes.log_guide - found.log_prob),
-        marginal_kl=Estimate.of(found.log_prob - codes.log_prior),
+        mutual_information=Estimate.of(codes.log_guide - aggregate.log_prob),
+        marginal_kl=Estimate.of(aggregate.log_prob - codes.log_prior),
         total_correlation=total_correlation,
         dimension_wise_kl=dimension_wise,
         kl_by_dimension=by_dimension,
         undivided=undivided,
-        data=found.data,
+        data=aggregate.data,
         draws=draws,
     )
 

@@ -106,20 +106,20 @@ class Decomposition:
         elbo = self.elbo_by_datum
         if elbo is None:
             return None
-        found = bits_per_dim(elbo, self.observed)
+        estimate = bits_per_dim(elbo, self.observed)
         if not self.shared:
-            return found
+            return estimate
         unit = float(self.observed.double().mean()) * math.log(2)
         return Estimate(
-            found.mean, math.hypot(found.standard_error, self.monte_carlo["elbo"] / unit)
+            estimate.mean, math.hypot(estimate.standard_error, self.monte_carlo["elbo"] / unit)
         )
 
     def _estimate(self, name: str, values: Tensor) -> Estimate:
-        found = Estimate.of(values)
+        estimate = Estimate.of(values)
         if not self.shared:
-            return found  # the spread of independent data has the draws' noise in it
-        both = math.hypot(found.standard_error, self.monte_carlo[name])
-        return Estimate(found.mean, both)
+            return estimate  # the spread of independent data has the draws' noise in it
+        both = math.hypot(estimate.standard_error, self.monte_carlo[name])
+        return Estimate(estimate.mean, both)
 
 
 def bits_per_dim(nats: Tensor, observed: Tensor) -> Estimate:
@@ -255,24 +255,24 @@ def _joined(
     shared = tuple(parts[0].shared)
 
     def means(moments: list[Moments]) -> dict[str, Tensor]:
-        found = {name: torch.cat([m.mean[name] for m in moments]) for name in moments[0].mean}
+        by_name = {name: torch.cat([m.mean[name] for m in moments]) for name in moments[0].mean}
         # What all data share has one value, which every batch has estimated.
         return {
             name: value.mean().expand_as(value).clone() if name in shared else value
-            for name, value in found.items()
+            for name, value in by_name.items()
         }
 
     def errors(moments: list[Moments]) -> dict[str, Tensor]:
         variances = [moment.variance for moment in moments]
-        found = {}
+        by_name = {}
         for name in variances[0]:
             value = (torch.cat([each[name] for each in variances]) / draws).sqrt()
             if name in shared:
                 by_batch = torch.stack([each[name][0] for each in variances]) / draws
                 pooled = (by_batch * rows.square()).sum().sqrt() / rows.sum()
                 value = pooled.expand_as(value).clone()
-            found[name] = value
-        return found
+            by_name[name] = value
+        return by_name
 
     sums = [part.sums.variance for part in parts]
     monte_carlo = {

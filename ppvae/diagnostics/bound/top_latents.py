@@ -71,14 +71,14 @@ def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
         TrackProvenance(),
     ):
         _, model = traces(pair, batch)
-        found = {}
+        first = {}
         for name in audit.latents:
             node = model.nodes[name]
             log_prob = node["fn"].log_prob(detach_provenance(node["value"]))
             above = get_provenance(log_prob) & set(audit.latents) - {name}
             if not above and not node["fn"].support.is_discrete:
-                found[name] = node
-    return found
+                first[name] = node
+    return first
 
 
 def _check_site(name: str, node: Node) -> None:

@@ -107,7 +107,7 @@ def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = 
         value = (held or {}).get(group) if group is not None else held
         return np.nan if value is None else float(value)
 
-    found: _Series = {}
+    series: _Series = {}
     for name in dict.fromkeys(str(row["name"]) for row in rows):
         mine = [row for row in rows if str(row["name"]) == name and not np.isnan(of(row, field))]
         mine.sort(key=lambda row: float(row["particles"]))
@@ -115,18 +115,18 @@ def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = 
             particles = np.array([float(row["particles"]) for row in mine])
             errors = np.array([of(row, f"{field}_error") for row in mine])
             values = np.array([of(row, field) for row in mine])
-            found[name] = (particles, values, None if np.isnan(errors).all() else errors)
-    return found
+            series[name] = (particles, values, None if np.isnan(errors).all() else errors)
+    return series
 
 
 def _finite(series: _Series) -> _Series:
     """Without what a linear axis has no place for."""
-    found: _Series = {}
+    finite: _Series = {}
     for name, (x, y, error) in series.items():
         there = np.isfinite(y)
         if there.any():
-            found[name] = x[there], y[there], None if error is None else error[there]
-    return found
+            finite[name] = x[there], y[there], None if error is None else error[there]
+    return finite
 
 
 def _logarithmic(

@@ -150,12 +150,12 @@ def noise(
     counts: dict[str, int] = {}
     for name, mean in whole.mean.items():
         counts[grouping(name)] = counts.get(grouping(name), 0) + mean.numel()
-    found = {}
+    groups = {}
     for group, total in variance.items():
         spread = torch.tensor([each[group] for each in by_block], dtype=torch.float64)
         error = float(spread.std() / math.sqrt(blocks))
-        found[group] = GroupNoise(counts[group], total, error, square[group] - total / draws)
-    result = Noise(torch.tensor(values, dtype=torch.float64), found, blocks)
+        groups[group] = GroupNoise(counts[group], total, error, square[group] - total / draws)
+    result = Noise(torch.tensor(values, dtype=torch.float64), groups, blocks)
     if not math.isfinite(result.mean) or not all(map(math.isfinite, variance.values())):
         raise InputError(
             "the bound, or its gradient, is not finite at these weights; take another checkpoint, "

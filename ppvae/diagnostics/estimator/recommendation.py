@@ -111,39 +111,39 @@ def _weighted(
     gain, error = tight.value - loose.value, math.hypot(tight.value_error, loose.value_error)
     draws = len(noises[WEIGHTED, count].values)
     least = max(errors_beyond_noise(2 * (draws - 1)) * error, 1e-6 * max(1.0, abs(loose.value)))
-    said = f"{WEIGHTED} with {count} particles climbs another bound, "
+    clause = f"{WEIGHTED} with {count} particles climbs another bound, "
     figures = f"{gain:.3g} +- {error:.1g} nats"
     if gain > least:
-        said += f"{figures} nearer to log p(x) than the ELBO"
+        clause += f"{figures} nearer to log p(x) than the ELBO"
     elif abs(gain) + error < 1e-6 * max(1.0, abs(loose.value)):
-        said += "of the same value here"
+        clause += "of the same value here"
     else:
-        said += f"no nearer to log p(x) than noise could make it ({figures})"
+        clause += f"no nearer to log p(x) than noise could make it ({figures})"
     if not guide:
-        return said
+        return clause
     (few, few_error), (many, many_error) = (_signal(noises[WEIGHTED, k], guide) for k in (1, count))
     noise = errors_beyond_noise(2 * (draws - 1)) * math.hypot(few_error, many_error)
     ratio = f"{_root(few):.2g} to {_root(many):.2g}"
     if abs(many - few) <= noise:
         return (
-            f"{said}; the guide's signal-to-noise ratio goes from {ratio}, as noise could make it"
+            f"{clause}; the guide's signal-to-noise ratio goes from {ratio}, as noise could make it"
         )
     verb = "falls" if many < few else "rises"
-    return f"{said}; the guide's signal-to-noise ratio {verb} from {ratio}"
+    return f"{clause}; the guide's signal-to-noise ratio {verb} from {ratio}"
 
 
-def _signal(found: Noise, guide: Sequence[str]) -> tuple[float, float]:
+def _signal(noise: Noise, guide: Sequence[str]) -> tuple[float, float]:
     """||E g||^2 / tr Var(g) of the guide's groups, and its standard error, or more than that.
 
     Of n estimates g with variance V, Var(||mean||^2) = 4 E[g]' V E[g] / n + 2 tr(V^2) / n^2, which
     is largest where all variance lies along the mean.
     """
-    variance = sum(found.groups[group].variance for group in guide)
+    variance = sum(noise.groups[group].variance for group in guide)
     if variance <= 0:
         return 0.0, 0.0
-    relative = sum(found.groups[group].variance_error for group in guide) / variance
-    signal = sum(found.groups[group].mean_square for group in guide) / variance
-    n = len(found.values)
+    relative = sum(noise.groups[group].variance_error for group in guide) / variance
+    signal = sum(noise.groups[group].mean_square for group in guide) / variance
+    n = len(noise.values)
     spread = math.sqrt(4 * max(signal, 0.0) / n + 2 / n**2)
     return signal, math.hypot(spread, signal * relative)
 

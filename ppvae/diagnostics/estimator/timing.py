@@ -27,7 +27,7 @@ def gradient_times[K: Hashable](
     """Milliseconds of value and gradient in each round; one before them warms the machine up."""
     weights = [p for p in pair.parameters() if p.requires_grad]
     device = batch["x"].device
-    found: dict[K, list[float]] = {key: [] for key in bounds}
+    times: dict[K, list[float]] = {key: [] for key in bounds}
     keys = list(bounds)
     with evaluating(pair), torch.enable_grad(), Stream.ESTIMATORS.drawn(seed, device):
         for number in range(rounds + 1):
@@ -37,8 +37,8 @@ def gradient_times[K: Hashable](
                 objective = bounds[key](batch).objective
                 torch.autograd.grad(objective, weights, allow_unused=True)
                 if number:
-                    found[key].append(1e3 * (now(device) - start))
-    return found
+                    times[key].append(1e3 * (now(device) - start))
+    return times
 
 
 def median(sample: Sequence[float]) -> tuple[float, float]:

@@ -232,14 +232,14 @@ class AnnealingPlan:
         if not self._transitions:
             return log_step.new_empty(0, rows)
         temperatures: list[float] = schedule(length + 2)[1:-1].tolist()
-        found = []
+        log_steps = []
         for i, t in enumerate([temperatures[0]] * PILOT_WARM_UP + temperatures):
             gain = max(GAIN, (1 + i) ** -0.5)
             point, probability = transition(path, point, t, log_step.exp(), self._leapfrog)
             log_step = log_step + gain * (probability.mean(0) - ACCEPTANCE)
-            found.append(log_step)
+            log_steps.append(log_step)
             tick()
-        known = torch.stack(found[PILOT_WARM_UP:])
+        known = torch.stack(log_steps[PILOT_WARM_UP:])
         # Both are values of one sigmoid: what is between is found by the place on the path.
         place = torch.linspace(0, length + 1, self._transitions + 2, dtype=torch.float64)[1:-1] - 1
         place = place.clamp(0, length - 1)

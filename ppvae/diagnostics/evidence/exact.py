@@ -96,7 +96,7 @@ def exact_posterior(
     if not _may_be(audit):
         return None
     device = torch.device(device)
-    found: list[GaussianPosterior] = []
+    parts: list[GaussianPosterior] = []
     # Far out a program that is not linear may leave its distributions' domain: that too is an
     # answer, and no error.
     stream = Stream.EXACT_POSTERIOR.drawn(seed, device)
@@ -106,13 +106,13 @@ def exact_posterior(
             laplace = _laplace(_Joint(pair, audit, batch))
             if laplace is None:
                 return None
-            found.append(laplace)
+            parts.append(laplace)
             on_rows(len(laplace.log_p))
     return GaussianPosterior(
-        torch.cat([each.log_p for each in found]),
-        torch.cat([each.loc for each in found]),
-        torch.cat([each.covariance for each in found]),
-        found[0].sites,
+        torch.cat([each.log_p for each in parts]),
+        torch.cat([each.loc for each in parts]),
+        torch.cat([each.covariance for each in parts]),
+        parts[0].sites,
     )
 
 

@@ -61,8 +61,8 @@ def importance_weights(
             noise.at(number)
             at_once = max(1, CHUNK // batch["x"].numel())
             for start in range(0, samples, at_once):
-                drawn = log_weights(pair, audit, batch, min(at_once, samples - start))
-                weights[rows[0] : rows[-1] + 1, start : start + len(drawn)] = drawn.T
+                logs = log_weights(pair, audit, batch, min(at_once, samples - start))
+                weights[rows[0] : rows[-1] + 1, start : start + len(logs)] = logs.T
             on_rows(len(rows))
     return weights
 

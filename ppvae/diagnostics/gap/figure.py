@@ -63,9 +63,9 @@ def draw_gaps(
     if not finite.any():
         raise InputError(f"none of {len(finite)} data has two finite gaps")
     by_name = {"amortization": encoder[finite], "approximation": family[finite]}
-    given = dict(errors or {})
+    error_of = dict(errors or {})
     means = {
-        name: (float(values.mean()), given.get(name, _standard_error(values)))
+        name: (float(values.mean()), error_of.get(name, _standard_error(values)))
         for name, values in by_name.items()
     }
     title = "From the bound to log p(x)"
@@ -79,7 +79,7 @@ def draw_gaps(
         figure = new_figure(5.9)
         cells = figure.add_gridspec(2, 1, height_ratios=[4 * ROW + 0.2, 2.3])
         upper, axes = figure.add_subplot(cells[0]), figure.add_subplot(cells[1])
-        draw_rows(upper, _waterfall(means, elbo, log_p, given), linked=True)
+        draw_rows(upper, _waterfall(means, elbo, log_p, error_of), linked=True)
         upper.set_title(fitted(title, WIDTH - 2.2, size=12))
         title = "Both gaps over the data"
     _draw_shares(axes, by_name)

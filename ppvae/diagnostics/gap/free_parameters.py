@@ -44,10 +44,10 @@ def check_independent(pair: Pair, batch: Batch) -> None:
         NotFree: naming the two sites.
     """
     with TrackProvenance():
-        drawn = guide_sites(pair, batch)
-    for name, node in drawn.items():
+        nodes = guide_sites(pair, batch)
+    for name, node in nodes.items():
         density = node["fn"].log_prob(detach_provenance(node["value"]))
-        others = get_provenance(density) & drawn.keys() - {name}
+        others = get_provenance(density) & nodes.keys() - {name}
         if others:
             raise NotFree(f"site '{name}' of the guide depends on a draw of '{min(others)}'")
 
@@ -205,17 +205,17 @@ def _peeled(fn: Any) -> tuple[Any, int]:
 def _parameters(base: Any, name: str) -> dict[str, Any]:
     """Parameters that make a distribution anew, with their constraints: one name for each."""
     try:
-        found = dict(base.arg_constraints)
+        constraint_of = dict(base.arg_constraints)
     except NotImplementedError:
-        found = {}
-    if not found:
+        constraint_of = {}
+    if not constraint_of:
         raise NotFree(
             f"{type(base).__name__}, of site '{name}', is no family with named parameters"
         )
     for chosen, others in _SAME:
-        if chosen in found:
-            found = {n: c for n, c in found.items() if n not in others}
-    return found
+        if chosen in constraint_of:
+            constraint_of = {n: c for n, c in constraint_of.items() if n not in others}
+    return constraint_of
 
 
 _SAME = (("scale_tril", ("covariance_matrix", "precision_matrix")), ("logits", ("probs",)))

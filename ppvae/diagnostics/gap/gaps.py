@@ -231,21 +231,21 @@ def _figures(
         proposal = weights[2]
         estimate = proposal.logsumexp(0) - math.log(len(proposal))
         # What each draw adds to the estimate, to first order: w / mean(w).
-        adds, given = (proposal - estimate).exp(), torch.zeros_like(estimate)
+        adds, noise = (proposal - estimate).exp(), torch.zeros_like(estimate)
     else:
         estimate = log_p.cpu().double()
         adds = torch.zeros_like(after)
-        given = torch.zeros_like(estimate) if log_p_error is None else log_p_error.cpu().double()
+        noise = torch.zeros_like(estimate) if log_p_error is None else log_p_error.cpu().double()
     return {
         "log_p": estimate,
-        "log_p_error": torch.hypot(_error(adds), given),
+        "log_p_error": torch.hypot(_error(adds), noise),
         "elbo": before.mean(0),
         "elbo_error": _error(before),
         "refined": after.mean(0),
         "refined_error": _error(after),
-        "approximation": torch.hypot(_error(adds - after), given),
+        "approximation": torch.hypot(_error(adds - after), noise),
         "amortization": _error(after - before),
-        "total": torch.hypot(_error(adds - before), given),
+        "total": torch.hypot(_error(adds - before), noise),
     }
 
 

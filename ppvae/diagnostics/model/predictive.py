@@ -175,14 +175,14 @@ class Predictive:
         misfits = self.misfits()
         if not misfits:
             return f"the model's {made} are like these in all {len(self.statistics)} statistics"
-        found = "; ".join(
+        misfit = "; ".join(
             f"{name} {s.observed:.4g} in the data, {float(s.replicated.mean()):.4g} +- "
             f"{float(s.replicated.std()):.2g} in the model's"
             for name in misfits[:3]
             for s in [self.statistics[name]]
         )
         rest = f"; and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        return f"the model's {made} differ from these in {found}{rest}"
+        return f"the model's {made} differ from these in {misfit}{rest}"
 
 
 def check(
@@ -277,7 +277,7 @@ def _values(
 ) -> dict[str, float]:
     """Every statistic of one data set."""
     x = torch.cat([batch["x"] for batch in batches])
-    found = {name: float(statistic(x)) for name, statistic in statistics.items()}
+    values = {name: float(statistic(x)) for name, statistic in statistics.items()}
     if audit.is_bound:
         total = sum(
             float(Densities(pair, audit, batch).draw(1).log_weight.sum()) for batch in batches
@@ -287,5 +287,5 @@ def _values(
                 "the bound is not a number on data of the split, or of the model; take another "
                 "checkpoint"
             )
-        found[ELBO] = total / len(x)
-    return found
+        values[ELBO] = total / len(x)
+    return values

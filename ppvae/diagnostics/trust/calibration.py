@@ -127,13 +127,13 @@ class Calibration:
 
         By site ``(simulations, dimensions)``, and by name ``(simulations,)`` for each of `JOINT`.
         """
-        found: dict[str, Tensor] = {}
+        ranks: dict[str, Tensor] = {}
         for site in dict.fromkeys(site for site in self.sites if site):
-            found[site] = self.pit[:, [i for i, s in enumerate(self.sites) if s == site]]
+            ranks[site] = self.pit[:, [i for i, s in enumerate(self.sites) if s == site]]
         for i, (name, site) in enumerate(zip(self.names, self.sites, strict=True)):
             if not site:
-                found[name] = self.pit[:, i]
-        return found
+                ranks[name] = self.pit[:, i]
+        return ranks
 
     @property
     def verdict(self) -> str:
@@ -147,10 +147,10 @@ class Calibration:
         for name, shape in zip(self.names, self.shapes, strict=True):
             if shape != "uniform":
                 groups.setdefault(shape, []).append(name)
-        found = "; ".join(f"{_some(names)} {shape}" for shape, names in groups.items())
+        faults = "; ".join(f"{_some(names)} {shape}" for shape, names in groups.items())
         return (
             f"the guide is not the model's posterior, by {self.simulations:,} simulations "
-            f"({_p(self.p_value)}): {found}"
+            f"({_p(self.p_value)}): {faults}"
         )
 
 
@@ -242,13 +242,13 @@ def _uniformity(pit: Tensor) -> Tensor:
 
 
 def _marginal(location: float, spread: float) -> str:
-    found = ["shifted"] if abs(location) > LARGE else []
+    faults = ["shifted"] if abs(location) > LARGE else []
     if spread > LARGE:
-        found.append("too narrow")
+        faults.append("too narrow")
     # A shift alone lowers the variance as well, always by fewer standard errors.
     if spread < -LARGE and -spread > abs(location):
-        found = ["too wide"]
-    return ", ".join(found) or "uneven"
+        faults = ["too wide"]
+    return ", ".join(faults) or "uneven"
 
 
 def _density(location: float) -> str:

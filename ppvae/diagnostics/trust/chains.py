@@ -223,15 +223,15 @@ def _statistics(values: Tensor) -> tuple[Tensor, ...]:
     from arviz_stats.base.array import array_stats
 
     arviz: Any = array_stats  # which states no types
-    drawn = values.numpy()
+    draws = values.numpy()
     axes = {"chain_axis": 1, "draw_axis": 2}
     with np.errstate(all="ignore"):  # chains that never moved
-        found = (
-            arviz.rhat(drawn, **axes),
-            arviz.ess(drawn, **axes),
-            drawn.mean(axis=(1, 2)),
-            arviz.mcse(drawn, method="mean", **axes),
-            drawn.reshape(len(drawn), -1, drawn.shape[-1]).std(axis=1, ddof=1),
-            arviz.mcse(drawn, method="sd", **axes),
+        statistics = (
+            arviz.rhat(draws, **axes),
+            arviz.ess(draws, **axes),
+            draws.mean(axis=(1, 2)),
+            arviz.mcse(draws, method="mean", **axes),
+            draws.reshape(len(draws), -1, draws.shape[-1]).std(axis=1, ddof=1),
+            arviz.mcse(draws, method="sd", **axes),
         )
-    return tuple(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in found)
+    return tuple(torch.from_numpy(np.asarray(each, dtype=np.float64)) for each in statistics)

@@ -78,8 +78,8 @@ def draw_posterior_against_guide(
     height = each - (0.9 if shown is not None else 0.6)
     room = across - (_PICTURE + 0.1 if shown is not None else 0.0)
     for place, axes in enumerate(panels):
-        drawn = points[place][np.isfinite(points[place]).all(axis=1)]
-        _draw_datum(axes, drawn, centres[place], scales[place], across)
+        cloud = points[place][np.isfinite(points[place]).all(axis=1)]
+        _draw_datum(axes, cloud, centres[place], scales[place], across)
         axes.set_title(in_parts(labels[place], room, size=12, lines=2), y=1.02, pad=0)
         if place + columns >= count:
             axes.set_xlabel(_named(names[0], across))

@@ -51,8 +51,8 @@ class PosteriorTarget:
 
         Where the density is not finite out there, another, or a draw as it is.
         """
-        drawn = self._densities.draw(STARTS).latents
-        vectors = self._space.position(drawn)[:, 0]
+        latents = self._densities.draw(STARTS).latents
+        vectors = self._space.position(latents)[:, 0]
         centre = vectors.mean(0)
         candidates = torch.cat([centre + STRETCH * (vectors - centre), vectors])
         is_finite = self._log_density(candidates).isfinite() & candidates.isfinite().all(1)
@@ -103,7 +103,7 @@ class PosteriorTarget:
     def _moments(self) -> list[tuple[Tensor, Tensor]]:
         """Mean and variance of each latent given its parents: ``(guide's draws, numbers)``."""
         traces = _guide_traces(self._pair, self._audit, self._row)
-        found = []
+        moments = []
         for name in self._like:
             means: list[Tensor] = []
             variances: list[Tensor] = []
@@ -115,8 +115,8 @@ class PosteriorTarget:
                     mean, variance = value, torch.zeros_like(value)
                 for kept, moment in ((means, mean), (variances, variance)):
                     kept.append(self._densities.columns(name, moment)[:, 0])
-            found.append((torch.cat(means), torch.cat(variances)))
-        return found
+            moments.append((torch.cat(means), torch.cat(variances)))
+        return moments
 
 
 def _guide_traces(pair: Pair, audit: Audit, row: Batch) -> list[Any]:

@@ -36,8 +36,8 @@ def ranks_of(
     below, equal = (torch.zeros(true.shape, dtype=torch.float64) for _ in range(2))
     at_once = max(1, CHUNK // max(true.numel(), simulated["x"].numel()))
     for start in range(0, draws, at_once):
-        drawn = densities.draw(min(at_once, draws - start))
-        values = _quantities(densities, sites, drawn, joint)
+        draw = densities.draw(min(at_once, draws - start))
+        values = _quantities(densities, sites, draw, joint)
         if true.isnan().any() or values.isnan().any():
             raise InputError(
                 "a latent, or its density, is not a number on simulated data, so that there is "

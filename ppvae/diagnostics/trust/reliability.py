@@ -103,10 +103,10 @@ def reliability(log_weights: Tensor) -> Reliability:
             f"{int(missed.nonzero()[0])}: the guide draws nothing that the model allows; take a "
             "guide whose support lies in the model's"
         )
-    found = torch.empty(4, data, dtype=torch.float64)
+    figures = torch.empty(4, data, dtype=torch.float64)
     for rows in blocks(log_weights):
-        found[:, rows] = _tails(log_weights[rows].double(), torch.finfo(log_weights.dtype).eps)
-    khat, ess, log_p, smoothed = found
+        figures[:, rows] = _tails(log_weights[rows].double(), torch.finfo(log_weights.dtype).eps)
+    khat, ess, log_p, smoothed = figures
     return Reliability(khat, ess, log_p, smoothed, samples)
 
 
