@@ -5,11 +5,12 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
+from pyro.ops.provenance import detach_provenance, get_provenance
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 __all__ = [
-    "Node", "Nodes", "Parents", "auxiliary", "base", "dimension_names", "family_name",
+    "Node", "Nodes", "Parents", "auxiliary", "base", "depends_on", "dimension_names", "family_name",
     "is_auxiliary", "is_deterministic", "is_random_variable", "is_subsample", "is_summed",
     "listed", "number", "observed", "point_masses", "sites",
 ]  # fmt: skip
@@ -59,6 +60,11 @@ def base(fn: Any) -> Any:
 def family_name(fn: Any) -> str:
     """The name of a distribution's family, whatever its events and masks."""
     return type(base(fn)).__name__
+
+
+def depends_on(node: Node) -> frozenset[str]:
+    """The sites that a site's distribution depends on, in a trace made under `TrackProvenance`."""
+    return frozenset(get_provenance(node["fn"].log_prob(detach_provenance(node["value"]))))
 
 
 def is_auxiliary(node: Any) -> bool:

@@ -6,7 +6,6 @@ from typing import Any
 from pyro import poutine
 from pyro.infer import ELBO
 from pyro.infer.inspect import TrackProvenance
-from pyro.ops.provenance import detach_provenance, get_provenance
 from torch import Tensor
 
 from ppvae.bounds.audit.agreement import check_agreement
@@ -14,7 +13,7 @@ from ppvae.programs import Pair
 from ppvae.programs.axes import Axes
 from ppvae.programs.pair import traces
 from ppvae.programs.plates import nesting
-from ppvae.programs.sites import Nodes, Parents, sites
+from ppvae.programs.sites import Nodes, Parents, depends_on, sites
 
 __all__ = ["sites_and_parents", "try_particles"]
 
@@ -38,11 +37,7 @@ def sites_and_parents(
     cleaned: list[Nodes] = []
     for role, trace in (("guide", guide), ("model", model)):
         nodes = sites(trace)
-        parents[role] = {
-            name: frozenset(get_provenance(node["fn"].log_prob(detach_provenance(node["value"]))))
-            & nodes.keys()
-            for name, node in nodes.items()
-        }
+        parents[role] = {name: depends_on(node) & nodes.keys() for name, node in nodes.items()}
         cleaned.append(nodes)
     guide_nodes, model_nodes = cleaned
     # The distributions still carry provenance; a second trace has them plain.

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from pyro import poutine
 from pyro.infer.inspect import TrackProvenance
-from pyro.ops.provenance import detach_provenance, get_provenance
 from torch import Tensor
 
 from ppvae.data import Batch, Split
@@ -24,6 +23,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
+from ppvae.programs.sites import depends_on
 from ppvae.programs.streams import forked
 
 __all__ = ["Aggregate", "aggregate_log_prob", "why_undivided"]
@@ -81,8 +81,7 @@ def aggregate_log_prob(
     codes = {name: value.to(device) for name, value in latents.items()}
     total = nothing = torch.tensor(-math.inf, dtype=torch.float64)
     separate: dict[str, Tensor] = {}
-    some = split.take(torch.arange(min(2, len(split))))
-    some = {name: value.to(device) for name, value in some.items()}
+    some = next(split.chunks(min(2, len(split)), device))
     by_dimension = by_dimension and not why_undivided(pair, audit, some, ("guide",))
     with evaluating(pair), forked(device):
         for batch in split.chunks(batch_size, device):
@@ -110,12 +109,8 @@ def why_undivided(
     pair: Pair, audit: Audit, batch: Batch, roles: Sequence[str] = ("guide", "model")
 ) -> str:
     """Why q(z | x), or p(z), is no product over the dimensions of z; ``""`` where both are."""
-    x, names = batch["x"], set(audit.latents)
-    with (
-        evaluating(pair),
-        forked(x.device),
-        TrackProvenance(),
-    ):
+    names = set(audit.latents)
+    with evaluating(pair), forked(batch["x"].device), TrackProvenance():
         guide, model = traces(pair, batch)
         by_role = {"guide": guide, "model": model}
         for role, name in product(roles, audit.latents):
@@ -124,8 +119,7 @@ def why_undivided(
                 return (
                     f"the {role}'s distribution of site '{name}' is no product of univariate ones"
                 )
-            log_prob = node["fn"].log_prob(detach_provenance(node["value"]))
-            others = (get_provenance(log_prob) & names) - {name}
+            others = (depends_on(node) & names) - {name}
             if others:
                 return f"site '{name}' depends on '{min(others)}' in the {role}"
     return ""

@@ -51,9 +51,8 @@ def embed(
     Any draws that it takes are those of ``seed``.
     """
     device = torch.device(device)
-    chunks = list(torch.arange(len(split)).split(batch_size))
     with evaluating(pair), seeded(seed, device):
-        parts = [embed_batch(pair, audit, batch) for batch in split.batches(chunks, device=device)]
+        parts = [embed_batch(pair, audit, batch) for batch in split.chunks(batch_size, device)]
     names = parts[0].loc
     return Embedding(
         {name: torch.cat([part.loc[name].cpu() for part in parts]) for name in names},

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import pyro.distributions as dist
 import torch
 from pyro.infer.inspect import TrackProvenance
-from pyro.ops.provenance import detach_provenance, get_provenance
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -16,6 +15,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
+from ppvae.programs.sites import depends_on
 from ppvae.programs.streams import forked
 
 __all__ = ["TopLatent", "top_latents"]
@@ -64,18 +64,12 @@ def top_latents(
 
 def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
     """The model's sites of latents that depend on no other, classes and counts aside."""
-    device = batch["x"].device
-    with (
-        evaluating(pair),
-        forked(device),
-        TrackProvenance(),
-    ):
+    with evaluating(pair), forked(batch["x"].device), TrackProvenance():
         _, model = traces(pair, batch)
         first = {}
         for name in audit.latents:
             node = model.nodes[name]
-            log_prob = node["fn"].log_prob(detach_provenance(node["value"]))
-            above = get_provenance(log_prob) & set(audit.latents) - {name}
+            above = depends_on(node) & set(audit.latents) - {name}
             if not above and not node["fn"].support.is_discrete:
                 first[name] = node
     return first

@@ -243,12 +243,7 @@ def _row(
 def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -> tuple[str, ...]:
     """Groups with a parameter that the guide's draws or their density depend on."""
     named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
-    device = batch["x"].device
-    with (
-        evaluating(pair),
-        torch.enable_grad(),
-        forked(device),
-    ):
+    with evaluating(pair), torch.enable_grad(), forked(batch["x"].device):
         trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
         made = [trace.log_prob_sum()]
         made += [node["value"].sum() for node in sites(trace).values()]

@@ -162,8 +162,7 @@ def anneal(
     device = torch.device(device)
     weights, accepted, steps = [], [], []
     with evaluating(pair), Stream.ANNEALING.drawn(seed, device) as noise:
-        indices = torch.arange(len(split)).split(batch_size)
-        for number, batch in enumerate(split.batches(indices, device=device)):
+        for number, batch in enumerate(split.chunks(batch_size, device)):
             tick = plan.ticks(batch, 1, on_rows)
             noise.at(number, PILOT)
             path = AnnealingPath(pair, audit, batch, start)

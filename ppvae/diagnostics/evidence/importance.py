@@ -160,10 +160,9 @@ def log_evidence(
 
         as_graph = Captured(summed, check=0, tell=lambda _: None)
     whole = (min(batch_size, len(split)), CHUNK // (batch_size * math.prod(split.shape)))
-    chunks = list(torch.arange(len(split)).split(batch_size))
     logs, errors, elbos = [], [], []
     with evaluating(pair), Stream.EVIDENCE.drawn(seed, device) as noise:
-        for number, batch in enumerate(split.batches(chunks, device=device)):
+        for number, batch in enumerate(split.chunks(batch_size, device)):
             noise.at(number)
             at_once = max(1, CHUNK // batch["x"].numel())
             log_sum = square = torch.full((len(batch["x"]),), -math.inf, device=device)

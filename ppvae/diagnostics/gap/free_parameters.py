@@ -12,7 +12,6 @@ import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.infer.inspect import TrackProvenance
-from pyro.ops.provenance import detach_provenance, get_provenance
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 from torch.distributions import constraints, transform_to
@@ -23,7 +22,7 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit
-from ppvae.programs.sites import sites
+from ppvae.programs.sites import depends_on, sites
 
 __all__ = ["NotFree", "check_independent", "free_parameters", "guide_sites"]
 
@@ -46,8 +45,7 @@ def check_independent(pair: Pair, batch: Batch) -> None:
     with TrackProvenance():
         nodes = guide_sites(pair, batch)
     for name, node in nodes.items():
-        density = node["fn"].log_prob(detach_provenance(node["value"]))
-        others = get_provenance(density) & nodes.keys() - {name}
+        others = depends_on(node) & nodes.keys() - {name}
         if others:
             raise NotFree(f"site '{name}' of the guide depends on a draw of '{min(others)}'")
 
