@@ -138,12 +138,10 @@ def resume(asked: Resume) -> Run:
     Raises:
         InputError: if there is nothing to go on with, it is damaged, or another process writes it.
     """
-    run = Run(
-        asked.run, trust=asked.trust or (), checkpoint=asked.checkpoint, model=asked.model,
-        guide=asked.guide,
-    )  # fmt: skip
+    trust, programs = asked.trust or (), {"model": asked.model, "guide": asked.guide}
+    run = Run(asked.run, trust=trust, checkpoint=asked.checkpoint, **programs)
     begun = Settings.of(run.config, run.path / "config.yaml")
-    settings = replace(begun, **asked.changes(), trust=asked.trust or ())
+    settings = replace(begun, **asked.changes(), trust=trust)
     if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
             f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
@@ -162,7 +160,7 @@ def resume(asked: Resume) -> Run:
         # The data and the programs of the fit, made again, and the bound.
         tell("reading the data")
         everything = data_again(run, asked.data, asked.data_dir)
-        chosen = recorded_parts(run.config, asked.trust or ())
+        chosen = recorded_parts(run.config, trust)
         data, pair, facts = programs_again(run, settings, chosen, everything)
         trainer = make_trainer(
             settings, chosen, pair, facts, data, fabric, compile=run.resolved["compiled"] is True
@@ -174,7 +172,7 @@ def resume(asked: Resume) -> Run:
                 run.write_config(run.config | asked.changes())
             tell(f"going on with {run.path} after {trainer.progress.step} steps")
         fabric.barrier()
-        return _climb(run, trainer, data, fabric, asked.trust or (), true_labels(everything))
+        return _climb(run, trainer, data, fabric, trust, true_labels(everything))
 
 
 def _climb(

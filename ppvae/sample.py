@@ -98,33 +98,25 @@ def sample(asked: Sample) -> dict[str, Any]:
         check_memory(8 * components * len(rows), f"components = {components}")
         if impute:
             return _imputed(opened, rows, asked.samples, seed, target)
+        # Rows for the shapes, and for what a conditional model is conditional on.
+        like, held = _given(opened, rows.take(torch.arange(count) % len(rows)), given)
         if aggregate:
             trained = _own_data(opened, data_dir)
-            like, held = _given(opened, _like(rows, count), given)
             return _at_codes(opened, trained, like, held, components, seed, target)
-        like, held = _given(opened, _like(rows, count), given)
         walks = _Walks(rows, asked.pairs, asked.steps)
-        return _drawn(opened, rows, like, held, count, walks, seed, target)
+        return _drawn(opened, rows, like, held, walks, seed, target)
 
 
 def _drawn(
-    run: Run,
-    rows: Split,
-    like: Batch,
-    held: Batch,
-    count: int,
-    walks: "_Walks",
-    seed: int,
-    target: Path,
+    run: Run, rows: Split, like: Batch, held: Batch, walks: "_Walks", seed: int, target: Path
 ) -> dict[str, Any]:
-    """Draw, reconstruct and walk."""
     from ppvae import plots
     from ppvae.programs.generation import decode, posterior_means, reconstruct
 
     pair, facts = run.pair, run.audit
     with seeded(seed, pair.device):
         drawn_mean, drawn = decode(pair, facts, like, held)
-        shown = rows.take(torch.arange(min(count, len(rows))))
+        shown = rows.take(torch.arange(min(len(like["x"]), len(rows))))
         rebuilt_mean, rebuilt = reconstruct(pair, facts, shown)
         codes = posterior_means(pair, facts, walks.ends)
         along = {site: walks.between(code) for site, code in codes.items()}
@@ -169,11 +161,6 @@ class _Walks:
         weight = torch.linspace(0, 1, self.steps, dtype=code.dtype)
         weight = weight.reshape(1, -1, *(1,) * (code.dim() - 1))
         return (start[:, None] + weight * (end - start)[:, None]).flatten(0, 1)
-
-
-def _like(rows: Split, count: int) -> Batch:
-    """``count`` rows for the shapes, and for what a conditional model is conditional on."""
-    return rows.take(torch.arange(count) % len(rows))
 
 
 def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:

@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 import yaml
 
@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.run.documents import read_yaml
 from ppvae.run.store import MissingError, finish_swap, read_text
 
-__all__ = ["FORMAT", "entry", "is_shape", "read_config", "sealed", "text_of", "versions"]
+__all__ = ["FORMAT", "entry", "read_config", "sealed", "text_of", "versions"]
 
 
 FORMAT = 2
@@ -105,10 +105,3 @@ def entry(mapping: Mapping[str, Any], key: str, kind: type, path: Path) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         raise InputError(f"{path / 'config.yaml'}: {key} is {value!r}, not a {kind.__name__}")
     return value
-
-
-def is_shape(value: Any) -> TypeGuard[list[int]]:
-    """Whether it is a list of whole numbers above 0."""
-    return isinstance(value, list) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in value
-    )

@@ -13,7 +13,7 @@ from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
-from ppvae.run.config import entry, is_shape
+from ppvae.run.config import entry
 from ppvae.settings import check_seed
 
 __all__ = ["RunData"]
@@ -40,7 +40,7 @@ class RunData:
     def data_shape(self) -> tuple[int, ...]:
         """Shape of one datum."""
         shape = self._facts.get("shape")
-        if not is_shape(shape):
+        if not isinstance(shape, list) or any(type(n) is not int or n < 1 for n in shape):
             raise InputError(f"{self.path / 'config.yaml'}: the data's shape is {shape!r}")
         return tuple(shape)
 

@@ -133,20 +133,20 @@ class Settings(Checked):
         False, OUTPUT, SWITCH, "Write TensorBoard events beside metrics.csv.", may_change=True
     )
     out: str | Path | None = setting(
-        None, OUTPUT, PLACE, "The run directory.", "runs/<data>-<time>", recorded=False
+        None, OUTPUT, PLACE, "The run directory.", "runs/<data>-<time>", is_recorded=False
     )
     overwrite: bool = setting(
-        False, OUTPUT, SWITCH, "Replace a run that is there already.", recorded=False,
-        for_people=True
+        False, OUTPUT, SWITCH, "Replace a run that is there already.", is_recorded=False,
+        is_for_people=True
     )
     oversubscribe: bool = setting(
-        False, MACHINE, SWITCH, "Allow more processes than there are cores.", recorded=False,
-        for_people=True, may_change=True
+        False, MACHINE, SWITCH, "Allow more processes than there are cores.", is_recorded=False,
+        is_for_people=True, may_change=True
     )
     trust: Sequence[str] = setting(
         (), PROGRAMS, Several(),
         "A module that parts named in a file may be imported from; can be repeated.",
-        recorded=False, for_people=True, may_change=True
+        is_recorded=False, is_for_people=True, may_change=True
     )
     # fmt: on
 
@@ -193,11 +193,11 @@ class FitCommand(Settings):
     # fmt: off
     resume: str | None = setting(
         None, OUTPUT, PLACE, "Go on with the fit in this run directory.", "a new fit",
-        recorded=False, for_people=True
+        is_recorded=False, is_for_people=True
     )
     checkpoint: Literal["last", "best"] | None = setting(
         None, OUTPUT, Word(Literal["last", "best"]),
-        "With --resume: last, or best where last is damaged.", "last", recorded=False,
+        "With --resume: last, or best where last is damaged.", "last", is_recorded=False,
         may_change=True
     )
     # fmt: on

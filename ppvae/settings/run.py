@@ -68,11 +68,12 @@ class Encode(Checked):
         None, OUTPUT, PLACE, "The file to write, .npz or .csv.", "RUN/embedding-<split or data>.npz"
     )
     overwrite: bool = setting(
-        False, OUTPUT, SWITCH, "Replace a file that is already there.", for_people=True
+        False, OUTPUT, SWITCH, "Replace a file that is already there.", is_for_people=True
     )
     trust: Sequence[str] = setting(
         (), MACHINE, Several(),
-        "A module that the run's own parts may be imported from; can be repeated.", for_people=True
+        "A module that the run's own parts may be imported from; can be repeated.",
+        is_for_people=True
     )
     # fmt: on
 

@@ -42,18 +42,10 @@ class Setting:
 
 
 def setting[T](
-    default: T,
-    group: str,
-    values: Values,
-    sentence: str,
-    unset: str = "",
-    *,
-    recorded: bool = True,
-    for_people: bool = False,
-    may_change: bool = False,
+    default: T, group: str, values: Values, sentence: str, unset: str = "", **more: bool
 ) -> T:
     """A field with what is known of it: see `Setting`."""
-    about = Setting(group, values, sentence, unset, recorded, for_people, may_change)
+    about = Setting(group, values, sentence, unset, **more)
     found: T = field(default=default, metadata={"setting": about})
     return found
 

@@ -113,7 +113,7 @@ def _lock(nursery: Path, path: Path) -> Lock:
         raise WriteError(path, f"{nursery} is in the way, and is no folder")
     for _ in range(100):  # another may clear it just then
         if not os.path.lexists(nursery):
-            with contextlib.suppress(FileExistsError), disk.naming_all_but(path, FileExistsError):
+            with disk.naming(path), contextlib.suppress(FileExistsError):
                 os.mkdir(nursery)
         elif set(os.listdir(nursery)) - {LOCK, _NEW, _OLD}:
             raise WriteError(path, f"{nursery} is in the way, and holds files of somebody's")
@@ -144,7 +144,7 @@ def _place(fresh: Path, path: Path, refuse: Callable[[], None], *, is_run: bool)
             raise
         return
     with contextlib.ExitStack() as held:
-        replaced = held.enter_context(Writer(path)) if is_run else None
+        replaced = held.enter_context(contextlib.closing(Writer(path))) if is_run else None
         refuse()
         if not disk.swap(fresh, path):
             _swap_in_two(fresh, path)

@@ -69,22 +69,10 @@ def make_folders(path: Path) -> None:
         if path in (path.parent, Path()):
             break
     for folder in reversed(missing):
-        with contextlib.suppress(FileExistsError), naming_all_but(folder, FileExistsError):
+        with naming(folder), contextlib.suppress(FileExistsError):
             os.mkdir(folder)
         if not os.path.isdir(folder):
             raise WriteError(folder, "it is no folder")
-
-
-@contextmanager
-def naming_all_but(path: Path, kind: type[OSError]) -> Iterator[None]:
-    """As `naming`, but for one kind of failure."""
-    try:
-        with naming(path):
-            yield
-    except WriteError as error:
-        if isinstance(error.__cause__, kind):
-            raise error.__cause__ from None
-        raise
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -133,7 +121,7 @@ def move(source: Path, target: Path) -> None:
 
 def swap(one: Path, other: Path) -> bool:
     """Exchange two names in one step; false, and nothing done, where the system cannot."""
-    call = getattr(_libc(), "renameat2", None)
+    call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
     arguments = _HERE, os.fsencode(one), _HERE, os.fsencode(other), _EXCHANGE
@@ -145,10 +133,6 @@ def swap(one: Path, other: Path) -> bool:
     _sync_folder(other.parent)
     _sync_folder(one.parent)
     return True
-
-
-def _libc() -> ctypes.CDLL:
-    return ctypes.CDLL(None, use_errno=True)
 
 
 def remove(path: Path) -> None:

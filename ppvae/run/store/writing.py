@@ -76,12 +76,6 @@ class Writer:
             disk.remove(self.run / SCRATCH)
         self._lock.release(self.run)
 
-    def __enter__(self) -> "Writer":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
@@ -96,7 +90,7 @@ def writing(path: Path) -> Iterator[None]:
     if run is None or _is_held(run):
         yield
         return
-    with Writer(run):
+    with contextlib.closing(Writer(run)):
         yield
 
 
