@@ -26,7 +26,7 @@ from ppvae.cli.given import given_settings
 from ppvae.comparison.alternating import AlternatingFit, fit_alternately, plan_of
 from ppvae.comparison.files import check_folder, write_comparison
 from ppvae.comparison.noise import measure_noise
-from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
+from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison
 from ppvae.comparison.sentence import conclusion
 from ppvae.comparison.statistics import held_out_difference, side_of, time_ratio
 from ppvae.comparison.subject import Subject, new_subject, subject_of
@@ -41,8 +41,6 @@ from ppvae.settings import Compare, takes
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-__all__ = ["ANALYTIC", "SAMPLED", "Comparison", "Side", "compare", "conclusion"]
 
 
 @alone

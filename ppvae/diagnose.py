@@ -36,8 +36,6 @@ from ppvae.settings import Diagnose, Rows, takes
 if TYPE_CHECKING:
     from ppvae.diagnostics.context import Context
 
-__all__ = ["diagnose"]
-
 
 @alone
 @takes(Diagnose)

@@ -34,8 +34,6 @@ from ppvae.run.store import check_writable, is_there, write_arrays, write_text, 
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.training.devices import one_device
 
-__all__ = ["encode"]
-
 
 @alone
 @takes(Encode)

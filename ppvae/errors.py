@@ -3,8 +3,6 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["GIVE_LABELS", "InputError", "check_at_least", "nearest"]
-
 GIVE_LABELS = "give labels (y of an .npz, `label` of a .csv, sub-folders of images)"
 """The way out where a program needs y."""
 

@@ -58,8 +58,6 @@ if TYPE_CHECKING:  # it takes seconds to import
 
     from ppvae.training.trainer import Trainer
 
-__all__ = ["fit", "resume"]
-
 
 @in_ranks
 @alone

@@ -40,8 +40,6 @@ from ppvae.settings import Sample, takes
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
 
-__all__ = ["sample"]
-
 
 @alone
 @takes(Sample)

@@ -9,8 +9,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Arrays", "Part", "whole"]
-
 
 class Array(NamedTuple):
     """Numbers with the names of their dimensions; draws of all chains lie along ``sample``."""

@@ -18,8 +18,6 @@ from ppvae.programs.plates import is_in
 from ppvae.programs.sites import sites as sites_of
 from ppvae.programs.streams import OpenStream
 
-__all__ = ["draw"]
-
 CHUNK = 2**21
 """Numbers of x times draws held at once: 8 MiB of float32 a tensor of that shape."""
 

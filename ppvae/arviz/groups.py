@@ -22,8 +22,6 @@ from ppvae.programs import Pair
 if TYPE_CHECKING:  # slow to import, and so imported where it is used
     import xarray as xr
 
-__all__ = ["constant_data", "draw_groups", "evidence_group", "labelled", "prior_sbc"]
-
 _DESCRIPTIONS = {
     "posterior": "draws from the guide q(z | x), independent of each other in all chains",
     "posterior_predictive": "draws from p(x | z) at the draws of posterior",

@@ -5,8 +5,6 @@ No name is taken twice, and none has a ``/``, which parts groups.
 
 from torch import Tensor
 
-__all__ = ["data_dims", "own_dims", "plate_name", "variable_name"]
-
 AXES = {1: ("column",), 2: ("row", "column"), 3: ("channel", "row", "column")}
 """Names of the dimensions of one datum, by their number: a table's row, an image."""
 

@@ -10,8 +10,6 @@ import pyro
 from ppvae.programs.facts import Audit
 from ppvae.run import Run, versions
 
-__all__ = ["of_libraries", "of_run", "why_no_evidence"]
-
 
 def of_libraries() -> dict[str, Any]:
     """What ArviZ notes of each group that it makes, of the libraries that made these."""

@@ -11,8 +11,6 @@ from pyro.poutine.messenger import Messenger
 from ppvae.arviz.arrays import Array
 from ppvae.arviz.sites import Site
 
-__all__ = ["Redraw"]
-
 
 class Redraw(Messenger):
     """Draws the data instead of observing it, and keeps both what was drawn and what was not."""

@@ -14,8 +14,6 @@ from ppvae.errors import InputError, check_at_least
 from ppvae.programs.facts import Audit
 from ppvae.run import Run
 
-__all__ = ["example", "find_data", "row_labels", "row_numbers", "take"]
-
 
 def find_data(run: Run, data: Any) -> Split:
     """The data asked for, in the shape that the run was fitted to.

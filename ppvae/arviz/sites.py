@@ -20,8 +20,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
 from ppvae.programs.plates import vectorized
 
-__all__ = ["Site", "Sites", "data_plate", "find_sites"]
-
 
 @dataclass(frozen=True)
 class Site:

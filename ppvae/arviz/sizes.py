@@ -3,8 +3,6 @@
 from ppvae.arviz.sites import Sites
 from ppvae.errors import InputError
 
-__all__ = ["check_size", "usual_rows"]
-
 ROWS = 100
 """Most rows of a run's own data that are taken where nobody says how many."""
 

@@ -27,8 +27,6 @@ from ppvae.run import Run
 if TYPE_CHECKING:  # slow to import, and so imported where it is used
     import xarray as xr
 
-__all__ = ["to_datatree"]
-
 
 def to_datatree(
     run: Run,

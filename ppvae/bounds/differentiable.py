@@ -9,8 +9,6 @@ from pyro.infer import ELBO
 from pyro.util import warn_if_nan
 from torch import Tensor
 
-__all__ = ["DifferentiableELBO"]
-
 
 class DifferentiableELBO(ELBO):
     """A bound whose value and gradient are those of its `differentiable_loss`."""

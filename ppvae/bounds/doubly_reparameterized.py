@@ -13,8 +13,6 @@ from torch import Tensor
 from ppvae.bounds.importance_weights import WeightedELBO, Weights
 from ppvae.bounds.paths import partials
 
-__all__ = ["DoublyReparameterizedELBO"]
-
 
 @final
 class DoublyReparameterizedELBO(WeightedELBO):

@@ -10,8 +10,6 @@ from torch import Tensor
 from ppvae.bounds.kl_weight import Site, Sites, log_prob
 from ppvae.programs.plates import plates
 
-__all__ = ["expectations"]
-
 
 def expectations(model: Sites, guide: Sites) -> tuple[Tensor, Tensor]:
     """Reconstruction and KL: E_q of the observed sites' log p, and of the latent ones' log q / p.

@@ -26,8 +26,6 @@ from ppvae.networks import is_positive
 from ppvae.programs.plates import Plates, describe, dims, vectorized
 from ppvae.programs.sites import base, is_auxiliary, observed, sites
 
-__all__ = ["FreeBitsELBO", "Group"]
-
 Group = Literal["dimension", "site"]
 """What has free bits of its own."""
 

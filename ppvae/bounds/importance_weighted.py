@@ -12,8 +12,6 @@ from torch import Tensor
 
 from ppvae.bounds.importance_weights import WeightedELBO
 
-__all__ = ["ImportanceWeightedELBO"]
-
 
 @final
 class ImportanceWeightedELBO(WeightedELBO):

@@ -36,8 +36,6 @@ from ppvae.programs.plates import (
 )
 from ppvae.programs.sites import base, is_auxiliary, is_subsample, observed, sites
 
-__all__ = ["Run", "WeightedELBO", "Weights"]
-
 
 class WeightedELBO(DifferentiableELBO):
     """A bound that is a function of the log-weights of K draws per datum, summed over data.

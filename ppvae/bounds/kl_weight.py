@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ppvae.programs.sites import is_random_variable
 
-__all__ = ["Call", "Replayed", "Site", "Sites", "Weighed", "log_prob"]
-
 
 class Site(NamedTuple):
     """A random variable of one call of a program.

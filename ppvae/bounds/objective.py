@@ -19,8 +19,6 @@ from ppvae.programs.densities import log_weights
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import is_random_variable
 
-__all__ = ["Bound", "Terms"]
-
 
 class Terms(NamedTuple):
     """A bound on one batch and what it is made of: sums over the batch's data, in nats.

@@ -14,8 +14,6 @@ from torch.distributions import constraints
 from ppvae.errors import InputError
 from ppvae.programs.sites import base, family_name, is_subsample
 
-__all__ = ["Paths", "partials"]
-
 
 class Paths(Messenger):
     """The draws of one run of a guide, and a view of each that the rest of the guide goes on with.

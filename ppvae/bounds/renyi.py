@@ -12,8 +12,6 @@ from ppvae.bounds.importance_weights import WeightedELBO
 from ppvae.errors import InputError
 from ppvae.networks import is_positive
 
-__all__ = ["RenyiELBO"]
-
 
 @final
 class RenyiELBO(WeightedELBO):

@@ -17,8 +17,6 @@ from ppvae.bounds.traces import check_reparameterized
 from ppvae.bounds.traits import Traits
 from ppvae.programs.sites import sites
 
-__all__ = ["StickingTheLandingELBO"]
-
 
 @final
 class StickingTheLandingELBO(Trace_ELBO):

@@ -12,8 +12,6 @@ from ppvae.errors import InputError
 from ppvae.programs.plates import Plates, describe, plates
 from ppvae.programs.sites import Nodes, family_name, is_auxiliary, observed, sites
 
-__all__ = ["check_particles", "check_reparameterized", "importance_traces", "shared_plates"]
-
 
 def importance_traces(
     elbo: Any,

@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO
 
-__all__ = ["OF_PYRO", "Traits", "traits_of"]
-
 
 @dataclass(frozen=True)
 class Traits:

@@ -9,8 +9,6 @@ from ppvae.cli.flags import in_a_command, in_flags
 from ppvae.cli.interruption import interrupts
 from ppvae.errors import InputError
 
-__all__ = ["answer", "start"]
-
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Failures of a disk, which libraries raise without the name of a file."""
 

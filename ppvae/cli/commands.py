@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from ppvae.settings import Checked, Compare, Diagnose, Encode, FitCommand, Sample
 
-__all__ = ["COMMANDS", "Command"]
-
 
 @dataclass(frozen=True)
 class Command:

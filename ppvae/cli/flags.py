@@ -15,8 +15,6 @@ from typing import Any
 from ppvae.cli.commands import COMMANDS
 from ppvae.settings import settings_of
 
-__all__ = ["flag", "in_a_command", "in_flags", "spoken"]
-
 _ONE = r"([a-z]\w*(?:\.[A-Za-z_]\w*)?)(?:=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,\s'\"]+))?"
 _MARKED = re.compile(r"`([^`]+)`")
 _SETTINGS = re.compile(rf"{_ONE}(?:, {_ONE})*")

@@ -7,8 +7,6 @@ from typing import Any
 from ppvae.cli.parsing import Parsed, parse
 from ppvae.components.spec import Spec
 
-__all__ = ["given_settings"]
-
 
 def given_settings(name: str, argv: Sequence[str]) -> dict[str, Any]:
     """The settings that were given to a command, by name: see `ppvae.cli.parsing.parse`.

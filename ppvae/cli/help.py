@@ -10,8 +10,6 @@ from ppvae.components.names import NAMES
 from ppvae.errors import InputError
 from ppvae.settings import SWITCH, Class, Several, settings_of, told
 
-__all__ = ["Parser", "parser_of"]
-
 HEADINGS = ("data", "programs", "bound", "training", "draws", "machine", "output")
 
 PARTS = (

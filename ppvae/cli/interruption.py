@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupts", "interrupts", "leave_on_interrupt"]
-
 
 def leave_on_interrupt() -> None:
     """End the process at once by SIGINT: before and after its work there is nothing to put away.

@@ -14,8 +14,6 @@ from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 from ppvae.settings import Checked, Class, Setting, refusal, settings_of
 
-__all__ = ["Parsed", "parse"]
-
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
 
 

@@ -24,11 +24,6 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
     from ppvae.training.summary import Summary
     from ppvae.training.trainer import Epoch, Trainer
 
-__all__ = [
-    "EpochBar", "bar", "console", "say", "show_audit", "show_introduction", "show_summary",
-    "show_table", "teller",
-]  # fmt: skip
-
 console = Console(highlight=False, soft_wrap=True)
 """Where results go: standard output, plain where it is no terminal."""
 

@@ -6,8 +6,6 @@ from functools import partial
 from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
 from ppvae.comparison.statistics import mean_and_error
 
-__all__ = ["table_rows"]
-
 
 def table_rows(result: Comparison) -> list[tuple[str, str, str]]:
     """The figures of both bounds side by side: name, ``Trace_ELBO``, ``TraceMeanField_ELBO``."""

@@ -7,8 +7,6 @@ from typing import Any, override
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-__all__ = ["Allocations"]
-
 _LENGTHS = frozenset({"aten::arange", "aten::randperm", "aten::eye"})
 """Operations that make at least as many numbers as their largest argument says."""
 

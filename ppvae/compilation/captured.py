@@ -19,8 +19,6 @@ from ppvae.compilation.noise import Begun, Rerun
 from ppvae.compilation.parts import Parts, Values
 from ppvae.errors import InputError
 
-__all__ = ["Captured"]
-
 
 class Captured(nn.Module):
     """A module whose call is traced once per signature of its inputs, and compiled.

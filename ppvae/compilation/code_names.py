@@ -5,8 +5,6 @@ import sys
 from functools import lru_cache
 from types import CodeType
 
-__all__ = ["is_dunder", "is_library", "names_in"]
-
 _LIBRARIES = frozenset(
     {
         "builtins", "functorch", "jax", "lightning_fabric", "matplotlib", "numpy", "numpyro",

@@ -12,8 +12,6 @@ from torch.utils import _pytree as pytree
 from ppvae.compilation.graphs import Function, NotStatic
 from ppvae.compilation.parts import Parts, Values, gradients
 
-__all__ = ["DifferentiableGraph", "loss_and_gradients"]
-
 
 @dataclass
 class DifferentiableGraph:

@@ -18,8 +18,6 @@ from ppvae.compilation.noise import Begun
 from ppvae.compilation.parts import Values
 from ppvae.programs.streams import generator
 
-__all__ = ["disagreement", "rounding"]
-
 
 def rounding(graph: GraphModule) -> float:
     """The relative error of the coarsest numbers that a graph computes with."""

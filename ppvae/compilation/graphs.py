@@ -30,8 +30,6 @@ from torch.overrides import TorchFunctionMode
 
 from ppvae.networks.tracing import tracing
 
-__all__ = ["Function", "NotStatic", "drawn_elsewhere", "trace"]
-
 Function = Callable[..., Any]
 
 

@@ -18,8 +18,6 @@ from ppvae.compilation.graphs import NotStatic, drawn_elsewhere
 from ppvae.compilation.parts import Parts
 from ppvae.compilation.snapshot import Snapshot
 
-__all__ = ["CHECK", "MOST", "Guard", "Unfaithful", "is_handled", "tidy"]
-
 CHECK = 512
 """Calls between two comparisons of a graph with its program, after the first ones."""
 

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["LONG", "PLAIN", "array", "changed_key", "container", "equal", "numbers"]
-
 SAMPLE = 4_096
 """Numbers of an array that are compared, evenly over it."""
 

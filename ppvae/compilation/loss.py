@@ -26,8 +26,6 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, Program, evaluating
 from ppvae.programs.streams import forked
 
-__all__ = ["capture"]
-
 
 def capture(
     model: Program,

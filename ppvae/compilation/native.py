@@ -12,8 +12,6 @@ from torch.fx import GraphModule, Node
 
 from ppvae.compilation.graphs import Function, NotStatic
 
-__all__ = ["Replayed", "compiled", "is_all_on"]
-
 _aten = torch.ops.aten
 
 

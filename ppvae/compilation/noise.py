@@ -10,8 +10,6 @@ from ppvae.compilation.graphs import NotStatic
 from ppvae.compilation.parts import Parts
 from ppvae.programs.streams import OpenStream, Stream, set_state, state
 
-__all__ = ["Begun", "Noise", "Rerun"]
-
 
 class Noise:
     """The state of torch's generators: the CPU's, and that of one device."""

@@ -16,17 +16,6 @@ from torch.optim import Optimizer
 
 from ppvae.compilation.graphs import NotStatic
 
-__all__ = [
-    "check_no_hooks",
-    "check_plain",
-    "has_hooks",
-    "keep_counts_on_device",
-    "mark_as_stepped",
-    "settings",
-    "slots",
-    "step_on",
-]
-
 
 def keep_counts_on_device(optimizer: Optimizer) -> None:
     """Have an optimizer keep its count of steps where a replayed graph can reach it."""

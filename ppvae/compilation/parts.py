@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from ppvae.compilation.graphs import NotStatic
 
-__all__ = ["Parts", "Values", "gradients", "replaced"]
-
 Values = list[Tensor | None]
 """Tensors, some of which are not there, as gradients are not."""
 

@@ -16,8 +16,6 @@ from torch import Tensor
 from ppvae.compilation.code_names import is_library
 from ppvae.compilation.leaves import PLAIN
 
-__all__ = ["RANDOM", "position_of", "random_state", "set_random_state"]
-
 RANDOM = (
     random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator,
     torch.Generator,

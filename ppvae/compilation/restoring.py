@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 from ppvae.compilation.positions import set_random_state
 
-__all__ = ["ABSENT", "Names", "Slot", "put_back"]
-
 ABSENT = object()
 """In the place of a value that is not there."""
 

@@ -23,8 +23,6 @@ from ppvae.compilation.leaves import changed_key, equal
 from ppvae.compilation.restoring import ABSENT, put_back
 from ppvae.compilation.walk import Walk
 
-__all__ = ["Snapshot", "preserved"]
-
 
 class Snapshot:
     """All that is reached from some roots, as it is now.

@@ -35,8 +35,6 @@ from ppvae.compilation.optimizers import (
 )
 from ppvae.compilation.parts import Parts, Values, gradients
 
-__all__ = ["CapturedStep", "pays"]
-
 Batch = Mapping[str, Tensor]
 
 _COST = 30.0

@@ -17,8 +17,6 @@ from ppvae.compilation.leaves import LONG, PLAIN
 from ppvae.compilation.positions import RANDOM, position_of, random_state
 from ppvae.compilation.restoring import ABSENT, Names, Slot
 
-__all__ = ["Reached", "Walk"]
-
 _MOST = 50_000
 """Values that are looked at; what lies beyond is left to the comparison with the program."""
 

@@ -12,8 +12,6 @@ from ppvae.components.ranges import check_ranges
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 
-__all__ = ["arguments_of", "arguments_parser", "code_paths", "expectation"]
-
 
 def arguments_parser(target: Any, given: Iterable[str]) -> Any:
     """A parser of the arguments of ``target``'s own, from its typed signature."""

@@ -22,8 +22,6 @@ from ppvae.networks import Network, Shape
 from ppvae.networks.log_counts import LogCounts
 from ppvae.programs import Program, named_arguments
 
-__all__ = ["Programs", "build_programs"]
-
 
 @dataclass(frozen=True)
 class Programs:

@@ -15,8 +15,6 @@ from ppvae.guides import Amortized
 from ppvae.networks import Shape
 from ppvae.programs.streams import forked
 
-__all__ = ["check_part", "failures_told", "is_foreign"]
-
 
 def is_foreign(target: Any) -> bool:
     """Whether a class or function is not of this package."""

@@ -12,8 +12,6 @@ from ppvae.components.resolving import owner_of, resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 
-__all__ = ["Factory", "factory_of"]
-
 
 @dataclass(frozen=True)
 class Factory:

@@ -12,8 +12,6 @@ import ppvae.models
 from ppvae import bounds, networks
 from ppvae.components.names import NAMES
 
-__all__ = ["KINDS", "Kind"]
-
 
 @dataclass(frozen=True)
 class Kind:

@@ -9,8 +9,6 @@ from torch.distributions import constraints
 from ppvae.components.kinds import KINDS
 from ppvae.data import Data, Values
 
-__all__ = ["CHUNK", "ways_out"]
-
 CHUNK = 2048
 """Rows looked at in one go."""
 

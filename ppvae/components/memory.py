@@ -14,8 +14,6 @@ from torch.nn.parameter import UninitializedParameter
 from ppvae.compilation.allocations import Allocations
 from ppvae.errors import InputError
 
-__all__ = ["TRAINING", "check_memory", "free_memory", "sizes_checked"]
-
 TRAINING = 4
 """What a weight takes while it is trained: itself, its gradient, and Adam's two means."""
 

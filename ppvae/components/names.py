@@ -5,8 +5,6 @@ A test holds this table to the classes.
 
 from ppvae.components.spec import Spec
 
-__all__ = ["DEFAULTS", "NAMES", "PARTS"]
-
 _NETWORKS = ("ConvDecoder", "ConvEncoder", "GatedMLP", "MLP", "ResidualDecoder", "ResidualEncoder")
 
 NAMES: dict[str, tuple[str, ...]] = {

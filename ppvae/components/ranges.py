@@ -9,8 +9,6 @@ from typing import Any
 
 from ppvae.errors import InputError
 
-__all__ = ["check_ranges"]
-
 _LARGEST = 1e37
 """The largest number that counts as finite: single precision has not many more."""
 

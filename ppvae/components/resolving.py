@@ -11,8 +11,6 @@ from ppvae.components.kinds import Kind
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 
-__all__ = ["owner_of", "resolve"]
-
 
 def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
     """The class or function of that name.

@@ -6,8 +6,6 @@ from typing import Any
 
 from ppvae.errors import InputError
 
-__all__ = ["Spec"]
-
 
 @dataclass(frozen=True)
 class Spec:

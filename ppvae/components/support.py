@@ -18,10 +18,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
 from ppvae.programs.streams import seeded
 
-__all__ = [
-    "check_density", "check_labels", "check_rows", "check_support", "levels_of", "values_of",
-]  # fmt: skip
-
 
 def values_of(facts: Audit) -> Values | None:
     """What the model observes the data as, where all its sites agree."""

@@ -11,8 +11,6 @@ from ppvae.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Answer", "Attempts", "Deficit", "Picture", "Row", "first", "is_significant", "metric"]
-
 LEAST = 0.05
 """Nats per datum below which nothing is called a deficit."""
 

@@ -18,8 +18,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, generator
 from ppvae.run import Run
 
-__all__ = ["Context"]
-
 KEPT = 5_000
 """Most log-weights of a datum that are held at once, whatever log p(x) is estimated by."""
 

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-__all__ = ["FULL", "QUICK", "Effort"]
-
 
 @dataclass(frozen=True)
 class Effort:

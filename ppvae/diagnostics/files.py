@@ -24,8 +24,6 @@ from ppvae.run.store import (
 if TYPE_CHECKING:
     from ppvae.diagnostics.verdict import Diagnosis
 
-__all__ = ["check_folder", "write_diagnosis"]
-
 _RECORD = "diagnostics.json"
 
 _BEGUN = ".diagnosis"

@@ -15,8 +15,6 @@ from ppvae.diagnostics.trust import answer as trust
 from ppvae.diagnostics.verdict import Diagnosis, verdict
 from ppvae.errors import InputError, nearest
 
-__all__ = ["QUESTIONS", "ask_questions", "check_questions"]
-
 QUESTIONS: dict[str, Callable[[Context], Answer]] = {
     "bound": bound.ask,
     "evidence": evidence.ask,

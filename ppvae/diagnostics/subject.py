@@ -8,8 +8,6 @@ from ppvae.data import Split, as_split
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 
-__all__ = ["subject"]
-
 
 def subject(
     model: Program,

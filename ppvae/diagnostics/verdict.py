@@ -10,8 +10,6 @@ from pathlib import Path
 
 from ppvae.diagnostics.answer import Answer, Deficit
 
-__all__ = ["Diagnosis", "Verdict", "verdict"]
-
 
 @dataclass(frozen=True)
 class Verdict:

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, constraints
 
-__all__ = ["BatchMixture"]
-
 
 class BatchMixture(dist.TorchDistribution):
     """p(z) = sum_k w_k p_k(z), with w = softmax(logits), and p_k the k-th of a batch of densities.

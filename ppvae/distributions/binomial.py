@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, log_one_plus, stirling_rest
 
-__all__ = ["Binomial"]
-
 
 class Binomial(dist.Binomial):
     """P(x) = C(n, x) p^x (1 - p)^(n - x), in single precision too.

@@ -7,8 +7,6 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-__all__ = ["Categorical"]
-
 
 class Categorical(dist.Categorical):
     """P(x = k) = softmax(logits)_k, for the numbers k = 0, 1, ...

@@ -8,8 +8,6 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["ContinuousBernoulli"]
-
 SMALL = 0.3
 """Below this |u| series in u are exact to double precision, and the closed forms cancel."""
 

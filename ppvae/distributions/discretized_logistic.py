@@ -12,8 +12,6 @@ from torch.nn import functional as F
 
 from ppvae.distributions.grid import Grid
 
-__all__ = ["DiscretizedLogistic", "MixtureOfDiscretizedLogistics"]
-
 
 class DiscretizedLogistic(dist.TorchDistribution):
     """P(x = k / (levels - 1)) = F(k + 1/2) - F(k - 1/2), F a logistic's, with open outer bins.

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from ppvae.distributions.batch_mixture import BatchMixture
 
-__all__ = ["fit_normals"]
-
 
 def fit_normals(z: Tensor, components: int, seed: int = 0) -> BatchMixture:
     """A mixture of normals with full covariances, as likely as EM finds it, started from k-means.

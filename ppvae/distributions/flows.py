@@ -16,8 +16,6 @@ from torch.distributions import Distribution, constraints
 
 from ppvae.errors import InputError
 
-__all__ = ["Autoregressive", "FlowKind", "NormalizingFlow", "zuko"]
-
 FlowKind = Literal["spline", "affine"]
 """What each number of z is bent by, given those before it: a rational-quadratic spline of 8 bins
 on [-5, 5] that is the identity outside (Durkan et al., 2019), or a line (Papamakarios et al.,

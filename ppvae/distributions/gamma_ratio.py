@@ -3,8 +3,6 @@
 import torch
 from torch import Tensor
 
-__all__ = ["FAR", "log_gamma_ratio", "log_one_plus", "stirling_rest"]
-
 FAR = 10.0
 """From here on Stirling's series, cut off where it is below, is exact to double precision."""
 

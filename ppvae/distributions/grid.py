@@ -5,8 +5,6 @@ from typing import override
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["Grid"]
-
 TOLERANCE = 1e-2
 """How far off the grid a value may be, in levels: single precision cannot hold k / 255."""
 

@@ -10,8 +10,6 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.nn import functional as F
 
-__all__ = ["NormalMixture"]
-
 
 class NormalMixture(dist.TorchDistribution):
     """p(z) = sum_k w_k N(z; loc_k, diag scale_k^2), with w = softmax(logits).

@@ -8,8 +8,6 @@ from pyro.poutine.messenger import Messenger
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-__all__ = ["DRAWS", "AtMeans", "moments"]
-
 DRAWS = 128
 """Draws that stand for a family whose moments have no closed form: the variance of their mean is
 1/128 of a draw's, less than the 0.01 that makes a unit active."""

@@ -13,8 +13,6 @@ from torch.nn import functional as F
 
 from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, log_one_plus, stirling_rest
 
-__all__ = ["NegativeBinomial"]
-
 
 class NegativeBinomial(dist.TorchDistribution):
     """A Poisson whose rate is Gamma(r, r / m): the mean is m, the variance m + m^2 / r.

@@ -7,8 +7,6 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-__all__ = ["OptimalNormal"]
-
 
 class OptimalNormal(dist.Normal):
     """N(x; loc, c I), with c the mean square of x - loc over all the elements that are scored.

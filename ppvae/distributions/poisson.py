@@ -11,8 +11,6 @@ from torch.distributions.utils import broadcast_all
 
 from ppvae.distributions.gamma_ratio import FAR, log_one_plus, stirling_rest
 
-__all__ = ["Poisson"]
-
 
 class Poisson(dist.Poisson):
     """P(x) = rate^x exp(-rate) / x!, in single precision too.

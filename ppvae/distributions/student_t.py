@@ -9,8 +9,6 @@ from torch import Tensor
 
 from ppvae.distributions.gamma_ratio import log_gamma_ratio
 
-__all__ = ["StudentT"]
-
 
 # Pyro makes the class below at run time.
 class StudentT(dist.StudentT):  # type: ignore[misc]  # Pyro states no types

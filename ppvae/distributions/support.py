@@ -7,8 +7,6 @@ from torch.distributions import constraints
 
 from ppvae.distributions.grid import Grid
 
-__all__ = ["elements_of", "first_outside_support", "in_words"]
-
 
 def first_outside_support(
     support: constraints.Constraint, x: Tensor, mask: Tensor | None = None

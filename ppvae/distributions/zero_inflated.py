@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ZeroInflated"]
-
 
 class ZeroInflated(dist.ZeroInflatedDistribution):
     """P(x) = g [x = 0] + (1 - g) base(x) (Lambert, 1992).

@@ -2,8 +2,6 @@
 
 from torch import Tensor
 
-__all__ = ["is_positive", "positive"]
-
 
 def positive(log_scale: Tensor) -> Tensor:
     """The exponential of ``log_scale``, bent smoothly into (-10, 10).

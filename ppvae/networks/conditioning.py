@@ -7,8 +7,6 @@ from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.networks.network import Shape
 from ppvae.networks.tracing import is_traced
 
-__all__ = ["beside", "features", "joined_shape"]
-
 
 def features(y: Tensor | None, size: int) -> Tensor:
     """Labels or covariates as ``size`` numbers a datum: ``(..., size)``.

@@ -7,8 +7,6 @@ from torch import nn
 from ppvae.networks.layers import ACTIVATIONS, Activation, ImageDecoder, ImageEncoder, Size
 from ppvae.networks.network import Shape
 
-__all__ = ["ConvDecoder", "ConvEncoder"]
-
 
 class ConvEncoder(ImageEncoder):
     """Strided convolutions, then an affine map: any height, width and number of channels.

@@ -6,8 +6,6 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-__all__ = ["evaluating", "evaluation_mode", "modes_restored"]
-
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:

@@ -9,8 +9,6 @@ from torch import nn
 from ppvae.networks.layers import Feedforward, check_widths
 from ppvae.networks.network import Shape
 
-__all__ = ["GatedMLP"]
-
 
 class GatedMLP(Feedforward):
     """h_{l+1} = (W_l h_l + b_l) * sigmoid(V_l h_l + c_l), linear at the end (Dauphin et al., 2017).

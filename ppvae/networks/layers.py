@@ -10,11 +10,6 @@ from torch import Tensor, nn
 from ppvae.errors import InputError
 from ppvae.networks.network import Shape
 
-__all__ = [
-    "ACTIVATIONS", "Activation", "Feedforward", "ImageDecoder", "ImageEncoder", "Size",
-    "check_widths",
-]  # fmt: skip
-
 Size = tuple[int, int]
 """Height and width of an image."""
 

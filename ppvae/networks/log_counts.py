@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from ppvae.networks.network import Network, Shape
 
-__all__ = ["LogCounts"]
-
 
 class LogCounts(nn.Module):
     """A network that reads log(1 + x) in place of counts x.

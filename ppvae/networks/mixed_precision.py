@@ -13,8 +13,6 @@ import torch
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-__all__ = ["MixedNetworks", "networks_of"]
-
 
 def networks_of(program: nn.Module) -> list[nn.Module]:
     """The largest modules inside ``program`` that sample nothing themselves, each once.

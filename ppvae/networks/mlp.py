@@ -9,8 +9,6 @@ from torch import nn
 from ppvae.networks.layers import ACTIVATIONS, Activation, Feedforward, check_widths
 from ppvae.networks.network import Shape
 
-__all__ = ["MLP"]
-
 
 class MLP(Feedforward):
     """A multilayer perceptron, h_{l+1} = f(W_l h_l + b_l), linear at the end.

@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from ppvae.errors import InputError
 from ppvae.networks.evaluation_mode import evaluation_mode
 
-__all__ = ["Network", "Shape", "build"]
-
 Shape = tuple[int, ...]
 Network = Callable[[Shape, Shape], nn.Module]
 """Makes a network from the shape that goes in and the shape that comes out: a class of this

@@ -13,8 +13,6 @@ from ppvae.errors import InputError
 from ppvae.networks.layers import ACTIVATIONS, Activation, ImageDecoder, ImageEncoder, Size
 from ppvae.networks.network import Shape
 
-__all__ = ["ResidualBlock", "ResidualDecoder", "ResidualEncoder"]
-
 
 class ResidualEncoder(ImageEncoder):
     """Strided convolutions with residual blocks between them, then an affine map.

@@ -6,8 +6,6 @@ from contextvars import ContextVar
 
 import torch
 
-__all__ = ["is_traced", "tracing"]
-
 _TRACED = ContextVar("traced", default=False)
 
 

@@ -6,8 +6,6 @@ from matplotlib.figure import Figure
 
 from ppvae.plots.style import DPI, house_style
 
-__all__ = ["png"]
-
 
 @house_style
 def png(figure: Figure) -> bytes:

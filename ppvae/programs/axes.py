@@ -11,8 +11,6 @@ from typing import Any
 import pyro
 from torch import Tensor
 
-__all__ = ["Axes", "sum_inside"]
-
 
 def sum_inside(log_prob: Tensor, kept: Collection[int]) -> Tensor:
     """Sum a log-density over all dimensions but those ``kept``, which stay where they are."""

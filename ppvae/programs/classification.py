@@ -13,8 +13,6 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
-__all__ = ["Classification", "classification", "classify", "has_classes"]
-
 SITE = "y"
 """The latent that is a class, by the name that labels have in the data."""
 

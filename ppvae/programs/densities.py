@@ -20,8 +20,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.plates import is_scaled
 from ppvae.programs.sites import number, sites
 
-__all__ = ["Densities", "Draws", "log_density", "log_weights"]
-
 Latents = dict[str, Tensor]
 """Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
 

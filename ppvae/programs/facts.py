@@ -9,8 +9,6 @@ from torch.distributions import constraints
 from ppvae.errors import InputError
 from ppvae.programs.axes import Axes
 
-__all__ = ["Audit", "Site"]
-
 
 @dataclass(frozen=True)
 class Site:

@@ -26,8 +26,6 @@ from ppvae.programs.pair import traces
 from ppvae.programs.plates import nesting, vectorized
 from ppvae.programs.sites import base, family_name, sites
 
-__all__ = ["explained", "of_some_draws", "sentence_of", "unfit_gradient", "unfit_site"]
-
 _LIBRARIES = {
     "importlib", "lightning_fabric", "lightning_utilities", "numpy", "ppvae", "pyro", "torch",
     "zuko",

@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from ppvae.programs.signatures import Program
 
-__all__ = ["Function"]
-
 
 class Function(nn.Module):
     """A program that is no module itself, with the modules that it uses.

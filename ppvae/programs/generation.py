@@ -17,8 +17,6 @@ from ppvae.distributions.moments import AtMeans
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
-__all__ = ["Generated", "decode", "generate", "posterior_means", "reconstruct"]
-
 
 class Generated(NamedTuple):
     """Mean of p(x | z) and a draw from it, both ``(n, *data_shape)``."""

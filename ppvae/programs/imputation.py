@@ -22,8 +22,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 from ppvae.programs.weighted_moments import WeightedMoments
 
-__all__ = ["Imputation", "impute"]
-
 CHUNK = 2**22
 """Numbers of x times draws held at once: 16 MiB of float32 a tensor of that shape."""
 

@@ -14,8 +14,6 @@ import torch
 from ppvae.errors import InputError
 from ppvae.programs.streams import restored
 
-__all__ = ["alone"]
-
 _turn = threading.RLock()
 _holder = ""
 

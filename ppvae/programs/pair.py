@@ -22,8 +22,6 @@ from ppvae.programs.function import Function
 from ppvae.programs.signatures import Program, check_arguments, named_arguments
 from ppvae.programs.sites import is_deterministic
 
-__all__ = ["Pair", "traces"]
-
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether a `PyroModule` has networks alone, none of the attributes that Pyro draws or bends.

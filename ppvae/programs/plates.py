@@ -12,12 +12,6 @@ from pyro.poutine.indep_messenger import CondIndepStackFrame
 
 from ppvae.programs.sites import Nodes, family_name, number
 
-__all__ = [
-    "PARTICLES", "Plate", "Plates", "data_plate", "describe", "dims", "every_plate", "full_size",
-    "is_in", "is_scaled", "listed_plates", "nesting", "plate_along", "plates", "ratio",
-    "subsampling", "vectorized",
-]  # fmt: skip
-
 PARTICLES = "num_particles_vectorized"
 """What Pyro calls the plate of the particles."""
 

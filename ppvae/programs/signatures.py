@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from ppvae.errors import InputError
 
-__all__ = ["Program", "check_arguments", "named_arguments"]
-
 Program = Callable[..., Any]
 """Called as ``program(x, **extras)``; its return value is not used."""
 

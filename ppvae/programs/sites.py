@@ -9,12 +9,6 @@ from pyro.ops.provenance import detach_provenance, get_provenance
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
-__all__ = [
-    "Node", "Nodes", "Parents", "auxiliary", "base", "depends_on", "dimension_names", "family_name",
-    "is_auxiliary", "is_deterministic", "is_random_variable", "is_subsample", "is_summed",
-    "listed", "number", "observed", "point_masses", "sites",
-]  # fmt: skip
-
 Node = dict[str, Any]
 
 Nodes = dict[str, Node]

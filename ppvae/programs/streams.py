@@ -18,20 +18,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-__all__ = [
-    "OpenStream",
-    "Stream",
-    "forked",
-    "gather",
-    "generator",
-    "restore",
-    "restored",
-    "seed_process",
-    "seeded",
-    "set_state",
-    "state",
-]
-
 
 class Stream(IntEnum):
     """Names of the random streams: with one seed, each draws numbers that no other draws.

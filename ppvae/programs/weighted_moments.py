@@ -5,8 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["WeightedMoments"]
-
 
 class WeightedMoments:
     """Weighted moments of x, and draws by weight, from draws that come in chunks.

@@ -7,8 +7,6 @@ from ppvae.components.arguments import code_paths
 from ppvae.report.page_data import PageData
 from ppvae.run import Run
 
-__all__ = ["ask_command", "ask_in_python", "diagnosis_command", "fit_command", "handed"]
-
 _PROGRAMS = ("model", "guide")
 """What `ppvae.load` takes as an object."""
 

@@ -13,8 +13,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Key, Plot, Section, Table
 from ppvae.report.pictures import drawn, read
 
-__all__ = ["section"]
-
 TITLE = "Bound and terms over time"
 
 TERMS = {"elbo": "Bound (ELBO)", "reconstruction": "Reconstruction", "kl": "KL to the prior"}

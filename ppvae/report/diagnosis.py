@@ -8,8 +8,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Picture, Section, Table
 from ppvae.report.pictures import read
 
-__all__ = ["deficits", "pictured", "rest"]
-
 ELSEWHERE = ("kl_by_dimension", "worst_data")
 """Figures of a diagnosis that have a section of their own."""
 

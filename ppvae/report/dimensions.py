@@ -14,8 +14,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Section, Table
 from ppvae.report.pictures import drawn
 
-__all__ = ["section"]
-
 TITLE = "KL of each latent dimension"
 
 LINES = 20

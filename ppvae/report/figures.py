@@ -17,8 +17,6 @@ from ppvae.report.parts import reason_of
 from ppvae.run import Run, figures
 from ppvae.run.store import WriteError
 
-__all__ = ["draw", "leave_pictures"]
-
 SHOWN = 10_000
 """Most data that a scatter plot shows; more would be one blot."""
 

@@ -4,8 +4,6 @@ import functools
 import re
 from typing import Any
 
-__all__ = ["inline_script", "item", "plain_text", "plot"]
-
 _SERIAL = re.compile(r"p\d+")
 
 

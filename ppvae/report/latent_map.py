@@ -20,8 +20,6 @@ from ppvae.report.parts import Picture, Plot, Section
 from ppvae.report.pictures import drawn, packed, read
 from ppvae.report.plane import Plane, decoded, plane_of
 
-__all__ = ["section"]
-
 TITLE = "Latent map"
 
 SIDE = 25

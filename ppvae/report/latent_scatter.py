@@ -12,8 +12,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Key, Plot
 from ppvae.report.plane import Plane
 
-__all__ = ["classes", "frame", "readout", "scatter"]
-
 MARGIN = 0.03
 """What is shown around the plane, as a share of it."""
 

@@ -30,8 +30,6 @@ from ppvae.training.data_and_programs import true_labels
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-__all__ = ["attempt", "report", "typeset"]
-
 HERE = Path(__file__).parent
 
 SECTIONS: tuple[tuple[str, str, Callable[[PageData], Section]], ...] = (

@@ -18,8 +18,6 @@ from ppvae.programs.streams import generator
 from ppvae.run import Run
 from ppvae.run.store import MissingError, is_there, read_json
 
-__all__ = ["DRAWS", "ROWS", "PageData", "read_diagnosis"]
-
 ROWS = 500
 """Most data that anything on the page is computed from; the figures in its text are of all."""
 

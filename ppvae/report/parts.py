@@ -4,8 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Key", "Picture", "Plot", "Section", "Table", "attempted", "reason_of"]
-
 
 @dataclass(frozen=True)
 class Picture:

@@ -9,8 +9,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Picture, Section
 from ppvae.run.store import ReadError, read_bytes
 
-__all__ = ["drawn", "packed", "read", "section"]
-
 TITLE = "Reconstructions and samples"
 
 LARGE = 200_000

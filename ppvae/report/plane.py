@@ -16,8 +16,6 @@ from ppvae.programs.generation import decode
 from ppvae.programs.streams import seeded
 from ppvae.report.page_data import PageData
 
-__all__ = ["Plane", "decoded", "plane_of"]
-
 TIGHT = 0.25
 """Least half-width of the plane, for priors of a scale of order one: closer, noise is a cloud."""
 

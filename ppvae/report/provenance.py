@@ -8,8 +8,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Section, Table
 from ppvae.run import Run, versions
 
-__all__ = ["flattened", "section", "subtitle"]
-
 TITLE = "Settings, versions, and how to make it again"
 
 

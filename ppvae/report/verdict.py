@@ -8,8 +8,6 @@ from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.page_data import PageData
 from ppvae.report.parts import Section
 
-__all__ = ["section"]
-
 
 def section(page: PageData) -> Section:
     """The verdict."""

@@ -12,8 +12,6 @@ from ppvae.report.page_data import PageData
 from ppvae.report.parts import Section
 from ppvae.report.pictures import drawn
 
-__all__ = ["section"]
-
 TITLE = "Worst data"
 
 WORST = 8

@@ -26,9 +26,6 @@ from ppvae.run.store import (
     write_text,
 )
 
-__all__ = ["Checkpoints"]
-
-
 _STEP = re.compile(r"step-\d+")
 
 _HISTORY = "history.json"

@@ -14,9 +14,6 @@ from ppvae.errors import InputError
 from ppvae.run.documents import read_yaml
 from ppvae.run.store import MissingError, finish_swap, read_text
 
-__all__ = ["FORMAT", "entry", "read_config", "sealed", "text_of", "versions"]
-
-
 FORMAT = 2
 """Version of the run directory: code of a version reads all runs of it, and no others."""
 

@@ -16,8 +16,6 @@ from ppvae.errors import InputError
 from ppvae.run.config import entry
 from ppvae.settings import check_seed
 
-__all__ = ["RunData"]
-
 
 class RunData:
     """A run as its ``config.yaml`` tells of its data; `ppvae.run.Run` is one.

@@ -5,8 +5,6 @@ from typing import Any
 
 import yaml
 
-__all__ = ["read_yaml"]
-
 MOST = 100_000
 """Values of a document, those that an alias repeats counted each time."""
 

@@ -9,8 +9,6 @@ from ppvae.run.store import write_bytes
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["save"]
-
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> Path:
     """Write a PNG, whole or not at all; see `ppvae.plots.png`.

@@ -6,8 +6,6 @@ from pathlib import Path
 from ppvae.errors import InputError
 from ppvae.run.store import finish_swap
 
-__all__ = ["free_folder", "refuse_occupied"]
-
 
 def refuse_occupied(path: Path, *, overwrite: bool) -> None:
     """Refuse a directory that holds anything, unless it is a run that may be overwritten.

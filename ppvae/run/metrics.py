@@ -14,9 +14,6 @@ from typing import Any, NamedTuple
 from ppvae.errors import InputError
 from ppvae.run.store import ReadError, append_bytes, read_bytes, write_bytes
 
-__all__ = ["COLUMNS", "EMPTY", "NAME", "Metrics", "Seal"]
-
-
 NAME = "metrics.csv"
 
 COLUMNS = (

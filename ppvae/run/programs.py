@@ -13,8 +13,6 @@ from ppvae.programs import Pair, Program
 from ppvae.run.config import entry
 from ppvae.run.data import RunData
 
-__all__ = ["build_pair"]
-
 
 def build_pair(
     run: RunData,

@@ -39,8 +39,6 @@ from ppvae.run.store import (
     writing,
 )
 
-__all__ = ["Run", "load"]
-
 EXAMPLE = "example"
 """The folder of a run that holds some rows of its data."""
 

@@ -11,8 +11,6 @@ from ppvae.errors import InputError
 from ppvae.programs import Program
 from ppvae.settings import Part, Settings
 
-__all__ = ["Chosen", "chosen_parts", "factory_for", "part_of", "recorded_parts"]
-
 
 @dataclass(frozen=True)
 class Chosen:

@@ -16,8 +16,6 @@ from ppvae.programs.streams import forked
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
-__all__ = ["CollapseAlarm", "LatentUse", "is_learned"]
-
 GRACE = 0.1
 """Share of the epochs before which there is no alarm: at first no latent is used yet."""
 

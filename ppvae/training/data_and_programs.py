@@ -30,21 +30,6 @@ from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
 from ppvae.training.trial import check_numbers, unmoved
 
-__all__ = [
-    "Meeting",
-    "assembled",
-    "check_made_again",
-    "data_again",
-    "few",
-    "first_batch",
-    "labels_hidden",
-    "meet_suited",
-    "programs_again",
-    "read_data",
-    "recorded",
-    "true_labels",
-]
-
 EXAMPLES = 2_000
 """Training data that a part may start from, as a VampPrior's pseudo-inputs do."""
 

@@ -5,8 +5,6 @@ import torch
 from ppvae.errors import InputError
 from ppvae.settings import Device
 
-__all__ = ["one_device"]
-
 
 def one_device(device: Device) -> torch.device:
     """The device by name, for work of one process; ``auto`` takes an accelerator if there is one.

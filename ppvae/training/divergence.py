@@ -20,8 +20,6 @@ from ppvae.training.progress import Progress
 if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
-__all__ = ["Climb", "diverged", "explaining", "is_finite", "unfit"]
-
 
 class Climb(Protocol):
     """A fit under way, as `ppvae.training.trainer.Trainer` is."""

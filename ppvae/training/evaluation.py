@@ -14,8 +14,6 @@ from ppvae.programs.streams import Stream
 if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
-__all__ = ["Figures", "evaluate", "figures"]
-
 
 @dataclass(frozen=True)
 class Figures:

@@ -10,8 +10,6 @@ from typing import Any
 
 from ppvae.run.store import append_bytes
 
-__all__ = ["Events"]
-
 
 class Events:
     """A writer of events: each sitting of a fit has a file of its own.

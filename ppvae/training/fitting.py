@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from ppvae.training.trainer import Epoch, Trainer
 
-__all__ = ["train", "writing_fit"]
-
 
 @contextmanager
 def writing_fit(run: Run) -> Iterator[None]:

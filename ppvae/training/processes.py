@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
     from lightning_fabric.strategies.ddp import DDPStrategy
 
-__all__ = ["VARIABLES", "Ranks", "in_ranks", "launch", "ranks"]
-
 LAUNCHER = "PPVAE_LAUNCHER"
 """The environment variable that tells a rank the number of the process that launched it."""
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from ppvae.bounds.objective import Terms
 
-__all__ = ["SUMS", "Progress"]
-
 SUMS = len(Terms._fields) + 1
 """Sums over an epoch: the objective, its terms, and the number of data."""
 

@@ -10,8 +10,6 @@ from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
 from ppvae.training.data_and_programs import Meeting, recorded
 
-__all__ = ["config_of"]
-
 
 def config_of(
     settings: Settings,

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from ppvae.training.trainer import Trainer
 
-__all__ = ["decide_compile", "make_trainer"]
-
 
 def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
     """What ``compile`` comes to; ``auto`` asks the number and the size of the steps alone."""

@@ -5,8 +5,6 @@ import threading
 from types import FrameType
 from typing import Any
 
-__all__ = ["Signals"]
-
 
 class Signals:
     """While this context lasts, the first signal is noted and the second interrupts.

@@ -10,8 +10,6 @@ from ppvae.programs import streams
 from ppvae.training.divergence import Climb, diverged, is_finite
 from ppvae.training.progress import Progress
 
-__all__ = ["load_state", "state_of"]
-
 
 def state_of(climb: Climb) -> dict[str, Any]:
     """See `ppvae.training.trainer.Trainer.state`."""

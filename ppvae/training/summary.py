@@ -17,8 +17,6 @@ from ppvae.training.evaluation import Figures, evaluate
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
-__all__ = ["SAMPLES", "Summary", "summarize"]
-
 SAMPLES = 50
 """Importance samples of the final bound on log p(x); `ppvae.encode` takes any number."""
 

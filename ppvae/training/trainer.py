@@ -33,9 +33,6 @@ from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.progress import SUMS, Progress
 from ppvae.training.state import load_state, state_of
 
-__all__ = ["Epoch", "Trainer"]
-
-
 DRAWS = 2_000
 """Least number of draws behind a held-out figure, data and repetitions together: what chooses the
 best weights should not choose by luck. The noise is the same in each epoch."""

@@ -20,8 +20,6 @@ from ppvae.programs.streams import forked, restored
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
-__all__ = ["check_numbers", "try_out", "unmoved"]
-
 
 def try_out(loop: "Trainer") -> None:
     """Call what a loop climbs in the shapes and modes of the fit.

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ppvae.compare import ANALYTIC, SAMPLED, compare, main
+from ppvae.compare import compare, main
+from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.data import from_arrays
 from ppvae.errors import InputError
 from ppvae.guides import MeanField

@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from ppvae.compare import ANALYTIC, SAMPLED, Side, conclusion
+from ppvae.comparison.result import ANALYTIC, SAMPLED, Side
+from ppvae.comparison.sentence import conclusion
 
 
 def test_the_conclusion_claims_nothing_that_noise_could_have_made() -> None:

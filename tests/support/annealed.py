@@ -15,7 +15,8 @@ from torch import Tensor
 from ppvae.data import Split
 from ppvae.diagnostics import subject
 from ppvae.diagnostics.evidence import annealing
-from ppvae.diagnostics.evidence.annealing import Annealed, Start
+from ppvae.diagnostics.evidence.annealing import Annealed
+from ppvae.diagnostics.evidence.hmc import Start
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 

@@ -6,9 +6,6 @@ from ppvae.bounds.traits import traits_of
 from ppvae.errors import InputError
 from ppvae.programs.sites import Nodes, is_auxiliary, is_summed, listed, number
 
-__all__ = ["check_agreement"]
-
-
 OTHER_GUIDE = (
     "take a `guide` that infers those (of layers: TopDown, Ladder or BottomUp; of a class: "
     "SemiSupervised, with `elbo='TraceEnum_ELBO'`)"

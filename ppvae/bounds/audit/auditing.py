@@ -23,8 +23,6 @@ from ppvae.programs.plates import data_plate, full_size, is_in, is_scaled
 from ppvae.programs.sites import Node, base, family_name, is_summed, number, point_masses
 from ppvae.programs.streams import forked
 
-__all__ = ["audit"]
-
 
 def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     """Trace both programs once on ``batch`` and say what the bound ``elbo`` will make of them.

@@ -11,8 +11,6 @@ from ppvae.programs.facts import Audit, Site
 from ppvae.programs.plates import Plate, full_size, is_in
 from ppvae.programs.sites import Nodes, Parents, auxiliary, base, listed
 
-__all__ = ["notes_of"]
-
 
 def notes_of(
     audit: Audit,

@@ -13,8 +13,6 @@ from ppvae.errors import InputError
 from ppvae.programs.plates import Plate, is_in
 from ppvae.programs.sites import Nodes, Parents, base, listed, point_masses
 
-__all__ = ["check_bound", "check_suitability"]
-
 _OWN = {
     "RenyiELBO": "RenyiELBO of this package, which is right on batches too",
     "ReweightedWakeSleep": "ImportanceWeightedELBO",

@@ -15,8 +15,6 @@ from ppvae.programs.pair import traces
 from ppvae.programs.plates import nesting
 from ppvae.programs.sites import Nodes, Parents, depends_on, sites
 
-__all__ = ["sites_and_parents", "try_particles"]
-
 
 def sites_and_parents(
     pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]

@@ -16,8 +16,6 @@ from ppvae.errors import InputError
 if TYPE_CHECKING:
     from ppvae.diagnostics.bound.embedding import Embedding
 
-__all__ = ["THRESHOLD", "THRESHOLDS", "Activity", "active_units", "activity", "alarm", "collapsed"]
-
 THRESHOLD = 0.01
 """Variance of the posterior mean above which a unit counts as active (Burda et al., 2016)."""
 

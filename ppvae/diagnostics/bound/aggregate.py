@@ -26,8 +26,6 @@ from ppvae.programs.pair import traces
 from ppvae.programs.sites import depends_on
 from ppvae.programs.streams import forked
 
-__all__ = ["Aggregate", "aggregate_log_prob", "why_undivided"]
-
 CHUNK = 2**21
 """Numbers of codes times data times dimensions held at once: 8 MiB of float32 a tensor."""
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.diagnostics.bound.site_terms import Node, Traced
+from ppvae.diagnostics.bound.site_terms import Traced
 from ppvae.diagnostics.bound.top_latents import TopLatent, top_latents
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.distributions.batch_mixture import BatchMixture
@@ -24,9 +24,8 @@ from ppvae.errors import InputError, check_at_least
 from ppvae.models.priors import Prior
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import Node
 from ppvae.programs.streams import Stream, generator, seeded
-
-__all__ = ["AggregatePrior", "aggregate_prior", "held_out_gain"]
 
 FITTED = 50_000
 """Codes that a density is fitted to, at most: of so many data, or of fewer several times."""

@@ -8,8 +8,6 @@ import numpy as np
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.programs.sites import dimension_names
 
-__all__ = ["kl_by_dimension_alt"]
-
 
 def kl_by_dimension_alt(sites: Mapping[str, Any], *, has_variance: bool) -> str:
     """What `draw_kl_by_dimension` shows of the mean KL of each dimension in nats, by site."""

@@ -21,8 +21,6 @@ from ppvae.programs.sites import dimension_names
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["BoundAnswer", "ask"]
-
 DRAWS = 20_000
 """Least number of draws behind the terms, data and repetitions together."""
 

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch, Split
-from ppvae.diagnostics.bound.site_terms import Node, Traced, univariate
+from ppvae.diagnostics.bound.site_terms import Traced, univariate
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import Node
 from ppvae.programs.streams import Stream
-
-__all__ = ["Codes", "check_density", "draw_codes"]
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,6 @@ from torch import Tensor
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
 
-__all__ = ["Overlap", "overlap"]
-
 NEIGHBOURS = 5
 
 

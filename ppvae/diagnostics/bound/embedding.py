@@ -14,8 +14,6 @@ from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seeded
 
-__all__ = ["Embedding", "embed", "embed_batch"]
-
 
 @dataclass(frozen=True)
 class Embedding:

@@ -25,8 +25,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, generator
 
-__all__ = ["COMPONENTS", "PriorGain", "prior_gain"]
-
 COMPONENTS = (1, 10, 50)
 """Numbers of components that are tried."""
 

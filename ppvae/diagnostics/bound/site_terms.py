@@ -13,8 +13,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.plates import Plate, full_size, plate_along
 from ppvae.programs.sites import Node, sites
 
-__all__ = ["Node", "Traced", "univariate"]
-
 
 class Traced:
     """One call of guide and model: log-densities of single sites, by draw and datum.

@@ -23,8 +23,6 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import forked
 
-__all__ = ["NEAR", "Surgery", "surgery"]
-
 NEAR = 1.0
 """Nats below the ceiling log N from which on the mutual information counts as capped by it."""
 

@@ -21,8 +21,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["Decomposition", "bits_per_dim", "decompose", "observed_elements"]
-
 CHUNK = 2**23
 """Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
 

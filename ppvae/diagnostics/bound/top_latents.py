@@ -9,16 +9,13 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.data import Batch, Split
-from ppvae.diagnostics.bound.site_terms import Node
 from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
-from ppvae.programs.sites import depends_on
+from ppvae.programs.sites import Node, depends_on
 from ppvae.programs.streams import forked
-
-__all__ = ["TopLatent", "top_latents"]
 
 
 @dataclass(frozen=True)

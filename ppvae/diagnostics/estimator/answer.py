@@ -14,8 +14,6 @@ from ppvae.diagnostics.shared.wording import as_sentence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["EstimatorAnswer", "ask"]
-
 ROWS = 64
 """Most data in the batch that the gradients are of."""
 

@@ -7,8 +7,6 @@ from pyro.infer import Trace_ELBO
 
 from ppvae.bounds import ImportanceWeightedELBO
 
-__all__ = ["REFERENCE", "WEIGHTED", "Estimator"]
-
 REFERENCE, WEIGHTED = Trace_ELBO.__name__, ImportanceWeightedELBO.__name__
 """What all are measured against, and the one that climbs another bound."""
 

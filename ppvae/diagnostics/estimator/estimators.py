@@ -28,8 +28,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.sites import sites
 from ppvae.programs.streams import Stream, forked
 
-__all__ = ["ESTIMATORS", "Estimator", "Estimators", "compare_estimators"]
-
 ESTIMATORS: tuple[type[ELBO], ...] = (
     Trace_ELBO,
     TraceMeanField_ELBO,

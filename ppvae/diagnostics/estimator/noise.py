@@ -18,8 +18,6 @@ from ppvae.errors import InputError
 from ppvae.programs import evaluating
 from ppvae.programs.streams import Stream
 
-__all__ = ["GroupNoise", "Noise", "group_of", "noise", "repeated"]
-
 BLOCKS = 10
 """Parts that the repetitions are divided into: their variances' spread is the variance's error."""
 

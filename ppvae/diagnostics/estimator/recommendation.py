@@ -7,8 +7,6 @@ from ppvae.diagnostics.estimator.estimator import REFERENCE, WEIGHTED, Estimator
 from ppvae.diagnostics.estimator.noise import Noise
 from ppvae.diagnostics.estimator.significance import errors_beyond_noise
 
-__all__ = ["recommend"]
-
 LEAST = 0.1
 """Relative difference in work below which estimators are as good as each other."""
 

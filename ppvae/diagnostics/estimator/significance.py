@@ -1,7 +1,5 @@
 """Differences that noise alone would seldom show."""
 
-__all__ = ["TAIL", "errors_beyond_noise"]
-
 TAIL = 0.005
 """Chance of noise alone making a difference that is called one, on each side."""
 

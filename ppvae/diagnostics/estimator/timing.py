@@ -11,8 +11,6 @@ from ppvae.data import Batch
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.streams import Stream
 
-__all__ = ["gradient_times", "median", "now"]
-
 
 def now(device: torch.device) -> float:
     """Seconds, when all that was asked of the device is done."""

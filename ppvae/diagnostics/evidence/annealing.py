@@ -22,8 +22,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["Annealed", "AnnealingPlan", "Start", "anneal", "schedule"]
-
 ACCEPTANCE = 0.65
 """Share of proposals accepted that step sizes are tuned to (Neal, 2011; Beskos et al., 2013)."""
 

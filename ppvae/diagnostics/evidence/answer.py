@@ -13,9 +13,10 @@ import torch
 
 from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row, is_significant, metric
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.evidence.annealing import Annealed, Start, anneal
+from ppvae.diagnostics.evidence.annealing import Annealed, anneal
 from ppvae.diagnostics.evidence.curve import Curve, bound_curve
 from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
+from ppvae.diagnostics.evidence.hmc import Start
 from ppvae.diagnostics.evidence.importance import Evidence, log_evidence
 from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
 from ppvae.diagnostics.shared.estimate import Estimate
@@ -23,8 +24,6 @@ from ppvae.diagnostics.shared.wording import decimals, with_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = ["EvidenceAnswer", "ask"]
 
 
 @dataclass(frozen=True)

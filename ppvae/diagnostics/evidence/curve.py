@@ -10,8 +10,6 @@ from torch import Tensor
 from ppvae.diagnostics.evidence.weights import blocks, check_log_weights, effective_samples
 from ppvae.errors import InputError
 
-__all__ = ["Curve", "bound_curve"]
-
 
 @dataclass(frozen=True)
 class Curve:

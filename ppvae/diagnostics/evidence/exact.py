@@ -21,8 +21,6 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["GaussianPosterior", "exact_posterior"]
-
 NORMAL = frozenset({"Normal", "MultivariateNormal", "LowRankMultivariateNormal"})
 """Families whose log-density is a quadratic function of the value and of the mean."""
 

@@ -19,8 +19,6 @@ from ppvae.programs import Pair
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 
-__all__ = ["AnnealingPath", "Point", "Start", "transition"]
-
 Start = Literal["prior", "guide"]
 """Where chains start: at draws of p(z), or of q(z | x)."""
 

@@ -14,8 +14,6 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["COVERAGE", "Evidence", "evidence_name", "log_evidence", "log_weights"]
-
 CHUNK = 2**23
 """Numbers of x times particles held at once: 32 MiB of float32 a tensor of that shape."""
 

@@ -22,8 +22,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["Sandwich", "sandwich"]
-
 
 @dataclass(frozen=True)
 class Sandwich:

@@ -16,8 +16,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["blocks", "check_log_weights", "effective_samples", "importance_weights"]
-
 
 def importance_weights(
     pair: Pair,

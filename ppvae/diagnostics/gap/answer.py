@@ -13,8 +13,6 @@ from ppvae.diagnostics.shared.wording import decimals, with_error
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["GapAnswer", "ask"]
-
 
 @dataclass(frozen=True)
 class GapAnswer(Answer):

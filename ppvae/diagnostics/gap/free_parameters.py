@@ -24,8 +24,6 @@ from ppvae.programs.axes import Axes
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import depends_on, sites
 
-__all__ = ["NotFree", "check_independent", "free_parameters", "guide_sites"]
-
 
 class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refined instead)
     """The guide's parameters cannot be let free datum by datum; the message says why."""

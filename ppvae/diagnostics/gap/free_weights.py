@@ -12,8 +12,6 @@ from torch import Tensor, nn
 from ppvae.compilation.parts import replaced
 from ppvae.programs import Pair
 
-__all__ = ["Freed", "free_weights"]
-
 
 class Freed(Pair):
     """A pair that runs its guide by ``call``, and shares all else with the original.

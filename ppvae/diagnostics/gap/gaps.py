@@ -24,8 +24,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import OpenStream, Stream
 
-__all__ = ["Gap", "Gaps", "How", "gaps"]
-
 
 @dataclass(frozen=True)
 class Gap:

@@ -28,8 +28,6 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import family_name
 
-__all__ = ["How", "Search", "choose", "climb_bound", "climb_evenly", "evenly", "plan"]
-
 How = Literal["parameters", "weights"]
 """What is refined: the parameters of each datum's distributions, or all the guide's weights."""
 

@@ -12,8 +12,6 @@ from ppvae.diagnostics.shared.wording import as_sentence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["ModelAnswer", "ask"]
-
 
 @dataclass(frozen=True)
 class ModelAnswer(Answer):

@@ -22,8 +22,6 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["ELBO", "STATISTICS", "Kind", "Predictive", "Replicated", "Statistic", "check"]
-
 Kind = Literal["prior", "posterior"]
 """Where z comes from: p(z), for new data, or q(z | x), for each datum again."""
 

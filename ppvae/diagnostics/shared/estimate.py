@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["Estimate"]
-
 
 @dataclass(frozen=True)
 class Estimate:

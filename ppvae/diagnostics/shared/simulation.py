@@ -20,8 +20,6 @@ from ppvae.programs.densities import Latents
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import sites
 
-__all__ = ["simulate"]
-
 
 def simulate(
     pair: Pair,

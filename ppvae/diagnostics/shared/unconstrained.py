@@ -14,8 +14,6 @@ from ppvae.programs.densities import Latents
 from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
 
-__all__ = ["UnconstrainedSpace"]
-
 
 class UnconstrainedSpace:
     """The latents of the model side by side, each in as many reals as its support needs, and back.

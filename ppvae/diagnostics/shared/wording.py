@@ -3,8 +3,6 @@
 import re
 from typing import Any, Protocol
 
-__all__ = ["Estimated", "as_sentence", "decimals", "plus_minus", "with_error"]
-
 
 def plus_minus(value: float, error: float | None, digits: int = 2) -> str:
     """A number with its standard error."""

@@ -10,8 +10,6 @@ from ppvae.diagnostics.shared.wording import with_error
 from ppvae.diagnostics.training.course import Course, course
 from ppvae.diagnostics.training.overfitting import Overfitting, overfitting
 
-__all__ = ["TrainingAnswer", "ask"]
-
 
 @dataclass(frozen=True)
 class TrainingAnswer(Answer):

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from ppvae.run import Run
 
-__all__ = ["Course", "course"]
-
 
 @dataclass(frozen=True)
 class Course:

@@ -10,8 +10,6 @@ from ppvae.diagnostics.evidence.importance import Evidence, log_evidence
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
 
-__all__ = ["Overfitting", "overfitting"]
-
 SAMPLES = 50
 """Importance samples a datum: what the two sets of data have in common cancels."""
 

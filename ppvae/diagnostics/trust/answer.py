@@ -25,8 +25,6 @@ from ppvae.diagnostics.trust.reliability import Reliability, reliability
 from ppvae.errors import InputError
 from ppvae.programs.generation import reconstruct
 
-__all__ = ["TrustAnswer", "ask"]
-
 WORST = 8
 """How many of the worst data are shown."""
 

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.diagnostics.trust.ranks import JOINT, ranks_of
+from ppvae.diagnostics.trust.ranks import ranks_of
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
-
-__all__ = ["JOINT", "Calibration", "calibrate"]
 
 LARGE = 3.0
 """Standard errors from which a moment of the ranks is named as the way in which they are off."""

@@ -21,8 +21,6 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-__all__ = ["Chains", "GuideDifference", "posterior_chains"]
-
 
 @dataclass(frozen=True)
 class GuideDifference:

@@ -15,15 +15,6 @@ from ppvae.diagnostics.trust.reliability import Reliability
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "SampledPosterior",
-    "WorstData",
-    "calibration_picture",
-    "posterior_picture",
-    "reliability_picture",
-    "worst_picture",
-]
-
 
 @dataclass(frozen=True)
 class WorstData:

@@ -14,8 +14,6 @@ from ppvae.programs import Pair
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 
-__all__ = ["PosteriorTarget"]
-
 GUIDE_DRAWS = 1000
 """Draws of the guide from which its moments are taken, where they are not known in closed form."""
 

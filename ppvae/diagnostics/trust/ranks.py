@@ -11,8 +11,6 @@ from ppvae.programs.densities import Densities, Draws
 from ppvae.programs.facts import Audit
 from ppvae.programs.sites import dimension_names
 
-__all__ = ["JOINT", "ranks_of"]
-
 CHUNK = 2**23
 """Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
 

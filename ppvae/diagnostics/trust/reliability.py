@@ -15,8 +15,6 @@ from torch import Tensor
 from ppvae.diagnostics.evidence.weights import blocks, check_log_weights, effective_samples
 from ppvae.errors import InputError
 
-__all__ = ["Reliability", "reliability"]
-
 LEAST = 30
 """Draws below which a fifth of them, the tail, is too few to fit a distribution to."""
 

@@ -18,8 +18,6 @@ from ppvae.run.store.disk import WriteError
 from ppvae.run.store.lock import LOCK, GoneError, Lock
 from ppvae.run.store.writing import Writer
 
-__all__ = ["bear", "finish_swap"]
-
 _NEW, _OLD = "new", "old"
 
 

@@ -15,11 +15,6 @@ from pathlib import Path
 
 from ppvae.errors import InputError
 
-__all__ = [
-    "WriteError", "append_file", "make_folder", "make_folders", "move", "remove", "swap",
-    "write_file",
-]  # fmt: skip
-
 _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 
 

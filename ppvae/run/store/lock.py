@@ -15,8 +15,6 @@ from socket import gethostname
 from ppvae.errors import InputError
 from ppvae.run.store.disk import WriteError, naming
 
-__all__ = ["LOCK", "GoneError", "Lock"]
-
 LOCK = ".lock"
 """Name of the file that is locked, in the folder; it says who holds it."""
 

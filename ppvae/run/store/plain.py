@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["plain"]
-
 
 def plain(value: Any) -> Any:
     """The same of what JSON has: ``None`` for numbers that it lacks, text for paths and choices."""

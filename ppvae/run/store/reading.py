@@ -8,8 +8,6 @@ from typing import Any
 
 from ppvae.errors import InputError
 
-__all__ = ["MissingError", "ReadError", "is_there", "read_bytes", "read_json", "read_text"]
-
 _KINDS = {
     stat.S_IFDIR: "folder",
     stat.S_IFIFO: "named pipe",

@@ -17,8 +17,6 @@ from torch import Tensor
 from ppvae.run.store.reading import ReadError, read_bytes, read_text
 from ppvae.run.store.writing import write_folder
 
-__all__ = ["SUMS", "load_tree", "read_sealed", "save_tree", "sums"]
-
 _TENSOR = "$tensor"
 _TENSORS, _TREE = "tensors.safetensors", "tree.json"
 

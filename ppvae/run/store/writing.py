@@ -21,11 +21,6 @@ from ppvae.run.store import disk
 from ppvae.run.store.disk import WriteError
 from ppvae.run.store.lock import LOCK, GoneError, Lock
 
-__all__ = [
-    "SCRATCH", "Writer", "append_bytes", "check_writable", "discard", "identity_of",
-    "write_arrays", "write_bytes", "write_folder", "write_text", "writing",
-]  # fmt: skip
-
 SCRATCH = ".partial"
 
 _FOLDERS = ("checkpoints", "figures", "samples", "tensorboard")

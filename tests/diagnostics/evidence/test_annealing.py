@@ -14,7 +14,8 @@ from ppvae.bounds.audit import audit
 from ppvae.data import as_split
 from ppvae.diagnostics import log_evidence
 from ppvae.diagnostics.evidence import annealing, hmc
-from ppvae.diagnostics.evidence.annealing import Start, anneal, schedule
+from ppvae.diagnostics.evidence.annealing import anneal, schedule
+from ppvae.diagnostics.evidence.hmc import Start
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.programs import Pair

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.diagnostics.evidence import hmc
-from ppvae.diagnostics.evidence.annealing import Start, anneal
+from ppvae.diagnostics.evidence.annealing import anneal
+from ppvae.diagnostics.evidence.hmc import Start
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from tests.support.annealed import SIGMAS, STARTS, rates, short_pilot, story, unbiased

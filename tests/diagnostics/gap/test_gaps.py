@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from ppvae.bounds.audit import audit
 from ppvae.data import Split, as_split
-from ppvae.diagnostics.gap.gaps import Gap, Gaps, How, gaps
-from ppvae.diagnostics.gap.refining import evenly
+from ppvae.diagnostics.gap.gaps import Gap, Gaps, gaps
+from ppvae.diagnostics.gap.refining import How, evenly
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal

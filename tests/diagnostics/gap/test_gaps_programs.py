@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.data import Split
-from ppvae.diagnostics.gap.gaps import How, gaps
+from ppvae.diagnostics.gap.gaps import gaps
+from ppvae.diagnostics.gap.refining import How
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
