@@ -166,7 +166,7 @@ def _posterior(context: "Context", result: Diagnosis) -> bytes | str:
 
 def show(result: Diagnosis) -> None:
     """Print each answer, or why there is none; where the nats are lost; the verdict."""
-    from ppvae.cli.flags import in_flags
+    from ppvae.cli.flags_in_sentences import in_flags
     from ppvae.cli.terminal import say, show_table
     from ppvae.diagnostics.shared.wording import plus_minus
 

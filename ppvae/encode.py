@@ -24,7 +24,7 @@ import torch
 
 from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
-from ppvae.components.support import check_rows
+from ppvae.components.data_support import check_rows
 from ppvae.data import Split
 from ppvae.errors import InputError
 from ppvae.programs.classification import classify, has_classes
@@ -188,7 +188,7 @@ def _write(target: Path, found: dict[str, Any]) -> None:
 def main(argv: Sequence[str]) -> None:
     """The command: encode, and say what came out."""
     from ppvae.cli.terminal import number, say
-    from ppvae.diagnostics.evidence.importance import COVERAGE, evidence_name
+    from ppvae.diagnostics.evidence.importance_sampling import COVERAGE, evidence_name
 
     given = given_settings("encode", argv)
     opened = load(

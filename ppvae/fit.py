@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ppvae.cli.answering import answer
-from ppvae.cli.flags import flag, spoken
+from ppvae.cli.flags_in_sentences import flag, spoken
 from ppvae.cli.given import given_settings
 from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary, teller
 from ppvae.data import Data
@@ -47,7 +47,7 @@ from ppvae.training.data_and_programs import (
     programs_again,
     true_labels,
 )
-from ppvae.training.fitting import train, writing_fit
+from ppvae.training.epochs import train, writing_fit
 from ppvae.training.processes import in_ranks, launch, ranks
 from ppvae.training.record import config_of
 from ppvae.training.setup import decide_compile, make_trainer

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ppvae.arviz.arrays import Array, Arrays
 from ppvae.arviz.names import data_dims, own_dims, variable_name
 from ppvae.data import Batch
-from ppvae.diagnostics.evidence.importance import COVERAGE, Evidence
+from ppvae.diagnostics.evidence.importance_sampling import COVERAGE, Evidence
 from ppvae.diagnostics.trust.calibration import Calibration
 from ppvae.diagnostics.trust.ranks import JOINT
 from ppvae.programs import Pair

@@ -17,7 +17,7 @@ from ppvae.arviz.rows import example, find_data, row_labels, row_numbers, take
 from ppvae.arviz.sites import find_sites
 from ppvae.arviz.sizes import check_size, usual_rows
 from ppvae.data import Split, as_split
-from ppvae.diagnostics.evidence.importance import log_evidence
+from ppvae.diagnostics.evidence.importance_sampling import log_evidence
 from ppvae.diagnostics.trust.calibration import Calibration
 from ppvae.errors import check_at_least
 from ppvae.programs import Pair, evaluating

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ppvae.cli.flags import in_a_command, in_flags
+from ppvae.cli.flags_in_sentences import in_a_command, in_flags
 from ppvae.cli.interruption import interrupts
 from ppvae.errors import InputError
 

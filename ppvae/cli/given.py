@@ -38,8 +38,8 @@ def _show_arguments(choice: Spec, kind: str) -> None:
 
 def _distrust_data(parsed: Parsed) -> None:
     """Data that the file of ``--config`` names is read without running or writing anything."""
-    from ppvae.data.catalogue import check_safe_to_read
-    from ppvae.data.files import ReadOnlyFolder
+    from ppvae.data.downloads import ReadOnlyFolder
+    from ppvae.data.readers import check_safe_to_read
 
     given, typed = parsed.given, parsed.typed
     if given.get("data_dir") is not None and "data_dir" not in typed:

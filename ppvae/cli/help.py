@@ -5,7 +5,7 @@ from dataclasses import MISSING
 from typing import Any, NoReturn, override
 
 from ppvae.cli.commands import Command
-from ppvae.cli.flags import flag
+from ppvae.cli.flags_in_sentences import flag
 from ppvae.components.names import NAMES
 from ppvae.errors import InputError
 from ppvae.settings import SWITCH, Class, Several, settings_of, told

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ppvae.cli.commands import COMMANDS
-from ppvae.cli.flags import flag
+from ppvae.cli.flags_in_sentences import flag
 from ppvae.components.names import DEFAULTS, NAMES
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest

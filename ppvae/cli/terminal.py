@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ppvae.cli.flags import spoken
+from ppvae.cli.flags_in_sentences import spoken
 from ppvae.programs.facts import Audit
 
 if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import

@@ -8,9 +8,9 @@ from typing import Any
 from ppvae.bounds.audit import audit
 from ppvae.comparison.result import ANALYTIC, SAMPLED
 from ppvae.comparison.weights import weights_restored
+from ppvae.components.data_support import check_support, values_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import DEFAULTS
-from ppvae.components.support import check_support, values_of
 from ppvae.data import Batch, Data, suited
 from ppvae.errors import InputError
 from ppvae.programs import Pair

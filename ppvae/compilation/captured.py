@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ppvae.bounds.traits import traits_of
-from ppvae.compilation.differentiable import DifferentiableGraph, loss_and_gradients
+from ppvae.compilation.autograd_node import DifferentiableGraph, loss_and_gradients
+from ppvae.compilation.beginning import Begun, Rerun
 from ppvae.compilation.disagreement import disagreement, rounding
 from ppvae.compilation.graphs import NotStatic, trace
 from ppvae.compilation.guard import CHECK, Guard, Unfaithful, is_handled, tidy
 from ppvae.compilation.native import compiled
-from ppvae.compilation.noise import Begun, Rerun
-from ppvae.compilation.parts import Parts, Values
+from ppvae.compilation.tensors import Parts, Values
 from ppvae.errors import InputError
 
 

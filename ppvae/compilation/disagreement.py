@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from ppvae.compilation.noise import Begun
-from ppvae.compilation.parts import Values
+from ppvae.compilation.beginning import Begun
+from ppvae.compilation.tensors import Values
 from ppvae.programs.streams import generator
 
 

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn.modules import module as torch_module
 
 from ppvae.compilation.graphs import NotStatic, drawn_elsewhere
-from ppvae.compilation.parts import Parts
-from ppvae.compilation.snapshot import Snapshot
+from ppvae.compilation.python_state.snapshot import Snapshot
+from ppvae.compilation.tensors import Parts
 
 CHECK = 512
 """Calls between two comparisons of a graph with its program, after the first ones."""

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ppvae.compilation.captured import Captured
 from ppvae.compilation.guard import CHECK
-from ppvae.compilation.snapshot import preserved
+from ppvae.compilation.python_state.snapshot import preserved
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program, evaluating
 from ppvae.programs.streams import forked

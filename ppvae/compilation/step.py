@@ -20,11 +20,11 @@ from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
 from ppvae.bounds.objective import Terms
+from ppvae.compilation.beginning import Begun, Rerun
 from ppvae.compilation.disagreement import disagreement, rounding
 from ppvae.compilation.graphs import Function, NotStatic, trace
 from ppvae.compilation.guard import CHECK, Guard, Unfaithful, tidy
 from ppvae.compilation.native import Replayed, compiled, is_all_on
-from ppvae.compilation.noise import Begun, Rerun
 from ppvae.compilation.optimizers import (
     check_no_hooks,
     check_plain,
@@ -33,7 +33,7 @@ from ppvae.compilation.optimizers import (
     slots,
     step_on,
 )
-from ppvae.compilation.parts import Parts, Values, gradients
+from ppvae.compilation.tensors import Parts, Values, gradients
 
 Batch = Mapping[str, Tensor]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.data.files import checked, download, obtaining
+from ppvae.data.downloads import checked, download, obtaining
 from ppvae.data.rows import ArrayRows
 from ppvae.data.scaling import AS_IS
 from ppvae.data.source import Source

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ppvae.data.csv_dialect import Dialect, dialect, is_number
-from ppvae.data.files import parsing
+from ppvae.data.downloads import parsing
 from ppvae.data.labels import encode
 from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source

@@ -8,7 +8,7 @@ from typing import final, override
 
 from torch import Tensor
 
-from ppvae.data.files import parsing
+from ppvae.data.downloads import parsing
 from ppvae.data.image_rows import image_rows
 from ppvae.data.images import GREY, Images, decoded, upright_size
 from ppvae.data.labels import UNKNOWN

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from ppvae.data.arrays import array_source
 from ppvae.data.binarization import Binarization, binarization
-from ppvae.data.catalogue import is_path, named, read
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
+from ppvae.data.readers import is_path, named, read
 from ppvae.data.rows import Rows
 from ppvae.data.rules import (
     Values,

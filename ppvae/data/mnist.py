@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.data.files import check_may_download, checked, obtaining
+from ppvae.data.downloads import check_may_download, checked, obtaining
 from ppvae.data.rows import ArrayRows
 from ppvae.data.scaling import EIGHT_BIT
 from ppvae.data.source import Source

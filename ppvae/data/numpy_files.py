@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ppvae.data.arrays import array_source
 from ppvae.data.containers import dense
-from ppvae.data.files import parsing
+from ppvae.data.downloads import parsing
 from ppvae.data.source import Source
 from ppvae.errors import InputError
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ppvae.data.files import download, obtaining, parsing
+from ppvae.data.downloads import download, obtaining, parsing
 from ppvae.data.rows import ArrayRows
 from ppvae.data.scaling import AS_IS
 from ppvae.data.source import Source

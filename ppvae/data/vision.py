@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data.arrays import channels_first
-from ppvae.data.files import ReadOnlyFolder, check_may_download, obtaining
+from ppvae.data.downloads import ReadOnlyFolder, check_may_download, obtaining
 from ppvae.data.image_rows import image_rows
 from ppvae.data.images import GREY, Images, decoded, upright_size
 from ppvae.data.rows import ArrayRows, Rows

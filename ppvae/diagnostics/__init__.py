@@ -16,26 +16,26 @@ What several of them use is in `shared`. What the answers say together is the `v
 
 from ppvae.diagnostics.bound.activity import Activity, active_units, activity
 from ppvae.diagnostics.bound.coverage import Overlap, overlap
+from ppvae.diagnostics.bound.elbo_surgery import Surgery, surgery
 from ppvae.diagnostics.bound.embedding import Embedding, embed
 from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
-from ppvae.diagnostics.bound.surgery import Surgery, surgery
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
-from ppvae.diagnostics.estimator.estimator import Estimator
 from ppvae.diagnostics.estimator.estimators import Estimators, compare_estimators
 from ppvae.diagnostics.estimator.noise import Noise, noise
+from ppvae.diagnostics.estimator.one_estimator import Estimator
 from ppvae.diagnostics.evidence.annealing import Annealed, anneal
 from ppvae.diagnostics.evidence.curve import Curve, bound_curve
 from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
-from ppvae.diagnostics.evidence.importance import Evidence, log_evidence, log_weights
+from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidence, log_weights
+from ppvae.diagnostics.evidence.log_weights import importance_weights
 from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
-from ppvae.diagnostics.evidence.weights import importance_weights
 from ppvae.diagnostics.gap.gaps import Gaps, gaps
 from ppvae.diagnostics.model.predictive import Predictive, check
 from ppvae.diagnostics.shared.simulation import simulate
 from ppvae.diagnostics.subject import subject
 from ppvae.diagnostics.trust.calibration import Calibration, calibrate
 from ppvae.diagnostics.trust.chains import Chains, posterior_chains
-from ppvae.diagnostics.trust.reliability import Reliability, reliability
+from ppvae.diagnostics.trust.pareto_k import Reliability, reliability
 
 __all__ = [
     "Activity",

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split, as_split
 from ppvae.diagnostics.effort import Effort
-from ppvae.diagnostics.evidence.importance import evidence_name
-from ppvae.diagnostics.evidence.weights import importance_weights
+from ppvae.diagnostics.evidence.importance_sampling import evidence_name
+from ppvae.diagnostics.evidence.log_weights import importance_weights
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit

@@ -8,6 +8,6 @@ of `page_data`, or one sentence that says why it is not there; `page` puts them 
 """
 
 from ppvae.report.page import attempt, report
-from ppvae.report.parts import reason_of
+from ppvae.report.sections import reason_of
 
 __all__ = ["attempt", "reason_of", "report"]

@@ -10,8 +10,8 @@ from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.report.interactive import item, plain_text, plot
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Key, Plot, Section, Table
 from ppvae.report.pictures import drawn, read
+from ppvae.report.sections import Key, Plot, Section, Table
 
 TITLE = "Bound and terms over time"
 

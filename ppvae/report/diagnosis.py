@@ -5,8 +5,8 @@ from typing import Any
 
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Picture, Section, Table
 from ppvae.report.pictures import read
+from ppvae.report.sections import Picture, Section, Table
 
 ELSEWHERE = ("kl_by_dimension", "worst_data")
 """Figures of a diagnosis that have a section of their own."""

@@ -11,8 +11,8 @@ from ppvae.errors import InputError
 from ppvae.programs.sites import dimension_names
 from ppvae.report.diagnosis import pictured
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Section, Table
 from ppvae.report.pictures import drawn
+from ppvae.report.sections import Section, Table
 
 TITLE = "KL of each latent dimension"
 

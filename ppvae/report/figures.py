@@ -13,7 +13,7 @@ from ppvae.diagnostics import Embedding
 from ppvae.programs.generation import decode, generate, reconstruct
 from ppvae.programs.streams import seeded
 from ppvae.report.page import attempt
-from ppvae.report.parts import reason_of
+from ppvae.report.sections import reason_of
 from ppvae.run import Run, figures
 from ppvae.run.store import WriteError
 

@@ -16,9 +16,9 @@ from ppvae.plots.arrays import Array, as_images, as_table, value_range
 from ppvae.plots.mosaic import mosaic, paint
 from ppvae.report.latent_scatter import classes, frame, readout, scatter
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Picture, Plot, Section
 from ppvae.report.pictures import drawn, packed, read
 from ppvae.report.plane import Plane, decoded, plane_of
+from ppvae.report.sections import Picture, Plot, Section
 
 TITLE = "Latent map"
 

@@ -9,8 +9,8 @@ from ppvae.diagnostics.shared.wording import decimals
 from ppvae.plots.arrays import Array
 from ppvae.report.interactive import item, plain_text, plot
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Key, Plot
 from ppvae.report.plane import Plane
+from ppvae.report.sections import Key, Plot
 
 MARGIN = 0.03
 """What is shown around the plane, as a share of it."""

@@ -22,7 +22,7 @@ from ppvae.report import (
 )
 from ppvae.report.interactive import inline_script
 from ppvae.report.page_data import PageData, read_diagnosis
-from ppvae.report.parts import Section, attempted, reason_of
+from ppvae.report.sections import Section, attempted, reason_of
 from ppvae.run import Run
 from ppvae.run.store import WriteError, check_writable, write_text, writing
 from ppvae.training.data_and_programs import true_labels

@@ -12,7 +12,7 @@ from torch import Tensor
 from ppvae.data import Split, as_split
 from ppvae.diagnostics.bound.embedding import Embedding, embed
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
-from ppvae.diagnostics.evidence.importance import evidence_name
+from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.errors import InputError
 from ppvae.programs.streams import generator
 from ppvae.run import Run

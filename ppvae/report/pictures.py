@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Picture, Section
+from ppvae.report.sections import Picture, Section
 from ppvae.run.store import ReadError, read_bytes
 
 TITLE = "Reconstructions and samples"

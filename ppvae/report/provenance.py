@@ -5,7 +5,7 @@ from typing import Any
 
 from ppvae.report.commands import diagnosis_command, fit_command, handed
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Section, Table
+from ppvae.report.sections import Section, Table
 from ppvae.run import Run, versions
 
 TITLE = "Settings, versions, and how to make it again"

@@ -6,7 +6,7 @@ from ppvae.diagnostics.bound.activity import THRESHOLD
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Section
+from ppvae.report.sections import Section
 
 
 def section(page: PageData) -> Section:

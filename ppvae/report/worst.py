@@ -9,8 +9,8 @@ from ppvae.programs.generation import reconstruct
 from ppvae.programs.streams import seeded
 from ppvae.report.diagnosis import pictured
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Section
 from ppvae.report.pictures import drawn
+from ppvae.report.sections import Section
 
 TITLE = "Worst data"
 

@@ -7,10 +7,10 @@ from typing import Any
 from ppvae.data import Data, Scaling, Split
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
-from ppvae.data.catalogue import check_safe_to_read, files_of, is_path, named
-from ppvae.data.files import ReadOnlyFolder
+from ppvae.data.downloads import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
+from ppvae.data.readers import check_safe_to_read, files_of, is_path, named
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.run.config import entry

@@ -11,11 +11,11 @@ import torch
 from ppvae.bounds.audit import audit
 from ppvae.components.building import Programs, build_programs
 from ppvae.components.contracts import is_foreign
+from ppvae.components.data_support import check_density, check_labels, check_support, values_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.memory import TRAINING
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
-from ppvae.components.support import check_density, check_labels, check_support, values_of
 from ppvae.data import Batch, Data, load, scaled_as, suited
 from ppvae.data.labels import hide
 from ppvae.data.scaling import COUNTS

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ppvae.components.support import levels_of
+from ppvae.components.data_support import levels_of
 from ppvae.data import Data
 from ppvae.diagnostics import Embedding, active_units, embed, log_evidence
 from ppvae.diagnostics.bound.terms import bits_per_dim, observed_elements
-from ppvae.diagnostics.evidence.importance import evidence_name
+from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.programs.classification import Classification, classification, has_classes
 from ppvae.training.evaluation import Figures, evaluate
 

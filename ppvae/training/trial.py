@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ppvae.compilation.snapshot import preserved
+from ppvae.compilation.python_state.snapshot import preserved
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating

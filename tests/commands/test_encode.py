@@ -12,7 +12,7 @@ from pyro.infer import TraceEnum_ELBO
 from ppvae.diagnose import diagnose, show
 from ppvae.diagnostics import log_evidence, subject
 from ppvae.diagnostics.effort import Effort
-from ppvae.diagnostics.evidence.importance import evidence_name
+from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.encode import encode, main
 from ppvae.guides import MeanField, SemiSupervised
 from ppvae.models import VAE, ConditionalVAE, Gaussian, SemiSupervisedVAE, StandardNormal

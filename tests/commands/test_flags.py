@@ -2,7 +2,7 @@
 
 import pytest
 
-from ppvae.cli.flags import in_flags
+from ppvae.cli.flags_in_sentences import in_flags
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from ppvae.compilation import Captured, capture
+from ppvae.compilation.beginning import Begun, Noise
 from ppvae.compilation.disagreement import disagreement
-from ppvae.compilation.noise import Begun, Noise
 from ppvae.errors import InputError
 from tests.support.captures import COMPILERS, clean, data, traces, value_and_gradients
 from tests.support.counters_in_python import COUNTERS

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from ppvae import data
-from ppvae.data import binarized_mnist, files, image_rows, omniglot, vision
+from ppvae.data import binarized_mnist, downloads, image_rows, omniglot, vision
 from ppvae.errors import InputError
 
 PUBLISHED = Path(os.environ.get("PPVAE_DATA", ""))
@@ -70,7 +70,7 @@ def small_mnist() -> dict[str, bytes]:
 
 def trust(monkeypatch: pytest.MonkeyPatch, contents: dict[str, bytes]) -> None:
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in contents.items()}
-    monkeypatch.setattr(files, "MD5", md5)
+    monkeypatch.setattr(downloads, "MD5", md5)
 
 
 def laid_out(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -107,7 +107,7 @@ def test_a_wrong_checksum_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = laid_out(tmp_path, monkeypatch) / "t10k-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:-1] + b"\xff")
     found = hashlib.md5(path.read_bytes()).hexdigest()
-    expected = files.MD5["MNIST/raw/t10k-images-idx3-ubyte"]
+    expected = downloads.MD5["MNIST/raw/t10k-images-idx3-ubyte"]
     says = f"{path} is damaged or another file: its md5 is {found}, and {expected} was expected"
     with pytest.raises(InputError, match=says):
         data.load("mnist", data_dir=tmp_path)
@@ -119,7 +119,7 @@ def test_a_truncated_idx_file_is_named(
 ) -> None:
     path = laid_out(tmp_path, monkeypatch) / "train-images-idx3-ubyte"
     path.write_bytes(path.read_bytes()[:keep])
-    monkeypatch.setattr(files, "MD5", {})
+    monkeypatch.setattr(downloads, "MD5", {})
     with pytest.raises(InputError, match=f"{path} is damaged: it holds {keep} bytes"):
         data.load("mnist", data_dir=tmp_path)
 
@@ -340,7 +340,7 @@ def test_sets_that_decode_images_are_streamed_where_they_are_large(
     assert source.labels == ("even", "odd")
     parts = source.parts(0)
     assert [len(rows) for rows in parts.values()] == [15, 3, 18]
-    monkeypatch.setattr("ppvae.data.catalogue.makers", lambda: {"pictures": Pictures})
+    monkeypatch.setattr("ppvae.data.readers.makers", lambda: {"pictures": Pictures})
     batch = next(data.load("pictures", data_dir=tmp_path).test.chunks(18))
     pixels = Pictures(tmp_path, "val", download=True).pixels
     expected = pixels.transpose(0, 3, 1, 2) / np.float32(255)

@@ -21,7 +21,7 @@ from ppvae.diagnostics.gap.figure import draw_gaps
 from ppvae.diagnostics.model.figure import draw_predictive
 from ppvae.diagnostics.trust.calibration_figure import draw_calibration
 from ppvae.diagnostics.trust.chains_figure import draw_posterior_against_guide
-from ppvae.diagnostics.trust.reliability_figure import draw_reliability
+from ppvae.diagnostics.trust.pareto_k_figure import draw_reliability
 from ppvae.errors import InputError
 from ppvae.plots.text import fitted, in_parts, measured
 from ppvae.run.figures import save

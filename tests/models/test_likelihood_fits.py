@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from ppvae.bounds import ELBOS, FreeBitsELBO, WeightedELBO
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound, Terms
-from ppvae.cli.flags import in_flags
+from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.compilation.step import CapturedStep
-from ppvae.components.support import check_support
+from ppvae.components.data_support import check_support
 from ppvae.data import from_arrays
 from ppvae.errors import InputError
 from ppvae.guides import MeanField, SemiSupervised

@@ -28,8 +28,8 @@ from ppvae.report import attempt, report, worst
 from ppvae.report.interactive import item, plot
 from ppvae.report.page import typeset
 from ppvae.report.page_data import PageData
-from ppvae.report.parts import Section, attempted
 from ppvae.report.provenance import flattened
+from ppvae.report.sections import Section, attempted
 from ppvae.run import Run, load
 from tests.support.fits import rewrite_config, rewrite_metrics, small
 from tests.support.pages import HOSTILE, KINDS, SECTIONS, Page, cells, quickly, shown_of

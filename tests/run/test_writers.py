@@ -24,15 +24,15 @@ from ppvae.run.figures import save
 from ppvae.run.store import (
     append_bytes,
     bear,
-    birth,
     discard,
     load_tree,
+    new_folder,
     write_bytes,
     write_text,
     writing,
 )
 from ppvae.sample import sample
-from ppvae.training import fitting as training
+from ppvae.training import epochs as training
 from tests.support.fits import quick, small, small_flags
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -98,7 +98,7 @@ def test_a_second_fit_to_one_place_is_refused(
         with pytest.raises(InputError, match=r"run is being written by this process|holds a run"):
             small(tmp_path, overwrite=bool(len(tried) % 2))
 
-    place, train = birth._place, training.train
+    place, train = new_folder._place, training.train
 
     def before_place(*args: object, **kwargs: object) -> None:
         if not tried:
@@ -110,7 +110,7 @@ def test_a_second_fit_to_one_place_is_refused(
             second()
         return train(*args, **kwargs)
 
-    monkeypatch.setattr("ppvae.run.store.birth._place", before_place)
+    monkeypatch.setattr("ppvae.run.store.new_folder._place", before_place)
     monkeypatch.setattr("ppvae.fit.train", before_train)
     first = small(tmp_path)
     assert len(tried) == 2

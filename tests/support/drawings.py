@@ -17,7 +17,7 @@ from ppvae.diagnostics.gap.figure import draw_gaps
 from ppvae.diagnostics.model.figure import draw_predictive
 from ppvae.diagnostics.trust.calibration_figure import draw_calibration
 from ppvae.diagnostics.trust.chains_figure import draw_posterior_against_guide
-from ppvae.diagnostics.trust.reliability_figure import draw_reliability
+from ppvae.diagnostics.trust.pareto_k_figure import draw_reliability
 
 type Array = npt.NDArray[np.float64]
 type Rows = list[dict[str, float | str | None]]

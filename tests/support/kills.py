@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ppvae.run.store import birth, disk, lock
+from ppvae.run.store import disk, lock, new_folder
 
 _CHANGES = ("mkdir", "open", "write", "fsync", "ftruncate", "rename", "unlink", "rmdir")
 _TIDY = ("ftruncate", "unlink", "rmdir")
@@ -61,7 +61,7 @@ def counted(before: Callable[[str], None], *, has_swap: bool = True) -> Iterator
         return has_swap and swap(one, other)
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (disk, lock, birth):
+        for module in (disk, lock, new_folder):
             patch.setattr(module, "os", Counted(before))
         patch.setattr(disk, "swap", counted_swap)
         yield

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from ppvae.cli.flags import in_a_command
+from ppvae.cli.flags_in_sentences import in_a_command
 from ppvae.cli.terminal import EpochBar
 from ppvae.diagnostics import active_units, embed
 from ppvae.fit import resume
@@ -133,7 +133,7 @@ def test_the_alarm_changes_nothing_of_a_fit(
 ) -> None:
     small(tmp_path, "watched", epochs=3)
     with monkeypatch.context() as patch:
-        patch.setattr("ppvae.training.fitting._rows", lambda epoch, _: [])
+        patch.setattr("ppvae.training.epochs._rows", lambda epoch, _: [])
         patch.setattr("ppvae.cli.terminal.EpochBar.epoch", lambda *_: None)
         patch.setattr("ppvae.training.collapse_alarm.CollapseAlarm.__call__", lambda *_: _Nothing())
         small(tmp_path, "alone", epochs=3)

@@ -9,9 +9,9 @@ import numpy as np
 from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Picture, Row, metric
 from ppvae.diagnostics.bound.activity import THRESHOLD, Activity, activity, alarm
 from ppvae.diagnostics.bound.alt_text import kl_by_dimension_alt
+from ppvae.diagnostics.bound.elbo_surgery import Surgery, surgery
 from ppvae.diagnostics.bound.embedding import embed
 from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
-from ppvae.diagnostics.bound.surgery import Surgery, surgery
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.shared.wording import as_sentence, decimals, plus_minus, with_error

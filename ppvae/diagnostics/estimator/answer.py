@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ppvae.diagnostics.answer import ERRORS, Answer, Attempts, Picture, Row
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.estimator.estimator import Estimator
 from ppvae.diagnostics.estimator.estimators import ESTIMATORS, Estimators, compare_estimators
+from ppvae.diagnostics.estimator.one_estimator import Estimator
 from ppvae.diagnostics.shared.wording import as_sentence
 
 if TYPE_CHECKING:

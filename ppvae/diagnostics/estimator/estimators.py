@@ -18,8 +18,8 @@ from ppvae.bounds.audit import audit as audit_under
 from ppvae.bounds.objective import Bound
 from ppvae.bounds.traits import traits_of
 from ppvae.data import Batch
-from ppvae.diagnostics.estimator.estimator import REFERENCE, Estimator
 from ppvae.diagnostics.estimator.noise import Noise, group_of, noise
+from ppvae.diagnostics.estimator.one_estimator import REFERENCE, Estimator
 from ppvae.diagnostics.estimator.recommendation import recommend
 from ppvae.diagnostics.estimator.timing import gradient_times, median
 from ppvae.errors import InputError, check_at_least

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ppvae.diagnostics.estimator.estimator import REFERENCE, WEIGHTED, Estimator
 from ppvae.diagnostics.estimator.noise import Noise
+from ppvae.diagnostics.estimator.one_estimator import REFERENCE, WEIGHTED, Estimator
 from ppvae.diagnostics.estimator.significance import errors_beyond_noise
 
 LEAST = 0.1

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split
 from ppvae.diagnostics.evidence.hmc import AnnealingPath, Point, Start, transition
-from ppvae.diagnostics.evidence.importance import CHUNK
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating

@@ -17,7 +17,7 @@ from ppvae.diagnostics.evidence.annealing import Annealed, anneal
 from ppvae.diagnostics.evidence.curve import Curve, bound_curve
 from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
 from ppvae.diagnostics.evidence.hmc import Start
-from ppvae.diagnostics.evidence.importance import Evidence, log_evidence
+from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidence
 from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import decimals, with_error

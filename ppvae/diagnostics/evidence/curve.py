@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ppvae.diagnostics.evidence.weights import blocks, check_log_weights, effective_samples
+from ppvae.diagnostics.evidence.log_weights import blocks, check_log_weights, effective_samples
 from ppvae.errors import InputError
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ppvae.compilation.parts import replaced
+from ppvae.compilation.tensors import replaced
 from ppvae.programs import Pair
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch, Split
-from ppvae.diagnostics.evidence.importance import CHUNK, log_weights
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK, log_weights
 from ppvae.diagnostics.gap.refining import How, choose, climb_bound, climb_evenly, plan
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError

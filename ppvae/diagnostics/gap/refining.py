@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch
-from ppvae.diagnostics.evidence.importance import CHUNK
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK
 from ppvae.diagnostics.gap.free_parameters import (
     NotFree,
     check_independent,

@@ -6,7 +6,7 @@ log p(x) is the model's alone, and what lies between it and the bound is the gui
 from dataclasses import dataclass
 
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.evidence.importance import Evidence, log_evidence
+from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidence
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
 

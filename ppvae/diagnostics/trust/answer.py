@@ -13,6 +13,7 @@ from ppvae.diagnostics.evidence.answer import EvidenceAnswer
 from ppvae.diagnostics.shared.wording import as_sentence
 from ppvae.diagnostics.trust.calibration import Calibration, calibrate
 from ppvae.diagnostics.trust.chains import posterior_chains
+from ppvae.diagnostics.trust.pareto_k import Reliability, reliability
 from ppvae.diagnostics.trust.pictures import (
     SampledPosterior,
     WorstData,
@@ -21,7 +22,6 @@ from ppvae.diagnostics.trust.pictures import (
     reliability_picture,
     worst_picture,
 )
-from ppvae.diagnostics.trust.reliability import Reliability, reliability
 from ppvae.errors import InputError
 from ppvae.programs.generation import reconstruct
 

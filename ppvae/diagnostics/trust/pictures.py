@@ -9,8 +9,8 @@ from ppvae.diagnostics.answer import Picture
 from ppvae.diagnostics.shared.wording import as_sentence, decimals
 from ppvae.diagnostics.trust.calibration import Calibration
 from ppvae.diagnostics.trust.chains import Chains
+from ppvae.diagnostics.trust.pareto_k import Reliability
 from ppvae.diagnostics.trust.ranks import JOINT
-from ppvae.diagnostics.trust.reliability import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,7 @@ def reliability_picture(tails: Reliability) -> Picture:
     """k-hat and effective sample sizes."""
 
     def draw() -> "Figure":
-        from ppvae.diagnostics.trust.reliability_figure import draw_reliability
+        from ppvae.diagnostics.trust.pareto_k_figure import draw_reliability
 
         return draw_reliability(
             tails.khat.numpy(), tails.ess.numpy(), samples=tails.samples, threshold=tails.threshold

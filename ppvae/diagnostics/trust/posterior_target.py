@@ -7,7 +7,7 @@ from pyro import poutine
 from torch import Tensor
 
 from ppvae.data import Batch
-from ppvae.diagnostics.evidence.importance import CHUNK
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK
 from ppvae.diagnostics.shared.unconstrained import UnconstrainedSpace
 from ppvae.errors import InputError
 from ppvae.programs import Pair

@@ -6,9 +6,9 @@ process is killed. `disk` has the operations of the system, `reading` reads what
 place, and `trees` writes tensors and plain values, of which nothing is ever unpickled.
 """
 
-from ppvae.run.store.birth import bear, finish_swap
 from ppvae.run.store.disk import WriteError
-from ppvae.run.store.plain import plain
+from ppvae.run.store.json_values import plain
+from ppvae.run.store.new_folder import bear, finish_swap
 from ppvae.run.store.reading import (
     MissingError,
     ReadError,

@@ -16,8 +16,8 @@ from ppvae.bounds.audit import audit
 from ppvae.compilation import native
 from ppvae.data import Split
 from ppvae.diagnostics import embed, log_evidence, log_weights
-from ppvae.diagnostics.evidence import importance
-from ppvae.diagnostics.evidence.importance import Evidence
+from ppvae.diagnostics.evidence import importance_sampling as importance
+from ppvae.diagnostics.evidence.importance_sampling import Evidence
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Gaussian, StandardNormal

@@ -8,7 +8,7 @@ import torch
 
 import ppvae
 from ppvae.diagnostics import log_evidence
-from ppvae.diagnostics.evidence.importance import COVERAGE
+from ppvae.diagnostics.evidence.importance_sampling import COVERAGE
 from ppvae.encode import encode, main
 from tests.support.fits import quick, small
 from tests.support.pca import pca

@@ -19,8 +19,8 @@ from ppvae.diagnostics import embed, subject
 from ppvae.diagnostics.bound import aggregate
 from ppvae.diagnostics.bound.aggregate import aggregate_log_prob
 from ppvae.diagnostics.bound.codes import draw_codes
+from ppvae.diagnostics.bound.elbo_surgery import Surgery, surgery
 from ppvae.diagnostics.bound.prior_gain import prior_gain
-from ppvae.diagnostics.bound.surgery import Surgery, surgery
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal

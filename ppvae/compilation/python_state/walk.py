@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ppvae.compilation import leaves
-from ppvae.compilation.code_names import is_dunder, is_library, names_in
-from ppvae.compilation.leaves import LONG, PLAIN
-from ppvae.compilation.positions import RANDOM, position_of, random_state
-from ppvae.compilation.restoring import ABSENT, Names, Slot
+from ppvae.compilation.python_state import leaves
+from ppvae.compilation.python_state.code_names import is_dunder, is_library, names_in
+from ppvae.compilation.python_state.leaves import LONG, PLAIN
+from ppvae.compilation.python_state.positions import RANDOM, position_of, random_state
+from ppvae.compilation.python_state.restoring import ABSENT, Names, Slot
 
 _MOST = 50_000
 """Values that are looked at; what lies beyond is left to the comparison with the program."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.diagnostics.evidence.importance import CHUNK, log_weights
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK, log_weights
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ppvae.diagnostics.evidence.weights import blocks, check_log_weights, effective_samples
+from ppvae.diagnostics.evidence.log_weights import blocks, check_log_weights, effective_samples
 from ppvae.errors import InputError
 
 LEAST = 30

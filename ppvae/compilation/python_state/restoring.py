@@ -4,7 +4,7 @@ from collections import deque
 from types import CellType
 from typing import Any, NamedTuple
 
-from ppvae.compilation.positions import set_random_state
+from ppvae.compilation.python_state.positions import set_random_state
 
 ABSENT = object()
 """In the place of a value that is not there."""

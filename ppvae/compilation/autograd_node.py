@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.utils import _pytree as pytree
 
 from ppvae.compilation.graphs import Function, NotStatic
-from ppvae.compilation.parts import Parts, Values, gradients
+from ppvae.compilation.tensors import Parts, Values, gradients
 
 
 @dataclass

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.compilation.code_names import is_library
-from ppvae.compilation.leaves import PLAIN
+from ppvae.compilation.python_state.code_names import is_library
+from ppvae.compilation.python_state.leaves import PLAIN
 
 RANDOM = (
     random.Random, np.random.Generator, np.random.RandomState, np.random.BitGenerator,

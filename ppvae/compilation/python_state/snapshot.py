@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ppvae.compilation.leaves import changed_key, equal
-from ppvae.compilation.restoring import ABSENT, put_back
-from ppvae.compilation.walk import Walk
+from ppvae.compilation.python_state.leaves import changed_key, equal
+from ppvae.compilation.python_state.restoring import ABSENT, put_back
+from ppvae.compilation.python_state.walk import Walk
 
 
 class Snapshot:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from ppvae.data import as_split
 from ppvae.diagnostics.evidence.curve import Curve, bound_curve
-from ppvae.diagnostics.evidence.weights import importance_weights
+from ppvae.diagnostics.evidence.log_weights import importance_weights
 from ppvae.diagnostics.subject import subject
-from ppvae.diagnostics.trust.reliability import Reliability, reliability
+from ppvae.diagnostics.trust.pareto_k import Reliability, reliability
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal

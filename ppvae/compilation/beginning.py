@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppvae.compilation.graphs import NotStatic
-from ppvae.compilation.parts import Parts
+from ppvae.compilation.tensors import Parts
 from ppvae.programs.streams import OpenStream, Stream, set_state, state
 
 

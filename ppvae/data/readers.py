@@ -9,7 +9,7 @@ from pathlib import Path
 from ppvae.data import digits
 from ppvae.data.binarized_mnist import binarized_mnist_source
 from ppvae.data.csv_file import csv_source
-from ppvae.data.files import data_folder
+from ppvae.data.downloads import data_folder
 from ppvae.data.fingerprint import Fingerprint, unchanging
 from ppvae.data.folder import folder_source, images_in
 from ppvae.data.mnist import SETS, mnist_source
@@ -59,7 +59,7 @@ def read(
 
     Args:
         name: a known name, a class of torchvision, or a path.
-        data_dir: see :func:`ppvae.data.files.data_folder`.
+        data_dir: see :func:`ppvae.data.downloads.data_folder`.
         label: the column of a ``.csv`` that becomes y.
         labels: names whose order gives the codes of y, for paths.
 

@@ -1,0 +1,1 @@
+"""What a program reaches in Python: walked, remembered, compared and put back."""
