@@ -33,13 +33,19 @@ def build_pair(
     """
     path, config = run.path, run.config
     parts: dict[str, Spec | Program | None] = {}
+    objects = {
+        part: value["python_object"]
+        for part in DEFAULTS
+        if isinstance(value := config.get(part), Mapping) and "python_object" in value
+    }
+    if missing := [part for part in objects if handed.get(part) is None]:
+        wanted = ", ".join(f"{part}=..." for part in missing)
+        raise InputError(
+            f"the {missing[0]} of {path} was the Python object {objects[missing[0]]}; make one "
+            f"like it and hand it in: ppvae.load('{path}', {wanted})"
+        )
     for part in DEFAULTS:
         value, program = config.get(part), handed.get(part)
-        if isinstance(value, Mapping) and "python_object" in value and program is None:
-            raise InputError(
-                f"the {part} of {path} was the Python object {value['python_object']}; make one "
-                f"like it and hand it in: ppvae.load('{path}', {part}=...)"
-            )
         if program is not None:
             parts[part] = program
         elif value is not None and handed.get(PARTS[part]) is None:

@@ -78,6 +78,9 @@ class Run(RunData):
         self._wanted = checkpoint
         self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     @classmethod
     def create(
         cls,

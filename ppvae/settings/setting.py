@@ -128,17 +128,18 @@ def takes[**P, S: Checked, R](
 
 
 def _documented(text: str, settings: Mapping[str, tuple[Field[Any], Setting]]) -> str:
-    """A docstring with the settings as its arguments."""
+    """A docstring with the settings as its arguments, before what is raised."""
     lines = [
         textwrap.fill(
-            f"{name}: {told(*each)}", 100, initial_indent=" " * 8, subsequent_indent=" " * 12,
+            f"{name}: {told(*each)}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8,
             break_on_hyphens=False, break_long_words=False,
         )
         for name, each in settings.items()
     ]  # fmt: skip
-    before, mark, after = text.partition("    Raises:\n")
-    arguments = "\n".join(["    Args:", *lines])
-    return f"{before.rstrip()}\n\n{arguments}\n\n    {mark.lstrip()}{after}"
+    # Python 3.13 takes the indentation off by itself, 3.12 does not.
+    before, mark, after = inspect.cleandoc(text).partition("Raises:\n")
+    arguments = "\n".join(["Args:", *lines])
+    return f"{before.rstrip()}\n\n{arguments}\n\n{mark}{after}"
 
 
 def told(each: Field[Any], about: Setting) -> str:

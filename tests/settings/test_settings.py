@@ -47,7 +47,8 @@ def test_a_function_takes_its_settings_and_tells_of_each(function: Any) -> None:
     for each in fields(kind):
         parameter = parameters[each.name]
         assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
-        assert f"        {each.name}: " in function.__doc__
+        assert f"\n    {each.name}: " in function.__doc__
+    assert "Raises:" in function.__doc__.partition("\nArgs:\n")[2]
     with pytest.raises(TypeError, match=r"no argument 'sed' \(did you mean seed\?\)"):
         fit(sed=3)  # type: ignore[call-arg]  # what a type checker would refuse
 

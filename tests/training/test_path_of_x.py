@@ -50,6 +50,6 @@ def test_x_walks_through_few_files_and_returns_to_none(
             tmp_path, data="digits", likelihood="Bernoulli", elbo=elbo, particles=2, compile="off"
         )
     (walk,) = walks
-    assert walk[:3] == ["fit.py", "training/fitting.py", "training/trainer.py"]
+    assert walk[:3] == ["fit.py", "training/epochs.py", "training/trainer.py"]
     assert len(walk) <= 10
     assert len(set(walk)) == len(walk), f"x returns: {walk}"

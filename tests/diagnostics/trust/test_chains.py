@@ -223,6 +223,7 @@ def test_a_point_mass_has_no_scale_and_chains_all_the_same() -> None:
 
 def test_the_answer_is_a_function_of_the_seed_and_moves_nothing() -> None:
     known = pca(rows=2)
+    pyro.clear_param_store()
     pyro.get_param_store()["elsewhere"] = torch.ones(1)
     try:
         state, store = torch.get_rng_state(), dict(pyro.get_param_store().items())
