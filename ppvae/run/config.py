@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.run.documents import read_yaml
 from ppvae.run.store import MissingError, finish_swap, read_text
 
-FORMAT = 2
+FORMAT = 3
 """Version of the run directory: code of a version reads all runs of it, and no others."""
 
 _DIGEST = "digest"
@@ -60,9 +60,9 @@ def read_config(path: Path) -> dict[str, Any]:
     if type(number) is not int:
         raise InputError(f"{file} does not say of which format the run is")
     if number != FORMAT:
-        which, remedy = ("newer", "upgrade") if number > FORMAT else ("older", "fit it anew")
+        which, remedy = ("a newer", "upgrade") if number > FORMAT else ("an older", "fit it anew")
         raise InputError(
-            f"{path} is of format {number}, and this ppvae reads format {FORMAT}; a {which} ppvae "
+            f"{path} is of format {number}, and this ppvae reads format {FORMAT}; {which} ppvae "
             f"wrote it: {remedy}"
         )
     if _DIGEST in record and record[_DIGEST] != _digest(config):
