@@ -58,11 +58,10 @@ def diagnose(asked: Diagnose) -> Diagnosis:
     from ppvae.diagnostics.context import Context
     from ppvae.diagnostics.effort import FULL, QUICK
     from ppvae.diagnostics.files import check_folder, write_diagnosis
-    from ppvae.diagnostics.questions import ask_questions, check_questions
+    from ppvae.diagnostics.questions import ask_questions
     from ppvae.training.devices import one_device
 
     data, split, only = asked.data, asked.split, asked.only
-    check_questions(only)
     effort = QUICK if asked.quick else FULL
     if asked.samples is not None:
         effort = replace(effort, samples=asked.samples)

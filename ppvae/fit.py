@@ -35,7 +35,7 @@ from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary, t
 from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.run import Run, refuse_occupied
+from ppvae.run import Run, check_unoccupied
 from ppvae.run.folder import free_folder
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
 from ppvae.training.chosen_parts import chosen_parts, recorded_parts
@@ -92,7 +92,7 @@ def fit(settings: Settings) -> Run:
     """
     chosen = chosen_parts(settings)
     if settings.out is not None:
-        refuse_occupied(Path(settings.out), overwrite=settings.overwrite)
+        check_unoccupied(Path(settings.out), overwrite=settings.overwrite)
 
     # Data, and the two programs that meet on it.
     fabric = launch(

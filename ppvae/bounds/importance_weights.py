@@ -104,7 +104,7 @@ class WeightedELBO(DifferentiableELBO):
     @override
     def _get_trace(
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
-    ) -> "Run":
+    ) -> "TracePair":
         """Run the guide, then the model on its draws; refuse pairs that have no weights."""
 
         def check(model: Trace, guide: Trace) -> None:
@@ -113,10 +113,10 @@ class WeightedELBO(DifferentiableELBO):
 
         paths = Paths()
         p, q = importance_traces(self, model, paths(guide), args, kwargs, check)
-        return Run(p, q, paths)
+        return TracePair(p, q, paths)
 
 
-class Run(NamedTuple):
+class TracePair(NamedTuple):
     """One call of both programs: of one particle, or of all where they are vectorized."""
 
     model: Trace
@@ -127,7 +127,7 @@ class Run(NamedTuple):
 class Weights:
     """The log-weights of K draws per datum: of a run for each, or, vectorized, of one for all."""
 
-    def __init__(self, runs: Sequence[Run], is_vectorized: bool) -> None:
+    def __init__(self, runs: Sequence[TracePair], is_vectorized: bool) -> None:
         self.runs = runs
         self._is_vectorized = is_vectorized
         self._plates = _data_plates(runs[0].model, runs[0].guide)
@@ -149,7 +149,7 @@ class Weights:
         pairs = zip(self.runs, apart, strict=True)
         return self._together([self._log_weights(run, names) for run, names in pairs])
 
-    def _log_weights(self, run: Run, held: Collection[str]) -> Tensor:
+    def _log_weights(self, run: TracePair, held: Collection[str]) -> Tensor:
         log_p = [(node, node["log_prob"]) for node in sites(run.model).values()]
         log_q = [
             (node, node["log_prob"].detach() if name in held else node["log_prob"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from ppvae.cli.commands import COMMANDS
 from ppvae.cli.flags_in_sentences import flag
-from ppvae.components.names import DEFAULTS, NAMES
+from ppvae.components.names import DEFAULTS, NAMES, check_name
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 from ppvae.settings import Checked, Class, Setting, refusal, settings_of
@@ -70,7 +70,9 @@ def _read(name: str, value: Any, about: Setting, *, trusted: bool) -> Any:
     if value is None:
         return None
     if isinstance(about.values, Class):
-        return Spec.parse(value, name, trusted=trusted)
+        spec = Spec.parse(value, name, trusted=trusted)
+        check_name(name, spec.class_path)
+        return spec
     try:
         return about.values.read(value)
     except ValueError as error:

@@ -4,6 +4,7 @@ A test holds this table to the classes.
 """
 
 from ppvae.components.spec import Spec
+from ppvae.errors import InputError, nearest
 
 _NETWORKS = ("ConvDecoder", "ConvEncoder", "GatedMLP", "MLP", "ResidualDecoder", "ResidualEncoder")
 
@@ -59,3 +60,17 @@ DEFAULTS = {
     "encoder": Spec("MLP", {"hidden": [400, 400]}),
 }
 """What a part is where nobody says; the encoder is the deeper network, by trial on MNIST."""
+
+
+def check_name(kind: str, name: str) -> None:
+    """Refuse a name that is neither a part's nor an import path.
+
+    Raises:
+        InputError: with the list of names, and the nearest.
+    """
+    names = NAMES[kind]
+    if "." not in name and name not in names and (kind, name) != ("schedule", "none"):
+        raise InputError(
+            f"`{kind}={name!r}`: there is none of that name{nearest(name, names)}; choose from "
+            f"{', '.join(names)}, or give an import path of your own (mypackage.MyClass)"
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ppvae.components.kinds import Kind
+from ppvae.components.names import check_name
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 
@@ -16,7 +17,7 @@ def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
     """The class or function of that name.
 
     Args:
-        kind: the flag that it was given to.
+        kind: the kind of part.
         spec: the name.
         trust: modules from which names may be imported though a file, not the user, gave them.
 
@@ -28,12 +29,7 @@ def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
     if path in names:
         return names[path]
     module, _, last = path.rpartition(".")
-    if not module:
-        raise InputError(
-            f"`{kind.name}={path!r}`: there is none of that name{nearest(path, names)}; choose "
-            f"from {', '.join(sorted(names))}, or give an import path of your own "
-            "(mypackage.MyClass)"
-        )
+    check_name(kind.name, path)
     known = names.get(last)
     if known is not None and f"{known.__module__}.{last}" == path:
         return known

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ppvae.run.config import FORMAT, versions
-    from ppvae.run.folder import refuse_occupied
+    from ppvae.run.folder import check_unoccupied
     from ppvae.run.metrics import COLUMNS
     from ppvae.run.run import Run, load
 
-__all__ = ["COLUMNS", "FORMAT", "Run", "load", "refuse_occupied", "versions"]
+__all__ = ["COLUMNS", "FORMAT", "Run", "check_unoccupied", "load", "versions"]
 
 _HOMES = {
     "COLUMNS": "metrics", "FORMAT": "config", "Run": "run", "load": "run",
-    "refuse_occupied": "folder", "versions": "config",
+    "check_unoccupied": "folder", "versions": "config",
 }  # fmt: skip
 
 

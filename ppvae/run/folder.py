@@ -7,7 +7,7 @@ from ppvae.errors import InputError
 from ppvae.run.store import finish_swap
 
 
-def refuse_occupied(path: Path, *, overwrite: bool) -> None:
+def check_unoccupied(path: Path, *, overwrite: bool) -> None:
     """Refuse a directory that holds anything, unless it is a run that may be overwritten.
 
     Raises:

@@ -22,7 +22,7 @@ from ppvae.run import metrics as table
 from ppvae.run.checkpoints import Checkpoints
 from ppvae.run.config import read_config, sealed, text_of
 from ppvae.run.data import RunData
-from ppvae.run.folder import refuse_occupied
+from ppvae.run.folder import check_unoccupied
 from ppvae.run.programs import build_pair
 from ppvae.run.store import (
     MissingError,
@@ -112,7 +112,7 @@ class Run(RunData):
             save_tree(fresh / EXAMPLE, dict(example))
             Checkpoints(fresh).save(state, table.Metrics(fresh).seal())
 
-        writer = bear(path, fill, refuse=lambda: refuse_occupied(path, overwrite=overwrite))
+        writer = bear(path, fill, refuse=lambda: check_unoccupied(path, overwrite=overwrite))
         run = cls(path)
         run._writer = writer
         return run

@@ -8,6 +8,7 @@ from ppvae.settings.fit import FitCommand, Resume, Settings
 from ppvae.settings.run import Compare, Diagnose, Encode, Sample
 from ppvae.settings.setting import Checked, Setting, check_seed, refusal, settings_of, takes, told
 from ppvae.settings.values import (
+    QUESTIONS,
     SWITCH,
     Binarize,
     Class,
@@ -21,6 +22,7 @@ from ppvae.settings.values import (
 )
 
 __all__ = [
+    "QUESTIONS",
     "SWITCH", "Binarize", "Checked", "Class", "Compare", "Compile", "Device", "Diagnose", "Encode",
     "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
     "Several", "check_seed", "refusal", "settings_of", "takes", "told",

@@ -21,6 +21,7 @@ from ppvae.settings.setting import (
 )
 from ppvae.settings.values import (
     PLACE,
+    QUESTIONS,
     SEED,
     SWITCH,
     TEXT,
@@ -84,6 +85,9 @@ _as_encode = partial(again, Encode)
 _unset = partial(again, Settings, default=None)
 """A setting of a fit again, unset by default."""
 
+_BEGUN = Settings()
+"""The defaults of a fit."""
+
 
 @dataclass(frozen=True)
 class Compare(Checked):
@@ -106,12 +110,12 @@ class Compare(Checked):
     decoder: Part = _unset("decoder")
     guide: Part = _unset("guide")
     encoder: Part = _unset("encoder")
-    latent_dim: int | None = _unset("latent_dim", unset="20")
-    particles: int | None = _unset("particles", unset="the run's, or 1")
-    beta: float | None = _unset("beta", unset="the run's, or 1")
+    latent_dim: int | None = _unset("latent_dim", unset=f"the run's, or {_BEGUN.latent_dim}")
+    particles: int | None = _unset("particles", unset=f"the run's, or {_BEGUN.particles}")
+    beta: float | None = _unset("beta", unset=f"the run's, or {_BEGUN.beta:g}")
     epochs: int = setting(10, TRAINING, Whole(1), "Passes over the training data in each climb.")
-    batch_size: int | None = _unset("batch_size", unset="the run's, or 64")
-    lr: float | None = _unset("lr", unset="the run's, or 0.002")
+    batch_size: int | None = _unset("batch_size", unset=f"the run's, or {_BEGUN.batch_size}")
+    lr: float | None = _unset("lr", unset=f"the run's, or {_BEGUN.lr:g}")
     seeds: int = setting(3, DRAWS, Whole(1), "Climbs of each bound.")
     seed: int = _as_encode("seed", sentence="The seed of the first of them.")
     draws: int = setting(100, DRAWS, Whole(4), "Draws of value and gradient at the same weights.")
@@ -149,9 +153,8 @@ class Diagnose(Checked):
         None, DRAWS, Whole(1), "Importance samples for log p(x).", "5,000, or 500 if quick"
     )
     only: Sequence[str] = setting(
-        (), DRAWS, Several(),
-        "A question to ask: bound, evidence, gap, trust, model, training or estimator; can be "
-        "repeated."
+        (), DRAWS, Several(QUESTIONS),
+        f"A question to ask; can be repeated: {', '.join(QUESTIONS)}."
     )
     seed: int = _as_encode("seed", sentence="The seed of the choice of data, and of all draws.")
     device: Device = _as_encode("device")

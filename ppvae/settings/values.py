@@ -46,6 +46,9 @@ class Opened(Protocol):
         """Its directory."""
 
 
+QUESTIONS = ("bound", "evidence", "gap", "trust", "model", "training", "estimator")
+"""What `ppvae.diagnose` asks, in this order: folders of `ppvae.diagnostics`."""
+
 SEEDS = 2**32
 """Seeds are below this number: no generator takes more."""
 
@@ -160,14 +163,21 @@ class Instance(Values):
 
 
 class Several(Values):
-    """Any number of words."""
+    """Any number of words, or of those of ``words`` where there are such."""
 
     metavar = "NAME"
+
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.words = words
 
     def checked(self, value: Any) -> tuple[str, ...]:
         is_several = isinstance(value, Sequence) and not isinstance(value, str)
         if not is_several or not all(isinstance(each, str) for each in value):
             raise ValueError("a list of names")
+        for each in value:
+            if self.words and each not in self.words:
+                among = ", ".join(self.words)
+                raise ValueError(f"names among {among}{nearest(each, self.words)}")
         return tuple(value)
 
 

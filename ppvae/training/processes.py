@@ -243,8 +243,7 @@ def _check_no_session(devices: int) -> None:
     if hasattr(sys, "ps1"):
         raise InputError(
             f"`devices` is {devices}, and this is an interactive session, of which each process "
-            f"would have to start anew; take `devices=1` here, or python -m ppvae.fit --devices "
-            f"{devices} in a terminal"
+            "would have to start anew; take `devices=1` here, or a script"
         )
 
 

@@ -138,7 +138,7 @@ def test_one_question_alone(tmp_path: Path) -> None:
         diagnose(run.path, quick=True, only=["gap"])
     diagnose(run.path, quick=True, only=["gap"], seed=1, overwrite=True)
     assert look(found.path)["settings"]["seed"] == 1
-    with pytest.raises(InputError, match=r"`only='evidense'`.*did you mean evidence"):
+    with pytest.raises(InputError, match=r"`only` is .*evidense.*did you mean evidence"):
         diagnose(run.path, only=["evidense"])
     with pytest.raises(InputError, match="`samples` is 0"):
         diagnose(run.path, samples=0)
@@ -305,7 +305,10 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
     ("flags", "sentence"),
     [
         (["nowhere"], "nowhere is no run of ppvae"),
-        (["{run}", "--only", "gaps"], "no such question (did you mean gap?); choose from bound"),
+        (
+            ["{run}", "--only", "gaps"],
+            "training, estimator (did you mean gap?)",
+        ),
         (["{run}", "--data", "nothing.npy"], "nothing.npy"),
         (["{run}", "--split", "testing"], "split"),
         (["{run}", "--samples", "-3"], "`samples` is -3"),

@@ -11,8 +11,9 @@ import pytest
 from ppvae.diagnose import diagnose, show
 from ppvae.diagnostics.answer import Answer, Deficit, Picture, Row, first
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.questions import QUESTIONS, check_questions
+from ppvae.diagnostics.questions import QUESTIONS
 from ppvae.errors import InputError
+from ppvae.settings import Diagnose, settings_of
 from tests.support.fits import small
 from tests.support.pages import Page, cells, quickly
 
@@ -64,6 +65,7 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(QUESTIONS, "length", ask)
+    monkeypatch.setattr(settings_of(Diagnose)["only"][1].values, "words", (*QUESTIONS, "length"))
     with quickly():
         run = small(tmp_path, epochs=1)
         found = diagnose(run, quick=True, only=["length"])
@@ -110,5 +112,7 @@ def test_a_record_has_the_same_keys_for_every_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_question_is_refused_with_the_nearest() -> None:
-    with pytest.raises(InputError, match=r"`only='evidense'`: .*did you mean evidence"):
-        check_questions(["evidence", "evidense"])
+    with pytest.raises(
+        InputError, match=r"`only` .*'evidense'.* among bound.*did you mean evidence"
+    ):
+        Diagnose("runs/x", only=["evidence", "evidense"])

@@ -30,6 +30,7 @@ from ppvae.settings import (
     Settings,
     settings_of,
 )  # fmt: skip
+from tests.support.settings_page import PAGE, page
 
 FUNCTIONS: dict[Any, Any] = {
     fit: Settings, resume: Resume, compare: Compare, diagnose: Diagnose, encode: Encode,
@@ -86,6 +87,9 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
         *((name, ["--help"], 0) for name in COMMANDS if name != "fit"),
         *((name, ["runs/x", "--sed", "3"], 2) for name in COMMANDS if name != "fit"),
         ("encode", ["runs/x", "--samples", "0"], 2),
+        ("fit", ["--elbo", "TraceELBO"], 2),
+        ("fit", ["--optimizer", "Adem", "--print_config"], 2),
+        ("diagnose", ["runs/x", "--only", "evidense"], 2),
     ],
 )
 def test_help_and_mistakes_are_answered_without_torch(
@@ -198,3 +202,7 @@ def test_the_commands_by_one_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert unknown.returncode == 2
     assert unknown.stderr.startswith("error: there is no command fti (did you mean fit?)")
     assert unknown.stderr.count("\n") == 1
+
+
+def test_the_page_of_settings_is_made_of_them() -> None:
+    assert PAGE.read_text() == page(), "run: python -m tests.support.settings_page"

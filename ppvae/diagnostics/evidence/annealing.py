@@ -33,7 +33,6 @@ PILOT_WARM_UP = 20
 PILOT_TEMPERATURES = 30
 """The fewest temperatures of a pilot run; a long path's pilot has a fifth of the path's own."""
 
-STREAM = 6
 PILOT, FORWARD, SIMULATION, BACKWARD = range(4)
 
 Tick = Callable[[], None]
