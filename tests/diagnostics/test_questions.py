@@ -112,7 +112,5 @@ def test_a_record_has_the_same_keys_for_every_run(tmp_path: Path) -> None:
 
 
 def test_an_unknown_question_is_refused_with_the_nearest() -> None:
-    with pytest.raises(
-        InputError, match=r"`only` .*'evidense'.* among bound.*did you mean evidence"
-    ):
+    with pytest.raises(InputError, match=r"`only` .*'evidense'.* among .*did you mean evidence"):
         Diagnose("runs/x", only=["evidence", "evidense"])
