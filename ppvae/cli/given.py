@@ -23,12 +23,15 @@ def given_settings(name: str, argv: Sequence[str]) -> dict[str, Any]:
 
 
 def _show_arguments(choice: Spec, kind: str) -> None:
-    from ppvae.components.arguments import arguments_parser
+    from ppvae.components.arguments import arguments_parser, parameters_of
     from ppvae.components.kinds import KINDS
     from ppvae.components.resolving import resolve
 
-    parser = arguments_parser(resolve(KINDS[kind], choice), KINDS[kind].given)
-    text = parser.format_help()
+    target = resolve(KINDS[kind], choice)
+    if not parameters_of(kind, target, choice).keys() - KINDS[kind].given:
+        sys.stdout.write(f"{choice.class_path}, chosen by --{kind}, has no arguments of its own.\n")
+        raise SystemExit(0)
+    text = arguments_parser(target, KINDS[kind].given).format_help()
     body = text[text.index("\n\n") + 2 :] if "\n\n" in text else text
     sys.stdout.write(
         f"{choice.class_path}, chosen by --{kind}; each flag begins --{kind}.\n\n{body}"

@@ -66,7 +66,7 @@ def parser_of(command: Command) -> Parser:
                 options |= {"metavar": about.values.metavar}
                 options |= {"action": "append"} if isinstance(about.values, Several) else {}
             if name in needed:
-                group.add_argument(name, **options | {"metavar": name.upper()})
+                group.add_argument(name, nargs="?", **options | {"metavar": name.upper()})
             else:
                 group.add_argument(flag(name), dest=name, **options)
     group = parser.add_argument_group("settings as a file")

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
 
     command = COMMANDS[name]
     settings = {key: about for key, (_, about) in settings_of(command.settings).items()}
+    needed = {each.name for each in fields(command.settings) if each.default is MISSING}
     _check_values(argv, list(settings))
     rest, own = _own_arguments(argv, settings)
     files, words = _files(rest)
@@ -58,6 +59,10 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
     for kind, arguments in own.items():
         given[kind] = _with_arguments(given.get(kind), kind, arguments, command.settings)
     asked = next((kind for kind, arguments in own.items() if "help" in arguments), "")
+    if "run" in needed - given.keys():
+        raise InputError(
+            "the run is missing: give its directory, such as runs/digits-20260101-120000"
+        )
     checked = command.settings(**given)
     if is_printed:
         sys.stdout.write(_document(checked))
@@ -84,8 +89,8 @@ def _check_values(argv: Sequence[str], names: Sequence[str]) -> None:
     before = names[0]
     for token in argv:
         word, is_joined, value = token.partition("=")
-        if token == "" or (word.startswith("--") and is_joined and not value):
-            name = word if token else before
+        if not token.strip() or (word.startswith("--") and is_joined and not value):
+            name = word if token.strip() else before
             raise InputError(f"{name} is given an empty value; give it one, or leave it out")
         before = word
 
@@ -196,7 +201,7 @@ def _document(settings: Checked) -> str:
     content = {
         name: plain(getattr(settings, name))
         for name, (_, about) in kept.items()
-        if not about.is_for_people and name != "checkpoint"
+        if not about.is_for_people and (name != "checkpoint" or "resume" not in kept)
     }
     return yaml.safe_dump(content, sort_keys=False)
 
@@ -209,10 +214,8 @@ def _sentence(message: str, names: Sequence[str]) -> str:
         if not unknown.startswith("-"):
             return f"{unknown!r} stands alone on the command line; which flag is it a value of?"
         word = unknown.split("=")[0]
-        known = [*map(flag, names), "--config", "--help"]
+        known = [*map(flag, names), "--config", "--help", "--print_config"]
         return f"there is no flag {word}{nearest(word, known)}; --help lists them"
-    if message.startswith("the following arguments are required: "):
-        return "the run is missing: give its directory, such as runs/digits-20260101-120000"
     match = re.fullmatch(r"argument ([^:]+): (.*)", message)
     if match is None:
         return message

@@ -70,7 +70,7 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
     from jsonargparse import ArgumentError
 
     part, given = kind.name, kind.given
-    parameters = _parameters_of(part, target, spec)
+    parameters = parameters_of(part, target, spec)
     own = [name for name in parameters if name not in given]
     for name in spec.init_args:
         if name in given and name in parameters:
@@ -112,7 +112,7 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
     return filled
 
 
-def _parameters_of(part: str, target: Any, spec: Spec) -> Mapping[str, inspect.Parameter]:
+def parameters_of(part: str, target: Any, spec: Spec) -> Mapping[str, inspect.Parameter]:
     """What a class or function takes.
 
     Raises:

@@ -101,7 +101,9 @@ class Settings(Checked):
         None, TRAINING, Whole(1),
         "Stop after this many epochs without a better held-out objective.", "never", may_change=True
     )
-    batch_size: int = setting(64, TRAINING, Whole(1), "Rows per step, all processes together.")
+    batch_size: int = setting(
+        64, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."
+    )
     optimizer: Part = setting("Adam", TRAINING, Class(), "A class of torch.optim.")
     lr: float = setting(2e-3, TRAINING, Number(), "The learning rate.")
     schedule: Part = setting(

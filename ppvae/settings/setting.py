@@ -79,7 +79,10 @@ class Checked:
 
 def refusal(name: str, value: Any, must: object) -> InputError:
     """The sentence on a setting that is not what it must be."""
-    shown = f"{value}" if isinstance(value, (int, float)) else repr(value)
+    try:
+        shown = f"{value}" if isinstance(value, (int, float)) else repr(value)
+    except ValueError:  # Python writes no number of so many digits
+        shown = "a number of thousands of digits"
     if len(shown) > 100:
         shown = f"{shown[:100]}..."
     return InputError(f"`{name}` is {shown}; it must be {must}")

@@ -143,9 +143,10 @@ class Word(Values):
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
     def checked(self, value: Any) -> str:
-        if value not in self.words:
+        word = self.read(value)
+        if not isinstance(word, str) or word not in self.words:
             raise ValueError(f"one of {', '.join(self.words)}{nearest(str(value), self.words)}")
-        return str(value)
+        return word
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Instance(Values):
     metavar: str = "VALUE"
 
     def checked(self, value: Any) -> Any:
-        if not isinstance(value, self.kinds):
+        if not isinstance(value, self.kinds) or value == "":
             raise ValueError(self.must)
         return value
 
@@ -191,6 +192,11 @@ class Source(Values):
             raise ValueError("a name or a path")
         return value
 
+    def checked(self, value: Any) -> Any:
+        if isinstance(value, str) and not value:
+            raise ValueError("a name or a path")
+        return value
+
 
 class Class(Values):
     """A class by name, with its arguments, or in Python the class or program itself."""
@@ -209,6 +215,6 @@ def _number(text: Any) -> Any:
 
 
 SEED = Whole(0, SEEDS - 1)
-TEXT = Instance(str, "a word", "NAME")
+TEXT = Instance(str, "a word (in quotes, if it looks like a number)", "NAME")
 PLACE = Instance((str, Path), "a path", "PATH")
 SWITCH = Instance(bool, "true or false")

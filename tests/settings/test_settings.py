@@ -206,3 +206,50 @@ def test_the_commands_by_one_name(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_of_settings_is_made_of_them() -> None:
     assert PAGE.read_text() == page(), "run: python -m tests.support.settings_page"
+
+
+@pytest.mark.parametrize(
+    "scalar", ["2024-13-45", "0b_", "1" * 5000, '!!int ""', "!!bool x", "!!timestamp x"]
+)
+def test_a_scalar_that_yaml_cannot_make_is_refused_by_its_place(
+    scalar: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f.yaml").write_text(f"epochs: {scalar}\n")
+    with pytest.raises(InputError, match=r"f.yaml cannot be read as YAML.* is no .*line 1"):
+        parse("fit", ["--config", str(tmp_path / "f.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("settings", "must"),
+    [
+        ({"seed": 10**5000}, "thousands of digits; it must be from 0"),
+        ({"data": ""}, "a name or a path"),
+        ({"out": ""}, "a path"),
+        ({"device": [1, 2]}, "one of auto"),
+        ({"batch_size": 10**30}, "from 1 to"),
+    ],
+)
+def test_strange_values_from_python_are_refused(settings: dict[str, Any], must: str) -> None:
+    with pytest.raises(InputError, match=must):
+        Settings(**settings)
+
+
+def test_words_that_yaml_and_python_spell_otherwise_are_taken() -> None:
+    assert Settings(precision=32).precision == "32"  # type: ignore[arg-type]  # as YAML has it
+    assert Settings(compile=True).compile == "on"  # type: ignore[arg-type]  # likewise
+
+
+def test_a_printed_file_gives_the_command_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the run in it, and the checkpoint."""
+    words = ["runs/x", "--checkpoint", "last", "--samples", "3"]
+    with pytest.raises(SystemExit):
+        parse("encode", [*words, "--print_config"])
+    (tmp_path / "f.yaml").write_text(capsys.readouterr().out)
+    again = parse("encode", ["--config", str(tmp_path / "f.yaml")]).given
+    assert again["run"] == "runs/x"
+    assert again["checkpoint"] == "last"
+    assert again["samples"] == 3
+    with pytest.raises(InputError, match="the run is missing"):
+        parse("encode", ["--samples", "3"])

@@ -13,8 +13,8 @@ HEAD = """# Settings
 
 Each command of ppvae and the function of the same name take these settings: on the command line as
 flags, in Python as keyword arguments, in a file of `--config` as YAML. `config.yaml` of a run keeps
-those of its fit. This page is made by `python -m tests.support.settings_page` from `ppvae.settings`, as
-`--help` is.
+those of its fit. This page is made by
+`python -m tests.support.settings_page` from `ppvae.settings`, as `--help` is.
 """
 
 
