@@ -68,8 +68,8 @@ def check_name(kind: str, name: str) -> None:
     Raises:
         InputError: with the list of names, and the nearest.
     """
-    names = NAMES[kind]
-    if "." not in name and name not in names and (kind, name) != ("schedule", "none"):
+    names, module = NAMES[kind], name.rpartition(".")[0]
+    if not module and name not in names and (kind, name) != ("schedule", "none"):
         raise InputError(
             f"`{kind}={name!r}`: there is none of that name{nearest(name, names)}; choose from "
             f"{', '.join(names)}, or give an import path of your own (mypackage.MyClass)"
