@@ -23,8 +23,8 @@ def page() -> str:
     parts = [HEAD]
     for command in COMMANDS.values():
         parts += [
-            f"## `python -m ppvae.{command.name}`\n",
-            f"{command.sentence}\n",
+            f"## {command.name.capitalize()}\n",
+            f"`ppvae.{command.name}`: {command.sentence}\n",
             "| group | flag | in Python | what it is |\n|---|---|---|---|",
         ]
         for name, (each, about) in settings_of(command.settings).items():
