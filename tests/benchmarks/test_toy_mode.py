@@ -98,7 +98,11 @@ def rows_of(table: Path) -> list[dict[str, str]]:
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 @pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # Dynamo, of a Python
 @pytest.mark.parametrize(
-    ("shape", "names"), [("mlp", HERE), ("conv", ["ours", "torch", "numpyro-loop", "products"])]
+    ("shape", "names"),
+    [
+        ("mlp", HERE),
+        pytest.param("conv", ["ours", "torch", "numpyro-loop", "products"], marks=pytest.mark.slow),
+    ],
 )
 def test_every_contender_steps_and_all_start_from_the_same_loss(
     shape: Shape, names: list[str], tmp_path: Path, here: None

@@ -81,11 +81,11 @@ def definitions(path: Path) -> list[tuple[ast.AST, str]]:
     ]
 
 
-# The first two by default; the others, of half a minute and more each, with the slow tests.
+# The first by default; the others, which take longer, with the slow tests.
 @pytest.mark.parametrize(
     "path",
     [
-        pytest.param(path, id=path.stem, marks=() if path.stem < "03" else pytest.mark.slow)
+        pytest.param(path, id=path.stem, marks=() if path.stem < "02" else pytest.mark.slow)
         for path in notebooks()
     ],
 )

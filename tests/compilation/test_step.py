@@ -79,7 +79,14 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+USUAL = ("Adam", "SGD with momentum", "RMSprop")
+"""Optimizers that are tried by default; the others with the slow tests."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if n in USUAL else pytest.mark.slow) for n in OPTIMIZERS],
+)
 def test_a_captured_step_is_the_step(name: str) -> None:
     one, other = bound_of().double(), bound_of().double()
     optimizers = [OPTIMIZERS[name](b.parameters(), lr=1e-2) for b in (one, other)]

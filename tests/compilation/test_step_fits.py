@@ -178,11 +178,11 @@ def test_compile_on_the_command_line_and_in_a_file(
 
 def test_a_config_that_says_something_else_is_refused(tmp_path: Path) -> None:
     run = small_copy(tmp_path)
-    rewrite_config(run, lambda config: config.update(compile=True))
-    with pytest.raises(InputError, match=r"compile`? is True; it must be one of auto, on, off"):
+    rewrite_config(run, lambda config: config.update(compile="fast"))
+    with pytest.raises(InputError, match=r"compile`? is 'fast'; it must be one of auto, on, off"):
         resume(run, epochs=3)
-    with pytest.raises(InputError, match=r"compile`? is True; it must be one of auto, on, off"):
-        flat(tmp_path, "other", compile=True)
+    with pytest.raises(InputError, match=r"compile`? is 'fast'; it must be one of auto, on, off"):
+        flat(tmp_path, "other", compile="fast")
 
 
 def test_it_says_that_it_compiles_and_what_it_cannot(
