@@ -1,4 +1,4 @@
-"""What a step of SVI costs, beside its peers: one command, one table, one CSV.
+"""What a step of SVI costs, beside its peers: one command, one table in Markdown, one CSV.
 
 From the root of a checkout::
 
@@ -21,4 +21,7 @@ Real data is used where ``$PPVAE_DATA`` or ``../shared/data`` has MNIST, else no
 To add a contender: a module in ``contenders/`` with a function from a `Job` to a `Run`, which
 starts from `initial_weights`, and its line in ``contenders/__init__.py``. ``test_toy_mode.py`` then
 runs it with the default tests, as it does each table and script.
+
+To add a table: a module with a function of the same name, from a `Plan` to a table that it hands to
+`publish` with its `Bar`s, its line in ``__main__.py``, and its toy in ``test_toy_mode.py``.
 """

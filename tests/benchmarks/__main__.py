@@ -6,12 +6,18 @@ from typing import get_args
 
 from . import __doc__ as description
 from .contenders import CONTENDERS
-from .epoch import epoch
-from .evidence import evidence
-from .imports import imports
 from .job import Job, Shape
-from .scaling import scaling
-from .speed import speed
+from .machine import load
+from .plan import Plan, Table
+
+TABLES = (
+    Table("speed", "cost of a step beside its peers (the default)"),
+    Table("scaling", "cost of ours by batch size, latent size and particles"),
+    Table("imports", "what starting the commands costs"),
+    Table("epoch", "an epoch of ppvae.fit against its steps"),
+    Table("evidence", "log p(x) by importance sampling against its matrix products"),
+)
+"""A new table is a module of this folder, and its line here."""
 
 
 def _arguments() -> argparse.Namespace:
@@ -20,47 +26,40 @@ def _arguments() -> argparse.Namespace:
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    table = parser.add_mutually_exclusive_group()
-    for name, text in (
-        ("scaling", "cost of ours by batch size, latent size and particles"),
-        ("imports", "what starting the commands costs"),
-        ("epoch", "an epoch of ppvae.fit against its steps"),
-        ("evidence", "log p(x) by importance sampling against its matrix products"),
-    ):
-        table.add_argument(
-            f"--{name}", action="store_const", const=name, dest="table", help=f"instead: {text}"
-        )
+    which = parser.add_mutually_exclusive_group()
+    for table in TABLES:
+        which.add_argument(f"--{table.name}", action="store_const", const=table, dest="table",
+                           default=TABLES[0], help=table.help)  # fmt: skip
     parser.add_argument("--shape", choices=get_args(Shape), help="one network; default: both")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--rounds", type=int, default=15, help="default: 15")
+    parser.add_argument("--rounds", type=int, help="default: the table's own, often 15")
     parser.add_argument("--steps", type=int, default=60, help="of a round; default: 60")
     parser.add_argument("--rows", type=int, default=10_000,
                         help="images of --evidence; default: 10,000")  # fmt: skip
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, metavar="NAME",
                         help=f"contenders, of {', '.join(CONTENDERS)}; default: all")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="CSV",
-                        help="default: the table's name, or benchmarks.csv")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="CSV", help="default: the table's name")
     return parser.parse_args()
 
 
 def main() -> None:
     """Make one of the tables."""
     given = _arguments()
-    out = given.out or Path(f"{given.table or 'benchmarks'}.csv")
-    shapes = [given.shape] if given.shape else get_args(Shape)
-    jobs = [Job(shape, given.device) for shape in shapes]
-    if given.table == "imports":
-        imports(given.rounds, out)
-    elif given.table == "epoch":
-        epoch(given.rounds, out)
-    elif given.table == "evidence":
-        evidence(given.rounds, given.rows, out)
-    elif given.table == "scaling":
-        scaling(jobs, given.rounds, given.steps, out)
-    else:
-        here = [name for name, c in CONTENDERS.items() if c.device in (None, given.device)]
-        names = [name for name in here if not given.only or name in given.only]
-        speed(jobs, names, given.rounds, given.steps, out)
+    table: Table = given.table
+    here = [name for name, c in CONTENDERS.items() if c.device in (None, given.device)]
+    plan = Plan(
+        out=given.out or Path(f"{table.name}.csv"),
+        rounds=given.rounds or table.rounds,
+        steps=given.steps,
+        rows=given.rows,
+        jobs=[
+            Job(shape, given.device)
+            for shape in ([given.shape] if given.shape else get_args(Shape))
+        ],
+        only=[name for name in here if not given.only or name in given.only],
+        load=load(),
+    )
+    table.maker()(plan)
 
 
 if __name__ == "__main__":

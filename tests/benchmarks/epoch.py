@@ -10,10 +10,11 @@ from unittest.mock import patch
 
 import torch
 
-from .bars import verdict
+from .bars import Bar
 from .data import folder as data_folder
-from .machine import machine
-from .table import figure, say, show, write
+from .machine import versions
+from .plan import Plan
+from .table import figure, publish, show
 
 __all__ = ["epoch"]
 
@@ -23,8 +24,8 @@ MOST = 1.10
 _ALONE = 300
 
 
-def epoch(epochs: int, out: Path, data: str = "mnist", **settings: Any) -> None:
-    """Fit images, binarized anew in each batch, by the command's own function; print and write.
+def epoch(plan: Plan, data: str = "mnist", **settings: Any) -> None:
+    """Fit images, binarized anew in each batch, by the command's own function; a round an epoch.
 
     Before and after each epoch but the first, which compiles, the same step is taken alone for a
     while, on random batches: the two are compared within a phase of the machine. Those steps move
@@ -49,7 +50,7 @@ def epoch(epochs: int, out: Path, data: str = "mnist", **settings: Any) -> None:
 
     with tempfile.TemporaryDirectory() as folder, patch.object(Trainer, "_epoch", timed):
         fit(
-            data=data, data_dir=data_folder(), binarize="dynamic", epochs=epochs,
+            data=data, data_dir=data_folder(), binarize="dynamic", epochs=plan.rounds,
             compile="on", device="cpu", out=Path(folder) / "run", **settings,
         )  # fmt: skip
     for row in rows:
@@ -63,10 +64,8 @@ def epoch(epochs: int, out: Path, data: str = "mnist", **settings: Any) -> None:
     ]  # fmt: skip
     show(f"an epoch of {data}", ("epoch", "seconds", "steps", "ms/step alone", "ratio"), shown)
     reached = median(row["ratio"] for row in rows)
-    say(f"median ratio {reached:.2f}, at most {MOST:.2f}: {verdict(reached, MOST)}")
-    where = machine("cpu", [])
-    say(f"machine: {where}\nversions: torch {torch.__version__}")
-    write(out, [row | {"machine": where, "torch": torch.__version__} for row in rows])
+    bar = Bar("an epoch without its evaluation / its steps, the median", MOST, reached)
+    publish(plan, rows, [bar], versions=versions("torch", "pyro"))
 
 
 def _alone(loop: Any) -> float:

@@ -3,18 +3,18 @@
 import math
 import resource
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .bars import verdict
+from .bars import Bar
 from .data import origin, resident
 from .job import HIDDEN, Job
-from .machine import machine
-from .table import figure, say, show, under_way, write
+from .machine import versions
+from .plan import Plan
+from .table import figure, publish, say, show, under_way
 
 __all__ = ["evidence"]
 
@@ -24,8 +24,8 @@ MOST, MEMORY = 1.5, 2048
 _LATENT, _BATCH = 20, 128
 
 
-def evidence(rounds: int, rows: int, out: Path, samples: int = 5_000) -> None:
-    """Estimate log p(x) of ``rows`` images by ``samples`` each, in turns with its products.
+def evidence(plan: Plan, samples: int = 5_000) -> None:
+    """Estimate log p(x) of the plan's rows by ``samples`` each, in turns with its products.
 
     A round takes a batch of 128 images by ours, as it is and compiled, and the products of the same
     shapes and numbers; the whole set is then a pass of its own, whose peak memory is reported.
@@ -38,6 +38,7 @@ def evidence(rounds: int, rows: int, out: Path, samples: int = 5_000) -> None:
     from ppvae.models import VAE, Bernoulli, StandardNormal
     from ppvae.networks import MLP
 
+    rounds, rows = plan.rounds, plan.rows
     torch.manual_seed(0)
     network = partial(MLP, hidden=(HIDDEN,), activation="relu")
     model = VAE(StandardNormal(_LATENT), Bernoulli((784,)), network)
@@ -80,18 +81,15 @@ def evidence(rounds: int, rows: int, out: Path, samples: int = 5_000) -> None:
         [(row["what"], figure(row["seconds"]), figure(row["over_products"])) for row in table],
     )
     say(
-        f"ours, compiled, over products {ratios['compiled']:.2f}, at most {MOST}: "
-        f"{verdict(ratios['compiled'], MOST)}"
-    )
-    say(
         f"all {rows:,} images: {seconds:.0f} s (the products alone would take "
-        f"{median(taken['products']) * rows / _BATCH:.0f} s), peak memory of the process "
-        f"{peak:,.0f} MiB, at most {MEMORY:,}: {verdict(peak, MEMORY)}; mean {found.mean:.2f}"
+        f"{median(taken['products']) * rows / _BATCH:.0f} s); mean {found.mean:.2f}"
     )
-    where = machine("cpu", [])
-    say(f"machine: {where}\nversions: torch {torch.__version__}")
-    extra = {"machine": where, "torch": torch.__version__, "rows": rows, "peak_mib": peak}
-    write(out, [row | extra | {"all_seconds": seconds} for row in table])
+    bars = [
+        Bar("log p(x), compiled / its products", MOST, ratios["compiled"]),
+        Bar("peak memory of the process, MiB", MEMORY, peak),
+    ]
+    extra = {"rows": rows, "peak_mib": peak, "all_seconds": seconds}
+    publish(plan, [row | extra for row in table], bars, versions=versions("torch", "pyro"))
 
 
 def _products(decoder: nn.Module, encoder: nn.Module, samples: int) -> float:

@@ -3,14 +3,13 @@
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from .bars import verdict
-from .contenders import Contender
+from .bars import Bar
 from .data import ROOT
-from .machine import machine, versions
+from .machine import versions
+from .plan import Plan
 from .race import Result, ratio
-from .table import figure, say, show, under_way, write
+from .table import figure, publish, show, under_way
 
 __all__ = ["imports"]
 
@@ -27,8 +26,9 @@ _MOST = 1.5
 """``--help`` is to answer within this many times the import of torch."""
 
 
-def imports(rounds: int, out: Path) -> None:
+def imports(plan: Plan) -> None:
     """Start each of them once a round, in an order that rotates; print the table and write it."""
+    rounds = plan.rounds
     results = {name: Result() for name in _COMMANDS}
     names = list(_COMMANDS)
     with under_way() as report:
@@ -39,9 +39,6 @@ def imports(rounds: int, out: Path) -> None:
                 ms = _ms(_COMMANDS[name])
                 if number:
                     results[name].ms.append(ms)
-    where = machine("cpu")
-    libraries = {name: Contender.version(name) for name in ("torch", "pyro")}
-    what = versions([Result(versions={"python": sys.version.split()[0]} | libraries)])
     rows = [
         {
             "command": name,
@@ -49,8 +46,6 @@ def imports(rounds: int, out: Path) -> None:
             "ratio_to_torch": ratio(result, results[_TORCH]),
             "ratio_to_torch_and_pyro": ratio(result, results[_PYRO]),
             "rounds": rounds,
-            "machine": where,
-            "versions": what,
         }
         for name, result in results.items()
     ]
@@ -60,14 +55,16 @@ def imports(rounds: int, out: Path) -> None:
             figure(result.median, 0),
             figure(ratio(result, results[_TORCH])),
             figure(ratio(result, results[_PYRO])),
-            verdict(ratio(result, results[_TORCH]), _MOST) if name.endswith("--help") else "",
         )
         for name, result in results.items()
     ]
-    header = ("", "ms", "/ torch", "/ torch, pyro", f"at most {_MOST} x torch")
-    show(f"whole processes, {rounds} rounds", header, shown)
-    say(f"machine: {where}\nversions: {what}")
-    write(out, rows)
+    show(f"whole processes, {rounds} rounds", ("", "ms", "/ torch", "/ torch, pyro"), shown)
+    bars = [
+        Bar(f"{name} / {_TORCH}", _MOST, ratio(result, results[_TORCH]))
+        for name, result in results.items()
+        if name.endswith("--help")
+    ]
+    publish(plan, rows, bars, versions=versions("torch", "pyro"))
 
 
 def _ms(arguments: list[str]) -> float:

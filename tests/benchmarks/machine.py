@@ -3,21 +3,26 @@
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from .race import Result
+import psutil
 
-__all__ = ["machine", "versions"]
+from .contenders import Contender
 
-_LOAD = os.getloadavg()[0]  # before this process adds to it: a busy machine tells nothing
+__all__ = ["load", "machine", "versions"]
 
 
-def machine(device: str, results: Iterable[Result] = ()) -> str:
-    """Processor, cores and load, torch's threads as workers had them, the accelerator if it ran."""
-    threads = {result.threads for result in results if result.threads is not None}
-    parts = [_processor(), f"{os.cpu_count()} cores", f"load {_LOAD:.1f} at the start"]
-    if threads:
+def load() -> float:
+    """Cores that are busy now: a busy machine tells nothing."""
+    return float(psutil.cpu_percent(interval=0.5)) / 100 * (os.cpu_count() or 1)
+
+
+def machine(device: str = "cpu", threads: Iterable[int] = ()) -> str:
+    """Processor, cores, torch's threads as workers had them, the accelerator if it ran."""
+    parts = [_processor(), f"{os.cpu_count()} cores"]
+    if threads := set(threads):
         parts.append(f"{'/'.join(map(str, sorted(threads)))} threads")
     if device == "cuda":
         query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
@@ -34,9 +39,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def versions(results: Iterable[Result]) -> str:
-    """Every library that took part, once."""
-    found: dict[str, str] = {}
-    for result in results:
-        found |= result.versions
-    return ", ".join(f"{library} {number}" for library, number in found.items())
+def versions(*libraries: str) -> dict[str, str]:
+    """Those of Python and of libraries, as they are here."""
+    found = {library: Contender.version(library) for library in libraries}
+    return {"python": sys.version.split()[0]} | found

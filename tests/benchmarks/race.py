@@ -1,17 +1,18 @@
 """Contenders set up one after another, then asked in turn: one of them computes at any time."""
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from .contenders import CONTENDERS
 from .job import Job
 from .table import under_way
 from .worker_process import WorkerFailed, WorkerProcess
 
-__all__ = ["Result", "race", "ratio"]
+__all__ = ["Result", "race", "ratio", "took_part"]
 
 
 @dataclass
@@ -59,6 +60,16 @@ def ratio(one: Result | None, other: Result | None) -> float | None:
     if one is None or other is None or not (one.ms and other.ms):
         return None
     return statistics.median(a / b for a, b in zip(one.ms, other.ms, strict=True))
+
+
+def took_part(results: Iterable[Result]) -> dict[str, Any]:
+    """Every library, once, and torch's threads: ``versions`` and ``threads`` of `publish`."""
+    versions: dict[str, str] = {}
+    threads = []
+    for result in results:
+        versions |= result.versions
+        threads += [result.threads] if result.threads else []
+    return {"versions": versions, "threads": threads}
 
 
 def race(names: Sequence[str], job: Job, rounds: int, steps: int) -> dict[str, Result]:

@@ -1,15 +1,12 @@
 """The second table: what a step of ours costs as the batch, the latent space and particles grow."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from .contenders import CONTENDERS
-from .job import Job
-from .machine import machine, versions
-from .race import race
-from .table import figure, say, show, write
+from .plan import Plan
+from .race import race, took_part
+from .table import figure, publish, show
 
 __all__ = ["scaling"]
 
@@ -19,27 +16,26 @@ _LATENTS = (2, 20, 100)
 _PARTICLES = (1, 5, 20)
 
 
-def scaling(jobs: Sequence[Job], rounds: int, steps: int, out: Path) -> None:
+def scaling(plan: Plan) -> None:
     """Vary one thing at a time, each point in fresh processes; print the table and write it.
 
-    A round has as many data as ``steps`` steps of the job itself: few steps where a step is large.
+    A round has as many data as its steps of the job itself: few steps where a step is large.
     """
     points = {
         point: None
-        for job in jobs
+        for job in plan.jobs
         for point in (
             *(replace(job, batch=batch) for batch in _BATCHES),
             *(replace(job, latent=latent) for latent in _LATENTS),
             *(replace(job, particles=particles) for particles in _PARTICLES),
         )
     }
-    data = steps * jobs[0].batch
+    data = plan.steps * plan.jobs[0].batch
     raced = {
-        job: race(_CONTENDERS, job, rounds, max(1, data // (job.batch * job.particles)))
+        job: race(_CONTENDERS, job, plan.rounds, max(1, data // (job.batch * job.particles)))
         for job in points
     }
     results = [result for of_job in raced.values() for result in of_job.values()]
-    where, what = machine(jobs[0].device, results), versions(results)
     rows: list[dict[str, Any]] = [
         {
             "shape": job.shape,
@@ -52,8 +48,6 @@ def scaling(jobs: Sequence[Job], rounds: int, steps: int, out: Path) -> None:
             "peak_mib": result.peak_mib,
             "note": result.note,
             "device": job.device,
-            "machine": where,
-            "versions": what,
         }
         for job, of_job in raced.items()
         for name, result in of_job.items()
@@ -75,5 +69,4 @@ def scaling(jobs: Sequence[Job], rounds: int, steps: int, out: Path) -> None:
             if row["contender"] == name
         ]
         show(CONTENDERS[name].title, header, shown)
-    say(f"machine: {where}\nversions: {what}")
-    write(out, rows)
+    publish(plan, rows, **took_part(results))

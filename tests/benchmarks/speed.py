@@ -1,29 +1,40 @@
 """The first table: what a step costs each contender, and the bars."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 
-from .bars import bars, verdict
+from .bars import Bar
 from .contenders import CONTENDERS, LIMIT, REFERENCE
 from .data import origin
 from .job import Job
-from .machine import machine, versions
-from .race import Result, race, ratio
-from .table import figure, say, show, write
+from .plan import Plan
+from .race import Result, race, ratio, took_part
+from .table import figure, publish, show
 
 __all__ = ["speed"]
 
 _SHAPES = {"mlp": "784-400-20-400-784", "conv": "convolutional 28 x 28"}
 
 
-def speed(jobs: Sequence[Job], names: Sequence[str], rounds: int, steps: int, out: Path) -> None:
+_CPU = (
+    ("ours-compiled", "pyro-meanfield", 0.50),
+    ("ours-compiled", "torch", 0.80),
+    ("ours-compiled", "torch-compiled", 0.95),
+    ("ours-compiled", "products", 1.25),
+    ("ours-compiled", "numpyro-loop", 1.30),
+    ("ours-bf16", "numpyro-loop", 1.00),
+    ("ours", "pyro-meanfield", 1.00),
+)
+"""A contender, its rival, and how many times as long it is to take at most."""
+_CUDA = (("ours-compiled", "torch-cudagraphs", 1.00),)
+
+
+def speed(plan: Plan) -> None:
     """Race the contenders at each job, print the tables and write them."""
-    raced = {job: race(names, job, rounds, steps) for job in jobs}
+    rounds, steps = plan.rounds, plan.steps
+    raced = {job: race(plan.only, job, rounds, steps) for job in plan.jobs}
     results = [result for of_job in raced.values() for result in of_job.values()]
     for job, of_job in raced.items():
         _show(job, of_job, rounds, steps)
-    where, what = machine(jobs[0].device, results), versions(results)
-    say(f"machine: {where}\nversions: {what}\ndata: {origin()}")
     rows = [
         {
             "shape": job.shape,
@@ -39,13 +50,12 @@ def speed(jobs: Sequence[Job], names: Sequence[str], rounds: int, steps: int, ou
             "rounds": rounds,
             "steps": steps,
             "data": origin(),
-            "machine": where,
-            "versions": what,
         }
         for job, of_job in raced.items()
         for name, result in of_job.items()
     ]
-    write(out, rows)
+    bars = [bar for job, of_job in raced.items() for bar in _bars(job, of_job)]
+    publish(plan, rows, bars, **took_part(results))
 
 
 def _show(job: Job, results: Mapping[str, Result], rounds: int, steps: int) -> None:
@@ -62,15 +72,24 @@ def _show(job: Job, results: Mapping[str, Result], rounds: int, steps: int) -> N
         )
         for name, result in results.items()
     ]
-    title = f"{_SHAPES[job.shape]}, batch {job.batch}, {job.device}: {rounds} rounds of {steps}"
+    title = (
+        f"{_SHAPES[job.shape]}, batch {job.batch}, {job.device}: {rounds} rounds of {steps}; "
+        f"data: {origin()}"
+    )
     header = ("", "ms/step", "/ Pyro", "/ products", "set-up s", "peak MiB", "loss", "")
     show(title, header, rows)
-    verdicts = []
-    for bar in bars(job):
-        if not {bar.contender, bar.rival} <= results.keys():
-            continue
-        reached = ratio(results[bar.contender], results[bar.rival])
-        titles = f"{CONTENDERS[bar.contender].title} / {CONTENDERS[bar.rival].title}"
-        verdicts.append((titles, figure(bar.most), figure(reached), verdict(reached, bar.most)))
-    if verdicts:
-        show("bars", ("", "at most", "is", ""), verdicts)
+
+
+def _bars(job: Job, results: Mapping[str, Result]) -> list[Bar]:
+    """The bars of this job whose contenders were asked to take part."""
+    if job.shape != "mlp":
+        return []
+    return [
+        Bar(
+            f"{CONTENDERS[name].title} / {CONTENDERS[rival].title}",
+            most,
+            ratio(results[name], results[rival]),
+        )
+        for name, rival, most in (_CUDA if job.device == "cuda" else _CPU)
+        if {name, rival} <= results.keys()
+    ]

@@ -1,10 +1,10 @@
-"""A table for the eye and the same as CSV."""
+"""A table for the eye, in Markdown, and the same as CSV."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
-from sys import stdout
 from typing import Any
 
 from rich import box
@@ -12,9 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-__all__ = ["figure", "say", "show", "under_way", "write"]
+from .bars import Bar
+from .machine import machine
+from .plan import Plan
 
-_console = Console(highlight=False, soft_wrap=True, width=None if stdout.isatty() else 120)
+__all__ = ["figure", "publish", "say", "show", "show_bars", "under_way"]
+
+_console = Console(highlight=False, soft_wrap=True, width=500)  # a row is never broken
 _progress = Console(stderr=True, highlight=False)
 
 
@@ -29,23 +33,58 @@ def figure(value: float | None, digits: int = 2) -> str:
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; figures are read right, the first column and notes, without a name, left."""
-    table = Table(title=title, box=box.SIMPLE, title_justify="left", pad_edge=False)
-    for i, name in enumerate(header):
-        is_note = i > 0 and not name  # the only column that may be broken into lines
-        table.add_column(name, justify="right" if name else "left", no_wrap=not is_note)
+    """Print a table; figures are read right, columns without a name left."""
+    table = Table(title=title, box=box.MARKDOWN, title_justify="left")
+    for name in header:
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for row in rows:
         table.add_row(*map(escape, row))
     _console.print(table)
 
 
-def write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows with the same keys as CSV."""
+def show_bars(bars: Iterable[Bar]) -> None:
+    """Print what is to be at most what, and whether it is."""
+    rows = [(bar.what, figure(bar.most), figure(bar.reached), bar.verdict) for bar in bars]
+    show("bars", ("", "at most", "is", ""), rows)
+
+
+def publish(
+    plan: Plan,
+    rows: Iterable[Mapping[str, Any]],
+    bars: Sequence[Bar] = (),
+    *,
+    versions: Mapping[str, str],
+    threads: Iterable[int] = (),
+) -> None:
+    """Print the bars, and what the figures were taken on; write rows and bars as one CSV.
+
+    A bar is a row with its own columns ``bar``, ``at_most``, ``is`` and ``verdict``.
+    """
+    if bars:
+        show_bars(bars)
+    taken = {
+        "machine": machine(plan.device, threads),
+        "load": f"{plan.load:.1f} cores busy at the start",
+        "versions": ", ".join(f"{library} {number}" for library, number in versions.items()),
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+    for name, value in taken.items():
+        say(f"{name}: {value}")
+    of_bars = [
+        {"bar": bar.what, "at_most": bar.most, "is": bar.reached, "verdict": bar.verdict}
+        for bar in bars
+    ]
+    _write(plan.out, [row | taken for row in [*map(dict, rows), *of_bars]])
+    say(f"written to {plan.out}")
+
+
+def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows as CSV, whose columns are all keys of all rows."""
+    columns = dict.fromkeys(key for row in rows for key in row)
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(columns))
         writer.writeheader()
         writer.writerows(rows)
-    say(f"written to {path}")
 
 
 @contextmanager

@@ -28,8 +28,12 @@ from tests.benchmarks import (
     speed,
     worker,
 )
+from tests.benchmarks.__main__ import TABLES
+from tests.benchmarks.bars import Bar
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.job import Job, Shape
+from tests.benchmarks.plan import Plan
+from tests.benchmarks.table import publish
 from tests.support.captures import by_graph
 from tests.support.fits import quick
 
@@ -89,9 +93,14 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "WARM_UP", 1)
 
 
-def rows_of(table: Path) -> list[dict[str, str]]:
+def lines_of(table: Path) -> list[dict[str, str]]:
     with table.open() as file:
         return list(csv.DictReader(file))
+
+
+def rows_of(table: Path) -> list[dict[str, str]]:
+    """Those that are no bars."""
+    return [line for line in lines_of(table) if not line.get("bar")]
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # Pyro's JIT is made of it
@@ -108,8 +117,9 @@ def test_every_contender_steps_and_all_start_from_the_same_loss(
     shape: Shape, names: list[str], tmp_path: Path, here: None
 ) -> None:
     assert {"ours", "ours-compiled", "ours-bf16", "numpyro-loop"} <= set(HERE)
-    speed.speed([Job(shape, batch=64, lr=1e-12)], names, 1, 1, tmp_path / "speed.csv")
-    rows = rows_of(tmp_path / "speed.csv")
+    plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job(shape, batch=64, lr=1e-12)], only=names)
+    speed.speed(plan)
+    rows = rows_of(plan.out)
     assert [row["contender"] for row in rows] == names
     assert {row["contender"]: row["note"] for row in rows if row["note"]} == {}
     losses = {
@@ -131,8 +141,9 @@ def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) ->
         ("_CONTENDERS", ("ours",)), ("_BATCHES", (2,)), ("_LATENTS", (2,)), ("_PARTICLES", (1, 2)),
     ):  # fmt: skip
         monkeypatch.setattr(scaling, name, values)
-    scaling.scaling([Job("mlp", batch=4)], 1, 1, tmp_path / "scaling.csv")
-    rows = rows_of(tmp_path / "scaling.csv")
+    plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job("mlp", batch=4)])
+    scaling.scaling(plan)
+    rows = rows_of(plan.out)
     assert len(rows) == 4
     assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows)
 
@@ -142,21 +153,21 @@ def test_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(map(find_spec, modules))
     empty = {name: ["-c", "pass"] for name in (imports._TORCH, imports._PYRO, "fit --help")}
     monkeypatch.setattr(imports, "_COMMANDS", empty)
-    imports.imports(1, tmp_path / "imports.csv")
-    assert [row["command"] for row in rows_of(tmp_path / "imports.csv")] == list(empty)
+    imports.imports(plan := Plan(tmp_path / "x.csv", 1))
+    assert [row["command"] for row in rows_of(plan.out)] == list(empty)
 
 
 def test_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch, "_ALONE", 1)
     settings: dict[str, Any] = {"batch_size": 600, "encoder": TINY, "decoder": TINY}
-    epoch.epoch(2, tmp_path / "epoch.csv", "digits", **settings)
-    (row,) = rows_of(tmp_path / "epoch.csv")
+    epoch.epoch(plan := Plan(tmp_path / "x.csv", 2), "digits", **settings)
+    (row,) = rows_of(plan.out)
     assert float(row["ratio"]) > 0
 
 
 def test_evidence(tmp_path: Path) -> None:
-    evidence.evidence(1, 130, tmp_path / "evidence.csv", samples=4)
-    assert [row["what"] for row in rows_of(tmp_path / "evidence.csv")] == [
+    evidence.evidence(plan := Plan(tmp_path / "x.csv", 1, rows=130), samples=4)
+    assert [row["what"] for row in rows_of(plan.out)] == [
         "compiled", "as it is", "products",
     ]  # fmt: skip
 
@@ -185,3 +196,18 @@ def test_semi_supervised(tmp_path: Path) -> None:
     table = (tmp_path / "table.md").read_text()
     assert all(title in table for title, _ in semi_supervised.CASES.values())
     assert "nan" not in table
+
+
+def test_a_bar_is_a_line_with_its_verdict_where_and_when(tmp_path: Path) -> None:
+    bars = [Bar("a", 2.0, 1.5), Bar("b", 2.0, 3.0), Bar("c", 2.0, None)]
+    publish(Plan(tmp_path / "x.csv", 1, load=0.5), [{"ms": 1}], bars, versions={"pyro": "2"})
+    first, *rest = lines_of(tmp_path / "x.csv")
+    assert (first["ms"], first["verdict"]) == ("1", "")
+    assert [line["verdict"] for line in rest] == ["met", "missed by 50.0%", "not run"]
+    assert all(line["machine"] and line["date"] for line in (first, *rest))
+    assert {line["versions"] for line in rest} == {"pyro 2"}
+    assert {line["load"] for line in rest} == {"0.5 cores busy at the start"}
+
+
+def test_each_table_is_a_module_with_its_function() -> None:
+    assert all(callable(table.maker()) for table in TABLES)
