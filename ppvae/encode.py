@@ -3,6 +3,7 @@
 python -m ppvae.encode runs/digits-20260101-120000                 # the run's test data
 python -m ppvae.encode RUN --split train --out codes.csv
 python -m ppvae.encode RUN --data new.npy --samples 1000           # other data, scaled as the run's
+python -m ppvae.encode RUN --data new.npy --samples 0              # the embedding alone, in seconds
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
@@ -45,9 +46,9 @@ def encode(asked: Encode) -> dict[str, Any]:
     lower bound in expectation), ``log_p_error`` (its standard error), ``elbo``, and ``y`` where the
     data has labels. The error of a datum is too small where few weights carry its mean: log p(x) is
     seldom below ``log_p - 1.96 * log_p_error`` (at most 4 % of the data, where it is known), and
-    often above ``log_p + 1.96 * log_p_error`` (1 to 36 %), also with 1,000 samples. A guide without
-    a density has neither ``log_p`` nor ``elbo``. Programs with a class among their latents have
-    ``class_probability`` too, ``(data, classes)``: q(y | x) as of
+    often above ``log_p + 1.96 * log_p_error`` (1 to 36 %), also with 1,000 samples. With no
+    samples, or a guide without a density, there is neither ``log_p`` nor ``elbo``. Programs with a
+    class among their latents have ``class_probability`` too, ``(data, classes)``: q(y | x) as of
     data without labels. Where the model takes y, ``log_p`` is log p(x | y), or, of data whose class
     is known and a latent of the model, log p(x, y).
 
@@ -71,7 +72,7 @@ def encode(asked: Encode) -> dict[str, Any]:
             suffix = f"_{site}" if several else ""
             found[f"loc{suffix}"] = embedding.loc[site].numpy()
             found[f"scale{suffix}"] = embedding.scale[site].numpy()
-        if facts.has_evidence:
+        if facts.has_evidence and asked.samples > 0:
             with bar("importance sampling", len(rows)) as count:
                 evidence = log_evidence(
                     pair, facts, rows, samples=asked.samples, seed=seed, device=where,

@@ -148,6 +148,7 @@ nothing_of("torchvision", "sklearn", "pandas", "PIL", "scipy")
 import ppvae, ppvae.fit, ppvae.encode, ppvae.sample, ppvae.compare, ppvae.diagnose
 import ppvae.bounds.audit, ppvae.diagnostics, ppvae.models, ppvae.guides, ppvae.distributions.flows
 nothing_of("torchvision", "arviz", "matplotlib", "lightning_fabric", "sklearn", "pandas", "zuko")
+nothing_of("torch._inductor", "torch._dynamo", "sympy")
 assert state() == before
 assert not list(pyro.get_param_store())
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch._inductor import compile as inductor_compile
 from torch.fx import GraphModule, Node
 
 from ppvae.compilation.graphs import Function, NotStatic
@@ -53,6 +52,8 @@ def _value(node: Node) -> Tensor | None:
 
 
 def _native(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
+    from torch._inductor import compile as inductor_compile  # late: it takes seconds to import
+
     try:
         with _quiet():
             # Inductor itself, and not torch.compile: what is left to trace, or to guard, costs a

@@ -59,7 +59,9 @@ class Encode(Checked):
     label: str | None = setting(
         None, DATA, TEXT, "The column of a new .csv that holds the labels.", "no labels"
     )
-    samples: int = setting(100, DRAWS, Whole(1), "Importance samples for log p(x).")
+    samples: int = setting(
+        100, DRAWS, Whole(0), "Importance samples for log p(x); 0: only where q(z | x) lies."
+    )
     seed: int = setting(0, DRAWS, SEED, "The seed of the samples.")
     device: Device = again(Settings, "device")
     checkpoint: str | None = setting(

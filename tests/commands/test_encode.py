@@ -70,6 +70,22 @@ def test_a_run_without_a_class_has_none(tmp_path: Path) -> None:
     assert "class_probability" not in encode(run, samples=2)
 
 
+def test_no_samples_leave_the_embedding_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = small(tmp_path)
+    whole = encode(run, samples=2, out=tmp_path / "whole.npz")
+    capsys.readouterr()
+    main([str(run.path), "--samples", "0"])
+    told = said(capsys)
+    assert "9 data encoded: loc, scale are in" in told
+    assert "log p(x)" not in told
+    with np.load(run.path / "embedding-test.npz") as alone:
+        assert set(alone) == {"loc", "scale"}
+        for name in alone:
+            np.testing.assert_array_equal(alone[name], whole[name])
+
+
 def test_the_figure_is_named_by_what_it_is() -> None:
     x, some = torch.randn(4, 3), torch.tensor([0, -1, 1, -1])
     none, floats = torch.full_like(some, -1), torch.randn(4, 2)

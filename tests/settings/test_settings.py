@@ -86,7 +86,7 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
         ("fit", ["--prior", "VampPrior", "--prior.components", "9", "--print_config"], 0),
         *((name, ["--help"], 0) for name in COMMANDS if name != "fit"),
         *((name, ["runs/x", "--sed", "3"], 2) for name in COMMANDS if name != "fit"),
-        ("encode", ["runs/x", "--samples", "0"], 2),
+        ("encode", ["runs/x", "--samples", "-1"], 2),
         ("fit", ["--elbo", "TraceELBO"], 2),
         ("fit", ["--optimizer", "Adem", "--print_config"], 2),
         ("diagnose", ["runs/x", "--only", "evidense"], 2),
