@@ -28,6 +28,9 @@ from ppvae.programs.generation import reconstruct
 WORST = 8
 """How many of the worst data are shown."""
 
+WARM_UP = 100
+"""Most transitions in which a chain adapts."""
+
 RHAT = 1.1
 """r-hat above which chains have not met."""
 
@@ -196,9 +199,10 @@ def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
     chosen = torch.cat([by_khat[len(by_khat) // 2][None], by_khat[: rows - 1]])[:rows]
     numbers = context.order[chosen]
     batch = context.batch(numbers)
-    with context.progress("NUTS", rows * 2 * 2 * draws) as count:
+    warmup = min(draws, WARM_UP)
+    with context.progress("NUTS", rows * 2 * (warmup + draws)) as count:
         chains = posterior_chains(
-            context.pair, context.audit, batch, draws=draws, warmup=draws, seed=context.seed,
+            context.pair, context.audit, batch, draws=draws, warmup=warmup, seed=context.seed,
             on_draw=count,
         )  # fmt: skip
     return SampledPosterior(numbers.tolist(), tails.khat[chosen].tolist(), batch["x"].cpu(), chains)

@@ -6,6 +6,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from ppvae.compilation.gradient import Potential
 from ppvae.data import Batch
 from ppvae.diagnostics.evidence.importance_sampling import CHUNK
 from ppvae.diagnostics.shared.unconstrained import UnconstrainedSpace
@@ -25,7 +26,11 @@ STRETCH = 2.0
 
 
 class PosteriorTarget:
-    """p(z | x) of one datum, as a density of one vector on the whole space, and the guide's q."""
+    """p(z | x) of one datum, as a density of one vector on the whole space, and the guide's q.
+
+    Attributes:
+        potential: minus the log-density of a vector, up to a constant.
+    """
 
     def __init__(self, pair: Pair, audit: Audit, row: Batch) -> None:
         self._pair, self._audit, self._row = pair, audit, row
@@ -33,16 +38,13 @@ class PosteriorTarget:
         self._space = UnconstrainedSpace(pair, audit, row)
         drawn = self._densities.draw(1).latents
         self._like = {name: drawn[name] for name in audit.latents}
+        self.potential = Potential(lambda z: -self._log_density(z[None])[0], pair)
 
     @property
     def sites(self) -> tuple[tuple[str, int], ...]:
         """Site and index of each dimension."""
         columns = {name: self._densities.columns(name, v) for name, v in self._like.items()}
         return tuple((name, i) for name, v in columns.items() for i in range(v.shape[-1]))
-
-    def potential(self, values: dict[str, Tensor]) -> Tensor:
-        """Minus the log-density of a vector, up to a constant."""
-        return -self._log_density(values["z"][None])[0]
 
     def start(self, number: int) -> Tensor:
         """A vector for a chain to start from: a draw of the guide, farther out.
