@@ -92,7 +92,7 @@ class _Known(torch.autograd.Function):
     """A number whose gradient by one tensor was computed with it."""
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+    def forward(ctx: Any, _z: Tensor, value: Tensor, slope: Tensor) -> Tensor:
         ctx.save_for_backward(slope)
         return value.clone()
 

@@ -14,6 +14,8 @@ class Effort:
         trusted_rows: most data with a Pareto k-hat and a curve of bounds.
         refined_rows: data whose own best guide is sought.
         refine_steps: steps of that search; ``None``: as many as the search takes by default.
+        refined_draws: draws a datum behind each gap.
+        fitted_codes: most codes that another prior is fitted to.
         annealed_rows: data whose log p(x) is annealed, and as many simulated ones.
         temperatures: steps of the annealing.
         chains: annealed chains a datum.
@@ -21,6 +23,8 @@ class Effort:
         nuts_draws: draws of each of two chains, after as many to warm up.
         simulations: simulated data that the guide is calibrated on.
         replications: replicated data sets of the predictive checks.
+        replicated_rows: most data in each of them.
+        compared_samples: most importance samples a datum where training data are compared.
         estimates: repetitions behind a gradient's variance.
         particles: numbers of particles that estimators are compared at.
         kept_rows: data in ``posterior.nc``.
@@ -30,17 +34,21 @@ class Effort:
     rows: int = 10_000
     evidence_rows: int = 10_000
     samples: int = 5_000
-    trusted_rows: int = 1_000
+    trusted_rows: int = 500
     refined_rows: int = 200
     refine_steps: int | None = None
+    refined_draws: int = 1_000
+    fitted_codes: int = 20_000
     annealed_rows: int = 40
     temperatures: int = 300
     chains: int = 8
-    sampled_rows: int = 3
+    sampled_rows: int = 2
     nuts_draws: int = 200
     simulations: int = 1_000
     replications: int = 100
-    estimates: int = 100
+    replicated_rows: int = 2_000
+    compared_samples: int = 50
+    estimates: int = 50
     particles: tuple[int, ...] = (1, 5, 20)
     kept_rows: int = 64
     kept_draws: int = 100
@@ -53,15 +61,20 @@ QUICK = Effort(
     evidence_rows=500,
     samples=500,
     trusted_rows=200,
-    refined_rows=50,
+    refined_rows=40,
+    refine_steps=100,
+    refined_draws=500,
+    fitted_codes=5_000,
     annealed_rows=10,
     temperatures=100,
     chains=4,
-    sampled_rows=2,
-    nuts_draws=100,
+    sampled_rows=1,
+    nuts_draws=50,
     simulations=300,
-    replications=30,
-    estimates=40,
+    replications=20,
+    replicated_rows=1_000,
+    compared_samples=20,
+    estimates=20,
     particles=(1, 5),
     kept_rows=32,
     kept_draws=50,

@@ -16,6 +16,7 @@ TABLES = (
     Table("imports", "what starting the commands costs"),
     Table("epoch", "an epoch of ppvae.fit against its steps"),
     Table("evidence", "log p(x) by importance sampling against its matrix products"),
+    Table("diagnose", "a diagnosis by question, in full and quick"),
 )
 """A new table is a module of this folder, and its line here."""
 

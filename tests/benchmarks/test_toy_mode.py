@@ -17,7 +17,10 @@ import pyro
 import pytest
 import torch
 
+from ppvae.diagnostics.effort import Effort
+from ppvae.settings import QUESTIONS
 from tests.benchmarks import (
+    diagnose,
     epoch,
     evidence,
     imports,
@@ -170,6 +173,24 @@ def test_evidence(tmp_path: Path) -> None:
     assert [row["what"] for row in rows_of(plan.out)] == [
         "compiled", "as it is", "products",
     ]  # fmt: skip
+
+
+def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = Effort(
+        rows=20, evidence_rows=5, samples=30, trusted_rows=4, refined_rows=2, refine_steps=8,
+        refined_draws=4, fitted_codes=20, annealed_rows=2, temperatures=2, chains=2, sampled_rows=0,
+        simulations=4, replications=2, replicated_rows=4, compared_samples=2, estimates=4,
+        particles=(1,), kept_rows=2, kept_draws=2,
+    )  # fmt: skip
+    for name in ("QUICK", "FULL"):
+        monkeypatch.setattr(f"ppvae.diagnostics.effort.{name}", few)
+    monkeypatch.setattr("ppvae.plots.style.DPI", 20)
+    monkeypatch.setattr(diagnose, "_child", diagnose.timed)
+    settings: dict[str, Any] = {"batch_size": 600, "encoder": TINY, "decoder": TINY}
+    diagnose.diagnose(plan := Plan(tmp_path / "x.csv", 1), "digits", **settings)
+    asked = [row["what"] for row in rows_of(plan.out) if row["effort"] == "quick"]
+    assert asked[: len(QUESTIONS)] == list(QUESTIONS)
+    assert len([line for line in lines_of(plan.out) if line["bar"]]) == 2
 
 
 def test_orderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

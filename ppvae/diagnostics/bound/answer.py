@@ -68,6 +68,7 @@ class BoundAnswer(Answer):
         if self.prior_gain is not None:
             metrics["prior_gain"] = metric(self.prior_gain)
             metrics["prior_gain_components"] = self.prior_gain.components
+            metrics["prior_gain_fitted_codes"] = self.prior_gain.fitted
         return metrics
 
     @property
@@ -149,7 +150,10 @@ def ask(context: Context) -> BoundAnswer:
         if train is None:
             raise InputError("it takes training data beside these, to fit it to")
         with context.progress("another prior", len(train) + len(few)) as count:
-            return prior_gain(pair, audit, train, few, on_rows=count, **common)
+            return prior_gain(
+                pair, audit, train, few, fitted=context.effort.fitted_codes, on_rows=count,
+                **common,
+            )  # fmt: skip
 
     terms = attempt("terms", measure_terms)
     moves = attempt("activity", lambda: activity(embed(pair, audit, few, device=context.device)))

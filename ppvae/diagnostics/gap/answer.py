@@ -141,8 +141,8 @@ def ask(context: Context) -> GapAnswer:
     def refine() -> Gaps:
         with context.progress("the best guide of each datum", len(few)) as count:
             return gaps(
-                pair, audit, few, log_p=log_p, steps=context.effort.refine_steps, on_rows=count,
-                **common,
+                pair, audit, few, log_p=log_p, steps=context.effort.refine_steps,
+                draws=context.effort.refined_draws, on_rows=count, **common,
             )  # fmt: skip
 
     split_gaps = attempt("gaps", refine)

@@ -90,14 +90,14 @@ class ModelAnswer(Answer):
 
 def ask(context: Context) -> ModelAnswer:
     """Compare the data with data sets drawn from the model, in a few statistics."""
-    few, attempt = context.some(context.effort.rows), Attempts()
+    few, attempt = context.some(context.effort.replicated_rows), Attempts()
     replications = context.effort.replications
 
     def replicate() -> Predictive:
         with context.progress("replicated data sets", replications * len(few)) as count:
             return check(
-                context.pair, context.audit, few, replications=replications, seed=context.seed,
-                device=context.device, on_rows=count,
+                context.pair, context.audit, few, replications=replications, rows=len(few),
+                seed=context.seed, device=context.device, on_rows=count,
             )  # fmt: skip
 
     predictive = attempt("predictive check", replicate)

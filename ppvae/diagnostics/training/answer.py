@@ -36,7 +36,8 @@ class TrainingAnswer(Answer):
             metrics["course"] = vars(self.course)
         if self.overfitting is not None:
             metrics["overfitting"] = {
-                "log_p": metric(self.overfitting.log_p), "gap": metric(self.overfitting.gap)
+                "log_p": metric(self.overfitting.log_p), "gap": metric(self.overfitting.gap),
+                "rows": self.overfitting.rows, "samples": self.overfitting.samples,
             }  # fmt: skip
         return metrics
 
@@ -51,16 +52,17 @@ class TrainingAnswer(Answer):
             rows.append(("best epoch", f"{self.course.best}", f"of {self.course.epochs}"))
         if self.overfitting is not None:
             others = "" if self.overfitting.is_own else ", or other data"
+            by = f", by {self.overfitting.rows:,} data, K = {self.overfitting.samples}"
             rows += [
                 (
                     f"{self.log_p_name}, training less these",
                     with_error(self.overfitting.log_p),
-                    f"overfitting of the model{others}",
+                    f"overfitting of the model{others}{by}",
                 ),
                 (
                     "gap, these less training",
                     with_error(self.overfitting.gap),
-                    f"overfitting of the encoder{others}",
+                    f"overfitting of the encoder{others}{by}",
                 ),
             ]
         return tuple(rows)

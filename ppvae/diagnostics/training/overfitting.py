@@ -10,27 +10,29 @@ from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidenc
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
 
-SAMPLES = 50
-"""Importance samples a datum: what the two sets of data have in common cancels."""
-
 
 @dataclass(frozen=True)
 class Overfitting:
     """What the training data have over the examined ones.
 
     Over data from the same source it is overfitting; over other data it is as well how these
-    differ. log p(x) is by few importance samples: what the guide loses beyond these, more on data
-    that it has not seen, counts as the model's.
+    differ. log p(x) is by few importance samples, for what the two sets of data have in common
+    cancels: what the guide loses beyond these, more on data that it has not seen, counts as the
+    model's.
 
     Attributes:
         is_own: the examined data are a part of the run's own.
         log_p: difference of mean log p(x): overfitting of the model.
         gap: by how much less the bound lacks of log p(x): overfitting of the encoder.
+        rows: how many of the examined data.
+        samples: importance samples a datum.
     """
 
     is_own: bool
     log_p: Estimate
     gap: Estimate
+    rows: int
+    samples: int
 
 
 def overfitting(context: Context) -> Overfitting:
@@ -46,13 +48,14 @@ def overfitting(context: Context) -> Overfitting:
         raise InputError(
             "it takes log p(x) of each datum by importance sampling, and there is none"
         )
+    samples = min(context.effort.samples, context.effort.compared_samples)
     estimates: list[Evidence] = []
     for split in (train, context.some(context.effort.rows)):
         with context.progress("training data, beside others", len(split)) as count:
             estimates.append(
                 log_evidence(
                     context.pair, context.audit, split, on_rows=count, seed=context.seed,
-                    samples=min(context.effort.samples, SAMPLES), device=context.device,
+                    samples=samples, device=context.device,
                 )
             )  # fmt: skip
     seen, unseen = estimates
@@ -60,4 +63,6 @@ def overfitting(context: Context) -> Overfitting:
         is_own=context.is_own,
         log_p=Estimate.of(seen.log_p) - Estimate.of(unseen.log_p),
         gap=Estimate.of(unseen.log_p - unseen.elbo) - Estimate.of(seen.log_p - seen.elbo),
+        rows=len(unseen.log_p),
+        samples=samples,
     )
