@@ -48,7 +48,7 @@ class Potential:
         if is_checked and not _agree((value, slope), self._eager(z.detach())):
             self._graph = None
             return self._function(z)
-        known: Tensor = _Known.apply(z, value, slope)  # type: ignore[no-untyped-call]
+        known: Tensor = _Known.apply(z, value, slope)
         return known
 
     def _traced(self, z: Tensor) -> Function | None:

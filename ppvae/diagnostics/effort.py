@@ -1,4 +1,4 @@
-"""How much is computed: a minute's answer, or one to publish."""
+"""How much is computed: an answer at once, or one to publish."""
 
 from dataclasses import dataclass
 
@@ -79,4 +79,4 @@ QUICK = Effort(
     kept_rows=32,
     kept_draws=50,
 )
-"""About a minute on two cores for networks such as the default's."""
+"""About half a minute on two cores for networks such as the default's."""

@@ -184,7 +184,8 @@ def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     for name in ("QUICK", "FULL"):
         monkeypatch.setattr(f"ppvae.diagnostics.effort.{name}", few)
-    monkeypatch.setattr("ppvae.plots.style.DPI", 20)
+    monkeypatch.setattr("ppvae.diagnostics.files.write_diagnosis", lambda *_: None)
+    monkeypatch.setattr("ppvae.report.attempt", lambda *_, **__: "")
     monkeypatch.setattr(diagnose, "_child", diagnose.timed)
     settings: dict[str, Any] = {"batch_size": 600, "encoder": TINY, "decoder": TINY}
     diagnose.diagnose(plan := Plan(tmp_path / "x.csv", 1), "digits", **settings)
