@@ -1,6 +1,7 @@
 """Divergence: what is said of a fit whose bound, gradient or weights are no longer numbers."""
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,8 +42,9 @@ def explaining(climb: Climb, batch: Batch | None = None) -> Iterator[None]:
     except (InputError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # the programs are the user's, and may raise anything
-        is_number = "nan" not in str(error) and "inf" not in str(error)
-        if not is_finite(climb.bound) or (isinstance(error, ValueError) and not is_number):
+        is_of_number = "nan" in str(error) or "inf" in str(error)
+        is_unfit = isinstance(error, ValueError) and is_of_number
+        if is_unfit or not all_finite(climb.bound.parameters()):
             raise diverged(climb, unfit(climb, batch)) from error
         when = f"in epoch {climb.progress.epoch + 1}, at step {climb.progress.step}"
         raise InputError(sentence_of(error, when)) from error
@@ -52,7 +54,7 @@ def unfit(
     climb: Climb, batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site
 ) -> str:
     """The site that is no number, where the weights are."""
-    if batch is None or not is_finite(climb.bound):
+    if batch is None or not all_finite(climb.bound.parameters()):
         return ""
     with streams.restored():
         if climb.noise is not None:  # the very draws, where there is one a datum
@@ -61,9 +63,12 @@ def unfit(
         return said or "a density overflowed"
 
 
-def is_finite(bound: Bound) -> bool:
-    """Whether every weight is a number."""
-    return all(bool(p.isfinite().all()) for p in bound.parameters())
+def all_finite(tensors: Iterable[Tensor]) -> bool:
+    """Whether all numbers in some tensors, weights or gradients, are finite."""
+    tensors = [tensor.detach() for tensor in tensors]
+    # A sum is finite only if its terms are, and quick; if it is not, it may have overflowed.
+    total = sum(tensor.sum() for tensor in tensors)
+    return math.isfinite(total) or all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def diverged(climb: Climb, said: str = "") -> InputError:

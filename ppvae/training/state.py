@@ -7,13 +7,13 @@ from typing import Any
 from ppvae.compilation.optimizers import mark_as_stepped
 from ppvae.errors import InputError
 from ppvae.programs import streams
-from ppvae.training.divergence import Climb, diverged, is_finite
+from ppvae.training.divergence import Climb, all_finite, diverged
 from ppvae.training.progress import Progress
 
 
 def state_of(climb: Climb) -> dict[str, Any]:
     """See `ppvae.training.trainer.Trainer.state`."""
-    if not is_finite(climb.bound):
+    if not all_finite(climb.bound.parameters()):
         raise diverged(climb)
     optimizer = climb.optimizer.state_dict()
     count = sum(len(group["params"]) for group in optimizer["param_groups"])

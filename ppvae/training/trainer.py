@@ -28,7 +28,7 @@ from ppvae.programs import streams
 from ppvae.programs.failures import unfit_gradient
 from ppvae.programs.streams import Stream
 from ppvae.settings import Settings
-from ppvae.training.divergence import diverged, explaining, is_finite, unfit
+from ppvae.training.divergence import all_finite, diverged, explaining, unfit
 from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.progress import SUMS, Progress
 from ppvae.training.state import load_state, state_of
@@ -223,7 +223,7 @@ class Trainer:
         # Processes average their gradients, hence the factor.
         self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
         gradients = [p.grad for p in self.bound.parameters() if p.grad is not None]
-        if not bool(torch.nn.utils.get_total_norm(gradients, math.inf).isfinite()):
+        if not all_finite(gradients):
             raise diverged(self, unfit(self, batch, unfit_gradient))
         if self.plan.clip is not None:
             self.fabric.clip_gradients(
@@ -264,7 +264,7 @@ class Trainer:
             torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
         )
         *sums, rows = cast("Tensor", totals).tolist()
-        if not (all(math.isfinite(value) for value in sums) and is_finite(self.bound)):
+        if not (all(map(math.isfinite, sums)) and all_finite(self.bound.parameters())):
             raise diverged(self)
         with explaining(self):
             valid = evaluate(
