@@ -110,7 +110,7 @@ def fit(settings: Settings) -> Run:
     trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
 
     # Where it is written.
-    config = config_of(settings, chosen, meeting, fabric.device, is_compiled=is_compiled)
+    config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled)
     out = settings.out
     folder = free_folder(Path("runs"), data.name) if out is None else Path(out)
     folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
@@ -161,8 +161,9 @@ def resume(asked: Resume) -> Run:
         chosen = recorded_parts(run.config, trust)
         data, pair, facts = programs_again(run, settings, chosen, everything)
         trainer = make_trainer(
-            settings, chosen, pair, facts, data, fabric, compile=run.resolved["compiled"] is True
-        )
+            settings, chosen, pair, facts, data, fabric,
+            compile=run.resolved["compiled"] is True, recorded=run.resolved,
+        )  # fmt: skip
         trainer.load_state(state)
         if fabric.is_global_zero:
             run.rewind(state, is_done=trainer.is_done)

@@ -147,7 +147,7 @@ def teller(fabric: "Fabric") -> Callable[[str], None]:
 class EpochBar:
     """Epochs as they pass: a bar with the bound, its parts and the time left.
 
-    Where there is no terminal (a log file), a line every tenth of the epochs instead.
+    Where there is no terminal (a log file), a line with every tenth of the epochs instead.
 
     Args:
         epochs: how many there will be at most.
@@ -167,7 +167,7 @@ class EpochBar:
         quiet: bool = False,
     ) -> None:
         self._epochs = epochs
-        self._every = max(1, epochs // 10)
+        self._every, self._due = max(1, epochs // 10), 1
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),
@@ -215,6 +215,11 @@ class EpochBar:
 
     def epoch(self, epoch: "Epoch", alarm: str = "") -> None:
         """Show the held-out figures after an epoch, and, once as long as it lasts, an alarm."""
+        self._progress.advance(self._task, self._pending)
+        self._pending = 0
+        self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}")
+        if epoch.valid is None:
+            return
         if epoch.is_best:
             self._best = f"best objective {number(epoch.valid.objective)}"
         text = f"valid {in_words(epoch.valid)}; {self._best}"
@@ -224,12 +229,10 @@ class EpochBar:
         self._alarm = alarm
         if alarm:
             text = f"{text}; POSTERIOR COLLAPSE"
-        self._progress.advance(self._task, self._pending)
-        self._pending = 0
-        self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}", figures=text)
-        is_due = epoch.epoch % self._every == 0 or epoch.epoch in (1, self._epochs)
-        if self._progress.disable and is_due and not self._quiet:
+        self._progress.update(self._task, figures=text)
+        if self._progress.disable and epoch.epoch >= self._due and not self._quiet:
             _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
+            self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
 
 
 def in_words(figures: "Figures") -> str:

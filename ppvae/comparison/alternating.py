@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 def plan_of(settings: Settings, epochs: int, seed: int) -> Settings:
     """How each fit goes: at one beta, to the end; warm-up and patience would blur equal steps."""
     return replace(
-        settings, epochs=epochs, seed=seed, warm_up=0, patience=None, schedule=None, elbo=ANALYTIC
-    )
+        settings, epochs=epochs, seed=seed, warm_up=0, patience=None, schedule=None, elbo=ANALYTIC,
+        evaluate_every=1,
+    )  # fmt: skip
 
 
 class AlternatingFit:
@@ -51,9 +52,6 @@ class AlternatingFit:
 
     def epoch(self) -> None:
         """Fit for an epoch, timing each step but the first, and evaluate."""
-        from ppvae.training.evaluation import evaluate
-        from ppvae.training.trainer import DRAWS
-
         loop = self._loop
         if loop is None:
             raise RuntimeError("this fit is over")
@@ -63,16 +61,8 @@ class AlternatingFit:
         epoch = next(self._epochs)
         self._random = state(loop.device)
         self.weights = copied(loop.bound.pair.state_dict())
-        held_out = epoch.valid.elbo
-        if self._judge is not None:
-            held_out = evaluate(
-                self._judge,
-                loop.valid,
-                batch_size=loop.plan.batch_size,
-                draws=-(-DRAWS // len(loop.valid)),
-                seed=loop.plan.seed,
-                device=loop.device,
-            ).elbo
+        valid = epoch.valid if self._judge is None else loop.evaluate(self._judge)
+        held_out = None if valid is None else valid.elbo
         if held_out is None or not math.isfinite(held_out):
             raise InputError(
                 f"the held-out bound is {held_out} after epoch {epoch.epoch}; take a smaller `lr`"

@@ -1,8 +1,11 @@
 """Scikit-learn's handwritten digits: 1,797 images of 8 x 8 counts from 0 to 16, on any machine."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from ppvae.data.rows import ArrayRows
 from ppvae.data.scaling import COUNTS
@@ -16,15 +19,25 @@ def digits_source(_folder: Path) -> Source:
 
     They come with a dependency, and lie in no data directory.
     """
-    from sklearn.datasets import load_digits
-
-    images, codes = load_digits(return_X_y=True)
-    x = torch.from_numpy(images).to(torch.int64).view(-1, 1, 8, 8)
+    table = _table()
+    x = table[:, :-1].view(-1, 1, 8, 8)
     return Source(
         NAME,
-        ArrayRows(x, torch.from_numpy(codes).to(torch.int64)),
+        ArrayRows(x, table[:, -1]),
         scaling=COUNTS,
         top=16.0,
         labels=tuple(str(digit) for digit in range(10)),
         binarize="dynamic",
     )
+
+
+def _table() -> Tensor:
+    """The pixels of each image, and its label, as integers."""
+    package = find_spec("sklearn")
+    for folder in (package and package.submodule_search_locations) or ():
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():  # scikit-learn itself takes a second to import
+            return torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.int64))
+    from sklearn.datasets import load_digits
+
+    return torch.from_numpy(np.column_stack(load_digits(return_X_y=True)).astype(np.int64))

@@ -67,6 +67,7 @@ def _enough_memory() -> Iterator[None]:
 def _restored() -> Iterator[None]:
     """Put back what fits and the libraries that they import set for the whole process."""
     environment, path, depth = dict(os.environ), list(sys.path), sys.getrecursionlimit()
+    threads = torch.get_num_threads()
     cudnn = torch.backends.cudnn
     flags = cudnn.benchmark, cudnn.deterministic
     loggers = {name: _state(logger) for name, logger in _loggers().items()}
@@ -79,6 +80,8 @@ def _restored() -> Iterator[None]:
                     logger.level, logger.propagate, logger.disabled, handlers = loggers[name]
                     logger.handlers[:] = handlers
             cudnn.benchmark, cudnn.deterministic = flags
+            if torch.get_num_threads() != threads:
+                torch.set_num_threads(threads)
             sys.setrecursionlimit(depth)
             sys.path[:] = path
             for name in os.environ.keys() - environment.keys():

@@ -47,6 +47,7 @@ class Stream(IntEnum):
     IMPUTATION = 19
     AGGREGATE_PRIOR = 20
     CHECK = 21
+    EVALUATED_ROWS = 22
 
     def seed(self, *parts: int) -> int:
         """The seed of a part of this stream, for a generator or for a stream within this one.

@@ -79,9 +79,15 @@ def _panels(
     values = {
         (split, term): _series(rows, term, epochs) for split, rows in by.items() for term in terms
     }
-    source = ColumnDataSource(
-        {"epoch": epochs} | {f"{split} {term}": v for (split, term), v in values.items()}
-    )
+    # A line breaks where there is no number, as it would between two evaluations.
+    evaluated = np.isin(epochs, [row["epoch"] for row in by["valid"] or by["train"]])
+    sources = {
+        split: ColumnDataSource(
+            {"epoch": np.array(epochs)[some]}
+            | {f"{of} {term}": v[some] for (of, term), v in values.items()}
+        )
+        for split, some in (("train", np.full(len(epochs), True)), ("valid", evaluated))
+    }
     across = Range1d(start=epochs[0] - 0.5, end=epochs[-1] + 0.5)
     panels, outside = [], []
     for term in terms:
@@ -97,9 +103,10 @@ def _panels(
         if window.limits is not None:
             panel.y_range = Range1d(start=window.limits[0], end=window.limits[1])
         for split, colour, width in (("valid", plots.VERMILLION, 2.6), ("train", plots.BLUE, 1.5)):
+            source = sources[split]
             look = {"x": "epoch", "y": f"{split} {term}", "source": source, "color": colour}
             panel.line(line_width=width, **look)
-            if len(epochs) <= 20:
+            if len(source.data["epoch"]) <= 20:
                 panel.scatter(size=5, **look)
         if best is not None:
             panel.add_layout(

@@ -101,6 +101,11 @@ class Settings(Checked):
         None, TRAINING, Whole(1),
         "Stop after this many epochs without a better held-out objective.", "never", may_change=True
     )
+    evaluate_every: int | None = setting(
+        None, TRAINING, Whole(1),
+        "Epochs from one evaluation on held-out data, with a checkpoint, to the next; the last "
+        "epoch has one too.", "by the sizes: so that they take a tenth of the training at most"
+    )
     batch_size: int = setting(
         64, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."
     )
@@ -122,6 +127,11 @@ class Settings(Checked):
     )
     devices: int = setting(
         1, MACHINE, Whole(1), "The number of processes, each on a device of its own."
+    )
+    threads: int | None = setting(
+        None, MACHINE, Whole(1), "Threads of torch on a CPU.",
+        "1 where steps are too small to share, else $OMP_NUM_THREADS or the cores",
+        may_change=True
     )
     precision: Precision = setting(
         "32", MACHINE, Word(Precision),
@@ -222,6 +232,7 @@ class Resume(Checked):
     patience: int | None = _changed("patience")
     data_dir: str | Path | None = _changed("data_dir")
     device: Device | None = _changed("device")
+    threads: int | None = _changed("threads")
     tensorboard: bool | None = _changed("tensorboard")
     oversubscribe: bool | None = _changed("oversubscribe")
     trust: Sequence[str] | None = _changed("trust")

@@ -1,6 +1,6 @@
 """The alarm of a collapsed posterior, raised while a fit still runs.
 
-After each epoch it looks at held-out rows: is the latent used, or is it being learned?
+At each evaluation it looks at held-out rows: is the latent used, or is it being learned?
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,23 +23,23 @@ EARLY = 4
 """Epochs before which the KL does not show whether a latent is being learned."""
 
 RECENT = 5
-"""Epochs over which the KL is compared."""
+"""Evaluations over which the KL is compared."""
 
 RISE = 1.02
-"""Least rise of the KL over the lowest of those epochs, in a latent that is being learned."""
+"""Least rise of the KL over the lowest of those, in a latent that is being learned."""
 
 FLOOR = 0.01
 """Nats per datum below which the KL says nothing: a collapsed one goes up and down there."""
 
 PATIENCE = 3
-"""Epochs without a rise after which a latent is no longer being learned."""
+"""Evaluations without a rise after which a latent is no longer being learned."""
 
 ROWS = 2_000
 """Most held-out rows that are encoded: enough for the variance of their means to some per cent."""
 
 
 class LatentUse(NamedTuple):
-    """Use of the latents after an epoch.
+    """Use of the latents at an evaluation.
 
     Attributes:
         active_units: latent dimensions in use; ``None`` where no latent belongs to a datum,
@@ -58,7 +58,7 @@ class CollapseAlarm:
 
     Args:
         loop: the fit.
-        rows: the rows of ``metrics.csv`` so far: the KL of earlier epochs is read from them.
+        rows: the rows of ``metrics.csv`` so far: the KL of earlier evaluations is read from them.
     """
 
     def __init__(self, loop: "Trainer", rows: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -70,7 +70,7 @@ class CollapseAlarm:
         """The use of the latents at the current weights.
 
         Args:
-            kl: the held-out KL of this epoch, in nats per datum; ``None`` where there is none.
+            kl: the held-out KL of this evaluation, in nats per datum; ``None`` where there is none.
         """
         bound, device = self._loop.bound, self._loop.device
         batch = {name: value.to(device) for name, value in self._batch.items()}
@@ -82,19 +82,19 @@ class CollapseAlarm:
         active = sum(active_units(mean) for mean in found.loc.values())
         plan = self._loop.plan
         is_early = self._loop.progress.epoch <= max(EARLY, GRACE * plan.epochs, plan.warm_up)
-        if is_early or is_learned(self._course):
+        if is_early or len(self._course) == 1 or is_learned(self._course):
             return LatentUse(active, "")
         return LatentUse(active, alarm(collapsed(found.loc, found.scale)))
 
 
 def is_learned(course: Sequence[float | None]) -> bool:
-    """Whether the KL was on its way up in one of the last 3 epochs.
+    """Whether the KL was on its way up at one of the last 3 evaluations.
 
-    It was in an epoch in which it is 2 % above its lowest in the 5 that end there, and not below
-    0.01 nats. So the KL of a slow start, or of a small learning rate, shows that it is learned.
+    It was at one at which it is 2 % above its lowest in the 5 that end there, and not below 0.01
+    nats. So the KL of a slow start, or of a small learning rate, shows that it is learned.
 
     Args:
-        course: the KL of each epoch, in nats per datum; ``None`` where there is none.
+        course: the KL of each evaluation, in nats per datum; ``None`` where there is none.
     """
     ends = range(max(1, len(course) - PATIENCE + 1), len(course) + 1)
     return any(_is_rising(course[max(0, end - RECENT) : end]) for end in ends)

@@ -43,7 +43,7 @@ def train(
     on_compile: Callable[[], None],
     on_epoch: Callable[["Epoch", str], None],
 ) -> int:
-    """Climb, and write down each epoch in the run.
+    """Climb, and write down each epoch in the run; save it where it is evaluated.
 
     Args:
         run: where: rows of ``metrics.csv``, events, checkpoints; by the first process alone.
@@ -65,15 +65,18 @@ def train(
     alarm = CollapseAlarm(trainer, run.metrics() if is_first else [])
     with Signals() as signals:
         for epoch in trainer.epochs(signals.received, on_step, on_compile):
-            state = trainer.state()
+            if epoch.valid is None:
+                use, state = LatentUse(None, ""), None
+            else:
+                use, state = alarm(epoch.valid.kl), trainer.state()
             if is_first:
-                use = alarm(epoch.valid.kl)
                 on_epoch(epoch, use.alarm)
                 rows = _rows(epoch, use)
                 run.append(rows)
                 if events is not None:
                     events.add(rows)
-                run.save(state, is_best=epoch.is_best)
+                if state is not None:
+                    run.save(state, is_best=epoch.is_best)
         if trainer.is_done:
             return 0
         state = trainer.state()
@@ -90,8 +93,8 @@ def _rows(epoch: "Epoch", use: LatentUse) -> list[dict[str, Any]]:
         "epoch": epoch.epoch, "step": epoch.step, "seconds": round(epoch.seconds, 3),
         "beta": epoch.beta, "lr": epoch.lr, "active_units": None, "alarm": None,
     }  # fmt: skip
-    held_out = {"active_units": use.active_units, "alarm": use.alarm or None}
-    return [
-        common | {"split": "train"} | asdict(epoch.train),
-        common | {"split": "valid"} | asdict(epoch.valid) | held_out,
-    ]
+    rows = [common | {"split": "train"} | asdict(epoch.train)]
+    if epoch.valid is not None:
+        held_out = {"active_units": use.active_units, "alarm": use.alarm or None}
+        rows.append(common | {"split": "valid"} | asdict(epoch.valid) | held_out)
+    return rows

@@ -36,6 +36,7 @@ class Figures:
 def evaluate(
     bound: Bound,
     split: Split,
+    rows: Tensor | None = None,
     *,
     beta: float = 1.0,
     batch_size: int = 128,
@@ -44,17 +45,19 @@ def evaluate(
     fabric: "Fabric | None" = None,
     device: torch.device | str = "cpu",
 ) -> Figures:
-    """Mean of the bound and its terms over a split, in nats per datum; no weight moves.
+    """Mean of the bound and its terms over rows of a split, in nats per datum; no weight moves.
 
-    Each datum is drawn for ``draws`` times. Each batch has noise of its own, made from ``seed`` and
-    the batch's number, and the caller's random state is left alone: the answer is the same however
-    often it is asked for, and however many processes share the work. It is computed in full
-    precision, also where the training steps run their networks in bfloat16.
+    All rows are taken where none are named. Each datum is drawn for ``draws`` times. Each batch has
+    noise of its own, made from ``seed`` and the batch's number, and the caller's random state is
+    left alone: the answer is the same however often it is asked for, and however many processes
+    share the work. It is computed in full precision, also where the training steps run their
+    networks in bfloat16.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = torch.device(device) if fabric is None else fabric.device
     # Several draws of a datum are several rows, so that little data still fills a batch.
-    chunks = list(torch.arange(len(split)).repeat(draws).split(batch_size))
+    rows = torch.arange(len(split)) if rows is None else rows
+    chunks = list(rows.repeat(draws).split(batch_size))
     numbers = range(rank, len(chunks), world)
     totals = torch.zeros(4, dtype=torch.float64)
     with evaluating(bound), Stream.EVALUATION.drawn(seed, device) as noise:
@@ -64,7 +67,7 @@ def evaluate(
             totals += torch.stack(tuple(bound(batch, beta))).cpu().double()
     if fabric is not None:
         totals = cast("Tensor", fabric.all_reduce(totals, reduce_op="sum"))
-    return figures(Terms(*totals / (len(split) * draws)), bound)
+    return figures(Terms(*totals / (len(rows) * draws)), bound)
 
 
 def figures(means: Terms, bound: Bound) -> Figures:

@@ -1,7 +1,8 @@
 """What ``config.yaml`` holds: the settings as they resolved, and the facts of the fit."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -10,12 +11,15 @@ from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
 from ppvae.training.data_and_programs import Meeting, recorded
 
+if TYPE_CHECKING:  # the loop takes seconds to import
+    from ppvae.training.trainer import Trainer
+
 
 def config_of(
     settings: Settings,
     chosen: Chosen,
     meeting: Meeting,
-    device: torch.device,
+    trainer: "Trainer",
     *,
     is_compiled: bool,
 ) -> dict[str, Any]:
@@ -30,7 +34,7 @@ def config_of(
     facts = {
         "format": FORMAT,
         "versions": versions(),
-        "device": str(device),
+        "device": str(trainer.device),
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in pair.parameters() if p.requires_grad),
         "data": {
@@ -43,6 +47,7 @@ def config_of(
             "covariates": data.covariates,
         },
         "compiled": is_compiled,
+        "evaluation": asdict(trainer.evaluation),
         "log_counts": made.log_counts,
     }
     settled = resolved | chosen.recorded() | made.parts

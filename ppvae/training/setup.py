@@ -1,11 +1,13 @@
 """The trainer of a fit, set up: bound, optimizer, schedule, compiled or not."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ppvae.components.factory import Factory
 from ppvae.components.memory import TRAINING, check_memory
@@ -15,6 +17,9 @@ from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
+from ppvae.training.evaluation_schedule import EvaluationSchedule, schedule_for
+from ppvae.training.sizes import Sizes
+from ppvae.training.threads import take_threads, threads_for
 from ppvae.training.trial import try_out
 
 if TYPE_CHECKING:
@@ -46,8 +51,22 @@ def make_trainer(
     fabric: "Fabric",
     *,
     compile: bool = False,
+    recorded: Mapping[str, Any] | None = None,
 ) -> "Trainer":
-    """The bound, what climbs it, and the loop that does, after a trial of it."""
+    """The bound, what climbs it, and the loop that does, after a trial of it.
+
+    From here on torch has as many threads as the fit takes.
+
+    Args:
+        settings: the settings.
+        chosen: the parts that they name.
+        pair: the programs.
+        facts: what the audit found of them.
+        data: the data.
+        fabric: device, precision and processes.
+        compile: whether to compile.
+        recorded: what a fit that goes on resolved to, as ``config.yaml`` keeps it.
+    """
     _check_room(settings, pair, data, fabric)
     # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
     from ppvae.bounds.objective import Bound
@@ -59,9 +78,41 @@ def make_trainer(
     schedule = None
     if chosen.schedule is not None:
         schedule = _schedule(chosen.schedule, optimizer, settings.epochs)
+    if isinstance(schedule, ReduceLROnPlateau):
+        settings = _evaluated_each_epoch(settings)
     trainer = Trainer(bound, optimizer, data, settings, fabric, schedule, compile=compile)
-    try_out(trainer)
+    sizes = _sizes(settings, pair, data, work=try_out(trainer))
+    if recorded is None:
+        trainer.evaluation = schedule_for(
+            sizes, settings.epochs, patience=settings.patience, every=settings.evaluate_every
+        )
+        take_threads(settings.threads or threads_for(sizes, fabric.device))
+    else:
+        trainer.evaluation = EvaluationSchedule.read(recorded.get("evaluation"), len(data.valid))
+        take_threads(settings.threads or recorded.get("threads"))
     return trainer
+
+
+def _evaluated_each_epoch(settings: Settings) -> Settings:
+    """The settings of a fit whose schedule reads the held-out objective."""
+    if settings.evaluate_every not in (None, 1):
+        raise InputError(
+            f"`evaluate_every` is {settings.evaluate_every}, and ReduceLROnPlateau reads the "
+            "held-out objective of each epoch; leave it out, or take another schedule"
+        )
+    return replace(settings, evaluate_every=1)
+
+
+def _sizes(settings: Settings, pair: Pair, data: Data, work: int) -> Sizes:
+    """What the rules of a fit look at; ``work``: operations of the bound on a row."""
+    return Sizes(
+        train=len(data.train),
+        valid=len(data.valid),
+        batch=min(settings.batch_size, len(data.train)),
+        numbers=math.prod(data.shape) * settings.particles,
+        parameters=sum(p.numel() for p in pair.parameters() if p.requires_grad),
+        work=work,
+    )
 
 
 def _optimizer(maker: Factory, pair: Pair, lr: float) -> torch.optim.Optimizer:

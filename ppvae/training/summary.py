@@ -13,6 +13,7 @@ from ppvae.diagnostics.bound.terms import bits_per_dim, observed_elements
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.programs.classification import Classification, classification, has_classes
 from ppvae.training.evaluation import Figures, evaluate
+from ppvae.training.evaluation_schedule import draws_for
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
@@ -114,8 +115,8 @@ def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> S
         trainer.bound,
         test,
         beta=plan.beta,
-        batch_size=plan.batch_size,
-        draws=-(-DRAWS // len(test)),
+        batch_size=trainer.evaluation.batch_size,
+        draws=draws_for(len(test), DRAWS),
         seed=plan.seed,
         device=device,
     )

@@ -30,12 +30,9 @@ from ppvae.programs.streams import Stream
 from ppvae.settings import Settings
 from ppvae.training.divergence import all_finite, diverged, explaining, unfit
 from ppvae.training.evaluation import Figures, evaluate, figures
+from ppvae.training.evaluation_schedule import EvaluationSchedule
 from ppvae.training.progress import SUMS, Progress
 from ppvae.training.state import load_state, state_of
-
-DRAWS = 2_000
-"""Least number of draws behind a held-out figure, data and repetitions together: what chooses the
-best weights should not choose by luck. The noise is the same in each epoch."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +46,9 @@ class Epoch:
         beta: weight of the KL at the last step.
         lr: learning rate of the last step.
         train: figures of the training batches, as they were seen, while the weights moved.
-        valid: figures of the held-out data, at the weights as they now are.
-        is_best: the held-out objective is the best so far, among epochs after the warm-up.
+        valid: figures of the held-out data, at the weights as they now are; ``None`` after an epoch
+            without an evaluation.
+        is_best: the held-out objective is the best so far, among evaluations after the warm-up.
     """
 
     epoch: int
@@ -59,7 +57,7 @@ class Epoch:
     beta: float
     lr: float
     train: Figures
-    valid: Figures
+    valid: Figures | None
     is_best: bool
 
 
@@ -85,6 +83,7 @@ class Trainer:
         compile: whether to compile.
 
     Attributes:
+        evaluation: when held-out data are evaluated: after each epoch, unless it is replaced.
         notes: sentences that a user should read: why something runs uncompiled, for one.
     """
 
@@ -108,6 +107,7 @@ class Trainer:
         self._wrapped, self._stepper = wrapped, cast("Any", stepper)
         self.device = fabric.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
+        self.evaluation = EvaluationSchedule(1, len(self.valid), 1, plan.batch_size)
         self._rows = min(plan.batch_size, len(self.train))
         if self._rows < fabric.world_size:
             raise InputError(
@@ -144,15 +144,18 @@ class Trainer:
 
     @property
     def is_done(self) -> bool:
-        """Whether there is no epoch left to train: all are done, or patience has run out."""
-        patience = self.plan.patience
-        if patience is not None and self.progress.stale >= patience:
+        """Whether there is no epoch left to train: all are done, or patience has run out.
+
+        Patience counts epochs, and ends a fit after an evaluation.
+        """
+        patience, progress = self.plan.patience, self.progress
+        if patience is not None and progress.stale >= patience and self._is_due(progress.epoch):
             self.stopped = (
                 f"no better held-out objective for {patience} epochs; "
-                f"the best was at step {self.progress.best_step}"
+                f"the best was at step {progress.best_step}"
             )
             return True
-        return self.progress.epoch >= self.plan.epochs
+        return progress.epoch >= self.plan.epochs
 
     def epochs(
         self,
@@ -257,7 +260,7 @@ class Trainer:
             self.progress.uncompiled = why
 
     def _close(self) -> Epoch:
-        """Evaluate after the last step of an epoch, and decide on best and patience."""
+        """End an epoch after its last step: evaluate, if that is due, and decide what is best."""
         progress, plan = self.progress, self.plan
         started = time.perf_counter()
         totals = self.fabric.all_reduce(
@@ -266,37 +269,54 @@ class Trainer:
         *sums, rows = cast("Tensor", totals).tolist()
         if not (all(map(math.isfinite, sums)) and all_finite(self.bound.parameters())):
             raise diverged(self)
-        with explaining(self):
-            valid = evaluate(
-                self.bound,
-                self.valid,
-                beta=plan.beta,
-                batch_size=plan.batch_size,
-                draws=-(-DRAWS // len(self.valid)),
-                seed=plan.seed,
-                fabric=self.fabric,
-            )
-        if not math.isfinite(valid.objective):
-            raise diverged(self)
+        valid = self.evaluate(self.bound) if self._is_due(progress.epoch + 1) else None
         lr = float(self.optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)
         progress.epoch += 1
         progress.cursor, progress.sums = 0, [0.0] * SUMS
         if isinstance(self.schedule, ReduceLROnPlateau):
-            self.schedule.step(valid.objective)
+            if valid is not None:  # as it is after each epoch beside such a schedule
+                self.schedule.step(valid.objective)
         elif self.schedule is not None:
             self.schedule.step()
         is_best = False
         if progress.epoch > plan.warm_up:  # before that, objectives are of another beta
-            is_best = progress.best is None or valid.objective > progress.best
+            is_best = valid is not None and (
+                progress.best is None or valid.objective > progress.best
+            )
             progress.stale = 0 if is_best else progress.stale + 1
-            if is_best:
+            if valid is not None and is_best:
                 progress.best, progress.best_step = valid.objective, progress.step
         progress.seconds += time.perf_counter() - started
         train = figures(self._means(sums, rows), self.bound)
         return Epoch(
             progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best
         )
+
+    def _is_due(self, epoch: int) -> bool:
+        return self.evaluation.is_due(epoch, self.plan.epochs)
+
+    def evaluate(self, bound: Bound) -> Figures:
+        """The held-out figures of a bound on these programs, by the schedule of this fit.
+
+        Raises:
+            InputError: if they are no numbers.
+        """
+        by, plan = self.evaluation, self.plan
+        with explaining(self):
+            valid = evaluate(
+                bound,
+                self.valid,
+                by.chosen(len(self.valid), plan.seed),
+                beta=plan.beta,
+                batch_size=by.batch_size,
+                draws=by.draws,
+                seed=plan.seed,
+                fabric=self.fabric,
+            )
+        if not math.isfinite(valid.objective):
+            raise diverged(self)
+        return valid
 
     def _means(self, sums: Sequence[float], rows: float) -> Terms:
         """Means over an epoch; the objective at the beta asked for, also while it warms up.

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from ppvae.compilation.python_state.snapshot import preserved
 from ppvae.data import Batch, Split
@@ -21,8 +22,11 @@ if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
 
-def try_out(loop: "Trainer") -> None:
+def try_out(loop: "Trainer") -> int:
     """Call what a loop climbs in the shapes and modes of the fit.
+
+    Returns:
+        Floating-point operations of the bound on a row, in matrix products and convolutions.
 
     Raises:
         InputError: for whatever the programs raise, and for a bound or gradient that is no number.
@@ -45,8 +49,11 @@ def try_out(loop: "Trainer") -> None:
                 _climb(loop, batch)
         held_out = len(loop.valid) % loop.plan.batch_size or min(rows, len(loop.valid))
         batch = _take(loop.valid, range(held_out), loop.device)
-        with evaluating(bound), explained(f"in evaluation, on {held_out} rows", _tied(rows)):
+        counter = FlopCounterMode(display=False)
+        in_evaluation = explained(f"in evaluation, on {held_out} rows", _tied(rows))
+        with evaluating(bound), in_evaluation, counter:
             bound(batch, loop.plan.beta)
+    return int(counter.get_total_flops()) // held_out
 
 
 def unmoved(pair: Pair) -> AbstractContextManager[None]:

@@ -18,6 +18,19 @@ def whole(split: data.Split) -> torch.Tensor:
     return next(split.chunks(10_000))["x"]
 
 
+def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the file of another version lies elsewhere."""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    for _ in range(2):
+        rows = data.digits.digits_source(Path()).train
+        batch = rows.read(torch.arange(len(rows)))
+        assert torch.equal(batch["x"].flatten(1), torch.from_numpy(images).long())
+        assert torch.equal(batch["y"], torch.from_numpy(labels).long())
+        monkeypatch.setattr(data.digits, "find_spec", lambda _: None)
+
+
 def test_digits_are_counts_or_sixteenths() -> None:
     counts = data.load("digits")
     assert counts.shape == (1, 8, 8)

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from ppvae.cli.terminal import EpochBar
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from ppvae.run import Run
@@ -21,6 +20,7 @@ from tests.support.fits import (
     differences,
     figures,
     future,
+    interrupt,
     quick,
     small,
     small_flags,
@@ -28,21 +28,6 @@ from tests.support.fits import (
 )
 
 __all__ = ["quick"]  # a fixture, used by every test here
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, number: int, after: int) -> None:
-    """Have the signal ``number`` arrive after so many steps."""
-    taken = 0
-    before = EpochBar.step
-
-    def step(self: EpochBar) -> None:
-        nonlocal taken
-        before(self)
-        taken += 1
-        if taken == after:
-            signal.raise_signal(number)
-
-    monkeypatch.setattr(EpochBar, "step", step)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -17,6 +18,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
+from ppvae.cli.terminal import EpochBar
 from ppvae.fit import fit
 from ppvae.run import Run
 from ppvae.run.store import load_tree, sums
@@ -30,7 +32,7 @@ def leave_out_slow_parts(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("ppvae.report.figures.draw", lambda *_: [])
     patch.setattr("ppvae.report.figures.attempt", lambda *_, **__: None)
     patch.setattr("ppvae.report.attempt", lambda *_, **__: "")
-    patch.setattr("ppvae.training.trainer.DRAWS", 1)
+    patch.setattr("ppvae.training.evaluation_schedule.DRAWS", 1)
     patch.setattr("ppvae.training.summary.DRAWS", 1)
 
 
@@ -63,6 +65,7 @@ def small(folder: Path, out: str = "run", **settings: Any) -> Run:
     defaults: dict[str, Any] = {
         "likelihood": "Gaussian", "decoder": SMALL, "encoder": SMALL, "latent_dim": 2,
         "batch_size": 32, "epochs": 2, "device": "cpu", "out": folder / out, "schedule": None,
+        "evaluate_every": 1,
     }  # fmt: skip
     chosen = {k: v for k, v in (defaults | settings).items() if v is not ...}
     return fit(**chosen)
@@ -98,6 +101,7 @@ def small_flags(folder: Path, out: str = "run") -> list[str]:
         "--data", str(table_file(folder)), "--likelihood", "Gaussian", "--latent-dim", "2",
         "--decoder.hidden", "16", "--encoder.hidden", "16", "--batch-size", "32",
         "--epochs", "2", "--device", "cpu", "--out", str(folder / out), "--schedule", "none",
+        "--evaluate-every", "1",
     ]  # fmt: skip
 
 
@@ -185,3 +189,18 @@ def program(x: torch.Tensor) -> None:
     with pyro.plate("data", len(x)):
         z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
         pyro.sample("x", dist.Normal(z.sum(-1, keepdim=True) * scale, 1.0).to_event(1), obs=x)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, number: int, after: int) -> None:
+    """Have the signal ``number`` arrive after so many steps."""
+    taken = 0
+    before = EpochBar.step
+
+    def step(self: EpochBar) -> None:
+        nonlocal taken
+        before(self)
+        taken += 1
+        if taken == after:
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(EpochBar, "step", step)

@@ -136,7 +136,7 @@ def quickly(*, in_full: bool = False) -> Iterator[None]:
     In full there are those of the fit too, as dots, and those of the page are as they are.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("ppvae.training.trainer.DRAWS", 1)
+        patch.setattr("ppvae.training.evaluation_schedule.DRAWS", 1)
         patch.setattr("ppvae.training.summary.DRAWS", 1)
         if in_full:
             patch.setattr("ppvae.report.figures.draw", dotted_gallery)

@@ -116,7 +116,7 @@ def ask(context: Context) -> TrainingAnswer:
     way = course(context.run)
     if way is None:
         attempt.refusals["course of the fit"] = (
-            "metrics.csv has fewer than 5 epochs at the final beta"
+            "metrics.csv has fewer than 5 evaluated epochs at the final beta"
         )
     beside = attempt("overfitting", lambda: overfitting(context))
     return TrainingAnswer(attempt.refusals, context.log_p_name, way, beside)

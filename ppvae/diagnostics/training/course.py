@@ -8,12 +8,12 @@ from ppvae.run import Run
 
 @dataclass(frozen=True)
 class Course:
-    """The held-out objective over the epochs at the final beta; nats per datum.
+    """The held-out objective over the evaluated epochs at the final beta; nats per datum.
 
     Attributes:
         epochs: how many there were.
         best: the epoch whose objective was best.
-        late: how many of them are the last tenth, one at least.
+        late: how many epochs are the last tenth, one evaluation at least.
         late_gain: by how much the best objective rose in these: 0, or more.
         after_best: by how much the objective fell from its best to the end.
     """
@@ -34,12 +34,12 @@ def course(run: Run) -> Course | None:
     if len(rows) < 5:
         return None
     values = [row["objective"] for row in rows]
-    late = max(1, len(values) // 10)
+    count = max(1, len(values) // 10)
     best = max(range(len(values)), key=values.__getitem__)
     return Course(
         epochs=rows[-1]["epoch"],
         best=rows[best]["epoch"],
-        late=late,
-        late_gain=max(values) - max(values[:-late]),
+        late=rows[-1]["epoch"] - rows[-count - 1]["epoch"],
+        late_gain=max(values) - max(values[:-count]),
         after_best=values[best] - values[-1],
     )
