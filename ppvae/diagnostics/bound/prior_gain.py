@@ -31,6 +31,9 @@ COMPONENTS = (1, 10, 50)
 PER_DATUM = 10
 """Codes of one datum that the density is fitted to, at most."""
 
+CHOOSING = 30
+"""Most iterations of the fits among which the number of components is chosen."""
+
 HELD_OUT = 0.25
 """Share of the fitting data that chooses the number of components."""
 
@@ -177,7 +180,7 @@ def _scores(codes: Codes, components: Sequence[int], seed: int) -> dict[int, flo
     for number in sorted(set(components)):
         if number > int((~held_out).sum()):
             continue
-        density = fit_normals(z[~held_out], number, seed)
+        density = fit_normals(z[~held_out], number, seed, iterations=CHOOSING)
         gains = _log_prob(density, z[held_out]) - codes.log_prior[held_out]
         scores[number] = float(gains.mean())
     return scores
