@@ -7,14 +7,16 @@ from typing import Any, NamedTuple, override
 import torch
 from pyro.infer import ELBO
 from torch import Tensor, nn
+from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
 from ppvae.bounds.traits import traits_of
 from ppvae.compilation.autograd_node import DifferentiableGraph, loss_and_gradients
 from ppvae.compilation.beginning import Begun, Rerun
 from ppvae.compilation.disagreement import disagreement, rounding
-from ppvae.compilation.graphs import NotStatic, trace
+from ppvae.compilation.graphs import Function, NotStatic, trace
 from ppvae.compilation.guard import CHECK, Guard, Unfaithful, is_handled, tidy
+from ppvae.compilation.hoisting import Hoisted
 from ppvae.compilation.native import compiled
 from ppvae.compilation.tensors import Parts, Values
 from ppvae.errors import InputError
@@ -50,6 +52,9 @@ class Captured(nn.Module):
         check: compare value and gradients with the module's own every so many calls, beside the
             first ones; 1: in each call; 0: in the first alone.
         tell: given the sentence that says why a module cannot be captured; default: a warning.
+        fixed: how many of the arguments, the first ones, are the same tensors in many calls, as the
+            parameters and buffers then are: what follows from these alone is computed once, where
+            no gradients are recorded. See `ppvae.compilation.hoisting`.
 
     Attributes:
         enabled: false: call the module itself, as for the one ragged batch of an epoch.
@@ -63,6 +68,7 @@ class Captured(nn.Module):
         compile: bool = True,
         check: int = CHECK,
         tell: Callable[[str], None] = warnings.warn,
+        fixed: int = 0,
     ) -> None:
         super().__init__()
         if check < 0:
@@ -71,7 +77,7 @@ class Captured(nn.Module):
         self.enabled = True
         self._tell = tell
         self.reason = ""
-        self._compile = compile
+        self._compile, self._fixed = compile, fixed
         self._guard: Guard[DifferentiableGraph] = Guard(module, check)
         elbos = (getattr(part, "elbo", None) for part in module.modules())
         if any(isinstance(elbo, ELBO) and traits_of(type(elbo)).enumerates for elbo in elbos):
@@ -167,7 +173,13 @@ class Captured(nn.Module):
 
         graph = trace(function, [*parts.params(), *parts.buffers(), *inputs.tensors])
         error = rounding(graph)
-        run = compiled(graph) if self._compile else graph
+        make = compiled if self._compile else _as_it_is
+        changes = graph.graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default)
+        if self._fixed and found["loss"] is None and not changes:
+            fixed = len(parts.params()) + len(parts.buffers()) + inputs.count(self._fixed)
+            run: Function = Hoisted(graph, fixed, make)
+        else:
+            run = make(graph)
         return DifferentiableGraph(run, found["spec"], found["loss"], tuple(found["has"]), error)
 
 
@@ -179,6 +191,10 @@ def _words(parts: Parts, graph: DifferentiableGraph) -> list[str]:
         *["its value"] * graph.spec.num_leaves,
         *map(tidy, others),
     ]
+
+
+def _as_it_is(graph: GraphModule) -> Function:
+    return graph
 
 
 _TENSOR = object()
@@ -208,6 +224,11 @@ class _Inputs(NamedTuple):
         ]
         tensors = [leaf.contiguous() for leaf in numbers if isinstance(leaf, Tensor)]
         return cls(tensors, [_TENSOR if isinstance(n, Tensor) else n for n in numbers], spec)
+
+    def count(self, arguments: int) -> int:
+        """How many of the tensors are in the first so many arguments."""
+        args, _ = self.filled(self.tensors)
+        return sum(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(args[:arguments]))
 
     def signature(self) -> tuple[Hashable, ...]:
         """All of the arguments but the numbers in tensors.

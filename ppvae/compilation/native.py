@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from ppvae.compilation.graphs import Function, NotStatic
+from ppvae.compilation.logistic import take_quicker_logistic_terms
 
 _aten = torch.ops.aten
 
@@ -26,6 +27,7 @@ def compiled(graph: GraphModule) -> Function:
     """
     if is_all_on(graph, "cpu"):
         _take_quicker_products(graph)
+        take_quicker_logistic_terms(graph)
         _hold_scalars(graph)
         graph.recompile()
     made: list[Function] = []
