@@ -1,7 +1,7 @@
 """What is log p(x)? Importance sampling with the guide as the proposal."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,9 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
-CHUNK = 2**23
-"""Numbers of x times particles held at once: 32 MiB of float32 a tensor of that shape."""
+CHUNK = 2**21
+"""Numbers of x times particles held at once: 8 MiB of float32 a tensor of that shape, which stays
+in the caches between a product and what is computed of it."""
 
 COVERAGE = (
     "this standard error is too small where few weights carry the mean: with log p(x) known, of "
@@ -24,9 +25,9 @@ COVERAGE = (
 )
 """What the error of a single datum is worth, with 50, 200 and 1,000 samples."""
 
-PAYS = 2**32
-"""Numbers of x times data times samples from which a graph wins back its compiling: half a minute
-on two cores, where each number costs some 9 ns as the programs are and 5 ns as a graph."""
+PAYS = 2**31
+"""Numbers of x times data times samples from which a graph wins back its compiling, which takes 5
+to 15 seconds: on two cores each number costs some 12 ns as the programs are and 5 ns as a graph."""
 
 
 @dataclass(frozen=True)
@@ -99,18 +100,67 @@ def log_weights(pair: Pair, audit: Audit, batch: Batch, particles: int) -> Tenso
 _NO_DENSITY = "a guide with a point mass has no density, and so no importance weights"
 
 
-class _Sums(nn.Module):
-    """What draws add to each datum's mean weight, to its error, and to the bound."""
+class _LogWeights(nn.Module):
+    """`log_weights` of a pair, as a module."""
 
     def __init__(self, pair: Pair, audit: Audit) -> None:
         super().__init__()
         self.pair, self._audit = pair, audit
 
-    def forward(self, batch: Batch, particles: int) -> dict[str, Tensor]:
-        w = log_weights(self.pair, self._audit, batch, particles)
-        return {
-            "log_sum": w.logsumexp(0), "log_square": (2 * w).logsumexp(0), "sum": w.sum(0)
-        }  # fmt: skip
+    def forward(self, batch: Batch, particles: int) -> Tensor:
+        return log_weights(self.pair, self._audit, batch, particles)
+
+
+class Weighing:
+    """Log-weights of many draws, in chunks of bounded size; as a native graph where that pays.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the data.
+        samples: draws for each datum.
+        batch_size: data at a time.
+        device: where the pair is.
+        compile: whether whole chunks are one graph, with the same draws; ``None``: by the rule of
+            sizes `PAYS`. Programs that cannot be a graph run as they are.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        audit: Audit,
+        split: Split,
+        samples: int,
+        batch_size: int,
+        device: torch.device,
+        compile: bool | None,
+    ) -> None:
+        if compile is None:
+            numbers = len(split) * samples * math.prod(split.shape)
+            compile = numbers >= PAYS and device.type != "mps"
+        self._samples, self._as_it_is = samples, _LogWeights(pair, audit)
+        self._as_graph: nn.Module = self._as_it_is
+        if compile:
+            from ppvae.compilation.captured import Captured  # late: it takes seconds to import
+
+            # What draws of a batch share, as q(z | x) is, is computed once a batch.
+            self._as_graph = Captured(self._as_it_is, check=0, tell=lambda _: None, fixed=1)
+        # Ragged chunks, of data or of draws, are few and not compiled for.
+        rows = min(batch_size, len(split))
+        self._whole = rows, _at_once(rows * math.prod(split.shape))
+
+    def chunks(self, batch: Batch) -> Iterator[Tensor]:
+        """The log-weights of a batch: ``(particles, data)`` each."""
+        rows, at_once = len(batch["x"]), _at_once(batch["x"].numel())
+        for start in range(0, self._samples, at_once):
+            count = min(at_once, self._samples - start)
+            weigh = self._as_graph if (rows, count) == self._whole else self._as_it_is
+            yield weigh(batch, count)
+
+
+def _at_once(numbers: int) -> int:
+    """How many draws of so many numbers are one chunk."""
+    return max(1, CHUNK // numbers)
 
 
 def log_evidence(
@@ -139,8 +189,7 @@ def log_evidence(
         device: where the pair is.
         on_rows: hears of each batch's number of data, for a progress bar.
         compile: whether whole chunks are one native graph, with the same draws; by default where
-            there is so much to compute that compiling is won back. Programs that cannot be a graph
-            run as they are.
+            that pays. See `Weighing`.
 
     Raises:
         InputError: as `log_weights`.
@@ -149,30 +198,17 @@ def log_evidence(
     if not audit.is_bound:
         raise InputError(_NO_DENSITY)
     device = torch.device(device)
-    if compile is None:
-        compile = len(split) * samples * math.prod(split.shape) >= PAYS and device.type != "mps"
-    summed: nn.Module = _Sums(pair, audit)
-    as_graph = summed
-    if compile:
-        from ppvae.compilation.captured import Captured  # late: a compiler takes seconds to import
-
-        as_graph = Captured(summed, check=0, tell=lambda _: None)
-    whole = (min(batch_size, len(split)), CHUNK // (batch_size * math.prod(split.shape)))
+    weighing = Weighing(pair, audit, split, samples, batch_size, device, compile)
     logs, errors, elbos = [], [], []
     with evaluating(pair), Stream.EVIDENCE.drawn(seed, device) as noise:
         for number, batch in enumerate(split.chunks(batch_size, device)):
             noise.at(number)
-            at_once = max(1, CHUNK // batch["x"].numel())
             log_sum = square = torch.full((len(batch["x"]),), -math.inf, device=device)
             mean = torch.zeros_like(log_sum)
-            for start in range(0, samples, at_once):
-                count = min(at_once, samples - start)
-                # Ragged chunks, of data or of draws, are few and not compiled for.
-                is_whole = (len(batch["x"]), count) == whole
-                chunk = (as_graph if is_whole else summed)(batch, count)
-                log_sum = torch.logaddexp(log_sum, chunk["log_sum"])
-                square = torch.logaddexp(square, chunk["log_square"])
-                mean = mean + chunk["sum"] / samples
+            for w in weighing.chunks(batch):
+                log_sum = torch.logaddexp(log_sum, w.logsumexp(0))
+                square = torch.logaddexp(square, (2 * w).logsumexp(0))
+                mean = mean + w.sum(0) / samples
             log_p = log_sum - math.log(samples)
             # Var(w) / (K mean(w)^2), from K sum w^2 / (sum w)^2 - 1.
             relative = (square - 2 * log_sum + math.log(samples)).exp() - 1

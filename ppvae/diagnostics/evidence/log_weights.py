@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.diagnostics.evidence.importance_sampling import CHUNK, log_weights
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK, Weighing
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
@@ -27,6 +27,7 @@ def importance_weights(
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
+    compile: bool | None = None,
 ) -> Tensor:
     """Log-weights log p(x, z) - log q(z | x) of draws z ~ q(z | x): ``(data, samples)``.
 
@@ -43,6 +44,7 @@ def importance_weights(
         seed: of the draws.
         device: where the pair is.
         on_rows: hears of each batch's number of data, for a progress bar.
+        compile: as in `log_evidence`.
 
     Raises:
         InputError: if the programs have no such weight per datum: a point-mass guide, latents
@@ -51,16 +53,15 @@ def importance_weights(
     check_at_least(1, samples=samples)
     device = torch.device(device)
     chunks = list(torch.arange(len(split)).split(batch_size))
+    weighing = Weighing(pair, audit, split, samples, batch_size, device, compile)
     kind = torch.promote_types(pair.dtype, torch.float32)
     weights = torch.empty(len(split), samples, dtype=kind)
     with evaluating(pair), Stream.IMPORTANCE_WEIGHTS.drawn(seed, device) as noise:
         batches = split.batches(chunks, device=device)
         for number, (rows, batch) in enumerate(zip(chunks, batches, strict=True)):
             noise.at(number)
-            at_once = max(1, CHUNK // batch["x"].numel())
-            for start in range(0, samples, at_once):
-                logs = log_weights(pair, audit, batch, min(at_once, samples - start))
-                weights[rows[0] : rows[-1] + 1, start : start + len(logs)] = logs.T
+            logs = torch.cat(list(weighing.chunks(batch)))
+            weights[rows[0] : rows[-1] + 1] = logs.T
             on_rows(len(rows))
     return weights
 
