@@ -14,7 +14,13 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch, Split
-from ppvae.diagnostics.evidence.hmc import AnnealingPath, Point, Start, transition
+from ppvae.diagnostics.evidence.hmc import (
+    AnnealingPath,
+    PathDensity,
+    Point,
+    Start,
+    transition,
+)
 from ppvae.diagnostics.evidence.importance_sampling import CHUNK
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError, check_at_least
@@ -32,6 +38,9 @@ PILOT_CHAINS = 8
 PILOT_WARM_UP = 20
 PILOT_TEMPERATURES = 30
 """The fewest temperatures of a pilot run; a long path's pilot has a fifth of the path's own."""
+
+PAYS = 2**29
+"""Numbers of x times data times gradients from which a graph wins back its compiling."""
 
 PILOT, FORWARD, SIMULATION, BACKWARD = range(4)
 
@@ -108,6 +117,7 @@ def anneal(
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
+    compile: bool | None = None,
 ) -> Annealed:
     """Estimate log p(x) of each datum by annealed importance sampling; moves nothing.
 
@@ -149,6 +159,9 @@ def anneal(
         seed: of the noise; the caller's random state is left alone.
         device: where the chains walk.
         on_rows: hears of numbers of data as the work proceeds, all rows in all, for a progress bar.
+        compile: whether density and gradient are one native graph; by default where there is so
+            much to compute that compiling is won back. Programs that cannot be a graph run as they
+            are.
 
     Raises:
         InputError: for a latent that is discrete, has no bijection to the reals, has a support that
@@ -157,12 +170,16 @@ def anneal(
     """
     plan = AnnealingPlan(temperatures, chains, leapfrog)
     device = torch.device(device)
+    if compile is None:
+        numbers = len(split) * math.prod(split.shape)
+        compile = device.type != "mps" and plan.pays(numbers, walks=1)
+    density = PathDensity(pair, audit, start, compile=compile)
     weights, accepted, steps = [], [], []
     with evaluating(pair), Stream.ANNEALING.drawn(seed, device) as noise:
         for number, batch in enumerate(split.chunks(batch_size, device)):
             tick = plan.ticks(batch, 1, on_rows)
             noise.at(number, PILOT)
-            path = AnnealingPath(pair, audit, batch, start)
+            path = AnnealingPath(pair, audit, batch, start, density)
             step = plan.tuned(path, tick)
             noise.at(number, FORWARD)
             log_weight, acceptance = plan.forward(path, step, tick)
@@ -198,6 +215,17 @@ class AnnealingPlan:
         # None at 0, where chains start, nor at 1, where they have their weight.
         self._transitions = temperatures - 2
         self._pilot = max(PILOT_TEMPERATURES, self._transitions // 5)
+
+    def pays(self, numbers: int, walks: int) -> bool:
+        """Whether a graph of density and gradient wins back its compiling: a rule of sizes.
+
+        Args:
+            numbers: of x, over all data.
+            walks: how often all chains walk, beside the pilot.
+        """
+        pilot = PILOT_CHAINS * (PILOT_WARM_UP + self._pilot)
+        gradients = self._leapfrog * (pilot + walks * self._chains * self._transitions)
+        return numbers * gradients >= PAYS
 
     def ticks(self, batch: Batch, walks: int, on_rows: Callable[[int], None]) -> Tick:
         """Spread a batch's rows evenly over the pilot and ``walks`` walks of all chains."""

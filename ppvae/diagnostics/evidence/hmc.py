@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import pyro
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppvae.data import Batch
 from ppvae.diagnostics.shared.unconstrained import UnconstrainedSpace
@@ -72,18 +72,27 @@ class AnnealingPath:
 
     From the prior, f_t = p(z) p(x | z)^t; from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t.
 
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        batch: the data.
+        start: where the path starts.
+        density: what scores positions, if batches share it; default: one of its own.
+
     Raises:
         InputError: if there is no such path.
     """
 
-    def __init__(self, pair: Pair, audit: Audit, batch: Batch, start: Start) -> None:
-        if start not in get_args(Start):
-            raise InputError(f"start is '{start}'; take 'prior' or 'guide'")
+    def __init__(
+        self,
+        pair: Pair,
+        audit: Audit,
+        batch: Batch,
+        start: Start,
+        density: "PathDensity | None" = None,
+    ) -> None:
+        self._density = density or PathDensity(pair, audit, start)
         self._from_guide = start == "guide"
-        if self._from_guide and not audit.is_bound:
-            raise InputError(
-                "a guide with a point mass has no density to start from; take start='prior'"
-            )
         self.batch = batch
         self._densities = Densities(pair, audit, batch)
         self._space = UnconstrainedSpace(pair, audit, batch)
@@ -115,21 +124,74 @@ class AnnealingPath:
 
     def at(self, position: Tensor) -> Point:
         """Score a position: one pass through the programs, and one back."""
+        position = position.detach()
+        return Point(position, *self._density(self._space, self.batch, position))
+
+
+class PathDensity:
+    """Log f_0 and log f_1 - log f_0 of positions, with their gradients, of one batch or several.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        start: where the path starts.
+        compile: whether it is one native graph; programs that cannot be a graph run as they are.
+    """
+
+    def __init__(self, pair: Pair, audit: Audit, start: Start, *, compile: bool = False) -> None:
+        if start not in get_args(Start):
+            raise InputError(f"start is '{start}'; take 'prior' or 'guide'")
+        if start == "guide" and not audit.is_bound:
+            raise InputError(
+                "a guide with a point mass has no density to start from; take start='prior'"
+            )
+        self._scoring = _Scoring(pair, audit, start)
+        self._run: nn.Module = self._scoring
+        if compile:
+            from ppvae.compilation.captured import Captured  # late: it takes seconds to import
+
+            # What positions of a batch share, as q(z | x) is, is computed once a batch.
+            self._run = Captured(self._scoring, check=0, tell=lambda _: None, fixed=1)
+
+    def __call__(
+        self, space: UnconstrainedSpace, batch: Batch, position: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """All of a `Point` but its position."""
+        self._scoring.space = space
+        scored: tuple[Tensor, Tensor, Tensor, Tensor] = self._run(batch, position)
+        return scored
+
+
+class _Scoring(nn.Module):
+    """A `PathDensity` of one batch at a time, as a module.
+
+    Attributes:
+        space: where the latents of the batch move.
+    """
+
+    space: UnconstrainedSpace
+
+    def __init__(self, pair: Pair, audit: Audit, start: Start) -> None:
+        super().__init__()
+        self.pair, self._audit, self._from_guide = pair, audit, start == "guide"
+
+    def forward(self, batch: Batch, position: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         position = position.detach().requires_grad_()
         # A trajectory that diverges is turned down for its density; validation would raise.
         with torch.enable_grad(), pyro.validation_enabled(False):
-            latents, log_volume = self._space.latents(position)
-            draws = self._densities.at(latents, guide=self._from_guide)
+            latents, log_volume = self.space.latents(position)
+            densities = Densities(self.pair, self._audit, batch)
+            draws = densities.at(latents, guide=self._from_guide)
             # Two parts without a common term: the way back goes through each network once.
             if draws.log_guide is None:
                 first, second = draws.log_prior + log_volume, draws.log_likelihood
             else:
                 first, second = draws.log_guide + log_volume, draws.log_joint + log_volume
             gradients = _gradient(first, position), _gradient(second, position)
-        position, first, second = position.detach(), first.detach(), second.detach()
+        first, second = first.detach(), second.detach()
         if self._from_guide:
-            return Point(position, first, second - first, gradients[0], gradients[1] - gradients[0])
-        return Point(position, first, second, *gradients)
+            return first, second - first, gradients[0], gradients[1] - gradients[0]
+        return first, second, gradients[0], gradients[1]
 
 
 def transition(

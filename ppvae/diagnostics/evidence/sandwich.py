@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.diagnostics.evidence.annealing import BACKWARD, FORWARD, PILOT, SIMULATION, AnnealingPlan
-from ppvae.diagnostics.evidence.hmc import AnnealingPath, Start
+from ppvae.diagnostics.evidence.hmc import AnnealingPath, PathDensity, Start
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.simulation import simulate
 from ppvae.errors import check_at_least
@@ -80,6 +80,7 @@ def sandwich(
     seed: int = 0,
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
+    compile: bool | None = None,
 ) -> Sandwich:
     """Bound log p(x) from both sides, on data simulated from the model; moves nothing.
 
@@ -107,6 +108,7 @@ def sandwich(
         seed: of the noise; the caller's random state is left alone.
         device: where the chains walk.
         on_rows: hears of numbers of data as the work proceeds, ``count`` in all.
+        compile: as in `anneal`.
 
     Raises:
         InputError: as `anneal`, and as `ppvae.diagnostics.shared.simulation.simulate`.
@@ -114,16 +116,19 @@ def sandwich(
     check_at_least(1, count=count)
     plan = AnnealingPlan(temperatures, chains, leapfrog)
     device = torch.device(device)
+    rows = torch.arange(count) % len(split)
+    if compile is None:
+        compile = device.type != "mps" and plan.pays(count * math.prod(split.shape), walks=2)
+    density = PathDensity(pair, audit, start, compile=compile)
     lowers, uppers, simulated, accepted = [], [], [], []
     with evaluating(pair), Stream.ANNEALING.drawn(seed, device) as noise:
-        indices = (torch.arange(count) % len(split)).split(batch_size)
-        for number, like in enumerate(split.batches(indices, device=device)):
+        for number, like in enumerate(split.batches(rows.split(batch_size), device=device)):
             tick = plan.ticks(like, 2, on_rows)
             noise.at(number, SIMULATION)
             batch, latents = simulate(pair, audit, like, check=number == 0)
             # The pilot must not know z*: given x*, its step sizes are independent of it.
             noise.at(number, PILOT)
-            path = AnnealingPath(pair, audit, batch, start)
+            path = AnnealingPath(pair, audit, batch, start, density)
             step = plan.tuned(path, tick)
             noise.at(number, FORWARD)
             to, there = plan.forward(path, step, tick)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor
+from torch.fx import GraphModule
 
 from ppvae.bounds.audit import audit
 from ppvae.data import as_split
@@ -151,6 +152,48 @@ def test_the_answer_is_a_function_of_the_seed_and_moves_nothing(short_pilot: Non
     assert all(map(torch.equal, weights, it.pair.parameters()))
     assert all(p.grad is None and p.requires_grad for p in it.pair.parameters())
     assert not one.log_p.requires_grad
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_graph_walks_as_the_programs_do(
+    start: Start, short_pilot: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One graph for all batches of a size, and a batch that is ragged has another."""
+    it = pca(rows=10, columns=5, latent=3, variance=0.5, rotated=True, widen=1.2)
+    graphs: list[GraphModule] = []
+
+    def kept(graph: GraphModule) -> GraphModule:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr("ppvae.compilation.captured.compiled", kept)
+    arguments: dict[str, Any] = {
+        "temperatures": 4, "chains": annealing.PILOT_CHAINS, "leapfrog": 2, "start": start,
+        "batch_size": 4,
+    }  # fmt: skip
+    as_graph = anneal(it.pair, it.facts, it.rows, compile=True, **arguments)
+    assert len(graphs) == 2
+    as_is = anneal(it.pair, it.facts, it.rows, compile=False, **arguments)
+    torch.testing.assert_close(as_graph.log_p, as_is.log_p)
+    torch.testing.assert_close(as_graph.step_size, as_is.step_size)
+    assert len(graphs) == 2
+
+
+def test_a_program_that_is_no_graph_walks_as_it_is(short_pilot: None) -> None:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.tensor(0.0), 1.0))
+            scale = 1.0 if bool((x == x).all()) else 2.0
+            pyro.sample("x", dist.Normal(z, scale), obs=x)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.5 * x, 1.0))
+
+    it = story(model, guide, torch.randn(40))
+    arguments: dict[str, Any] = {"temperatures": 3, "chains": 4, "leapfrog": 1}
+    one, other = (anneal(*it, compile=compile, **arguments) for compile in (True, False))
+    assert torch.equal(one.log_p, other.log_p)
 
 
 def test_groups_of_chains_are_one_run(short_pilot: None, monkeypatch: pytest.MonkeyPatch) -> None:
