@@ -64,7 +64,8 @@ def diagnose(asked: Diagnose) -> Diagnosis:
     data, split, only = asked.data, asked.split, asked.only
     effort = QUICK if asked.quick else FULL
     if asked.samples is not None:
-        effort = replace(effort, samples=asked.samples)
+        few = min(asked.samples, FULL.trusted_samples)  # weights that are held at once
+        effort = replace(effort, samples=asked.samples, trusted_samples=few)
     with contextlib.ExitStack() as held:
         held.enter_context(restored())  # opening a run draws, and so may libraries
         opened = opened_run(asked)

@@ -18,9 +18,6 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, generator
 from ppvae.run import Run
 
-KEPT = 5_000
-"""Most log-weights of a datum that are held at once, whatever log p(x) is estimated by."""
-
 
 @dataclass(frozen=True)
 class Context:
@@ -85,7 +82,7 @@ class Context:
         try:
             with self.progress("importance weights", len(few)) as count:
                 return importance_weights(
-                    self.pair, self.audit, few, samples=min(self.effort.samples, KEPT),
+                    self.pair, self.audit, few, samples=self.effort.trusted_samples,
                     seed=self.seed, device=self.device, on_rows=count,
                 )  # fmt: skip
         except InputError as error:

@@ -10,8 +10,10 @@ class Effort:
     Attributes:
         rows: most data that cheap questions are asked of: terms, activity, surgery, a better prior.
         evidence_rows: most data whose log p(x) is estimated.
-        samples: importance samples a datum.
+        samples: importance samples of each of them.
         trusted_rows: most data with a Pareto k-hat and a curve of bounds.
+        trusted_samples: importance samples of each of them: what these find more than `samples` is
+            added to log p(x).
         refined_rows: data whose own best guide is sought.
         refine_steps: steps of that search; ``None``: as many as the search takes by default.
         refined_draws: draws a datum behind each gap.
@@ -33,8 +35,9 @@ class Effort:
 
     rows: int = 10_000
     evidence_rows: int = 10_000
-    samples: int = 5_000
+    samples: int = 1_000
     trusted_rows: int = 500
+    trusted_samples: int = 5_000
     refined_rows: int = 200
     refine_steps: int | None = None
     refined_draws: int = 1_000
@@ -61,6 +64,7 @@ QUICK = Effort(
     evidence_rows=500,
     samples=500,
     trusted_rows=200,
+    trusted_samples=1_000,
     refined_rows=40,
     refine_steps=100,
     refined_draws=500,

@@ -152,7 +152,8 @@ class Diagnose(Checked):
         False, DRAWS, SWITCH, "Fewer data and draws: about half a minute, with wider errors."
     )
     samples: int | None = setting(
-        None, DRAWS, Whole(1), "Importance samples for log p(x).", "5,000, or 500 if quick"
+        None, DRAWS, Whole(1), "Importance samples for log p(x) of each datum.",
+        "1,000, and 5,000 for some of the data; 500 and 1,000 if quick"
     )
     only: Sequence[str] = setting(
         (), DRAWS, Several(QUESTIONS),

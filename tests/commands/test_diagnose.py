@@ -24,9 +24,9 @@ from tests.support.fits import program, quick, small, table
 __all__ = ["quick"]  # a fixture, used by every test here
 
 TINY = Effort(
-    rows=40, evidence_rows=9, samples=30, trusted_rows=9, refined_rows=4, refine_steps=30,
-    annealed_rows=2, temperatures=5, chains=2, sampled_rows=1, nuts_draws=6, simulations=20,
-    replications=5, estimates=4, particles=(1, 2), kept_rows=3, kept_draws=5,
+    rows=40, evidence_rows=9, samples=30, trusted_rows=9, trusted_samples=40, refined_rows=4,
+    refine_steps=30, annealed_rows=2, temperatures=5, chains=2, sampled_rows=1, nuts_draws=6,
+    simulations=20, replications=5, estimates=4, particles=(1, 2), kept_rows=3, kept_draws=5,
 )  # fmt: skip
 
 
@@ -87,6 +87,16 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
         evidence["exact"]["value"], abs=0.1
     )
     assert any("known exactly" in sentence for sentence in record["sentences"])
+    # More samples of some data are told apart, and what they find is in the sum.
+    further = evidence["further"]
+    assert (further["samples"], further["rows"]) == (40, 9)
+    assert evidence["log_p"]["value"] == pytest.approx(
+        evidence["importance_sampled"]["value"] + further["value"]
+    )
+    assert any(
+        "(30 samples of each of 9 data, 40 of each of 9)" in sentence
+        for sentence in record["sentences"]
+    )
 
     for picture in (run.path / "figures").glob("*.png"):
         with Image.open(picture) as image:

@@ -124,7 +124,13 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 TINY = Effort(
-    evidence_rows=9, samples=20, trusted_rows=9, annealed_rows=2, temperatures=4, chains=2
+    evidence_rows=9,
+    samples=20,
+    trusted_rows=9,
+    trusted_samples=20,
+    annealed_rows=2,
+    temperatures=4,
+    chains=2,
 )
 
 

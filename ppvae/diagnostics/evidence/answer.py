@@ -1,8 +1,9 @@
 """What is log p(x)?
 
 Four estimates, each for what it can do: exactly, where the program is linear and Gaussian; by
-importance sampling, of every datum; by annealing, of a few, where the guide is no good proposal;
-and on data simulated from the model from both sides, which says how far annealing itself is off.
+importance sampling, of every datum, and with more samples of some; by annealing, of a few, where
+the guide is no good proposal; and on data simulated from the model from both sides, which says how
+far annealing itself is off.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,7 +15,7 @@ import torch
 from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row, is_significant, metric
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.evidence.annealing import Annealed, anneal
-from ppvae.diagnostics.evidence.curve import Curve, bound_curve
+from ppvae.diagnostics.evidence.curve import Curve, Rise, bound_curve, rise
 from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
 from ppvae.diagnostics.evidence.hmc import Start
 from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidence
@@ -36,6 +37,7 @@ class EvidenceAnswer(Answer):
         sampled: by importance sampling.
         curve: the bound against the number of importance samples, of the first data.
         curve_rows: how many data are behind it.
+        further: what more samples of the curve's data find; ``None`` where there are no more.
         annealed: by annealing, of the first data.
         start: where chains start.
         sandwich: annealing from both sides, on simulated data.
@@ -46,6 +48,7 @@ class EvidenceAnswer(Answer):
     sampled: Evidence | None
     curve: Curve | None
     curve_rows: int
+    further: Rise | None
     annealed: Annealed | None
     start: Start
     sandwich: Sandwich | None
@@ -57,6 +60,14 @@ class EvidenceAnswer(Answer):
     def question(self) -> str:
         """What was asked."""
         return f"What is {self.log_p_name}?"
+
+    @property
+    def log_p(self) -> Estimate | None:
+        """Log p(x) by importance sampling, with what further samples find of some data."""
+        if self.sampled is None:
+            return None
+        found = Estimate.of(self.sampled.log_p)
+        return found if self.further is None else found + self.further
 
     @property
     def missed(self) -> Estimate | None:
@@ -78,6 +89,11 @@ class EvidenceAnswer(Answer):
                 "samples": self.sampled.samples,
                 "rows": len(self.sampled.log_p),
             }
+        if self.log_p is not None:
+            metrics["log_p"] = metric(self.log_p)
+        if self.further is not None:
+            some = {"samples": self.further.samples, "rows": self.further.rows}
+            metrics["further"] = metric(self.further) | some
         if self.curve is not None:
             metrics["curve"] = {
                 "samples": list(self.curve.counts), "bound": self.curve.bound.tolist(),
@@ -108,6 +124,10 @@ class EvidenceAnswer(Answer):
             name, elbo = f"importance sampled, K = {self.sampled.samples:,}", self.sampled.elbo
             rows.append((name, with_error(self.sampled), note))
             rows.append(("  its bound, K = 1", with_error(Estimate.of(elbo)), "the same draws"))
+        if self.further is not None and self.log_p is not None:
+            more, note = f"K = {self.further.samples:,}", f"on {self.further.rows:,} of the data"
+            rows.append((f"  {more} finds more", with_error(self.further, 3), note))
+            rows.append((f"importance sampled, {more}", with_error(self.log_p), "the sum"))
         if self.annealed is not None:
             note = f"{len(self.annealed.log_p):,} data; a lower bound in expectation"
             rows.append((f"annealed from the {self.start}", with_error(self.annealed), note))
@@ -129,10 +149,12 @@ class EvidenceAnswer(Answer):
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Log p(x), what importance sampling misses of it, and how far annealing is off."""
         sentences = []
-        if self.sampled is not None:
+        if self.sampled is not None and self.log_p is not None:
+            draws = f"{self.sampled.samples:,} samples of each of {len(self.sampled.log_p):,} data"
+            if self.further is not None:
+                draws += f", {self.further.samples:,} of each of {self.further.rows:,}"
             sentences.append(
-                f"{self.log_p_name} is {with_error(self.sampled)}, by importance sampling of "
-                f"{len(self.sampled.log_p):,} data."
+                f"{self.log_p_name} is {with_error(self.log_p)}, by importance sampling ({draws})."
             )
         missed = self.missed
         if self.exact is not None:
@@ -220,9 +242,13 @@ def ask(context: Context) -> EvidenceAnswer:
         exact = attempt(f"exact {log_p}", lambda: exact_posterior(pair, audit, many, **common))
     sampled = attempt("importance sampling", sample)
     weights = context.weights
-    curve = bound_curve(weights) if isinstance(weights, torch.Tensor) else None
+    curve = further = None
+    if isinstance(weights, torch.Tensor):
+        curve = bound_curve(weights)
+        if effort.samples < weights.shape[1]:
+            further = rise(weights, effort.samples, weights.shape[1])
     annealed = attempt("annealing", walk)
     both = attempt("sandwich", walk_both_ways)
     return EvidenceAnswer(
-        attempt.refusals, log_p, exact, sampled, curve, len(weights), annealed, start, both
+        attempt.refusals, log_p, exact, sampled, curve, len(weights), further, annealed, start, both
     )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppvae.diagnostics.evidence.log_weights import blocks, check_log_weights, effective_samples
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
 
 
@@ -52,11 +53,7 @@ def bound_curve(log_weights: Tensor, counts: Sequence[int] | None = None) -> Cur
     """
     data, samples = check_log_weights(log_weights)
     counts = _one_two_five(samples) if counts is None else tuple(counts)
-    for count in counts:
-        if not 1 <= count <= samples:
-            raise InputError(
-                f"counts holds {count}, and there are {samples} samples; a K is from 1 to them"
-            )
+    _check_counts(counts, samples)
     bound = torch.empty(len(counts), data, dtype=torch.float64)
     variance = torch.empty_like(bound)
     for rows in blocks(log_weights):
@@ -69,6 +66,52 @@ def bound_curve(log_weights: Tensor, counts: Sequence[int] | None = None) -> Cur
         bound.std(1) / math.sqrt(data) if data > 1 else torch.full_like(bound[:, 0], math.nan),
         variance.sum(1).sqrt() / data,
     )
+
+
+@dataclass(frozen=True)
+class Rise(Estimate):
+    """What the bound gains from more samples, in nats per datum.
+
+    Attributes:
+        samples: K of the higher bound.
+        rows: number of data.
+    """
+
+    samples: int
+    rows: int
+
+
+def rise(log_weights: Tensor, low: int, high: int) -> Rise:
+    """What the bound gains from K = ``low`` to K = ``high``: a difference within each datum.
+
+    Both bounds are of the same draws, so that it is far surer than either. Added to the bound at
+    K = ``low`` of many more data, it makes that at K = ``high`` of a part of its cost (Giles,
+    Multilevel Monte Carlo Methods, 2015).
+
+    Args:
+        log_weights: ``(data, samples)``, as `importance_weights` gives them.
+        low: fewer samples.
+        high: more of them, at most those there are.
+
+    Raises:
+        InputError: as `bound_curve`.
+    """
+    data, samples = check_log_weights(log_weights)
+    _check_counts((low, high), samples)
+    gains = [
+        _grouped(weights, high)[0] - _grouped(weights, low)[0]
+        for weights in (log_weights[rows].double() for rows in blocks(log_weights))
+    ]
+    gain = Estimate.of(torch.cat(gains))
+    return Rise(gain.mean, gain.standard_error, high, data)
+
+
+def _check_counts(counts: Sequence[int], samples: int) -> None:
+    for count in counts:
+        if not 1 <= count <= samples:
+            raise InputError(
+                f"counts holds {count}, and there are {samples} samples; a K is from 1 to them"
+            )
 
 
 def _one_two_five(most: int) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from ppvae.data import as_split
-from ppvae.diagnostics.evidence.curve import Curve, bound_curve
+from ppvae.diagnostics.evidence.curve import Curve, bound_curve, rise
 from ppvae.diagnostics.evidence.log_weights import importance_weights
 from ppvae.diagnostics.subject import subject
 from ppvae.diagnostics.trust.pareto_k import Reliability, reliability
@@ -93,6 +93,24 @@ def test_the_monte_carlo_error_is_the_scatter_over_seeds() -> None:
     stated = torch.stack([curve.monte_carlo_error for curve in curves]).square().mean(0).sqrt()
     # A standard deviation of 60 is known to 9 %; the last is the delta method's.
     assert bool(((stated / scatter - 1).abs() < 0.35).all())
+
+
+def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
+    """The rise within each datum is surer than the bounds it lies between, and adds up to them."""
+    known = pca(rows=200, rotated=True, widen=1.4)
+    w = weights(known, 1000)
+    curve = bound_curve(w, (20, 1000))
+    found = rise(w, 20, 1000)
+    assert (found.samples, found.rows) == (1000, 200)
+    assert found.mean == pytest.approx(float(curve.bound[1] - curve.bound[0]))
+    assert found.standard_error < float(curve.standard_error[0]) / 10
+    # Of a fifth of the data, it is the rise of all within its error.
+    some = rise(w[:40], 20, 1000)
+    assert abs(some.mean - found.mean) < SIGMAS * some.standard_error
+    assert some.standard_error > found.standard_error
+    assert rise(w, 50, 50).mean == 0
+    with pytest.raises(InputError, match="counts holds 1001, and there are 1000 samples"):
+        rise(w, 20, 1001)
 
 
 def test_draws_that_fill_no_group_are_left_out() -> None:
