@@ -85,7 +85,7 @@ def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
     def answer(climb: Tensor) -> GapAnswer:
         zero, gap = torch.zeros(100), Gap(torch.ones(100), torch.zeros(100))
         found = Gaps(
-            zero, zero, zero, zero, zero, zero, gap, gap, gap, "parameters", "given", climb
+            zero, zero, zero, zero, zero, zero, gap, gap, gap, "parameters", "given", climb, 8
         )
         return GapAnswer({}, "log p(x)", found, False)
 

@@ -39,7 +39,8 @@ class GapAnswer(Answer):
         if self.gaps is None:
             return {}
         return {
-            "rows": len(self.gaps.log_p), "refined_by": self.gaps.how, "log_p_by": self._log_p_by,
+            "rows": len(self.gaps.log_p), "draws": self.gaps.draws, "steps": len(self.gaps.climb),
+            "refined_by": self.gaps.how, "log_p_by": self._log_p_by,
             "still_climbing": self.gaps.still_climbing,
             "amortization_gap": metric(self.gaps.amortization),
             "approximation_gap": metric(self.gaps.approximation),
@@ -52,7 +53,8 @@ class GapAnswer(Answer):
         if self.gaps is None:
             return ()
         amortization = "what the encoder loses of the best in the family"
-        total = f"{self.log_p_name} - bound; {self.log_p_name} {self._log_p_by}"
+        by = f"{len(self.gaps.log_p):,} data, {self.gaps.draws:,} draws each"
+        total = f"{self.log_p_name} - bound; {self.log_p_name} {self._log_p_by}; {by}"
         return (
             ("amortization gap", with_error(self.gaps.amortization), amortization),
             (

@@ -66,6 +66,7 @@ class Gaps:
         how: what was refined.
         estimator: where ``log_p`` comes from, in words.
         climb: the refined bound, mean over data, at each step of the search: ``(steps,)``.
+        draws: draws per datum that bounds and evidence are taken from.
     """
 
     log_p: Tensor
@@ -80,6 +81,7 @@ class Gaps:
     how: How
     estimator: str
     climb: Tensor
+    draws: int
 
     @property
     def still_climbing(self) -> float:
@@ -188,7 +190,7 @@ def gaps(
             on_rows(count)
     estimator = "importance sampling from a refined guide" if log_p is None else "given"
     figures = {name: torch.cat([each[name] for each in found]) for name in found[0]}
-    return Gaps(how=how, estimator=estimator, climb=climb, **_differences(figures))
+    return Gaps(how=how, estimator=estimator, climb=climb, draws=draws, **_differences(figures))
 
 
 def _check_given(rows: int, log_p: Tensor | None, log_p_error: Tensor | None) -> None:
