@@ -22,7 +22,7 @@ class Effort:
         temperatures: steps of the annealing.
         chains: annealed chains a datum.
         sampled_rows: data whose posterior is sampled by NUTS.
-        nuts_draws: draws of each of two chains, after as many to warm up.
+        nuts_draws: draws of each of two chains, after as many to warm up, at most 100.
         simulations: simulated data that the guide is calibrated on.
         replications: replicated data sets of the predictive checks.
         replicated_rows: most data in each of them.
