@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.func import functionalize
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.overrides import TorchFunctionMode
 
@@ -62,6 +62,12 @@ def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
         # Anything at all: a function that fails here for a fault of its own fails again, and
         # better explained, when it is run as it is.
         raise NotStatic(_reason(error)) from error
+
+
+def value_of(node: Node) -> Tensor | None:
+    """What a node computes, without its numbers, where that is a tensor."""
+    value = node.meta.get("val")
+    return value if isinstance(value, Tensor) else None
 
 
 def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:

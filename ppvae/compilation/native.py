@@ -7,12 +7,20 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.fx import GraphModule, Node
+from torch.fx import GraphModule
 
-from ppvae.compilation.graphs import Function, NotStatic
+from ppvae.compilation.graphs import Function, NotStatic, value_of
 from ppvae.compilation.logistic import take_quicker_logistic_terms
+from ppvae.compilation.products import add_biases_apart, take_quicker_products
+from ppvae.compilation.scalars import hold_scalars
 
-_aten = torch.ops.aten
+PASSES = (
+    take_quicker_products,
+    add_biases_apart,
+    take_quicker_logistic_terms,
+    hold_scalars,
+)
+"""What is done to a graph on a CPU before Inductor gets it, in this order."""
 
 
 def compiled(graph: GraphModule) -> Function:
@@ -26,9 +34,8 @@ def compiled(graph: GraphModule) -> Function:
             machine, or it fails.
     """
     if is_all_on(graph, "cpu"):
-        _take_quicker_products(graph)
-        take_quicker_logistic_terms(graph)
-        _hold_scalars(graph)
+        for improve in PASSES:
+            improve(graph)
         graph.recompile()
     made: list[Function] = []
 
@@ -43,14 +50,8 @@ def compiled(graph: GraphModule) -> Function:
 
 def is_all_on(graph: GraphModule, device: str) -> bool:
     """Whether all that a graph computes is on one kind of device."""
-    values = [value for value in map(_value, graph.graph.nodes) if value is not None]
+    values = [value for value in map(value_of, graph.graph.nodes) if value is not None]
     return all(value.device.type == device for value in values)
-
-
-def _value(node: Node) -> Tensor | None:
-    """What a node computes, without its numbers, where that is a tensor."""
-    value = node.meta.get("val")
-    return value if isinstance(value, Tensor) else None
 
 
 def _native(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
@@ -78,105 +79,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         log.setLevel(level)
-
-
-_library = torch.library.Library("ppvae", "DEF")
-_library.define("hold(Tensor numbers) -> Tensor")
-_library.define("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor")
-_library.impl("hold", torch.clone, "CompositeExplicitAutograd")
-_library.impl("linear", torch.nn.functional.linear, "Meta")
-
-
-@torch.library.impl(_library, "linear", "CPU")
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """X W' + b by oneDNN, which comes with torch on every processor it matters for."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return product
-
-
-_LARGE = 500_000
-"""Multiplications in a product for which it matters who takes it."""
-
-
-def _take_quicker_products(module: GraphModule) -> None:
-    """Have oneDNN take the products of a batch with weights, forwards and backwards.
-
-    Torch gives single-precision products to MKL, which is the slower of the two by a tenth at these
-    shapes, and the faster by as much at the third kind, the gradient of the weights, where the left
-    factor is transposed. Inductor would take oneDNN for weights that never change.
-    """
-    if not torch.backends.mkldnn.is_available():
-        return
-    graph = module.graph
-    for node in list(graph.nodes):
-        if node.target not in (_aten.mm.default, _aten.addmm.default) or node.kwargs:
-            continue
-        *bias, x, right = node.args
-        left, out = _value(x), _value(node)
-        if left is None or out is None or left.dtype != torch.float32:
-            continue
-        if x.target is _aten.t.default or out.numel() * left.shape[1] < _LARGE:
-            continue
-        with graph.inserting_before(node):
-            weight = graph.call_function(_aten.t.default, (right,))
-            weight.meta["val"] = right.meta["val"].t()
-            product = graph.call_function(torch.ops.ppvae.linear.default, (x, weight, None))
-            product.meta["val"] = out
-            if bias:  # apart, where it is fused into what comes next
-                product = graph.call_function(_aten.add.Tensor, (product, bias[0]))
-                product.meta["val"] = out
-        node.replace_all_uses_with(product)
-        graph.erase_node(node)
-
-
-def _hold_scalars(module: GraphModule) -> None:
-    """Compute numbers such as a bias correction once, before the loops over tensors that use them.
-
-    Inductor writes a scalar's arithmetic into every loop that reads it, and the C++ compiler may
-    not lift it out, for a store in the loop might change what it reads: one power per 16 weights
-    costs more than the rest of Adam. An operation that Inductor does not know stands between.
-    """
-    graph = module.graph
-    scalars: dict[Node, None] = {}
-    for node in graph.nodes:
-        value = _value(node)
-        if value is None or value.ndim > 0 or not value.is_floating_point():
-            continue
-        inputs = node.all_input_nodes
-        is_pure = node.op == "call_function" and inputs and _keeps_its_value(node)
-        if node.op == "placeholder" or (is_pure and all(i in scalars for i in inputs)):
-            scalars[node] = None
-    computed = [node for node in scalars if node.op == "call_function"]
-    held = [node for node in computed if any(_is_loop(user) for user in node.users)]
-    if not held:
-        return
-    start = next(node for node in graph.nodes if node.op not in ("placeholder", "get_attr"))
-    for node in computed:
-        if node is not start:
-            start.prepend(node)
-        else:
-            start = start.next
-    for dtype in dict.fromkeys(cast("Tensor", _value(node)).dtype for node in held):
-        some = [node for node in held if cast("Tensor", _value(node)).dtype == dtype]
-        with graph.inserting_before(start):
-            together = graph.call_function(_aten.stack.default, (some,))
-            held_here = graph.call_function(torch.ops.ppvae.hold.default, (together,))
-            for i, node in enumerate(some):
-                one = graph.call_function(_aten.select.int, (held_here, 0, i))
-                one.meta["val"] = node.meta["val"]
-                node.replace_all_uses_with(one, delete_user_cb=_is_loop)
-
-
-def _keeps_its_value(node: Node) -> bool:
-    """Whether a node gives the same wherever it stands: it draws nothing, and changes nothing."""
-    tags = getattr(node.target, "tags", ())
-    return torch.Tag.nondeterministic_seeded not in tags and node.target is not _aten.copy_.default
-
-
-def _is_loop(node: Node) -> bool:
-    """Whether a node computes something of more than one number."""
-    value = _value(node)
-    return value is not None and value.ndim > 0
 
 
 class Replayed:

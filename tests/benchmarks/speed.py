@@ -20,8 +20,8 @@ _CPU = (
     ("ours-compiled", "torch", 0.80),
     ("ours-compiled", "torch-compiled", 0.95),
     ("ours-compiled", "products", 1.25),
-    ("ours-compiled", "numpyro-loop", 1.30),
-    ("ours-bf16", "numpyro-loop", 1.00),
+    ("ours-compiled", "numpyro-loop", 1.00),
+    ("ours-bf16", "numpyro-loop", 0.65),
     ("ours", "pyro-meanfield", 1.00),
 )
 """A contender, its rival, and how many times as long it is to take at most."""
