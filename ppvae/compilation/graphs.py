@@ -15,7 +15,7 @@ import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, override
+from typing import Any, cast, override
 from unittest.mock import patch
 
 import numpy as np
@@ -26,6 +26,7 @@ from torch.distributions import Distribution
 from torch.func import functionalize
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
 from ppvae.networks.tracing import tracing
@@ -68,6 +69,24 @@ def value_of(node: Node) -> Tensor | None:
     """What a node computes, without its numbers, where that is a tensor."""
     value = node.meta.get("val")
     return value if isinstance(value, Tensor) else None
+
+
+def give_unwidened(module: GraphModule) -> None:
+    """Give numbers that are copied to a wider type only to be given as they are, without the copy.
+
+    So are gradients under autocast, which a loop otherwise writes to memory for nobody to read.
+    """
+    (output,) = module.graph.find_nodes(op="output")
+
+    def source(node: Node) -> Node:
+        if node.target is not torch.ops.aten._to_copy.default:
+            return node
+        (given,) = node.all_input_nodes
+        narrow, wide = (cast("Tensor", value_of(n)).dtype for n in (given, node))
+        return given if narrow.is_floating_point and narrow.itemsize < wide.itemsize else node
+
+    output.args = map_arg(output.args, source)
+    module.recompile()
 
 
 def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:

@@ -22,7 +22,7 @@ from torch.utils import _pytree as pytree
 from ppvae.bounds.objective import Terms
 from ppvae.compilation.beginning import Begun, Rerun
 from ppvae.compilation.disagreement import disagreement, rounding
-from ppvae.compilation.graphs import Function, NotStatic, trace
+from ppvae.compilation.graphs import Function, NotStatic, give_unwidened, trace
 from ppvae.compilation.guard import CHECK, Guard, Unfaithful, tidy
 from ppvae.compilation.native import Replayed, compiled, is_all_on
 from ppvae.compilation.optimizers import (
@@ -181,6 +181,7 @@ class CapturedStep:
     ) -> _Graph:
         graph = trace(self._function(parts, count, spec, fed), flat)
         error = rounding(graph)
+        give_unwidened(graph)
         if not self._compile:
             return _Graph(graph, graph, error)
         run = compiled(graph)
@@ -271,7 +272,10 @@ class CapturedStep:
                 slopes = iter(
                     graph.once(*ours[:count], *buffers, *ours[count:], total, *given.inputs)
                 )
-            known = [None if slope is None else next(slopes, None) for slope in eager.gradients]
+            known = [
+                None if slope is None or (own := next(slopes, None)) is None else own.to(slope)
+                for slope in eager.gradients
+            ]
             return [*known, *total, *buffers], ours, total
 
         with Rerun(parts, begun) as rerun:

@@ -9,7 +9,7 @@ from torch.fx import GraphModule
 
 import ppvae.compilation.native
 import ppvae.compilation.products
-from ppvae.compilation.graphs import trace
+from ppvae.compilation.graphs import give_unwidened, trace
 from ppvae.compilation.native import Replayed, compiled, is_all_on
 
 
@@ -68,6 +68,20 @@ def test_the_bias_of_a_bfloat16_product_is_added_apart(monkeypatch: pytest.Monke
         assert torch.equal(got, want)
     assert targets(graph).count("aten.mm.default") == 2
     assert targets(graph).count("aten.addmm.default") == 1  # scaled, it stays
+
+
+def test_what_is_widened_to_be_given_is_given_as_it_is() -> None:
+    def function(x: Tensor) -> list[Tensor]:
+        narrow = x.bfloat16()
+        return [narrow.float(), narrow.float() + 1, x.long().float()]
+
+    graph = trace(function, [x := torch.randn(4)])
+    give_unwidened(graph)
+    copied, *others = graph(x)
+    assert copied.dtype == torch.bfloat16
+    for want, got in zip(function(x), (copied.float(), *others), strict=True):
+        assert torch.equal(got, want)
+        assert got.dtype == want.dtype
 
 
 def test_scalars_are_held_before_the_loops_and_noise_stays_in_order(
