@@ -8,6 +8,7 @@ From the root of a checkout::
     uv run python -m tests.benchmarks --scaling            # cost by batch, latents and particles
     uv run python -m tests.benchmarks --imports            # what starting each command costs
     uv run python -m tests.benchmarks --epoch              # an epoch of ppvae.fit against its steps
+    uv run python -m tests.benchmarks --whole_fit          # where the seconds of a fit go
     uv run python -m tests.benchmarks --evidence           # log p(x) against its matrix products
 
 Every contender does the same `Job` in a process of its own, and one at a time computes: in each

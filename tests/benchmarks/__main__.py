@@ -15,6 +15,7 @@ TABLES = (
     Table("scaling", "cost of ours by batch size, latent size and particles"),
     Table("imports", "what starting the commands costs"),
     Table("epoch", "an epoch of ppvae.fit against its steps"),
+    Table("whole_fit", "where the seconds of a fit go, from start to report", rounds=3),
     Table("evidence", "log p(x) by importance sampling against its matrix products"),
     Table("diagnose", "a diagnosis by question, in full and quick"),
 )

@@ -29,6 +29,7 @@ from tests.benchmarks import (
     scaling,
     semi_supervised,
     speed,
+    whole_fit,
     worker,
 )
 from tests.benchmarks.__main__ import TABLES
@@ -166,6 +167,14 @@ def test_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     epoch.epoch(plan := Plan(tmp_path / "x.csv", 2), "digits", **settings)
     (row,) = rows_of(plan.out)
     assert float(row["ratio"]) > 0
+
+
+def test_whole_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_fit, "_child", whole_fit.timed)
+    flags = ("--epochs", "2", "--batch-size", "600", "--decoder", "MLP", "--decoder.hidden", "4")
+    whole_fit.whole_fit(plan := Plan(tmp_path / "x.csv", 1), {"default": flags})
+    (row,) = rows_of(plan.out)
+    assert all(float(row[part]) > 0 for part in whole_fit.PARTS)
 
 
 def test_evidence(tmp_path: Path) -> None:
