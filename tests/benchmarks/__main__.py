@@ -17,6 +17,7 @@ TABLES = (
     Table("epoch", "an epoch of ppvae.fit against its steps"),
     Table("whole_fit", "where the seconds of a fit go, from start to report", rounds=3),
     Table("evidence", "log p(x) by importance sampling against its matrix products"),
+    Table("annealing", "log p(x) by annealing, as a graph and as the programs are", rounds=5),
     Table("diagnose", "a diagnosis by question, in full and quick"),
 )
 """A new table is a module of this folder, and its line here."""

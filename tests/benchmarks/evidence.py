@@ -5,7 +5,7 @@ import resource
 import time
 from itertools import pairwise
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,11 @@ from .machine import versions
 from .plan import Plan
 from .table import figure, publish, say, show, under_way
 
-__all__ = ["evidence"]
+if TYPE_CHECKING:
+    from ppvae.guides import MeanField
+    from ppvae.models import VAE
+
+__all__ = ["evidence", "images", "programs"]
 
 MOST, MEMORY = 1.2, 2048
 """At most so many times the products; at most so many MiB at the peak, all of the process's."""
@@ -33,23 +37,13 @@ def evidence(plan: Plan, samples: int = 5_000) -> None:
     with the first batch, and is told apart. The whole set is then a pass of its own, whose peak
     memory is reported.
     """
-    from functools import partial
-
     from ppvae.data import as_split
     from ppvae.diagnostics import log_evidence, subject
-    from ppvae.guides import MeanField
-    from ppvae.models import VAE, Bernoulli, StandardNormal
-    from ppvae.networks import MLP
 
     rounds, rows = plan.rounds, plan.rows
-    torch.manual_seed(0)
-    network = partial(MLP, hidden=(HIDDEN,), activation="relu")
-    model = VAE(StandardNormal(_LATENT), Bernoulli((784,)), network)
-    guide = MeanField(_LATENT, (784,), network)
-    images = torch.from_numpy(resident(Job("mlp"))).flatten(0, 1)
-    images = images.repeat(-(-rows // len(images)), 1)[:rows]
-    pair, facts, whole = subject(model, guide, images)
-    few = as_split(images[: 2 * _BATCH])
+    model, guide = programs()
+    pair, facts, whole = subject(model, guide, images(rows))
+    few = as_split(images(2 * _BATCH))
     first: dict[str, list[float]] = {"compiled": [], "as it is": [], "products": [0.0]}
     taken: dict[str, list[float]] = {"compiled": [], "as it is": [], "products": []}
 
@@ -105,6 +99,26 @@ def evidence(plan: Plan, samples: int = 5_000) -> None:
     ]
     extra = {"rows": rows, "peak_mib": peak, "all_seconds": seconds}
     publish(plan, [row | extra for row in table], bars, versions=versions("torch", "pyro"))
+
+
+def programs() -> tuple["VAE", "MeanField"]:
+    """Model and guide, untrained: 784-400-20 and back."""
+    from functools import partial
+
+    from ppvae.guides import MeanField
+    from ppvae.models import VAE, Bernoulli, StandardNormal
+    from ppvae.networks import MLP
+
+    torch.manual_seed(0)
+    network = partial(MLP, hidden=(HIDDEN,), activation="relu")
+    model = VAE(StandardNormal(_LATENT), Bernoulli((784,)), network)
+    return model, MeanField(_LATENT, (784,), network)
+
+
+def images(rows: int) -> Tensor:
+    """So many images, in turn from the first: ``(rows, 784)``."""
+    there = torch.from_numpy(resident(Job("mlp"))).flatten(0, 1)
+    return there[torch.arange(rows) % len(there)]
 
 
 def _products(decoder: nn.Module, encoder: nn.Module, samples: int) -> float:

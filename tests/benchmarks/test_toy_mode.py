@@ -20,6 +20,7 @@ import torch
 from ppvae.diagnostics.effort import Effort
 from ppvae.settings import QUESTIONS
 from tests.benchmarks import (
+    annealing,
     diagnose,
     epoch,
     evidence,
@@ -184,13 +185,20 @@ def test_evidence(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_annealing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_graph: None) -> None:
+    monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_WARM_UP", 1)
+    monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_TEMPERATURES", 2)
+    annealing.annealing(plan := Plan(tmp_path / "x.csv", 1), temperatures=4)
+    assert [row["what"] for row in rows_of(plan.out)] == ["compiled", "as it is"]
+    assert len([line for line in lines_of(plan.out) if line["bar"]]) == 1
+
+
 def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Effort(
-        rows=20, evidence_rows=5, samples=30, trusted_rows=4, trusted_samples=30,
-        refined_rows=2, refine_steps=8,
-        refined_draws=4, fitted_codes=20, annealed_rows=2, temperatures=2, chains=2, sampled_rows=0,
-        simulations=4, replications=2, replicated_rows=4, compared_samples=2, estimates=4,
-        particles=(1,), kept_rows=2, kept_draws=2,
+        rows=20, evidence_rows=5, samples=30, trusted_rows=4, trusted_samples=40, refined_rows=2,
+        refine_steps=8, refined_draws=4, fitted_codes=20, annealed_rows=2, temperatures=2,
+        chains=2, sampled_rows=0, simulations=4, replications=2, replicated_rows=4,
+        compared_samples=2, estimates=4, particles=(1,), kept_rows=2, kept_draws=2,
     )  # fmt: skip
     for name in ("QUICK", "FULL"):
         monkeypatch.setattr(f"ppvae.diagnostics.effort.{name}", few)
