@@ -16,8 +16,9 @@ def png(figure: Figure) -> bytes:
     """
     picture = io.BytesIO()
     # matplotlib signs what it writes with its version, which would change the bytes.
-    if figure.get_layout_engine() is not None:
-        figure.draw_without_rendering()  # one pass does not always find room for a legend
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)  # one pass does not always find room for a legend
     figure.savefig(picture, format="png", dpi=DPI, metadata={"Software": None})
     # A second pass of the layout would start from the first one's result and move a pixel.
     figure.set_layout_engine("none")
