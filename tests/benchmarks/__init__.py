@@ -6,10 +6,13 @@ From the root of a checkout::
     uv run python -m tests.benchmarks --device cuda
     uv run python -m tests.benchmarks --shape mlp --only ours-compiled pyro-meanfield products
     uv run python -m tests.benchmarks --scaling            # cost by batch, latents and particles
+    uv run python -m tests.benchmarks --time-to-bound      # seconds to a bound, beside the peers
+    uv run python -m tests.benchmarks --encode             # all of MNIST encoded
     uv run python -m tests.benchmarks --imports            # what starting each command costs
     uv run python -m tests.benchmarks --epoch              # an epoch of ppvae.fit against its steps
-    uv run python -m tests.benchmarks --whole_fit          # where the seconds of a fit go
+    uv run python -m tests.benchmarks --whole-fit          # where the seconds of a fit go
     uv run python -m tests.benchmarks --evidence           # log p(x) against its matrix products
+    uv run python -m tests.benchmarks --all --out FOLDER   # most of them in a row, briefly
 
 Every contender does the same `Job` in a process of its own, and one at a time computes: in each
 round all of them take some steps, in an order that rotates. The machine is slow and fast in phases

@@ -8,7 +8,15 @@ from numpy.typing import NDArray
 
 from .job import Job
 
-__all__ = ["ROOT", "folder", "origin", "resident"]
+__all__ = [
+    "ROOT",
+    "all_images",
+    "folder",
+    "held_out_images",
+    "origin",
+    "resident",
+    "training_images",
+]
 
 ROOT = Path(__file__).parents[2]
 _ROWS = 2560  # 20 batches of 128, and fewer where batches are larger
@@ -21,10 +29,19 @@ def folder() -> Path | None:
     return found if found.is_dir() else None
 
 
-def _mnist() -> Path | None:
-    """MNIST's training images, where they are at hand."""
-    file = (folder() or Path()) / "MNIST" / "raw" / "train-images-idx3-ubyte"
+def _mnist(part: str = "train") -> Path | None:
+    """MNIST's images, where they are at hand."""
+    file = (folder() or Path()) / "MNIST" / "raw" / f"{part}-images-idx3-ubyte"
     return file if file.is_file() else None
+
+
+def all_images() -> NDArray[np.uint8]:
+    """All 70,000 images in grey, or as many of noise, ``(rows, 28, 28)``."""
+    files = [file for part in ("train", "t10k") if (file := _mnist(part))]
+    if not files:
+        return np.random.default_rng(0).integers(0, 256, (70_000, 28, 28), np.uint8)
+    pixels = [np.fromfile(file, np.uint8, offset=_HEADER) for file in files]
+    return np.concatenate(pixels).reshape(-1, 28, 28)
 
 
 def origin() -> str:
@@ -44,3 +61,19 @@ def resident(job: Job) -> NDArray[np.float32]:
         grey = pixels.reshape(shape) / 255
     drawn = np.random.default_rng(0).random(shape) < grey
     return drawn.astype(np.float32).reshape(batches, job.batch, *job.data_shape)
+
+
+def training_images(job: Job) -> NDArray[np.float32]:
+    """Intensities of the images of a fit, ``(rows, 784)``."""
+    return np.asarray(_part(job, "train"), np.float32) / np.float32(255)
+
+
+def held_out_images(job: Job) -> NDArray[np.float32]:
+    """Zeros and ones that a fit is judged by, ``(rows, 784)``."""
+    return np.asarray(_part(job, "held_out"), np.float32)
+
+
+def _part(job: Job, name: str) -> NDArray[np.uint8]:
+    with np.load(job.images) as images:
+        part: NDArray[np.uint8] = images[name]
+        return part

@@ -1,11 +1,19 @@
-"""The third table: what starting each command costs, beside importing torch and Pyro."""
+"""The third table: what starting each command costs, beside importing torch and Pyro.
+
+And what it holds in memory, and what the default fit does.
+"""
 
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 from .bars import Bar
 from .data import ROOT
+from .footprint import footprint
 from .machine import versions
 from .plan import Plan
 from .race import Result, ratio
@@ -15,23 +23,26 @@ __all__ = ["imports"]
 
 _TORCH = "import torch"
 _PYRO = "import torch, pyro"
+_NAMES = ("fit", "compare", "diagnose", "encode", "sample")
 _COMMANDS = {
-    **{code: ["-c", code] for code in (_TORCH, _PYRO, "import ppvae")},
-    **{
-        f"{command} --help": ["-m", f"ppvae.{command}", "--help"]
-        for command in ("fit", "compare", "diagnose", "encode", "sample")
-    },
+    **{code: ["-c", code] for code in ("pass", _TORCH, _PYRO, "import ppvae")},
+    **{f"{name} --help": ["-m", f"ppvae.{name}", "--help"] for name in _NAMES},
+    **{f"import ppvae.{name}": ["-c", f"import ppvae.{name}"] for name in _NAMES},
 }
+_FIT = ["-m", "ppvae.fit"]
 _MOST = 1.5
 """``--help`` is to answer within this many times the import of torch."""
 
 
-def imports(plan: Plan) -> None:
-    """Start each of them once a round, in an order that rotates; print the table and write it."""
+def imports(plan: Plan, fit: Sequence[str] = ()) -> None:
+    """Start each of them once a round, in an order that rotates; print the table and write it.
+
+    Memory is that of one more start, and of one fit, whose settings ``fit`` may change.
+    """
     rounds = plan.rounds
     results = {name: Result() for name in _COMMANDS}
     names = list(_COMMANDS)
-    with under_way() as report:
+    with under_way() as report, TemporaryDirectory() as folder:
         for number in range(rounds + 1):  # the first is not counted: it warms the file cache
             report(f"round {number} of {rounds}")
             turn = number % len(names)
@@ -39,26 +50,37 @@ def imports(plan: Plan) -> None:
                 ms = _ms(_COMMANDS[name])
                 if number:
                     results[name].ms.append(ms)
-    rows = [
+        report("memory")
+        memory = {name: footprint(_COMMANDS[name]) for name in names}
+        report("the default fit")
+        started = time.perf_counter()
+        memory["fit"] = footprint([*_FIT, *fit, "--out", str(Path(folder) / "run")])
+        results["fit"] = Result(ms=[(time.perf_counter() - started) * 1e3])
+    rows: list[dict[str, Any]] = [
         {
             "command": name,
             "ms": result.median,
-            "ratio_to_torch": ratio(result, results[_TORCH]),
-            "ratio_to_torch_and_pyro": ratio(result, results[_PYRO]),
-            "rounds": rounds,
+            "ratio_to_torch": ratio(result, results[_TORCH]) if name in names else None,
+            "ratio_to_torch_and_pyro": ratio(result, results[_PYRO]) if name in names else None,
+            "rounds": len(result.ms),
+            **memory[name],
         }
         for name, result in results.items()
     ]
     shown = [
         (
-            name,
-            figure(result.median, 0),
-            figure(ratio(result, results[_TORCH])),
-            figure(ratio(result, results[_PYRO])),
+            row["command"],
+            figure(row["ms"], 0),
+            figure(row["ratio_to_torch"]),
+            figure(row["ratio_to_torch_and_pyro"]),
+            figure(row.get("peak_mib"), 0),
+            figure(row.get("anonymous_mib"), 0),
+            figure(row.get("modules"), 0),
         )
-        for name, result in results.items()
+        for row in rows
     ]
-    show(f"whole processes, {rounds} rounds", ("", "ms", "/ torch", "/ torch, pyro"), shown)
+    header = ("", "ms", "/ torch", "/ torch, pyro", "peak MiB", "of no file, MiB", "modules")
+    show(f"whole processes, {rounds} rounds; one of the default fit", header, shown)
     bars = [
         Bar(f"{name} / {_TORCH}", _MOST, ratio(result, results[_TORCH]))
         for name, result in results.items()

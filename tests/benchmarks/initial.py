@@ -1,16 +1,14 @@
 """Initial weights: the same for every contender, drawn as torch would draw them."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .job import CHANNELS, HIDDEN, Job
+from .job import CHANNELS, Job, Layers
 
-__all__ = ["Layers", "initial_weights"]
-
-Layers = list[tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Weight and bias of each layer, in the shapes that torch gives them."""
+__all__ = ["initial_weights"]
 
 
 def initial_weights(job: Job) -> tuple[Layers, Layers]:
@@ -19,9 +17,9 @@ def initial_weights(job: Job) -> tuple[Layers, Layers]:
     encoder: list[tuple[int, ...]]
     decoder: list[tuple[int, ...]]
     if job.shape == "mlp":
-        encoder = [(HIDDEN, 784), (2 * job.latent, HIDDEN)]
-        decoder = [(HIDDEN, job.latent), (784, HIDDEN)]
-        biases = [HIDDEN, 784]
+        encoder = [(b, a) for a, b in pairwise([784, *job.encoder, 2 * job.latent])]
+        decoder = [(b, a) for a, b in pairwise([job.latent, *job.decoder, 784])]
+        biases = [b for b, *_ in decoder]
     else:
         encoder = [(few, 1, 3, 3), (many, few, 3, 3), (2 * job.latent, many * 7 * 7)]
         # A transposed convolution has its input channels first.

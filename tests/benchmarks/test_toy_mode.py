@@ -6,22 +6,28 @@ which are the same: so are their losses, but for noise.
 """
 
 import csv
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, Self, get_args
 
 import numpy as np
 import pyro
 import pytest
 import torch
+from torch.distributions import Bernoulli, Normal, kl_divergence
 
+from ppvae.cli.given import given_settings
 from ppvae.diagnostics.effort import Effort
 from ppvae.settings import QUESTIONS
 from tests.benchmarks import (
     annealing,
     diagnose,
+    encode,
     epoch,
     evidence,
     imports,
@@ -30,14 +36,18 @@ from tests.benchmarks import (
     scaling,
     semi_supervised,
     speed,
+    time_to_bound,
     whole_fit,
     worker,
 )
 from tests.benchmarks.__main__ import TABLES
+from tests.benchmarks.all_tables import all_tables
 from tests.benchmarks.bars import Bar
-from tests.benchmarks.contenders import CONTENDERS
-from tests.benchmarks.job import Job, Shape
-from tests.benchmarks.plan import Plan
+from tests.benchmarks.contenders import CONTENDERS, networks
+from tests.benchmarks.held_out import held_out_bound
+from tests.benchmarks.initial import initial_weights
+from tests.benchmarks.job import Job, Shape, Spread
+from tests.benchmarks.plan import Plan, Table
 from tests.benchmarks.table import publish
 from tests.support.captures import by_graph
 from tests.support.fits import quick
@@ -82,6 +92,9 @@ class Here:
         with self._own_store():
             return worker._timed(self._run, steps)
 
+    def bound(self) -> float:
+        return worker._judged(self._run, self._job)["bound"]
+
     def finish(self) -> float:
         return worker._peak_mib()
 
@@ -93,9 +106,13 @@ def uncompiled(monkeypatch: pytest.MonkeyPatch, by_graph: None) -> None:
 
 
 @pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> None:
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(race, "WorkerProcess", Here)
+    monkeypatch.setattr(time_to_bound, "WorkerProcess", Here)
     monkeypatch.setattr(worker, "WARM_UP", 1)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)  # a fit takes as many as it pays for
 
 
 def lines_of(table: Path) -> list[dict[str, str]]:
@@ -153,13 +170,86 @@ def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) ->
     assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows)
 
 
+def test_time_to_bound(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (80, 28, 28), np.uint8)
+    np.save(tmp_path / "x.npy", images)
+    job = Job("mlp", batch=10, latent=2, encoder=(4,), decoder=(4,), epochs=2)
+    monkeypatch.setattr(time_to_bound, "TARGET", -1e9)
+    monkeypatch.setattr(time_to_bound, "_THEIRS", {"torch": replace(job, epochs=0)})
+    names = ["ours-compiled", "pyro-meanfield", "numpyro-loop", "torch"]
+    plan = Plan(tmp_path / "x.csv", 1, only=names)
+    time_to_bound.time_to_bound(plan, str(tmp_path / "x.npy"), job)
+    rows = rows_of(plan.out)
+    assert [row["contender"] for row in rows] == [*names, "torch"]
+    assert all(row["note"] == "" and float(row["all_seconds"]) > 0 for row in rows)
+    bounds = [float(row["bound"]) for row in rows]
+    assert bounds == pytest.approx([np.mean(bounds)] * len(bounds), rel=0, abs=20)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bound", "verdict"),
+    [
+        (9.0, -96.9, ""),
+        (9.0, -98.3, "not within its 3 epochs: at -98.30"),
+        (10.0, -98.3, "not within 10 s: at -98.30"),
+    ],
+)
+def test_a_fit_that_reaches_no_bound_says_where_it_is(
+    seconds: float, bound: float, verdict: str
+) -> None:
+    result = race.Result(seconds=1.0)
+    fit = time_to_bound._Fit("torch", "ours", result, seconds, steps=9, epochs=3, bound=bound)
+    assert time_to_bound._verdict(fit, limit=10.0) == verdict
+    assert fit.all_seconds == (None if verdict else 10.0)
+
+
+@pytest.mark.parametrize("spread", get_args(Spread))
+def test_the_judge_of_time_to_bound_is_the_bound(spread: Spread, tmp_path: Path) -> None:
+    """Exactly, where a decoder takes no notice of its code."""
+    job = Job("mlp", latent=3, encoder=(5,), spread=spread, images=str(tmp_path / "x.npz"))
+    x = (np.random.default_rng(0).random((1_500, 784)) < 0.5).astype(np.float32)
+    np.savez(tmp_path / "x.npz", held_out=x.astype(np.uint8))
+    encoder, decoder = initial_weights(job)
+    decoder = [(np.zeros_like(weight), bias) for weight, bias in decoder]
+    at = torch.from_numpy(x)
+    loc, s = networks.encoder(job)(at).chunk(2, dim=-1)
+    posterior = Normal(loc, networks.log_scale(s, job).exp())
+    kl = kl_divergence(posterior, Normal(torch.zeros(3), 1.0)).sum(-1)
+    log_likelihood = Bernoulli(logits=torch.from_numpy(decoder[-1][1])).log_prob(at).sum(-1)
+    exact = (log_likelihood - kl).mean().item()
+    assert held_out_bound(job, encoder, decoder) == pytest.approx(exact, rel=1e-6)
+
+
 def test_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     modules = [arguments[1] for arguments in imports._COMMANDS.values() if arguments[0] == "-m"]
     assert all(map(find_spec, modules))
     empty = {name: ["-c", "pass"] for name in (imports._TORCH, imports._PYRO, "fit --help")}
     monkeypatch.setattr(imports, "_COMMANDS", empty)
+    monkeypatch.setattr(imports, "_FIT", ["-c", "import json.tool"])
     imports.imports(plan := Plan(tmp_path / "x.csv", 1))
-    assert [row["command"] for row in rows_of(plan.out)] == list(empty)
+    rows = rows_of(plan.out)
+    assert [row["command"] for row in rows] == [*empty, "fit"]
+    if sys.platform == "linux":
+        assert all(float(row["peak_mib"]) >= float(row["anonymous_mib"]) > 0 for row in rows)
+        assert [int(row["modules"]) for row in rows[:-1]] == [0, 0, 0]
+        assert int(rows[-1]["modules"]) > 0
+
+
+def test_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def done(arguments: list[str]) -> float:
+        asked.append(arguments)
+        return float(len(asked))
+
+    monkeypatch.setattr(encode, "_seconds", done)
+    monkeypatch.setattr(encode, "footprint", lambda _: {"peak_mib": 1.0})
+    encode.encode(plan := Plan(tmp_path / "x.csv", 2), rows=20)
+    whole, start, difference = rows_of(plan.out)
+    assert [whole["what"], start["what"]] == ["20 images", "10 images"]
+    assert float(difference["seconds"]) == -1  # each took a second more than that before it
+    for _, module, *flags in asked:
+        given_settings(module.removeprefix("ppvae."), flags)  # takes them
 
 
 def test_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +337,26 @@ def test_a_bar_is_a_line_with_its_verdict_where_and_when(tmp_path: Path) -> None
     assert all(line["machine"] and line["date"] for line in (first, *rest))
     assert {line["versions"] for line in rest} == {"pyro 2"}
     assert {line["load"] for line in rest} == {"0.5 cores busy at the start"}
+
+
+def test_all_tables_are_made_though_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def made(command: list[Any], **_: Any) -> Any:
+        flag, rounds, out = command[-3:]
+        assert rounds == "--rounds=1"
+        if flag == "--bad-one":
+            return SimpleNamespace(returncode=3, stdout="half a table\n")
+        bars = [Bar("good", 2.0, 3.0), Bar("not run", 2.0, None)]
+        publish(Plan(Path(out.removeprefix("--out=")), 1), [{"ms": 1}], bars, versions={})
+        return SimpleNamespace(returncode=0, stdout="a table\n")
+
+    monkeypatch.setattr("tests.benchmarks.all_tables.subprocess.run", made)
+    tables = [Table("bad_one", ""), Table("skipped", "", briefly=None), Table("good", "")]
+    assert all_tables(tables, tmp_path, ["--rounds=1"]) == 1
+    assert (tmp_path / "bad_one.md").read_text() == "half a table\nfailed with status 3\n"
+    assert {path.name for path in tmp_path.iterdir()} == {"bad_one.md", "good.md", "good.csv"}
+    assert capsys.readouterr().out.count("missed by 50.0%") == 2  # beside it, and at the end
 
 
 def test_each_table_is_a_module_with_its_function() -> None:

@@ -2,7 +2,8 @@
 
 ``python -m tests.benchmarks.worker NAME JOB``. It speaks in lines of JSON: when it is set up it
 says so, ``{"seconds": s, "versions": {...}, "threads": n}``; it answers ``{"steps": n}`` with
-``{"seconds": s, "loss": l}``; the end of its input it answers with ``{"peak_mib": m}``, and ends.
+``{"seconds": s, "loss": l}``, and no steps with ``{"bound": b}``, that of its weights on held-out
+images; the end of its input it answers with ``{"peak_mib": m}``, and ends.
 Whatever fails is answered with ``{"failed": "a few words"}``.
 """
 
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import Any, TextIO
 
 from .contenders import CONTENDERS
+from .held_out import held_out_bound
 from .job import Job, Run
 
 WARM_UP = 3  # steps; a compiler that records what it replays needs more than one
@@ -30,7 +32,8 @@ def main() -> None:
             run, ready = _set_up(name, job)
             _say(answers, ready)
             for line in sys.stdin:
-                _say(answers, _timed(run, json.loads(line)["steps"]))
+                steps = json.loads(line)["steps"]
+                _say(answers, _timed(run, steps) if steps else _judged(run, job))
             _say(answers, {"peak_mib": _peak_mib()})
         except Exception as error:  # whatever it is, the table says it
             _say(answers, {"failed": f"{type(error).__name__}: {error}"})
@@ -51,7 +54,7 @@ def _set_up(name: str, job: Job) -> tuple[Run, dict[str, Any]]:
     make = contender.maker()
     started = time.perf_counter()
     run = make(job)
-    run(WARM_UP)
+    run.take(WARM_UP)
     seconds = time.perf_counter() - started
     torch = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch is not None else None
@@ -60,8 +63,12 @@ def _set_up(name: str, job: Job) -> tuple[Run, dict[str, Any]]:
 
 def _timed(run: Run, steps: int) -> dict[str, float]:
     started = time.perf_counter()
-    loss = run(steps)
+    loss = run.take(steps)
     return {"seconds": time.perf_counter() - started, "loss": loss}
+
+
+def _judged(run: Run, job: Job) -> dict[str, float]:
+    return {"bound": held_out_bound(job, *run.weights())}
 
 
 def _peak_mib() -> float:

@@ -61,6 +61,10 @@ class WorkerProcess:
         print(json.dumps({"steps": steps}), file=self._process.stdin, flush=True)
         return self._answer()
 
+    def bound(self) -> float:
+        """Have its weights judged: the bound on held-out images, nats per image."""
+        return self.take(0)["bound"]
+
     def finish(self) -> float:
         """Let it end, and tell its peak of resident memory, in MiB."""
         assert self._process.stdin is not None

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..job import Job, Run
-from .networks import decoder, encoder
+from .networks import decoder, encoder, log_scale
 from .stepping import repeat
 
 __all__ = ["make"]
@@ -16,15 +16,16 @@ class _Loss(nn.Module):
 
     def __init__(self, job: Job) -> None:
         super().__init__()
+        self.job = job
         self.encoder, self.decoder = encoder(job), decoder(job)
 
     def forward(self, x: Tensor) -> Tensor:
         loc, s = self.encoder(x).chunk(2, dim=-1)
-        log_scale = 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
-        scale = log_scale.exp()
+        log = log_scale(s, self.job)
+        scale = log.exp()
         z = loc + scale * torch.randn_like(loc)
         missed = F.binary_cross_entropy_with_logits(self.decoder(z), x, reduction="sum")
-        kl = 0.5 * (loc**2 + scale**2 - 2 * log_scale - 1).sum()
+        kl = 0.5 * (loc**2 + scale**2 - 2 * log - 1).sum()
         mean: Tensor = (missed + kl) / len(x)
         return mean
 
@@ -42,4 +43,4 @@ def make(job: Job, mode: str | None = None) -> Run:
         optimizer.step()
         return value.detach()
 
-    return repeat(step, job)
+    return repeat(step, job, (loss.encoder, loss.decoder), lambda: [optimizer])

@@ -1,12 +1,16 @@
 """The job's networks in plain PyTorch; `ppvae.networks` has the same layers."""
 
+from itertools import pairwise
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..initial import Layers, initial_weights
-from ..job import CHANNELS, HIDDEN, Job
+from ..initial import initial_weights
+from ..job import CHANNELS, Job, Layers
 
-__all__ = ["decoder", "encoder", "put_weights"]
+__all__ = ["decoder", "encoder", "log_scale", "put_weights", "weights"]
+
+_ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "softplus": nn.Softplus}
 
 
 def encoder(job: Job) -> nn.Sequential:
@@ -31,9 +35,29 @@ def put_weights(network: nn.Module, weights: Layers) -> None:
             parameter.copy_(torch.from_numpy(values))
 
 
+def weights(network: nn.Module) -> Layers:
+    """Those of the linear layers, as they now are."""
+    layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    return [(f.weight.detach().cpu().numpy(), f.bias.detach().cpu().numpy()) for f in layers]
+
+
+def log_scale(s: Tensor, job: Job) -> Tensor:
+    """Logarithm of the posterior's scale, from what the encoder says."""
+    if job.spread == "bounded":
+        return 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
+    return s / 2 if job.spread == "log_variance" else s
+
+
+def _mlp(job: Job, widths: list[int]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for a, b in pairwise(widths):
+        layers += [nn.Linear(a, b), _ACTIVATIONS[job.activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
 def _encoder(job: Job) -> nn.Sequential:
     if job.shape == "mlp":
-        return nn.Sequential(nn.Linear(784, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 2 * job.latent))
+        return _mlp(job, [784, *job.encoder, 2 * job.latent])
     few, many = CHANNELS
     return nn.Sequential(
         nn.Conv2d(1, few, 3, stride=2, padding=1),
@@ -47,7 +71,7 @@ def _encoder(job: Job) -> nn.Sequential:
 
 def _decoder(job: Job) -> nn.Sequential:
     if job.shape == "mlp":
-        return nn.Sequential(nn.Linear(job.latent, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 784))
+        return _mlp(job, [job.latent, *job.decoder, 784])
     few, many = CHANNELS
     return nn.Sequential(
         nn.Linear(job.latent, many * 7 * 7),

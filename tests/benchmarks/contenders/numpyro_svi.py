@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
-from ..data import resident
-from ..initial import Layers, initial_weights
-from ..job import CHANNELS, Job, Run
+import numpy
+
+from ..data import resident, training_images
+from ..initial import initial_weights
+from ..job import CHANNELS, Job, Layers, Run
 
 __all__ = ["make"]
 
@@ -36,35 +38,90 @@ def make(job: Job, loop: bool) -> Run:
         parameters = numpyro.param("encoder", networks.initial_encoder)
         with numpyro.plate("data", len(x)):
             loc, s = np.split(networks.encoder(parameters, x), 2, -1)
-            bent = np.where(s > 0, np.arcsinh(s), s)
-            numpyro.sample("z", dist.Normal(loc, np.exp(10 * np.tanh(bent / 10))).to_event(1))
+            numpyro.sample("z", dist.Normal(loc, np.exp(networks.log_scale(s))).to_event(1))
 
-    xs = resident(job)
-    xs = jax.device_put(xs if job.shape == "mlp" else np.moveaxis(xs, 2, -1))
-    svi = infer.SVI(model, guide, numpyro.optim.Adam(job.lr), infer.TraceMeanField_ELBO())
+    def rate(step: Any) -> Any:
+        fallen = np.minimum(step // job.epoch, job.epochs) / job.epochs
+        return job.lr * (1 + np.cos(np.pi * fallen)) / 2
 
-    def update(i: Any, carried: Any) -> Any:
-        return svi.update(carried[0], xs[i % len(xs)])
+    adam = numpyro.optim.Adam(rate if job.epochs else job.lr)
+    svi = infer.SVI(model, guide, adam, infer.TraceMeanField_ELBO())
+    data = _Binarized(job) if job.images else _Resident(job)
 
-    def updates(start: Any, stop: Any, carried: Any) -> Any:
+    def updates(start: Any, stop: Any, order: Any, carried: Any) -> Any:
+        def update(i: Any, carried: Any) -> Any:
+            return svi.update(carried[0], data.batch(i, order))
+
         return jax.lax.fori_loop(start, stop, update, carried)
 
     many, one = jax.jit(updates), jax.jit(svi.update)
-    batches = list(xs)
-    carried = (svi.init(jax.random.PRNGKey(0), xs[0]), np.zeros(()))
+    carried = (svi.init(jax.random.key(0), data.batch(0, data.order(0))), np.zeros(()))
     done = 0
 
     def run(steps: int) -> float:
         nonlocal carried, done
-        if loop:
-            carried = many(done, done + steps, carried)
-        else:
-            for i in range(done, done + steps):
-                carried = one(carried[0], batches[i % len(batches)])
-        done += steps
+        last = done + steps
+        while done < last:
+            epoch, begun = divmod(done, job.epoch)
+            stop = min(last, done + job.epoch - begun)
+            order = data.order(epoch)
+            if loop:
+                carried = many(done, stop, order, carried)
+            else:
+                for i in range(done, stop):
+                    carried = one(carried[0], data.batch(i, order))
+            done = stop
         return float(carried[1]) / job.batch
 
-    return run
+    def weights() -> tuple[Layers, Layers]:
+        now = svi.get_params(carried[0])
+        encoder, decoder = (
+            [(numpy.asarray(w).T, numpy.asarray(b)) for w, b in now[name]]
+            for name in ("encoder", "decoder")
+        )
+        return encoder, decoder
+
+    return Run(run, weights)
+
+
+class _Resident:
+    """Batches that were binarized once."""
+
+    def __init__(self, job: Job) -> None:
+        jax, np = import_module("jax"), import_module("jax.numpy")
+        xs = resident(job)
+        self.all = jax.device_put(xs if job.shape == "mlp" else np.moveaxis(xs, 2, -1))
+        self.each = list(self.all)
+
+    def order(self, epoch: int) -> Any:
+        """They come in one order."""
+        return epoch
+
+    def batch(self, i: Any, order: Any) -> Any:
+        """The batch of a step; of a step that is traced, cut out of all."""
+        return self.each[i % len(self.each)] if type(i) is int else self.all[i % len(self.all)]
+
+
+class _Binarized:
+    """Batches of a fit, shuffled and binarized anew in each epoch, as in NumPyro's own example."""
+
+    def __init__(self, job: Job) -> None:
+        self.jax, self.job = import_module("jax"), job
+        self.key, self.noise = self.jax.random.split(self.jax.random.key(1))
+        self.images = self.jax.device_put(training_images(job))
+
+    def order(self, epoch: int) -> Any:
+        """The rows in the order of an epoch."""
+        random = self.jax.random
+        return random.permutation(random.fold_in(self.key, epoch), len(self.images))
+
+    def batch(self, i: Any, order: Any) -> Any:
+        """The batch of a step."""
+        random, size = self.jax.random, self.job.batch
+        first = i % self.job.epoch * size
+        rows = self.jax.lax.dynamic_slice_in_dim(order, first, size)
+        drawn = random.bernoulli(random.fold_in(self.noise, i), self.images[rows])
+        return drawn.astype(self.images.dtype)
 
 
 class _Networks:
@@ -72,6 +129,7 @@ class _Networks:
 
     def __init__(self, job: Job) -> None:
         self.jax, self.job = import_module("jax"), job
+        self.activation = getattr(self.jax.nn, job.activation)
         encoder, decoder = initial_weights(job)
         if job.shape == "conv":
             encoder, decoder = _channels_last(encoder, decoder)
@@ -82,11 +140,18 @@ class _Networks:
     def _put(self, layers: Layers) -> Parameters:
         return [(self.jax.numpy.asarray(w), self.jax.numpy.asarray(b)) for w, b in layers]
 
+    def log_scale(self, s: Any) -> Any:
+        """Logarithm of the posterior's scale, from what the encoder says."""
+        np = self.jax.numpy
+        if self.job.spread == "bounded":
+            return 10 * np.tanh(np.where(s > 0, np.arcsinh(s), s) / 10)
+        return s / 2 if self.job.spread == "log_variance" else s
+
     def encoder(self, parameters: Parameters, x: Any) -> Any:
         """From x to loc and s, one after the other."""
         *hidden, last = parameters
         for layer in hidden:
-            x = self.jax.nn.relu(self._layer(layer, x))
+            x = self.activation(self._layer(layer, x))
         return self._affine(last, x.reshape(len(x), -1))
 
     def decoder(self, parameters: Parameters, z: Any) -> Any:
@@ -96,7 +161,7 @@ class _Networks:
         if self.job.shape == "conv":
             h = h.reshape(len(h), 7, 7, -1)
         for layer in rest:
-            h = self._layer(layer, self.jax.nn.relu(h), up=True)
+            h = self._layer(layer, self.activation(h), up=True)
         return h
 
     def _affine(self, layer: tuple[Any, Any], x: Any) -> Any:

@@ -1,6 +1,7 @@
 """The job with this package: its programs, its bound, eager and compiled."""
 
 from functools import partial
+from typing import Any, cast
 
 import torch
 from pyro.infer import TraceMeanField_ELBO
@@ -16,7 +17,8 @@ from ppvae.programs import Pair
 from ppvae.training.progress import SUMS
 
 from ..initial import initial_weights
-from ..job import CHANNELS, HIDDEN, Job, Run
+from ..job import CHANNELS, Job, Run
+from . import ours_fit
 from .networks import put_weights
 from .stepping import batches, repeat
 
@@ -30,7 +32,11 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
         job: what is fitted.
         compiled: the whole step as one graph, or operation by operation.
         precision: as ``--precision`` takes it, ``"32"`` or ``"bf16-mixed"``.
+
+    A fit is that of `ppvae.fit`, which decides itself what is compiled.
     """
+    if job.images:
+        return ours_fit.make(job)
     bound = _bound(job)
     optimizer = torch.optim.Adam(bound.parameters(), lr=job.lr)
     if compiled and job.device == "cuda":
@@ -45,8 +51,10 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
         optimizer.zero_grad()
         return loss.detach()
 
+    guide, model = (cast("Any", bound.pair.program(role)) for role in ("guide", "model"))
+    networks = (guide.encoder, model.decoder)
     if not compiled:
-        return repeat(step, job)
+        return repeat(step, job, networks)
     step(batches(job)[0])  # in which the optimizer makes its state
     captured = CapturedStep(bound, optimizer, _batch, per=1 / job.batch, clip=None, context=mixed)
     sums = torch.zeros(SUMS, dtype=torch.float64, device=job.device)
@@ -58,7 +66,7 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
         loss: Tensor = -Terms(*terms).objective / rows
         return loss
 
-    return repeat(captured_step, job)
+    return repeat(captured_step, job, networks)
 
 
 def _batch(x: Tensor) -> dict[str, Tensor]:
@@ -70,7 +78,10 @@ def _bound(job: Job) -> Bound:
     encoder: Network
     decoder: Network
     if job.shape == "mlp":
-        encoder = decoder = partial(MLP, hidden=(HIDDEN,), activation="relu")
+        encoder, decoder = (
+            partial(MLP, hidden=widths, activation=job.activation)
+            for widths in (job.encoder, job.decoder)
+        )
     else:
         encoder = partial(ConvEncoder, channels=CHANNELS)
         decoder = partial(ConvDecoder, channels=CHANNELS[::-1])

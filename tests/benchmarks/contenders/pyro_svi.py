@@ -8,7 +8,7 @@ from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes it at ru
 from torch import Tensor, nn
 
 from ..job import Job, Run
-from .networks import decoder, encoder
+from .networks import decoder, encoder, log_scale
 from .stepping import repeat
 
 __all__ = ["make"]
@@ -32,17 +32,18 @@ class _VAE(nn.Module):
         pyro.module("encoder", self.encoder)
         with pyro.plate("data", x.shape[0]):
             loc, s = self.encoder(x).chunk(2, dim=-1)
-            bent = 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
-            scale = torch.exp(bent)
+            scale = torch.exp(log_scale(s, self.job))
             pyro.sample("z", dist.Normal(loc, scale).to_event(1))
 
 
 def make(job: Job, elbo: str) -> Run:
     """Run `SVI.step` with the bound of that name."""
     vae = _VAE(job).to(job.device)
-    svi = SVI(vae.model, vae.guide, Adam({"lr": job.lr}), getattr(pyro.infer, elbo)())
+    adam = Adam({"lr": job.lr})
+    svi = SVI(vae.model, vae.guide, adam, getattr(pyro.infer, elbo)())
 
     def step(x: Tensor) -> float:
         return float(svi.step(x)) / job.batch
 
-    return repeat(step, job)
+    # Pyro has an optimizer of torch's for each parameter, from the first step on.
+    return repeat(step, job, (vae.encoder, vae.decoder), adam.optim_objs.values)

@@ -7,15 +7,16 @@ probabilities, so that a sigmoid ends the decoder. The loss is the mean over the
 
 from functools import cache
 from importlib import import_module
+from itertools import cycle, islice
 from tempfile import mkdtemp
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..data import resident
 from ..job import Job, Run
-from .networks import decoder, encoder
+from .networks import decoder, encoder, log_scale, weights
+from .stepping import batches, binarized
 
 __all__ = ["make"]
 
@@ -35,8 +36,7 @@ def make(job: Job) -> Run:
 
         def forward(self, x: Tensor) -> Any:
             loc, s = self.layers(x).chunk(2, dim=-1)
-            bent = 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
-            return output(embedding=loc, log_covariance=2 * bent)
+            return output(embedding=loc, log_covariance=2 * log_scale(s, job))
 
     class Decoder(nn.BaseDecoder):  # type: ignore[misc, name-defined]  # known only at run time
         def __init__(self) -> None:
@@ -47,7 +47,6 @@ def make(job: Job) -> Run:
             return output(reconstruction=self.layers(z).sigmoid())
 
     config = models.VAEConfig(job.data_shape, job.latent, reconstruction_loss="bce")
-    rows = torch.from_numpy(resident(job)).flatten(0, 1)
     plan = trainers.BaseTrainerConfig(
         output_dir=mkdtemp(),
         per_device_train_batch_size=job.batch,
@@ -55,17 +54,25 @@ def make(job: Job) -> Run:
         no_cuda=job.device == "cpu",
     )
 
-    @cache
+    endless = binarized(job) if job.images else cycle(batches(job))
+
     def dataset(steps: int) -> Any:
-        chosen = rows[torch.arange(steps * job.batch) % len(rows)]
+        chosen = torch.cat(list(islice(endless, steps)))
         return datasets.BaseDataset(chosen, torch.zeros(len(chosen)))
 
+    # Resident rows are put together once for rounds of one length, those of a fit each time.
+    rows = dataset if job.images else cache(dataset)
     vae = models.VAE(config, Encoder(), Decoder())
-    trainer = trainers.BaseTrainer(vae, dataset(1), training_config=plan)
+    trainer = trainers.BaseTrainer(vae, rows(1), training_config=plan)
     trainer.prepare_training()
 
+    done = 0
+
     def run(steps: int) -> float:
-        trainer.train_loader = trainer.get_train_dataloader(dataset(steps))
+        nonlocal done
+        trainer.optimizer.param_groups[0]["lr"] = job.rate(done)
+        trainer.train_loader = trainer.get_train_dataloader(rows(steps))
+        done += steps
         return float(trainer.train_step(epoch=1))
 
-    return run
+    return Run(run, lambda: (weights(vae.encoder), weights(vae.decoder)))
