@@ -162,13 +162,15 @@ def _to_plane(codes: Array) -> tuple[Array, tuple[str, str]]:
     """The two directions in which codes vary most, and what to call them."""
     if codes.shape[1] == 2 or len(codes) < 2 or not codes.var(axis=0).sum() > 0:
         return codes[:, :2], ("$z_1$", "$z_2$")
-    from sklearn.decomposition import PCA
-
-    pca = PCA(n_components=2, svd_solver="full")
-    plane = np.asarray(pca.fit_transform(codes), dtype=np.float64)
+    centred = codes - codes.mean(axis=0)
+    _, scales, components = np.linalg.svd(centred, full_matrices=False)
+    # The sign of a component is free: its largest entry is positive.
+    largest = np.abs(components).argmax(axis=1)[:, None]
+    components = components * np.sign(np.take_along_axis(components, largest, axis=1))
+    plane = np.asarray(centred @ components[:2].T, dtype=np.float64)
     first, second = (
         f"principal component {i} ({share:.1%} of variance)"
-        for i, share in enumerate(pca.explained_variance_ratio_, start=1)
+        for i, share in enumerate(scales[:2] ** 2 / (scales**2).sum(), start=1)
     )
     return plane, (first, second)
 

@@ -7,9 +7,11 @@ import numpy.typing as npt
 import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 
 from ppvae import plots
 from ppvae.errors import InputError
+from ppvae.plots import latent_space
 from ppvae.run.figures import save
 from tests.support.drawings import CLASSES, CODES, Array, legend, picture, rng
 
@@ -187,3 +189,14 @@ def test_a_table_has_a_curve_in_each_cell() -> None:
 def test_a_grid_that_does_not_fit_is_refused(grid: Array) -> None:
     with pytest.raises(InputError, match="grid must be"):
         plots.manifold(np.zeros((3, 3, 2)), grid)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (3, 3), (200, 20)])
+def test_the_plane_is_that_of_principal_components(shape: tuple[int, int]) -> None:
+    """As scikit-learn finds it, signs included."""
+    codes = np.random.default_rng(3).normal(size=shape) * np.arange(1, shape[1] + 1)
+    pca = PCA(n_components=2, svd_solver="full")
+    expected = pca.fit_transform(codes)
+    plane, (first, _) = latent_space._to_plane(codes)
+    np.testing.assert_allclose(plane, expected, atol=1e-8)
+    assert f"({pca.explained_variance_ratio_[0]:.1%} of variance)" in first
