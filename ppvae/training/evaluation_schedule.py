@@ -38,10 +38,11 @@ time. There is no gradient, for which a training step keeps all that it computes
 
 # The cost model, in seconds on one core. Only ratios matter.
 _OPERATION = 2e-11
-_STEP, _PER_PARAMETER = 1e-3, 1e-9  # a compiled step beside its products; the optimizer
+_STEP, _PER_PARAMETER = 7e-4, 1e-9  # a compiled step beside its products; the optimizer
 _CALL = 2.5e-3  # of programs under Pyro's handlers, as evaluation calls them
 _SAVE, _SAVE_PER_PARAMETER = 1e-2, 3e-8  # a checkpoint, through to the disk
-_GRADIENT = 3  # times the work of the bound alone: the bound and its gradient
+_ROW = 1e-3  # a row of metrics.csv, through to the disk: each epoch has one
+_GRADIENT = 2.5  # times the work of the bound alone: the bound and its gradient, compiled
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,21 @@ def schedule_for(
         patience: epochs without a better objective that end it.
         every: the user's own word on the epochs between evaluations; all rows are evaluated then.
     """
-    budget, rows = SHARE * training_seconds(sizes), sizes.valid
+    budget, rows = allowance(sizes), sizes.valid
     if every is None:
         some = range(min(FEWEST, rows), rows + 1)
         within = bisect_right(some, budget, key=partial(evaluation_seconds, sizes))
         rows = some[max(0, within - 1)]
         most = min(epochs // LEAST, epochs if patience is None else patience // 3)
-        every = max(1, min(most, math.ceil(evaluation_seconds(sizes, rows) / budget)))
+        needed = math.ceil(evaluation_seconds(sizes, rows) / budget) if budget > 0 else most
+        every = max(1, min(most, needed))
     size = evaluated_batch(sizes.batch, sizes.numbers)
     return EvaluationSchedule(every, rows, draws_for(rows, DRAWS), size)
+
+
+def allowance(sizes: Sizes) -> float:
+    """Seconds that an epoch leaves for evaluations and checkpoints, by the cost model."""
+    return SHARE * training_seconds(sizes) - _ROW
 
 
 def training_seconds(sizes: Sizes) -> float:
