@@ -116,12 +116,17 @@ def test_nothing_below_the_commands_knows_of_a_command_line() -> None:
                 assert "argv" not in path.read_text(), path
 
 
+COMPILED = {"ppvae/compilation/cache.py", "ppvae/compilation/inductor.py"}
+"""What a compiler reads and writes, and what is kept of it: files of no run."""
+
+
 def test_only_the_run_directory_and_readers_of_data_touch_files() -> None:
     below = LEVEL["run"]
     for concept, paths in _modules().items():
         if LEVEL[concept] < below and concept not in ("data", "components", "settings"):
             for path in paths:
-                assert "pathlib" not in path.read_text(), path
+                is_compiled = str(path.relative_to(ROOT)) in COMPILED
+                assert is_compiled or "pathlib" not in path.read_text(), path
 
 
 IMPORTS = """
@@ -196,7 +201,7 @@ def test_only_the_store_and_downloads_change_the_disk() -> None:
         for path in paths
         if concept not in doors and CHANGES.search(path.read_text())
     }
-    assert changing == set()
+    assert changing == COMPILED
 
 
 DOORS = {

@@ -182,7 +182,7 @@ class EpochBar:
         )
         self._best = "no best yet"
         self._figures: str | None = None
-        self._alarm = ""
+        self._alarm, self._compiled = "", ""
         self._pending, self._drawn = 0, time.monotonic()
 
     def __enter__(self) -> "EpochBar":
@@ -196,7 +196,7 @@ class EpochBar:
         """Count one step; the screen hears of it ten times a second."""
         self._pending += 1
         if self._figures is not None:  # what the bar showed before it was compiling
-            self._progress.update(self._task, figures=self._figures)
+            self._progress.update(self._task, figures=self._figures + self._compiled)
             self._figures = None
         if time.monotonic() - self._drawn > 0.1:
             self._progress.advance(self._task, self._pending)
@@ -206,9 +206,13 @@ class EpochBar:
             if not self._quiet:
                 say(f"note: {note}")
 
-    def compiling(self) -> None:
-        """Say that the next step takes long, and why."""
-        self._figures = str(self._progress.tasks[self._task].fields["figures"])
+    def compiling(self, seconds: float | None) -> None:
+        """Say that the next step takes long, and why; or how long compiling has taken."""
+        if seconds is not None:
+            self._compiled = f"; compiled in {seconds:.1f} s"
+            return
+        shown = str(self._progress.tasks[self._task].fields["figures"])
+        self._figures = shown.removesuffix(self._compiled)
         self._progress.update(self._task, figures="compiling the training step", refresh=True)
         if self._progress.disable and not self._quiet:
             _progress_console.print("compiling the training step")
@@ -229,6 +233,7 @@ class EpochBar:
         self._alarm = alarm
         if alarm:
             text = f"{text}; POSTERIOR COLLAPSE"
+        text += self._compiled
         self._progress.update(self._task, figures=text)
         if self._progress.disable and epoch.epoch >= self._due and not self._quiet:
             _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)

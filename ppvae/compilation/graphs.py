@@ -29,6 +29,7 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 from torch.overrides import TorchFunctionMode
 
+from ppvae.compilation.stopwatch import compiling
 from ppvae.networks.tracing import tracing
 
 Function = Callable[..., Any]
@@ -38,6 +39,7 @@ class NotStatic(Exception):  # noqa: N818  (nobody's mistake: such a function is
     """A function has no graph that holds for all its inputs; the message says why."""
 
 
+@compiling
 def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
     """Write ``function(*tensors)`` down as a graph, without computing anything.
 

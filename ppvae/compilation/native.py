@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.fx import GraphModule
 
 from ppvae.compilation.graphs import Function, NotStatic, value_of
+from ppvae.compilation.inductor import compile_natively
 from ppvae.compilation.logistic import take_quicker_logistic_terms
 from ppvae.compilation.products import add_biases_apart, take_quicker_products
 from ppvae.compilation.scalars import hold_scalars
+from ppvae.compilation.stopwatch import compiling
 
 PASSES = (
     take_quicker_products,
@@ -54,19 +56,14 @@ def is_all_on(graph: GraphModule, device: str) -> bool:
     return all(value.device.type == device for value in values)
 
 
+@compiling
 def _native(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
-    from torch._inductor import compile as inductor_compile  # late: it takes seconds to import
-
     try:
         with _quiet():
-            # Inductor itself, and not torch.compile: what is left to trace, or to guard, costs a
-            # small step a third of its time.
-            options = {"fallback_random": True, "size_asserts": False}
-            run: Function = inductor_compile(graph, list(tensors), options=options)
+            return compile_natively(graph, tensors, is_on_cpu=is_all_on(graph, "cpu"))
     except Exception as error:  # a compiler that is missing or fails, in one of many ways
         words = " ".join(str(error).split())
         raise NotStatic(f"torch cannot compile it: {words[:160]}") from error
-    return run
 
 
 @contextmanager

@@ -40,7 +40,7 @@ def train(
     fabric: "Fabric",
     *,
     on_step: Callable[[], None],
-    on_compile: Callable[[], None],
+    on_compile: Callable[[float | None], None],
     on_epoch: Callable[["Epoch", str], None],
 ) -> int:
     """Climb, and write down each epoch in the run; save it where it is evaluated.
@@ -50,7 +50,8 @@ def train(
         trainer: what climbs.
         fabric: the processes.
         on_step: called after each step.
-        on_compile: called before a step that takes long because it is compiled.
+        on_compile: called before a step that takes long because it is compiled, with ``None``, and
+            after it, with the seconds that compiling has taken in this fit.
         on_epoch: called after each epoch, with the alarm of a collapsed posterior, or ``""``.
 
     Returns:

@@ -19,6 +19,7 @@ class Progress:
         step: steps done.
         cursor: batches done in this epoch.
         seconds: time spent, over all sittings.
+        compile_seconds: of these, on tracing and compiling.
         best: the best held-out objective.
         best_step: its step.
         stale: epochs since then.
@@ -31,6 +32,7 @@ class Progress:
     step: int = 0
     cursor: int = 0
     seconds: float = 0.0
+    compile_seconds: float = 0.0
     best: float | None = None
     best_step: int | None = None
     stale: int = 0
@@ -45,8 +47,9 @@ class Progress:
         Raises:
             TypeError: if it was not saved by this class.
         """
-        progress = dict(saved)
         begun = asdict(cls())
+        # Older checkpoints do not tell what compiling took.
+        progress = {"compile_seconds": begun["compile_seconds"], **saved}
         if (
             progress.keys() != begun.keys()
             or any(

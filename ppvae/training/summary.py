@@ -45,6 +45,7 @@ class Summary:
         epochs: epochs trained.
         steps: steps trained.
         seconds: time of these.
+        compile_seconds: of that time, on tracing and compiling; 0: nothing was compiled.
         uncompiled: why nothing is compiled any more; ``""``: it may be.
         seed: of the fit.
     """
@@ -64,6 +65,7 @@ class Summary:
     epochs: int
     steps: int
     seconds: float
+    compile_seconds: float
     uncompiled: str
     seed: int
 
@@ -96,6 +98,7 @@ class Summary:
             "uncompiled": self.uncompiled or None,
             "steps": self.steps,
             "seconds": self.seconds,
+            "compile_seconds": self.compile_seconds,
             "seed": self.seed,
         }
 
@@ -147,6 +150,7 @@ def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> S
         epochs=progress.epoch,
         steps=progress.step,
         seconds=round(progress.seconds, 3),
+        compile_seconds=round(progress.compile_seconds, 3),
         uncompiled=progress.uncompiled,
         seed=plan.seed,
     )

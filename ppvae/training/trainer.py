@@ -22,6 +22,7 @@ from ppvae.compilation.graphs import NotStatic
 from ppvae.compilation.guard import Unfaithful
 from ppvae.compilation.optimizers import keep_counts_on_device
 from ppvae.compilation.step import CapturedStep
+from ppvae.compilation.stopwatch import compiling
 from ppvae.data import Batch, Data, Feed
 from ppvae.errors import InputError
 from ppvae.programs import streams
@@ -161,13 +162,14 @@ class Trainer:
         self,
         stop: Callable[[], bool] = lambda: False,
         on_step: Callable[[], None] = lambda: None,
-        on_compile: Callable[[], None] = lambda: None,
+        on_compile: Callable[[float | None], None] = lambda _: None,
     ) -> Iterator[Epoch]:
         """Train, and yield after each epoch, until `is_done` or ``stop()`` says to leave.
 
         ``stop`` is asked after each step; the state is then whole, in the middle of an epoch.
         ``on_step`` is called after each step, and ``on_compile`` before the one that takes long
-        because it is compiled, for a progress bar.
+        because it is compiled, with ``None``, and after it, with the seconds that compiling has
+        taken in this fit, for a progress bar.
 
         Raises:
             InputError: if the bound is no longer finite, with what may help.
@@ -186,7 +188,7 @@ class Trainer:
         self,
         stop: Callable[[], bool],
         on_step: Callable[[], None],
-        on_compile: Callable[[], None],
+        on_compile: Callable[[float | None], None],
     ) -> bool:
         """Take the steps of one epoch that are left; false if asked to stop before its end."""
         progress, world = self.progress, self.fabric.world_size
@@ -201,12 +203,16 @@ class Trainer:
             is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
             is_compiled = is_compiled and not progress.uncompiled
             if is_compiled and self._ready != progress.is_one_graph:
-                on_compile()
+                on_compile(None)
                 self._ready = progress.is_one_graph
+            before = compiling.seconds
             with explaining(self):
                 if not (is_compiled and self._step_as_graph(feed, beta, sums)):
                     self._captured.enabled = is_compiled
                     self._step_as_is(self.train.batch(feed), beta, sums)
+            if is_compiled and compiling.seconds > before:
+                progress.compile_seconds += compiling.seconds - before
+                on_compile(progress.compile_seconds)
             progress.step += 1
             progress.cursor += 1
             on_step()

@@ -24,6 +24,7 @@ TABLES = (
     Table("evidence", "log p(x) by importance sampling against its matrix products",
           briefly=("--rounds", "7", "--rows", "2000")),
     Table("annealing", "log p(x) by annealing, as a graph and as the programs are", rounds=5),
+    Table("compiling", "seconds to compile a step, in a first and a second process"),
     Table("diagnose", "a diagnosis by question, in full and quick"),
 )  # fmt: skip
 """A new table is a module of this folder, and its line here."""

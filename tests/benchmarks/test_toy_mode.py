@@ -26,6 +26,7 @@ from ppvae.diagnostics.effort import Effort
 from ppvae.settings import QUESTIONS
 from tests.benchmarks import (
     annealing,
+    compiling,
     diagnose,
     encode,
     epoch,
@@ -281,6 +282,14 @@ def test_annealing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_graph: No
     annealing.annealing(plan := Plan(tmp_path / "x.csv", 1), temperatures=4)
     assert [row["what"] for row in rows_of(plan.out)] == ["compiled", "as it is"]
     assert len([line for line in lines_of(plan.out) if line["bar"]]) == 1
+
+
+def test_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_child", lambda job, _: compiling.timed(job))
+    compiling.compiling(plan := Plan(tmp_path / "x.csv", 1, jobs=[Job("mlp", batch=4)]))
+    rows = rows_of(plan.out)
+    assert [(row["shape"], row["process"]) for row in rows] == [("mlp", "first"), ("mlp", "second")]
+    assert all(float(row["seconds"]) > 0 for row in rows)
 
 
 def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

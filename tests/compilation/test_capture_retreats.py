@@ -219,7 +219,7 @@ def test_a_compiler_that_fails_is_no_end(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken(*_: Any, **__: Any) -> None:
         raise RuntimeError("no C++ compiler was found")
 
-    monkeypatch.setattr("torch._inductor.compile", broken)
+    monkeypatch.setattr("ppvae.compilation.native.compile_natively", broken)
     loss = Captured(bound_of(pair_of()))
     with pytest.warns(UserWarning, match="torch cannot compile it: no C.. compiler was found"):
         terms = loss({"x": data()}, 1.0)

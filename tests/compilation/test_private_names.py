@@ -29,7 +29,7 @@ PRIVATE = {
         r"|\._(parameters|buffers|modules|\w*_hooks|schema)\b"
         r"|\b(TorchDispatchMode|TorchFunctionMode)\b"
         r"|\bvars\(\w*(self\.)?_?optimizer\)"
-        r"|unittest\.mock|\bpatch(\.object)?\("
+        r"|unittest\.mock|\bpatch(\.object|\.dict)?\(|TORCHINDUCTOR"
         r"|\btorch(\.\w+)+ = (?!False|True)"
     ),
     "pyro": re.compile(

@@ -154,7 +154,8 @@ def figures(run: Path | Run) -> list[dict[str, Any]]:
 def future(run: Path, name: str = "last") -> dict[str, Any]:
     """A checkpoint without the time it took."""
     state = checkpoint(run, name)
-    state["progress"] = {k: v for k, v in state["progress"].items() if k != "seconds"}
+    timed = ("seconds", "compile_seconds")
+    state["progress"] = {k: v for k, v in state["progress"].items() if k not in timed}
     return state
 
 
