@@ -78,7 +78,7 @@ def race(names: Sequence[str], job: Job, rounds: int, steps: int) -> dict[str, R
     workers: dict[str, WorkerProcess] = {}
     with ExitStack() as stack:
         report = stack.enter_context(under_way())
-        # What workers write goes with them: no compiler finds what an earlier run has cached.
+        # What workers write goes with them.
         temporary = TemporaryDirectory(prefix="benchmarks-", ignore_cleanup_errors=True)
         folder = stack.enter_context(temporary)
         for name in names:

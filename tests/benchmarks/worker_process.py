@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, mkdtemp
 from typing import Any, Self
 
 from .contenders import CONTENDERS, Contender
@@ -30,7 +30,11 @@ class WorkerProcess:
     """
 
     def __init__(self, name: str, job: Job, folder: str) -> None:
-        """Start it; whatever it writes goes below ``folder``."""
+        """Start it; whatever it writes goes below ``folder``, to a place of its own.
+
+        So no compiler finds what another contender, or an earlier run, has cached.
+        """
+        place = mkdtemp(dir=folder)
         command = [*_python(CONTENDERS[name]), "-m", f"{__package__}.worker"]
         self._log = TemporaryFile("w+", errors="replace")  # noqa: SIM115  (closed on exit)
         # The process it comes from is to be small: its peak of memory is the child's first one.
@@ -41,7 +45,7 @@ class WorkerProcess:
             stderr=self._log,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"TMPDIR": folder},
+            env=os.environ | {"TMPDIR": place, "TORCHINDUCTOR_CACHE_DIR": f"{place}/inductor"},
         )
 
     def __enter__(self) -> Self:
