@@ -9,8 +9,8 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from ppvae.compilation.operations import Operations
 from ppvae.compilation.python_state.snapshot import preserved
 from ppvae.data import Batch, Split
 from ppvae.errors import InputError
@@ -49,11 +49,10 @@ def try_out(loop: "Trainer") -> int:
                 _climb(loop, batch)
         held_out = len(loop.valid) % loop.plan.batch_size or min(rows, len(loop.valid))
         batch = _take(loop.valid, range(held_out), loop.device)
-        counter = FlopCounterMode(display=False)
         in_evaluation = explained(f"in evaluation, on {held_out} rows", _tied(rows))
-        with evaluating(bound), in_evaluation, counter:
+        with evaluating(bound), in_evaluation, Operations() as operations:
             bound(batch, loop.plan.beta)
-    return int(counter.get_total_flops()) // held_out
+    return operations.count // held_out
 
 
 def unmoved(pair: Pair) -> AbstractContextManager[None]:
