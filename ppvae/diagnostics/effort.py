@@ -17,7 +17,6 @@ class Effort:
         refined_rows: data whose own best guide is sought.
         refine_steps: steps of that search; ``None``: as many as the search takes by default.
         refined_draws: draws a datum behind each gap.
-        fitted_codes: most codes that another prior is fitted to.
         annealed_rows: data whose log p(x) is annealed, and as many simulated ones.
         temperatures: steps of the annealing.
         chains: annealed chains a datum.
@@ -41,7 +40,6 @@ class Effort:
     refined_rows: int = 200
     refine_steps: int | None = None
     refined_draws: int = 1_000
-    fitted_codes: int = 20_000
     annealed_rows: int = 40
     temperatures: int = 300
     chains: int = 8
@@ -68,7 +66,6 @@ QUICK = Effort(
     refined_rows=40,
     refine_steps=100,
     refined_draws=500,
-    fitted_codes=5_000,
     annealed_rows=10,
     temperatures=100,
     chains=4,

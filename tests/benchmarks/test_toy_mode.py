@@ -295,7 +295,7 @@ def test_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Effort(
         rows=20, evidence_rows=5, samples=30, trusted_rows=4, trusted_samples=40, refined_rows=2,
-        refine_steps=8, refined_draws=4, fitted_codes=20, annealed_rows=2, temperatures=2,
+        refine_steps=8, refined_draws=4, annealed_rows=2, temperatures=2,
         chains=2, sampled_rows=0, simulations=4, replications=2, replicated_rows=4,
         compared_samples=2, estimates=4, particles=(1,), kept_rows=2, kept_draws=2,
     )  # fmt: skip

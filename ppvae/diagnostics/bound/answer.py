@@ -150,10 +150,7 @@ def ask(context: Context) -> BoundAnswer:
         if train is None:
             raise InputError("it takes training data beside these, to fit it to")
         with context.progress("another prior", len(train) + len(few)) as count:
-            return prior_gain(
-                pair, audit, train, few, fitted=context.effort.fitted_codes, on_rows=count,
-                **common,
-            )  # fmt: skip
+            return prior_gain(pair, audit, train, few, on_rows=count, **common)
 
     terms = attempt("terms", measure_terms)
     moves = attempt("activity", lambda: activity(embed(pair, audit, few, device=context.device)))

@@ -28,6 +28,10 @@ from ppvae.programs.streams import Stream, generator
 COMPONENTS = (1, 10, 50)
 """Numbers of components that are tried."""
 
+FITTED = 20_000
+"""Codes that the density is fitted to, at most: of so many data, or of fewer several times. With a
+quarter of them the gain of another prior was missed on the digits."""
+
 PER_DATUM = 10
 """Codes of one datum that the density is fitted to, at most."""
 
@@ -80,7 +84,6 @@ def prior_gain(
     split: Split,
     *,
     components: Sequence[int] = COMPONENTS,
-    fitted: int = 20_000,
     draws: int = 4,
     batch_size: int = 512,
     seed: int = 0,
@@ -100,8 +103,6 @@ def prior_gain(
             pair was fitted to.
         split: the examined data.
         components: numbers of normals that are tried.
-        fitted: codes that the density is fitted to, at most: of so many data, or of fewer several
-            times.
         draws: draws z ~ q(z | x) for each examined datum.
         batch_size: data at a time.
         seed: of the draws and of the fits.
@@ -116,7 +117,7 @@ def prior_gain(
     _check(train, split, components, draws)
     device, train, split = torch.device(device), train.frozen(seed), split.frozen(seed)
     _check_support(pair, audit, split, seed, device)
-    count = min(fitted, PER_DATUM * len(train))
+    count = min(FITTED, PER_DATUM * len(train))
     one, other = (Stream.PRIOR_GAIN.seed(seed, which) for which in range(2))
     fitting = draw_codes(
         pair, audit, train, draws=count, batch_size=batch_size, seed=one, device=device,
