@@ -48,15 +48,13 @@ class Progress:
             TypeError: if it was not saved by this class.
         """
         begun = asdict(cls())
-        # Older checkpoints do not tell what compiling took.
-        progress = {"compile_seconds": begun["compile_seconds"], **saved}
         if (
-            progress.keys() != begun.keys()
+            saved.keys() != begun.keys()
             or any(
-                begun[name] is not None and type(progress[name]) is not type(begun[name])
+                begun[name] is not None and type(saved[name]) is not type(begun[name])
                 for name in begun
             )
-            or len(progress["sums"]) != SUMS
+            or len(saved["sums"]) != SUMS
         ):
-            raise TypeError(f"progress is {progress}")
-        return cls(**progress)
+            raise TypeError(f"progress is {saved}")
+        return cls(**saved)

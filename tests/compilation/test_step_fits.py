@@ -1,7 +1,6 @@
 """Laws of fits that climb by graphs."""
 
 import signal
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from ppvae.compilation.stopwatch import Stopwatch
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from ppvae.run import Run
-from ppvae.training.progress import Progress
 from tests.support.captures import by_graph, clean, kinds_of_traces
 from tests.support.fits import (
     checkpoint,
@@ -154,13 +152,6 @@ def test_what_compiling_takes_is_said_over_all_sittings(
     assert "; compiled in 1.5 s" in capsys.readouterr().err
     assert taken(resume(run.path, epochs=run.config["epochs"] + 1)) == 3.0
     assert "; compiled in 3.0 s" in capsys.readouterr().err
-
-
-def test_a_checkpoint_may_not_tell_what_compiling_took() -> None:
-    saved = asdict(Progress(step=3, compile_seconds=1.0))
-    assert Progress.read(saved) == Progress(step=3, compile_seconds=1.0)
-    del saved["compile_seconds"]
-    assert Progress.read(saved) == Progress(step=3)
 
 
 def test_what_auto_chose_is_recorded_and_kept(
