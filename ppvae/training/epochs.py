@@ -66,10 +66,11 @@ def train(
     alarm = CollapseAlarm(trainer, run.metrics() if is_first else [])
     with Signals() as signals:
         for epoch in trainer.epochs(signals.received, on_step, on_compile):
-            if epoch.valid is None:
-                use, state = LatentUse(None, ""), None
-            else:
-                use, state = alarm(epoch.valid.kl), trainer.state()
+            use, state = LatentUse(None, ""), None
+            if epoch.valid is not None:
+                if is_first:
+                    use = alarm(epoch.valid.kl)
+                state = trainer.state()  # which all processes gather
             if is_first:
                 on_epoch(epoch, use.alarm)
                 rows = _rows(epoch, use)

@@ -4,9 +4,11 @@ import signal
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from lightning_fabric import Fabric
 from torch import Tensor
 
 from ppvae.bounds.objective import Bound
@@ -14,8 +16,11 @@ from ppvae.data import Split
 from ppvae.errors import InputError
 from ppvae.fit import resume
 from ppvae.run import Run
+from ppvae.training.collapse_alarm import CollapseAlarm
+from ppvae.training.epochs import train
 from ppvae.training.evaluation import Figures, evaluate
 from ppvae.training.evaluation_schedule import EvaluationSchedule
+from ppvae.training.trainer import Trainer
 from tests.support.fits import (
     differences,
     figures,
@@ -88,6 +93,29 @@ def test_a_fit_that_stops_between_evaluations_goes_on_bit_by_bit(
     cut = resume(tmp_path / "cut")
     assert not differences(future(cut.path), future(whole.path))
     assert figures(cut) == figures(whole)
+
+
+def test_one_process_looks_for_a_collapse_and_all_gather_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    state = Trainer.state
+
+    def gathering(self: Trainer) -> dict[str, Any]:
+        told.append("state")
+        return state(self)
+
+    def as_another(run: Run, trainer: Trainer, _: Fabric, **calls: Any) -> int:
+        with monkeypatch.context() as patch:
+            patch.setattr(CollapseAlarm, "__call__", lambda *_: told.append("alarm"))
+            patch.setattr(Trainer, "state", gathering)
+            train(run, trainer, cast("Fabric", SimpleNamespace(is_global_zero=False)), **calls)
+        raise InterruptedError
+
+    monkeypatch.setattr("ppvae.fit.train", as_another)
+    with pytest.raises(InterruptedError):
+        small(tmp_path, epochs=3)
+    assert told == ["state"] * 3
 
 
 def test_a_schedule_that_reads_the_objective_has_one_each_epoch(tmp_path: Path) -> None:
