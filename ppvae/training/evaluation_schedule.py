@@ -1,9 +1,10 @@
 """The evaluation schedule: when a fit is evaluated and saved, and on how many held-out rows.
 
-By default evaluations and the checkpoints that go with them take at most a tenth of the time of
-training. That is a rule of sizes, of a cost model and never of a clock: equal fits decide alike.
+By default the rule aims at a tenth of the time of training for evaluations and the checkpoints that
+go with them. It is a rule of sizes, of a cost model and never of a clock: equal fits decide alike.
 Held-out rows are left out first, down to 2,000; then epochs go by without an evaluation, but no
-more than a tenth of the fit, and a third of the patience.
+more than a tenth of the fit, and a third of the patience. So a fit of at least ten epochs has at
+least ten evaluations, also where that is more than a tenth of the time.
 """
 
 import math
@@ -20,7 +21,7 @@ from ppvae.programs.streams import Stream, generator
 from ppvae.training.sizes import Sizes
 
 SHARE = 0.1
-"""Evaluations and checkpoints take at most this share of the time of training."""
+"""Share of the time of training that evaluations and checkpoints are to take at most."""
 
 DRAWS = 2_000
 """Least number of draws behind a held-out figure, data and repetitions together: what chooses the

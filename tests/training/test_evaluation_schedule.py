@@ -1,4 +1,4 @@
-"""Evaluations and checkpoints take a tenth of training at most: the rule of sizes itself."""
+"""Evaluations and checkpoints aim at a tenth of the time of training: the rule of sizes itself."""
 
 import itertools
 from dataclasses import replace
@@ -40,7 +40,7 @@ MANY = 10_000
 
 @pytest.mark.parametrize("sizes", GRID)
 def test_evaluation_takes_a_tenth_of_training_at_most(sizes: Sizes) -> None:
-    """By the cost model; and no more is left out than that takes."""
+    """By the cost model, where the fit is long; and no more is left out than that takes."""
     schedule = schedule_for(sizes, MANY)
     cost = evaluation_seconds(sizes, schedule.rows)
     budget = allowance(sizes)
