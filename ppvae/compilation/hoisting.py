@@ -37,19 +37,24 @@ class Hoisted:
         hoisted = [node for node in kept if node in _needed([output], kept)]
         self._once = _part(graph, inputs[:fixed], hoisted)
         self._each_time = compiled(_part(graph, [*inputs, *hoisted], [output]))
-        self._seen: list[tuple[Tensor, int]] = []
+        self._seen: list[tuple[Tensor, int | None]] = []
         self._results: Sequence[Tensor] = ()
 
     def __call__(self, *tensors: Tensor) -> Any:
         """Call the second part, and before it the first where that is due."""
         given = tensors[: self._fixed]
         if not self._seen or any(
-            old is not new or version != new._version
+            old is not new or version is None or version != _version(new)
             for (old, version), new in zip(self._seen, given, strict=True)
         ):
             self._results = self._once(*given)
-            self._seen = [(tensor, tensor._version) for tensor in given]
+            self._seen = [(tensor, _version(tensor)) for tensor in given]
         return self._each_time(*tensors, *self._results)
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often it has been changed in place; ``None``: unknown, as of an inference tensor."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _hoistable(graph: GraphModule, inputs: Iterable[Node]) -> list[Node]:

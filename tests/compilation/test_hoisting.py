@@ -69,6 +69,18 @@ def test_what_fixed_inputs_decide_is_computed_once() -> None:
     assert len(calls) == 3
 
 
+def test_inference_tensors_are_followed_though_they_count_no_changes() -> None:
+    with torch.inference_mode():
+        weight, x, scale = inputs()
+        hoisted = Hoisted(trace(draws, [weight, x, scale]), 2, kept_in([]))
+        for _ in range(2):
+            torch.manual_seed(1)
+            found = hoisted(weight, x, scale)
+            torch.manual_seed(1)
+            assert torch.equal(found, draws(weight, x, scale))
+            weight.mul_(2)
+
+
 def test_what_is_spread_over_draws_is_not_kept() -> None:
     """It would take the memory of all draws, in each batch."""
 

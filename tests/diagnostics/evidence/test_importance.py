@@ -156,10 +156,12 @@ def test_chunks_give_an_answer_of_the_same_law(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    "is_native", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["traced", "native"]
+    ("is_native", "in_inference_mode"),
+    [(False, False), (False, True), pytest.param(True, False, marks=pytest.mark.slow)],
+    ids=["traced", "in inference mode", "native"],
 )
 def test_a_graph_gives_the_figures_of_the_programs(
-    is_native: bool, monkeypatch: pytest.MonkeyPatch
+    is_native: bool, in_inference_mode: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = split()
     pair, facts = pca(rows)
@@ -181,7 +183,8 @@ def test_a_graph_gives_the_figures_of_the_programs(
 
     monkeypatch.setattr("ppvae.compilation.captured.compiled", counted)
     some: dict[str, Any] = {"samples": 120, "batch_size": 24}
-    as_graph = log_evidence(pair, facts, rows, compile=True, **some)
+    with torch.inference_mode(in_inference_mode):
+        as_graph = log_evidence(pair, facts, rows, compile=True, **some)
     # Two whole batches, of two whole chunks each; what is ragged runs as it is.
     assert len(calls) == 4
     as_is = log_evidence(pair, facts, rows, compile=False, **some)
