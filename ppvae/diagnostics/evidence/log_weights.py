@@ -60,8 +60,10 @@ def importance_weights(
         batches = split.batches(chunks, device=device)
         for number, (rows, batch) in enumerate(zip(chunks, batches, strict=True)):
             noise.at(number)
-            logs = torch.cat(list(weighing.chunks(batch)))
-            weights[rows[0] : rows[-1] + 1] = logs.T
+            first = 0
+            for logs in weighing.chunks(batch):
+                weights[rows[0] : rows[-1] + 1, first : first + len(logs)] = logs.T
+                first += len(logs)
             on_rows(len(rows))
     return weights
 
