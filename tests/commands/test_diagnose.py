@@ -93,6 +93,7 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
     assert evidence["log_p"]["value"] == pytest.approx(
         evidence["importance_sampled"]["value"] + further["value"]
     )
+    assert evidence["annealed_less_importance_sampled"]["samples"] == 40
     assert any(
         "(30 samples of each of 9 data, 40 of each of 9)" in sentence
         for sentence in record["sentences"]

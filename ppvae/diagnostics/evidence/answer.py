@@ -66,16 +66,23 @@ class EvidenceAnswer(Answer):
         """Log p(x) by importance sampling, with what further samples find of some data."""
         if self.sampled is None:
             return None
-        found = Estimate.of(self.sampled.log_p)
-        return found if self.further is None else found + self.further
+        log_p, further = self.sampled.log_p, self.further
+        return Estimate.of(log_p) if further is None else further.added_to(log_p)
 
     @property
     def missed(self) -> Estimate | None:
-        """What annealing finds more than importance sampling, on the same data."""
+        """What annealing finds more than the most samples that `log_p` is of, on the same data."""
         if self.annealed is None or self.sampled is None:
             return None
-        count = len(self.annealed.log_p)
-        return Estimate.of(self.annealed.log_p - self.sampled.log_p[:count])
+        found = self.sampled.log_p if self.further is None else self.further.bound
+        count = min(len(self.annealed.log_p), len(found))
+        return Estimate.of(self.annealed.log_p[:count] - found[:count])
+
+    @property
+    def samples(self) -> int | None:
+        """K of the bound that `log_p` is."""
+        most = self.sampled if self.further is None else self.further
+        return None if most is None else most.samples
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -92,7 +99,7 @@ class EvidenceAnswer(Answer):
         if self.log_p is not None:
             metrics["log_p"] = metric(self.log_p)
         if self.further is not None:
-            some = {"samples": self.further.samples, "rows": self.further.rows}
+            some = {"samples": self.further.samples, "rows": len(self.further.gain)}
             metrics["further"] = metric(self.further) | some
         if self.curve is not None:
             metrics["curve"] = {
@@ -106,7 +113,9 @@ class EvidenceAnswer(Answer):
                 "annealed_rows": len(self.annealed.log_p),
             }
         if self.missed is not None:
-            metrics["annealed_less_importance_sampled"] = metric(self.missed)
+            metrics["annealed_less_importance_sampled"] = metric(self.missed) | {
+                "samples": self.samples
+            }
         if self.sandwich is not None:
             metrics["sandwich_gap"] = metric(self.sandwich)
         return metrics
@@ -125,14 +134,18 @@ class EvidenceAnswer(Answer):
             rows.append((name, with_error(self.sampled), note))
             rows.append(("  its bound, K = 1", with_error(Estimate.of(elbo)), "the same draws"))
         if self.further is not None and self.log_p is not None:
-            more, note = f"K = {self.further.samples:,}", f"on {self.further.rows:,} of the data"
+            more, note = (
+                f"K = {self.further.samples:,}",
+                f"on {len(self.further.gain):,} of the data",
+            )
             rows.append((f"  {more} finds more", with_error(self.further, 3), note))
             rows.append((f"importance sampled, {more}", with_error(self.log_p), "the sum"))
         if self.annealed is not None:
             note = f"{len(self.annealed.log_p):,} data; a lower bound in expectation"
             rows.append((f"annealed from the {self.start}", with_error(self.annealed), note))
         if self.missed is not None:
-            rows.append(("  less importance sampled", with_error(self.missed), "on the same data"))
+            name = f"  less importance sampled, K = {self.samples:,}"
+            rows.append((name, with_error(self.missed), "on the same data"))
         if self.sandwich is not None:
             note = "upper less lower bound: how far annealing is off"
             rows.append(("sandwich on simulated data", with_error(self.sandwich), note))
@@ -152,7 +165,7 @@ class EvidenceAnswer(Answer):
         if self.sampled is not None and self.log_p is not None:
             draws = f"{self.sampled.samples:,} samples of each of {len(self.sampled.log_p):,} data"
             if self.further is not None:
-                draws += f", {self.further.samples:,} of each of {self.further.rows:,}"
+                draws += f", {self.further.samples:,} of each of {len(self.further.gain):,}"
             sentences.append(
                 f"{self.log_p_name} is {with_error(self.log_p)}, by importance sampling ({draws})."
             )
@@ -163,7 +176,7 @@ class EvidenceAnswer(Answer):
             )
         elif missed is not None and is_significant(missed.mean, missed.standard_error):
             sentences.append(
-                f"Importance sampling misses {with_error(missed)} nats "
+                f"Importance sampling with K = {self.samples:,} misses {with_error(missed)} nats "
                 f"of {self.log_p_name} that annealing finds on the same data: add them in mind, or "
                 "take more `samples`."
             )

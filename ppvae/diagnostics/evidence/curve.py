@@ -69,16 +69,48 @@ def bound_curve(log_weights: Tensor, counts: Sequence[int] | None = None) -> Cur
 
 
 @dataclass(frozen=True)
-class Rise(Estimate):
+class Rise:
     """What the bound gains from more samples, in nats per datum.
 
     Attributes:
         samples: K of the higher bound.
-        rows: number of data.
+        bound: that bound of each datum: ``(rows,)``, float64.
+        gain: it less the lower bound, of the same draws; 0 where the lower one is ``-inf``, as
+            where all weights are 0: ``(rows,)``, float64.
     """
 
     samples: int
-    rows: int
+    bound: Tensor
+    gain: Tensor
+
+    @property
+    def mean(self) -> float:
+        """Mean of `gain` over data, in nats per datum."""
+        return Estimate.of(self.gain).mean
+
+    @property
+    def standard_error(self) -> float:
+        """Standard error of `mean` over data."""
+        return Estimate.of(self.gain).standard_error
+
+    def added_to(self, log_p: Tensor) -> Estimate:
+        """The mean of the lower bound over many data, plus the mean gain of the first of them.
+
+        The standard error has the covariance of both, which share these data: where all are the
+        same, the sum is that of each datum.
+
+        Args:
+            log_p: the lower bound of each datum, by other draws: ``(data,)``. Its first rows and
+                `gain`'s are the same data.
+        """
+        lower, gain = Estimate.of(log_p), Estimate.of(self.gain)
+        shared = min(len(log_p), len(self.gain))
+        pairs = torch.stack([log_p[:shared].double(), self.gain[:shared]])
+        one, other = pairs - pairs.mean(1, keepdim=True)
+        # Cov(mean of n, mean of m) = Cov * shared / (n m); not a number for a single datum.
+        covariance = (one * other).sum() / (shared - 1) / max(len(log_p), len(self.gain))
+        variance = lower.standard_error**2 + gain.standard_error**2 + 2 * covariance
+        return Estimate(lower.mean + gain.mean, float(variance.clamp(min=0).sqrt()))
 
 
 def rise(log_weights: Tensor, low: int, high: int) -> Rise:
@@ -98,12 +130,11 @@ def rise(log_weights: Tensor, low: int, high: int) -> Rise:
     """
     data, samples = check_log_weights(log_weights)
     _check_counts((low, high), samples)
-    gains = [
-        _grouped(weights, high)[0] - _grouped(weights, low)[0]
-        for weights in (log_weights[rows].double() for rows in blocks(log_weights))
-    ]
-    gain = Estimate.of(torch.cat(gains))
-    return Rise(gain.mean, gain.standard_error, high, data)
+    lower, higher = torch.empty(2, data, dtype=torch.float64)
+    for rows in blocks(log_weights):
+        weights = log_weights[rows].double()
+        lower[rows], higher[rows] = _grouped(weights, low)[0], _grouped(weights, high)[0]
+    return Rise(high, higher, (higher - lower).masked_fill(lower.isneginf(), 0.0))
 
 
 def _check_counts(counts: Sequence[int], samples: int) -> None:

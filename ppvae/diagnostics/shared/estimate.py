@@ -25,11 +25,6 @@ class Estimate:
         error = float(values.std()) / math.sqrt(len(values)) if len(values) > 1 else math.nan
         return cls(float(values.mean()), error)
 
-    def __add__(self, other: "Estimate") -> "Estimate":
-        """The sum of two independent estimates."""
-        error = math.hypot(self.standard_error, other.standard_error)
-        return Estimate(self.mean + other.mean, error)
-
     def __sub__(self, other: "Estimate") -> "Estimate":
         """The difference of two independent estimates."""
         error = math.hypot(self.standard_error, other.standard_error)

@@ -2,6 +2,9 @@
 
 import math
 import sys
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakSet
 
 import pyro
 import pyro.distributions as dist
@@ -11,8 +14,11 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from ppvae.data import as_split
-from ppvae.diagnostics.evidence.curve import Curve, bound_curve, rise
+from ppvae.diagnostics.evidence import importance_sampling
+from ppvae.diagnostics.evidence.curve import Curve, Rise, bound_curve, rise
+from ppvae.diagnostics.evidence.importance_sampling import Weighing
 from ppvae.diagnostics.evidence.log_weights import importance_weights
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.subject import subject
 from ppvae.diagnostics.trust.pareto_k import Reliability, reliability
 from ppvae.errors import InputError
@@ -101,7 +107,8 @@ def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
     w = weights(known, 1000)
     curve = bound_curve(w, (20, 1000))
     found = rise(w, 20, 1000)
-    assert (found.samples, found.rows) == (1000, 200)
+    assert (found.samples, len(found.gain)) == (1000, 200)
+    torch.testing.assert_close(found.bound, w.double().logsumexp(1) - math.log(1000))
     assert found.mean == pytest.approx(float(curve.bound[1] - curve.bound[0]))
     assert found.standard_error < float(curve.standard_error[0]) / 10
     # Of a fifth of the data, it is the rise of all within its error.
@@ -111,6 +118,54 @@ def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
     assert rise(w, 50, 50).mean == 0
     with pytest.raises(InputError, match="counts holds 1001, and there are 1000 samples"):
         rise(w, 20, 1001)
+
+
+def test_a_batch_has_its_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each chunk goes into the answer, and is given up before the next but one is drawn."""
+    monkeypatch.setattr(importance_sampling, "CHUNK", 100)
+    known, alive, most = pca(rows=20), WeakSet[Tensor](), []
+    drawn = Weighing.chunks
+
+    def followed(*args: Any) -> Iterator[Tensor]:
+        for chunk in drawn(*args):
+            alive.add(chunk)
+            most.append(len(alive))
+            yield chunk
+
+    monkeypatch.setattr(Weighing, "chunks", followed)
+    assert weights(known, 100).isfinite().all()
+    assert len(most) > 10
+    assert max(most) <= 2
+
+
+def test_a_rise_of_the_same_data_is_added_datum_by_datum() -> None:
+    lower, gain = torch.randn(2, 30, generator=torch.Generator().manual_seed(0)).double()
+    gain = gain - lower / 2  # what lies low gains much: the errors are not independent
+    summed, found = Estimate.of(lower + gain), Rise(50, lower + gain, gain).added_to(lower)
+    assert found.mean == pytest.approx(summed.mean)
+    assert found.standard_error == pytest.approx(summed.standard_error)
+    assert math.isnan(Rise(50, lower[:1], gain[:1]).added_to(lower).standard_error)
+
+
+def test_the_error_of_a_sum_is_its_scatter_where_a_part_of_the_data_is_shared() -> None:
+    """A third of the data have a gain, which is the larger the lower the bound."""
+    noise = torch.randn(2, 4000, 60, generator=torch.Generator().manual_seed(1)).double()
+    lower = noise[0]
+    gain = (0.5 * noise[1] - lower)[:, :20]
+    sums = [Rise(50, g, g).added_to(b) for b, g in zip(lower, gain, strict=True)]
+    scatter = float(torch.tensor([each.mean for each in sums]).std())
+    stated = float(torch.tensor([each.standard_error for each in sums]).square().mean().sqrt())
+    assert stated == pytest.approx(scatter, rel=0.06)
+    apart = math.hypot(Estimate.of(lower[0]).standard_error, Estimate.of(gain[0]).standard_error)
+    assert apart > 1.1 * scatter
+
+
+def test_a_datum_whose_weights_are_all_0_gains_nothing() -> None:
+    w = torch.zeros(3, 40)
+    w[0], w[1, :20] = -math.inf, -math.inf
+    found = rise(w, 10, 40)
+    assert found.gain.tolist() == [0, 0, 0]
+    assert found.added_to(torch.tensor([-math.inf, -1.0, -1.0])).mean == -math.inf
 
 
 def test_draws_that_fill_no_group_are_left_out() -> None:

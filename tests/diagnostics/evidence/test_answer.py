@@ -1,0 +1,44 @@
+"""What the answer on log p(x) says of its estimates."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ppvae.diagnostics.evidence.annealing import Annealed
+from ppvae.diagnostics.evidence.answer import EvidenceAnswer
+from ppvae.diagnostics.evidence.curve import Rise
+from ppvae.diagnostics.evidence.importance_sampling import Evidence
+
+ROWS = 50
+NONE = torch.zeros(0)
+
+
+@pytest.fixture
+def answer() -> EvidenceAnswer:
+    """1,000 samples of each datum find 3 nats too little, 5,000 one too little; annealing, all."""
+    log_p = torch.randn(ROWS, generator=torch.Generator().manual_seed(0)).double()
+    sampled = Evidence(log_p - 3, NONE, log_p - 9, 1000)
+    further = Rise(5000, log_p[:20] - 1, torch.full((20,), 2.0).double())
+    annealed = Annealed(log_p[:10] + 0.01 * log_p[:10], NONE, NONE, NONE, NONE, NONE, 8)
+    return EvidenceAnswer({}, "log p(x)", None, sampled, None, 20, further, annealed, "guide", None)
+
+
+def test_no_nats_are_told_twice(answer: EvidenceAnswer) -> None:
+    """What the headline has won by more samples is not missed by it."""
+    assert answer.log_p is not None
+    assert answer.missed is not None
+    assert answer.sampled is not None
+    assert answer.log_p.mean == pytest.approx(float(answer.sampled.log_p.mean()) + 2)
+    assert answer.missed.mean == pytest.approx(1, abs=0.02)
+    assert answer.metrics["annealed_less_importance_sampled"]["samples"] == 5000
+    assert "  less importance sampled, K = 5,000" in [name for name, _, _ in answer.rows]
+    (sentence,) = [s for s in answer.sentences([]) if "misses" in s]
+    assert sentence.startswith("Importance sampling with K = 5,000 misses 1.0")
+
+
+def test_without_further_samples_the_ones_there_are_miss_the_nats(answer: EvidenceAnswer) -> None:
+    answer = replace(answer, further=None)
+    assert answer.missed is not None
+    assert answer.missed.mean == pytest.approx(3, abs=0.02)
+    assert "  less importance sampled, K = 1,000" in [name for name, _, _ in answer.rows]
