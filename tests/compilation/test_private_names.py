@@ -26,8 +26,8 @@ PRIVATE = {
         r"\btorch(\.\w+)*\._[A-Za-z]"  # torch._inductor, torch.utils._pytree
         r"|from torch[\w.]* import .*\b_[A-Za-z]"
         r"|\btorch\.fx\.experimental"
-        r"|\._(parameters|buffers|modules|\w*_hooks|schema)\b"
-        r"|\b(TorchDispatchMode|TorchFunctionMode)\b"
+        r"|\._(parameters|buffers|modules|\w*_hooks|schema|overloadpacket)\b"
+        r"|\b(TorchDispatchMode|TorchFunctionMode|flop_registry)\b"
         r"|\bvars\(\w*(self\.)?_?optimizer\)"
         r"|unittest\.mock|\bpatch(\.object|\.dict)?\(|TORCHINDUCTOR"
         r"|\btorch(\.\w+)+ = (?!False|True)"
