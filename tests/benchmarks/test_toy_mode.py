@@ -204,6 +204,30 @@ def test_a_fit_that_reaches_no_bound_says_where_it_is(
     assert fit.all_seconds == (None if verdict else 10.0)
 
 
+@pytest.mark.parametrize(
+    ("reached", "ratio"),
+    [
+        ({"ours-compiled": -96.9, "torch": -96.9, "pythae": -96.9}, 0.5),
+        ({"ours-compiled": -96.9, "torch": -98.3, "pythae": -96.9}, 0.25),
+        ({"ours-compiled": -96.9, "torch": -98.3}, None),
+        ({"ours-compiled": -98.3, "torch": -96.9}, None),
+        ({"ours-compiled": -96.9}, None),
+        ({"torch": -96.9}, None),
+        ({}, None),
+    ],
+)
+def test_the_bar_of_time_to_bound_needs_ours_and_a_peer_that_got_there(
+    reached: dict[str, float], ratio: float | None
+) -> None:
+    seconds = {"ours-compiled": 9.0, "torch": 19.0, "pythae": 39.0}
+    fits = [
+        time_to_bound._Fit(name, "ours", race.Result(seconds=1.0), seconds[name], bound=bound)
+        for name, bound in reached.items()
+    ]
+    at_once = time_to_bound._Fit("torch", "its own", race.Result(seconds=0.0), 0.1, bound=0.0)
+    assert time_to_bound._bar([*fits, at_once]).reached == ratio
+
+
 @pytest.mark.parametrize("spread", get_args(Spread))
 def test_the_judge_of_time_to_bound_is_the_bound(spread: Spread, tmp_path: Path) -> None:
     """Exactly, where a decoder takes no notice of its code."""
