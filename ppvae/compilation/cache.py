@@ -2,31 +2,31 @@
 
 An entry is one file, a ZIP archive, which carries a checksum of each of its parts. It is written
 beside its place and then moved there, so that processes that write at once, or are killed, leave a
-whole entry or none. What cannot be read is an entry that is not there. Nothing here fails: where
-there is no folder, or it takes nothing, one warning says so, and what is compiled serves this
+whole entry or none. A damaged entry is one that is not there. Reading and writing never fail: where
+there is no folder, or it takes nothing, a note says so once, and what is compiled serves this
 process alone.
 
 Entries are code. They are read from a folder that belongs to this user and that nobody else can
 write to, and from nowhere else.
 """
 
+import io
 import os
 import stat
 import tempfile
 import time
-import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from ppvae.compilation.notes import note
 
 LARGEST = 256 * 2**20
 """Bytes that the folder may hold; the entries that were used least recently go first."""
 
 _STALE = 3600.0
 """Seconds after which an unfinished file is what a killed process left."""
-
-_warned: set[str] = set()
 
 
 def folder() -> Path:
@@ -58,13 +58,16 @@ def read(key: str) -> dict[str, bytes] | None:
     """The parts of an entry, by name; ``None`` if there is none, or it is damaged."""
     try:
         path = _own_folder() / f"{key}.zip"
-        with zipfile.ZipFile(path) as archive:
-            parts = {name: archive.read(name) for name in archive.namelist()}
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except Exception as error:  # of whatever a damaged archive is taken for
-        if not isinstance(error, (zipfile.BadZipFile, EOFError, ValueError, NotImplementedError)):
-            _warn(error)
+    except (OSError, RuntimeError) as error:
+        _say(error)
+        return None
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+    except Exception:  # a damaged archive fails in many ways, zlib's own among them
         return None
     with suppress(OSError):
         os.utime(path)
@@ -87,7 +90,7 @@ def write(key: str, parts: Mapping[str, bytes]) -> None:
         unfinished.replace(place / f"{key}.zip")
         _make_room(place)
     except (OSError, RuntimeError) as error:
-        _warn(error)
+        _say(error)
         if unfinished is not None:
             with suppress(OSError):
                 unfinished.unlink()
@@ -127,13 +130,10 @@ def _make_room(place: Path) -> None:
         left -= size
 
 
-def _warn(error: Exception) -> None:
-    """Say once what stands in the way."""
-    reason = " ".join(str(error).split())
-    if reason not in _warned:
-        _warned.add(reason)
-        warnings.warn(
-            f"what is compiled is not kept for the next process: {reason}; set XDG_CACHE_HOME or "
-            "TORCHINDUCTOR_CACHE_DIR to a folder of your own",
-            stacklevel=2,
-        )
+def _say(error: Exception) -> None:
+    """Say what stands in the way, and the way out."""
+    note(
+        "what is compiled is not kept for the next process; set XDG_CACHE_HOME or "
+        "TORCHINDUCTOR_CACHE_DIR to a folder of your own",
+        error,
+    )

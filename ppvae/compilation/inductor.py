@@ -8,11 +8,11 @@ file, compiled once. What is kept is that library and that function, under a has
 follow from. Newly compiled or kept, they are loaded alike.
 """
 
-import functools
 import hashlib
 import os
 import re
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +29,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 
 from ppvae.compilation import cache
 from ppvae.compilation.graphs import Function
+from ppvae.compilation.notes import note
+from ppvae.compilation.processor import instructions
 
 _OPTIONS = {"fallback_random": True, "size_asserts": False}
 """Settings of Inductor: torch's own random numbers, and no checks of what the trace has fixed."""
@@ -52,9 +54,11 @@ def compile_natively(graph: GraphModule, tensors: Sequence[Tensor], *, is_on_cpu
         return _by_torch(graph, tensors)
     constants = _take_constants_out(graph)
     everything = [*tensors, *constants]
-    function = _try(lambda: _kept_or_new(graph, everything))
-    if function is None:
+    try:
+        function = _kept_or_new(graph, everything)
+    except Exception as error:  # of a torch that does something else than is known here, say
         by_torch = _by_torch(graph, everything)
+        note("a graph is compiled in torch's own way, which takes longer", error)
         return lambda *tensors: by_torch(*tensors, *constants)
     return lambda *tensors: function([*tensors, *constants])
 
@@ -112,9 +116,10 @@ def _key(graph: GraphModule) -> str:
         _FORMAT,
         graph.code,
         [_about(node.meta.get("val")) for node in graph.graph.nodes],
-        (torch.__version__, torch.version.git_version, sys.implementation.cache_tag),
+        (torch.__version__, torch.version.git_version),
+        (sys.implementation.cache_tag, sysconfig.get_config_var("EXT_SUFFIX")),
         cpp_builder.get_compiler_version_info(compiler),
-        processor(),
+        instructions(),
         torch.get_num_threads(),
         torch.get_default_dtype(),
         torch.are_deterministic_algorithms_enabled(),
@@ -130,17 +135,6 @@ def _about(value: Any) -> Any:
     if isinstance(value, Tensor):
         return tuple(value.shape), value.stride(), value.dtype, value.device
     return [_about(one) for one in value] if isinstance(value, (list, tuple)) else None
-
-
-@functools.cache
-def processor() -> str:
-    """The instructions of the processor, on which native code may not run elsewhere."""
-    flags: list[str] = []
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        lines = information.read_text().splitlines()
-        flags = [line for line in lines if line.startswith(("flags", "Features"))][:1]
-    return repr((torch.backends.cpu.get_cpu_capability(), torch.cpu.get_capabilities(), flags))
 
 
 # From a graph to a library

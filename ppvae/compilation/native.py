@@ -12,6 +12,7 @@ from torch.fx import GraphModule
 from ppvae.compilation.graphs import Function, NotStatic, value_of
 from ppvae.compilation.inductor import compile_natively
 from ppvae.compilation.logistic import take_quicker_logistic_terms
+from ppvae.compilation.notes import in_a_line
 from ppvae.compilation.products import add_biases_apart, take_quicker_products
 from ppvae.compilation.scalars import hold_scalars
 from ppvae.compilation.stopwatch import compiling
@@ -62,8 +63,7 @@ def _native(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
         with _quiet():
             return compile_natively(graph, tensors, is_on_cpu=is_all_on(graph, "cpu"))
     except Exception as error:  # a compiler that is missing or fails, in one of many ways
-        words = " ".join(str(error).split())
-        raise NotStatic(f"torch cannot compile it: {words[:160]}") from error
+        raise NotStatic(f"torch cannot compile it: {in_a_line(error)}") from error
 
 
 @contextmanager

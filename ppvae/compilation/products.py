@@ -1,13 +1,13 @@
 """Graph passes for matrix products on a CPU: which library takes them, and what loops add."""
 
-from functools import cache
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
 from ppvae.compilation.graphs import value_of
+from ppvae.compilation.processor import is_of_intel
 
 _aten = torch.ops.aten
 
@@ -27,13 +27,6 @@ _LARGE = 500_000
 """Multiplications in a product for which it matters who takes it."""
 
 
-@cache
-def _is_of_intel() -> bool:
-    """Whether this processor is Intel's, for which MKL is the quicker library."""
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # new in torch
-    return "Intel" in capabilities.get("cpu_name", "")
-
-
 def take_quicker_products(module: GraphModule) -> None:
     """Have oneDNN take the products of a batch with weights, forwards and backwards.
 
@@ -42,7 +35,7 @@ def take_quicker_products(module: GraphModule) -> None:
     gradient of the weights, where the left factor is transposed. On Intel's it is the faster at all
     three, by a quarter. Inductor would take oneDNN for weights that never change.
     """
-    if not torch.backends.mkldnn.is_available() or _is_of_intel():
+    if not torch.backends.mkldnn.is_available() or is_of_intel():
         return
     graph = module.graph
     for node in list(graph.nodes):

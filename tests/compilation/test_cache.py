@@ -1,8 +1,10 @@
 """What was compiled is kept, found again for the same graph alone, and never trusted blindly."""
 
 import os
+import random
 import subprocess
 import sys
+import sysconfig
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
-from ppvae.compilation import cache, inductor
+from ppvae.compilation import cache, inductor, notes
 from ppvae.compilation.graphs import trace
 from ppvae.compilation.native import compiled
 
@@ -68,7 +70,7 @@ def compiler_of_all() -> Compiler:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(cache, "_warned", set())
+    monkeypatch.setattr(notes, "_said", set())
     return tmp_path / "ppvae" / "compiled"
 
 
@@ -79,6 +81,12 @@ def compiler(compiler_of_all: Compiler, monkeypatch: pytest.MonkeyPatch) -> Comp
     monkeypatch.setattr(inductor, "_compile", compiler_of_all)
     monkeypatch.setattr(inductor, "_by_torch", None)
     return compiler_of_all
+
+
+@pytest.fixture
+def said(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """The notes so far."""
+    return lambda: [one.getMessage() for one in caplog.records if one.name == notes.__name__]
 
 
 def assert_same_bits(one: list[Tensor], other: list[Tensor]) -> None:
@@ -146,7 +154,8 @@ def test_constants_are_no_part_of_it() -> None:
 
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "version of torch": lambda patch: patch.setattr(torch, "__version__", "2.99"),
-    "processor": lambda patch: patch.setattr(inductor, "processor", lambda: "another"),
+    "processor": lambda patch: patch.setattr(inductor, "instructions", lambda: "another"),
+    "build of Python": lambda patch: patch.setattr(sysconfig, "get_config_var", lambda _: "t.so"),
     "form of an entry": lambda patch: patch.setattr(inductor, "_FORMAT", -1),
     "threads": lambda patch: patch.setattr(torch, "get_num_threads", lambda: 7),
     "compiler": lambda patch: patch.setattr(
@@ -167,6 +176,10 @@ def test_the_key_changes_with_what_code_follows_from(
     assert key != inductor._key(graph)
 
 
+def full_disk(**_: object) -> None:
+    raise OSError(28, "No space left on device", f"file-{random.random()}")
+
+
 def cut(entry: Path) -> None:
     entry.write_bytes(entry.read_bytes()[:-100])
 
@@ -184,7 +197,10 @@ def lose_a_part(entry: Path) -> None:
 
 @pytest.mark.parametrize("damage", [cut, flip, lose_a_part, lambda entry: entry.write_bytes(b"")])
 def test_a_damaged_entry_is_compiled_anew(
-    damage: Callable[[Path], object], folder: Path, compiler: Compiler
+    damage: Callable[[Path], object],
+    folder: Path,
+    compiler: Compiler,
+    said: Callable[[], list[str]],
 ) -> None:
     computed()
     (entry,) = folder.iterdir()
@@ -192,27 +208,74 @@ def test_a_damaged_entry_is_compiled_anew(
     for _ in range(2):
         assert_same_bits(compiler.first, computed())
         assert compiler.calls == 2
+    assert said() == []
 
 
-def test_a_folder_that_takes_nothing_is_said_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiler: Compiler
+def test_no_damaged_part_is_read_whichever_byte_is_damaged(
+    folder: Path, said: Callable[[], list[str]]
 ) -> None:
+    source = random.Random(0)
+    parts = {"call.py": b"def call(args): pass\n" * 9, "kernels.so": source.randbytes(100)}
+    cache.write("key", parts)
+    (entry,) = folder.iterdir()
+    content = entry.read_bytes()
+    found = []
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 255
+        entry.write_bytes(damaged)
+        found.append(cache.read("key"))
+    # Bytes that say when a part was written do not matter; with some a part is lost.
+    assert all(one is None or one.items() <= parts.items() for one in found)
+    assert found.count(None) > len(found) / 2
+    assert said() == []
+
+
+@pytest.mark.parametrize("attempt", ["read", "write"])
+def test_a_folder_that_takes_nothing_is_said_once(
+    attempt: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    compiler: Compiler,
+    said: Callable[[], list[str]],
+) -> None:
+    """In a log: warnings are errors here, and would send the graph to torch's own compiler."""
     (tmp_path / "file").touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.warns(UserWarning, match="is not kept for the next process: .*file") as seen:
+    if attempt == "read":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    else:  # whose error names another file each time
+        monkeypatch.setattr("ppvae.compilation.cache.tempfile.mkstemp", full_disk)
+    for calls in (1, 2):
         computed()
-    assert len(seen) == 1
-    assert compiler.calls == 1
+        assert compiler.calls == calls
+    (sentence,) = said()
+    assert sentence.startswith("note: what is compiled is not kept for the next process; set XDG_")
+    assert "file" in sentence
+
+
+def test_another_way_to_compile_is_said_with_its_reason(
+    monkeypatch: pytest.MonkeyPatch, said: Callable[[], list[str]]
+) -> None:
+    def failing(*_: object) -> None:
+        raise ValueError("no such kernel")
+
+    monkeypatch.setattr(inductor, "_compile", failing)
+    monkeypatch.setattr(inductor, "_by_torch", lambda graph, _: graph)
+    for _ in range(2):
+        computed()
+    assert said() == [
+        "note: a graph is compiled in torch's own way, which takes longer: no such kernel"
+    ]
 
 
 def test_a_folder_that_others_may_write_to_is_not_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, said: Callable[[], list[str]]
 ) -> None:
     cache.write("key", {"call.py": b"1"})
     assert cache.read("key") == {"call.py": b"1"}
     folder.chmod(0o777)
-    with pytest.warns(UserWarning, match="others may write to it"):
-        assert cache.read("key") is None
+    assert cache.read("key") is None
+    assert "others may write to it" in said()[0]
 
 
 def test_what_was_used_least_recently_goes_first(

@@ -16,7 +16,7 @@ from ppvae.compilation.native import Replayed, compiled, is_all_on
 def passed(graph: GraphModule, monkeypatch: pytest.MonkeyPatch, *, of_intel: bool = False) -> Any:
     """The graph after the passes, uncompiled."""
     monkeypatch.setattr(ppvae.compilation.products, "_LARGE", 1)
-    monkeypatch.setattr(ppvae.compilation.products, "_is_of_intel", lambda: of_intel)
+    monkeypatch.setattr(ppvae.compilation.products, "is_of_intel", lambda: of_intel)
     monkeypatch.setattr(ppvae.compilation.native, "compile_natively", lambda graph, *_, **__: graph)
     return compiled(graph)
 

@@ -1,0 +1,22 @@
+"""Notes on what became of compiling."""
+
+import logging
+
+_log = logging.getLogger(__name__)
+
+_said: set[str] = set()
+
+
+def note(what: str, error: Exception) -> None:
+    """Log a sentence and its reason, once in a process.
+
+    A warning could be made an error, which would end what is only slower.
+    """
+    if what not in _said:
+        _said.add(what)
+        _log.warning("note: %s: %s", what, in_a_line(error))
+
+
+def in_a_line(error: Exception) -> str:
+    """What an error says, cut to a line or two."""
+    return " ".join(str(error).split())[:300]
