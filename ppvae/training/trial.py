@@ -49,8 +49,9 @@ def try_out(loop: "Trainer") -> int:
                 _climb(loop, batch)
         held_out = len(loop.valid) % loop.plan.batch_size or min(rows, len(loop.valid))
         batch = _take(loop.valid, range(held_out), loop.device)
+        operations = Operations()
         in_evaluation = explained(f"in evaluation, on {held_out} rows", _tied(rows))
-        with evaluating(bound), in_evaluation, Operations() as operations:
+        with evaluating(bound), in_evaluation, operations:
             bound(batch, loop.plan.beta)
     return operations.count // held_out
 
