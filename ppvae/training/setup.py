@@ -20,7 +20,7 @@ from ppvae.training.chosen_parts import Chosen
 from ppvae.training.evaluation_schedule import EvaluationSchedule, schedule_for
 from ppvae.training.sizes import Sizes
 from ppvae.training.threads import take_threads, threads_for
-from ppvae.training.trial import try_out
+from ppvae.training.trial import try_evaluation, try_out
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -90,6 +90,7 @@ def make_trainer(
     else:
         trainer.evaluation = EvaluationSchedule.read(recorded.get("evaluation"), len(data.valid))
         take_threads(settings.threads or recorded.get("threads"))
+    try_evaluation(trainer)
     return trainer
 
 

@@ -1,8 +1,8 @@
 """A trial of two programs before the first step, so that errors show at once.
 
-The pair is called as the fit will call it, on a whole batch and on the ragged one at the end of an
-epoch, in training with a gradient, and in evaluation. Nothing moves: weights, running means,
-counters in Python and the generators are as they were.
+The pair is called as the fit will call it, in training with a gradient, on a whole batch and on the
+ragged one at the end of an epoch, and in evaluation on a batch of each size that occurs. Nothing
+moves: weights, running means, counters in Python and the generators are as they were.
 """
 
 from contextlib import AbstractContextManager
@@ -17,16 +17,19 @@ from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.failures import explained, of_some_draws, unfit_gradient, unfit_site
 from ppvae.programs.streams import forked, restored
+from ppvae.training.evaluation import evaluate
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
 
 def try_out(loop: "Trainer") -> int:
-    """Call what a loop climbs in the shapes and modes of the fit.
+    """Climb by the batches of an epoch, without a step.
 
     Returns:
-        Floating-point operations of the bound on a row, in matrix products and convolutions.
+        Floating-point operations of the bound on a row, in matrix products and convolutions. They
+        are counted on a whole batch, whose rows share those of pseudo-inputs, say; in each process
+        on all of its rows, so that all decide alike.
 
     Raises:
         InputError: for whatever the programs raise, and for a bound or gradient that is no number.
@@ -47,13 +50,31 @@ def try_out(loop: "Trainer") -> int:
                 _other_size(len(loop.train), rows) if count == 1 else _tied(rows),
             ):
                 _climb(loop, batch)
-        held_out = len(loop.valid) % loop.plan.batch_size or min(rows, len(loop.valid))
-        batch = _take(loop.valid, range(held_out), loop.device)
-        operations = Operations()
-        in_evaluation = explained(f"in evaluation, on {held_out} rows", _tied(rows))
-        with evaluating(bound), in_evaluation, operations:
+        batch, operations = _take(loop.train, range(rows), loop.device), Operations()
+        with evaluating(bound), explained(f"in evaluation, on {rows} rows"), operations:
             bound(batch, loop.plan.beta)
-    return operations.count // held_out
+    return operations.count // rows
+
+
+def try_evaluation(loop: "Trainer") -> None:
+    """Evaluate a batch of each size that an evaluation of the fit has.
+
+    Raises:
+        InputError: for whatever the programs raise.
+    """
+    by, plan = loop.evaluation, loop.plan
+    batches = by.chosen(len(loop.valid), plan.seed).repeat(by.draws).split(by.batch_size)
+    trained = _tied(min(plan.batch_size, len(loop.train)))
+    for size, rows in {len(rows): rows for rows in batches}.items():
+        with (
+            unmoved(loop.bound.pair),
+            restored(),
+            explained(f"in evaluation, on {size} rows", trained),
+        ):
+            evaluate(
+                loop.bound, loop.valid, rows,
+                beta=plan.beta, batch_size=size, seed=plan.seed, device=loop.device,
+            )  # fmt: skip
 
 
 def unmoved(pair: Pair) -> AbstractContextManager[None]:

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 from ppvae.data import from_arrays
 from ppvae.errors import InputError
 from ppvae.programs import Pair
-from ppvae.training.trial import unmoved
+from ppvae.training.evaluation_schedule import EvaluationSchedule
+from ppvae.training.trainer import Trainer
+from ppvae.training.trial import try_evaluation, try_out, unmoved
 from tests.support.fits import quick, small
 from tests.support.toys import Guide, Model, rows, toy
 
@@ -83,6 +85,21 @@ class OnlyInEvaluation(Guide):
         return super().posterior(x if self.training or len(x) == 32 else x.reshape(3, -1))
 
 
+class Buffered(Guide):
+    """Keeps noise for a whole batch of training, which each smaller batch takes a part of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("shift", torch.zeros(32, 2))
+
+    @override
+    def forward(self, x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            loc, log_scale = self.net(x).split(2, -1)
+            shifted = loc + self.shift[: len(x)]
+            pyro.sample("z", dist.Normal(shifted, log_scale.exp()).to_event(1))
+
+
 class Overflowing(Guide):
     """A scale that is infinite on numbers like those of the data."""
 
@@ -133,6 +150,7 @@ def autodiagonal() -> tuple[Any, Any]:
         ((Model, Normed), 81, r"of 1 row:.*of 65 rows take `batch_size=33`$"),
         ((Model, OnlyInTraining), 90, rf"on a batch of 32 rows: RuntimeError: .*{HERE}"),
         ((Model, OnlyInEvaluation), 90, r"in evaluation, on 9 rows: RuntimeError: .*line"),
+        ((Model, Buffered), 400, rf"in evaluation, on 40 rows: .*size of tensor.*{HERE}"),
         (
             (Model, Overflowing),
             90,
@@ -270,6 +288,51 @@ class Counting(Guide):
         super().forward(x)
 
 
+def test_evaluation_is_tried_on_a_batch_of_each_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 9 held-out rows, drawn for 3 times: 27, in batches of 10."""
+    sizes: list[int] = []
+
+    def trying(loop: Trainer) -> None:
+        loop.evaluation = EvaluationSchedule(1, rows=9, draws=3, batch_size=10)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                "ppvae.training.trial.evaluate", lambda *args, **_: sizes.append(len(args[2]))
+            )
+            try_evaluation(loop)
+
+    monkeypatch.setattr("ppvae.training.setup.try_evaluation", trying)
+    small(tmp_path, data=rows(), model=Model(), guide=Guide(), **PARTS)
+    assert sizes == [10, 7]
+
+
+class Sharing(Guide):
+    """Multiplies two matrices once a batch, as pseudo-inputs are encoded once."""
+
+    @override
+    def posterior(self, x: Tensor) -> Any:
+        return super().posterior(x + torch.ones(16, 16).matmul(torch.zeros(16, 16)).sum())
+
+
+@pytest.mark.parametrize("count", [90, 100])
+def test_work_that_a_batch_shares_is_shared_by_a_whole_one(
+    count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many rows are held out."""
+    found: list[int] = []
+
+    def noting(loop: Trainer) -> int:
+        found.append(try_out(loop))
+        return found[-1]
+
+    monkeypatch.setattr("ppvae.training.setup.try_out", noting)
+    for kind in (Guide, Sharing):
+        small(tmp_path, kind.__name__, data=rows(count), model=Model(), guide=kind(), **PARTS)
+    alone = 2 * 4 * 4 + 2 * 2 * 4  # the encoder and the decoder
+    assert found == [alone, alone + 2 * 16**3 // 32]
+
+
 def test_nothing_moves_by_a_trial() -> None:
     told = 0
 
@@ -331,6 +394,7 @@ class BreaksLater(Guide):
 
 
 def test_a_number_that_is_none_names_its_site_and_not_the_weights(tmp_path: Path) -> None:
+    torch.manual_seed(2)  # whether it is the density or its gradient is up to the draws
     for model, guide in ((Shares(), Unsure()), (Model(), BreaksLater())):
         with pytest.raises(InputError, match=r"site '[kz]' of the (guide|model): ") as refused:
             small(
