@@ -23,6 +23,7 @@ class Progress:
         best: the best held-out objective.
         best_step: its step.
         stale: epochs since then.
+        evaluated: the epoch of the last evaluation; 0: there was none.
         is_one_graph: whether a training step may be one graph; false once it was found not to.
         uncompiled: why nothing is compiled any more, as a sentence; ``""``: it may be.
         sums: sums over this epoch so far.
@@ -36,6 +37,7 @@ class Progress:
     best: float | None = None
     best_step: int | None = None
     stale: int = 0
+    evaluated: int = 0
     is_one_graph: bool = True
     uncompiled: str = ""
     sums: list[float] = field(default_factory=lambda: [0.0] * SUMS)

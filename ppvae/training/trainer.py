@@ -150,7 +150,8 @@ class Trainer:
         Patience counts epochs, and ends a fit after an evaluation.
         """
         patience, progress = self.plan.patience, self.progress
-        if patience is not None and progress.stale >= patience and self._is_due(progress.epoch):
+        is_evaluated = progress.evaluated == progress.epoch
+        if patience is not None and progress.stale >= patience and is_evaluated:
             self.stopped = (
                 f"no better held-out objective for {patience} epochs; "
                 f"the best was at step {progress.best_step}"
@@ -275,10 +276,13 @@ class Trainer:
         *sums, rows = cast("Tensor", totals).tolist()
         if not (all(map(math.isfinite, sums)) and all_finite(self.bound.parameters())):
             raise diverged(self)
-        valid = self.evaluate(self.bound) if self._is_due(progress.epoch + 1) else None
+        is_due = self.evaluation.is_due(progress.epoch + 1, plan.epochs)
+        valid = self.evaluate(self.bound) if is_due else None
         lr = float(self.optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)
         progress.epoch += 1
+        if is_due:
+            progress.evaluated = progress.epoch
         progress.cursor, progress.sums = 0, [0.0] * SUMS
         if isinstance(self.schedule, ReduceLROnPlateau):
             if valid is not None:  # as it is after each epoch beside such a schedule
@@ -298,9 +302,6 @@ class Trainer:
         return Epoch(
             progress.epoch, progress.step, progress.seconds, beta, lr, train, valid, is_best
         )
-
-    def _is_due(self, epoch: int) -> bool:
-        return self.evaluation.is_due(epoch, self.plan.epochs)
 
     def evaluate(self, bound: Bound) -> Figures:
         """The held-out figures of a bound on these programs, by the schedule of this fit.

@@ -81,6 +81,19 @@ def test_patience_ends_a_fit_after_an_evaluation(tmp_path: Path) -> None:
     assert run.summary["best_epoch"] == 3
 
 
+def test_patience_that_ran_out_at_the_old_end_ends_a_longer_fit_too(tmp_path: Path) -> None:
+    still: dict[str, Any] = {"lr": 1e-30, "optimizer": "SGD", "epochs": 5}
+    run = small(tmp_path, patience=2, evaluate_every=3, **still)
+    assert evaluations(resume(run.path, epochs=30)) == [3, 5]
+
+
+def test_a_fit_that_is_lengthened_keeps_the_evaluation_at_its_old_end(tmp_path: Path) -> None:
+    run = resume(small(tmp_path, epochs=4, evaluate_every=3).path, epochs=6)
+    whole = small(tmp_path, "whole", epochs=6, evaluate_every=3)
+    assert (evaluations(run), evaluations(whole)) == ([3, 4, 6], [3, 6])
+    assert not differences(weights(run.path), weights(whole.path))
+
+
 def test_a_fit_that_stops_between_evaluations_goes_on_bit_by_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
