@@ -42,6 +42,17 @@ _RESPONSE = 32.0
 """So many times what a rounding error in the weights changes, rounding may change."""
 
 
+def agree(one: Values, other: Values, error: float) -> bool:
+    """Whether values are the same to rounding, by their sizes alone.
+
+    Args:
+        one: what the program gave.
+        other: what the graph gave.
+        error: relative error of rounding, see `rounding`.
+    """
+    return not _apart(one, other, [error**_POWER * size for size in _sizes(one)])
+
+
 def disagreement(
     eager: Callable[[Sequence[Tensor], Sequence[Tensor]], Values],
     graph: Callable[[Sequence[Tensor]], Values],
@@ -62,8 +73,7 @@ def disagreement(
     """
 
     def differ(start: Callable[[], None], one: Values, other: Values) -> int | None:
-        suspect = _apart(one, other, [error**_POWER * size for size in _sizes(one)])
-        if not suspect:
+        if agree(one, other, error):
             return None
         start()
         nearby = eager(_nudged(params, error), begun.copies())

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ppvae.compilation.disagreement import agree, rounding
 from ppvae.compilation.graphs import Function, NotStatic, trace
+from ppvae.compilation.guard import Unfaithful
 from ppvae.compilation.tensors import Parts
 
 
@@ -19,9 +21,9 @@ class Potential:
     """A differentiable number of one tensor, ``function(z)``, with its gradient from a graph.
 
     It is traced at the first call. There, and at the calls 2, 4, 8, 16, ..., number and gradient
-    are compared with the function's own; where they differ, or where there is no graph, it is the
-    function itself from then on. Weights, and all else that the function reads, are to stay as they
-    are, and it draws nothing.
+    are compared with the function's own (`ppvae.compilation.disagreement`); where they differ, or
+    where there is no graph, it is the function itself from then on. Weights, and all else that the
+    function reads, are to stay as they are, and it draws nothing.
 
     Args:
         function: gives a number with no dimension.
@@ -33,10 +35,15 @@ class Potential:
         self._caller = _Caller(function, module)
         self._graph: Function | None = None
         self._tensors: Sequence[Tensor] = ()
-        self._calls = 0
+        self._error, self._calls = 0.0, 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """The number at ``z``, as a node of autograd's graph where ``z`` is one."""
+        """The number at ``z``, as a node of autograd's graph where ``z`` is one.
+
+        Raises:
+            Unfaithful: if the graph has answered calls alone since it was last found right, and is
+                wrong now: what was made of these is to be made again, by the function.
+        """
         self._calls += 1
         is_checked = self._calls & (self._calls - 1) == 0
         if self._calls == 1:
@@ -45,8 +52,10 @@ class Potential:
             return self._function(z)
         with torch.no_grad():
             value, slope = self._graph(z.detach(), *self._tensors)
-        if is_checked and not _agree((value, slope), self._eager(z.detach())):
+        if is_checked and not agree(self._eager(z.detach()), (value, slope), self._error):
             self._graph = None
+            if self._calls > 2:
+                raise Unfaithful("its number or gradient is not the program's any more")
             return self._function(z)
         known: Tensor = _Known.apply(z, value, slope)
         return known
@@ -64,9 +73,11 @@ class Potential:
 
         self._tensors = [t.detach() for t in (*parts.params(), *parts.buffers())]
         try:
-            return trace(function, [z, *self._tensors])
+            graph = trace(function, [z, *self._tensors])
         except NotStatic:
             return None
+        self._error = rounding(graph)
+        return graph
 
     def _eager(self, z: Tensor) -> tuple[Tensor, Tensor]:
         z = z.requires_grad_()
@@ -100,13 +111,3 @@ class _Known(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (slope,) = ctx.saved_tensors
         return gradients[0] * slope, None, None
-
-
-def _agree(ones: Sequence[Tensor], others: Sequence[Tensor]) -> bool:
-    """Whether values are the same to rounding; far from the data some may be infinite in both."""
-    for one, other in zip(ones, others, strict=True):
-        size = float(other.nan_to_num(0.0, 0.0, 0.0).abs().max())
-        slack = size * float(torch.finfo(other.dtype).eps) ** 0.5
-        if not torch.allclose(one, other, rtol=0.0, atol=slack, equal_nan=True):
-            return False
-    return True

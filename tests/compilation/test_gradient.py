@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.compilation.gradient import Potential
+from ppvae.compilation.guard import Unfaithful
 
 
 class Quadratic(nn.Module):
@@ -62,6 +63,19 @@ def test_what_has_no_graph_is_the_function_itself(changes: bool) -> None:
     value, gradient = slope(potential, -z)
     assert float(value) == (-6.0 if changes else -4.0)
     torch.testing.assert_close(gradient, torch.full((2,), 3.0 if changes else 2.0))
+
+
+def test_a_graph_that_was_wrong_unseen_is_no_silent_matter() -> None:
+    """Its third call is not compared; what was made of it must be made again."""
+    scales = [1.0]
+    potential = Potential(lambda z: scales[0] * z.sum(), nn.Module())
+    z = torch.ones(2)
+    assert [float(potential(z)) for _ in range(2)] == [2, 2]
+    scales[0] = 1.001
+    assert float(potential(z)) == 2
+    with pytest.raises(Unfaithful, match="not the program's any more"):
+        potential(z)
+    assert float(potential(z)) == pytest.approx(2.002)  # the function itself
 
 
 def test_infinite_densities_are_those_of_the_function() -> None:

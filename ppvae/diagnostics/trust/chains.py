@@ -14,6 +14,7 @@ import torch
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
+from ppvae.compilation.guard import Unfaithful
 from ppvae.data import Batch
 from ppvae.diagnostics.trust.posterior_target import PosteriorTarget
 from ppvae.errors import check_at_least
@@ -130,7 +131,8 @@ def posterior_chains(
 
     The time is that of ``data * chains * (warmup + draws)`` transitions, of some 10 gradients of
     log p(x, z) each: 1 to 3 seconds for 100 transitions of a 784-400-20 decoder on one core. Number
-    and gradient are a graph where the programs allow it (`ppvae.compilation.gradient`).
+    and gradient are a graph where the programs allow it (`ppvae.compilation.gradient`); a datum
+    whose graph is found wrong is sampled again without it, from the same seed.
 
     Args:
         pair: model and guide.
@@ -154,6 +156,18 @@ def posterior_chains(
     check_at_least(2, chains=chains)
     check_at_least(4, draws=draws)
     check_at_least(1, warmup=warmup, max_tree_depth=max_tree_depth)
+
+    def sample(
+        target: PosteriorTarget, row: int, chain: int, ticks: Iterator[Callable[[], None]]
+    ) -> tuple[Tensor, int]:
+        noise.at(row, chain + 1)
+        start = target.start(row)
+        kernel = NUTS(
+            potential_fn=lambda values: target.potential(values["z"]),
+            max_tree_depth=max_tree_depth,
+        )
+        return _sample(kernel, start, draws, warmup, lambda: next(ticks, _nothing)())
+
     parts = []
     with (
         evaluating(pair),
@@ -167,21 +181,21 @@ def posterior_chains(
                 pair, audit, {name: t[row : row + 1] for name, t in batch.items()}
             )
             of_guide = target.guide_moments()
-            sampled = []
-            for chain in range(chains):
-                noise.at(row, chain + 1)
-                start = target.start(row)
-                kernel = NUTS(
-                    potential_fn=lambda values, target=target: target.potential(values["z"]),
-                    max_tree_depth=max_tree_depth,
-                )
-                sampled.append(_sample(kernel, start, draws, warmup, on_draw))
+            ticks = iter([on_draw] * (chains * (warmup + draws)))
+            try:
+                sampled = [sample(target, row, chain, ticks) for chain in range(chains)]
+            except Unfaithful:  # draws were taken by a wrong graph; the target has none any more
+                sampled = [sample(target, row, chain, ticks) for chain in range(chains)]
             vectors = torch.stack([drawn for drawn, _ in sampled])
             divergences = torch.tensor([count for _, count in sampled])
             parts.append((*target.columns(vectors), divergences, *of_guide))
         sites = target.sites
     values, log_joint, divergences, *moments = (torch.stack(p) for p in zip(*parts, strict=True))
     return Chains(sites, values, log_joint, divergences, *_statistics(values), *moments)
+
+
+def _nothing() -> None:
+    """Transitions that are made again were counted."""
 
 
 @contextmanager

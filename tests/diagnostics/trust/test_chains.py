@@ -13,6 +13,7 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
+from ppvae.compilation.graphs import NotStatic, trace
 from ppvae.diagnostics.subject import subject
 from ppvae.diagnostics.trust.chains import Chains, posterior_chains
 from ppvae.errors import InputError
@@ -46,6 +47,41 @@ def covariance(known: PCA) -> Tensor:
 def programs(model: Program, guide: Program, x: Tensor) -> tuple[Pair, Audit, dict[str, Tensor]]:
     pair, facts, _ = subject(model, guide, x, elbo=Trace_ELBO)
     return pair, facts, {"x": x[:1]}
+
+
+def test_draws_of_a_graph_that_went_wrong_are_taken_again(
+    known: PCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The chains are those of the program alone, each transition counted once."""
+    calls: list[int] = []
+
+    def wrong(function: Any, tensors: Any) -> Any:
+        graph = trace(function, tensors)
+
+        def forward(*tensors: Tensor) -> Any:
+            calls.append(1)
+            value, slope = graph(*tensors)
+            return (value, slope) if len(calls) < 40 else (value, 2 * slope)
+
+        forward.graph = graph.graph  # type: ignore[attr-defined]
+        return forward
+
+    def none(*_: Any) -> Any:
+        raise NotStatic("no graph")
+
+    def chains(make: Callable[..., Any]) -> tuple[Tensor, int]:
+        monkeypatch.setattr("ppvae.compilation.gradient.trace", make)
+        made: list[int] = []
+        found = posterior_chains(
+            known.pair, known.facts, {"x": known.x[:1]}, draws=20, warmup=10,
+            on_draw=lambda: made.append(1),
+        )  # fmt: skip
+        return found.draws, len(made)
+
+    draws, made = chains(wrong)
+    assert len(calls) == 64  # found at a comparison, and not called again
+    assert made == 60
+    assert torch.equal(draws, chains(none)[0])
 
 
 def test_the_chains_meet_the_posterior(known: PCA, found: Chains) -> None:
