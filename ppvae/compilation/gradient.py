@@ -52,7 +52,7 @@ class Potential:
             return self._function(z)
         with torch.no_grad():
             value, slope = self._graph(z.detach(), *self._tensors)
-        if is_checked and not agree(self._eager(z.detach()), (value, slope), self._error):
+        if is_checked and not agree([*self._eager(z.detach())], [value, slope], self._error):
             self._graph = None
             if self._calls > 2:
                 raise Unfaithful("its number or gradient is not the program's any more")
