@@ -80,4 +80,4 @@ QUICK = Effort(
     kept_rows=32,
     kept_draws=50,
 )
-"""About half a minute on two cores for networks such as the default's."""
+"""About a minute on two cores for networks such as the default's."""

@@ -149,7 +149,7 @@ class Diagnose(Checked):
     data_dir: str | Path | None = _as_encode("data_dir")
     label: str | None = _as_encode("label")
     quick: bool = setting(
-        False, DRAWS, SWITCH, "Fewer data and draws: about half a minute, with wider errors."
+        False, DRAWS, SWITCH, "Fewer data and draws: about a minute, with wider errors."
     )
     samples: int | None = setting(
         None, DRAWS, Whole(1), "Importance samples for log p(x) of each datum.",
