@@ -81,6 +81,11 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
     assert gap["total_gap"]["value"] == pytest.approx(
         gap["approximation_gap"]["value"] + gap["amortization_gap"]["value"], abs=1e-5
     )
+    # Each says how much it is of.
+    nuts, model = answers["trust"]["nuts"], answers["model"]
+    assert (nuts["chains"], nuts["draws"], nuts["warmup"]) == (2, 6, 6)
+    assert (gap["rows"], gap["draws"], gap["steps"]) == (4, 1000, 30)
+    assert model["replications"] == 5
     # log p(x) is known, and importance sampling and annealing are estimates of it.
     evidence = answers["evidence"]
     assert evidence["importance_sampled"]["value"] == pytest.approx(
@@ -118,6 +123,10 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
         assert word in said
     for sentence in record["sentences"]:
         assert sentence in said.replace("\n", " ")
+    printed = " ".join(said.split())
+    assert "2 chains of 6 draws, after 6 to warm up" in printed
+    assert "4 data, 1,000 draws each, 30 steps to the best guide" in printed
+    assert "in 5 sets, p" in printed
 
 
 def test_the_answer_is_a_function_of_the_seed(tmp_path: Path) -> None:

@@ -1,17 +1,37 @@
 """The page on diagnosis says what is computed."""
 
 import re
+from dataclasses import fields
 from pathlib import Path
 
-from ppvae.diagnostics.effort import FULL, QUICK
+from ppvae.diagnostics.bound.prior_gain import CHOOSING
+from ppvae.diagnostics.effort import FULL, QUICK, Effort
+from ppvae.diagnostics.gap.refining import DEFAULTS
+from ppvae.diagnostics.trust.answer import WARM_UP
 
-PAGE = Path(__file__).parents[2] / "docs" / "diagnose.md"
+PAGE = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text()
+
+
+def shown(effort: Effort, name: str) -> str:
+    """A number as the table has it; several, beside each other."""
+    value = getattr(effort, name)
+    if value is None:
+        assert name == "refine_steps"
+        value = DEFAULTS["parameters"].steps
+    return ", ".join(f"{n:,}" for n in (value if isinstance(value, tuple) else (value,)))
 
 
 def test_the_table_of_efforts_has_the_efforts() -> None:
-    lines = re.findall(r"^\|[^|]+\| `(\w+)` \| ([\d,]+) \| ([\d,]+) \|$", PAGE.read_text(), re.M)
-    assert len(lines) > 10
+    """Each field, in both columns."""
+    lines = re.findall(r"^\|[^|]+\| `(\w+)` \| ([\d, ]+) \| ([\d, ]+) \|$", PAGE, re.M)
+    names = sorted(field.name for field in fields(Effort))
+    assert sorted(name for name, _, _ in lines) == names
     for name, full, quick in lines:
-        assert (getattr(FULL, name), getattr(QUICK, name)) == tuple(
-            int(number.replace(",", "")) for number in (full, quick)
-        ), name
+        assert (shown(FULL, name), shown(QUICK, name)) == (full, quick), name
+
+
+def test_what_no_field_says_is_said_below_the_table() -> None:
+    page = " ".join(PAGE.split())
+    assert f"transitions to warm up as it has draws, at most {WARM_UP}." in page
+    assert f"refined by its weights, the default is {DEFAULTS['weights'].steps} steps" in page
+    assert f"among fits of at most {CHOOSING} iterations" in page

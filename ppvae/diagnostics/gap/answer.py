@@ -53,7 +53,8 @@ class GapAnswer(Answer):
         if self.gaps is None:
             return ()
         amortization = "what the encoder loses of the best in the family"
-        by = f"{len(self.gaps.log_p):,} data, {self.gaps.draws:,} draws each"
+        by = f"{len(self.gaps.log_p):,} data, {self.gaps.draws:,} draws each, "
+        by += f"{len(self.gaps.climb):,} steps to the best guide"
         total = f"{self.log_p_name} - bound; {self.log_p_name} {self._log_p_by}; {by}"
         return (
             ("amortization gap", with_error(self.gaps.amortization), amortization),

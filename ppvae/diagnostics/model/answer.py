@@ -34,7 +34,8 @@ class ModelAnswer(Answer):
         if predictive is None:
             return {}
         return {
-            "kind": predictive.kind, "rows": predictive.rows, "verdict": predictive.verdict,
+            "kind": predictive.kind, "rows": predictive.rows,
+            "replications": predictive.replications, "verdict": predictive.verdict,
             "statistics": [
                 {
                     "name": name, "observed": s.observed,
@@ -53,7 +54,8 @@ class ModelAnswer(Answer):
         return tuple(
             (
                 name, f"{s.observed:.4g}",
-                f"model's {float(s.replicated.mean()):.4g} +- {float(s.replicated.std()):.2g}, "
+                f"model's {float(s.replicated.mean()):.4g} +- {float(s.replicated.std()):.2g} "
+                f"in {len(s.replicated):,} sets, "
                 f"p {'=' if s.p_value > 2 / (len(s.replicated) + 1) else '<='} {s.p_value:.2g}",
             )
             for name, s in statistics.items()

@@ -155,6 +155,11 @@ class Predictive:
     statistics: dict[str, Replicated]
     rows: int
 
+    @property
+    def replications(self) -> int:
+        """Number of replicated data sets; 0 where no statistic is a number."""
+        return max((len(s.replicated) for s in self.statistics.values()), default=0)
+
     def misfits(self, threshold: float = 4.0) -> tuple[str, ...]:
         """Names of the statistics that are off by more than ``threshold``, worst first.
 

@@ -82,6 +82,9 @@ class TrustAnswer(Answer):
             chains, against = self.sampled.chains, self.sampled.chains.against_guide()
             metrics["nuts"] = {
                 "rows": self.sampled.rows,
+                "chains": chains.draws.shape[1],
+                "draws": chains.draws.shape[2],
+                "warmup": self.sampled.warmup,
                 "largest_rhat": float(chains.rhat.max()),
                 "smallest_ess": float(chains.ess.min()),
                 "divergences": chains.divergences.tolist(),
@@ -191,7 +194,7 @@ def _worst(context: Context, tails: Reliability) -> WorstData:
 
 
 def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
-    """NUTS on the median datum, and on the worst ones."""
+    """NUTS on the median datum, and, where more are asked for, on the worst ones."""
     draws, rows = context.effort.nuts_draws, min(context.effort.sampled_rows, len(context.data))
     if tails is None or not rows:
         raise InputError("it is shown beside a guide whose k-hats choose the data")
@@ -205,7 +208,8 @@ def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
             context.pair, context.audit, batch, draws=draws, warmup=warmup, seed=context.seed,
             on_draw=count,
         )  # fmt: skip
-    return SampledPosterior(numbers.tolist(), tails.khat[chosen].tolist(), batch["x"].cpu(), chains)
+    khat = tails.khat[chosen].tolist()
+    return SampledPosterior(numbers.tolist(), khat, batch["x"].cpu(), chains, warmup)
 
 
 def _off(calibration: Calibration) -> list[tuple[str, str]]:
@@ -216,13 +220,15 @@ def _off(calibration: Calibration) -> list[tuple[str, str]]:
 
 def _chains_rows(sampled: SampledPosterior) -> list[Row]:
     chains, against = sampled.chains, sampled.chains.against_guide()
+    _, count, draws, _ = chains.draws.shape
     return [
         (
             f"NUTS on row {row}, k-hat {khat:.2f}",
             f"{float(against.ratio[i].median()):.2f}",
             "guide's scale / posterior's, median; largest shift "
             f"{float(against.shift[i].abs().max()):.1f} scales; "
-            f"r-hat {float(chains.rhat[i].max()):.2f}",
+            f"r-hat {float(chains.rhat[i].max()):.2f}; "
+            f"{count} chains of {draws:,} draws, after {sampled.warmup:,} to warm up",
         )
         for i, (row, khat) in enumerate(zip(sampled.rows, sampled.khat, strict=True))
     ]

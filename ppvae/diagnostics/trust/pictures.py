@@ -42,12 +42,14 @@ class SampledPosterior:
         khat: their k-hat.
         x: the data, ``(rows, *shape)``.
         chains: the draws.
+        warmup: transitions in which each chain adapted.
     """
 
     rows: list[int]
     khat: list[float]
     x: Tensor
     chains: Chains
+    warmup: int
 
 
 def reliability_picture(tails: Reliability) -> Picture:
