@@ -41,7 +41,7 @@ def _arguments() -> argparse.Namespace:
         which.add_argument(table.flag, action="store_const", const=table, dest="table",
                            default=TABLES[0], help=table.help)  # fmt: skip
     which.add_argument("--all", action="store_true",
-                       help="all of them but --scaling, briefly: 40 minutes")  # fmt: skip
+                       help="all of them but --scaling, briefly")  # fmt: skip
     parser.add_argument("--shape", choices=get_args(Shape), help="one network; default: both")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, help="default: the table's own, often 15")

@@ -394,3 +394,8 @@ def test_all_tables_are_made_though_one_fails(
 
 def test_each_table_is_a_module_with_its_function() -> None:
     assert all(callable(table.maker()) for table in TABLES)
+
+
+def test_the_page_lists_each_table() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "compilation-and-speed.md").read_text()
+    assert [table.name for table in TABLES if f"| `{table.flag}`" not in page] == []
