@@ -237,6 +237,7 @@ class EpochBar:
         self._progress.update(self._task, figures=text)
         if self._progress.disable and epoch.epoch >= self._due and not self._quiet:
             _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
+            self._compiled = ""  # a log tells it once
             self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
 
 

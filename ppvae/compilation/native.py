@@ -51,6 +51,17 @@ def compiled(graph: GraphModule) -> Function:
     return call
 
 
+def has_compiler() -> bool:
+    """Whether torch finds a C++ compiler, which native code on a CPU needs."""
+    from torch._inductor.cpp_builder import get_cpp_compiler  # late: it takes seconds to import
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError:
+        return False
+    return True
+
+
 def is_all_on(graph: GraphModule, device: str) -> bool:
     """Whether all that a graph computes is on one kind of device."""
     values = [value for value in map(value_of, graph.graph.nodes) if value is not None]

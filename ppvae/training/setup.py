@@ -29,17 +29,22 @@ if TYPE_CHECKING:
 
 
 def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
-    """What ``compile`` comes to; ``auto`` asks the number and the size of the steps alone."""
+    """What ``compile`` comes to; ``auto`` asks the number and the size of the steps.
+
+    Without a C++ compiler, ``auto`` leaves steps on a CPU as they are.
+    """
+    from ppvae.compilation.native import has_compiler
     from ppvae.compilation.step import pays
 
     if settings.compile != "auto":
         return settings.compile == "on"
-    rows = min(settings.batch_size, len(data.train))
-    return fabric.device.type != "mps" and pays(
+    rows, device = min(settings.batch_size, len(data.train)), fabric.device.type
+    is_long = pays(
         steps=settings.epochs * (len(data.train) // rows),
         parameters=sum(p.numel() for p in pair.parameters()),
         numbers=rows * math.prod(data.shape) * settings.particles,
     )
+    return is_long and device != "mps" and (device != "cpu" or has_compiler())
 
 
 def make_trainer(

@@ -7,6 +7,7 @@ from typing import Any
 import pyro
 import pytest
 import torch
+import torch._inductor.config as inductor
 from torch import Tensor
 
 from ppvae.cli.terminal import EpochBar
@@ -171,13 +172,23 @@ def test_what_auto_chose_is_recorded_and_kept(
 
 
 def test_auto_compiles_what_is_long_enough() -> None:
-    digits = {"parameters": 74_000, "numbers": 64 * 64}
+    digits = {"parameters": 236_504, "numbers": 64 * 64}
     mnist = {"parameters": 820_000, "numbers": 64 * 784}
-    assert not pays(steps=100 * 18, **digits)
-    assert pays(steps=100_000, **digits)
-    assert not pays(steps=1_000, **mnist)
+    assert not pays(steps=50 * 22, **digits)
+    assert pays(steps=100 * 22, **digits)
+    assert not pays(steps=390, **mnist)
     assert pays(steps=5 * 390, **mnist)
     assert pays(steps=5_000, **mnist | {"numbers": 100 * mnist["numbers"]})
+
+
+def test_auto_compiles_nothing_without_a_compiler(
+    tmp_path: Path, kinds_of_traces: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ppvae.compilation.step.pays", lambda **_: True)
+    with inductor.patch({"cpp.cxx": ("no-such-compiler",)}):
+        run = flat(tmp_path, "without")
+    assert run.config["run"]["compiled"] is False
+    assert kinds_of_traces == []
 
 
 def test_compile_on_the_command_line_and_in_a_file(
