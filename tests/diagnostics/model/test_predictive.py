@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppvae.bounds.audit import audit
 from ppvae.data import Split, as_split
+from ppvae.diagnostics.effort import FULL, QUICK, Effort
 from ppvae.diagnostics.model.predictive import STATISTICS, Kind, Predictive, Replicated, check
 from ppvae.errors import InputError
 from ppvae.guides import Delta
@@ -27,6 +28,12 @@ SIGMAS = 5.0
 
 def of(known: PCA, rows: Split | None = None, **settings: Any) -> Predictive:
     return check(known.pair, known.facts, known.rows if rows is None else rows, **settings)
+
+
+@pytest.mark.parametrize("effort", [FULL, QUICK], ids=["full", "quick"])
+def test_each_effort_has_enough_replications_for_a_small_p(effort: Effort) -> None:
+    outside = Replicated(observed=1.0, replicated=torch.zeros(effort.replications))
+    assert outside.p_value < 0.05
 
 
 def test_a_models_own_data_pass() -> None:
