@@ -34,6 +34,7 @@ from ppvae.run import Run, load
 from ppvae.run.store import check_writable, is_there, write_arrays, write_text, writing
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.training.devices import one_device
+from ppvae.training.threads import take_threads_of_fit
 
 
 @alone
@@ -92,10 +93,15 @@ def encode(asked: Encode) -> dict[str, Any]:
 
 
 def opened_run(asked: Diagnose | Encode | Sample) -> Run:
-    """The run that is asked, opened if it is not yet."""
-    if isinstance(asked.run, Run):
-        return asked.run
-    return load(str(asked.run), trust=asked.trust, checkpoint=asked.checkpoint)
+    """The run that is asked, opened if it is not yet.
+
+    From here on torch has the threads of its fit.
+    """
+    run = asked.run
+    if not isinstance(run, Run):
+        run = load(str(run), trust=asked.trust, checkpoint=asked.checkpoint)
+    take_threads_of_fit(run.resolved.get("threads"))
+    return run
 
 
 def rows_of(

@@ -30,13 +30,32 @@ def threads_for(sizes: Sizes, device: torch.device) -> int:
     return torch.get_num_threads()
 
 
+def take_threads_of_fit(recorded: Any) -> None:
+    """Have torch compute on a run with the threads of its fit, or all where these are fewer.
+
+    Whoever sets ``OMP_NUM_THREADS`` has decided.
+
+    Args:
+        recorded: how many the fit took, as ``config.yaml`` keeps it.
+
+    Raises:
+        InputError: as `take_threads`.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        take_threads(min(_checked(recorded), torch.get_num_threads()))
+
+
 def take_threads(count: Any) -> None:
     """Have torch compute with so many threads; `ppvae.programs.isolation.alone` puts it back.
 
     Raises:
         InputError: if that is no number of threads, as a damaged ``config.yaml`` may have it.
     """
+    if _checked(count) != torch.get_num_threads():
+        torch.set_num_threads(count)
+
+
+def _checked(count: Any) -> int:
     if type(count) is not int or not 1 <= count <= MOST:
         raise InputError(f"`threads` is {count!r}; it must be from 1 to {MOST:,}")
-    if count != torch.get_num_threads():
-        torch.set_num_threads(count)
+    return count

@@ -1,13 +1,18 @@
 """One thread where steps are small; the process is left as it was found."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from ppvae.diagnose import diagnose
+from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fit import resume
+from ppvae.run import Run
+from ppvae.sample import sample
 from ppvae.training.sizes import Sizes
 from ppvae.training.threads import take_threads, threads_for
 from tests.support.fits import quick, rewrite_config, small
@@ -56,6 +61,40 @@ def test_a_fit_takes_them_records_them_and_puts_them_back(
     resume(asked.path, epochs=3, threads=1)
     assert seen == [2] * 3 + [1] * 3
     assert torch.get_num_threads() == 3
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        encode,
+        partial(sample, count=1, pairs=1, steps=2),
+        partial(diagnose, quick=True, only=["training"]),
+    ],
+    ids=["encode", "sample", "diagnose"],
+)
+def test_a_command_on_a_run_takes_those_of_its_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., object]
+) -> None:
+    path, forward, seen = small(tmp_path).path, torch.nn.Linear.forward, set[int]()
+
+    def linear(self: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
+        seen.add(torch.get_num_threads())
+        return forward(self, x)
+
+    def threads(recorded: int) -> set[int]:
+        rewrite_config(path, lambda config: config["run"].update(threads=recorded))
+        run = Run(path)  # what opening computes is not of the command
+        seen.clear()
+        command(run, overwrite=True)
+        assert torch.get_num_threads() == 3
+        return set(seen)
+
+    monkeypatch.setattr("ppvae.sample._write", lambda *_: None)
+    monkeypatch.setattr(torch.nn.Linear, "forward", linear)
+    assert threads(2) == {2}
+    assert threads(64) == {3}  # not more than a process has
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads(2) == {3}
 
 
 def test_a_fit_that_fails_puts_them_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
