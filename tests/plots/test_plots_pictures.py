@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from ppvae import plots
 from ppvae.errors import InputError
-from tests.support.drawings import TABLE, Array, legend, picture, rng
+from tests.support.drawings import CAPTIONS, IMAGES, TABLE, Array, legend, picture, rng
 
 
 def test_reconstructions_stand_under_their_data_on_one_scale() -> None:
@@ -125,3 +125,20 @@ def test_an_interpolation_of_a_table_is_a_line_a_step() -> None:
 def test_one_step_is_a_walk_too() -> None:
     plots.interpolation(np.zeros((1, 1, 1, 4, 4)))
     plots.interpolation(np.zeros((1, 1, 4)))
+
+
+def test_the_worst_data_stand_above_their_reconstructions_with_captions() -> None:
+    figure = plots.worst_data(IMAGES, IMAGES / 2, CAPTIONS)
+    assert len(figure.axes) == 8
+    assert figure.get_suptitle().endswith("(8 of 10)")
+    for i, axes in enumerate(figure.axes):
+        sheet = np.asarray(axes.get_images()[0].get_array())
+        np.testing.assert_allclose(sheet[:8, :, 0], IMAGES[i, 0])
+        np.testing.assert_allclose(sheet[-8:, :, 0], IMAGES[i, 0] / 2)
+        assert axes.get_xlabel().replace("\n", ", ") == ", ".join(CAPTIONS[i].split("  "))
+    table = plots.worst_data(TABLE, TABLE / 2, CAPTIONS)
+    for i, axes in enumerate(table.axes):
+        data, rebuilt = axes.get_lines()
+        np.testing.assert_array_equal(data.get_ydata(), TABLE[i])
+        np.testing.assert_array_equal(rebuilt.get_ydata(), TABLE[i] / 2)
+        assert axes.get_title(loc="left") == ", ".join(CAPTIONS[i].split("  "))

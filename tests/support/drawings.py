@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from ppvae import plots
 from ppvae.comparison.figure import draw_comparison
@@ -23,6 +24,9 @@ type Array = npt.NDArray[np.float64]
 type Rows = list[dict[str, float | str | None]]
 
 NATS = "nats per datum"
+NAN, INF = float("nan"), float("inf")
+LONG = "the first of several names that are far longer than there is room for, and end in $5 or $6"
+WIDE = "W" * 60
 
 
 def rng() -> np.random.Generator:
@@ -205,3 +209,22 @@ def picture(figure: Figure) -> Array:
     """The one image of a figure, as it is handed to matplotlib."""
     (image,) = figure.axes[0].get_images()
     return np.asarray(image.get_array(), dtype=np.float64)
+
+
+def bars(axes: Axes) -> list[tuple[float, float]]:
+    """Where each level bar begins, and how long it is."""
+    found = [p for p in axes.patches if isinstance(p, Rectangle)]
+    return [(p.get_x(), p.get_width()) for p in found]
+
+
+def heights(axes: Axes) -> list[float]:
+    return [p.get_height() for p in axes.patches if isinstance(p, Rectangle)]
+
+
+def said(axes: Axes) -> list[str]:
+    return [t.get_text() for t in axes.texts]
+
+
+def ticks(axes: Axes, which: str) -> list[str]:
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    return [t.get_text().replace("\n", " ") for t in axis.get_ticklabels()]
