@@ -54,6 +54,15 @@ def coded(codes: Tensor, scale: float = 0.6, **more: Any) -> Programs:
     return subject(*programs(scale, codes.shape[1], **more), codes, elbo=Trace_ELBO)
 
 
+def mixture(codes: Tensor, scale: float = 0.6) -> dist.TorchDistribution:
+    """The aggregate posterior of `coded` data."""
+    equal = dist.Categorical(torch.ones(len(codes), dtype=torch.float64))
+    fn: dist.TorchDistribution = dist.MixtureSameFamily(
+        equal, dist.Normal(codes.double(), wide(scale)).to_event(1)
+    )
+    return fn
+
+
 def autoencoder(codes: Tensor) -> Programs:
     """A guide that puts each datum at its code, and at no other place."""
     model, _ = programs(1.0, codes.shape[1])
