@@ -216,6 +216,11 @@ class AnnealingPlan:
         self._transitions = temperatures - 2
         self._pilot = max(PILOT_TEMPERATURES, self._transitions // 5)
 
+    @property
+    def _piloted(self) -> int:
+        """Transitions of the pilot."""
+        return PILOT_WARM_UP + self._pilot if self._transitions else 0
+
     def pays(self, numbers: int, walks: int) -> bool:
         """Whether a graph of density and gradient wins back its compiling: a rule of sizes.
 
@@ -223,14 +228,13 @@ class AnnealingPlan:
             numbers: of x, over all data.
             walks: how often all chains walk, beside the pilot.
         """
-        pilot = PILOT_CHAINS * (PILOT_WARM_UP + self._pilot)
-        gradients = self._leapfrog * (pilot + walks * self._chains * self._transitions)
+        walked = PILOT_CHAINS * self._piloted + walks * self._chains * self._transitions
+        gradients = self._leapfrog * walked
         return numbers * gradients >= PAYS
 
     def ticks(self, batch: Batch, walks: int, on_rows: Callable[[int], None]) -> Tick:
         """Spread a batch's rows evenly over the pilot and ``walks`` walks of all chains."""
-        pilot = PILOT_WARM_UP + self._pilot if self._transitions else 0
-        total = pilot + walks * len(self._groups(batch)) * (self._transitions + 1)
+        total = self._piloted + walks * len(self._groups(batch)) * (self._transitions + 1)
         rows, made = len(batch["x"]), 0
 
         def tick() -> None:
