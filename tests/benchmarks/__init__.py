@@ -26,9 +26,9 @@ environments: the first run downloads them. A contender that cannot be set up is
 Real data is used where ``$PPVAE_DATA`` or ``../shared/data`` has MNIST, else noise.
 
 To add a contender: a module in ``contenders/`` with a function from a `Job` to a `Run`, which
-starts from `initial_weights`, and its line in ``contenders/__init__.py``. ``test_toy_mode.py`` then
-runs it with the default tests, as it does each table and script.
+starts from `initial_weights`, and its line in ``contenders/__init__.py``. ``test_steps.py`` then
+runs it with the default tests.
 
 To add a table: a module with a function of the same name, from a `Plan` to a table that it hands to
-`publish` with its `Bar`s, its line in ``__main__.py``, and its toy in ``test_toy_mode.py``.
+`publish` with its `Bar`s, its line in ``__main__.py``, and its toy in a test beside it.
 """

@@ -1,0 +1,81 @@
+"""Every contender steps, and every table of steps is made, on toys: so that none goes stale.
+
+What belongs to the package's own environment is run. At a learning rate of about 0 all contenders
+stay at their initial weights, which are the same: so are their losses, but for noise.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import compiling, race, scaling, speed
+from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks.job import Job, Shape
+from tests.benchmarks.plan import Plan
+from tests.support.captures import by_graph
+from tests.support.fits import quick
+from tests.support.toy_mode import here, rows_of, uncompiled
+
+__all__ = ["by_graph", "here", "quick", "uncompiled"]  # fixtures
+
+CPU = [name for name, contender in CONTENDERS.items() if contender.device != "cuda"]
+HERE = [name for name in CPU if all(map(find_spec, CONTENDERS[name].uses))]
+"""Contenders whose libraries are installed."""
+
+APART = 2.0
+"""Nats between the losses of two contenders at equal weights, on a batch: noise makes up to 1."""
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # Pyro's JIT is made of it
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # Dynamo, of a Python
+@pytest.mark.parametrize(
+    ("shape", "names"),
+    [
+        ("mlp", HERE),
+        pytest.param("conv", ["ours", "torch", "numpyro-loop", "products"], marks=pytest.mark.slow),
+    ],
+)
+def test_every_contender_steps_and_all_start_from_the_same_loss(
+    shape: Shape, names: list[str], tmp_path: Path, here: None
+) -> None:
+    assert {"ours", "ours-compiled", "ours-bf16", "numpyro-loop"} <= set(HERE)
+    plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job(shape, batch=64, lr=1e-12)], only=names)
+    speed.speed(plan)
+    rows = rows_of(plan.out)
+    assert [row["contender"] for row in rows] == names
+    assert {row["contender"]: row["note"] for row in rows if row["note"]} == {}
+    losses = {
+        row["contender"]: float(row["loss"]) for row in rows if row["contender"] != "products"
+    }
+    middle = float(np.median(list(losses.values())))
+    assert losses == pytest.approx(dict.fromkeys(losses, middle), rel=0, abs=APART)
+
+
+def test_a_contender_answers_from_a_process_of_its_own() -> None:
+    (result,) = race.race(["products"], Job("mlp", batch=2), 1, 1).values()
+    assert result.note == ""
+    assert result.ms
+    assert result.peak_mib
+
+
+def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, values in (
+        ("_CONTENDERS", ("ours",)), ("_BATCHES", (2,)), ("_LATENTS", (2,)), ("_PARTICLES", (1, 2)),
+    ):  # fmt: skip
+        monkeypatch.setattr(scaling, name, values)
+    plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job("mlp", batch=4)])
+    scaling.scaling(plan)
+    rows = rows_of(plan.out)
+    assert len(rows) == 4
+    assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows)
+
+
+def test_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "_child", lambda job, _: compiling.timed(job))
+    compiling.compiling(plan := Plan(tmp_path / "x.csv", 1, jobs=[Job("mlp", batch=4)]))
+    rows = rows_of(plan.out)
+    assert [(row["shape"], row["process"]) for row in rows] == [("mlp", "first"), ("mlp", "second")]
+    assert all(float(row["seconds"]) > 0 for row in rows)

@@ -1,0 +1,39 @@
+"""Studies of many fits, on toys."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.benchmarks import orderings, semi_supervised
+from tests.support.captures import by_graph
+from tests.support.fits import quick
+from tests.support.toy_mode import uncompiled
+
+__all__ = ["by_graph", "quick", "uncompiled"]  # fixtures
+
+
+def test_orderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppvae.distributions.moments.DRAWS", 2)
+    x = np.random.default_rng(0).random((150, 4)) < 0.5
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    orderings.main(
+        f"--data {tmp_path / 'x.npy'} --epochs 1 --warm-up 0 --hidden 4 4 --latent-dim 2 "
+        f"--images 4 --samples 2 --out {tmp_path / 'runs'} --tables {tmp_path}".split()
+    )
+    table = (tmp_path / "orderings-1.md").read_text()
+    assert all(title in table for title, _ in orderings.CASES.values())
+    assert "nan" not in table
+
+
+def test_semi_supervised(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (400, 4, 4), np.uint8)
+    np.savez(tmp_path / "x.npz", x=images, y=np.arange(400) % 10)
+    semi_supervised.main(
+        f"--data {tmp_path / 'x.npz'} --epochs 2 --seeds 0 --hidden 4 --latent-dim 2 --steps 2 "
+        "--batch-size 200 --labelled 100 --code-epochs 1 --code-hidden 4 --code-dim 2 "
+        f"--out {tmp_path / 'runs'} --table {tmp_path / 'table.md'}".split()
+    )
+    table = (tmp_path / "table.md").read_text()
+    assert all(title in table for title, _ in semi_supervised.CASES.values())
+    assert "nan" not in table
