@@ -8,6 +8,7 @@ import sysconfig
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,9 @@ from torch.fx import GraphModule
 from ppvae.compilation import cache, inductor, notes
 from ppvae.compilation.graphs import trace
 from ppvae.compilation.native import compiled
+from tests.support.fits import quick, small
+
+__all__ = ["quick"]  # a fixture
 
 
 def function(x: Tensor, scale: Tensor) -> list[Tensor]:
@@ -174,6 +178,27 @@ def test_the_key_changes_with_what_code_follows_from(
     assert key != inductor._key(trace(function, arguments(4)))
     CHANGES[what](monkeypatch)
     assert key != inductor._key(graph)
+
+
+def test_fits_of_the_same_shapes_ask_for_the_same_code(
+    quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever their seed, learning rate and number of epochs."""
+    keys: list[str] = []
+
+    def ask(key: str) -> None:
+        keys.append(key)
+
+    monkeypatch.setattr(cache, "read", ask)
+    monkeypatch.setattr(inductor, "_compile", None)
+    monkeypatch.setattr(inductor, "_by_torch", lambda graph, _: graph)
+    affine = {"class_path": "MLP", "init_args": {"hidden": []}}
+    some: dict[str, Any] = {"compile": "on", "decoder": affine, "encoder": affine, "epochs": 1}
+    small(tmp_path, "one", **some)
+    small(tmp_path, "other", **some | {"seed": 1, "lr": 0.01, "epochs": 2})
+    small(tmp_path, "wider", **some, latent_dim=3)
+    one, other, wider = keys
+    assert one == other != wider
 
 
 def full_disk(**_: object) -> None:
