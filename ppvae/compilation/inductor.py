@@ -125,7 +125,7 @@ def _key(graph: GraphModule) -> str:
         torch.are_deterministic_algorithms_enabled(),
         torch._C._get_deterministic_fill_uninitialized_memory(),
         _OPTIONS,
-        config.get_hash(),
+        sorted(config.save_config_portable(ignore_private_configs=False).items()),
     )
     return hashlib.sha256(repr(follows_from).encode()).hexdigest()
 
