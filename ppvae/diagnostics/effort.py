@@ -1,4 +1,4 @@
-"""How much is computed: an answer at once, or one to publish."""
+"""How much is computed: a minute's answer, or one to publish."""
 
 from dataclasses import dataclass
 

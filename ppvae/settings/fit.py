@@ -105,7 +105,7 @@ class Settings(Checked):
         None, TRAINING, Whole(1),
         "Epochs from one evaluation on held-out data, with a checkpoint, to the next; the last "
         "epoch has one too.",
-        "by the sizes: aims at a tenth of the time of training, and at ten evaluations at least"
+        "by sizes, for a tenth of the time of training, but ten evaluations at least"
     )
     batch_size: int = setting(
         64, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."

@@ -60,7 +60,7 @@ class Encode(Checked):
         None, DATA, TEXT, "The column of a new .csv that holds the labels.", "no labels"
     )
     samples: int = setting(
-        100, DRAWS, Whole(0), "Importance samples for log p(x); 0: only where q(z | x) lies."
+        100, DRAWS, Whole(0), "Importance samples for log p(x); 0: loc and scale alone."
     )
     seed: int = setting(0, DRAWS, SEED, "The seed of the samples.")
     device: Device = again(Settings, "device")

@@ -1,0 +1,43 @@
+"""What a fit says where there is no terminal."""
+
+import re
+
+import pytest
+
+from ppvae.cli.terminal import EpochBar
+from ppvae.training.evaluation import Figures
+from ppvae.training.trainer import Epoch
+
+FIGURES = Figures(elbo=-3.0, reconstruction=-2.0, kl=1.0, objective=-3.0)
+
+
+def lines(epochs: int, every: int, capsys: pytest.CaptureFixture[str]) -> list[int]:
+    """The epochs that have a line, of a fit that is compiled in the second one."""
+    bar = EpochBar(epochs, steps=1)
+    for n in range(1, epochs + 1):
+        if n == 2:
+            bar.compiling(None)
+            bar.compiling(1.5)
+        bar.step()
+        valid = FIGURES if n % every == 0 or n == epochs else None
+        bar.epoch(Epoch(n, n, 0.0, 1.0, 0.1, FIGURES, valid, is_best=False))
+    said = capsys.readouterr().err
+    assert said.count("compiling the training step") == 1
+    assert said.count("; compiled in 1.5 s") == 1
+    return [int(epoch) for epoch in re.findall(rf"^epoch (\d+)/{epochs}: ", said, re.MULTILINE)]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "expected"),
+    [
+        (100, 1, [1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100]),
+        (100, 3, [3, 12, 21, 30, 42, 51, 60, 72, 81, 90, 100]),
+        (100, 10, [10, 20, 30, 40, 50, 60, 70, 80, 90, 100]),
+        (5, 1, [1, 2, 3, 4, 5]),
+        (5, 7, [5]),
+    ],
+)
+def test_each_tenth_of_the_epochs_has_a_line_where_it_is_evaluated(
+    epochs: int, every: int, expected: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert lines(epochs, every, capsys) == expected
