@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.data import Batch, Split
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
@@ -51,7 +52,7 @@ class Evidence:
     @property
     def mean(self) -> float:
         """Mean of ``log_p`` over data, in nats per datum."""
-        return float(self.log_p.mean())
+        return Estimate.of(self.log_p).mean
 
     @property
     def ess(self) -> Tensor:
@@ -64,11 +65,7 @@ class Evidence:
     @property
     def standard_error(self) -> float:
         """Standard error of `mean` over data, which the draws' own noise is part of."""
-        return (
-            float(self.log_p.std() / math.sqrt(len(self.log_p)))
-            if len(self.log_p) > 1
-            else math.nan
-        )
+        return Estimate.of(self.log_p).standard_error
 
 
 def evidence_name(pair: Pair, audit: Audit, y: Tensor | None) -> str:
