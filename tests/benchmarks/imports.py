@@ -30,7 +30,7 @@ _COMMANDS = {
     **{f"import ppvae.{name}": ["-c", f"import ppvae.{name}"] for name in _NAMES},
 }
 _FIT = ["-m", "ppvae.fit"]
-_MOST = 1.5
+MOST = 1.5
 """``--help`` is to answer within this many times the import of torch."""
 
 
@@ -82,7 +82,7 @@ def imports(plan: Plan, fit: Sequence[str] = ()) -> None:
     header = ("", "ms", "/ torch", "/ torch, pyro", "peak MiB", "of no file, MiB", "modules")
     show(f"whole processes, {rounds} rounds; one of the default fit", header, shown)
     bars = [
-        Bar(f"{name} / {_TORCH}", _MOST, ratio(result, results[_TORCH]))
+        Bar(f"{name} / {_TORCH}", MOST, ratio(result, results[_TORCH]))
         for name, result in results.items()
         if name.endswith("--help")
     ]

@@ -15,7 +15,7 @@ __all__ = ["speed"]
 _SHAPES = {"mlp": "784-400-20-400-784", "conv": "convolutional 28 x 28"}
 
 
-_CPU = (
+BARS = (
     ("ours-compiled", "pyro-meanfield", 0.50),
     ("ours-compiled", "torch", 0.80),
     ("ours-compiled", "torch-compiled", 0.95),
@@ -90,6 +90,6 @@ def _bars(job: Job, results: Mapping[str, Result]) -> list[Bar]:
             most,
             ratio(results[name], results[rival]),
         )
-        for name, rival, most in (_CUDA if job.device == "cuda" else _CPU)
+        for name, rival, most in (_CUDA if job.device == "cuda" else BARS)
         if {name, rival} <= results.keys()
     ]
