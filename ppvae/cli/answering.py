@@ -43,7 +43,7 @@ def answer(command: Callable[[Sequence[str]], object], argv: Sequence[str] | Non
             _leave(f"something could not be written: {os.strerror(error.errno).lower()}", 2)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        except Exception:
+        except Exception:  # an import that is interrupted may raise any kind
             if not interrupted.received:
                 raise
             raise SystemExit(130) from None

@@ -300,5 +300,5 @@ def _try[T](function: Callable[[], T]) -> T | None:
     """What a function gives; ``None`` if it fails."""
     try:
         return function()
-    except Exception:
+    except Exception:  # what is kept may not load, nor the folder take a file, in many ways
         return None

@@ -160,7 +160,7 @@ def of_some_draws(look: Callable[[], str]) -> str:
 def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
     """The first site whose log-density has a gradient that is no number, in words."""
     learned = [p for p in pair.parameters() if p.requires_grad]
-    with pyro.validation_enabled(False):
+    with pyro.validation_enabled(False):  # which would raise before the site has a name
         guide, model = traces(pair, batch)
         for role, trace in (("guide", guide), ("model", model)):
             trace.compute_log_prob()

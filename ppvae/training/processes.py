@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast, override
+from typing import TYPE_CHECKING, Any, Literal, cast, override
 
 import torch
 
@@ -180,12 +180,13 @@ def launch(
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
 
-    # The precision is a word out of a table, where Fabric's signature wants a literal.
+    words: dict[Precision, Literal["32-true", "64-true", "bf16-mixed"]]
+    words = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
     fabric = Fabric(
         accelerator=device,
         devices=devices,
         strategy=_tied_ddp() if devices > 1 else "auto",
-        precision={"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}[precision],  # type: ignore[arg-type]  # see above
+        precision=words[precision],
     )
     fabric.launch()
     # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.

@@ -29,8 +29,8 @@ APART = 2.0
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # Pyro's JIT is made of it
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
-@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # Dynamo, of a Python
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # and asks numbers while it traces
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # of Python 3.13.0
 @pytest.mark.parametrize(
     ("shape", "names"),
     [

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import MethodType
 from typing import Any, cast
 
 import pyro
@@ -15,14 +16,7 @@ import ppvae
 from ppvae.errors import InputError
 from ppvae.fit import main
 from ppvae.run import Run
-from tests.support.fits import (
-    differences,
-    figures,
-    quick,
-    small,
-    small_flags,
-    weights,
-)
+from tests.support.fits import differences, figures, quick, small, small_flags, weights
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -164,7 +158,9 @@ def test_methods_of_a_class_as_in_the_tutorial(tmp_path: Path, mine: str) -> Non
     )
     rows = figures(run)
     assert rows[-1]["elbo"] > rows[1]["elbo"]
-    assert run.model.__self__ is run.guide.__self__  # type: ignore[attr-defined]  # of a bound method
+    assert isinstance(run.model, MethodType)
+    assert isinstance(run.guide, MethodType)
+    assert run.model.__self__ is run.guide.__self__
     opened = ppvae.load(tmp_path / "run", trust=[mine])
     assert not differences(dict(opened.pair.state_dict()), weights(tmp_path / "run", "best"))
 
@@ -174,8 +170,8 @@ def test_a_prior_of_ones_own(tmp_path: Path, mine: str) -> None:
     main([*flags, "--prior", f"{mine}.Wide", "--prior.width", "3"])
     config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     assert config["prior"] == {"class_path": f"{mine}.Wide", "init_args": {"width": 3.0}}
-    run = ppvae.load(tmp_path / "run", trust=[mine])
-    assert sys.modules[mine].Wide is type(run.model.prior)  # type: ignore[attr-defined]  # a module made at run time
+    model: Any = ppvae.load(tmp_path / "run", trust=[mine]).model
+    assert sys.modules[mine].Wide is type(model.prior)
 
 
 class MyELBO(Trace_ELBO):

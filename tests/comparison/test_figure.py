@@ -6,7 +6,7 @@ from matplotlib.container import ErrorbarContainer
 
 from ppvae.comparison.figure import draw_comparison
 from ppvae.errors import InputError
-from tests.support.drawings import legend, panel, summary
+from tests.support.drawings import bars, legend, panel, summary
 
 
 def test_bounds_are_compared_in_their_units() -> None:
@@ -24,9 +24,9 @@ def test_bounds_are_compared_in_their_units() -> None:
     variance = panel(figure, "Gradient variance")
     assert variance.get_xscale() == "log"
     assert [t.get_text() for t in variance.get_yticklabels()] == ["encoder", "decoder"]
-    ends = sorted(p.get_x() + p.get_width() for p in variance.patches)  # type: ignore[attr-defined]  # matplotlib's types are wider
+    ends = sorted(x + width for x, width in bars(variance))
     np.testing.assert_allclose(ends, [1e-5, 1e-5, 1e-3, 1e-3])
-    cost = [p.get_width() for p in panel(figure, "Cost").patches]  # type: ignore[attr-defined]  # matplotlib's types are wider
+    cost = [width for _, width in bars(panel(figure, "Cost"))]
     assert cost == [5.0, 6.0]
     assert len(panel(figure, "Bound by step").get_lines()) == 6
 

@@ -1,6 +1,7 @@
 """Counted operations are those of the products, whatever mode they are computed in."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -10,10 +11,12 @@ from ppvae.compilation.operations import Operations
 
 
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
-def test_a_product_is_two_operations_a_multiplication(mode: Callable[..., object]) -> None:
+def test_a_product_is_two_operations_a_multiplication(
+    mode: Callable[[], AbstractContextManager[None]],
+) -> None:
     network = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4))
     pseudo_inputs = nn.Parameter(torch.zeros(7, 3))
-    with mode(), Operations() as operations:  # type: ignore[attr-defined]
+    with mode(), Operations() as operations:
         network(pseudo_inputs)
         torch.zeros(2, 3).to(torch.float64).sum()
     assert operations.count == 2 * 7 * (3 * 5 + 5 * 4)

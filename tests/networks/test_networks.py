@@ -374,8 +374,8 @@ def test_widths_come_from_the_command_line() -> None:
         "encoder": Spec("GatedMLP", {"hidden": "30,20"}),
         "decoder": Spec("ResidualDecoder", {"channels": "9,8", "blocks": "2"}),
     }
-    made = build_programs(parts, latent_dim=5, data_shape=(1, 8, 8))
-    gated, residual = made.guide.encoder, made.model.decoder  # type: ignore[attr-defined]  # of programs of any kind
+    made: Any = build_programs(parts, latent_dim=5, data_shape=(1, 8, 8))
+    gated, residual = made.guide.encoder, made.model.decoder
     assert [m.out_features for m in gated.modules() if isinstance(m, nn.Linear)] == [60, 40, 10]
     assert len([m for m in residual.layers if isinstance(m, ResidualBlock)]) == 4
     assert made.parts["decoder"]["init_args"] == {

@@ -13,14 +13,14 @@ from ppvae import plots
 from ppvae.errors import InputError
 from ppvae.plots import latent_space
 from ppvae.run.figures import save
-from tests.support.drawings import CLASSES, CODES, Array, legend, picture, rng
+from tests.support.drawings import CLASSES, CODES, Array, colours, heights, legend, picture, rng
 
 
 def colours_of(figure: Figure) -> dict[str, tuple[float, ...]]:
     (found,) = figure.legends
     return {
-        text.get_text(): to_rgba(handle.get_color())  # type: ignore[union-attr]  # matplotlib's types are wider
-        for text, handle in zip(found.get_texts(), found.legend_handles, strict=True)
+        text.get_text(): to_rgba(colour)
+        for text, colour in zip(found.get_texts(), colours(figure), strict=True)
     }
 
 
@@ -85,8 +85,7 @@ def test_two_latents_are_drawn_as_they_are_with_the_prior_where_asked() -> None:
 def test_one_latent_is_counted() -> None:
     axes = plots.latent(CODES[:, :1], CLASSES).axes[0]
     assert axes.get_ylabel() == "data per bin"
-    heights = [p.get_height() for p in axes.patches]  # type: ignore[attr-defined]  # matplotlib's types are wider
-    assert sum(heights) == len(CODES)
+    assert sum(heights(axes)) == len(CODES)
 
 
 def test_a_covariate_has_a_colour_bar_and_no_legend() -> None:

@@ -43,7 +43,7 @@ class Tutorial(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Linear(COLUMNS, 1)
+        self.encoder: nn.Module = nn.Linear(COLUMNS, 1)
         self.decoder = nn.Linear(1, COLUMNS)
 
     def model(self, x: Tensor) -> None:

@@ -100,10 +100,10 @@ def test_a_second_fit_to_one_place_is_refused(
 
     place, train = new_folder._place, training.train
 
-    def before_place(*args: object, **kwargs: object) -> None:
+    def before_place(*args: Any, **kwargs: Any) -> None:
         if not tried:
             second()
-        place(*args, **kwargs)  # type: ignore[arg-type]  # passed on as they are
+        place(*args, **kwargs)
 
     def before_train(*args: Any, **kwargs: Any) -> int:
         if len(tried) == 1:

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ppvae import plots
@@ -203,6 +204,12 @@ def panel(figure: Figure, title: str) -> Axes:
 
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def colours(figure: Figure) -> list[Any]:
+    """Of the lines in the one legend of a figure."""
+    (found,) = figure.legends
+    return [line.get_color() for line in found.legend_handles if isinstance(line, Line2D)]
 
 
 def picture(figure: Figure) -> Array:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.diagnostics.estimator.figure import draw_estimators
-from tests.support.drawings import INF, NATS, legend, noise_of_estimators, panel
+from tests.support.drawings import INF, NATS, colours, legend, noise_of_estimators, panel
 
 
 def test_an_estimator_has_one_colour_in_all_panels() -> None:
@@ -14,8 +14,8 @@ def test_an_estimator_has_one_colour_in_all_panels() -> None:
     figure = draw_estimators(rows[::-1])
     names = legend(figure)
     assert names == ["PathELBO", "TraceMeanField_ELBO", "Trace_ELBO"]
-    colours = [h.get_color() for h in figure.legends[0].legend_handles]  # type: ignore[union-attr]  # matplotlib's types are wider
-    assert len(set(colours)) == 3
+    drawn = colours(figure)
+    assert len(set(drawn)) == 3
     fields: dict[str, Callable[[dict[str, Any]], float]] = {
         "Gradient variance\nguide.encoder": lambda row: float(row["variance"]["guide.encoder"]),
         "Gradient variance\nmodel.decoder": lambda row: float(row["variance"]["model.decoder"]),
@@ -26,7 +26,7 @@ def test_an_estimator_has_one_colour_in_all_panels() -> None:
     for title, field in fields.items():
         axes = panel(figure, title)
         lines = [line for line in axes.get_lines() if line.get_linestyle() == "-"]
-        assert [line.get_color() for line in lines] == colours
+        assert [line.get_color() for line in lines] == drawn
         for name, line in zip(names, lines, strict=True):
             mine = [row for row in rows if row["name"] == name]
             np.testing.assert_array_equal(line.get_ydata(), [field(row) for row in mine])

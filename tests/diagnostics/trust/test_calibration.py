@@ -64,9 +64,9 @@ def test_the_exact_posterior_is_calibrated() -> None:
     ],
 )
 def test_a_guide_that_is_off_is_named_as_what_it_is(
-    settings: dict[str, float], marginal: str, log_p: str, log_q: str
+    settings: dict[str, Any], marginal: str, log_p: str, log_q: str
 ) -> None:
-    found = of(pca(**settings))  # type: ignore[arg-type]  # a dictionary of arguments
+    found = of(pca(**settings))
     assert found.p_value < 1e-6
     assert not found.is_calibrated
     assert found.shapes == (marginal, marginal, log_p, log_q)
