@@ -113,6 +113,9 @@ def show_summary(summary: "Summary") -> None:
     if (told := summary.classification) is not None:
         what = f"of the most probable class; standard error {told.standard_error:.3f}"
         rows.append(("accuracy", f"{told.accuracy:.3f}", what))
+    if summary.effective_latents is not None:
+        what = f"of {summary.latent_dimensions}: exp of the entropy of the KL's shares"
+        rows.append(("effective latents", number(summary.effective_latents, 1), what))
     if summary.active_units is not None:
         what = f"of {summary.latent_dimensions}: Var E_q[z | x] > {THRESHOLD}"
         rows.append(("active units", str(summary.active_units), what))

@@ -76,7 +76,12 @@ def _summary(page: PageData) -> Iterator[str]:
             f"The most probable class is right for {decimals(told.get('accuracy'), 3)} of the data "
             f"(standard error {decimals(told.get('standard_error'), 3)})."
         )
-    if summary.get("active_units") is not None:
+    if summary.get("effective_latents") is not None:
+        yield (
+            f"{decimals(summary['effective_latents'], 1)} of {summary.get('latent_dimensions')} "
+            "latent dimensions are in effect in use, by their shares of the KL."
+        )
+    elif summary.get("active_units") is not None:
         yield (
             f"{summary['active_units']} of {summary.get('latent_dimensions')} latent dimensions "
             f"are active: the variance of their posterior mean is above {THRESHOLD}."

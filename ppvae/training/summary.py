@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from ppvae.components.data_support import levels_of
-from ppvae.data import Data
+from ppvae.data import Data, Split
 from ppvae.diagnostics import Embedding, active_units, embed, log_evidence
-from ppvae.diagnostics.bound.terms import bits_per_dim, observed_elements
+from ppvae.diagnostics.bound.terms import bits_per_dim, decompose, observed_elements
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.programs.classification import Classification, classification, has_classes
 from ppvae.training.evaluation import Figures, evaluate
@@ -38,7 +38,10 @@ class Summary:
         evidence: what it is a bound on: ``"log p(x)"``, or of data that has y too.
         bits_per_dim: the same in bits per observed element, for 8-bit intensities.
         classification: how well classes are told, where the model tells them.
-        active_units: latent dimensions in use; ``None`` where no latent belongs to a datum.
+        effective_latents: latent dimensions in use, weighed by their shares of the KL; ``None``
+            where guide and prior are not both products of univariate distributions.
+        active_units: latent dimensions whose posterior mean moves; ``None`` where no latent
+            belongs to a datum.
         embedding: where the guide puts the test data.
         is_bound: whether the guide has a density, so that there is a bound.
         best_epoch: the epoch of the best weights.
@@ -58,6 +61,7 @@ class Summary:
     evidence: str
     bits_per_dim: float | None
     classification: Classification | None
+    effective_latents: float | None
     active_units: int | None
     embedding: Embedding
     is_bound: bool
@@ -91,6 +95,7 @@ class Summary:
             "log_p": log_p,
             "bits_per_dim": self.bits_per_dim,
             "classification": None if told is None else asdict(told),
+            "effective_latents": self.effective_latents,
             "active_units": self.active_units,
             "latent_dimensions": self.latent_dimensions,
             "best_epoch": self.best_epoch,
@@ -143,6 +148,7 @@ def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> S
         evidence=evidence_name(pair, facts, test.take(torch.arange(len(test))).get("y")),
         bits_per_dim=bits,
         classification=told,
+        effective_latents=_effective_latents(trainer, test),
         active_units=active_units(embedding.joined()) if embedding.loc else None,
         embedding=embedding,
         is_bound=facts.is_bound,
@@ -154,3 +160,13 @@ def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> S
         uncompiled=progress.uncompiled,
         seed=plan.seed,
     )
+
+
+def _effective_latents(trainer: "Trainer", test: Split) -> float | None:
+    """Effective number of latent dimensions, by two draws of each datum."""
+    audit = trainer.bound.audit
+    if not audit.is_bound or audit.axes.data is None:
+        return None
+    pair, seed = trainer.bound.pair, trainer.plan.seed
+    found = decompose(pair, audit, test, draws=2, seed=seed, device=trainer.device)
+    return found.effective_latents

@@ -77,6 +77,8 @@ class BoundAnswer(Answer):
         rows: list[Row] = []
         if self.terms is not None:
             rows += _terms_rows(self.terms, is_continuous=self.is_continuous)
+        if self.terms is not None:
+            rows += _latents_rows(self.terms)
         if self.activity is not None:
             rows += _activity_rows(self.activity)
         if self.surgery is not None:
@@ -115,19 +117,9 @@ class BoundAnswer(Answer):
         return self.prior_gain is not None
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """The bound and its terms; collapse, or how many units are active."""
+        """The bound and its terms; collapse, or how many latents are in use."""
         sentences = [] if self.terms is None else [_terms_sentence(self.terms)]
-        activity = self.activity
-        if activity is not None and activity.collapsed:
-            sentences.append(as_sentence(alarm(activity.collapsed)))
-        elif activity is not None:
-            counts = [
-                f"{n} of {activity.sizes[site]} of {site}" for site, n in activity.active.items()
-            ]
-            sentences.append(
-                f"Active units: {', '.join(counts)} (variance of the mean above {THRESHOLD})."
-            )
-        return tuple(sentences)
+        return (*sentences, *_latents_sentences(self.terms, self.activity))
 
 
 def ask(context: Context) -> BoundAnswer:
@@ -175,6 +167,8 @@ def _terms_metrics(terms: Decomposition) -> dict[str, Any]:
         "kl_by_dimension": {
             site: kl.mean(0).tolist() for site, kl in terms.kl_by_dimension.items()
         },
+        "effective_latents": terms.effective_latents,
+        "effective_latents_by_site": terms.effective_by_site,
     }
 
 
@@ -203,6 +197,35 @@ def _terms_sentence(terms: Decomposition) -> str:
         f"The bound is {with_error(terms.elbo)} nats per datum: {terms.distortion.mean:.2f} to say "
         f"x given z, {terms.rate.mean:.2f} to say z."
     )
+
+
+def _latents_sentences(terms: Decomposition | None, activity: Activity | None) -> list[str]:
+    if activity is not None and activity.collapsed:
+        return [as_sentence(alarm(activity.collapsed))]
+    if terms is not None and terms.effective_latents is not None:
+        size = sum(kl.shape[1] for kl in terms.kl_by_dimension.values())
+        return [
+            f"{terms.effective_latents:.1f} of {size} latents are in effect in use, by their "
+            "shares of the KL."
+        ]
+    if activity is None:
+        return []
+    counts = [f"{n} of {activity.sizes[site]} of {site}" for site, n in activity.active.items()]
+    return [f"Active units: {', '.join(counts)} (variance of the mean above {THRESHOLD})."]
+
+
+def _latents_rows(terms: Decomposition) -> list[Row]:
+    rows = [
+        (
+            f"effective latents of {site}",
+            f"{count:.1f} of {terms.kl_by_dimension[site].shape[1]}",
+            "exp of the entropy of the KL's shares",
+        )
+        for site, count in terms.effective_by_site.items()
+    ]
+    if len(rows) > 1 and terms.effective_latents is not None:
+        rows.append(("effective latents, all sites", f"{terms.effective_latents:.1f}", ""))
+    return rows
 
 
 def _activity_rows(activity: Activity) -> list[Row]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch, Split
+from ppvae.diagnostics.bound.effective_latents import effective_latents
 from ppvae.diagnostics.bound.site_terms import Traced
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.moments import Moments
@@ -97,6 +98,24 @@ class Decomposition:
         """Mean of `elbo_by_datum`."""
         elbo = self.elbo_by_datum
         return None if elbo is None else self._estimate("elbo", elbo)
+
+    @property
+    def effective_by_site(self) -> dict[str, float]:
+        """Effective number of dimensions of each site that has a KL by dimension."""
+        return {
+            site: effective_latents({site: kl.mean(0)}) for site, kl in self.kl_by_dimension.items()
+        }
+
+    @property
+    def effective_latents(self) -> float | None:
+        """Effective number of latent dimensions of a datum, all sites together.
+
+        ``None`` where the KL of one of them has no parts: guide and prior must both be products of
+        univariate distributions.
+        """
+        if not self.kl_by_dimension or self.undivided.keys() - set(self.shared):
+            return None
+        return effective_latents({site: kl.mean(0) for site, kl in self.kl_by_dimension.items()})
 
     @property
     def bits_per_dim(self) -> Estimate | None:
