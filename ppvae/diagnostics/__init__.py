@@ -5,6 +5,7 @@ holds what is computed, the figures, and the `answer` that `questions` asks of a
 
 * `bound`: what is in the bound, and is the latent used?
 * `evidence`: what is log p(x)?
+* `baselines`: is that any good, beside simple models?
 * `gap`: where is the gap between the two: the guide's family, or the encoder?
 * `trust`: can the guide be trusted, datum by datum?
 * `model`: would the model generate such data?
@@ -14,6 +15,8 @@ holds what is computed, the figures, and the `answer` that `questions` asks of a
 What several of them use is in `shared`. What the answers say together is the `verdict`.
 """
 
+from ppvae.diagnostics.baselines.comparing import baselines
+from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
 from ppvae.diagnostics.bound.activity import Activity, active_units, activity
 from ppvae.diagnostics.bound.coverage import Overlap, overlap
 from ppvae.diagnostics.bound.elbo_surgery import Surgery, surgery
@@ -40,8 +43,10 @@ from ppvae.diagnostics.trust.pareto_k import Reliability, reliability
 __all__ = [
     "Activity",
     "Annealed",
+    "Baselines",
     "Calibration",
     "Chains",
+    "Comparison",
     "Curve",
     "Decomposition",
     "Embedding",
@@ -60,6 +65,7 @@ __all__ = [
     "active_units",
     "activity",
     "anneal",
+    "baselines",
     "bound_curve",
     "calibrate",
     "check",

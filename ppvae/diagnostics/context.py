@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split, as_split
 from ppvae.diagnostics.effort import Effort
-from ppvae.diagnostics.evidence.importance_sampling import evidence_name
+from ppvae.diagnostics.evidence.importance_sampling import Evidence, evidence_name, log_evidence
 from ppvae.diagnostics.evidence.log_weights import importance_weights
 from ppvae.errors import InputError
 from ppvae.programs import Pair
@@ -83,6 +83,22 @@ class Context:
             with self.progress("importance weights", len(few)) as count:
                 return importance_weights(
                     self.pair, self.audit, few, samples=self.effort.trusted_samples,
+                    seed=self.seed, device=self.device, on_rows=count,
+                )  # fmt: skip
+        except InputError as error:
+            return str(error)
+
+    @cached_property
+    def evidence(self) -> Evidence | str:
+        """Log p(x) of some of the data by importance sampling, or why there is none.
+
+        Of the first data in `order`; several questions share it.
+        """
+        few = self.some(self.effort.evidence_rows)
+        try:
+            with self.progress(self.log_p_name, len(few)) as count:
+                return log_evidence(
+                    self.pair, self.audit, few, samples=self.effort.samples,
                     seed=self.seed, device=self.device, on_rows=count,
                 )  # fmt: skip
         except InputError as error:

@@ -48,6 +48,7 @@ class Stream(IntEnum):
     AGGREGATE_PRIOR = 20
     CHECK = 21
     EVALUATED_ROWS = 22
+    BASELINES = 23
 
     def seed(self, *parts: int) -> int:
         """The seed of a part of this stream, for a generator or for a stream within this one.

@@ -18,10 +18,11 @@ from ppvae.diagnostics.evidence.annealing import Annealed, anneal
 from ppvae.diagnostics.evidence.curve import Curve, Rise, bound_curve, rise
 from ppvae.diagnostics.evidence.exact import GaussianPosterior, exact_posterior
 from ppvae.diagnostics.evidence.hmc import Start
-from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidence
+from ppvae.diagnostics.evidence.importance_sampling import Evidence
 from ppvae.diagnostics.evidence.sandwich import Sandwich, sandwich
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import decimals, with_error
+from ppvae.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -239,8 +240,9 @@ def ask(context: Context) -> EvidenceAnswer:
     how = common | {"temperatures": effort.temperatures, "chains": effort.chains, "start": start}
 
     def sample() -> Evidence:
-        with context.progress(log_p, len(many)) as count:
-            return log_evidence(pair, audit, many, samples=effort.samples, on_rows=count, **common)
+        if isinstance(context.evidence, str):
+            raise InputError(context.evidence)
+        return context.evidence
 
     def walk() -> Annealed:
         with context.progress("annealing", len(few)) as count:

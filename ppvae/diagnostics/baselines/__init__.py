@@ -1,0 +1,1 @@
+"""Baselines: simple models of x, fitted to the same rows, that any fit should beat."""

@@ -1,0 +1,93 @@
+"""Is log p(x) any good, beside simple models of the same rows?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ppvae.diagnostics.answer import Answer, Row
+from ppvae.diagnostics.baselines.comparing import baselines
+from ppvae.diagnostics.baselines.comparison import Baselines
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.shared.wording import with_error
+from ppvae.errors import InputError
+
+
+@dataclass(frozen=True)
+class BaselinesAnswer(Answer):
+    """The fit beside its baselines.
+
+    Attributes:
+        log_p_name: what is compared: log p(x), or that with or given y.
+        baselines: the baselines; ``None`` where the data that fit them cannot be had.
+    """
+
+    log_p_name: str
+    baselines: Baselines | None
+
+    deficits = ()
+    has_all_deficits = True
+    pictures = ()
+
+    @property
+    def question(self) -> str:
+        """What was asked."""
+        return f"Is {self.log_p_name} any good?"
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Each baseline: its own log p(x), and the fit's less it, paired by row."""
+        return {} if self.baselines is None else self.baselines.to_dict()
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Each baseline, and by how much the fit is ahead."""
+        rows: list[Row] = []
+        for each in () if self.baselines is None else self.baselines.compared.values():
+            rows.append((each.about, with_error(each.log_p), f"{each.rows:,} data"))
+            if each.difference is not None:
+                note = "paired by row; a lower bound in expectation"
+                rows.append(("  the fit less it", with_error(each.difference), note))
+        return tuple(rows)
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """Which baselines the fit does not beat, or that it beats them."""
+        return () if self.baselines is None else sentences_of(self.baselines)
+
+
+def sentences_of(found: Baselines) -> tuple[str, ...]:
+    """Which baselines a fit does not beat, or by how much it is ahead of the strongest."""
+    if found.failures:
+        return tuple(
+            f"The fit is worse than a simple model, {each.about}: {found.evidence} is "
+            f"{with_error(each.difference)} nats from it."
+            for each in found.failures
+            if each.difference is not None
+        )
+    strongest = found.strongest
+    if strongest is None or strongest.difference is None:
+        return ()
+    lead = with_error(strongest.difference)
+    return (f"The strongest baseline is {strongest.about}: the fit is {lead} nats ahead of it.",)
+
+
+def ask(context: Context) -> BaselinesAnswer:
+    """Fit the baselines to the run's training data, and score them on the examined rows."""
+    name, run = context.log_p_name, context.run
+    try:
+        data = run.data()
+    except InputError as error:
+        reason = f"the data that would fit them cannot be had: {error}"
+        return BaselinesAnswer({"baselines": reason}, name, None)
+    few = context.some(context.effort.evidence_rows)
+    evidence = context.evidence
+    log_p = None if isinstance(evidence, str) else evidence.log_p
+    with context.progress("baselines", 1) as count:
+        found = baselines(
+            context.pair, context.audit, data, few, log_p,
+            samples=context.effort.samples, seed=context.seed, device=context.device,
+        )  # fmt: skip
+        count(1)
+    refusals = {f"baseline {each}": reason for each, reason in found.left_out.items()}
+    if found.note:
+        refusals["comparison with baselines"] = found.note
+    return BaselinesAnswer(refusals, name, found)

@@ -1,0 +1,218 @@
+"""Which baselines apply to some data, by their support and values; never by the name of a class.
+
+=========== ===================================================================================
+x           baselines
+=========== ===================================================================================
+any         ``independent``: independent elements of the likelihood's own family
+continuous  ``pca``: probabilistic PCA; ``normal``: full covariance; ``mixture``: of normals
+zeros, ones ``mixture``: of Bernoullis
+grey levels ``histogram``: of each element
+counts      ``negative_binomial``: of each element; where they end, ``histogram``
+=========== ===================================================================================
+
+Whole numbers under a continuous likelihood have those of counts, or of grey levels, as well.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.data import Scaling
+from ppvae.diagnostics.baselines.comparison import Measure
+from ppvae.diagnostics.baselines.conditioning import Fit
+from ppvae.diagnostics.baselines.families import Family, family_of
+from ppvae.diagnostics.baselines.histogram import fit_histograms
+from ppvae.diagnostics.baselines.independent import fit_independent
+from ppvae.diagnostics.baselines.mixture_of_bernoullis import fit_mixture_of_bernoullis
+from ppvae.diagnostics.baselines.mixture_of_normals import fit_mixture_of_normals
+from ppvae.diagnostics.baselines.normal import fit_normal
+from ppvae.diagnostics.baselines.pca import fit_pca
+from ppvae.diagnostics.baselines.rows import Matrix
+from ppvae.diagnostics.baselines.whole_numbers import Steps
+from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli
+from ppvae.distributions.grid import Grid
+from ppvae.distributions.negative_binomial import NegativeBinomial
+from ppvae.distributions.support import elements_of
+
+ELEMENTS = 1_024
+"""Elements of x up to which a baseline with a full covariance is fitted."""
+
+FLOOR = 1e-4
+"""The least variance of a continuous baseline, as a share of the mean variance of x."""
+
+LEVELS = 256
+"""Most levels of a histogram."""
+
+_ZERO = torch.zeros(1)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The data as matrices.
+
+    Attributes:
+        train: rows that fit.
+        valid: rows that choose sizes.
+        scored: rows that are scored.
+    """
+
+    train: Matrix
+    valid: Matrix
+    scored: Matrix
+
+    def raw(self, steps: Steps) -> "Parts":
+        """The same as the whole numbers that x is made of."""
+        return Parts(*(steps.raw(rows) for rows in (self.train, self.valid, self.scored)))
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether entries of x are missing."""
+        return self.train.observed is not None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A baseline for some data.
+
+    Attributes:
+        name: the baseline.
+        measure: what its log p(x) is the logarithm of.
+        parts: the data, as it takes them.
+        fit: fits it; or a sentence that says why it is left out.
+    """
+
+    name: str
+    measure: Measure
+    parts: Parts
+    fit: Fit | str
+
+
+def candidates(
+    fn: Any,
+    support: Any,
+    parts: Parts,
+    steps: Steps | None,
+    scaling: Scaling,
+    latents: int,
+    seed: int,
+) -> Iterator[Candidate]:
+    """The baselines that apply, and those that would but for a reason.
+
+    Args:
+        fn: the distribution that the model observes x at.
+        support: that of x.
+        parts: the data.
+        steps: how x is made of whole numbers, where the likelihood is continuous and they are.
+        scaling: how raw values became x.
+        latents: dimensions of a datum's latents; 0 where none is its own.
+        seed: of starts.
+    """
+    elements = elements_of(support)
+    family = family_of(fn) or _default(elements)
+    if elements.is_discrete:
+        yield _independent(family, elements, parts, 0.0)
+        yield from _of_discrete(family, elements, parts, seed)
+        return
+    floor = _least_variance(parts.train, steps)
+    yield _independent(family, elements, parts, floor**0.5)
+    yield from _of_continuous(parts, floor, latents, seed)
+    if steps is not None:
+        yield from _of_whole_numbers(parts.raw(steps), scaling)
+
+
+def _default(elements: Any) -> Family:
+    """The family for a support, where the likelihood's elements are not independent."""
+    fn: Any = dist.Normal(_ZERO, _ZERO + 1)
+    if elements is constraints.boolean:
+        fn = dist.Bernoulli(logits=_ZERO)
+    elif elements.is_discrete:
+        fn = NegativeBinomial(_ZERO, _ZERO)
+    elif isinstance(elements, constraints.interval):
+        fn = ContinuousBernoulli(_ZERO)
+    elif isinstance(elements, constraints.greater_than | constraints.greater_than_eq):
+        fn = dist.LogNormal(_ZERO, _ZERO + 1)
+    family = family_of(fn)
+    assert family is not None, "a family of torch's, or of this package"
+    return family
+
+
+def _independent(family: Family, elements: Any, parts: Parts, width: float) -> Candidate:
+    measure: Measure = "probability" if elements.is_discrete else "density"
+
+    def fit(train: Matrix, _: Matrix) -> Any:
+        return fit_independent(family, elements, train, width)
+
+    return Candidate("independent", measure, parts, fit)
+
+
+def _of_discrete(family: Family, elements: Any, parts: Parts, seed: int) -> Iterator[Candidate]:
+    if elements is constraints.boolean:
+        yield Candidate(
+            "mixture", "probability", parts,
+            lambda train, valid: fit_mixture_of_bernoullis(train, valid, seed),
+        )  # fmt: skip
+    elif isinstance(elements, Grid):
+        top = torch.full((1,), elements.levels - 1.0).double()
+        yield _histogram(parts.raw(Steps(_ZERO.double(), top)), elements.levels)
+    elif isinstance(elements, constraints.integer_interval):
+        if elements.lower_bound == 0 and int(elements.upper_bound) < LEVELS:
+            yield _histogram(parts, int(elements.upper_bound) + 1)
+    elif family.name != NegativeBinomial.__name__:
+        yield _negative_binomial(parts)
+
+
+def _of_continuous(parts: Parts, floor: float, latents: int, seed: int) -> Iterator[Candidate]:
+    count = parts.train.x.shape[1]
+    of_pca: Fit | str = lambda train, _: fit_pca(train, latents, floor)  # noqa: E731
+    of_normal: Fit | str = lambda train, valid: fit_normal(train, valid, floor)  # noqa: E731
+    of_mixture: Fit | str = lambda t, v: fit_mixture_of_normals(t, v, floor, seed)  # noqa: E731
+    if parts.has_mask:
+        of_pca = of_normal = of_mixture = (
+            "entries of x are missing, and what scikit-learn fits takes whole rows"
+        )
+    elif count > ELEMENTS:
+        of_pca = of_normal = f"x has more than {ELEMENTS:,} elements, too many for seconds"
+    elif count == 1:
+        of_pca = "x has one element, and so no smaller dimension"
+    elif not latents:
+        of_pca = "no latent is a datum's own, whose dimension it would have"
+    yield Candidate("pca", "density", parts, of_pca)
+    yield Candidate("normal", "density", parts, of_normal)
+    yield Candidate("mixture", "density", parts, of_mixture)
+
+
+def _of_whole_numbers(parts: Parts, scaling: Scaling) -> Iterator[Candidate]:
+    every = [rows.x for rows in (parts.train, parts.valid, parts.scored)]
+    least, most = min(float(x.min()) for x in every), max(float(x.max()) for x in every)
+    levels = LEVELS if scaling.kind == "8-bit" else int(most) + 1
+    if least >= 0 and levels <= LEVELS:
+        yield _histogram(parts, levels)
+    if least >= 0 and scaling.kind not in ("8-bit", "unit"):
+        yield _negative_binomial(parts)
+
+
+def _histogram(parts: Parts, levels: int) -> Candidate:
+    def fit(train: Matrix, _: Matrix) -> Any:
+        return fit_histograms(train, levels)
+
+    return Candidate("histogram", "probability", parts, fit)
+
+
+def _negative_binomial(parts: Parts) -> Candidate:
+    family = family_of(NegativeBinomial(_ZERO, _ZERO))
+    assert family is not None, "a family of this package"
+    of_counts = _independent(family, NegativeBinomial.support, parts, 0.0)
+    return Candidate("negative_binomial", "probability", parts, of_counts.fit)
+
+
+def _least_variance(train: Matrix, steps: Steps | None) -> float:
+    """A share of the mean variance of x; of whole numbers, that of rounding to a step too."""
+    count: Tensor = train.weight.sum(0).clamp(min=1)
+    off = (train.x - train.x.sum(0) / count) * train.weight
+    floor = max(FLOOR * float((off.square().sum(0) / count).mean()), 1e-12)
+    return floor if steps is None else max(floor, float(steps.half.square().mean()) / 3)

@@ -1,0 +1,202 @@
+"""Is log p(x) any good? Simple models of the same rows, fitted and scored beside it.
+
+All are fitted to the training rows as the programs see them, choose their sizes on the validation
+rows, and are scored on the very rows of log p(x), in its unit and measure. Whole numbers under a
+continuous likelihood are compared as densities with the densities, and as probabilities with
+histograms and negative binomials: see `whole_numbers`.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.data import Batch, Data, Split, as_split
+from ppvae.diagnostics.baselines.applicable import Candidate, Parts, candidates
+from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
+from ppvae.diagnostics.baselines.conditioning import (
+    LEAST,
+    by_class,
+    given_covariates,
+    with_frequency,
+)
+from ppvae.diagnostics.baselines.rows import matrix
+from ppvae.diagnostics.baselines.whole_numbers import Binning, Steps, steps_of
+from ppvae.diagnostics.evidence.importance_sampling import evidence_name, log_evidence
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.distributions.support import elements_of
+from ppvae.errors import InputError
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.facts import Audit
+from ppvae.programs.pair import traces
+from ppvae.programs.sites import listed
+from ppvae.programs.streams import Stream, forked, generator
+
+TRACED = 64
+"""Rows that the model is traced on."""
+
+BINNED = 2**25
+"""Numbers of x times samples behind probabilities of whole numbers."""
+
+
+def baselines(
+    pair: Pair,
+    audit: Audit,
+    data: Data,
+    test: Split,
+    log_p: Tensor | None,
+    *,
+    samples: int,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+) -> Baselines:
+    """Fit the baselines that apply to ``data``, and hold the fit's log p(x) against theirs.
+
+    Nothing that was fitted moves, and the answer is a function of ``seed``. Each takes seconds:
+    they are fitted to, and scored on, at most 2**23 numbers of x, of a seeded sample of rows; a
+    full covariance is left out above 1,024 elements; and a mixture is tried in sizes whose
+    iterations are short.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        data: what they were fitted to: training rows fit the baselines, validation rows choose
+            their sizes.
+        test: the rows that are scored.
+        log_p: the fit's log p(x) of each of these, ``(rows,)``; ``None`` where it has none.
+        samples: importance samples behind it.
+        seed: of starts, and of samples of rows.
+        device: where the pair is.
+    """
+    test = test.frozen(0)
+    y = _all(test).get("y")
+    evidence = evidence_name(pair, audit, y)
+    observed = [site.name for site in audit.sites if site.kl == "-"]
+    others = [name for name in observed if name not in (*audit.supports, "y")]
+    if len(audit.supports) != 1 or others:
+        reason = f"the model does not observe x, whole and alone (it observes {listed(observed)})"
+        return Baselines(evidence, {}, {"independent": reason})
+    note = ""
+    if log_p is None:
+        why = "the guide is a point mass" if not audit.is_bound else "it is not that of a datum"
+        note = f"there is no {evidence} of the fit to compare with these: {why}"
+    parts = Parts(*(matrix(split, seed) for split in (data.train, data.valid, test)))
+    support = audit.supports[audit.data_site][1]
+    steps = None
+    if not elements_of(support).is_discrete:
+        steps = steps_of(data.scaling, parts.train, parts.valid, parts.scored)
+    fitting = _Comparing(
+        pair, audit, test, log_p, parts, steps, samples, seed, torch.device(device)
+    )
+    compared: dict[str, Comparison] = {}
+    left_out: dict[str, str] = {}
+    fn, latents = _observed_at(pair, audit, test), _latents(audit)
+    with _same_threads():
+        for each in candidates(fn, support, parts, steps, data.scaling, latents, seed):
+            told = _told(each, evidence, y, support)
+            try:
+                compared[each.name] = fitting.compare(told)
+            except (ArithmeticError, RuntimeError, ValueError) as error:
+                left_out[each.name] = " ".join(str(error).split())[:200]
+    return Baselines(evidence, compared, left_out, note)
+
+
+class _Comparing:
+    """Fits candidates, and holds them against the fit."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        audit: Audit,
+        test: Split,
+        log_p: Tensor | None,
+        parts: Parts,
+        steps: Steps | None,
+        samples: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self._pair, self._audit, self._test, self._log_p = pair, audit, test, log_p
+        self._numbers, self._steps = parts.scored.numbers, steps
+        self._samples, self._seed, self._device = samples, seed, device
+
+    def compare(self, candidate: Candidate) -> Comparison:
+        """Fit a baseline, and score it on the rows of the fit."""
+        if isinstance(candidate.fit, str):
+            raise InputError(candidate.fit)
+        parts, numbers = candidate.parts, self._numbers
+        fitted = candidate.fit(parts.train, parts.valid)
+        theirs = fitted.log_prob(parts.scored).double()
+        ours = None if self._log_p is None else self._log_p.cpu()[numbers]
+        if self._steps is not None and candidate.measure == "probability" and ours is not None:
+            ours, some = self._probability(self._steps)
+            theirs, numbers = theirs[some], numbers[some]
+        difference = None if ours is None else Estimate.of(ours.double() - theirs)
+        return Comparison(
+            candidate.name, fitted.about, candidate.measure, Estimate.of(theirs), difference,
+            len(numbers),
+        )  # fmt: skip
+
+    def _probability(self, steps: Steps) -> tuple[Tensor, Tensor]:
+        """The fit's log-probability of whole numbers, and which of the scored rows it is of."""
+        shape = self._test.shape
+        most = max(2, BINNED // (self._samples * math.prod(shape)))
+        chance = generator(Stream.BASELINES.seed(self._seed, 2))
+        some = torch.randperm(len(self._numbers), generator=chance)[:most].sort().values
+        batch = self._test.take(self._numbers[some])
+        rows = as_split(batch["x"], batch.get("y"), batch.get("mask"))
+        with Binning(self._audit.data_site, steps.half, shape):
+            found = log_evidence(
+                self._pair, self._audit, rows, samples=self._samples, seed=self._seed,
+                device=self._device, compile=False,
+            )  # fmt: skip
+        return found.log_p, some
+
+
+def _told(candidate: Candidate, evidence: str, y: Tensor | None, support: Any) -> Candidate:
+    """The baseline told of y what the model is told, or left out."""
+    if isinstance(candidate.fit, str) or y is None or evidence == "log p(x)":
+        return candidate
+    if evidence == "log p(x, y)":
+        return replace(candidate, fit=with_frequency(candidate.fit))
+    if not y.is_floating_point():
+        least = 1 if candidate.name == "independent" else LEAST
+        return replace(candidate, fit=by_class(candidate.fit, least))
+    if elements_of(support) is constraints.real and candidate.measure == "density":
+        return replace(candidate, fit=given_covariates(candidate.fit))
+    return replace(candidate, fit="only densities of real numbers are given covariates")
+
+
+def _observed_at(pair: Pair, audit: Audit, test: Split) -> Any:
+    """The distribution that the model observes x at."""
+    batch = test.take(torch.arange(min(TRACED, len(test))))
+    batch = {name: value.to(pair.device) for name, value in batch.items()}
+    with evaluating(pair), forked(pair.device), pyro.validation_enabled(False):
+        return traces(pair, batch)[1].nodes[audit.data_site]["fn"]
+
+
+def _latents(audit: Audit) -> int:
+    """Dimensions of a datum's latents, classes apart; 0 where none is its own."""
+    if not audit.is_local:
+        return 0
+    own = [site for site in audit.sites if site.name in audit.latents and not site.is_class]
+    return sum(math.prod(site.shape[1:]) for site in own)
+
+
+def _all(split: Split) -> Batch:
+    return split.take(torch.arange(len(split)))
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """Have NumPy's products take as many threads as torch's do."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(torch.get_num_threads()):
+        yield

@@ -1,0 +1,100 @@
+"""Baselines that are told what the programs are told: labels and covariates."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ppvae.diagnostics.baselines.fitted import Fitted
+from ppvae.diagnostics.baselines.rows import Matrix
+from ppvae.errors import InputError
+
+LEAST = 10
+"""Training rows of a class that a baseline is fitted to, at least; of independent elements, 1."""
+
+type Fit = Callable[[Matrix, Matrix], Fitted]
+"""Fits a baseline to training rows, its sizes chosen on others."""
+
+
+def by_class(fit: Fit, least: int = LEAST) -> Fit:
+    """p(x | y): the baseline fitted to each class apart.
+
+    Raises:
+        InputError: on fitting, for a class with fewer than ``least`` training rows.
+    """
+
+    def fit_each(train: Matrix, valid: Matrix) -> Fitted:
+        labels, held_out = _known(train.y), _known(valid.y)
+        each: dict[int, Fitted] = {}
+        for label in labels.unique().tolist():
+            own, other = train.where(labels == label), valid.where(held_out == label)
+            if len(own.numbers.unique()) < least:
+                raise InputError(
+                    f"it is fitted class by class, and class {label} has fewer than {least} "
+                    "training rows"
+                )
+            each[label] = fit(own, other if len(other) else own)
+
+        def log_prob(rows: Matrix) -> Tensor:
+            told = _known(rows.y)
+            found = torch.full((len(rows),), -torch.inf, dtype=torch.float64)
+            for label, fitted in each.items():
+                if bool((mine := told == label).any()):
+                    found[mine] = fitted.log_prob(rows.where(mine)).double()
+            return found
+
+        first = next(iter(each.values())).about
+        return Fitted(f"{first} for the first of {len(each)} classes, one for each", log_prob)
+
+    return fit_each
+
+
+def with_frequency(fit: Fit) -> Fit:
+    """p(x) p(y): the baseline, and y by its frequency among the training labels that are known."""
+
+    def fit_both(train: Matrix, valid: Matrix) -> Fitted:
+        fitted, labels = fit(train, valid), _known(train.y)
+        classes = 1 + int(max(labels.max(), _known(valid.y).max()))
+        counts = torch.bincount(labels[labels >= 0], minlength=classes) + 1.0
+        log_share = (counts / counts.sum()).log()
+
+        def log_prob(rows: Matrix) -> Tensor:
+            told = _known(rows.y)
+            return fitted.log_prob(rows) + log_share[told.clamp(min=0)].where(told >= 0, 0)
+
+        return Fitted(f"{fitted.about}; y by its frequency", log_prob)
+
+    return fit_both
+
+
+def given_covariates(fit: Fit) -> Fit:
+    """p(x | y): the baseline of what a linear regression on y leaves of x."""
+
+    def fit_rest(train: Matrix, valid: Matrix) -> Fitted:
+        from sklearn.linear_model import LinearRegression
+
+        if train.observed is not None:
+            raise InputError("a linear regression on the covariates takes whole rows of x")
+        line = LinearRegression().fit(_columns(train.y), train.x.double().numpy())
+
+        def rest(rows: Matrix) -> Matrix:
+            expected = torch.from_numpy(line.predict(_columns(rows.y)))
+            return rows.of((rows.x.double() - expected).to(rows.x.dtype))
+
+        fitted = fit(rest(train), rest(valid))
+        about = f"{fitted.about}, of what a linear regression on y leaves"
+        return Fitted(about, lambda rows: fitted.log_prob(rest(rows)))
+
+    return fit_rest
+
+
+def _known(y: Tensor | None) -> Tensor:
+    if y is None:
+        raise InputError("the data have no labels")
+    return y.long()
+
+
+def _columns(y: Tensor | None) -> object:
+    if y is None:
+        raise InputError("the data have no covariates")
+    return y.reshape(len(y), -1).double().numpy()

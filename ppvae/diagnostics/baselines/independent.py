@@ -1,0 +1,137 @@
+"""Independent elements, each with parameters of its own, of any family: by maximum likelihood."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+from ppvae.diagnostics.baselines.families import Family
+from ppvae.diagnostics.baselines.fitted import Fitted
+from ppvae.diagnostics.baselines.rows import Matrix
+from ppvae.distributions.support import elements_of
+
+STEPS = 150
+"""Most steps of the search."""
+
+CLOSE, LONGEST, FAR = 1e-4, 1e4, 1e8
+"""Step below which the search ends; the longest; and the largest unconstrained parameter."""
+
+LEVELS = 256
+"""Distinct values of x up to which they are counted, and rows need not be gone through."""
+
+NUMBERS = 2**20
+"""Numbers of x behind the parameters, where they are not counted."""
+
+
+def fit_independent(family: Family, support: Any, train: Matrix, width: float) -> Fitted:
+    """p(x) = prod_d p(x_d; theta_d), with theta at its most likely on the training rows.
+
+    Every element has one row more, made of the values of all elements, where these are discrete:
+    what is constant in the training rows, or absent from them, is not impossible. Where they are
+    continuous, each is taken as two, ``width`` to either side, which adds ``width`` squared to a
+    variance: what is constant in the training rows has no infinite density.
+
+    Args:
+        family: of one element.
+        support: of one element.
+        train: the training rows.
+        width: half of the least spread, in units of x.
+    """
+    elements = elements_of(support)
+    values, weight = _counted(train, elements)
+    if elements.is_discrete:
+        pooled = weight.sum(1, keepdim=True)
+        if len(values) > LEVELS:
+            values, weight = _with_quantiles(values, weight)
+        else:
+            weight = weight + pooled / pooled.sum() + 1 / len(values) * (pooled == 0)
+    elif width > 0:
+        values = torch.cat(_spread(values, width, elements))
+        weight = torch.cat([weight, weight]) / 2
+    raw = _most_likely(family, values, weight)
+
+    def log_prob(rows: Matrix) -> Tensor:
+        scored: Tensor = family.make(raw).log_prob(rows.x.double())
+        return (scored if rows.observed is None else scored.where(rows.observed, 0)).sum(1)
+
+    return Fitted(f"independent {family.name}", log_prob)
+
+
+def _most_likely(family: Family, values: Tensor, weight: Tensor) -> list[Tensor]:
+    """Unconstrained parameters, ``(elements, *shape)`` each, by resilient propagation.
+
+    Elements do not know of each other, and this search (Riedmiller and Braun, 1993) takes the sign
+    of each slope alone: it is one search per parameter, whatever the scales. A step grows as long
+    as the sign stays, and is halved where it turns.
+    """
+    values, weight = values.double(), weight.double()
+    raw = [_start(weight.shape[1], shape) for shape in family.shapes]
+    steps = [torch.full_like(each, 0.1) for each in raw]
+    before = [torch.zeros_like(each) for each in raw]
+    for _ in range(STEPS if raw else 0):
+        for each in raw:
+            each.requires_grad_()
+        with torch.enable_grad():
+            loss = -(weight * family.make(raw).log_prob(values)).sum()
+            slopes = torch.autograd.grad(loss, raw)
+        signs = [slope.nan_to_num(0).sign() for slope in slopes]
+        for i, sign in enumerate(signs):
+            kept = sign * before[i]
+            steps[i] = (steps[i] * (1 + 0.3 * (kept > 0) - 0.5 * (kept < 0))).clamp(max=LONGEST)
+            before[i] = sign.masked_fill(kept < 0, 0)
+            raw[i] = (raw[i].detach() - before[i] * steps[i]).clamp(-FAR, FAR)
+        if all(bool((step < CLOSE).all()) for step in steps):
+            break
+    return [each.detach() for each in raw]
+
+
+def _start(elements: int, shape: tuple[int, ...]) -> Tensor:
+    """Zeros; components of a mixture start apart."""
+    start = torch.zeros(elements, *shape, dtype=torch.float64)
+    if shape:
+        start += torch.linspace(-1, 1, start[0].numel()).reshape(shape)
+    return start
+
+
+def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor]:
+    """Values and their weights: ``(levels, 1)`` and ``(levels, elements)`` of few distinct ones.
+
+    Else the rows themselves, or some of them: ``(rows, elements)`` each.
+    """
+    x, observed, levels = train.x, train.weight, train.x.unique()
+    if isinstance(support, constraints.integer_interval) and support.upper_bound < LEVELS:
+        levels = torch.arange(int(support.lower_bound), int(support.upper_bound) + 1).to(x.dtype)
+    if len(levels) <= min(LEVELS, len(x)):
+        return levels[:, None], counts(levels, x, observed)
+    # The rows are in no order that matters here: each k-th of them is a sample.
+    every = max(1, x.numel() // NUMBERS)
+    return x[::every], observed[::every]
+
+
+def counts(levels: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """How often each column has each of some sorted values: ``(levels, elements)``."""
+    elements = x.shape[1]
+    cells = torch.searchsorted(levels, x.contiguous()) * elements + torch.arange(elements)
+    found = torch.bincount(cells.flatten(), weight.flatten(), minlength=len(levels) * elements)
+    return found.reshape(len(levels), elements).to(x.dtype)
+
+
+def _with_quantiles(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """A row more of discrete values that are too many to be counted: some pooled quantiles."""
+    seen = values[weight > 0]
+    at = torch.linspace(0, 1, 65)
+    pooled = seen.sort().values[(at * (len(seen) - 1)).long()][:, None].expand(-1, values.shape[1])
+    return torch.cat([values, pooled]), torch.cat([weight, torch.full_like(pooled, 1 / len(at))])
+
+
+def _spread(values: Tensor, width: float, support: Any) -> tuple[Tensor, Tensor]:
+    """Values to either side, inside of the support: halfway to its end where that is near."""
+    below, above = values - width, values + width
+    low = getattr(support, "lower_bound", None)
+    high = getattr(support, "upper_bound", None)
+    if isinstance(support, constraints.interval | constraints.greater_than) and low is not None:
+        below = torch.maximum(below, (values + low) / 2)
+    if isinstance(support, constraints.interval) and high is not None:
+        above = torch.minimum(above, (values + high) / 2)
+    return below, above

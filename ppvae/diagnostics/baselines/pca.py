@@ -1,0 +1,30 @@
+"""Probabilistic PCA: the linear Gaussian model of as many latents."""
+
+import torch
+from torch import Tensor
+
+from ppvae.diagnostics.baselines.fitted import Fitted
+from ppvae.diagnostics.baselines.rows import Matrix
+
+
+def fit_pca(train: Matrix, latents: int, floor: float) -> Fitted:
+    """The most likely x = W z + mean + noise, z and noise normal (Tipping and Bishop, 1999).
+
+    It is what a variational autoencoder with a linear decoder and one variance can reach at best.
+
+    Args:
+        train: the training rows.
+        latents: dimensions of z; at most as many as x has, less one.
+        floor: the least variance of the noise, in squared units of x.
+    """
+    from sklearn.decomposition import PCA
+
+    x = train.x.double().numpy()
+    count = min(latents, x.shape[1] - 1, x.shape[0] - 1)
+    model = PCA(count).fit(x)
+    model.noise_variance_ = max(model.noise_variance_, floor)
+
+    def log_prob(rows: Matrix) -> Tensor:
+        return torch.from_numpy(model.score_samples(rows.x.double().numpy()))
+
+    return Fitted(f"probabilistic PCA of {count}", log_prob)

@@ -1,0 +1,74 @@
+"""Rows of data as a baseline takes them: a matrix, of a size that takes seconds."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.programs.streams import Stream, generator
+
+NUMBERS = 2**23
+"""Numbers of x that a baseline is fitted to at most, 32 MiB, and that it is scored on at most."""
+
+DRAWN = 10_000
+"""Rows that data with fresh noise in each batch are drawn up to: several draws of each row."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Rows as a matrix.
+
+    Attributes:
+        x: ``(rows, elements)``, float32, as the model sees it.
+        observed: where x was observed, bool, like it; ``None``: everywhere.
+        y: labels ``(rows,)`` or covariates ``(rows, ...)``, where the data have any.
+        numbers: which rows of the split they are.
+    """
+
+    x: Tensor
+    observed: Tensor | None
+    y: Tensor | None
+    numbers: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def where(self, chosen: Tensor) -> "Matrix":
+        """Some of the rows."""
+        observed = None if self.observed is None else self.observed[chosen]
+        y = None if self.y is None else self.y[chosen]
+        return Matrix(self.x[chosen], observed, y, self.numbers[chosen])
+
+    def of(self, x: Tensor) -> "Matrix":
+        """The same rows with another x."""
+        return Matrix(x, self.observed, self.y, self.numbers)
+
+    @property
+    def weight(self) -> Tensor:
+        """1 where x was observed, else 0: like x."""
+        return torch.ones_like(self.x) if self.observed is None else self.observed.to(self.x.dtype)
+
+
+def matrix(split: Split, seed: int) -> Matrix:
+    """The rows of a split, or a seeded sample of them where there are more than `NUMBERS` numbers.
+
+    Rows that are binarized anew in each batch are drawn as in training, each several times where
+    there are fewer than `DRAWN`.
+    """
+    elements = math.prod(split.shape)
+    most = max(2, NUMBERS // elements)
+    numbers = torch.arange(len(split))
+    if len(split) > most:
+        chance = generator(Stream.BASELINES.seed(seed, 0))
+        numbers = torch.randperm(len(split), generator=chance)[:most].sort().values
+    if split.frozen(0) is not split:
+        numbers = numbers.repeat(max(1, min(DRAWN, most) // len(numbers)))
+    with Stream.BASELINES.drawn(seed):
+        batches = list(split.batches(numbers.split(4096)))
+    whole = {name: torch.cat([batch[name].cpu() for batch in batches]) for name in batches[0]}
+    mask = whole.get("mask")
+    return Matrix(
+        whole["x"].flatten(1), None if mask is None else mask.flatten(1), whole.get("y"), numbers
+    )

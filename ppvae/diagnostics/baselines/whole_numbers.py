@@ -1,0 +1,150 @@
+"""Whole numbers under a density: the probability of each, so that it is comparable with counts.
+
+A continuous likelihood gives a whole number n the density p(n), which no probability of counts can
+be held against. Its probability is P(n - 1/2 < x < n + 1/2); of a normal, Phi(n + 1/2) -
+Phi(n - 1/2). Where the data were scaled, half a step is 1/2 over the scale.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyro.distributions as dist
+import torch
+from pyro.poutine.messenger import Messenger
+from torch import Tensor
+
+from ppvae.data import Scaling
+from ppvae.diagnostics.baselines.rows import Matrix
+
+TOLERANCE = 1e-3
+"""How far from a whole number a value may be, as single precision cannot hold all scaled ones."""
+
+LEAST = 1e-9
+"""Difference of two values of a distribution function below which rounding decides it."""
+
+NODES = 32
+"""Nodes of the quadrature over a step."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How x is made of whole numbers: raw = x * scale + loc.
+
+    Attributes:
+        loc: of each element, or one of all.
+        scale: likewise.
+    """
+
+    loc: Tensor
+    scale: Tensor
+
+    def raw(self, rows: Matrix) -> Matrix:
+        """The rows as whole numbers."""
+        raw = (rows.x.double() * self.scale + self.loc).round().float()
+        return rows.of(raw if rows.observed is None else raw.where(rows.observed, 0))
+
+    @property
+    def half(self) -> Tensor:
+        """Half of a step, in units of x."""
+        return 0.5 / self.scale
+
+
+def steps_of(scaling: Scaling, *parts: Matrix) -> Steps | None:
+    """How x is made of whole numbers; ``None`` where some value of it is not."""
+    steps = _of(scaling)
+    for rows in parts:
+        raw = rows.x.double() * steps.scale + steps.loc
+        off = (raw - raw.round()).abs() * rows.weight
+        if bool((off > TOLERANCE * raw.abs().clamp(min=1)).any()):
+            return None
+    return steps
+
+
+def _of(scaling: Scaling) -> Steps:
+    scale = (255.0,) if scaling.kind == "8-bit" else scaling.scale or (1.0,)
+    loc = scaling.loc or (0.0,)
+    return Steps(torch.tensor(loc).double(), torch.tensor(scale).double())
+
+
+class Binning(Messenger):
+    """A handler under which a site's density is the probability of the step around its value.
+
+    Args:
+        site: the site.
+        half: half of a step, for each element of x or one for all.
+        shape: that of one datum.
+    """
+
+    def __init__(self, site: str, half: Tensor, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self._site = site
+        self._half = half.reshape(shape) if half.numel() > 1 else half.reshape(())
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if msg["name"] == self._site and msg["is_observed"]:
+            msg["fn"] = _Binned(msg["fn"], self._half)
+
+
+class _Binned(dist.TorchDistribution):
+    """The probability of the step around a value, under another distribution."""
+
+    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own way)
+
+    def __init__(self, fn: Any, half: Tensor) -> None:
+        super().__init__(fn.batch_shape, fn.event_shape, validate_args=False)
+        self._fn, self._half = fn, half
+
+    @property
+    def support(self) -> Any:
+        """That of the density."""
+        return self._fn.support
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return log_mass(self._fn, value, self._half.to(value.device))
+
+
+def log_mass(fn: Any, value: Tensor, half: Tensor) -> Tensor:
+    """Log P(value - half < x < value + half), as ``fn.log_prob(value)`` is the log-density."""
+    if isinstance(fn, torch.distributions.Independent):
+        inner = log_mass(fn.base_dist, value, half)
+        dims = tuple(range(-fn.reinterpreted_batch_ndims, 0))
+        return inner.sum(dims) if dims else inner
+    if isinstance(fn, dist.MaskedDistribution):
+        every = log_mass(fn.base_dist, value, half)
+        return every.where(torch.as_tensor(fn._mask, device=every.device), 0)
+    if isinstance(fn, dist.ExpandedDistribution):
+        return log_mass(fn.base_dist, value, half).expand(fn.batch_shape)
+    return _of_elements(fn, value.double(), half.double())
+
+
+def _of_elements(fn: Any, value: Tensor, half: Tensor) -> Tensor:
+    if isinstance(fn, torch.distributions.Normal):
+        return _of_normal((value - fn.loc) / fn.scale, half / fn.scale)
+    try:
+        mass: Tensor = fn.cdf(value + half) - fn.cdf(value - half)
+    except NotImplementedError:
+        return _quadrature(fn, value, half)
+    if bool((mass > LEAST).all()):
+        return mass.log()
+    return torch.where(mass > LEAST, mass.log(), _quadrature(fn, value, half))
+
+
+def _of_normal(z: Tensor, half: Tensor) -> Tensor:
+    """Log (Phi(z + half) - Phi(z - half)), from the side on which both are small."""
+    z = -z.abs()
+    above, below = (torch.special.log_ndtr(end) for end in (z + half, z - half))
+    return torch.add(above, (-(below - above).exp()).log1p())
+
+
+def _quadrature(fn: Any, value: Tensor, half: Tensor) -> Tensor:
+    """The integral of the density over a step, by Gauss and Legendre."""
+    total: Tensor | None = None
+    for node, weight in zip(*np.polynomial.legendre.leggauss(NODES), strict=True):
+        at = value + half * float(node)
+        term = fn.log_prob(at) + math.log(weight)
+        term = term.masked_fill(~fn.support.check(at), -math.inf)
+        total = term if total is None else torch.logaddexp(total, term)
+    assert total is not None
+    return total + half.log()
