@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ppvae.diagnostics.answer import Picture
-from ppvae.diagnostics.shared.wording import as_sentence
 from ppvae.errors import InputError
 from ppvae.run import figures, versions
 from ppvae.run.store import (
@@ -64,15 +64,7 @@ def write_diagnosis(
         "unit": "nats per datum",
         "data": result.data,
         "rows": result.rows,
-        "verdict": [
-            {
-                "part": deficit.part,
-                "nats": deficit.nats,
-                "error": deficit.error,
-                "sentence": as_sentence(deficit.remedy),
-            }
-            for deficit in result.verdict.deficits
-        ],
+        "verdict": [asdict(finding) for finding in result.verdict.findings],
         "sentences": list(result.verdict.sentences),
         "answers": {name: dict(answer.metrics) for name, answer in result.answers.items()},
         "not_answered": [

@@ -17,6 +17,10 @@ QUESTIONS: dict[str, Callable[[Context], Answer]] = {
 def ask_questions(context: Context, only: Sequence[str], folder: Path) -> Diagnosis:
     """Ask all questions, or those of ``only``, in their order."""
     answers = {name: ask(context) for name, ask in QUESTIONS.items() if not only or name in only}
-    is_whole = len(answers) == len(QUESTIONS)
-    conclusion = verdict(answers, is_whole=is_whole)
+    beta, summary = context.run.config.get("beta"), context.run.summary or {}
+    conclusion = verdict(
+        answers,
+        beta=float(beta) if isinstance(beta, (int, float)) else 1.0,
+        status=str(summary.get("status", "")),
+    )
     return Diagnosis(context.data_name, len(context.data), answers, conclusion, folder)

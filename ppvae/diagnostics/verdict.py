@@ -1,14 +1,43 @@
-"""What the answers say together: where the nats are lost, and what to change.
+"""What the answers say together: what is worst, where the nats are lost, and what to change.
 
-Deficits are not parts of one sum: the gaps are what the bound lacks of log p(x); the others are
-what another prior, or another fit, would add to log p(x) or to the bound.
+The order is that of urgency. A fit that diverged, that a simple model beats, whose posterior has
+collapsed, or whose data sets grossly differ from the real one, says so first. Then comes the part
+to blame: the one whose deficit is the largest, unless a symptom points to another part. Deficits
+are not parts of one sum: two parts may win the same nats, or only together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ppvae.diagnostics.answer import Answer, Deficit
+from ppvae.diagnostics.shared.wording import as_sentence, plus_minus
+from ppvae.diagnostics.symptoms import Symptom, symptoms
+
+COMPARABLE = 0.5
+"""Share of the largest deficit from which on a symptom decides that another part is to blame."""
+
+SAID = 3
+"""Findings that the sentences have; the table has all."""
+
+LARGEST = "The largest deficit measured"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An entry of the verdict.
+
+    Attributes:
+        part: the part of the fit; a symptom's name where no part is found to blame for it.
+        nats: its size, per datum; ``None`` where it has none.
+        error: the standard error of it, where there is one.
+        sentence: what is wrong, and what to change.
+    """
+
+    part: str
+    nats: float | None
+    error: float | None
+    sentence: str
 
 
 @dataclass(frozen=True)
@@ -16,10 +45,12 @@ class Verdict:
     """The conclusion.
 
     Attributes:
+        findings: what is wrong, the worst first; then what is within noise.
         deficits: all that were measured, the largest first.
-        sentences: what to change, and what else a person should know.
+        sentences: the worst findings, and what else a person should know.
     """
 
+    findings: tuple[Finding, ...]
     deficits: tuple[Deficit, ...]
     sentences: tuple[str, ...]
 
@@ -43,37 +74,63 @@ class Diagnosis:
     path: Path
 
 
-def verdict(answers: Mapping[str, Answer], *, is_whole: bool) -> Verdict:
-    """Sort the deficits of all answers, and collect what they say."""
+def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "") -> Verdict:
+    """Rank what the answers found.
+
+    Args:
+        answers: by question.
+        beta: the weight of the KL in the fit.
+        status: how the fit ended, as ``summary.json`` has it.
+    """
     everything = answers.values()
     deficits = sorted((d for a in everything for d in a.deficits), key=lambda d: -d.nats)
-    has_all = is_whole and all(answer.has_all_deficits for answer in everything)
-    sentences = [
-        *_largest(deficits, has_all),
-        *(sentence for answer in everything for sentence in answer.sentences(everything)),
-        *_refused(answers),
-    ]
+    seen = symptoms(everything, beta=beta, status=status)
+    wrong = _wrong(deficits, seen)
+    within_noise = [_finding(d, "Not significant") for d in deficits if not d.is_significant]
+    sentences = [each.sentence for each in wrong[:SAID]]
+    if deficits and not wrong:
+        sentences = ["Of the deficits that were measured, none is significant."]
+    sentences += [sentence for answer in everything for sentence in answer.sentences(everything)]
+    sentences += _refused(answers)
     if not sentences:
         sentences = ["No question was asked that has a verdict."]
-    return Verdict(tuple(deficits), tuple(sentences))
+    return Verdict((*wrong, *within_noise), tuple(deficits), tuple(sentences))
 
 
-def _largest(deficits: list[Deficit], has_all: bool) -> list[str]:
-    if not deficits:
-        return []
-    largest = [deficit for deficit in deficits if deficit.is_significant][:2]
-    if not largest and has_all:
-        return [
-            "No deficit is significant: what is left to gain is in another decoder, or another "
-            "likelihood."
-        ]
-    if not largest:
-        return ["Of the deficits that were measured, none is significant."]
-    openings = ["The largest deficit" if has_all else "The largest deficit measured", "Next"]
-    return [
-        f"{opening}: {deficit.part}, {deficit.nats:.2f} nats. Change: {deficit.remedy}."
-        for opening, deficit in zip(openings, largest, strict=False)
-    ]
+def _wrong(deficits: Sequence[Deficit], seen: Sequence[Symptom]) -> list[Finding]:
+    """The findings that are more than noise: what is to blame for the symptoms first."""
+    significant = [each for each in deficits if each.is_significant]
+    blamed = _blamed(significant, seen)
+    others = [_finding(each, "Next") for each in significant if each is not blamed]
+    if blamed is None:
+        return [*map(_alone, seen), *others]
+    clauses = "; ".join(symptom.clause for symptom in seen)
+    opening = f"{clauses[:1].upper()}{clauses[1:]}; the deficit to blame" if seen else LARGEST
+    return [_finding(blamed, opening), *others]
+
+
+def _blamed(significant: Sequence[Deficit], seen: Sequence[Symptom]) -> Deficit | None:
+    """The part to blame: that of a symptom, or the one that would win most."""
+    for symptom in seen:
+        pointed = [each for each in significant if symptom.blames and symptom.blames in each.part]
+        if pointed and (symptom.is_decisive or pointed[0].nats >= COMPARABLE * significant[0].nats):
+            return pointed[0]
+        if symptom.is_decisive:
+            return None
+    return significant[0] if significant else None
+
+
+def _finding(deficit: Deficit, opening: str) -> Finding:
+    size = plus_minus(deficit.nats, deficit.error)
+    change = f" Change: {deficit.remedy}." if deficit.is_significant else ""
+    sentence = f"{opening}: {deficit.part}, {size} nats.{change}"
+    return Finding(deficit.part, deficit.nats, deficit.error, sentence)
+
+
+def _alone(symptom: Symptom) -> Finding:
+    """A symptom that no measured part explains."""
+    sentence = f"{as_sentence(symptom.clause)} Change: {symptom.remedy}."
+    return Finding(symptom.blames or symptom.name, symptom.nats, symptom.error, sentence)
 
 
 def _refused(answers: Mapping[str, Answer]) -> list[str]:

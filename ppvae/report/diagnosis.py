@@ -80,7 +80,7 @@ def _refused(page: PageData) -> Iterator[tuple[str, str, str]]:
 def _table(entries: list[Mapping[str, Any]]) -> Table:
     return Table(
         "Nats per datum lost in each part, and what to change",
-        ("part", "nats", "standard error", "what to change"),
+        ("part", "nats", "standard error", "what it means"),
         tuple(
             (
                 str(each.get("part")), decimals(each.get("nats")), decimals(each.get("error")),

@@ -70,7 +70,7 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
         run = small(tmp_path, epochs=1)
         found = diagnose(run, quick=True, only=["length"])
     sentences = (
-        "The largest deficit measured: data: too few, 3.50 nats. Change: more `data`.",
+        "The largest deficit measured: data: too few, 3.50 +- 0.50 nats. Change: more `data`.",
         "9 data are few.",
         "Not answered, for the reasons given: width.",
     )
@@ -86,7 +86,7 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
     assert record["answers"] == {"length": {"length": 9}}
     assert record["sentences"] == list(sentences)
     assert record["verdict"] == [
-        {"part": "data: too few", "nats": 3.5, "error": 0.5, "sentence": "More `data`."}
+        {"part": "data: too few", "nats": 3.5, "error": 0.5, "sentence": sentences[0]}
     ]
     assert record["not_answered"] == [
         {"question": "length", "part": "width", "reason": "nobody measured it"}

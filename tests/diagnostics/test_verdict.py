@@ -1,16 +1,24 @@
-"""Laws of the verdict: the largest deficit first, and none that noise could have made."""
+"""Laws of the verdict: the worst first, the right part blamed, nothing that is noise."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from ppvae.diagnostics.answer import Answer, Deficit
+from ppvae.diagnostics.baselines.answer import BaselinesAnswer
+from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
+from ppvae.diagnostics.bound.activity import Activity
+from ppvae.diagnostics.bound.answer import BoundAnswer
 from ppvae.diagnostics.gap.answer import GapAnswer
 from ppvae.diagnostics.gap.gaps import Gap, Gaps
+from ppvae.diagnostics.model.answer import ModelAnswer
+from ppvae.diagnostics.model.predictive import Predictive, Replicated
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.verdict import Verdict, verdict
 
 
@@ -19,10 +27,10 @@ class Lost(Answer):
     """An answer that has deficits alone."""
 
     lost: tuple[Deficit, ...]
-    has_all: bool = True
 
     question = "What is lost?"
     rows = pictures = ()
+    has_all_deficits = True
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -32,52 +40,147 @@ class Lost(Answer):
     def deficits(self) -> tuple[Deficit, ...]:
         return self.lost
 
-    @property
-    def has_all_deficits(self) -> bool:
-        return self.has_all
-
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         return ()
 
 
-def verdict_of(*deficits: Deficit, is_whole: bool = False, has_all: bool = True) -> Verdict:
-    return verdict({"lost": Lost({}, deficits, has_all)}, is_whole=is_whole)
+DECODER = Deficit("decoder", 4.6, 0.2, "a wider one (`decoder.hidden`)")
+LIKELIHOOD = Deficit("likelihood", 3.0, 0.2, "`likelihood='StudentT'`")
+BETA = Deficit("beta", 2.0, 0.2, "`beta=1`")
+NOISE = Deficit("prior", 0.1, 0.2, "`prior='VampPrior'`")
 
 
-def test_the_verdict_names_the_largest_deficit_first_and_its_remedy() -> None:
-    found = verdict_of(
-        Deficit("encoder", 0.5, 0.1, "a larger one"),
-        Deficit("guide", 1.5, 0.1, "a richer family"),
-        Deficit("prior", 3.0, 0.2, "a learned prior"),
-    )
-    assert [deficit.nats for deficit in found.deficits] == [3.0, 1.5, 0.5]
+def verdict_of(
+    *deficits: Deficit, others: tuple[Answer, ...] = (), beta: float = 1.0, status: str = ""
+) -> Verdict:
+    answers = {str(i): each for i, each in enumerate((Lost({}, deficits), *others))}
+    return verdict(answers, beta=beta, status=status)
+
+
+def behind(difference: float, error: float = 0.1) -> BaselinesAnswer:
+    """A fit that is so far ahead of a baseline."""
+    compared = Comparison(
+        "mixture", "a mixture of 80 Bernoullis", "probability", Estimate(-22.0, 0.2),
+        Estimate(difference, error), 180,
+    )  # fmt: skip
+    return BaselinesAnswer({}, "log p(x)", Baselines("log p(x)", {"mixture": compared}, {}))
+
+
+def collapse(*sites: str) -> BoundAnswer:
+    flat = {"z": torch.zeros(3)}
+    return BoundAnswer({}, None, Activity(flat, flat, (), 100, sites), None, None, False)
+
+
+def predictive(name: str, observed: float, mean: float, spread: float) -> ModelAnswer:
+    replicated = mean + spread * torch.linspace(-1, 1, 40, dtype=torch.float64)
+    statistics = {
+        "mean": Replicated(1.0, torch.linspace(0, 2, 40)), name: Replicated(observed, replicated)
+    }  # fmt: skip
+    return ModelAnswer({}, Predictive("prior", statistics, 500))
+
+
+def test_the_largest_deficit_comes_first_with_its_remedy() -> None:
+    found = verdict_of(LIKELIHOOD, DECODER, NOISE)
+    assert [each.part for each in found.findings] == ["decoder", "likelihood", "prior"]
+    assert [deficit.nats for deficit in found.deficits] == [4.6, 3.0, 0.1]
     assert found.sentences == (
-        "The largest deficit measured: prior, 3.00 nats. Change: a learned prior.",
-        "Next: guide, 1.50 nats. Change: a richer family.",
+        "The largest deficit measured: decoder, 4.60 +- 0.20 nats. "
+        "Change: a wider one (`decoder.hidden`).",
+        "Next: likelihood, 3.00 +- 0.20 nats. Change: `likelihood='StudentT'`.",
     )
+    assert (found.findings[0].nats, found.findings[0].error) == (4.6, 0.2)
+    assert found.findings[2].sentence == "Not significant: prior, 0.10 +- 0.20 nats."
 
 
-def test_the_verdict_calls_nothing_significant_that_noise_could_have_made() -> None:
+def test_nothing_is_significant_that_noise_could_have_made() -> None:
     found = verdict_of(Deficit("a", 0.5, 0.4, ""), Deficit("b", -1.0, 0.2, ""))
     assert not any(deficit.is_significant for deficit in found.deficits)
     assert found.sentences == ("Of the deficits that were measured, none is significant.",)
     assert not Deficit("", 0.5, math.nan, "").is_significant
     assert Deficit("", 0.5, 0.2, "").is_significant
     assert not Deficit("", 0.04, None, "").is_significant
-
-
-def test_only_a_whole_diagnosis_says_that_nothing_else_is_to_be_gained() -> None:
-    small = Deficit("a", 0.01, 0.1, "")
-    (whole,) = verdict_of(small, is_whole=True).sentences
-    assert "another decoder" in whole
-    for found in (verdict_of(small), verdict_of(small, is_whole=True, has_all=False)):
-        assert "another decoder" not in found.sentences[0]
     assert verdict_of().sentences == ("No question was asked that has a verdict.",)
+
+
+def test_a_baseline_that_is_better_comes_first_and_the_largest_deficit_is_to_blame() -> None:
+    (first, *_) = verdict_of(DECODER, LIKELIHOOD, others=(behind(-5.0),)).findings
+    assert (first.part, first.nats, first.error) == ("decoder", 4.6, 0.2)
+    assert first.sentence.startswith(
+        "The fit is worse than a simple model, a mixture of 80 Bernoullis: it is 5.00 +- 0.10 nats "
+        "behind; the deficit to blame: decoder, 4.60 +- 0.20 nats."
+    )
+    (alone, *_) = verdict_of(NOISE, others=(behind(-5.0),)).findings
+    assert (alone.part, alone.nats, alone.error) == ("baseline", 5.0, 0.1)
+    assert "Change:" in alone.sentence
+    for ahead in (behind(1.0), behind(-0.1)):
+        assert verdict_of(DECODER, others=(ahead,)).sentences[0].startswith("The largest deficit")
+
+
+def test_a_collapse_under_a_heavy_kl_is_blamed_on_beta_whatever_else_would_win() -> None:
+    (first, *_) = verdict_of(DECODER, BETA, others=(collapse("z"),), beta=30.0).findings
+    assert (first.part, first.nats) == ("beta", 2.0)
+    assert first.sentence.startswith("The posterior has collapsed, under beta = 30")
+    assert "Change: `beta=1`." in first.sentence
+    (unmeasured, *_) = verdict_of(DECODER, others=(collapse("z"),), beta=30.0).findings
+    assert (unmeasured.part, unmeasured.nats) == ("beta", None)
+    assert "a smaller `beta`" in unmeasured.sentence
+
+
+def test_another_collapse_is_blamed_on_the_largest_deficit_or_told_alone() -> None:
+    (first, *_) = verdict_of(DECODER, others=(collapse("z"),)).findings
+    assert first.part == "decoder"
+    assert first.sentence.startswith("The posterior has collapsed; the deficit to blame")
+    (alone,) = verdict_of(others=(collapse("z"),)).findings
+    assert alone.part == "collapse"
+    assert "`warm_up`" in alone.sentence
+    assert verdict_of(DECODER, others=(collapse(),)).sentences[0].startswith("The largest deficit")
+
+
+def test_a_fit_that_diverged_says_so_before_all_else() -> None:
+    lr = Deficit("optimization", 1.0, 0.1, "a smaller `lr`")
+    (first, *_) = verdict_of(DECODER, lr, others=(behind(-9.0),), status="diverged").findings
+    assert first.part == "optimization"
+    assert first.sentence.startswith("The fit diverged; the fit is worse than")
+    (alone, *_) = verdict_of(DECODER, status="diverged").findings
+    assert alone.part == "optimization"
+    assert "a smaller `lr`" in alone.sentence
+
+
+@pytest.mark.parametrize(
+    ("check", "blames"),
+    [
+        (predictive("share of zeros", 0.57, 0.0, 0.0), "likelihood"),
+        (predictive("share of zeros", 0.57, 0.55, 0.001), "decoder"),  # sure, yet small
+        (predictive("share of zeros", 0.57, 0.2, 0.5), "decoder"),  # within noise
+        (predictive("largest", 60.0, 4.0, 0.5), "likelihood"),
+        (predictive("smallest", -60.0, -4.0, 0.5), "likelihood"),
+        (predictive("largest", 6.0, 4.0, 0.2), "decoder"),
+        (predictive("mean", 60.0, 4.0, 0.5), "decoder"),  # says nothing of the likelihood
+    ],
+)
+def test_a_gross_failure_of_a_predictive_check_says_likelihood(
+    check: ModelAnswer, blames: str
+) -> None:
+    (first, *_) = verdict_of(DECODER, LIKELIHOOD, others=(check,)).findings
+    assert first.part == blames
+    assert ("the deficit to blame" in first.sentence) == (blames == "likelihood")
+
+
+def test_a_check_that_fails_is_no_match_for_a_deficit_that_is_much_larger() -> None:
+    """A decoder too small for the range of the data fails the check as well."""
+    small = Deficit("likelihood", 1.0, 0.1, "")
+    found = verdict_of(DECODER, small, others=(predictive("largest", 60.0, 4.0, 0.5),))
+    assert found.findings[0].part == "decoder"
+    # A density on counts has no zeros, whatever its decoder.
+    found = verdict_of(DECODER, small, others=(predictive("share of zeros", 0.57, 0.0, 0.0),))
+    assert found.findings[0].part == "likelihood"
+    (alone, *_) = verdict_of(others=(predictive("share of zeros", 0.57, 0.0, 0.0),)).findings
+    assert (alone.part, alone.nats) == ("likelihood", None)
 
 
 def test_what_was_not_answered_is_named_last() -> None:
     refused = Lost({"calibration": "no plate", "NUTS": "no k-hat"}, ())
-    said = verdict({"trust": refused}, is_whole=True).sentences
+    said = verdict({"trust": refused}).sentences
     assert said == ("Not answered, for the reasons given: calibration, NUTS.",)
 
 

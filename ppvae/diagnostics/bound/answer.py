@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Picture, Row, metric
-from ppvae.diagnostics.bound.activity import THRESHOLD, Activity, activity, alarm
+from ppvae.diagnostics.bound.activity import THRESHOLD, Activity, activity
 from ppvae.diagnostics.bound.alt_text import kl_by_dimension_alt
 from ppvae.diagnostics.bound.elbo_surgery import Surgery, surgery
 from ppvae.diagnostics.bound.embedding import embed
 from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.shared.wording import as_sentence, decimals, plus_minus, with_error
+from ppvae.diagnostics.shared.wording import decimals, plus_minus, with_error
 from ppvae.errors import InputError
 from ppvae.programs.sites import dimension_names
 
@@ -201,7 +201,7 @@ def _terms_sentence(terms: Decomposition) -> str:
 
 def _latents_sentences(terms: Decomposition | None, activity: Activity | None) -> list[str]:
     if activity is not None and activity.collapsed:
-        return [as_sentence(alarm(activity.collapsed))]
+        return []  # the verdict begins with it
     if terms is not None and terms.effective_latents is not None:
         size = sum(kl.shape[1] for kl in terms.kl_by_dimension.values())
         return [

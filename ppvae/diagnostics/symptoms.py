@@ -1,0 +1,158 @@
+"""What is wrong with a fit on the face of it, whichever part is to blame."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ppvae.diagnostics.answer import Answer, first
+from ppvae.diagnostics.baselines.answer import BaselinesAnswer
+from ppvae.diagnostics.bound.answer import BoundAnswer
+from ppvae.diagnostics.bound.effective_latents import LEAST
+from ppvae.diagnostics.model.answer import ModelAnswer
+from ppvae.diagnostics.model.predictive import Predictive, Replicated
+from ppvae.diagnostics.shared.wording import with_error
+
+SURE = 4.0
+"""Standard deviations of a replicated statistic that a gross failure is off by, at least."""
+
+SHARE = 0.1
+"""Difference of two shares of zeros that is gross, if one is also twice the other."""
+
+REACH = 2.0
+"""How many times the largest replicated extreme an extreme of the data is beyond."""
+
+
+_AGAINST_COLLAPSE = "a warm-up (`warm_up`), free bits (`elbo='FreeBitsELBO'`), or another prior"
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A failure that can be seen without knowing its cause.
+
+    Attributes:
+        name: of it.
+        clause: what is wrong, as a main clause.
+        remedy: what to try first, where no part is found to blame.
+        nats: its size, per datum, where it has one.
+        error: the standard error of it.
+        blames: the part that it points to, or ``""``.
+        is_decisive: that part is to blame, whatever else another part would win.
+    """
+
+    name: str
+    clause: str
+    remedy: str
+    nats: float | None = None
+    error: float | None = None
+    blames: str = ""
+    is_decisive: bool = False
+
+
+def symptoms(
+    answers: Iterable[Answer], *, beta: float = 1.0, status: str = ""
+) -> tuple[Symptom, ...]:
+    """The symptoms that the answers show, the worst first.
+
+    Args:
+        answers: to all questions that were asked.
+        beta: the weight of the KL in the fit.
+        status: how the fit ended, as ``summary.json`` has it.
+    """
+    everything = tuple(answers)
+    return (
+        *_diverged(status),
+        *_beaten(everything),
+        *_collapsed(everything, beta),
+        *_misfits(everything),
+    )
+
+
+def _diverged(status: str) -> Iterator[Symptom]:
+    if status == "diverged":
+        yield Symptom(
+            "divergence", "the fit diverged", "a smaller `lr`, or `clip=10`",
+            blames="optimization", is_decisive=True,
+        )  # fmt: skip
+
+
+def _beaten(answers: Iterable[Answer]) -> Iterator[Symptom]:
+    """The baseline that is furthest ahead of the fit."""
+    asked = first(answers, BaselinesAnswer)
+    failures = () if asked is None or asked.baselines is None else asked.baselines.failures
+    for worst in failures[:1]:
+        if worst.difference is not None:
+            behind = worst.difference.mean
+            yield Symptom(
+                "baseline",
+                f"the fit is worse than a simple model, {worst.about}: it is "
+                f"{-behind:.2f} +- {worst.difference.standard_error:.2f} nats behind",
+                "more `epochs` or another `lr`, a larger `decoder`, or another `likelihood`",
+                -behind, worst.difference.standard_error,
+            )  # fmt: skip
+
+
+def _collapsed(answers: Iterable[Answer], beta: float) -> Iterator[Symptom]:
+    """A posterior that says of each datum what it says of the others."""
+    asked = first(answers, BoundAnswer)
+    if asked is None:
+        return
+    sites = () if asked.activity is None else asked.activity.collapsed
+    rate = None if asked.terms is None else asked.terms.rate
+    if not sites and not (rate is not None and rate.mean < LEAST):
+        return
+    heavy = beta > 1
+    by = f", under beta = {beta:g}" if heavy else ""
+    said = "" if rate is None else f": the rate is {with_error(rate)} nats"
+    yield Symptom(
+        "collapse", f"the posterior has collapsed{by}{said}",
+        f"a smaller `beta` first (`beta=1`); then {_AGAINST_COLLAPSE}" if heavy
+        else _AGAINST_COLLAPSE,
+        blames="beta" if heavy else "", is_decisive=heavy,
+    )  # fmt: skip
+
+
+def _misfits(answers: Iterable[Answer]) -> Iterator[Symptom]:
+    """A statistic of whole data sets that no likelihood of this kind reproduces."""
+    asked = first(answers, ModelAnswer)
+    if asked is not None and asked.predictive is not None:
+        yield from misfits(asked.predictive)
+
+
+def misfits(predictive: Predictive) -> Iterator[Symptom]:
+    """Gross failures of a predictive check, which point to the likelihood.
+
+    Of two kinds: another share of zeros, as where a density is fitted to counts; and data that
+    reach at least twice as far as any that the model generates, as heavy tails do.
+    """
+    clause, is_decisive = _zeros(predictive.statistics.get("share of zeros")), False
+    if clause:
+        replicated = predictive.statistics["share of zeros"].replicated
+        is_decisive = float(replicated.max()) == 0
+    else:
+        both = (predictive.statistics.get(name) for name in ("largest", "smallest"))
+        clause = next((said for each in both if (said := _reach(each))), "")
+    if clause:
+        yield Symptom(
+            "predictive check", clause, "another `likelihood`", blames="likelihood",
+            is_decisive=is_decisive,
+        )  # fmt: skip
+
+
+def _zeros(zeros: Replicated | None) -> str:
+    if zeros is None or abs(zeros.z_score) < SURE:
+        return ""
+    data, model = zeros.observed, float(zeros.replicated.mean())
+    if abs(data - model) < SHARE or max(data, model) < 2 * min(data, model):
+        return ""
+    return f"a share of {data:.2f} of the data is 0, and of data from the model {model:.2f}"
+
+
+def _reach(extreme: Replicated | None) -> str:
+    if extreme is None or abs(extreme.z_score) < SURE:
+        return ""
+    furthest = float(extreme.replicated.abs().max())
+    if abs(extreme.observed) <= REACH * furthest:
+        return ""
+    return (
+        f"the data reach as far as {extreme.observed:.3g}, and data from the model no further "
+        f"than {furthest:.3g}"
+    )

@@ -1,0 +1,119 @@
+"""The bad fits, and the good one beside each: one part is another."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .parts import FixedLinear, FrozenMLP, NarrowNormal
+
+Settings = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit.
+
+    Attributes:
+        data: the name of its data, see `DATA`.
+        settings: those of `ppvae.fit.fit` that are not the default.
+    """
+
+    data: str = "digits"
+    settings: Settings = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A bad fit.
+
+    Attributes:
+        what: is bad about it.
+        bad: the name of the fit, see `FITS`.
+        good: the name of the fit that has a good part in place of the bad one.
+        culprits: parts of which the verdict must name one first.
+    """
+
+    what: str
+    bad: str
+    good: str
+    culprits: tuple[str, ...]
+
+
+def _mlp(*hidden: int) -> Settings:
+    return {"class_path": "MLP", "init_args": {"hidden": list(hidden)}}
+
+
+def _gaussian(variance: str | float) -> Settings:
+    return {"class_path": "Gaussian", "init_args": {"variance": variance}}
+
+
+_TABLE: Settings = {
+    "likelihood": _gaussian("learned"), "latent_dim": 2, "decoder": _mlp(100),
+    "encoder": _mlp(100, 100), "epochs": 60,
+}  # fmt: skip
+_LINEAR: Settings = {
+    "likelihood": _gaussian(0.25), "latent_dim": 4, "decoder": FixedLinear, "scale": "none",
+    "encoder": _mlp(100), "guide": "FullRank", "epochs": 60,
+}  # fmt: skip
+
+_STUDENT_T: Settings = {
+    "class_path": "StudentT", "init_args": {"df": "learned", "scale": "learned"},
+}  # fmt: skip
+
+FITS: dict[str, Fit] = {
+    "digits": Fit(),
+    "digits-decoder-1": Fit(settings={"decoder": _mlp(1)}),
+    "digits-frozen-encoder": Fit(settings={"encoder": FrozenMLP}),
+    "digits-beta-30": Fit(settings={"beta": 30.0}),
+    "digits-lr-2e-5": Fit(settings={"lr": 2e-5}),
+    "digits-160": Fit("few_digits", {"epochs": 1_000}),
+    "static-digits": Fit("static_digits"),
+    "static-digits-160": Fit("few_static_digits", {"epochs": 1_000}),
+    "counts": Fit("counts", _TABLE | {"likelihood": "NegativeBinomial"}),
+    "counts-gaussian": Fit("counts", _TABLE | {"scale": "none"}),
+    "heavy-tails": Fit("heavy_tails", _TABLE | {"scale": "none", "likelihood": _STUDENT_T}),
+    "heavy-tails-gaussian": Fit("heavy_tails", _TABLE | {"scale": "none"}),
+    # Siblings.
+    "digits-latent-1": Fit(settings={"latent_dim": 1}),
+    "digits-encoder-1": Fit(settings={"encoder": _mlp(1)}),
+    "digits-3-epochs": Fit(settings={"epochs": 3}),
+    "digits-beta-5": Fit(settings={"beta": 5.0}),
+    "counts-poisson": Fit("counts", _TABLE | {"likelihood": "Poisson"}),
+    "linear": Fit("linear", _LINEAR),
+    "linear-mean-field": Fit("linear", _LINEAR | {"guide": "MeanField"}),
+    "linear-narrow-prior": Fit("linear", _LINEAR | {"prior": NarrowNormal}),
+    "clusters": Fit(
+        "clusters", _TABLE | {"decoder": _mlp(), "prior": "MixtureOfNormals", "guide": "FullRank"}
+    ),
+    "clusters-one-normal": Fit("clusters", _TABLE | {"decoder": _mlp(), "guide": "FullRank"}),
+    "clusters-variance-1": Fit("clusters", _TABLE | {"likelihood": _gaussian(1.0)}),
+    "clusters-variance-learned": Fit("clusters", _TABLE),
+}
+"""All fits, by name."""
+
+CASES = (
+    Case("decoder of width 1", "digits-decoder-1", "digits", ("decoder",)),
+    Case("frozen encoder", "digits-frozen-encoder", "digits", ("encoder",)),
+    Case("collapse by beta = 30", "digits-beta-30", "digits", ("collapse",)),
+    Case("underfit: lr 2e-5", "digits-lr-2e-5", "digits", ("optimization",)),
+    Case("overfit: 160 rows", "static-digits-160", "static-digits", ("overfitting",)),
+    Case("Gaussian on counts", "counts-gaussian", "counts", ("likelihood",)),
+    Case("Gaussian on heavy tails", "heavy-tails-gaussian", "heavy-tails", ("likelihood",)),
+)
+"""The seven."""
+
+SIBLINGS = (
+    Case("160 rows, binarized anew", "digits-160", "digits", ("overfitting",)),
+    Case("one latent", "digits-latent-1", "digits", ("latents",)),
+    Case("encoder of width 1", "digits-encoder-1", "digits", ("encoder",)),
+    Case("3 epochs", "digits-3-epochs", "digits", ("optimization",)),
+    Case("beta = 5", "digits-beta-5", "digits", ("beta", "collapse")),
+    Case("Poisson on overdispersed counts", "counts-poisson", "counts", ("likelihood",)),
+    Case("diagonal q, correlated posterior", "linear-mean-field", "linear", ("guide",)),
+    Case("prior five times too narrow", "linear-narrow-prior", "linear", ("prior", "decoder")),
+    Case("one normal for five clusters", "clusters-one-normal", "clusters", ("prior", "decoder")),
+    Case(
+        "Gaussian of variance 1, little noise", "clusters-variance-1",
+        "clusters-variance-learned", ("likelihood",),
+    ),
+)  # fmt: skip
+"""Others of the same kind."""

@@ -1,0 +1,39 @@
+"""Runs of the bad fits: made once, and opened with their data."""
+
+from pathlib import Path
+from typing import Any, override
+
+from ppvae.data import Data
+from ppvae.fit import fit
+from ppvae.run import Run
+
+from .cases import FITS
+from .data import DATA
+
+_PARTS = "tests.benchmarks.bad_fits.parts"
+
+
+class RunWithData(Run):
+    """A run whose data were handed in, and are here again.
+
+    Args:
+        path: the run directory.
+        handed: its data.
+    """
+
+    def __init__(self, path: Path, handed: Data) -> None:
+        super().__init__(path, trust=[_PARTS])
+        self._data = handed
+
+    @override
+    def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
+        return self._data
+
+
+def opened(name: str, folder: Path, **others: Any) -> Run:
+    """The run of a fit in ``folder``, fitted if it is not there yet; ``others`` are settings."""
+    made, data = FITS[name], DATA[FITS[name].data]()
+    path = folder / name
+    if not (path / "summary.json").is_file():
+        fit(data=data, **made.settings | others, out=path, overwrite=True, device="cpu")
+    return RunWithData(path, data)

@@ -1,0 +1,59 @@
+"""The benchmark of the verdict, on toys; its fits, where the time allows."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ppvae.diagnostics.shared.estimate import Estimate
+from tests.benchmarks.bad_fits import data
+from tests.benchmarks.bad_fits.__main__ import main
+from tests.benchmarks.bad_fits.cases import CASES, FITS, SIBLINGS, Case
+from tests.benchmarks.bad_fits.data import DATA
+from tests.benchmarks.bad_fits.judged import Judged
+from tests.support.fits import quick
+
+__all__ = ["quick"]  # a fixture, used by every test here
+
+
+def test_toys_are_fitted_diagnosed_and_judged_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "ROWS", 80)
+    arguments = [
+        "--fits", "counts-gaussian", "linear-mean-field", "--only", "model",
+        "--out", str(tmp_path / "runs"), "--table", str(tmp_path / "verdicts.md"),
+    ]  # fmt: skip
+    main(arguments, epochs=1)
+    table = (tmp_path / "verdicts.md").read_text()
+    assert f"| {CASES[5].what} |" in table
+    assert "nan" not in table
+    with (tmp_path / "verdicts.csv").open() as file:
+        counts, _ = csv.DictReader(file)
+    assert counts["part"] == "likelihood"  # a density has no zeros, however short the fit
+    assert float(counts["loss"]) > 0
+    monkeypatch.setattr("tests.benchmarks.bad_fits.runs.fit", None)  # nothing is made again
+    monkeypatch.setattr("tests.benchmarks.bad_fits.judged.diagnose", None)
+    main(arguments)
+    assert (tmp_path / "verdicts.md").read_text() == table
+
+
+def test_every_case_has_its_fits_and_its_data() -> None:
+    used = {name for case in (*CASES, *SIBLINGS) for name in (case.bad, case.good)}
+    assert used == set(FITS)
+    assert {fit.data for fit in FITS.values()} == set(DATA)
+
+
+@pytest.mark.parametrize(
+    ("part", "nats", "is_right"),
+    [
+        ("decoder", 3.0, True), ("decoder", 1.9, False), ("decoder", 8.1, False),
+        ("prior", 4.0, False), ("decoder", None, False),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_right_about_the_part_and_within_a_factor_of_two(
+    part: str, nats: Any, is_right: bool
+) -> None:
+    case = Case("", "", "", ("decoder",))
+    assert Judged(case, Estimate(4.0, 0.1), part, nats, 0.1, "").is_right == is_right
