@@ -1,10 +1,13 @@
 """Black and white: each element of x is 0 or 1."""
 
+from typing import override
+
 import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import log_odds, moments
 
 
 class Bernoulli(Likelihood):
@@ -18,6 +21,11 @@ class Bernoulli(Likelihood):
     """
 
     support = constraints.boolean
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        data = moments(x, mask)
+        return log_odds(data.total, data.count).unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)

@@ -9,6 +9,7 @@ from torch.distributions import constraints
 from ppvae.distributions.binomial import Binomial as Elements
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import log_odds, moments
 from ppvae.networks import Shape
 
 LARGEST = 255
@@ -49,6 +50,11 @@ class Binomial(Likelihood):
         if total < 1 or not constraints.integer_interval(0, LARGEST).check(x).all():
             return None
         return {} if total + 1 == cls.levels else {"total_count": total}
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        data = moments(x, mask)
+        return log_odds(data.total, data.count * self.total_count).unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)

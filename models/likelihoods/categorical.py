@@ -3,6 +3,7 @@
 from typing import Any, override
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -48,6 +49,13 @@ class Categorical(Likelihood):
             return None
         classes = max(int(x.max()) + 1, 2)
         return {} if classes == cls.levels else {"classes": classes}
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        seen = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
+        classes = range(self.params_per_element)
+        counts = torch.stack([((x == k) & seen).double().sum(0) for k in classes])
+        return (counts + 0.5).log() - (counts.sum(0) + 0.5 * len(counts)).log()
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         logits = h.movedim(-len(self.data_shape) - 1, -1)

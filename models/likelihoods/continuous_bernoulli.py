@@ -1,12 +1,16 @@
 """Grey values in [0, 1], by a density that looks like a Bernoulli's probability."""
 
+from typing import override
+
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli as Elements
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import moments
 from ppvae.networks import Shape, is_positive
 
 
@@ -35,6 +39,16 @@ class ContinuousBernoulli(Likelihood):
                 f"`likelihood.limit` is {limit}; a logit is kept below a number above 0"
             )
         self.limit = limit
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        mean, ends = moments(x, mask).mean, torch.full_like(x[0], 0.9 * self.limit).double()
+        low, high = -ends, ends
+        for _ in range(60):  # the mean rises with the logit
+            middle = (low + high) / 2
+            is_below = Elements(middle).mean < mean
+            low, high = middle.where(is_below, low), high.where(is_below, middle)
+        return self.limit * (low / self.limit).atanh().unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (logits,) = self._split(h)

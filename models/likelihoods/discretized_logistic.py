@@ -1,13 +1,21 @@
 """8-bit images as the integers that they are: a logistic density, binned."""
 
+import math
+from typing import override
+
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
 from ppvae.distributions.discretized_logistic import DiscretizedLogistic as Elements
 from ppvae.distributions.grid import Grid
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
-from ppvae.networks import Shape, positive
+from ppvae.models.likelihoods.marginal_moments import moments
+from ppvae.networks import Shape, inverse_positive, positive
+
+ROOT = math.sqrt(3) / math.pi
+"""The scale of a logistic of deviation 1."""
 
 MOST = 65536
 """Levels of a 16-bit image: more of them single precision does not tell apart."""
@@ -37,6 +45,11 @@ class DiscretizedLogistic(Likelihood):
         super().__init__(data_shape)
         check_levels(levels)
         self.levels, self.support = levels, Grid(levels)
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        data = moments(x, mask)
+        return torch.stack([2 * data.mean - 1, inverse_positive(2 * ROOT * data.deviation)])
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         loc, log_scale = self._split(h)

@@ -1,17 +1,19 @@
 """Squared error as a likelihood, weighed by a variance that is given, learned or read off."""
 
-from typing import Literal
+from typing import Literal, override
 
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import moments
 from ppvae.models.likelihoods.positive_number import PositiveNumber, check_floor
 from ppvae.models.likelihoods.running_mean import RunningMean, check_momentum
-from ppvae.networks import Shape, positive
+from ppvae.networks import Shape, inverse_positive, positive
 
 
 class Gaussian(Likelihood):
@@ -89,6 +91,15 @@ class Gaussian(Likelihood):
             )
         shared: Tensor = self.shared()
         return shared
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        data = moments(x, mask)
+        if self.shared is None:
+            above = (data.deviation.square() - self.floor).clamp(min=self.floor)
+            return torch.stack([data.mean, inverse_positive(above.sqrt())])
+        self.shared.start_at(data.pooled_variance)
+        return data.mean.unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         loc, *log_scale = self._split(h)

@@ -1,12 +1,13 @@
 """Absolute error as a likelihood: outliers count in proportion, not squared."""
 
-from typing import Literal
+from typing import Literal, override
 
 import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import absolute_deviation, median
 from ppvae.models.likelihoods.positive_number import PositiveNumber
 from ppvae.networks import Shape
 
@@ -33,6 +34,12 @@ class Laplace(Likelihood):
     ) -> None:
         super().__init__(data_shape)
         self.scale = PositiveNumber("likelihood.scale", scale, floor)
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        loc = median(x, mask)
+        self.scale.start_at(absolute_deviation(x, mask, loc))
+        return loc.unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (loc,) = self._split(h)

@@ -51,6 +51,22 @@ class Likelihood(nn.Module, ABC):
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         """The distribution p(x | z) for the decoder's output ``h``: ``(..., *decoder_shape)``."""
 
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+        """Fit the likelihood to the distribution of each element of data, whatever z is.
+
+        What is learned of its own is set, and the rest returned: training starts with it as the
+        decoder's last bias.
+
+        Args:
+            x: some data, ``(n, *shape)``, where ``shape`` broadcasts to ``data_shape``.
+            mask: True where x was observed, like x; ``None``: everywhere.
+
+        Returns:
+            the decoder's output under which p(x | z) is that distribution,
+            ``(params_per_element, *shape)``; ``None``, the default: it does not know.
+        """
+        return None
+
     def _split(self, h: Tensor) -> tuple[Tensor, ...]:
         return h.unbind(-len(self.data_shape) - 1)
 

@@ -1,14 +1,18 @@
 """8-bit images by several logistic densities, binned: grey levels with more than one mode."""
 
+from typing import override
+
 import pyro.distributions as dist
+import torch
 from torch import Tensor
 
 from ppvae.distributions.discretized_logistic import MixtureOfDiscretizedLogistics as Elements
 from ppvae.distributions.grid import Grid
 from ppvae.errors import InputError
-from ppvae.models.likelihoods.discretized_logistic import check_levels, logistic
+from ppvae.models.likelihoods.discretized_logistic import ROOT, check_levels, logistic
 from ppvae.models.likelihoods.likelihood import Likelihood
-from ppvae.networks import Shape
+from ppvae.models.likelihoods.marginal_moments import moments
+from ppvae.networks import Shape, inverse_positive
 
 
 class MixtureOfDiscretizedLogistics(Likelihood):
@@ -38,6 +42,18 @@ class MixtureOfDiscretizedLogistics(Likelihood):
             raise InputError(f"`likelihood.components` is {components}; a mixture has at least 1")
         self.params_per_element = 3 * components
         self.levels, self.support = levels, Grid(levels)
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        # Half of the variance is between the components, whose locs are evenly spread.
+        data, terms = moments(x, mask), self.params_per_element // 3
+        spread = torch.linspace(-1, 1, terms, dtype=torch.double) if terms > 1 else torch.zeros(1)
+        between = 0.5 if terms > 1 else 0.0
+        places = spread * (between / spread.square().mean().clamp(min=1e-9)).sqrt()
+        offsets = places.reshape(-1, *[1] * data.mean.dim()) * data.deviation
+        log_scale = inverse_positive(2 * ROOT * (1 - between) ** 0.5 * data.deviation)
+        loc = 2 * (data.mean + offsets) - 1
+        return torch.cat([torch.zeros_like(loc), loc, log_scale.expand_as(loc)])
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         parts = h.movedim(-len(self.data_shape) - 1, -1)

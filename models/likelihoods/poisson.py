@@ -1,11 +1,14 @@
 """Counts of rare and independent events."""
 
+from typing import override
+
 import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.distributions.poisson import Poisson as Elements
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import moments
 
 LIMIT = 20.0
 
@@ -13,6 +16,17 @@ LIMIT = 20.0
 def log_rate(h: Tensor) -> Tensor:
     """``h``, bent smoothly into (-20, 20): rates up to 480 million, and never infinite or 0."""
     return LIMIT * (h / LIMIT).tanh()
+
+
+def inverse_log_rate(log_rate: Tensor) -> Tensor:
+    """What `log_rate` bends into ``log_rate``."""
+    return LIMIT * (log_rate / LIMIT).atanh()
+
+
+def marginal_log_rate(x: Tensor, mask: Tensor | None) -> Tensor:
+    """The logarithm of each element's mean count, finite as one row of half an event is added."""
+    data = moments(x, mask)
+    return (data.total + 0.5).log() - (data.count + 1).log()
 
 
 class Poisson(Likelihood):
@@ -27,6 +41,10 @@ class Poisson(Likelihood):
     """
 
     support = constraints.nonnegative_integer
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return inverse_log_rate(marginal_log_rate(x, mask)).unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (h,) = self._split(h)

@@ -42,6 +42,13 @@ class PositiveNumber(nn.Module):
         else:
             self.register_buffer("fixed", torch.tensor(float(value)), persistent=False)
 
+    @torch.no_grad()
+    def start_at(self, value: Tensor) -> None:
+        """Let learning start from ``value``; a number that is given stays."""
+        if self.raw is not None:
+            above = (value - self.floor).clamp(min=self.floor)
+            self.raw.copy_(above + (-(-above).expm1()).log())  # the inverse of softplus
+
     def forward(self) -> Tensor:
         return self.fixed if self.raw is None else self.floor + F.softplus(self.raw)
 

@@ -36,6 +36,11 @@ class RunningMean(nn.Module):
         weight = self.count.to(self.mean.dtype).reciprocal().clamp(min=self.momentum)
         self.mean.lerp_(value.to(self.mean.dtype), weight)
 
+    @torch.no_grad()
+    def start_at(self, value: Tensor) -> None:
+        """Be ``value`` until the first number is counted in."""
+        self.mean.copy_(value)
+
     def forward(self) -> Tensor:
         return self.mean.clamp(min=self.floor)
 

@@ -1,6 +1,7 @@
 """Errors with heavy tails: an outlier counts like the logarithm of its size."""
 
-from typing import Literal
+import math
+from typing import Literal, override
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch.distributions import constraints
 from ppvae.distributions.student_t import StudentT as Elements
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
+from ppvae.models.likelihoods.marginal_moments import absolute_deviation, median
 from ppvae.models.likelihoods.positive_number import PositiveNumber
 from ppvae.networks import Shape
 
@@ -51,6 +53,15 @@ class StudentT(Likelihood):
             )
         self.df = PositiveNumber("likelihood.df", df, LEAST, start=3.0)
         self.scale = PositiveNumber("likelihood.scale", scale, floor)
+
+    @override
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        loc, half = median(x, mask), self.df().double() / 2
+        # E|t| at scale 1, which is finite above 1 degree of freedom.
+        log_mean = (half + 0.5).lgamma() - half.lgamma() + (2 * half / math.pi).log() / 2
+        unit = log_mean.exp() / (half - 0.5)
+        self.scale.start_at(absolute_deviation(x, mask, loc) / unit)
+        return loc.unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (loc,) = self._split(h)

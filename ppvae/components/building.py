@@ -12,6 +12,7 @@ from torch.distributions import constraints
 
 from ppvae.components.contracts import check_part, failures_told, is_foreign
 from ppvae.components.factory import Factory, factory_of
+from ppvae.components.initial_bias import start_at_marginal
 from ppvae.components.kinds import KINDS
 from ppvae.components.memory import sizes_checked
 from ppvae.components.names import DEFAULTS, PARTS
@@ -49,6 +50,7 @@ def build_programs(
     classes: int = 0,
     covariates: int = 0,
     examples: Tensor | None = None,
+    mask: Tensor | None = None,
     log_counts: bool = False,
     trust: Iterable[str] = (),
     copies: int = 1,
@@ -69,6 +71,7 @@ def build_programs(
         covariates: number of covariates y per datum. A guide is given both where the model is
             conditional on y, and 0 elsewhere.
         examples: some training data, ``(n, *data_shape)``, to start from.
+        mask: True where they were observed, like ``examples``; ``None``: everywhere.
         log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
             them, where the likelihood is of counts without a largest one.
         trust: modules that names read from a file may be imported from.
@@ -88,7 +91,11 @@ def build_programs(
             "classes": classes, "covariates": covariates,
             "examples": torch.zeros(1, *data_shape) if examples is None else examples,
         }  # fmt: skip
-        return _built(parts, factories, known, log_counts and _is_of_counts(factories), trust)
+        built = _built(parts, factories, known, log_counts and _is_of_counts(factories), trust)
+    decoder = factories.get("decoder")
+    if examples is not None and decoder is not None and not is_foreign(decoder.target):
+        start_at_marginal(built.model, examples, mask)
+    return built
 
 
 def _built(

@@ -4,7 +4,7 @@ All of them keep whatever dimensions come before the datum's, so that a batch, o
 batch, passes in one call.
 """
 
-from ppvae.networks.bounded import is_positive, positive
+from ppvae.networks.bounded import inverse_positive, is_positive, positive
 from ppvae.networks.conditioning import beside, features, joined_shape
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.gated import GatedMLP
@@ -24,6 +24,7 @@ __all__ = [
     "beside",
     "build",
     "features",
+    "inverse_positive",
     "is_positive",
     "joined_shape",
     "positive",

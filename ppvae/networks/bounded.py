@@ -12,6 +12,11 @@ def positive(log_scale: Tensor) -> Tensor:
     return (10 * (log_scale / 10).tanh()).exp()
 
 
+def inverse_positive(value: Tensor) -> Tensor:
+    """The log scale at which `positive` is ``value``, between exp(-9) and exp(9)."""
+    return 10 * (value.log().clamp(-9, 9) / 10).atanh()
+
+
 def is_positive(value: float) -> bool:
     """Whether a number is above zero in single precision, and finite, as its inverse is too."""
     return 1e-37 <= value <= 1e37

@@ -8,6 +8,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from ppvae.errors import InputError
+from ppvae.networks.initial_weights import initialize
 from ppvae.networks.network import Shape
 
 Size = tuple[int, int]
@@ -44,6 +45,7 @@ class Feedforward(nn.Module):
     ) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
+        initialize(layers)
         self.in_dims, self.read_as, self.out_shape = len(in_shape), read_as, tuple(out_shape)
 
     def forward(self, x: Tensor) -> Tensor:

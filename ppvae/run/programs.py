@@ -59,6 +59,7 @@ def build_pair(
             classes=len(run.label_names or ()),
             covariates=run.covariates,
             examples=example["x"],
+            mask=example.get("mask"),
             log_counts=entry(config["run"], "log_counts", bool, path),
             trust=trust,
         )

@@ -147,14 +147,15 @@ def assembled(
     parts: Mapping[str, Spec | Program | None], data: Data, settings: Settings
 ) -> Programs:
     """Model and guide for these data, given what the data tell: see `build_programs`."""
-    some = torch.arange(min(EXAMPLES, len(data.train)))
+    some = data.train.take(torch.arange(min(EXAMPLES, len(data.train))))
     return build_programs(
         parts,
         latent_dim=settings.latent_dim,
         data_shape=data.shape,
         classes=data.classes,
         covariates=data.covariates,
-        examples=data.train.take(some)["x"],
+        examples=some["x"],
+        mask=some.get("mask"),
         log_counts=data.scaling == COUNTS,
         trust=settings.trust,
         copies=TRAINING,
@@ -204,7 +205,7 @@ def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> No
         again = build_programs(
             choices, latent_dim=settings.latent_dim, data_shape=data.shape,
             classes=data.classes, covariates=data.covariates, examples=example["x"],
-            log_counts=data.scaling == COUNTS, trust=trust,
+            mask=example.get("mask"), log_counts=data.scaling == COUNTS, trust=trust,
         )  # fmt: skip
         fresh = Pair(again.model, again.guide, example).state_dict()
     weights = pair.state_dict()

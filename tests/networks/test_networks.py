@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle, islice, pairwise, product
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyro
@@ -26,6 +26,7 @@ from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Bernoulli, StandardNormal
 from ppvae.models.conditional_vae import ConditionalVAE
 from ppvae.networks import (
+    MLP,
     ConvEncoder,
     GatedMLP,
     Network,
@@ -38,6 +39,8 @@ from ppvae.networks import (
     joined_shape,
     positive,
 )
+from ppvae.networks.initial_weights import gain
+from ppvae.networks.layers import Activation
 from ppvae.networks.residual import ResidualBlock
 
 SHAPES: list[Shape] = [(1, 28, 28), (3, 7, 9), (2, 1, 1), (1, 8, 5), (3, 33, 17)]
@@ -211,7 +214,7 @@ def test_a_few_steps_on_the_digits_raise_the_bound(encoder: str, decoder: str) -
             return -float(elbo.loss(model, guide, held_out)) / len(held_out)
 
     before = bound()
-    assert before == pytest.approx(-64 * math.log(2), rel=0.1)  # it knows nothing yet
+    assert before == pytest.approx(-64 * math.log(2), rel=0.2)  # it knows nothing yet
     for batch in x.split(64):
         optimizer.zero_grad()
         (elbo.differentiable_loss(model, guide, batch) / len(batch)).backward()
@@ -511,3 +514,32 @@ def test_a_posteriors_scale_grows_as_exp_below_one_and_in_proportion_above() -> 
     torch.testing.assert_close(posterior_scale(above), want, rtol=4e-2, atol=0)
     assert float(posterior_scale(torch.tensor(6.1))) < 13  # where exp is 446
     assert float(posterior_scale(torch.tensor(30.0))) > 40  # as wide a prior is met
+
+
+@pytest.mark.parametrize(
+    "network", [*(partial(MLP, activation=name) for name in get_args(Activation)), GatedMLP]
+)
+def test_a_signal_keeps_its_size_through_the_layers_and_the_seed_decides_them(
+    network: Callable[..., nn.Module],
+) -> None:
+    """Through twelve of width 200, of which torch's own weights leave nothing but the biases."""
+    x = torch.randn(500, 200, generator=torch.Generator().manual_seed(1))
+
+    def deep(seed: int) -> nn.Module:
+        torch.manual_seed(seed)
+        return network((200,), (200,), hidden=(200,) * 12)
+
+    one = deep(0)
+    affine = [layer for layer in one.modules() if isinstance(layer, nn.Linear)]
+    assert not any(bool(layer.bias.any()) for layer in affine)
+    with torch.no_grad():
+        assert 0.3 < float(one(x).std()) < 3
+    assert torch.equal(one(x), deep(0)(x))
+    assert not torch.equal(one(x), deep(1)(x))
+
+
+def test_a_gain_undoes_what_a_nonlinearity_takes_away() -> None:
+    assert gain(nn.ReLU()) == pytest.approx(math.sqrt(2), abs=0.01)
+    e = torch.randn(2, 100_000, generator=torch.Generator().manual_seed(1)).double()
+    for layer, x in ((nn.SiLU(), e[0]), (nn.Tanh(), e[0]), (nn.GLU(0), e.flatten())):
+        assert float(layer(x).square().mean()) == pytest.approx(gain(layer) ** -2, rel=0.02)

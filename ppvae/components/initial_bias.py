@@ -1,0 +1,55 @@
+"""The decoder's last bias: training starts where every datum has the marginal of the data."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ppvae.components.contracts import is_foreign
+from ppvae.models import VAE, ConditionalVAE, HierarchicalVAE, SemiSupervisedVAE
+from ppvae.models.likelihoods import Likelihood
+from ppvae.networks.layers import Feedforward
+
+MODELS = (VAE, ConditionalVAE, HierarchicalVAE, SemiSupervisedVAE)
+"""Models of this package that decode latents by a network."""
+
+
+@torch.no_grad()
+def start_at_marginal(model: Any, examples: Tensor, mask: Tensor | None = None) -> None:
+    """Set the last bias of a model's decoder to what its likelihood finds of the data.
+
+    Under weights of 0 before it, p(x | z) would be the distribution of each element of x over the
+    data (`Likelihood.fit_marginal`). A convolution's bias is one number for all pixels: there it is
+    the distribution of those. What is not of this package stays as it is, unless it is a likelihood
+    that has a ``fit_marginal`` of its own.
+
+    Args:
+        model: the model.
+        examples: some data, ``(n, *data_shape)``.
+        mask: True where they were observed, like ``examples``.
+    """
+    if not isinstance(model, MODELS) or not isinstance(model.decoder, Feedforward):
+        return
+    likelihood, last = model.likelihood, model.decoder.layers[-1]
+    if is_foreign(type(model)) or is_foreign(type(model.decoder)) or not _tells(likelihood):
+        return
+    if isinstance(last, nn.Linear):
+        params = likelihood.fit_marginal(examples, mask)
+    elif isinstance(last, (nn.Conv2d, nn.ConvTranspose2d)):
+        params = likelihood.fit_marginal(_pixels(examples), None if mask is None else _pixels(mask))
+    else:
+        return
+    if params is not None and last.bias is not None:
+        if not isinstance(last, nn.Linear):
+            params = params.mean((-2, -1))
+        last.bias.copy_(params.flatten())
+
+
+def _tells(likelihood: Likelihood) -> bool:
+    """Whether what a likelihood says of marginals is of its own density, not of one it changed."""
+    return not is_foreign(type(likelihood)) or "fit_marginal" in vars(type(likelihood))
+
+
+def _pixels(images: Tensor) -> Tensor:
+    """Each pixel of ``(n, ..., H, W)`` as an image of one: ``(n * H * W, ..., 1, 1)``."""
+    return images.movedim((-2, -1), (1, 2)).flatten(0, 2)[..., None, None]
