@@ -20,8 +20,9 @@ def initialize(layers: Sequence[nn.Module]) -> None:
 
     A weight is uniform, of variance 2 g^2 / (fan-in + fan-out), between that which keeps the size
     of what goes forward and that of gradients, which go back. The gain g undoes what the
-    nonlinearity before the layer takes away (He et al., 2015). Weights are drawn from torch's
-    generator, layer by layer.
+    nonlinearity before the layer takes away (He et al., 2015); it is 1 in the last layer, so that
+    what a network first says of a datum is small. Weights are drawn from torch's generator, layer
+    by layer.
 
     Args:
         layers: a network's, the first first. What is no affine map stays as it is: a
@@ -30,6 +31,7 @@ def initialize(layers: Sequence[nn.Module]) -> None:
     g = 1.0
     for layer, after in zip_longest(layers, layers[1:]):
         if isinstance(layer, Affine):
+            g = 1.0 if after is None else g
             bound = g * math.sqrt(6 / _fans(layer, is_gated=isinstance(after, nn.GLU)))
             nn.init.uniform_(layer.weight, -bound, bound)
             if layer.bias is not None:
