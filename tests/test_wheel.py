@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ppvae.settings.recipes import FOLDER
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -41,6 +43,7 @@ def test_the_wheel_installs_ppvae_and_nothing_else(wheel: Path) -> None:
     assert {n.split("/")[0] for n in code} == {"ppvae"}
     assert {"ppvae/py.typed", "ppvae/models/vae.py", "ppvae/guides/mean_field.py"} <= set(code)
     assert {"ppvae/data/split.py", "ppvae/report/report.html.j2"} <= set(code)
+    assert {f"ppvae/recipes/{file.name}" for file in FOLDER.iterdir()} <= set(code)
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout to build from")

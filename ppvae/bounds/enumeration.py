@@ -2,7 +2,10 @@
 
 Under ``TraceEnum_ELBO`` a discrete latent takes all of its values at once, along a dimension of its
 own to the left of all plates. What a bound is made of is then no plain sum of log-probabilities.
+Where no score is needed, the difference of the two is also what ``TraceEnum_ELBO`` differentiates.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,6 +38,16 @@ def expectations(model: Sites, guide: Sites) -> tuple[Tensor, Tensor]:
         if not site.node["is_observed"]:
             kl = kl + _expected(site, weights)
     return reconstruction, kl
+
+
+def needs_score(node: Any) -> bool:
+    """Whether a gradient through a site of the guide needs the score of its draws.
+
+    It does not where a draw is reparameterized, or every value is taken at once.
+    """
+    infer = node["infer"]
+    is_whole = infer.get("enumerate") == "parallel" and infer.get("num_samples") is None
+    return not (is_whole or node["fn"].has_rsample)
 
 
 class _Weight:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
-from pyro.infer import ELBO
+from pyro.infer import ELBO, TraceEnum_ELBO
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
@@ -82,6 +82,15 @@ class Bound(nn.Module):
         return self.traits.is_linear
 
     @property
+    def is_static_sum(self) -> bool:
+        """Whether latents are summed over, and what is computed depends on no number.
+
+        Every such sum is then over all values of a site of the guide, and no score is needed.
+        """
+        is_pyros = type(self.elbo) is TraceEnum_ELBO
+        return is_pyros and not (self.audit.summed or self.audit.needs_scores)
+
+    @property
     def is_lower(self) -> bool:
         """Whether the expectation of the objective at beta = 1 is a lower bound on log p(x)."""
         return not self.traits.weighs_draws or bool(cast("Any", self.elbo).is_lower)
@@ -90,6 +99,8 @@ class Bound(nn.Module):
         """Estimate the bound on ``batch``: ``{"x": (batch, ...), ...}``; see `Terms`."""
         if self.audit.summed:
             return self._summed(batch, beta)
+        if self.is_static_sum:
+            return self._enumerated(batch, beta)
         model, guide = Weighed(self.pair.call_model, beta), Weighed(self.pair.call_guide, beta)
         with self._mixed.only(batch["x"].device.type):
             loss = self._loss(model, guide, batch)
@@ -99,6 +110,38 @@ class Bound(nn.Module):
             with torch.no_grad():
                 calls = list(zip(model.calls, guide.calls, strict=True))
                 return self._terms(objective, calls, beta, share)
+
+    def _enumerated(self, batch: Mapping[str, Tensor], beta: float) -> Terms:
+        """The same where every sum is over values of the guide's sites, and no score is needed.
+
+        Pyro leaves out values without probability, and so looks at numbers: no graph could be made
+        of that. Here they have the weight 0.
+        """
+        model, guide = Weighed(self.pair.call_model, 1.0), Weighed(self.pair.call_guide, 1.0)
+        with self._mixed.only(batch["x"].device.type):
+            for _ in cast("Any", self.elbo)._get_traces(model, guide, (), dict(batch)):
+                pass  # what is wanted of the traces is recorded with their calls
+            share = self.audit.share(len(batch["x"]))
+            calls = list(zip(model.calls, guide.calls, strict=True))
+            reconstruction, kl = self._expected(calls, share)
+            # What a guide adds in training is an observed site of its own, as `pyro.factor` makes.
+            added = [
+                log_prob(site).sum()
+                for sites in guide.calls
+                for site in sites.values()
+                if site.node["is_observed"]
+            ]
+            more = sum(added) * share / self.elbo.num_particles
+        objective = reconstruction - beta * kl - more
+        reconstruction, kl = reconstruction.detach(), kl.detach()
+        return Terms(objective, reconstruction - kl, reconstruction, kl)
+
+    def _expected(self, calls: list[Call], share: float) -> tuple[Tensor, Tensor]:
+        """Reconstruction and KL where latents are summed over, as sums over data."""
+        parts = zip(*(expectations(model, guide) for model, guide in calls), strict=True)
+        reconstruction, kl = (torch.stack(part).sum() for part in parts)
+        draws = share / self.elbo.num_particles
+        return reconstruction * draws, kl * draws
 
     def _summed(self, batch: Mapping[str, Tensor], beta: float) -> Terms:
         """The same where the model sums over a latent, on which p(z) and p(x | z) both depend.
@@ -134,8 +177,7 @@ class Bound(nn.Module):
         """What the objective is made of, from the very same draws."""
         draws = share / self.elbo.num_particles
         if self.traits.enumerates:
-            parts = zip(*(expectations(model, guide) for model, guide in calls), strict=True)
-            reconstruction, kl = (torch.stack(part).sum() * draws for part in parts)
+            reconstruction, kl = self._expected(calls, share)
         else:
             kl = self._kl(calls) * draws
             if self.traits.is_linear:

@@ -73,7 +73,8 @@ def parser_of(command: Command) -> Parser:
     group.add_argument(
         "--config",
         metavar="FILE",
-        help="A YAML file of these settings, such as a run's config.yaml; flags beside it win.",
+        help="A YAML file of these settings, such as a run's config.yaml, or a recipe by name; "
+        "flags beside it win.",
     )
     group.add_argument(
         "--print_config", action="store_true", help="Print the settings as such a file, and leave."

@@ -9,10 +9,12 @@ from typing import Any
 
 from ppvae.cli.commands import COMMANDS
 from ppvae.cli.flags_in_sentences import flag
+from ppvae.cli.recipes import told_recipes
 from ppvae.components.names import DEFAULTS, NAMES, check_name
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 from ppvae.settings import Checked, Class, Setting, refusal, settings_of
+from ppvae.settings.recipes import LIST, recipe, recipes
 
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
 
@@ -52,9 +54,16 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
     except InputError as error:
         raise InputError(_sentence(str(error), list(settings))) from None
     is_printed = typed.pop("print_config", False)
+    if typed.get("recipe") == LIST:
+        sys.stdout.write(told_recipes(recipes().values()))
+        raise SystemExit(0)
     given: dict[str, Any] = {}
     for file in files:
-        given |= _read_file(file, settings)
+        is_recipe = "recipe" in settings and file in recipes() and not Path(file).exists()
+        given |= {"recipe": file} if is_recipe else _read_file(file, settings)
+    named = typed.get("recipe", given.get("recipe"))
+    if named is not None:
+        given = _read_recipe(named, settings) | given
     given |= {key: _read(key, value, settings[key], trusted=True) for key, value in typed.items()}
     for kind, arguments in own.items():
         given[kind] = _with_arguments(given.get(kind), kind, arguments, command.settings)
@@ -164,6 +173,12 @@ def _read_file(file: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
             continue
         found[name] = _read(name, value, settings[name], trusted=False)
     return found
+
+
+def _read_recipe(name: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
+    """The settings of a recipe, which comes with the package."""
+    content = {"recipe": name, **recipe(name).settings}
+    return {key: _read(key, value, settings[key], trusted=True) for key, value in content.items()}
 
 
 def _content(file: str) -> dict[Any, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.utils import _pytree as pytree
 
+from ppvae.bounds.objective import Bound
 from ppvae.bounds.traits import traits_of
 from ppvae.compilation.autograd_node import DifferentiableGraph, loss_and_gradients
 from ppvae.compilation.beginning import Begun, Rerun
@@ -79,8 +80,7 @@ class Captured(nn.Module):
         self.reason = ""
         self._compile, self._fixed = compile, fixed
         self._guard: Guard[DifferentiableGraph] = Guard(module, check)
-        elbos = (getattr(part, "elbo", None) for part in module.modules())
-        if any(isinstance(elbo, ELBO) and traits_of(type(elbo)).enumerates for elbo in elbos):
+        if any(map(_enumerates_dynamically, module.modules())):
             self._give_up("it enumerates latents, and Pyro finds the terms of that sum as it goes")
 
     @override
@@ -181,6 +181,14 @@ class Captured(nn.Module):
         else:
             run = make(graph)
         return DifferentiableGraph(run, found["spec"], found["loss"], tuple(found["has"]), error)
+
+
+def _enumerates_dynamically(module: nn.Module) -> bool:
+    """Whether a module is a bound that sums over latents, and finds the terms by their numbers."""
+    elbo = getattr(module, "elbo", None)
+    if not (isinstance(elbo, ELBO) and traits_of(type(elbo)).enumerates):
+        return False
+    return not (isinstance(module, Bound) and module.is_static_sum)
 
 
 def _words(parts: Parts, graph: DifferentiableGraph) -> list[str]:

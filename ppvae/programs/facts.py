@@ -54,6 +54,8 @@ class Audit:
         scaled: sites that the programs scale themselves, so that there is no density p(x, z).
         summed: discrete latents of the model alone, which the bound sums over.
         mapped: latents whose value is that of auxiliary draws of the guide.
+        needs_scores: a site of the guide is neither summed over in one call nor has a
+            reparameterized draw, so that a gradient needs the score of its draws.
     """
 
     sites: tuple[Site, ...]
@@ -67,6 +69,7 @@ class Audit:
     scaled: tuple[str, ...] = ()
     summed: tuple[str, ...] = ()
     mapped: tuple[str, ...] = ()
+    needs_scores: bool = False
 
     def share(self, rows: int) -> float:
         """B / N of a batch of B rows, where the programs subsample a plate of N data; else 1."""

@@ -1,11 +1,12 @@
 """The settings of a fit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from ppvae.errors import InputError
+from ppvae.settings.recipes import recipe
 from ppvae.settings.setting import (
     BOUND,
     DATA,
@@ -72,6 +73,11 @@ class Settings(Checked):
         None, DATA, Word(Scale),
         "Scale values: none (as they are), unit (divided by the largest there may be), or "
         "standardize (mean 0 and deviation 1 in training).", "by type, range and likelihood"
+    )
+    recipe: str | None = setting(
+        None, DATA, TEXT,
+        "A published protocol by name, whose settings hold where no other is given; list shows all "
+        "of them, with their figures.", "none"
     )
     model: Part = setting(None, PROGRAMS, Class(), "The generative program p(x, z).", "VAE")
     prior: Part = setting(None, PROGRAMS, Class(), "The prior p(z).", "StandardNormal")
@@ -170,6 +176,14 @@ class Settings(Checked):
                 f"`warm_up` is {self.warm_up}, which leaves none of the {self.epochs} epochs at "
                 "the full `beta`; shorten it, or take more `epochs`"
             )
+
+    @classmethod
+    def of_arguments(cls, *args: Any, **kwargs: Any) -> Self:
+        """The settings that are given, above those of the recipe that they name."""
+        named = dict(zip((each.name for each in fields(cls)), args, strict=False)) | kwargs
+        if named.get("recipe") is not None:
+            named = {**recipe(named["recipe"]).settings, **named}
+        return cls(**named)
 
     def weight(self, step: int, steps_per_epoch: int) -> float:
         """The weight of the KL at a step, counted from 0."""

@@ -9,7 +9,7 @@ import inspect
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, Self
 
 from ppvae.errors import InputError, nearest
 from ppvae.settings.values import SEED, Values
@@ -65,6 +65,11 @@ class Checked:
         InputError: naming the setting, its value, and what it must be.
     """
 
+    @classmethod
+    def of_arguments(cls, *args: Any, **kwargs: Any) -> Self:
+        """The settings that are given, as arguments."""
+        return cls(*args, **kwargs)
+
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
@@ -109,6 +114,7 @@ def takes[**P, S: Checked, R](
     settings: Callable[P, S],
 ) -> Callable[[Callable[[S], R]], Callable[P, R]]:
     """Decorator: what takes ``settings`` takes their fields instead, as arguments of its own."""
+    made: Callable[P, S] = getattr(settings, "of_arguments")  # noqa: B009  # a class of settings
 
     def decorate(function: Callable[[S], R]) -> Callable[P, R]:
         names = inspect.signature(settings).parameters
@@ -119,7 +125,7 @@ def takes[**P, S: Checked, R](
                 raise TypeError(
                     f"{function.__name__} has no argument {name!r}{nearest(name, names)}"
                 )
-            return function(settings(*args, **kwargs))
+            return function(made(*args, **kwargs))
 
         described = inspect.signature(function).return_annotation
         signature = inspect.signature(settings).replace(return_annotation=described)

@@ -1,11 +1,13 @@
 """Studies of many fits, on toys."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from tests.benchmarks import orderings, semi_supervised
+from tests.benchmarks import orderings, published, semi_supervised
 from tests.support.captures import by_graph
 from tests.support.fits import quick
 from tests.support.toy_mode import uncompiled
@@ -37,3 +39,31 @@ def test_semi_supervised(tmp_path: Path) -> None:
     table = (tmp_path / "table.md").read_text()
     assert all(title in table for title, _ in semi_supervised.CASES.values())
     assert "nan" not in table
+
+
+def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each seed is a fit, which is read the second time; log p(x) is of all test data."""
+    monkeypatch.setattr(published, "PIECE", 10)
+    x = np.random.default_rng(0).random((150, 4)) < 0.5
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    small = {"class_path": "MLP", "init_args": {"hidden": [4]}}
+    settings = {
+        "data": str(tmp_path / "x.npy"), "encoder": small, "decoder": small, "latent_dim": 2,
+        "epochs": 1, "schedule": "none",
+    }  # fmt: skip
+    asked = (
+        f"vae-400 --seeds 0 1 --samples 2 --out {tmp_path} --table {tmp_path / 'table.csv'}"
+    ).split()
+    published.main([*asked, "--settings", json.dumps(settings)])
+    (row,) = published._read(tmp_path / "table.csv").values()
+    pieces = [sorted(tmp_path.glob(f"vae-400-{seed}/log_p-2-*.pt")) for seed in (0, 1)]
+    log_p = torch.stack([torch.cat([torch.load(one) for one in some]) for some in pieces])
+    assert log_p.shape == (2, 15)
+    assert row.ours == pytest.approx(float(log_p.mean()))
+    assert row.seed_error == pytest.approx(float(log_p.mean(1).diff().abs()) / 2, rel=1e-4)
+    assert row.difference == pytest.approx(row.ours - row.published)
+    assert "| vae-400 |" in (tmp_path / "table.md").read_text()
+    monkeypatch.setattr(published, "fit", None)  # nothing is fitted again
+    monkeypatch.setattr(published, "log_evidence", None)
+    published.main([*asked, "--settings", json.dumps(settings)])
+    assert list(published._read(tmp_path / "table.csv").values()) == [row]

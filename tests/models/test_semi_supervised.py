@@ -19,6 +19,7 @@ from ppvae.bounds.audit import audit
 from ppvae.bounds.enumeration import expectations
 from ppvae.bounds.kl_weight import Weighed
 from ppvae.bounds.objective import Bound
+from ppvae.compilation.captured import Captured
 from ppvae.data import Data, as_split, from_arrays, load
 from ppvae.data.labels import hide
 from ppvae.diagnostics import log_evidence, subject
@@ -571,3 +572,57 @@ def test_entries_that_were_not_observed_are_left_out() -> None:
     facts = audit(pair, TraceEnum_ELBO, rows.take(torch.arange(6)))
     assert facts.is_local
     assert facts.vectorizes
+
+
+@pytest.mark.parametrize("particles", [1, 3])
+@pytest.mark.parametrize("beta", [1.0, 0.3])
+def test_the_bound_of_a_step_is_pyros_in_value_and_gradient_and_has_a_graph(
+    particles: int, beta: float
+) -> None:
+    model, guide = random_pair(7.0)
+    batch = {"x": data(), "y": LABELS}
+    pair = Pair(model, guide, batch)
+    bound = Bound(pair, TraceEnum_ELBO, audit(pair, TraceEnum_ELBO, batch), particles).train()
+    told: list[str] = []
+    graph = Captured(bound, compile=False, check=0, tell=told.append)
+    graph(batch, beta)
+
+    def found(terms: Any) -> tuple[Tensor, ...]:
+        return (*terms, *torch.autograd.grad(terms.objective, list(bound.parameters())))
+
+    results = []
+    for call in (bound, graph):
+        torch.manual_seed(4)
+        results.append(found(call(batch, beta)))
+    assert bound.is_static_sum
+    torch.manual_seed(4)
+    loss = enumerated(particles).differentiable_loss(
+        Weighed(pair.call_model, 1.0), Weighed(pair.call_guide, 1.0), **batch
+    )
+    kl = results[0][3]
+    torch.testing.assert_close(results[0][0], -loss + (1 - beta) * kl)
+    if beta == 1:
+        results.append((*results[0][:4], *torch.autograd.grad(-loss, list(bound.parameters()))))
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            torch.testing.assert_close(a, b)
+    assert told == []
+
+
+def test_a_guide_whose_draws_need_scores_keeps_pyros_estimator() -> None:
+    def guide(x: Tensor, y: Tensor | None = None) -> None:
+        with pyro.plate("data", len(x)):
+            logits = pyro.param("logits", torch.zeros(CLASSES))
+            pyro.sample("y", dist.Categorical(logits=logits))  # drawn, not summed
+            pyro.sample("k", dist.Bernoulli(0.4), infer={"enumerate": "parallel"})
+
+    def model(x: Tensor, y: Tensor | None = None) -> None:
+        with pyro.plate("data", len(x)):
+            y = pyro.sample("y", dist.Categorical(logits=torch.zeros(CLASSES)))
+            k = pyro.sample("k", dist.Bernoulli(0.5))
+            loc = (y + k).to(x)[..., None].expand([*(y + k).shape, COLUMNS])
+            pyro.sample("x", dist.Normal(loc, 1.0).to_event(1), obs=x)
+
+    batch = {"x": data().float()}
+    pair = Pair(model, guide, batch)
+    assert not Bound(pair, TraceEnum_ELBO, audit(pair, TraceEnum_ELBO, batch)).is_static_sum

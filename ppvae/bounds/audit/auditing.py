@@ -14,6 +14,7 @@ from ppvae.bounds.audit.agreement import check_agreement
 from ppvae.bounds.audit.notes import notes_of
 from ppvae.bounds.audit.suitability import check_bound, check_suitability
 from ppvae.bounds.audit.tracing import sites_and_parents, try_particles
+from ppvae.bounds.enumeration import needs_score
 from ppvae.bounds.traits import traits_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
@@ -72,6 +73,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
             for name in of_guide
             if isinstance(base(guide[name]["fn"]), dist.Delta) and name not in without_density
         ),
+        needs_scores=any(map(needs_score, guide.values())),
     )
     return replace(audit, notes=notes_of(audit, elbo, guide, model, parents, plate))
 

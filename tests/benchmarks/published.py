@@ -1,0 +1,288 @@
+"""The published figures beside ours: each recipe of the package, fitted, scored and written down.
+
+``PPVAE_DATA=... uv run python -m tests.benchmarks.published`` fits all recipes, or those that are
+named, one seed after another. A fit that was stopped goes on where it was, and what is measured
+already is read. Log p(x) is that of all test images, by importance samples in single precision,
+also where the steps of the fit had networks in bfloat16. After each fit the table is written to
+``tests/benchmarks/published.csv`` and, for the eye, ``published.md``. A row holds the fits that
+there are: one of them has no error over seeds.
+"""
+
+import argparse
+import csv
+import json
+import math
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data import as_split
+from ppvae.diagnostics import log_evidence
+from ppvae.fit import fit, resume
+from ppvae.run import Run
+from ppvae.settings.recipes import Recipe, recipe, recipes
+
+from .machine import machine
+
+PIECE = 2_500
+"""Test data whose log p(x) is kept at once: what a stop may lose."""
+
+TABLE = Path(__file__).with_suffix(".csv")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A recipe, and what came of it; figures are nats per image, or percent.
+
+    Attributes:
+        recipe: its name.
+        data: name, binarization, and numbers of rows that train, choose the best weights and test.
+        network: encoder and decoder, latents, prior, bound.
+        training: how, with the number of steps.
+        samples: importance samples of each image.
+        seeds: how many fits.
+        ours: mean of the measure over seeds and test data.
+        data_error: its standard error over test data.
+        seed_error: and over seeds; ``None`` of one seed.
+        published: the published figure.
+        difference: ours less the published.
+        minutes: processor time of a fit and of its evaluation, on one core.
+        made: commit and date.
+    """
+
+    recipe: str
+    data: str
+    network: str
+    training: str
+    samples: int
+    seeds: int
+    ours: float
+    data_error: float
+    seed_error: float | None
+    published: float
+    difference: float
+    minutes: str
+    made: str
+
+
+def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> Row:
+    """The row of a recipe, of the seeds that there are; fits and scores what there is not."""
+    runs = [_fitted(known, seed, given) for seed in seeds]
+    by_datum = torch.stack([_measure(run, known, given) for run in runs])
+    means = by_datum.mean(1)
+    spent = [_spent(run.path) for run in runs]
+    fits, scores = (sum(each[what] for each in spent) / len(spent) / 60 for what in _WHAT)
+    return Row(
+        recipe=known.name,
+        data=_data(runs[0]),
+        network=_network(runs[0].config),
+        training=_training(runs[0]),
+        samples=known.samples if given.samples is None else given.samples,
+        seeds=len(runs),
+        ours=float(means.mean()),
+        data_error=float(by_datum.mean(0).std()) / math.sqrt(by_datum.shape[1]),
+        seed_error=float(means.std()) / math.sqrt(len(runs)) if len(runs) > 1 else None,
+        published=known.published,
+        difference=float(means.mean()) - known.published,
+        minutes=f"{fits:.1f} + {scores:.1f}",
+        made=spent[-1]["made"],
+    )
+
+
+def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
+    """The fit of a recipe: read, gone on with, or begun."""
+    folder = given.out / f"{known.name}-{seed}"
+    asked = {**known.settings, **given.settings, "seed": seed}
+    is_begun = (folder / "config.yaml").is_file() and _spent(folder).get("asked") == asked
+    if is_begun and (folder / "summary.json").is_file():
+        return Run(folder)
+    began = time.process_time()
+    try:
+        if is_begun:
+            return resume(folder)
+        return fit(**{**asked, "recipe": known.name}, out=folder, overwrite=True)
+    finally:
+        if folder.is_dir():
+            before = _spent(folder)["fit"] if is_begun else 0.0
+            _spend(folder, asked=asked, fit=before + time.process_time() - began, made=_made())
+
+
+def _measure(run: Run, known: Recipe, given: argparse.Namespace) -> Tensor:
+    """Log p(x) of each test datum in nats, or whether its class is told right, in percent."""
+    if known.measure == "accuracy":
+        told = _summary(run)["classification"]
+        right = round(told["accuracy"] * told["rows"])
+        return torch.full((told["rows"],), 100.0) * (torch.arange(told["rows"]) < right)
+    samples = known.samples if given.samples is None else given.samples
+    test = run.data().test
+    pieces = torch.arange(len(test)).split(PIECE)
+    return torch.cat(
+        [_piece(run, i, test.take(rows)["x"], samples) for i, rows in enumerate(pieces)]
+    )
+
+
+def _piece(run: Run, number: int, x: Tensor, samples: int) -> Tensor:
+    kept = run.path / f"log_p-{samples}-{number}.pt"
+    if not kept.is_file():
+        began = time.process_time()
+        evidence = log_evidence(run.pair, run.audit, as_split(x), samples=samples, seed=number)
+        torch.save(evidence.log_p, kept)
+        spent = _spent(run.path)["score"] + time.process_time() - began
+        _spend(run.path, score=spent)
+    found: Tensor = torch.load(kept, weights_only=True)
+    return found
+
+
+# What was spent is kept beside a fit, in a file that the package ignores.
+
+_WHAT = ("fit", "score")
+
+
+def _spent(folder: Path) -> dict[str, Any]:
+    file = folder / "published.json"
+    return {"fit": 0.0, "score": 0.0} | (json.loads(file.read_text()) if file.is_file() else {})
+
+
+def _spend(folder: Path, **more: Any) -> None:
+    (folder / "published.json").write_text(json.dumps(_spent(folder) | more, indent=2) + "\n")
+
+
+def _made() -> str:
+    asked = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return f"{asked.stdout.strip() or 'no commit'}, {datetime.now(UTC):%Y-%m-%d}"
+
+
+# What a row tells of a fit.
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    if run.summary is None:
+        raise ValueError(f"{run.path} has no summary: its fit has not ended")
+    return run.summary
+
+
+def _data(run: Run) -> str:
+    facts = run.config["run"]["data"]
+    rows = "/".join(f"{facts['rows'][part]:,}" for part in ("train", "valid", "test"))
+    how = run.config["binarize"]
+    few = f", {run.config['labels']} labels" if run.config["labels"] else ""
+    return f"{facts['name']}{'' if how in (None, 'none') else f', {how}'}{few}, {rows}"
+
+
+def _network(config: Mapping[str, Any]) -> str:
+    parts = [config["encoder"], config["prior"], config["elbo"]]
+    named = [_named(part) for part in parts if part is not None]
+    particles = f", {config['particles']} draws" if config["particles"] > 1 else ""
+    return f"{', '.join(named)}{particles}, z {config['latent_dim']}"
+
+
+def _named(part: Any) -> str:
+    """A part as a call: ``MLP(hidden=[200, 200])``."""
+    if isinstance(part, str):
+        return part
+    arguments = ", ".join(f"{key}={value}" for key, value in part.get("init_args", {}).items())
+    return f"{part['class_path']}({arguments})" if arguments else str(part["class_path"])
+
+
+def _training(run: Run) -> str:
+    config, summary = run.config, _summary(run)
+    schedule = "constant" if config["schedule"] is None else _named(config["schedule"])
+    warm_up = f", warm-up {config['warm_up']}" if config["warm_up"] else ""
+    return (
+        f"{summary['epochs']} epochs of batches of {config['batch_size']} ({summary['steps']:,} "
+        f"steps), {_named(config['optimizer'])} {config['lr']:g}, {schedule}{warm_up}, "
+        f"{config['precision']}"
+    )
+
+
+# The table.
+
+
+def _write(rows: Mapping[str, Row], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, [each.name for each in fields(Row)])
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows.values())
+    header = ["recipe", "ours", "over images", "over seeds", "published", "difference", "seeds",
+              "samples", "minutes", "data", "network", "training", "made"]  # fmt: skip
+    lines = [
+        "Log p(x) of the test images in nats per image, or accuracy in percent, with its standard "
+        "errors over images and over seeds. Minutes are processor time on one core, of the fit and "
+        f"of its evaluation, with {torch.get_num_threads()} thread(s) on {machine()}.",
+        "",
+        f"| {' | '.join(header)} |",
+        f"|{'---|' * len(header)}",
+    ]
+    for row in rows.values():
+        over_seeds = "-" if row.seed_error is None else f"{row.seed_error:.2f}"
+        cells = [
+            row.recipe, f"{row.ours:.2f}", f"{row.data_error:.2f}", over_seeds,
+            f"{row.published:.2f}", f"{row.difference:+.2f}", f"{row.seeds}",
+            f"{row.samples:,}" if row.samples else "-", row.minutes, row.data, row.network,
+            row.training, row.made,
+        ]  # fmt: skip
+        lines.append(f"| {' | '.join(cells)} |")
+    path.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+def _read(path: Path) -> dict[str, Row]:
+    """The rows that were measured before."""
+    if not path.is_file():
+        return {}
+    with path.open(newline="") as file:
+        return {row["recipe"]: _row(row) for row in csv.DictReader(file)}
+
+
+def _row(cells: Mapping[str, str]) -> Row:
+    kinds = {each.name: each.type for each in fields(Row)}
+
+    def read(name: str, cell: str) -> Any:
+        kind = kinds[name]
+        if kind is str:
+            return cell
+        number = float(cell) if cell else None
+        return int(cell) if kind is int else number
+
+    return Row(**{name: read(name, cell) for name, cell in cells.items()})
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, and write the table after each fit."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.published",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes; all of them, if none")
+    parser.add_argument("--seeds", type=int, nargs="+", help="in place of the recipe's own")
+    parser.add_argument("--samples", type=int, help="importance samples, likewise")
+    parser.add_argument(
+        "--settings",
+        type=json.loads,
+        default={},
+        help="of the fit, as JSON, in place of a recipe's",
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/published"))
+    parser.add_argument("--table", type=Path, default=TABLE)
+    given = parser.parse_args(arguments)
+    rows = _read(given.table)
+    for name in given.names or recipes():
+        known = recipe(name)
+        seeds = known.seeds if given.seeds is None else given.seeds
+        for count in range(1, len(seeds) + 1):
+            rows[name] = measured(known, seeds[:count], given)
+            _write({key: rows[key] for key in recipes() if key in rows}, given.table)
+        print(given.table.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()
