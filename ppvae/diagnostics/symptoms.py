@@ -9,7 +9,7 @@ from ppvae.diagnostics.bound.answer import BoundAnswer
 from ppvae.diagnostics.bound.effective_latents import LEAST
 from ppvae.diagnostics.model.answer import ModelAnswer
 from ppvae.diagnostics.model.predictive import Predictive, Replicated
-from ppvae.diagnostics.shared.wording import with_error
+from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
 SURE = 4.0
 """Standard deviations of a replicated statistic that a gross failure is off by, at least."""
@@ -63,6 +63,7 @@ def symptoms(
         *_beaten(everything),
         *_collapsed(everything, beta),
         *_misfits(everything),
+        *_climbing(status),
     )
 
 
@@ -74,19 +75,27 @@ def _diverged(status: str) -> Iterator[Symptom]:
         )  # fmt: skip
 
 
+def _climbing(status: str) -> Iterator[Symptom]:
+    if status == "climbing":
+        yield Symptom(
+            "early end", "the fit was still climbing when it ended",
+            "more `epochs`, or a larger `lr`", blames="optimization",
+        )  # fmt: skip
+
+
 def _beaten(answers: Iterable[Answer]) -> Iterator[Symptom]:
     """The baseline that is furthest ahead of the fit."""
     asked = first(answers, BaselinesAnswer)
     failures = () if asked is None or asked.baselines is None else asked.baselines.failures
     for worst in failures[:1]:
         if worst.difference is not None:
-            behind = worst.difference.mean
+            behind, error = -worst.difference.mean, worst.difference.standard_error
             yield Symptom(
                 "baseline",
-                f"the fit is worse than a simple model, {worst.about}: it is "
-                f"{-behind:.2f} +- {worst.difference.standard_error:.2f} nats behind",
+                f"the fit is {plus_minus(behind, error)} nats worse than a simple model "
+                f"({worst.about})",
                 "more `epochs` or another `lr`, a larger `decoder`, or another `likelihood`",
-                -behind, worst.difference.standard_error,
+                behind, error,
             )  # fmt: skip
 
 

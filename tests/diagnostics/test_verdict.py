@@ -60,7 +60,7 @@ def verdict_of(
 def behind(difference: float, error: float = 0.1) -> BaselinesAnswer:
     """A fit that is so far ahead of a baseline."""
     compared = Comparison(
-        "mixture", "a mixture of 80 Bernoullis", "probability", Estimate(-22.0, 0.2),
+        "mixture", "mixture of 80 Bernoullis", "probability", Estimate(-22.0, 0.2),
         Estimate(difference, error), 180,
     )  # fmt: skip
     return BaselinesAnswer({}, "log p(x)", Baselines("log p(x)", {"mixture": compared}, {}))
@@ -106,8 +106,8 @@ def test_a_baseline_that_is_better_comes_first_and_the_largest_deficit_is_to_bla
     (first, *_) = verdict_of(DECODER, LIKELIHOOD, others=(behind(-5.0),)).findings
     assert (first.part, first.nats, first.error) == ("decoder", 4.6, 0.2)
     assert first.sentence.startswith(
-        "The fit is worse than a simple model, a mixture of 80 Bernoullis: it is 5.00 +- 0.10 nats "
-        "behind; the deficit to blame: decoder, 4.60 +- 0.20 nats."
+        "The fit is 5.00 +- 0.10 nats worse than a simple model (mixture of 80 Bernoullis); the "
+        "deficit to blame: decoder, 4.60 +- 0.20 nats."
     )
     (alone, *_) = verdict_of(NOISE, others=(behind(-5.0),)).findings
     assert (alone.part, alone.nats, alone.error) == ("baseline", 5.0, 0.1)
@@ -140,10 +140,20 @@ def test_a_fit_that_diverged_says_so_before_all_else() -> None:
     lr = Deficit("optimization", 1.0, 0.1, "a smaller `lr`")
     (first, *_) = verdict_of(DECODER, lr, others=(behind(-9.0),), status="diverged").findings
     assert first.part == "optimization"
-    assert first.sentence.startswith("The fit diverged; the fit is worse than")
+    assert first.sentence.startswith("The fit diverged; the fit is 9.00 +- 0.10 nats worse than")
     (alone, *_) = verdict_of(DECODER, status="diverged").findings
     assert alone.part == "optimization"
     assert "a smaller `lr`" in alone.sentence
+
+
+def test_a_fit_that_was_still_climbing_points_to_the_optimization() -> None:
+    more = Deficit("optimization", 3.0, 0.1, "more `epochs`")
+    (first, *_) = verdict_of(DECODER, more, status="climbing").findings
+    assert first.part == "optimization"
+    (other, *_) = verdict_of(DECODER, status="climbing").findings
+    assert other.part == "decoder"
+    (alone,) = verdict_of(status="climbing").findings
+    assert (alone.part, alone.nats) == ("optimization", None)
 
 
 @pytest.mark.parametrize(

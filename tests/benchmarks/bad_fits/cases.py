@@ -93,7 +93,7 @@ FITS: dict[str, Fit] = {
 CASES = (
     Case("decoder of width 1", "digits-decoder-1", "digits", ("decoder",)),
     Case("frozen encoder", "digits-frozen-encoder", "digits", ("encoder",)),
-    Case("collapse by beta = 30", "digits-beta-30", "digits", ("collapse",)),
+    Case("collapse by beta = 30", "digits-beta-30", "digits", ("beta", "collapse")),
     Case("underfit: lr 2e-5", "digits-lr-2e-5", "digits", ("optimization",)),
     Case("overfit: 160 rows", "static-digits-160", "static-digits", ("overfitting",)),
     Case("Gaussian on counts", "counts-gaussian", "counts", ("likelihood",)),
