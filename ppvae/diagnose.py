@@ -47,7 +47,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
     Questions: bound (what is in it, is the latent used), evidence (what is log p(x)),
     gap (what guide and encoder lose), trust (is the guide to be relied on, datum by datum), model
     (would it generate such data), training (did the fit end too early, or overfit),
-    estimator (which one to climb by).
+    estimator (which one to climb by), deficits (what another part would win).
 
     Raises:
         InputError: for a run or data that cannot be read, an unknown question, or a diagnosis
@@ -74,6 +74,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
         check_folder(folder, overwrite=asked.overwrite)
         rows = rows_of(opened, data, split, asked.data_dir, asked.label)
         chosen = one_device(asked.device)
+        climbed, choosing = _data_to_climb(opened, data, split, asked.data_dir)
         context = Context(
             run=opened,
             pair=opened.pair.to(chosen),
@@ -82,6 +83,8 @@ def diagnose(asked: Diagnose) -> Diagnosis:
             data_name=split if data is None else _name(data),
             is_own=data is None,
             train=_training_data(opened, data, split, asked.data_dir),
+            climbed=climbed,
+            choosing=choosing,
             effort=effort,
             seed=asked.seed,
             device=chosen,
@@ -136,6 +139,22 @@ def _training_data(
         if data is None:
             raise
         return None  # new data can be examined without the old
+
+
+def _data_to_climb(
+    run: Run, data: str | Path | Rows | None, split: str, data_dir: str | Path | None
+) -> tuple[Split | None, Split | None]:
+    """What the programs can be trained on further, and what chooses among weights.
+
+    There are none where the training data are examined, or no longer there.
+    """
+    try:
+        own = run.data(None if data_dir is None else Path(data_dir)).splits
+    except InputError:
+        return None, None
+    examined = split if data is None else ""
+    chosen = "test" if examined == "valid" else "valid"
+    return (None if examined == "train" else own["train"]), own[chosen].frozen(0)
 
 
 def _posterior(context: "Context", result: Diagnosis) -> bytes | str:

@@ -11,6 +11,7 @@ holds what is computed, the figures, and the `answer` that `questions` asks of a
 * `model`: would the model generate such data?
 * `training`: did the fit end too early, or overfit?
 * `estimator`: which estimator of the gradient to climb by?
+* `deficits`: what would another decoder, likelihood, prior, guide or encoder win, or more training?
 
 What several of them use is in `shared`. What the answers say together is the `verdict`.
 """

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import Estimated
 from ppvae.errors import InputError
 
@@ -34,17 +35,26 @@ def is_significant(nats: float, error: float | None) -> bool:
 class Deficit:
     """Nats that are lost in one part of a fit.
 
+    Deficits do not add up: two parts may win the same nats, or only together.
+
     Attributes:
         part: the part.
-        nats: how many, per datum.
+        nats: how many, per datum: what deficits are ranked by.
         error: the standard error, where there is one.
         remedy: what to change.
+        held: what another part wins alone, the others held; ``None`` where that is not known.
+        along: what it wins with all parts trained along, which is then ``nats``; ``None`` where it
+            was not trained.
+        log_p: what log p(x) gains with it; ``None`` of a part that has no say in it.
     """
 
     part: str
     nats: float
     error: float | None
     remedy: str
+    held: Estimate | None = None
+    along: Estimate | None = None
+    log_p: Estimate | None = None
 
     @property
     def is_significant(self) -> bool:

@@ -32,6 +32,8 @@ class Context:
         is_own: they are a part of the run's own data.
         train: what the run was fitted to; ``None`` where the examined data are these, or where it
             cannot be had.
+        climbed: the training data as the fit saw them, binarized anew in each batch if they were.
+        choosing: others of the run's own, that choose among weights; not the examined ones.
         effort: how much to compute.
         seed: of all draws.
         device: where to compute.
@@ -45,6 +47,8 @@ class Context:
     data_name: str
     is_own: bool
     train: Split | None
+    climbed: Split | None
+    choosing: Split | None
     effort: Effort
     seed: int
     device: torch.device

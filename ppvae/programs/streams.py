@@ -49,6 +49,7 @@ class Stream(IntEnum):
     CHECK = 21
     EVALUATED_ROWS = 22
     BASELINES = 23
+    DEFICITS = 24
 
     def seed(self, *parts: int) -> int:
         """The seed of a part of this stream, for a generator or for a stream within this one.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pyro.infer import ELBO
 
 from ppvae.bounds.audit import audit
 from ppvae.components.kinds import KINDS
@@ -169,9 +170,14 @@ class Run(RunData):
     @cached_property
     def audit(self) -> Audit:
         """What the audit says of the programs under the run's bound."""
+        return audit(self.pair, self.elbo, self.example())
+
+    @property
+    def elbo(self) -> type[ELBO]:
+        """The bound that was climbed, as a class."""
         choice = Spec.parse(self.config.get("elbo"), "elbo", trusted=False)
-        elbo = resolve(KINDS["elbo"], choice, self._trust)
-        return audit(self.pair, elbo, self.example())
+        elbo: type[ELBO] = resolve(KINDS["elbo"], choice, self._trust)
+        return elbo
 
     def example(self) -> Batch:
         """Some rows of the data, on which the programs are traced."""

@@ -46,7 +46,9 @@ class Opened(Protocol):
         """Its directory."""
 
 
-QUESTIONS = ("bound", "evidence", "baselines", "gap", "trust", "model", "training", "estimator")
+QUESTIONS = (
+    "bound", "evidence", "baselines", "gap", "trust", "model", "training", "estimator", "deficits",
+)  # fmt: skip
 """What `ppvae.diagnose` asks, in this order: folders of `ppvae.diagnostics`."""
 
 SEEDS = 2**32

@@ -1,0 +1,1 @@
+"""What would another part win: decoder, likelihood, prior, guide, encoder, optimization, data?"""

@@ -1,0 +1,122 @@
+"""What would another part win?"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ppvae.components.spec import Spec
+from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Row, metric
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.deficits.climbing import Climb
+from ppvae.diagnostics.deficits.fitted import Fitted
+from ppvae.diagnostics.deficits.measuring import PARTS, Deficits, Measured, deficits
+from ppvae.diagnostics.shared.wording import with_error
+from ppvae.errors import InputError
+
+
+@dataclass(frozen=True)
+class DeficitsAnswer(Answer):
+    """What other parts would win.
+
+    Attributes:
+        log_p_name: what is bounded: log p(x), or that with or given y.
+        found: what they win; ``None`` where refused.
+    """
+
+    log_p_name: str
+    found: Deficits | None
+
+    question = "What would another part win? (these do not add up)"
+    pictures = ()
+
+    @property
+    def metrics(self) -> Mapping[str, Any]:
+        """Both figures of each part, and what they were taken with."""
+        if self.found is None:
+            return {}
+        return {
+            "steps": self.found.steps, "rows": self.found.rows, "draws": self.found.draws,
+            "parts": [_metrics(each) for each in self.found.measured],
+        }  # fmt: skip
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Each part, the one that wins most first."""
+        measured = () if self.found is None else self.found.measured
+        ranked = sorted(measured, key=lambda each: -each.along.mean)
+        return tuple((each.part, with_error(each.along), self._note(each)) for each in ranked)
+
+    def _note(self, each: Measured) -> str:
+        notes = [each.name]
+        if each.held is not None:
+            notes.append(f"others held {with_error(each.held)}")
+        if each.log_p is not None:
+            notes.append(f"{self.log_p_name} {with_error(each.log_p)}")
+        return "; ".join(notes)
+
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """Each part."""
+        return tuple(
+            Deficit(
+                each.part, each.along.mean, each.along.standard_error, each.remedy,
+                held=each.held, along=each.along, log_p=each.log_p,
+            )
+            for each in (() if self.found is None else self.found.measured)
+        )  # fmt: skip
+
+    @property
+    def has_all_deficits(self) -> bool:
+        """Whether every part could be measured."""
+        return self.found is not None and not self.found.refusals
+
+    def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
+        """What was measured, in one sentence."""
+        if self.found is None:
+            return ()
+        parts = ", ".join(each.part for each in self.found.measured)
+        return (
+            f"Measured by {self.found.steps:,} steps with another part in place, all parts "
+            f"trained along, on {self.found.rows:,} data: {parts}. Their deficits do not add up.",
+        )
+
+
+def _metrics(each: Measured) -> dict[str, Any]:
+    figures = {"along": each.along, "held": each.held, "log_p": each.log_p}
+    return {"part": each.part, "tried": each.name, "remedy": each.remedy} | {
+        name: None if value is None else metric(value) for name, value in figures.items()
+    }
+
+
+def ask(context: Context) -> DeficitsAnswer:
+    """Put another part in the place of each, train for a while, and see what that gains."""
+    attempt = Attempts()
+    found = attempt("deficits", lambda: _measured(context))
+    refusals = attempt.refusals if found is None else dict(found.refusals)
+    return DeficitsAnswer(refusals, context.log_p_name, found)
+
+
+def _measured(context: Context) -> Deficits:
+    run, effort = context.run, context.effort
+    if context.climbed is None or context.choosing is None:
+        raise InputError(
+            "it takes the training data of the fit beside the examined ones, and these are not at "
+            "hand"
+        )
+    choice = Spec.parse(run.config.get("elbo"), "elbo", trusted=False)
+    fitted = Fitted(
+        context.pair, context.audit,
+        {name: value.to(context.device) for name, value in run.example().items()},
+        context.run.elbo, int(run.config.get("particles", 1)), dict(choice.init_args),
+    )  # fmt: skip
+    few = context.some(effort.climbed_rows)
+    beta = float(run.config.get("beta", 1.0))
+    with context.progress("other parts, trained along", len(PARTS)) as count:
+        climb = Climb(
+            context.climbed, context.choosing, effort.climbed_steps, effort.climbed_lr,
+            int(run.config.get("batch_size", 128)), seed=context.seed, device=context.device,
+        )  # fmt: skip
+        return deficits(
+            fitted, climb, few, beta=beta, draws=effort.climbed_draws,
+            slow=effort.climbs_flows, on_part=count,
+        )  # fmt: skip

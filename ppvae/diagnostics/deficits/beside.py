@@ -1,0 +1,112 @@
+"""A network with another beside it, which starts as the network that it was.
+
+A part that is larger than the old one, yet begins at the old one's function, spends a short budget
+of steps on what it wins, not on catching up (Chen, Goodfellow and Shlens, 2016: Net2Net).
+"""
+
+from math import prod
+from typing import override
+
+import torch
+from torch import Tensor, nn
+
+from ppvae.networks import MLP, Shape
+from ppvae.networks.log_counts import LogCounts
+
+HIDDEN = (400, 400)
+"""Widths of the hidden layers of a network that is put beside another."""
+
+
+class Beside(nn.Module):
+    """f(h) = old(h) + new(h), with ``new`` a multilayer perceptron whose last layer starts at zero.
+
+    Args:
+        old: the network as it was fitted.
+        in_shape: shape of one input.
+        out_shape: shape of what comes out for it.
+        reads: how many numbers of a flat input ``old`` reads, the first ones; ``None``: all.
+    """
+
+    def __init__(
+        self, old: nn.Module, in_shape: Shape, out_shape: Shape, reads: int | None = None
+    ) -> None:
+        super().__init__()
+        self.old, self.new, self._reads = old, beginning(old, in_shape, out_shape), reads
+
+    @override
+    def forward(self, h: Tensor) -> Tensor:
+        both: Tensor = self.old(h if self._reads is None else h[..., : self._reads]) + self.new(h)
+        return both
+
+
+class Appended(nn.Module):
+    """f(h) = (old(h), new(h)): more numbers than ``old`` gives, which start as constants.
+
+    Args:
+        old: the network as it was fitted.
+        in_shape: shape of one input.
+        out_shape: shape of what ``old`` gives for it.
+        grown: shape of what f gives: what differs from ``out_shape`` comes last, or is flat.
+        start: what the new numbers are at first; by default 0.
+        first: the new numbers come before the old ones.
+    """
+
+    def __init__(
+        self,
+        old: nn.Module,
+        in_shape: Shape,
+        out_shape: Shape,
+        grown: Shape,
+        start: Tensor | None = None,
+        *,
+        first: bool = False,
+    ) -> None:
+        super().__init__()
+        alike = 0
+        while len(grown) == len(out_shape) and alike + 1 < len(grown):
+            if grown[alike] != out_shape[alike]:
+                break
+            alike += 1
+        self._dims, self._shape, self._first = len(out_shape) - alike, tuple(grown[alike:]), first
+        more = prod(self._shape) - prod(out_shape[alike:])
+        self.old, self.new = old, beginning(old, in_shape, (*grown[:alike], more), start)
+
+    @override
+    def forward(self, h: Tensor) -> Tensor:
+        out = self.old(h)
+        lead = out.shape[: out.dim() - self._dims]
+        both = [out.reshape(*lead, -1), self.new(h)]
+        return torch.cat(both[::-1] if self._first else both, -1).reshape(*lead, *self._shape)
+
+
+class First(nn.Module):
+    """The first numbers of those that a network gives: as many as ``shape`` has."""
+
+    def __init__(self, old: nn.Module, out_shape: Shape, shape: Shape) -> None:
+        super().__init__()
+        self.old, self._dims, self._shape = old, len(out_shape), tuple(shape)
+
+    @override
+    def forward(self, h: Tensor) -> Tensor:
+        out = self.old(h)
+        lead = out.shape[: out.dim() - self._dims]
+        return out.reshape(*lead, -1)[..., : prod(self._shape)].reshape(*lead, *self._shape)
+
+
+def beginning(
+    old: nn.Module, in_shape: Shape, out_shape: Shape, start: Tensor | None = None
+) -> nn.Module:
+    """A multilayer perceptron that gives ``start``, or zeros, whatever it reads.
+
+    It is where ``old`` is, and reads counts on the scale of their logarithm where this does.
+    """
+    new = MLP(tuple(in_shape), tuple(out_shape), HIDDEN)
+    last = new.layers[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.zero_()
+        last.bias.copy_(torch.zeros_like(last.bias) if start is None else start.reshape(-1))
+    like = next((t for t in (*old.parameters(), *old.buffers()) if t.is_floating_point()), None)
+    if like is not None:
+        new = new.to(like.device, like.dtype)
+    return LogCounts(new, old.size) if isinstance(old, LogCounts) else new

@@ -1,0 +1,40 @@
+"""More latents: twice as many, of which the decoder and the encoder know nothing at first."""
+
+from functools import partial
+
+from ppvae.diagnostics.deficits.beside import Appended, Beside
+from ppvae.diagnostics.deficits.candidates import Candidate, network_of, put_in
+from ppvae.diagnostics.deficits.fitted import Fitted, place_of
+from ppvae.diagnostics.deficits.guides import latent_size
+from ppvae.errors import InputError
+from ppvae.guides import MeanField
+from ppvae.models.priors import StandardNormal
+
+
+def latents(fitted: Fitted) -> list[Candidate]:
+    """Twice the latents, 4 more at least, under N(0, I), which is what the guide says of them.
+
+    Raises:
+        InputError: for another prior than `StandardNormal`, or another guide than `MeanField`; for
+            a decoder that reads more than the latents.
+    """
+    size = latent_size(fitted)
+    prior, guide = place_of(fitted.pair, "prior"), fitted.pair.program("guide")
+    if not isinstance(prior.module, StandardNormal) or not isinstance(guide, MeanField):
+        raise InputError(
+            "more latents are tried under `prior='StandardNormal'` and `guide='MeanField'`, where "
+            "they change nothing at first"
+        )
+    decoder, encoder = network_of(fitted, "decoder"), network_of(fitted, "encoder")
+    if decoder.in_shape != (size,):
+        raise InputError("the decoder reads more than the latents, or not all of them")
+    more = max(2 * size, size + 4)
+    decoded = Beside(decoder.place.module, (more,), decoder.out_shape, reads=size)
+    encoded = Appended(encoder.place.module, encoder.in_shape, encoder.out_shape, (2, more))
+    fresh = (*decoded.new.parameters(), *encoded.new.parameters())
+    places = (
+        (prior, StandardNormal(more).to(fitted.pair.device, fitted.pair.dtype)),
+        (decoder.place, decoded), (encoder.place, encoded),
+    )  # fmt: skip
+    put = partial(put_in, fitted, *places, fresh=fresh)
+    return [Candidate(f"{more} latents", f"more latents: `latent_dim={more}`", put)]

@@ -1,0 +1,216 @@
+"""Another likelihood of the same values, started from what the fitted one leaves unexplained."""
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import constraints
+
+from ppvae.data import Batch
+from ppvae.diagnostics.deficits.beside import Appended, First
+from ppvae.diagnostics.deficits.candidates import Candidate, Network, network_of, put_in
+from ppvae.diagnostics.deficits.fitted import Fitted, Place, place_of
+from ppvae.distributions.support import in_words
+from ppvae.errors import InputError
+from ppvae.models.likelihoods import (
+    Gaussian,
+    Laplace,
+    Likelihood,
+    NegativeBinomial,
+    Poisson,
+    StudentT,
+    ZeroInflated,
+)
+from ppvae.models.likelihoods.positive_number import PositiveNumber
+from ppvae.programs import evaluating
+from ppvae.programs.pair import traces
+from ppvae.programs.streams import forked
+
+
+class Errors(NamedTuple):
+    """What the fitted likelihood leaves unexplained of some data, element by element.
+
+    Attributes:
+        x: the data, ``(data, *shape)``.
+        mean: E[x | z] at a draw of z ~ q(z | x) for each.
+        seen: True where x was observed.
+    """
+
+    x: Tensor
+    mean: Tensor
+    seen: Tensor
+
+    @classmethod
+    def of(cls, fitted: Fitted, batch: Batch) -> "Errors":
+        """Those of a batch."""
+        pair, x = fitted.pair, batch["x"]
+        with evaluating(pair), forked(pair.device):
+            _, model = traces(pair, batch)
+        mean = model.nodes[fitted.facts.data_site]["fn"].mean
+        seen = batch.get("mask", torch.ones_like(x, dtype=torch.bool))
+        return cls(x.to(mean), mean.reshape(x.shape), seen)
+
+    def average(self, values: Tensor) -> Tensor:
+        """The mean of values over the data that were observed, for each element: ``shape``."""
+        mean: Tensor = values.where(self.seen, 0).sum(0) / self.seen.sum(0).clamp(min=1)
+        return mean
+
+
+class Slot(NamedTuple):
+    """Where the likelihood and the decoder of a model stand."""
+
+    fitted: Fitted
+    place: Place
+    decoder: Network
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> "Slot":
+        """Those of the programs.
+
+        Raises:
+            InputError: if the model has no likelihood that is a `Likelihood`.
+        """
+        place = place_of(fitted.pair, "likelihood")
+        if not isinstance(place.module, Likelihood):
+            raise InputError(
+                f"the likelihood {type(place.module).__name__} is not derived from "
+                "ppvae.models.likelihoods.Likelihood, so that it is not known what could stand in "
+                "its place"
+            )
+        return cls(fitted, place, network_of(fitted, "decoder"))
+
+    def other(
+        self,
+        new: Likelihood,
+        remedy: str,
+        start: Tensor | None = None,
+        *,
+        first: bool = False,
+    ) -> Candidate:
+        """Another likelihood, whose decoder gives at first what it gave, and ``start``.
+
+        Args:
+            new: the likelihood.
+            remedy: what to change to have it.
+            start: the numbers that the decoder did not give before, for each element.
+            first: these come before the others.
+        """
+        pair, (place, in_shape, out_shape) = self.fitted.pair, self.decoder
+        new = new.to(pair.device, pair.dtype)
+        places: list[tuple[Place, nn.Module]] = [(self.place, new)]
+        fresh = [*new.parameters()]
+        if new.decoder_shape[0] > out_shape[0]:
+            both = Appended(
+                place.module, in_shape, out_shape, new.decoder_shape, start, first=first
+            )
+            places.append((place, both))
+            fresh += both.new.parameters()
+        elif new.decoder_shape != out_shape:
+            places.append((place, First(place.module, out_shape, new.decoder_shape)))
+        put = partial(put_in, self.fitted, *places, fresh=fresh)
+        return Candidate(type(new).__name__, remedy, put)
+
+
+def likelihoods(fitted: Fitted, batch: Batch) -> list[Candidate]:
+    """The other likelihoods of the values that the fitted one takes.
+
+    Of real numbers: `StudentT`, `Laplace`, and `Gaussian` with one variance or with one for each
+    element, read off z. Of counts: `NegativeBinomial`, and `ZeroInflated`.
+
+    Args:
+        fitted: the programs.
+        batch: training data, whose errors they start from.
+
+    Raises:
+        InputError: if the model has no likelihood that is a `Likelihood`, or there is no other.
+    """
+    slot = Slot.of(fitted)
+    old = slot.place.module
+    assert isinstance(old, Likelihood)
+    errors = Errors.of(fitted, batch)
+    found: Sequence[Candidate] = ()
+    if old.support is constraints.real:
+        found = _of_real_numbers(slot, old, errors)
+    elif isinstance(old, (Poisson, NegativeBinomial, ZeroInflated)):
+        found = _of_counts(slot, old, errors)
+    if not found:
+        raise InputError(
+            f"{type(old).__name__} takes {in_words(old.support)}, and no other likelihood of such "
+            "values is tried"
+        )
+    return list(found)
+
+
+def _of_real_numbers(slot: Slot, old: Likelihood, errors: Errors) -> list[Candidate]:
+    shape = old.data_shape
+    off = errors.x - errors.mean
+    variance, absolute = errors.average(off.square()), errors.average(off.abs())
+    is_per_pixel = isinstance(old, Gaussian) and old.shared is None
+    found = []
+    if not isinstance(old, StudentT):
+        new = StudentT(shape, df="learned", scale="learned")
+        # A normal's absolute error is 0.8 scales, and that of four degrees of freedom 1.
+        _start(new.scale, float(absolute.mean()))
+        found.append(slot.other(new, _chosen("StudentT", df="learned", scale="learned")))
+    if not isinstance(old, Laplace):
+        laplace = Laplace(shape, scale="learned")
+        _start(laplace.scale, float(absolute.mean()))
+        found.append(slot.other(laplace, _chosen("Laplace", scale="learned")))
+    if not is_per_pixel:
+        each = Gaussian(shape, variance="per-pixel")
+        scale = (variance - each.floor).clamp(min=each.floor).sqrt()
+        log_scale = 10 * (scale.log() / 10).clamp(-0.99, 0.99).atanh()
+        found.append(slot.other(each, _chosen("Gaussian", variance="per-pixel"), log_scale))
+    is_learned = isinstance(old, Gaussian) and (is_per_pixel or not _is_fixed(old))
+    if not is_learned:
+        one = Gaussian(shape, variance="learned")
+        assert isinstance(one.shared, PositiveNumber)
+        _start(one.shared, float(variance.mean()))
+        found.append(slot.other(one, _chosen("Gaussian", variance="learned")))
+    return found
+
+
+def _of_counts(slot: Slot, old: Likelihood, errors: Errors) -> list[Candidate]:
+    inner = old.counts if isinstance(old, ZeroInflated) else old
+    found = []
+    log_r = inner.log_r.detach() if isinstance(inner, NegativeBinomial) else _log_r(errors)
+    if isinstance(old, Poisson) or (isinstance(old, ZeroInflated) and isinstance(inner, Poisson)):
+        plain = NegativeBinomial(old.data_shape)
+        plain.log_r = nn.Parameter(log_r.clone())
+        if isinstance(old, Poisson):
+            found.append(slot.other(plain, _chosen("NegativeBinomial")))
+    if not (isinstance(old, ZeroInflated) and isinstance(inner, NegativeBinomial)):
+        zero = ZeroInflated(old.data_shape)
+        assert isinstance(zero.counts, NegativeBinomial)
+        zero.counts.log_r = nn.Parameter(log_r.clone())
+        seldom = torch.full(old.data_shape, -3.0)
+        found.append(slot.other(zero, _chosen("ZeroInflated"), seldom, first=True))
+    return found
+
+
+def _log_r(errors: Errors) -> Tensor:
+    """log r of m^2 / r, by how far each element varies beyond a Poisson's."""
+    m = errors.mean
+    beyond = errors.average((errors.x - m).square() - m).clamp(min=1e-6)
+    log_r = (errors.average(m.square()).clamp(min=1e-6) / beyond).log().clamp(-5, 5)
+    return 10 * (log_r / 10).atanh()
+
+
+def _is_fixed(likelihood: Gaussian) -> bool:
+    return isinstance(likelihood.shared, PositiveNumber) and likelihood.shared.raw is None
+
+
+def _start(number: PositiveNumber, value: float) -> None:
+    """Have a learned number start there."""
+    assert number.raw is not None
+    above = max(value - number.floor, 1e-3)
+    with torch.no_grad():
+        number.raw.fill_(above + math.log(-math.expm1(-above)))
+
+
+def _chosen(name: str, **arguments: str) -> str:
+    own = "".join(f", likelihood.{key}={value!r}" for key, value in arguments.items())
+    return f"`likelihood={name!r}{own}`"

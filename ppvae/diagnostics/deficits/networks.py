@@ -1,0 +1,31 @@
+"""Another decoder, another encoder: the fitted one with a wider and deeper one beside it."""
+
+from functools import partial
+
+from ppvae.diagnostics.deficits.beside import HIDDEN, Beside
+from ppvae.diagnostics.deficits.candidates import Candidate, network_of, put_in
+from ppvae.diagnostics.deficits.fitted import Fitted
+
+_WIDTHS = "-".join(map(str, HIDDEN))
+
+
+def decoders(fitted: Fitted) -> list[Candidate]:
+    """The decoder with a multilayer perceptron beside it, of two hidden layers.
+
+    Raises:
+        InputError: if there is no decoder that a network can be put beside.
+    """
+    return [_wider(fitted, "decoder")]
+
+
+def encoders(fitted: Fitted) -> list[Candidate]:
+    """The encoder likewise."""
+    return [_wider(fitted, "encoder")]
+
+
+def _wider(fitted: Fitted, part: str) -> Candidate:
+    place, *shapes = network_of(fitted, part)
+    both = Beside(place.module, *shapes)
+    put = partial(put_in, fitted, (place, both), fresh=tuple(both.new.parameters()))
+    remedy = f"a wider or deeper {part}: `{part}.hidden`, such as {list(HIDDEN)}"
+    return Candidate(f"an MLP of {_WIDTHS} beside it", remedy, put)
