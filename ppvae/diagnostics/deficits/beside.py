@@ -90,7 +90,8 @@ class First(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         out = self.old(h)
         lead = out.shape[: out.dim() - self._dims]
-        return out.reshape(*lead, -1)[..., : prod(self._shape)].reshape(*lead, *self._shape)
+        first: Tensor = out.reshape(*lead, -1)[..., : prod(self._shape)]
+        return first.reshape(*lead, *self._shape)
 
 
 def beginning(

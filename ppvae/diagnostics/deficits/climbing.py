@@ -36,7 +36,7 @@ class Climb:
     batch_size: int = 128
     choices: int = 10
     seed: int = 0
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
     def __call__(self, bound: Bound, leaves: Iterable[nn.Parameter], *, beta: float = 1.0) -> float:
         """Climb, and leave the weights where the held-out bound at beta = 1 was best.

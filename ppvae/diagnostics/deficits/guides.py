@@ -65,7 +65,7 @@ def _richer(fitted: Fitted, family: type[Amortized], size: int) -> Candidate:
     is_own = isinstance(old, (MeanField, FullRank, LowRank, Mixture))
     remedy = f"a richer family: `guide='{family.__name__}'`"
     if not is_own:
-        new = family(**given, encoder=MLP)  # type: ignore[call-arg]
+        new = family(**given, encoder=MLP)
         new = new.to(fitted.pair.device, fitted.pair.dtype)
         put = partial(put_guide, fitted, new, fresh=tuple(new.parameters()))
         return Candidate(family.__name__, remedy, put, family is Flow)
@@ -78,7 +78,7 @@ def _richer(fitted: Fitted, family: type[Amortized], size: int) -> Candidate:
         return Appended(first, in_shape, shape, wanted)
 
     # What it is given beside x is of one size, be it classes or covariates.
-    new = family(**given, encoder=grown, covariates=old.y_size)  # type: ignore[call-arg]
+    new = family(**given, encoder=grown, covariates=old.y_size)
     new = new.to(fitted.pair.device, fitted.pair.dtype)
     kept = {id(p) for p in place.module.parameters()}
     fresh = tuple(p for p in new.parameters() if id(p) not in kept)

@@ -192,7 +192,7 @@ def _of_counts(slot: Slot, old: Likelihood, errors: Errors) -> list[Candidate]:
 
 
 def _log_r(errors: Errors) -> Tensor:
-    """log r of m^2 / r, by how far each element varies beyond a Poisson's."""
+    """Log r of m^2 / r, by how far each element varies beyond a Poisson's."""
     m = errors.mean
     beyond = errors.average((errors.x - m).square() - m).clamp(min=1e-6)
     log_r = (errors.average(m.square()).clamp(min=1e-6) / beyond).log().clamp(-5, 5)

@@ -123,8 +123,8 @@ def deficits(
         fitted: the programs, and the bound that they climbed; they are left as they are.
         climb: how, on what, and for how long they are trained.
         split: the examined data.
-        beta: weight of the KL in the fit. Where it is not 1, climbing at beta = 1 is a part too, and
-            the others are measured at it.
+        beta: weight of the KL in the fit. Where it is not 1, climbing at beta = 1 is a part too,
+            and the others are measured at it.
         draws: draws of each examined datum.
         slow: whether candidates that take long are tried beside others.
         parts: parts to measure, beside what more steps and beta = 1 win.
@@ -258,7 +258,11 @@ class _Measuring:
         with evaluating(fitted.pair), stream as noise:
             for number, batch in enumerate(self.split.chunks(128, device)):
                 noise.at(2, number)
-                w = log_weights(fitted.pair, fitted.facts, batch, self._drawn(fitted)).double().cpu()
+                w = (
+                    log_weights(fitted.pair, fitted.facts, batch, self._drawn(fitted))
+                    .double()
+                    .cpu()
+                )
                 log_ps.append(w.logsumexp(0) - math.log(len(w)))
                 groups = w.view(-1, fitted.particles if weighs else 1, w.shape[1])
                 bounds.append((groups.logsumexp(1) - math.log(groups.shape[1])).mean(0))

@@ -24,8 +24,8 @@ def encoders(fitted: Fitted) -> list[Candidate]:
 
 
 def _wider(fitted: Fitted, part: str) -> Candidate:
-    place, *shapes = network_of(fitted, part)
-    both = Beside(place.module, *shapes)
+    place, in_shape, out_shape = network_of(fitted, part)
+    both = Beside(place.module, in_shape, out_shape)
     put = partial(put_in, fitted, (place, both), fresh=tuple(both.new.parameters()))
     remedy = f"a wider or deeper {part}: `{part}.hidden`, such as {list(HIDDEN)}"
     return Candidate(f"an MLP of {_WIDTHS} beside it", remedy, put)
