@@ -19,6 +19,13 @@ class InputError(ValueError):
     """
 
 
+class FitWarning(UserWarning):
+    """What is to be known of a fit before its figures are read: it diverged, say.
+
+    `ppvae.load` gives it, and the commands print it.
+    """
+
+
 def check_at_least(least: float, **values: float) -> None:
     """Refuse the first of ``values``, named as the parameters are, that is below ``least``.
 

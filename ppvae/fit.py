@@ -229,7 +229,7 @@ def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | N
     """
     from ppvae.report.figures import leave_pictures  # late: it imports what draws
 
-    summary = summarize(trainer, data, labels)
+    summary = summarize(trainer, data, labels, run.metrics())
     run.write_summary(summary.to_dict())
     run.pair.to("cpu")
     notes, full = leave_pictures(run, data, summary.embedding, labels, summary.seed)

@@ -3,11 +3,13 @@
 import errno
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ppvae.cli.flags_in_sentences import in_a_command, in_flags
 from ppvae.cli.interruption import interrupts
-from ppvae.errors import InputError
+from ppvae.errors import FitWarning, InputError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Failures of a disk, which libraries raise without the name of a file."""
@@ -30,7 +32,8 @@ def answer(command: Callable[[Sequence[str]], object], argv: Sequence[str] | Non
     What a user can mend is one sentence on stderr and exit code 2; an interrupt is 130; a defect
     keeps its traceback.
     """
-    with interrupts() as interrupted, in_a_command():
+    with interrupts() as interrupted, in_a_command(), warnings.catch_warnings():
+        warnings.showwarning = _shown(warnings.showwarning)
         try:
             command(sys.argv[1:] if argv is None else argv)
         except InputError as error:
@@ -47,6 +50,18 @@ def answer(command: Callable[[Sequence[str]], object], argv: Sequence[str] | Non
             if not interrupted.received:
                 raise
             raise SystemExit(130) from None
+
+
+def _shown(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """What prints a warning: of a fit its sentence alone, with flags."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, FitWarning):
+            sys.stderr.write(f"warning: {in_flags(str(message))}\n")
+        else:
+            otherwise(message, category, *where)
+
+    return show
 
 
 def _leave(sentence: str, code: int) -> None:

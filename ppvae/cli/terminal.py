@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
     from lightning_fabric import Fabric
 
     from ppvae.data import Data
+    from ppvae.diagnostics.baselines.comparison import Baselines
     from ppvae.training.chosen_parts import Chosen
     from ppvae.training.evaluation import Figures
     from ppvae.training.summary import Summary
@@ -90,11 +91,12 @@ def show_introduction(
 
 
 def show_summary(summary: "Summary") -> None:
-    """Print the final figures of a fit."""
+    """Print the final figures of a fit; what is wrong with it comes first, and again at the end."""
     from ppvae.diagnostics.bound.activity import THRESHOLD
     from ppvae.training.summary import SAMPLES
 
     figures, evidence, bits = summary.figures, summary.evidence, summary.bits_per_dim
+    _show_warnings(summary)
     bound = (number(figures.elbo), "") if summary.is_bound else ("none", "point mass")
     rows = [
         ("bound (elbo)", *bound),
@@ -122,6 +124,41 @@ def show_summary(summary: "Summary") -> None:
     show_table(f"test data ({summary.rows:,} rows), nats per datum", ("", "value", ""), rows)
     if (figures.elbo or figures.reconstruction) > 0:
         say("note: x is continuous, so these are log-densities, which may be above 0")
+    show_baselines(summary.baselines)
+    _show_warnings(summary)
+
+
+def _show_warnings(summary: "Summary") -> None:
+    for sentence in summary.status.warnings:
+        say(f"WARNING: {sentence}")
+
+
+def show_baselines(found: "Baselines") -> None:
+    """Print simple models of the same rows, and by how much the fit is ahead of each."""
+    from ppvae.diagnostics.shared.wording import with_error
+
+    of_numbers = {"density": "", "probability": ", of whole numbers"}
+    is_mixed = len({each.measure for each in found.compared.values()}) > 1
+    rows = [
+        (
+            each.about + (of_numbers[each.measure] if is_mixed else ""),
+            number(each.log_p.mean),
+            "-" if each.difference is None else with_error(each.difference),
+        )
+        for each in found.compared.values()
+    ]
+    if rows:
+        header = ("", found.evidence, "the fit less it")
+        show_table("simple models of the same rows, nats per datum", header, rows)
+    if found.note:
+        say(f"note: {found.note}")
+    elif rows:
+        say(
+            f"note: {found.evidence} by importance samples is a lower bound in expectation, and so "
+            "is each difference"
+        )
+    for name, reason in found.left_out.items():
+        say(f"note: no baseline '{name}': {reason}")
 
 
 def number(value: float | None, digits: int = 2) -> str:

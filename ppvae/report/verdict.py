@@ -1,17 +1,21 @@
-"""What the run comes to, in sentences: those of the diagnosis, else of the summary."""
+"""What the run comes to, in sentences: those of the diagnosis, else of the summary.
 
-from collections.abc import Iterator
+What is wrong with the fit comes first, then how it stands beside simple models.
+"""
+
+from collections.abc import Iterator, Mapping
 
 from ppvae.diagnostics.bound.activity import THRESHOLD
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.page_data import PageData
-from ppvae.report.sections import Section
+from ppvae.report.sections import Section, Table
 
 
 def section(page: PageData) -> Section:
     """The verdict."""
-    sentences, commands = list(_alarm(page)), list[str]()
+    sentences, commands = [*_alarm(page), *page.run.warnings], list[str]()
+    tables = tuple(_baselines(page))
     if page.diagnosis is None:
         sentences += _summary(page)
         asked = "Where the nats are lost, and what to change, was not asked yet."
@@ -30,7 +34,42 @@ def section(page: PageData) -> Section:
         count, name = diagnosis.get("rows"), diagnosis.get("data")
         sentences += [str(sentence) for sentence in diagnosis.get("sentences", [])]
         sentences.append(f"So says a diagnosis of {decimals(count, 0)} {name} data.")
-    return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands))
+    return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands), tables=tables)
+
+
+def _strongest(page: PageData) -> Iterator[str]:
+    """The baseline that the fit is least ahead of."""
+    found = page.summary.get("baselines")
+    listed = found.values() if isinstance(found, Mapping) else ()
+    compared = [
+        each
+        for each in listed
+        if isinstance(each, Mapping) and isinstance(each.get("difference"), (int, float))
+    ]
+    if compared:
+        nearest = min(compared, key=lambda each: float(each["difference"]))
+        yield (
+            f"Of the simple models below, {nearest.get('about')} is the strongest beside it: the "
+            f"fit has {decimals(nearest['difference'])} nats more (standard error "
+            f"{decimals(nearest.get('standard_error'))}; a lower bound in expectation, too)."
+        )
+
+
+def _baselines(page: PageData) -> Iterator[Table]:
+    """Simple models of the same rows, and by how much the fit is ahead of each."""
+    found = page.summary.get("baselines")
+    rows = tuple(
+        (
+            str(each.get("about") or name),
+            *(decimals(each.get(key)) for key in ("mean", "difference", "standard_error")),
+        )
+        for name, each in (found.items() if isinstance(found, Mapping) else ())
+        if isinstance(each, Mapping)
+    )
+    if rows:
+        caption = f"{page.evidence} of the fit beside simple models of the same test rows, in nats"
+        header = ("model", page.evidence, "the fit less it", "standard error")
+        yield Table(caption, header, rows)
 
 
 def _alarm(page: PageData) -> Iterator[str]:
@@ -68,6 +107,7 @@ def _summary(page: PageData) -> Iterator[str]:
             f"{log_p.get('samples')} importance samples of each (standard error over data "
             f"{decimals(log_p.get('standard_error'))}; in expectation a lower bound)."
         )
+    yield from _strongest(page)
     if summary.get("bits_per_dim") is not None:
         yield f"That is {decimals(summary['bits_per_dim'], 3)} bits per dimension."
     told = summary.get("classification")

@@ -1,6 +1,7 @@
 """One fit on disk: what was fitted, to which data, and what came of it."""
 
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -15,7 +16,7 @@ from ppvae.components.kinds import KINDS
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch
-from ppvae.errors import InputError
+from ppvae.errors import FitWarning, InputError
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from ppvae.programs.isolation import alone
@@ -323,6 +324,18 @@ class Run(RunData):
         except MissingError:
             return None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences to know before its figures: it diverged, climbs still, or loses to a baseline.
+
+        Of a fit that has ended, and a summary that can be read; else there are none.
+        """
+        try:
+            told = (self.summary or {}).get("warnings")
+        except InputError:
+            return ()
+        return tuple(map(str, told)) if isinstance(told, list) else ()
+
 
 def _batch(tree: Any, folder: Path, shape: tuple[int, ...]) -> Batch:
     """The rows that a folder holds, if they are some."""
@@ -350,6 +363,9 @@ def load(
 ) -> Run:
     """Open a run directory; see `Run` for the arguments and for what is refused.
 
+    A `ppvae.errors.FitWarning` says of a fit that it diverged, that it was still climbing steeply
+    when it ended, or that it is worse than independent elements.
+
     Example::
 
         run = ppvae.load("runs/digits")
@@ -357,4 +373,6 @@ def load(
     """
     run = Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
     _ = run.pair  # whatever is wrong with it is said here, not at first use
+    for sentence in run.warnings[:1]:
+        warnings.warn(f"{run.path}: {sentence}", FitWarning, stacklevel=3)
     return run

@@ -1,5 +1,7 @@
 """The end of a fit: the figures of its best weights on the test data."""
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -8,12 +10,14 @@ from torch import Tensor
 
 from ppvae.components.data_support import levels_of
 from ppvae.data import Data, Split
-from ppvae.diagnostics import Embedding, active_units, embed, log_evidence
+from ppvae.diagnostics import Embedding, active_units, baselines, embed, log_evidence
+from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.bound.terms import bits_per_dim, decompose, observed_elements
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.programs.classification import Classification, classification, has_classes
 from ppvae.training.evaluation import Figures, evaluate
 from ppvae.training.evaluation_schedule import draws_for
+from ppvae.training.status import Status, status
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
@@ -36,6 +40,8 @@ class Summary:
         log_p: mean of the importance-weighted bound on log p(x); ``None`` where there is none.
         log_p_error: its standard error.
         evidence: what it is a bound on: ``"log p(x)"``, or of data that has y too.
+        baselines: simple models of the same rows, beside log p(x).
+        status: how the fit ended.
         bits_per_dim: the same in bits per observed element, for 8-bit intensities.
         classification: how well classes are told, where the model tells them.
         effective_latents: latent dimensions in use, weighed by their shares of the KL; ``None``
@@ -59,6 +65,8 @@ class Summary:
     log_p: float | None
     log_p_error: float | None
     evidence: str
+    baselines: Baselines
+    status: Status
     bits_per_dim: float | None
     classification: Classification | None
     effective_latents: float | None
@@ -92,7 +100,12 @@ class Summary:
             "unit": "nats per datum",
             **asdict(self.figures),
             "beta": self.beta,
+            "status": self.status.word,
+            "warnings": list(self.status.warnings),
             "log_p": log_p,
+            "baselines": self.baselines.to_dict(),
+            "baselines_left_out": dict(self.baselines.left_out),
+            "baselines_note": self.baselines.note or None,
             "bits_per_dim": self.bits_per_dim,
             "classification": None if told is None else asdict(told),
             "effective_latents": self.effective_latents,
@@ -108,13 +121,19 @@ class Summary:
         }
 
 
-def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> Summary:
+def summarize(
+    trainer: "Trainer",
+    data: Data,
+    labels: Tensor | None = None,
+    metrics: Sequence[Mapping[str, Any]] = (),
+) -> Summary:
     """The figures of a fit whose programs have their best weights.
 
     Args:
         trainer: what was climbed, and how.
         data: what it was climbed on.
         labels: the true classes of the test data, where they are known.
+        metrics: the rows of ``metrics.csv``, which say how it went.
     """
     device, plan, facts = trainer.device, trainer.plan, trainer.bound.audit
     pair, progress = trainer.bound.pair, trainer.progress
@@ -138,6 +157,11 @@ def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> S
     bits = None
     if levels_of(facts) is not None and evidence is not None:
         bits = bits_per_dim(evidence.log_p, observed_elements(test)).mean
+    beside = baselines(
+        pair, facts, data, test, None if evidence is None else evidence.log_p,
+        samples=SAMPLES, seed=plan.seed, device=device,
+    )  # fmt: skip
+    value = figures.elbo if evidence is None else evidence.mean
     best = progress.best_step
     return Summary(
         figures=figures,
@@ -146,6 +170,8 @@ def summarize(trainer: "Trainer", data: Data, labels: Tensor | None = None) -> S
         log_p=None if evidence is None else evidence.mean,
         log_p_error=None if evidence is None else evidence.standard_error,
         evidence=evidence_name(pair, facts, test.take(torch.arange(len(test))).get("y")),
+        baselines=beside,
+        status=status(metrics, beside, value, math.prod(data.shape)),
         bits_per_dim=bits,
         classification=told,
         effective_latents=_effective_latents(trainer, test),

@@ -19,6 +19,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ppvae.cli.terminal import EpochBar
+from ppvae.diagnostics import Baselines
 from ppvae.fit import fit
 from ppvae.run import Run
 from ppvae.run.store import load_tree, sums
@@ -28,17 +29,19 @@ ROWS = 90  # 72 of them train: 3 batches of 32, the last of 8
 
 
 def leave_out_slow_parts(patch: pytest.MonkeyPatch) -> None:
-    """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
+    """No pictures, page nor baselines, and one draw behind each figure: the slow parts."""
     patch.setattr("ppvae.report.figures.draw", lambda *_: [])
     patch.setattr("ppvae.report.figures.attempt", lambda *_, **__: None)
     patch.setattr("ppvae.report.attempt", lambda *_, **__: "")
+    nothing = Baselines("log p(x)", {}, {})
+    patch.setattr("ppvae.training.summary.baselines", lambda *_, **__: nothing)
     patch.setattr("ppvae.training.evaluation_schedule.DRAWS", 1)
     patch.setattr("ppvae.training.summary.DRAWS", 1)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No pictures nor page, and one draw behind each figure: the slow parts of a small fit."""
+    """No pictures, page nor baselines, and one draw behind each figure: the slow parts."""
     leave_out_slow_parts(monkeypatch)
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ppvae.diagnostics import Baselines
 from ppvae.report.page_data import PageData
 from ppvae.run import Run
 from tests.support.fits import SMALL, small
@@ -131,13 +132,15 @@ def dotted_gallery(run: Run, *_: object) -> None:
 
 @contextmanager
 def quickly(*, in_full: bool = False) -> Iterator[None]:
-    """One draw behind each figure, and no pictures but those of the page, which are dots.
+    """One draw behind each figure, no baselines, no pictures but those of the page, which are dots.
 
     In full there are those of the fit too, as dots, and those of the page are as they are.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ppvae.training.evaluation_schedule.DRAWS", 1)
         patch.setattr("ppvae.training.summary.DRAWS", 1)
+        nothing = Baselines("log p(x)", {}, {})
+        patch.setattr("ppvae.training.summary.baselines", lambda *_, **__: nothing)
         if in_full:
             patch.setattr("ppvae.report.figures.draw", dotted_gallery)
         else:

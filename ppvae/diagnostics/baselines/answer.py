@@ -8,7 +8,7 @@ from ppvae.diagnostics.answer import Answer, Row
 from ppvae.diagnostics.baselines.comparing import baselines
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.shared.wording import with_error
+from ppvae.diagnostics.shared.wording import plus_minus, with_error
 from ppvae.errors import InputError
 
 
@@ -59,7 +59,7 @@ def sentences_of(found: Baselines) -> tuple[str, ...]:
     if found.failures:
         return tuple(
             f"The fit is worse than a simple model, {each.about}: {found.evidence} is "
-            f"{with_error(each.difference)} nats from it."
+            f"{plus_minus(-each.difference.mean, each.difference.standard_error)} nats below its."
             for each in found.failures
             if each.difference is not None
         )

@@ -133,6 +133,8 @@ class _Comparing:
         parts, numbers = candidate.parts, self._numbers
         fitted = candidate.fit(parts.train, parts.valid)
         theirs = fitted.log_prob(parts.scored).double()
+        if not bool(theirs.isfinite().all()):
+            raise InputError(f"{fitted.about}: a row that is scored has no finite log p(x)")
         ours = None if self._log_p is None else self._log_p.cpu()[numbers]
         if self._steps is not None and candidate.measure == "probability" and ours is not None:
             ours, some = self._probability(self._steps)

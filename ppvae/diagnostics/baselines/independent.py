@@ -11,8 +11,8 @@ from ppvae.diagnostics.baselines.fitted import Fitted
 from ppvae.diagnostics.baselines.rows import Matrix
 from ppvae.distributions.support import elements_of
 
-STEPS = 150
-"""Most steps of the search."""
+STEPS, BEGUN, REFINED = 150, 60, 25
+"""Most steps of the search; and where it begins on some of the rows, on these, and on all."""
 
 CLOSE, LONGEST, FAR = 1e-4, 1e4, 1e8
 """Step below which the search ends; the longest; and the largest unconstrained parameter."""
@@ -20,8 +20,12 @@ CLOSE, LONGEST, FAR = 1e-4, 1e4, 1e8
 LEVELS = 256
 """Distinct values of x up to which they are counted, and rows need not be gone through."""
 
-NUMBERS = 2**20
-"""Numbers of x behind the parameters, where they are not counted."""
+NUMBERS, FEW = 2**20, 2**16
+"""Numbers that each step of the search goes through at most, and those that it begins on: levels,
+or rows, times elements."""
+
+FEWEST = 16
+"""Rows that it goes through at least."""
 
 
 def fit_independent(family: Family, support: Any, train: Matrix, width: float) -> Fitted:
@@ -42,7 +46,7 @@ def fit_independent(family: Family, support: Any, train: Matrix, width: float) -
     values, weight = _counted(train, elements)
     if elements.is_discrete:
         pooled = weight.sum(1, keepdim=True)
-        if len(values) > LEVELS:
+        if values.shape[1] > 1:
             values, weight = _with_quantiles(values, weight)
         else:
             weight = weight + pooled / pooled.sum() + 1 / len(values) * (pooled == 0)
@@ -55,7 +59,7 @@ def fit_independent(family: Family, support: Any, train: Matrix, width: float) -
         scored: Tensor = family.make(raw).log_prob(rows.x.double())
         return (scored if rows.observed is None else scored.where(rows.observed, 0)).sum(1)
 
-    return Fitted(f"independent {family.name}", log_prob)
+    return Fitted(f"independent {family.name} elements", log_prob)
 
 
 def _most_likely(family: Family, values: Tensor, weight: Tensor) -> list[Tensor]:
@@ -67,16 +71,27 @@ def _most_likely(family: Family, values: Tensor, weight: Tensor) -> list[Tensor]
     """
     values, weight = values.double(), weight.double()
     raw = [_start(weight.shape[1], shape) for shape in family.shapes]
-    steps = [torch.full_like(each, 0.1) for each in raw]
+    every = -(-len(weight) // max(FEWEST, FEW // weight.shape[1]))
+    if every > 1 and values.shape[1] > 1:
+        raw = _search(family, values[::every], weight[::every], raw, BEGUN, 0.1)
+        return _search(family, values, weight, raw, REFINED, 0.03)
+    return _search(family, values, weight, raw, STEPS, 0.1)
+
+
+def _search(
+    family: Family, values: Tensor, weight: Tensor, raw: list[Tensor], most: int, length: float
+) -> list[Tensor]:
+    """Go on from parameters: ``most`` steps, the first of this length."""
+    steps = [torch.full_like(each, length) for each in raw]
     before = [torch.zeros_like(each) for each in raw]
-    for _ in range(STEPS if raw else 0):
+    for _ in range(most if raw else 0):
         for each in raw:
             each.requires_grad_()
         with torch.enable_grad():
             loss = -(weight * family.make(raw).log_prob(values)).sum()
             slopes = torch.autograd.grad(loss, raw)
-        signs = [slope.nan_to_num(0).sign() for slope in slopes]
-        for i, sign in enumerate(signs):
+        for i, slope in enumerate(slopes):
+            sign = slope.nan_to_num(0).sign()
             kept = sign * before[i]
             steps[i] = (steps[i] * (1 + 0.3 * (kept > 0) - 0.5 * (kept < 0))).clamp(max=LONGEST)
             before[i] = sign.masked_fill(kept < 0, 0)
@@ -102,10 +117,10 @@ def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor]:
     x, observed, levels = train.x, train.weight, train.x.unique()
     if isinstance(support, constraints.integer_interval) and support.upper_bound < LEVELS:
         levels = torch.arange(int(support.lower_bound), int(support.upper_bound) + 1).to(x.dtype)
-    if len(levels) <= min(LEVELS, len(x)):
+    if len(levels) <= min(LEVELS, len(x)) and len(levels) * x.shape[1] <= NUMBERS:
         return levels[:, None], counts(levels, x, observed)
-    # The rows are in no order that matters here: each k-th of them is a sample.
-    every = max(1, x.numel() // NUMBERS)
+    # Each k-th of the rows, whatever their order, is a sample of every part of it.
+    every = -(-len(x) // max(FEWEST, NUMBERS // x.shape[1]))
     return x[::every], observed[::every]
 
 
@@ -120,7 +135,7 @@ def counts(levels: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 def _with_quantiles(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
     """A row more of discrete values that are too many to be counted: some pooled quantiles."""
     seen = values[weight > 0]
-    at = torch.linspace(0, 1, 65)
+    at = torch.linspace(0, 1, max(5, min(65, len(values) // 4)))
     pooled = seen.sort().values[(at * (len(seen) - 1)).long()][:, None].expand(-1, values.shape[1])
     return torch.cat([values, pooled]), torch.cat([weight, torch.full_like(pooled, 1 / len(at))])
 

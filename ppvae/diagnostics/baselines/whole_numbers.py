@@ -143,8 +143,9 @@ def _quadrature(fn: Any, value: Tensor, half: Tensor) -> Tensor:
     total: Tensor | None = None
     for node, weight in zip(*np.polynomial.legendre.leggauss(NODES), strict=True):
         at = value + half * float(node)
-        term = fn.log_prob(at) + math.log(weight)
-        term = term.masked_fill(~fn.support.check(at), -math.inf)
+        is_inside = fn.support.check(at)
+        term = fn.log_prob(at.where(is_inside, value)) + math.log(weight)
+        term = term.masked_fill(~is_inside, -math.inf)
         total = term if total is None else torch.logaddexp(total, term)
     assert total is not None
     return total + half.log()

@@ -1,0 +1,153 @@
+"""How a fit ended: converged, climbing, collapsed or diverged; and what is said of it loudly.
+
+``diverged``
+    Log p(x) of the test data (or, where there is none, the bound) is no number, or more than 10
+    nats per element of x below that of independent elements; or the objective of the training data
+    ended more than 1 nat per element below its best epoch.
+``collapsed``
+    The last evaluation raised the alarm of a collapsed posterior.
+``climbing``
+    In the last tenth of the way the held-out objective rose by more than 5 % of the whole rise
+    since the first epoch, and by more than 0.05 nats. A straight line rises by 10 %. The way is
+    measured in steps times learning rate: under a schedule that ends at 0 every course is flat.
+``converged``
+    None of these.
+
+Objectives are compared at the final weight of the KL only.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ppvae.diagnostics.baselines.comparison import Baselines
+from ppvae.diagnostics.shared.wording import plus_minus
+
+type Word = Literal["converged", "climbing", "collapsed", "diverged"]
+
+FAR = 10.0
+"""Nats per element of x below independent elements at which a fit has diverged."""
+
+FALLEN = 1.0
+"""Nats per element of x that the training objective of a diverged fit fell from its best."""
+
+LATE = 0.1
+"""The last part of the way: steps times learning rate."""
+
+STEEP = 0.05
+"""Share of the whole rise that is steep in that part."""
+
+LEAST = 0.05
+"""Nats below which a rise is none."""
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a fit ended.
+
+    Attributes:
+        word: ``"converged"``, ``"climbing"``, ``"collapsed"`` or ``"diverged"``.
+        warnings: sentences that come before all figures, and again after them.
+    """
+
+    word: Word
+    warnings: tuple[str, ...]
+
+
+def status(metrics: Rows, baselines: Baselines, value: float | None, elements: int) -> Status:
+    """How a fit ended, by its course and by its baselines.
+
+    Args:
+        metrics: the rows of ``metrics.csv``.
+        baselines: what its log p(x) is held against.
+        value: log p(x) of the test data, or the bound where there is none; in nats per datum.
+        elements: how many x has.
+    """
+    train, valid = (_at_final_beta(metrics, split) for split in ("train", "valid"))
+    divergence = _divergence(train, baselines, value, elements)
+    climb = "" if divergence else _climb(train, valid)
+    is_collapsed = bool(valid) and bool(valid[-1]["alarm"])
+    word: Word = "converged"
+    if divergence:
+        word = "diverged"
+    elif is_collapsed:
+        word = "collapsed"
+    elif climb:
+        word = "climbing"
+    return Status(word, tuple(filter(None, (divergence or _failure(baselines), climb))))
+
+
+def _at_final_beta(metrics: Rows, split: str) -> list[Mapping[str, Any]]:
+    """The rows of a split with an objective, at the weight of the KL that the fit ended with."""
+    rows = [row for row in metrics if row["split"] == split and row["objective"] is not None]
+    return [row for row in rows if math.isclose(row["beta"], rows[-1]["beta"])]
+
+
+def _divergence(train: Rows, baselines: Baselines, value: float | None, elements: int) -> str:
+    """What shows that the fit diverged, if it did."""
+    remedy = "Take a smaller `lr`, or `clip`, the largest norm of a gradient."
+    independent, said = baselines.independent, baselines.evidence
+    if value is not None and not math.isfinite(value):
+        return f"The fit diverged: {said} of the test data is no number. {remedy}"
+    if independent is not None and value is not None:
+        below = independent.log_p.mean - value
+        if below > FAR * elements:
+            return (
+                f"The fit diverged: it is {below:,.2f} nats per datum worse than "
+                f"{independent.about}. {remedy}"
+            )
+    objectives = [row["objective"] for row in train]
+    fallen = max(objectives) - objectives[-1] if objectives else 0.0
+    if not fallen <= FALLEN * elements:
+        return (
+            "The fit diverged: the objective of the training data ended "
+            f"{fallen:,.2f} nats per datum below its best. {remedy}"
+        )
+    return ""
+
+
+def _failure(baselines: Baselines) -> str:
+    """That the fit is worse than independent elements, if it is."""
+    independent = baselines.independent
+    if independent is None or independent.difference is None or not independent.is_better:
+        return ""
+    of = independent.difference
+    below = plus_minus(-of.mean, of.standard_error)
+    return (
+        f"The fit is worse than {independent.about}, which know nothing of each other: "
+        f"{baselines.evidence} is {below} nats below theirs."
+    )
+
+
+def _climb(train: Rows, valid: Rows) -> str:
+    """That the held-out objective was still rising steeply, if it was."""
+    way = dict(_way(train))
+    if not way or len(valid) < 2 or not math.isfinite(valid[-1]["objective"]):
+        return ""
+    whole = way[valid[-1]["epoch"]]
+    early = [row for row in valid[:-1] if way[row["epoch"]] <= (1 - LATE) * whole]
+    before = (early or valid[:1])[-1]
+    rise = max(row["objective"] for row in valid) - max(
+        row["objective"] for row in valid if row["epoch"] <= before["epoch"]
+    )
+    first = min(train[0]["objective"], valid[0]["objective"])
+    if not rise > max(LEAST, STEEP * (valid[-1]["objective"] - first)):
+        return ""
+    epochs = valid[-1]["epoch"] - before["epoch"]
+    return (
+        f"The fit was still climbing when it ended: the held-out objective rose by {rise:.2f} nats "
+        f"in the last {epochs} epoch{'' if epochs == 1 else 's'}. Give more `epochs`, or a larger "
+        "`lr`."
+    )
+
+
+def _way(train: Rows) -> Iterator[tuple[int, float]]:
+    """By epoch, the steps so far, each times its learning rate."""
+    way, step = 0.0, 0
+    for row in train:
+        way += (row["step"] - step) * row["lr"]
+        step = row["step"]
+        yield row["epoch"], way

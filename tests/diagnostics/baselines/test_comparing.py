@@ -1,0 +1,151 @@
+"""A fit beside its baselines: paired by row, told what it is told, or left out with the reason."""
+
+import json
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
+
+from ppvae.data import Data, from_arrays
+from ppvae.diagnostics import Baselines, baselines, log_evidence, subject
+from ppvae.diagnostics.baselines.rows import NUMBERS, matrix
+from ppvae.guides import Delta, MeanField
+from ppvae.models import VAE, Bernoulli, ConditionalVAE, Gaussian, StandardNormal
+from ppvae.programs import Pair, Program
+from ppvae.programs.facts import Audit
+from tests.support.pca import AFFINE
+
+
+def model(x: Tensor) -> None:
+    """Independent normals, which have no use for z: log p(x) is known."""
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+        pyro.sample("x", dist.Normal(torch.zeros(x.shape[1:]), 1.0).to_event(1), obs=x)
+
+
+def guide(x: Tensor) -> None:
+    scale = pyro.param("scale", torch.ones(()))
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Normal(torch.zeros(2), scale).to_event(1))
+
+
+def table(rows: int = 300) -> np.ndarray:
+    generator = np.random.default_rng(0)
+    code = generator.normal(size=(rows, 1))
+    return (code + 0.5 * generator.normal(size=(rows, 3))).astype(np.float32)
+
+
+def asked(of: Program, by: Program, data: Data) -> Baselines:
+    batch = data.test.take(torch.arange(len(data.test)))
+    pair, audit, _ = subject(of, by, batch["x"], batch.get("y"), batch.get("mask"))
+    return beside(pair, audit, data)
+
+
+def beside(pair: Pair, audit: Audit, data: Data) -> Baselines:
+    log_p = None
+    if audit.has_evidence:
+        log_p = log_evidence(pair, audit, data.test, samples=4).log_p
+    return baselines(pair, audit, data, data.test, log_p, samples=4)
+
+
+def test_a_program_of_ones_own_is_compared_row_by_row_with_scikit_learns_figures() -> None:
+    data = from_arrays(table())
+    found = asked(model, guide, data)
+    assert list(found.compared) == ["independent", "pca", "normal", "mixture"]
+    assert found.left_out == {}
+    train, x = (s.take(torch.arange(len(s)))["x"] for s in (data.train, data.test))
+    own = torch.tensor(PCA(2).fit(train.double()).score_samples(x.double()))
+    difference = dist.Normal(0.0, 1.0).log_prob(x).sum(1) - own
+    pca = found.compared["pca"]
+    assert pca.log_p.mean == pytest.approx(float(own.mean()), abs=1e-6)
+    assert pca.difference is not None
+    assert pca.difference.mean == pytest.approx(float(difference.mean()), abs=1e-5)
+    error = float(difference.std()) / math.sqrt(len(x))
+    assert pca.difference.standard_error == pytest.approx(error, rel=1e-4)
+    assert pca.is_better
+    assert found.strongest is found.failures[0]
+
+
+def test_a_point_mass_is_beside_them_without_a_difference() -> None:
+    of, by = VAE(StandardNormal(2), Gaussian((3,)), AFFINE), Delta(2, (3,), AFFINE)
+    found = asked(of, by, from_arrays(table()))
+    assert all(each.difference is None for each in found.compared.values())
+    assert "point mass" in found.note
+    assert found.strongest is None
+    assert json.dumps(found.to_dict())
+
+
+def test_missing_entries_are_left_to_baselines_that_take_them() -> None:
+    x = table()
+    mask = np.random.default_rng(1).random(x.shape) < 0.8
+    of, by = VAE(StandardNormal(2), Gaussian((3,)), AFFINE), MeanField(2, (3,), AFFINE)
+    found = asked(of, by, from_arrays(x, mask=mask))
+    assert list(found.compared) == ["independent"]
+    assert set(found.left_out) == {"pca", "normal", "mixture"}
+    assert "missing" in found.left_out["pca"]
+    binary = (x > 0).astype(np.float32)
+    of, by = VAE(StandardNormal(2), Bernoulli((3,)), AFFINE), MeanField(2, (3,), AFFINE)
+    found = asked(of, by, from_arrays(binary, mask=mask))
+    assert list(found.compared) == ["independent", "mixture"]
+
+
+def test_what_is_given_labels_or_covariates_is_beside_baselines_that_are_too() -> None:
+    x, generator = table(), np.random.default_rng(1)
+    y = generator.integers(0, 3, len(x))
+    of = ConditionalVAE(StandardNormal(2), Gaussian((3,)), AFFINE, 3)
+    by = MeanField(2, (3,), AFFINE, 3)
+    far = from_arrays(x + 10 * y[:, None].astype(np.float32), y)
+    told = asked(of, by, far).compared
+    untold = asked(model, guide, from_arrays(np.asarray(far.train.x))).compared  # type: ignore[attr-defined]
+    assert told["normal"].log_p.mean > untold["independent"].log_p.mean + 2
+    assert "3 classes" in told["normal"].about
+
+    age = generator.normal(size=(len(x), 1)).astype(np.float32)
+    of = ConditionalVAE(StandardNormal(2), Gaussian((3,)), AFFINE, 1)
+    by = MeanField(2, (3,), AFFINE, 1)
+    plain = asked(model, guide, from_arrays(x, scale="none")).compared["normal"].log_p.mean
+    given = asked(of, by, from_arrays(x + 5 * age, age, scale="none")).compared["normal"]
+    assert given.log_p.mean == pytest.approx(plain, abs=0.1)
+    assert "regression" in given.about
+
+
+def test_whole_numbers_under_a_density_are_compared_with_counts_as_probabilities() -> None:
+    counts = np.random.default_rng(0).poisson(3.0, (300, 3))
+    found = asked(model, guide, from_arrays(counts, scale="none"))
+    kinds = {name: each.measure for name, each in found.compared.items()}
+    assert kinds["normal"] == "density"
+    assert kinds["negative_binomial"] == kinds["histogram"] == "probability"
+    assert found.compared["negative_binomial"].is_better
+
+
+def test_rows_are_all_or_a_seeded_sample_and_fresh_noise_is_drawn_as_in_training() -> None:
+    grey = np.random.default_rng(0).random((300, 1, 4, 4)).astype(np.float32)
+    data = from_arrays(grey, binarize="dynamic")
+    rows = matrix(data.train, 0)
+    assert len(rows) == 10_000 // len(data.train) * len(data.train)
+    share = rows.x.reshape(-1, len(data.train), 16).mean(0)
+    assert bool(((share > 0) & (share < 1)).any())
+    assert torch.equal(rows.x, matrix(data.train, 0).x)
+    wide = from_arrays(
+        np.zeros((500, NUMBERS // 250), dtype=np.uint8) + np.arange(500)[:, None] % 7
+    )
+    few = matrix(wide.train, 0).numbers
+    assert len(few) == 250
+    assert few.max() > 300
+    assert not torch.equal(few, matrix(wide.train, 1).numbers)
+
+
+def test_what_does_not_observe_x_alone_and_whole_has_none() -> None:
+    def other(x: Tensor) -> None:
+        model(x)
+        with pyro.plate("more", len(x)):
+            pyro.sample("sum", dist.Normal(0.0, 1.0), obs=x.sum(-1))
+
+    found = asked(other, guide, from_arrays(table()))
+    assert not found.compared
+    assert "'sum'" in found.left_out["independent"]

@@ -1,0 +1,143 @@
+"""How a fit ended is said first, last, on the page and whenever it is opened."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import ppvae
+from ppvae.cli.answering import answer
+from ppvae.diagnostics import Baselines, Comparison
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.errors import FitWarning
+from ppvae.fit import fit
+from ppvae.training.status import status
+from tests.support.pages import Page
+
+NONE = Baselines("log p(x)", {}, {})
+
+
+def rows(
+    held_out: Sequence[float], train: Sequence[float] | None = None, **other: Any
+) -> list[Any]:
+    """``metrics.csv`` of a fit with one evaluation an epoch."""
+    common = {"beta": 1.0, "lr": 1e-3, "alarm": None} | other
+    of = {"train": held_out if train is None else train, "valid": held_out}
+    return [
+        common | {"epoch": i, "step": 10 * i, "split": split, "objective": values[i - 1]}
+        for i in range(1, len(held_out) + 1)
+        for split, values in of.items()
+    ]
+
+
+def independent(difference: float, mean: float = -20.0) -> Baselines:
+    name = "independent"
+    compared = Comparison(
+        name, "independent Normal elements", "density", Estimate(mean, 0.1),
+        Estimate(difference, 0.1), 100,
+    )  # fmt: skip
+    return Baselines("log p(x)", {name: compared}, {})
+
+
+FLAT = [-10.0 - 5 * 0.5**i for i in range(20)]
+
+
+def test_a_course_that_flattens_has_converged_and_a_straight_one_is_climbing() -> None:
+    assert status(rows(FLAT), NONE, -10.0, 4) == status(rows(FLAT), independent(3.0), -10.0, 4)
+    assert status(rows(FLAT), NONE, -10.0, 4).word == "converged"
+    straight = [-30.0 + i for i in range(20)]
+    found = status(rows(straight), NONE, -11.0, 4)
+    assert found.word == "climbing"
+    assert "rose by 2.00 nats in the last 2 epochs" in found.warnings[0]
+
+
+def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:
+    """The rise slows with the learning rate alone: as far as it went it was as steep."""
+    lrs = [1e-3] * 10 + [1e-5] * 10
+    course = np.cumsum([1.0] * 10 + [0.01] * 10) - 30
+    table = rows(course.tolist())
+    for row in table:
+        row["lr"] = lrs[row["epoch"] - 1]
+    assert status(table, NONE, -20.0, 4).word == "climbing"
+
+
+def test_a_rise_of_the_objective_by_its_beta_is_none() -> None:
+    table = rows([-30.0 + i for i in range(20)])
+    for row in table:
+        row["beta"] = row["epoch"] / 20
+    assert status(table, NONE, -11.0, 4).word == "converged"
+
+
+def test_worse_than_independent_elements_is_said_and_far_worse_has_diverged() -> None:
+    found = status(rows(FLAT), independent(-2.0), -22.0, 4)
+    assert found.word == "converged"
+    assert "2.00 +- 0.10 nats below theirs" in found.warnings[0]
+    assert status(rows(FLAT), independent(-0.1), -20.1, 4).warnings == ()
+    far = status(rows(FLAT), independent(-100.0), -120.0, 4)
+    assert far.word == "diverged"
+    assert "100.00 nats per datum worse" in far.warnings[0]
+    assert status(rows(FLAT), NONE, float("nan"), 4).word == "diverged"
+
+
+def test_training_data_that_fell_have_diverged_and_an_alarm_is_a_collapse() -> None:
+    fallen = [*FLAT[:-1], -15.0]
+    assert status(rows(FLAT, fallen), NONE, -10.0, 4).word == "diverged"
+    assert status(rows(fallen, FLAT), NONE, -10.0, 4).word == "converged"  # overfitted, at most
+    assert status(rows(FLAT, alarm="collapse"), NONE, -10.0, 4).word == "collapsed"
+
+
+@pytest.fixture(scope="module")
+def diverged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A fit with a learning rate of 1, and what it printed."""
+    folder = tmp_path_factory.mktemp("diverged")
+    with pytest.MonkeyPatch.context() as patch:
+        from rich.console import Console
+
+        from ppvae.cli import terminal
+
+        console = Console(highlight=False, soft_wrap=True, record=True, quiet=False, file=None)
+        patch.setattr(terminal, "console", console)
+        patch.setattr("ppvae.report.figures.draw", lambda *_: [])
+        run = fit(
+            data="digits", lr=1.0, epochs=2, device="cpu", out=folder / "run",
+        )  # fmt: skip
+        return run.path, console.export_text()
+
+
+def test_a_learning_rate_of_one_is_told_first_and_last_in_the_terminal(
+    diverged: tuple[Path, str],
+) -> None:
+    lines = [line for line in diverged[1].splitlines() if line.strip()]
+    first = next(i for i, line in enumerate(lines) if line.startswith("WARNING"))
+    table = next(i for i, line in enumerate(lines) if line.startswith("test data"))
+    assert first < table
+    assert "diverged" in lines[first]
+    assert lines[first] in lines[table:]
+    assert any("independent Bernoulli elements" in line for line in lines[table:])
+
+
+@pytest.mark.filterwarnings("always::ppvae.errors.FitWarning")
+def test_it_stands_in_the_summary_on_the_page_and_is_told_on_loading(
+    diverged: tuple[Path, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = diverged
+    with pytest.warns(FitWarning, match="diverged"):
+        run = ppvae.load(path)
+    assert run.summary is not None
+    assert run.summary["status"] == "diverged"
+    beside = run.summary["baselines"]
+    assert set(beside) == {"independent", "mixture"}
+    assert beside["independent"]["difference"] < -100
+    assert beside["independent"]["standard_error"] > 0
+    assert beside["independent"]["mean"] == pytest.approx(-26.96, abs=0.02)
+    page = Page(path / "report.html")
+    assert "diverged" in page.words["verdict"][1]
+    assert "independent Bernoulli elements" in page.says("verdict")
+    capsys.readouterr()
+    answer(lambda _: ppvae.load(path))
+    told = capsys.readouterr().err
+    assert told.startswith("warning: ")
+    assert told.count("\n") == 1
+    assert "--lr" in told
