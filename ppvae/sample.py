@@ -32,7 +32,7 @@ from ppvae.data import Batch, Data, Split
 from ppvae.encode import check_free, opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import seeded
+from ppvae.programs.streams import Stream, generator, seeded
 from ppvae.run import Run, figures
 from ppvae.run.store import discard, write_arrays, writing
 from ppvae.settings import Sample, takes
@@ -97,11 +97,12 @@ def sample(asked: Sample) -> dict[str, Any]:
         if impute:
             return _imputed(opened, rows, asked.samples, seed, target)
         # Rows for the shapes, and for what a conditional model is conditional on.
-        like, held = _given(opened, rows.take(torch.arange(count) % len(rows)), given)
+        some = Stream.SHOWN_ROWS.rows(len(rows), count, seed, 0)
+        like, held = _given(opened, rows.take(some[torch.arange(count) % len(some)]), given)
         if aggregate:
             trained = _own_data(opened, data_dir)
             return _at_codes(opened, trained, like, held, components, seed, target)
-        walks = _Walks(rows, asked.pairs, asked.steps)
+        walks = _Walks(rows, asked.pairs, asked.steps, seed)
         return _drawn(opened, rows, like, held, walks, seed, target)
 
 
@@ -114,7 +115,7 @@ def _drawn(
     pair, facts = run.pair, run.audit
     with seeded(seed, pair.device):
         drawn_mean, drawn = decode(pair, facts, like, held)
-        shown = rows.take(torch.arange(min(len(like["x"]), len(rows))))
+        shown = rows.take(Stream.SHOWN_ROWS.rows(len(rows), len(like["x"]), seed, 0))
         rebuilt_mean, rebuilt = reconstruct(pair, facts, shown)
         codes = posterior_means(pair, facts, walks.ends)
         along = {site: walks.between(code) for site, code in codes.items()}
@@ -138,14 +139,15 @@ def _drawn(
 
 
 class _Walks:
-    """Pairs of data, and the straight lines between their codes."""
+    """Pairs of data, drawn by a seed, and the straight lines between their codes."""
 
-    def __init__(self, rows: Split, pairs: int, steps: int) -> None:
+    def __init__(self, rows: Split, pairs: int, steps: int, seed: int) -> None:
         pairs = min(pairs, len(rows) // 2)
         if pairs < 1:
             raise InputError(f"a walk needs 2 rows of data, and there is {len(rows)}; give more")
         self.steps = steps
-        self.ends: Batch = rows.take(torch.arange(2 * pairs))
+        ends = torch.randperm(len(rows), generator=generator(Stream.SHOWN_ROWS.seed(seed, 1)))
+        self.ends: Batch = rows.take(ends[: 2 * pairs])
         starts = {name: value[:pairs] for name, value in self.ends.items()}
         self.like: Batch = {n: value.repeat_interleave(steps, 0) for n, value in starts.items()}
 

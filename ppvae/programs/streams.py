@@ -49,6 +49,8 @@ class Stream(IntEnum):
     CHECK = 21
     EVALUATED_ROWS = 22
     BASELINES = 23
+    EXAMPLES = 24
+    SHOWN_ROWS = 25
     DEFICITS = 24
 
     def seed(self, *parts: int) -> int:
@@ -59,6 +61,21 @@ class Stream(IntEnum):
         """
         seed, *numbers = parts
         return _fold(seed, self.value, *numbers)
+
+    def rows(self, count: int, most: int, *parts: int) -> Tensor:
+        """Numbers of ``most`` rows of ``count``, by chance and in their order; all where they fit.
+
+        Files are often sorted: the first rows stand for none but themselves.
+
+        Args:
+            count: how many rows there are.
+            most: how many are taken at most.
+            parts: the user's seed, and what numbers the part.
+        """
+        if most >= count:
+            return torch.arange(count)
+        chance = generator(self.seed(*parts))
+        return torch.randperm(count, generator=chance)[:most].sort().values
 
     def begin(self, *parts: int) -> None:
         """Seed torch's generators on every device with a part of this stream, for good."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from ppvae.data import Data
 from ppvae.diagnostics import Embedding
 from ppvae.programs.generation import decode, generate, reconstruct
-from ppvae.programs.streams import seeded
+from ppvae.programs.streams import Stream, seeded
 from ppvae.report.page import attempt
 from ppvae.report.sections import reason_of
 from ppvae.run import Run, figures
@@ -76,8 +76,8 @@ def draw(
     keep("elbo", lambda: plots.history(run.metrics(), best_epoch=best))
     with seeded(seed):
         pair, audit = run.pair, run.audit
-        shown = data.test.take(torch.arange(min(16, len(data.test))))
-        like = data.test.take(torch.arange(min(64, len(data.test))))
+        shown = data.test.take(Stream.SHOWN_ROWS.rows(len(data.test), 16, seed, 0))
+        like = data.test.take(Stream.SHOWN_ROWS.rows(len(data.test), 64, seed, 1))
         if audit.supports:
             means, _ = reconstruct(pair, audit, shown)
             keep(
@@ -87,7 +87,7 @@ def draw(
             keep("samples", lambda: plots.samples(_array(samples)))
         loc = embedding.joined() if embedding.loc else None
         if loc is not None and loc.shape[1] >= 1:
-            few = slice(0, SHOWN)
+            few = Stream.SHOWN_ROWS.rows(len(loc), SHOWN, seed, 2)
             coloured = None if labels is None else _array(labels[few])
             keep(
                 "latent",

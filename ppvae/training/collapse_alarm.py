@@ -6,12 +6,10 @@ At each evaluation it looks at held-out rows: is the latent used, or is it being
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import torch
-
 from ppvae.diagnostics.bound.activity import LEAST, active_units, alarm, collapsed
 from ppvae.diagnostics.bound.embedding import embed_batch
 from ppvae.programs import evaluating
-from ppvae.programs.streams import forked
+from ppvae.programs.streams import Stream, forked
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
@@ -63,7 +61,8 @@ class CollapseAlarm:
 
     def __init__(self, loop: "Trainer", rows: Sequence[Mapping[str, Any]] = ()) -> None:
         self._loop = loop
-        self._batch = loop.valid.take(torch.arange(min(ROWS, len(loop.valid))))
+        chosen = Stream.EVALUATED_ROWS.rows(len(loop.valid), ROWS, loop.plan.seed)
+        self._batch = loop.valid.take(chosen)
         self._course = [row["kl"] for row in rows if row["split"] == "valid"]
 
     def __call__(self, kl: float | None) -> LatentUse:

@@ -24,7 +24,7 @@ from ppvae.programs import Pair, Program
 from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
 from ppvae.programs.failures import explained
-from ppvae.programs.streams import restored, seed_process
+from ppvae.programs.streams import Stream, restored, seed_process
 from ppvae.run import Run
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
@@ -147,7 +147,7 @@ def assembled(
     parts: Mapping[str, Spec | Program | None], data: Data, settings: Settings
 ) -> Programs:
     """Model and guide for these data, given what the data tell: see `build_programs`."""
-    some = data.train.take(torch.arange(min(EXAMPLES, len(data.train))))
+    some = data.train.take(Stream.EXAMPLES.rows(len(data.train), EXAMPLES, settings.seed))
     return build_programs(
         parts,
         latent_dim=settings.latent_dim,

@@ -13,11 +13,10 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from ppvae.errors import InputError
-from ppvae.programs.streams import Stream, generator
+from ppvae.programs.streams import Stream
 from ppvae.training.sizes import Sizes
 
 SHARE = 0.1
@@ -85,10 +84,7 @@ class EvaluationSchedule:
 
     def chosen(self, count: int, seed: int) -> Tensor:
         """The rows that are evaluated, of ``count``: by chance, the same for a seed."""
-        if self.rows == count:
-            return torch.arange(count)
-        chance = generator(Stream.EVALUATED_ROWS.seed(seed))
-        return torch.randperm(count, generator=chance)[: self.rows].sort().values
+        return Stream.EVALUATED_ROWS.rows(count, self.rows, seed)
 
 
 def schedule_for(

@@ -36,7 +36,7 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
 from ppvae.programs.sites import listed
-from ppvae.programs.streams import Stream, forked, generator
+from ppvae.programs.streams import Stream, forked
 
 TRACED = 64
 """Rows that the model is traced on."""
@@ -149,8 +149,7 @@ class _Comparing:
         """The fit's log-probability of whole numbers, and which of the scored rows it is of."""
         shape = self._test.shape
         most = max(2, BINNED // (self._samples * math.prod(shape)))
-        chance = generator(Stream.BASELINES.seed(self._seed, 2))
-        some = torch.randperm(len(self._numbers), generator=chance)[:most].sort().values
+        some = Stream.BASELINES.rows(len(self._numbers), most, self._seed, 2)
         batch = self._test.take(self._numbers[some])
         rows = as_split(batch["x"], batch.get("y"), batch.get("mask"))
         with Binning(self._audit.data_site, steps.half, shape):

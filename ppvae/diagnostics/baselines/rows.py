@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Split
-from ppvae.programs.streams import Stream, generator
+from ppvae.programs.streams import Stream
 
 NUMBERS = 2**23
 """Numbers of x that a baseline is fitted to at most, 32 MiB, and that it is scored on at most."""
@@ -59,10 +59,7 @@ def matrix(split: Split, seed: int) -> Matrix:
     """
     elements = math.prod(split.shape)
     most = max(2, NUMBERS // elements)
-    numbers = torch.arange(len(split))
-    if len(split) > most:
-        chance = generator(Stream.BASELINES.seed(seed, 0))
-        numbers = torch.randperm(len(split), generator=chance)[:most].sort().values
+    numbers = Stream.BASELINES.rows(len(split), most, seed, 0)
     if split.frozen(0) is not split:
         numbers = numbers.repeat(max(1, min(DRAWN, most) // len(numbers)))
     with Stream.BASELINES.drawn(seed):
