@@ -7,8 +7,8 @@
 ``collapsed``
     The last evaluation raised the alarm of a collapsed posterior.
 ``climbing``
-    In the last tenth of the way the held-out objective rose by more than 5 % of the whole rise
-    since the first epoch, and by more than 0.05 nats. A straight line rises by 10 %. The way is
+    In the last tenth of the way the best held-out objective rose by more than 8 % of the whole rise
+    since the first epoch, and by more than 0.1 nats. A straight line rises by 10 %. The way is
     measured in steps times learning rate: under a schedule that ends at 0 every course is flat.
 ``converged``
     None of these.
@@ -20,6 +20,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+import numpy as np
 
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.shared.wording import plus_minus
@@ -35,10 +37,10 @@ FALLEN = 1.0
 LATE = 0.1
 """The last part of the way: steps times learning rate."""
 
-STEEP = 0.05
+STEEP = 0.08
 """Share of the whole rise that is steep in that part."""
 
-LEAST = 0.05
+LEAST = 0.1
 """Nats below which a rise is none."""
 
 Rows = Sequence[Mapping[str, Any]]
@@ -127,19 +129,18 @@ def _climb(train: Rows, valid: Rows) -> str:
     way = dict(_way(train))
     if not way or len(valid) < 2 or not math.isfinite(valid[-1]["objective"]):
         return ""
-    whole = way[valid[-1]["epoch"]]
-    early = [row for row in valid[:-1] if way[row["epoch"]] <= (1 - LATE) * whole]
-    before = (early or valid[:1])[-1]
-    rise = max(row["objective"] for row in valid) - max(
-        row["objective"] for row in valid if row["epoch"] <= before["epoch"]
-    )
+    epochs = [row["epoch"] for row in valid]
+    gone = [way[epoch] for epoch in epochs]
+    best = np.maximum.accumulate([row["objective"] for row in valid])
+    late = (1 - LATE) * gone[-1]
+    rise = float(best[-1] - np.interp(late, gone, best))
     first = min(train[0]["objective"], valid[0]["objective"])
-    if not rise > max(LEAST, STEEP * (valid[-1]["objective"] - first)):
+    if not rise > max(LEAST, STEEP * float(best[-1] - first)):
         return ""
-    epochs = valid[-1]["epoch"] - before["epoch"]
+    count = max(1, round(epochs[-1] - float(np.interp(late, gone, epochs))))
     return (
         f"The fit was still climbing when it ended: the held-out objective rose by {rise:.2f} nats "
-        f"in the last {epochs} epoch{'' if epochs == 1 else 's'}. Give more `epochs`, or a larger "
+        f"in the last {count} epoch{'' if count == 1 else 's'}. Give more `epochs`, or a larger "
         "`lr`."
     )
 

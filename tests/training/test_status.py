@@ -56,7 +56,7 @@ def test_a_course_that_flattens_has_converged_and_a_straight_one_is_climbing() -
 def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:
     """The rise slows with the learning rate alone: as far as it went it was as steep."""
     lrs = [1e-3] * 10 + [1e-5] * 10
-    course = np.cumsum([1.0] * 10 + [0.01] * 10) - 30
+    course = np.cumsum([1.0] * 10 + [0.02] * 10) - 30
     table = rows(course.tolist())
     for row in table:
         row["lr"] = lrs[row["epoch"] - 1]
