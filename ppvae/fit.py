@@ -2,7 +2,7 @@
 
 python -m ppvae.fit                                                # offline, under a minute
 python -m ppvae.fit --data mnist --binarize dynamic --epochs 20    # MNIST
-python -m ppvae.fit --likelihood Gaussian --likelihood.variance learned
+python -m ppvae.fit --likelihood Gaussian --likelihood.variance per-pixel
 python -m ppvae.fit --guide Delta --beta 0                         # the plain autoencoder
 python -m ppvae.fit --data table.csv --label kind --likelihood Gaussian
 python -m ppvae.fit --model mine.model --guide mine.guide          # your own Pyro programs
@@ -50,7 +50,7 @@ from ppvae.training.data_and_programs import (
 from ppvae.training.epochs import train, writing_fit
 from ppvae.training.processes import in_ranks, launch, ranks
 from ppvae.training.record import config_of
-from ppvae.training.setup import decide_compile, make_trainer
+from ppvae.training.setup import decide_compile, make_trainer, steps_per_epoch
 from ppvae.training.summary import summarize
 
 if TYPE_CHECKING:  # it takes seconds to import
@@ -106,6 +106,7 @@ def fit(settings: Settings) -> Run:
 
     # The bound, and what climbs it.
     data, pair = meeting.data, meeting.pair
+    settings = settings.laid_out(steps_per_epoch(settings, data))
     is_compiled = decide_compile(settings, data, pair, fabric)
     trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
 
@@ -195,7 +196,7 @@ def _climb(
     ranks.way_out = spoken(go_on)
     is_first = fabric.is_global_zero
     with writing_fit(run) if is_first else nullcontext():
-        epochs, done = trainer.plan.epochs, trainer.progress.step
+        epochs, done = trainer.plan.passes, trainer.progress.step
         with EpochBar(
             epochs, trainer.steps_per_epoch, done, trainer.notes, quiet=not is_first
         ) as bar:

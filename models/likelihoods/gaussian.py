@@ -56,7 +56,7 @@ class Gaussian(Likelihood):
     def __init__(
         self,
         data_shape: Shape,
-        variance: float | Literal["learned", "optimal", "per-pixel"] = 1.0,
+        variance: float | Literal["learned", "optimal", "per-pixel"] = "learned",
         floor: float = 1e-4,
         momentum: float = 0.1,
     ) -> None:

@@ -100,7 +100,7 @@ def fit_alternately(
         # Both have the noise of this seed from the start, as a fit of its own would.
         Stream.TRAINING.begin(plan.seed, 0)
         fits[name] = AlternatingFit(loop, None if name == ANALYTIC else judge, initial)
-    for epoch in range(plan.epochs):
+    for epoch in range(plan.passes):
         for name in (SAMPLED, ANALYTIC) if epoch % 2 == 0 else (ANALYTIC, SAMPLED):
             fits[name].epoch()
             count()

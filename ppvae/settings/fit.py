@@ -1,7 +1,8 @@
 """The settings of a fit."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -39,6 +40,12 @@ from ppvae.settings.values import (
     Whole,
     Word,
 )
+
+EPOCHS = 100
+"""Epochs of a fit where nobody says."""
+
+LEAST_STEPS = 2_200
+"""Steps that they make at least: those of 100 epochs of the digits."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +107,9 @@ class Settings(Checked):
     warm_up: int = setting(
         0, BOUND, Whole(), "Epochs over which the weight of the KL rises linearly from 0."
     )
-    epochs: int = setting(
-        100, TRAINING, Whole(1), "Passes over the training data.", may_change=True
+    epochs: int | None = setting(
+        None, TRAINING, Whole(1), "Passes over the training data.",
+        f"{EPOCHS}, of few rows as many as make {LEAST_STEPS:,} steps", may_change=True
     )
     patience: int | None = setting(
         None, TRAINING, Whole(1),
@@ -171,9 +179,9 @@ class Settings(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.warm_up >= self.epochs:
+        if self.warm_up >= self.passes:
             raise InputError(
-                f"`warm_up` is {self.warm_up}, which leaves none of the {self.epochs} epochs at "
+                f"`warm_up` is {self.warm_up}, which leaves none of the {self.passes} epochs at "
                 "the full `beta`; shorten it, or take more `epochs`"
             )
 
@@ -184,6 +192,20 @@ class Settings(Checked):
         if named.get("recipe") is not None:
             named = {**recipe(named["recipe"]).settings, **named}
         return cls(**named)
+
+    @property
+    def passes(self) -> int:
+        """Passes over the training data: ``epochs``, or the least that it comes to."""
+        return EPOCHS if self.epochs is None else self.epochs
+
+    def laid_out(self, steps_per_epoch: int) -> Self:
+        """These settings with ``epochs`` as they resolve: few rows are passed over more often.
+
+        A table of 100 rows has one or two steps an epoch, and 100 epochs would leave it unfitted.
+        """
+        if self.epochs is not None:
+            return self
+        return replace(self, epochs=max(EPOCHS, math.ceil(LEAST_STEPS / steps_per_epoch)))
 
     def weight(self, step: int, steps_per_epoch: int) -> float:
         """The weight of the KL at a step, counted from 0."""

@@ -80,7 +80,7 @@ class CollapseAlarm:
             return LatentUse(None, "")
         active = sum(active_units(mean) for mean in found.loc.values())
         plan = self._loop.plan
-        is_early = self._loop.progress.epoch <= max(EARLY, GRACE * plan.epochs, plan.warm_up)
+        is_early = self._loop.progress.epoch <= max(EARLY, GRACE * plan.passes, plan.warm_up)
         if is_early or len(self._course) == 1 or is_learned(self._course):
             return LatentUse(active, "")
         return LatentUse(active, alarm(collapsed(found.loc, found.scale)))

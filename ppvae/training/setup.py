@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from ppvae.training.trainer import Trainer
 
 
+def steps_per_epoch(settings: Settings, data: Data) -> int:
+    """Steps of an epoch, all of them of whole batches."""
+    return len(data.train) // min(settings.batch_size, len(data.train))
+
+
 def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
     """What ``compile`` comes to; ``auto`` asks the number and the size of the steps.
 
@@ -40,7 +45,7 @@ def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric")
         return settings.compile == "on"
     rows, device = min(settings.batch_size, len(data.train)), fabric.device.type
     is_long = pays(
-        steps=settings.epochs * (len(data.train) // rows),
+        steps=settings.passes * steps_per_epoch(settings, data),
         parameters=sum(p.numel() for p in pair.parameters()),
         numbers=rows * math.prod(data.shape) * settings.particles,
     )
@@ -82,14 +87,14 @@ def make_trainer(
     optimizer = _optimizer(chosen.optimizer, pair, settings.lr)
     schedule = None
     if chosen.schedule is not None:
-        schedule = _schedule(chosen.schedule, optimizer, settings.epochs)
+        schedule = _schedule(chosen.schedule, optimizer, settings.passes)
     if isinstance(schedule, ReduceLROnPlateau):
         settings = _evaluated_each_epoch(settings)
     trainer = Trainer(bound, optimizer, data, settings, fabric, schedule, compile=compile)
     sizes = _sizes(settings, pair, data, work=try_out(trainer))
     if recorded is None:
         trainer.evaluation = schedule_for(
-            sizes, settings.epochs, patience=settings.patience, every=settings.evaluate_every
+            sizes, settings.passes, patience=settings.patience, every=settings.evaluate_every
         )
         take_threads(settings.threads or threads_for(sizes, fabric.device))
     else:

@@ -157,7 +157,7 @@ class Trainer:
                 f"the best was at step {progress.best_step}"
             )
             return True
-        return progress.epoch >= self.plan.epochs
+        return progress.epoch >= self.plan.passes
 
     def epochs(
         self,
@@ -276,7 +276,7 @@ class Trainer:
         *sums, rows = cast("Tensor", totals).tolist()
         if not (all(map(math.isfinite, sums)) and all_finite(self.bound.parameters())):
             raise diverged(self)
-        is_due = self.evaluation.is_due(progress.epoch + 1, plan.epochs)
+        is_due = self.evaluation.is_due(progress.epoch + 1, plan.passes)
         valid = self.evaluate(self.bound) if is_due else None
         lr = float(self.optimizer.param_groups[0]["lr"])
         beta = plan.weight(progress.step - 1, self.steps_per_epoch)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.benchmarks import orderings, published, semi_supervised
+from ppvae.diagnostics import baselines
+from tests.benchmarks import orderings, published, semi_supervised, tables_of_numbers
 from tests.support.captures import by_graph
 from tests.support.fits import quick
 from tests.support.toy_mode import uncompiled
@@ -67,3 +68,16 @@ def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "log_evidence", None)
     published.main([*asked, "--settings", json.dumps(settings)])
     assert list(published._read(tmp_path / "table.csv").values()) == [row]
+
+
+def test_tables_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ppvae.training.summary.baselines", baselines)
+    tables_of_numbers.main(
+        "--only penguins-like --latents 2 --seeds 0 --epochs 2 --rows 60 "
+        f"--out {tmp_path / 'runs'} --table {tmp_path / 'table.md'}".split()
+    )
+    row = (tmp_path / "table.md").read_text().splitlines()[-1]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[:3] == ["penguins-like", "342 x 4", "2"]
+    ours, pca, difference = map(float, cells[3:])
+    assert difference == pytest.approx(ours - pca, abs=0.011)

@@ -173,7 +173,7 @@ SCIPY: dict[str, Callable[[NDArray[Any], NDArray[Any]], Any]] = {
     "Categorical": _categorical,
     "ContinuousBernoulli": _continuous_bernoulli,
     "DiscretizedLogistic": _logistic,
-    "Gaussian": lambda x, h: stats.norm.logpdf(x, h[:, 0], 1.0),
+    "Gaussian": lambda x, h: stats.norm.logpdf(x, h[:, 0], math.sqrt(1.0001)),
     "Laplace": lambda x, h: stats.laplace.logpdf(x, h[:, 0], 1.0),
     "MixtureOfDiscretizedLogistics": _mixture,
     "NegativeBinomial": _negative_binomial,

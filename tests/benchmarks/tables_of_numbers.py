@@ -1,0 +1,99 @@
+"""Does the default fit of a table of real numbers beat probabilistic PCA?
+
+``uv run python -m tests.benchmarks.tables_of_numbers`` fits scikit-learn's wine, breast cancer and
+diabetes, and a table in the shape of the Palmer penguins (`tests.support.penguins`), under
+``likelihood="Gaussian"`` and all other defaults. Each seed shuffles the rows, of which a tenth is
+held out, and decides weights and noise. The difference of log p(x), by importance samples, to
+probabilistic PCA of as many latents (at most columns - 1) is paired by row, as ``summary.json`` has
+it. A fit that is there already is read. The table is written to
+``tests/benchmarks/tables_of_numbers.md`` after each row: mean over seeds and its standard error.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Callable, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+
+from ppvae.data import from_arrays
+from ppvae.fit import fit
+from tests.support.penguins import penguins
+
+TABLES: dict[str, Callable[[], NDArray[np.float64]]] = {
+    "wine": lambda: load_wine().data,
+    "breast cancer": lambda: load_breast_cancer().data,
+    "diabetes": lambda: load_diabetes().data,
+    "penguins-like": penguins,
+}
+
+
+def _summary(name: str, latents: int, seed: int, given: argparse.Namespace) -> dict[str, Any]:
+    """What a fit leaves, made anew or read."""
+    out: Path = given.out / f"{name.replace(' ', '-')}-{latents}-{seed}"
+    if not (out / "summary.json").is_file():
+        rows = np.random.default_rng(seed).permutation(TABLES[name]())
+        data = from_arrays(rows[: given.rows].astype(np.float32))
+        more = {} if given.epochs is None else {"epochs": given.epochs}
+        fit(
+            data=data, likelihood="Gaussian", latent_dim=latents, seed=seed, out=out,
+            overwrite=True, device="cpu", **more,
+        )  # fmt: skip
+    summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
+    return summary
+
+
+def _row(name: str, latents: int, summaries: Sequence[dict[str, Any]]) -> str:
+    pca = [summary["baselines"]["pca"] for summary in summaries]
+    ours = [of["mean"] + of["difference"] for of in pca]
+    figures = [ours, [of["mean"] for of in pca], [of["difference"] for of in pca]]
+    rows, columns = TABLES[name]().shape
+    cells = " | ".join(map(_mean, figures))
+    return f"| {name} | {rows} x {columns} | {latents} | {cells} |"
+
+
+def _mean(values: Sequence[float]) -> str:
+    of = torch.tensor(values)
+    error = f" +- {float(of.std()) / math.sqrt(len(of)):.2f}" if len(of) > 1 else ""
+    return f"{float(of.mean()):.2f}{error}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fit, and write the table after each row."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.tables_of_numbers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES))
+    parser.add_argument("--latents", type=int, nargs="+", default=[2, 20])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=None)
+    parser.add_argument("--rows", type=int, default=None)
+    parser.add_argument("--out", type=Path, default=Path("runs/tables"))
+    parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
+    given = parser.parse_args(arguments)
+    lines = [
+        f"`python -m tests.benchmarks.tables_of_numbers`, {date.today()}. Log p(x) in nats per "
+        "datum, held out, of standardized columns; mean over seeds "
+        f"{', '.join(map(str, given.seeds))} and its standard error.",
+        "",
+        "| table | rows x columns | latents | default fit | probabilistic PCA | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for latents in given.latents:
+        for name in given.only:
+            summaries = [_summary(name, latents, seed, given) for seed in given.seeds]
+            lines.append(_row(name, latents, summaries))
+            given.table.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()
