@@ -66,7 +66,7 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
          str(tmp_path / "asks.py")],
         capture_output=True, text=True, cwd=ROOT, env={"MYPYPATH": str(ROOT), "PATH": ""},
     ).stdout  # fmt: skip
-    assert "epochs: int =" in told
+    assert "epochs: int | None =" in told
     assert "patience: int | None =" in told
     assert "Literal['bf16-mixed'] =" in told
     assert "def (run: str | " in told
