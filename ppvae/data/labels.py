@@ -99,6 +99,20 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
     )
 
 
+def known_rows(split: Split) -> Tensor:
+    """Which rows of a split have a label that is known: (N,), bool.
+
+    Raises:
+        InputError: of a split that is read from disk, or has no labels.
+    """
+    if not isinstance(split, InMemorySplit) or split.y is None or split.y.is_floating_point():
+        raise InputError(
+            "`labelled` asks for rows with a label, and the training data has none that is held in "
+            f"memory; {GIVE_LABELS}, or leave it out"
+        )
+    return (split.y != UNKNOWN).cpu()
+
+
 def _hidden(split: Split, name: str, kept: Callable[[Tensor], Tensor]) -> Split:
     """Return the split with -1 for y where ``kept`` of y is 0."""
     if not isinstance(split, InMemorySplit) or split.y is None:

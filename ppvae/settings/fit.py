@@ -124,6 +124,11 @@ class Settings(Checked):
     batch_size: int = setting(
         64, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."
     )
+    labelled: int | None = setting(
+        None, TRAINING, Whole(1),
+        "How many rows of each batch have a label, where few do: these pass over and over, all "
+        "others once an epoch.", "as they come"
+    )
     optimizer: Part = setting("Adam", TRAINING, Class(), "A class of torch.optim.")
     lr: float = setting(2e-3, TRAINING, Number(), "The learning rate.")
     schedule: Part = setting(

@@ -32,6 +32,7 @@ from ppvae.settings import Settings
 from ppvae.training.divergence import all_finite, diverged, explaining, unfit
 from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.evaluation_schedule import EvaluationSchedule
+from ppvae.training.order import Order
 from ppvae.training.progress import SUMS, Progress
 from ppvae.training.state import load_state, state_of
 
@@ -67,7 +68,8 @@ class Trainer:
 
     A step takes a batch, estimates the bound on it, and lets the optimizer climb. Every datum has
     the same weight in an epoch: the last, smaller batch moves the weights in proportion to its
-    size.
+    size. Where batches are asked to hold rows with a label, these weigh more, for they pass more
+    often (`ppvae.training.order`).
 
     Compiled, a step is one graph (`CapturedStep`), or, where processes share their gradients or the
     optimizer cannot be part of a graph, the bound and its gradient are (`Captured`). The ragged
@@ -109,7 +111,8 @@ class Trainer:
         self.device = fabric.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
         self.evaluation = EvaluationSchedule(1, len(self.valid), 1, plan.batch_size)
-        self._rows = min(plan.batch_size, len(self.train))
+        self._order = Order.of(data.train, plan.batch_size, plan.labelled, fabric.world_size)
+        self._rows = self._order.size
         if self._rows < fabric.world_size:
             raise InputError(
                 f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
@@ -140,8 +143,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in a pass over the training data."""
-        full, left = divmod(len(self.train), self._rows)
-        return full + (left >= self.fabric.world_size)
+        return self._order.steps
 
     @property
     def is_done(self) -> bool:
@@ -195,7 +197,8 @@ class Trainer:
         progress, world = self.progress, self.fabric.world_size
         self.bound.train()
         sums = self._sums.copy_(torch.tensor(progress.sums, dtype=torch.float64))
-        order = self._order(progress.epoch)[progress.cursor :]
+        order = self._order.batches(self.plan.seed, progress.epoch, self.device)
+        order = order[progress.cursor :]
         mine = [rows[self.fabric.global_rank :: world] for rows in order]
         feeds = self.train.feed(mine, device=self.device)
         for rows, feed in zip(order, feeds, strict=True):
@@ -341,12 +344,6 @@ class Trainer:
             return stop
         votes = torch.tensor(float(stop), device=self.device)
         return bool(cast("Tensor", self.fabric.all_reduce(votes, reduce_op="sum")) > 0)
-
-    def _order(self, epoch: int) -> list[Tensor]:
-        """The epoch's batches as rows of the training data: a function of seed and epoch alone."""
-        order = streams.generator(Stream.ORDER.seed(self.plan.seed, epoch), self.device)
-        rows = torch.randperm(len(self.train), generator=order, device=self.device)
-        return list(rows.split(self._rows))[: self.steps_per_epoch]
 
     def state(self) -> dict[str, Any]:
         """All that the future depends on: weights, optimizer, schedule, random state, position.

@@ -20,13 +20,18 @@ def test_orderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ppvae.distributions.moments.DRAWS", 2)
     x = np.random.default_rng(0).random((150, 4)) < 0.5
     np.save(tmp_path / "x.npy", x.astype(np.float32))
-    orderings.main(
-        f"--data {tmp_path / 'x.npy'} --epochs 1 --warm-up 0 --hidden 4 4 --latent-dim 2 "
-        f"--images 4 --samples 2 --out {tmp_path / 'runs'} --tables {tmp_path}".split()
-    )
-    table = (tmp_path / "orderings-1.md").read_text()
+    asked = (
+        f"--data {tmp_path / 'x.npy'} --epochs 1 --warm-up 0 --hidden 4 4 --latent-dim 2 --seeds 0 "
+        f"--precision 32 --samples 2 --out {tmp_path / 'runs'} --table {tmp_path / 'table.md'}"
+    ).split()
+    orderings.main(asked)
+    table = (tmp_path / "table.md").read_text()
     assert all(title in table for title, _ in orderings.CASES.values())
     assert "nan" not in table
+    assert "of all 15 test images" in table
+    monkeypatch.setattr(orderings, "fit", None)  # nothing is fitted again
+    orderings.main(asked)
+    assert (tmp_path / "table.md").read_text() == table
 
 
 def test_semi_supervised(tmp_path: Path) -> None:

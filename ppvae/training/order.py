@@ -1,0 +1,89 @@
+"""The order of the training data: which rows make which batch of an epoch."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.data.labels import known_rows
+from ppvae.errors import InputError
+from ppvae.programs.streams import Stream, generator
+
+
+@dataclass(frozen=True)
+class Order:
+    """Batches of an epoch, by chance: a function of seed and epoch alone.
+
+    Each row passes once an epoch. Where labels are few, a batch may be asked to hold some rows that
+    have one: those pass over and over, all of them before one comes again.
+
+    Attributes:
+        once: rows that pass once an epoch: ``(rows,)``.
+        again: rows with a label, where batches are asked to hold some: ``(labelled rows,)``.
+        size: rows of a batch.
+        labelled: how many of these are of ``again``.
+        processes: how many share a batch; a last one with fewer rows is left out.
+    """
+
+    once: Tensor
+    again: Tensor
+    size: int
+    labelled: int = 0
+    processes: int = 1
+
+    @classmethod
+    def of(cls, train: Split, size: int, labelled: int | None, processes: int) -> Self:
+        """The order of a training split.
+
+        Args:
+            train: the split.
+            size: rows of a batch.
+            labelled: rows with a label in each batch; ``None``: as they come.
+            processes: how many share a batch.
+
+        Raises:
+            InputError: if no row has a label, every row has one, or a batch has no place for
+                others.
+        """
+        size = min(size, len(train))
+        everything = torch.arange(len(train))
+        if labelled is None:
+            return cls(everything, everything[:0], size, processes=processes)
+        is_known = known_rows(train)
+        again, once = everything[is_known], everything[~is_known]
+        if not (len(again) and len(once)):
+            raise InputError(
+                f"`labelled={labelled}` mixes rows with a label and rows without, and "
+                f"{'all' if len(again) else 'none'} of the training data have one; leave it out, "
+                "or hide labels by `labels`"
+            )
+        if labelled >= size:
+            raise InputError(
+                f"`labelled={labelled}` leaves no place in a batch of {size} for rows without a "
+                "label; take fewer, or a larger `batch_size`"
+            )
+        return cls(once, again, size, labelled, processes)
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+        full, left = divmod(len(self.once), self.size - self.labelled)
+        return full + (left + self.labelled * (left > 0) >= max(self.processes, 1))
+
+    def batches(self, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
+        """The rows of each batch of an epoch, on ``device``."""
+        chance = generator(Stream.ORDER.seed(seed, epoch), device)
+        once = _shuffled(self.once.to(device), chance).split(self.size - self.labelled)
+        batches = list(once)[: self.steps]
+        if not self.labelled:
+            return batches
+        known = self.again.to(device)
+        rounds = -(-len(batches) * self.labelled // len(known))
+        again = torch.cat([_shuffled(known, chance) for _ in range(rounds)])
+        return [torch.cat(both) for both in zip(batches, again.split(self.labelled), strict=False)]
+
+
+def _shuffled(rows: Tensor, chance: torch.Generator) -> Tensor:
+    return rows[torch.randperm(len(rows), generator=chance, device=rows.device)]
