@@ -39,8 +39,8 @@ def test_labelled_rows_are_in_every_batch_and_pass_in_turn() -> None:
 
 def test_a_last_batch_too_small_for_all_processes_is_left_out() -> None:
     assert Order.of(TRAIN, 16, None, 2).steps == 4
-    assert Order.of(TRAIN, 16, None, 3).steps == len(Order.of(TRAIN, 16, None, 3).batches(0, 0, CPU))
-    assert Order.of(TRAIN, 16, None, 3).steps == 3
+    order = Order.of(TRAIN, 16, None, 3)
+    assert order.steps == len(order.batches(0, 0, CPU)) == 3
 
 
 def test_labelled_rows_that_cannot_be_are_refused() -> None:
