@@ -16,7 +16,7 @@ holds what is computed, the figures, and the `answer` that `questions` asks of a
 What several of them use is in `shared`. What the answers say together is the `verdict`.
 """
 
-from ppvae.diagnostics.baselines.comparing import baselines
+from ppvae.diagnostics.baselines.comparing import compare_baselines
 from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
 from ppvae.diagnostics.bound.activity import Activity, active_units, activity
 from ppvae.diagnostics.bound.coverage import Overlap, overlap
@@ -66,10 +66,10 @@ __all__ = [
     "active_units",
     "activity",
     "anneal",
-    "baselines",
     "bound_curve",
     "calibrate",
     "check",
+    "compare_baselines",
     "compare_estimators",
     "decompose",
     "embed",

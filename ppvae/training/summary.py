@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ppvae.components.data_support import levels_of
 from ppvae.data import Data, Split
-from ppvae.diagnostics import Embedding, active_units, baselines, embed, log_evidence
+from ppvae.diagnostics import Embedding, active_units, compare_baselines, embed, log_evidence
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.bound.terms import bits_per_dim, decompose, observed_elements
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
@@ -157,7 +157,7 @@ def summarize(
     bits = None
     if levels_of(facts) is not None and evidence is not None:
         bits = bits_per_dim(evidence.log_p, observed_elements(test)).mean
-    beside = baselines(
+    beside = compare_baselines(
         pair, facts, data, test, None if evidence is None else evidence.log_p,
         samples=SAMPLES, seed=plan.seed, device=device,
     )  # fmt: skip

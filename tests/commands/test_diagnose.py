@@ -332,7 +332,7 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
         (["nowhere"], "nowhere is no run of ppvae"),
         (
             ["{run}", "--only", "gaps"],
-            "training, estimator (did you mean gap?)",
+            "deficits (did you mean gap?)",
         ),
         (["{run}", "--data", "nothing.npy"], "nothing.npy"),
         (["{run}", "--split", "testing"], "split"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ppvae.diagnostics.answer import Answer, Row
-from ppvae.diagnostics.baselines.comparing import baselines
+from ppvae.diagnostics.baselines.comparing import compare_baselines
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.shared.wording import plus_minus, with_error
@@ -82,7 +82,7 @@ def ask(context: Context) -> BaselinesAnswer:
     evidence = context.evidence
     log_p = None if isinstance(evidence, str) else evidence.log_p
     with context.progress("baselines", 1) as count:
-        found = baselines(
+        found = compare_baselines(
             context.pair, context.audit, data, few, log_p,
             samples=context.effort.samples, seed=context.seed, device=context.device,
         )  # fmt: skip

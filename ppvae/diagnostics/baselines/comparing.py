@@ -45,7 +45,7 @@ BINNED = 2**25
 """Numbers of x times samples behind probabilities of whole numbers."""
 
 
-def baselines(
+def compare_baselines(
     pair: Pair,
     audit: Audit,
     data: Data,

@@ -44,7 +44,7 @@ def by_class(fit: Fit, least: int = LEAST) -> Fit:
             return found
 
         first = next(iter(each.values())).about
-        return Fitted(f"{first} for the first of {len(each)} classes, one for each", log_prob)
+        return Fitted(f"{first} in the first of {len(each)} classes, and so on", log_prob)
 
     return fit_each
 

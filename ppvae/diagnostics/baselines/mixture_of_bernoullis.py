@@ -19,7 +19,7 @@ ROWS = 8
 ITERATIONS = 10
 """Iterations of EM at each number."""
 
-WORK = 1.5e10
+WORK = 3e10
 """Multiplications of all iterations at a number of components, above which it is not tried."""
 
 

@@ -12,7 +12,7 @@ from sklearn.decomposition import PCA
 from torch import Tensor
 
 from ppvae.data import Data, from_arrays
-from ppvae.diagnostics import Baselines, baselines, log_evidence, subject
+from ppvae.diagnostics import Baselines, compare_baselines, log_evidence, subject
 from ppvae.diagnostics.baselines.rows import NUMBERS, matrix
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, ConditionalVAE, Gaussian, StandardNormal
@@ -50,7 +50,7 @@ def beside(pair: Pair, audit: Audit, data: Data) -> Baselines:
     log_p = None
     if audit.has_evidence:
         log_p = log_evidence(pair, audit, data.test, samples=4).log_p
-    return baselines(pair, audit, data, data.test, log_p, samples=4)
+    return compare_baselines(pair, audit, data, data.test, log_p, samples=4)
 
 
 def test_a_program_of_ones_own_is_compared_row_by_row_with_scikit_learns_figures() -> None:
