@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ppvae.diagnostics import baselines
+from ppvae.diagnostics import compare_baselines
 from tests.benchmarks import orderings, published, semi_supervised, tables_of_numbers
 from tests.support.captures import by_graph
 from tests.support.fits import quick
@@ -76,7 +76,7 @@ def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_tables_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppvae.training.summary.baselines", baselines)
+    monkeypatch.setattr("ppvae.training.summary.compare_baselines", compare_baselines)
     tables_of_numbers.main(
         "--only penguins-like --latents 2 --seeds 0 --epochs 2 --rows 60 "
         f"--out {tmp_path / 'runs'} --table {tmp_path / 'table.md'}".split()
