@@ -187,7 +187,7 @@ def show(result: Diagnosis) -> None:
     """Print each answer, or why there is none; where the nats are lost; the verdict."""
     from ppvae.cli.flags_in_sentences import in_flags
     from ppvae.cli.terminal import say, show_table
-    from ppvae.diagnostics.shared.wording import plus_minus
+    from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
     say(f"{result.data} data, {result.rows:,} rows; nats per datum, +- one standard error")
     for each in result.answers.values():
@@ -196,11 +196,15 @@ def show(result: Diagnosis) -> None:
         for part, why in each.refusals.items():
             say(in_flags(f"note: {part}: {why}"))
     deficits = [
-        (each.part, plus_minus(each.nats, each.error), in_flags(each.remedy))
+        (
+            each.part, plus_minus(each.nats, each.error),
+            "-" if each.held is None else with_error(each.held), in_flags(each.remedy),
+        )
         for each in result.verdict.deficits
-    ]
+    ]  # fmt: skip
     if deficits:
-        show_table("Where the nats are lost", ("", "nats", "what to change"), deficits)
+        columns = ("", "all trained along", "others held", "what to change")
+        show_table("Where the nats are lost (not a sum)", columns, deficits)
     say("Verdict")
     for sentence in result.verdict.sentences:
         say(f"  {in_flags(sentence)}")
