@@ -6,6 +6,7 @@ to blame: the one whose deficit is the largest, unless a symptom points to anoth
 are not parts of one sum: two parts may win the same nats, or only together.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from ppvae.diagnostics.symptoms import Symptom, symptoms
 
 COMPARABLE = 0.5
 """Share of the largest deficit from which on a symptom decides that another part is to blame."""
+
+ALIKE = 0.8
+"""Share of the largest deficit from which on another is about as large."""
 
 SAID = 3
 """Findings that the sentences have; the table has all."""
@@ -117,7 +121,20 @@ def _blamed(significant: Sequence[Deficit], seen: Sequence[Symptom]) -> Deficit 
             return pointed[0]
         if symptom.is_decisive:
             return None
-    return significant[0] if significant else None
+    return _largest(significant) if significant else None
+
+
+def _largest(significant: Sequence[Deficit]) -> Deficit:
+    """The largest deficit; of several that are about as large, what wins most by itself.
+
+    With all parts trained along, one part may do another's work: a decoder can turn the latents
+    until a diagonal guide fits. The part that wins with the others held is at fault.
+    """
+    top = significant[0]
+    if top.held is None:
+        return top
+    near = [each for each in significant if each.nats >= ALIKE * top.nats]
+    return max(near, key=lambda each: -math.inf if each.held is None else each.held.mean)
 
 
 def _finding(deficit: Deficit, opening: str) -> Finding:

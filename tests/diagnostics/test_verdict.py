@@ -92,6 +92,18 @@ def test_the_largest_deficit_comes_first_with_its_remedy() -> None:
     assert found.findings[2].sentence == "Not significant: prior, 0.10 +- 0.20 nats."
 
 
+def test_of_deficits_about_as_large_the_one_to_blame_wins_most_by_itself() -> None:
+    def deficit(part: str, nats: float, held: float | None) -> Deficit:
+        return Deficit(part, nats, 0.1, "", held=None if held is None else Estimate(held, 0.1))
+
+    decoder, guide = deficit("decoder", 4.2, 0.3), deficit("guide", 3.8, 3.7)
+    assert verdict_of(decoder, guide).findings[0].part == "guide"
+    assert verdict_of(decoder, deficit("guide", 3.0, 3.7)).findings[0].part == "decoder"
+    more = deficit("optimization", 4.3, None)  # nothing is held where nothing is replaced
+    assert verdict_of(decoder, guide, more).findings[0].part == "optimization"
+    assert verdict_of(decoder, deficit("beta", 4.0, None)).findings[0].part == "decoder"
+
+
 def test_nothing_is_significant_that_noise_could_have_made() -> None:
     found = verdict_of(Deficit("a", 0.5, 0.4, ""), Deficit("b", -1.0, 0.2, ""))
     assert not any(deficit.is_significant for deficit in found.deficits)

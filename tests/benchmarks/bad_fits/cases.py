@@ -55,6 +55,7 @@ _LINEAR: Settings = {
     "encoder": _mlp(100), "guide": "FullRank", "epochs": 60,
 }  # fmt: skip
 
+_CLUSTERS: Settings = _TABLE | {"scale": "none", "decoder": _mlp(), "guide": "FullRank"}
 _STUDENT_T: Settings = {
     "class_path": "StudentT", "init_args": {"df": "learned", "scale": "learned"},
 }  # fmt: skip
@@ -81,12 +82,9 @@ FITS: dict[str, Fit] = {
     "linear": Fit("linear", _LINEAR),
     "linear-mean-field": Fit("linear", _LINEAR | {"guide": "MeanField"}),
     "linear-narrow-prior": Fit("linear", _LINEAR | {"prior": NarrowNormal}),
-    "clusters": Fit(
-        "clusters", _TABLE | {"decoder": _mlp(), "prior": "MixtureOfNormals", "guide": "FullRank"}
-    ),
-    "clusters-one-normal": Fit("clusters", _TABLE | {"decoder": _mlp(), "guide": "FullRank"}),
-    "clusters-variance-1": Fit("clusters", _TABLE | {"likelihood": _gaussian(1.0)}),
-    "clusters-variance-learned": Fit("clusters", _TABLE),
+    "clusters": Fit("clusters", _CLUSTERS | {"prior": "MixtureOfNormals"}),
+    "clusters-one-normal": Fit("clusters", _CLUSTERS),
+    "clusters-variance-1": Fit("clusters", _CLUSTERS | {"likelihood": _gaussian(1.0)}),
 }
 """All fits, by name."""
 
@@ -113,7 +111,7 @@ SIBLINGS = (
     Case("one normal for five clusters", "clusters-one-normal", "clusters", ("prior", "decoder")),
     Case(
         "Gaussian of variance 1, little noise", "clusters-variance-1",
-        "clusters-variance-learned", ("likelihood",),
+        "clusters-one-normal", ("likelihood",),
     ),
 )  # fmt: skip
 """Others of the same kind."""

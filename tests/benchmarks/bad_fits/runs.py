@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, override
 
-from ppvae.data import Data
+from ppvae.data import Data, scaled_as
 from ppvae.fit import fit
 from ppvae.run import Run
 
@@ -36,4 +36,5 @@ def opened(name: str, folder: Path, **others: Any) -> Run:
     path = folder / name
     if not (path / "summary.json").is_file():
         fit(data=data, **made.settings | others, out=path, overwrite=True, device="cpu")
-    return RunWithData(path, data)
+    run = RunWithData(path, data)
+    return run if data.source is None else RunWithData(path, scaled_as(data, run.scaling))
