@@ -11,7 +11,7 @@ from tests.benchmarks.bad_fits import data
 from tests.benchmarks.bad_fits.__main__ import main
 from tests.benchmarks.bad_fits.cases import CASES, FITS, SIBLINGS, Case
 from tests.benchmarks.bad_fits.data import DATA
-from tests.benchmarks.bad_fits.judged import Judged
+from tests.benchmarks.bad_fits.judged import Judged, judge
 from tests.support.fits import quick
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -37,6 +37,26 @@ def test_toys_are_fitted_diagnosed_and_judged_once(
     monkeypatch.setattr("tests.benchmarks.bad_fits.judged.diagnose", None)
     main(arguments)
     assert (tmp_path / "verdicts.md").read_text() == table
+
+
+ASKED = ("baselines", "bound", "gap", "model", "training", "deficits")
+"""The questions that the verdict is made of."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs that several cases share."""
+    return tmp_path_factory.mktemp("bad-fits")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.bad)
+def test_the_verdict_names_the_bad_part_and_a_size_within_a_factor_of_two(
+    case: Case, folder: Path
+) -> None:
+    found = judge(case, folder, quick=True, only=ASKED, threads=1)
+    assert found.is_named, (found.part, found.sentence)
+    assert found.is_right, (found.loss, found.nats, found.sentence)
 
 
 def test_every_case_has_its_fits_and_its_data() -> None:
