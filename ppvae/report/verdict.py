@@ -49,9 +49,10 @@ def _strongest(page: PageData) -> Iterator[str]:
     if compared:
         nearest = min(compared, key=lambda each: float(each["difference"]))
         yield (
-            f"Of the simple models below, {nearest.get('about')} is the strongest beside it: the "
-            f"fit has {decimals(nearest['difference'])} nats more (standard error "
-            f"{decimals(nearest.get('standard_error'))}; a lower bound in expectation, too)."
+            f"Of simple models of the same rows the strongest is {nearest.get('about')}: "
+            f"{page.evidence} of the fit less its is {decimals(nearest['difference'])} nats per "
+            f"datum (standard error {decimals(nearest.get('standard_error'))}; a lower bound in "
+            "expectation)."
         )
 
 
@@ -85,6 +86,7 @@ def _summary(page: PageData) -> Iterator[str]:
     if not summary:
         yield "The fit has not ended: there are no figures of test data yet."
         return
+    yield from _strongest(page)
     rows = decimals(summary.get("rows"), 0)
     reconstruction, kl = decimals(summary.get("reconstruction")), decimals(summary.get("kl"))
     if summary.get("elbo") is None:
@@ -107,7 +109,6 @@ def _summary(page: PageData) -> Iterator[str]:
             f"{log_p.get('samples')} importance samples of each (standard error over data "
             f"{decimals(log_p.get('standard_error'))}; in expectation a lower bound)."
         )
-    yield from _strongest(page)
     if summary.get("bits_per_dim") is not None:
         yield f"That is {decimals(summary['bits_per_dim'], 3)} bits per dimension."
     told = summary.get("classification")

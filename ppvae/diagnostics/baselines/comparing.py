@@ -102,7 +102,7 @@ def compare_baselines(
             told = _told(each, evidence, y, support)
             try:
                 compared[each.name] = fitting.compare(told)
-            except (ArithmeticError, RuntimeError, ValueError) as error:
+            except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
                 left_out[each.name] = " ".join(str(error).split())[:200]
     return Baselines(evidence, compared, left_out, note)
 

@@ -43,12 +43,15 @@ class Comparison:
     @property
     def is_better(self) -> bool:
         """Whether the baseline is, or the fit has a log p(x) that is no number."""
-        return self.difference is not None and not self.difference.mean >= -self._noise
+        if self.difference is None:
+            return False
+        mean = self.difference.mean
+        return mean < -self._noise or math.isnan(mean) or mean == -math.inf
 
     @property
     def _noise(self) -> float:
         error = math.nan if self.difference is None else self.difference.standard_error
-        return 0.0 if math.isnan(error) else ERRORS * error
+        return math.inf if math.isnan(error) else ERRORS * error  # of one row nothing is told
 
     def to_dict(self) -> dict[str, Any]:
         """What ``summary.json`` holds of it."""
