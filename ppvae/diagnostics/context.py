@@ -10,8 +10,11 @@ from torch import Tensor
 
 from ppvae.data import Batch, Split, as_split
 from ppvae.diagnostics.effort import Effort
+from ppvae.diagnostics.evidence.exact import exact_posterior
 from ppvae.diagnostics.evidence.importance_sampling import Evidence, evidence_name, log_evidence
 from ppvae.diagnostics.evidence.log_weights import importance_weights
+from ppvae.diagnostics.gap.gaps import Gaps, gaps
+from ppvae.diagnostics.training.overfitting import Overfitting, overfitting
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
@@ -103,6 +106,43 @@ class Context:
             with self.progress(self.log_p_name, len(few)) as count:
                 return log_evidence(
                     self.pair, self.audit, few, samples=self.effort.samples,
+                    seed=self.seed, device=self.device, on_rows=count,
+                )  # fmt: skip
+        except InputError as error:
+            return str(error)
+
+    @cached_property
+    def gaps(self) -> Gaps | str:
+        """Where the gap is, of some of the data, or why it cannot be split.
+
+        Of the first data in `order`; several questions share it.
+        """
+        pair, audit = self.pair, self.audit
+        few = self.some(self.effort.refined_rows)
+        known = None
+        if audit.is_local:
+            known = exact_posterior(pair, audit, few, seed=self.seed, device=self.device)
+        try:
+            with self.progress("the best guide of each datum", len(few)) as count:
+                return gaps(
+                    pair, audit, few, log_p=None if known is None else known.log_p,
+                    steps=self.effort.refine_steps, draws=self.effort.refined_draws,
+                    on_rows=count, seed=self.seed, device=self.device,
+                )  # fmt: skip
+        except InputError as error:
+            return str(error)
+
+    @cached_property
+    def overfitting(self) -> Overfitting | str:
+        """What the training data have over the examined ones, or why that cannot be said."""
+        train, few = self.some_of_training(self.effort.rows), self.some(self.effort.rows)
+        if train is None:
+            return "it takes the training data beside others, and these are not at hand"
+        try:
+            with self.progress("training data, beside others", len(train) + len(few)) as count:
+                return overfitting(
+                    self.pair, self.audit, train, few, is_own=self.is_own,
+                    samples=min(self.effort.samples, self.effort.compared_samples),
                     seed=self.seed, device=self.device, on_rows=count,
                 )  # fmt: skip
         except InputError as error:

@@ -276,10 +276,10 @@ def test_a_collapsed_run_is_told_so_and_how_to_mend_it(tmp_path: Path) -> None:
 def test_other_data_are_not_called_overfitting(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=6)
     np.save(tmp_path / "far.npy", table(rows=30, seed=5) + 5)
-    found = diagnose(run.path, data=tmp_path / "far.npy", quick=True, only=["training"])
+    found = diagnose(run.path, data=tmp_path / "far.npy", quick=True, only=["training", "deficits"])
     assert not any("overfitting" in each.part for each in found.verdict.deficits)
     assert any("other data" in sentence for sentence in found.verdict.sentences)
-    own = diagnose(run.path, quick=True, only=["training"])
+    own = diagnose(run.path, quick=True, only=["training", "deficits"])
     assert any("overfitting" in each.part for each in own.verdict.deficits)
 
 

@@ -212,7 +212,7 @@ def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
         found = Gaps(
             zero, zero, zero, zero, zero, zero, gap, gap, gap, "parameters", "given", climb, 8
         )
-        return GapAnswer({}, "log p(x)", found, False)
+        return GapAnswer({}, "log p(x)", found)
 
     still = torch.cat([torch.zeros(28), torch.full((4,), 0.4)])
     assert any("still gaining 0.40 nats" in s for s in answer(still).sentences(()))

@@ -1,7 +1,7 @@
 """What would another part win?"""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ppvae.components.spec import Spec
@@ -10,6 +10,8 @@ from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.deficits.climbing import Climb
 from ppvae.diagnostics.deficits.fitted import Fitted
 from ppvae.diagnostics.deficits.measuring import PARTS, Deficits, Measured, deficits
+from ppvae.diagnostics.gap.gaps import Gaps
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.errors import InputError
 
@@ -92,8 +94,40 @@ def ask(context: Context) -> DeficitsAnswer:
     """Put another part in the place of each, train for a while, and see what that gains."""
     attempt = Attempts()
     found = attempt("deficits", lambda: _measured(context))
-    refusals = attempt.refusals if found is None else dict(found.refusals)
+    refusals = attempt.refusals
+    if found is not None:
+        measured = [*_with_gaps(found.measured, context.gaps), *_overfitting(context)]
+        found, refusals = replace(found, measured=tuple(measured)), dict(found.refusals)
     return DeficitsAnswer(refusals, context.log_p_name, found)
+
+
+def _with_gaps(measured: Iterable[Measured], gaps: Gaps | str) -> Iterator[Measured]:
+    """What a guide and an encoder win with the model held: the best for each datum, by the gaps."""
+    held = (
+        {} if isinstance(gaps, str) else {"guide": gaps.approximation, "encoder": gaps.amortization}
+    )
+    for each in measured:
+        gap = held.get(each.part)
+        best = each.held if gap is None else Estimate.of(gap.by_datum)
+        yield replace(each, held=best)
+
+
+def _overfitting(context: Context) -> Iterator[Measured]:
+    """What the weights lost by being chosen by few data: half of what these have over others."""
+    found = context.overfitting
+    if not isinstance(found, str) and found.is_own:
+        remedy = "more data, `patience`, or smaller networks (`decoder.hidden`, `encoder.hidden`)"
+        halves = [
+            Estimate(each.mean / 2, each.standard_error / 2) for each in (found.bound, found.log_p)
+        ]
+        yield Measured(
+            "overfitting",
+            "half of what training data have over these",
+            remedy,
+            halves[0],
+            None,
+            halves[1],
+        )
 
 
 def _measured(context: Context) -> Deficits:

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ppvae.diagnostics.answer import LEAST, Answer, Attempts, Deficit, Picture, Row, metric
+from ppvae.diagnostics.answer import LEAST, Answer, Picture, Row, metric
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.evidence.exact import exact_posterior
-from ppvae.diagnostics.gap.gaps import Gaps, gaps
+from ppvae.diagnostics.gap.gaps import GIVEN, Gaps
 from ppvae.diagnostics.shared.wording import decimals, with_error
 
 if TYPE_CHECKING:
@@ -21,12 +20,12 @@ class GapAnswer(Answer):
     Attributes:
         log_p_name: what is bounded: log p(x), or that with or given y.
         gaps: the gaps; ``None`` where refused.
-        is_exact: whether log p(x) is known exactly.
     """
 
     log_p_name: str
     gaps: Gaps | None
-    is_exact: bool
+
+    deficits = ()  # what another guide or encoder wins is measured with them in place
 
     @property
     def question(self) -> str:
@@ -87,24 +86,6 @@ class GapAnswer(Answer):
         return (Picture("gaps", alt, draw),)
 
     @property
-    def deficits(self) -> tuple[Deficit, ...]:
-        """Both gaps."""
-        if self.gaps is None:
-            return ()
-        return (
-            Deficit(
-                "encoder: amortization gap", self.gaps.amortization.mean,
-                self.gaps.amortization.standard_error,
-                "a larger encoder (`encoder.hidden`), more `epochs`, or more data",
-            ),
-            Deficit(
-                "guide: approximation gap", self.gaps.approximation.mean,
-                self.gaps.approximation.standard_error,
-                "a richer family: `guide='FullRank'`, or `guide='Flow'`",
-            ),
-        )  # fmt: skip
-
-    @property
     def has_all_deficits(self) -> bool:
         """Whether the gap could be split."""
         return self.gaps is not None
@@ -128,25 +109,14 @@ class GapAnswer(Answer):
 
     @property
     def _log_p_by(self) -> str:
-        if self.is_exact or self.gaps is None:
+        if self.gaps is None or self.gaps.estimator == GIVEN:
             return "known exactly"
         return f"by {self.gaps.estimator}"
 
 
 def ask(context: Context) -> GapAnswer:
     """Refine q datum by datum, and see what that gains."""
-    pair, audit, attempt = context.pair, context.audit, Attempts()
-    few = context.some(context.effort.refined_rows)
-    common: dict[str, Any] = {"seed": context.seed, "device": context.device}
-    known = exact_posterior(pair, audit, few, **common) if audit.is_local else None
-    log_p = None if known is None else known.log_p
-
-    def refine() -> Gaps:
-        with context.progress("the best guide of each datum", len(few)) as count:
-            return gaps(
-                pair, audit, few, log_p=log_p, steps=context.effort.refine_steps,
-                draws=context.effort.refined_draws, on_rows=count, **common,
-            )  # fmt: skip
-
-    split_gaps = attempt("gaps", refine)
-    return GapAnswer(attempt.refusals, context.log_p_name, split_gaps, known is not None)
+    found = context.gaps
+    if isinstance(found, str):
+        return GapAnswer({"gaps": found}, context.log_p_name, None)
+    return GapAnswer({}, context.log_p_name, found)

@@ -24,6 +24,9 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import OpenStream, Stream
 
+GIVEN = "given"
+"""What `Gaps.estimator` is where log p(x) was handed in: it is known better."""
+
 
 @dataclass(frozen=True)
 class Gap:
@@ -188,7 +191,7 @@ def gaps(
             found.append(_figures(torch.stack(weights), *given))
             done += count
             on_rows(count)
-    estimator = "importance sampling from a refined guide" if log_p is None else "given"
+    estimator = "importance sampling from a refined guide" if log_p is None else GIVEN
     figures = {name: torch.cat([each[name] for each in found]) for name in found[0]}
     return Gaps(how=how, estimator=estimator, climb=climb, draws=draws, **_differences(figures))
 

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Row, is_significant, metric
+from ppvae.diagnostics.answer import Answer, Row, is_significant, metric
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.diagnostics.training.course import Course, course
-from ppvae.diagnostics.training.overfitting import Overfitting, overfitting
+from ppvae.diagnostics.training.overfitting import Overfitting
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class TrainingAnswer(Answer):
 
     question = "How did the fit go?"
     pictures = ()
+    deficits = ()  # what more steps win is measured by more steps, and overfitting beside it
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -68,31 +69,6 @@ class TrainingAnswer(Answer):
         return tuple(rows)
 
     @property
-    def deficits(self) -> tuple[Deficit, ...]:
-        """Overfitting, unless the data are others; what the last epochs gained."""
-        deficits = []
-        if self.overfitting is not None and self.overfitting.is_own:
-            log_p, gap = self.overfitting.log_p, self.overfitting.gap
-            deficits += [
-                Deficit(
-                    "model: overfitting", log_p.mean, log_p.standard_error,
-                    "a smaller decoder (`decoder.hidden`), `patience`, or more data",
-                ),
-                Deficit(
-                    "encoder: overfitting", gap.mean, gap.standard_error,
-                    "a smaller encoder (`encoder.hidden`), or more data",
-                ),
-            ]  # fmt: skip
-        if self.course is not None:
-            deficits.append(
-                Deficit(
-                    f"optimizer: gained in the last {self.course.late} epochs",
-                    self.course.late_gain, None, "more `epochs`, or a larger `lr`",
-                )
-            )  # fmt: skip
-        return tuple(deficits)
-
-    @property
     def has_all_deficits(self) -> bool:
         """Whether the fit was long enough to have a course."""
         return self.course is not None
@@ -112,11 +88,13 @@ class TrainingAnswer(Answer):
 
 def ask(context: Context) -> TrainingAnswer:
     """Read ``metrics.csv``, and estimate log p(x) of training data beside the examined ones."""
-    attempt = Attempts()
+    refusals: dict[str, str] = {}
     way = course(context.run)
     if way is None:
-        attempt.refusals["course of the fit"] = (
+        refusals["course of the fit"] = (
             "metrics.csv has fewer than 5 evaluated epochs at the final beta"
         )
-    beside = attempt("overfitting", lambda: overfitting(context))
-    return TrainingAnswer(attempt.refusals, context.log_p_name, way, beside)
+    beside = context.overfitting
+    if isinstance(beside, str):
+        refusals["overfitting"], beside = beside, None
+    return TrainingAnswer(refusals, context.log_p_name, way, beside)

@@ -1,14 +1,24 @@
 """How much did the fit overfit? The same estimates on training data and on others.
 
 log p(x) is the model's alone, and what lies between it and the bound is the guide's doing.
+
+What the training data have over others is not what was lost by it. Weights that maximize a sum over
+training data are as far below the best ones on new data as they are above them on their own, to
+first order in the noise of the weights (Akaike, 1974; Takeuchi, 1976): half of the difference was
+lost, and half is what any weights lose that were chosen by these data.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.evidence.importance_sampling import Evidence, log_evidence
+import torch
+
+from ppvae.data import Split
+from ppvae.diagnostics.evidence.importance_sampling import log_evidence
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Overfitting:
         is_own: the examined data are a part of the run's own.
         log_p: difference of mean log p(x): overfitting of the model.
         gap: by how much less the bound lacks of log p(x): overfitting of the encoder.
+        bound: difference of the mean bound, which is the sum of the two.
         rows: how many of the examined data.
         samples: importance samples a datum.
     """
@@ -31,38 +42,56 @@ class Overfitting:
     is_own: bool
     log_p: Estimate
     gap: Estimate
+    bound: Estimate
     rows: int
     samples: int
 
 
-def overfitting(context: Context) -> Overfitting:
+def overfitting(
+    pair: Pair,
+    audit: Audit,
+    train: Split,
+    split: Split,
+    *,
+    samples: int,
+    is_own: bool = True,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    on_rows: Callable[[int], None] = lambda _: None,
+) -> Overfitting:
     """Estimate log p(x) of training data beside the examined ones.
 
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        train: training data.
+        split: the examined data.
+        samples: importance samples a datum.
+        is_own: the examined data are a part of the run's own.
+        seed: of all draws.
+        device: where the pair is.
+        on_rows: called with the number of data finished, of both.
+
     Raises:
-        InputError: if there are no training data, or there is no log p(x) by importance sampling.
+        InputError: if there is no log p(x) by importance sampling.
     """
-    train = context.some_of_training(context.effort.rows)
-    if train is None:
-        raise InputError("it takes the training data beside others, and these are not at hand")
-    if not context.audit.has_evidence:
+    if not audit.has_evidence:
         raise InputError(
             "it takes log p(x) of each datum by importance sampling, and there is none"
         )
-    samples = min(context.effort.samples, context.effort.compared_samples)
-    estimates: list[Evidence] = []
-    for split in (train, context.some(context.effort.rows)):
-        with context.progress("training data, beside others", len(split)) as count:
-            estimates.append(
-                log_evidence(
-                    context.pair, context.audit, split, on_rows=count, seed=context.seed,
-                    samples=samples, device=context.device,
-                )
-            )  # fmt: skip
-    seen, unseen = estimates
+    seen, unseen = (
+        log_evidence(pair, audit, each, samples=samples, on_rows=on_rows, seed=seed, device=device)
+        for each in (train, split)
+    )
     return Overfitting(
-        is_own=context.is_own,
-        log_p=Estimate.of(seen.log_p) - Estimate.of(unseen.log_p),
-        gap=Estimate.of(unseen.log_p - unseen.elbo) - Estimate.of(seen.log_p - seen.elbo),
+        is_own=is_own,
+        log_p=_difference(seen.log_p, unseen.log_p),
+        gap=_difference(unseen.log_p - unseen.elbo, seen.log_p - seen.elbo),
+        bound=_difference(seen.elbo, unseen.elbo),
         rows=len(unseen.log_p),
         samples=samples,
     )
+
+
+def _difference(one: torch.Tensor, other: torch.Tensor) -> Estimate:
+    return Estimate.of(one) - Estimate.of(other)
