@@ -101,6 +101,12 @@ class _Binned(dist.TorchDistribution):
         """That of the density."""
         return self._fn.support
 
+    @property
+    def mean(self) -> Tensor:
+        """That of the density."""
+        mean: Tensor = self._fn.mean
+        return mean
+
     def log_prob(self, value: Tensor) -> Tensor:
         return log_mass(self._fn, value, self._half.to(value.device))
 

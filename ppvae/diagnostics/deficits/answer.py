@@ -6,6 +6,8 @@ from typing import Any
 
 from ppvae.components.spec import Spec
 from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Row, metric
+from ppvae.diagnostics.baselines.rows import matrix
+from ppvae.diagnostics.baselines.whole_numbers import Steps, steps_of
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.deficits.climbing import Climb
 from ppvae.diagnostics.deficits.fitted import Fitted
@@ -14,6 +16,9 @@ from ppvae.diagnostics.gap.gaps import Gaps
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.errors import InputError
+
+COUNTED = ("standardized", "as-is", "counts")
+"""Kinds of scaling of tables, whose whole numbers are counts."""
 
 
 @dataclass(frozen=True)
@@ -152,5 +157,15 @@ def _measured(context: Context) -> Deficits:
         )  # fmt: skip
         return deficits(
             fitted, climb, few, beta=beta, draws=effort.climbed_draws,
-            slow=effort.climbs_flows, on_part=count,
+            slow=effort.climbs_flows, steps=_steps(context), on_part=count,
         )  # fmt: skip
+
+
+def _steps(context: Context) -> Steps | None:
+    """How x is made of counts, where real numbers are; pixels are none."""
+    scaling, train = context.run.scaling, context.climbed
+    if train is None or not context.is_continuous or scaling.kind not in COUNTED:
+        return None
+    rows = matrix(train, context.seed)
+    steps = steps_of(scaling, rows)
+    return None if steps is None or bool((steps.raw(rows).x < 0).any()) else steps

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppvae.data import Batch
-from ppvae.diagnostics.deficits.beside import Appended, First
+from ppvae.diagnostics.baselines.whole_numbers import Steps
+from ppvae.diagnostics.deficits.beside import Appended, Beside, First
 from ppvae.diagnostics.deficits.candidates import Candidate, Network, network_of, put_in
 from ppvae.diagnostics.deficits.fitted import Fitted, Place, place_of
+from ppvae.diagnostics.deficits.whole_numbers import Counted, Rate
 from ppvae.distributions.support import in_words
 from ppvae.errors import InputError
 from ppvae.models.likelihoods import (
@@ -114,15 +116,17 @@ class Slot(NamedTuple):
         return Candidate(type(new).__name__, remedy, put)
 
 
-def likelihoods(fitted: Fitted, batch: Batch) -> list[Candidate]:
+def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> list[Candidate]:
     """The other likelihoods of the values that the fitted one takes.
 
     Of real numbers: `StudentT`, `Laplace`, and `Gaussian` with one variance or with one for each
-    element, read off z. Of counts: `NegativeBinomial`, and `ZeroInflated`.
+    element, read off z. Of counts, and of real numbers that are whole ones: `NegativeBinomial`, and
+    `ZeroInflated`.
 
     Args:
         fitted: the programs.
         batch: training data, whose errors they start from.
+        steps: how x is made of counts, where it is.
 
     Raises:
         InputError: if the model has no likelihood that is a `Likelihood`, or there is no other.
@@ -134,6 +138,8 @@ def likelihoods(fitted: Fitted, batch: Batch) -> list[Candidate]:
     found: Sequence[Candidate] = ()
     if old.support is constraints.real:
         found = _of_real_numbers(slot, old, errors)
+        if steps is not None:
+            found = [_counted(slot, old, errors, steps), *found]
     elif isinstance(old, (Poisson, NegativeBinomial, ZeroInflated)):
         found = _of_counts(slot, old, errors)
     if not found:
@@ -189,6 +195,22 @@ def _of_counts(slot: Slot, old: Likelihood, errors: Errors) -> list[Candidate]:
         seldom = torch.full(old.data_shape, -3.0)
         found.append(slot.other(zero, _chosen("ZeroInflated"), seldom, first=True))
     return found
+
+
+def _counted(slot: Slot, old: Likelihood, errors: Errors, steps: Steps) -> Candidate:
+    """Counts for what was taken for real numbers; the decoder's means become rates."""
+    counts = NegativeBinomial(old.data_shape)
+    new = Counted(counts, steps)
+    counts.log_r = nn.Parameter(_log_r(Errors(*(new.raw(t) for t in errors[:2]), errors.seen)))
+    place, in_shape, out_shape = slot.decoder
+    mean = First(place.module, out_shape, new.decoder_shape)
+    both = Beside(Rate(mean, new), in_shape, new.decoder_shape)
+    pair = slot.fitted.pair
+    new, both = new.to(pair.device, pair.dtype), both.to(pair.device, pair.dtype)
+    fresh = (*new.parameters(), *both.new.parameters())
+    put = partial(put_in, slot.fitted, (slot.place, new), (place, both), fresh=fresh)
+    remedy = f"{_chosen('NegativeBinomial')}, of the counts as they are (`scale='none'`)"
+    return Candidate("NegativeBinomial, of the counts", remedy, put)
 
 
 def _log_r(errors: Errors) -> Tensor:

@@ -16,6 +16,7 @@ The figures do not add up: two parts may win the same nats, or only together.
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -26,6 +27,7 @@ from torch import Tensor
 from ppvae.bounds.traits import traits_of
 from ppvae.data import Split
 from ppvae.diagnostics.answer import Attempts
+from ppvae.diagnostics.baselines.whole_numbers import Steps
 from ppvae.diagnostics.deficits.candidates import Candidate
 from ppvae.diagnostics.deficits.climbing import Climb
 from ppvae.diagnostics.deficits.fitted import Fitted, copied, unmoved
@@ -34,6 +36,7 @@ from ppvae.diagnostics.deficits.latents import latents
 from ppvae.diagnostics.deficits.likelihoods import likelihoods
 from ppvae.diagnostics.deficits.networks import decoders, encoders
 from ppvae.diagnostics.deficits.priors import priors
+from ppvae.diagnostics.deficits.whole_numbers import Probabilities
 from ppvae.diagnostics.evidence.importance_sampling import log_weights
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
@@ -114,6 +117,7 @@ def deficits(
     beta: float = 1.0,
     draws: int = 20,
     slow: bool = True,
+    steps: Steps | None = None,
     parts: Iterable[str] = PARTS,
     on_part: Callable[[int], None] = lambda _: None,
 ) -> Deficits:
@@ -127,6 +131,7 @@ def deficits(
             and the others are measured at it.
         draws: draws of each examined datum.
         slow: whether candidates that take long are tried beside others.
+        steps: how x is made of counts, where real numbers are; all is of their probabilities then.
         parts: parts to measure, beside what more steps and beta = 1 win.
         on_part: called with 1 after each of `PARTS`, for a progress bar.
 
@@ -142,14 +147,19 @@ def deficits(
             "it takes the bound of each datum, and here latents are shared by all data, summed "
             "over, or scaled by the programs"
         )
-    ways = _ways(fitted, climb)
+    ways = _ways(fitted, climb, steps)
     chosen = {part: way for part, way in ways.items() if part in set(parts)}
-    with unmoved(fitted.pair), Stream.DEFICITS.drawn(climb.seed, climb.device) as noise:
-        noise.at()
+    measure: AbstractContextManager[Any] = nullcontext()
+    if steps is not None:
+        measure = Probabilities(fitted.facts.data_site, steps.half, split.shape)
+    stream = Stream.DEFICITS.drawn(climb.seed, climb.device)
+    with unmoved(fitted.pair), stream, measure:
         return _Measuring(fitted, climb, split, beta, draws, slow).all(chosen, on_part)
 
 
-def _ways(fitted: Fitted, climb: Climb) -> dict[str, Callable[[], list[Candidate]]]:
+def _ways(
+    fitted: Fitted, climb: Climb, steps: Steps | None
+) -> dict[str, Callable[[], list[Candidate]]]:
     """The candidates of each part."""
     train = climb.train
 
@@ -159,7 +169,7 @@ def _ways(fitted: Fitted, climb: Climb) -> dict[str, Callable[[], list[Candidate
 
     return {
         "decoder": lambda: decoders(fitted),
-        "likelihood": lambda: likelihoods(fitted, some()),
+        "likelihood": lambda: likelihoods(fitted, some(), steps),
         "prior": lambda: priors(fitted, train, climb.seed),
         "guide": lambda: guides(fitted),
         "encoder": lambda: encoders(fitted),
