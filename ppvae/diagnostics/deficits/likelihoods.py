@@ -201,7 +201,8 @@ def _counted(slot: Slot, old: Likelihood, errors: Errors, steps: Steps) -> Candi
     """Counts for what was taken for real numbers; the decoder's means become rates."""
     counts = NegativeBinomial(old.data_shape)
     new = Counted(counts, steps)
-    counts.log_r = nn.Parameter(_log_r(Errors(*(new.raw(t) for t in errors[:2]), errors.seen)))
+    raw = Errors(new.raw(errors.x), new.raw(errors.mean), errors.seen)
+    counts.log_r = nn.Parameter(_log_r(raw))
     place, in_shape, out_shape = slot.decoder
     mean = First(place.module, out_shape, new.decoder_shape)
     both = Beside(Rate(mean, new), in_shape, new.decoder_shape)

@@ -96,5 +96,6 @@ def ask(context: Context) -> TrainingAnswer:
         )
     beside = context.overfitting
     if isinstance(beside, str):
-        refusals["overfitting"], beside = beside, None
-    return TrainingAnswer(refusals, context.log_p_name, way, beside)
+        refusals["overfitting"] = beside
+    found = None if isinstance(beside, str) else beside
+    return TrainingAnswer(refusals, context.log_p_name, way, found)

@@ -92,7 +92,10 @@ def test_a_prior_of_another_scale_is_the_priors_loss() -> None:
     """Under N(0, s^2 I) in place of N(0, I), with the decoder and the true posterior held."""
     known = pca(rows=ROWS)
     scale = 0.4
-    known.pair.model.prior.scale.fill_(scale)
+    model = known.pair.program("model")
+    assert isinstance(model, VAE)
+    assert isinstance(model.prior, StandardNormal)
+    model.prior.scale.fill_(scale)
     known.pair.requires_grad_(False)
     prior = measured(known, "prior", steps=16)["prior"]
     # E log N(z; 0, 1) - log N(z; 0, s^2) at draws of q(z), which is N(0, I).
