@@ -9,7 +9,7 @@ histograms and negative binomials: see `whole_numbers`.
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyro
@@ -91,8 +91,8 @@ def compare_baselines(
     steps = None
     if not elements_of(support).is_discrete:
         steps = steps_of(data.scaling, parts.train, parts.valid, parts.scored)
-    fitting = _Comparing(
-        pair, audit, test, log_p, parts, steps, samples, seed, torch.device(device)
+    scored = _Scored(
+        pair, audit, test, log_p, parts.scored.numbers, steps, samples, seed, torch.device(device)
     )
     compared: dict[str, Comparison] = {}
     left_out: dict[str, str] = {}
@@ -101,43 +101,50 @@ def compare_baselines(
         for each in candidates(fn, support, parts, steps, data.scaling, latents, seed):
             told = _told(each, evidence, y, support)
             try:
-                compared[each.name] = fitting.compare(told)
+                compared[each.name] = scored.compare(told)
             except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
                 left_out[each.name] = " ".join(str(error).split())[:200]
     return Baselines(evidence, compared, left_out, note)
 
 
-class _Comparing:
-    """Fits candidates, and holds them against the fit."""
+@dataclass(frozen=True)
+class _Scored:
+    """A fit, and the rows that it is compared on.
 
-    def __init__(
-        self,
-        pair: Pair,
-        audit: Audit,
-        test: Split,
-        log_p: Tensor | None,
-        parts: Parts,
-        steps: Steps | None,
-        samples: int,
-        seed: int,
-        device: torch.device,
-    ) -> None:
-        self._pair, self._audit, self._test, self._log_p = pair, audit, test, log_p
-        self._numbers, self._steps = parts.scored.numbers, steps
-        self._samples, self._seed, self._device = samples, seed, device
+    Attributes:
+        pair: model and guide.
+        audit: what the audit found of them.
+        test: the split of the rows.
+        log_p: its log p(x) of each row of the split, where it has one.
+        numbers: the rows that baselines are scored on.
+        steps: how x is made of whole numbers, where the likelihood is continuous and x is.
+        samples: importance samples.
+        seed: of draws.
+        device: where the pair is.
+    """
+
+    pair: Pair
+    audit: Audit
+    test: Split
+    log_p: Tensor | None
+    numbers: Tensor
+    steps: Steps | None
+    samples: int
+    seed: int
+    device: torch.device
 
     def compare(self, candidate: Candidate) -> Comparison:
         """Fit a baseline, and score it on the rows of the fit."""
         if isinstance(candidate.fit, str):
             raise InputError(candidate.fit)
-        parts, numbers = candidate.parts, self._numbers
+        parts, numbers = candidate.parts, self.numbers
         fitted = candidate.fit(parts.train, parts.valid)
         theirs = fitted.log_prob(parts.scored).double()
         if not bool(theirs.isfinite().all()):
             raise InputError(f"{fitted.about}: a row that is scored has no finite log p(x)")
-        ours = None if self._log_p is None else self._log_p.cpu()[numbers]
-        if self._steps is not None and candidate.measure == "probability" and ours is not None:
-            ours, some = self._probability(self._steps)
+        ours = None if self.log_p is None else self.log_p.cpu()[numbers]
+        if self.steps is not None and candidate.measure == "probability" and ours is not None:
+            ours, some = self._probability(self.steps)
             theirs, numbers = theirs[some], numbers[some]
         difference = None if ours is None else Estimate.of(ours.double() - theirs)
         return Comparison(
@@ -147,15 +154,15 @@ class _Comparing:
 
     def _probability(self, steps: Steps) -> tuple[Tensor, Tensor]:
         """The fit's log-probability of whole numbers, and which of the scored rows it is of."""
-        shape = self._test.shape
-        most = max(2, BINNED // (self._samples * math.prod(shape)))
-        some = Stream.BASELINES.rows(len(self._numbers), most, self._seed, 2)
-        batch = self._test.take(self._numbers[some])
+        shape = self.test.shape
+        most = max(2, BINNED // (self.samples * math.prod(shape)))
+        some = Stream.BASELINES.rows(len(self.numbers), most, self.seed, 2)
+        batch = self.test.take(self.numbers[some])
         rows = as_split(batch["x"], batch.get("y"), batch.get("mask"))
-        with Binning(self._audit.data_site, steps.half, shape):
+        with Binning(self.audit.data_site, steps.half, shape):
             found = log_evidence(
-                self._pair, self._audit, rows, samples=self._samples, seed=self._seed,
-                device=self._device, compile=False,
+                self.pair, self.audit, rows, samples=self.samples, seed=self.seed,
+                device=self.device, compile=False,
             )  # fmt: skip
         return found.log_p, some
 

@@ -43,7 +43,7 @@ def fit_independent(family: Family, support: Any, train: Matrix, width: float) -
         width: half of the least spread, in units of x.
     """
     elements = elements_of(support)
-    values, weight = _counted(train, elements)
+    values, weight = _counted(_filled(train), elements)
     if elements.is_discrete:
         pooled = weight.sum(1, keepdim=True)
         if values.shape[1] > 1:
@@ -107,6 +107,13 @@ def _start(elements: int, shape: tuple[int, ...]) -> Tensor:
     if shape:
         start += torch.linspace(-1, 1, start[0].numel()).reshape(shape)
     return start
+
+
+def _filled(train: Matrix) -> Matrix:
+    """The rows with a value of the support, any, where x was not observed."""
+    if train.observed is None or not bool(train.observed.any()):
+        return train
+    return train.of(train.x.where(train.observed, train.x[train.observed].median()))
 
 
 def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor]:

@@ -224,6 +224,20 @@ def test_elements_that_were_not_observed_do_not_count() -> None:
     )
 
 
+def test_what_was_not_observed_may_lie_outside_of_the_support() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(400, 2).exp()
+    observed = torch.rand(x.shape) < 0.7
+    train = matrix(x.where(observed, 0), observed)
+    log_x = [x[:, d][observed[:, d]].log() for d in range(2)]
+    wanted = sum(
+        dist.LogNormal(c.mean(), c.std(correction=0)).log_prob(x[:, d]).where(observed[:, d], 0)
+        for d, c in enumerate(log_x)
+    )
+    found = independent(dist.LogNormal(ZERO, ONE), train).log_prob(train)
+    torch.testing.assert_close(found.float(), wanted, atol=1e-2, rtol=0)
+
+
 def test_on_the_wines_they_have_the_known_figures(tmp_path: Path) -> None:
     """Test rows of the division by seed 0, as scikit-learn alone scores them."""
     np.save(tmp_path / "wine.npy", load_wine().data.astype(np.float32))
