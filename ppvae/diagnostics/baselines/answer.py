@@ -50,21 +50,25 @@ class BaselinesAnswer(Answer):
         return tuple(rows)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """Which baselines the fit does not beat, or that it beats them."""
+        """Which baselines the fit does not beat, but for the worst case, or that it beats them."""
         return () if self.baselines is None else sentences_of(self.baselines)
 
 
 def sentences_of(found: Baselines) -> tuple[str, ...]:
-    """Which baselines a fit does not beat, or by how much it is ahead of the strongest."""
-    if found.failures:
-        return tuple(
-            f"The fit is worse than a simple model, {each.about}: {found.evidence} is "
-            f"{plus_minus(-each.difference.mean, each.difference.standard_error)} nats below its."
-            for each in found.failures
-            if each.difference is not None
-        )
+    """Which baselines are better than a fit, but for the best of them, which leads the verdict.
+
+    Where none is, by how much the fit is ahead of the strongest.
+    """
+    _, *others = found.failures or (None,)
+    listed = [
+        f"{each.about} by {plus_minus(-each.difference.mean, each.difference.standard_error)}"
+        for each in others
+        if each is not None and each.difference is not None
+    ]
+    if listed:
+        return (f"Better than the fit are also: {'; '.join(listed)} nats.",)
     strongest = found.strongest
-    if strongest is None or strongest.difference is None:
+    if found.failures or strongest is None or strongest.difference is None:
         return ()
     lead = with_error(strongest.difference)
     return (f"The strongest baseline is {strongest.about}: the fit is {lead} nats ahead of it.",)

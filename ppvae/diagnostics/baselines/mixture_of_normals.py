@@ -73,4 +73,4 @@ def _mixtures(
             return torch.from_numpy(model.score_samples(rows.x.double().numpy()))
 
         covariances = {"diag": "diagonal", "full": "full"}[kind]
-        yield Fitted(f"mixture of {components} normals, {covariances} covariances", log_prob)
+        yield Fitted(f"mixture of {components} normals with {covariances} covariances", log_prob)

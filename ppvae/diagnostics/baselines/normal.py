@@ -21,11 +21,11 @@ def fit_normal(train: Matrix, valid: Matrix, floor: float) -> Fitted:
     from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
     x = train.x.double().numpy()
-    kinds = {"empirical": EmpiricalCovariance, "Ledoit-Wolf": LedoitWolf}
+    kinds = {"the empirical": EmpiricalCovariance, "Ledoit and Wolf's": LedoitWolf}
     estimates = {name: kind(store_precision=False).fit(x) for name, kind in kinds.items()}
     return best(
         (
-            Fitted(f"normal, {name} covariance", _Density(e.location_, e.covariance_, floor))
+            Fitted(f"normal with {name} covariance", _Density(e.location_, e.covariance_, floor))
             for name, e in estimates.items()
         ),
         valid,
