@@ -12,7 +12,7 @@ from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
 from . import __doc__ as description
 from .cases import CASES, SIBLINGS
-from .judged import Judged, judge
+from .judged import ASKED, Judged, judge
 
 
 def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
     parser.add_argument("--siblings", action="store_true", help="others of the same kind too")
     parser.add_argument("--full", action="store_true", help="diagnose in full")
     parser.add_argument("--fits", nargs="+", metavar="NAME", help="of these bad fits alone")
-    parser.add_argument("--only", nargs="+", default=[], help="questions; default: all")
+    parser.add_argument("--only", nargs="+", default=ASKED, help="questions of the diagnosis")
     parser.add_argument("--out", type=Path, default=Path("runs/bad-fits"))
     parser.add_argument("--table", type=Path, default=Path(__file__).parent / "verdicts.md")
     given = parser.parse_args(arguments)

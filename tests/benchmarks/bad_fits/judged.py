@@ -19,6 +19,9 @@ from ppvae.run import Run
 from .cases import Case
 from .runs import opened
 
+ASKED = ("baselines", "bound", "gap", "model", "training", "deficits")
+"""The questions that a verdict is made of."""
+
 SAMPLES = 100
 """Draws behind the bound of each test row."""
 
@@ -63,7 +66,7 @@ class Judged:
 
 
 def judge(
-    case: Case, folder: Path, *, quick: bool, only: Sequence[str] = (), **settings: Any
+    case: Case, folder: Path, *, quick: bool, only: Sequence[str] = ASKED, **settings: Any
 ) -> Judged:
     """Fit, diagnose, and hold the verdict against the truth."""
     bad, good = (opened(name, folder, **settings) for name in (case.bad, case.good))
