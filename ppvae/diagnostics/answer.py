@@ -112,11 +112,6 @@ class Answer(ABC):
     def deficits(self) -> tuple[Deficit, ...]:
         """Nats that are lost, significant or not."""
 
-    @property
-    @abstractmethod
-    def has_all_deficits(self) -> bool:
-        """Whether no deficit that this question is about had to be left out."""
-
     @abstractmethod
     def sentences(self, answers: "Iterable[Answer]", /) -> tuple[str, ...]:
         """What a person should know of it, given the ``answers`` to all questions asked."""

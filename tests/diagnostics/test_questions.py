@@ -34,7 +34,6 @@ class LengthAnswer(Answer):
     length: int
 
     question = "How many data are there?"
-    has_all_deficits = True
 
     @property
     def metrics(self) -> dict[str, Any]:

@@ -30,7 +30,6 @@ class Lost(Answer):
 
     question = "What is lost?"
     rows = pictures = ()
-    has_all_deficits = True
 
     @property
     def metrics(self) -> dict[str, Any]:

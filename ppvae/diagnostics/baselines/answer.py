@@ -25,7 +25,6 @@ class BaselinesAnswer(Answer):
     baselines: Baselines | None
 
     deficits = ()
-    has_all_deficits = True
     pictures = ()
 
     @property

@@ -99,11 +99,6 @@ class BoundAnswer(Answer):
             pictures.append(_dimensions_picture(self.terms, self.activity))
         return tuple(pictures)
 
-    @property
-    def has_all_deficits(self) -> bool:
-        """Whether another prior was tried."""
-        return self.prior_gain is not None
-
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """The bound and its terms; collapse, or how many latents are in use."""
         sentences = [] if self.terms is None else [_terms_sentence(self.terms)]

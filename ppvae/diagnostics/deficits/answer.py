@@ -72,11 +72,6 @@ class DeficitsAnswer(Answer):
             for each in (() if self.found is None else self.found.measured)
         )  # fmt: skip
 
-    @property
-    def has_all_deficits(self) -> bool:
-        """Whether every part could be measured."""
-        return self.found is not None and not self.found.refusals
-
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """What was measured, in one sentence."""
         if self.found is None:

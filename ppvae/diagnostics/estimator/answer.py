@@ -34,7 +34,6 @@ class EstimatorAnswer(Answer):
 
     question = "By which estimator to climb?"
     deficits = ()
-    has_all_deficits = True
 
     @property
     def metrics(self) -> Mapping[str, Any]:

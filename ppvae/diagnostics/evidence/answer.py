@@ -55,7 +55,6 @@ class EvidenceAnswer(Answer):
     sandwich: Sandwich | None
 
     deficits = ()
-    has_all_deficits = True
 
     @property
     def question(self) -> str:

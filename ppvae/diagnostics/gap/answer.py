@@ -85,11 +85,6 @@ class GapAnswer(Answer):
         )
         return (Picture("gaps", alt, draw),)
 
-    @property
-    def has_all_deficits(self) -> bool:
-        """Whether the gap could be split."""
-        return self.gaps is not None
-
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """The gaps, and whether the search for the best guide had ended."""
         gaps = self.gaps

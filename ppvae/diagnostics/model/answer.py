@@ -25,7 +25,6 @@ class ModelAnswer(Answer):
 
     question = "Would the model generate such data?"
     deficits = ()
-    has_all_deficits = True
 
     @property
     def metrics(self) -> Mapping[str, Any]:

@@ -68,11 +68,6 @@ class TrainingAnswer(Answer):
             ]
         return tuple(rows)
 
-    @property
-    def has_all_deficits(self) -> bool:
-        """Whether the fit was long enough to have a course."""
-        return self.course is not None
-
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Whether other data are unlike the training data."""
         others = self.overfitting

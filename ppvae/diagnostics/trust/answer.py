@@ -53,7 +53,6 @@ class TrustAnswer(Answer):
 
     question = "Can the guide be trusted, datum by datum?"
     deficits = ()
-    has_all_deficits = True
 
     @property
     def metrics(self) -> Mapping[str, Any]:
