@@ -29,10 +29,8 @@ class Effort:
         estimates: repetitions behind a gradient's variance.
         particles: numbers of particles that estimators are compared at.
         climbed_steps: steps that the programs are trained for with another part in them.
-        climbed_lr: length of the first of these steps.
         climbed_rows: most examined data that gain by it.
         climbed_draws: draws of each of them.
-        climbs_flows: whether flows are tried too, which take long.
         kept_rows: data in ``posterior.nc``.
         kept_draws: draws of each, in each of the chains that ArviZ wants.
     """
@@ -57,10 +55,8 @@ class Effort:
     estimates: int = 50
     particles: tuple[int, ...] = (1, 5, 20)
     climbed_steps: int = 2_000
-    climbed_lr: float = 1e-3
     climbed_rows: int = 2_000
     climbed_draws: int = 20
-    climbs_flows: bool = True
     kept_rows: int = 64
     kept_draws: int = 100
 
@@ -88,10 +84,8 @@ QUICK = Effort(
     estimates=20,
     particles=(1, 5),
     climbed_steps=200,
-    climbed_lr=3e-3,
     climbed_rows=1_000,
     climbed_draws=20,
-    climbs_flows=False,
     kept_rows=32,
     kept_draws=50,
 )

@@ -33,7 +33,7 @@ def test_annealing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_graph: No
 
 def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Effort(
-        climbed_steps=6, climbed_rows=9, climbed_draws=2, climbs_flows=False,
+        climbed_steps=6, climbed_rows=9, climbed_draws=2,
         rows=20, evidence_rows=5, samples=30, trusted_rows=4, trusted_samples=40, refined_rows=2,
         refine_steps=8, refined_draws=4, annealed_rows=2, temperatures=2,
         chains=2, sampled_rows=0, simulations=4, replications=2, replicated_rows=4,

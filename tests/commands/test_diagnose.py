@@ -28,7 +28,7 @@ TINY = Effort(
     rows=40, evidence_rows=9, samples=30, trusted_rows=9, trusted_samples=40, refined_rows=4,
     refine_steps=30, annealed_rows=2, temperatures=5, chains=2, sampled_rows=1, nuts_draws=6,
     simulations=20, replications=5, estimates=4, particles=(1, 2), kept_rows=3, kept_draws=5,
-    climbed_steps=6, climbed_rows=9, climbed_draws=2, climbs_flows=False,
+    climbed_steps=6, climbed_rows=9, climbed_draws=2,
 )  # fmt: skip
 
 

@@ -554,7 +554,7 @@ def test_a_model_that_does_not_know_its_posterior_is_refused() -> None:
 # From the command line
 
 TINY = Effort(
-    climbed_steps=6, climbed_rows=9, climbed_draws=2, climbs_flows=False,
+    climbed_steps=6, climbed_rows=9, climbed_draws=2,
     rows=9, evidence_rows=9, samples=10, trusted_rows=9, trusted_samples=10, refined_rows=4,
     refine_steps=60, annealed_rows=9, temperatures=4, chains=2, sampled_rows=2, nuts_draws=20,
     simulations=40, replications=5, estimates=6, particles=(1, 2), kept_rows=3, kept_draws=5,

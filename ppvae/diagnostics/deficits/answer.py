@@ -9,13 +9,16 @@ from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Row, metric
 from ppvae.diagnostics.baselines.rows import matrix
 from ppvae.diagnostics.baselines.whole_numbers import Steps, steps_of
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.deficits.climbing import Climb
+from ppvae.diagnostics.deficits.climbing import Climb, first_length
 from ppvae.diagnostics.deficits.fitted import Fitted
 from ppvae.diagnostics.deficits.measuring import PARTS, Deficits, Measured, deficits
 from ppvae.diagnostics.gap.gaps import Gaps
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.errors import InputError
+
+LONG = 1_000
+"""Steps from which on flows are tried too, a step of which takes several times as long."""
 
 COUNTED = ("standardized", "as-is", "counts")
 """Kinds of scaling of tables, whose whole numbers are counts."""
@@ -147,12 +150,12 @@ def _measured(context: Context) -> Deficits:
     beta = float(run.config.get("beta", 1.0))
     with context.progress("other parts, trained along", len(PARTS)) as count:
         climb = Climb(
-            context.climbed, context.choosing, effort.climbed_steps, effort.climbed_lr,
+            context.climbed, context.choosing, effort.climbed_steps, first_length(effort.climbed_steps),
             int(run.config.get("batch_size", 128)), seed=context.seed, device=context.device,
         )  # fmt: skip
         return deficits(
             fitted, climb, few, beta=beta, draws=effort.climbed_draws,
-            slow=effort.climbs_flows, steps=_steps(context), on_part=count,
+            slow=effort.climbed_steps >= LONG, steps=_steps(context), on_part=count,
         )  # fmt: skip
 
 

@@ -183,6 +183,6 @@ def test_a_point_mass_has_no_bound_to_raise() -> None:
     guide = Delta(2, (4,), AFFINE).double()
     pair = Pair(known.pair.program("model"), guide, {"x": known.x[:8]})
     fitted: Any = Fitted(pair, known.facts, {"x": known.x[:8]}, TraceMeanField_ELBO, 1, {}).again()
-    climb = Climb(as_split(known.x), as_split(known.x), 4)
+    climb = Climb(as_split(known.x), as_split(known.x), 4, 1e-2)
     with pytest.raises(InputError, match="point mass"):
         deficits(fitted, climb, as_split(known.x))
