@@ -73,10 +73,10 @@ QUICK = Effort(
     refine_steps=100,
     refined_draws=500,
     annealed_rows=10,
-    temperatures=100,
+    temperatures=40,
     chains=4,
     sampled_rows=1,
-    nuts_draws=50,
+    nuts_draws=30,
     simulations=300,
     replications=40,  # fewer could not come below p = 0.05
     replicated_rows=1_000,

@@ -135,6 +135,7 @@ def _overfitting(context: Context) -> Iterator[Measured]:
 
 def _measured(context: Context) -> Deficits:
     run, effort = context.run, context.effort
+    steps = effort.climbed_steps
     if context.climbed is None or context.choosing is None:
         raise InputError(
             "it takes the training data of the fit beside the examined ones, and these are not at "
@@ -150,12 +151,12 @@ def _measured(context: Context) -> Deficits:
     beta = float(run.config.get("beta", 1.0))
     with context.progress("other parts, trained along", len(PARTS)) as count:
         climb = Climb(
-            context.climbed, context.choosing, effort.climbed_steps, first_length(effort.climbed_steps),
+            context.climbed, context.choosing, steps, first_length(steps),
             int(run.config.get("batch_size", 128)), seed=context.seed, device=context.device,
         )  # fmt: skip
         return deficits(
             fitted, climb, few, beta=beta, draws=effort.climbed_draws,
-            slow=effort.climbed_steps >= LONG, steps=_steps(context), on_part=count,
+            slow=steps >= LONG, counts=_steps(context), on_part=count,
         )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def deficits(
     beta: float = 1.0,
     draws: int = 20,
     slow: bool = True,
-    steps: Steps | None = None,
+    counts: Steps | None = None,
     parts: Iterable[str] = PARTS,
     on_part: Callable[[int], None] = lambda _: None,
 ) -> Deficits:
@@ -131,7 +131,7 @@ def deficits(
             and the others are measured at it.
         draws: draws of each examined datum.
         slow: whether candidates that take long are tried beside others.
-        steps: how x is made of counts, where real numbers are; all is of their probabilities then.
+        counts: how x is made of counts, where it is; all is of their probabilities then.
         parts: parts to measure, beside what more steps and beta = 1 win.
         on_part: called with 1 after each of `PARTS`, for a progress bar.
 
@@ -147,18 +147,18 @@ def deficits(
             "it takes the bound of each datum, and here latents are shared by all data, summed "
             "over, or scaled by the programs"
         )
-    ways = _ways(fitted, climb, steps)
+    ways = _ways(fitted, climb, counts)
     chosen = {part: way for part, way in ways.items() if part in set(parts)}
     measure: AbstractContextManager[Any] = nullcontext()
-    if steps is not None:
-        measure = Probabilities(fitted.facts.data_site, steps.half, split.shape)
+    if counts is not None:
+        measure = Probabilities(fitted.facts.data_site, counts.half, split.shape)
     stream = Stream.DEFICITS.drawn(climb.seed, climb.device)
     with unmoved(fitted.pair), stream, measure:
         return _Measuring(fitted, climb, split, beta, draws, slow).all(chosen, on_part)
 
 
 def _ways(
-    fitted: Fitted, climb: Climb, steps: Steps | None
+    fitted: Fitted, climb: Climb, counts: Steps | None
 ) -> dict[str, Callable[[], list[Candidate]]]:
     """The candidates of each part."""
     train = climb.train
@@ -169,7 +169,7 @@ def _ways(
 
     return {
         "decoder": lambda: decoders(fitted),
-        "likelihood": lambda: likelihoods(fitted, some(), steps),
+        "likelihood": lambda: likelihoods(fitted, some(), counts),
         "prior": lambda: priors(fitted, train, climb.seed),
         "guide": lambda: guides(fitted),
         "encoder": lambda: encoders(fitted),
