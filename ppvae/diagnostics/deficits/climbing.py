@@ -13,13 +13,13 @@ from ppvae.diagnostics.deficits.fitted import copied
 from ppvae.networks.evaluation_mode import evaluating, modes_restored
 from ppvae.programs.streams import Stream, generator
 
-SHORT = 200
-"""Steps of a short climb, whose first ones have a length of 3e-3; longer ones begin with less."""
+SHORT = 300
+"""Steps of a short climb, whose first ones have a length of 5e-3; longer ones begin with less."""
 
 
 def first_length(steps: int) -> float:
     """Length of the first of so many steps of Adam: few have to be long, and many need not be."""
-    return max(1e-3, 3e-3 * math.sqrt(SHORT / max(steps, SHORT)))
+    return max(1e-3, 5e-3 * math.sqrt(SHORT / max(steps, SHORT)))
 
 
 @dataclass(frozen=True)
