@@ -4,12 +4,12 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.nn import PyroModule
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppvae.errors import InputError
 from ppvae.guides.mean_field import MeanField
-from ppvae.networks import MLP, Network, Shape, build, is_positive
+from ppvae.networks import MLP, Network, Shape, build, is_positive, silence
 
 
 class SemiSupervised(PyroModule):
@@ -63,6 +63,8 @@ class SemiSupervised(PyroModule):
         self.classes, self.alpha = classes, alpha
         self.classifier = build(encoder, data_shape, (classes,), "encoder")
         self.latent = MeanField(latent_dim, data_shape, encoder, classes)
+        _even(self.classifier)
+        silence(self.latent.encoder, classes)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         logits = self.classifier(x)
@@ -92,3 +94,11 @@ class SemiSupervised(PyroModule):
         """The score log q(y | x) where y is known, and 0 elsewhere: (batch,)."""
         score = logits.log_softmax(-1).gather(-1, y.clamp(min=0)[:, None])[:, 0]
         return score * (y >= 0)
+
+
+def _even(classifier: nn.Module) -> None:
+    """Have q(y | x) be the same for all classes at first: its last linear layer is 0."""
+    layers = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
+    for layer in layers[-1:]:
+        for parameter in layer.parameters():
+            nn.init.zeros_(parameter)

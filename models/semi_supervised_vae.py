@@ -10,7 +10,7 @@ from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.models.likelihoods import Likelihood
 from ppvae.models.observation import observe
 from ppvae.models.priors import Prior
-from ppvae.networks import MLP, Network, beside, build, features, joined_shape
+from ppvae.networks import MLP, Network, beside, build, features, joined_shape, silence
 
 
 class SemiSupervisedVAE(PyroModule):
@@ -23,6 +23,9 @@ class SemiSupervisedVAE(PyroModule):
 
     To draw of one class, free x and hold y to it:
     ``pyro.condition(pyro.poutine.uncondition(model), {"y": torch.full((64,), 3)})(x)``.
+
+    At first the decoder does not listen to y: classes are told apart by labels before the bound can
+    draw q(y | x) to a division of its own.
 
     Args:
         prior: p(z).
@@ -66,6 +69,7 @@ class SemiSupervisedVAE(PyroModule):
         self.register_buffer("logits", torch.zeros(classes), persistent=False)
         in_shape = joined_shape((prior.latent_dim,), classes)
         self.decoder = build(decoder, in_shape, likelihood.decoder_shape, "decoder")
+        silence(self.decoder, classes)
 
     def forward(
         self,

@@ -5,7 +5,7 @@ batch, passes in one call.
 """
 
 from ppvae.networks.bounded import inverse_positive, is_positive, positive
-from ppvae.networks.conditioning import beside, features, joined_shape
+from ppvae.networks.conditioning import beside, features, joined_shape, silence
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.gated import GatedMLP
 from ppvae.networks.mlp import MLP
@@ -28,4 +28,5 @@ __all__ = [
     "is_positive",
     "joined_shape",
     "positive",
+    "silence",
 ]

@@ -1,7 +1,7 @@
 """What is known of a datum beside x, set beside it as numbers that a network can read."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.networks.network import Shape
@@ -64,6 +64,19 @@ def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:
     lead = torch.broadcast_shapes(flat.shape[:-1], more.shape[:-1])
     parts = [flat.expand(*lead, flat.shape[-1]), more.to(flat).expand(*lead, more.shape[-1])]
     return torch.cat(parts, -1)
+
+
+def silence(network: nn.Module, size: int) -> None:
+    """Have the features that `beside` appends count for nothing at first, where a layer reads them.
+
+    Args:
+        network: its first linear layer has weights of 0 for them from here on.
+        size: how many there are.
+    """
+    for layer in network.modules():
+        if isinstance(layer, nn.Linear):
+            nn.init.zeros_(layer.weight.detach()[:, -size:])
+            return
 
 
 def joined_shape(shape: Shape, size: int) -> Shape:
