@@ -82,7 +82,7 @@ def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> 
     return Row(
         recipe=known.name,
         data=_data(runs[0]),
-        network=_network(runs[0].config),
+        network=_network(_asked(runs[0])),
         training=_training(runs[0]),
         samples=known.samples if given.samples is None else given.samples,
         seeds=len(runs),
@@ -178,29 +178,38 @@ def _data(run: Run) -> str:
     return f"{facts['name']}{'' if how in (None, 'none') else f', {how}'}{few}, {rows}"
 
 
-def _network(config: Mapping[str, Any]) -> str:
-    parts = [config["encoder"], config["prior"], config["elbo"]]
-    named = [_named(part) for part in parts if part is not None]
-    particles = f", {config['particles']} draws" if config["particles"] > 1 else ""
-    return f"{', '.join(named)}{particles}, z {config['latent_dim']}"
+def _asked(run: Run) -> dict[str, Any]:
+    """The settings that were asked for, above all others, whose parts are named alone."""
+    names = {
+        key: part["class_path"] if isinstance(part, dict) and "class_path" in part else part
+        for key, part in run.config.items()
+    }
+    return names | _spent(run.path).get("asked", {})
+
+
+def _network(asked: Mapping[str, Any]) -> str:
+    parts = [_named(asked[part]) for part in ("model", "encoder", "prior", "guide", "elbo")]
+    particles = f", {asked['particles']} draws" if asked["particles"] > 1 else ""
+    return f"{', '.join(parts)}{particles}, z {asked['latent_dim']}"
 
 
 def _named(part: Any) -> str:
     """A part as a call: ``MLP(hidden=[200, 200])``."""
-    if isinstance(part, str):
-        return part
+    if not isinstance(part, Mapping):
+        return "none" if part is None else str(part)
     arguments = ", ".join(f"{key}={value}" for key, value in part.get("init_args", {}).items())
     return f"{part['class_path']}({arguments})" if arguments else str(part["class_path"])
 
 
 def _training(run: Run) -> str:
-    config, summary = run.config, _summary(run)
-    schedule = "constant" if config["schedule"] is None else _named(config["schedule"])
-    warm_up = f", warm-up {config['warm_up']}" if config["warm_up"] else ""
+    asked, summary = _asked(run), _summary(run)
+    schedule = "constant" if asked["schedule"] is None else _named(asked["schedule"])
+    mixed = f", {asked['labelled']} of them labelled" if asked.get("labelled") else ""
+    warm_up = f", warm-up {asked['warm_up']}" if asked["warm_up"] else ""
     return (
-        f"{summary['epochs']} epochs of batches of {config['batch_size']} ({summary['steps']:,} "
-        f"steps), {_named(config['optimizer'])} {config['lr']:g}, {schedule}{warm_up}, "
-        f"{config['precision']}"
+        f"{summary['epochs']} epochs of batches of {asked['batch_size']}{mixed} "
+        f"({summary['steps']:,} steps), {_named(asked['optimizer'])} {asked['lr']:g}, "
+        f"{schedule}{warm_up}, {asked['precision']}"
     )
 
 

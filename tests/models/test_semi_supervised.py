@@ -143,7 +143,9 @@ def random_pair(alpha: float = 0.0, **kinds: Any) -> tuple[SemiSupervisedVAE, Se
     """Small networks, as they are initialized."""
     torch.manual_seed(1)
     network = partial(MLP, hidden=(5,), **kinds)
-    model = SemiSupervisedVAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), network, CLASSES)
+    model = SemiSupervisedVAE(
+        StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), network, CLASSES
+    )
     return model.double(), SemiSupervised(2, (COLUMNS,), network, CLASSES, alpha).double()
 
 
@@ -542,7 +544,9 @@ def test_weights_make_the_round_trip() -> None:
     model, guide = random_pair()
     torch.manual_seed(5)
     network = partial(MLP, hidden=(5,))
-    other = SemiSupervisedVAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), network, CLASSES).double()
+    other = SemiSupervisedVAE(
+        StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), network, CLASSES
+    ).double()
     double = SemiSupervised(2, (COLUMNS,), network, CLASSES, 0.0).double()
     other.load_state_dict(model.state_dict())
     double.load_state_dict(guide.state_dict())
