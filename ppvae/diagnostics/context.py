@@ -75,6 +75,12 @@ class Context:
             return None
         return _few(self.train, _shuffled(self.train, self.seed + 1), count)
 
+    def some_choosing(self, count: int) -> Split | None:
+        """As many of those that choose among weights, in a random order too."""
+        if self.choosing is None or len(self.choosing) <= count:
+            return self.choosing
+        return _few(self.choosing, _shuffled(self.choosing, self.seed + 2), count)
+
     def batch(self, rows: Tensor) -> Batch:
         """These rows of the data, on the device."""
         return {name: value.to(self.device) for name, value in self.data.take(rows).items()}

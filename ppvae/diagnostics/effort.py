@@ -29,7 +29,7 @@ class Effort:
         estimates: repetitions behind a gradient's variance.
         particles: numbers of particles that estimators are compared at.
         climbed_steps: steps that the programs are trained for with another part in them.
-        climbed_rows: most examined data that gain by it.
+        climbed_rows: most examined data that gain by it, and most that choose among weights.
         climbed_draws: draws of each of them.
         kept_rows: data in ``posterior.nc``.
         kept_draws: draws of each, in each of the chains that ArviZ wants.
@@ -54,7 +54,7 @@ class Effort:
     compared_samples: int = 50
     estimates: int = 50
     particles: tuple[int, ...] = (1, 5, 20)
-    climbed_steps: int = 2_000
+    climbed_steps: int = 1_000
     climbed_rows: int = 2_000
     climbed_draws: int = 20
     kept_rows: int = 64

@@ -136,7 +136,8 @@ def _overfitting(context: Context) -> Iterator[Measured]:
 def _measured(context: Context) -> Deficits:
     run, effort = context.run, context.effort
     steps = effort.climbed_steps
-    if context.climbed is None or context.choosing is None:
+    choosing = context.some_choosing(effort.climbed_rows)
+    if context.climbed is None or choosing is None:
         raise InputError(
             "it takes the training data of the fit beside the examined ones, and these are not at "
             "hand"
@@ -151,7 +152,7 @@ def _measured(context: Context) -> Deficits:
     beta = float(run.config.get("beta", 1.0))
     with context.progress("other parts, trained along", len(PARTS)) as count:
         climb = Climb(
-            context.climbed, context.choosing, steps, first_length(steps),
+            context.climbed, choosing, steps, first_length(steps),
             int(run.config.get("batch_size", 128)), seed=context.seed, device=context.device,
         )  # fmt: skip
         return deficits(

@@ -52,8 +52,8 @@ def latent_size(fitted: Fitted) -> int:
     if [site.name for site in latents] != ["z"] or len(latents[0].shape) != 2:
         names = ", ".join(site.name for site in latents)
         raise InputError(
-            f"another guide is made for one latent vector a datum, at the site 'z', and the model "
-            f"has {names}"
+            "it takes a model with one latent vector a datum, at the site 'z', and this one has "
+            f"{names}"
         )
     return latents[0].shape[1]
 
