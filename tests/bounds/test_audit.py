@@ -58,7 +58,9 @@ def guide(x: Tensor) -> None:
 
 
 def test_facts_of_the_variational_autoencoder() -> None:
-    found = facts(VAE(StandardNormal(2), Gaussian((COLUMNS,))), MeanField(2, (COLUMNS,)))
+    found = facts(
+        VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0)), MeanField(2, (COLUMNS,))
+    )
     assert found.sites == (
         Site("z", "Normal", "Normal", "exact", (ROWS, 2), 1.0),
         Site("x", "Normal", None, "-", (ROWS, COLUMNS), 1.0),
@@ -73,7 +75,9 @@ def test_facts_of_the_variational_autoencoder() -> None:
 
 def test_a_point_mass_is_no_bound() -> None:
     for elbo in LINEAR:
-        found = facts(VAE(StandardNormal(2), Gaussian((COLUMNS,))), Delta(2, (COLUMNS,)), elbo)
+        found = facts(
+            VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0)), Delta(2, (COLUMNS,)), elbo
+        )
         assert not found.is_bound
         assert found.sites[0].kl == "point mass"
         assert "no bound on log p(x)" in found.notes[0]
@@ -165,7 +169,7 @@ def test_what_disagrees_is_refused(
 def test_what_the_model_cannot_decode_is_explained_and_other_failures_are_its_own() -> None:
     sentence = r"'z' has batch \(5,\) and event \(2,\) in the model, batch \(5,\) and event \(4,\)"
     with pytest.raises(InputError, match=sentence):
-        facts(VAE(StandardNormal(2), Gaussian((COLUMNS,))), MeanField(4, (COLUMNS,)))
+        facts(VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0)), MeanField(4, (COLUMNS,)))
 
     def sum_of(x: Tensor) -> None:
         model(x)

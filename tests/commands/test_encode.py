@@ -90,7 +90,7 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     x, some = torch.randn(4, 3), torch.tensor([0, -1, 1, -1])
     none, floats = torch.full_like(some, -1), torch.randn(4, 2)
     semi = (
-        SemiSupervisedVAE(StandardNormal(2), Gaussian((3,)), classes=2),
+        SemiSupervisedVAE(StandardNormal(2), Gaussian((3,), variance=1.0), classes=2),
         SemiSupervised(2, (3,), classes=2),
     )
     for known in (some, some.clamp(min=0)):  # whatever batch the audit saw
@@ -105,14 +105,16 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     joint = log_evidence(pair, facts, rows, samples=500).log_p
     assert bool((joint < alone - 0.1)[some >= 0].all())
     told = (
-        ConditionalVAE(StandardNormal(2), Gaussian((3,)), classes=2),
+        ConditionalVAE(StandardNormal(2), Gaussian((3,), variance=1.0), classes=2),
         MeanField(2, (3,), classes=2),
     )
     for y in (some.clamp(min=0), floats):
         pair, facts, _ = subject(*told, x, y)
         assert evidence_name(pair, facts, y) == "log p(x | y)"
     # A guide that reads y does not change what the model says.
-    pair, facts, _ = subject(VAE(StandardNormal(2), Gaussian((3,))), told[1], x, floats)
+    pair, facts, _ = subject(
+        VAE(StandardNormal(2), Gaussian((3,), variance=1.0)), told[1], x, floats
+    )
     assert evidence_name(pair, facts, floats) == "log p(x)"
 
 

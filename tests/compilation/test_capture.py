@@ -41,7 +41,7 @@ CAPTURED = [elbo for elbo in ELBOS if elbo is not TraceEnum_ELBO]
 LIKELIHOODS: dict[str, Any] = {
     "Bernoulli": Bernoulli,
     "ContinuousBernoulli": ContinuousBernoulli,
-    "Gaussian": Gaussian,
+    "Gaussian": partial(Gaussian, variance=1.0),
     "learned Gaussian": partial(Gaussian, variance="learned"),
 }
 GUIDED = [*((MeanField, elbo) for elbo in CAPTURED), *((Delta, elbo) for elbo in LINEAR)]
@@ -143,7 +143,7 @@ def test_tracing_draws_nothing_changes_nothing_and_leaves_no_trace() -> None:
 
 def test_its_parameters_and_state_are_the_programs() -> None:
     model, guide = (
-        VAE(StandardNormal(2), Gaussian((COLUMNS,)), SMALL),
+        VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), SMALL),
         MeanField(2, (COLUMNS,), SMALL),
     )
     loss = capture(model, guide, Trace_ELBO(), data(), compile=False)
@@ -160,7 +160,7 @@ def test_its_parameters_and_state_are_the_programs() -> None:
         losses.append(float(value.detach()))
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.3
     other = capture(
-        VAE(StandardNormal(2), Gaussian((COLUMNS,)), SMALL),
+        VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), SMALL),
         MeanField(2, (COLUMNS,), SMALL), Trace_ELBO(), data(), compile=False,
     )  # fmt: skip
     other.load_state_dict(loss.state_dict())
@@ -233,7 +233,12 @@ def test_a_trace_per_signature_and_none_for_a_number(traces: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "likelihood",
-    [Bernoulli, ContinuousBernoulli, Gaussian, partial(Gaussian, variance="learned")],
+    [
+        Bernoulli,
+        ContinuousBernoulli,
+        partial(Gaussian, variance=1.0),
+        partial(Gaussian, variance="learned"),
+    ],
     ids=["Bernoulli", "ContinuousBernoulli", "Gaussian", "learned Gaussian"],
 )
 @pytest.mark.parametrize("vectorize", [False, True])

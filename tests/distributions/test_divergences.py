@@ -136,7 +136,11 @@ class LaplacePrior(Prior):
 def test_the_audit_finds_them_and_says_where_there_is_none(family: type[nn.Module]) -> None:
     x = torch.randn(7, 3)
     for prior, kl in ((StandardNormal(2), "exact"), (LaplacePrior(2), "Monte Carlo")):
-        pair = Pair(VAE(prior, Gaussian((3,))), family(2, (3,), partial(MLP, hidden=())), {"x": x})
+        pair = Pair(
+            VAE(prior, Gaussian((3,), variance=1.0)),
+            family(2, (3,), partial(MLP, hidden=())),
+            {"x": x},
+        )
         facts = audit(pair, TraceMeanField_ELBO, {"x": x})
         assert facts.sites[0].kl == kl
 

@@ -55,7 +55,9 @@ def data(rows: int = ROWS) -> dict[str, Tensor]:
 def model_of(widths: tuple[int, ...] = (3, 2), **more: Any) -> HierarchicalVAE:
     torch.manual_seed(0)
     prior = StandardNormal(widths[-1])
-    return HierarchicalVAE(prior, Gaussian((COLUMNS,)), SMALL, widths=widths, hidden=(8,), **more)
+    return HierarchicalVAE(
+        prior, Gaussian((COLUMNS,), variance=1.0), SMALL, widths=widths, hidden=(8,), **more
+    )
 
 
 def guide_of(guide: Guide, model: object) -> nn.Module:
@@ -327,7 +329,9 @@ def test_with_skips_x_is_decoded_from_all_layers_and_nothing_else_changes(
 
 def test_by_default_each_layer_is_twice_as_wide_as_that_above() -> None:
     def widths(top: int, **more: Any) -> tuple[int, ...]:
-        return HierarchicalVAE(StandardNormal(top), Gaussian((2,)), AFFINE, **more).widths
+        return HierarchicalVAE(
+            StandardNormal(top), Gaussian((2,), variance=1.0), AFFINE, **more
+        ).widths
 
     assert widths(50) == (100, 50)
     assert widths(4, layers=5) == (64, 32, 16, 8, 4)
@@ -586,7 +590,8 @@ def test_a_pass_up_of_single_numbers_is_refused(guide: type[Ladder] | type[TopDo
 
 @pytest.mark.parametrize("guide", GUIDES)
 @pytest.mark.parametrize(
-    ("model", "name"), [(VAE(StandardNormal(2), Gaussian((2,))), "VAE"), (function, "function")]
+    ("model", "name"),
+    [(VAE(StandardNormal(2), Gaussian((2,), variance=1.0)), "VAE"), (function, "function")],
 )
 def test_a_model_of_one_layer_is_refused_with_the_way_out(
     guide: Guide, model: object, name: str
@@ -611,7 +616,7 @@ def test_layers_and_widths_that_make_no_sense_are_refused(
     more: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(InputError, match=sentence):
-        HierarchicalVAE(StandardNormal(2), Gaussian((3,)), AFFINE, **more)
+        HierarchicalVAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE, **more)
 
 
 # Together with the rest of the package

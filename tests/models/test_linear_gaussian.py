@@ -544,7 +544,7 @@ def test_numbers_that_make_no_model_are_refused(own: dict[str, Any], sentence: s
 
 
 def test_a_model_that_does_not_know_its_posterior_is_refused() -> None:
-    model = VAE(StandardNormal(2), Gaussian((3,)), AFFINE)
+    model = VAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE)
     with pytest.raises(
         InputError, match=r"the model VAE has no 'posterior\(x, mask\)'.* `guide='Mean"
     ):

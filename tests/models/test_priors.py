@@ -532,7 +532,7 @@ def test_the_guide_is_referred_to_and_not_owned() -> None:
     torch.manual_seed(0)
     guide = MeanField(2, (COLUMNS,), CURVED)
     prior = VampPrior(2, (COLUMNS,), guide, components=5, weights="learned")
-    model = VAE(prior, Gaussian((COLUMNS,)), CURVED)
+    model = VAE(prior, Gaussian((COLUMNS,), variance=1.0), CURVED)
     assert set(prior.state_dict()) == {"pseudo_inputs", "logits"}
     assert {id(p) for p in model.parameters()}.isdisjoint(id(p) for p in guide.parameters())
     equal = VampPrior(2, (COLUMNS,), guide, components=5)

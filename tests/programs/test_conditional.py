@@ -31,7 +31,7 @@ __all__ = ["quick"]  # a fixture: fits without pictures
 def conditional(classes: int = 3, columns: int = 4) -> tuple[ConditionalVAE, MeanField]:
     """An affine decoder and encoder, in float64."""
     torch.manual_seed(0)
-    model = ConditionalVAE(StandardNormal(2), Gaussian((columns,)), AFFINE, classes)
+    model = ConditionalVAE(StandardNormal(2), Gaussian((columns,), variance=1.0), AFFINE, classes)
     guide = MeanField(2, (columns,), AFFINE, classes)
     return model.double(), guide.double()
 
@@ -58,7 +58,7 @@ def test_with_the_posterior_as_guide_bound_and_every_weight_are_log_p_of_x_given
 ) -> None:
     """Both affine, z of one dimension: x given y is N(V y + b, w w' + I)."""
     torch.manual_seed(0)
-    model = ConditionalVAE(StandardNormal(1), Gaussian((4,)), AFFINE, 3).double()
+    model = ConditionalVAE(StandardNormal(1), Gaussian((4,), variance=1.0), AFFINE, 3).double()
     guide = MeanField(1, (4,), AFFINE, 3).double()
     layer, code = affine(model.decoder), affine(guide.encoder)
     w, v, b = layer.weight.detach()[:, 0], layer.weight.detach()[:, 1:], layer.bias.detach()
@@ -128,7 +128,7 @@ def test_a_graph_computes_what_pyro_does() -> None:
 def test_weights_make_the_round_trip() -> None:
     model, _ = conditional()
     torch.manual_seed(9)
-    other = ConditionalVAE(StandardNormal(2), Gaussian((4,)), AFFINE, 3).double()
+    other = ConditionalVAE(StandardNormal(2), Gaussian((4,), variance=1.0), AFFINE, 3).double()
     other.load_state_dict(model.state_dict())
     y = torch.tensor([2, 0, 1])
     means = []

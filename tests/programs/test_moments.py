@@ -97,7 +97,7 @@ def test_a_flow_is_placed_by_its_draws_the_same_in_each_call() -> None:
     rows = split()
     torch.manual_seed(0)
     guide = Flow(2, (COLUMNS,), transforms=1, hidden=(8,), context=3)
-    pair = Pair(VAE(StandardNormal(2), Gaussian((COLUMNS,))), guide, whole(rows))
+    pair = Pair(VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0)), guide, whole(rows))
     facts = audit(pair, Trace_ELBO, whole(rows))
     torch.manual_seed(3)
     found, state = embed(pair, facts, rows, seed=1), torch.get_rng_state()
@@ -114,7 +114,7 @@ def test_a_flow_is_placed_by_its_draws_the_same_in_each_call() -> None:
 def test_a_lower_layer_is_placed_given_the_mean_of_that_above() -> None:
     rows, batch = split(), whole(split())
     torch.manual_seed(0)
-    model = HierarchicalVAE(StandardNormal(2), Gaussian((COLUMNS,)), widths=(3, 2))
+    model = HierarchicalVAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), widths=(3, 2))
     pair = Pair(model, Ladder(model, (COLUMNS,), features=8, hidden=(8,)), batch)
     facts = audit(pair, Trace_ELBO, batch)
     found, means = embed(pair, facts, rows), posterior_means(pair, facts, batch)

@@ -34,7 +34,9 @@ def batch(n: int = 6) -> dict[str, Tensor]:
 def our_pair(latent: int = 2) -> Pair:
     torch.manual_seed(0)
     return Pair(
-        VAE(StandardNormal(latent), Gaussian((COLUMNS,))), MeanField(latent, (COLUMNS,)), batch()
+        VAE(StandardNormal(latent), Gaussian((COLUMNS,), variance=1.0)),
+        MeanField(latent, (COLUMNS,)),
+        batch(),
     )
 
 
@@ -325,7 +327,7 @@ def test_covariates_are_brought_to_the_parameters_type_and_codes_are_not() -> No
             assert program.seen["y"] is not None
             assert program.seen["y"].dtype == dtype
     ours = Pair(
-        VAE(StandardNormal(2), Gaussian((COLUMNS,))).double(),
+        VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0)).double(),
         MeanField(2, (COLUMNS,)).double(),
         batch(),
     )
@@ -367,7 +369,7 @@ def test_running_means_move_in_training_alone() -> None:
 
     x = batch(200)
     pair = Pair(
-        VAE(StandardNormal(2), Gaussian((COLUMNS,)), network),
+        VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0), network),
         MeanField(2, (COLUMNS,), network),
         x,
     )

@@ -73,7 +73,7 @@ def test_a_program_of_ones_own_is_compared_row_by_row_with_scikit_learns_figures
 
 
 def test_a_point_mass_is_beside_them_without_a_difference() -> None:
-    of, by = VAE(StandardNormal(2), Gaussian((3,)), AFFINE), Delta(2, (3,), AFFINE)
+    of, by = VAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE), Delta(2, (3,), AFFINE)
     found = asked(of, by, from_arrays(table()))
     assert all(each.difference is None for each in found.compared.values())
     assert "point mass" in found.note
@@ -84,7 +84,10 @@ def test_a_point_mass_is_beside_them_without_a_difference() -> None:
 def test_missing_entries_are_left_to_baselines_that_take_them() -> None:
     x = table()
     mask = np.random.default_rng(1).random(x.shape) < 0.8
-    of, by = VAE(StandardNormal(2), Gaussian((3,)), AFFINE), MeanField(2, (3,), AFFINE)
+    of, by = (
+        VAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE),
+        MeanField(2, (3,), AFFINE),
+    )
     found = asked(of, by, from_arrays(x, mask=mask))
     assert list(found.compared) == ["independent"]
     assert set(found.left_out) == {"pca", "normal", "mixture"}
@@ -98,7 +101,7 @@ def test_missing_entries_are_left_to_baselines_that_take_them() -> None:
 def test_what_is_given_labels_or_covariates_is_beside_baselines_that_are_too() -> None:
     x, generator = table(150), np.random.default_rng(1)
     y = generator.integers(0, 3, len(x))
-    of = ConditionalVAE(StandardNormal(2), Gaussian((3,)), AFFINE, 3)
+    of = ConditionalVAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE, 3)
     by = MeanField(2, (3,), AFFINE, 3)
     far = from_arrays(x + 10 * y[:, None].astype(np.float32), y)
     told = asked(of, by, far).compared
@@ -107,7 +110,7 @@ def test_what_is_given_labels_or_covariates_is_beside_baselines_that_are_too() -
     assert "3 classes" in told["normal"].about
 
     age = generator.normal(size=(len(x), 1)).astype(np.float32)
-    of = ConditionalVAE(StandardNormal(2), Gaussian((3,)), AFFINE, 1)
+    of = ConditionalVAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE, 1)
     by = MeanField(2, (3,), AFFINE, 1)
     plain = asked(model, guide, from_arrays(x, scale="none")).compared["normal"].log_p.mean
     given = asked(of, by, from_arrays(x + 5 * age, age, scale="none")).compared["normal"]

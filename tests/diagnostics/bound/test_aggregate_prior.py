@@ -197,7 +197,10 @@ def test_the_gain_is_that_of_the_same_density_in_the_diagnosis() -> None:
 def test_in_the_priors_place_it_raises_the_bound_by_its_gain() -> None:
     torch.manual_seed(0)
     x = clusters(200) @ normal(2, 4) + 0.3 * normal(200, 4)
-    model, guide = VAE(StandardNormal(3), Gaussian((4,)), AFFINE), MeanField(3, (4,), AFFINE)
+    model, guide = (
+        VAE(StandardNormal(3), Gaussian((4,), variance=1.0), AFFINE),
+        MeanField(3, (4,), AFFINE),
+    )
     pair, facts, rows = subject(model.double(), guide.double(), x)
     r = aggregate_prior(pair, facts, rows, components=3)
     gain = held_out_gain(r, pair, facts, rows, draws=1)

@@ -61,7 +61,7 @@ def test_a_point_mass_has_one_code_of_a_datum_and_a_distribution_ten(seen: list[
 def test_binarized_anew_a_datum_has_as_many_codes_as_draws(seen: list[Any]) -> None:
     data = load("digits", binarize="dynamic")
     torch.manual_seed(0)
-    model = VAE(StandardNormal(3), Gaussian(data.shape), AFFINE)
+    model = VAE(StandardNormal(3), Gaussian(data.shape, variance=1.0), AFFINE)
     guide = Delta(3, data.shape, AFFINE)
     batch = data.train.take(torch.arange(64))
     pair = Pair(model, guide, batch)
@@ -107,7 +107,7 @@ def test_fits_that_do_not_converge_are_silent() -> None:
 
 def hierarchy(guide: Any, x: Tensor) -> tuple[HierarchicalVAE, Programs]:
     torch.manual_seed(0)
-    model = HierarchicalVAE(StandardNormal(2), Gaussian((4,)), AFFINE, hidden=())
+    model = HierarchicalVAE(StandardNormal(2), Gaussian((4,), variance=1.0), AFFINE, hidden=())
     programs = subject(
         model.double(), guide(model, (4,), AFFINE, hidden=()).double(), x, elbo=Trace_ELBO
     )
@@ -137,7 +137,7 @@ def test_of_a_hierarchy_it_is_the_top_and_the_layers_below_are_the_models(guide:
 def test_a_conditional_model_has_one_density_for_every_y() -> None:
     torch.manual_seed(0)
     x, y = clusters(90) @ normal(2, 4), torch.arange(90) % 3
-    model = ConditionalVAE(StandardNormal(2), Gaussian((4,)), AFFINE, 3).double()
+    model = ConditionalVAE(StandardNormal(2), Gaussian((4,), variance=1.0), AFFINE, 3).double()
     guide = MeanField(2, (4,), AFFINE, 3).double()
     pair, facts, rows = subject(model, guide, x, y)
     r = aggregate_prior(pair, facts, rows, components=2)
@@ -153,7 +153,7 @@ def test_a_conditional_model_has_one_density_for_every_y() -> None:
 def test_beside_classes_it_is_of_the_rest_and_classes_are_the_models() -> None:
     torch.manual_seed(0)
     x, y = clusters(90) @ normal(2, 4), torch.arange(90) % 4 - 1
-    model = SemiSupervisedVAE(StandardNormal(2), Gaussian((4,)), AFFINE, 3).double()
+    model = SemiSupervisedVAE(StandardNormal(2), Gaussian((4,), variance=1.0), AFFINE, 3).double()
     guide = SemiSupervised(2, (4,), AFFINE, 3).double()
     pair, facts, rows = subject(model, guide, x, y, elbo=TraceEnum_ELBO)
     r = aggregate_prior(pair, facts, rows, components=2)

@@ -314,7 +314,7 @@ def test_what_has_no_aggregate_posterior_is_refused() -> None:
         aggregate_log_prob(*made, {"u": torch.zeros(3, 1, 2)})
     with pytest.raises(InputError, match="every latent inside the plate"):
         surgery(pair, Audit(**{**facts.__dict__, "is_local": False}), rows)
-    point = subject(VAE(StandardNormal(2), Gaussian((2,)), AFFINE), Delta(2, (2,)), x)
+    point = subject(VAE(StandardNormal(2), Gaussian((2,), variance=1.0), AFFINE), Delta(2, (2,)), x)
     with pytest.raises(InputError, match="point mass"):
         surgery(*point)
     with pytest.raises(InputError, match="point mass"):

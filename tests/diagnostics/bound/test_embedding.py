@@ -35,7 +35,11 @@ def test_embed_reads_the_guide_in_the_order_of_rows() -> None:
     torch.testing.assert_close(found.scale["z"], posterior_scale(raw))
     assert tuple(found.joined().shape) == (len(rows), LATENT)
     assert active_units(found.joined()) == LATENT
-    point = Pair(VAE(StandardNormal(3), Gaussian((COLUMNS,))), Delta(3, (COLUMNS,)), whole(rows))
+    point = Pair(
+        VAE(StandardNormal(3), Gaussian((COLUMNS,), variance=1.0)),
+        Delta(3, (COLUMNS,)),
+        whole(rows),
+    )
     at_point = embed(point, audit(point, Trace_ELBO, whole(rows)), rows)
     assert tuple(at_point.loc["z"].shape) == (len(rows), 3)
     assert bool(at_point.scale["z"].eq(0).all())

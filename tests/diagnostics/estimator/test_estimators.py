@@ -348,7 +348,9 @@ def test_numbers_that_are_too_small_are_refused(change: dict[str, Any], words: s
 
 
 def test_a_point_mass_has_no_bound_to_estimate(x: dict[str, Tensor]) -> None:
-    pair = Pair(VAE(StandardNormal(2), Gaussian((3,)), AFFINE), Delta(2, (3,), AFFINE), x)
+    pair = Pair(
+        VAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE), Delta(2, (3,), AFFINE), x
+    )
     with pytest.raises(InputError, match="the guide has a point mass"):
         compare_estimators(pair, audit(pair, TraceMeanField_ELBO, x), x)
 

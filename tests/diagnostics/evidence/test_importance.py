@@ -270,7 +270,9 @@ def test_what_has_no_weights_is_refused() -> None:
     pair, facts = pca(rows)
     with pytest.raises(InputError, match="samples is 0"):
         log_evidence(pair, facts, rows, samples=0)
-    point = Pair(VAE(StandardNormal(2), Gaussian((COLUMNS,))), Delta(2, (COLUMNS,)), batch)
+    point = Pair(
+        VAE(StandardNormal(2), Gaussian((COLUMNS,), variance=1.0)), Delta(2, (COLUMNS,)), batch
+    )
     with pytest.raises(InputError, match="point mass has no density"):
         log_evidence(point, audit(point, Trace_ELBO, batch), rows, samples=2)
     shared = Audit(**{**facts.__dict__, "is_local": False})

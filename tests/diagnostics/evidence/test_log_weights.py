@@ -117,7 +117,10 @@ def test_pairs_without_weights_are_refused() -> None:
     with pytest.raises(InputError, match="samples is 0"):
         weights(known, 0)
     point = subject(
-        VAE(StandardNormal(2), Gaussian((4,))), Delta(2, (4,)), known.x, elbo=Trace_ELBO
+        VAE(StandardNormal(2), Gaussian((4,), variance=1.0)),
+        Delta(2, (4,)),
+        known.x,
+        elbo=Trace_ELBO,
     )
     with pytest.raises(InputError, match="point mass has no density"):
         importance_weights(*point, samples=2)

@@ -329,7 +329,9 @@ def test_a_guide_of_constants_has_nothing_to_refine() -> None:
 
 def test_what_cannot_be_split_is_refused() -> None:
     p = pca(rows=5)
-    point = Pair(VAE(StandardNormal(2), Gaussian((4,)), AFFINE), Delta(2, (4,)), {"x": p.x})
+    point = Pair(
+        VAE(StandardNormal(2), Gaussian((4,), variance=1.0), AFFINE), Delta(2, (4,)), {"x": p.x}
+    )
     with pytest.raises(InputError, match="point mass"):
         gaps(point, audit(point, Trace_ELBO, {"x": p.x}), p.rows)
     shared = Audit(**{**p.facts.__dict__, "is_local": False})

@@ -250,7 +250,9 @@ def test_latents_stand_side_by_side_in_any_kind_of_program(vectorizes: bool) -> 
 def test_a_point_mass_has_no_scale_and_chains_all_the_same() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 4)
-    pair, facts, row = programs(VAE(StandardNormal(2), Gaussian((4,))), Delta(2, (4,)), x)
+    pair, facts, row = programs(
+        VAE(StandardNormal(2), Gaussian((4,), variance=1.0)), Delta(2, (4,)), x
+    )
     found = brief(pair, facts, row)
     assert bool(found.guide_scale.eq(0).all())
     assert bool(found.guide_scale_error.eq(0).all())
