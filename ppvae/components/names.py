@@ -55,11 +55,11 @@ DEFAULTS = {
     "model": Spec("VAE"),
     "prior": Spec("StandardNormal"),
     "likelihood": Spec("Bernoulli"),
-    "decoder": Spec("MLP"),
+    "decoder": Spec("MLP", {"hidden": [200, 200, 200]}),
     "guide": Spec("MeanField"),
-    "encoder": Spec("MLP", {"hidden": [400, 400]}),
+    "encoder": Spec("MLP", {"hidden": [200, 200]}),
 }
-"""What a part is where nobody says; the encoder is the deeper network, by trial on MNIST."""
+"""What a part is where nobody says; that the decoder is the deeper network is by trial."""
 
 
 def check_name(kind: str, name: str) -> None:

@@ -45,7 +45,7 @@ EPOCHS = 100
 """Epochs of a fit where nobody says."""
 
 LEAST_STEPS = 2_200
-"""Steps that they make at least: those of 100 epochs of the digits."""
+"""Steps that they make at least: those of 200 epochs of the digits."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,13 @@ class Settings(Checked):
     prior: Part = setting(None, PROGRAMS, Class(), "The prior p(z).", "StandardNormal")
     likelihood: Part = setting(None, PROGRAMS, Class(), "The likelihood p(x | z).", "Bernoulli")
     decoder: Part = setting(
-        None, PROGRAMS, Class(), "The network from z to the parameters of the likelihood.", "MLP"
+        None, PROGRAMS, Class(), "The network from z to the parameters of the likelihood.",
+        "an MLP of three hidden layers of 200"
     )
     guide: Part = setting(None, PROGRAMS, Class(), "The variational program q(z | x).", "MeanField")
     encoder: Part = setting(
         None, PROGRAMS, Class(), "The network from x to the parameters of the guide.",
-        "an MLP of two hidden layers"
+        "an MLP of two hidden layers of 200"
     )
     latent_dim: int = setting(20, PROGRAMS, Whole(1), "The number of latent dimensions.")
     elbo: Part = setting("TraceMeanField_ELBO", BOUND, Class(), "The bound that is climbed.")
@@ -122,7 +123,7 @@ class Settings(Checked):
         "by sizes, for a tenth of the time of training, but ten evaluations at least"
     )
     batch_size: int = setting(
-        64, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."
+        128, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."
     )
     labelled: int | None = setting(
         None, TRAINING, Whole(1),
@@ -130,7 +131,7 @@ class Settings(Checked):
         "others once an epoch.", "as they come"
     )
     optimizer: Part = setting("Adam", TRAINING, Class(), "A class of torch.optim.")
-    lr: float = setting(2e-3, TRAINING, Number(), "The learning rate.")
+    lr: float = setting(5e-3, TRAINING, Number(), "The learning rate.")
     schedule: Part = setting(
         "CosineAnnealingLR", TRAINING, Class(),
         "A class of torch.optim.lr_scheduler, stepped once an epoch, or none."
