@@ -43,7 +43,7 @@ def _summary(name: str, latents: int, seed: int, given: argparse.Namespace) -> d
         more = {} if given.epochs is None else {"epochs": given.epochs}
         fit(
             data=data, likelihood="Gaussian", latent_dim=latents, seed=seed, out=out,
-            overwrite=True, device="cpu", **more,
+            overwrite=True, device="cpu", compile="off", **more,
         )  # fmt: skip
     summary: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return summary
