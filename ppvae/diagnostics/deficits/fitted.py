@@ -74,7 +74,7 @@ def place_of(pair: Pair, part: str) -> Place:
             return Place(owner, part)
     raise InputError(
         f"the programs have no attribute `{part}` that is a module, so that nothing can be put in "
-        f"its place; keep the network as `self.{part}`"
+        f"its place; keep one as `self.{part}`"
     )
 
 
