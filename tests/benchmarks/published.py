@@ -109,7 +109,7 @@ def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
             return resume(folder)
         return fit(**{**asked, "recipe": known.name}, out=folder, overwrite=True)
     finally:
-        if folder.is_dir():
+        if (folder / "config.yaml").is_file():
             before = _spent(folder)["fit"] if is_begun else 0.0
             _spend(folder, asked=asked, fit=before + time.process_time() - began, made=_made())
 

@@ -644,3 +644,29 @@ def test_at_first_no_class_is_preferred_and_none_makes_a_difference() -> None:
     read = guide.latent.encoder(torch.cat([x[:1].expand(CLASSES, COLUMNS), hot], -1))
     for values in (said, read):
         torch.testing.assert_close(values, values[:1].expand_as(values))
+
+
+def test_in_the_first_batches_labels_alone_teach_the_classes() -> None:
+    _, guide = random_pair()
+    guide.hold = 2
+    guide.train()
+    x, slopes = data(), []
+    torch.nn.init.normal_(affine_last(guide).weight)
+    for _ in range(3):
+        trace = poutine.trace(guide).get_trace(x, LABELS)
+        said = trace.nodes["y"]["fn"].log_prob(torch.zeros(len(x))).sum()
+        grads = torch.autograd.grad(
+            said, list(guide.classifier.parameters()), allow_unused=True, materialize_grads=True
+        )
+        slopes.append(float(sum(g.abs().sum() for g in grads)))
+    assert slopes[:2] == [0.0, 0.0]
+    assert slopes[2] > 0
+    guide.eval()
+    before = int(guide.batches)
+    guide(x, LABELS)
+    assert int(guide.batches) == before == 3  # evaluation counts no batch
+
+
+def affine_last(guide: SemiSupervised) -> torch.nn.Linear:
+    (*_, last) = (m for m in guide.classifier.modules() if isinstance(m, torch.nn.Linear))
+    return last
