@@ -119,7 +119,8 @@ def _measure(run: Run, known: Recipe, given: argparse.Namespace) -> Tensor:
     if known.measure == "accuracy":
         told = _summary(run)["classification"]
         right = round(told["accuracy"] * told["rows"])
-        return torch.full((told["rows"],), 100.0) * (torch.arange(told["rows"]) < right)
+        is_right: Tensor = torch.arange(told["rows"]) < right
+        return is_right.float() * 100
     samples = known.samples if given.samples is None else given.samples
     test = run.data().test
     pieces = torch.arange(len(test)).split(PIECE)
@@ -184,7 +185,8 @@ def _asked(run: Run) -> dict[str, Any]:
         key: part["class_path"] if isinstance(part, dict) and "class_path" in part else part
         for key, part in run.config.items()
     }
-    return names | _spent(run.path).get("asked", {})
+    asked: dict[str, Any] = _spent(run.path).get("asked", {})
+    return names | asked
 
 
 def _network(asked: Mapping[str, Any]) -> str:

@@ -654,7 +654,8 @@ def test_in_the_first_batches_labels_alone_teach_the_classes() -> None:
     torch.nn.init.normal_(affine_last(guide).weight)
     for _ in range(3):
         trace = poutine.trace(guide).get_trace(x, LABELS)
-        said = trace.nodes["y"]["fn"].log_prob(torch.zeros(len(x))).sum()
+        fn: Any = trace.nodes["y"]["fn"]
+        said = fn.log_prob(torch.zeros(len(x))).sum()
         grads = torch.autograd.grad(
             said, list(guide.classifier.parameters()), allow_unused=True, materialize_grads=True
         )
