@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from ppvae.diagnostics.answer import Answer, first
 from ppvae.diagnostics.baselines.answer import BaselinesAnswer
 from ppvae.diagnostics.bound.answer import BoundAnswer
-from ppvae.diagnostics.bound.effective_latents import LEAST
 from ppvae.diagnostics.model.answer import ModelAnswer
 from ppvae.diagnostics.model.predictive import Predictive, Replicated
 from ppvae.diagnostics.shared.wording import plus_minus, with_error
+
+SAYS = 0.05
+"""KL of all latents, in nats per datum, below which the posterior says nothing."""
 
 SURE = 4.0
 """Standard deviations of a replicated statistic that a gross failure is off by, at least."""
@@ -106,7 +108,7 @@ def _collapsed(answers: Iterable[Answer], beta: float) -> Iterator[Symptom]:
         return
     sites = () if asked.activity is None else asked.activity.collapsed
     rate = None if asked.terms is None else asked.terms.rate
-    if not sites and not (rate is not None and rate.mean < LEAST):
+    if not sites and not (rate is not None and rate.mean < SAYS):
         return
     heavy = beta > 1
     by = f", under beta = {beta:g}" if heavy else ""
@@ -121,29 +123,36 @@ def _collapsed(answers: Iterable[Answer], beta: float) -> Iterator[Symptom]:
 
 def _misfits(answers: Iterable[Answer]) -> Iterator[Symptom]:
     """A statistic of whole data sets that no likelihood of this kind reproduces."""
-    asked = first(answers, ModelAnswer)
-    if asked is not None and asked.predictive is not None:
-        yield from misfits(asked.predictive)
+    everything = tuple(answers)
+    asked = first(everything, ModelAnswer)
+    if asked is None or asked.predictive is None:
+        return
+    tried = [d for answer in everything for d in answer.deficits if "likelihood" in d.part]
+    is_best = bool(tried) and not any(each.is_significant for each in tried)
+    yield from misfits(asked.predictive, is_best=is_best)
 
 
-def misfits(predictive: Predictive) -> Iterator[Symptom]:
+def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Symptom]:
     """Gross failures of a predictive check, which point to the likelihood.
 
     Of two kinds: another share of zeros, as where a density is fitted to counts; and data that
     reach at least twice as far as any that the model generates, as heavy tails do.
+
+    No density has zeros, and data of many zeros may have no better likelihood than a density: the
+    background of images, indicators of classes. So its zeros count until others were tried.
+
+    Args:
+        predictive: the check.
+        is_best: other likelihoods of such values were tried, and none wins.
     """
-    clause, is_decisive = _zeros(predictive.statistics.get("share of zeros")), False
-    if clause:
-        replicated = predictive.statistics["share of zeros"].replicated
-        is_decisive = float(replicated.max()) == 0
-    else:
+    zeros = predictive.statistics.get("share of zeros")
+    is_density = zeros is not None and float(zeros.replicated.max()) == 0
+    clause = "" if is_best and is_density else _zeros(zeros)
+    if not clause:
         both = (predictive.statistics.get(name) for name in ("largest", "smallest"))
         clause = next((said for each in both if (said := _reach(each))), "")
     if clause:
-        yield Symptom(
-            "predictive check", clause, "another `likelihood`", blames="likelihood",
-            is_decisive=is_decisive,
-        )  # fmt: skip
+        yield Symptom("predictive check", clause, "another `likelihood`", blames="likelihood")
 
 
 def _zeros(zeros: Replicated | None) -> str:

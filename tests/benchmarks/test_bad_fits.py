@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.settings.fit import Settings
+from ppvae.settings.setting import BOUND, PROGRAMS, TRAINING, settings_of
 from tests.benchmarks.bad_fits import data
 from tests.benchmarks.bad_fits.__main__ import main
 from tests.benchmarks.bad_fits.cases import CASES, FITS, SIBLINGS, Case
@@ -59,6 +61,15 @@ def test_every_case_has_its_fits_and_its_data() -> None:
     used = {name for case in (*CASES, *SIBLINGS) for name in (case.bad, case.good)}
     assert used == set(FITS)
     assert {fit.data for fit in FITS.values()} == set(DATA)
+
+
+def test_no_fit_leans_on_a_default_that_may_move() -> None:
+    pinned = {
+        name
+        for name, (_, about) in settings_of(Settings).items()
+        if about.is_recorded and about.group in (PROGRAMS, BOUND, TRAINING)
+    }
+    assert all(fit.whole.keys() >= pinned for fit in FITS.values())
 
 
 @pytest.mark.parametrize(

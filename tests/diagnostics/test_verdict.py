@@ -192,11 +192,23 @@ def test_a_check_that_fails_is_no_match_for_a_deficit_that_is_much_larger() -> N
     small = Deficit("likelihood", 1.0, 0.1, "")
     found = verdict_of(DECODER, small, others=(predictive("largest", 60.0, 4.0, 0.5),))
     assert found.findings[0].part == "decoder"
-    # A density on counts has no zeros, whatever its decoder.
+    # Nor do zeros that a density lacks decide: images have a background.
     found = verdict_of(DECODER, small, others=(predictive("share of zeros", 0.57, 0.0, 0.0),))
-    assert found.findings[0].part == "likelihood"
+    assert found.findings[0].part == "decoder"
     (alone, *_) = verdict_of(others=(predictive("share of zeros", 0.57, 0.0, 0.0),)).findings
     assert (alone.part, alone.nats) == ("likelihood", None)
+
+
+def test_zeros_under_a_density_are_no_symptom_once_no_other_likelihood_wins() -> None:
+    check = predictive("share of zeros", 0.57, 0.0, 0.0)
+    nothing = Deficit("likelihood", 0.01, 0.1, "")
+    (only,) = verdict_of(nothing, others=(check,)).findings
+    assert only.sentence.startswith("Not significant")
+    (first, _) = verdict_of(DECODER, nothing, others=(check,)).findings
+    assert first.sentence.startswith("The largest deficit")
+    # A likelihood of counts with too few zeros is no density.
+    few = predictive("share of zeros", 0.57, 0.1, 0.001)
+    assert "0.57" in verdict_of(nothing, others=(few,)).findings[0].sentence
 
 
 def test_what_was_not_answered_is_named_last() -> None:

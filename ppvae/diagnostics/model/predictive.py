@@ -56,7 +56,7 @@ def scale_between(x: Tensor) -> Tensor:
 
 
 def zeros(x: Tensor) -> Tensor:
-    """Share of elements that are exactly 0."""
+    """Share of elements that are exactly 0; in a check, of those that vary over the real data."""
     return (x == 0).to(x.dtype).mean()
 
 
@@ -238,6 +238,7 @@ def check(
     with evaluating(pair), Stream.PREDICTIVE.drawn(seed, device) as noise:
         # Read once, also where reading binarizes anew: the data that are compared are these.
         real = list(split.batches(list(index.split(batch_size)), device=device))
+        statistics = _where_they_vary(statistics, torch.cat([batch["x"] for batch in real]))
         observed = _values(pair, audit, real, statistics)
         replicated: list[dict[str, float]] = []
         for replication in range(replications):
@@ -273,6 +274,15 @@ def _check(audit: Audit, kind: str, replications: int, statistics: Mapping[str, 
             "replicated data are drawn datum by datum, and here some latents are shared by all "
             "data, or there is no plate of the data"
         )
+
+
+def _where_they_vary(statistics: Mapping[str, Statistic], x: Tensor) -> Mapping[str, Statistic]:
+    """Zeros of the elements that are not the same in all data: padding is no trait to model."""
+    varies = (x != x[0]).any(0)
+    return {
+        name: (lambda every: zeros(every[:, varies])) if statistic is zeros else statistic
+        for name, statistic in statistics.items()
+    }
 
 
 def _values(

@@ -35,6 +35,6 @@ def opened(name: str, folder: Path, **others: Any) -> Run:
     made, data = FITS[name], DATA[FITS[name].data]()
     path = folder / name
     if not (path / "summary.json").is_file():
-        fit(data=data, **made.settings | others, out=path, overwrite=True, device="cpu")
+        fit(data=data, **made.whole | others, out=path, overwrite=True, device="cpu")
     run = RunWithData(path, data)
     return run if data.source is None else RunWithData(path, scaled_as(data, run.scaling))

@@ -42,6 +42,12 @@ def test_a_collapsed_posterior_has_no_latent_in_use() -> None:
     assert effective(0.0, 0.0) == 0
 
 
+def test_a_collapsed_posterior_of_many_dimensions_has_no_latent_in_use_either() -> None:
+    assert effective(*[1e-3] * 200) == 0  # 0.2 nats in all, and equal shares
+    assert effective(*[1e-3] * 200, 0.02) == 1
+    assert effective(0.7, 0.7, *[9e-3] * 200) == pytest.approx(2)
+
+
 def test_sites_are_shares_of_one_kl() -> None:
     both = {"u": torch.tensor([1.0, 1.0]), "v": torch.tensor([1.0])}
     assert effective_latents(both) == pytest.approx(3)

@@ -177,6 +177,18 @@ def test_binary_images_and_a_statistic_of_ones_own() -> None:
     assert again.kind == "posterior"
 
 
+def test_zeros_of_elements_that_never_vary_are_no_trait_to_reproduce() -> None:
+    known = pca(rows=200)
+    padded = known.x.clone()
+    padded[:, 1:] = 0.0
+    alone = of(known, as_split(padded), replications=3).statistics["share of zeros"]
+    assert alone.observed == 0.0
+    padded[::2, 1] = 1.0  # an indicator varies
+    found = of(known, as_split(padded), replications=3).statistics["share of zeros"]
+    assert found.observed == pytest.approx(1 / 4)
+    assert "share of zeros" not in of(known, as_split(padded * 0), replications=3).statistics
+
+
 def test_one_column_has_no_neighbours_and_one_row_is_no_data_set() -> None:
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
