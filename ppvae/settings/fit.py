@@ -44,8 +44,11 @@ from ppvae.settings.values import (
 EPOCHS = 100
 """Epochs of a fit where nobody says."""
 
-LEAST_STEPS = 2_200
-"""Steps that they make at least: those of 200 epochs of the digits."""
+LEAST_STEPS = 4_400
+"""Steps that they make at least, if `MOST_EPOCHS` does it: those of 400 epochs of the digits."""
+
+MOST_EPOCHS = 400
+"""Epochs of the fewest rows."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,8 @@ class Settings(Checked):
     )
     epochs: int | None = setting(
         None, TRAINING, Whole(1), "Passes over the training data.",
-        f"{EPOCHS}, of few rows as many as make {LEAST_STEPS:,} steps", may_change=True
+        f"{EPOCHS}; of few rows as many as make {LEAST_STEPS:,} steps, at most {MOST_EPOCHS}",
+        may_change=True
     )
     patience: int | None = setting(
         None, TRAINING, Whole(1),
@@ -211,7 +215,8 @@ class Settings(Checked):
         """
         if self.epochs is not None:
             return self
-        return replace(self, epochs=max(EPOCHS, math.ceil(LEAST_STEPS / steps_per_epoch)))
+        wanted = math.ceil(LEAST_STEPS / steps_per_epoch)
+        return replace(self, epochs=min(max(EPOCHS, wanted), MOST_EPOCHS))
 
     def weight(self, step: int, steps_per_epoch: int) -> float:
         """The weight of the KL at a step, counted from 0."""

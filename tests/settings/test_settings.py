@@ -257,7 +257,8 @@ def test_a_printed_file_gives_the_command_again(
 
 def test_few_rows_are_passed_over_more_often_unless_epochs_are_given() -> None:
     assert Settings().laid_out(steps_per_epoch=400).epochs == 100
-    assert Settings().laid_out(steps_per_epoch=11).epochs == 200
-    assert Settings().laid_out(steps_per_epoch=3).epochs == 734  # of three steps, 2,202
+    assert Settings().laid_out(steps_per_epoch=11).epochs == 400
+    assert Settings().laid_out(steps_per_epoch=20).epochs == 220
+    assert Settings().laid_out(steps_per_epoch=3).epochs == 400
     assert Settings(epochs=5).laid_out(steps_per_epoch=3).epochs == 5
     assert Settings().passes == 100
