@@ -106,7 +106,8 @@ def fit(settings: Settings) -> Run:
 
     # The bound, and what climbs it.
     data, pair = meeting.data, meeting.pair
-    settings = settings.laid_out(steps_per_epoch(settings, data))
+    is_anew = data.binarize == "dynamic"
+    settings = settings.laid_out(steps_per_epoch(settings, data), is_anew=is_anew)
     is_compiled = decide_compile(settings, data, pair, fabric)
     trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
 

@@ -44,8 +44,11 @@ from ppvae.settings.values import (
 EPOCHS = 100
 """Epochs of a fit where nobody says."""
 
-LEAST_STEPS = 4_400
-"""Steps that they make at least, if `MOST_EPOCHS` does it: those of 400 epochs of the digits."""
+LEAST_STEPS = 400
+"""Steps that they make at least, if `MOST_EPOCHS` does it. More of them overfit a table."""
+
+LEAST_STEPS_ANEW = 4_400
+"""The same where rows are binarized anew: the noise keeps them from being overfitted."""
 
 MOST_EPOCHS = 400
 """Epochs of the fewest rows."""
@@ -113,8 +116,8 @@ class Settings(Checked):
     )
     epochs: int | None = setting(
         None, TRAINING, Whole(1), "Passes over the training data.",
-        f"{EPOCHS}; of few rows as many as make {LEAST_STEPS:,} steps, at most {MOST_EPOCHS}",
-        may_change=True
+        f"{EPOCHS}; of few rows as many as make {LEAST_STEPS} steps, or {LEAST_STEPS_ANEW:,} where "
+        f"they are binarized anew, at most {MOST_EPOCHS}", may_change=True
     )
     patience: int | None = setting(
         None, TRAINING, Whole(1),
@@ -208,14 +211,18 @@ class Settings(Checked):
         """Passes over the training data: ``epochs``, or the least that it comes to."""
         return EPOCHS if self.epochs is None else self.epochs
 
-    def laid_out(self, steps_per_epoch: int) -> Self:
+    def laid_out(self, steps_per_epoch: int, *, is_anew: bool) -> Self:
         """These settings with ``epochs`` as they resolve: few rows are passed over more often.
 
         A table of 100 rows has one or two steps an epoch, and 100 epochs would leave it unfitted.
+
+        Args:
+            steps_per_epoch: steps of an epoch.
+            is_anew: the training rows are binarized anew in each batch.
         """
         if self.epochs is not None:
             return self
-        wanted = math.ceil(LEAST_STEPS / steps_per_epoch)
+        wanted = math.ceil((LEAST_STEPS_ANEW if is_anew else LEAST_STEPS) / steps_per_epoch)
         return replace(self, epochs=min(max(EPOCHS, wanted), MOST_EPOCHS))
 
     def weight(self, step: int, steps_per_epoch: int) -> float:

@@ -256,9 +256,9 @@ def test_a_printed_file_gives_the_command_again(
 
 
 def test_few_rows_are_passed_over_more_often_unless_epochs_are_given() -> None:
-    assert Settings().laid_out(steps_per_epoch=400).epochs == 100
-    assert Settings().laid_out(steps_per_epoch=11).epochs == 400
-    assert Settings().laid_out(steps_per_epoch=20).epochs == 220
-    assert Settings().laid_out(steps_per_epoch=3).epochs == 400
-    assert Settings(epochs=5).laid_out(steps_per_epoch=3).epochs == 5
+    for steps, anew, still in ((400, 100, 100), (20, 220, 100), (11, 400, 100), (3, 400, 134)):
+        assert Settings().laid_out(steps, is_anew=True).epochs == anew
+        assert Settings().laid_out(steps, is_anew=False).epochs == still
+    assert Settings().laid_out(1, is_anew=False).epochs == 400
+    assert Settings(epochs=5).laid_out(3, is_anew=True).epochs == 5
     assert Settings().passes == 100
