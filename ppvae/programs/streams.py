@@ -7,7 +7,7 @@ device: the CPU's generator, and that of the device where there is one.
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
+from enum import IntEnum, unique
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 
+@unique
 class Stream(IntEnum):
     """Names of the random streams: with one seed, each draws numbers that no other draws.
 
@@ -51,7 +52,7 @@ class Stream(IntEnum):
     BASELINES = 23
     EXAMPLES = 24
     SHOWN_ROWS = 25
-    DEFICITS = 24
+    DEFICITS = 26
 
     def seed(self, *parts: int) -> int:
         """The seed of a part of this stream, for a generator or for a stream within this one.

@@ -13,6 +13,8 @@ from tests.test_architecture import FLOORS
 from tests.test_architecture import _modules as modules
 
 LINK = re.compile(r"\]\(([^)#\s]+)")
+ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
+_CODE = re.compile(r"^```.*?^```$", re.DOTALL | re.M)
 FILE = re.compile(r"`((?:ppvae|models|guides|tests|notebooks|docs)/[\w/.-]*)`")
 NAME = re.compile(r"`(ppvae(?:\.\w+)+)")
 
@@ -30,6 +32,23 @@ def test_what_a_page_links_to_and_shows_is_there(page: Path) -> None:
     assert missing == []
     named = FILE.findall(page.read_text("utf-8"))
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def anchors(page: Path) -> set[str]:
+    """Anchors of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ +(.*)$", _CODE.sub("", page.read_text("utf-8")), re.M)
+    words = (re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", title).strip().lower() for title in titles)
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in words}
+
+
+@EACH
+def test_the_sections_that_a_page_links_to_are_there(page: Path) -> None:
+    dead = [
+        f"{name}#{anchor}"
+        for name, anchor in ANCHOR.findall(page.read_text("utf-8"))
+        if "://" not in name and anchor not in anchors(page.parent / name if name else page)
+    ]
+    assert dead == []
 
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
