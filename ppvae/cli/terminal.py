@@ -152,7 +152,7 @@ def show_baselines(found: "Baselines") -> None:
         show_table("simple models of the same rows, nats per datum", header, rows)
     if found.note:
         say(f"note: {found.note}")
-    elif rows:
+    if found.strongest is not None:
         say(
             f"note: {found.evidence} by importance samples is a lower bound in expectation, and so "
             "is each difference"

@@ -8,7 +8,7 @@ from ppvae.diagnostics.answer import Answer, Row
 from ppvae.diagnostics.baselines.comparing import compare_baselines
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.shared.wording import plus_minus, with_error
+from ppvae.diagnostics.shared.wording import as_sentence, plus_minus, with_error
 from ppvae.errors import InputError
 
 
@@ -50,7 +50,11 @@ class BaselinesAnswer(Answer):
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Which baselines the fit does not beat, but for the worst case, or that it beats them."""
-        return () if self.baselines is None else sentences_of(self.baselines)
+        found = self.baselines
+        if found is None:
+            return ()
+        scope = found.note and found.strongest is not None
+        return (*sentences_of(found), *([as_sentence(found.note)] if scope else []))
 
 
 def sentences_of(found: Baselines) -> tuple[str, ...]:
@@ -91,6 +95,6 @@ def ask(context: Context) -> BaselinesAnswer:
         )  # fmt: skip
         count(1)
     refusals = {f"baseline {each}": reason for each, reason in found.left_out.items()}
-    if found.note:
+    if found.note and found.strongest is None:
         refusals["comparison with baselines"] = found.note
     return BaselinesAnswer(refusals, name, found)

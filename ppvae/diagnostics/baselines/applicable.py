@@ -65,6 +65,10 @@ class Parts:
     valid: Matrix
     scored: Matrix
 
+    def some(self, elements: Tensor) -> "Parts":
+        """The same with some of the elements, by a bool for each."""
+        return Parts(*(rows.some(elements) for rows in (self.train, self.valid, self.scored)))
+
     def raw(self, steps: Steps) -> "Parts":
         """The same as the whole numbers that x is made of."""
         return Parts(*(steps.raw(rows) for rows in (self.train, self.valid, self.scored)))

@@ -3,13 +3,15 @@
 All are fitted to the training rows as the programs see them, choose their sizes on the validation
 rows, and are scored on the very rows of log p(x), in its unit and measure. Whole numbers under a
 continuous likelihood are compared as densities with the densities, and as probabilities with
-histograms and negative binomials: see `whole_numbers`.
+histograms and negative binomials: see `whole_numbers`. What is constant in the training rows has no
+density worth comparing, and is left out: see `constant`.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pyro
@@ -26,6 +28,8 @@ from ppvae.diagnostics.baselines.conditioning import (
     given_covariates,
     with_frequency,
 )
+from ppvae.diagnostics.baselines.constant import LeavingOut, has_elements, varying
+from ppvae.diagnostics.baselines.elementwise import Elementwise
 from ppvae.diagnostics.baselines.rows import matrix
 from ppvae.diagnostics.baselines.whole_numbers import Binning, Steps, steps_of
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name, log_evidence
@@ -91,12 +95,24 @@ def compare_baselines(
     steps = None
     if not elements_of(support).is_discrete:
         steps = steps_of(data.scaling, parts.train, parts.valid, parts.scored)
-    scored = _Scored(
-        pair, audit, test, log_p, parts.scored.numbers, steps, samples, seed, torch.device(device)
-    )
     compared: dict[str, Comparison] = {}
     left_out: dict[str, str] = {}
     fn, latents = _observed_at(pair, audit, test), _latents(audit)
+    kept = None
+    if not elements_of(support).is_discrete and has_elements(fn):
+        kept = varying(parts.train)
+        constant = int((~kept).sum())
+        if 0 < constant < len(kept):
+            parts, steps = parts.some(kept), None if steps is None else steps.some(kept)
+            also = "" if log_p is None else f", of {evidence} of the fit too"
+            said = f"{constant:,} of {len(kept):,} elements of x are constant in the training rows"
+            note = f"{note}; {said}" if note else f"{said}, and left out here{also}"
+        else:
+            kept = None
+    scored = _Scored(
+        pair, audit, test, log_p, parts.scored.numbers, steps, kept, samples, seed,
+        torch.device(device),
+    )  # fmt: skip
     with _same_threads():
         for each in candidates(fn, support, parts, steps, data.scaling, latents, seed):
             told = _told(each, evidence, y, support)
@@ -118,6 +134,7 @@ class _Scored:
         log_p: its log p(x) of each row of the split, where it has one.
         numbers: the rows that baselines are scored on.
         steps: how x is made of whole numbers, where the likelihood is continuous and x is.
+        kept: the elements of x that are compared, where some are left out.
         samples: importance samples.
         seed: of draws.
         device: where the pair is.
@@ -129,6 +146,7 @@ class _Scored:
     log_p: Tensor | None
     numbers: Tensor
     steps: Steps | None
+    kept: Tensor | None
     samples: int
     seed: int
     device: torch.device
@@ -143,8 +161,9 @@ class _Scored:
         if not bool(theirs.isfinite().all()):
             raise InputError(f"{fitted.about}: a row that is scored has no finite log p(x)")
         ours = None if self.log_p is None else self.log_p.cpu()[numbers]
-        if self.steps is not None and candidate.measure == "probability" and ours is not None:
-            ours, some = self._probability(self.steps)
+        is_of_steps = self.steps is not None and candidate.measure == "probability"
+        if ours is not None and (is_of_steps or self.kept is not None):
+            ours, some = self._of_steps if is_of_steps else self._of_kept
             theirs, numbers = theirs[some], numbers[some]
         difference = None if ours is None else Estimate.of(ours.double() - theirs)
         return Comparison(
@@ -152,14 +171,33 @@ class _Scored:
             len(numbers),
         )  # fmt: skip
 
-    def _probability(self, steps: Steps) -> tuple[Tensor, Tensor]:
+    @cached_property
+    def _of_steps(self) -> tuple[Tensor, Tensor]:
         """The fit's log-probability of whole numbers, and which of the scored rows it is of."""
+        assert self.steps is not None, "x is made of whole numbers"
+        half, shape = self.steps.half, self.test.shape
+        if self.kept is not None and half.numel() > 1:
+            half = torch.ones(self.kept.shape, dtype=half.dtype).masked_scatter(self.kept, half)
+        return self._under(Binning(self.audit.data_site, half, shape, self._like_x))
+
+    @cached_property
+    def _of_kept(self) -> tuple[Tensor, Tensor]:
+        """The fit's log-density of the elements that are kept, likewise."""
+        assert self._like_x is not None, "some are left out"
+        return self._under(LeavingOut(self.audit.data_site, self._like_x))
+
+    @property
+    def _like_x(self) -> Tensor | None:
+        return None if self.kept is None else self.kept.reshape(self.test.shape)
+
+    def _under(self, handler: Elementwise) -> tuple[Tensor, Tensor]:
+        """The fit's log p(x) under a handler, and which of the scored rows it is of."""
         shape = self.test.shape
         most = max(2, BINNED // (self.samples * math.prod(shape)))
         some = Stream.BASELINES.rows(len(self.numbers), most, self.seed, 2)
         batch = self.test.take(self.numbers[some])
         rows = as_split(batch["x"], batch.get("y"), batch.get("mask"))
-        with Binning(self.audit.data_site, steps.half, shape):
+        with handler:
             found = log_evidence(
                 self.pair, self.audit, rows, samples=self.samples, seed=self.seed,
                 device=self.device, compile=False,

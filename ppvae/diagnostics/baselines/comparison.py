@@ -74,7 +74,7 @@ class Baselines:
         evidence: what is compared: log p(x), or that with or given y.
         compared: each baseline, by name.
         left_out: those that were not fitted, and why.
-        note: why the fit is not compared with them, or ``""``.
+        note: why the fit is not compared with them, or what of x is left out, or ``""``.
     """
 
     evidence: str

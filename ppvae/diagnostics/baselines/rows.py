@@ -41,6 +41,11 @@ class Matrix:
         y = None if self.y is None else self.y[chosen]
         return Matrix(self.x[chosen], observed, y, self.numbers[chosen])
 
+    def some(self, elements: Tensor) -> "Matrix":
+        """Some of the elements, by a bool for each."""
+        observed = None if self.observed is None else self.observed[:, elements]
+        return Matrix(self.x[:, elements], observed, self.y, self.numbers)
+
     def of(self, x: Tensor) -> "Matrix":
         """The same rows with another x."""
         return Matrix(x, self.observed, self.y, self.numbers)

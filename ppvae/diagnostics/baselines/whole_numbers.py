@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyro.distributions as dist
 import torch
-from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppvae.data import Scaling
+from ppvae.diagnostics.baselines.elementwise import Elementwise, by_elements
 from ppvae.diagnostics.baselines.rows import Matrix
 
 TOLERANCE = 1e-3
@@ -45,6 +44,13 @@ class Steps:
         raw = (rows.x.double() * self.scale + self.loc).round().float()
         return rows.of(raw if rows.observed is None else raw.where(rows.observed, 0))
 
+    def some(self, elements: Tensor) -> "Steps":
+        """Those of some of the elements, by a bool for each."""
+        loc, scale = (
+            each[elements] if each.numel() > 1 else each for each in (self.loc, self.scale)
+        )
+        return Steps(loc, scale)
+
     @property
     def half(self) -> Tensor:
         """Half of a step, in units of x."""
@@ -68,61 +74,31 @@ def _of(scaling: Scaling) -> Steps:
     return Steps(torch.tensor(loc).double(), torch.tensor(scale).double())
 
 
-class Binning(Messenger):
+class Binning(Elementwise):
     """A handler under which a site's density is the probability of the step around its value.
 
     Args:
         site: the site.
         half: half of a step, for each element of x or one for all.
         shape: that of one datum.
+        kept: which elements count, like one datum, bool; ``None``: all.
     """
 
-    def __init__(self, site: str, half: Tensor, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self._site = site
-        self._half = half.reshape(shape) if half.numel() > 1 else half.reshape(())
+    def __init__(
+        self, site: str, half: Tensor, shape: tuple[int, ...], kept: Tensor | None = None
+    ) -> None:
+        half = half.reshape(shape) if half.numel() > 1 else half.reshape(())
 
-    def _pyro_sample(self, msg: Any) -> None:
-        if msg["name"] == self._site and msg["is_observed"]:
-            msg["fn"] = _Binned(msg["fn"], self._half)
+        def of(fn: Any, value: Tensor) -> Tensor:
+            mass = _of_elements(fn, value.double(), half.to(value.device).double())
+            return mass if kept is None else mass.where(kept.to(value.device), 0)
 
-
-class _Binned(dist.TorchDistribution):
-    """The probability of the step around a value, under another distribution."""
-
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own way)
-
-    def __init__(self, fn: Any, half: Tensor) -> None:
-        super().__init__(fn.batch_shape, fn.event_shape, validate_args=False)
-        self._fn, self._half = fn, half
-
-    @property
-    def support(self) -> Any:
-        """That of the density."""
-        return self._fn.support
-
-    @property
-    def mean(self) -> Tensor:
-        """That of the density."""
-        mean: Tensor = self._fn.mean
-        return mean
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        return log_mass(self._fn, value, self._half.to(value.device))
+        super().__init__(site, of)
 
 
 def log_mass(fn: Any, value: Tensor, half: Tensor) -> Tensor:
     """Log P(value - half < x < value + half), as ``fn.log_prob(value)`` is the log-density."""
-    if isinstance(fn, torch.distributions.Independent):
-        inner = log_mass(fn.base_dist, value, half)
-        dims = tuple(range(-fn.reinterpreted_batch_ndims, 0))
-        return inner.sum(dims) if dims else inner
-    if isinstance(fn, dist.MaskedDistribution):
-        every = log_mass(fn.base_dist, value, half)
-        return every.where(torch.as_tensor(fn._mask, device=every.device), 0)
-    if isinstance(fn, dist.ExpandedDistribution):
-        return log_mass(fn.base_dist, value, half).expand(fn.batch_shape)
-    return _of_elements(fn, value.double(), half.double())
+    return by_elements(fn, value, lambda fn, x: _of_elements(fn, x.double(), half.double()))
 
 
 def _of_elements(fn: Any, value: Tensor, half: Tensor) -> Tensor:

@@ -72,6 +72,23 @@ def test_a_program_of_ones_own_is_compared_row_by_row_with_scikit_learns_figures
     assert found.strongest is found.failures[0]
 
 
+@pytest.mark.parametrize("x", [table(), table().round() + 3], ids=["real", "whole"])
+def test_what_is_constant_in_training_is_left_out_on_both_sides(x: np.ndarray) -> None:
+    padded = np.concatenate([x, np.full((len(x), 2), 2.0, np.float32)], 1)
+    alone, found = (asked(model, guide, from_arrays(each)) for each in (x, padded))
+    assert found.compared.keys() == alone.compared.keys()
+    for name, each in found.compared.items():
+        wanted = alone.compared[name]
+        assert each.about == wanted.about
+        assert each.log_p.mean == pytest.approx(wanted.log_p.mean, abs=1e-4), name
+        assert each.difference is not None
+        assert wanted.difference is not None
+        # Neither the prior's density nor the model's of the two columns is in it.
+        assert each.difference.mean == pytest.approx(wanted.difference.mean, abs=1e-3), name
+    assert found.note.startswith("2 of 5 elements of x are constant in the training rows")
+    assert alone.note == ""
+
+
 def test_a_point_mass_is_beside_them_without_a_difference() -> None:
     of, by = VAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE), Delta(2, (3,), AFFINE)
     found = asked(of, by, from_arrays(table()))
