@@ -50,7 +50,7 @@ from ppvae.training.data_and_programs import (
 from ppvae.training.epochs import train, writing_fit
 from ppvae.training.processes import in_ranks, launch, ranks
 from ppvae.training.record import config_of
-from ppvae.training.setup import decide_compile, make_trainer, steps_per_epoch
+from ppvae.training.setup import decide_compile, make_trainer, order_of
 from ppvae.training.summary import summarize
 
 if TYPE_CHECKING:  # it takes seconds to import
@@ -107,7 +107,7 @@ def fit(settings: Settings) -> Run:
     # The bound, and what climbs it.
     data, pair = meeting.data, meeting.pair
     is_anew = data.binarize == "dynamic"
-    settings = settings.laid_out(steps_per_epoch(settings, data), is_anew=is_anew)
+    settings = settings.laid_out(order_of(settings, data, fabric).whole, is_anew=is_anew)
     is_compiled = decide_compile(settings, data, pair, fabric)
     trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
 

@@ -72,6 +72,11 @@ class Order:
         full, left = divmod(len(self.once), self.size - self.labelled)
         return full + (left + self.labelled * (left > 0) >= max(self.processes, 1))
 
+    @property
+    def whole(self) -> int:
+        """Batches of an epoch without a ragged last one; at least one."""
+        return max(len(self.once) // (self.size - self.labelled), 1)
+
     def batches(self, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
         """The rows of each batch of an epoch, on ``device``."""
         chance = generator(Stream.ORDER.seed(seed, epoch), device)

@@ -18,6 +18,7 @@ from ppvae.programs.facts import Audit
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
 from ppvae.training.evaluation_schedule import EvaluationSchedule, schedule_for
+from ppvae.training.order import Order
 from ppvae.training.sizes import Sizes
 from ppvae.training.threads import take_threads, threads_for
 from ppvae.training.trial import try_evaluation, try_out
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
     from ppvae.training.trainer import Trainer
 
 
-def steps_per_epoch(settings: Settings, data: Data) -> int:
-    """Steps of an epoch, all of them of whole batches."""
-    return len(data.train) // min(settings.batch_size, len(data.train))
+def order_of(settings: Settings, data: Data, fabric: "Fabric") -> Order:
+    """The order of the training data in a fit of these settings."""
+    return Order.of(data.train, settings.batch_size, settings.labelled, fabric.world_size)
 
 
 def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
@@ -43,11 +44,11 @@ def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric")
 
     if settings.compile != "auto":
         return settings.compile == "on"
-    rows, device = min(settings.batch_size, len(data.train)), fabric.device.type
+    order, device = order_of(settings, data, fabric), fabric.device.type
     is_long = pays(
-        steps=settings.passes * steps_per_epoch(settings, data),
+        steps=settings.passes * order.whole,
         parameters=sum(p.numel() for p in pair.parameters()),
-        numbers=rows * math.prod(data.shape) * settings.particles,
+        numbers=order.size * math.prod(data.shape) * settings.particles,
     )
     return is_long and device != "mps" and (device != "cpu" or has_compiler())
 

@@ -3,13 +3,12 @@
 ``PPVAE_DATA=... uv run python -m tests.benchmarks.orderings`` fits each program on MNIST in its
 fixed binarization, once for each seed, and estimates log p(x) of all test images with the same
 number of importance samples. What was fitted and scored already is read, so that the command goes
-on where it was stopped. After each fit the table is written to ``tests/benchmarks/orderings.md``,
+on where it was stopped; a folder that holds a fit of other settings is refused. After each fit the table is written to ``tests/benchmarks/orderings.md``,
 of what is there so far: the mean of log p(x) over seeds and images, and the difference to the plain
 VAE, image by image and seed by seed, each with its standard errors over images and over seeds.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from ppvae.data import as_split
 from ppvae.diagnostics import log_evidence
 from ppvae.fit import fit, resume
 from ppvae.run import Run
+
+from .kept import kept
 
 PLAIN = "vae"
 
@@ -60,14 +61,10 @@ def _run(name: str, seed: int, given: argparse.Namespace) -> Run:
         "epochs": given.epochs, "warm_up": given.warm_up, "batch_size": given.batch_size,
         "lr": given.lr, "precision": given.precision, "seed": seed, "device": "cpu",
     } | CASES[name][1]  # fmt: skip
-    note = folder / "orderings.json"
-    if note.is_file() and json.loads(note.read_text()) == asked:
-        return Run(folder) if (folder / "summary.json").is_file() else resume(folder)
-    try:
-        return fit(**asked, out=folder, overwrite=True)
-    finally:
-        if folder.is_dir():
-            note.write_text(json.dumps(asked) + "\n")
+    run = kept(folder, asked)
+    if run is None:
+        return fit(**asked, out=folder)
+    return run if run.summary is not None else resume(folder)
 
 
 def _log_p(name: str, seed: int, given: argparse.Namespace) -> Tensor:

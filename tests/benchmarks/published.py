@@ -2,10 +2,12 @@
 
 ``PPVAE_DATA=... uv run python -m tests.benchmarks.published`` fits all recipes, or those that are
 named, one seed after another. A fit that was stopped goes on where it was, and what is measured
-already is read. Log p(x) is that of all test images, by importance samples in single precision,
+already is read; a folder that holds a fit of other settings is refused. Log p(x) is that of all test images, by importance samples in single precision,
 also where the steps of the fit had networks in bfloat16. After each fit the table is written to
 ``tests/benchmarks/published.csv`` and, for the eye, ``published.md``. A row holds the fits that
-there are: one of them has no error over seeds.
+there are: one of them has no error over seeds. It names the commit of the code that began the fit,
+``changed`` where files of the package were not as committed: then the row's own settings say more.
+Where a fit was killed, its processor time is not known: ``nan``.
 """
 
 import argparse
@@ -26,15 +28,22 @@ from torch import Tensor
 from ppvae.data import as_split
 from ppvae.diagnostics import log_evidence
 from ppvae.fit import fit, resume
+from ppvae.programs.classification import classify
 from ppvae.run import Run
 from ppvae.settings.recipes import Recipe, recipe, recipes
 
+from .kept import kept
 from .machine import machine
 
 PIECE = 2_500
 """Test data whose log p(x) is kept at once: what a stop may lose."""
 
 TABLE = Path(__file__).with_suffix(".csv")
+
+ROOT = Path(__file__).parents[2]
+
+CODE = ("ppvae", "models", "guides", "tests/benchmarks/*.py")
+"""What a row depends on; the table itself is written to all the time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Row:
         published: the published figure.
         difference: ours less the published.
         minutes: processor time of a fit and of its evaluation, on one core.
-        made: commit and date.
+        made: commit, whether the code was changed since, and date, of the start of the last fit.
     """
 
     recipe: str
@@ -82,8 +91,8 @@ def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> 
     return Row(
         recipe=known.name,
         data=_data(runs[0]),
-        network=_network(_asked(runs[0])),
-        training=_training(runs[0]),
+        network=_network(_asked(runs[0], known, given)),
+        training=_training(_asked(runs[0], known, given), _summary(runs[0])),
         samples=known.samples if given.samples is None else given.samples,
         seeds=len(runs),
         ours=float(means.mean()),
@@ -99,34 +108,38 @@ def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> 
 def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
     """The fit of a recipe: read, gone on with, or begun."""
     folder = given.out / f"{known.name}-{seed}"
-    asked = {**known.settings, **given.settings, "seed": seed}
-    is_begun = (folder / "config.yaml").is_file() and _spent(folder).get("asked") == asked
-    if is_begun and (folder / "summary.json").is_file():
-        return Run(folder)
+    asked = {**known.settings, **given.settings, "recipe": known.name, "seed": seed}
+    run = kept(folder, asked)
+    if run is not None and run.summary is not None:
+        return run
+    before = {"fit": 0.0, "made": _made()} if run is None else _spent(folder)
     began = time.process_time()
     try:
-        if is_begun:
-            return resume(folder)
-        return fit(**{**asked, "recipe": known.name}, out=folder, overwrite=True)
+        return fit(**asked, out=folder) if run is None else resume(folder)
     finally:
-        if (folder / "config.yaml").is_file():
-            before = _spent(folder)["fit"] if is_begun else 0.0
-            _spend(folder, asked=asked, fit=before + time.process_time() - began, made=_made())
+        if (folder / "config.yaml").is_file():  # it is not, where the fit was refused
+            _spend(folder, **before | {"fit": before["fit"] + time.process_time() - began})
 
 
 def _measure(run: Run, known: Recipe, given: argparse.Namespace) -> Tensor:
     """Log p(x) of each test datum in nats, or whether its class is told right, in percent."""
     if known.measure == "accuracy":
-        told = _summary(run)["classification"]
-        right = round(told["accuracy"] * told["rows"])
-        is_right: Tensor = torch.arange(told["rows"]) < right
-        return is_right.float() * 100
+        return 100.0 * _is_right(run)
     samples = known.samples if given.samples is None else given.samples
     test = run.data().test
     pieces = torch.arange(len(test)).split(PIECE)
     return torch.cat(
         [_piece(run, i, test.take(rows)["x"], samples) for i, rows in enumerate(pieces)]
     )
+
+
+def _is_right(run: Run) -> Tensor:
+    """Whether the most probable class of each test datum is its own, of those that have one."""
+    device = next(run.pair.parameters()).device
+    batches = run.data(hidden=False).test.chunks(PIECE, device)
+    told = [(classify(run.pair, batch).argmax(-1), batch["y"]) for batch in batches]
+    found, truth = map(torch.cat, zip(*told, strict=True))
+    return (found == truth)[truth >= 0]
 
 
 def _piece(run: Run, number: int, x: Tensor, samples: int) -> Tensor:
@@ -148,7 +161,8 @@ _WHAT = ("fit", "score")
 
 def _spent(folder: Path) -> dict[str, Any]:
     file = folder / "published.json"
-    return {"fit": 0.0, "score": 0.0} | (json.loads(file.read_text()) if file.is_file() else {})
+    unknown = {"fit": math.nan, "score": 0.0, "made": "unknown"}
+    return unknown | (json.loads(file.read_text()) if file.is_file() else {})
 
 
 def _spend(folder: Path, **more: Any) -> None:
@@ -156,10 +170,15 @@ def _spend(folder: Path, **more: Any) -> None:
 
 
 def _made() -> str:
-    asked = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return f"{asked.stdout.strip() or 'no commit'}, {datetime.now(UTC):%Y-%m-%d}"
+    """The commit of the code that is run, and the date."""
+    commit = _git("rev-parse", "--short", "HEAD") or "no commit"
+    changed = ", changed" if _git("status", "--porcelain", "--", *CODE) else ""
+    return f"{commit}{changed}, {datetime.now(UTC):%Y-%m-%d}"
+
+
+def _git(*words: str) -> str:
+    told = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    return told.stdout.strip()
 
 
 # What a row tells of a fit.
@@ -179,14 +198,13 @@ def _data(run: Run) -> str:
     return f"{facts['name']}{'' if how in (None, 'none') else f', {how}'}{few}, {rows}"
 
 
-def _asked(run: Run) -> dict[str, Any]:
+def _asked(run: Run, known: Recipe, given: argparse.Namespace) -> dict[str, Any]:
     """The settings that were asked for, above all others, whose parts are named alone."""
     names = {
         key: part["class_path"] if isinstance(part, dict) and "class_path" in part else part
         for key, part in run.config.items()
     }
-    asked: dict[str, Any] = _spent(run.path).get("asked", {})
-    return names | asked
+    return {**names, **known.settings, **given.settings}
 
 
 def _network(asked: Mapping[str, Any]) -> str:
@@ -203,8 +221,7 @@ def _named(part: Any) -> str:
     return f"{part['class_path']}({arguments})" if arguments else str(part["class_path"])
 
 
-def _training(run: Run) -> str:
-    asked, summary = _asked(run), _summary(run)
+def _training(asked: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     schedule = "constant" if asked["schedule"] is None else _named(asked["schedule"])
     mixed = f", {asked['labelled']} of them labelled" if asked.get("labelled") else ""
     warm_up = f", warm-up {asked['warm_up']}" if asked["warm_up"] else ""

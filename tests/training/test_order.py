@@ -19,7 +19,7 @@ def test_each_row_passes_once_an_epoch_in_another_order_each_time() -> None:
     first, again, second = (order.batches(seed, epoch, CPU) for seed, epoch in
                             ((0, 0), (0, 0), (0, 1)))  # fmt: skip
     assert [len(rows) for rows in first] == [16, 16, 16, 2]
-    assert len(first) == order.steps
+    assert len(first) == order.steps == order.whole + 1
     assert torch.cat(first).sort().values.tolist() == list(range(ROWS))
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not torch.equal(torch.cat(first), torch.cat(second))
@@ -32,6 +32,7 @@ def test_labelled_rows_are_in_every_batch_and_pass_in_turn() -> None:
     others = torch.cat([rows[:-3] for rows in batches])
     assert others.sort().values.tolist() == order.once.tolist()
     assert [len(rows) for rows in batches] == [10] * 6 + [5]
+    assert (order.steps, order.whole) == (7, 6)  # of 10 rows each without labels, 5
     again = torch.cat([rows[-3:] for rows in batches])
     for i in range(0, len(again) - 5, 6):  # all of them before one comes again
         assert again[i : i + 6].sort().values.tolist() == order.again.tolist()
