@@ -17,6 +17,7 @@ def _told(recipe: Recipe) -> str:
     return (
         f"{recipe.name}: {recipe.title}\n"
         f"  source     {recipe.source}\n"
+        f"  differs    {recipe.differs}\n"
         f"  measure    {recipe.measure} of the test data{draws}\n"
         f"  published  {recipe.published:.2f} {unit}\n"
         f"  ours       {ours}{'; ' if recipe.measured else ''}{recipe.measured}\n"

@@ -1,7 +1,8 @@
 """Recipes: published protocols as settings by name, each with its source and its figures.
 
 A recipe is a YAML file of ``ppvae/recipes``: the settings of a fit, and under ``about`` what they
-reproduce. ``--recipe NAME`` takes it, ``--recipe list`` shows all of them.
+reproduce. It writes out every setting of the protocol, so that it stays as it is when a default of
+the package moves. ``--recipe NAME`` takes it, ``--recipe list`` shows all of them.
 """
 
 import functools
@@ -26,6 +27,7 @@ class Recipe:
         name: its own.
         title: what is fitted, to which data.
         source: where it was published.
+        differs: what these settings do otherwise than the published protocol.
         measure: what its figure is of the test data: ``"log p(x)"`` in nats per datum, or
             ``"accuracy"`` of the classes in percent.
         samples: importance samples of log p(x); 0 where there are none.
@@ -39,6 +41,7 @@ class Recipe:
     name: str
     title: str
     source: str
+    differs: str
     measure: str
     samples: int
     seeds: tuple[int, ...]

@@ -3,9 +3,10 @@
 ``PPVAE_DATA=... uv run python -m tests.benchmarks.orderings`` fits each program on MNIST in its
 fixed binarization, once for each seed, and estimates log p(x) of all test images with the same
 number of importance samples. What was fitted and scored already is read, so that the command goes
-on where it was stopped; a folder that holds a fit of other settings is refused. After each fit the table is written to ``tests/benchmarks/orderings.md``,
-of what is there so far: the mean of log p(x) over seeds and images, and the difference to the plain
-VAE, image by image and seed by seed, each with its standard errors over images and over seeds.
+on where it was stopped; a folder that holds a fit of other settings is refused. After each fit the
+table is written to ``tests/benchmarks/orderings.md``, of what is there so far: the mean of log p(x)
+over seeds and images, and the difference to the plain VAE, image by image and seed by seed, each
+with its standard errors over images and over seeds.
 """
 
 import argparse

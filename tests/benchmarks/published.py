@@ -2,12 +2,14 @@
 
 ``PPVAE_DATA=... uv run python -m tests.benchmarks.published`` fits all recipes, or those that are
 named, one seed after another. A fit that was stopped goes on where it was, and what is measured
-already is read; a folder that holds a fit of other settings is refused. Log p(x) is that of all test images, by importance samples in single precision,
-also where the steps of the fit had networks in bfloat16. After each fit the table is written to
-``tests/benchmarks/published.csv`` and, for the eye, ``published.md``. A row holds the fits that
-there are: one of them has no error over seeds. It names the commit of the code that began the fit,
-``changed`` where files of the package were not as committed: then the row's own settings say more.
-Where a fit was killed, its processor time is not known: ``nan``.
+already is read; a folder that holds a fit of other settings is refused. Log p(x) is that of all
+test images, by importance samples in single precision, also where the steps of the fit had networks
+in bfloat16. After each fit the table is written to ``tests/benchmarks/published.csv`` and, for the
+eye, ``published.md``. A row holds the fits that there are: one of them has no error over seeds.
+
+A row names the commit that a fit was begun with: ``changed`` where files were not as committed,
+``with --settings`` where a recipe was overridden. Where a fit was killed, its processor time is not
+known: ``nan``.
 """
 
 import argparse
@@ -63,7 +65,7 @@ class Row:
         published: the published figure.
         difference: ours less the published.
         minutes: processor time of a fit and of its evaluation, on one core.
-        made: commit, whether the code was changed since, and date, of the start of the last fit.
+        made: commit, whether its code or its recipe was changed, and date, as the last fit began.
     """
 
     recipe: str
@@ -112,7 +114,7 @@ def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
     run = kept(folder, asked)
     if run is not None and run.summary is not None:
         return run
-    before = {"fit": 0.0, "made": _made()} if run is None else _spent(folder)
+    before = {"fit": 0.0, "made": _made(given)} if run is None else _spent(folder)
     began = time.process_time()
     try:
         return fit(**asked, out=folder) if run is None else resume(folder)
@@ -169,11 +171,12 @@ def _spend(folder: Path, **more: Any) -> None:
     (folder / "published.json").write_text(json.dumps(_spent(folder) | more, indent=2) + "\n")
 
 
-def _made() -> str:
-    """The commit of the code that is run, and the date."""
+def _made(given: argparse.Namespace) -> str:
+    """The commit of the code that is run, what else than its recipes was asked for, the date."""
     commit = _git("rev-parse", "--short", "HEAD") or "no commit"
     changed = ", changed" if _git("status", "--porcelain", "--", *CODE) else ""
-    return f"{commit}{changed}, {datetime.now(UTC):%Y-%m-%d}"
+    other = ", with --settings" if given.settings else ""
+    return f"{commit}{changed}{other}, {datetime.now(UTC):%Y-%m-%d}"
 
 
 def _git(*words: str) -> str:
@@ -245,7 +248,9 @@ def _write(rows: Mapping[str, Row], path: Path) -> None:
     lines = [
         "Log p(x) of the test images in nats per image, or accuracy in percent, with its standard "
         "errors over images and over seeds. Minutes are processor time on one core, of the fit and "
-        f"of its evaluation, with {torch.get_num_threads()} thread(s) on {machine()}.",
+        f"of its evaluation, with {torch.get_num_threads()} thread(s) on {machine()}. A row has "
+        "the settings that were fitted. Its commit alone gives them again, unless it says changed "
+        "(files were not as committed) or with --settings (the recipe there was overridden).",
         "",
         f"| {' | '.join(header)} |",
         f"|{'---|' * len(header)}",

@@ -8,7 +8,12 @@ import pytest
 import torch
 
 from ppvae.diagnostics import compare_baselines
+from ppvae.errors import InputError
+from ppvae.run import load
+from ppvae.settings import Settings
+from ppvae.training.chosen_parts import chosen_parts
 from tests.benchmarks import orderings, published, semi_supervised, tables_of_numbers
+from tests.benchmarks.kept import differences
 from tests.support.captures import by_graph
 from tests.support.fits import quick
 from tests.support.toy_mode import uncompiled
@@ -32,6 +37,10 @@ def test_orderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orderings, "fit", None)  # nothing is fitted again
     orderings.main(asked)
     assert (tmp_path / "table.md").read_text() == table
+    with pytest.raises(
+        InputError, match=r"vae-0 holds a fit of other settings \(lr: 0.002, not 0.5"
+    ):
+        orderings.main([*asked, "--lr", "0.5"])
 
 
 def test_semi_supervised(tmp_path: Path) -> None:
@@ -73,6 +82,54 @@ def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "log_evidence", None)
     published.main([*asked, "--settings", json.dumps(settings)])
     assert list(published._read(tmp_path / "table.csv").values()) == [row]
+    # What else is asked for is not what the folder holds, and is not written there.
+    kept = (tmp_path / "vae-400-0" / "published.json").read_text()
+    with pytest.raises(InputError, match=r"vae-400-0 holds .* \(beta: 1.0, not 2.0\)"):
+        published.main([*asked, "--settings", json.dumps(settings | {"beta": 2.0})])
+    assert (tmp_path / "vae-400-0" / "published.json").read_text() == kept
+
+
+def test_settings_differ_by_what_is_fitted_and_not_by_where_or_how_it_is_named() -> None:
+    asked = {"data": "mnist", "recipe": "m2-100"}
+    settings = Settings.of_arguments(**asked)
+    plain = {"class_path": "MLP", "init_args": {"hidden": [200], "activation": "silu"}}
+    parts = {
+        "model": "SemiSupervisedVAE", "prior": "StandardNormal", "likelihood": "Bernoulli",
+        "guide": {"class_path": "SemiSupervised", "init_args": {"alpha": 8.0, "hold": 900}},
+    }  # fmt: skip
+    named = {
+        name: part if isinstance(part, dict) else {"class_path": part, "init_args": {}}
+        for name, part in parts.items()
+    }
+    config = settings.recorded() | {"encoder": plain, "decoder": plain} | named
+    config |= chosen_parts(settings).recorded()
+    free = {"recipe": None, "device": "cpu", "threads": 1, "compile": "off", "data_dir": "/there"}
+    assert differences(config | free, asked) == []
+    (found,) = differences(config, {**asked, "guide": "SemiSupervised"})
+    assert found.startswith("guide: ")
+    assert differences(config | {"precision": "32"}, asked) == ["precision: 32, not bf16-mixed"]
+
+
+def test_accuracy_is_by_row(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (200, 4, 4), np.uint8)
+    np.savez(tmp_path / "x.npz", x=images, y=np.arange(200) % 2)
+    small = {"class_path": "MLP", "init_args": {"hidden": [4]}}
+    settings = {
+        "data": str(tmp_path / "x.npz"), "labels": 20, "labelled": 2, "encoder": small,
+        "decoder": small, "latent_dim": 2, "epochs": 1, "batch_size": 40, "precision": "32",
+    }  # fmt: skip
+    asked = f"m2-100 --seeds 0 --out {tmp_path} --table {tmp_path / 'table.csv'}".split()
+    published.main([*asked, "--settings", json.dumps(settings)])
+    (row,) = published._read(tmp_path / "table.csv").values()
+    run = load(tmp_path / "m2-100-0")
+    assert run.summary is not None
+    told = run.summary["classification"]
+    assert row.ours == pytest.approx(100 * told["accuracy"])
+    right = published._is_right(run).double()
+    assert len(right) == told["rows"] == 20
+    assert 0 < right.mean() < 1
+    assert not right.diff().le(0).all()  # in the order of the rows, not the right ones first
+    assert row.data_error == pytest.approx(100 * float(right.std()) / 20**0.5)
 
 
 def test_tables_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

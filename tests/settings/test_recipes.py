@@ -11,6 +11,7 @@ from ppvae.errors import InputError
 from ppvae.fit import fit
 from ppvae.settings import Settings, settings_of
 from ppvae.settings.recipes import FOLDER, recipe, recipes
+from ppvae.settings.setting import BOUND, PROGRAMS, TRAINING
 from ppvae.training.chosen_parts import chosen_parts
 from tests.support.fits import quick, table
 
@@ -21,10 +22,19 @@ __all__ = ["quick"]  # a fixture
 def test_a_recipe_has_a_source_figures_and_settings_that_a_fit_takes(name: str) -> None:
     known = recipe(name)
     assert known.source
+    assert known.differs
     assert known.measure in ("log p(x)", "accuracy")
     assert (known.samples > 0) == (known.measure == "log p(x)")
     assert (known.ours is None) == (known.measured == "")
     assert known.settings.keys() <= settings_of(Settings).keys()
+    missing = {
+        name
+        for name, (_, about) in settings_of(Settings).items()
+        if about.group in (PROGRAMS, BOUND, TRAINING) and name not in known.settings
+    }
+    # Left out, these mean none; every other default may move.
+    assert missing <= {"patience", "evaluate_every", "labelled", "clip", "seed", "trust"}
+    assert {"data", "binarize", "precision"} <= known.settings.keys()
     assert "seed" not in known.settings
     chosen = chosen_parts(Settings.of_arguments(recipe=name))
     (in_a_file,) = (yaml.safe_load(file.read_text()) for file in FOLDER.glob(f"{name}.yaml"))
@@ -73,6 +83,7 @@ def test_list_shows_each_recipe_with_its_source_and_figures(
     for name, known in recipes().items():
         (block,) = (b for b in shown.split("\n\n") if b.startswith(f"{name}: "))
         assert known.source in block
+        assert known.differs in block
         assert f"published  {known.published:.2f}" in block
         assert known.ours is None or f"{known.ours:.2f}" in block
 
