@@ -114,7 +114,7 @@ def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
     run = kept(folder, asked)
     if run is not None and run.summary is not None:
         return run
-    before = {"fit": 0.0, "made": _made(given)} if run is None else _spent(folder)
+    before = _spent(folder) | ({"fit": 0.0, "made": _made(given)} if run is None else {})
     began = time.process_time()
     try:
         return fit(**asked, out=folder) if run is None else resume(folder)
