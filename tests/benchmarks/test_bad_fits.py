@@ -1,6 +1,7 @@
 """The benchmark of the verdict, on toys; its fits, where the time allows."""
 
 import csv
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def test_toys_are_fitted_diagnosed_and_judged_once(
     table = (tmp_path / "verdicts.md").read_text()
     assert f"| {CASES[5].what} |" in table
     assert "nan" not in table
+    assert re.search(r", commit \w{7,}(, changed)?, \d{4}-\d\d-\d\d\.", table)
     with (tmp_path / "verdicts.csv").open() as file:
         counts, _ = csv.DictReader(file)
     assert counts["part"] == "likelihood"  # a density has no zeros, however short the fit

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -41,10 +42,17 @@ def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
     print(given.table.read_text())
 
 
+def _commit() -> str:
+    """The commit that is checked out, and whether files of it were changed."""
+    asked = ("git", "describe", "--always", "--dirty=, changed", "--exclude=*")
+    found = subprocess.run(asked, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
 def _write(found: Sequence[Judged], table: Path, command: str) -> None:
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [
-        f"`{command}`, {date}. Nats per datum, test rows, +- one standard error. True loss: the "
+        f"`{command}`, commit {_commit()}, {date}. Nats per datum, test rows, +- one standard error. True loss: the "
         "bound of the good fit less that of the bad one.",
         "",
         "| bad fit | true loss | the verdict's first part | its size | ratio | |",
