@@ -144,17 +144,17 @@ def _training_data(
 def _data_to_climb(
     run: Run, data: str | Path | Rows | None, split: str, data_dir: str | Path | None
 ) -> tuple[Split | None, Split | None]:
-    """What the programs can be trained on further, and what chooses among weights.
+    """What the programs can be trained on further, and the valid data, which choose among weights.
 
-    There are none where the training data are examined, or no longer there.
+    There are none where the training data are examined, or no longer there. The test data choose
+    nothing: they are only reported.
     """
     try:
         own = run.data(None if data_dir is None else Path(data_dir)).splits
     except InputError:
         return None, None
     examined = split if data is None else ""
-    chosen = "test" if examined == "valid" else "valid"
-    return (None if examined == "train" else own["train"]), own[chosen].frozen(0)
+    return (None if examined == "train" else own["train"]), own["valid"].frozen(0)
 
 
 def _posterior(context: "Context", result: Diagnosis) -> bytes | str:
@@ -203,8 +203,9 @@ def show(result: Diagnosis) -> None:
         for each in result.verdict.deficits
     ]  # fmt: skip
     if deficits:
-        columns = ("", "all trained along", "others held", "what to change")
-        show_table("Where the nats are lost (not a sum)", columns, deficits)
+        columns = ("", "lost", "others held", "what to change")
+        title = "Where the nats are lost (not a sum; all parts trained along, where they could be)"
+        show_table(title, columns, deficits)
     say("Verdict")
     for sentence in result.verdict.sentences:
         say(f"  {in_flags(sentence)}")

@@ -39,7 +39,8 @@ class Deficit:
 
     Attributes:
         part: the part.
-        nats: how many, per datum: what deficits are ranked by.
+        nats: how many, per datum: what deficits are ranked by. All are of the bound that the fit
+            climbed.
         error: the standard error, where there is one.
         remedy: what to change.
         held: what another part wins alone, the others held; ``None`` where that is not known.

@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ppvae.bounds.traits import traits_of
 from ppvae.data import Batch, Split, as_split
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.evidence.exact import exact_posterior
@@ -36,7 +37,7 @@ class Context:
         train: what the run was fitted to; ``None`` where the examined data are these, or where it
             cannot be had.
         climbed: the training data as the fit saw them, binarized anew in each batch if they were.
-        choosing: others of the run's own, that choose among weights; not the examined ones.
+        choosing: the run's valid data, which choose among weights; the test data never do.
         effort: how much to compute.
         seed: of all draws.
         device: where to compute.
@@ -75,11 +76,26 @@ class Context:
             return None
         return _few(self.train, _shuffled(self.train, self.seed + 1), count)
 
-    def some_choosing(self, count: int) -> Split | None:
-        """As many of those that choose among weights, in a random order too."""
-        if self.choosing is None or len(self.choosing) <= count:
-            return self.choosing
-        return _few(self.choosing, _shuffled(self.choosing, self.seed + 2), count)
+    def gaining_and_choosing(self, count: int) -> tuple[Split, Split] | None:
+        """As many of the data, which gain by other weights, and as many which choose among these.
+
+        Where the valid data are examined, one half of them gains, and the other chooses.
+        """
+        if self.choosing is None:
+            return None
+        if self.is_own and self.data_name == "valid":
+            half = len(self.order) // 2
+            parts = self.order[:half], self.order[half:]
+            return _few(self.data, parts[0], count), _few(self.data, parts[1], count)
+        order = _shuffled(self.choosing, self.seed + 2)
+        return self.some(count), _few(self.choosing, order, count)
+
+    @property
+    def weighed(self) -> int:
+        """Draws of each datum that the bound of the fit weighs; 1 for a mean over draws."""
+        if not traits_of(self.run.elbo).weighs_draws:
+            return 1
+        return int(self.run.config.get("particles", 1))
 
     def batch(self, rows: Tensor) -> Batch:
         """These rows of the data, on the device."""
@@ -149,6 +165,7 @@ class Context:
                 return overfitting(
                     self.pair, self.audit, train, few, is_own=self.is_own,
                     samples=min(self.effort.samples, self.effort.compared_samples),
+                    weighed=self.weighed,
                     seed=self.seed, device=self.device, on_rows=count,
                 )  # fmt: skip
         except InputError as error:

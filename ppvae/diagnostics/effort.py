@@ -9,6 +9,7 @@ class Effort:
 
     Attributes:
         rows: most data that cheap questions are asked of: terms, activity, surgery, a better prior.
+        prior_codes: codes that a better prior is fitted to, at most.
         evidence_rows: most data whose log p(x) is estimated.
         samples: importance samples of each of them.
         trusted_rows: most data with a Pareto k-hat and a curve of bounds.
@@ -28,7 +29,8 @@ class Effort:
         compared_samples: most importance samples a datum where training data are compared.
         estimates: repetitions behind a gradient's variance.
         particles: numbers of particles that estimators are compared at.
-        climbed_steps: steps that the programs are trained for with another part in them.
+        climbed_steps: steps that the programs are trained for with another part in them; that part
+            alone is trained for a quarter as many before.
         climbed_rows: most examined data that gain by it, and most that choose among weights.
         climbed_draws: draws of each of them.
         kept_rows: data in ``posterior.nc``.
@@ -36,6 +38,7 @@ class Effort:
     """
 
     rows: int = 10_000
+    prior_codes: int = 20_000
     evidence_rows: int = 10_000
     samples: int = 1_000
     trusted_rows: int = 500
@@ -54,7 +57,7 @@ class Effort:
     compared_samples: int = 50
     estimates: int = 50
     particles: tuple[int, ...] = (1, 5, 20)
-    climbed_steps: int = 1_000
+    climbed_steps: int = 800
     climbed_rows: int = 2_000
     climbed_draws: int = 20
     kept_rows: int = 64
@@ -65,6 +68,7 @@ FULL = Effort()
 
 QUICK = Effort(
     rows=2_000,
+    prior_codes=10_000,
     evidence_rows=500,
     samples=500,
     trusted_rows=200,
@@ -83,7 +87,7 @@ QUICK = Effort(
     compared_samples=20,
     estimates=20,
     particles=(1, 5),
-    climbed_steps=300,
+    climbed_steps=200,
     climbed_rows=1_000,
     climbed_draws=20,
     kept_rows=32,

@@ -7,7 +7,7 @@ are not parts of one sum: two parts may win the same nats, or only together.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "
         status: how the fit ended, as ``summary.json`` has it.
     """
     everything = answers.values()
-    deficits = sorted((d for a in everything for d in a.deficits), key=lambda d: -d.nats)
+    deficits = _ranked(d for a in everything for d in a.deficits)
     seen = symptoms(everything, beta=beta, status=status)
     wrong = _wrong(deficits, seen)
     within_noise = [_finding(d, "Not significant") for d in deficits if not d.is_significant]
@@ -99,6 +99,21 @@ def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "
     if not sentences:
         sentences = ["No question was asked that has a verdict."]
     return Verdict((*wrong, *within_noise), tuple(deficits), tuple(sentences))
+
+
+def _ranked(deficits: Iterable[Deficit]) -> list[Deficit]:
+    """One figure of each part, the largest first: with all trained along, where it was measured."""
+    of_part: dict[str, Deficit] = {}
+    for each in deficits:
+        known = of_part.get(each.part)
+        if known is None or (known.along is None and each.along is not None):
+            of_part[each.part] = each
+    # What is not a number is no reason for an order, and comes last.
+    finite, others = (
+        [each for each in of_part.values() if math.isfinite(each.nats) == wanted]
+        for wanted in (True, False)
+    )
+    return [*sorted(finite, key=lambda each: -each.nats), *others]
 
 
 def _wrong(deficits: Sequence[Deficit], seen: Sequence[Symptom]) -> list[Finding]:
@@ -139,8 +154,9 @@ def _largest(significant: Sequence[Deficit]) -> Deficit:
 
 def _finding(deficit: Deficit, opening: str) -> Finding:
     size = plus_minus(deficit.nats, deficit.error)
+    how = "" if deficit.held is None or deficit.along is not None else ", the others held"
     change = f" Change: {deficit.remedy}." if deficit.is_significant else ""
-    sentence = f"{opening}: {deficit.part}, {size} nats.{change}"
+    sentence = f"{opening}: {deficit.part}, {size} nats{how}.{change}"
     return Finding(deficit.part, deficit.nats, deficit.error, sentence)
 
 

@@ -99,7 +99,10 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
 
 
 def first_batch(data: Data, settings: Settings) -> Batch:
-    """The first rows of the training data, on which the programs are traced."""
+    """The first rows of the training data, on which the programs are traced.
+
+    Of these only shapes, sites and supports are read, which all rows have in common; no figure is.
+    """
     return data.train.take(torch.arange(min(settings.batch_size, len(data.train))))
 
 

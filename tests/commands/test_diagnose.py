@@ -228,6 +228,8 @@ def test_programs_of_ones_own_with_several_latents(tmp_path: Path) -> None:
     record = look(run.path)
     (kept,) = record["answers"]["deficits"]["parts"]
     assert kept["part"] == "optimization"
+    known = {each.part for each in found.verdict.deficits if each.along is None}
+    assert known == {"guide", "encoder", "prior", "overfitting"}
     assert set(record["answers"]["bound"]["active_units"]) == {"u", "v"}
     assert "exact" not in record["answers"]["evidence"]
 

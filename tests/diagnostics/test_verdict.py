@@ -14,11 +14,15 @@ from ppvae.diagnostics.baselines.answer import BaselinesAnswer
 from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
 from ppvae.diagnostics.bound.activity import Activity
 from ppvae.diagnostics.bound.answer import BoundAnswer
+from ppvae.diagnostics.bound.prior_gain import PriorGain
+from ppvae.diagnostics.deficits.answer import DeficitsAnswer
 from ppvae.diagnostics.gap.answer import GapAnswer
 from ppvae.diagnostics.gap.gaps import Gap, Gaps
 from ppvae.diagnostics.model.answer import ModelAnswer
 from ppvae.diagnostics.model.predictive import Predictive, Replicated
 from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.training.answer import TrainingAnswer
+from ppvae.diagnostics.training.overfitting import Overfitting
 from ppvae.diagnostics.verdict import Verdict, verdict
 
 
@@ -101,6 +105,64 @@ def test_of_deficits_about_as_large_the_one_to_blame_wins_most_by_itself() -> No
     more = deficit("optimization", 4.3, None)  # nothing is held where nothing is replaced
     assert verdict_of(decoder, guide, more).findings[0].part == "optimization"
     assert verdict_of(decoder, deficit("beta", 4.0, None)).findings[0].part == "decoder"
+
+
+def gap_answer(*, is_climbed: bool = True, climb: Tensor | None = None) -> GapAnswer:
+    """Gaps of 1 nat each."""
+    zero, gap = torch.zeros(100), Gap(torch.ones(100), torch.zeros(100))
+    climb = torch.zeros(32) if climb is None else climb
+    found = Gaps(zero, zero, zero, zero, zero, zero, gap, gap, gap, "parameters", "given", climb, 8)
+    return GapAnswer({}, "log p(x)", found, is_climbed)
+
+
+def gained(*, is_climbed: bool = True) -> BoundAnswer:
+    """A better prior gains 2 nats."""
+    gain = PriorGain(torch.full((100,), 2.0), 10, {}, 1000, 4)
+    return BoundAnswer({}, None, None, None, gain, False, is_climbed)
+
+
+def overfitted(*, is_own: bool = True) -> TrainingAnswer:
+    """Training data have 6 nats more."""
+    by = Estimate(6.0, 0.2)
+    found = Overfitting(is_own, by, Estimate(0.0, 0.2), by, 100, 20)
+    return TrainingAnswer({}, "log p(x)", None, found)
+
+
+def test_of_parts_that_were_not_exchanged_the_verdict_has_what_is_known_of_them() -> None:
+    """As of programs of a user's own, of which it is not known which part is which."""
+    refused = DeficitsAnswer({"deficits": "no decoder"}, "log p(x)", None)
+    found = verdict_of(others=(gap_answer(), gained(), overfitted(), refused))
+    assert [(each.part, each.nats) for each in found.deficits] == [
+        ("overfitting", 3.0), ("prior", 2.0), ("guide", 1.0), ("encoder", 1.0)
+    ]  # fmt: skip
+    assert all(each.along is None and each.is_significant for each in found.deficits)
+    assert "prior, 2.00 +- 0.00 nats, the others held." in found.findings[1].sentence
+    assert "held" not in found.findings[0].sentence
+
+
+def test_a_part_that_was_exchanged_is_ranked_by_that_alone() -> None:
+    along = Estimate(0.5, 0.1)
+    guide = Deficit("guide", 0.5, 0.1, "", held=Estimate(1.0, 0.1), along=along)
+    for order in ((Lost({}, (guide,)), gap_answer()), (gap_answer(), Lost({}, (guide,)))):
+        found = verdict_of(others=order).deficits
+        assert [(each.part, each.nats) for each in found] == [("encoder", 1.0), ("guide", 0.5)]
+
+
+def test_nats_of_the_elbo_are_not_ranked_beside_those_of_a_bound_that_weighs_draws() -> None:
+    found = verdict_of(DECODER, others=(gap_answer(is_climbed=False), gained(is_climbed=False)))
+    assert [each.part for each in found.deficits] == ["decoder"]
+
+
+def test_of_other_data_overfitting_is_no_deficit() -> None:
+    assert verdict_of(others=(overfitted(is_own=False),)).deficits == ()
+
+
+def test_what_is_not_a_number_comes_last() -> None:
+    nan = Deficit("guide", math.nan, math.nan, "")
+    for order in ((nan, LIKELIHOOD, DECODER), (LIKELIHOOD, nan, DECODER)):
+        found = verdict_of(*order)
+        assert [each.part for each in found.deficits] == ["decoder", "likelihood", "guide"]
+        assert found.findings[0].part == "decoder"
 
 
 def test_nothing_is_significant_that_noise_could_have_made() -> None:
@@ -218,13 +280,6 @@ def test_what_was_not_answered_is_named_last() -> None:
 
 
 def test_a_search_that_was_still_climbing_is_no_clean_answer() -> None:
-    def answer(climb: Tensor) -> GapAnswer:
-        zero, gap = torch.zeros(100), Gap(torch.ones(100), torch.zeros(100))
-        found = Gaps(
-            zero, zero, zero, zero, zero, zero, gap, gap, gap, "parameters", "given", climb, 8
-        )
-        return GapAnswer({}, "log p(x)", found)
-
     still = torch.cat([torch.zeros(28), torch.full((4,), 0.4)])
-    assert any("still gaining 0.40 nats" in s for s in answer(still).sentences(()))
-    assert not any("still" in s for s in answer(torch.zeros(32)).sentences(()))
+    assert any("still gaining 0.40 nats" in s for s in gap_answer(climb=still).sentences(()))
+    assert not any("still" in s for s in gap_answer().sentences(()))

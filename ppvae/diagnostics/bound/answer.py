@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row, metric
+from ppvae.diagnostics.answer import Answer, Attempts, Deficit, Picture, Row, metric
 from ppvae.diagnostics.bound.activity import THRESHOLD, Activity, activity
 from ppvae.diagnostics.bound.alt_text import kl_by_dimension_alt
 from ppvae.diagnostics.bound.elbo_surgery import Surgery, surgery
@@ -35,6 +35,7 @@ class BoundAnswer(Answer):
         surgery: what the KL is spent on.
         prior_gain: what another prior would win.
         is_continuous: whether x has a density.
+        is_climbed: the ELBO, which these are of, is what the fit climbed.
     """
 
     terms: Decomposition | None
@@ -42,9 +43,9 @@ class BoundAnswer(Answer):
     surgery: Surgery | None
     prior_gain: PriorGain | None
     is_continuous: bool
+    is_climbed: bool = True
 
     question = "What is in the bound, and is the latent used?"
-    deficits = ()  # what another prior wins is measured with it in place
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -99,6 +100,16 @@ class BoundAnswer(Answer):
             pictures.append(_dimensions_picture(self.terms, self.activity))
         return tuple(pictures)
 
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """What another prior wins with the others held, in nats of the bound that was climbed."""
+        gain = self.prior_gain
+        if gain is None or not self.is_climbed:
+            return ()
+        remedy = "a learned prior: `prior='MixtureOfNormals'`, `'VampPrior'` or `'FlowPrior'`"
+        held = gain.estimate
+        return (Deficit("prior", held.mean, held.standard_error, remedy, held=held),)
+
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """The bound and its terms; collapse, or how many latents are in use."""
         sentences = [] if self.terms is None else [_terms_sentence(self.terms)]
@@ -125,7 +136,8 @@ def ask(context: Context) -> BoundAnswer:
         if train is None:
             raise InputError("it takes training data beside these, to fit it to")
         with context.progress("another prior", len(train) + len(few)) as count:
-            return prior_gain(pair, audit, train, few, on_rows=count, **common)
+            codes = context.effort.prior_codes
+            return prior_gain(pair, audit, train, few, codes=codes, on_rows=count, **common)
 
     terms = attempt("terms", measure_terms)
     moves = attempt("activity", lambda: activity(embed(pair, audit, few, device=context.device)))
@@ -135,7 +147,10 @@ def ask(context: Context) -> BoundAnswer:
         if parts is not None and parts.undivided:
             attempt.refusals["total correlation"] = parts.undivided
         gain = attempt("another prior", measure_prior_gain)
-    return BoundAnswer(attempt.refusals, terms, moves, parts, gain, context.is_continuous)
+    return BoundAnswer(
+        attempt.refusals, terms, moves, parts, gain, context.is_continuous,
+        is_climbed=context.weighed == 1,
+    )  # fmt: skip
 
 
 def _terms_metrics(terms: Decomposition) -> dict[str, Any]:

@@ -84,6 +84,7 @@ def prior_gain(
     split: Split,
     *,
     components: Sequence[int] = COMPONENTS,
+    codes: int = FITTED,
     draws: int = 4,
     batch_size: int = 512,
     seed: int = 0,
@@ -103,6 +104,7 @@ def prior_gain(
             pair was fitted to.
         split: the examined data.
         components: numbers of normals that are tried.
+        codes: codes that the density is fitted to, at most.
         draws: draws z ~ q(z | x) for each examined datum.
         batch_size: data at a time.
         seed: of the draws and of the fits.
@@ -114,10 +116,11 @@ def prior_gain(
             support is not the real numbers, for the same data twice, for fewer than 8 training
             data, and for numbers of components or draws below 1.
     """
-    _check(train, split, components, draws)
+    check_at_least(1, draws=draws, codes=codes)
+    _check(train, split, components)
     device, train, split = torch.device(device), train.frozen(seed), split.frozen(seed)
     _check_support(pair, audit, split, seed, device)
-    count = min(FITTED, PER_DATUM * len(train))
+    count = min(codes, PER_DATUM * len(train))
     one, other = (Stream.PRIOR_GAIN.seed(seed, which) for which in range(2))
     fitting = draw_codes(
         pair, audit, train, draws=count, batch_size=batch_size, seed=one, device=device,
@@ -140,8 +143,7 @@ def prior_gain(
     return PriorGain(by_datum, best, scores, count, draws)
 
 
-def _check(train: Split, split: Split, components: Sequence[int], draws: int) -> None:
-    check_at_least(1, draws=draws)
+def _check(train: Split, split: Split, components: Sequence[int]) -> None:
     if not components or min(components) < 1:
         raise InputError(f"components is {tuple(components)}; give numbers of at least 1")
     if train is split:

@@ -12,8 +12,7 @@ from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.deficits.climbing import Climb, first_length
 from ppvae.diagnostics.deficits.fitted import Fitted
 from ppvae.diagnostics.deficits.measuring import PARTS, Deficits, Measured, deficits
-from ppvae.diagnostics.gap.gaps import Gaps
-from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.gap.answer import deficits_of
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.errors import InputError
 
@@ -31,10 +30,12 @@ class DeficitsAnswer(Answer):
     Attributes:
         log_p_name: what is bounded: log p(x), or that with or given y.
         found: what they win; ``None`` where refused.
+        others: what is known without another part in place: gaps, and overfitting.
     """
 
     log_p_name: str
     found: Deficits | None
+    others: tuple[Deficit, ...] = ()
 
     question = "What would another part win? (these do not add up)"
     pictures = ()
@@ -45,15 +46,14 @@ class DeficitsAnswer(Answer):
         if self.found is None:
             return {}
         return {
-            "steps": self.found.steps, "rows": self.found.rows, "draws": self.found.draws,
-            "parts": [_metrics(each) for each in self.found.measured],
+            "steps": self.found.steps, "spread": self.found.spread, "rows": self.found.rows,
+            "draws": self.found.draws, "parts": [_metrics(each) for each in self.found.measured],
         }  # fmt: skip
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Each part, the one that wins most first."""
-        measured = () if self.found is None else self.found.measured
-        ranked = sorted(measured, key=lambda each: -each.along.mean)
+        """Each part that was exchanged, the one that wins most first."""
+        ranked = sorted(self._measured, key=lambda each: -each.along.mean)
         return tuple((each.part, with_error(each.along), self._note(each)) for each in ranked)
 
     def _note(self, each: Measured) -> str:
@@ -65,15 +65,21 @@ class DeficitsAnswer(Answer):
         return "; ".join(notes)
 
     @property
+    def _measured(self) -> tuple[Measured, ...]:
+        return () if self.found is None else self.found.measured
+
+    @property
     def deficits(self) -> tuple[Deficit, ...]:
-        """Each part."""
-        return tuple(
+        """Each part that was exchanged; of the others, what is known without that."""
+        exchanged = tuple(
             Deficit(
                 each.part, each.along.mean, each.along.standard_error, each.remedy,
                 held=each.held, along=each.along, log_p=each.log_p,
             )
-            for each in (() if self.found is None else self.found.measured)
+            for each in self._measured
         )  # fmt: skip
+        there = {each.part for each in exchanged}
+        return (*exchanged, *(each for each in self.others if each.part not in there))
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """What was measured, in one sentence."""
@@ -82,7 +88,9 @@ class DeficitsAnswer(Answer):
         parts = ", ".join(each.part for each in self.found.measured)
         return (
             f"Measured by {self.found.steps:,} steps with another part in place, all parts "
-            f"trained along, on {self.found.rows:,} data: {parts}. Their deficits do not add up.",
+            f"trained along, on {self.found.rows:,} data: {parts}. Their deficits do not add up. "
+            "Their errors are over these data and two trainings of the same programs, which came "
+            f"out {self.found.spread:.2f} nats apart.",
         )
 
 
@@ -97,58 +105,40 @@ def ask(context: Context) -> DeficitsAnswer:
     """Put another part in the place of each, train for a while, and see what that gains."""
     attempt = Attempts()
     found = attempt("deficits", lambda: _measured(context))
+    gaps, overfitting = context.gaps, context.overfitting
+    # Gaps are of the ELBO, and so no figures of a bound that weighs draws.
+    by_gap = () if isinstance(gaps, str) or context.weighed > 1 else deficits_of(gaps)
     refusals = attempt.refusals
     if found is not None:
-        measured = [*_with_gaps(found.measured, context.gaps), *_overfitting(context)]
-        found, refusals = replace(found, measured=tuple(measured)), dict(found.refusals)
-    return DeficitsAnswer(refusals, context.log_p_name, found)
+        found = replace(found, measured=tuple(_with_gaps(found.measured, by_gap)))
+        refusals = dict(found.refusals)
+    others = by_gap if isinstance(overfitting, str) else (*by_gap, *overfitting.deficits)
+    return DeficitsAnswer(refusals, context.log_p_name, found, others)
 
 
-def _with_gaps(measured: Iterable[Measured], gaps: Gaps | str) -> Iterator[Measured]:
+def _with_gaps(measured: Iterable[Measured], gaps: Iterable[Deficit]) -> Iterator[Measured]:
     """What a guide and an encoder win with the model held: the best for each datum, by the gaps."""
-    held = (
-        {} if isinstance(gaps, str) else {"guide": gaps.approximation, "encoder": gaps.amortization}
-    )
+    held = {each.part: each.held for each in gaps}
     for each in measured:
-        gap = held.get(each.part)
-        best = each.held if gap is None else Estimate.of(gap.by_datum)
-        yield replace(each, held=best)
-
-
-def _overfitting(context: Context) -> Iterator[Measured]:
-    """What the weights lost by being chosen by few data: half of what these have over others."""
-    found = context.overfitting
-    if not isinstance(found, str) and found.is_own:
-        remedy = "more data, `patience`, or smaller networks (`decoder.hidden`, `encoder.hidden`)"
-        halves = [
-            Estimate(each.mean / 2, each.standard_error / 2) for each in (found.bound, found.log_p)
-        ]
-        yield Measured(
-            "overfitting",
-            "half of what training data have over these",
-            remedy,
-            halves[0],
-            None,
-            halves[1],
-        )
+        yield replace(each, held=held.get(each.part, each.held))
 
 
 def _measured(context: Context) -> Deficits:
     run, effort = context.run, context.effort
     steps = effort.climbed_steps
-    choosing = context.some_choosing(effort.climbed_rows)
-    if context.climbed is None or choosing is None:
+    rows = context.gaining_and_choosing(effort.climbed_rows)
+    if context.climbed is None or rows is None:
         raise InputError(
             "it takes the training data of the fit beside the examined ones, and these are not at "
             "hand"
         )
+    few, choosing = rows
     choice = Spec.parse(run.config.get("elbo"), "elbo", trusted=False)
     fitted = Fitted(
         context.pair, context.audit,
         {name: value.to(context.device) for name, value in run.example().items()},
         context.run.elbo, int(run.config.get("particles", 1)), dict(choice.init_args),
     )  # fmt: skip
-    few = context.some(effort.climbed_rows)
     beta = float(run.config.get("beta", 1.0))
     with context.progress("other parts, trained along", len(PARTS)) as count:
         climb = Climb(

@@ -5,11 +5,15 @@ is what a guide and an encoder can win, and what a model's part wins if it is go
 one figure that all parts can be ranked by. What a part of the model adds to log p(x) stands beside.
 
 Two figures. *Held*: the new part alone is trained, and all others are as they were; over the
-programs as they are. *Along*: from there on all parts are trained, the rest of a budget of steps;
-over the best of the programs as they are and the same programs trained for that budget, with the
-same order of the data and the same noise. So what more steps alone win is called optimization, and
-counts for no other part. Weights are chosen on held-out data in either case, so that no part loses
-by overfitting.
+programs as they are. *Along*: from there on all parts are trained, for a budget of steps; over the
+same programs trained for that very budget from where they are, on the same batches in the same
+order. So what more steps alone win is called optimization, and counts for no other part: only what
+a new part wins in its first steps alone is its own. Weights are chosen on held-out data in either
+case, so that no part loses by overfitting.
+
+The error of a gain has two parts: that over the examined rows, and how far two such trainings of
+the same programs come out apart, in other orders and with other noise. The best of several
+candidates is chosen on other data than the examined ones, so that the choice adds nothing to it.
 
 The figures do not add up: two parts may win the same nats, or only together.
 """
@@ -50,7 +54,7 @@ MODEL = frozenset({"decoder", "likelihood", "prior", "latents"})
 """Parts that change log p(x), and not the bound alone."""
 
 SHARE = 0.25
-"""Share of the steps in which the new part is trained alone."""
+"""Steps in which a new part is trained alone, before all parts are: as a share of the latter."""
 
 STARTED = 2_000
 """Training data that a likelihood's errors are taken on, at most."""
@@ -80,6 +84,8 @@ class Measured:
         along: gain of the bound, all parts trained along.
         held: gain of the bound, the others held; ``None`` where there is no such figure.
         log_p: gain of log p(x), all parts trained along; ``None`` of a part that cannot change it.
+
+    The errors of ``along`` and ``log_p`` have the spread of trainings in them.
     """
 
     part: str
@@ -97,7 +103,8 @@ class Deficits:
     Attributes:
         measured: each part that could be measured.
         refusals: the others, and why.
-        steps: the budget of each, in steps.
+        steps: the budget of each: steps in which all parts are trained along.
+        spread: how far two trainings of the same programs came out apart, in nats per datum.
         rows: examined data.
         draws: draws of each.
     """
@@ -105,6 +112,7 @@ class Deficits:
     measured: tuple[Measured, ...]
     refusals: Mapping[str, str]
     steps: int
+    spread: float
     rows: int
     draws: int
 
@@ -164,7 +172,7 @@ def _ways(
     train = climb.train
 
     def some() -> dict[str, Tensor]:
-        rows = torch.arange(min(STARTED, len(train)))
+        rows = Stream.DEFICITS.rows(len(train), STARTED, climb.seed, 2)
         return {name: value.to(climb.device) for name, value in train.take(rows).items()}
 
     return {
@@ -192,27 +200,22 @@ class _Measuring:
         self, ways: Mapping[str, Callable[[], list[Candidate]]], on_part: Callable[[int], None]
     ) -> Deficits:
         """What each part wins, after what more steps of the same programs win."""
-        attempt = Attempts()
+        attempt, climb = Attempts(), self.climb
         before = self.scores(self.fitted)
-        valid, reference = self._continued(self.beta)
-        found = [
-            Measured(
-                "optimization", "the same, trained on", "more `epochs`, or a larger `lr`",
-                _gain(reference.bound, before.bound), None, _gain(reference.log_p, before.log_p),
-            )
-        ]  # fmt: skip
+        valid, best = self._continued(climb, self.beta)
+        _, again = self._continued(replace(climb, seed=climb.seed + 1), self.beta)
+        spread = abs(_mean(again) - _mean(best))
+        found = [attempt("optimization", partial(_optimization, best, before, spread))]
         if self.beta != 1:
-            better, at_one = self._continued(1.0)
-            gain = _gain(at_one.bound, reference.bound)
-            more = _gain(at_one.log_p, reference.log_p)
-            found.append(Measured("beta", "beta = 1", "`beta=1`", gain, None, more))
-        best = reference if self.beta == 1 or better <= valid else at_one
+            better, at_one = self._continued(climb, 1.0)
+            found.append(attempt("beta", partial(_beta, at_one, best, spread)))
+            best = best if better <= valid else at_one
         networks: list[Scores] = []
         on_part(1)
         for part, candidates in ways.items():
             # More latents come with such a decoder, and such an encoder.
             base = max([best, *networks], key=_mean) if part == "latents" else best
-            outcome = attempt(part, partial(self._part, part, candidates, before, base))
+            outcome = attempt(part, partial(self._part, part, candidates, before, base, spread))
             on_part(1)
             if outcome is None:
                 continue
@@ -221,14 +224,15 @@ class _Measuring:
             if part in ("decoder", "encoder"):
                 networks.append(after)
         return Deficits(
-            tuple(found), attempt.refusals, self.climb.steps, len(self.split), self.draws
-        )
+            tuple(each for each in found if each is not None), attempt.refusals,
+            climb.steps, spread, len(self.split), self.draws,
+        )  # fmt: skip
 
-    def _continued(self, beta: float) -> tuple[float, Scores]:
+    def _continued(self, climb: Climb, beta: float) -> tuple[float, Scores]:
         """The same programs after as many steps: the held-out bound, and the examined data's."""
         fitted = self.fitted
         with unmoved(fitted.pair):
-            valid = self.climb(fitted.bound(), fitted.pair.parameters(), beta=beta)
+            valid = climb(fitted.bound(), fitted.pair.parameters(), beta=beta)
             return valid, self.scores(fitted)
 
     def _part(
@@ -237,27 +241,25 @@ class _Measuring:
         make: Callable[[], list[Candidate]],
         before: Scores,
         reference: Scores,
+        spread: float,
     ) -> tuple[Measured, Scores]:
         """What the best of some candidates wins: the one that wins most by itself."""
-        alone = max(1, round(SHARE * self.climb.steps))
-        first, rest = (
-            replace(self.climb, steps=steps) for steps in (alone, self.climb.steps - alone)
-        )
-        tried: list[tuple[float, Candidate, Any, Estimate]] = []
+        alone = replace(self.climb, steps=max(1, round(SHARE * self.climb.steps)))
+        tried: list[tuple[float, Candidate, Any]] = []
         candidates = make()
         quick = [each for each in candidates if self.slow or not each.is_slow] or candidates
         for candidate in quick:
             with unmoved(self.fitted.pair), candidate.put() as (fitted, fresh):
-                valid = first(fitted.bound(), fresh)
-                held = _gain(self.scores(fitted).bound, before.bound)
-                tried.append((valid, candidate, copied(fitted.pair), held))
-        _, best, weights, held = max(tried, key=lambda each: each[0])
+                valid = alone(fitted.bound(), fresh)
+                tried.append((valid, candidate, copied(fitted.pair)))
+        _, best, weights = max(tried, key=lambda each: each[0])
         with unmoved(self.fitted.pair), best.put() as (fitted, _):
             fitted.pair.load_state_dict(weights)
-            rest(fitted.bound(), fitted.pair.parameters())
+            held = _gain(self.scores(fitted).bound, before.bound)
+            self.climb(fitted.bound(), fitted.pair.parameters())
             after = self.scores(fitted)
-        more = _gain(after.log_p, reference.log_p) if part in MODEL else None
-        along = _gain(after.bound, reference.bound)
+        along, log_p = _gains(after, reference, spread)
+        more = log_p if part in MODEL else None
         return Measured(part, best.name, best.remedy, along, held, more), after
 
     def scores(self, fitted: Fitted) -> Scores:
@@ -283,8 +285,34 @@ class _Measuring:
         return fitted.particles * math.ceil(self.draws / fitted.particles)
 
 
-def _gain(after: Tensor, before: Tensor) -> Estimate:
-    return Estimate.of(after - before)
+def _optimization(after: Scores, before: Scores, spread: float) -> Measured:
+    along, log_p = _gains(after, before, spread)
+    remedy = "more `epochs`, or a larger `lr`"
+    return Measured("optimization", "the same, trained on", remedy, along, None, log_p)
+
+
+def _beta(at_one: Scores, reference: Scores, spread: float) -> Measured:
+    along, log_p = _gains(at_one, reference, spread)
+    return Measured("beta", "beta = 1", "`beta=1`", along, None, log_p)
+
+
+def _gains(after: Scores, before: Scores, spread: float) -> tuple[Estimate, Estimate]:
+    along = _gain(after.bound, before.bound, spread)
+    return along, _gain(after.log_p, before.log_p, spread)
+
+
+def _gain(after: Tensor, before: Tensor, spread: float = 0.0) -> Estimate:
+    """The mean gain of some data; its error is that over data, and the spread of trainings."""
+    gain = after - before
+    lost = int((~gain.isfinite()).sum())
+    if lost:
+        raise InputError(
+            f"the bound of {lost:,} of {len(gain):,} examined data is not finite, as fitted or "
+            "with the other part, so that there is no mean gain; leave these data out, or fit with "
+            "a smaller `lr`"
+        )
+    over_data = Estimate.of(gain)
+    return Estimate(over_data.mean, math.hypot(over_data.standard_error, spread))
 
 
 def _mean(scores: Scores) -> float:

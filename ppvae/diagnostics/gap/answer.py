@@ -4,9 +4,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ppvae.diagnostics.answer import LEAST, Answer, Picture, Row, metric
+from ppvae.diagnostics.answer import LEAST, Answer, Deficit, Picture, Row, metric
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.gap.gaps import GIVEN, Gaps
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import decimals, with_error
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ class GapAnswer(Answer):
     Attributes:
         log_p_name: what is bounded: log p(x), or that with or given y.
         gaps: the gaps; ``None`` where refused.
+        is_climbed: the ELBO, which they are of, is what the fit climbed.
     """
 
     log_p_name: str
     gaps: Gaps | None
-
-    deficits = ()  # what another guide or encoder wins is measured with them in place
+    is_climbed: bool = True
 
     @property
     def question(self) -> str:
@@ -85,6 +86,11 @@ class GapAnswer(Answer):
         )
         return (Picture("gaps", alt, draw),)
 
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """Both gaps, unless the fit climbed another bound, by whose nats others are ranked."""
+        return () if self.gaps is None or not self.is_climbed else deficits_of(self.gaps)
+
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """The gaps, and whether the search for the best guide had ended."""
         gaps = self.gaps
@@ -109,9 +115,20 @@ class GapAnswer(Answer):
         return f"by {self.gaps.estimator}"
 
 
+def deficits_of(gaps: Gaps) -> tuple[Deficit, ...]:
+    """What another guide and another encoder win with the model held: the best for each datum."""
+    richer = "a richer family: `guide='FullRank'`, or `guide='Flow'`"
+    wider = "a larger encoder (`encoder.hidden`), more `epochs`, or more data"
+    both = (("guide", gaps.approximation, richer), ("encoder", gaps.amortization, wider))
+    return tuple(
+        Deficit(part, gap.mean, gap.standard_error, remedy, held=Estimate.of(gap.by_datum))
+        for part, gap, remedy in both
+    )
+
+
 def ask(context: Context) -> GapAnswer:
     """Refine q datum by datum, and see what that gains."""
     found = context.gaps
     if isinstance(found, str):
         return GapAnswer({"gaps": found}, context.log_p_name, None)
-    return GapAnswer({}, context.log_p_name, found)
+    return GapAnswer({}, context.log_p_name, found, is_climbed=context.weighed == 1)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ppvae.diagnostics.answer import Answer, Row, is_significant, metric
+from ppvae.diagnostics.answer import Answer, Deficit, Row, is_significant, metric
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.diagnostics.training.course import Course, course
@@ -27,7 +27,6 @@ class TrainingAnswer(Answer):
 
     question = "How did the fit go?"
     pictures = ()
-    deficits = ()  # what more steps win is measured by more steps, and overfitting beside it
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -67,6 +66,11 @@ class TrainingAnswer(Answer):
                 ),
             ]
         return tuple(rows)
+
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """Overfitting. What more steps win is measured by more steps."""
+        return () if self.overfitting is None else self.overfitting.deficits
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
         """Whether other data are unlike the training data."""

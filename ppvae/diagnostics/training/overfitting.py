@@ -10,10 +10,12 @@ lost, and half is what any weights lose that were chosen by these data.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from ppvae.data import Split
+from ppvae.diagnostics.answer import Deficit
 from ppvae.diagnostics.evidence.importance_sampling import log_evidence
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import InputError
@@ -34,7 +36,8 @@ class Overfitting:
         is_own: the examined data are a part of the run's own.
         log_p: difference of mean log p(x): overfitting of the model.
         gap: by how much less the bound lacks of log p(x): overfitting of the encoder.
-        bound: difference of the mean bound, which is the sum of the two.
+        bound: difference of the mean bound that the fit climbed: the sum of the two where it weighs
+            no draws.
         rows: how many of the examined data.
         samples: importance samples a datum.
     """
@@ -46,6 +49,17 @@ class Overfitting:
     rows: int
     samples: int
 
+    @property
+    def deficits(self) -> tuple[Deficit, ...]:
+        """What the weights lost by being chosen by few data; of other data, that cannot be said."""
+        if not self.is_own:
+            return ()
+        bound, log_p = (
+            Estimate(each.mean / 2, each.standard_error / 2) for each in (self.bound, self.log_p)
+        )
+        remedy = "more data, `patience`, or smaller networks (`decoder.hidden`, `encoder.hidden`)"
+        return (Deficit("overfitting", bound.mean, bound.standard_error, remedy, log_p=log_p),)
+
 
 def overfitting(
     pair: Pair,
@@ -54,6 +68,7 @@ def overfitting(
     split: Split,
     *,
     samples: int,
+    weighed: int = 1,
     is_own: bool = True,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -67,6 +82,7 @@ def overfitting(
         train: training data.
         split: the examined data.
         samples: importance samples a datum.
+        weighed: draws of a datum that the bound of the fit weighs.
         is_own: the examined data are a part of the run's own.
         seed: of all draws.
         device: where the pair is.
@@ -79,15 +95,22 @@ def overfitting(
         raise InputError(
             "it takes log p(x) of each datum by importance sampling, and there is none"
         )
+    common: dict[str, Any] = {"seed": seed, "device": device}
     seen, unseen = (
-        log_evidence(pair, audit, each, samples=samples, on_rows=on_rows, seed=seed, device=device)
+        log_evidence(pair, audit, each, samples=samples, on_rows=on_rows, **common)
         for each in (train, split)
     )
+    bounds = [seen.elbo, unseen.elbo]
+    if weighed > 1:  # of as many samples as it weighs, log p(x) is that bound
+        bounds = [
+            log_evidence(pair, audit, each, samples=weighed, **common).log_p
+            for each in (train, split)
+        ]
     return Overfitting(
         is_own=is_own,
         log_p=_difference(seen.log_p, unseen.log_p),
         gap=_difference(unseen.log_p - unseen.elbo, seen.log_p - seen.elbo),
-        bound=_difference(seen.elbo, unseen.elbo),
+        bound=_difference(*bounds),
         rows=len(unseen.log_p),
         samples=samples,
     )

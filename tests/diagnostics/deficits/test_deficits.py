@@ -11,7 +11,13 @@ from torch import Tensor
 from ppvae.data import as_split
 from ppvae.diagnostics.deficits.climbing import Climb
 from ppvae.diagnostics.deficits.fitted import Fitted
-from ppvae.diagnostics.deficits.measuring import Deficits, Measured, deficits
+from ppvae.diagnostics.deficits.measuring import (
+    Deficits,
+    Measured,
+    Scores,
+    _Measuring,
+    deficits,
+)
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Gaussian, StandardNormal
@@ -86,6 +92,58 @@ def test_weights_that_were_not_trained_are_the_optimizations_loss_and_no_other_p
     assert found["optimization"].along.mean == pytest.approx(lost, rel=0.2)
     for part in ("encoder", "decoder"):
         assert found[part].along.mean < 0.2 * lost
+
+
+def test_of_a_fit_that_is_far_from_converged_a_part_that_wins_nothing_comes_out_at_nothing() -> (
+    None
+):
+    """All parts are trained for as many steps as the programs that they are held against."""
+    found = measured(pca(rows=ROWS, shift=3.0), "guide", steps=40, lr=1e-2)
+    won = found["optimization"].along.mean
+    assert won > 5
+    assert abs(found["guide"].along.mean) < 0.01 * won  # by a quarter less steps it lost 0.14 of it
+
+
+def test_the_error_of_a_gain_has_the_spread_of_two_trainings_in_it() -> None:
+    found = measure(pca(rows=ROWS, shift=0.5), "encoder", steps=12, lr=1e-2)
+    assert found.spread > 0
+    for each in found.measured:
+        assert each.along.standard_error > found.spread
+
+
+def test_a_score_that_is_not_finite_is_refused_with_the_number_of_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scores = _Measuring.scores
+
+    def overflowing(self: _Measuring, fitted: Fitted) -> Scores:
+        found = scores(self, fitted)
+        found.bound[-3:] = -torch.inf
+        return found
+
+    monkeypatch.setattr(_Measuring, "scores", overflowing)
+    found = measure(pca(rows=ROWS), "decoder", steps=2, lr=1e-2)
+    assert not found.measured
+    assert found.refusals.keys() == {"optimization", "decoder"}
+    for why in found.refusals.values():
+        assert "3 of 250 examined data is not finite" in why
+
+
+def test_a_likelihood_starts_from_rows_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are often sorted."""
+    seen: list[Tensor] = []
+
+    def none(_: Any, batch: Any, *__: Any) -> list[Any]:
+        seen.append(batch["x"])
+        raise InputError("none")
+
+    monkeypatch.setattr("ppvae.diagnostics.deficits.measuring.STARTED", 20)
+    monkeypatch.setattr("ppvae.diagnostics.deficits.measuring.likelihoods", none)
+    known = pca(rows=ROWS)
+    assert measure(known, "likelihood", steps=1, lr=1e-2).refusals == {"likelihood": "none"}
+    (rows,) = seen
+    assert len(rows) == 20
+    assert not torch.equal(rows, known.x[:20].to(rows))
 
 
 def test_a_prior_of_another_scale_is_the_priors_loss() -> None:
