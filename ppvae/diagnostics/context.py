@@ -70,6 +70,10 @@ class Context:
         """The first ``count`` of the data in `order`, or all there are."""
         return _few(self.data, self.order, count)
 
+    def rows(self, order: Tensor) -> Split:
+        """These rows of the data."""
+        return _few(self.data, order, len(order))
+
     def some_of_training(self, count: int) -> Split | None:
         """As many of the training data, in a random order too."""
         if self.train is None:

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.distributions.grid import Grid
+from ppvae.errors import InputError
 
 
 def first_outside_support(
@@ -16,9 +17,18 @@ def first_outside_support(
     Elements that were not observed, where ``mask`` is not True, may be anything.
 
     Shapes: ``x`` is ``(batch, ...)``, and ``mask`` like it.
+
+    Raises:
+        InputError: for a support that differs from row to row.
     """
     while isinstance(support, constraints.independent):
         support = support.base_constraint
+    support = _of_a_row(support)
+    if any(isinstance(end, Tensor) and end.dim() >= x.dim() for end in ends_of(support)):
+        raise InputError(
+            f"x takes {in_words(support)}, which differ from row to row, and so cannot be checked; "
+            "give all rows the same ends (such as `total_count`)"
+        )
     outside = ~support.check(x)
     if mask is not None and mask.shape == outside.shape:
         outside = outside & mask
@@ -32,7 +42,34 @@ def elements_of(support: Any) -> Any:
     """The support of one element of a value."""
     while isinstance(support, constraints.independent | constraints.MixtureSameFamilyConstraint):
         support = support.base_constraint
-    return support
+    return _of_a_row(support)
+
+
+def ends_of(support: Any) -> tuple[Any, Any]:
+    """The least and the largest value of a support, where it has such: numbers, or tensors."""
+    return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
+
+
+def _of_a_row(support: Any) -> Any:
+    """With ends that are numbers, or those of one row, where all elements, or rows, have the same.
+
+    A distribution of a trace has them for each element of each row.
+    """
+    kind = type(support)
+    is_plain = kind in (constraints.integer_interval, constraints.interval)
+    if not is_plain or not any(isinstance(end, Tensor) for end in ends_of(support)):
+        return support
+    return kind(*(_end(end, kind is constraints.integer_interval) for end in ends_of(support)))
+
+
+def _end(end: Any, is_whole: bool) -> Any:
+    if not isinstance(end, Tensor) or not end.numel():
+        return end
+    if bool((end == end.flatten()[0]).all()):
+        number = float(end.flatten()[0])
+        return int(number) if is_whole else number
+    is_alike = end.dim() > 1 and bool((end == end[:1]).all())
+    return end[0] if is_alike else end
 
 
 def in_words(support: Any) -> str:
@@ -43,9 +80,17 @@ def in_words(support: Any) -> str:
     if isinstance(elements, Grid):
         return f"multiples of 1/{elements.levels - 1} in [0, 1]"
     if isinstance(elements, constraints.integer_interval):
-        return f"integers from {elements.lower_bound} to {elements.upper_bound}"
+        low, high = map(_in_words, ends_of(elements))
+        return f"integers from {low} to {high}"
     if isinstance(elements, type(constraints.nonnegative_integer)):
         return f"integers from {elements.lower_bound}"
     if isinstance(elements, constraints.interval):
-        return f"values in [{elements.lower_bound:g}, {elements.upper_bound:g}]"
+        low, high = map(_in_words, ends_of(elements))
+        return f"values in [{low}, {high}]"
     return f"values in {elements}"
+
+
+def _in_words(end: Any) -> str:
+    if isinstance(end, Tensor):
+        return f"{float(end.min()):g} or up to {float(end.max()):g}"
+    return f"{end:g}"

@@ -3,10 +3,12 @@
 What is wrong with the fit comes first, then how it stands beside simple models.
 """
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator
 
+from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.bound.activity import THRESHOLD
-from ppvae.diagnostics.shared.wording import decimals
+from ppvae.diagnostics.shared.wording import as_sentence, decimals
 from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.page_data import PageData
 from ppvae.report.sections import Section, Table
@@ -34,43 +36,57 @@ def section(page: PageData) -> Section:
         count, name = diagnosis.get("rows"), diagnosis.get("data")
         sentences += [str(sentence) for sentence in diagnosis.get("sentences", [])]
         sentences.append(f"So says a diagnosis of {decimals(count, 0)} {name} data.")
+    sentences += _notes(page)
     return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands), tables=tables)
 
 
 def _strongest(page: PageData) -> Iterator[str]:
     """The baseline that the fit is least ahead of."""
-    found = page.summary.get("baselines")
-    listed = found.values() if isinstance(found, Mapping) else ()
-    compared = [
-        each
-        for each in listed
-        if isinstance(each, Mapping) and isinstance(each.get("difference"), (int, float))
-    ]
-    if compared:
-        nearest = min(compared, key=lambda each: float(each["difference"]))
+    nearest = Baselines.of_summary(page.summary, page.evidence).strongest
+    if nearest is not None and nearest.difference is not None:
+        lead = nearest.difference
+        words = "" if nearest.is_beaten or nearest.is_better else ": the two are not told apart"
         yield (
-            f"Of simple models of the same rows the strongest is {nearest.get('about')}: "
-            f"{page.evidence} of the fit less its is {decimals(nearest['difference'])} nats per "
-            f"datum (standard error {decimals(nearest.get('standard_error'))}; a lower bound in "
-            "expectation)."
+            f"Of simple models of the same rows the strongest is {nearest.about}: "
+            f"{page.evidence} of the fit less its is {_number(lead.mean)} nats per datum "
+            f"(a {nearest.measure}; standard error {_number(lead.standard_error)}; a lower bound "
+            f"in expectation){words}."
         )
 
 
 def _baselines(page: PageData) -> Iterator[Table]:
     """Simple models of the same rows, and by how much the fit is ahead of each."""
-    found = page.summary.get("baselines")
-    rows = tuple(
+    found = Baselines.of_summary(page.summary, page.evidence)
+    rows = [
         (
-            str(each.get("about") or name),
-            *(decimals(each.get(key)) for key in ("mean", "difference", "standard_error")),
+            each.about,
+            each.measure,
+            _number(each.log_p.mean),
+            *(
+                _number(getattr(each.difference, name, math.nan))
+                for name in ("mean", "standard_error")
+            ),
         )
-        for name, each in (found.items() if isinstance(found, Mapping) else ())
-        if isinstance(each, Mapping)
-    )
+        for each in found.compared.values()
+    ]
     if rows:
         caption = f"{page.evidence} of the fit beside simple models of the same test rows, in nats"
-        header = ("model", page.evidence, "the fit less it", "standard error")
-        yield Table(caption, header, rows)
+        header = ("model", "measure", page.evidence, "the fit less it", "standard error")
+        yield Table(caption, header, tuple(rows))
+
+
+def _notes(page: PageData) -> Iterator[str]:
+    """Why the fit is beside no simple model, or not beside some of them."""
+    found = Baselines.of_summary(page.summary, page.evidence)
+    if found.note:
+        yield as_sentence(found.note)
+    if found.left_out:
+        reasons = "; ".join(f"{name} ({why})" for name, why in found.left_out.items())
+        yield f"Simple models that were left out: {reasons}."
+
+
+def _number(value: float) -> str:
+    return decimals(None if math.isnan(value) else value)
 
 
 def _alarm(page: PageData) -> Iterator[str]:

@@ -373,6 +373,6 @@ def load(
     """
     run = Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
     _ = run.pair  # whatever is wrong with it is said here, not at first use
-    for sentence in run.warnings[:1]:
+    for sentence in run.warnings:
         warnings.warn(f"{run.path}: {sentence}", FitWarning, stacklevel=3)
     return run

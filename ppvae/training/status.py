@@ -7,9 +7,11 @@
 ``collapsed``
     The last evaluation raised the alarm of a collapsed posterior.
 ``climbing``
-    In the last tenth of the way the best held-out objective rose by more than 8 % of the whole rise
-    since the first epoch, and by more than 0.1 nats. A straight line rises by 10 %. The way is
-    measured in steps times learning rate: under a schedule that ends at 0 every course is flat.
+    In the last tenth of the way the best held-out objective rose by more than 9 % of its rise since
+    the first tenth, and by more than 0.1 nats. A straight line rises by 11 %. The way is measured
+    in steps times learning rate: under a schedule that ends at 0 every course is flat. The first
+    tenth, and the first evaluation of several, do not count, as a start may be arbitrarily bad.
+    Nor has a fit converged, as far as can be told, that was evaluated once.
 ``converged``
     None of these.
 
@@ -35,10 +37,13 @@ FALLEN = 1.0
 """Nats per element of x that the training objective of a diverged fit fell from its best."""
 
 LATE = 0.1
-"""The last part of the way: steps times learning rate."""
+"""The last part of the way, steps times learning rate; and the first, which does not count."""
 
-STEEP = 0.08
-"""Share of the whole rise that is steep in that part."""
+STEEP = 0.09
+"""Share of the rise that is steep in that part."""
+
+FEW = 3
+"""Evaluations of which the first does not count."""
 
 LEAST = 0.1
 """Nats below which a rise is none."""
@@ -127,15 +132,21 @@ def _failure(baselines: Baselines) -> str:
 def _climb(train: Rows, valid: Rows) -> str:
     """That the held-out objective was still rising steeply, if it was."""
     way = dict(_way(train))
-    if not way or len(valid) < 2 or not math.isfinite(valid[-1]["objective"]):
+    if not way or (valid and not math.isfinite(valid[-1]["objective"])):
         return ""
+    if len(valid) < 2:
+        return (
+            "The fit may still have been climbing when it ended: it was evaluated only once at the "
+            "final weight of the KL. Give more `epochs`."
+        )
     epochs = [row["epoch"] for row in valid]
     gone = [way[epoch] for epoch in epochs]
     best = np.maximum.accumulate([row["objective"] for row in valid])
     late = (1 - LATE) * gone[-1]
     rise = float(best[-1] - np.interp(late, gone, best))
-    first = min(train[0]["objective"], valid[0]["objective"])
-    if not rise > max(LEAST, STEEP * float(best[-1] - first)):
+    early = max(LATE * gone[-1], gone[len(gone) >= FEW])
+    whole = float(best[-1] - np.interp(early, gone, best))
+    if not rise > max(LEAST, STEEP * whole):
         return ""
     count = max(1, round(epochs[-1] - float(np.interp(late, gone, epochs))))
     return (

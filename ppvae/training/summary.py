@@ -148,7 +148,9 @@ def summarize(
         device=device,
     )
     embedding = embed(pair, facts, test, device=device)
-    evidence = None
+    evidence, reason = None, "latents are shared by all data, summed over, or scaled"
+    if not facts.is_bound:
+        reason = "the guide is a point mass"
     if facts.has_evidence:
         evidence = log_evidence(pair, facts, test, samples=SAMPLES, seed=plan.seed, device=device)
     told = None
@@ -159,7 +161,7 @@ def summarize(
         bits = bits_per_dim(evidence.log_p, observed_elements(test)).mean
     beside = compare_baselines(
         pair, facts, data, test, None if evidence is None else evidence.log_p,
-        samples=SAMPLES, seed=plan.seed, device=device,
+        samples=SAMPLES, seed=plan.seed, device=device, reason=reason,
     )  # fmt: skip
     value = figures.elbo if evidence is None else evidence.mean
     best = progress.best_step

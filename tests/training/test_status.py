@@ -13,6 +13,7 @@ from ppvae.diagnostics import Baselines, Comparison, compare_baselines
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import FitWarning
 from ppvae.fit import fit
+from ppvae.run.run import load
 from ppvae.training.status import status
 from tests.support.pages import Page, quickly
 
@@ -64,10 +65,22 @@ def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:
 
 
 def test_a_rise_of_the_objective_by_its_beta_is_none() -> None:
-    table = rows([-30.0 + i for i in range(20)])
+    table = rows([min(-30.0 + i, -15.0) for i in range(20)])
     for row in table:
-        row["beta"] = row["epoch"] / 20
-    assert status(table, NONE, -11.0, 4).word == "converged"
+        row["beta"] = min(1.0, row["epoch"] / 16)
+    assert status(table, NONE, -15.0, 4).word == "converged"
+
+
+def test_a_fit_that_was_evaluated_once_has_not_converged() -> None:
+    found = status(rows([-30.0]), NONE, -30.0, 4)
+    assert found.word == "climbing"
+    assert "evaluated only once" in found.warnings[0]
+
+
+def test_an_awful_start_does_not_hide_a_climb() -> None:
+    course = [-1e5, *(-200 + 0.5 * i for i in range(99))]
+    assert status(rows(course), NONE, -150.0, 784).word == "climbing"
+    assert status(rows([-1e5, *FLAT]), NONE, -10.0, 784).word == "converged"
 
 
 def test_worse_than_independent_elements_is_said_and_far_worse_has_diverged() -> None:
@@ -86,6 +99,20 @@ def test_training_data_that_fell_have_diverged_and_an_alarm_is_a_collapse() -> N
     assert status(rows(FLAT, fallen), NONE, -10.0, 4).word == "diverged"
     assert status(rows(fallen, FLAT), NONE, -10.0, 4).word == "converged"  # overfitted, at most
     assert status(rows(FLAT, alarm="collapse"), NONE, -10.0, 4).word == "collapsed"
+
+
+@pytest.mark.filterwarnings("always::ppvae.errors.FitWarning")
+def test_each_warning_is_told_on_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Opened:
+        def __init__(self, path: Path, **_: Any) -> None:
+            self.path, self.pair, self.warnings = path, None, ("worse than all", "still climbing")
+
+    monkeypatch.setattr("ppvae.run.run.Run", Opened)
+    with pytest.warns(FitWarning) as told:
+        load("somewhere")
+    assert [str(each.message) for each in told] == [
+        "somewhere: worse than all", "somewhere: still climbing",
+    ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ppvae.data import Data
 from ppvae.diagnostics.answer import Answer, Row
 from ppvae.diagnostics.baselines.comparing import compare_baselines
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.shared.wording import as_sentence, plus_minus, with_error
-from ppvae.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -74,27 +74,45 @@ def sentences_of(found: Baselines) -> tuple[str, ...]:
     if found.failures or strongest is None or strongest.difference is None:
         return ()
     lead = with_error(strongest.difference)
-    return (f"The strongest baseline is {strongest.about}: the fit is {lead} nats ahead of it.",)
+    said = f"the fit is {lead} nats ahead of it"
+    if not strongest.is_beaten:
+        said = f"the fit is not told apart from it, with a lead of {lead} nats"
+    return (f"The strongest baseline is {strongest.about}: {said}.",)
 
 
 def ask(context: Context) -> BaselinesAnswer:
-    """Fit the baselines to the run's training data, and score them on the examined rows."""
-    name, run = context.log_p_name, context.run
-    try:
-        data = run.data()
-    except InputError as error:
-        reason = f"the data that would fit them cannot be had: {error}"
+    """Fit the baselines to the run's training data, and score them on the examined rows.
+
+    Sizes are chosen on the valid data. Where these are examined, one half of them chooses, and the
+    other is scored: no row is scored that had a say in a baseline.
+    """
+    name, train, valid = context.log_p_name, context.climbed, context.choosing
+    if context.is_own and context.data_name == "train":
+        reason = "they are fitted to the very rows that are examined; examine test or valid data"
         return BaselinesAnswer({"baselines": reason}, name, None)
-    few = context.some(context.effort.evidence_rows)
-    evidence = context.evidence
-    log_p = None if isinstance(evidence, str) else evidence.log_p
-    with context.progress("baselines", 1) as count:
+    if train is None or valid is None:
+        reason = "the training data of the fit, to which they are fitted, are not at hand"
+        return BaselinesAnswer({"baselines": reason}, name, None)
+    count = context.effort.evidence_rows
+    if context.is_own and context.data_name == "valid":
+        half = len(context.order) // 2
+        count, valid = min(count, half), context.rows(context.order[half:])
+    few, evidence = context.some(count), context.evidence
+    reason, log_p = "", None
+    if isinstance(evidence, str):
+        reason = evidence
+    else:
+        log_p = evidence.log_p[: len(few)]
+    data = Data(
+        context.run.path.name, few.shape, train, valid, few, context.run.scaling, "none", None
+    )
+    with context.progress("baselines", 1) as done:
         found = compare_baselines(
-            context.pair, context.audit, data, few, log_p,
-            samples=context.effort.samples, seed=context.seed, device=context.device,
+            context.pair, context.audit, data, few, log_p, samples=context.effort.samples,
+            seed=context.seed, device=context.device, reason=reason,
         )  # fmt: skip
-        count(1)
-    refusals = {f"baseline {each}": reason for each, reason in found.left_out.items()}
+        done(1)
+    refusals = {f"baseline {each}": why for each, why in found.left_out.items()}
     if found.note and found.strongest is None:
         refusals["comparison with baselines"] = found.note
     return BaselinesAnswer(refusals, name, found)

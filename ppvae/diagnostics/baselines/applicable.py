@@ -37,7 +37,7 @@ from ppvae.diagnostics.baselines.whole_numbers import Steps
 from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.negative_binomial import NegativeBinomial
-from ppvae.distributions.support import elements_of
+from ppvae.distributions.support import elements_of, ends_of, in_words
 
 ELEMENTS = 1_024
 """Elements of x up to which a baseline with a full covariance is fitted."""
@@ -76,7 +76,8 @@ class Parts:
     @property
     def has_mask(self) -> bool:
         """Whether entries of x are missing."""
-        return self.train.observed is not None
+        every = (self.train, self.valid, self.scored)
+        return any(rows.observed is not None for rows in every)
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,10 @@ def candidates(
         seed: of starts.
     """
     elements = elements_of(support)
+    if any(isinstance(end, Tensor) for end in ends_of(elements)):
+        reason = f"elements of x have ends of their own: {in_words(elements)}"
+        yield Candidate("independent", _measure(elements), parts, reason)
+        return
     family = family_of(fn) or _default(elements)
     if elements.is_discrete:
         yield _independent(family, elements, parts, 0.0)
@@ -146,12 +151,14 @@ def _default(elements: Any) -> Family:
 
 
 def _independent(family: Family, elements: Any, parts: Parts, width: float) -> Candidate:
-    measure: Measure = "probability" if elements.is_discrete else "density"
-
     def fit(train: Matrix, _: Matrix) -> Any:
         return fit_independent(family, elements, train, width)
 
-    return Candidate("independent", measure, parts, fit)
+    return Candidate("independent", _measure(elements), parts, fit)
+
+
+def _measure(elements: Any) -> Measure:
+    return "probability" if elements.is_discrete else "density"
 
 
 def _of_discrete(family: Family, elements: Any, parts: Parts, seed: int) -> Iterator[Candidate]:

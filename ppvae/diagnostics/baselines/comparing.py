@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from ppvae.diagnostics.baselines.conditioning import (
     LEAST,
     by_class,
     given_covariates,
+    untold,
     with_frequency,
 )
 from ppvae.diagnostics.baselines.constant import LeavingOut, has_elements, varying
@@ -41,6 +43,13 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
 from ppvae.programs.sites import listed
 from ppvae.programs.streams import Stream, forked
+
+NUMERIC = (
+    ArithmeticError,
+    np.linalg.LinAlgError,
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+)
+"""What a fit to unsuitable numbers ends in; anything else is a defect, and is raised."""
 
 TRACED = 64
 """Rows that the model is traced on."""
@@ -59,6 +68,7 @@ def compare_baselines(
     samples: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
+    reason: str = "",
 ) -> Baselines:
     """Fit the baselines that apply to ``data``, and hold the fit's log p(x) against theirs.
 
@@ -77,6 +87,7 @@ def compare_baselines(
         samples: importance samples behind it.
         seed: of starts, and of samples of rows.
         device: where the pair is.
+        reason: why the fit has no log p(x), where it has none.
     """
     test = test.frozen(0)
     y = _all(test).get("y")
@@ -88,8 +99,8 @@ def compare_baselines(
         return Baselines(evidence, {}, {"independent": reason})
     note = ""
     if log_p is None:
-        why = "the guide is a point mass" if not audit.is_bound else "it is not that of a datum"
-        note = f"there is no {evidence} of the fit to compare with these: {why}"
+        why = "it is not that of a datum" if audit.is_bound else "the guide is a point mass"
+        note = f"there is no {evidence} of the fit to compare with these: {reason or why}"
     parts = Parts(*(matrix(split, seed) for split in (data.train, data.valid, test)))
     support = audit.supports[audit.data_site][1]
     steps = None
@@ -118,7 +129,7 @@ def compare_baselines(
             told = _told(each, evidence, y, support)
             try:
                 compared[each.name] = scored.compare(told)
-            except (ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+            except (InputError, *NUMERIC) as error:
                 left_out[each.name] = " ".join(str(error).split())[:200]
     return Baselines(evidence, compared, left_out, note)
 
@@ -216,6 +227,8 @@ def _told(candidate: Candidate, evidence: str, y: Tensor | None, support: Any) -
         return replace(candidate, fit=by_class(candidate.fit, least))
     if elements_of(support) is constraints.real and candidate.measure == "density":
         return replace(candidate, fit=given_covariates(candidate.fit))
+    if candidate.name == "independent":
+        return replace(candidate, fit=untold(candidate.fit))
     return replace(candidate, fit="only densities of real numbers are given covariates")
 
 

@@ -98,9 +98,40 @@ class Baselines:
         """Baselines that are better than the fit, the best of them first."""
         return tuple(sorted((c for c in self.compared.values() if c.is_better), key=_lead))
 
+    @classmethod
+    def of_summary(cls, summary: Mapping[str, Any], evidence: str) -> "Baselines":
+        """Those that ``summary.json`` holds; what is not as it was written is left out."""
+        found, left_out = (summary.get(name) for name in ("baselines", "baselines_left_out"))
+        note = str(summary.get("baselines_note") or "")
+        listed = found.items() if isinstance(found, Mapping) else ()
+        rows = {str(name): each for name, each in listed if isinstance(each, Mapping)}
+        # A difference that is no number is null, as is one of a fit that is compared with none.
+        is_compared = not note or any(each.get("difference") is not None for each in rows.values())
+        compared = {
+            name: _read(name, each, is_compared=is_compared) for name, each in rows.items()
+        }
+        why = left_out if isinstance(left_out, Mapping) else {}
+        return cls(evidence, compared, {str(name): str(each) for name, each in why.items()}, note)
+
     def to_dict(self) -> dict[str, Any]:
         """What ``summary.json`` holds."""
         return {name: each.to_dict() for name, each in self.compared.items()}
+
+
+def _read(name: str, each: Mapping[str, Any], *, is_compared: bool) -> Comparison:
+    """A baseline of ``summary.json``, in which a figure that is no number is null."""
+
+    def number(key: str) -> float:
+        value = each.get(key)
+        return float(value) if isinstance(value, (int, float)) else math.nan
+
+    difference = Estimate(number("difference"), number("standard_error"))
+    measure: Measure = "probability" if each.get("measure") == "probability" else "density"
+    rows = each.get("rows")
+    return Comparison(
+        name, str(each.get("about") or name), measure, Estimate(number("mean"), math.nan),
+        difference if is_compared else None, rows if isinstance(rows, int) else 0,
+    )  # fmt: skip
 
 
 def _lead(each: Comparison) -> float:

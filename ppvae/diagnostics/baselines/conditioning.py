@@ -19,6 +19,8 @@ type Fit = Callable[[Matrix, Matrix], Fitted]
 def by_class(fit: Fit, least: int = LEAST) -> Fit:
     """p(x | y): the baseline fitted to each class apart.
 
+    A class without validation rows has the simplest of its sizes.
+
     Raises:
         InputError: on fitting, for a class with fewer than ``least`` training rows.
     """
@@ -33,7 +35,7 @@ def by_class(fit: Fit, least: int = LEAST) -> Fit:
                     f"it is fitted class by class, and class {label} has fewer than {least} "
                     "training rows"
                 )
-            each[label] = fit(own, other if len(other) else own)
+            each[label] = fit(own, other)
 
         def log_prob(rows: Matrix) -> Tensor:
             told = _known(rows.y)
@@ -86,6 +88,16 @@ def given_covariates(fit: Fit) -> Fit:
         return Fitted(about, lambda rows: fitted.log_prob(rest(rows)))
 
     return fit_rest
+
+
+def untold(fit: Fit) -> Fit:
+    """p(x): the baseline that is not told y, though the model is."""
+
+    def fit_untold(train: Matrix, valid: Matrix) -> Fitted:
+        fitted = fit(train, valid)
+        return Fitted(f"{fitted.about}, not told y", fitted.log_prob)
+
+    return fit_untold
 
 
 def _known(y: Tensor | None) -> Tensor:

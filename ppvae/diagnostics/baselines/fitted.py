@@ -22,7 +22,12 @@ class Fitted:
 
 
 def best(candidates: Iterable[Fitted], valid: Matrix, *, patience: int = 2) -> Fitted:
-    """The candidate that is likeliest on ``valid``; none follow after ``patience`` worse ones."""
+    """The candidate that is likeliest on ``valid``; none follow after ``patience`` worse ones.
+
+    Where ``valid`` has no rows nothing is told, and the first is taken, which is the simplest.
+    """
+    if not len(valid):
+        return next(iter(candidates))
     chosen, most, worse = None, -float("inf"), 0
     for candidate in candidates:
         score = float(candidate.log_prob(valid).double().mean())

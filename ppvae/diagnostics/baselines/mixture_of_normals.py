@@ -67,7 +67,10 @@ def _mixtures(
         with warnings.catch_warnings():
             # One that has not converged is a density all the same, and is judged on other rows.
             warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(x)
+            try:
+                model.fit(x)
+            except ValueError as error:  # scikit-learn's word for a covariance that is singular
+                raise InputError(f"a mixture of {components} normals: {error}") from error
 
         def log_prob(rows: Matrix, model: GaussianMixture = model) -> Tensor:
             return torch.from_numpy(model.score_samples(rows.x.double().numpy()))

@@ -9,9 +9,9 @@ from ppvae.diagnostics.baselines.rows import Matrix
 
 
 def fit_normal(train: Matrix, valid: Matrix, floor: float) -> Fitted:
-    """N(x; mean, covariance): the empirical one, or a shrunk one that is better on ``valid``.
+    """N(x; mean, covariance): the empirical one, or a shrunk one where that is better on ``valid``.
 
-    The second is that of Ledoit and Wolf (2004). No eigenvalue is below ``floor``.
+    The shrunk one is that of Ledoit and Wolf (2004). No eigenvalue is below ``floor``.
 
     Args:
         train: the training rows.
@@ -21,7 +21,7 @@ def fit_normal(train: Matrix, valid: Matrix, floor: float) -> Fitted:
     from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
     x = train.x.double().numpy()
-    kinds = {"the empirical": EmpiricalCovariance, "Ledoit and Wolf's": LedoitWolf}
+    kinds = {"Ledoit and Wolf's": LedoitWolf, "the empirical": EmpiricalCovariance}
     estimates = {name: kind(store_precision=False).fit(x) for name, kind in kinds.items()}
     return best(
         (

@@ -16,12 +16,18 @@ from torch import Tensor
 from ppvae.data import Scaling
 from ppvae.diagnostics.baselines.elementwise import Elementwise, by_elements
 from ppvae.diagnostics.baselines.rows import Matrix
+from ppvae.errors import InputError
 
-TOLERANCE = 1e-3
-"""How far from a whole number a value may be, as single precision cannot hold all scaled ones."""
+ULPS = 8
+"""Roundings to single precision that a whole number may be off by, as scaled ones are."""
+
+MOST = 0.1
+"""How far off it may be at most, whatever its size."""
 
 LEAST = 1e-9
 """Difference of two values of a distribution function below which rounding decides it."""
+
+EPS = torch.finfo(torch.float32).eps
 
 NODES = 32
 """Nodes of the quadrature over a step."""
@@ -63,7 +69,9 @@ def steps_of(scaling: Scaling, *parts: Matrix) -> Steps | None:
     for rows in parts:
         raw = rows.x.double() * steps.scale + steps.loc
         off = (raw - raw.round()).abs() * rows.weight
-        if bool((off > TOLERANCE * raw.abs().clamp(min=1)).any()):
+        # x has one rounding, of its own size; what scaled it had others, of the size of loc.
+        size = (raw - steps.loc).abs() + steps.loc.abs() + 1
+        if bool((off > (ULPS * EPS * size).clamp(max=MOST)).any()):
             return None
     return steps
 
@@ -97,11 +105,21 @@ class Binning(Elementwise):
 
 
 def log_mass(fn: Any, value: Tensor, half: Tensor) -> Tensor:
-    """Log P(value - half < x < value + half), as ``fn.log_prob(value)`` is the log-density."""
+    """Log P(value - half < x < value + half), as ``fn.log_prob(value)`` is the log-density.
+
+    Raises:
+        InputError: for a distribution of vectors, whose probability is no product of elements'.
+    """
     return by_elements(fn, value, lambda fn, x: _of_elements(fn, x.double(), half.double()))
 
 
 def _of_elements(fn: Any, value: Tensor, half: Tensor) -> Tensor:
+    if fn.event_shape:
+        raise InputError(
+            f"the probability of whole numbers under {type(fn).__name__} is an integral over "
+            f"{math.prod(fn.event_shape)} elements at once, which is not computed; take "
+            "independent elements, such as `Normal(...).to_event(1)`"
+        )
     if isinstance(fn, torch.distributions.Normal):
         return _of_normal((value - fn.loc) / fn.scale, half / fn.scale)
     try:

@@ -2,6 +2,10 @@
 
 import json
 import math
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyro
@@ -11,12 +15,17 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from ppvae.data import Data, from_arrays
+from ppvae.data import Data, Split, as_split, from_arrays
 from ppvae.diagnostics import Baselines, Comparison, compare_baselines, log_evidence, subject
-from ppvae.diagnostics.baselines.rows import matrix
+from ppvae.diagnostics.baselines.answer import ask, sentences_of
+from ppvae.diagnostics.baselines.conditioning import by_class
+from ppvae.diagnostics.baselines.fitted import Fitted, best
+from ppvae.diagnostics.baselines.rows import Matrix, matrix
+from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.effort import QUICK
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.guides import Delta, MeanField
-from ppvae.models import VAE, Bernoulli, ConditionalVAE, Gaussian, StandardNormal
+from ppvae.models import VAE, Bernoulli, ConditionalVAE, Gaussian, Poisson, StandardNormal
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from tests.support.pca import AFFINE
@@ -41,17 +50,18 @@ def table(rows: int = 300) -> np.ndarray:
     return (code + 0.5 * generator.normal(size=(rows, 3))).astype(np.float32)
 
 
-def asked(of: Program, by: Program, data: Data) -> Baselines:
-    batch = data.test.take(torch.arange(len(data.test)))
+def asked(of: Program, by: Program, data: Data, test: Split | None = None) -> Baselines:
+    test = data.test if test is None else test
+    batch = test.take(torch.arange(len(test)))
     pair, audit, _ = subject(of, by, batch["x"], batch.get("y"), batch.get("mask"))
-    return beside(pair, audit, data)
+    return beside(pair, audit, data, test)
 
 
-def beside(pair: Pair, audit: Audit, data: Data) -> Baselines:
+def beside(pair: Pair, audit: Audit, data: Data, test: Split) -> Baselines:
     log_p = None
     if audit.has_evidence:
-        log_p = log_evidence(pair, audit, data.test, samples=4).log_p
-    return compare_baselines(pair, audit, data, data.test, log_p, samples=4)
+        log_p = log_evidence(pair, audit, test, samples=4).log_p
+    return compare_baselines(pair, audit, data, test, log_p, samples=4)
 
 
 def test_a_program_of_ones_own_is_compared_row_by_row_with_scikit_learns_figures() -> None:
@@ -113,6 +123,144 @@ def test_missing_entries_are_left_to_baselines_that_take_them() -> None:
     of, by = VAE(StandardNormal(2), Bernoulli((3,)), AFFINE), MeanField(2, (3,), AFFINE)
     found = asked(of, by, from_arrays(binary, mask=mask))
     assert list(found.compared) == ["independent", "mixture"]
+
+
+def test_entries_that_are_missing_from_the_scored_rows_alone_are_missing() -> None:
+    x = torch.tensor(table())
+    mask = torch.rand(len(x), 3, generator=torch.Generator().manual_seed(0)) < 0.5
+    of, by = VAE(StandardNormal(2), Gaussian((3,)), AFFINE), MeanField(2, (3,), AFFINE)
+    data = from_arrays(x.numpy(), scale="none")
+    found = asked(of, by, data, as_split(x.where(mask, 0), mask=mask))
+    assert list(found.compared) == ["independent"]
+    assert set(found.left_out) == {"pca", "normal", "mixture"}
+
+
+def binomial(*trials: float) -> Program:
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            fn = dist.Binomial(torch.tensor(trials), logits=z)
+            pyro.sample("x", fn.to_event(1), obs=x)
+
+    return model
+
+
+def test_elements_that_end_apart_have_no_baseline_with_a_reason_and_one_end_has_two() -> None:
+    generator = np.random.default_rng(0)
+    apart = generator.binomial([5, 10], 0.5, (100, 2))
+    found = asked(binomial(5.0, 10.0), guide, from_arrays(apart, scale="none"))
+    assert not found.compared
+    assert "5 or up to 10" in found.left_out["independent"]
+    alike = from_arrays(generator.binomial(5, 0.5, (100, 2)), scale="none")
+    assert set(asked(binomial(5.0, 5.0), guide, alike).compared) == {"independent", "histogram"}
+
+
+def test_a_defect_of_a_baseline_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("a defect")
+
+    monkeypatch.setattr("ppvae.diagnostics.baselines.applicable.fit_pca", broken)
+    with pytest.raises(TypeError, match="a defect"):
+        asked(model, guide, from_arrays(table()))
+
+
+def test_counts_with_covariates_are_beside_elements_that_are_not_told_them() -> None:
+    generator = np.random.default_rng(0)
+    age = generator.normal(size=(100, 1)).astype(np.float32)
+    data = from_arrays(generator.poisson(3.0, (100, 3)), age, scale="none")
+    of = ConditionalVAE(StandardNormal(2), Poisson((3,)), AFFINE, 1)
+    found = asked(of, MeanField(2, (3,), AFFINE, 1), data)
+    assert list(found.compared) == ["independent"]
+    assert found.independent is not None
+    assert found.independent.about == "independent Poisson elements, not told y"
+    assert "covariates" in found.left_out["negative_binomial"]
+
+
+def test_a_class_without_validation_rows_has_the_simplest_size() -> None:
+    torch.manual_seed(0)
+    x, y = torch.randn(200, 2), torch.arange(200) % 2
+    train = Matrix(x, None, y, torch.arange(200))
+    valid = train.where(y == 0)
+    tried: list[int] = []
+
+    def fit(own: Matrix, other: Matrix) -> Fitted:
+        tried.append(len(other))
+        return best(
+            (
+                Fitted(f"size {k}", lambda rows, k=k: torch.full((len(rows),), float(k)))
+                for k in "123"
+            ),
+            other,
+        )
+
+    fitted = by_class(fit)(train, valid)
+    assert tried == [100, 0]
+    assert fitted.log_prob(train).tolist() == [3.0, 1.0] * 100
+
+
+def test_why_a_fit_has_no_log_p_is_passed_on_and_read_from_a_summary() -> None:
+    data = from_arrays(table())
+    pair, audit, _ = subject(model, guide, data.test.take(torch.arange(9))["x"])
+    found = compare_baselines(pair, audit, data, data.test, None, samples=4, reason="it is lost")
+    assert found.note.endswith("it is lost")
+    summary = {
+        "baselines": found.to_dict(), "baselines_left_out": {"pca": "so"},
+        "baselines_note": found.note,
+    }  # fmt: skip
+    read = Baselines.of_summary(summary, "log p(x)")
+    assert read.strongest is None
+    assert (read.note, read.left_out) == (found.note, {"pca": "so"})
+    summary["baselines_note"] = None
+    of_no_number = Baselines.of_summary(summary, "log p(x)").strongest
+    assert of_no_number is not None
+    assert of_no_number.is_better
+
+
+def test_a_tie_is_not_a_lead() -> None:
+    def said(mean: float) -> str:
+        one = Comparison("a", "A", "density", Estimate(0, 1), Estimate(mean, 0.11), 9)
+        return sentences_of(Baselines("log p(x)", {"a": one}, {}))[0]
+
+    assert "not told apart from it" in said(-0.05)
+    assert "1.00 +- 0.11 nats ahead of it" in said(1.0)
+
+
+@pytest.mark.parametrize("examined", ["train", "valid", "test"])
+def test_no_row_is_scored_that_fitted_a_baseline_or_chose_its_size(
+    examined: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = from_arrays(table(), scale="none")
+    pair, audit, _ = subject(model, guide, data.test.take(torch.arange(9))["x"])
+    given: list[tuple[Data, Split]] = []
+
+    def compare(
+        _pair: Pair, _audit: Audit, data: Data, test: Split, *_: object, **__: object
+    ) -> Any:
+        given.append((data, test))
+        return Baselines("log p(x)", {}, {})
+
+    monkeypatch.setattr("ppvae.diagnostics.baselines.answer.compare_baselines", compare)
+    run: Any = SimpleNamespace(path=Path("run"), scaling=data.scaling)  # and no `data()`
+    answer = ask(
+        Context(
+            run, pair, audit, data.splits[examined], examined, True, None,
+            None if examined == "train" else data.train, data.valid, QUICK, 0,
+            torch.device("cpu"), lambda *_: nullcontext(lambda *_: None),
+        )
+    )  # fmt: skip
+    if examined == "train":
+        assert "very rows" in answer.refusals["baselines"]
+        return
+    ((by, scored),) = given
+    assert by.train is data.train
+    rows = [
+        {tuple(x) for x in s.take(torch.arange(len(s)))["x"].tolist()} for s in (by.valid, scored)
+    ]
+    assert not rows[0] & rows[1]
+    assert rows[1] <= {
+        tuple(x)
+        for x in data.splits[examined].take(torch.arange(len(data.splits[examined])))["x"].tolist()
+    }
 
 
 def test_what_is_given_labels_or_covariates_is_beside_baselines_that_are_too() -> None:

@@ -15,6 +15,7 @@ from ppvae.diagnostics.baselines.rows import Matrix
 from ppvae.diagnostics.baselines.whole_numbers import Binning, log_mass, steps_of
 from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli
 from ppvae.distributions.student_t import StudentT
+from ppvae.errors import InputError
 
 HALF = torch.tensor(0.5)
 
@@ -72,6 +73,26 @@ def test_whole_numbers_are_seen_through_their_scaling() -> None:
     assert torch.equal(steps.raw(matrix(x)).x, raw)
     torch.testing.assert_close(steps.half, torch.tensor([0.025, 0.02]).double())
     assert steps_of(scaling, matrix(x + 0.01)) is None
+
+
+@pytest.mark.parametrize("low", [600.0, 5e4, 2e5])
+def test_large_real_numbers_are_not_whole_and_large_counts_are(low: float) -> None:
+    torch.manual_seed(0)
+    reals = low + 100 * torch.rand(200, 3)
+    assert steps_of(Scaling("as-is"), matrix(reals)) is None
+    counts = reals.round()
+    loc, scale = counts.mean(0), counts.std(0)
+    scaling = Scaling("standardized", loc=tuple(loc.tolist()), scale=tuple(scale.tolist()))
+    x = matrix((counts - loc) / scale)
+    steps = steps_of(scaling, x)
+    assert steps is not None
+    assert torch.equal(steps.raw(x).x, counts)
+
+
+def test_a_distribution_of_vectors_is_refused() -> None:
+    fn = dist.MultivariateNormal(torch.zeros(2), torch.eye(2)).expand([2])
+    with pytest.raises(InputError, match="MultivariateNormal"):
+        log_mass(fn, torch.ones(2, 2), HALF)
 
 
 def test_the_fits_probability_of_counts_is_that_of_its_exact_marginal() -> None:
