@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ppvae.bounds.audit import audit
 from ppvae.bounds.objective import Bound
-from ppvae.distributions.support import first_outside_support
+from ppvae.distributions.support import first_outside_support, in_words
 from ppvae.errors import InputError
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
@@ -91,6 +91,17 @@ def test_the_support_finds_the_first_value_outside() -> None:
     assert first_outside_support(support, x) is None
     x[3, 2] = 0.5
     assert first_outside_support(support, x) == (3, 0.5)
+
+
+def test_a_support_may_end_apart_by_element_and_not_by_row() -> None:
+    trials = torch.tensor([5.0, 10.0]).expand(64, 2)
+    support: Any = dist.constraints.independent(dist.Binomial(trials).support, 1)
+    x = torch.tensor([[5.0, 10.0], [1.0, 2.0], [6.0, 6.0]])
+    assert first_outside_support(support, x) == (2, 6.0)
+    assert in_words(support) == "integers from 0 to 5 or up to 10"
+    assert in_words(dist.Binomial(torch.full((64, 2), 5.0)).support) == "integers from 0 to 5"
+    with pytest.raises(InputError, match="row to row"):
+        first_outside_support(dist.Binomial(torch.arange(1.0, 4.0)[:, None]).support, x[:, :1])
 
 
 def nothing_observed(x: Tensor) -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ from ppvae.report.page import typeset
 from ppvae.report.page_data import PageData
 from ppvae.report.provenance import flattened
 from ppvae.report.sections import Section, attempted
+from ppvae.report.verdict import _strongest
+from ppvae.report.verdict import section as verdict
 from ppvae.run import Run, load
 from tests.support.fits import rewrite_config, rewrite_metrics, small
 from tests.support.pages import HOSTILE, KINDS, SECTIONS, Page, cells, quickly, shown_of
@@ -409,3 +412,41 @@ def test_large_colour_pictures_stay_under_five_megabytes(tmp_path: Path) -> None
     page = Page(file)
     assert "Left out" not in page.says("map")
     assert file.stat().st_size < 5e6
+
+
+def test_the_verdict_names_the_measure_of_each_baseline_and_why_others_are_not_there() -> None:
+    of = {"about": "A", "measure": "probability", "mean": -3.0, "rows": 9}
+    summary: dict[str, Any] = {
+        "baselines": {
+            "a": of | {"difference": 0.1, "standard_error": 0.2},
+            "b": of | {"about": "B", "difference": None, "standard_error": None},
+        },
+        "baselines_left_out": {"pca": "entries are missing"},
+        "baselines_note": None,
+    }
+
+    beside: Any = SimpleNamespace(summary=summary, evidence="log p(x)")
+
+    def shown() -> tuple[str, Section]:
+        run: Any = SimpleNamespace(
+            summary=summary, warnings=(), metrics=list, path=Path("run"), config={},
+        )  # fmt: skip
+        page: Any = SimpleNamespace(
+            run=run, summary=summary, diagnosis={"sentences": []}, evidence="log p(x)",
+        )  # fmt: skip
+        found = verdict(page)
+        return " ".join(found.sentences), found
+
+    words, found = shown()
+    assert "pca (entries are missing)" in words
+    assert found.tables[0].header[1] == "measure"
+    assert found.tables[0].rows[0][1] == "probability"
+    assert " ".join(_strongest(beside)).startswith(
+        "Of simple models of the same rows the strongest is B"
+    )
+    summary["baselines_note"] = "the guide is a point mass"
+    assert "The guide is a point mass." in shown()[0]
+    del summary["baselines"]["b"]
+    summary["baselines_note"] = None
+    said = " ".join(_strongest(beside))
+    assert "not told apart" in said
