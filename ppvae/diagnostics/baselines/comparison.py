@@ -107,9 +107,7 @@ class Baselines:
         rows = {str(name): each for name, each in listed if isinstance(each, Mapping)}
         # A difference that is no number is null, as is one of a fit that is compared with none.
         is_compared = not note or any(each.get("difference") is not None for each in rows.values())
-        compared = {
-            name: _read(name, each, is_compared=is_compared) for name, each in rows.items()
-        }
+        compared = {name: _read(name, each, is_compared=is_compared) for name, each in rows.items()}
         why = left_out if isinstance(left_out, Mapping) else {}
         return cls(evidence, compared, {str(name): str(each) for name, each in why.items()}, note)
 

@@ -3,6 +3,7 @@
 import json
 import math
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -185,13 +186,10 @@ def test_a_class_without_validation_rows_has_the_simplest_size() -> None:
 
     def fit(own: Matrix, other: Matrix) -> Fitted:
         tried.append(len(other))
-        return best(
-            (
-                Fitted(f"size {k}", lambda rows, k=k: torch.full((len(rows),), float(k)))
-                for k in "123"
-            ),
-            other,
-        )
+        return best([Fitted(f"size {k}", partial(constant, k)) for k in (1.0, 2.0, 3.0)], other)
+
+    def constant(value: float, rows: Matrix) -> Tensor:
+        return torch.full((len(rows),), value)
 
     fitted = by_class(fit)(train, valid)
     assert tried == [100, 0]
@@ -203,7 +201,7 @@ def test_why_a_fit_has_no_log_p_is_passed_on_and_read_from_a_summary() -> None:
     pair, audit, _ = subject(model, guide, data.test.take(torch.arange(9))["x"])
     found = compare_baselines(pair, audit, data, data.test, None, samples=4, reason="it is lost")
     assert found.note.endswith("it is lost")
-    summary = {
+    summary: dict[str, Any] = {
         "baselines": found.to_dict(), "baselines_left_out": {"pca": "so"},
         "baselines_note": found.note,
     }  # fmt: skip
