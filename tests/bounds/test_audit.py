@@ -95,17 +95,20 @@ def test_the_support_finds_the_first_value_outside() -> None:
 
 def test_a_support_may_end_apart_by_element_and_not_by_row() -> None:
     trials = torch.tensor([5.0, 10.0]).expand(64, 2)
-    support: Any = dist.constraints.independent(dist.Binomial(trials, probs=0.5).support, 1)
+    support: Any = dist.constraints.independent(
+        dist.Binomial(trials, probs=torch.tensor(0.5)).support, 1
+    )
     x = torch.tensor([[5.0, 10.0], [1.0, 2.0], [6.0, 6.0]])
     assert first_outside_support(support, x) == (2, 6.0)
     assert in_words(support) == "integers from 0 to 5 or up to 10"
     assert (
-        in_words(dist.Binomial(torch.full((64, 2), 5.0), probs=0.5).support)
+        in_words(dist.Binomial(torch.full((64, 2), 5.0), probs=torch.tensor(0.5)).support)
         == "integers from 0 to 5"
     )
     with pytest.raises(InputError, match="row to row"):
         first_outside_support(
-            dist.Binomial(torch.arange(1.0, 4.0)[:, None], probs=0.5).support, x[:, :1]
+            dist.Binomial(torch.arange(1.0, 4.0)[:, None], probs=torch.tensor(0.5)).support,
+            x[:, :1],
         )
 
 
