@@ -24,7 +24,7 @@ from ppvae.diagnostics.trust.calibration import calibrate
 from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.guides.scales import posterior_scale
-from ppvae.models import VAE
+from ppvae.models import VAE, Gaussian
 from ppvae.programs.facts import Audit
 from ppvae.run import Run
 from tests.support.fits import table
@@ -145,8 +145,10 @@ def likelihood_of(run: Run, z: Tensor) -> Any:
     assert isinstance(run.model, VAE)
     with torch.no_grad():
         h = run.model.decoder(z.flatten(0, 2)).squeeze(1).unflatten(0, z.shape[:3])
-    is_table = len(run.data_shape) == 1
-    return Normal(h, 1.0) if is_table else Bernoulli(logits=h)
+        likelihood = run.model.likelihood
+        if isinstance(likelihood, Gaussian):
+            return Normal(h, likelihood.variance.sqrt())
+    return Bernoulli(logits=h)
 
 
 def surprise(run: Run, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

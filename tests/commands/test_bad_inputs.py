@@ -99,6 +99,8 @@ def test_a_bad_input_is_refused_in_a_sentence_that_names_it(
             with pytest.raises(SystemExit) as left:
                 answer(main, argv)
         told = capsys.readouterr().err.splitlines()
+    # The runs are so short that opening one warns that its fit was climbing still.
+    told = [each for each in told if not each.startswith("warning: ")]
     assert left.value.code == 2, told
     assert len(told) == 1, told
     assert told[0].startswith("error: ")

@@ -72,7 +72,7 @@ def test_the_command_leaves_numbers_and_a_figure_and_takes_a_run(
         )
         assert side["ms_per_step"] > 0
     a, b = (record["sides"][name] for name in (ANALYTIC, SAMPLED))
-    assert a["curves"][0][0] == b["curves"][0][0] == [23, 46]
+    assert a["curves"][0][0] == b["curves"][0][0] == [12, 24]
     assert a["curves"][0][1] != b["curves"][0][1]
     assert record["exact"] == ["z"]
     assert " ".join(record["sentence"].split()) in " ".join(capsys.readouterr().out.split())

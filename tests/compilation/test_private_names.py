@@ -10,14 +10,23 @@ PACKAGE = Path(__file__).parents[2]
 
 WRITTEN_FOR = {
     "torch": ("2.15", "ppvae/compilation"),
-    "pyro-ppl": ("1.9", "ppvae/bounds, ppvae/compilation and ppvae/programs/failures.py"),
+    "pyro-ppl": (
+        "1.9",
+        "ppvae/bounds, ppvae/compilation, ppvae/programs/failures.py and "
+        "ppvae/diagnostics/baselines/elementwise.py",
+    ),
     "lightning-fabric": ("2.6", "ppvae/training/processes.py"),
 }
 """The version of each library whose private names are used, and the code that uses them."""
 
 DOORS = {
     "torch": ("ppvae/compilation/",),
-    "pyro": ("ppvae/bounds/", "ppvae/compilation/", "ppvae/programs/failures.py"),
+    "pyro": (
+        "ppvae/bounds/",
+        "ppvae/compilation/",
+        "ppvae/programs/failures.py",
+        "ppvae/diagnostics/baselines/elementwise.py",
+    ),
     "lightning_fabric": ("ppvae/training/processes.py",),
 }
 

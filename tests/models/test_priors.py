@@ -488,7 +488,7 @@ def test_after_a_fit_the_relevance_is_what_each_principal_axis_explains_beyond_t
     guide = MeanField(4, (6,), AFFINE).double()
     optimizer = torch.optim.Adam([*model.parameters(), *guide.parameters()], lr=0.05)
     bound = TraceMeanField_ELBO()
-    for _ in range(200):
+    for _ in range(600):
         optimizer.zero_grad()
         (bound.differentiable_loss(model, guide, known.x) / len(known.x)).backward()
         optimizer.step()
