@@ -7,11 +7,13 @@
 ``collapsed``
     The last evaluation raised the alarm of a collapsed posterior.
 ``climbing``
-    In the last tenth of the way the best held-out objective rose by more than 9 % of its rise since
-    the first tenth, and by more than 0.1 nats. A straight line rises by 11 %. The way is measured
-    in steps times learning rate: under a schedule that ends at 0 every course is flat. The first
-    tenth, and the first evaluation of several, do not count, as a start may be arbitrarily bad.
-    Nor has a fit converged, as far as can be told, that was evaluated once.
+    In the last tenth of the way the best held-out objective rose by more than 0.1 nats, and by more
+    than 9 % of all that it won: its rise since the first tenth (a straight line rises by 11 %), or
+    its lead over independent elements where that is more, since noise that a falling learning rate
+    takes away lets a long fit rise once more. The way is measured in steps times learning rate:
+    under a schedule that ends at 0 every course is flat. The first tenth, and the first evaluation
+    of several, do not count, as a start may be arbitrarily bad. Nor has a fit converged, as far as
+    can be told, that was evaluated once.
 ``converged``
     None of these.
 
@@ -40,7 +42,7 @@ LATE = 0.1
 """The last part of the way, steps times learning rate; and the first, which does not count."""
 
 STEEP = 0.09
-"""Share of the rise that is steep in that part."""
+"""Share of all that was won that is steep in that part."""
 
 FEW = 3
 """Evaluations of which the first does not count."""
@@ -75,7 +77,7 @@ def status(metrics: Rows, baselines: Baselines, value: float | None, elements: i
     """
     train, valid = (_at_final_beta(metrics, split) for split in ("train", "valid"))
     divergence = _divergence(train, baselines, value, elements)
-    climb = "" if divergence else _climb(train, valid)
+    climb = "" if divergence else _climb(train, valid, baselines)
     is_collapsed = bool(valid) and bool(valid[-1]["alarm"])
     word: Word = "converged"
     if divergence:
@@ -129,7 +131,7 @@ def _failure(baselines: Baselines) -> str:
     )
 
 
-def _climb(train: Rows, valid: Rows) -> str:
+def _climb(train: Rows, valid: Rows, baselines: Baselines) -> str:
     """That the held-out objective was still rising steeply, if it was."""
     way = dict(_way(train))
     if not way or (valid and not math.isfinite(valid[-1]["objective"])):
@@ -145,8 +147,10 @@ def _climb(train: Rows, valid: Rows) -> str:
     late = (1 - LATE) * gone[-1]
     rise = float(best[-1] - np.interp(late, gone, best))
     early = max(LATE * gone[-1], gone[len(gone) >= FEW])
-    whole = float(best[-1] - np.interp(early, gone, best))
-    if not rise > max(LEAST, STEEP * whole):
+    won = float(best[-1] - np.interp(early, gone, best))
+    if baselines.independent is not None:
+        won = max(won, float(best[-1]) - baselines.independent.log_p.mean)
+    if not rise > max(LEAST, STEEP * won):
         return ""
     count = max(1, round(epochs[-1] - float(np.interp(late, gone, epochs))))
     return (

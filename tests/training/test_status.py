@@ -64,6 +64,13 @@ def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:
     assert status(table, NONE, -20.0, 4).word == "climbing"
 
 
+def test_a_late_rise_is_measured_by_all_that_the_fit_won() -> None:
+    """As the noise of a falling learning rate goes, a course may rise once more, and steeply."""
+    course = [-24.9 + 0.05 * i for i in range(20)] + [-23.9 + 0.2 * i for i in range(3)]
+    assert status(rows(course), independent(1.0, mean=-25.0), -23.5, 4).word == "climbing"
+    assert status(rows(course), independent(9.5, mean=-33.0), -23.5, 4).word == "converged"
+
+
 def test_a_rise_of_the_objective_by_its_beta_is_none() -> None:
     table = rows([min(-30.0 + i, -15.0) for i in range(20)])
     for row in table:
