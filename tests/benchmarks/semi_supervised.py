@@ -23,7 +23,6 @@ Of both, three choices let the bound teach q(y | x), and not draw it to a divisi
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -45,6 +44,7 @@ from ppvae.models.likelihoods import Likelihood
 from ppvae.networks import MLP
 from ppvae.programs import Pair
 from ppvae.programs.classification import classification
+from tests.benchmarks.over_seeds import over_seeds
 
 LABELS = 100
 PARTS = ("valid", "test")
@@ -241,14 +241,8 @@ def _table(found: dict[str, list[float]], given: argparse.Namespace) -> str:
     for name, values in found.items():
         label, published = CASES[name]
         each = ", ".join(f"{value:.2f}" for value in values)
-        lines.append(f"| {label} | {_mean(values)} | {each} | {published} |")
+        lines.append(f"| {label} | {over_seeds(values)} | {each} | {published} |")
     return "\n".join(lines) + "\n"
-
-
-def _mean(values: Sequence[float]) -> str:
-    of = torch.tensor(values)
-    error = f" +- {float(of.std()) / math.sqrt(len(of)):.2f}" if len(of) > 1 else ""
-    return f"{float(of.mean()):.2f}{error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

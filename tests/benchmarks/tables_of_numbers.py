@@ -11,19 +11,18 @@ it. A fit that is there already is read. The table is written to
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 
 from ppvae.data import from_arrays
 from ppvae.fit import fit
+from tests.benchmarks.over_seeds import over_seeds
 from tests.support.penguins import penguins
 
 TABLES: dict[str, Callable[[], NDArray[np.float64]]] = {
@@ -54,14 +53,8 @@ def _row(name: str, latents: int, summaries: Sequence[dict[str, Any]]) -> str:
     ours = [of["mean"] + of["difference"] for of in pca]
     figures = [ours, [of["mean"] for of in pca], [of["difference"] for of in pca]]
     rows, columns = TABLES[name]().shape
-    cells = " | ".join(map(_mean, figures))
+    cells = " | ".join(map(over_seeds, figures))
     return f"| {name} | {rows} x {columns} | {latents} | {cells} |"
-
-
-def _mean(values: Sequence[float]) -> str:
-    of = torch.tensor(values)
-    error = f" +- {float(of.std()) / math.sqrt(len(of)):.2f}" if len(of) > 1 else ""
-    return f"{float(of.mean()):.2f}{error}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

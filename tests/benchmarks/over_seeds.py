@@ -1,0 +1,13 @@
+"""A figure of several seeds."""
+
+from collections.abc import Sequence
+from math import sqrt
+from statistics import fmean, stdev
+
+__all__ = ["over_seeds"]
+
+
+def over_seeds(values: Sequence[float]) -> str:
+    """The mean and, of more than one seed, its standard error."""
+    error = f" +- {stdev(values) / sqrt(len(values)):.2f}" if len(values) > 1 else ""
+    return f"{fmean(values):.2f}{error}"
