@@ -40,8 +40,8 @@ class Column:
 
     def to_dict(self) -> dict[str, object]:
         """Return plain types, as YAML and JSON hold them."""
-        levels = {"levels": list(self.levels)} if self.levels else {}
-        return {"name": self.name, "kind": self.kind} | levels
+        fields: dict[str, object] = {"name": self.name, "kind": self.kind}
+        return fields | {"levels": list(self.levels)} if self.levels else fields
 
     @classmethod
     def from_dict(cls, fields: object) -> Self:
