@@ -12,6 +12,7 @@ from typing import Self, cast, final, override
 import torch
 from torch import Tensor
 
+from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
 from ppvae.data.images import Images
 from ppvae.data.rows import ArrayRows, Rows
@@ -45,6 +46,11 @@ class ImageRows(Rows):
     @override
     def dtype(self) -> torch.dtype:
         return torch.uint8
+
+    @property
+    @override
+    def annotations(self) -> Annotations:
+        return Annotations(self.index)
 
     @property
     @override
@@ -91,6 +97,11 @@ class StreamedSplit(Split):
     @override
     def extra_names(self) -> tuple[str, ...]:
         return () if self.rows.images.codes is None else ("y",)
+
+    @property
+    @override
+    def annotations(self) -> Annotations:
+        return self.rows.annotations
 
     @property
     @override

@@ -7,6 +7,7 @@ from typing import Self, cast, final, override
 import torch
 from torch import Tensor
 
+from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
 from ppvae.data.scaling import AS_IS, Scaling
 from ppvae.data.split import Batch, Feed, Split
@@ -22,28 +23,28 @@ class InMemorySplit(Split):
 
     Args:
         x: (N, *shape): bytes and truth values as they were read, anything else already scaled.
-        y: (N, ...) or None.
-        mask: bool, the shape of ``x``, or None.
+        extras: what a batch has beside ``x``, (N, ...) each; see `Split`.
         scaling: what is still to be done to ``x`` when a batch is read.
         binarization: as above.
         origin: all that was or will be done to raw values, or None of rows as they are.
+        known: what is known of the rows beside.
     """
 
     x: Tensor
-    y: Tensor | None
-    mask: Tensor | None
+    extras: Batch
     scaling: Scaling
     binarization: Binarization
-    origin: Scaling | None = None
+    origin: Scaling | None
+    known: Annotations
 
     @classmethod
     def of(
         cls,
         x: Tensor,
-        y: Tensor | None,
-        mask: Tensor | None,
+        extras: Batch,
         scaling: Scaling | None,
         binarization: Binarization,
+        known: Annotations | None = None,
     ) -> Self:
         """Make a split of raw ``x``, doing once all that need not be done in each batch."""
         still = scaling or AS_IS
@@ -51,9 +52,10 @@ class InMemorySplit(Split):
             # Bytes stay bytes, a quarter of the memory; anything else gains nothing by waiting, and
             # what was not observed is 0 after it is standardized.
             x, still = still.apply(x), AS_IS
-        if mask is not None:
-            x = x.masked_fill(~mask, 0)
-        return cls(x, y, mask, still, binarization, scaling)._settled()
+        if "mask" in extras:
+            x = x.masked_fill(~extras["mask"], 0)
+        known = Annotations.of(len(x)) if known is None else known
+        return cls(x, extras, still, binarization, scaling, known)._settled()
 
     @property
     @override
@@ -63,12 +65,12 @@ class InMemorySplit(Split):
     @property
     @override
     def extra_names(self) -> tuple[str, ...]:
-        return tuple(self._extras)
+        return tuple(self.extras)
 
     @property
-    def _extras(self) -> dict[str, Tensor]:
-        extras = {"y": self.y, "mask": self.mask}
-        return {name: value for name, value in extras.items() if value is not None}
+    @override
+    def annotations(self) -> Annotations:
+        return self.known
 
     @property
     @override
@@ -81,8 +83,8 @@ class InMemorySplit(Split):
 
     @override
     def to(self, device: torch.device | str) -> Self:
-        extras = {name: value.to(device) for name, value in self._extras.items()}
-        return replace(self, x=self.x.to(device), y=extras.get("y"), mask=extras.get("mask"))
+        extras = {name: value.to(device) for name, value in self.extras.items()}
+        return replace(self, x=self.x.to(device), extras=extras)
 
     @override
     def feed(
@@ -114,7 +116,7 @@ class InMemorySplit(Split):
     def _batch(self, rows: Tensor, device: torch.device | str, binarization: Binarization) -> Batch:
         here = rows.to(self.x.device)
         x = binarization(self.scaling.apply(self.x[here].to(device)), rows)
-        extras = {name: value[here].to(device) for name, value in self._extras.items()}
+        extras = {name: value[here].to(device) for name, value in self.extras.items()}
         return {"x": x} | extras
 
     def _settled(self) -> Self:

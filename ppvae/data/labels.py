@@ -105,23 +105,26 @@ def known_rows(split: Split) -> Tensor:
     Raises:
         InputError: of a split that is read from disk, or has no labels.
     """
-    if not isinstance(split, InMemorySplit) or split.y is None or split.y.is_floating_point():
+    y = split.extras.get("y") if isinstance(split, InMemorySplit) else None
+    if y is None or y.is_floating_point():
         raise InputError(
             "`labelled` asks for rows with a label, and the training data has none that is held in "
             f"memory; {GIVE_LABELS}, or leave it out"
         )
-    return (split.y != UNKNOWN).cpu()
+    return (y != UNKNOWN).cpu()
 
 
 def _hidden(split: Split, name: str, kept: Callable[[Tensor], Tensor]) -> Split:
     """Return the split with -1 for y where ``kept`` of y is 0."""
-    if not isinstance(split, InMemorySplit) or split.y is None:
+    if not isinstance(split, InMemorySplit) or "y" not in split.extras:
         raise InputError(
             f"`labels` hides labels of data held in memory, and {name} is read from disk as it is "
             f"needed; save it as .npz (x, and y)."
         )
-    y = split.y.cpu()
-    return replace(split, y=torch.where(kept(y).bool(), y, UNKNOWN).to(split.y.device))
+    here = split.extras["y"]
+    y = here.cpu()
+    shown = torch.where(kept(y).bool(), y, UNKNOWN).to(here.device)
+    return replace(split, extras={**split.extras, "y": shown})
 
 
 def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor:

@@ -143,15 +143,23 @@ def from_arrays(
     return _data(name, array_source(x, name, y, mask), binarize, seed, None, scale)
 
 
-def as_split(x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Split:
+def as_split(
+    x: Tensor,
+    y: Tensor | None = None,
+    mask: Tensor | None = None,
+    size_factor: Tensor | None = None,
+) -> Split:
     """Make one split of tensors as they are: neither scaled nor divided.
 
     Args:
         x: (N, *shape).
         y: (N, ...) labels or covariates.
         mask: bool, the shape of ``x``, True where observed.
+        size_factor: (N,), above 0, what the mean of counts is multiplied by.
     """
-    return InMemorySplit.of(x, y, mask, None, Binarization())
+    extras = {"y": y, "mask": mask, "size_factor": size_factor}
+    known = {name: value for name, value in extras.items() if value is not None}
+    return InMemorySplit.of(x, known, None, Binarization())
 
 
 def suited(

@@ -9,6 +9,7 @@ from typing import final, override
 import torch
 from torch import Tensor
 
+from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
 from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.scaling import Scaling
@@ -33,6 +34,11 @@ class Rows(ABC):
 
     @property
     @abstractmethod
+    def annotations(self) -> Annotations:
+        """What is known of the rows beside what the programs are given."""
+
+    @property
+    @abstractmethod
     def names(self) -> tuple[str, ...] | None:
         """Names of the columns, where a row is a vector and the format has names."""
 
@@ -42,7 +48,7 @@ class Rows(ABC):
 
     @abstractmethod
     def read(self, index: Tensor) -> Batch:
-        """Return the rows at ``index``: ``x``, and ``y`` and ``mask`` where there are any."""
+        """Return the rows at ``index``: ``x``, and of the extras of a batch those there are."""
 
     @abstractmethod
     def select(self, index: Tensor) -> "Rows":
@@ -82,12 +88,21 @@ class ArrayRows(Rows):
         y: (N,) int64 codes, (N, ...) float32 covariates, or None.
         mask: bool, the shape of ``x``, True where observed, or None where all was.
         names: as above.
+        size_factor: (N,) float32, above 0, what the mean of counts is multiplied by, or None.
+        known: what is known of the rows beside; by default their numbers.
     """
 
     x: Tensor
     y: Tensor | None = None
     mask: Tensor | None = None
     names: tuple[str, ...] | None = None
+    size_factor: Tensor | None = None
+    known: Annotations | None = None
+
+    @property
+    @override
+    def annotations(self) -> Annotations:
+        return self.known or Annotations.of(len(self))
 
     @property
     @override
@@ -114,12 +129,18 @@ class ArrayRows(Rows):
 
     @override
     def select(self, index: Tensor) -> "ArrayRows":
-        return ArrayRows(**self._part(index), names=self.names)
+        known = self.annotations.select(index)
+        return ArrayRows(**self._part(index), names=self.names, known=known)
 
     @override
     def split(self, scaling: Scaling, binarization: Binarization) -> Split:
-        return InMemorySplit.of(self.x, self.y, self.mask, scaling, binarization)
+        extras = {name: values for name, values in self._fields.items() if name != "x"}
+        return InMemorySplit.of(self.x, extras, scaling, binarization, self.annotations)
 
     def _part(self, rows: Tensor | slice) -> Batch:
-        fields = {"x": self.x, "y": self.y, "mask": self.mask}
-        return {name: values[rows] for name, values in fields.items() if values is not None}
+        return {name: values[rows] for name, values in self._fields.items()}
+
+    @property
+    def _fields(self) -> Batch:
+        fields = {"x": self.x, "y": self.y, "mask": self.mask, "size_factor": self.size_factor}
+        return {name: values for name, values in fields.items() if values is not None}

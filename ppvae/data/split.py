@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from ppvae.data.annotations import Annotations
 from ppvae.data.scaling import Scaling
 
 Batch = dict[str, Tensor]
@@ -18,8 +19,9 @@ class Split(ABC):
     """Rows of data, scaled and binarized as they are read.
 
     A batch is a dictionary: ``x``, float32 (batch, *shape), and, where the data has them, ``y``,
-    int64 codes (batch,) or float32 covariates, and ``mask``, bool (batch, *shape), True where x
-    was observed. Unobserved entries of x are 0.
+    int64 codes (batch,) or float32 covariates; ``mask``, bool (batch, *shape), True where x was
+    observed; ``size_factor``, float32 (batch,), what the mean of counts is multiplied by.
+    Unobserved entries of x are 0.
     """
 
     @property
@@ -30,7 +32,12 @@ class Split(ABC):
     @property
     @abstractmethod
     def extra_names(self) -> tuple[str, ...]:
-        """Which of ``"y"`` and ``"mask"`` a batch has beside ``"x"``."""
+        """Which of ``"y"``, ``"mask"`` and ``"size_factor"`` a batch has beside ``"x"``."""
+
+    @property
+    @abstractmethod
+    def annotations(self) -> Annotations:
+        """What is known of the rows, in their order, beside what the programs are given."""
 
     @property
     @abstractmethod

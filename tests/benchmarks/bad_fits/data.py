@@ -39,7 +39,8 @@ def _few(whole: Data) -> Data:
     train = whole.train
     assert isinstance(train, InMemorySplit)
     rows = torch.randperm(len(train), generator=_generator(0))[:160]
-    return replace(whole, train=replace(train, x=train.x[rows], y=None), source=None)
+    few = replace(train, x=train.x[rows], extras={}, known=train.known.select(rows))
+    return replace(whole, train=few, source=None)
 
 
 def counts() -> Data:

@@ -1,0 +1,43 @@
+"""What is known of rows and not shown to the programs: where they stood, their names, labels."""
+
+from dataclasses import dataclass, replace
+from typing import Any, Self, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """What is known of N rows beside what the programs are given.
+
+    Args:
+        numbers: (N,) int64, the place of each in the file or array it was read from, from 0.
+        index: (N,) their names, or None.
+        label: (N,) int64 codes of labels that are not y, -1 where unknown, or None.
+    """
+
+    numbers: Tensor
+    index: NDArray[Any] | None = None
+    label: Tensor | None = None
+
+    @classmethod
+    def of(cls, count: int) -> Self:
+        """Return those of rows that are told by their numbers alone."""
+        return cls(torch.arange(count))
+
+    def select(self, rows: Tensor | slice) -> Self:
+        """Return those of the rows at ``rows``, in that order."""
+        return replace(
+            self,
+            numbers=self.numbers[rows],
+            index=None if self.index is None else self.index[_plain(rows)],
+            label=None if self.label is None else self.label[rows],
+        )
+
+
+def _plain(rows: Tensor | slice) -> NDArray[Any] | slice:
+    return rows if isinstance(rows, slice) else np.asarray(rows)
