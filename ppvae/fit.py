@@ -31,12 +31,15 @@ import torch
 from ppvae.cli.answering import answer
 from ppvae.cli.flags_in_sentences import flag, spoken
 from ppvae.cli.given import given_settings
+from ppvae.cli.silence import quiet_where_asked
 from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary, teller
 from ppvae.data import Data
 from ppvae.errors import InputError
+from ppvae.programs import Pair
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, check_unoccupied
 from ppvae.run.folder import free_folder
+from ppvae.run.store import PrivateFolder
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
 from ppvae.training.chosen_parts import chosen_parts, recorded_parts
 from ppvae.training.data_and_programs import (
@@ -59,15 +62,20 @@ if TYPE_CHECKING:  # it takes seconds to import
     from ppvae.training.trainer import Trainer
 
 
+ROOM = 64
+"""Bytes of a run for each parameter: its value and Adam's two, in four checkpoints, and room."""
+
+
 @in_ranks
 @alone
 @takes(Settings)
+@quiet_where_asked
 def fit(settings: Settings) -> Run:
     """Fit a model p(x, z) and a guide q(z | x) by climbing a bound on log p(x).
 
     What it leaves is a run directory; what it returns is that directory, opened at its best
-    weights. Each part is a class name, or in Python also a class; model and guide may be any Pyro
-    programs.
+    weights. With ``in_memory`` the run goes with the object that is returned. Each part is a class
+    name, or in Python also a class; model and guide may be any Pyro programs.
 
     The process is left as it was found: generators, warning filters, log levels, environment. One
     thread at a time can fit, for Pyro's handlers are one per process. SIGINT writes a checkpoint
@@ -113,20 +121,32 @@ def fit(settings: Settings) -> Run:
 
     # Where it is written.
     config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled)
-    out = settings.out
-    folder = free_folder(Path("runs"), data.name) if out is None else Path(out)
+    home, folder = _place(settings, data, pair)
     folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
     state = trainer.state()
     if fabric.is_global_zero:
         run = Run.create(folder, config, state, example, overwrite=settings.overwrite)
         with run.given_back_on_failure():
-            show_introduction(data, chosen, trainer, folder, is_compiled=is_compiled)
+            where = "kept in memory" if settings.in_memory else f"writing to {folder}"
+            show_introduction(data, chosen, trainer, where, is_compiled=is_compiled)
     fabric.barrier()
     if not fabric.is_global_zero:
         run = Run(folder)
+    run.home = home
     # The bound was typed here, or trusted: the run that is opened at the end may have it too.
     trusted = (*settings.trust, chosen.elbo.target.__module__)
-    return _climb(run, trainer, data, fabric, trusted, true_labels(meeting.everything))
+    fitted = _climb(run, trainer, data, fabric, trusted, true_labels(meeting.everything))
+    fitted.hold_data(meeting.everything)
+    return fitted
+
+
+def _place(settings: Settings, data: Data, pair: Pair) -> tuple[PrivateFolder | None, Path]:
+    """Where the run is to be; of one in memory also what keeps it there."""
+    if settings.in_memory:
+        home = PrivateFolder(ROOM * sum(p.numel() for p in pair.parameters()))
+        return home, home.path / "run"
+    out = settings.out
+    return None, free_folder(Path("runs"), data.name) if out is None else Path(out)
 
 
 @in_ranks
@@ -206,7 +226,8 @@ def _climb(
                 on_step=bar.step, on_compile=bar.compiling, on_epoch=bar.epoch,
             )  # fmt: skip
         if number:
-            tell(f"stopped after {trainer.progress.step} steps; {go_on}")
+            left = go_on if run.home is None else "nothing of it is left"
+            tell(f"stopped after {trainer.progress.step} steps; {left}")
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         if trainer.stopped:
             tell(f"stopped early: {trainer.stopped}")
@@ -217,6 +238,7 @@ def _climb(
             run.path, trust=trust, model=pair.program("model"), guide=pair.program("guide")
         )
         fitted.hold(pair, trainer.bound.audit)
+        fitted.home = run.home
         if is_first:
             _conclude(fitted, trainer, data, labels)
         fabric.barrier()
@@ -234,6 +256,9 @@ def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | N
     summary = summarize(trainer, data, labels, run.metrics())
     run.write_summary(summary.to_dict())
     run.pair.to("cpu")
+    if run.home is not None:
+        show_summary(summary)
+        return
     notes, full = leave_pictures(run, data, summary.embedding, labels, summary.seed)
     for note in notes:
         say(f"note: {note}")

@@ -8,7 +8,7 @@ from ppvae.cli.commands import Command
 from ppvae.cli.flags_in_sentences import flag
 from ppvae.components.names import NAMES
 from ppvae.errors import InputError
-from ppvae.settings import SWITCH, Class, Several, settings_of, told
+from ppvae.settings import SWITCH, Class, Several, flagged, told
 
 HEADINGS = ("data", "programs", "bound", "training", "draws", "machine", "output")
 
@@ -37,7 +37,7 @@ class _Wide(HelpFormatter):
 
 def parser_of(command: Command) -> Parser:
     """The parser of a command's own words: each is kept as it is typed."""
-    settings = settings_of(command.settings)
+    settings = flagged(command.settings)
     needed = [name for name, (each, _) in settings.items() if each.default is MISSING]
     parser = Parser(
         usage=" ".join(

@@ -13,7 +13,7 @@ from ppvae.cli.recipes import told_recipes
 from ppvae.components.names import DEFAULTS, NAMES, check_name
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
-from ppvae.settings import Checked, Class, Setting, refusal, settings_of
+from ppvae.settings import Checked, Class, Setting, flagged, refusal, settings_of
 from ppvae.settings.recipes import LIST, recipe, recipes
 
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
@@ -44,7 +44,7 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
     from ppvae.cli.help import parser_of
 
     command = COMMANDS[name]
-    settings = {key: about for key, (_, about) in settings_of(command.settings).items()}
+    settings = {key: about for key, (_, about) in flagged(command.settings).items()}
     needed = {each.name for each in fields(command.settings) if each.default is MISSING}
     _check_values(argv, list(settings))
     rest, own = _own_arguments(argv, settings)

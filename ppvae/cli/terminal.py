@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -28,7 +27,8 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
 console = Console(highlight=False, soft_wrap=True)
 """Where results go: standard output, plain where it is no terminal."""
 
-_progress_console = Console(stderr=True, highlight=False)
+progress_console = Console(stderr=True, highlight=False)
+"""Where progress goes: standard error."""
 
 
 def say(sentence: str) -> None:
@@ -66,7 +66,7 @@ def show_audit(audit: Audit, elbo: str) -> None:
 
 
 def show_introduction(
-    data: "Data", chosen: "Chosen", trainer: "Trainer", folder: Path, *, is_compiled: bool
+    data: "Data", chosen: "Chosen", trainer: "Trainer", where: str, *, is_compiled: bool
 ) -> None:
     """Say what the data are, what the audit found, and what is about to be done where."""
     bound, beta, name = trainer.bound, trainer.plan.beta, chosen.elbo.spec.class_path
@@ -87,7 +87,7 @@ def show_introduction(
                 "reported is the importance-weighted bound of the same draws"
             )
     how = ", compiled" if is_compiled else ""
-    say(f"{count:,} parameters on {trainer.device}{how}; writing to {folder}")
+    say(f"{count:,} parameters on {trainer.device}{how}; {where}")
 
 
 def show_summary(summary: "Summary") -> None:
@@ -171,9 +171,9 @@ def bar(what: str, total: int) -> Iterator[Any]:
     """A progress bar over ``total`` things; yields a function that counts some."""
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-        console=_progress_console,
+        console=progress_console,
         transient=True,
-        disable=not _progress_console.is_terminal,  # a file would get a blank line
+        disable=not progress_console.is_terminal,  # a file would get a blank line
     ) as progress:  # fmt: skip
         task = progress.add_task(what, total=total)
         yield lambda count=1: progress.advance(task, count)
@@ -213,8 +213,8 @@ class EpochBar:
             BarColumn(bar_width=24),
             TextColumn("{task.fields[figures]}"),
             TimeRemainingColumn(compact=True),
-            console=_progress_console,
-            disable=quiet or not _progress_console.is_terminal,
+            console=progress_console,
+            disable=quiet or progress_console.quiet or not progress_console.is_terminal,
         )
         self._quiet, self._notes = quiet, [] if notes is None else notes
         self._task = self._progress.add_task(
@@ -255,7 +255,7 @@ class EpochBar:
         self._figures = shown.removesuffix(self._compiled)
         self._progress.update(self._task, figures="compiling the training step", refresh=True)
         if self._progress.disable and not self._quiet:
-            _progress_console.print("compiling the training step")
+            progress_console.print("compiling the training step")
 
     def epoch(self, epoch: "Epoch", alarm: str = "") -> None:
         """Show the held-out figures after an epoch, and, once as long as it lasts, an alarm."""
@@ -276,7 +276,7 @@ class EpochBar:
         text += self._compiled
         self._progress.update(self._task, figures=text)
         if self._progress.disable and epoch.epoch >= self._due and not self._quiet:
-            _progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
+            progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
             self._compiled = ""  # a log tells it once
             self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
 

@@ -28,6 +28,12 @@ class RunData:
 
     def __init__(self, path: Path, config: Mapping[str, Any], trust: Iterable[str]) -> None:
         self.path, self.config, self._trust = path, dict(config), tuple(trust)
+        self._held: Data | None = None
+
+    def hold_data(self, data: Data) -> None:
+        """Hold the data of the fit, with all of their labels, where they have no name or path."""
+        if not isinstance(self.config.get("data"), str):
+            self._held = data
 
     @property
     def _facts(self) -> Mapping[str, Any]:
@@ -93,8 +99,17 @@ class RunData:
             hidden: whether labels that the fit was not shown are hidden here too.
 
         Raises:
-            InputError: if it was handed in from Python, or is no longer where it was.
+            InputError: if it was handed in from Python, to a fit that this object is not of; if it
+                is no longer where it was.
         """
+        data = self._held or self._read_again(data_dir)
+        if self.config.get("labels") is None or not hidden:
+            return data
+        seed = entry(self.config, "seed", int, self.path)
+        check_seed(seed)
+        return hide(data, entry(self.config, "labels", int, self.path), seed)
+
+    def _read_again(self, data_dir: Path | None) -> Data:
         name, where, old = self._name, data_dir or self._folder, self._fingerprint
         if "torchvision" not in self._trust:
             check_safe_to_read(name, where)
@@ -115,11 +130,7 @@ class RunData:
                 f"{name} now has data of shape {data.shape}, and the run was fitted to "
                 f"{self.data_shape}; give the data it was fitted to as `data`"
             )
-        if self.config.get("labels") is None or not hidden:
-            return data
-        seed = entry(self.config, "seed", int, self.path)
-        check_seed(seed)
-        return hide(data, entry(self.config, "labels", int, self.path), seed)
+        return data
 
     def new_data(
         self, name: str | Path, data_dir: Path | None = None, label: str | None = None

@@ -28,6 +28,7 @@ from ppvae.run.folder import check_unoccupied
 from ppvae.run.programs import build_pair
 from ppvae.run.store import (
     MissingError,
+    PrivateFolder,
     Writer,
     bear,
     discard,
@@ -58,6 +59,7 @@ class Run(RunData):
     Attributes:
         path: the run directory.
         config: ``config.yaml``: the settings, and under ``"run"`` what they resolved to.
+        home: of a run in memory, the folder that goes with this object.
 
     Raises:
         InputError: if there is no run there, or it is broken, or of another format.
@@ -78,6 +80,7 @@ class Run(RunData):
         self._table = table.Metrics(self.path)
         self._writer: Writer | None = None
         self._wanted = checkpoint
+        self.home: PrivateFolder | None = None
         self._handed: dict[str, Program | None] = {"model": model, "guide": guide}
 
     def __repr__(self) -> str:

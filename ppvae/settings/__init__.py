@@ -6,7 +6,16 @@ The settings of a fit (`fit`), those of what is asked of a run (`run`), what a s
 
 from ppvae.settings.fit import FitCommand, Resume, Settings
 from ppvae.settings.run import Compare, Diagnose, Encode, Sample
-from ppvae.settings.setting import Checked, Setting, check_seed, refusal, settings_of, takes, told
+from ppvae.settings.setting import (
+    Checked,
+    Setting,
+    check_seed,
+    flagged,
+    refusal,
+    settings_of,
+    takes,
+    told,
+)
 from ppvae.settings.values import (
     QUESTIONS,
     SWITCH,
@@ -25,5 +34,5 @@ __all__ = [
     "QUESTIONS",
     "SWITCH", "Binarize", "Checked", "Class", "Compare", "Compile", "Device", "Diagnose", "Encode",
     "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
-    "Several", "check_seed", "refusal", "settings_of", "takes", "told",
+    "Several", "check_seed", "flagged", "refusal", "settings_of", "takes", "told",
 ]  # fmt: skip

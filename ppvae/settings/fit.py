@@ -179,6 +179,15 @@ class Settings(Checked):
         False, OUTPUT, SWITCH, "Replace a run that is there already.", is_recorded=False,
         is_for_people=True
     )
+    in_memory: bool = setting(
+        False, OUTPUT, SWITCH,
+        "Leave no files: the run lasts as long as the object that is returned, and has no figures "
+        "and no report.", is_recorded=False, is_for_people=True, is_for_python=True
+    )
+    quiet: bool = setting(
+        False, OUTPUT, SWITCH, "Print nothing.", is_recorded=False, is_for_people=True,
+        is_for_python=True
+    )
     oversubscribe: bool = setting(
         False, MACHINE, SWITCH, "Allow more processes than there are cores.", is_recorded=False,
         is_for_people=True, may_change=True
@@ -196,6 +205,16 @@ class Settings(Checked):
             raise InputError(
                 f"`warm_up` is {self.warm_up}, which leaves none of the {self.passes} epochs at "
                 "the full `beta`; shorten it, or take more `epochs`"
+            )
+        if self.in_memory and self.out is not None:
+            raise InputError(
+                f"`out` is {str(self.out)!r}, and with `in_memory=True` a run has no files: give "
+                "one of the two"
+            )
+        if self.in_memory and self.devices > 1:
+            raise InputError(
+                f"`devices` is {self.devices}, and with `in_memory=True` a run is of one process: "
+                "give `out`, or `devices=1`"
             )
 
     @classmethod

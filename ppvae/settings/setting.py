@@ -30,6 +30,7 @@ class Setting:
         is_recorded: whether ``config.yaml`` keeps it.
         is_for_people: whether a person alone may set it, and no file: it may be a stranger's.
         may_change: whether a fit that goes on may be given another.
+        is_for_python: whether it has a meaning in Python alone, and so no flag.
     """
 
     group: str
@@ -39,6 +40,7 @@ class Setting:
     is_recorded: bool = True
     is_for_people: bool = False
     may_change: bool = False
+    is_for_python: bool = False
 
 
 def setting[T](
@@ -96,6 +98,12 @@ def refusal(name: str, value: Any, must: object) -> InputError:
 def settings_of(kind: type[Checked]) -> dict[str, tuple[Field[Any], Setting]]:
     """The settings of a dataclass, by name."""
     return {each.name: (each, each.metadata["setting"]) for each in fields(kind)}
+
+
+def flagged(kind: type[Checked]) -> dict[str, tuple[Field[Any], Setting]]:
+    """Those of the settings that a command line and its files have."""
+    found = settings_of(kind).items()
+    return {name: (each, about) for name, (each, about) in found if not about.is_for_python}
 
 
 def check_seed(seed: int, name: str = "seed") -> None:

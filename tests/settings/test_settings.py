@@ -28,6 +28,7 @@ from ppvae.settings import (
     Resume,
     Sample,
     Settings,
+    flagged,
     settings_of,
 )  # fmt: skip
 from tests.support.settings_page import PAGE, page
@@ -119,7 +120,7 @@ def test_help_is_sentences_with_defaults(capsys: pytest.CaptureFixture[str]) -> 
         told = capsys.readouterr().out
         for strange in ("Union", "type:", "null", "None", "ignored", "class '", "Optional"):
             assert strange not in told
-        for _, about in settings_of(command.settings).values():
+        for _, about in flagged(command.settings).values():
             assert about.sentence.endswith(".")
             assert about.sentence.split()[0] in told
 

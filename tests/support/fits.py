@@ -67,7 +67,8 @@ def small(folder: Path, out: str = "run", **settings: Any) -> Run:
         settings["data"] = table_file(folder)
     defaults: dict[str, Any] = {
         "likelihood": "Gaussian", "decoder": SMALL, "encoder": SMALL, "latent_dim": 2,
-        "batch_size": 32, "epochs": 2, "device": "cpu", "out": folder / out, "schedule": None,
+        "batch_size": 32, "epochs": 2, "device": "cpu", "schedule": None,
+        "out": None if settings.get("in_memory") else folder / out,
         "evaluate_every": 1,
     }  # fmt: skip
     chosen = {k: v for k, v in (defaults | settings).items() if v is not ...}

@@ -29,8 +29,9 @@ def page() -> str:
         ]
         for name, (each, about) in settings_of(command.settings).items():
             word = name.upper() if each.default is MISSING else flag(name)
+            word = "" if about.is_for_python else f"`{word}`"
             sentence = told(each, about).replace("|", "\\|")
-            parts.append(f"| {about.group} | `{word}` | `{name}` | {sentence} |")
+            parts.append(f"| {about.group} | {word} | `{name}` | {sentence} |")
         parts.append("")
     return "\n".join(parts)
 

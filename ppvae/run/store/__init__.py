@@ -9,6 +9,7 @@ place, and `trees` writes tensors and plain values, of which nothing is ever unp
 from ppvae.run.store.disk import WriteError
 from ppvae.run.store.json_values import plain
 from ppvae.run.store.new_folder import bear, finish_swap
+from ppvae.run.store.private_folder import PrivateFolder
 from ppvae.run.store.reading import (
     MissingError,
     ReadError,
@@ -32,7 +33,7 @@ from ppvae.run.store.writing import (
 )
 
 __all__ = [
-    "MissingError", "ReadError", "WriteError", "Writer", "append_bytes", "bear",
+    "MissingError", "PrivateFolder", "ReadError", "WriteError", "Writer", "append_bytes", "bear",
     "check_writable", "discard", "finish_swap", "identity_of", "is_there", "load_tree", "plain",
     "read_bytes", "read_json", "read_sealed", "read_text", "save_tree", "sums", "write_arrays",
     "write_bytes", "write_folder", "write_text", "writing",

@@ -1,0 +1,151 @@
+"""Runs in memory: they speak as others do, print nothing where asked, and leave no files."""
+
+import gc
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ppvae.data import from_arrays
+from ppvae.encode import encode
+from ppvae.errors import InputError
+from ppvae.fit import fit
+from ppvae.run import Run
+from ppvae.run.folder import free_folder
+from ppvae.run.store import PrivateFolder, private_folder
+from tests.support.fits import SMALL, differences, quick, small, table
+from tests.support.snapshots import changes, snapshot
+
+__all__ = ["quick"]  # a fixture, used by every test here
+
+
+@pytest.fixture(autouse=True)
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, and one in it where folders of a process are made."""
+    (tmp_path / "memory").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(private_folder, "_MEMORY", tmp_path / "memory")
+    return tmp_path
+
+
+def in_memory(**settings: Any) -> Run:
+    return small(Path.cwd(), data=from_arrays(table()), in_memory=True, **settings)
+
+
+def test_it_leaves_nothing_once_the_object_is_gone(places: Path) -> None:
+    run = in_memory()
+    assert [path.name for path in (places / "memory").iterdir()] == [run.path.parent.name]
+    assert not (run.path / "figures").exists()
+    assert not (run.path / "report.html").exists()
+    del run
+    gc.collect()
+    assert list(places.rglob("*")) == [places / "memory"]
+
+
+def test_a_fit_that_fails_leaves_nothing(places: Path) -> None:
+    with pytest.raises(InputError):
+        in_memory(lr=1e30)
+    gc.collect()
+    assert list(places.rglob("*")) == [places / "memory"]
+
+
+def test_it_is_the_run_that_a_folder_would_hold(tmp_path: Path) -> None:
+    data = from_arrays(table())
+    kept, run = small(tmp_path, data=data), in_memory()
+    assert differences(kept.pair.state_dict(), run.pair.state_dict()) == []
+    for name in ("elbo", "log_p", "best_epoch", "status"):
+        assert run.summary is not None
+        assert kept.summary is not None
+        assert run.summary[name] == kept.summary[name]
+    assert len(run.metrics()) == len(kept.metrics()) == 4
+    assert run.settings == kept.settings
+    assert run.audit.latents == ("z",)
+    assert len(run.data().test) == len(data.test)
+    codes = encode(run, data=run.data().test, samples=5)
+    assert codes["loc"].shape == (len(data.test), 2)
+    assert run.pair.program("model") is run.model
+    assert run.pair.program("guide") is run.guide
+
+
+def test_it_holds_its_data_with_the_labels_that_the_fit_saw(tmp_path: Path) -> None:
+    y = np.arange(90) % 3
+    run = small(tmp_path, data=from_arrays(table(), y))
+    assert run.data().labels == ("0", "1", "2")
+    with pytest.raises(InputError, match="handed in from Python"):
+        Run(run.path).data()
+
+
+@pytest.mark.parametrize("where", [{"in_memory": True}, {"out": "run"}])
+def test_a_quiet_fit_says_nothing_and_leaves_the_process_as_it_was(
+    where: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = from_arrays(table())
+    fit(data=data, likelihood="Gaussian", encoder=SMALL, decoder=SMALL, epochs=1, in_memory=True)
+    assert "kept in memory" in capfd.readouterr().out
+    before = snapshot()
+    small(Path.cwd(), data=data, quiet=True, **where)
+    assert not changes(before), changes(before)
+    assert capfd.readouterr() == ("", "")
+    small(Path.cwd(), data=data, in_memory=True)
+    assert capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"out": "there"}, "`out` is 'there', and with `in_memory=True` a run has no files"),
+        ({"devices": 2}, "`devices` is 2, and with `in_memory=True` a run is of one process"),
+    ],
+)
+def test_what_a_run_in_memory_cannot_have_is_refused(
+    settings: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        fit(in_memory=True, **settings)
+
+
+def _be_killed() -> None:
+    folder = PrivateFolder(0)
+    (folder.path / "file").write_text("of a killed process")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(places: Path) -> None:
+    memory, living = places / "memory", PrivateFolder(0)
+    child = multiprocessing.get_context("fork").Process(target=_be_killed)
+    child.start()
+    child.join()
+    assert len(list(memory.iterdir())) == 2
+    other = PrivateFolder(0)
+    assert {*memory.iterdir()} == {living.path, other.path}
+
+
+def test_a_process_that_is_forked_off_removes_nothing() -> None:
+    folder = PrivateFolder(0)
+    child = multiprocessing.get_context("fork").Process(target=folder._remove)
+    child.start()
+    child.join()
+    assert folder.path.is_dir()
+
+
+def test_without_room_in_memory_it_is_a_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path.cwd() / "disk").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(Path.cwd() / "disk"))
+    folder = PrivateFolder(2**60)
+    assert folder.path.parent == Path.cwd() / "disk"
+    assert folder.path.stat().st_mode & 0o77 == 0
+    assert list(Path("memory").iterdir()) == []
+
+
+def test_two_fits_within_a_second_have_a_folder_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.strftime", lambda *_: "20260101-120000")
+    names = []
+    for _ in range(3):
+        folder = free_folder(Path("runs"), "digits")
+        folder.mkdir(parents=True)
+        names.append(folder.name)
+    assert names == [f"digits-20260101-120000{end}" for end in ("", "-1", "-2")]
