@@ -19,6 +19,7 @@ from ppvae.models.likelihoods import (
     Likelihood,
     MixtureOfDiscretizedLogistics,
     NegativeBinomial,
+    PerColumn,
     Poisson,
     ZeroInflated,
 )
@@ -52,6 +53,7 @@ __all__ = [
     "MixtureOfDiscretizedLogistics",
     "MixtureOfNormals",
     "NegativeBinomial",
+    "PerColumn",
     "Poisson",
     "Prior",
     "SemiSupervisedVAE",

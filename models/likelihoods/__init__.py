@@ -10,6 +10,7 @@ from ppvae.models.likelihoods.laplace import Laplace
 from ppvae.models.likelihoods.likelihood import Likelihood
 from ppvae.models.likelihoods.mixture_of_discretized_logistics import MixtureOfDiscretizedLogistics
 from ppvae.models.likelihoods.negative_binomial import NegativeBinomial
+from ppvae.models.likelihoods.per_column import PerColumn
 from ppvae.models.likelihoods.poisson import Poisson
 from ppvae.models.likelihoods.student_t import StudentT
 from ppvae.models.likelihoods.zero_inflated import ZeroInflated
@@ -25,6 +26,7 @@ __all__ = [
     "Likelihood",
     "MixtureOfDiscretizedLogistics",
     "NegativeBinomial",
+    "PerColumn",
     "Poisson",
     "StudentT",
     "ZeroInflated",

@@ -11,7 +11,7 @@ from ppvae.distributions.optimal_normal import OptimalNormal
 from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
 from ppvae.models.likelihoods.marginal_moments import moments
-from ppvae.models.likelihoods.positive_number import PositiveNumber, check_floor
+from ppvae.models.likelihoods.positive_number import WORDS, PositiveNumber, check_floor
 from ppvae.models.likelihoods.running_mean import RunningMean, check_momentum
 from ppvae.networks import Shape, inverse_positive, positive
 
@@ -25,6 +25,7 @@ class Gaussian(Likelihood):
 
     - A number: c, fixed.
     - "learned": one parameter for all elements, floor + softplus.
+    - "per-element": such a parameter for each element of x, as columns of a table want it.
     - "optimal": the mean square error, which is the best c there is (sigma-VAE; Rybkin et al.,
       2021). In training each batch has its own, over all its elements that are observed, and the
       gradient is that with c held: the slope in c is zero there (envelope theorem; at the floor c
@@ -39,7 +40,7 @@ class Gaussian(Likelihood):
 
     Args:
         data_shape: shape of one datum.
-        variance: c, a number above zero, or "learned", "optimal" or "per-pixel".
+        variance: c, a number above zero, or "learned", "per-element", "optimal" or "per-pixel".
         floor: the smallest variance that is not a given number, in squared units of x.
         momentum: weight of the newest batch in the running mean of "optimal".
 
@@ -56,7 +57,7 @@ class Gaussian(Likelihood):
     def __init__(
         self,
         data_shape: Shape,
-        variance: float | Literal["learned", "optimal", "per-pixel"] = "learned",
+        variance: float | Literal["learned", "per-element", "optimal", "per-pixel"] = "learned",
         floor: float = 1e-4,
         momentum: float = 0.1,
     ) -> None:
@@ -69,20 +70,22 @@ class Gaussian(Likelihood):
             self.params_per_element = 2
         elif variance == "optimal":
             self.shared = RunningMean(momentum, floor)
-        elif isinstance(variance, str) and variance != "learned":
+        elif isinstance(variance, str) and variance not in WORDS:
             raise InputError(
                 f"`likelihood.variance` is '{variance}'; give a number above 0, 'learned', "
-                "'optimal' or 'per-pixel'"
+                "'per-element', 'optimal' or 'per-pixel'"
             )
         else:
-            self.shared = PositiveNumber("likelihood.variance", variance, floor)
+            self.shared = PositiveNumber(
+                "likelihood.variance", variance, floor, shape=self.data_shape
+            )
 
     @property
     def variance(self) -> Tensor:
-        """The variance c, in squared units of x: a scalar.
+        """The variance c, in squared units of x: a scalar, or of "per-element" ``data_shape``.
 
         Raises:
-            InputError: if each element has one of its own.
+            InputError: if each datum has one of its own.
         """
         if self.shared is None:
             raise InputError(
@@ -98,7 +101,8 @@ class Gaussian(Likelihood):
         if self.shared is None:
             above = (data.deviation.square() - self.floor).clamp(min=self.floor)
             return torch.stack([data.mean, inverse_positive(above.sqrt())])
-        self.shared.start_at(data.pooled_variance)
+        is_shared = isinstance(self.shared, RunningMean) or not self.shared.is_per_element
+        self.shared.start_at(data.pooled_variance if is_shared else data.deviation.square())
         return data.mean.unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:

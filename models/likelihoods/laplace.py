@@ -20,7 +20,7 @@ class Laplace(Likelihood):
 
     Args:
         data_shape: shape of one datum.
-        scale: s, a number above zero, or "learned": one for all elements.
+        scale: s, a number above zero, or "learned": one for all elements; or "per-element".
         floor: the smallest scale that learning may reach, in units of x.
 
     Raises:
@@ -30,15 +30,19 @@ class Laplace(Likelihood):
     support = constraints.real
 
     def __init__(
-        self, data_shape: Shape, scale: float | Literal["learned"] = 1.0, floor: float = 1e-2
+        self,
+        data_shape: Shape,
+        scale: float | Literal["learned", "per-element"] = 1.0,
+        floor: float = 1e-2,
     ) -> None:
         super().__init__(data_shape)
-        self.scale = PositiveNumber("likelihood.scale", scale, floor)
+        self.scale = PositiveNumber("likelihood.scale", scale, floor, shape=self.data_shape)
 
     @override
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         loc = median(x, mask)
-        self.scale.start_at(absolute_deviation(x, mask, loc))
+        off = absolute_deviation(x, mask, loc, each=self.scale.is_per_element)
+        self.scale.start_at(off)
         return loc.unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:

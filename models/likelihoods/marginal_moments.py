@@ -52,10 +52,11 @@ def median(x: Tensor, mask: Tensor | None) -> Tensor:
     return values.nanmedian(0).values.nan_to_num()
 
 
-def absolute_deviation(x: Tensor, mask: Tensor | None, loc: Tensor) -> Tensor:
-    """The mean of |x - loc| over all that was observed: a scalar."""
-    off = (x.double() - loc).abs()
-    return off.mean() if mask is None else off[mask].mean()
+def absolute_deviation(x: Tensor, mask: Tensor | None, loc: Tensor, *, each: bool) -> Tensor:
+    """The mean of |x - loc| over what was observed: a scalar; of ``each`` element, its own."""
+    off = moments((x.double() - loc).abs(), mask)
+    pooled = (off.total / off.count.sum()).sum()
+    return off.mean.clamp(min=NARROWEST * pooled) if each else pooled
 
 
 def log_odds(successes: Tensor, trials: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""One number above zero for all elements of x: a variance, a scale, degrees of freedom."""
+"""A number above zero, of all elements of x or of each: a variance, a scale, degrees of freedom."""
 
 import math
 from typing import Literal
@@ -8,19 +8,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ppvae.errors import InputError
-from ppvae.networks import is_positive
+from ppvae.networks import Shape, is_positive
 
-Given = float | Literal["learned"]
+Given = float | Literal["learned", "per-element"]
+
+WORDS = ("learned", "per-element")
+_OR_LEARNED = "'learned' or 'per-element'"
 
 
 class PositiveNumber(nn.Module):
-    """A number above zero, given or learned; called, it is a scalar.
+    """A number above zero, given or learned; called, it is a scalar, or has ``shape``.
 
     Args:
         name: the parameter that it is, for sentences: ``"likelihood.scale"``.
-        value: the number itself, or "learned".
+        value: the number itself, "learned", or "per-element": one learned for each element.
         floor: what a learned number stays above: it is floor + softplus of a parameter.
         start: what learning starts from, above the floor.
+        shape: that of the elements.
 
     Raises:
         InputError: if the number or the floor is not above zero.
@@ -28,17 +32,20 @@ class PositiveNumber(nn.Module):
 
     fixed: Tensor
 
-    def __init__(self, name: str, value: Given, floor: float, start: float = 1.0) -> None:
+    def __init__(
+        self, name: str, value: Given, floor: float, start: float = 1.0, shape: Shape = ()
+    ) -> None:
         super().__init__()
         check_floor(name, floor)
-        self.floor = floor
+        self.floor, self.is_per_element = floor, value == "per-element"
         self.raw: nn.Parameter | None = None
         if isinstance(value, str):
-            if value != "learned":
-                raise InputError(f"`{name}` is '{value}'; give a number above 0, or 'learned'")
-            self.raw = nn.Parameter(torch.tensor(math.log(math.expm1(start))))
+            if value not in WORDS:
+                raise InputError(f"`{name}` is '{value}'; give a number above 0, {_OR_LEARNED}")
+            own = shape if value == "per-element" else ()
+            self.raw = nn.Parameter(torch.full(own, math.log(math.expm1(start))))
         elif not is_positive(value):
-            raise InputError(f"`{name}` is {value}; give a number above 0, or 'learned'")
+            raise InputError(f"`{name}` is {value}; give a number above 0, {_OR_LEARNED}")
         else:
             self.register_buffer("fixed", torch.tensor(float(value)), persistent=False)
 

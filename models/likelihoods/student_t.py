@@ -27,8 +27,9 @@ class StudentT(Likelihood):
 
     Args:
         data_shape: shape of one datum.
-        df: degrees of freedom, a number above 1, or "learned": one for all elements.
-        scale: s, a number above zero, or "learned": one for all elements.
+        df: degrees of freedom, a number above 1, or "learned": one for all elements; or
+            "per-element".
+        scale: s, a number above zero, or "learned": one for all elements; or "per-element".
         floor: the smallest scale that learning may reach, in units of x.
 
     Raises:
@@ -41,18 +42,19 @@ class StudentT(Likelihood):
     def __init__(
         self,
         data_shape: Shape,
-        df: float | Literal["learned"] = 4.0,
-        scale: float | Literal["learned"] = 1.0,
+        df: float | Literal["learned", "per-element"] = 4.0,
+        scale: float | Literal["learned", "per-element"] = 1.0,
         floor: float = 1e-2,
     ) -> None:
         super().__init__(data_shape)
         if not isinstance(df, str) and not df > 1:
             raise InputError(
                 f"`likelihood.df` is {df}; Student's t has no mean at 1 degree of freedom and "
-                "below: give a number above 1, or 'learned'"
+                "below: give a number above 1, 'learned' or 'per-element'"
             )
-        self.df = PositiveNumber("likelihood.df", df, LEAST, start=3.0)
-        self.scale = PositiveNumber("likelihood.scale", scale, floor)
+        shape = self.data_shape
+        self.df = PositiveNumber("likelihood.df", df, LEAST, start=3.0, shape=shape)
+        self.scale = PositiveNumber("likelihood.scale", scale, floor, shape=shape)
 
     @override
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -60,7 +62,8 @@ class StudentT(Likelihood):
         # E|t| at scale 1, which is finite above 1 degree of freedom.
         log_mean = (half + 0.5).lgamma() - half.lgamma() + (2 * half / math.pi).log() / 2
         unit = log_mean.exp() / (half - 0.5)
-        self.scale.start_at(absolute_deviation(x, mask, loc) / unit)
+        off = absolute_deviation(x, mask, loc, each=self.scale.is_per_element)
+        self.scale.start_at(off / unit)
         return loc.unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:

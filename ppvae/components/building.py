@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +19,10 @@ from ppvae.components.names import DEFAULTS, PARTS
 from ppvae.components.resolving import owner_of, resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
+from ppvae.models.likelihoods import PerColumn
 from ppvae.networks import Network, Shape
+from ppvae.networks.column_features import ColumnFeatures
+from ppvae.networks.columns import Column
 from ppvae.networks.log_counts import LogCounts
 from ppvae.programs import Program, named_arguments
 
@@ -52,6 +55,7 @@ def build_programs(
     examples: Tensor | None = None,
     mask: Tensor | None = None,
     log_counts: bool = False,
+    columns: Sequence[Column] | None = None,
     trust: Iterable[str] = (),
     copies: int = 1,
 ) -> Programs:
@@ -74,6 +78,8 @@ def build_programs(
         mask: True where they were observed, like ``examples``; ``None``: everywhere.
         log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
             them, where the likelihood is of counts without a largest one.
+        columns: the columns of a table; where the likelihood is `PerColumn`, an encoder of this
+            package reads their `ColumnFeatures`.
         trust: modules that names read from a file may be imported from.
         copies: how often a weight will be in memory; see `ppvae.components.memory.sizes_checked`.
 
@@ -90,8 +96,10 @@ def build_programs(
             "latent_dim": latent_dim, "data_shape": tuple(data_shape),
             "classes": classes, "covariates": covariates,
             "examples": torch.zeros(1, *data_shape) if examples is None else examples,
+            "columns": columns,
         }  # fmt: skip
-        built = _built(parts, factories, known, log_counts and _is_of_counts(factories), trust)
+        of_counts = log_counts and _is_of_counts(factories)
+        built = _built(parts, factories, known, of_counts, trust)
     decoder = factories.get("decoder")
     if examples is not None and decoder is not None and not is_foreign(decoder.target):
         start_at_marginal(built.model, examples, mask)
@@ -130,6 +138,8 @@ def _built(
                 given[part] = _made(part, factories[part], shared)
             if part == "encoder" and log_counts:
                 given[part] = LogCounts.before(cast("Network", given[part]), known["data_shape"])
+            elif part == "encoder" and _is_per_column(factories):
+                given[part] = ColumnFeatures.before(cast("Network", given[part]), known["columns"])
         record[role] = factory.spec.plain()
         programs[role] = _program(role, factory, given, owners, trust)
     return Programs(programs["model"], programs["guide"], record, log_counts)
@@ -154,12 +164,24 @@ def _factories(
 
 def _is_of_counts(factories: Mapping[str, Factory]) -> bool:
     """Whether the likelihood is of counts, and a guide and an encoder of this package read them."""
-    likelihood, *readers = (factories.get(part) for part in ("likelihood", "guide", "encoder"))
-    if likelihood is None or any(reader is None or is_foreign(reader.target) for reader in readers):
+    likelihood = factories.get("likelihood")
+    if likelihood is None or not _readers_are_ours(factories):
         return False
     support: Any = getattr(likelihood.target, "support", None)
     is_counts = isinstance(support, type(constraints.nonnegative_integer))
     return is_counts and bool(support.lower_bound == 0)
+
+
+def _is_per_column(factories: Mapping[str, Factory]) -> bool:
+    """Whether columns are of several families, and a guide and an encoder of this package read."""
+    likelihood = factories.get("likelihood")
+    is_mixed = likelihood is not None and likelihood.target is PerColumn
+    return is_mixed and _readers_are_ours(factories)
+
+
+def _readers_are_ours(factories: Mapping[str, Factory]) -> bool:
+    readers = (factories.get(part) for part in ("guide", "encoder"))
+    return not any(reader is None or is_foreign(reader.target) for reader in readers)
 
 
 def _order(factories: Mapping[str, Factory]) -> tuple[str, str]:

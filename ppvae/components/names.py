@@ -16,8 +16,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     ),
     "likelihood": (
         "Bernoulli", "Binomial", "Categorical", "ContinuousBernoulli", "DiscretizedLogistic",
-        "Gaussian", "Laplace", "MixtureOfDiscretizedLogistics", "NegativeBinomial", "Poisson",
-        "StudentT", "ZeroInflated",
+        "Gaussian", "Laplace", "MixtureOfDiscretizedLogistics", "NegativeBinomial",
+        "PerColumn", "Poisson", "StudentT", "ZeroInflated",
     ),
     "decoder": _NETWORKS,
     "guide": (

@@ -43,13 +43,15 @@ class LogCounts(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         if self.size is None:
-            out: Tensor = self.network(_log(x))
+            out: Tensor = self.network(log_counts(x))
         else:
-            out = self.network(torch.cat([_log(x[..., : self.size]), x[..., self.size :]], -1))
+            counts, more = x[..., : self.size], x[..., self.size :]
+            out = self.network(torch.cat([log_counts(counts), more], -1))
         return out
 
 
-def _log(x: Tensor) -> Tensor:
+def log_counts(x: Tensor) -> Tensor:
+    """log(1 + x), and x as it is below 0."""
     # Not by clamp, whose slope at 0 is 0: most counts are 0, and pseudo-inputs start at them.
     is_count = x >= 0
     return torch.where(is_count, torch.where(is_count, x, 0.0).log1p(), x)

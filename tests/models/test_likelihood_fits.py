@@ -42,7 +42,7 @@ from tests.support.fits import quick, small, weights
 
 __all__ = ["quick"]  # a fixture
 
-NAMES = [name for name in likelihoods.__all__ if name != "Likelihood"]
+NAMES = [name for name in likelihoods.__all__ if name not in ("Likelihood", "PerColumn")]
 
 
 @cache
@@ -70,7 +70,7 @@ SUITED: dict[str, tuple[Callable[[], Tensor], tuple[dict[str, Any], ...]]] = {
     "DiscretizedLogistic": (patches, ({},)),
     "Gaussian": (
         lambda: digits() / 16,
-        tuple({"variance": v} for v in (0.05, "learned", "optimal", "per-pixel")),
+        tuple({"variance": v} for v in (0.05, "learned", "per-element", "optimal", "per-pixel")),
     ),
     "Laplace": (lambda: digits() / 16, ({"scale": "learned"},)),
     "MixtureOfDiscretizedLogistics": (patches, ({"components": 3},)),

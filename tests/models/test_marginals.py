@@ -101,15 +101,25 @@ def test_a_mixture_of_logistics_has_each_elements_mean_and_deviation(components:
     assert loc.unique().numel() == components * math.prod(SHAPE), "components that are all alike"
 
 
-@pytest.mark.parametrize("variance", ["learned", "optimal", "per-pixel", 0.25])
+@pytest.mark.parametrize("variance", ["learned", "per-element", "optimal", "per-pixel", 0.25])
 def test_a_gaussian_has_the_means_and_what_is_learned_of_the_variance(variance: Any) -> None:
     x = data("real")
     fn, _ = fitted("Gaussian", x, variance=variance)
     of_each = x.var(0, correction=0)
-    want = {"per-pixel": of_each, 0.25: torch.tensor(0.25)}.get(variance, of_each.mean())
+    known = {"per-pixel": of_each, "per-element": of_each, 0.25: torch.tensor(0.25)}
+    want = known.get(variance, of_each.mean())
     close(fn.mean, x.mean(0))
     close(fn.variance, want.expand(SHAPE))
     close(fn.log_prob(x[0]), stats.norm.logpdf(x[0], x.mean(0), want.sqrt()))
+
+
+def test_a_scale_of_each_element_is_as_likely_as_it_can_be() -> None:
+    x = data("real")
+    fn, _ = fitted("Laplace", x, scale="per-element")
+    off = (x - x.median(0).values).abs().mean(0)
+    close(fn.log_prob(x[0]), stats.laplace.logpdf(x[0], x.median(0).values, off))
+    many, _ = fitted("StudentT", x, scale="per-element", df=1e6)
+    close(many.scale, off * math.sqrt(math.pi / 2), rtol=1e-5)
 
 
 def test_a_laplace_is_as_likely_as_it_can_be() -> None:
@@ -166,7 +176,7 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", [n for n in likelihoods.__all__ if n != "Likelihood"])
+@pytest.mark.parametrize("name", list(KINDS))
 def test_missing_entries_are_not_looked_at(name: str) -> None:
     """The marginal of what was observed; an element that never was takes some finite value."""
     x = data(KINDS[name])

@@ -53,6 +53,7 @@ from ppvae.programs import Pair, imputation, named_arguments
 from ppvae.programs.imputation import Imputation, impute
 from ppvae.run import Run
 from ppvae.sample import main, sample
+from tests.support.columns import likelihood_of
 from tests.support.fits import quick, small
 from tests.support.pca import AFFINE
 from tests.support.refusals import refusal
@@ -448,7 +449,7 @@ FAMILIES = [name for name in likelihoods.__all__ if name != "Likelihood"]
 @pytest.mark.parametrize("name", FAMILIES)
 def test_one_draw_of_z_has_the_spread_that_its_family_has(name: str) -> None:
     """With all weight on one z the scale is that of x given z, and no draw of x is needed."""
-    likelihood: Likelihood = getattr(likelihoods, name)((2,))
+    likelihood = likelihood_of(name, (2,))
     h = torch.randn(likelihood.decoder_shape, generator=torch.Generator().manual_seed(0))
 
     def model(x: Tensor, mask: Tensor) -> None:

@@ -25,6 +25,7 @@ from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from tests.support.penguins import COLUMNS, as_modelled, mixed_penguins
 
 ROWS, CLASSES, LATENT_DIM = 24, 10, 2
 
@@ -132,6 +133,8 @@ def data_for(likelihood: str) -> Tensor:
         return counts / 16
     if "Discretized" in likelihood:
         return photo()
+    if likelihood == "PerColumn":
+        return as_modelled(mixed_penguins(ROWS, missing=0.0))[0]
     return counts if _is_count(likelihood) else (counts - counts.mean()) / counts.std()
 
 
@@ -160,8 +163,9 @@ def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
     parts = {kind: Spec(name, SMALL.get(name, {})) for kind, name in names.items()}
     torch.manual_seed(0)
     programs = build_programs(
-        parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), classes=CLASSES, examples=x
-    )
+        parts, latent_dim=LATENT_DIM, data_shape=tuple(x.shape[1:]), classes=CLASSES, examples=x,
+        columns=COLUMNS if cell.likelihood == "PerColumn" else None,
+    )  # fmt: skip
     elbo = KINDS["elbo"].names()[cell.elbo]
     pair = Pair(programs.model, programs.guide, batch)
     return pair, audit(pair, elbo, batch), batch, elbo

@@ -1,0 +1,119 @@
+"""A vector whose elements are of different families: the columns of a mixed table."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, override
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+from torch.distributions import constraints
+
+
+class PerColumn(dist.TorchDistribution):
+    """p(x_1), ..., p(x_D), each of a family of its own; elementwise, as any batch of numbers is.
+
+    Columns of one family are one group, which is scored, drawn and averaged at once::
+
+        log p(x)_d = log p_g(x_d)    for the group g that holds column d.
+
+    End it with ``.to_event(1)`` for the joint density of the vector.
+
+    Args:
+        groups: of each group the distribution of its columns, batch shape ``(*lead, D_g)``; the
+            events are single numbers, and ``lead`` is the same for all.
+        order: the column of x, from 0, that each column of the groups is, one group after another:
+            ``(D,)``, whole numbers, each of 0, ..., D - 1 once.
+        support: that of the vector, as `columnwise` gives it.
+
+    Shapes: batch shape ``(*lead, D)``; event shape ``()``.
+    """
+
+    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (torch's own way)
+
+    def __init__(
+        self,
+        groups: Sequence[dist.TorchDistribution],
+        order: Tensor,
+        support: constraints.Constraint,
+        validate_args: bool | None = None,
+    ) -> None:
+        self.groups, self.order, self._support = tuple(groups), order, support
+        lead = torch.broadcast_shapes(*(group.batch_shape[:-1] for group in self.groups))
+        super().__init__(lead + order.shape, validate_args=validate_args)
+
+    @property
+    @override
+    def support(self) -> constraints.Constraint:
+        return self._support
+
+    @override
+    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "PerColumn":
+        groups = [g.expand(torch.Size([*batch_shape[:-1], g.batch_shape[-1]])) for g in self.groups]
+        return PerColumn(groups, self.order, self._support, self._validate_args)
+
+    @override
+    def log_prob(self, value: Tensor) -> Tensor:
+        if self._validate_args:
+            self._validate_sample(value)
+        parts = self.by_group(value)
+        return self._joined([g.log_prob(x) for g, x in zip(self.groups, parts, strict=True)])
+
+    @override
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        return self._joined([group.sample(torch.Size(sample_shape)) for group in self.groups])
+
+    @property
+    @override
+    def mean(self) -> Tensor:
+        """The mean of each column; of a category the expected code, which is none of its levels."""
+        return self.of_groups(lambda group: group.mean)
+
+    @property
+    @override
+    def variance(self) -> Tensor:
+        return self.of_groups(lambda group: group.variance)
+
+    def of_groups(self, what: Callable[[Any], Tensor]) -> Tensor:
+        """What is made of each group, ``(..., D_g)``, as one vector ``(..., D)``."""
+        return self._joined([what(group) for group in self.groups])
+
+    def by_group(self, value: Tensor) -> tuple[Tensor, ...]:
+        """The columns of each group: ``(..., D_g)`` of ``(..., D)``."""
+        widths = [group.batch_shape[-1] for group in self.groups]
+        parts: tuple[Tensor, ...] = value.index_select(-1, self.order).split(widths, -1)
+        return parts
+
+    def _joined(self, parts: Sequence[Tensor]) -> Tensor:
+        lead = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        each = torch.cat([part.expand(*lead, part.shape[-1]) for part in parts], -1)
+        return torch.zeros_like(each).index_copy(-1, self.order, each)
+
+
+def columnwise(supports: Sequence[constraints.Constraint]) -> constraints.Constraint:
+    """The support of a vector, of the supports of its elements; one of all, where they are alike.
+
+    Neighbours that are alike are looked at together.
+    """
+    runs: list[constraints.Constraint] = []
+    lengths: list[int] = []
+    for support in supports:
+        if runs and _is_alike(runs[-1], support):
+            lengths[-1] += 1
+        else:
+            runs.append(support)
+            lengths.append(1)
+    return runs[0] if len(runs) == 1 else constraints.cat(runs, -1, lengths)
+
+
+def _is_alike(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and str(one) == str(other)
+
+
+def support_of_column(support: Any, column: int) -> Any:
+    """Of the support of a vector, that of one of its elements."""
+    if isinstance(support, constraints.cat):
+        for own, length in zip(support.cseq, support.lengths, strict=True):
+            if column < length:
+                return own
+            column -= length
+    return support

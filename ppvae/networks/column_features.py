@@ -1,0 +1,77 @@
+"""Columns of a table as numbers of order one, before a network reads them."""
+
+from collections.abc import Sequence
+from math import prod
+from typing import override
+
+import torch
+from torch import Tensor, nn
+
+from ppvae.networks.columns import Column
+from ppvae.networks.log_counts import log_counts
+from ppvae.networks.network import Network, Shape
+
+
+class ColumnFeatures(nn.Module):
+    """A network that reads a table's columns each in its own way.
+
+    Real numbers are read as they are, counts as log(1 + x), and a category as its one-hot vector:
+    level k of K as max(0, 1 - |x - k|), which between levels, where only learned pseudo-inputs go,
+    is between their vectors, and far from all of them, as of an entry that is missing, is 0.
+
+    Args:
+        network: the network, of as many inputs as `size_of` says.
+        columns: the columns, which stand first in the input; what follows them, of y, is read as it
+            is.
+
+    Shapes: ``(..., D)``, or ``(..., D + size of y)``, to what the network gives.
+    """
+
+    kept: Tensor
+    counted: Tensor
+    categories: Tensor
+    levels: Tensor
+
+    def __init__(self, network: nn.Module, columns: Sequence[Column]) -> None:
+        super().__init__()
+        self.network, self.columns = network, tuple(columns)
+        places = {kind: [i for i, c in enumerate(columns) if c.kind == kind] for kind in _KINDS}
+        each = [(i, k) for i in places["category"] for k in range(len(columns[i].levels))]
+        constants = {
+            "kept": torch.tensor(places["real"], dtype=torch.int64),
+            "counted": torch.tensor(places["count"], dtype=torch.int64),
+            "categories": torch.tensor([i for i, _ in each], dtype=torch.int64),
+            "levels": torch.tensor([float(k) for _, k in each]),
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    def before(cls, network: Network | nn.Module, columns: Sequence[Column]) -> Network:
+        """Put the features before a network of data, with or without numbers of y beside them."""
+
+        def made(in_shape: Shape, out_shape: Shape) -> nn.Module:
+            more = prod(in_shape) - len(columns)
+            read = (size_of(columns) + more,)
+            return cls(
+                network if isinstance(network, nn.Module) else network(read, out_shape), columns
+            )
+
+        return made
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        levels = (1 - (x.index_select(-1, self.categories) - self.levels).abs()).clamp(min=0)
+        counts = log_counts(x.index_select(-1, self.counted))
+        rest = x[..., len(self.columns) :]
+        read = [x.index_select(-1, self.kept), counts, levels, rest]
+        out: Tensor = self.network(torch.cat(read, -1))
+        return out
+
+
+_KINDS = ("real", "count", "category")
+
+
+def size_of(columns: Sequence[Column]) -> int:
+    """How many numbers a network reads of the columns: one each, and of a category one a level."""
+    return sum(max(1, len(column.levels)) for column in columns)
