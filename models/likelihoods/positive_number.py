@@ -13,7 +13,6 @@ from ppvae.networks import Shape, is_positive
 Given = float | Literal["learned", "per-element"]
 
 WORDS = ("learned", "per-element")
-_OR_LEARNED = "'learned' or 'per-element'"
 
 
 class PositiveNumber(nn.Module):
@@ -24,7 +23,7 @@ class PositiveNumber(nn.Module):
         value: the number itself, "learned", or "per-element": one learned for each element.
         floor: what a learned number stays above: it is floor + softplus of a parameter.
         start: what learning starts from, above the floor.
-        shape: that of the elements.
+        shape: that of the elements; ``None``: the number is one of all.
 
     Raises:
         InputError: if the number or the floor is not above zero.
@@ -33,19 +32,22 @@ class PositiveNumber(nn.Module):
     fixed: Tensor
 
     def __init__(
-        self, name: str, value: Given, floor: float, start: float = 1.0, shape: Shape = ()
+        self, name: str, value: Given, floor: float, start: float = 1.0, shape: Shape | None = None
     ) -> None:
         super().__init__()
         check_floor(name, floor)
         self.floor, self.is_per_element = floor, value == "per-element"
         self.raw: nn.Parameter | None = None
+        words = WORDS if shape is not None else ("learned",)
+        learned = "'learned' or 'per-element'" if shape is not None else "or 'learned'"
+        way_out = f"give a number above 0, {learned}"
         if isinstance(value, str):
-            if value not in WORDS:
-                raise InputError(f"`{name}` is '{value}'; give a number above 0, {_OR_LEARNED}")
-            own = shape if value == "per-element" else ()
+            if value not in words:
+                raise InputError(f"`{name}` is '{value}'; {way_out}")
+            own = shape if shape and value == "per-element" else ()
             self.raw = nn.Parameter(torch.full(own, math.log(math.expm1(start))))
         elif not is_positive(value):
-            raise InputError(f"`{name}` is {value}; give a number above 0, {_OR_LEARNED}")
+            raise InputError(f"`{name}` is {value}; {way_out}")
         else:
             self.register_buffer("fixed", torch.tensor(float(value)), persistent=False)
 
