@@ -1,9 +1,12 @@
-"""Two estimators of one bound, side by side: Pyro's ``Trace_ELBO`` and ``TraceMeanField_ELBO``.
+"""Side by side: fitted runs on the same held-out rows, or two bounds on one program.
 
-python -m ppvae.compare                                            # offline, under a minute
+python -m ppvae.compare runs/a runs/b runs/c                       # runs: which one is better?
+python -m ppvae.compare runs/a-* runs/b --rows 1000 --samples 200  # seeds of one setting are a row
+python -m ppvae.compare runs/a runs/b --data new.npy               # on other data than theirs
+
+python -m ppvae.compare                                            # bounds: offline, under a minute
 python -m ppvae.compare --seeds 10 --epochs 50 --draws 1000        # tighter errors
 python -m ppvae.compare --run runs/digits-20260101-120000          # a program that was fitted
-python -m ppvae.compare --data mnist --binarize dynamic --particles 8
 python -m ppvae.compare --likelihood Gaussian --decoder MLP --decoder.hidden 200,200
 python -m ppvae.compare --model mine.model --guide mine.guide      # your own Pyro programs
 """
@@ -17,35 +20,103 @@ if __name__ == "__main__":  # before the imports that take seconds
     start("compare")
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, overload
 
 from ppvae.cli.answering import answer
+from ppvae.cli.flags_in_sentences import flag
 from ppvae.cli.given import given_settings
-from ppvae.comparison.alternating import AlternatingFit, fit_alternately, plan_of
-from ppvae.comparison.files import check_folder, write_comparison
-from ppvae.comparison.noise import measure_noise
-from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison
-from ppvae.comparison.sentence import conclusion
-from ppvae.comparison.statistics import held_out_difference, side_of, time_ratio
-from ppvae.comparison.subject import Subject, new_subject, subject_of
-from ppvae.comparison.table import table_rows
-from ppvae.comparison.weights import weights_restored
-from ppvae.diagnostics.estimator.noise import Noise
+from ppvae.comparison.bounds.comparing import compared, fit_and_measure, total
+from ppvae.comparison.bounds.files import write_bounds
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED, Comparison
+from ppvae.comparison.bounds.subject import new_subject, subject_of
+from ppvae.comparison.bounds.table import table_rows
+from ppvae.comparison.files import check_folder
+from ppvae.comparison.held_out.likeness import check_data_alike, check_each_once, check_finished
+from ppvae.comparison.held_out.result import RunComparison
+from ppvae.encode import rows_of
+from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import restored
 from ppvae.run import Run
 from ppvae.run.folder import free_folder
-from ppvae.settings import Compare, takes
+from ppvae.settings import CompareBounds, CompareRuns, settings_of, takes
+from ppvae.settings.values import Opened
+from ppvae.training.devices import one_device
+from ppvae.training.threads import take_threads_of_fit
 
-if TYPE_CHECKING:
-    from lightning_fabric import Fabric
+
+@overload
+def compare(runs: None = None, **settings: Any) -> Comparison: ...
+@overload
+def compare(runs: Sequence[str | Path | Opened], **settings: Any) -> RunComparison: ...
+def compare(
+    runs: Sequence[str | Path | Opened] | None = None, **settings: Any
+) -> Comparison | RunComparison:
+    """Put runs side by side, or, without runs, two bounds on one program.
+
+    Args:
+        runs: run directories, or open runs.
+        settings: those of `compare_runs`, or without runs of `compare_bounds`.
+
+    Raises:
+        InputError: as either.
+    """
+    return compare_bounds(**settings) if runs is None else compare_runs(runs, **settings)
 
 
 @alone
-@takes(Compare)
-def compare(asked: Compare) -> Comparison:
+@takes(CompareRuns)
+def compare_runs(asked: CompareRuns) -> RunComparison:
+    """Put runs side by side: log p(x) on the same held-out rows, with errors of their differences.
+
+    log p(x) of each datum is estimated by importance sampling, a lower bound in expectation. A
+    difference is taken datum by datum, so that its error is often far below that of either figure.
+    Runs whose settings are equal but for the seed are one row, with an error over seeds. Beside
+    them stand the bound, the rate (the KL), effective latents, parameters and time. The folder has
+    ``comparison.json``, ``log_p.csv`` (a line per datum, a column per run), the figure, and
+    ``compare.html``.
+
+    Raises:
+        InputError: for fewer than two runs, one that is damaged, unfinished or has no log p(x), and
+            two whose data, binarization, scaling or measure differ.
+    """
+    from ppvae.cli.terminal import bar
+    from ppvae.comparison.held_out.comparing import compare_on, same_rows, write_runs
+
+    paths = [run.path if isinstance(run, Run) else Path(str(run)) for run in asked.runs]
+    check_each_once(paths)
+    if asked.out is not None:
+        check_folder(Path(asked.out), overwrite=asked.overwrite)
+    with restored():
+        runs = [
+            run if isinstance(run, Run)
+            else Run(str(run), trust=asked.trust, checkpoint=asked.checkpoint)
+            for run in asked.runs
+        ]  # fmt: skip
+        take_threads_of_fit(runs[0].resolved.get("threads"))
+        for run in runs:
+            check_finished(run)
+        check_data_alike(runs, is_new=asked.data is not None)
+        own = asked.data, asked.split, asked.data_dir, asked.label
+        rows = same_rows(runs, [rows_of(run, *own) for run in runs], asked)
+        name: str = asked.split if asked.data is None else "given"
+        if isinstance(asked.data, (str, Path)):
+            name = Path(asked.data).stem
+        about = runs[0].resolved["data"].get("name") if asked.data is None else name
+        folder = free_folder(Path("runs"), f"compare-{about}") if asked.out is None else asked.out
+        with bar("importance sampling", len(runs) * len(rows)) as count:
+            result = compare_on(
+                runs, rows, name, asked, one_device(asked.device), Path(folder), count
+            )
+        write_runs(result, asked)
+    return result
+
+
+@alone
+@takes(CompareBounds)
+def compare_bounds(asked: CompareBounds) -> Comparison:
     """Put Trace_ELBO and TraceMeanField_ELBO side by side on one program.
 
     Each seed's fits begin at the same weights and take the same batches, an epoch of the one and
@@ -62,7 +133,7 @@ def compare(asked: Compare) -> Comparison:
     if asked.out is not None:
         check_folder(Path(asked.out), overwrite=asked.overwrite)
     with restored():  # imports too may draw from the generators
-        from ppvae.cli.terminal import say
+        from ppvae.cli.terminal import bar, say
         from ppvae.training.processes import launch
 
         subject = new_subject(asked) if asked.run is None else subject_of(_opened(asked), asked)
@@ -70,73 +141,17 @@ def compare(asked: Compare) -> Comparison:
         say(subject.data.describe())
         for note in subject.audits[ANALYTIC].notes:
             say(f"note: {note}")
-        fits, noises = _measured(asked, subject, fabric)
-        result = _compared(asked, subject, fits, noises)
+        with bar("comparing", total(asked)) as count:
+            fits, noises = fit_and_measure(asked, subject, fabric, count)
+        name = f"compare-{subject.data.name}"
+        folder = free_folder(Path("runs"), name) if asked.out is None else Path(asked.out)
+        result = compared(asked, subject, fits, noises, folder)
         setting = {"epochs": asked.epochs, "seed": asked.seed, "device": str(fabric.device)}
-        write_comparison(result, subject.record | setting, overwrite=asked.overwrite)
+        write_bounds(result, subject.record | setting, overwrite=asked.overwrite)
     return result
 
 
-def _measured(
-    asked: Compare, subject: Subject, fabric: "Fabric"
-) -> tuple[dict[str, list[AlternatingFit]], dict[str, Noise]]:
-    """Fits in turns, and the noise at fixed weights once these are there; by bound."""
-    from ppvae.cli.terminal import bar
-
-    seed, draws, epochs = asked.seed, asked.draws, asked.epochs
-    plans = [plan_of(subject.settings, epochs, seed + i) for i in range(asked.seeds)]
-    fits: dict[str, list[AlternatingFit]] = {SAMPLED: [], ANALYTIC: []}
-    noises: dict[str, Noise] = {}
-    with bar("comparing", 2 * (asked.seeds * epochs + draws)) as count:
-        if subject.weights is not None:
-            noises = measure_noise(subject, subject.weights, fabric, draws, seed, count)
-        for plan in plans:
-            with weights_restored(subject.build(plan.seed)) as pair:
-                ended = fit_alternately(subject, pair, plan, fabric, count)
-                for name, fit in ended.items():
-                    fits[name].append(fit)
-                if not noises:
-                    weights = ended[ANALYTIC].weights
-                    noises = measure_noise(subject, weights, fabric, draws, seed, count, pair)
-            for fit in ended.values():
-                fit.forget()
-    return fits, noises
-
-
-def _compared(
-    asked: Compare,
-    subject: Subject,
-    fits: Mapping[str, Sequence[AlternatingFit]],
-    noises: Mapping[str, Noise],
-) -> Comparison:
-    """The figures of both bounds, and what they say."""
-    exact = tuple(sorted(subject.audits[ANALYTIC].exact))
-    steps = fits[ANALYTIC][0].steps[-1]
-    sides = {name: side_of(noises[name], of_name) for name, of_name in fits.items()}
-    ratio, difference = time_ratio(fits), held_out_difference(sides)
-    in_closed_form = f"the KL of {', '.join(exact)} in closed form, the rest by Monte Carlo"
-    fresh = f"{ANALYTIC}, seed {asked.seed}, after {asked.epochs} epochs"
-    return Comparison(
-        sides=sides,
-        time_ratio=ratio,
-        held_out_difference=difference,
-        steps=steps,
-        draws=asked.draws,
-        seeds=asked.seeds,
-        exact=exact,
-        estimator=in_closed_form if exact else "Monte Carlo",
-        weights=subject.where or fresh,
-        notes=subject.audits[ANALYTIC].notes,
-        sentence=conclusion(sides, ratio, difference, steps, exact),
-        path=(
-            free_folder(Path("runs"), f"compare-{subject.data.name}")
-            if asked.out is None
-            else Path(asked.out)
-        ),
-    )
-
-
-def _opened(asked: Compare) -> Run:
+def _opened(asked: CompareBounds) -> Run:
     return asked.run if isinstance(asked.run, Run) else Run(str(asked.run), trust=asked.trust)
 
 
@@ -151,9 +166,39 @@ def show(result: Comparison) -> None:
     say(f"everything is in {result.path}: comparison.json, figures/compare.png")
 
 
+def show_runs(result: RunComparison) -> None:
+    """Print a line for each row, what differs, the conclusion, and where it all is."""
+    from ppvae.cli.terminal import say, show_table
+    from ppvae.comparison.held_out.grouping import UNSET
+    from ppvae.comparison.held_out.table import SHORT, table
+
+    header, lines = table(result, SHORT)
+    title = f"{result.count:,} {result.data} rows, nats per datum, +- one standard error"
+    show_table(title, header, lines)
+    for row in result.rows:
+        if told := [f"{n}={value}" for n, value in row.settings.items() if value != UNSET]:
+            say(f"{row.name}: {', '.join(told)}")
+    for warning in result.warnings:
+        say(f"WARNING: {warning}")
+    for note in result.notes:
+        say(f"note: {note}")
+    say(result.sentence)
+    there = "compare.html, comparison.json, log_p.csv, figures/compare.png"
+    say(f"everything is in {result.path}: {there}")
+
+
 def main(argv: Sequence[str]) -> None:
-    """The command: compare, and show."""
-    show(compare(**given_settings("compare", argv)))
+    """The command: compare runs where there are some, else bounds; and show."""
+    given = given_settings("compare", argv)
+    runs = given.pop("runs", ())
+    allowed = CompareRuns if runs else CompareBounds
+    for name in given.keys() - settings_of(allowed):
+        what = "two bounds on one program, without runs" if runs else "runs: name some"
+        raise InputError(f"{flag(name)} belongs to a comparison of {what}")
+    if runs:
+        show_runs(compare_runs(runs, **given))
+    else:
+        show(compare_bounds(**given))
 
 
 if __name__ == "__main__":

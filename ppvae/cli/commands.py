@@ -30,7 +30,7 @@ COMMANDS = {
         Command(
             "compare",
             Compare,
-            "Put Trace_ELBO and TraceMeanField_ELBO side by side on a program.",
+            "Put runs side by side on the same rows; without runs, two bounds on one program.",
         ),
         Command("encode", Encode, "Write the embedding and log p(x) of each datum."),
         Command("sample", Sample, "Draw from a fitted run, reconstruct, interpolate and impute."),

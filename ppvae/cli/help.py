@@ -8,7 +8,7 @@ from ppvae.cli.commands import Command
 from ppvae.cli.flags_in_sentences import flag
 from ppvae.components.names import NAMES
 from ppvae.errors import InputError
-from ppvae.settings import SWITCH, Class, Several, flagged, told
+from ppvae.settings import SWITCH, Class, Several, Sources, flagged, told
 
 HEADINGS = ("data", "programs", "bound", "training", "draws", "machine", "output")
 
@@ -39,9 +39,16 @@ def parser_of(command: Command) -> Parser:
     """The parser of a command's own words: each is kept as it is typed."""
     settings = flagged(command.settings)
     needed = [name for name, (each, _) in settings.items() if each.default is MISSING]
+    lists = [name for name, (_, about) in settings.items() if isinstance(about.values, Sources)]
+    several = [f"[{name.upper()[:-1]} ...]" for name in lists]
     parser = Parser(
         usage=" ".join(
-            [f"python -m ppvae.{command.name}", *map(str.upper, needed), "[--flag VALUE ...]"]
+            [
+                f"python -m ppvae.{command.name}",
+                *map(str.upper, needed),
+                *several,
+                "[--flag VALUE ...]",
+            ]
         ),
         description=command.sentence,
         formatter_class=_Wide,
@@ -65,7 +72,9 @@ def parser_of(command: Command) -> Parser:
             else:
                 options |= {"metavar": about.values.metavar}
                 options |= {"action": "append"} if isinstance(about.values, Several) else {}
-            if name in needed:
+            if isinstance(about.values, Sources):
+                group.add_argument(name, nargs="*", **options | {"metavar": name.upper()[:-1]})
+            elif name in needed:
                 group.add_argument(name, nargs="?", **options | {"metavar": name.upper()})
             else:
                 group.add_argument(flag(name), dest=name, **options)

@@ -50,7 +50,7 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
     rest, own = _own_arguments(argv, settings)
     files, words = _files(rest)
     try:
-        typed = vars(parser_of(command).parse_args(words))
+        typed = vars(parser_of(command).parse_intermixed_args(words))
     except InputError as error:
         raise InputError(_sentence(str(error), list(settings))) from None
     is_printed = typed.pop("print_config", False)

@@ -1,6 +1,1 @@
-"""Two bounds side by side on one program.
-
-One step a file: the program they are compared on (`subject`), a fit by each in turns
-(`alternating`), the noise of each at the same weights (`noise`, as `ppvae.diagnostics.estimator`
-measures it), the figures of both (`statistics`), and what these say (`sentence`, `table`, `files`).
-"""
+"""Side by side: two bounds on one program (`bounds`), or runs on the same rows (`held_out`)."""

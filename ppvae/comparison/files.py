@@ -1,15 +1,16 @@
 """The folder of a comparison: what it may replace, and what it holds."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ppvae.comparison.result import Comparison
 from ppvae.errors import InputError
 from ppvae.run import figures, versions
 from ppvae.run.store import bear, is_there, plain, write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def check_folder(path: Path, *, overwrite: bool) -> None:
@@ -29,25 +30,31 @@ def check_folder(path: Path, *, overwrite: bool) -> None:
 
 
 def write_comparison(
-    result: Comparison, settings: Mapping[str, Any], *, overwrite: bool = False
+    path: Path,
+    record: Mapping[str, Any],
+    draw: Callable[[], "Figure"],
+    others: Mapping[str, str] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
-    """Leave ``comparison.json``, with the ``settings``, and the figure: a folder, whole or not."""
-    from ppvae.comparison.figure import draw_comparison
+    """Leave a folder, whole or not.
 
-    sides = {name: asdict(side) for name, side in result.sides.items()}
-    record = asdict(result) | {
-        "unit": "nats per datum",
-        "path": None,
-        "settings": settings,
-        "versions": versions(),
-    }
-    del record["path"]
+    Args:
+        path: the folder.
+        record: what ``comparison.json`` holds beside unit and versions.
+        draw: the figure, for ``figures/compare.png``.
+        others: the text of other files, by name.
+        overwrite: replace a comparison that is there.
+    """
+    whole = {**record, "unit": "nats per datum", "versions": versions()}
 
     def fill(fresh: Path) -> None:
-        figures.save(draw_comparison(sides), fresh / "figures" / "compare.png")
-        write_text(fresh / "comparison.json", json.dumps(plain(record), indent=1) + "\n")
+        figures.save(draw(), fresh / "figures" / "compare.png")
+        for name, text in (others or {}).items():
+            write_text(fresh / name, text)
+        write_text(fresh / "comparison.json", json.dumps(plain(whole), indent=1) + "\n")
 
     def check() -> None:
-        check_folder(result.path, overwrite=overwrite)
+        check_folder(path, overwrite=overwrite)
 
-    bear(result.path, fill, refuse=check, is_run=False)
+    bear(path, fill, refuse=check, is_run=False)

@@ -1,10 +1,8 @@
 """The page, put together and written."""
 
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -20,17 +18,12 @@ from ppvae.report import (
     verdict,
     worst,
 )
-from ppvae.report.interactive import inline_script
 from ppvae.report.page_data import PageData, read_diagnosis
+from ppvae.report.rendering import rendered
 from ppvae.report.sections import Section, attempted, reason_of
 from ppvae.run import Run
 from ppvae.run.store import WriteError, check_writable, write_text, writing
 from ppvae.training.data_and_programs import true_labels
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-HERE = Path(__file__).parent
 
 SECTIONS: tuple[tuple[str, str, Callable[[PageData], Section]], ...] = (
     ("verdict", "Verdict", verdict.section),
@@ -109,15 +102,6 @@ def attempt(
     return ""
 
 
-def typeset(text: str) -> "Markup":
-    """Escaped, with signs for +- and minus, and what is in backquotes as code."""
-    from markupsafe import Markup, escape
-
-    signs = str(escape(text)).replace(" +- ", " \N{PLUS-MINUS SIGN}\N{NO-BREAK SPACE}")
-    signs = re.sub(r"(?<![^\s(\[])-(?=\d)", "\N{MINUS SIGN}", signs)
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", signs))
-
-
 def _own(run: Run) -> tuple[Split | str, Tensor | None]:
     """The run's test data and their labels; or why they cannot be had."""
     try:
@@ -129,27 +113,9 @@ def _own(run: Run) -> tuple[Split | str, Tensor | None]:
 
 
 def _render(page: PageData) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     sections = [
         attempted(name, title, partial(make, page))
         for name, title, make in SECTIONS
         if name != "diagnosis" or page.diagnosis is not None
     ]
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    # A plot names each of its models at its first place: their order is not to be changed.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    environment.filters["typeset"] = typeset
-    has_plots = any(section.plot is not None for section in sections)
-    return environment.get_template("report.html.j2").render(
-        name=page.run.path.resolve().name,
-        subtitle=provenance.subtitle(page.run),
-        sections=sections,
-        style=Markup((HERE / "report.css").read_text()),
-        script=Markup((HERE / "report.js").read_text()),
-        bokeh=Markup(inline_script()) if has_plots else "",
-    )
+    return rendered(page.run.path.resolve().name, provenance.subtitle(page.run), sections)

@@ -31,12 +31,14 @@ class Table:
         header: a name for each column.
         rows: its cells.
         prose: whether cells are sentences, to be set as such; others are to be copied as they are.
+        is_open: whether all of it is shown, however long it is.
     """
 
     caption: str
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     prose: bool = False
+    is_open: bool = False
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,8 @@ class RunData:
         return Scaling.from_dict(self._facts.get("scaling"))
 
     @property
-    def _fingerprint(self) -> Fingerprint | None:
+    def fingerprint(self) -> Fingerprint | None:
+        """What tells its data from others, where it was recorded."""
         return Fingerprint.from_dict(self._facts.get("fingerprint"))
 
     @property
@@ -110,7 +111,7 @@ class RunData:
         return hide(data, entry(self.config, "labels", int, self.path), seed)
 
     def _read_again(self, data_dir: Path | None) -> Data:
-        name, where, old = self._name, data_dir or self._folder, self._fingerprint
+        name, where, old = self._name, data_dir or self._folder, self.fingerprint
         if "torchvision" not in self._trust:
             check_safe_to_read(name, where)
         is_file = named(name) is None and is_path(name)
@@ -155,7 +156,7 @@ class RunData:
             self._check_same(data.name, data.source.fingerprint())
 
     def _check_same(self, name: str, now: Fingerprint) -> None:
-        old = self._fingerprint
+        old = self.fingerprint
         if old is None or (old.size is None) != (now.size is None) or old.sha256 == now.sha256:
             return
         raise InputError(

@@ -5,7 +5,14 @@ The settings of a fit (`fit`), those of what is asked of a run (`run`), what a s
 """
 
 from ppvae.settings.fit import FitCommand, Resume, Settings
-from ppvae.settings.run import Compare, Diagnose, Encode, Sample
+from ppvae.settings.run import (
+    Compare,
+    CompareBounds,
+    CompareRuns,
+    Diagnose,
+    Encode,
+    Sample,
+)
 from ppvae.settings.setting import (
     Checked,
     Setting,
@@ -28,11 +35,13 @@ from ppvae.settings.values import (
     Rows,
     Scale,
     Several,
+    Sources,
 )
 
 __all__ = [
     "QUESTIONS",
-    "SWITCH", "Binarize", "Checked", "Class", "Compare", "Compile", "Device", "Diagnose", "Encode",
+    "SWITCH", "Binarize", "Checked", "Class", "Compare", "CompareBounds",
+    "CompareRuns", "Compile", "Device", "Diagnose", "Encode",
     "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
-    "Several", "check_seed", "flagged", "refusal", "settings_of", "takes", "told",
+    "Several", "Sources", "check_seed", "flagged", "refusal", "settings_of", "takes", "told",
 ]  # fmt: skip

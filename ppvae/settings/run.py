@@ -33,11 +33,16 @@ from ppvae.settings.values import (
     Rows,
     Several,
     Source,
+    Sources,
     Whole,
     Word,
 )
 
 _RUN = {"setting": Setting(DATA, Source(), "The run directory.")}
+
+_RUNS = {
+    "setting": Setting(DATA, Sources(), "Run directories, to be put side by side on the same rows.")
+}
 
 
 @dataclass(frozen=True)
@@ -92,8 +97,8 @@ _BEGUN = Settings()
 
 
 @dataclass(frozen=True)
-class Compare(Checked):
-    """What `ppvae.compare.compare` takes."""
+class CompareBounds(Checked):
+    """What `ppvae.compare.compare_bounds` takes."""
 
     # fmt: off
     run: str | Path | Opened | None = setting(
@@ -134,6 +139,67 @@ class Compare(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_seed(self.seed + self.seeds - 1, "the last of the seeds")
+
+
+@dataclass(frozen=True)
+class CompareRuns(Checked):
+    """What `ppvae.compare.compare_runs` takes."""
+
+    # fmt: off
+    runs: Sequence[str | Path | Opened] = field(metadata=_RUNS)
+    data: str | Path | Rows | None = _as_encode(
+        "data", sentence="Other data to compare runs on, by name or path."
+    )
+    split: Literal["train", "valid", "test"] = _as_encode("split")
+    data_dir: str | Path | None = _as_encode("data_dir")
+    label: str | None = _as_encode("label")
+    rows: int | None = setting(
+        None, DATA, Whole(2), "How many rows runs are compared on, chosen by the seed.",
+        "all of them"
+    )
+    samples: int = _as_encode(
+        "samples", values=Whole(1), default=1000,
+        sentence="Importance samples for log p(x) of each datum under each run."
+    )
+    seed: int = _as_encode("seed", sentence="The seed of the rows and samples.")
+    device: Device = _as_encode("device")
+    checkpoint: str | None = _as_encode("checkpoint")
+    out: str | Path | None = _as_encode(
+        "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
+    )
+    overwrite: bool = _as_encode(
+        "overwrite", sentence="Replace a comparison that is already there."
+    )
+    trust: Sequence[str] = _as_encode("trust")
+    # fmt: on
+
+
+_of_runs = partial(again, CompareRuns)
+"""A setting of a comparison of runs again."""
+
+
+@dataclass(frozen=True)
+class Compare(CompareBounds):
+    """What the command takes: the settings of a comparison of runs, or else of two bounds."""
+
+    # fmt: off
+    runs: Sequence[str | Path | Opened] = _of_runs(
+        "runs", default=(),
+        sentence="Run directories, to be put side by side on the same rows; without them two "
+        "bounds are compared on one program."
+    )
+    data: str | Path | Dataset | None = setting(
+        None, DATA, Source(), "The data, as in ppvae.fit; beside runs, other data to compare on.",
+        "digits, or the runs' own"
+    )
+    seed: int = _of_runs("seed", sentence="The seed of the first fit, or of rows and samples.")
+    split: Literal["train", "valid", "test"] = _of_runs(
+        "split", sentence="The part of the runs' own data: train, valid or test."
+    )
+    rows: int | None = _of_runs("rows")
+    samples: int = _of_runs("samples")
+    checkpoint: str | None = _of_runs("checkpoint")
+    # fmt: on
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,21 @@ class Source(Values):
         return value
 
 
+class Sources(Values):
+    """Names or paths, or in Python the things themselves; in a command, words without a flag."""
+
+    metavar = "NAME"
+
+    def read(self, value: Any) -> Any:
+        each = Source()
+        return [each.read(one) for one in value] if isinstance(value, list) else each.read(value)
+
+    def checked(self, value: Any) -> tuple[Any, ...]:
+        if isinstance(value, (str, Path)) or not isinstance(value, Sequence):
+            raise ValueError("a list of names or paths")
+        return tuple(Source().checked(each) for each in value)
+
+
 class Class(Values):
     """A class by name, with its arguments, or in Python the class or program itself."""
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ppvae.compare import compare, main
-from ppvae.comparison.result import ANALYTIC, SAMPLED
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED
 from ppvae.data import from_arrays
 from ppvae.errors import InputError
 from ppvae.guides import MeanField

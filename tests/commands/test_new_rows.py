@@ -53,7 +53,7 @@ def test_a_file_that_has_changed_since_the_fit(tmp_path: Path) -> None:
     calls: list[Callable[[], Any]] = [
         lambda: resume(run.path, epochs=2),
         lambda: encode(run),
-        lambda: compare(run, epochs=1, seeds=1, draws=4, out=tmp_path / "compared"),
+        lambda: compare(run=run, epochs=1, seeds=1, draws=4, out=tmp_path / "compared"),
     ]
     for call in calls:
         with pytest.raises(InputError, match=r"is not the data that .* was fitted to"):

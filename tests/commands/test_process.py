@@ -128,7 +128,7 @@ def test_two_fits_in_two_threads_are_refused_in_a_sentence(
         "encode": lambda: encode.encode(done),
         "sample": lambda: sample.sample(done),
         "diagnose": lambda: diagnose.diagnose(done),
-        "compare": lambda: compare.compare(done),
+        "compare": lambda: compare.compare(run=done),
     }
     sentences: dict[str, str] = {}
     before = EpochBar.step

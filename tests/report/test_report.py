@@ -27,9 +27,9 @@ from ppvae.fit import main
 from ppvae.programs.generation import reconstruct
 from ppvae.report import attempt, report, worst
 from ppvae.report.interactive import item, plot
-from ppvae.report.page import typeset
 from ppvae.report.page_data import PageData
 from ppvae.report.provenance import flattened
+from ppvae.report.rendering import typeset
 from ppvae.report.sections import Section, attempted
 from ppvae.report.verdict import _strongest
 from ppvae.report.verdict import section as verdict

@@ -12,7 +12,7 @@ import yaml
 
 from ppvae.cli.commands import COMMANDS
 from ppvae.cli.parsing import parse
-from ppvae.compare import compare
+from ppvae.compare import compare_bounds, compare_runs
 from ppvae.components.names import DEFAULTS, NAMES
 from ppvae.diagnose import diagnose
 from ppvae.diagnostics.questions import QUESTIONS
@@ -22,7 +22,8 @@ from ppvae.fit import fit, resume
 from ppvae.sample import sample
 from ppvae.settings import (
     Class,
-    Compare,
+    CompareBounds,
+    CompareRuns,
     Diagnose,
     Encode,
     Resume,
@@ -34,8 +35,8 @@ from ppvae.settings import (
 from tests.support.settings_page import PAGE, page
 
 FUNCTIONS: dict[Any, Any] = {
-    fit: Settings, resume: Resume, compare: Compare, diagnose: Diagnose, encode: Encode,
-    sample: Sample,
+    fit: Settings, resume: Resume, compare_bounds: CompareBounds, compare_runs: CompareRuns,
+    diagnose: Diagnose, encode: Encode, sample: Sample,
 }  # fmt: skip
 
 ROOT = Path(__file__).parents[2]

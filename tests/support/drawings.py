@@ -1,22 +1,28 @@
 """Numbers to draw, a figure of each kind, and what is looked up in one."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ppvae import plots
-from ppvae.comparison.figure import draw_comparison
+from ppvae.comparison.bounds.figure import draw_comparison
+from ppvae.comparison.held_out.figure import draw_runs
+from ppvae.comparison.held_out.result import OneRun, Row
+from ppvae.comparison.held_out.statistics import rows_of
 from ppvae.diagnostics.bound.figures import draw_kl_by_dimension, draw_surgery
 from ppvae.diagnostics.estimator.figure import draw_estimators
 from ppvae.diagnostics.evidence.figures import draw_bound_curve, draw_sandwich
 from ppvae.diagnostics.gap.figure import draw_gaps
 from ppvae.diagnostics.model.figure import draw_predictive
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.trust.calibration_figure import draw_calibration
 from ppvae.diagnostics.trust.chains_figure import draw_posterior_against_guide
 from ppvae.diagnostics.trust.pareto_k_figure import draw_reliability
@@ -98,6 +104,20 @@ def ranks(simulations: int = 300, quantities: int = 5) -> Array:
     uniform[:, 0] = rng().beta(0.5, 0.5, size=simulations)
     uniform[:, 1:2] **= 1.4
     return uniform
+
+
+def compared_runs() -> tuple[Row, ...]:
+    """Three settings on the same rows, one of them with three seeds and a long name."""
+
+    def one(seed: int, shift: float) -> OneRun:
+        noise = np.random.default_rng(seed).normal(size=200)
+        log_p = torch.from_numpy(20 * rng().normal(size=200) - 90 + shift + noise)
+        of = Estimate.of(log_p)
+        return OneRun(Path(f"{seed}"), seed, log_p, 500.0, of, of, None, 10_000, 60.0)
+
+    groups = [[one(0, 0.0), one(1, 0.4), one(2, 0.1)], [one(3, -0.4)], [one(4, -2.0)]]
+    names = ["digits-20260101-120000-vamp-prior (3 seeds)", "wide", "narrow"]
+    return rows_of(groups, names, [{}, {}, {}])
 
 
 def noise_of_estimators() -> list[dict[str, Any]]:
@@ -193,6 +213,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
         {"mean": 0.41, "share of zeros": 0.003, "variance of row sums": 0.09},
     ),
     "estimators": lambda: draw_estimators(noise_of_estimators()),
+    "compare_runs": lambda: draw_runs(compared_runs()),
     "compare_bounds": lambda: draw_comparison({"one": summary(0), "two": summary(1)}),
 }
 

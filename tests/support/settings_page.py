@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ppvae.cli.commands import COMMANDS
 from ppvae.cli.flags_in_sentences import flag
-from ppvae.settings import settings_of, told
+from ppvae.settings import Sources, settings_of, told
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -29,6 +29,8 @@ def page() -> str:
         ]
         for name, (each, about) in settings_of(command.settings).items():
             word = name.upper() if each.default is MISSING else flag(name)
+            if isinstance(about.values, Sources):
+                word = f"{name.upper()[:-1]} ..."
             word = "" if about.is_for_python else f"`{word}`"
             sentence = told(each, about).replace("|", "\\|")
             parts.append(f"| {about.group} | {word} | `{name}` | {sentence} |")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from ppvae.comparison.result import ANALYTIC, SAMPLED, Side
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED, Side
 from ppvae.diagnostics.estimator.significance import TAIL, errors_beyond_noise
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ppvae.bounds.audit import audit
-from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.comparison.weights import weights_restored
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED
+from ppvae.comparison.bounds.weights import weights_restored
 from ppvae.components.data_support import check_support, values_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import DEFAULTS
@@ -17,7 +17,7 @@ from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seed_process
 from ppvae.run import Run
-from ppvae.settings import Compare, Settings
+from ppvae.settings import CompareBounds, Settings
 from ppvae.training.chosen_parts import part_of
 from ppvae.training.data_and_programs import assembled, first_batch, read_data, recorded
 
@@ -46,7 +46,7 @@ class Subject:
     where: str = ""
 
 
-def new_subject(asked: Compare) -> Subject:
+def new_subject(asked: CompareBounds) -> Subject:
     """A program by its parts, as `ppvae.fit.fit` makes it."""
     settings = Settings(
         **_given(asked, (*FRESH, *CHANGED)), data_dir=asked.data_dir, seed=asked.seed,
@@ -74,7 +74,7 @@ def new_subject(asked: Compare) -> Subject:
     return Subject(build, data, audits, settings, record, asked.trust)
 
 
-def subject_of(run: Run, asked: Compare) -> Subject:
+def subject_of(run: Run, asked: CompareBounds) -> Subject:
     """The program of a run, with its settings."""
     for name in _given(asked, FRESH):
         raise InputError(
@@ -98,7 +98,7 @@ def subject_of(run: Run, asked: Compare) -> Subject:
     return Subject(build, data, audits, settings, record, asked.trust, weights, where)
 
 
-def _given(asked: Compare, names: Sequence[str]) -> dict[str, Any]:
+def _given(asked: CompareBounds, names: Sequence[str]) -> dict[str, Any]:
     """Of these settings those that were given."""
     values = {name: getattr(asked, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}

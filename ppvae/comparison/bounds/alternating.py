@@ -6,9 +6,9 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.comparison.subject import Subject
-from ppvae.comparison.weights import copied
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED
+from ppvae.comparison.bounds.subject import Subject
+from ppvae.comparison.bounds.weights import copied
 from ppvae.diagnostics.estimator.timing import now
 from ppvae.errors import InputError
 from ppvae.programs import Pair

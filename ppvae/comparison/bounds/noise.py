@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ppvae.comparison.result import ANALYTIC, SAMPLED
-from ppvae.comparison.subject import Subject
-from ppvae.comparison.weights import weights_restored
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED
+from ppvae.comparison.bounds.subject import Subject
+from ppvae.comparison.bounds.weights import weights_restored
 from ppvae.components.kinds import KINDS
 from ppvae.diagnostics.estimator.noise import Noise, noise
 from ppvae.programs import Pair

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.container import ErrorbarContainer
 
-from ppvae.comparison.figure import draw_comparison
+from ppvae.comparison.bounds.figure import draw_comparison
 from ppvae.errors import InputError
 from tests.support.drawings import bars, legend, panel, summary
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-from ppvae.comparison.result import ANALYTIC, SAMPLED, Comparison, Side
-from ppvae.comparison.statistics import mean_and_error
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED, Comparison, Side
+from ppvae.comparison.bounds.statistics import mean_and_error
 
 
 def table_rows(result: Comparison) -> list[tuple[str, str, str]]:

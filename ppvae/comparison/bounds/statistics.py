@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from ppvae.comparison.alternating import AlternatingFit
-from ppvae.comparison.result import ANALYTIC, SAMPLED, Side
+from ppvae.comparison.bounds.alternating import AlternatingFit
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED, Side
 from ppvae.diagnostics.estimator.noise import Noise
 from ppvae.diagnostics.shared.estimate import Estimate
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from ppvae.comparison.result import ANALYTIC, SAMPLED, Side
-from ppvae.comparison.sentence import conclusion
+from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED, Side
+from ppvae.comparison.bounds.sentence import conclusion
 
 
 def test_the_conclusion_claims_nothing_that_noise_could_have_made() -> None:

@@ -1,0 +1,99 @@
+"""Runs measured on the same rows, and what their differences come to: the whole comparison."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from ppvae.comparison.files import write_comparison
+from ppvae.comparison.held_out.figure import draw_runs
+from ppvae.comparison.held_out.grouping import differing, grouped, names_of
+from ppvae.comparison.held_out.likeness import check_measured_alike, check_rows_alike
+from ppvae.comparison.held_out.measuring import measure
+from ppvae.comparison.held_out.page import page_of
+from ppvae.comparison.held_out.result import OneRun, RunComparison
+from ppvae.comparison.held_out.sentence import conclusion, notes
+from ppvae.comparison.held_out.statistics import rows_of
+from ppvae.data import Split, as_split
+from ppvae.programs.streams import Stream
+from ppvae.run import Run
+from ppvae.settings import CompareRuns
+
+
+def same_rows(runs: Sequence[Run], splits: Sequence[Split], asked: CompareRuns) -> Split:
+    """The rows that all runs are compared on.
+
+    Raises:
+        InputError: where they are not the same for each run.
+    """
+    check_rows_alike(runs, splits)
+    rows = splits[0]
+    if asked.rows is None or asked.rows >= len(rows):
+        return rows
+    chosen = Stream.EXAMINED_ROWS.rows(len(rows), asked.rows, asked.seed)
+    return as_split(**rows.frozen(0).take(chosen))
+
+
+def compare_on(
+    runs: Sequence[Run],
+    rows: Split,
+    data: str,
+    asked: CompareRuns,
+    device: torch.device,
+    path: Path,
+    on_rows: Callable[[int], None],
+) -> RunComparison:
+    """Compare runs on rows.
+
+    Args:
+        runs: finished runs of the same data.
+        rows: the rows.
+        data: what they are called.
+        asked: samples and seed.
+        device: where to compute.
+        path: the folder that is to be written.
+        on_rows: called with the number of data that are done.
+
+    Raises:
+        InputError: where log p(x) of two runs is not of the same kind, or not finite.
+    """
+    evidence, kind = check_measured_alike(runs, rows)
+    groups = grouped(runs)
+    figures: dict[int, OneRun] = {}
+    for run in runs:
+        figures[id(run)] = measure(run, rows, asked.samples, asked.seed, device, on_rows)
+    compared = rows_of(
+        [[figures[id(run)] for run in group] for group in groups],
+        names_of(groups),
+        differing(groups),
+    )
+    return RunComparison(
+        rows=compared,
+        data=data,
+        count=len(rows),
+        samples=asked.samples,
+        evidence=evidence,
+        measure=kind,
+        sentence=conclusion(compared, data, len(rows), evidence),
+        notes=tuple(notes(compared, asked.samples, evidence, kind)),
+        warnings=tuple(f"{run.path}: {sentence}" for run in runs for sentence in run.warnings),
+        path=path,
+    )
+
+
+def write_runs(result: RunComparison, asked: CompareRuns) -> None:
+    """Leave ``comparison.json``, ``log_p.csv``, the figure and the page: a folder, whole or not."""
+    columns = {str(run.path): run.log_p for row in result.rows for run in row.runs}
+    lines = [",".join(f'"{name}"' for name in columns)]
+    lines += [
+        ",".join(f"{value:.6f}" for value in line)
+        for line in torch.stack(list(columns.values()), 1).tolist()
+    ]
+    settings = {"split": asked.split, "seed": asked.seed, "checkpoint": asked.checkpoint}
+    write_comparison(
+        result.path,
+        result.record() | {"settings": settings},
+        lambda: draw_runs(result.rows, result.evidence),
+        {"log_p.csv": "\n".join(lines) + "\n", "compare.html": page_of(result, asked)},
+        overwrite=asked.overwrite,
+    )

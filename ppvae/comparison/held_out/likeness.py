@@ -1,0 +1,173 @@
+"""Which runs may be put side by side: log p(x) of each is of the same data in the same unit."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.diagnostics.evidence.importance_sampling import evidence_name
+from ppvae.distributions.support import elements_of
+from ppvae.errors import InputError
+from ppvae.run import Run
+from ppvae.run.data import RunData
+
+LEAVE_OUT = "leave one of them out"
+
+
+def check_each_once(paths: Sequence[Any]) -> None:
+    """Refuse one run alone, or the same one twice.
+
+    Raises:
+        InputError: naming the run.
+    """
+    if len(paths) < 2:
+        alone = f"{paths[0]} stands alone: give" if paths else "there is no run: give"
+        raise InputError(
+            f"{alone} two runs or more to put side by side; `run={str((*paths, 'RUN')[0])!r}` "
+            "compares two bounds on the program of one"
+        )
+    seen: dict[Any, Any] = {}
+    for path in paths:
+        if path.resolve() in seen:
+            raise InputError(
+                f"{path} is given twice, and does not differ from itself; leave it out"
+            )
+        seen[path.resolve()] = path
+
+
+def check_finished(run: Run) -> None:
+    """Refuse a run that has no final figures, or no log p(x).
+
+    Raises:
+        InputError: naming the run.
+    """
+    path = run.path
+    if run.summary is None:
+        raise InputError(
+            f"the fit of {path} has not ended: it has no summary.json; go on with it by "
+            f"`resume({str(path)!r})`, or leave it out"
+        )
+    if not run.audit.is_bound:
+        raise InputError(
+            f"the guide of {path} is a point mass, which has no density: there is no log p(x) to "
+            "compare; leave it out, or fit a guide with a density, such as MeanField"
+        )
+    if not run.audit.has_evidence:
+        raise InputError(
+            f"there is no log p(x) of a datum in {path}: latents are shared by all data, summed "
+            "over, or scaled; leave it out"
+        )
+
+
+def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
+    """Refuse runs of other data, or in another unit.
+
+    Args:
+        runs: the first is what others must be like.
+        is_new: they are compared on other data than theirs, which may have been different.
+
+    Raises:
+        InputError: naming both runs, and what differs.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        both = f"{first.path} and {other.path}"
+        if not is_new:
+            _check_same_source(first, other)
+        if first.data_shape != other.data_shape:
+            raise InputError(
+                f"{both} have data of other shapes, {first.data_shape} and {other.data_shape}: "
+                f"{LEAVE_OUT}"
+            )
+        ways = [run.config.get("binarize") or "none" for run in (first, other)]
+        if ways[0] != ways[1]:
+            raise InputError(
+                f"{both} are binarized in other ways, {ways[0]!r} and {ways[1]!r}, so that their "
+                f"x differ: {LEAVE_OUT}, or fit both with one `binarize`"
+            )
+        if first.scaling != other.scaling:
+            scalings = first.scaling.sentence(), other.scaling.sentence()
+            how = f"{scalings[0]}, and {scalings[1]}"
+            if scalings[0] == scalings[1]:
+                how = f"{scalings[0]}, of other rows"
+            raise InputError(
+                f"{both} are scaled in other ways ({how}), and nats depend on the unit: "
+                f"{LEAVE_OUT}, or fit both with one `scale`"
+            )
+
+
+def _check_same_source(first: RunData, other: RunData) -> None:
+    one, two = first.fingerprint, other.fingerprint
+    if one is None or two is None or one.sha256 == two.sha256:
+        return
+    names = [f"{run.config.get('data')} ({each.sentence()})"
+             for run, each in ((first, one), (other, two))]  # fmt: skip
+    raise InputError(
+        f"{first.path} and {other.path} were fitted to other data, {names[0]} and {names[1]}: "
+        f"{LEAVE_OUT}, or give new rows for all of them as `data`"
+    )
+
+
+def check_rows_alike(runs: Sequence[Run], rows: Sequence[Split]) -> None:
+    """Refuse rows that are not the same numbers for each run.
+
+    Raises:
+        InputError: naming two runs whose rows differ.
+    """
+    known = set.intersection(*({"x", *each.extra_names} for each in rows))
+    digests = [_digest(each, sorted(known)) for each in rows]
+    for run, digest in zip(runs, digests, strict=True):
+        if digest != digests[0]:
+            raise InputError(
+                f"the rows of {runs[0].path} and {run.path} are not the same, though their data "
+                f"are: they were split in other ways; {LEAVE_OUT}, or give the rows as `data`"
+            )
+
+
+def _digest(rows: Split, names: Sequence[str]) -> str:
+    total = hashlib.sha256()
+    for batch in rows.frozen(0).chunks(4096):
+        for name in names:
+            total.update(f"{name} {tuple(batch[name].shape)}".encode())
+            total.update(batch[name].contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def check_measured_alike(runs: Sequence[Run], rows: Split) -> tuple[str, str]:
+    """What log p is of, and the logarithm of what; refuse runs that differ in either.
+
+    Returns:
+        The name, such as ``"log p(x)"``, and ``"probability"`` or ``"density"``, or both.
+
+    Raises:
+        InputError: naming two runs that differ.
+    """
+    y = rows.take(torch.arange(len(rows))).get("y")
+    facts = [(_evidence(run, y), measure_of(run)) for run in runs]
+    for run, (evidence, measure) in zip(runs, facts, strict=True):
+        both = f"{runs[0].path} and {run.path}"
+        if evidence != facts[0][0]:
+            raise InputError(
+                f"{both} have other figures, {facts[0][0]} and {evidence}, which cannot be "
+                f"compared: {LEAVE_OUT}"
+            )
+        if measure != facts[0][1]:
+            raise InputError(
+                f"{both} give other measures, a {facts[0][1]} and a {measure}, which cannot be "
+                f"compared: {LEAVE_OUT}, or fit both with one kind of `likelihood`"
+            )
+    return facts[0]
+
+
+def _evidence(run: Run, y: Tensor | None) -> str:
+    return evidence_name(run.pair, run.audit, y)
+
+
+def measure_of(run: Run) -> str:
+    """What p(x) is: a probability of discrete x, a density of continuous x, or both."""
+    kinds = {elements_of(support).is_discrete for _, support in run.audit.supports.values()}
+    words = {True: "probability", False: "density"}
+    return " and ".join(words[kind] for kind in sorted(kinds, reverse=True)) or "density"

@@ -1,0 +1,77 @@
+"""A comparison of runs as one page that opens offline: ``compare.html``."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import join
+
+from ppvae.comparison.held_out.figure import alt_text, draw_runs
+from ppvae.comparison.held_out.result import RunComparison
+from ppvae.comparison.held_out.table import settings_table, table
+from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.shared.wording import as_sentence, decimals, with_error
+from ppvae.report.commands import handed
+from ppvae.report.pictures import drawn
+from ppvae.report.rendering import rendered
+from ppvae.report.sections import Section, Table
+from ppvae.run import Run
+from ppvae.settings import CompareRuns, settings_of
+
+
+def page_of(result: RunComparison, asked: CompareRuns) -> str:
+    """The page: what it comes to, what differs, each run, and how to make it again."""
+    count = sum(len(row.runs) for row in result.rows)
+    return rendered(
+        f"{count} runs compared",
+        f"Held-out {result.evidence} on {result.count:,} {result.data} rows, in nats per datum",
+        list(_sections(result, asked)),
+    )
+
+
+def _sections(result: RunComparison, asked: CompareRuns) -> Iterator[Section]:
+    header, lines = table(result)
+    picture = drawn(draw_runs(result.rows, result.evidence), alt_text(result.rows, result.evidence))
+    error = "\N{PLUS-MINUS SIGN} one standard error"
+    caption = f"{result.samples:,} importance samples of each datum; {error}"
+    told = result.sentence, *map(as_sentence, result.notes), *result.warnings
+    yield Section(
+        "verdict", "Comparison", told, pictures=(picture,),
+        tables=(Table(caption, header, tuple(lines), prose=True, is_open=True),),
+    )  # fmt: skip
+    header, lines = settings_table(result)
+    if lines:
+        yield Section(
+            "settings", "What differs", ("Settings in which they differ.",),
+            tables=(Table("Settings", header, tuple(lines), is_open=True),),
+        )  # fmt: skip
+    yield Section(
+        "runs", "Each run", (), tables=(_runs(result),), commands=tuple(_command(result, asked))
+    )
+
+
+def _runs(result: RunComparison) -> Table:
+    lines = tuple(
+        (
+            str(run.path), row.name, str(run.seed), with_error(Estimate.of(run.log_p)),
+            with_error(run.elbo), with_error(run.rate), decimals(run.ess, 1),
+        )
+        for row in result.rows
+        for run in row.runs
+    )  # fmt: skip
+    header = ("run", "row", "seed", result.evidence, "bound", "rate", "effective samples")
+    return Table("Figures of each run, nats per datum", header, lines, prose=True, is_open=True)
+
+
+def _command(result: RunComparison, asked: CompareRuns) -> Iterator[str]:
+    """The comparison again, where a command can name all that it is of."""
+    runs = [run for run in asked.runs if isinstance(run, Run) and handed(run)]
+    if runs or not isinstance(asked.data, (str, Path, type(None))):
+        return
+    words = [str(run.path) for row in result.rows for run in row.runs]
+    plain = settings_of(CompareRuns)
+    for name in ("data", "split", "data_dir", "label", "rows", "samples", "seed", "checkpoint"):
+        value = getattr(asked, name)
+        if value is not None and value != plain[name][0].default:
+            words += [f"--{name.replace('_', '-')}", str(value)]
+    for module in asked.trust:
+        words += ["--trust", module]
+    yield join(["python", "-m", "ppvae.compare", *words, "--out", str(result.path), "--overwrite"])

@@ -1,0 +1,70 @@
+"""What a comparison of runs comes to, in sentences that claim nothing noise could have made."""
+
+from collections.abc import Iterator, Sequence
+
+from ppvae.comparison.held_out.result import HeldOut, Row
+from ppvae.diagnostics.shared.wording import plus_minus
+
+NAMED = 4
+"""Most rows that the sentence names beside the best one."""
+
+FEW = 10
+"""A median effective sample size below which log p(x) may lie far above its estimate."""
+
+
+def conclusion(rows: Sequence[Row], data: str, count: int, evidence: str) -> str:
+    """The best row, and how far the others are below it."""
+    best, *others = rows
+    where = f"On {count:,} {data} rows"
+    if not others:
+        seeds = len(best.runs)
+        return (
+            f"{where} held-out {evidence} of {best.name} is {figure(best.log_p)} nats per datum: "
+            f"the {seeds} runs differ by their seed alone, whose error is "
+            f"{best.log_p.seed_error:.2f}."
+        )
+    lower = [row for row in others if row.is_lower]
+    alike = [row for row in others if not row.is_lower]
+    clauses = [
+        f"{where} {best.name} has the highest held-out {evidence}, {figure(best.log_p)} nats per "
+        "datum"
+    ]
+    clauses += [f"{row.name} is not told apart from it, at {_below(row)}" for row in alike[:NAMED]]
+    if len(alike) > NAMED:
+        clauses.append(f"neither are {len(alike) - NAMED} others")
+    clauses += [f"{row.name} is {_below(row)}" for row in lower[:NAMED]]
+    if rest := lower[NAMED:]:
+        near, far = -rest[0].difference.mean, -rest[-1].difference.mean
+        clauses.append(f"{len(rest)} others are {near:.2f} to {far:.2f} lower")
+    return "; ".join(clauses) + "."
+
+
+def notes(rows: Sequence[Row], samples: int, evidence: str, measure: str) -> Iterator[str]:
+    """What is to be known before the figures are read."""
+    yield (
+        f"{evidence} is estimated with {samples:,} importance samples from each guide: a lower "
+        "bound in expectation, the tighter the better the guide"
+    )
+    if len(rows) > 1 and all(len(row.runs) == 1 for row in rows):
+        yield (
+            "errors are those of other rows: each setting has one seed, and other seeds of it may "
+            "differ by more; fit some to see"
+        )
+    for row in rows:
+        few = min(run.ess for run in row.runs)
+        if samples >= 10 * FEW and few < FEW:
+            yield (
+                f"half of the data of {row.name} have an effective sample size below {few:.1f} of "
+                f"{samples:,}: its {evidence} may lie well above what is shown; take more `samples`"
+            )
+    if measure != "probability":
+        yield f"x is continuous: {evidence} is the logarithm of a density, and may be above 0"
+
+
+def figure(value: HeldOut) -> str:
+    """A mean with both its errors together."""
+    return plus_minus(value.mean, value.error)
+
+
+def _below(row: Row) -> str:
+    return f"{plus_minus(-row.difference.mean, row.difference.error)} lower"

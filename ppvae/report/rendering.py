@@ -1,0 +1,52 @@
+"""Sections to the text of a page that is complete in itself."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppvae.report.interactive import inline_script
+from ppvae.report.sections import Section
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+HERE = Path(__file__).parent
+
+
+def typeset(text: str) -> "Markup":
+    """Escaped, with signs for +- and minus, and what is in backquotes as code."""
+    from markupsafe import Markup, escape
+
+    signs = str(escape(text)).replace(" +- ", " \N{PLUS-MINUS SIGN}\N{NO-BREAK SPACE}")
+    signs = re.sub(r"(?<![^\s(\[])-(?=\d)", "\N{MINUS SIGN}", signs)
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", signs))
+
+
+def rendered(name: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """The text of a page.
+
+    Args:
+        name: its heading.
+        subtitle: what stands below it.
+        sections: its parts, in order.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    # A plot names each of its models at its first place: their order is not to be changed.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.filters["typeset"] = typeset
+    has_plots = any(section.plot is not None for section in sections)
+    return environment.get_template("report.html.j2").render(
+        name=name,
+        subtitle=subtitle,
+        sections=sections,
+        style=Markup((HERE / "report.css").read_text()),
+        script=Markup((HERE / "report.js").read_text()),
+        bokeh=Markup(inline_script()) if has_plots else "",
+    )
