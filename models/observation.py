@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import transform_to
 
+from ppvae.distributions.per_column import Columnwise
 from ppvae.errors import InputError
 
 
@@ -67,6 +68,8 @@ def _point(fn: dist.TorchDistribution, like: Tensor) -> Tensor:
     zero = like.new_zeros(())
     try:
         support: Any = fn.support
+        if isinstance(support, Columnwise):
+            return zero  # a value of all families of columns
         if support.is_discrete:
             return zero + getattr(support, "lower_bound", 0)
         point: Tensor = transform_to(support)(zero)

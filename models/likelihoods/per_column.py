@@ -107,7 +107,8 @@ class PerColumn(Likelihood):
         order = torch.tensor([place for own in places.values() for place in own])
         self.register_buffer("order", order, persistent=False)
         each = [group.support for group in self._likelihoods for _ in range(group.data_shape[0])]
-        self.support = columnwise([each[place] for place in order.argsort().tolist()])
+        supports = [each[place] for place in order.argsort().tolist()]
+        self.support = columnwise(supports, [column.name for column in self.columns])
 
     @override
     @classmethod

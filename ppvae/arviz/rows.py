@@ -73,7 +73,7 @@ def take(source: Split, numbers: NDArray[np.int64], audit: Audit) -> Batch:
         outside = first_outside_support(support, batch["x"], batch.get("mask"))
         if outside is not None:
             raise InputError(
-                f"row {numbers[outside[0]]} of data holds {outside[1]:.4g}, and {family} (site "
+                f"row {numbers[outside.row]} of data holds {outside.value:.4g}, and {family} (site "
                 f"'{site}') does not take it; give x as the model sees it, scaled and binarized as "
                 "the run's own data"
             )

@@ -10,7 +10,8 @@ from torch.distributions import constraints
 from ppvae.components.likelihood_choice import CHUNK, ways_out
 from ppvae.data import Batch, Data, Split, Values
 from ppvae.distributions.grid import Grid
-from ppvae.distributions.support import elements_of, first_outside_support, in_words
+from ppvae.distributions.per_column import Columnwise
+from ppvae.distributions.support import Outside, elements_of, first_outside_support
 from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import has_classes
@@ -31,6 +32,8 @@ def _kind_of(support: Any) -> Values | None:
         return "binary"
     if isinstance(support, Grid):
         return "unit"
+    if isinstance(support, Columnwise):
+        return None
     if support.is_discrete:
         return "counts"
     if isinstance(support, constraints.interval):
@@ -58,10 +61,10 @@ def check_support(data: Data, facts: Audit) -> None:
     for name, split in data.splits.items():
         first = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
         if first is not None:
-            row, value, site = first
+            (row, value, takes), site = first
             raise InputError(
                 f"row {row} of the {name} data ({data.name}) holds {value:.4g}, and "
-                f"{_takes(facts, site)}: {ways_out(data, _kind_of(facts.supports[site][1]))}"
+                f"{_takes(facts, site, takes)}: {ways_out(data, _kind_of(facts.supports[site][1]))}"
             )
 
 
@@ -89,10 +92,10 @@ def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -
         _check_y_alike(split, like, name)
     first = _outside(split, facts)
     if first is not None:
-        row, value, site = first
+        (row, value, takes), site = first
         raise InputError(
-            f"row {row} of {name} holds {value:.4g}, and {_takes(facts, site)}; give data as the "
-            "model was fitted to"
+            f"row {row} of {name} holds {value:.4g}, and {_takes(facts, site, takes)}; give data "
+            "as the model was fitted to"
         )
 
 
@@ -121,10 +124,8 @@ def _kind(y: Tensor) -> str:
     return "covariates" if y.is_floating_point() else "labels"
 
 
-def _outside(
-    split: Split, facts: Audit, *, is_alike: bool = False
-) -> tuple[int, float, str] | None:
-    """Row, value and site of the first element that a likelihood has no probability for.
+def _outside(split: Split, facts: Audit, *, is_alike: bool = False) -> tuple[Outside, str] | None:
+    """The first element that a likelihood has no probability for, and its site.
 
     Args:
         split: the rows.
@@ -135,16 +136,14 @@ def _outside(
         for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
             first = first_outside_support(support, batch["x"], batch.get("mask"))
             if first is not None:
-                row, value = first
-                return number * CHUNK + row, value, site
+                return first._replace(row=number * CHUNK + first.row), site
             if is_alike:
                 break
     return None
 
 
-def _takes(facts: Audit, site: str) -> str:
-    family, support = facts.supports[site]
-    return f"{family} (site '{site}') takes only {in_words(support)}"
+def _takes(facts: Audit, site: str, takes: str) -> str:
+    return f"{facts.supports[site][0]} (site '{site}') takes only {takes}"
 
 
 def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:

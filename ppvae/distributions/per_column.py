@@ -1,6 +1,7 @@
 """A vector whose elements are of different families: the columns of a mixed table."""
 
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import Any, override
 
 import pyro.distributions as dist
@@ -89,31 +90,33 @@ class PerColumn(dist.TorchDistribution):
         return torch.zeros_like(each).index_copy(-1, self.order, each)
 
 
-def columnwise(supports: Sequence[constraints.Constraint]) -> constraints.Constraint:
-    """The support of a vector, of the supports of its elements; one of all, where they are alike.
+class Columnwise(constraints.cat):
+    """The support of a vector whose elements have supports of their own, and names.
 
-    Neighbours that are alike are looked at together.
+    It is discrete where all of them are.
+
+    Args:
+        supports: of each element.
+        names: of each element.
     """
-    runs: list[constraints.Constraint] = []
-    lengths: list[int] = []
-    for support in supports:
-        if runs and _is_alike(runs[-1], support):
-            lengths[-1] += 1
-        else:
-            runs.append(support)
-            lengths.append(1)
-    return runs[0] if len(runs) == 1 else constraints.cat(runs, -1, lengths)
+
+    def __init__(self, supports: Sequence[constraints.Constraint], names: Sequence[str]) -> None:
+        self.supports, self.names = tuple(supports), tuple(names)
+        # Neighbours that are alike are looked at together.
+        runs = [list(run) for _, run in groupby(supports, key=str)]
+        super().__init__(  # type: ignore[no-untyped-call]  # torch's has no types
+            [run[0] for run in runs], -1, [len(run) for run in runs]
+        )
+
+    @property
+    def is_discrete(self) -> bool:  # type: ignore[override]  # torch states an attribute
+        """Whether no element is a real number."""
+        return all(each.is_discrete for each in self.supports)
 
 
-def _is_alike(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and str(one) == str(other)
-
-
-def support_of_column(support: Any, column: int) -> Any:
-    """Of the support of a vector, that of one of its elements."""
-    if isinstance(support, constraints.cat):
-        for own, length in zip(support.cseq, support.lengths, strict=True):
-            if column < length:
-                return own
-            column -= length
-    return support
+def columnwise(
+    supports: Sequence[constraints.Constraint], names: Sequence[str]
+) -> constraints.Constraint:
+    """The support of a vector, of those of its elements: one of all, where they are alike."""
+    is_one = len({str(support) for support in supports}) == 1
+    return supports[0] if is_one else Columnwise(supports, names)

@@ -1,18 +1,33 @@
 """Supports of distributions: what values they hold, and the first value outside of one."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor
 from torch.distributions import constraints
 
 from ppvae.distributions.grid import Grid
+from ppvae.distributions.per_column import Columnwise
 from ppvae.errors import InputError
+
+
+class Outside(NamedTuple):
+    """An element of data that a support does not hold.
+
+    Attributes:
+        row: its row.
+        value: the element.
+        takes: what the support holds there, in words, with the name of the column where it has one.
+    """
+
+    row: int
+    value: float
+    takes: str
 
 
 def first_outside_support(
     support: constraints.Constraint, x: Tensor, mask: Tensor | None = None
-) -> tuple[int, float] | None:
-    """Row and value of the first element of ``x`` that ``support`` does not hold, if there is one.
+) -> Outside | None:
+    """The first element of ``x`` that ``support`` does not hold, if there is one.
 
     Elements that were not observed, where ``mask`` is not True, may be anything.
 
@@ -35,7 +50,11 @@ def first_outside_support(
     if not outside.any():
         return None
     where = outside.nonzero()[0]
-    return int(where[0]), float(x[tuple(where)])
+    takes = in_words(support)
+    if isinstance(support, Columnwise):
+        column = int(where[-1])
+        takes = f"{in_words(support.supports[column])} in column {support.names[column]!r}"
+    return Outside(int(where[0]), float(x[tuple(where)]), takes)
 
 
 def elements_of(support: Any) -> Any:
@@ -75,6 +94,9 @@ def _end(end: Any, is_whole: bool) -> Any:
 def in_words(support: Any) -> str:
     """What a support holds, in words."""
     elements = elements_of(support)
+    if isinstance(elements, Columnwise):
+        each = dict.fromkeys(in_words(own) for own in elements.supports)
+        return f"{', or '.join(each)}, by its columns"
     if elements is constraints.boolean:
         return "0 and 1"
     if isinstance(elements, Grid):

@@ -90,7 +90,7 @@ def test_the_support_finds_the_first_value_outside() -> None:
     assert family == "Bernoulli"
     assert first_outside_support(support, x) is None
     x[3, 2] = 0.5
-    assert first_outside_support(support, x) == (3, 0.5)
+    assert first_outside_support(support, x) == (3, 0.5, in_words(support))
 
 
 def test_a_support_may_end_apart_by_element_and_not_by_row() -> None:
@@ -99,7 +99,7 @@ def test_a_support_may_end_apart_by_element_and_not_by_row() -> None:
         dist.Binomial(trials, probs=torch.tensor(0.5)).support, 1
     )
     x = torch.tensor([[5.0, 10.0], [1.0, 2.0], [6.0, 6.0]])
-    assert first_outside_support(support, x) == (2, 6.0)
+    assert first_outside_support(support, x) == (2, 6.0, in_words(support))
     assert in_words(support) == "integers from 0 to 5 or up to 10"
     assert (
         in_words(dist.Binomial(torch.full((64, 2), 5.0), probs=torch.tensor(0.5)).support)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ppvae.components.building import build_programs
 from ppvae.components.spec import Spec
+from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError
 from ppvae.models import likelihoods
 from ppvae.networks import MLP
@@ -71,6 +72,11 @@ def test_columns_of_one_family_are_one_group_wherever_they_stand() -> None:
     fn: Any = likelihood(torch.zeros(5, 9).double()).base_dist
     at = fn.support.check(torch.tensor([[-1.0, 1.0, 2.0, 0.5, 1.0, 0.0], [0, 0.5, 3, 0, 2, -1]]))
     assert at.tolist() == [[True] * 6, [True, False, False, True, False, False]]
+    rows = torch.tensor([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0], [0.0, 1.0, 3.0, 0.5, 0.0, 0.0]])
+    outside = first_outside_support(fn.support, rows)
+    assert outside == (1, 3.0, "integers from 0 to 2 in column 'kind'")
+    assert first_outside_support(fn.support, rows, rows != 3) is None
+    assert not fn.support.is_discrete
     with pytest.raises(ValueError, match="within the support"):
         fn.log_prob(torch.tensor([0.0, 0.5, 0.0, 0.0, 0.0, 0.0]).double())
 

@@ -8,6 +8,7 @@ continuous  ``pca``: probabilistic PCA; ``normal``: full covariance; ``mixture``
 zeros, ones ``mixture``: of Bernoullis
 grey levels ``histogram``: of each element
 counts      ``negative_binomial``: of each element; where they end, ``histogram``
+columns     ``independent`` alone: each column of a mixed table by its own family
 =========== ===================================================================================
 
 Whole numbers under a continuous likelihood have those of counts, or of grey levels, as well.
@@ -26,6 +27,7 @@ from ppvae.data import Scaling
 from ppvae.diagnostics.baselines.comparison import Measure
 from ppvae.diagnostics.baselines.conditioning import Fit
 from ppvae.diagnostics.baselines.families import Family, family_of
+from ppvae.diagnostics.baselines.fitted import Fitted
 from ppvae.diagnostics.baselines.histogram import fit_histograms
 from ppvae.diagnostics.baselines.independent import fit_independent
 from ppvae.diagnostics.baselines.mixture_of_bernoullis import fit_mixture_of_bernoullis
@@ -37,7 +39,9 @@ from ppvae.diagnostics.baselines.whole_numbers import Steps
 from ppvae.distributions.continuous_bernoulli import ContinuousBernoulli
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.negative_binomial import NegativeBinomial
+from ppvae.distributions.per_column import Columnwise, PerColumn
 from ppvae.distributions.support import elements_of, ends_of, in_words
+from ppvae.programs.sites import base
 
 ELEMENTS = 1_024
 """Elements of x up to which a baseline with a full covariance is fitted."""
@@ -118,6 +122,9 @@ def candidates(
         seed: of starts.
     """
     elements = elements_of(support)
+    if isinstance(elements, Columnwise):
+        yield from _of_columns(base(fn), parts)
+        return
     if any(isinstance(end, Tensor) for end in ends_of(elements)):
         reason = f"elements of x have ends of their own: {in_words(elements)}"
         yield Candidate("independent", _measure(elements), parts, reason)
@@ -155,6 +162,35 @@ def _independent(family: Family, elements: Any, parts: Parts, width: float) -> C
         return fit_independent(family, elements, train, width)
 
     return Candidate("independent", _measure(elements), parts, fit)
+
+
+def _of_columns(fn: Any, parts: Parts) -> Iterator[Candidate]:
+    """Columns of several families: each group of columns by its own."""
+    assert isinstance(fn, PerColumn), "of no other a support differs from column to column"
+    groups: list[tuple[Family, Any, Tensor]] = []
+    for own, columns in zip(fn.groups, fn.by_group(torch.arange(len(fn.order))), strict=True):
+        family = family_of(own)
+        assert family is not None, "a family of this package"
+        groups.append((family, own.support, columns))
+
+    def fit(train: Matrix, _: Matrix) -> Fitted:
+        each = []
+        for family, support, columns in groups:
+            some = train.some(columns)
+            width = 0.0 if support.is_discrete else _least_variance(some, None) ** 0.5
+            each.append((fit_independent(family, support, some, width), columns))
+        names = ", ".join(dict.fromkeys(family.name for family, _, _ in groups))
+        return Fitted(
+            f"independent columns of {names}",
+            lambda rows: sum(  # type: ignore[arg-type,return-value]  # there is a group
+                fitted.log_prob(rows.some(columns)) for fitted, columns in each
+            ),
+        )
+
+    yield Candidate("independent", "density", parts, fit)
+    why = "x has columns of several families, and this is of real numbers alone"
+    for name in ("pca", "normal", "mixture"):
+        yield Candidate(name, "density", parts, why)
 
 
 def _measure(elements: Any) -> Measure:

@@ -36,6 +36,7 @@ from ppvae.diagnostics.baselines.rows import matrix
 from ppvae.diagnostics.baselines.whole_numbers import Binning, Steps, steps_of
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name, log_evidence
 from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.distributions.per_column import Columnwise
 from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
@@ -103,14 +104,14 @@ def compare_baselines(
         note = f"there is no {evidence} of the fit to compare with these: {reason or why}"
     parts = Parts(*(matrix(split, seed) for split in (data.train, data.valid, test)))
     support = audit.supports[audit.data_site][1]
-    steps = None
-    if not elements_of(support).is_discrete:
+    steps, is_of_columns = None, isinstance(elements_of(support), Columnwise)
+    if not elements_of(support).is_discrete and not is_of_columns:
         steps = steps_of(data.scaling, parts.train, parts.valid, parts.scored)
     compared: dict[str, Comparison] = {}
     left_out: dict[str, str] = {}
     fn, latents = _observed_at(pair, audit, test), _latents(audit)
     kept = None
-    if not elements_of(support).is_discrete and has_elements(fn):
+    if not elements_of(support).is_discrete and has_elements(fn) and not is_of_columns:
         kept = varying(parts.train)
         constant = int((~kept).sum())
         if 0 < constant < len(kept):

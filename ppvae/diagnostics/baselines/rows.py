@@ -42,7 +42,7 @@ class Matrix:
         return Matrix(self.x[chosen], observed, y, self.numbers[chosen])
 
     def some(self, elements: Tensor) -> "Matrix":
-        """Some of the elements, by a bool for each."""
+        """Some of the elements, by a bool for each, or by their places."""
         observed = None if self.observed is None else self.observed[:, elements]
         return Matrix(self.x[:, elements], observed, self.y, self.numbers)
 

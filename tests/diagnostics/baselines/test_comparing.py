@@ -26,10 +26,19 @@ from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.effort import QUICK
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.guides import Delta, MeanField
-from ppvae.models import VAE, Bernoulli, ConditionalVAE, Gaussian, Poisson, StandardNormal
+from ppvae.models import (
+    VAE,
+    Bernoulli,
+    ConditionalVAE,
+    Gaussian,
+    PerColumn,
+    Poisson,
+    StandardNormal,
+)
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from tests.support.pca import AFFINE
+from tests.support.penguins import COLUMNS, as_modelled, mixed_penguins
 
 
 def model(x: Tensor) -> None:
@@ -331,3 +340,25 @@ def test_what_does_not_observe_x_alone_and_whole_has_none() -> None:
     found = asked(other, guide, from_arrays(table()))
     assert not found.compared
     assert "'sum'" in found.left_out["independent"]
+
+
+def test_columns_of_a_mixed_table_are_each_of_their_own_family() -> None:
+    x, mask = as_modelled(mixed_penguins(600))
+    data = from_arrays(x.numpy(), mask=mask.numpy(), scale="none")
+    likelihood = PerColumn((len(COLUMNS),), COLUMNS, {"body_mass_g": "Laplace"})
+    of, by = VAE(StandardNormal(2), likelihood, AFFINE), MeanField(2, (len(COLUMNS),), AFFINE)
+    test = data.test.take(torch.arange(len(data.test)))
+    pair, audit, _ = subject(of, by, test["x"], mask=test["mask"])
+    found = beside(pair, audit, data, data.test)
+    independent = found.compared["independent"]
+    families = "Categorical, Normal, Laplace, NegativeBinomial"
+    assert independent.about == f"independent columns of {families}"
+    assert independent.measure == "density"
+    train = data.train.take(torch.arange(len(data.train)))
+    h = likelihood.fit_marginal(train["x"], train["mask"])
+    assert h is not None
+    each = likelihood(h.float()).base_dist.log_prob(test["x"])
+    want = each.where(test["mask"], 0).sum(1).mean()
+    assert independent.log_p.mean == pytest.approx(float(want.detach()), abs=0.05)
+    assert {"pca", "normal", "mixture"} == found.left_out.keys()
+    assert "columns of several families" in found.left_out["pca"]
