@@ -106,7 +106,7 @@ class PerColumn(Likelihood):
         self.groups = nn.ModuleList(_group(*key, (len(own),)) for key, own in places.items())
         order = torch.tensor([place for own in places.values() for place in own])
         self.register_buffer("order", order, persistent=False)
-        each = [group.support for group in self._likelihoods for _ in range(group.data_shape[0])]
+        each = [group.support for group in self.likelihoods for _ in range(group.data_shape[0])]
         supports = [each[place] for place in order.argsort().tolist()]
         self.support = columnwise(supports, [column.name for column in self.columns])
 
@@ -122,7 +122,7 @@ class PerColumn(Likelihood):
 
     @override
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
-        groups = list(self._likelihoods)
+        groups = list(self.likelihoods)
         size = [group.data_shape[0] for group in groups]
         parts = x[..., self.order].split(size, -1)
         masks = [None] * len(size) if mask is None else mask[..., self.order].split(size, -1)
@@ -133,20 +133,21 @@ class PerColumn(Likelihood):
         parts = h.split(self._sizes, -1)
         elements: list[Any] = [
             group(part.unflatten(-1, group.decoder_shape))
-            for group, part in zip(self._likelihoods, parts, strict=True)
+            for group, part in zip(self.likelihoods, parts, strict=True)
         ]
         of_groups = [fn.base_dist for fn in elements]
         return self._independent(Elements(of_groups, self.order, self.support))
 
     @property
-    def _likelihoods(self) -> Iterator[Likelihood]:
+    def likelihoods(self) -> Iterator[Likelihood]:
+        """The likelihood of each group of columns."""
         for group in self.groups:
             assert isinstance(group, Likelihood)
             yield group
 
     @property
     def _sizes(self) -> list[int]:
-        return [torch.Size(group.decoder_shape).numel() for group in self._likelihoods]
+        return [torch.Size(group.decoder_shape).numel() for group in self.likelihoods]
 
 
 def _group(kind: ColumnKind, family: str, levels: int, shape: Shape) -> Likelihood:

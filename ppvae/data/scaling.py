@@ -70,6 +70,15 @@ class Scaling:
             x = x - torch.tensor(self.loc, dtype=torch.float64)
         return (x / torch.tensor(self.scale, dtype=torch.float64)).to(torch.float32)
 
+    def undo(self, x: Tensor) -> Tensor:
+        """The raw values that became ``x``, in double precision; intensities of bytes as bytes."""
+        raw = x.to(torch.float64)
+        if self.kind == "8-bit":
+            return raw * 255
+        if self.scale is not None:
+            raw = raw * torch.tensor(self.scale, dtype=torch.float64)
+        return raw if self.loc is None else raw + torch.tensor(self.loc, dtype=torch.float64)
+
     def sentence(self) -> str:
         """What was done, for a person."""
         if self.kind == "8-bit":

@@ -66,13 +66,33 @@ class PerColumn(dist.TorchDistribution):
     @property
     @override
     def mean(self) -> Tensor:
-        """The mean of each column; of a category the expected code, which is none of its levels."""
+        """The mean of each column; of a category that of its code, which need be no level's."""
         return self.of_groups(lambda group: group.mean)
 
     @property
     @override
     def variance(self) -> Tensor:
         return self.of_groups(lambda group: group.variance)
+
+    @property
+    def point(self) -> Tensor:
+        """What is shown for each column: its mean, and of a category its most probable level."""
+        return self.of_groups(lambda g: g.mode.nan_to_num(0) if g.has_enumerate_support else g.mean)
+
+    @property
+    def levels(self) -> dict[int, Tensor]:
+        """Of each column that is a category the probabilities of its levels, ``(*lead, K)``."""
+        found: dict[int, Tensor] = {}
+        for group, columns in zip(self.groups, self.by_group(self._numbered), strict=True):
+            if group.has_enumerate_support:
+                values = group.enumerate_support(expand=False)
+                probs = group.log_prob(values.expand(-1, *group.batch_shape)).exp()
+                found |= dict(zip(columns.tolist(), probs.movedim(0, -1).unbind(-2), strict=True))
+        return found
+
+    @property
+    def _numbered(self) -> Tensor:
+        return torch.arange(len(self.order), device=self.order.device)
 
     def of_groups(self, what: Callable[[Any], Tensor]) -> Tensor:
         """What is made of each group, ``(..., D_g)``, as one vector ``(..., D)``."""

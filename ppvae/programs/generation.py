@@ -14,12 +14,17 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.distributions.moments import AtMeans
+from ppvae.distributions.per_column import PerColumn
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import base
 
 
 class Generated(NamedTuple):
-    """Mean of p(x | z) and a draw from it, both ``(n, *data_shape)``."""
+    """Mean of p(x | z) and a draw from it, both ``(n, *data_shape)``.
+
+    A category of a mixed table has no mean: there it is the most probable level.
+    """
 
     mean: Tensor
     draw: Tensor
@@ -79,8 +84,9 @@ class _Unobserve(Messenger):
 
 
 def _mean(node: Any) -> Tensor:
+    elements = base(node["fn"])
     try:
-        mean: Tensor = node["fn"].mean
+        mean: Tensor = elements.point if isinstance(elements, PerColumn) else node["fn"].mean
     except NotImplementedError:
         mean = node["value"]
     return mean.to(torch.get_default_dtype()).expand(node["value"].shape)

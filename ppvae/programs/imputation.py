@@ -6,7 +6,7 @@ p(x_observed, z) / q(z | x), as they are for log p(x) itself.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,10 +15,12 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from ppvae.data import Split
+from ppvae.distributions.per_column import PerColumn
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
+from ppvae.programs.sites import base
 from ppvae.programs.streams import Stream
 from ppvae.programs.weighted_moments import WeightedMoments
 
@@ -32,7 +34,9 @@ class Imputation:
 
     Attributes:
         x: E[x_missing | x_observed], and what was observed as it is. Of zeros and ones, or of
-            classes, it is an expected value, and none that x could have: those are in ``draws``.
+            classes, it is an expected value, and none that x could have: those are in ``draws``. Of
+            a category of a mixed table it is the level that is most probable given what was
+            observed, and ``scale`` and ``error`` are those of the number of the level.
         scale: standard deviation of p(x_missing | x_observed), entry by entry; 0 where observed.
         error: standard error that ``x`` has from the draws of z, by the delta method; 0 where
             observed. It misleads where few weights carry the sum: see ``ess``.
@@ -111,9 +115,12 @@ def impute(
         for number, (rows, batch) in enumerate(zip(holed.split(batch_size), batches, strict=True)):
             noise.at(number)
             x, mask = batch["x"], batch["mask"]
-            weighted = _weighted(Densities(pair, audit, batch), site, samples, draws)
-            mean, scale, error = (value.view_as(x).to(x) for value in weighted.moments())
-            chosen = weighted.chosen.view(draws, *x.shape).to(x)
+            weighted, levels = _weighted(Densities(pair, audit, batch), site, samples, draws)
+            size = x[0].numel()
+            every, *rest = weighted.moments()
+            mean = _at_levels(every, size, levels).view_as(x).to(x)
+            scale, error = (value[:, :size].view_as(x).to(x) for value in rest)
+            chosen = weighted.chosen[..., :size].view(draws, *x.shape).to(x)
             imputed.x[rows] = torch.where(mask, x, mean).cpu()
             imputed.scale[rows] = scale.where(~mask, 0).cpu()
             imputed.error[rows] = error.where(~mask, 0).cpu()
@@ -141,15 +148,32 @@ def _unfilled(split: Split, samples: int, draws: int) -> tuple[Imputation, Tenso
     return imputed, holed.nonzero()[:, 0].cpu()
 
 
-def _weighted(densities: Densities, site: str, samples: int, draws: int) -> WeightedMoments:
-    """What ``samples`` draws of z make of x, taken a bounded number at a time."""
+def _weighted(
+    densities: Densities, site: str, samples: int, draws: int
+) -> tuple[WeightedMoments, Mapping[int, int]]:
+    """What ``samples`` draws of z make of x, taken a bounded number at a time.
+
+    After the elements of x come the probabilities of levels, where columns of x are categories: of
+    these the columns, and how many levels each has.
+    """
     x, weighted = densities.batch["x"], WeightedMoments(draws)
+    levels: Mapping[int, int] = {}
     at_once = max(1, CHUNK // x.numel())
     for start in range(0, samples, at_once):
         with _Reading(site) as reading:
             drawn = densities.draw(min(at_once, samples - start))
         weighted.add(drawn.log_weight, *reading.moments(x.shape))
-    return weighted
+        levels = reading.levels
+    return weighted, levels
+
+
+def _at_levels(mean: Tensor, size: int, levels: Mapping[int, int]) -> Tensor:
+    """Means of the elements of x; of each category its most probable level: ``(data, size)``."""
+    elements, *probs = mean.split([size, *levels.values()], -1)
+    found: Tensor = elements.clone()
+    for column, each in zip(levels, probs, strict=True):
+        found[:, column] = each.argmax(-1).to(found)
+    return found
 
 
 class _Reading(Messenger):
@@ -164,14 +188,36 @@ class _Reading(Messenger):
         if msg["name"] == self.site:
             self.families.append(msg["fn"])
 
+    @property
+    def levels(self) -> Mapping[int, int]:
+        """Columns of x that are categories, and how many levels each has."""
+        return {column: probs.shape[-1] for column, probs in _levels(self.families[0]).items()}
+
     def moments(self, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
-        """Mean and variance of p(x | z), and a draw: ``(particles, data, elements)`` each."""
+        """Mean and variance of p(x | z), and a draw: ``(particles, data, elements)`` each.
+
+        The probabilities of levels stand behind the means; they have no variance given z.
+        """
         parts = [_moments(fn) for fn in self.families]
         mean, variance, drawn = (
             torch.cat([value.reshape(-1, *shape).flatten(2) for value in values])
             for values in zip(*parts, strict=True)
         )
-        return mean, variance, drawn
+        if not self.levels:
+            return mean, variance, drawn
+        each = [torch.cat([*_levels(fn).values()], -1) for fn in self.families]
+        probs = torch.cat([value.reshape(-1, shape[0], value.shape[-1]) for value in each])
+        nothing = torch.zeros_like(probs)
+        return (
+            torch.cat([mean, probs], -1),
+            torch.cat([variance, nothing], -1),
+            torch.cat([drawn, nothing], -1),
+        )
+
+
+def _levels(fn: Any) -> dict[int, Tensor]:
+    elements = base(fn)
+    return elements.levels if isinstance(elements, PerColumn) else {}
 
 
 def _moments(fn: Any) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ppvae.networks import MLP, Shape
+from ppvae.networks.column_features import ColumnFeatures, size_of
 from ppvae.networks.log_counts import LogCounts
 
 HIDDEN = (400, 400)
@@ -99,9 +100,12 @@ def beginning(
 ) -> nn.Module:
     """A multilayer perceptron that gives ``start``, or zeros, whatever it reads.
 
-    It is where ``old`` is, and reads counts on the scale of their logarithm where this does.
+    It is where ``old`` is, and reads counts, and columns of a table, in the way that this does.
     """
-    new = MLP(tuple(in_shape), tuple(out_shape), HIDDEN)
+    more = 0
+    if isinstance(old, ColumnFeatures):
+        more = size_of(old.columns) - len(old.columns)
+    new = MLP((*in_shape[:-1], in_shape[-1] + more), tuple(out_shape), HIDDEN)
     last = new.layers[-1]
     assert isinstance(last, nn.Linear)
     with torch.no_grad():
@@ -110,4 +114,6 @@ def beginning(
     like = next((t for t in (*old.parameters(), *old.buffers()) if t.is_floating_point()), None)
     if like is not None:
         new = new.to(like.device, like.dtype)
+    if isinstance(old, ColumnFeatures):
+        return ColumnFeatures(new, old.columns).to(last.weight)
     return LogCounts(new, old.size) if isinstance(old, LogCounts) else new

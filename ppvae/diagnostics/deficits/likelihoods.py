@@ -3,17 +3,19 @@
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributions import constraints
 
 from ppvae.data import Batch
 from ppvae.diagnostics.baselines.whole_numbers import Steps
-from ppvae.diagnostics.deficits.beside import Appended, Beside, First
-from ppvae.diagnostics.deficits.candidates import Candidate, Network, network_of, put_in
-from ppvae.diagnostics.deficits.fitted import Fitted, Place, place_of
+from ppvae.diagnostics.deficits.beside import Beside, First
+from ppvae.diagnostics.deficits.candidates import Candidate, put_in
+from ppvae.diagnostics.deficits.columns import of_columns
+from ppvae.diagnostics.deficits.fitted import Fitted
+from ppvae.diagnostics.deficits.slot import Slot
+from ppvae.diagnostics.deficits.unexplained import Errors, log_r_of
 from ppvae.diagnostics.deficits.whole_numbers import Counted, Rate
 from ppvae.distributions.support import in_words
 from ppvae.errors import InputError
@@ -22,98 +24,12 @@ from ppvae.models.likelihoods import (
     Laplace,
     Likelihood,
     NegativeBinomial,
+    PerColumn,
     Poisson,
     StudentT,
     ZeroInflated,
 )
 from ppvae.models.likelihoods.positive_number import PositiveNumber
-from ppvae.programs import evaluating
-from ppvae.programs.pair import traces
-from ppvae.programs.streams import forked
-
-
-class Errors(NamedTuple):
-    """What the fitted likelihood leaves unexplained of some data, element by element.
-
-    Attributes:
-        x: the data, ``(data, *shape)``.
-        mean: E[x | z] at a draw of z ~ q(z | x) for each.
-        seen: True where x was observed.
-    """
-
-    x: Tensor
-    mean: Tensor
-    seen: Tensor
-
-    @classmethod
-    def of(cls, fitted: Fitted, batch: Batch) -> "Errors":
-        """Those of a batch."""
-        pair, x = fitted.pair, batch["x"]
-        with evaluating(pair), forked(pair.device):
-            _, model = traces(pair, batch)
-        mean = model.nodes[fitted.facts.data_site]["fn"].mean
-        seen = batch.get("mask", torch.ones_like(x, dtype=torch.bool))
-        return cls(x.to(mean), mean.reshape(x.shape), seen)
-
-    def average(self, values: Tensor) -> Tensor:
-        """The mean of values over the data that were observed, for each element: ``shape``."""
-        mean: Tensor = values.where(self.seen, 0).sum(0) / self.seen.sum(0).clamp(min=1)
-        return mean
-
-
-class Slot(NamedTuple):
-    """Where the likelihood and the decoder of a model stand."""
-
-    fitted: Fitted
-    place: Place
-    decoder: Network
-
-    @classmethod
-    def of(cls, fitted: Fitted) -> "Slot":
-        """Those of the programs.
-
-        Raises:
-            InputError: if the model has no likelihood that is a `Likelihood`.
-        """
-        place = place_of(fitted.pair, "likelihood")
-        if not isinstance(place.module, Likelihood):
-            raise InputError(
-                f"the likelihood {type(place.module).__name__} is not derived from "
-                "ppvae.models.likelihoods.Likelihood, so that it is not known what could stand in "
-                "its place"
-            )
-        return cls(fitted, place, network_of(fitted, "decoder"))
-
-    def other(
-        self,
-        new: Likelihood,
-        remedy: str,
-        start: Tensor | None = None,
-        *,
-        first: bool = False,
-    ) -> Candidate:
-        """Another likelihood, whose decoder gives at first what it gave, and ``start``.
-
-        Args:
-            new: the likelihood.
-            remedy: what to change to have it.
-            start: the numbers that the decoder did not give before, for each element.
-            first: these come before the others.
-        """
-        pair, (place, in_shape, out_shape) = self.fitted.pair, self.decoder
-        new = new.to(pair.device, pair.dtype)
-        places: list[tuple[Place, nn.Module]] = [(self.place, new)]
-        fresh = [*new.parameters()]
-        if new.decoder_shape[0] > out_shape[0]:
-            both = Appended(
-                place.module, in_shape, out_shape, new.decoder_shape, start, first=first
-            )
-            places.append((place, both))
-            fresh += both.new.parameters()
-        elif new.decoder_shape != out_shape:
-            places.append((place, First(place.module, out_shape, new.decoder_shape)))
-        put = partial(put_in, self.fitted, *places, fresh=fresh)
-        return Candidate(type(new).__name__, remedy, put)
 
 
 def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> list[Candidate]:
@@ -121,7 +37,8 @@ def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> lis
 
     Of real numbers: `StudentT`, `Laplace`, and `Gaussian` with one variance or with one for each
     element, read off z. Of counts, and of real numbers that are whole ones: `NegativeBinomial`, and
-    `ZeroInflated`.
+    `ZeroInflated`. Of a mixed table: a wider family of its columns, see
+    `ppvae.diagnostics.deficits.columns`.
 
     Args:
         fitted: the programs.
@@ -136,7 +53,9 @@ def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> lis
     assert isinstance(old, Likelihood)
     errors = Errors.of(fitted, batch)
     found: Sequence[Candidate] = ()
-    if old.support is constraints.real:
+    if isinstance(old, PerColumn):
+        found = list(of_columns(slot, old, errors))
+    elif old.support is constraints.real:
         found = _of_real_numbers(slot, old, errors)
         if steps is not None:
             found = [_counted(slot, old, errors, steps), *found]
@@ -182,7 +101,7 @@ def _of_real_numbers(slot: Slot, old: Likelihood, errors: Errors) -> list[Candid
 def _of_counts(slot: Slot, old: Likelihood, errors: Errors) -> list[Candidate]:
     inner = old.counts if isinstance(old, ZeroInflated) else old
     found = []
-    log_r = inner.log_r.detach() if isinstance(inner, NegativeBinomial) else _log_r(errors)
+    log_r = inner.log_r.detach() if isinstance(inner, NegativeBinomial) else log_r_of(errors)
     if isinstance(old, Poisson) or (isinstance(old, ZeroInflated) and isinstance(inner, Poisson)):
         plain = NegativeBinomial(old.data_shape)
         plain.log_r = nn.Parameter(log_r.clone())
@@ -202,7 +121,7 @@ def _counted(slot: Slot, old: Likelihood, errors: Errors, steps: Steps) -> Candi
     counts = NegativeBinomial(old.data_shape)
     new = Counted(counts, steps)
     raw = Errors(new.raw(errors.x), new.raw(errors.mean), errors.seen)
-    counts.log_r = nn.Parameter(_log_r(raw))
+    counts.log_r = nn.Parameter(log_r_of(raw))
     place, in_shape, out_shape = slot.decoder
     mean = First(place.module, out_shape, new.decoder_shape)
     both = Beside(Rate(mean, new), in_shape, new.decoder_shape)
@@ -212,14 +131,6 @@ def _counted(slot: Slot, old: Likelihood, errors: Errors, steps: Steps) -> Candi
     put = partial(put_in, slot.fitted, (slot.place, new), (place, both), fresh=fresh)
     remedy = f"{_chosen('NegativeBinomial')}, of the counts as they are (`scale='none'`)"
     return Candidate("NegativeBinomial, of the counts", remedy, put)
-
-
-def _log_r(errors: Errors) -> Tensor:
-    """Log r of m^2 / r, by how far each element varies beyond a Poisson's."""
-    m = errors.mean
-    beyond = errors.average((errors.x - m).square() - m).clamp(min=1e-6)
-    log_r = (errors.average(m.square()).clamp(min=1e-6) / beyond).log().clamp(-5, 5)
-    return 10 * (log_r / 10).atanh()
 
 
 def _is_fixed(likelihood: Gaussian) -> bool:

@@ -1,0 +1,52 @@
+"""Other families for the columns of a mixed table: heavier tails, and counts that vary more."""
+
+from collections.abc import Iterator
+
+import torch
+
+from ppvae.diagnostics.deficits.candidates import Candidate
+from ppvae.diagnostics.deficits.slot import Slot
+from ppvae.diagnostics.deficits.unexplained import Errors, log_r_of
+from ppvae.models.likelihoods import NegativeBinomial, PerColumn, StudentT
+
+OTHERS = {"Gaussian": "StudentT", "Laplace": "StudentT", "Poisson": "NegativeBinomial"}
+"""Families that may be too narrow for a column, each with a wider one of as many numbers."""
+
+NAMED = 4
+"""Columns that are named one by one, at most."""
+
+
+def of_columns(slot: Slot, old: PerColumn, errors: Errors) -> Iterator[Candidate]:
+    """The table with all columns of a family in a wider one, family by family."""
+    for family, wider in OTHERS.items():
+        names = [name for name, own in old.names.items() if own == family]
+        if not names:
+            continue
+        new = PerColumn(old.data_shape, old.columns, old.names | dict.fromkeys(names, wider))
+        if _layout(new) != _layout(old):
+            continue  # the decoder would have to give its numbers in another order
+        _begin(new, old, errors)
+        named = str(dict.fromkeys(names, wider))
+        if len(names) > NAMED:
+            named = f"{wider} for the {len(names)} columns that are {family}"
+        yield slot.other(new, f"`likelihood.families` with {named}", name=f"{wider} for {family}")
+
+
+def _layout(likelihood: PerColumn) -> tuple[list[int], list[tuple[int, ...]]]:
+    """Which columns stand where in the decoder's numbers, and in which groups."""
+    return likelihood.order.tolist(), [group.decoder_shape for group in likelihood.likelihoods]
+
+
+def _begin(new: PerColumn, old: PerColumn, errors: Errors) -> None:
+    """Start as the fitted likelihood; what is new, from what that leaves unexplained."""
+    absolute = errors.average((errors.x - errors.mean).abs())
+    spread = log_r_of(errors)
+    widths = [group.data_shape[0] for group in new.likelihoods]
+    each = zip(new.likelihoods, old.likelihoods, old.order.split(widths), strict=True)
+    for group, before, columns in each:
+        if type(group) is type(before):
+            group.load_state_dict(before.state_dict())
+        elif isinstance(group, StudentT):
+            group.scale.start_at(absolute[columns])
+        elif isinstance(group, NegativeBinomial):
+            group.log_r = torch.nn.Parameter(spread[columns].clone())
