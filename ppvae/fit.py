@@ -253,7 +253,7 @@ def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | N
     """
     from ppvae.report.figures import leave_pictures  # late: it imports what draws
 
-    summary = summarize(trainer, data, labels, run.metrics())
+    summary = summarize(trainer, data, labels, run.history())
     run.write_summary(summary.to_dict())
     run.pair.to("cpu")
     if run.home is not None:

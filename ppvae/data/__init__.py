@@ -1,7 +1,7 @@
 """Data: read by name or path, divided, scaled, binarized, and given out in batches."""
 
 from ppvae.data.dataset import Data
-from ppvae.data.loading import as_split, from_arrays, load, load_new, scaled_as, suited
+from ppvae.data.loading import as_split, from_arrays, load, load_new, new_rows, scaled_as, suited
 from ppvae.data.rules import Values
 from ppvae.data.scaling import Kind, Scaling
 from ppvae.data.split import Batch, Feed, Split
@@ -9,5 +9,5 @@ from ppvae.settings import Binarize, Scale
 
 __all__ = [
     "Batch", "Binarize", "Data", "Feed", "Kind", "Scale", "Scaling", "Split", "Values",
-    "as_split", "from_arrays", "load", "load_new", "scaled_as", "suited",
+    "as_split", "from_arrays", "load", "load_new", "new_rows", "scaled_as", "suited",
 ]  # fmt: skip

@@ -75,6 +75,17 @@ def plain(container: Any, where: str, what: str) -> Plain:
     return Plain(_typed(values, where, what))
 
 
+def observed(x: Any, mask: Any) -> Any:
+    """The mask of ``x``, False where it holds NaN too; None where all is there."""
+    contents = plain(x, "x", "x")
+    if contents.values.dtype.kind != "f":
+        return mask
+    holes = np.isnan(contents.values)
+    if not holes.any():
+        return mask
+    return ~holes if mask is None else ~holes & plain(mask, "x", "mask").values.astype(np.bool_)
+
+
 def dense(matrix: Any, where: str, what: str = "x") -> NDArray[Any]:
     """Return a sparse matrix with its zeros.
 

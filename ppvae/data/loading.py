@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ppvae.data.arrays import array_source
 from ppvae.data.binarization import Binarization, binarization
+from ppvae.data.containers import observed
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.readers import is_path, named, read
@@ -99,15 +100,55 @@ def load_new(
     """
     _check_options(binarize, seed)
     source = read(name, data_dir, label, labels)
+    _check_shape(source, shape, f"`data={str(name)!r}`")
+    if is_path(name) and named(name) is None and source.test is None:
+        return _new(source, source.train, "new", scaling, binarize, seed)
+    return _new(source, source.parts(seed)["test"], "test", scaling, binarize, seed)
+
+
+def new_rows(
+    x: Any,
+    y: Any = None,
+    mask: Any = None,
+    *,
+    scaling: Scaling,
+    shape: tuple[int, ...],
+    binarize: Binarize = "none",
+    seed: int = 0,
+    labels: tuple[str, ...] | None = None,
+) -> Split:
+    """Make rows of arrays for a model that is already fitted, read as its training data was.
+
+    Args:
+        x: as for :func:`from_arrays`; NaN: not observed.
+        y: as for :func:`from_arrays`.
+        mask: as for :func:`from_arrays`.
+        scaling: as for :func:`load_new`.
+        shape: as for :func:`load_new`.
+        binarize: as for :func:`load`.
+        seed: as for :func:`load`.
+        labels: as for :func:`load_new`.
+
+    Raises:
+        InputError: as for :func:`load_new`.
+    """
+    _check_options(binarize, seed)
+    source = array_source(x, "x", y, observed(x, mask), labels)
+    _check_shape(source, shape, "x")
+    return _new(source, source.train, "new", scaling, binarize, seed)
+
+
+def _check_shape(source: Source, shape: tuple[int, ...], where: str) -> None:
     if source.train.shape != tuple(shape):
         raise InputError(
-            f"`data={str(name)!r}`: each datum has shape {source.train.shape}, and the model was "
-            f"fitted on {tuple(shape)}: give data of that shape."
+            f"{where}: each datum has shape {source.train.shape}, and the model was fitted on "
+            f"{tuple(shape)}: give data of that shape."
         )
-    if is_path(name) and named(name) is None and source.test is None:
-        rows, part = source.train, "new"
-    else:
-        rows, part = source.parts(seed)["test"], "test"
+
+
+def _new(
+    source: Source, rows: Rows, part: str, scaling: Scaling, binarize: Binarize, seed: int
+) -> Split:
     reading = as_fitted(scaling, {part: rows}, source.scaling, source.where)
     return _split(source, rows, part, binarize, seed, reading)
 

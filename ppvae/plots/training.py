@@ -1,7 +1,9 @@
 """The course of a fit, epoch by epoch."""
 
 import math
+import sys
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +30,11 @@ from ppvae.plots.style import (
 )
 from ppvae.plots.window import window_on
 
+if TYPE_CHECKING:  # slow to import
+    from pandas import DataFrame
+
+type Rows = Sequence[Mapping[str, float | str | None]]
+
 _SPLITS = {"train": (BLUE, 1.5), "valid": (VERMILLION, 2.6)}  # the thinner on top
 
 
@@ -35,9 +42,16 @@ def _absent(value: object) -> bool:
     return value is None or value == ""
 
 
-def _column(
-    rows: Sequence[Mapping[str, float | str | None]], split: str, name: str
-) -> tuple[Array, Array]:
+def _rows(table: "Rows | DataFrame") -> Rows:
+    """The rows of a table; its missing values are absent."""
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(table, pandas.DataFrame):
+        rows: Rows = table.astype(object).where(table.notna(), None).to_dict("records")
+        return rows
+    return cast("Rows", table)
+
+
+def _column(rows: Rows, split: str, name: str) -> tuple[Array, Array]:
     """Epochs and values of one column in one split; of a repeated epoch, the last."""
     by_epoch: dict[float, float] = {}
     for row in rows:
@@ -96,13 +110,11 @@ def _draw_term(
 
 
 @house_style
-def history(
-    rows: Sequence[Mapping[str, float | str | None]], *, best_epoch: int | None = None
-) -> Figure:
+def history(metrics: "Rows | DataFrame", *, best_epoch: int | None = None) -> Figure:
     """The bound and its two terms, epoch by epoch, as ``metrics.csv`` has them.
 
     Args:
-        rows: one for each epoch and split, with ``epoch``, ``split`` ("train", "valid"; others are
+        metrics: ``run.metrics()``, or rows: one for each epoch and split, with ``epoch``, ``split`` ("train", "valid"; others are
             passed over), ``elbo``, ``reconstruction``, ``kl`` (nats per datum) and perhaps
             ``beta``. Numbers may be text; ``None`` and ``""`` mean absent.
         best_epoch: the epoch whose weights were kept, to be marked.
@@ -114,6 +126,7 @@ def history(
         InputError: no row holds a number to draw.
 
     """
+    rows = _rows(metrics)
     curves = {
         name: {split: _column(rows, split, name) for split in _SPLITS}
         for name in ("elbo", "reconstruction", "kl")

@@ -27,7 +27,7 @@ def section(page: PageData) -> Section:
     """The course of the fit."""
     from ppvae import plots
 
-    rows = page.run.metrics()
+    rows = page.run.history()
     by = {split: [row for row in rows if row["split"] == split] for split in ("train", "valid")}
     terms = [name for name in TERMS if any(_is_number(row[name]) for row in rows)]
     if not terms:

@@ -73,7 +73,7 @@ def draw(
         files.append(folder / f"{name}.png")
 
     best = (run.summary or {}).get("best_epoch")
-    keep("elbo", lambda: plots.history(run.metrics(), best_epoch=best))
+    keep("elbo", lambda: plots.history(run.history(), best_epoch=best))
     with seeded(seed):
         pair, audit = run.pair, run.audit
         shown = data.test.take(Stream.SHOWN_ROWS.rows(len(data.test), 16, seed, 0))

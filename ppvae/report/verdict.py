@@ -91,7 +91,7 @@ def _number(value: float) -> str:
 
 def _alarm(page: PageData) -> Iterator[str]:
     """The alarm of the last epoch that has held-out figures."""
-    valid = [row for row in page.run.metrics() if row["split"] == "valid"]
+    valid = [row for row in page.run.history() if row["split"] == "valid"]
     if valid and valid[-1]["alarm"]:
         alarm = str(valid[-1]["alarm"]).rstrip(".")
         yield f"Alarm: {alarm}."

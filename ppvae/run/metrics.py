@@ -9,10 +9,13 @@ import hashlib
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ppvae.errors import InputError
 from ppvae.run.store import ReadError, append_bytes, read_bytes, write_bytes
+
+if TYPE_CHECKING:  # slow to import
+    from pandas import DataFrame
 
 NAME = "metrics.csv"
 
@@ -121,6 +124,20 @@ class Metrics:
                 "wrote"
             )
         return sealed, more
+
+
+def as_frame(rows: Sequence[Mapping[str, Any]]) -> "DataFrame":
+    """Rows as a table: whole numbers stay whole, and what is absent is a missing value."""
+    import pandas as pd
+
+    columns = {name: [row[name] for row in rows] for name in COLUMNS}
+    of = {"epoch": "int64", "step": "int64", "active_units": "Int64"}
+    return pd.DataFrame(
+        {
+            name: pd.Series(values, dtype="str" if name in _WORDS else of.get(name, "float64"))
+            for name, values in columns.items()
+        }
+    )
 
 
 def _rows(lines: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from pyro.infer import ELBO
@@ -41,6 +41,9 @@ from ppvae.run.store import (
     write_text,
     writing,
 )
+
+if TYPE_CHECKING:  # slow to import
+    from pandas import DataFrame
 
 EXAMPLE = "example"
 """The folder of a run that holds some rows of its data."""
@@ -95,7 +98,7 @@ class Run(RunData):
         example: Batch,
         *,
         overwrite: bool = False,
-    ) -> "Run":
+    ) -> Self:
         """Make the directory, with its first checkpoint in it: whole, or not at all.
 
         The run is held for writing from its first moment on; see `writing`.
@@ -160,7 +163,7 @@ class Run(RunData):
             ) from error
         return pair.eval()
 
-    def hold(self, pair: Pair, facts: Audit) -> "Run":
+    def hold(self, pair: Pair, facts: Audit) -> Self:
         """Hold programs that are there already, those that were fitted, at the best weights."""
         pair.load_state_dict(self.state(self._wanted)["weights"])
         self.__dict__ |= {"pair": pair.eval(), "audit": facts}
@@ -277,7 +280,17 @@ class Run(RunData):
         """Add rows to ``metrics.csv``."""
         self._table.append(rows)
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> "DataFrame":
+        """``metrics.csv``: a row for each epoch and split, in nats per datum.
+
+        Empty cells are missing values. ``active_units`` are whole numbers or missing.
+
+        Raises:
+            InputError: if some of it is lost.
+        """
+        return table.as_frame(self.history())
+
+    def history(self) -> list[dict[str, Any]]:
         """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``.
 
         Raises:

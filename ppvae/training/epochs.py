@@ -63,7 +63,7 @@ def train(
     is_first = fabric.is_global_zero
     has_events = run.config["tensorboard"] and is_first
     events = Events(run.path, trainer.progress.step) if has_events else None
-    alarm = CollapseAlarm(trainer, run.metrics() if is_first else [])
+    alarm = CollapseAlarm(trainer, run.history() if is_first else [])
     with Signals() as signals:
         for epoch in trainer.epochs(signals.received, on_step, on_compile):
             use, state = LatentUse(None, ""), None

@@ -124,7 +124,7 @@ def test_weights_that_diverge_keep_the_last_good_checkpoint(
     assert "smaller lr" in sentence
     held = checkpoint(tmp_path / "run")["weights"]
     assert all(bool(value.isfinite().all()) for value in held.values())
-    assert all(math.isfinite(row["objective"]) for row in Run(tmp_path / "run").metrics())
+    assert all(math.isfinite(row["objective"]) for row in Run(tmp_path / "run").history())
     assert not (tmp_path / "run" / "summary.json").exists()
     assert not (tmp_path / "run" / "figures").exists()
 

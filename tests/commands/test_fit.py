@@ -57,7 +57,7 @@ def test_a_fit_of_the_digits_leaves_the_run_directory_of_the_contract(
     header, *lines = (out / "metrics.csv").read_text().splitlines()
     assert header == ",".join(COLUMNS)
     assert len(lines) == 4
-    rows = Run(out).metrics()
+    rows = Run(out).history()
     assert [(r["epoch"], r["split"]) for r in rows] == [
         (1, "train"), (1, "valid"), (2, "train"), (2, "valid")
     ]  # fmt: skip
@@ -100,7 +100,7 @@ def test_tensorboard_events(tmp_path: Path) -> None:
     events: Any = reader.EventAccumulator(str(run.path / "tensorboard"))
     events.Reload()
     told = [(e.step, e.value) for e in events.Scalars("elbo/valid")]
-    rows = [row for row in run.metrics() if row["split"] == "valid"]
+    rows = [row for row in run.history() if row["split"] == "valid"]
     assert told == [(row["step"], pytest.approx(row["elbo"], rel=1e-5)) for row in rows]
 
 
@@ -164,7 +164,7 @@ def test_evaluation_moves_no_weights(tmp_path: Path) -> None:
 def test_best_and_patience_begin_after_the_warm_up(tmp_path: Path) -> None:
     """With a learning rate that only harms, the first epoch at full beta is best, and ends it."""
     run = small(tmp_path, warm_up=3, epochs=9, patience=1, lr=0.5, optimizer="SGD")
-    rows = [row for row in run.metrics() if row["split"] == "valid"]
+    rows = [row for row in run.history() if row["split"] == "valid"]
     assert rows[-1]["epoch"] >= 5  # 3 of warm-up, one that is best, one that is not
     late = [row for row in rows if row["epoch"] > 3]
     best = max(late, key=lambda row: row["objective"])
@@ -181,14 +181,14 @@ def test_best_and_patience_begin_after_the_warm_up(tmp_path: Path) -> None:
 
 def test_patience_stops(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=30, patience=2, lr=1e-30, optimizer="SGD")
-    assert run.metrics()[-1]["epoch"] == 3  # the first is best, and two are not better
+    assert run.history()[-1]["epoch"] == 3  # the first is best, and two are not better
     assert run.summary is not None
     assert run.summary["best_epoch"] == 1
 
 
 def test_beta_weighs_the_kl_and_elbo_is_reported_at_one(tmp_path: Path) -> None:
     run = small(tmp_path, beta=0.25)
-    for row in run.metrics():
+    for row in run.history():
         assert row["objective"] == pytest.approx(row["reconstruction"] - 0.25 * row["kl"])
         assert row["elbo"] == pytest.approx(row["reconstruction"] - row["kl"])
 

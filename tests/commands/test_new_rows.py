@@ -115,7 +115,7 @@ def test_a_schedule_that_goes_up_and_down(tmp_path: Path) -> None:
     """No other schedule's mode is handed to it."""
     cycle = {"base_lr": 0.001, "max_lr": 0.005, "step_size_up": 2}
     run = small(tmp_path, epochs=5, schedule={"class_path": "CyclicLR", "init_args": cycle})
-    paces = [row["lr"] for row in run.metrics() if row["split"] == "valid"]
+    paces = [row["lr"] for row in run.history() if row["split"] == "valid"]
     assert paces == pytest.approx([0.001, 0.003, 0.005, 0.003, 0.001])
 
 

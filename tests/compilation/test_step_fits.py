@@ -254,7 +254,7 @@ def test_a_dynamic_program_is_fitted_as_it_is_and_says_why(
     assert (
         sum("depends on numbers in the tensors (test_step_fits.py" in note for note in notes) == 2
     )
-    assert len(run.metrics()) == 4
+    assert len(run.history()) == 4
 
 
 @pytest.mark.slow

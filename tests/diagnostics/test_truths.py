@@ -232,7 +232,7 @@ def test_the_sum_in_the_model_climbs_to_the_exact_evidence(tmp_path: Path) -> No
     )  # fmt: skip
     assert any("sums over 'k'" in note for note in run.audit.notes)
     exact = float(model.log_p(run.example()["x"]).detach().mean())
-    bound = (run.metrics()[-2])["elbo"]
+    bound = (run.history()[-2])["elbo"]
     assert exact - 1.0 < bound < exact + 0.3
     summary = run.summary or {}
     assert summary["log_p"] is None
@@ -292,7 +292,7 @@ def test_a_latent_of_all_data_counts_once_or_it_is_said(tmp_path: Path) -> None:
             batch_size=rows_at_once, lr=1e-12, **PARTS,
         )  # fmt: skip
         assert not any("'shift'" in note for note in run.audit.notes)
-        kls.append((run.metrics()[0])["kl"])
+        kls.append((run.history()[0])["kl"])
     assert kls[0] == pytest.approx(kls[1], rel=1e-4)
 
 

@@ -257,7 +257,7 @@ def test_metrics_of_a_fit_have_the_term_in_the_objective_of_training_alone(
         tmp_path, data=from_arrays(x, y), labels=60, model="SemiSupervisedVAE", guide=guide,
         elbo="TraceEnum_ELBO", epochs=3, warm_up=2,
     )  # fmt: skip
-    for row in run.metrics():
+    for row in run.history():
         assert row["elbo"] == pytest.approx(row["reconstruction"] - row["kl"], abs=1e-3)
         if row["split"] == "train":  # of a guess, log q(y | x) is -1.1 or less, times 50
             assert row["objective"] < row["elbo"] - 5

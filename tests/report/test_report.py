@@ -315,9 +315,9 @@ def test_the_command_on_the_page_makes_the_run_again(
     drop = {"seconds"}
     again = [
         {k: v for k, v in row.items() if k not in drop}
-        for row in load(tmp_path / "again").metrics()
+        for row in load(tmp_path / "again").history()
     ]
-    assert again == [{k: v for k, v in row.items() if k not in drop} for row in run.metrics()]
+    assert again == [{k: v for k, v in row.items() if k not in drop} for row in run.history()]
 
 
 def test_code_that_is_not_the_package_is_to_be_trusted_by_name(

@@ -63,7 +63,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 COMMANDS: dict[str, Callable[[Path], object]] = {
-    "load": lambda run: ppvae.load(run).metrics(),
+    "load": lambda run: ppvae.load(run).history(),
     "load last": lambda run: ppvae.load(run, checkpoint="last"),
     "summary": lambda run: Run(run).summary,
     "encode": lambda run: encode(run, out=run.parent / "codes.npz", overwrite=True),
@@ -151,7 +151,7 @@ def test_a_flipped_bit_is_never_believed(name: str, run: Path) -> None:
         file.write_bytes(data[:place] + bytes([data[place] ^ 16]) + data[place + 1 :])
         checkpoint = "last" if name.startswith("last") else "best"
         with pytest.raises(InputError) as caught:
-            ppvae.load(run, checkpoint=checkpoint).metrics()
+            ppvae.load(run, checkpoint=checkpoint).history()
         assert "\n" not in str(caught.value)
 
 
@@ -199,8 +199,8 @@ def test_from_a_damaged_last_the_fit_goes_on_from_its_best(run: Path, whole: Pat
 def test_history_that_is_lost_is_missed(run: Path) -> None:
     rows = (run / "metrics.csv").read_text().splitlines(keepends=True)
     (run / "metrics.csv").write_text("".join(rows[:-1]))
-    for command in (lambda: ppvae.load(run).metrics(), lambda: resume(run)):
+    for command in (lambda: ppvae.load(run).history(), lambda: resume(run)):
         with pytest.raises(InputError, match=r"metrics\.csv was damaged.*checkpoint='best'"):
             command()
     resume(run, checkpoint="best")
-    assert len(ppvae.load(run).metrics()) == 6
+    assert len(ppvae.load(run).history()) == 6

@@ -107,7 +107,7 @@ def _fails_at(name: str, tmp_path: Path, every: int) -> None:
         hidden = [path for path in home.rglob(".*") if path.name not in own]
         assert hidden == [], k
         if (home / "run").exists():
-            ppvae.load(home / "run").metrics()
+            ppvae.load(home / "run").history()
         elif name == "fit":
             small(home)
         if name in ("fit", "resume"):
@@ -144,7 +144,7 @@ def test_a_picture_that_fails_loses_no_fit(
     assert f"--resume {tmp_path / 'run'}" in said
     run = ppvae.load(tmp_path / "run")
     assert run.summary is not None
-    assert len(run.metrics()) == 4
+    assert len(run.history()) == 4
 
     def broken(*_: object) -> None:
         raise RuntimeError("of no use")
@@ -181,7 +181,7 @@ def test_commands_on_a_disk_that_is_full(
     assert "no space left on device" in said
     assert [path.name for path in tiny.iterdir()] == ["run"]  # it began, and is whole
     assert f"--resume {tiny / 'run'}" in said
-    ppvae.load(tiny / "run").metrics()
+    ppvae.load(tiny / "run").history()
     shutil.rmtree(tiny / "run")
     run = small(tmp_path).path
     with (tiny / "filler").open("wb", buffering=0) as filler, contextlib.suppress(OSError):

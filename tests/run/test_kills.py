@@ -154,7 +154,7 @@ def _old(home: Path) -> None:
 
 
 def _resume(home: Path) -> None:
-    ppvae.load(home / "run").metrics()
+    ppvae.load(home / "run").history()
     resume(home / "run", epochs=3)
 
 

@@ -115,7 +115,7 @@ def test_what_was_written_after_the_checkpoint_is_dropped(tmp_path: Path) -> Non
     for folder in (scratch, stray, half, *others):
         folder.mkdir(parents=True)
         (folder / "part").write_text("half")
-    assert resume(run, epochs=3).metrics()[: len(kept)]
+    assert resume(run, epochs=3).history()[: len(kept)]
     assert figures(run) == figures(tmp_path / "whole")
     assert not scratch.exists()
     assert not stray.exists()
@@ -125,11 +125,11 @@ def test_what_was_written_after_the_checkpoint_is_dropped(tmp_path: Path) -> Non
 
 def test_a_finished_fit_concludes_again_and_is_otherwise_as_it_was(tmp_path: Path) -> None:
     run = small(tmp_path)
-    before, rows, summary = future(run.path), run.metrics(), run.summary
+    before, rows, summary = future(run.path), run.history(), run.summary
     (run.path / "summary.json").unlink()
     main(["--resume", str(run.path)])
     assert not differences(future(run.path), before)
-    assert Run(run.path).metrics() == rows
+    assert Run(run.path).history() == rows
     assert Run(run.path).summary == summary
 
 
@@ -145,7 +145,7 @@ def test_two_processes(tmp_path: Path) -> None:
     """Each takes half of a batch; their weights are one set."""
     flags = [*small_flags(tmp_path), "--devices", "2"]
     subprocess.run([sys.executable, "-m", "ppvae.fit", *flags], check=True, timeout=300)
-    rows = Run(tmp_path / "run").metrics()
+    rows = Run(tmp_path / "run").history()
     assert [(r["epoch"], r["split"]) for r in rows] == [
         (1, "train"), (1, "valid"), (2, "train"), (2, "valid")
     ]  # fmt: skip

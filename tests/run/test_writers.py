@@ -80,11 +80,11 @@ def test_while_one_writes_others_are_refused_until_it_is_dead(run: Path, tmp_pat
         for command in COMMANDS.values():
             with pytest.raises(InputError, match=refusal):
                 command(run)
-        assert ppvae.load(run).metrics()  # to read, nobody waits
+        assert ppvae.load(run).history()  # to read, nobody waits
         encode(run, out=tmp_path / "elsewhere.npz")
         process.send_signal(signal.SIGKILL)
         process.wait()
-    assert len(resume(run, epochs=2).metrics()) == 4
+    assert len(resume(run, epochs=2).history()) == 4
 
 
 def test_a_second_fit_to_one_place_is_refused(
@@ -114,7 +114,7 @@ def test_a_second_fit_to_one_place_is_refused(
     monkeypatch.setattr("ppvae.fit.train", before_train)
     first = small(tmp_path)
     assert len(tried) == 2
-    assert len(first.metrics()) == 4
+    assert len(first.history()) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "x.npy"]
 
 
@@ -128,7 +128,7 @@ def test_of_two_fits_at_once_one_wins(tmp_path: Path) -> None:
     (refused,) = (text for text, process in zip(said, both, strict=True) if process.returncode)
     assert refused.splitlines()[-1].startswith("error: ")
     assert "Traceback" not in refused
-    assert len(ppvae.load(tmp_path / "run").metrics()) == 100
+    assert len(ppvae.load(tmp_path / "run").history()) == 100
 
 
 def test_another_thread_is_another_writer(run: Path) -> None:

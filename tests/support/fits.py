@@ -152,7 +152,7 @@ def weights(run: Path, name: str = "last") -> dict[str, Any]:
 def figures(run: Path | Run) -> list[dict[str, Any]]:
     """The rows of ``metrics.csv``, without the one column that no seed decides."""
     opened = run if isinstance(run, Run) else Run(run)
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in opened.metrics()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in opened.history()]
 
 
 def future(run: Path, name: str = "last") -> dict[str, Any]:

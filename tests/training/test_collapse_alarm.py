@@ -22,7 +22,7 @@ __all__ = ["quick"]  # a fixture, used by every test here
 
 
 def held_out(run: Run, column: str) -> list[object]:
-    return [row[column] for row in run.metrics() if row["split"] == "valid"]
+    return [row[column] for row in run.history() if row["split"] == "valid"]
 
 
 def test_a_healthy_fit_counts_its_units_and_raises_no_alarm(
@@ -33,8 +33,8 @@ def test_a_healthy_fit_counts_its_units_and_raises_no_alarm(
     last = embed(run.pair, run.audit, run.data().valid).joined()
     assert counts[-1] == active_units(last)
     assert counts[-1] == 2
-    assert all(row["alarm"] is None for row in run.metrics())
-    assert all(row["active_units"] is None for row in run.metrics() if row["split"] == "train")
+    assert all(row["alarm"] is None for row in run.history())
+    assert all(row["active_units"] is None for row in run.history() if row["split"] == "train")
     assert "collapse" not in capsys.readouterr().err
 
 

@@ -36,7 +36,7 @@ __all__ = ["quick"]  # a fixture
 
 
 def evaluations(run: Run) -> list[int]:
-    return [row["epoch"] for row in run.metrics() if row["split"] == "valid"]
+    return [row["epoch"] for row in run.history() if row["split"] == "valid"]
 
 
 def test_a_fit_scores_and_saves_what_its_schedule_says(
@@ -61,7 +61,7 @@ def test_a_fit_scores_and_saves_what_its_schedule_says(
     assert scored == [9, 9, 9]
     assert len(saved) == 3
     assert saved[0]
-    assert [r["epoch"] for r in run.metrics() if r["split"] == "train"] == [1, 2, 3, 4, 5, 6, 7]
+    assert [r["epoch"] for r in run.history() if r["split"] == "train"] == [1, 2, 3, 4, 5, 6, 7]
     assert run.resolved["evaluation"] == {"every": 3, "rows": 9, "draws": 1, "batch_size": 4096}
 
 

@@ -22,7 +22,7 @@ __all__ = ["quick"]  # a fixture, used by every test here
 
 
 def rates(run: Run) -> list[float]:
-    return [row["lr"] for row in run.metrics() if row["split"] == "valid"]
+    return [row["lr"] for row in run.history() if row["split"] == "valid"]
 
 
 def test_a_cosine_falls_over_the_epochs_of_the_fit(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ class Course:
 
 def course(run: Run) -> Course | None:
     """The course of a fit; ``None`` where there are too few epochs to speak of one."""
-    rows = [row for row in run.metrics() if row["split"] == "valid"]
+    rows = [row for row in run.history() if row["split"] == "valid"]
     rows = [r for r in rows if r["objective"] is not None and math.isfinite(r["objective"])]
     if rows:
         rows = [row for row in rows if math.isclose(row["beta"], rows[-1]["beta"])]
