@@ -10,11 +10,17 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ppvae.arviz import to_datatree
-    from ppvae.run import Run, load
+    from ppvae.fitted import Run, load
 
     __version__: str
 
 __all__ = ["Run", "load", "to_datatree"]
+
+_HOMES = {"Run": "fitted", "load": "fitted", "to_datatree": "arviz"}
+_MODULES = (
+    "arviz", "bounds", "compare", "data", "diagnose", "diagnostics", "distributions", "encode",
+    "errors", "fit", "guides", "models", "networks", "plots", "programs", "report", "sample",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> "Any":
@@ -26,12 +32,14 @@ def __getattr__(name: str) -> "Any":
             return version("ppvae")
         except PackageNotFoundError:  # run from a checkout that is not installed
             return "unknown"
-    if name == "to_datatree":
-        import ppvae.arviz
+    from importlib import import_module
 
-        return ppvae.arviz.to_datatree
-    if name in __all__:
-        import ppvae.run
-
-        return getattr(ppvae.run, name)
+    if name in _MODULES:
+        return import_module(f"ppvae.{name}")
+    if name in _HOMES:
+        return getattr(import_module(f"ppvae.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'ppvae' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES, "__version__"])

@@ -28,7 +28,6 @@ from ppvae.cli.given import given_settings
 from ppvae.components.data_support import check_rows
 from ppvae.data import Split
 from ppvae.errors import InputError
-from ppvae.programs.classification import classify, has_classes
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
 from ppvae.run.store import check_writable, is_there, write_arrays, write_text, writing
@@ -57,7 +56,7 @@ def encode(asked: Encode) -> dict[str, Any]:
         InputError: for a run or data that cannot be read, or a file that is there already.
     """
     from ppvae.cli.terminal import bar
-    from ppvae.diagnostics import embed, log_evidence
+    from ppvae.diagnostics.encoding import encoded
 
     seed, opened = asked.seed, opened_run(asked)
     target = _target(opened, asked.data, asked.split, asked.out, overwrite=asked.overwrite)
@@ -66,27 +65,10 @@ def encode(asked: Encode) -> dict[str, Any]:
         where = one_device(asked.device)
         pair, facts = opened.pair.to(where), opened.audit
 
-        embedding = embed(pair, facts, rows, seed=seed, device=where)
-        several = len(embedding.loc) > 1
-        found: dict[str, Any] = {}
-        for site in embedding.loc:
-            suffix = f"_{site}" if several else ""
-            found[f"loc{suffix}"] = embedding.loc[site].numpy()
-            found[f"scale{suffix}"] = embedding.scale[site].numpy()
-        if facts.has_evidence and asked.samples > 0:
-            with bar("importance sampling", len(rows)) as count:
-                evidence = log_evidence(
-                    pair, facts, rows, samples=asked.samples, seed=seed, device=where,
-                    on_rows=count,
-                )  # fmt: skip
-            found["log_p"] = evidence.log_p.numpy()
-            found["log_p_error"] = evidence.error.numpy()
-            found["elbo"] = evidence.elbo.numpy()
-        if has_classes(facts):
-            told = [classify(pair, batch).cpu() for batch in rows.chunks(512, where)]
-            found["class_probability"] = torch.cat(told).numpy()
-        if "y" in rows.extra_names:
-            found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
+        with bar("importance sampling", len(rows)) as count:
+            found = encoded(
+                pair, facts, rows, samples=asked.samples, seed=seed, device=where, on_rows=count
+            )
         pair.to("cpu")
         _write(target, found)
         return found
@@ -132,9 +114,7 @@ def rows_of(
     elif isinstance(data, (str, Path)):
         rows, name = run.new_data(data, where, label), str(data)
     elif data is not None:
-        raise InputError(
-            f"`data` is a {type(data).__name__}; give a name, a path, or ppvae.data.as_split(x)"
-        )
+        rows, name = run.new_rows(data), "the data"
     else:
         rows, name = run.data(where).splits[split].frozen(0), f"the {split} data"
     if (

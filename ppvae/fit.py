@@ -35,9 +35,10 @@ from ppvae.cli.silence import quiet_where_asked
 from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary, teller
 from ppvae.data import Data
 from ppvae.errors import InputError
+from ppvae.fitted import Run
 from ppvae.programs import Pair
 from ppvae.programs.isolation import alone
-from ppvae.run import Run, check_unoccupied
+from ppvae.run import check_unoccupied
 from ppvae.run.folder import free_folder
 from ppvae.run.store import PrivateFolder
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes

@@ -34,6 +34,7 @@ from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import Stream, generator, seeded
 from ppvae.run import Run, figures
+from ppvae.run.conditions import conditioned
 from ppvae.run.store import discard, write_arrays, writing
 from ppvae.settings import Sample, takes
 
@@ -164,41 +165,14 @@ class _Walks:
 
 
 def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
-    """Rows with the y that was given, and that y as a latent, where the model has it as one."""
-    if given is None:
-        return like, {}
-    is_latent = "y" in run.audit.latents
-    if not is_latent and "y" not in run.pair.names("model"):
-        raise InputError(
-            f"`given={given!r}`: the model is not conditional on anything; fit a "
-            "ConditionalVAE, or a SemiSupervisedVAE, for one that is"
-        )
-    y = _condition(run, given)
-    y = y.expand(len(like["x"]), *y.shape)
-    return like | {"y": y}, {"y": y} if is_latent else {}
-
-
-def _condition(run: Run, given: str) -> torch.Tensor:
-    """The code of a label, or covariates, in the shape that y has in the run's data."""
-    names, y = run.label_names, run.example().get("y")
-    if names is not None:
-        if given not in names:
-            raise InputError(
-                f"`given={given!r}` is no label of the run's data; its labels are "
-                f"{', '.join(names)}"
-            )
-        return torch.tensor(names.index(given))
-    shape = torch.Size() if y is None else y.shape[1:]
-    try:
-        covariates = torch.tensor([float(number) for number in given.split(",")]).reshape(shape)
-    except (ValueError, RuntimeError):
-        covariates = torch.tensor(torch.nan)
-    if not covariates.isfinite().all():
-        raise InputError(
-            f"`given={given!r}` is not what the model is conditional on: give as many numbers as "
-            f"there are covariates, {shape.numel()}, set off by commas"
-        )
-    return covariates
+    """Rows with the y that was given as a word, and that y as a latent; see `conditioned`."""
+    y: Any = given
+    if given is not None and run.label_names is None:
+        try:
+            y = [float(number) for number in given.split(",")]
+        except ValueError:
+            y = [math.nan]
+    return conditioned(run, like, y, "given")
 
 
 def _own_data(run: Run, data_dir: str | Path | None) -> Data:

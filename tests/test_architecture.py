@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("report", "comparison"),
     ("cli",),
-    ("fit", "compare", "diagnose", "encode", "sample"),
+    ("fit", "fitted", "compare", "diagnose", "encode", "sample"),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

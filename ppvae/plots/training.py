@@ -114,9 +114,10 @@ def history(metrics: "Rows | DataFrame", *, best_epoch: int | None = None) -> Fi
     """The bound and its two terms, epoch by epoch, as ``metrics.csv`` has them.
 
     Args:
-        metrics: ``run.metrics()``, or rows: one for each epoch and split, with ``epoch``, ``split`` ("train", "valid"; others are
-            passed over), ``elbo``, ``reconstruction``, ``kl`` (nats per datum) and perhaps
-            ``beta``. Numbers may be text; ``None`` and ``""`` mean absent.
+        metrics: ``run.metrics()``, or rows: one for each epoch and split, with ``epoch``,
+            ``split`` ("train", "valid"; others are passed over), ``elbo``, ``reconstruction``,
+            ``kl`` (nats per datum) and perhaps ``beta``. Numbers may be text; ``None`` and ``""``
+            mean absent.
         best_epoch: the epoch whose weights were kept, to be marked.
 
     Values from before the fit settled may be outside the axes; how many, and how far, is written

@@ -2,20 +2,24 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ppvae.data import Data
-from ppvae.diagnostics import Embedding
+from ppvae.diagnostics import Embedding, embed
+from ppvae.errors import InputError
 from ppvae.programs.generation import decode, generate, reconstruct
 from ppvae.programs.streams import Stream, seeded
 from ppvae.report.page import attempt
 from ppvae.report.sections import reason_of
 from ppvae.run import Run, figures
 from ppvae.run.store import WriteError
+
+if TYPE_CHECKING:  # slow to import
+    from matplotlib.figure import Figure
 
 SHOWN = 10_000
 """Most data that a scatter plot shows; more would be one blot."""
@@ -58,45 +62,71 @@ def _labels(data: Data) -> Tensor | None:
 def draw(
     run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
 ) -> list[Path]:
-    """Draw a fit's figures, and say where they are.
+    """Draw a fit's figures, those of `figures_of`, and say where they are."""
+    folder = run.path / "figures"
+    files: list[Path] = []
+    with seeded(seed):
+        for name, make in figures_of(run, data, embedding, labels, seed).items():
+            figures.save(make(), folder / f"{name}.png")
+            files.append(folder / f"{name}.png")
+    return files
+
+
+def figure_of(run: Run, name: str, seed: int = 0) -> "Figure":
+    """A figure of a run and its test data, by name.
+
+    Raises:
+        InputError: for a figure that this run does not have, or data that are no longer there.
+    """
+    from ppvae import plots
+
+    if name == "elbo":  # which needs no data
+        return plots.history(run.history(), best_epoch=(run.summary or {}).get("best_epoch"))
+    data = run.data(hidden=False)
+    with seeded(seed):
+        embedding = embed(run.pair, run.audit, data.test, seed=seed)
+        known = figures_of(run, data, embedding, _labels(data), seed)
+        if name not in known:
+            raise InputError(f"`what={name!r}`: the figures of this run are {', '.join(known)}")
+        return known[name]()
+
+
+def figures_of(
+    run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
+) -> "dict[str, Callable[[], Figure]]":
+    """The figures of a run by name, to be drawn in this order.
 
     ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``latent``
     (2-D as it is, else by PCA), and ``manifold`` where the latent has two dimensions.
     """
     from ppvae import plots
 
-    folder = run.path / "figures"
-    files: list[Path] = []
+    pair, audit, test = run.pair, run.audit, data.test
 
-    def keep(name: str, make: Callable[[], Any]) -> None:
-        figures.save(make(), folder / f"{name}.png")
-        files.append(folder / f"{name}.png")
+    def reconstructions() -> "Figure":
+        shown = test.take(Stream.SHOWN_ROWS.rows(len(test), 16, seed, 0))
+        means, _ = reconstruct(pair, audit, shown)
+        return plots.reconstructions(_array(shown["x"]), _array(means))
+
+    def samples() -> "Figure":
+        like = test.take(Stream.SHOWN_ROWS.rows(len(test), 64, seed, 1))
+        return plots.samples(_array(generate(pair, audit, like).mean))
 
     best = (run.summary or {}).get("best_epoch")
-    keep("elbo", lambda: plots.history(run.history(), best_epoch=best))
-    with seeded(seed):
-        pair, audit = run.pair, run.audit
-        shown = data.test.take(Stream.SHOWN_ROWS.rows(len(data.test), 16, seed, 0))
-        like = data.test.take(Stream.SHOWN_ROWS.rows(len(data.test), 64, seed, 1))
-        if audit.supports:
-            means, _ = reconstruct(pair, audit, shown)
-            keep(
-                "reconstructions", lambda: plots.reconstructions(_array(shown["x"]), _array(means))
-            )
-            samples, _ = generate(pair, audit, like)
-            keep("samples", lambda: plots.samples(_array(samples)))
-        loc = embedding.joined() if embedding.loc else None
-        if loc is not None and loc.shape[1] >= 1:
-            few = Stream.SHOWN_ROWS.rows(len(loc), SHOWN, seed, 2)
-            coloured = None if labels is None else _array(labels[few])
-            keep(
-                "latent",
-                lambda: plots.latent(_array(loc[few]), coloured, run.label_names),
-            )
-        is_alone = bool(audit.supports) and len(audit.latents) == 1
-        if is_alone and loc is not None and loc.shape[1] == 2:
-            keep("manifold", lambda: _manifold(run, loc))
-    return files
+    found: dict[str, Callable[[], Figure]] = {
+        "elbo": lambda: plots.history(run.history(), best_epoch=best)
+    }
+    if audit.supports:
+        found |= {"reconstructions": reconstructions, "samples": samples}
+    loc = embedding.joined() if embedding.loc else None
+    if loc is not None and loc.shape[1] >= 1:
+        few = Stream.SHOWN_ROWS.rows(len(loc), SHOWN, seed, 2)
+        coloured = None if labels is None else _array(labels[few])
+        found["latent"] = lambda: plots.latent(_array(loc[few]), coloured, run.label_names)
+    is_alone = bool(audit.supports) and len(audit.latents) == 1
+    if is_alone and loc is not None and loc.shape[1] == 2:
+        found["manifold"] = lambda: _manifold(run, loc)
+    return found
 
 
 def _manifold(run: Run, loc: Tensor, side: int = 15) -> Any:

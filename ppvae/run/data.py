@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ppvae.data import Data, Scaling, Split
+from ppvae.data import Data, Scaling, Split, new_rows
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
 from ppvae.data.downloads import ReadOnlyFolder
@@ -62,6 +62,11 @@ class RunData:
         if type(count) is not int or not 0 <= count <= 1_000_000:
             raise InputError(f"{self.path / 'config.yaml'}: covariates of the data is {count!r}")
         return count
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of x, where the data is a table that has them."""
+        return None
 
     @property
     def scaling(self) -> Scaling:
@@ -149,6 +154,19 @@ class RunData:
             binarize=self._binarize,
             labels=self.label_names,
         )
+
+    def new_rows(self, x: Any, y: Any = None, mask: Any = None) -> Split:
+        """Other data from arrays, scaled and binarized as the fit's was.
+
+        Args:
+            x: see `ppvae.data.from_arrays`; NaN: not observed.
+            y: labels, by name, or covariates.
+            mask: True where x was observed.
+        """
+        return new_rows(
+            x, y, mask, scaling=self.scaling, shape=self.data_shape, binarize=self._binarize,
+            labels=self.label_names,
+        )  # fmt: skip
 
     def check_fitted_to(self, data: Data) -> None:
         """Refuse data that are handed in, and are not those of the fit, where both are known."""

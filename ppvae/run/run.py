@@ -387,8 +387,12 @@ def load(
         run = ppvae.load("runs/digits")
         z = run.guide(run.data().test.take(torch.arange(8))["x"])
     """
-    run = Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide)
+    return opened(Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide))
+
+
+def opened[R: Run](run: R) -> R:
+    """The run, with its programs made, and what is to be known of it said by warnings."""
     _ = run.pair  # whatever is wrong with it is said here, not at first use
     for sentence in run.warnings:
-        warnings.warn(f"{run.path}: {sentence}", FitWarning, stacklevel=3)
+        warnings.warn(f"{run.path}: {sentence}", FitWarning, stacklevel=4)
     return run

@@ -1,0 +1,322 @@
+"""A fitted run, and all that can be asked of it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Split
+from ppvae.encode import rows_of
+from ppvae.programs import Program
+from ppvae.programs.isolation import alone
+from ppvae.programs.streams import seeded
+from ppvae.run import run as stored
+from ppvae.run.answers import Form, framed, is_frame
+from ppvae.run.conditions import conditioned
+from ppvae.run.glance import lines
+from ppvae.run.latents import codes_by_site, shaped
+from ppvae.settings import Device
+from ppvae.training.devices import one_device
+from ppvae.training.threads import take_threads_of_fit
+
+if TYPE_CHECKING:  # slow to import
+    import xarray as xr
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+
+    from ppvae.data import Batch
+    from ppvae.diagnostics.verdict import Diagnosis
+
+CHUNK = 512
+"""Rows that are decoded together."""
+
+
+class Run(stored.Run):
+    """A fitted run: `ppvae.run.Run`, and what can be asked of it.
+
+    Data are given as arrays of NumPy, tensors of torch, tables of pandas or sparse matrices, in the
+    unit of the data of the fit; as a name or a path; or as a `ppvae.data.Split`. They are scaled
+    and binarized as those of the fit were. Without data it is the run's own test data that is asked
+    about. A missing entry is NaN. A DataFrame is answered with a DataFrame or a Series with its
+    index, and so is everyone where the data of the fit have column names; all others are answered
+    with arrays. ``y`` has the labels, by name, or the covariates, of programs that take them.
+    """
+
+    def __repr__(self) -> str:
+        return "\n".join(lines(self))
+
+    def _repr_html_(self) -> str:
+        from ppvae.report.tiles import tiles
+
+        return tiles(self)
+
+    @alone
+    def encode(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        split: str = "test",
+        samples: int = 100,
+        seed: int = 0,
+        device: Device = "auto",
+    ) -> "DataFrame":
+        """Encode each datum: a table of one row per datum, with its index or row number.
+
+        Columns are ``label`` where there are labels, ``loc_0``, ... and ``scale_0``, ... of
+        q(z | x), and ``log_p``, its standard error ``log_p_error`` and ``elbo``, in nats; see
+        `ppvae.diagnostics.encoding`, and `ppvae.encode.encode` on what the error covers.
+
+        Args:
+            x: the data; see the class.
+            y: their labels or covariates.
+            mask: True where x was observed.
+            split: the part of the run's own data.
+            samples: importance samples for log p(x) of each datum; 0: loc and scale alone.
+            seed: of the samples.
+            device: where to compute.
+        """
+        from ppvae.diagnostics.encoding import encoded, encoded_table
+
+        form = self._form(x, y, mask, split)
+        with self._at(device) as where:
+            found = encoded(
+                self.pair, self.audit, form.rows, samples=samples, seed=seed, device=where
+            )
+        return encoded_table(found, form.index, self.label_names)
+
+    @alone
+    def log_p(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        split: str = "test",
+        samples: int = 1000,
+        seed: int = 0,
+        device: Device = "auto",
+    ) -> Any:
+        """Log p(x) of each datum, in nats, by importance sampling: ``(data,)``.
+
+        It is of x in the unit that the model sees; see ``run.scaling``.
+
+        Args: as `encode`.
+
+        Raises:
+            InputError: where there is none: of a point mass, or latents that all data share.
+        """
+        from ppvae.diagnostics import log_evidence
+
+        form = self._form(x, y, mask, split)
+        with self._at(device) as where:
+            evidence = log_evidence(
+                self.pair, self.audit, form.rows, samples=samples, seed=seed, device=where
+            )
+        return form.values(evidence.log_p.numpy())
+
+    @alone
+    def decode(self, z: Any, covariates: Any = None) -> Any:
+        """The mean of p(x | z) at each z, in the unit of the data: ``(n, *shape)``.
+
+        Of binarized data it is the mean intensity, as 1 stands for the largest.
+
+        Args:
+            z: ``(n, latent)``; what `encode` gave, of which ``loc`` is taken; or a mapping from
+                latents to arrays, where the model has several.
+            covariates: the label, by name, or the covariates that the model is conditional on:
+                one for all, or one for each z. Without them they are those of some training data.
+        """
+        codes = codes_by_site(self, z)
+        count = len(next(iter(codes.values())))
+        like, held = conditioned(self, self._like(count), covariates, "covariates")
+        means = []
+        with seeded(0, self.pair.device):
+            for rows in torch.arange(count).split(CHUNK):
+                some = _taken(like, rows)
+                latents = shaped(self, _taken(codes, rows), some) | _taken(held, rows)
+                means.append(self._decoded(some, latents)[0])
+        return self._named(self._raw(torch.cat(means)), z.index if is_frame(z) else None)
+
+    @alone
+    def sample(self, n: int = 1, y: Any = None, *, seed: int = 0) -> Any:
+        """Draws of p(x), z ~ p(z) and x ~ p(x | z), in the unit of the data: ``(n, *shape)``.
+
+        Of binarized data a draw is 0 or the largest intensity.
+
+        Args:
+            n: how many.
+            y: the label, by name, or the covariates that the model is conditional on: one for all,
+                or one for each draw. Without it they are those of some of the training data.
+            seed: of the draws.
+        """
+        like, held = conditioned(self, self._like(n), y, "y")
+        with seeded(seed, self.pair.device):
+            draws = [
+                self._decoded(_taken(like, rows), _taken(held, rows))[1]
+                for rows in torch.arange(n).split(CHUNK)
+            ]
+        return self._named(self._raw(torch.cat(draws)))
+
+    @alone
+    def reconstruct(
+        self, x: Any = None, y: Any = None, *, mask: Any = None, split: str = "test"
+    ) -> Any:
+        """The mean of p(x | z) at the mean of q(z | x), in the unit of the data, like x.
+
+        Args: as `encode`.
+        """
+        from ppvae.programs.generation import reconstruct
+
+        form = self._form(x, y, mask, split)
+        pair, audit = self.pair, self.audit
+        with seeded(0, pair.device):
+            means = [reconstruct(pair, audit, each).mean for each in form.rows.chunks(CHUNK)]
+        return form.like_x(self._raw(torch.cat(means)))
+
+    @alone
+    def impute(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        mask: Any = None,
+        split: str = "test",
+        samples: int = 1000,
+        seed: int = 0,
+    ) -> Any:
+        """Fill in the missing entries of x by E[x_missing | x_observed]; the others stay.
+
+        `ppvae.programs.imputation.impute` has their spread, error, and draws of them too.
+
+        Args: as `encode`.
+
+        Raises:
+            InputError: if nothing is missing, or the model does not take a mask.
+        """
+        from ppvae.programs.imputation import impute
+
+        form = self._form(x, y, mask, split, needs_observed=False)
+        found = impute(self.pair, self.audit, form.rows, samples=samples, draws=0, seed=seed)
+        return form.filled(x, self._raw(found.x), found.mask.numpy())
+
+    def diagnose(self, x: Any = None, y: Any = None, **settings: Any) -> "Diagnosis":
+        """Ask where nats are lost: `ppvae.diagnose.diagnose`, with its settings.
+
+        Args:
+            x: other data; see the class.
+            y: their labels or covariates.
+            settings: ``quick=True``, ``only=["evidence"]``, ``overwrite=True`` and so on.
+        """
+        from ppvae.diagnose import diagnose
+
+        return diagnose(self, data=self._given(x, y), **settings)
+
+    def report(self, out: str | Path | None = None) -> Path:
+        """Write the run as one page: `ppvae.report.report`."""
+        from ppvae.report import report
+
+        return report(self, out)
+
+    @alone
+    def plot(self, what: str = "elbo") -> "Figure":
+        """A figure of the run and its test data.
+
+        Args:
+            what: ``"elbo"`` (the bound and its terms over epochs), ``"reconstructions"``,
+                ``"samples"``, ``"latent"``, or ``"manifold"`` where the latent has two dimensions.
+        """
+        from ppvae.report.figures import figure_of
+
+        return figure_of(self, what)
+
+    def to_datatree(self, x: Any = None, y: Any = None, **settings: Any) -> "xr.DataTree":
+        """Draws for ArviZ: `ppvae.to_datatree`, with its settings."""
+        from ppvae.arviz import to_datatree
+
+        return to_datatree(self, self._given(x, y), **settings)
+
+    # How data come in, and answers go out
+
+    def _given(self, x: Any, y: Any, mask: Any = None) -> Any:
+        """Arrays as a split; names, paths, splits and nothing as they are."""
+        if x is None or isinstance(x, (str, Path, Split)):
+            return x
+        return self.new_rows(x, y, mask)
+
+    def _form(self, x: Any, y: Any, mask: Any, split: str, *, needs_observed: bool = True) -> Form:
+        """The rows that are asked about, and the form of the answer."""
+        take_threads_of_fit(self.resolved.get("threads"))
+        rows = rows_of(
+            self, self._given(x, y, mask), split, None, None, needs_observed=needs_observed
+        )
+        return Form.of(x, rows, self.column_names)
+
+    @contextmanager
+    def _at(self, device: Device) -> Iterator[torch.device]:
+        """The programs on a device, and then on the CPU again."""
+        where = one_device(device)
+        self.pair.to(where)
+        try:
+            yield where
+        finally:
+            self.pair.to("cpu")
+
+    def _like(self, count: int) -> "Batch":
+        """So many rows of the training data, for their shape and what they come with."""
+        example = self.example()
+        return _taken(example, torch.arange(count) % len(example["x"]))
+
+    def _decoded(self, like: "Batch", latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        from ppvae.programs.generation import decode
+
+        return decode(self.pair, self.audit, like, latents)
+
+    def _raw(self, x: Tensor) -> Any:
+        """In the unit of the data."""
+        return self.scaling.undo(x.cpu()).numpy()
+
+    def _named(self, values: Any, index: Any = None) -> Any:
+        names = self.column_names
+        return values if names is None else framed(values, names, index)
+
+
+@alone
+def load(
+    path: str | Path,
+    *,
+    trust: Iterable[str] = (),
+    checkpoint: str | None = None,
+    model: Program | None = None,
+    guide: Program | None = None,
+) -> Run:
+    """Open a run directory; see `Run` for what can be asked of it.
+
+    A `ppvae.errors.FitWarning` says of a fit that it diverged, that it was still climbing steeply
+    when it ended, or that it is worse than independent elements.
+
+    Args:
+        path: the run directory.
+        trust: modules whose code the run may import, by name.
+        checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is.
+        model: the model itself, for a run that was fitted to an object made in Python.
+        guide: the guide itself, likewise.
+
+    Raises:
+        InputError: if there is no run there, or it is broken, or of another format.
+
+    Example::
+
+        run = ppvae.load("runs/digits")
+        codes = run.encode()
+        z = run.guide(run.data().test.take(torch.arange(8))["x"])
+    """
+    return stored.opened(Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide))
+
+
+def _taken(values: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    return {name: value[rows] for name, value in values.items()}

@@ -1,0 +1,79 @@
+"""A run as a notebook shows it: tiles with its figures, and pictures, in a piece of HTML."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ppvae.diagnostics.shared.wording import decimals
+from ppvae.errors import InputError
+from ppvae.report.pictures import read
+from ppvae.run import Run
+from ppvae.run.glance import fit_line, lines
+from ppvae.run.store import is_there
+
+PICTURES = {
+    "reconstructions": "test data, each with the mean of the likelihood at its code",
+    "samples": "draws from the model",
+    "latent": "codes of the test data",
+}
+
+_TILE = "border:1px solid #8886;border-radius:6px;padding:6px 10px;min-width:7em"
+_ROW = "display:flex;flex-wrap:wrap;gap:8px;margin:6px 0"
+
+
+def tiles(run: Run) -> str:
+    """The run as HTML, all that a stranger may have written in it escaped."""
+    from markupsafe import Markup
+
+    try:
+        summary = run.summary
+    except InputError:
+        summary = None
+    if summary is None:
+        return Markup("<pre>{}</pre>").format("\n".join(lines(run)))
+    cells = Markup("").join(
+        Markup('<div style="{}"><b>{}</b><br><small>{}</small></div>').format(_TILE, value, what)
+        for value, what in _tiles(summary)
+    )
+    warnings = Markup("").join(Markup("<div><b>{}</b></div>").format(w) for w in run.warnings)
+    pictures = Markup("").join(_pictures(run))
+    return Markup(
+        '<div>{}<div>{}</div><div style="{}">{}</div><div style="{}">{}</div></div>'
+    ).format(warnings, fit_line(run), _ROW, cells, _ROW, pictures)
+
+
+def _tiles(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Value and meaning."""
+    log_p, told = summary.get("log_p"), summary.get("classification")
+    yield str(summary.get("status")), f"after {decimals(summary.get('epochs'), 0)} epochs"
+    if isinstance(log_p, Mapping):
+        error = decimals(log_p.get("standard_error"))
+        yield (
+            f"{decimals(log_p.get('mean'))} \N{PLUS-MINUS SIGN} {error}",
+            "log p(x), nats per datum",
+        )
+    if summary.get("elbo") is not None:
+        yield decimals(summary["elbo"]), "bound (ELBO)"
+    yield decimals(summary.get("reconstruction")), "reconstruction"
+    if summary.get("kl") is not None:
+        yield decimals(summary["kl"]), "KL to the prior"
+    if isinstance(told, Mapping):
+        yield decimals(told.get("accuracy"), 3), "accuracy"
+    if summary.get("effective_latents") is not None:
+        used = decimals(summary["effective_latents"], 1)
+        yield f"{used} of {summary.get('latent_dimensions')}", "latents in effect in use"
+
+
+def _pictures(run: Run) -> Iterator[str]:
+    """The figures that the fit left; none where it left none, or they are damaged."""
+    from markupsafe import Markup
+
+    for name, about in PICTURES.items():
+        file = run.path / "figures" / f"{name}.png"
+        try:
+            if is_there(file):
+                picture = read(file, about)
+                yield Markup('<img src="{}" alt="{}" title="{}" style="{}">').format(
+                    picture.uri, picture.alt, picture.alt, "max-width:32%;height:auto"
+                )
+        except InputError:
+            continue

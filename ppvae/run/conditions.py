@@ -1,0 +1,86 @@
+"""What draws are conditional on: labels by name, or covariates."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.data.containers import plain
+from ppvae.errors import InputError
+from ppvae.run.run import Run
+
+_ONE = (str, bytes, bool, int, float, np.generic)
+
+
+def conditioned(run: Run, like: Batch, y: Any, name: str) -> tuple[Batch, Batch]:
+    """Rows with the y that was given, and that y as a latent, where the model has it as one.
+
+    Args:
+        run: the run.
+        like: rows of its data.
+        y: a label, or one for each row; covariates, or those of each row. None: those of ``like``.
+        name: what the caller calls ``y``.
+
+    Raises:
+        InputError: if the model is conditional on nothing, or on something else.
+    """
+    if y is None:
+        return like, {}
+    is_latent = "y" in run.audit.latents
+    if not is_latent and "y" not in run.pair.names("model"):
+        raise InputError(
+            f"`{name}={y!r:.80}`: the model is not conditional on anything; fit a "
+            "ConditionalVAE, or a SemiSupervisedVAE, for one that is"
+        )
+    value = _condition(run, y, len(like["x"]), name)
+    return like | {"y": value}, {"y": value} if is_latent else {}
+
+
+def _condition(run: Run, y: Any, count: int, name: str) -> Tensor:
+    """Codes of labels, or covariates, a row for each of ``count``."""
+    names, fitted = run.label_names, run.example().get("y")
+    if names is not None:
+        given = [y] * count if isinstance(y, _ONE) else plain_list(y, name)
+        unknown = [each for each in given if str(each) not in names]
+        if unknown:
+            raise InputError(
+                f"`{name}={str(unknown[0])!r}` is no label of the run's data; its labels are "
+                f"{', '.join(names)}"
+            )
+        codes = torch.tensor([names.index(str(each)) for each in given])
+        return _rows(codes, torch.Size(), count, name)
+    shape = torch.Size() if fitted is None else fitted.shape[1:]
+    try:
+        covariates = torch.as_tensor(np.asarray(plain(y, name, "y").values, np.float32))
+        if covariates.numel() == shape.numel() and covariates.shape[:1] != (count,):
+            covariates = covariates.reshape(shape)
+    except ValueError:
+        covariates = torch.tensor(torch.nan)
+    if not covariates.isfinite().all():
+        raise InputError(
+            f"`{name}={y!r:.80}` is not what the model is conditional on: give as many numbers as "
+            f"there are covariates, {shape.numel()}"
+        )
+    return _rows(covariates, shape, count, name)
+
+
+def plain_list(y: Any, name: str) -> list[Any]:
+    """Labels as a list, whatever holds them."""
+    contents = plain(y, name, "y")
+    if contents.categories is None:
+        return list(contents.values.tolist())
+    return [contents.categories[code] for code in contents.values.tolist()]
+
+
+def _rows(value: Tensor, shape: torch.Size, count: int, name: str) -> Tensor:
+    """The value for each row: one for all of them is repeated."""
+    if value.shape == shape:
+        return value.expand(count, *shape)
+    if value.shape != (count, *shape):
+        raise InputError(
+            f"`{name}` has shape {tuple(value.shape)}; give one for all rows, {tuple(shape)}, or "
+            f"one for each of the {count} rows, {(count, *shape)}"
+        )
+    return value

@@ -1,0 +1,74 @@
+"""A run at a glance: what was fitted, and its figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ppvae.errors import InputError
+from ppvae.run.run import Run
+
+
+def lines(run: Run) -> tuple[str, str, str]:
+    """Three lines for people: the fit, its figures on the test data, and how it ended."""
+    try:
+        summary = run.summary
+    except InputError as error:
+        return fit_line(run), f"no figures: {error}", "fit anew to have them"
+    if summary is None:
+        return (
+            fit_line(run),
+            "the fit has not ended: there are no figures of test data yet",
+            (f"go on with resume({str(run.path)!r})"),
+        )
+    return fit_line(run), figures_line(summary), end_line(summary)
+
+
+def fit_line(run: Run) -> str:
+    """The run directory, data and programs."""
+    facts = run.resolved.get("data")
+    name = facts.get("name") if isinstance(facts, Mapping) else None
+    parts = [named(run.settings.get(part)) for part in ("model", "guide", "elbo")]
+    return (
+        f"Run({str(run.path)!r}): {name}, {parts[0]} with {parts[1]} by {parts[2]}, "
+        f"{_count(run.resolved.get('parameters'))} parameters"
+    )
+
+
+def figures_line(summary: Mapping[str, Any]) -> str:
+    """Bound, terms and log p(x)."""
+    elbo, log_p = summary.get("elbo"), summary.get("log_p")
+    terms = f"{_number(summary.get('reconstruction'))} - {_number(summary.get('kl'))} kl"
+    if elbo is None:
+        terms = f"reconstruction {_number(summary.get('reconstruction'))} (no bound)"
+    else:
+        terms = f"elbo {_number(elbo)} ({terms})"
+    text = f"{_count(summary.get('rows'))} test rows, nats per datum: {terms}"
+    if not isinstance(log_p, Mapping):
+        return text
+    error = _number(log_p.get("standard_error"))
+    return f"{text}, log p(x) {_number(log_p.get('mean'))} +- {error}"
+
+
+def end_line(summary: Mapping[str, Any]) -> str:
+    """How it ended, after how long, and how much of the latent is used."""
+    text = f"{summary.get('status')} after {_count(summary.get('epochs'))} epochs"
+    text += f" (best: {summary.get('best_epoch')}), {_number(summary.get('seconds'), 1)} s"
+    if summary.get("effective_latents") is None:
+        return text
+    used = _number(summary.get("effective_latents"), 1)
+    return f"{text}; {used} of {summary.get('latent_dimensions')} latents in effect in use"
+
+
+def named(part: Any) -> str:
+    """A part of a fit, by its name."""
+    if isinstance(part, Mapping):
+        return str(part.get("class_path") or part.get("python_object") or "a program")
+    return "a program of its own" if part is None else str(part)
+
+
+def _number(value: Any, digits: int = 2) -> str:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return f"{value:,.{digits}f}" if is_number else "-"
+
+
+def _count(value: Any) -> str:
+    return _number(value, 0)
