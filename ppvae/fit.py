@@ -136,9 +136,7 @@ def fit(settings: Settings) -> Run:
     run.home = home
     # The bound was typed here, or trusted: the run that is opened at the end may have it too.
     trusted = (*settings.trust, chosen.elbo.target.__module__)
-    fitted = _climb(run, trainer, data, fabric, trusted, true_labels(meeting.everything))
-    fitted.hold_data(meeting.everything)
-    return fitted
+    return _climb(run, trainer, data, fabric, trusted, meeting.everything)
 
 
 def _place(settings: Settings, data: Data, pair: Pair) -> tuple[PrivateFolder | None, Path]:
@@ -194,7 +192,7 @@ def resume(asked: Resume) -> Run:
                 run.write_config(run.config | asked.changes())
             tell(f"going on with {run.path} after {trainer.progress.step} steps")
         fabric.barrier()
-        return _climb(run, trainer, data, fabric, trust, true_labels(everything))
+        return _climb(run, trainer, data, fabric, trust, everything)
 
 
 def _climb(
@@ -203,7 +201,7 @@ def _climb(
     data: Data,
     fabric: "Fabric",
     trust: Sequence[str],
-    labels: torch.Tensor | None,
+    everything: Data,
 ) -> Run:
     """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
 
@@ -240,8 +238,9 @@ def _climb(
         )
         fitted.hold(pair, trainer.bound.audit)
         fitted.home = run.home
+        fitted.hold_data(everything)
         if is_first:
-            _conclude(fitted, trainer, data, labels)
+            _conclude(fitted, trainer, data, true_labels(everything))
         fabric.barrier()
     return fitted
 

@@ -1,9 +1,9 @@
 """A fitted run, and all that can be asked of it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,10 +15,9 @@ from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seeded
 from ppvae.run import run as stored
 from ppvae.run.answers import Form, framed, is_frame
-from ppvae.run.conditions import conditioned
+from ppvae.run.generating import CHUNK, draws_of, means_at
 from ppvae.run.glance import lines
-from ppvae.run.latents import codes_by_site, shaped
-from ppvae.settings import Device
+from ppvae.settings import Device, Encode
 from ppvae.training.devices import one_device
 from ppvae.training.threads import take_threads_of_fit
 
@@ -27,11 +26,9 @@ if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-    from ppvae.data import Batch
     from ppvae.diagnostics.verdict import Diagnosis
 
-CHUNK = 512
-"""Rows that are decoded together."""
+type Part = Literal["train", "valid", "test"]
 
 
 class Run(stored.Run):
@@ -60,7 +57,7 @@ class Run(stored.Run):
         y: Any = None,
         *,
         mask: Any = None,
-        split: str = "test",
+        split: Part = "test",
         samples: int = 100,
         seed: int = 0,
         device: Device = "auto",
@@ -82,8 +79,9 @@ class Run(stored.Run):
         """
         from ppvae.diagnostics.encoding import encoded, encoded_table
 
-        form = self._form(x, y, mask, split)
-        with self._at(device) as where:
+        asked = Encode(self, split=split, samples=samples, seed=seed, device=device)
+        form = self._form(x, y, mask, asked.split)
+        with self._at(asked.device) as where:
             found = encoded(
                 self.pair, self.audit, form.rows, samples=samples, seed=seed, device=where
             )
@@ -96,7 +94,7 @@ class Run(stored.Run):
         y: Any = None,
         *,
         mask: Any = None,
-        split: str = "test",
+        split: Part = "test",
         samples: int = 1000,
         seed: int = 0,
         device: Device = "auto",
@@ -112,8 +110,9 @@ class Run(stored.Run):
         """
         from ppvae.diagnostics import log_evidence
 
-        form = self._form(x, y, mask, split)
-        with self._at(device) as where:
+        asked = Encode(self, split=split, samples=samples, seed=seed, device=device)
+        form = self._form(x, y, mask, asked.split)
+        with self._at(asked.device) as where:
             evidence = log_evidence(
                 self.pair, self.audit, form.rows, samples=samples, seed=seed, device=where
             )
@@ -131,16 +130,7 @@ class Run(stored.Run):
             covariates: the label, by name, or the covariates that the model is conditional on:
                 one for all, or one for each z. Without them they are those of some training data.
         """
-        codes = codes_by_site(self, z)
-        count = len(next(iter(codes.values())))
-        like, held = conditioned(self, self._like(count), covariates, "covariates")
-        means = []
-        with seeded(0, self.pair.device):
-            for rows in torch.arange(count).split(CHUNK):
-                some = _taken(like, rows)
-                latents = shaped(self, _taken(codes, rows), some) | _taken(held, rows)
-                means.append(self._decoded(some, latents)[0])
-        return self._named(self._raw(torch.cat(means)), z.index if is_frame(z) else None)
+        return self._named(means_at(self, z, covariates), z.index if is_frame(z) else None)
 
     @alone
     def sample(self, n: int = 1, y: Any = None, *, seed: int = 0) -> Any:
@@ -154,17 +144,11 @@ class Run(stored.Run):
                 or one for each draw. Without it they are those of some of the training data.
             seed: of the draws.
         """
-        like, held = conditioned(self, self._like(n), y, "y")
-        with seeded(seed, self.pair.device):
-            draws = [
-                self._decoded(_taken(like, rows), _taken(held, rows))[1]
-                for rows in torch.arange(n).split(CHUNK)
-            ]
-        return self._named(self._raw(torch.cat(draws)))
+        return self._named(draws_of(self, n, y, seed))
 
     @alone
     def reconstruct(
-        self, x: Any = None, y: Any = None, *, mask: Any = None, split: str = "test"
+        self, x: Any = None, y: Any = None, *, mask: Any = None, split: Part = "test"
     ) -> Any:
         """The mean of p(x | z) at the mean of q(z | x), in the unit of the data, like x.
 
@@ -172,7 +156,7 @@ class Run(stored.Run):
         """
         from ppvae.programs.generation import reconstruct
 
-        form = self._form(x, y, mask, split)
+        form = self._form(x, y, mask, Encode(self, split=split).split)
         pair, audit = self.pair, self.audit
         with seeded(0, pair.device):
             means = [reconstruct(pair, audit, each).mean for each in form.rows.chunks(CHUNK)]
@@ -185,7 +169,7 @@ class Run(stored.Run):
         y: Any = None,
         *,
         mask: Any = None,
-        split: str = "test",
+        split: Part = "test",
         samples: int = 1000,
         seed: int = 0,
     ) -> Any:
@@ -200,7 +184,8 @@ class Run(stored.Run):
         """
         from ppvae.programs.imputation import impute
 
-        form = self._form(x, y, mask, split, needs_observed=False)
+        asked = Encode(self, split=split, samples=samples, seed=seed)
+        form = self._form(x, y, mask, asked.split, needs_observed=False)
         found = impute(self.pair, self.audit, form.rows, samples=samples, draws=0, seed=seed)
         return form.filled(x, self._raw(found.x), found.mask.numpy())
 
@@ -266,23 +251,14 @@ class Run(stored.Run):
         finally:
             self.pair.to("cpu")
 
-    def _like(self, count: int) -> "Batch":
-        """So many rows of the training data, for their shape and what they come with."""
-        example = self.example()
-        return _taken(example, torch.arange(count) % len(example["x"]))
-
-    def _decoded(self, like: "Batch", latents: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        from ppvae.programs.generation import decode
-
-        return decode(self.pair, self.audit, like, latents)
-
     def _raw(self, x: Tensor) -> Any:
         """In the unit of the data."""
         return self.scaling.undo(x.cpu()).numpy()
 
-    def _named(self, values: Any, index: Any = None) -> Any:
+    def _named(self, x: Tensor, index: Any = None) -> Any:
+        """In the unit of the data, with names of columns where they have such."""
         names = self.column_names
-        return values if names is None else framed(values, names, index)
+        return self._raw(x) if names is None else framed(self._raw(x), names, index)
 
 
 @alone
@@ -316,7 +292,3 @@ def load(
         z = run.guide(run.data().test.take(torch.arange(8))["x"])
     """
     return stored.opened(Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide))
-
-
-def _taken(values: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    return {name: value[rows] for name, value in values.items()}

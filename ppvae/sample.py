@@ -167,11 +167,17 @@ class _Walks:
 def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
     """Rows with the y that was given as a word, and that y as a latent; see `conditioned`."""
     y: Any = given
-    if given is not None and run.label_names is None:
+    fitted = run.example().get("y")
+    if given is not None and run.label_names is None and fitted is not None:
         try:
             y = [float(number) for number in given.split(",")]
         except ValueError:
-            y = [math.nan]
+            y = []
+        if len(y) != fitted[0].numel() or not np.isfinite(y).all():
+            raise InputError(
+                f"`given={given!r}` is not what the model is conditional on: give as many numbers "
+                f"as there are covariates, {fitted[0].numel()}, set off by commas"
+            )
     return conditioned(run, like, y, "given")
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ppvae.cli.terminal import EpochBar
 from ppvae.diagnostics import Baselines
 from ppvae.fit import fit
-from ppvae.run import Run
+from ppvae.fitted import Run
 from ppvae.run.store import load_tree, sums
 
 SMALL: dict[str, Any] = {"class_path": "MLP", "init_args": {"hidden": [16]}}

@@ -1,0 +1,66 @@
+"""What a fitted model makes: means at given latents and draws, as the model sees x."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch
+from ppvae.errors import check_at_least
+from ppvae.programs.generation import decode
+from ppvae.programs.streams import seeded
+from ppvae.run.conditions import conditioned
+from ppvae.run.latents import codes_by_site, shaped
+from ppvae.run.run import Run
+from ppvae.settings import check_seed
+
+CHUNK = 512
+"""Rows that are decoded together."""
+
+
+def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
+    """The mean of p(x | z) at each z: ``(n, *shape)``.
+
+    Args:
+        run: the run.
+        z: latents; see `ppvae.run.latents.codes_by_site`.
+        covariates: what the model is conditional on; see `ppvae.run.conditions.conditioned`.
+    """
+    codes = codes_by_site(run, z)
+    count = len(next(iter(codes.values())))
+    like, held = conditioned(run, _like(run, count), covariates, "covariates")
+    means = []
+    with seeded(0, run.pair.device):  # of latents that are not given
+        for rows in torch.arange(count).split(CHUNK):
+            some = _taken(like, rows)
+            latents = shaped(run, _taken(codes, rows), some) | _taken(held, rows)
+            means.append(decode(run.pair, run.audit, some, latents).mean)
+    return torch.cat(means).cpu()
+
+
+def draws_of(run: Run, count: int, y: Any = None, seed: int = 0) -> Tensor:
+    """Draws z ~ p(z), x ~ p(x | z): ``(count, *shape)``.
+
+    Raises:
+        InputError: for no draws, or a model that is not conditional on such y.
+    """
+    check_at_least(1, n=count)
+    check_seed(seed)
+    like, held = conditioned(run, _like(run, count), y, "y")
+    with seeded(seed, run.pair.device):
+        draws = [
+            decode(run.pair, run.audit, _taken(like, rows), _taken(held, rows)).draw
+            for rows in torch.arange(count).split(CHUNK)
+        ]
+    return torch.cat(draws).cpu()
+
+
+def _like(run: Run, count: int) -> Batch:
+    """So many rows of the training data, for their shape and what they come with."""
+    example = run.example()
+    return _taken(example, torch.arange(count) % len(example["x"]))
+
+
+def _taken(values: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    return {name: value[rows] for name, value in values.items()}
