@@ -7,6 +7,8 @@ python -m ppvae.fit --guide Delta --beta 0                         # the plain a
 python -m ppvae.fit --data table.csv --label kind --likelihood Gaussian
 python -m ppvae.fit --model mine.model --guide mine.guide          # your own Pyro programs
 python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where it stopped
+python -m ppvae.fit --seeds 3 --out runs/three                     # a run for each of three seeds
+python -m ppvae.fit --start runs/first --data more.npy             # from the weights of a run
 python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
@@ -24,7 +26,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -32,7 +34,7 @@ from ppvae.cli.answering import answer
 from ppvae.cli.flags_in_sentences import flag, spoken
 from ppvae.cli.given import given_settings
 from ppvae.cli.silence import quiet_where_asked
-from ppvae.cli.terminal import EpochBar, say, show_introduction, show_summary, teller
+from ppvae.cli.terminal import EpochBar, say, show_introduction, show_seeds, show_summary, teller
 from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.fitted import Run
@@ -54,6 +56,7 @@ from ppvae.training.data_and_programs import (
 from ppvae.training.epochs import train, writing_fit
 from ppvae.training.processes import in_ranks, launch, ranks
 from ppvae.training.record import config_of
+from ppvae.training.seeds import per_seed
 from ppvae.training.setup import decide_compile, make_trainer, order_of
 from ppvae.training.summary import summarize
 
@@ -70,12 +73,14 @@ ROOM = 64
 @in_ranks
 @alone
 @takes(Settings)
+@per_seed
 @quiet_where_asked
 def fit(settings: Settings) -> Run:
     """Fit a model p(x, z) and a guide q(z | x) by climbing a bound on log p(x).
 
     What it leaves is a run directory; what it returns is that directory, opened at its best
-    weights. With ``in_memory`` the run goes with the object that is returned. Each part is a class
+    weights, or with ``seeds`` a list of such. With ``in_memory`` the run goes with the object that
+    is returned. Each part is a class
     name, or in Python also a class; model and guide may be any Pyro programs.
 
     The process is left as it was found: generators, warning filters, log levels, environment. One
@@ -276,7 +281,9 @@ def main(argv: Sequence[str]) -> None:
     if run is None:
         if "checkpoint" in given:
             raise InputError("--checkpoint says where --resume goes on from: give that too")
-        fit(**given)
+        fits: Any = fit(**given)
+        if isinstance(fits, list):
+            show_seeds(fits)
         return
     allowed = [name for name, (_, about) in settings_of(FitCommand).items() if about.may_change]
     for name in given.keys() - set(allowed):

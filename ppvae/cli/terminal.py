@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
 
     from ppvae.data import Data
     from ppvae.diagnostics.baselines.comparison import Baselines
+    from ppvae.run import Run
     from ppvae.training.chosen_parts import Chosen
     from ppvae.training.evaluation import Figures
     from ppvae.training.summary import Summary
@@ -159,6 +160,19 @@ def show_baselines(found: "Baselines") -> None:
         )
     for name, reason in found.left_out.items():
         say(f"note: no baseline '{name}': {reason}")
+
+
+def show_seeds(runs: Sequence["Run"]) -> None:
+    """Print the figures of fits that differ by their seeds."""
+    rows = []
+    for run in runs:
+        summary = run.summary or {}
+        log_p = (summary.get("log_p") or {}).get("mean")
+        rows.append(
+            (run.path.name, number(summary.get("elbo")), number(log_p), str(summary.get("status")))
+        )
+    show_table("test data, nats per datum", ("", "bound", "log p(x)", ""), rows)
+    say(f"{len(runs)} runs are in {runs[0].path.parent}")
 
 
 def number(value: float | None, digits: int = 2) -> str:

@@ -14,7 +14,7 @@ from ppvae.errors import InputError
 from ppvae.run.documents import read_yaml
 from ppvae.run.store import MissingError, finish_swap, read_text
 
-FORMAT = 5
+FORMAT = 6
 """Version of the run directory: code of a version reads all runs of it, and no others."""
 
 _DIGEST = "digest"

@@ -32,6 +32,7 @@ from ppvae.settings.values import (
     Dataset,
     Device,
     Number,
+    Opened,
     Part,
     Precision,
     Scale,
@@ -149,6 +150,16 @@ class Settings(Checked):
     )
     seed: int = setting(
         0, TRAINING, SEED, "The seed of initial weights, order of the data, and noise."
+    )
+    seeds: int | None = setting(
+        None, TRAINING, Whole(1),
+        "Fit once for each of so many seeds, from `seed` on: a list of runs, in folders seed-N of "
+        "`out`.", "one run, no list", is_recorded=False
+    )
+    start: str | Path | Opened | None = setting(
+        None, TRAINING, Source(),
+        "A run to begin from, at its best weights: for more data, or another bound. Data are "
+        "scaled as its were.", "initial weights by `seed`"
     )
     device: Device = setting(
         "auto", MACHINE, Word(Device), "The device: auto, cpu, cuda or mps.", may_change=True

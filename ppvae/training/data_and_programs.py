@@ -28,6 +28,7 @@ from ppvae.programs.streams import Stream, restored, seed_process
 from ppvae.run import Run
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
+from ppvae.training.starting import opened_start, scaled_as_start, take_weights
 from ppvae.training.trial import check_numbers, unmoved
 
 EXAMPLES = 2_000
@@ -48,6 +49,7 @@ class Meeting:
         made: the programs, and what they were made of.
         pair: the two as one.
         facts: what the audit found of them.
+        start: the run whose weights they have, or None.
     """
 
     everything: Data
@@ -56,6 +58,7 @@ class Meeting:
     made: Programs
     pair: Pair
     facts: Audit
+    start: Run | None = None
 
 
 def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
@@ -76,16 +79,20 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
     Raises:
         InputError: for data that the programs give no probability.
     """
+    start = opened_start(settings)
     everything = read_data(settings)
     meeting = meet(settings, chosen, everything)
     is_open = settings.binarize is None and not isinstance(settings.data, Data)
     fit_for = values_of(meeting.facts)
     everything = suited(everything, fit_for, settings.scale, may_binarize=is_open)
+    everything = scaled_as_start(everything, start, settings)
     if everything is not meeting.everything:
         meeting = meet(settings, chosen, everything)
     data, pair, facts = meeting.data, meeting.pair, meeting.facts
     check_support(data, facts)
-    meeting = replace(meeting, batch=first_batch(data, settings))
+    meeting = replace(meeting, batch=first_batch(data, settings), start=start)
+    if start is not None:
+        take_weights(pair, start)
     check_numbers(pair, meeting.batch)
     check_density(pair, facts, meeting.batch)
     if settings.labels is not None and not has_classes(facts):

@@ -24,11 +24,12 @@ def config_of(
     is_compiled: bool,
 ) -> dict[str, Any]:
     """The ``config.yaml`` of a fit that is about to begin."""
-    where, made = settings.data_dir, meeting.made
+    where, made, start = settings.data_dir, meeting.made, meeting.start
     resolved = {
         "data": recorded(settings.data),
         "data_dir": None if where is None else str(Path(where).resolve()),
         "binarize": meeting.data.binarize,
+        "start": None if start is None else str(start.path),
     }
     data, pair = meeting.data, meeting.pair
     facts = {
@@ -49,6 +50,7 @@ def config_of(
         "compiled": is_compiled,
         "evaluation": asdict(trainer.evaluation),
         "log_counts": made.log_counts,
+        "start": None if start is None else start.checkpoint,
     }
     settled = resolved | chosen.recorded() | made.parts
     return settings.recorded() | settled | {"run": facts}

@@ -429,7 +429,7 @@ def test_the_verdict_names_the_measure_of_each_baseline_and_why_others_are_not_t
 
     def shown() -> tuple[str, Section]:
         run: Any = SimpleNamespace(
-            summary=summary, warnings=(), metrics=list, path=Path("run"), config={},
+            summary=summary, warnings=(), history=list, path=Path("run"), config={},
         )  # fmt: skip
         page: Any = SimpleNamespace(
             run=run, summary=summary, diagnosis={"sentences": []}, evidence="log p(x)",

@@ -33,7 +33,16 @@ def test_a_recipe_has_a_source_figures_and_settings_that_a_fit_takes(name: str) 
         if about.group in (PROGRAMS, BOUND, TRAINING) and name not in known.settings
     }
     # Left out, these mean none; every other default may move.
-    assert missing <= {"patience", "evaluate_every", "labelled", "clip", "seed", "trust"}
+    assert missing <= {
+        "patience",
+        "evaluate_every",
+        "labelled",
+        "clip",
+        "seed",
+        "seeds",
+        "start",
+        "trust",
+    }
     assert {"data", "binarize", "precision"} <= known.settings.keys()
     assert "seed" not in known.settings
     chosen = chosen_parts(Settings.of_arguments(recipe=name))

@@ -72,7 +72,7 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
     assert "patience: int | None =" in told
     assert "Literal['bf16-mixed'] =" in told
     assert "def (run: str | " in told
-    assert "-> ppvae.run.run.Run" in told
+    assert "-> ppvae.fitted.Run" in told
     for mistake in ('"epochs" to "fit" has incompatible', 'argument "epoch" for "fit"',
                     'Missing positional argument "run"'):  # fmt: skip
         assert mistake in told, told

@@ -14,7 +14,7 @@ class Table:
     def __init__(self, evaluated: dict[int, float], epochs: int, warm_up: int = 0) -> None:
         self._evaluated, self._epochs, self._warm_up = evaluated, epochs, warm_up
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def history(self) -> list[dict[str, Any]]:
         rows = []
         for epoch in range(1, self._epochs + 1):
             common = {"epoch": epoch, "beta": min(1.0, epoch / (self._warm_up + 1))}

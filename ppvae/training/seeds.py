@@ -1,0 +1,72 @@
+"""Several fits of the same settings, one for each of several seeds."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ppvae.data import Data
+from ppvae.errors import InputError
+from ppvae.run.folder import check_unoccupied, free_folder
+from ppvae.settings import Settings, check_seed
+
+
+def per_seed[R](function: Callable[[Settings], R]) -> Callable[[Settings], R]:
+    """Decorator: fit once for each of the seeds that the settings ask for, and return a list.
+
+    To a type checker it returns what a single fit does: an overload would hide from editors which
+    keyword is wrong.
+    """
+
+    @functools.wraps(function)
+    def wrapped(settings: Settings) -> Any:
+        if settings.seeds is None:
+            return function(settings)
+        return [function(each) for each in settings_by_seed(settings)]
+
+    return wrapped
+
+
+def settings_by_seed(settings: Settings) -> list[Settings]:
+    """The settings of each fit: its seed, and its folder ``seed-N`` in ``out``.
+
+    Raises:
+        InputError: if one of the folders is taken, or a seed is none.
+    """
+    count = settings.seeds or 1
+    check_seed(settings.seed + count - 1, "the last of the seeds")
+    seeds = range(settings.seed, settings.seed + count)
+    if settings.in_memory:
+        return [replace(settings, seed=seed, seeds=None) for seed in seeds]
+    parent = _parent(settings)
+    folders = {seed: parent / f"seed-{seed}" for seed in seeds}
+    for folder in folders.values():
+        check_unoccupied(folder, overwrite=settings.overwrite)
+    return [
+        replace(settings, seed=seed, seeds=None, out=folder) for seed, folder in folders.items()
+    ]
+
+
+def _parent(settings: Settings) -> Path:
+    if settings.out is None:
+        if settings.devices > 1:
+            raise InputError(
+                f"`seeds={settings.seeds}` with `devices={settings.devices}` needs a folder that "
+                "all processes know; give `out`"
+            )
+        return free_folder(Path("runs"), _name(settings.data))
+    parent = Path(settings.out)
+    if (parent / "config.yaml").is_file():
+        raise InputError(
+            f"{parent} holds a run, and `seeds={settings.seeds}` makes folders of runs in it; give "
+            "another `out`"
+        )
+    return parent
+
+
+def _name(data: object) -> str:
+    """What the data are called in the name of a folder."""
+    if isinstance(data, Data):
+        return data.name
+    return Path(data).stem if isinstance(data, (str, Path)) else "data"

@@ -1,0 +1,56 @@
+"""A fit that begins from the weights of a run."""
+
+from pathlib import Path
+
+from ppvae.data import Data, scaled_as
+from ppvae.errors import InputError
+from ppvae.programs import Pair
+from ppvae.run import Run
+from ppvae.settings import Settings
+
+
+def opened_start(settings: Settings) -> Run | None:
+    """The run that a fit begins from; its weights are read, and nothing of it is made or run.
+
+    Raises:
+        InputError: if there is none there.
+    """
+    start = settings.start
+    return start if start is None or isinstance(start, Run) else Run(Path(str(start)))
+
+
+def scaled_as_start(data: Data, start: Run | None, settings: Settings) -> Data:
+    """The data in the unit that the weights are used to, unless somebody says how to scale them.
+
+    Raises:
+        InputError: if they cannot have that unit, or their labels are others.
+    """
+    if start is None:
+        return data
+    names = start.label_names
+    if names is not None and data.labels is not None and names != data.labels:
+        raise InputError(
+            f"`start={str(start.path)!r}`: its labels are {', '.join(names)}, and those of "
+            f"{data.name} are {', '.join(data.labels)}; give data with the same labels"
+        )
+    is_alike = data.source is None or settings.scale is not None or data.scaling == start.scaling
+    return data if is_alike else scaled_as(data, start.scaling)
+
+
+def take_weights(pair: Pair, start: Run) -> None:
+    """Give the programs the weights of a run.
+
+    Raises:
+        InputError: if its programs have others, or of another shape.
+    """
+    weights = start.state(start.checkpoint)["weights"]
+    own = pair.state_dict()
+    for name in own | weights:
+        here, there = (tuple(d[name].shape) if name in d else None for d in (own, weights))
+        if here != there:
+            raise InputError(
+                f"`start={str(start.path)!r}`: '{name}' has shape {there} in its programs, and "
+                f"{here} in those of this fit; take its model, guide, networks and `latent_dim`, "
+                "and data of its shape"
+            )
+    pair.load_state_dict(weights)
