@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+    from ppvae.comparison.held_out.result import RunComparison
     from ppvae.diagnostics.verdict import Diagnosis
 
 type Part = Literal["train", "valid", "test"]
@@ -218,6 +219,17 @@ class Run(stored.Run):
         from ppvae.report.figures import figure_of
 
         return figure_of(self, what)
+
+    def compare(self, *others: str | Path | stored.Run, **settings: Any) -> "RunComparison":
+        """Compare log p(x) of the same held-out rows with other runs: `ppvae.compare.compare_runs`.
+
+        Args:
+            others: runs, or their directories.
+            settings: ``data``, ``samples`` and so on.
+        """
+        from ppvae.compare import compare_runs
+
+        return compare_runs([self, *others], **settings)
 
     def to_datatree(self, x: Any = None, y: Any = None, **settings: Any) -> "xr.DataTree":
         """Draws for ArviZ: `ppvae.to_datatree`, with its settings."""

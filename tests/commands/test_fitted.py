@@ -235,6 +235,14 @@ def test_data_from_python_are_still_there_when_the_fit_returns(
         Run(run.path).encode()
 
 
+def test_a_run_beside_another_is_what_the_command_compares(run: Run, tmp_path: Path) -> None:
+    other = small(tmp_path, data=str(run.config["data"]), epochs=1, seed=1)
+    found = run.compare(other, samples=5, out=tmp_path / "beside")
+    assert (tmp_path / "beside" / "comparison.json").is_file()
+    assert found.best.log_p.mean == pytest.approx(run.log_p(samples=5).mean(), abs=0.2)
+    assert {each.path for row in found.rows for each in row.runs} == {run.path, other.path}
+
+
 def test_the_package_lists_what_there_is() -> None:
     listed = dir(ppvae)
     assert {"fit", "load", "Run", "models", "to_datatree"} <= set(listed)
