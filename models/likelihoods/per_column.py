@@ -108,7 +108,7 @@ class PerColumn(Likelihood):
         self.register_buffer("order", order, persistent=False)
         each = [group.support for group in self.likelihoods for _ in range(group.data_shape[0])]
         supports = [each[place] for place in order.argsort().tolist()]
-        self.support = columnwise(supports, [column.name for column in self.columns])
+        self.support = columnwise(supports, self.columns)
 
     @override
     @classmethod

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
+from ppvae.networks.columns import Column
+
 
 class PerColumn(dist.TorchDistribution):
     """p(x_1), ..., p(x_D), each of a family of its own; elementwise, as any batch of numbers is.
@@ -111,17 +113,19 @@ class PerColumn(dist.TorchDistribution):
 
 
 class Columnwise(constraints.cat):
-    """The support of a vector whose elements have supports of their own, and names.
+    """The support of a row of a table whose columns have supports of their own.
 
     It is discrete where all of them are.
 
     Args:
-        supports: of each element.
-        names: of each element.
+        supports: of each column.
+        columns: their names, kinds and levels.
     """
 
-    def __init__(self, supports: Sequence[constraints.Constraint], names: Sequence[str]) -> None:
-        self.supports, self.names = tuple(supports), tuple(names)
+    def __init__(
+        self, supports: Sequence[constraints.Constraint], columns: Sequence[Column]
+    ) -> None:
+        self.supports, self.columns = tuple(supports), tuple(columns)
         # Neighbours that are alike are looked at together.
         runs = [list(run) for _, run in groupby(supports, key=str)]
         super().__init__(  # type: ignore[no-untyped-call]  # torch's has no types
@@ -135,8 +139,8 @@ class Columnwise(constraints.cat):
 
 
 def columnwise(
-    supports: Sequence[constraints.Constraint], names: Sequence[str]
+    supports: Sequence[constraints.Constraint], columns: Sequence[Column]
 ) -> constraints.Constraint:
-    """The support of a vector, of those of its elements: one of all, where they are alike."""
+    """The support of a row of a table: one of all columns, where they are alike."""
     is_one = len({str(support) for support in supports}) == 1
-    return supports[0] if is_one else Columnwise(supports, names)
+    return supports[0] if is_one else Columnwise(supports, columns)

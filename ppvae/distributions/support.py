@@ -52,8 +52,9 @@ def first_outside_support(
     where = outside.nonzero()[0]
     takes = in_words(support)
     if isinstance(support, Columnwise):
-        column = int(where[-1])
-        takes = f"{in_words(support.supports[column])} in column {support.names[column]!r}"
+        place = int(where[-1])
+        name = support.columns[place].name
+        takes = f"{in_words(support.supports[place])} in column {name!r}"
     return Outside(int(where[0]), float(x[tuple(where)]), takes)
 
 

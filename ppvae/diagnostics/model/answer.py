@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row
 from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.model.columns import statistics_for
 from ppvae.diagnostics.model.predictive import Predictive, check
 from ppvae.diagnostics.shared.wording import as_sentence
 
@@ -93,12 +94,13 @@ def ask(context: Context) -> ModelAnswer:
     """Compare the data with data sets drawn from the model, in a few statistics."""
     few, attempt = context.some(context.effort.replicated_rows), Attempts()
     replications = context.effort.replications
+    statistics = statistics_for(context.audit.supports)
 
     def replicate() -> Predictive:
         with context.progress("replicated data sets", replications * len(few)) as count:
             return check(
                 context.pair, context.audit, few, replications=replications, rows=len(few),
-                seed=context.seed, device=context.device, on_rows=count,
+                statistics=statistics, seed=context.seed, device=context.device, on_rows=count,
             )  # fmt: skip
 
     predictive = attempt("predictive check", replicate)
