@@ -8,6 +8,7 @@ of anything (`curves`, `budget`). Figures of a question are in its folder of `pp
 
 from ppvae.plots.arrays import Array, Limits
 from ppvae.plots.budget import budget
+from ppvae.plots.columns import Columns
 from ppvae.plots.curves import curves
 from ppvae.plots.interpolation import interpolation
 from ppvae.plots.latent_plane import manifold
@@ -27,6 +28,7 @@ __all__ = [
     "PALETTE",
     "VERMILLION",
     "Array",
+    "Columns",
     "Limits",
     "Look",
     "budget",

@@ -9,13 +9,16 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_range
+from ppvae.plots.columns import PLAIN, Columns
 from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
 from ppvae.plots.pictures import entitle, gap_between, label_columns
 from ppvae.plots.style import BLUE, SEQUENTIAL, VERMILLION, house_style, settle, stacked
 
 
 @house_style
-def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to another") -> Figure:
+def interpolation(
+    means: npt.ArrayLike, *, title: str = "From one datum to another", columns: Columns = PLAIN
+) -> Figure:
     """Walks through the latent space, decoded.
 
     Args:
@@ -23,6 +26,7 @@ def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to anoth
             of another (t = 1) in equal steps. Of images the first 12 rows are drawn, of a table
             the first 5.
         title: said above.
+        columns: those of a table.
 
     Raises:
         InputError: there is nothing to draw.
@@ -32,7 +36,7 @@ def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to anoth
     total, steps = data.shape[:2]
     images = as_images(data, 2)
     if images is None:
-        return _table_walks(as_table(data, 2)[:5], entitle(title, min(5, total), total))
+        return _table_walks(as_table(data, 2)[:5], entitle(title, min(5, total), total), columns)
     images = images[:12]
     limits = value_range(images)
     height, width = images.shape[-2:]
@@ -66,7 +70,9 @@ def interpolation(means: npt.ArrayLike, *, title: str = "From one datum to anoth
     return figure
 
 
-def _table_walks(walks: Array, title: str) -> Figure:
+def _table_walks(walks: Array, title: str, table: Columns) -> Figure:
+    low, width = table.scale(walks)
+    walks = (walks - low) / width
     rows, steps, columns = walks.shape
     figure, panels = stacked(rows, 1.4 + 1.4 * rows)
     scale = Normalize(0.0, 1.0)
@@ -86,7 +92,7 @@ def _table_walks(walks: Array, title: str) -> Figure:
         axes.set_ylabel(f"walk {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    label_columns(figure, panels, title)
+    label_columns(figure, panels, title, table)
     mappable = mpl.cm.ScalarMappable(norm=scale, cmap=SEQUENTIAL)
     bar = figure.colorbar(mappable, ax=panels, label="t, from one datum (0) to another (1)")
     bar.outline.set_visible(False)

@@ -11,6 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_range
+from ppvae.plots.columns import PLAIN, Columns
 from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
 from ppvae.plots.style import (
     SEQUENTIAL,
@@ -22,8 +23,6 @@ from ppvae.plots.style import (
     settle,
     stacked,
 )
-
-_VALUE = "value, as modelled"
 
 
 def gap_between(height: int) -> int:
@@ -43,22 +42,21 @@ def entitle(title: str, shown: int, total: int) -> str:
     return title if shown == total else f"{title} ({shown} of {total})"
 
 
-def _column_axis(axes: Axes) -> None:
-    axes.set_xlabel("column index")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-
-def label_columns(figure: Figure, panels: Sequence[Axes], title: str) -> None:
+def label_columns(figure: Figure, panels: Sequence[Axes], title: str, columns: Columns) -> None:
     """Label panels that stand over one axis of columns."""
-    _column_axis(panels[-1])
-    figure.supylabel(_VALUE, fontsize=11)
+    columns.label(panels[-1])
+    figure.supylabel(columns.value, fontsize=11)
     figure.align_ylabels(panels)
     headline(figure, title)
 
 
 @house_style
 def reconstructions(
-    originals: npt.ArrayLike, means: npt.ArrayLike, *, title: str = "Data and reconstructions"
+    originals: npt.ArrayLike,
+    means: npt.ArrayLike,
+    *,
+    title: str = "Data and reconstructions",
+    columns: Columns = PLAIN,
 ) -> Figure:
     """Each datum and the mean of p(x | z) at its code, on one scale.
 
@@ -67,6 +65,7 @@ def reconstructions(
             table ``(N, D)``. Of images the first 32 are drawn, of a table the first 5.
         means: the same shape.
         title: said above.
+        columns: those of a table.
 
     Raises:
         InputError: there is nothing to draw, or the shapes differ.
@@ -83,17 +82,19 @@ def reconstructions(
         return _layers({"data": images, "reconstruction": rebuilt_images}, title)
 
     table, rebuilt = as_table(data, 1)[:5], as_table(rebuilt, 1)[:5]
+    low, width = columns.scale(table, rebuilt)
+    table, rebuilt = (table - low) / width, (rebuilt - low) / width
     figure, panels = stacked(len(table), 1.4 + 1.25 * len(table))
-    columns = np.arange(table.shape[1])
-    dots: Look = {"marker": "o", "markersize": 4.5} if len(columns) <= 64 else {}
-    crosses: Look = {"marker": "x", "markersize": 6} if len(columns) <= 64 else {}
+    places = np.arange(table.shape[1])
+    dots: Look = {"marker": "o", "markersize": 4.5} if len(places) <= 64 else {}
+    crosses: Look = {"marker": "x", "markersize": 6} if len(places) <= 64 else {}
     for i, axes in enumerate(panels):
-        axes.plot(columns, table[i], color="#000000", linewidth=1, label="data", **dots)
-        axes.plot(columns, rebuilt[i], color=VERMILLION, label="reconstruction", **crosses)
+        axes.plot(places, table[i], color="#000000", linewidth=1, label="data", **dots)
+        axes.plot(places, rebuilt[i], color=VERMILLION, label="reconstruction", **crosses)
         axes.set_ylabel(f"datum {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    label_columns(figure, panels, entitle(title, len(table), len(data)))
+    label_columns(figure, panels, entitle(title, len(table), len(data)), columns)
     handles, _ = panels[0].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
@@ -130,6 +131,7 @@ def imputations(
     scale: npt.ArrayLike | None = None,
     truth: npt.ArrayLike | None = None,
     title: str = "Data with missing entries, and what is imputed",
+    columns: Columns = PLAIN,
 ) -> Figure:
     """Each datum with its holes, with them filled, and as it was where that is known.
 
@@ -140,6 +142,7 @@ def imputations(
         scale: standard deviations of what is imputed, drawn as bars in a table.
         truth: the data without holes.
         title: said above.
+        columns: those of a table.
 
     Raises:
         InputError: there is nothing to draw, or the shapes differ.
@@ -160,10 +163,13 @@ def imputations(
     pictures = {name: each for name, each in images.items() if each is not None}
     if pictures:
         return _layers(pictures, title)
-    return _filled_rows({name: as_table(a, 1) for name, a in (layers | rest).items()}, title)
+    tables = {name: as_table(a, 1) for name, a in (layers | rest).items()}
+    low, width = columns.scale(*(a[:5] for name, a in tables.items() if name != "scale"))
+    drawn = {name: (a if name == "scale" else a - low) / width for name, a in tables.items()}
+    return _filled_rows(drawn, title, columns)
 
 
-def _filled_rows(layers: Mapping[str, Array], title: str) -> Figure:
+def _filled_rows(layers: Mapping[str, Array], title: str, table: Columns) -> Figure:
     """A panel a datum: dots where it was observed, crosses with bars where it is imputed."""
     total, width = layers["observed"].shape
     count, columns = min(5, total), np.arange(width)
@@ -184,19 +190,22 @@ def _filled_rows(layers: Mapping[str, Array], title: str) -> Figure:
         axes.set_ylabel(f"datum {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    label_columns(figure, panels, entitle(title, count, total))
+    label_columns(figure, panels, entitle(title, count, total), table)
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
     return figure
 
 
 @house_style
-def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Figure:
+def samples(
+    means: npt.ArrayLike, *, title: str = "Draws from the model", columns: Columns = PLAIN
+) -> Figure:
     """What the model says data look like: images as a near-square grid, a table as a heat map.
 
     Args:
         means: ``(N, C, H, W)`` or ``(N, H, W)`` images, else a table ``(N, D)``; the first 400.
         title: said above.
+        columns: those of a table.
 
     Raises:
         InputError: there is nothing to draw.
@@ -208,16 +217,18 @@ def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Fig
     images = as_images(data, 1)
     if images is not None:
         limits = value_range(images)
-        columns = math.ceil(math.sqrt(len(images)))
-        rows = -(-len(images) // columns)
+        across = math.ceil(math.sqrt(len(images)))
+        rows = -(-len(images) // across)
         gap = gap_between(images.shape[-1])
-        tiles = _fill(paint(images, limits), rows, columns)
+        tiles = _fill(paint(images, limits), rows, across)
         sheet, _ = mosaic(tiles, [0] + [gap] * (rows - 1), gap)
         return mounted(sheet, left=0.4, title=title, note=scale_note(images, limits))[0]
     figure = new_figure(4.4)
     axes = figure.add_subplot()
+    table = as_table(data, 1)
+    low, width = columns.scale(table)
     heat_map = axes.imshow(
-        np.ma.masked_invalid(as_table(data, 1)),
+        np.ma.masked_invalid((table - low) / width),
         aspect="auto",
         interpolation="nearest",
         cmap=SEQUENTIAL,
@@ -225,9 +236,9 @@ def samples(means: npt.ArrayLike, *, title: str = "Draws from the model") -> Fig
     axes.set_title(title)
     axes.set_ylabel("draw")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    _column_axis(axes)
+    columns.label(axes)
     settle(axes)
-    bar = figure.colorbar(heat_map, ax=axes, label=_VALUE)
+    bar = figure.colorbar(heat_map, ax=axes, label=columns.value)
     bar.outline.set_visible(False)
     settle(bar.ax)
     return figure

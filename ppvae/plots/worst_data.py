@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, Limits, as_images, data_array, value_range
+from ppvae.plots.columns import PLAIN, Columns
 from ppvae.plots.mosaic import mosaic, paint, scale_note
 from ppvae.plots.pictures import entitle, reconstructions
 from ppvae.plots.style import GREY, WIDTH, headline, house_style, new_figure, settle
@@ -24,6 +25,7 @@ def worst_data(
     captions: Sequence[str],
     *,
     title: str = "The data that the guide does worst on",
+    columns: Columns = PLAIN,
 ) -> Figure:
     """The worst data, each above its reconstruction, with what is known of it.
 
@@ -33,6 +35,7 @@ def worst_data(
         means: the means of p(x | z) at their codes, in the same shape.
         captions: one for each; two spaces divide its parts, of which lines are made.
         title: said above.
+        columns: those of a table.
 
     Raises:
         InputError: there is nothing to draw, or shapes and captions do not fit.
@@ -49,7 +52,7 @@ def worst_data(
     shown = min(len(data), 5 if images is None else _MOST)
     title = fitted(entitle(title, shown, len(data)), WIDTH - 0.4, size=12)
     if images is None or rebuilt_images is None:
-        figure = reconstructions(data[:shown], rebuilt[:shown], title=title)
+        figure = reconstructions(data[:shown], rebuilt[:shown], title=title, columns=columns)
         figure.set_figheight(1.4 + 1.45 * shown)
         for axes, caption in zip(figure.axes, captions, strict=False):
             axes.set_ylabel("")

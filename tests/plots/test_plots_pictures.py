@@ -142,3 +142,26 @@ def test_the_worst_data_stand_above_their_reconstructions_with_captions() -> Non
         np.testing.assert_array_equal(data.get_ydata(), TABLE[i])
         np.testing.assert_array_equal(rebuilt.get_ydata(), TABLE[i] / 2)
         assert axes.get_title(loc="left") == ", ".join(CAPTIONS[i].split("  "))
+
+
+def test_columns_of_several_kinds_are_each_drawn_over_their_range_under_their_names() -> None:
+    columns = plots.Columns(("mass", "kind", "eggs"), is_mixed=True)
+    x = np.array([[3000.0, 0, 4], [5000.0, 2, np.nan], [4000.0, 1, 8]])
+    figure = plots.reconstructions(x, x[::-1], columns=columns)
+    drawn = [[line.get_ydata() for line in axes.get_lines()] for axes in figure.axes]
+    want = np.array([[0, 0, 0], [1, 1, np.nan], [0.5, 0.5, 1]])
+    np.testing.assert_array_equal([data for data, _ in drawn], want)
+    np.testing.assert_array_equal([rebuilt for _, rebuilt in drawn], want[::-1])
+    assert [t.get_text() for t in figure.axes[-1].get_xticklabels()] == ["mass", "kind", "eggs"]
+    assert figure.get_supylabel() == "share of the column's range"
+    (image,) = plots.samples(x, columns=columns).axes[0].get_images()
+    np.testing.assert_array_equal(np.ma.filled(np.ma.asarray(image.get_array()), np.nan), want)
+    filled = plots.imputations(
+        np.nan_to_num(x), np.isfinite(x), scale=np.full(x.shape, 4.0), columns=columns
+    )
+    np.testing.assert_array_equal(filled.axes[0].get_lines()[0].get_ydata(), [0, 0, 0.5])
+    walk = plots.interpolation(x[None], columns=columns)
+    np.testing.assert_array_equal(walk.axes[0].get_lines()[1].get_ydata(), want[1])
+    named = plots.samples(TABLE, columns=plots.Columns([f"c{i}" for i in range(7)]))
+    assert named.axes[0].get_xticklabels()[6].get_text() == "c6"
+    np.testing.assert_array_equal(named.axes[0].get_images()[0].get_array(), TABLE)

@@ -10,8 +10,8 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 from ppvae.data.columns import Column
+from ppvae.data.frame import as_frame
 from ppvae.data.scaling import Scaling
-from ppvae.data.tables import as_table
 from ppvae.diagnostics import subject
 from ppvae.models import PerColumn, observe
 from ppvae.programs.generation import reconstruct
@@ -73,13 +73,13 @@ def test_reconstructions_have_levels_and_means() -> None:
 def test_a_table_has_the_names_levels_and_units_of_the_file() -> None:
     scaling = Scaling("standardized", (0.0, 4000.0, 0.0), (1.0, 800.0, 1.0))
     x = torch.tensor([[2.0, 0.5, 3.0], [0.0, -1.0, 0.0]])
-    table = as_table(x, COLUMNS, scaling)
+    table = as_frame(x, COLUMNS, scaling)
     assert table.to_dict("list") == {
         "kind": ["c", "a"], "mass": [4400.0, 3200.0], "eggs": [3, 0]
     }  # fmt: skip
     assert str(table["eggs"].dtype) == "Int64"
-    holed = as_table(x, COLUMNS, scaling, mask=x != 0)
+    holed = as_frame(x, COLUMNS, scaling, mask=x != 0)
     assert holed.isna().to_numpy().tolist() == [[False] * 3, [True, False, True]]
-    means = as_table(x + torch.tensor([0.0, 0.0, 0.25]), COLUMNS, scaling)
+    means = as_frame(x + torch.tensor([0.0, 0.0, 0.25]), COLUMNS, scaling)
     assert means["eggs"].tolist() == [3.25, 0.25]
     torch.testing.assert_close(scaling.apply(scaling.undo(x)), x)

@@ -1,4 +1,4 @@
-"""What a model says of a table, written as a table: names, levels, and the units of the file."""
+"""Rows as a model has them as a data frame: names, levels, and the units of the file."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # slow to import
     import pandas as pd
 
 
-def as_table(
+def as_frame(
     x: Tensor, columns: Sequence[Column], scaling: Scaling, mask: Tensor | None = None
 ) -> "pd.DataFrame":
     """Rows as the model has them in the units that they were read in, under the columns' names.
