@@ -33,7 +33,7 @@ def _kind_of(support: Any) -> Values | None:
     if isinstance(support, Grid):
         return "unit"
     if isinstance(support, Columnwise):
-        return None
+        return "columns"
     if support.is_discrete:
         return "counts"
     if isinstance(support, constraints.interval):
@@ -188,9 +188,9 @@ def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
 
     A model that infers the class takes them.
     """
-    if data.labels is None or "y" not in pair.names("model") or has_classes(facts):
+    if not data.classes or "y" not in pair.names("model") or has_classes(facts):
         return
-    if len(data.labels) == 1:
+    if data.labels is not None and len(data.labels) == 1:
         raise InputError(
             f"every label of {data.name} is {data.labels[0]!r}, and the model is conditional on "
             "them: of one class there is nothing to tell; take `model='VAE'`, or give more classes"

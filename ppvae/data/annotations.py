@@ -38,6 +38,11 @@ class Annotations:
             label=None if self.label is None else self.label[rows],
         )
 
+    def called(self, place: int) -> str:
+        """What a sentence calls the row at a place: its number in the file, and its name."""
+        name = "" if self.index is None else f", named {self.index[place]!r}"
+        return f"row {int(self.numbers[place])} (counted from 0{name})"
+
 
 def _plain(rows: Tensor | slice) -> NDArray[Any] | slice:
     return rows if isinstance(rows, slice) else np.asarray(rows)

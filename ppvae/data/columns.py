@@ -1,5 +1,33 @@
-"""The columns of a table: see `ppvae.networks.columns`, which models and networks read too."""
+"""The columns of a table as a run keeps them; see `ppvae.networks.columns` for what they are."""
 
+from collections.abc import Mapping
+from typing import cast
+
+from ppvae.errors import InputError
 from ppvae.networks.columns import Column, ColumnKind
 
-__all__ = ["Column", "ColumnKind"]
+__all__ = ["Column", "ColumnKind", "columns_from_plain", "columns_to_plain"]
+
+
+def columns_to_plain(columns: tuple[Column, ...]) -> object:
+    """Return columns as plain types; many of one kind, such as genes, by their names alone."""
+    kinds = {column.kind for column in columns}
+    if len(kinds) == 1 and kinds != {"category"}:
+        return {"kind": kinds.pop(), "names": [column.name for column in columns]}
+    return [column.to_dict() for column in columns]
+
+
+def columns_from_plain(plain: object) -> tuple[Column, ...]:
+    """Read what `columns_to_plain` wrote, from a file that anyone may have edited.
+
+    Raises:
+        InputError: for anything that it cannot have written.
+    """
+    if isinstance(plain, Mapping):
+        names, kind = plain.get("names"), plain.get("kind")
+        if set(plain) != {"kind", "names"} or not isinstance(names, list):
+            raise InputError(f"columns are a kind and names, not {plain!r:.80}")
+        return tuple(Column(str(name), cast("ColumnKind", kind)) for name in names)
+    if not isinstance(plain, list):
+        raise InputError(f"columns are a list, not {plain!r:.80}")
+    return tuple(map(Column.from_dict, plain))

@@ -5,6 +5,8 @@ from typing import final
 
 import torch
 
+from ppvae.data.columns import Column
+from ppvae.data.options import Schema
 from ppvae.data.ranges import value_range
 from ppvae.data.scaling import Scaling
 from ppvae.data.source import Source
@@ -37,6 +39,7 @@ class Data:
         source: what it was made of, where it can be made anew.
         seed: of the division and of all noise that is drawn once.
         is_asked: somebody said how to scale it.
+        size_factor: ``"total"``, a column, or ``"none"``: what scales the mean of counts.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Data:
     source: Source | None = None
     seed: int = 0
     is_asked: bool = False
+    size_factor: str = "none"
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -59,8 +63,23 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """Number of classes of the labels; 0 without labels."""
-        return len(self.labels or ())
+        """Number of classes where y is labels; 0 elsewhere."""
+        return 0 if self.covariates or "y" not in self.train.extra_names else len(self.labels or ())
+
+    @property
+    def schema(self) -> Schema:
+        """What other data must have to mean the same."""
+        return Schema(labels=self.labels) if self.source is None else self.source.schema
+
+    @property
+    def columns(self) -> tuple[Column, ...] | None:
+        """The columns of x, of a table."""
+        return self.schema.columns
+
+    @property
+    def covariate_names(self) -> tuple[str, ...]:
+        """Names of the numbers that y holds, where they have names."""
+        return tuple(name for each in self.schema.covariates for name in each.names)
 
     @property
     def covariates(self) -> int:

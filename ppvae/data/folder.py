@@ -33,7 +33,9 @@ _HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
 @final
 @dataclass(frozen=True)
 class FolderImages(Images):
-    """Image files of one size, by their paths."""
+    """Image files of one size, or brought to it, by their paths."""
+
+    is_resized: bool = False
 
     @override
     def pixels(self, row: int) -> Tensor:
@@ -42,14 +44,24 @@ class FolderImages(Images):
         path: Path = self.encoded[row]
         # Not by its path: Pillow would map an uncompressed TIFF, and get a turned one wrong.
         with parsing(path, "an image"), path.open("rb") as file, Image.open(file) as image:
-            return decoded(image, grey=self.grey, where=str(path))
+            size = self.size if self.is_resized else None
+            return decoded(image, grey=self.grey, where=str(path), size=size)
 
 
-def folder_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
+def folder_source(
+    path: Path,
+    labels: tuple[str, ...] | None = None,
+    size: tuple[int, int] | None = None,
+) -> Source:
     """Read the images below ``path``; the folder right below it that one lies in is its label.
 
     Where the folders right below are called train, and test or valid, they are the parts of the
     data, and the folders below those the labels. What is hidden is passed over.
+
+    Args:
+        path: the folder.
+        labels: names whose order gives the codes of y.
+        size: height and width that all images are brought to; `None`: all have one size.
 
     Raises:
         InputError: without images, with images of several sizes, with images both beside and in
@@ -64,11 +76,17 @@ def folder_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     names = _names(folders, by_part)
     if names is not None and labels is not None:
         names = labels
-    size, grey = _size(list(chain(*by_part.values())))
+    own, grey = _size(list(chain(*by_part.values())), is_free=size is not None)
     rows = {
-        part: image_rows(FolderImages(files, _codes(folders[part], files, names), size, grey))
+        part: image_rows(
+            FolderImages(
+                files, _codes(folders[part], files, names), size or own, grey, size is not None
+            )
+        )
         for part, files in by_part.items()
     }
+    if size is not None:
+        notes = (*notes, f"images scaled and cut to {size[0]} x {size[1]} pixels")
     if path not in folders.values():
         notes = (*notes, f"parts by the folders {', '.join(f.name for f in folders.values())}")
     return Source(
@@ -158,8 +176,11 @@ def _codes(path: Path, paths: list[Path], names: tuple[str, ...] | None) -> list
     return [names.index(parts[0]) for parts in inner]
 
 
-def _size(paths: list[Path]) -> tuple[tuple[int, int], bool]:
-    """Return the one (height, width), and whether all are grey, from the files' headers."""
+def _size(paths: list[Path], *, is_free: bool) -> tuple[tuple[int, int], bool]:
+    """Return the first (height, width), and whether all are grey, from the files' headers.
+
+    Unless it is free, it must be the size of all.
+    """
     from PIL import Image
 
     sizes: list[tuple[int, int]] = []
@@ -169,10 +190,11 @@ def _size(paths: list[Path]) -> tuple[tuple[int, int], bool]:
             sizes.append(upright_size(image))
             mode = image.mode
         first, size = sizes[0], sizes[-1]
-        if size != first:
+        if size != first and not is_free:
             raise InputError(
                 f"images must all have one size: {paths[0]} has {first[0]} x {first[1]} pixels, "
-                f"and {path} has {size[0]} x {size[1]}."
+                f"and {path} has {size[0]} x {size[1]}: give the height and width that they are to "
+                f"be brought to, as `size={(min(first), min(first))}`."
             )
         # Too deep a mode counts as grey here, and is refused where the image is decoded.
         grey = grey and (mode in GREY or mode.startswith(("I", "F")))

@@ -87,10 +87,13 @@ def upright_size(image: "Image") -> tuple[int, int]:
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
-def decoded(image: "Image", *, grey: bool, where: str) -> Tensor:
+def decoded(
+    image: "Image", *, grey: bool, where: str, size: tuple[int, int] | None = None
+) -> Tensor:
     """Return ``image`` as uint8, (1, height, width) if ``grey`` and (3, height, width) if not.
 
-    It is turned as its EXIF orientation says, as viewers do.
+    It is turned as its EXIF orientation says, as viewers do. To bring it to a ``size`` (height,
+    width), it is scaled until it covers that, and cut about its middle.
 
     Raises:
         InputError: where a pixel holds more than 8 bits or lets a background through, or there are
@@ -119,5 +122,8 @@ def decoded(image: "Image", *, grey: bool, where: str) -> Tensor:
                 f"{where} is transparent in places, and nothing says what is behind: put all "
                 f"images on a background (PIL's Image.alpha_composite), or save them without alpha."
             )
-    pixels = torch.from_numpy(np.array(image.convert("L" if grey else "RGB"), dtype=np.uint8))
+    image = image.convert("L" if grey else "RGB")
+    if size is not None:
+        image = ImageOps.fit(image, (size[1], size[0]))
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
     return pixels.unsqueeze(0) if grey else pixels.permute(2, 0, 1)

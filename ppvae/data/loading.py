@@ -1,5 +1,7 @@
 """From a name to data: read, divide, scale, binarize."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -7,10 +9,13 @@ from torch import Tensor
 
 from ppvae.data.arrays import array_source
 from ppvae.data.binarization import Binarization, binarization
+from ppvae.data.columns import ColumnKind
 from ppvae.data.containers import observed
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
-from ppvae.data.readers import is_path, named, read
+from ppvae.data.objects import is_table, joined, object_source
+from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
+from ppvae.data.readers import TABLES, is_path, named, read
 from ppvae.data.rows import Rows
 from ppvae.data.rules import (
     Values,
@@ -21,18 +26,32 @@ from ppvae.data.rules import (
     infer_scaling,
 )
 from ppvae.data.scaling import Scaling
+from ppvae.data.size_factors import with_totals
 from ppvae.data.source import Source
 from ppvae.data.split import Split
 from ppvae.data.vision import simple
 from ppvae.errors import InputError
 from ppvae.settings import Binarize, Scale
 
+_MAY_LACK = frozenset({"label", "index"})
+"""Columns that a file of further rows need not have."""
+
 
 def load(
-    name: str | Path,
+    data: Any,
     *,
+    name: str | None = None,
     data_dir: Path | None = None,
     label: str | None = None,
+    covariates: Sequence[str] = (),
+    index: str | None = None,
+    drop: Sequence[str] = (),
+    kinds: Mapping[str, ColumnKind] | None = None,
+    size_factor: str | None = None,
+    split_column: str | None = None,
+    size: tuple[int, int] | None = None,
+    valid: str | Path | None = None,
+    test: str | Path | None = None,
     binarize: Binarize = "none",
     seed: int = 0,
     scaling: Scaling | None = None,
@@ -44,13 +63,30 @@ def load(
     ``seed``, becomes valid (1,345 of Omniglot's, as is customary). Other data is divided 80/10/10.
 
     Args:
-        name: ``digits``, ``mnist``, ``fashion-mnist``, ``kmnist``, ``omniglot``,
-            ``binarized-mnist``, a class of torchvision (``cifar10``), or a path: ``.npy``,
-            ``.npz`` (``x``, and ``y`` and ``mask`` where there are), ``.csv``, or a folder of
-            images. A known name wins over a file; ``./mnist`` is a file.
+        data: ``digits``, ``mnist``, ``fashion-mnist``, ``kmnist``, ``omniglot``,
+            ``binarized-mnist``, a class of torchvision (``cifar10``), or a path: ``.csv``,
+            ``.tsv``, ``.parquet``, ``.npy``, ``.npz`` (``x``, and ``y`` and ``mask`` where there
+            are), ``.h5ad``, or a folder of images. A known name wins over a file; ``./mnist`` is a
+            file. In Python also what `ppvae.data.objects.object_source` takes: an array, a
+            DataFrame, an AnnData, a data set of torch, a pair (x, y), or a triple of the parts.
+        name: what sentences call data in memory.
         data_dir: where published sets lie, as torchvision lays them out, and are downloaded to;
             by default ``PPVAE_DATA``, else ``~/.cache/ppvae``. Files present are only read.
-        label: the column of a ``.csv`` that becomes ``y``.
+        label: the column of a table that becomes ``y``; beside covariates it is for people alone.
+        covariates: columns of a table that become ``y``: categories as one-hot vectors, numbers
+            less their mean and over their deviation.
+        index: the column of a table that names its rows.
+        drop: columns of a table that are left out.
+        kinds: what the values of columns are, ``real``, ``count`` or ``category``, where that is
+            not what they look like.
+        size_factor: what the mean of counts is multiplied by: ``total``, the sum of a row; a
+            column; or ``none``. By default the total where counts of cells meet a likelihood of
+            counts.
+        split_column: the column of a table that says train, valid or test.
+        size: height and width that the images of a folder are brought to.
+        valid: a path of the rows that choose the best weights, or ``none`` to train on all but the
+            test rows; figures of valid are then of training rows.
+        test: a path of the rows that figures are reported of.
         binarize: ``"dynamic"``: Bernoulli draws of the intensities, anew in each training batch,
             once elsewhere; ``"static"``: once everywhere; ``"threshold"``: 1 from 0.5 on. Zeros
             and ones, as those of ``binarized-mnist``, stay what they are under each.
@@ -66,19 +102,25 @@ def load(
         InputError: where there is no such data or it cannot be used, with the reason.
     """
     _check_options(binarize, seed, scale)
-    return _data(_name(name), read(name, data_dir, label), binarize, seed, scaling, scale)
+    options = ReadOptions(
+        label, tuple(covariates), index, tuple(drop), kinds or {}, size_factor, split_column, size
+    )
+    called = _name(data) if isinstance(data, str | Path) else name or "data"
+    source = _source(data, called, data_dir, options, UNKNOWN_SCHEMA)
+    source = _with_parts(source, valid, test, data_dir, options)
+    return _data(called, source, binarize, seed, scaling, scale, asked=size_factor)
 
 
 def load_new(
-    name: str | Path,
+    data: Any,
     *,
     scaling: Scaling,
     shape: tuple[int, ...],
     data_dir: Path | None = None,
-    label: str | None = None,
+    options: ReadOptions = AS_FOUND,
+    schema: Schema = UNKNOWN_SCHEMA,
     binarize: Binarize = "none",
     seed: int = 0,
-    labels: tuple[str, ...] | None = None,
 ) -> Split:
     """Load data for a model that is already fitted, as its training data was read.
 
@@ -86,22 +128,27 @@ def load_new(
     a folder that has one; all rows of another path. ``"dynamic"`` noise is drawn once, by ``seed``.
 
     Args:
-        name: as for :func:`load`.
+        data: as for :func:`load`.
         scaling: that of the data the model was fitted to.
         shape: that of one datum the model was fitted to.
         data_dir: as for :func:`load`.
-        label: as for :func:`load`.
+        options: how a table is read.
+        schema: what the fit read in its data, so that equal codes mean equal labels.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
-        labels: the fitted names of the label codes, so that equal codes mean equal labels.
 
     Raises:
         InputError: as for :func:`load`, and where shape, unit or a label is not the fitted one.
     """
     _check_options(binarize, seed)
-    source = read(name, data_dir, label, labels)
-    _check_shape(source, shape, f"`data={str(name)!r}`")
-    if is_path(name) and named(name) is None and source.test is None:
+    is_named = isinstance(data, str | Path)
+    if not has_columns(data):
+        said = options.label if "label" not in options.may_lack else None
+        factor = "total" if options.size_factor == "total" else None
+        options = ReadOptions(label=said, size_factor=factor, size=options.size)
+    source = _source(data, "data", data_dir, options, schema)
+    _check_shape(source, shape, f"`data={str(data)!r}`" if is_named else "data")
+    if (not is_named or (is_path(data) and named(data) is None)) and source.test is None:
         return _new(source, source.train, "new", scaling, binarize, seed)
     return _new(source, source.parts(seed)["test"], "test", scaling, binarize, seed)
 
@@ -113,27 +160,38 @@ def new_rows(
     *,
     scaling: Scaling,
     shape: tuple[int, ...],
+    options: ReadOptions = AS_FOUND,
+    schema: Schema = UNKNOWN_SCHEMA,
     binarize: Binarize = "none",
     seed: int = 0,
-    labels: tuple[str, ...] | None = None,
 ) -> Split:
     """Make rows of arrays for a model that is already fitted, read as its training data was.
 
     Args:
-        x: as for :func:`from_arrays`; NaN: not observed.
+        x: as for :func:`from_arrays`; NaN: not observed. A table, where one was fitted, has the
+            columns of that, in any order.
         y: as for :func:`from_arrays`.
         mask: as for :func:`from_arrays`.
         scaling: as for :func:`load_new`.
         shape: as for :func:`load_new`.
+        options: as for :func:`load_new`.
+        schema: as for :func:`load_new`.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
-        labels: as for :func:`load_new`.
 
     Raises:
         InputError: as for :func:`load_new`.
     """
     _check_options(binarize, seed)
-    source = array_source(x, "x", y, observed(x, mask), labels)
+    if is_table(x) and schema.columns is not None:
+        if mask is not None:
+            raise InputError("`mask` goes with an array: leave cells of a table empty instead.")
+        own = options if y is None else replace(options, label=None)
+        source = _source(x if y is None else (x, y), "x", None, own, schema)
+    else:
+        source = array_source(x, "x", y, observed(x, mask), schema.labels)
+        if options.size_factor == "total":
+            source = with_totals(source, schema.size_unit)
     _check_shape(source, shape, "x")
     return _new(source, source.train, "new", scaling, binarize, seed)
 
@@ -227,7 +285,12 @@ def suited(
         return data
     if may_binarize and values == "binary":
         binarize = source.binarize
+    is_open = source.is_sequenced and data.size_factor == "auto"
+    if is_open and values == "counts":
+        source = with_totals(source)
     rescaled = _data(data.name, source, binarize, data.seed, None, scale, values)
+    if source is not data.source:
+        return rescaled
     same = (rescaled.scaling, rescaled.binarize) == (data.scaling, data.binarize)
     return data if same and scale is None else rescaled
 
@@ -251,6 +314,7 @@ def _data(
     fitted: Scaling | None,
     scale: Scale | None = None,
     values: Values | None = None,
+    asked: str | None = None,
 ) -> Data:
     parts = source.parts(seed)
     note = None
@@ -275,7 +339,70 @@ def _data(
         source=source,
         seed=seed,
         is_asked=scale is not None or fitted is not None,
+        size_factor=_size_factor(source, asked),
     )
+
+
+def _size_factor(source: Source, asked: str | None) -> str:
+    """What scales the mean of counts: as was asked, or ``"auto"`` until a likelihood decides."""
+    if source.size_unit is None:
+        return "auto" if asked is None and source.is_sequenced else "none"
+    return asked or "total"
+
+
+def has_columns(data: Any) -> bool:
+    """Return whether data is a table, whose columns have names."""
+    if isinstance(data, str | Path):
+        return named(data) is None and Path(data).suffix.lower() in TABLES
+    return is_table(data)
+
+
+def _source(
+    data: Any, name: str, data_dir: Path | None, options: ReadOptions, schema: Schema
+) -> Source:
+    """Read data by its name or path, or of an object."""
+    if isinstance(data, str | Path):
+        source = read(data, data_dir, options, schema)
+    else:
+        source = object_source(data, name, options, schema)
+    return with_totals(source, schema.size_unit) if options.size_factor == "total" else source
+
+
+def _with_parts(
+    source: Source,
+    valid: str | Path | None,
+    test: str | Path | None,
+    data_dir: Path | None,
+    options: ReadOptions,
+) -> Source:
+    """Return the source with rows of other files for its parts, or none that choose weights."""
+    read_in = {}
+    for part, where in (("valid", valid), ("test", test)):
+        if where is None or where == "none":
+            continue
+        if not is_path(where):
+            raise InputError(f"`{part}={str(where)!r}` is no file or folder; check the path.")
+        if getattr(source, part) is not None:
+            raise InputError(
+                f"{source.where} has a {part} part, and `{part}={str(where)!r}` gives another: "
+                f"leave one out."
+            )
+        read_in[part] = _source(
+            where, part, data_dir, replace(options, may_lack=_MAY_LACK), source.schema
+        )
+    if test == "none":
+        raise InputError("`test='none'`: figures are reported of test rows; leave it out.")
+    if read_in:
+        source = joined(source.where, source, read_in.get("valid"), read_in.get("test"))
+    if valid != "none":
+        return source
+    if source.valid is not None:
+        raise InputError(
+            f"`valid='none'` trains on all rows but those of the test part, and {source.where} has "
+            f"a valid part of its own: leave it out."
+        )
+    note = "no rows are kept from training for valid: its figures are those of training rows"
+    return replace(source, trains_on_valid=True, notes=(*source.notes, note))
 
 
 def _split(

@@ -16,6 +16,9 @@ from ppvae.errors import InputError
 # What scipy.sparse.save_npz writes in each of its formats.
 _SPARSE = ("format", "shape", "data")
 
+_NAMES = {"x": ("x", "X", "data", "images"), "y": ("y", "Y", "labels", "target"), "mask": ("mask",)}
+"""What people call the arrays of a file, their own names first."""
+
 
 def npy_source(path: Path) -> Source:
     """Read the array at ``path``; a pickle never is.
@@ -34,7 +37,8 @@ def npy_source(path: Path) -> Source:
 def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
     """Read ``x``, and ``y`` and ``mask`` where there are; or the matrix of a sparse file.
 
-    ``x_train``, ``x_test`` and their like are the parts of the data.
+    ``x_train``, ``x_test`` and their like are the parts of the data. Without ``x`` the array called
+    ``X``, ``data`` or ``images`` is taken for it, and without ``y`` that called ``labels``.
 
     Raises:
         InputError: where the file is damaged, or holds something else.
@@ -48,13 +52,29 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
                 return array_source(dense(load_npz(file), str(path)), str(path))
             if "x" not in content and "x_train" in content:
                 return _parts(content, path, labels)
-            if "x" not in content:
-                raise InputError(
-                    f"{path} has no array 'x'; it holds {', '.join(content) or 'nothing'}: "
-                    f"save it with np.savez(path, x=...)."
-                )
-            arrays = {name: _array(content, name, path) for name in ("x", "y", "mask")}
-        return array_source(arrays["x"], str(path), arrays["y"], arrays["mask"], labels)
+            names = {what: _name(content, what, path) for what in _NAMES}
+            arrays = {
+                what: None if name is None else _array(content, name, path)
+                for what, name in names.items()
+            }
+        if arrays["x"] is None:
+            raise InputError(
+                f"{path} has no array 'x'; it holds {', '.join(content) or 'nothing'}: save it "
+                f"with np.savez(path, x=...)."
+            )
+        source = array_source(arrays["x"], str(path), arrays["y"], arrays["mask"], labels)
+        other = [
+            f"{name} taken for {what}" for what, name in names.items() if name not in (None, what)
+        ]
+        return replace(source, notes=(*source.notes, *other))
+
+
+def _name(content: Any, what: str, path: Path) -> str | None:
+    """Return what an array is called in a file: its own name, or the one that people give it."""
+    there = [name for name in _NAMES[what] if name in content]
+    if len(there) > 1 and there[0] != what:
+        raise InputError(f"{path} holds {' and '.join(there)}: call the one that is meant {what}.")
+    return there[0] if there else None
 
 
 def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from ppvae.data import digits
+from ppvae.data.annotated import h5ad_source
 from ppvae.data.binarized_mnist import binarized_mnist_source
 from ppvae.data.csv_file import csv_source
 from ppvae.data.downloads import data_folder
@@ -15,6 +16,8 @@ from ppvae.data.folder import folder_source, images_in
 from ppvae.data.mnist import SETS, mnist_source
 from ppvae.data.numpy_files import npy_source, npz_source
 from ppvae.data.omniglot import omniglot_source
+from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
+from ppvae.data.parquet import parquet_source
 from ppvae.data.source import Source
 from ppvae.data.vision import check_reader_is_safe, makers, simple, vision_source
 from ppvae.errors import InputError
@@ -26,7 +29,10 @@ NAMED: dict[str, Callable[[Path], Source]] = {
     "omniglot": omniglot_source,
     "binarized-mnist": binarized_mnist_source,
 }
-SUFFIXES = (".csv", ".npy", ".npz")
+TABLES = (".csv", ".tsv", ".parquet", ".h5ad")
+"""Files whose columns have names."""
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz", ".h5ad")
 
 
 def named(name: str | Path) -> str | None:
@@ -52,31 +58,31 @@ def check_safe_to_read(name: str | Path, data_dir: Path | None) -> None:
 def read(
     name: str | Path,
     data_dir: Path | None,
-    label: str | None,
-    labels: tuple[str, ...] | None = None,
+    options: ReadOptions = AS_FOUND,
+    schema: Schema = UNKNOWN_SCHEMA,
 ) -> Source:
     """Read the data called ``name``.
 
     Args:
         name: a known name, a class of torchvision, or a path.
         data_dir: see :func:`ppvae.data.downloads.data_folder`.
-        label: the column of a ``.csv`` that becomes y.
-        labels: names whose order gives the codes of y, for paths.
+        options: what its user says of the columns of a table, or the size of images.
+        schema: what a fit read in its data, so that a path means the same.
 
     Raises:
         InputError: where there is no such data, or it cannot be used.
     """
     known = named(name)
     path = Path(name).expanduser()
-    if label is not None and (known is not None or path.suffix.lower() != ".csv"):
+    check_options(str(name), options, is_table=known is None and path.suffix.lower() in TABLES)
+    if options.size is not None and (known is not None or not path.is_dir()):
         raise InputError(
-            f"`label={label!r}` names a column of a .csv file, and {name} is none: leave it out "
-            f"(.npz files have labels in y, folders of images in sub-folders)."
+            f"`size={options.size}` is for a folder of images, and {name} is none: leave it out."
         )
     if known is not None:
         return NAMED[known](data_folder(data_dir))
     if is_path(name):
-        return _at(path, label, labels)
+        return _at(path, options, schema)
     # Only now, for it takes a second to import.
     others = makers()
     if simple(str(name)) in others:
@@ -107,23 +113,44 @@ def files_of(path: Path) -> list[Path]:
     return [path]
 
 
-def _at(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source:
+def check_options(where: str, options: ReadOptions, *, is_table: bool) -> None:
+    """Refuse what is said of columns where there are none.
+
+    Raises:
+        InputError: naming the first of it.
+    """
+    of_columns = options.of_columns
+    if options.size_factor == "total" and not is_table:
+        of_columns.pop("size_factor")  # a sum needs no names
+    if of_columns and not is_table:
+        name, value = next(iter(of_columns.items()))
+        raise InputError(
+            f"`{name}={value!r}` names a column of a table ({', '.join(TABLES)}), and {where} is "
+            f"none: leave it out (.npz files have labels in y, folders of images in sub-folders)."
+        )
+
+
+def _at(path: Path, options: ReadOptions, schema: Schema) -> Source:
     files = files_of(path)
     with unchanging(path, files):
-        source = _read(path, label, labels)
+        source = _read(path, options, schema)
         return replace(source, files=Fingerprint.of_files(path, files))
 
 
-def _read(path: Path, label: str | None, labels: tuple[str, ...] | None) -> Source:
+def _read(path: Path, options: ReadOptions, schema: Schema) -> Source:
     if path.is_dir():
-        return folder_source(path, labels)
+        return folder_source(path, schema.labels, options.size)
     match path.suffix.lower():
-        case ".csv":
-            return csv_source(path, label, labels)
+        case ".csv" | ".tsv":
+            return csv_source(path, options, schema)
+        case ".parquet":
+            return parquet_source(path, options, schema)
+        case ".h5ad":
+            return h5ad_source(path, options, schema)
         case ".npy":
             return npy_source(path)
         case ".npz":
-            return npz_source(path, labels)
+            return npz_source(path, schema.labels)
     raise InputError(
         f"`data={str(path)!r}`: files of type {path.suffix or '(none)'} are not read; give a "
         f"{', '.join(SUFFIXES)} file or a folder of images."

@@ -1,7 +1,7 @@
 """Which scaling raw values ask for, and whether new ones can be read as fitted ones were."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -17,9 +17,9 @@ from ppvae.settings import Scale
 LARGEST = 1e18
 """The largest size of a number whose square, times the size of a datum, is finite in float32."""
 
-Values = Literal["binary", "counts", "unit", "positive", "real"]
+Values = Literal["binary", "counts", "unit", "positive", "real", "columns"]
 """What a likelihood gives a probability or a density: zeros and ones, whole numbers, values in
-[0, 1], values above 0, all real numbers."""
+[0, 1], values above 0, all real numbers, or what each column of a table is."""
 
 _OVERRIDE = "`scale='none'` leaves them alone"
 
@@ -58,6 +58,10 @@ def infer_scaling(
             return Scaling("counts", scale=(source.top,)), None
         return source.scaling, None
     raw, train, where = value_range(parts), parts["train"], source.where
+    is_real = [column.kind == "real" for column in source.columns or ()]
+    if is_real and (values == "columns" or (values is None and _categories(source))):
+        return _standard(train, where, is_real), None
+    _check_no_categories(source, values)
     target: Values | None = "unit" if binarized else values
     if raw.is_binary:
         return AS_IS, None
@@ -196,8 +200,35 @@ def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -
         )
 
 
-def _standard(train: Rows, where: str) -> Scaling:
-    """Return what makes means 0 and deviations 1: of a table's columns, of others as a whole."""
+def _categories(source: Source) -> list[str]:
+    """The columns whose numbers are codes of levels."""
+    return [c.name for c in source.columns or () if c.levels and c.levels != ("0", "1")]
+
+
+def _check_no_categories(source: Source, values: Values | None) -> None:
+    """Refuse codes of categories under a likelihood that would take them for numbers.
+
+    Raises:
+        InputError: naming the columns.
+    """
+    if values in (None, "binary"):  # two levels are 0 and 1; more are outside of its support
+        return
+    names = _categories(source)
+    if names:
+        raise InputError(
+            f"{source.where}: column {', '.join(names[:5])} holds categories, which the likelihood "
+            f"would take for numbers: give `likelihood='PerColumn'`, or `drop={names[:5]}`."
+        )
+
+
+def _standard(train: Rows, where: str, scaled: Sequence[bool] | None = None) -> Scaling:
+    """Return what makes means 0 and deviations 1: of a table's columns, of others as a whole.
+
+    Args:
+        train: the training rows.
+        where: what sentences begin with.
+        scaled: which columns of a table; the others stay as they are. By default all.
+    """
     # Sums over what was observed; a column never observed gets mean 0 and scale 1.
     count, total = torch.zeros(()), torch.zeros(())
     for values in _doubles(train):
@@ -219,6 +250,9 @@ def _standard(train: Rows, where: str) -> Scaling:
             f"{where}: column {column} (counted from 0) is too wide to be standardized in double "
             f"precision: rescale it."
         )
+    if scaled is not None:
+        is_scaled = torch.tensor(scaled)
+        loc, scale = loc.masked_fill(~is_scaled, 0), scale.masked_fill(~is_scaled, 1)
     return Scaling("standardized", tuple(loc.tolist()), tuple(scale.tolist()))
 
 

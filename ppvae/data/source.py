@@ -6,7 +6,10 @@ from typing import final
 
 import torch
 
+from ppvae.data.columns import Column
+from ppvae.data.covariates import Covariate
 from ppvae.data.fingerprint import Fingerprint
+from ppvae.data.options import Schema
 from ppvae.data.rows import Rows
 from ppvae.data.scaling import Scaling
 from ppvae.errors import InputError
@@ -30,6 +33,11 @@ class Source:
         scaling: what the values mean, where the format tells; None: found from the values.
         top: the largest possible count, where known: it turns counts into intensities.
         labels: names of the label codes.
+        columns: the columns of x, of a table.
+        covariates: the columns that y is made of, where it is covariates by name.
+        size_unit: what size factors were divided by.
+        is_sequenced: the rows are counts of cells, whose totals are the depth of sequencing.
+        trains_on_valid: no row is kept from training to choose weights by.
         notes: how it was read, where that is not the only way, for people.
         files: the fingerprint of the files that it was read from, where they are the user's.
         binarize: how zeros and ones are made of it, where nobody says, under a likelihood of those.
@@ -43,9 +51,19 @@ class Source:
     scaling: Scaling | None = None
     top: float | None = None
     labels: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
+    covariates: tuple[Covariate, ...] = ()
+    size_unit: float | None = None
+    is_sequenced: bool = False
+    trains_on_valid: bool = False
     notes: tuple[str, ...] = ()
     files: Fingerprint | None = None
     binarize: Binarize = "none"
+
+    @property
+    def schema(self) -> Schema:
+        """What other data must have to mean the same."""
+        return Schema(self.columns, self.labels, self.covariates, self.size_unit)
 
     def published(self) -> dict[str, Rows]:
         """Return the rows as they came, by part; all are of train where nobody divided them."""
@@ -64,6 +82,8 @@ class Source:
     def parts(self, seed: int) -> dict[str, Rows]:
         """Divide the rows into train, valid and test; ``seed`` decides what is not published.
 
+        Where it trains on valid, valid is a tenth of the training rows.
+
         Raises:
             InputError: with too few rows to divide.
         """
@@ -72,6 +92,13 @@ class Source:
                 f"{self.where} has {len(self.train)} rows, and at least {FEWEST} are needed to "
                 f"split it into train, valid and test."
             )
+        if self.trains_on_valid:
+            train, test = self.train, self.test
+            if test is None:
+                train, test = self._cut(seed, round(len(self.train) / 10))
+            some = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
+            valid = train.select(some[: max(1, round(len(train) / 10))])
+            return {"train": train, "valid": valid, "test": test}
         if self.test is None:
             tenth = round(len(self.train) / 10)
             if self.valid is not None:

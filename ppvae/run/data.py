@@ -10,11 +10,12 @@ from ppvae.data import load_new as load_new_data
 from ppvae.data.downloads import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
+from ppvae.data.options import ReadOptions, Schema
 from ppvae.data.readers import check_safe_to_read, files_of, is_path, named
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.run.config import entry
-from ppvae.settings import check_seed
+from ppvae.settings import READING, Settings, check_seed, settings_of
 
 
 class RunData:
@@ -125,11 +126,12 @@ class RunData:
         data = load_data(
             name,
             data_dir=where,
-            label=self.config.get("label"),
             binarize=self._binarize,
             scaling=self.scaling,
+            **self._reading,
         )
-        if not is_file and data.source is not None:
+        is_whole = not is_file or (old is not None and old.size is None)  # read of several files
+        if is_whole and data.source is not None:
             self._check_same(name, data.source.fingerprint())
         if data.shape != self.data_shape:
             raise InputError(
@@ -138,35 +140,71 @@ class RunData:
             )
         return data
 
-    def new_data(
-        self, name: str | Path, data_dir: Path | None = None, label: str | None = None
-    ) -> Split:
-        """Other data, scaled and binarized as the fit's was."""
+    @property
+    def _reading(self) -> dict[str, Any]:
+        """How the data was read, as `ppvae.data.load` takes it."""
+        found = {}
+        for name in READING:
+            value = self.config.get(name)
+            if value is None:
+                continue
+            try:
+                found[name] = settings_of(Settings)[name][1].values.checked(value)
+            except ValueError as error:
+                raise InputError(
+                    f"{self.path / 'config.yaml'}: {name} is {value!r}; it must be {error}"
+                ) from error
+        return found
+
+    @property
+    def schema(self) -> Schema:
+        """What the fit read in its data: columns, names of labels, covariates."""
+        return Schema.from_dict(self._facts)
+
+    def new_data(self, name: Any, data_dir: Path | None = None, label: str | None = None) -> Split:
+        """Other data, scaled and binarized as the fit's was.
+
+        Args:
+            name: a name, a path, or, in memory, what `ppvae.data.load` takes.
+            data_dir: where published data lie now; default: as in the fit.
+            label: the column of a table that holds the labels; default: that of the fit.
+        """
         where = data_dir or self._folder
-        if "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
+        is_named = isinstance(name, str | Path)
+        if is_named and "torchvision" not in self._trust and isinstance(where, ReadOnlyFolder):
             check_safe_to_read(name, where)
         return load_new_data(
             name,
             scaling=self.scaling,
             shape=self.data_shape,
             data_dir=where,
-            label=label,
+            options=self._options(label),
+            schema=self.schema,
             binarize=self._binarize,
-            labels=self.label_names,
         )
 
     def new_rows(self, x: Any, y: Any = None, mask: Any = None) -> Split:
         """Other data from arrays, scaled and binarized as the fit's was.
 
         Args:
-            x: see `ppvae.data.from_arrays`; NaN: not observed.
+            x: see `ppvae.data.from_arrays`; NaN: not observed. Of a table with the columns of the
+                fit all is read that the fit read of its own.
             y: labels, by name, or covariates.
             mask: True where x was observed.
         """
         return new_rows(
             x, y, mask, scaling=self.scaling, shape=self.data_shape, binarize=self._binarize,
-            labels=self.label_names,
+            options=self._options(None), schema=self.schema,
         )  # fmt: skip
+
+    def _options(self, label: str | None) -> ReadOptions:
+        """How other data is read: as the fit's was; its names and labels may be absent."""
+        said = {
+            name: value for name, value in self._reading.items()
+            if name not in ("valid", "test", "split_column", "kinds")
+        }  # fmt: skip
+        may_lack = frozenset({"index"} if label else {"index", "label"})
+        return ReadOptions(**said | ({"label": label} if label else {}), may_lack=may_lack)
 
     def check_fitted_to(self, data: Data) -> None:
         """Refuse data that are handed in, and are not those of the fit, where both are known."""

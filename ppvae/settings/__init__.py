@@ -4,7 +4,7 @@ The settings of a fit (`fit`), those of what is asked of a run (`run`), what a s
 (`setting`), and what it may be (`values`). Nothing here needs torch.
 """
 
-from ppvae.settings.fit import FitCommand, Resume, Settings
+from ppvae.settings.fit import READING, FitCommand, Resume, Settings
 from ppvae.settings.run import (
     Compare,
     CompareBounds,
@@ -39,7 +39,7 @@ from ppvae.settings.values import (
 )
 
 __all__ = [
-    "QUESTIONS",
+    "QUESTIONS", "READING",
     "SWITCH", "Binarize", "Checked", "Class", "Compare", "CompareBounds",
     "CompareRuns", "Compile", "Device", "Diagnose", "Encode",
     "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",

@@ -29,17 +29,20 @@ from ppvae.settings.values import (
     Binarize,
     Class,
     Compile,
-    Dataset,
     Device,
+    Kind,
+    Names,
     Number,
     Opened,
     Part,
     Precision,
     Scale,
     Several,
+    Size,
     Source,
     Whole,
     Word,
+    Words,
 )
 
 EPOCHS = 100
@@ -55,22 +58,65 @@ MOST_EPOCHS = 400
 """Epochs of the fewest rows."""
 
 
+READING = (
+    "label", "covariates", "index", "drop", "kinds", "size_factor", "split_column", "valid", "test",
+    "size",
+)  # fmt: skip
+"""Settings that say how data is read."""
+
+
 @dataclass(frozen=True)
 class Settings(Checked):
     """The settings of a fit: what `ppvae.fit.fit` takes, and a run's ``config.yaml`` keeps."""
 
     # fmt: off
-    data: str | Path | Dataset = setting(
+    data: Any = setting(
         "digits", DATA, Source(),
         "The data: a known name (digits, mnist, fashion-mnist, kmnist, omniglot, binarized-mnist, "
-        "or an image set of torchvision), or a path (.npy, .npz, .csv, a folder of images)."
+        "or an image set of torchvision), or a path (.csv, .tsv, .parquet, .npy, .npz, .h5ad, a "
+        "folder of images)."
     )
     data_dir: str | Path | None = setting(
         None, DATA, PLACE, "The folder where published data lie, or are downloaded to.",
         "$PPVAE_DATA, or ~/.cache/ppvae", may_change=True
     )
     label: str | None = setting(
-        None, DATA, TEXT, "The column of a .csv that holds the labels.", "no labels"
+        None, DATA, TEXT, "The column of a table that holds the labels.", "no labels"
+    )
+    covariates: Sequence[str] | None = setting(
+        None, DATA, Names(),
+        "Columns of a table that the programs are conditional on, as a,b.", "none"
+    )
+    index: str | None = setting(
+        None, DATA, TEXT, "The column of a table that names its rows.", "rows have numbers"
+    )
+    drop: Sequence[str] | None = setting(
+        None, DATA, Names(), "Columns of a table that are left out, as a,b.", "none"
+    )
+    kinds: Mapping[str, Kind] | None = setting(
+        None, DATA, Words(Kind),
+        "What the values of columns are, as year=category,age=real: real, count or category.",
+        "by their values"
+    )
+    size_factor: str | None = setting(
+        None, DATA, TEXT,
+        "What the mean of counts is multiplied by: total (the sum of the row), a column, or none.",
+        "total where counts of an .h5ad meet a likelihood of counts, else none"
+    )
+    split_column: str | None = setting(
+        None, DATA, TEXT, "The column of a table that says train, valid or test.", "by the seed"
+    )
+    valid: str | Path | None = setting(
+        None, DATA, PLACE,
+        "A file of the rows that choose the best weights; none: train on all but the test rows, "
+        "and keep the last weights.", "a part of the data"
+    )
+    test: str | Path | None = setting(
+        None, DATA, PLACE, "A file of the rows that figures are reported of.", "a part of the data"
+    )
+    size: tuple[int, int] | None = setting(
+        None, DATA, Size(), "Height and width that the images of a folder are brought to.",
+        "their own, if they have one"
     )
     labels: int | None = setting(
         None, DATA, Whole(1),
@@ -93,9 +139,15 @@ class Settings(Checked):
         "A published protocol by name, whose settings hold where no other is given; list shows all "
         "of them, with their figures.", "none"
     )
-    model: Part = setting(None, PROGRAMS, Class(), "The generative program p(x, z).", "VAE")
+    model: Part = setting(
+        None, PROGRAMS, Class(), "The generative program p(x, z).",
+        "VAE; ConditionalVAE with covariates"
+    )
     prior: Part = setting(None, PROGRAMS, Class(), "The prior p(z).", "StandardNormal")
-    likelihood: Part = setting(None, PROGRAMS, Class(), "The likelihood p(x | z).", "Bernoulli")
+    likelihood: Part = setting(
+        None, PROGRAMS, Class(), "The likelihood p(x | z).",
+        "Bernoulli; of a table Gaussian, NegativeBinomial or PerColumn, by its columns"
+    )
     decoder: Part = setting(
         None, PROGRAMS, Class(), "The network from z to the parameters of the likelihood.",
         "an MLP of three hidden layers of 200"
@@ -227,6 +279,11 @@ class Settings(Checked):
                 f"`devices` is {self.devices}, and with `in_memory=True` a run is of one process: "
                 "give `out`, or `devices=1`"
             )
+        if self.valid == "none" and self.patience is not None:
+            raise InputError(
+                f"`patience` is {self.patience}, and with `valid='none'` no rows are held out to "
+                "stop by; leave one of them out"
+            )
 
     @classmethod
     def of_arguments(cls, *args: Any, **kwargs: Any) -> Self:
@@ -328,7 +385,7 @@ class Resume(Checked):
     guide: Callable[..., Any] | None = setting(
         None, PROGRAMS, Class(), "The guide itself, likewise.", "that of the run"
     )
-    data: Dataset | None = setting(
+    data: Any = setting(
         None, DATA, Source(), "The data itself, likewise.", "that of the run"
     )
     checkpoint: Literal["last", "best"] = setting(

@@ -1,5 +1,6 @@
 """What a setting may be: its type for editors, its values, and how they are read and checked."""
 
+import csv
 import math
 import operator
 import re
@@ -15,6 +16,7 @@ Scale = Literal["none", "unit", "standardize"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "64", "bf16-mixed"]
 Compile = Literal["auto", "on", "off"]
+Kind = Literal["real", "count", "category"]
 
 Part = str | Mapping[str, Any] | Callable[..., Any] | None
 """A part of the programs: a name, a mapping of YAML, a class, or a program itself."""
@@ -182,6 +184,73 @@ class Several(Values):
                 among = ", ".join(self.words)
                 raise ValueError(f"names among {among}{nearest(each, self.words)}")
         return tuple(value)
+
+
+class Names(Values):
+    """Names set off by commas, or a list of them."""
+
+    metavar = "NAME,..."
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return [name.strip() for name in next(csv.reader([value], skipinitialspace=True), [])]
+
+    def checked(self, value: Any) -> tuple[str, ...]:
+        names = self.read(value)
+        is_list = isinstance(names, Sequence) and not isinstance(names, str)
+        if not is_list or not all(isinstance(name, str) and name for name in names):
+            raise ValueError("names of columns, set off by commas")
+        if len(set(names)) < len(names):
+            raise ValueError("names that differ")
+        return tuple(names)
+
+
+class Words(Values):
+    """A word for each of some names: ``year=category,age=real``, or a mapping."""
+
+    metavar = "NAME=WORD,..."
+
+    def __init__(self, words: Any) -> None:
+        self.words: tuple[str, ...] = get_args(words)
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.rpartition("=") for part in next(csv.reader([value]), [])]
+        return {name.strip(): word.strip() for name, _, word in pairs}
+
+    def checked(self, value: Any) -> dict[str, str]:
+        words = self.read(value)
+        if not isinstance(words, Mapping) or not all(isinstance(n, str) and n for n in words):
+            raise ValueError(f"a word for each column, as `name=word`: {', '.join(self.words)}")
+        for word in words.values():
+            if word not in self.words:
+                raise ValueError(
+                    f"words among {', '.join(self.words)}{nearest(str(word), self.words)}"
+                )
+        return dict(words)
+
+
+class Size(Values):
+    """Height and width in pixels: ``64``, ``64x48``, or a pair."""
+
+    metavar = "HxW"
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = re.fullmatch(r"(\d+)(?:x(\d+))?", value.strip())
+        return value if match is None else [int(match[1]), int(match[2] or match[1])]
+
+    def checked(self, value: Any) -> tuple[int, int]:
+        sides = self.read(value)
+        if type(sides) is int:
+            sides = [sides, sides]
+        is_pair = isinstance(sides, Sequence) and len(sides) == 2
+        if not is_pair or not all(type(side) is int and side > 0 for side in sides):
+            raise ValueError("a height and a width in pixels, as 64 or 64x48")
+        return sides[0], sides[1]
 
 
 class Source(Values):

@@ -7,6 +7,7 @@ from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import DEFAULTS
 from ppvae.components.spec import Spec
+from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.programs import Program
 from ppvae.settings import Part, Settings
@@ -56,6 +57,33 @@ def chosen_parts(settings: Settings) -> Chosen:
         )
     pace = None if is_constant else factory_for("schedule", settings.schedule, settings.trust)
     return Chosen(programs, elbo, optimizer, pace)
+
+
+def suited_programs(
+    programs: Mapping[str, Spec | Program | None], data: Data
+) -> dict[str, Spec | Program | None]:
+    """The parts of the programs, with those that nobody named as the data ask for them.
+
+    A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
+    zeros and ones by `Bernoulli`, and any other by `PerColumn`. Where there are covariates by name,
+    the model is conditional on them.
+    """
+    suited = dict(programs)
+    if data.schema.covariates and programs.get("model") is None:
+        suited["model"] = Spec("ConditionalVAE")
+    families = {"real": "Gaussian", "count": "NegativeBinomial", "binary": "Bernoulli"}
+    kinds = {"binary" if c.levels == ("0", "1") else c.kind for c in data.columns or ()}
+    is_made_here = isinstance(suited.get("model"), Spec | None)
+    if kinds and is_made_here and programs.get("likelihood") is None:
+        family = families.get(kinds.pop(), "PerColumn") if len(kinds) == 1 else "PerColumn"
+        suited["likelihood"] = Spec(family)
+    return suited
+
+
+def is_per_column(programs: Mapping[str, Spec | Program | None]) -> bool:
+    """Whether each column of a table has a family of its own."""
+    likelihood = programs.get("likelihood")
+    return isinstance(likelihood, Spec) and likelihood.class_path == "PerColumn"
 
 
 def recorded_parts(config: Mapping[str, object], trust: Iterable[str]) -> Chosen:

@@ -26,8 +26,8 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.failures import explained
 from ppvae.programs.streams import Stream, restored, seed_process
 from ppvae.run import Run
-from ppvae.settings import Settings
-from ppvae.training.chosen_parts import Chosen
+from ppvae.settings import READING, Settings
+from ppvae.training.chosen_parts import Chosen, is_per_column, suited_programs
 from ppvae.training.starting import opened_start, scaled_as_start, take_weights
 from ppvae.training.trial import check_numbers, unmoved
 
@@ -66,7 +66,7 @@ def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
     data = labels_hidden(everything, settings)
     seed_process(settings.seed)
     batch = first_batch(data, settings)
-    made = assembled(chosen.programs, data, settings)
+    made = assembled(suited_programs(chosen.programs, data), data, settings)
     with explained(f"on the first {len(batch['x'])} rows"):
         pair = Pair(made.model, made.guide, batch)
         facts = audit(pair, chosen.elbo.target, batch)
@@ -81,6 +81,8 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
     """
     start = opened_start(settings)
     everything = read_data(settings)
+    if is_per_column(suited_programs(chosen.programs, everything)):
+        everything = suited(everything, "columns", settings.scale)
     meeting = meet(settings, chosen, everything)
     is_open = settings.binarize is None and not isinstance(settings.data, Data)
     fit_for = values_of(meeting.facts)
@@ -116,15 +118,21 @@ def first_batch(data: Data, settings: Settings) -> Batch:
 def read_data(settings: Settings) -> Data:
     """The data by name or path; data that was handed in stays itself."""
     data, where = settings.data, settings.data_dir
+    asked = {name: getattr(settings, name) for name in READING}
+    said = {name: value for name, value in asked.items() if value is not None}
     if isinstance(data, Data):
+        for name, value in said.items():
+            raise InputError(
+                f"`{name}={value!r}` says how data is read, and {data.name} is read already: give "
+                "it to ppvae.data.load"
+            )
         return data
-    recorded(data)  # refuses what is neither
     return load(
-        data if isinstance(data, str) else Path(str(data)),
+        Path(data) if isinstance(data, os.PathLike) else data,
         data_dir=Path(where) if isinstance(where, str) else where,
-        label=settings.label,
         binarize=settings.binarize or "none",
         scale=settings.scale,
+        **said,
     )
 
 
@@ -137,20 +145,21 @@ def true_labels(data: Data) -> torch.Tensor | None:
     """The test data's labels, one number a datum, if it has them."""
     if data.labels is None:
         return None
-    return data.test.take(torch.arange(len(data.test)))["y"]
+    label = data.test.annotations.label
+    return data.test.take(torch.arange(len(data.test)))["y"] if label is None else label
 
 
 def recorded(data: object) -> Any:
     """How ``config.yaml`` names the data, so that it is found from any folder."""
-    if isinstance(data, Data):
-        return {"python_object": data.name}
     if not isinstance(data, (str, os.PathLike)):
-        raise InputError(
-            f"`data` is a {type(data).__name__}; give a name, a path, or, of arrays and tensors, "
-            "ppvae.data.from_arrays(x, y)"
-        )
+        return {"python_object": data.name if isinstance(data, Data) else type(data).__name__}
     path = Path(data).expanduser()
     return str(path.resolve()) if path.exists() else str(data)
+
+
+def recorded_part(path: str | Path | None) -> str | None:
+    """How ``config.yaml`` names a file of further rows; ``none`` is a word."""
+    return None if path is None else "none" if path == "none" else str(Path(path).resolve())
 
 
 def assembled(
@@ -164,6 +173,7 @@ def assembled(
         data_shape=data.shape,
         classes=data.classes,
         covariates=data.covariates,
+        columns=data.columns,
         examples=some["x"],
         mask=some.get("mask"),
         log_counts=data.scaling == COUNTS,
@@ -214,7 +224,8 @@ def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> No
     with explained("when they are made a second time"), restored(), unmoved(pair):
         again = build_programs(
             choices, latent_dim=settings.latent_dim, data_shape=data.shape,
-            classes=data.classes, covariates=data.covariates, examples=example["x"],
+            classes=data.classes, covariates=data.covariates, columns=data.columns,
+            examples=example["x"],
             mask=example.get("mask"), log_counts=data.scaling == COUNTS, trust=trust,
         )  # fmt: skip
         fresh = Pair(again.model, again.guide, example).state_dict()

@@ -9,7 +9,7 @@ import torch
 from ppvae.run.config import FORMAT, versions
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
-from ppvae.training.data_and_programs import Meeting, recorded
+from ppvae.training.data_and_programs import Meeting, recorded, recorded_part
 
 if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
@@ -30,6 +30,8 @@ def config_of(
         "data_dir": None if where is None else str(Path(where).resolve()),
         "binarize": meeting.data.binarize,
         "start": None if start is None else str(start.path),
+        "size_factor": "none" if meeting.data.size_factor == "auto" else meeting.data.size_factor,
+        **{part: recorded_part(getattr(settings, part)) for part in ("valid", "test")},
     }
     data, pair = meeting.data, meeting.pair
     facts = {
@@ -44,8 +46,8 @@ def config_of(
             "rows": {name: len(split) for name, split in data.splits.items()},
             "scaling": data.scaling.to_dict(),
             "fingerprint": data.fingerprint(),
-            "labels": None if data.labels is None else list(data.labels),
             "covariates": data.covariates,
+            **data.schema.to_dict(),
         },
         "compiled": is_compiled,
         "evaluation": asdict(trainer.evaluation),

@@ -294,8 +294,9 @@ class Trainer:
             self.schedule.step()
         is_best = False
         if progress.epoch > plan.warm_up:  # before that, objectives are of another beta
+            is_last = plan.valid == "none"  # no rows are held out that could choose
             is_best = valid is not None and (
-                progress.best is None or valid.objective > progress.best
+                is_last or progress.best is None or valid.objective > progress.best
             )
             progress.stale = 0 if is_best else progress.stale + 1
             if valid is not None and is_best:

@@ -9,6 +9,7 @@ import torch
 
 from ppvae import data
 from ppvae.data.csv_file import csv_source
+from ppvae.data.options import ReadOptions
 from ppvae.errors import InputError
 
 ROWS = 12
@@ -52,7 +53,7 @@ READ = {
 def test_a_table_is_read_as_it_is_meant(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(READ[kind].encode())
-    rows = csv_source(path, None).train
+    rows = csv_source(path).train
     assert rows.names == ("a", "b")
     np.testing.assert_allclose(rows.read(torch.arange(ROWS))["x"].numpy(), TRUTH, rtol=1e-12)
 
@@ -61,7 +62,7 @@ def test_a_table_is_read_as_it_is_meant(kind: str, tmp_path: Path) -> None:
 def test_names_are_read_in_their_encoding(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(f"Größe,b\n{POINTS}".encode(encoding))
-    assert csv_source(path, None).train.names == ("Größe", "b")
+    assert csv_source(path).train.names == ("Größe", "b")
 
 
 def test_what_is_unlike_most_tables_is_said(tmp_path: Path) -> None:
@@ -93,7 +94,6 @@ REFUSED = {
     "percent": ("a,b\n" + lines(lambda a, b: f"{a}%,{b}"), "signs of percent"),
     "dates": ("a,b\n" + lines(lambda a, b: f"2024-01-{a:02.0f},{b}"), "dates"),
     "hexadecimal": ("a,b\n" + lines(lambda a, b: f"0x{int(a):02x},{b}"), "column a holds '0x00'"),
-    "NA": (f"a,b\n{POINTS}NA,1\n", "an empty cell or NaN in row 13"),
     "another mark far below": (
         "a;b\n" + "1,5;2\n" * 600 + "3.5;1\n",
         "column a holds '3.5' in row 601",
@@ -119,12 +119,12 @@ def test_what_could_be_misread_is_refused_with_what_was_seen(kind: str, tmp_path
 def test_years_beside_names_are_a_header(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("country,2019,2020\n" + lines(lambda a, b: f"land{a},{a},{b}"))
-    source = csv_source(path, "country")
+    source = csv_source(path, ReadOptions(label="country"))
     assert source.train.names == ("2019", "2020")
 
 
 def test_truth_values_are_zeros_and_ones(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + lines(lambda a, b: f"{a > 5},{b}"))
-    x = csv_source(path, None).train.read(torch.arange(ROWS))["x"]
+    x = csv_source(path).train.read(torch.arange(ROWS))["x"]
     assert x[:, 0].tolist() == [float(a > 5) for a in TRUTH[:, 0]]

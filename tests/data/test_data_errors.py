@@ -15,6 +15,7 @@ from PIL import Image
 
 from ppvae import data
 from ppvae.data import image_rows
+from ppvae.data.options import Schema
 from ppvae.errors import InputError
 
 X = np.arange(24.0).reshape(12, 2)
@@ -127,15 +128,22 @@ TABLE = "one,two,kind\n" + ROWS
 @pytest.mark.parametrize(
     ("text", "label", "says"),
     [
-        (TABLE, None, "column kind holds 'a' in row 1 (counted from 1 below the header)"),
-        (TABLE, None, "give `label='kind'`"),
+        (
+            TABLE.replace(",a\n", ",2 kg\n").replace(",b\n", ",3 kg\n"),
+            None,
+            "column kind holds '2 kg' in row 1 (counted from 1",
+        ),
+        (
+            TABLE.replace("kind", "kind,more").replace("a\n", "a,5%\n").replace("b\n", "b,\n"),
+            None,
+            "give `kinds={'more': 'category'}` if it holds categories, or `drop=['more']`",
+        ),
         (TABLE.replace("\n3,", "\nthree,"), "kind", "column one holds 'three' in row 4"),
-        (TABLE.replace("\n3,", "\n,"), "kind", "column one holds an empty cell or NaN in row 4"),
         (TABLE.replace("\n3,", "\ninf,"), "kind", "column one holds 'inf' in row 4"),
         (TABLE, "knd", "`label='knd'` is no column of"),
-        (TABLE, "knd", "whose columns are one, two, kind; the nearest is kind"),
-        (TABLE.replace(",b\n", ",\n", 1), "kind", "the label column kind is empty in row 2"),
-        ("kind\n" + "a\n" * 12, "kind", "has no numeric column beside the label kind"),
+        (TABLE, "knd", "no column of it (did you mean kind?); its columns are one, two, kind"),
+        (TABLE.replace(",a\n", ",\n").replace(",b\n", ",\n"), "kind", "is empty in every row"),
+        ("kind\n" + "a\n" * 12, "kind", "no column is left for x"),
         (ROWS.replace(",a", "").replace(",b", ""), None, "has no header"),
         (TABLE.replace("one", ""), "kind", "to_csv(index=False)"),
         (TABLE.replace("one", "two"), "kind", "two columns named two"),
@@ -213,17 +221,18 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     for name in (missing, str(missing), "no-such-file.csv", "no/such/folder"):
         assert f"`data='{name}'`: there is no such file or folder" in refusal(name)
     (tmp_path / "d.xlsx").touch()
-    assert "files of type .xlsx are not read; give a .csv, .npy, .npz" in refusal(
-        tmp_path / "d.xlsx"
+    assert (
+        "files of type .xlsx are not read; give a .csv, .tsv, .parquet, .npy, .npz, .h5ad"
+        in refusal(tmp_path / "d.xlsx")
     )
 
 
 def test_a_label_goes_with_a_table_only(tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", X)
     for name in ("digits", tmp_path / "d.npy"):
-        assert f"`label='y'` names a column of a .csv file, and {name} is none" in refusal(
-            name, label="y"
-        )
+        sentence = refusal(name, label="y")
+        assert "`label='y'` names a column of a table (.csv, .tsv, .parquet, .h5ad)" in sentence
+        assert f"and {name} is none" in sentence
 
 
 @pytest.mark.parametrize("binarize", ["dynamic", "static", "threshold"])
@@ -267,6 +276,7 @@ def test_a_label_the_model_does_not_know_is_refused(tmp_path: Path) -> None:
     (tmp_path / "eel").mkdir()
     pictures(tmp_path / "eel")
     np.savez(tmp_path / "d.npz", x=BYTES, y=np.full(12, "eel"))
+    schema = Schema(labels=("cat", "dog"))
     for path, shape in ((tmp_path, (1, 3, 4)), (tmp_path / "d.npz", (2,))):
         with pytest.raises(InputError, match="the label 'eel', which the model was not fitted on"):
-            data.load_new(path, scaling=data.Scaling("8-bit"), shape=shape, labels=("cat", "dog"))
+            data.load_new(path, scaling=data.Scaling("8-bit"), shape=shape, schema=schema)

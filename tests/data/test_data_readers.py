@@ -11,6 +11,7 @@ from PIL import Image
 
 from ppvae import data
 from ppvae.data import Scaling
+from ppvae.data.options import Schema
 from ppvae.errors import InputError
 
 
@@ -90,7 +91,8 @@ def test_an_npz_has_labels_and_a_mask(tmp_path: Path) -> None:
     loaded = data.load(str(tmp_path / "d.npz"))
     assert loaded.labels == ("a", "b", "c")
     assert loaded.scaling.kind == "counts"
-    new = data.load_new(tmp_path / "d.npz", scaling=loaded.scaling, shape=(2,), labels=tuple("cba"))
+    schema = Schema(labels=tuple("cba"))
+    new = data.load_new(tmp_path / "d.npz", scaling=loaded.scaling, shape=(2,), schema=schema)
     batch = next(new.chunks(99))
     assert batch["y"].tolist() == [1, 2, 0] * 4
     np.testing.assert_array_equal(batch["x"].numpy(), np.where(mask, x, 0))

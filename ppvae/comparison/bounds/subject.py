@@ -18,7 +18,7 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import seed_process
 from ppvae.run import Run
 from ppvae.settings import CompareBounds, Settings
-from ppvae.training.chosen_parts import part_of
+from ppvae.training.chosen_parts import part_of, suited_programs
 from ppvae.training.data_and_programs import assembled, first_batch, read_data, recorded
 
 CHANGED = ("particles", "beta", "batch_size", "lr")
@@ -57,7 +57,7 @@ def new_subject(asked: CompareBounds) -> Subject:
 
     def build(number: int) -> Pair:
         seed_process(number)
-        made = assembled(chosen, data, settings)
+        made = assembled(suited_programs(chosen, data), data, settings)
         record.update(made.parts)
         return Pair(made.model, made.guide, first_batch(data, settings))
 

@@ -1,0 +1,83 @@
+"""Counts of genes in cells, with what is known of both: AnnData, and its file .h5ad."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ppvae.data.arrays import array_source
+from ppvae.data.columns import Column, ColumnKind
+from ppvae.data.downloads import parsing
+from ppvae.data.optional import needed
+from ppvae.data.options import ReadOptions, Schema
+from ppvae.data.rows import ArrayRows
+from ppvae.data.source import Source
+from ppvae.data.table import beside_x, size_factors
+from ppvae.errors import InputError
+
+
+def h5ad_source(path: Path, options: ReadOptions, schema: Schema) -> Source:
+    """Read the file at ``path``; see `annotated_source`.
+
+    Raises:
+        InputError: where anndata is not installed, or the data cannot be used.
+    """
+    anndata = needed("anndata", f"reading {path}")
+    with parsing(path, "an .h5ad file"):
+        annotated = anndata.read_h5ad(path)
+    return annotated_source(annotated, str(path), options, schema)
+
+
+def annotated_source(annotated: Any, where: str, options: ReadOptions, schema: Schema) -> Source:
+    """Return an AnnData as raw rows: x is X, and labels and the like are columns of obs.
+
+    Rows are called by ``obs_names``, and columns by ``var_names``; those of new data are brought
+    into the order of the fitted ones.
+
+    Raises:
+        InputError: for X that is no array of numbers, or columns that obs does not have.
+    """
+    names = tuple(map(str, annotated.var_names))
+    if annotated.X is None:
+        raise InputError(f"{where} has no X: put the counts there, as `X = layers['counts']`.")
+    if len(set(names)) < len(names):
+        raise InputError(f"{where}: var_names are not unique: call var_names_make_unique().")
+    if options.drop or options.kinds:
+        raise InputError(
+            f"{where}: `drop` and `kinds` are for tables: take columns of an AnnData by "
+            f"adata[:, genes]."
+        )
+    if schema.columns is not None:
+        options = options.of_new(annotated.obs.columns)
+        wanted = [column.name for column in schema.columns]
+        lacking = sorted(set(wanted) - set(names))
+        if lacking:
+            raise InputError(
+                f"{where} lacks {len(lacking)} of the {len(wanted)} variables that the model was "
+                f"fitted on ({', '.join(lacking[:3])}, ...): give it those."
+            )
+        annotated, names = annotated[:, wanted], tuple(wanted)
+    source = array_source(annotated.X, where)
+    x = source.train.read(torch.arange(len(source.train)))["x"]
+    beside = beside_x(annotated.obs, where, options, schema)
+    size, unit = size_factors(beside, options.size_factor, schema.size_unit)
+    beside.faults.check()
+    is_count = bool((x >= 0).all() and (x == x.round()).all())
+    kind: ColumnKind = "count" if is_count else "real"
+    index = annotated.obs_names.astype(str).to_numpy(object)
+    known = replace(beside.annotations, index=index)
+    rows = ArrayRows(x, beside.y, names=names, size_factor=size, known=known)
+    notes = [*source.notes]
+    if not is_count and "counts" in annotated.layers:
+        notes.append("X holds no counts, and layers['counts'] is there: set X to it to fit counts")
+    return Source(
+        where,
+        **beside.divided(rows),
+        labels=beside.labels,
+        columns=tuple(Column(name, kind) for name in names),
+        covariates=beside.covariates,
+        is_sequenced=is_count,
+        size_unit=unit,
+        notes=tuple(notes),
+    )

@@ -1,0 +1,165 @@
+"""The cells of one column of a table: numbers, or texts, and where there is neither."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppvae.data.csv_dialect import is_number
+from ppvae.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Row = Callable[[int], str]
+"""What a sentence calls the row at a place: ``row 3 (counted from 1 below the header)``."""
+
+_MISSING = {"", "?", "-", "--", ".", "nan", "na", "n/a", "none", "null", "missing"}
+"""What people write where there is no value; letters of either case."""
+
+_MARKED = re.compile(r"[$€£<>~+-]?\s*\d")
+"""A number with something beside it: ``12 kg``, ``5%``, ``2024-01-31``."""
+
+
+@final
+@dataclass(frozen=True)
+class Cells:
+    """One column.
+
+    Args:
+        numbers: (N,) float64, NaN where there is none; all NaN of texts.
+        texts: (N,) strings, or None of a column of numbers.
+        order: the levels in an order of their own, or None.
+        is_missing: (N,), where there is no value.
+    """
+
+    numbers: NDArray[np.float64]
+    texts: NDArray[Any] | None
+    order: tuple[str, ...] | None
+    is_missing: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, column: "pd.Series", row: Row, decimal: str = ".") -> Self:
+        """Look at a column of pandas: numbers, also as text; truth values and words are texts.
+
+        Args:
+            column: the column.
+            row: what a sentence calls a row, by its place.
+            decimal: what stands before decimals.
+
+        Raises:
+            InputError: for a column that is neither: dates, numbers with units, a mixture.
+        """
+        import pandas as pd
+
+        is_missing = column.isna().to_numpy()
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            order = tuple(map(str, column.cat.categories))
+            return cls(_nothing(column), _texts(column, is_missing), order, is_missing)
+        kind = column.dtype.kind
+        if kind in "mM":
+            raise InputError(
+                f"column {column.name} holds dates or times: turn them into numbers, or give "
+                f"`drop={[column.name]!r}`"
+            )
+        if kind == "b":
+            return cls(_nothing(column), _texts(column, is_missing), None, is_missing)
+        if kind in "iuf":
+            numbers = column.to_numpy(np.float64, na_value=np.nan)
+            return cls(_finite(numbers, column.name, row), None, None, is_missing)
+        if kind == "c":
+            raise InputError(f"column {column.name} holds complex numbers: give two columns")
+        return cls._of_objects(column, is_missing, row, decimal)
+
+    @classmethod
+    def _of_objects(
+        cls, column: "pd.Series", is_missing: NDArray[np.bool_], row: Row, decimal: str
+    ) -> Self:
+        texts = _texts(column, is_missing)
+        is_missing = is_missing | np.array([text.lower() in _MISSING for text in texts])
+        texts = np.where(is_missing, "", texts)
+        seen = texts[~is_missing]
+        is_fine = np.array([is_number(text, decimal) for text in seen], dtype=bool)
+        if is_fine.all():
+            numbers = np.full(len(texts), np.nan)
+            numbers[~is_missing] = [float(text.replace(decimal, ".")) for text in seen]
+            return cls(_finite(numbers, column.name, row), None, None, is_missing)
+        odd = seen[~is_fine]
+        first = int(np.flatnonzero(~is_missing)[np.flatnonzero(~is_fine)[0]])
+        if is_fine.mean() > 0.5 or np.mean([bool(_MARKED.match(text)) for text in seen]) > 0.5:
+            raise InputError(_mixed(column, texts, odd, first, row))
+        return cls(_nothing(column), texts, None, is_missing)
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        """The different values as text, in their own order, or sorted."""
+        if self.order is not None:
+            used = set(self.texts[~self.is_missing]) if self.texts is not None else set()
+            return tuple(level for level in self.order if level in used)
+        if self.texts is None:
+            return tuple(_spelled(number) for number in np.unique(self.numbers[~self.is_missing]))
+        return tuple(sorted(set(self.texts[~self.is_missing].tolist())))
+
+    def codes(self, levels: tuple[str, ...]) -> NDArray[np.int64]:
+        """The places of the values in ``levels``; -1 of another, or of none."""
+        places = {level: place for place, level in enumerate(levels)}
+        return np.array(
+            [-1 if gone else places.get(self.as_text(row), -1)
+             for row, gone in enumerate(self.is_missing)],
+            dtype=np.int64,
+        )  # fmt: skip
+
+    def as_text(self, row: int) -> str:
+        """The value of a row as text."""
+        return _spelled(self.numbers[row]) if self.texts is None else str(self.texts[row])
+
+
+def _spelled(number: float) -> str:
+    return str(int(number)) if float(number).is_integer() else repr(float(number))
+
+
+def _texts(column: "pd.Series", is_missing: NDArray[np.bool_]) -> NDArray[Any]:
+    values = ["" if gone else str(value).strip()
+              for value, gone in zip(column.tolist(), is_missing, strict=True)]  # fmt: skip
+    return np.array(values, dtype=object)
+
+
+def _nothing(column: "pd.Series") -> NDArray[np.float64]:
+    return np.full(len(column), np.nan)
+
+
+def _finite(numbers: NDArray[np.float64], name: object, row: Row) -> NDArray[np.float64]:
+    wrong = np.flatnonzero(np.isinf(numbers))
+    if len(wrong):
+        raise InputError(
+            f"column {name} holds '{numbers[wrong[0]]:g}' in {row(int(wrong[0]))}, and "
+            f"{len(wrong)} such cells in all: leave those cells empty"
+        )
+    return numbers
+
+
+def _mixed(
+    column: "pd.Series", texts: NDArray[Any], odd: NDArray[Any], first: int, row: Row
+) -> str:
+    """What is said of a column that is neither of numbers nor of words."""
+    is_marked = any(character.isdigit() for character in texts[first])
+    if is_marked:
+        way_out = (
+            "write plain numbers, without units, signs of percent, dates or other marks, or give "
+            f"`kinds={{{column.name!r}: 'category'}}` if it holds categories, or "
+            f"`drop={[column.name]!r}`"
+        )
+    elif first == 0 and len(odd) == 1:
+        way_out = "leave the row out, if it holds units"
+    else:
+        way_out = "leave those cells empty, or write numbers"
+    return (
+        f"column {column.name} holds {texts[first][:80]!r} in {row(first)}, and {len(odd)} such "
+        f"cells in all: {way_out}"
+    )

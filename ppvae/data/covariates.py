@@ -1,0 +1,125 @@
+"""Covariates: columns of a table that the programs are conditional on, as numbers beside x."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ppvae.data.cells import Cells, Row
+from ppvae.errors import InputError
+
+
+@final
+@dataclass(frozen=True)
+class Covariate:
+    """One column: a category as a one-hot vector, or a number, less its mean, over its deviation.
+
+    Mean and deviation are those of all rows of the table: covariates are what p(x | y) is given,
+    and no figure is of them.
+
+    Args:
+        name: of the column.
+        levels: of a category, in their order; none of a number.
+        loc: what is subtracted from a number.
+        scale: what it is then divided by.
+    """
+
+    name: str
+    levels: tuple[str, ...] = ()
+    loc: float = 0.0
+    scale: float = 1.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its numbers: ``batch=b1``, ..., or its own."""
+        return tuple(f"{self.name}={level}" for level in self.levels) or (self.name,)
+
+    @classmethod
+    def of(cls, name: str, cells: Cells) -> Self:
+        """Return what a column asks for."""
+        if cells.texts is not None:
+            return cls(name, cells.levels)
+        loc, spread = float(np.nanmean(cells.numbers)), float(np.nanstd(cells.numbers))
+        return cls(name, loc=loc, scale=spread if spread > 0 else 1.0)
+
+    def encode(self, cells: Cells, row: Row) -> NDArray[np.float32]:
+        """Return the numbers of each row: (N, levels), or (N, 1).
+
+        Raises:
+            InputError: for an empty cell, a level that was not fitted, or the other type.
+        """
+        empty = np.flatnonzero(cells.is_missing)
+        if len(empty):
+            raise InputError(
+                f"the covariate {self.name} is empty in {len(empty)} rows, first in "
+                f"{row(int(empty[0]))}: fill it, or drop such rows"
+            )
+        if not self.levels:
+            if cells.texts is not None:
+                raise InputError(f"the covariate {self.name} holds {cells.texts[0]!r}, no number")
+            numbers: NDArray[Any] = (cells.numbers - self.loc) / self.scale
+            return numbers[:, None].astype(np.float32)
+        codes = cells.codes(self.levels)
+        unknown = np.flatnonzero(codes < 0)
+        if len(unknown):
+            raise InputError(
+                f"the covariate {self.name} is {cells.as_text(int(unknown[0]))!r} in "
+                f"{row(int(unknown[0]))}, which is none of its levels {', '.join(self.levels)}"
+            )
+        return np.eye(len(self.levels), dtype=np.float32)[codes]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain types, as YAML and JSON hold them."""
+        if self.levels:
+            return {"name": self.name, "levels": list(self.levels)}
+        return {"name": self.name, "loc": self.loc, "scale": self.scale}
+
+    @classmethod
+    def from_dict(cls, fields: object) -> Self:
+        """Read what ``to_dict`` wrote, from a file that anyone may have edited.
+
+        Raises:
+            InputError: for anything that ``to_dict`` cannot have written.
+        """
+        wanted = {"name", "levels", "loc", "scale"}
+        if not isinstance(fields, Mapping) or not set(fields) <= wanted or "name" not in fields:
+            raise InputError(f"a covariate is a mapping of name and levels, not {fields!r:.80}")
+        try:
+            loc, scale = float(fields.get("loc", 0)), float(fields.get("scale", 1))
+            levels = tuple(map(str, fields.get("levels", ())))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"a covariate cannot be read of {fields!r:.80}") from error
+        if not (math.isfinite(loc) and math.isfinite(scale) and scale > 0):
+            raise InputError(f"a covariate has a finite loc and a scale above 0: {fields!r:.80}")
+        return cls(str(fields["name"]), levels, loc, scale)
+
+
+def encode_values(
+    covariates: Sequence[Covariate], values: Mapping[str, Any], count: int
+) -> NDArray[np.float32]:
+    """Return covariates said by name, one value for all rows or one for each: (count, numbers).
+
+    Raises:
+        InputError: for a name or level that is none, or one that is left out.
+    """
+    import pandas as pd
+
+    names = [each.name for each in covariates]
+    if set(values) != set(names):
+        raise InputError(
+            f"`covariates` gives {', '.join(map(str, values)) or 'nothing'}; give a value of each "
+            f"of {', '.join(names)}"
+        )
+    columns = []
+    for each in covariates:
+        said = values[each.name]
+        series: pd.Series = pd.Series(said if np.ndim(said) else [said] * count, name=each.name)
+        columns.append(each.encode(Cells.of(series, _row), _row))
+    return np.concatenate(columns, 1)
+
+
+def _row(place: int) -> str:
+    return f"row {place} (counted from 0)"

@@ -1,0 +1,182 @@
+"""Data that is in memory already, in whatever Python holds it."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor
+from torch.utils.data import Dataset, IterableDataset, TensorDataset
+
+from ppvae.data.annotated import annotated_source
+from ppvae.data.arrays import array_source
+from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
+from ppvae.data.readers import check_options
+from ppvae.data.source import Source
+from ppvae.data.table import table_source
+from ppvae.errors import InputError
+
+_PARTS = ("train", "valid", "test")
+
+
+def object_source(
+    thing: Any, where: str, options: ReadOptions = AS_FOUND, schema: Schema = UNKNOWN_SCHEMA
+) -> Source:
+    """Return what an object holds as raw rows.
+
+    Args:
+        thing: an array, tensor or sparse matrix; a DataFrame; an AnnData; a `torch` data set; a
+            pair (x, y); a mapping of ``x``, and ``y`` and ``mask`` where there are; or a triple
+            (train, valid, test) of any of them.
+        where: the name that sentences begin with.
+        options: what is said of the columns of a table.
+        schema: what a fit read in its data, which these have to have again.
+
+    Raises:
+        InputError: for what is none of these, or cannot be used.
+    """
+    if isinstance(thing, tuple) and len(thing) == 3:
+        return _divided(thing, where, options, schema)
+    if is_table(thing):
+        reader = table_source if _is_frame(thing) else annotated_source
+        return reader(thing, where, options, schema)
+    if _is_table_with_labels(thing):
+        frame, y = thing
+        return _labelled(frame, y, where, options, schema)
+    check_options(where, options, is_table=False)
+    x, y, mask = _arrays(thing, where)
+    return array_source(x, where, y, mask, schema.labels)
+
+
+def is_table(thing: Any) -> bool:
+    """Return whether an object has columns with names: a DataFrame, or an AnnData."""
+    return _is_frame(thing) or _is_annotated(thing)
+
+
+def _is_frame(thing: Any) -> bool:
+    pandas = sys.modules.get("pandas")  # what was never imported made nothing
+    return pandas is not None and isinstance(thing, pandas.DataFrame)
+
+
+def _is_annotated(thing: Any) -> bool:
+    anndata = sys.modules.get("anndata")
+    return anndata is not None and isinstance(thing, anndata.AnnData)
+
+
+def _is_table_with_labels(thing: Any) -> bool:
+    return isinstance(thing, tuple) and len(thing) == 2 and _is_frame(thing[0])
+
+
+def _labelled(frame: Any, y: Any, where: str, options: ReadOptions, schema: Schema) -> Source:
+    """A DataFrame and its labels beside it, as scikit-learn has them: one more column."""
+    import pandas as pd
+
+    if options.label is not None:
+        raise InputError(f"{where}: `label={options.label!r}` and y are both labels: give one.")
+    name = "y"
+    while name in frame:
+        name += "_"
+    if len(y) != len(frame):
+        raise InputError(f"{where}: y has {len(y)} rows, and x has {len(frame)}.")
+    if isinstance(y, pd.Series) and not y.index.equals(frame.index):
+        raise InputError(
+            f"{where}: the rows of x and y have different names (their index): give "
+            f"y.loc[x.index], or reset both by reset_index(drop=True)."
+        )
+    column = y.array if isinstance(y, pd.Series) else y
+    table = frame.assign(**{name: column})
+    return table_source(table, where, replace(options, label=name), schema)
+
+
+def _divided(
+    parts: tuple[Any, Any, Any], where: str, options: ReadOptions, schema: Schema
+) -> Source:
+    """Three parts, of which the first tells what columns, labels and covariates are."""
+    sources: list[Source] = []
+    for part, thing in zip(_PARTS, parts, strict=True):
+        known = sources[0].schema if sources else schema
+        sources.append(object_source(thing, f"{where}, {part}", options, known))
+    return joined(where, *sources)
+
+
+def joined(where: str, train: Source, valid: Source | None, test: Source | None) -> Source:
+    """Return data whose parts were read one by one.
+
+    Raises:
+        InputError: where their shapes differ.
+    """
+    there = [source for source in (train, valid, test) if source is not None]
+    for one, other in pairwise(there):
+        if one.train.shape != other.train.shape:
+            raise InputError(
+                f"{one.where} has data of shape {one.train.shape}, and {other.where} of "
+                f"{other.train.shape}: give parts of one shape."
+            )
+    notes = dict.fromkeys(note for source in there for note in source.notes)
+    return replace(
+        train,
+        where=where,
+        valid=None if valid is None else valid.train,
+        test=None if test is None else test.train,
+        notes=tuple(notes),
+        files=None,
+    )
+
+
+def _arrays(thing: Any, where: str) -> tuple[Any, Any, Any]:
+    """x, and y and mask where there are."""
+    if isinstance(thing, Mapping):
+        unknown = sorted(map(str, thing.keys() - {"x", "y", "mask"}))
+        if unknown or "x" not in thing:
+            raise InputError(
+                f"{where} is a mapping of {', '.join(map(str, thing))}: give x, and y and mask "
+                f"where there are."
+            )
+        return thing["x"], thing.get("y"), thing.get("mask")
+    if isinstance(thing, tuple):
+        if len(thing) != 2:
+            raise InputError(
+                f"{where} is a tuple of {len(thing)}: give (x, y), or (train, valid, test)."
+            )
+        return (*thing, None)
+    if isinstance(thing, TensorDataset):
+        x, y, *more = (*thing.tensors, None)[: max(2, len(thing.tensors))]
+        if more:
+            raise InputError(
+                f"{where} is a TensorDataset of {len(thing.tensors)} tensors: give x, or x and y."
+            )
+        return x, y, None
+    if isinstance(thing, Dataset):
+        return (*_stacked(thing, where), None)
+    return thing, None, None
+
+
+def _stacked(dataset: Dataset[Any], where: str) -> tuple[Any, Any]:
+    """All items of a data set, x beside x and y beside y."""
+    import numpy as np
+
+    if isinstance(dataset, IterableDataset):
+        items = list(dataset)
+    else:
+        count = getattr(dataset, "__len__", lambda: 0)()
+        items = [dataset[place] for place in range(count)]
+    if not items:
+        raise InputError(f"{where} is a data set without items.")
+    pairs = [item if isinstance(item, tuple | list) else (item,) for item in items]
+    if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
+        raise InputError(f"{where}: an item of the data set must be x, or (x, y).")
+    try:
+        x = np.stack([_array(pair[0]) for pair in pairs])
+    except ValueError as error:
+        raise InputError(
+            f"{where}: the items of the data set differ in shape ({error})."
+        ) from error
+    y = None if len(pairs[0]) == 1 else np.array([_array(pair[1]) for pair in pairs])
+    return x, y
+
+
+def _array(value: Any) -> Any:
+    import numpy as np
+
+    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)

@@ -1,0 +1,108 @@
+"""How data is to be read, where its user says so, and what a fit read in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self, final
+
+from ppvae.data.columns import Column, ColumnKind, columns_from_plain, columns_to_plain
+from ppvae.data.covariates import Covariate
+
+
+@final
+@dataclass(frozen=True)
+class ReadOptions:
+    """What a user says of the columns of a table, or the size of images.
+
+    Args:
+        label: the column of labels.
+        covariates: columns that the programs are conditional on.
+        index: the column of the rows' names.
+        drop: columns that are left out.
+        kinds: what the values of a column are, where that is not what they look like.
+        size_factor: ``"total"``, the sum of a row; a column; or ``"none"``.
+        split_column: the column that says ``train``, ``valid`` or ``test``.
+        size: height and width that images are brought to.
+        may_lack: which of these columns new data need not have.
+    """
+
+    label: str | None = None
+    covariates: tuple[str, ...] = ()
+    index: str | None = None
+    drop: tuple[str, ...] = ()
+    kinds: Mapping[str, ColumnKind] = field(default_factory=dict)
+    size_factor: str | None = None
+    split_column: str | None = None
+    size: tuple[int, int] | None = None
+    may_lack: frozenset[str] = frozenset()
+
+    def of_new(self, columns: Iterable[str]) -> Self:
+        """Return what is to be read in other data than those of the fit, all rows of them."""
+        there = set(columns)
+        other: dict[str, Any] = {
+            name: None
+            for name in ("label", "index")
+            if name in self.may_lack and getattr(self, name) not in there
+        }
+        drop = tuple(name for name in self.drop if name in there)
+        return replace(self, **other, drop=drop, kinds={}, split_column=None)
+
+    @property
+    def of_columns(self) -> dict[str, Any]:
+        """What is said of columns alone, of that which is said."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {
+            name: value
+            for name, value in values.items()
+            if value
+            and name not in ("size", "may_lack")
+            and (name, value) != ("size_factor", "none")
+        }
+
+
+@final
+@dataclass(frozen=True)
+class Schema:
+    """What a fit read in its data, so that other data mean the same.
+
+    Args:
+        columns: the columns of x, of a table.
+        labels: names of the label codes.
+        covariates: the columns that y is made of, where it is covariates.
+        size_unit: what size factors were divided by.
+    """
+
+    columns: tuple[Column, ...] | None = None
+    labels: tuple[str, ...] | None = None
+    covariates: tuple[Covariate, ...] = ()
+    size_unit: float | None = None
+
+    def to_dict(self) -> dict[str, object]:
+        """Return plain types, as YAML and JSON hold them."""
+        return {
+            "columns": None if self.columns is None else columns_to_plain(self.columns),
+            "labels": None if self.labels is None else list(self.labels),
+            "covariate_columns": [each.to_dict() for each in self.covariates],
+            "size_unit": self.size_unit,
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote, from a file that anyone may have edited.
+
+        Raises:
+            InputError: for anything that ``to_dict`` cannot have written.
+        """
+        columns, labels, unit = (facts.get(name) for name in ("columns", "labels", "size_unit"))
+        return cls(
+            columns=None if columns is None else columns_from_plain(columns),
+            labels=None if labels is None else tuple(map(str, labels)),
+            covariates=tuple(map(Covariate.from_dict, facts.get("covariate_columns") or ())),
+            size_unit=float(unit) if isinstance(unit, int | float) and unit > 0 else None,
+        )
+
+
+AS_FOUND = ReadOptions()
+"""Nothing is said of the data."""
+
+UNKNOWN_SCHEMA = Schema()
+"""That of data that are read for the first time."""

@@ -1,0 +1,49 @@
+"""Size factors: what the mean of a row's counts is multiplied by, outside of the network."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ppvae.data.rows import ArrayRows, Rows
+from ppvae.data.source import Source
+from ppvae.errors import InputError
+
+
+def with_totals(source: Source, unit: float | None = None) -> Source:
+    """Return a source with the sum of each row as its size factor, over their mean.
+
+    Args:
+        source: rows in memory, not negative.
+        unit: what the sums of a fit were divided by; default: the mean of the training rows.
+
+    Raises:
+        InputError: for rows that are read from disk, or whose sum is not above 0.
+    """
+    sums = {part: _sums(rows, source.where) for part, rows in source.published().items()}
+    unit = float(sums["train"].mean()) if unit is None else unit
+    parts: dict[str, Any] = {
+        part: replace(rows, size_factor=(sums[part] / unit).to(torch.float32))
+        for part, rows in source.published().items()
+        if isinstance(rows, ArrayRows)
+    }
+    return replace(source, **parts, size_unit=unit)
+
+
+def _sums(rows: Rows, where: str) -> Tensor:
+    if not isinstance(rows, ArrayRows):
+        raise InputError(
+            f"`size_factor='total'` sums rows that are held in memory, and {where} is read from "
+            f"disk: leave it out."
+        )
+    x = rows.x if rows.mask is None else rows.x.masked_fill(~rows.mask, 0)
+    sums = x.flatten(1).sum(1, dtype=torch.float64)
+    wrong = (~(sums > 0)).nonzero()[:, 0]
+    if len(wrong):
+        raise InputError(
+            f"{where}: the total of {rows.annotations.called(int(wrong[0]))} is "
+            f"{float(sums[wrong[0]]):g}, and that of {len(wrong)} rows is not above 0: drop such "
+            f"rows, or give `size_factor='none'`."
+        )
+    return sums
