@@ -87,11 +87,6 @@ class Source:
         Raises:
             InputError: with too few rows to divide.
         """
-        if len(self.train) < FEWEST:
-            raise InputError(
-                f"{self.where} has {len(self.train)} rows, and at least {FEWEST} are needed to "
-                f"split it into train, valid and test."
-            )
         if self.trains_on_valid:
             train, test = self.train, self.test
             if test is None:
@@ -114,6 +109,11 @@ class Source:
 
     def _cut(self, seed: int, *sizes: int) -> list[Rows]:
         """Return the training rows less some, then as many as each of ``sizes``, shuffled."""
+        if len(self.train) < FEWEST:
+            raise InputError(
+                f"{self.where} has {len(self.train)} rows, and at least {FEWEST} are needed to "
+                f"split it into train, valid and test."
+            )
         rest = len(self.train) - sum(sizes)
         shuffled = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
         return [self.train.select(index) for index in torch.split(shuffled, [rest, *sizes])]

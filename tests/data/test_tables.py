@@ -1,0 +1,268 @@
+"""Tables as people have them: what each column is, and all faults in one answer."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from ppvae import data
+from ppvae.data import Data
+from ppvae.data.columns import Column, ColumnKind
+from ppvae.data.options import ReadOptions
+from ppvae.errors import InputError
+
+ROWS = 40
+PLACES = np.arange(ROWS)
+FRAME = pd.DataFrame(
+    {
+        "bill": 40 + PLACES / 7,
+        "year": 2007 + PLACES % 3,
+        "eggs": PLACES % 4,
+        "ringed": PLACES % 2 == 0,
+        "species": np.array(["Adelie", "Gentoo", "Chinstrap"])[PLACES % 3],
+        "code": PLACES % 2,
+    }
+)
+
+
+def x_of(loaded: Data) -> pd.DataFrame:
+    """Scaled x of all rows, in the order of the file, with the mask as NaN."""
+    blocks = []
+    for split in loaded.splits.values():
+        batch = split.take(torch.arange(len(split)))
+        x = batch["x"].masked_fill(~batch["mask"], torch.nan) if "mask" in batch else batch["x"]
+        blocks.append(pd.DataFrame(x.numpy(), index=split.annotations.numbers.numpy()))
+    return pd.concat(blocks).sort_index()
+
+
+def test_a_column_is_what_its_values_are() -> None:
+    loaded = data.load(FRAME)
+    assert loaded.columns == (
+        Column("bill", "real"),
+        Column("year", "real"),
+        Column("eggs", "count"),
+        Column("ringed", "category", ("False", "True")),
+        Column("species", "category", ("Adelie", "Chinstrap", "Gentoo")),
+        Column("code", "category", ("0", "1")),
+    )
+
+
+def test_reals_are_standardized_and_all_else_is_as_it_is() -> None:
+    x = x_of(data.load(FRAME))
+    train = FRAME["bill"]
+    np.testing.assert_allclose(np.corrcoef(x[0], train)[0, 1], 1, atol=1e-6)
+    np.testing.assert_array_equal(x[2], FRAME["eggs"])
+    np.testing.assert_array_equal(x[3], FRAME["ringed"])
+    np.testing.assert_array_equal(x[4], [["Adelie", "Chinstrap", "Gentoo"].index(s)
+                                         for s in FRAME["species"]])  # fmt: skip
+
+
+def test_what_a_column_is_can_be_said() -> None:
+    kinds: dict[str, ColumnKind] = {"year": "category", "eggs": "real", "code": "count"}
+    columns = {c.name: c for c in data.load(FRAME, kinds=kinds).columns or ()}
+    assert columns["year"] == Column("year", "category", ("2007", "2008", "2009"))
+    assert columns["eggs"].kind == "real"
+    assert columns["code"].kind == "count"
+
+
+@pytest.mark.parametrize("mark", ["", "NA", "?", "nan", "-", "N/A"])
+def test_empty_cells_become_a_mask(mark: str, tmp_path: Path) -> None:
+    table = FRAME.astype(object)
+    table.loc[5, "bill"] = table.loc[7, "species"] = table.loc[9, "eggs"] = mark
+    table.to_csv(tmp_path / "t.csv", index=False)
+    loaded = data.load(tmp_path / "t.csv")
+    empty = np.argwhere(x_of(loaded).isna().to_numpy()).tolist()
+    assert empty == [[5, 0], [7, 4], [9, 2]]
+    assert "3 empty cells are left out by a mask" in loaded.describe()
+    assert loaded.columns == data.load(FRAME).columns
+
+
+def test_covariates_are_numbers_with_names() -> None:
+    loaded = data.load(FRAME, covariates=["species", "bill"], label="code")
+    assert loaded.covariate_names == (
+        "species=Adelie",
+        "species=Chinstrap",
+        "species=Gentoo",
+        "bill",
+    )
+    assert [c.name for c in loaded.columns or ()] == ["year", "eggs", "ringed"]
+    y = loaded.train.take(torch.arange(len(loaded.train)))["y"]
+    assert (y[:, :3].sum(1) == 1).all()
+    whole = torch.cat([s.take(torch.arange(len(s)))["y"][:, 3] for s in loaded.splits.values()])
+    np.testing.assert_allclose([whole.mean(), whole.std(correction=0)], [0, 1], atol=1e-6)
+    # The label is for people then, and not shown to the programs.
+    assert loaded.classes == 0
+    label = loaded.test.annotations.label
+    assert label is not None
+    np.testing.assert_array_equal(label, FRAME["code"][loaded.test.annotations.numbers.numpy()])
+
+
+def test_labels_that_are_empty_are_not_known() -> None:
+    table = FRAME.assign(code=FRAME["code"].astype("float").where(PLACES % 5 > 0))
+    loaded = data.load(table, label="code")
+    for split in loaded.splits.values():
+        y = split.take(torch.arange(len(split)))["y"]
+        numbers = split.annotations.numbers.numpy()
+        np.testing.assert_array_equal(y, np.where(numbers % 5 > 0, numbers % 2, -1))
+    assert loaded.labels == ("0", "1")
+    assert "8 labels are not known" in loaded.describe()
+
+
+def test_rows_keep_their_names() -> None:
+    table = FRAME.assign(ring=[f"b{i}" for i in PLACES])
+    for loaded in (data.load(table, index="ring"), data.load(table.set_index("ring"))):
+        known = loaded.valid.annotations
+        assert known.index is not None
+        assert known.index.tolist() == [f"b{i}" for i in known.numbers.tolist()]
+        assert "ring" not in [c.name for c in loaded.columns or ()]
+
+
+def test_a_column_divides_the_rows() -> None:
+    part = np.array(["train", "Validation ", "test"])[np.minimum(PLACES % 5, 2)]
+    loaded = data.load(FRAME.assign(part=part), split_column="part")
+    for place, split in enumerate(loaded.splits.values()):
+        assert split.annotations.numbers.tolist() == [
+            i for i in range(ROWS) if min(i % 5, 2) == place
+        ]
+
+
+def test_files_of_their_own_are_valid_and_test(tmp_path: Path) -> None:
+    for part, rows in (("train", 30), ("valid", 4), ("test", 6)):
+        FRAME.iloc[:rows].to_csv(tmp_path / f"{part}.csv", index=False)
+    loaded = data.load(
+        tmp_path / "train.csv", valid=tmp_path / "valid.csv", test=tmp_path / "test.csv"
+    )
+    assert [len(split) for split in loaded.splits.values()] == [30, 4, 6]
+    assert len(data.load(tmp_path / "train.csv", test=tmp_path / "test.csv").valid) == 5
+    with pytest.raises(InputError, match="is no file or folder"):
+        data.load(tmp_path / "train.csv", valid="digits")
+    (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="it has no column bill, year"):
+        data.load(tmp_path / "train.csv", valid=tmp_path / "odd.csv")
+
+
+def test_without_valid_all_but_the_test_rows_train() -> None:
+    loaded = data.load(FRAME, valid="none")
+    train, valid, test = (set(s.annotations.numbers.tolist()) for s in loaded.splits.values())
+    assert train | test == set(range(ROWS))
+    assert not train & test
+    assert valid < train
+    with pytest.raises(InputError, match="has a valid part of its own"):
+        data.load((FRAME, FRAME, FRAME), valid="none")
+
+
+def test_size_factors_are_over_their_mean() -> None:
+    counts = pd.DataFrame({"a": PLACES, "b": 2 * PLACES + 1, "depth": PLACES + 1.5})
+    loaded = data.load(counts, size_factor="depth")
+    factors = torch.cat(
+        [s.take(torch.arange(len(s)))["size_factor"] for s in loaded.splits.values()]
+    )
+    np.testing.assert_allclose(factors.mean(), 1, rtol=1e-5)
+    assert [c.name for c in loaded.columns or ()] == ["a", "b"]
+    total = data.load(counts.drop(columns="depth"), size_factor="total")
+    batch = total.test.take(torch.arange(len(total.test)))
+    sums = batch["x"].sum(1)
+    np.testing.assert_allclose(
+        batch["size_factor"] / batch["size_factor"][0], sums / sums[0], rtol=1e-5
+    )
+    with pytest.raises(InputError, match=r"row 0.*not above 0 in 1 rows"):
+        data.load(counts.assign(depth=PLACES), size_factor="depth", kinds={"a": "real"})
+
+
+WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
+    "several": (
+        FRAME.assign(bill=FRAME["bill"].astype(str) + " mm", eggs=FRAME["eggs"] / 0.0),
+        {"label": "specis"},
+        ("has 3 faults: (1) `label='specis'` is no column of it (did you mean species?)",
+         "(2) column bill holds '40.0 mm' in row 0, and 40 such cells in all",
+         "(3) column eggs holds 'inf' in row 1"),
+    ),
+    "names of rows": (
+        FRAME.assign(ring=[f"ring-{i}" for i in PLACES]),
+        {},
+        ("column ring holds 40 different texts (ring-0, ring-1, ...)", "give `index='ring'`"),
+    ),
+    "dates": (
+        FRAME.assign(day=pd.date_range("2024", periods=ROWS)),
+        {},
+        ("column day holds dates or times", "give `drop=['day']`"),
+    ),
+    "an empty column": (FRAME.assign(gone=np.nan), {}, ("column gone has no value",)),
+    "a large identifier": (
+        FRAME.assign(ident=10**9 + PLACES), {}, ("column ident holds an integer beyond 16777216",)
+    ),
+    "a mixture": (
+        FRAME.assign(bill=FRAME["bill"].astype(object).where(PLACES != 3, "broken")),
+        {},
+        ("column bill holds 'broken' in row 3, and 1 such cells in all",),
+    ),
+    "two parts": (FRAME, {"label": "code", "drop": ["code"]}, ("as label and as drop",)),
+    "a covariate that is empty": (
+        FRAME.assign(bill=FRAME["bill"].where(PLACES != 3)),
+        {"covariates": ["bill"]},
+        ("the covariate bill is empty in 1 rows, first in row 3",),
+    ),
+    "a part of another name": (
+        FRAME.assign(part="holdout"),
+        {"split_column": "part"},
+        ("says 'holdout' in row 0; it must be train, valid or test",),
+    ),
+    "counts that are none": (
+        FRAME, {"kinds": {"bill": "count"}}, ("column bill holds counts, and it holds 40.1",)
+    ),
+    "words as numbers": (FRAME, {"kinds": {"species": "real"}}, ("is real, and it holds words",)),
+    "no column left": (FRAME[["code"]], {"label": "code"}, ("no column is left for x",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG)
+def test_a_wrong_table_has_one_answer(kind: str) -> None:
+    table, options, says = WRONG[kind]
+    with pytest.raises(InputError) as refusal:
+        data.load(table, name="penguins", **options)
+    sentence = str(refusal.value)
+    assert sentence.startswith("penguins")
+    assert "\n" not in sentence
+    for words in says:
+        assert words in sentence
+
+
+def test_new_tables_are_read_by_the_names_of_their_columns() -> None:
+    fitted = data.load(FRAME, label="code", covariates=["species"])
+    options = ReadOptions(label="code", covariates=("species",), may_lack=frozenset({"label"}))
+    other = FRAME[["species", "eggs", "year", "ringed", "bill"]].assign(more=1).iloc[:3]
+    new = data.load_new(
+        other, scaling=fitted.scaling, shape=fitted.shape, options=options, schema=fitted.schema
+    ).take(torch.arange(3))
+    whole = data.load_new(
+        FRAME, scaling=fitted.scaling, shape=fitted.shape, options=options, schema=fitted.schema
+    ).take(torch.arange(3))
+    assert torch.equal(new["x"], whole["x"])
+    assert torch.equal(new["y"], whole["y"])
+    odd = other.assign(species="Macaroni").drop(columns="eggs")
+    with pytest.raises(InputError) as refusal:
+        data.load_new(
+            odd, scaling=fitted.scaling, shape=fitted.shape, options=options, schema=fitted.schema
+        )
+    assert "it has no column eggs, which the model was fitted on" in str(refusal.value)
+    assert "'Macaroni' in row 0, which is none of its levels" in str(refusal.value)
+
+
+def test_categories_are_no_numbers() -> None:
+    loaded = data.load(FRAME)
+    with pytest.raises(InputError, match="column ringed, species holds categories"):
+        data.suited(loaded, "real")
+
+
+def test_a_schema_survives_a_file() -> None:
+    schema = data.load(FRAME, label="code", covariates=["species", "bill"]).schema
+    assert type(schema).from_dict(schema.to_dict()) == schema
+    assert data.load(FRAME[["bill"]]).schema.to_dict()["columns"] == {
+        "kind": "real", "names": ["bill"],
+    }  # fmt: skip
+    for wrong in ({"columns": 3}, {"columns": [{"name": "a"}]}, {"covariate_columns": [{"a": 1}]}):
+        with pytest.raises(InputError):
+            type(schema).from_dict(wrong)
