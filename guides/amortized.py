@@ -5,7 +5,7 @@ import pyro.distributions as dist
 from pyro.nn import PyroModule
 from torch import Tensor, nn
 
-from ppvae.networks import MLP, Network, Shape, beside, build, features, joined_shape
+from ppvae.networks import MLP, Network, Shape, beside, build, features, joined_shape, per_unit
 
 
 class Amortized(PyroModule):
@@ -22,7 +22,8 @@ class Amortized(PyroModule):
         covariates: number of covariates, where it reads those; with neither, y is not read.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``y`` is
-    ``(batch,)``, labels, or ``(batch, covariates)``.
+    ``(batch,)``, labels, or ``(batch, covariates)``; ``size_factor``, where the mean of counts is
+    multiplied by one, is ``(batch,)``, and the encoder reads x per unit of it.
     """
 
     def __init__(
@@ -50,8 +51,10 @@ class Amortized(PyroModule):
         # Not by abc: its metaclass is not Pyro's.
         raise NotImplementedError(f"{type(self).__name__} has no posterior")
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        fn = self.posterior(x, y)
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, size_factor: Tensor | None = None
+    ) -> Tensor:
+        fn = self.posterior(per_unit(x, size_factor), y)
         with pyro.plate("data", len(x)):
             z: Tensor = pyro.sample("z", fn)
         return z

@@ -8,7 +8,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.guides.hierarchical import diagonal, hierarchy
-from ppvae.networks import MLP, Network, Shape, build
+from ppvae.networks import MLP, Network, Shape, build, per_unit
 from ppvae.networks.layers import Activation
 
 
@@ -47,10 +47,10 @@ class BottomUp(PyroModule):
             MLP((below,), (2, above), hidden, activation) for below, above in pairwise(widths)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, size_factor: Tensor | None = None) -> tuple[Tensor, ...]:
         """Draw z_1, ..., z_L, which is what is returned."""
         with pyro.plate("data", len(x)):
-            latents = [pyro.sample("z1", diagonal(self.encoder(x)))]
+            latents = [pyro.sample("z1", diagonal(self.encoder(per_unit(x, size_factor))))]
             for layer, network in enumerate(self.between, start=2):
                 latents.append(pyro.sample(f"z{layer}", diagonal(network(latents[-1]))))
         return tuple(latents)

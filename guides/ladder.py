@@ -8,7 +8,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.guides.hierarchical import BottomUpPass, diagonal, hierarchy
-from ppvae.networks import MLP, Network, Shape
+from ppvae.networks import MLP, Network, Shape, per_unit
 from ppvae.networks.layers import Activation
 
 
@@ -56,10 +56,11 @@ class Ladder(PyroModule):
         self.up = BottomUpPass(data_shape, len(widths), features, encoder, hidden, activation)
         self.heads = nn.ModuleList(MLP((features,), (2, width), hidden=()) for width in widths)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, size_factor: Tensor | None = None) -> tuple[Tensor, ...]:
         """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
         (model,) = self._model
-        *below, top = (diagonal(head(d)) for head, d in zip(self.heads, self.up(x), strict=True))
+        up = self.up(per_unit(x, size_factor))
+        *below, top = (diagonal(head(d)) for head, d in zip(self.heads, up, strict=True))
         with pyro.plate("data", len(x)):
             latents = [pyro.sample(f"z{len(below) + 1}", top)]
             for layer in range(len(below), 0, -1):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
 from ppvae.guides.scales import posterior_scale
-from ppvae.networks import MLP, Network, Shape, is_positive
+from ppvae.networks import MLP, Network, Shape, is_positive, per_unit
 from ppvae.networks.evaluation_mode import evaluation_mode
 
 
@@ -86,12 +86,16 @@ class SemiAmortized(Amortized):
         self.register_buffer("signs", torch.cat([signs, -signs]))
 
     def posterior(
-        self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        size_factor: Tensor | None = None,
     ) -> dist.TorchDistribution:
-        loc, log_scale = self.encode(x, y).unbind(-2)
+        loc, log_scale = self.encode(per_unit(x, size_factor), y).unbind(-2)
         scale = posterior_scale(log_scale)
         learns = torch.is_grad_enabled()
-        batch = {"x": x, "y": y, "mask": mask}
+        batch = {"x": x, "y": y, "mask": mask, "size_factor": size_factor}
         copies = {
             name: torch.cat([value] * len(self.signs))
             for name, value in batch.items()
@@ -129,8 +133,14 @@ class SemiAmortized(Amortized):
             total: Tensor = trace.log_prob_sum()
         return total
 
-    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        fn = self.posterior(x, y, mask)
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        size_factor: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        fn = self.posterior(x, y, mask, size_factor)
         with pyro.plate("data", len(x)):
             z: Tensor = pyro.sample("z", fn)
         return z

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ppvae.errors import InputError
 from ppvae.guides.mean_field import MeanField
-from ppvae.networks import MLP, Network, Shape, build, is_positive, silence
+from ppvae.networks import MLP, Network, Shape, build, is_positive, per_unit, silence
 
 
 class SemiSupervised(PyroModule):
@@ -74,7 +74,10 @@ class SemiSupervised(PyroModule):
         _even(self.classifier)
         silence(self.latent.encoder, classes)
 
-    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, y: Tensor | None = None, size_factor: Tensor | None = None
+    ) -> Tensor:
+        x = per_unit(x, size_factor)
         logits = self.classifier(x)
         shown = self._withheld(logits) if self.training and self.hold else logits
         known = shown if y is None else self._held(shown, y)

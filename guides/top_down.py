@@ -8,7 +8,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.guides.hierarchical import BottomUpPass, diagonal, hierarchy
-from ppvae.networks import MLP, Network, Shape, beside
+from ppvae.networks import MLP, Network, Shape, beside, per_unit
 from ppvae.networks.layers import Activation
 
 
@@ -53,9 +53,9 @@ class TopDown(PyroModule):
             for below, above in pairwise(widths)
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor, size_factor: Tensor | None = None) -> tuple[Tensor, ...]:
         """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
-        *below, d = self.up(x)
+        *below, d = self.up(per_unit(x, size_factor))
         with pyro.plate("data", len(x)):
             latents = [pyro.sample(f"z{len(below) + 1}", diagonal(self.top(d)))]
             for layer in range(len(below), 0, -1):

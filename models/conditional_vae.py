@@ -31,7 +31,8 @@ class ConditionalVAE(PyroModule):
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers below
     ``classes``, or ``(batch, covariates)``, real numbers; ``z`` is ``(batch, latent_dim)``;
-    ``mask``, where entries of x are missing, is like x.
+    ``mask``, where entries of x are missing, is like x; ``size_factor``, where the mean of counts
+    is multiplied by one, is ``(batch,)``.
 
     Raises:
         InputError: if there is no y.
@@ -62,8 +63,15 @@ class ConditionalVAE(PyroModule):
         in_shape = joined_shape((prior.latent_dim,), self.y_size)
         self.decoder = build(decoder, in_shape, likelihood.decoder_shape, "decoder")
 
-    def forward(self, x: Tensor, y: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        mask: Tensor | None = None,
+        size_factor: Tensor | None = None,
+    ) -> Tensor:
         known = features(y, self.y_size)
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())
-            return observe(x, self.likelihood(self.decoder(beside(z, 1, known))), mask)
+            fn = self.likelihood.given(self.decoder(beside(z, 1, known)), known)
+            return observe(x, fn, mask, size_factor)

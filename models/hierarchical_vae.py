@@ -43,7 +43,8 @@ class HierarchicalVAE(PyroModule):
         skips: decode x from all layers, side by side, not from z_1 alone.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``; ``mask``,
-    where entries of x are missing, is like x.
+    where entries of x are missing, is like x; ``size_factor``, where the mean of counts is
+    multiplied by one, is ``(batch,)``.
 
     Raises:
         InputError: if there is one layer, or the widths are not as many, or not the prior's.
@@ -86,14 +87,16 @@ class HierarchicalVAE(PyroModule):
         fn: dist.TorchDistribution = dist.Normal(loc, positive(log_scale)).to_event(1)
         return fn
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, size_factor: Tensor | None = None
+    ) -> Tensor:
         top = len(self.widths)
         with pyro.plate("data", len(x)):
             latents = [pyro.sample(f"z{top}", self.prior())]
             for layer in range(top - 1, 0, -1):
                 latents.insert(0, pyro.sample(f"z{layer}", self.conditional(layer, latents[0])))
             z = torch.cat(latents, -1) if self.skips else latents[0]
-            return observe(x, self.likelihood(self.decoder(z)), mask)
+            return observe(x, self.likelihood(self.decoder(z)), mask, size_factor)
 
 
 def _widths(top: int, layers: int | None, widths: Sequence[int]) -> tuple[int, ...]:

@@ -9,25 +9,38 @@ from torch import Tensor
 from torch.distributions import transform_to
 
 from ppvae.distributions.per_column import Columnwise
+from ppvae.distributions.scaled_mean import scaled
 from ppvae.errors import InputError
 
 
-def observe(x: Tensor, fn: dist.TorchDistribution, mask: Tensor | None = None) -> Tensor:
+def observe(
+    x: Tensor,
+    fn: dist.TorchDistribution,
+    mask: Tensor | None = None,
+    size_factor: Tensor | None = None,
+) -> Tensor:
     """The statement x ~ p(x | z) at the site ``"x"``; missing entries are integrated out.
 
     As the elements of x are independent given z, an entry that was not observed is left out of
     log p(x | z), and nothing else has to be done: p(x_observed | z) is the product over the others.
     Mean and draws are those of all entries.
 
+    A size factor multiplies the mean of counts here, and not in the network: what the decoder says
+    is then the mean per unit of size factor, as in scVI (Lopez et al., 2018).
+
     Args:
         x: the data, ``(batch, *data_shape)``; what stands at a missing entry is not looked at, and
             may be no number.
         fn: p(x | z), with event shape ``data_shape``.
         mask: True where x was observed, ``(batch, *data_shape)``; ``None``: everywhere.
+        size_factor: what the mean is multiplied by, ``(batch,)``, above 0; see `scaled`.
 
     Raises:
-        InputError: if entries are missing and their distribution does not factorize over elements.
+        InputError: if entries are missing and their distribution does not factorize over elements;
+            if there are size factors and no mean of counts that they multiply.
     """
+    if size_factor is not None:
+        fn = scaled(fn, size_factor)
     if mask is not None:
         if not isinstance(fn, torch.distributions.Independent):
             raise InputError(

@@ -36,7 +36,8 @@ class SemiSupervisedVAE(PyroModule):
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, the labels, which are for the
     guide alone to look at; ``z`` is ``(batch, latent_dim)``; ``mask``, where entries of x are
-    missing, is like x.
+    missing, is like x; ``size_factor``, where the mean of counts is multiplied by one, is
+    ``(batch,)``.
 
     Raises:
         InputError: if there are not two classes or more.
@@ -76,9 +77,10 @@ class SemiSupervisedVAE(PyroModule):
         x: Tensor,
         y: Tensor | None = None,  # noqa: ARG002  # a guide's arguments are its model's
         mask: Tensor | None = None,
+        size_factor: Tensor | None = None,
     ) -> Tensor:
         with pyro.plate("data", len(x)):
             label = pyro.sample("y", dist.Categorical(logits=self.logits))
             z = pyro.sample("z", self.prior())
             h = self.decoder(beside(z, 1, features(label, self.classes)))
-            return observe(x, self.likelihood(h), mask)
+            return observe(x, self.likelihood(h), mask, size_factor)

@@ -23,7 +23,8 @@ class VAE(PyroModule):
         decoder: makes the network from z to the numbers that the likelihood asks for.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``mask``, where
-    entries of x are missing, is like x.
+    entries of x are missing, is like x; ``size_factor``, where the mean of counts is multiplied by
+    one, is ``(batch,)``.
 
     Example::
 
@@ -38,7 +39,9 @@ class VAE(PyroModule):
         self.likelihood = likelihood
         self.decoder = build(decoder, (prior.latent_dim,), likelihood.decoder_shape, "decoder")
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, size_factor: Tensor | None = None
+    ) -> Tensor:
         with pyro.plate("data", len(x)):
             z = pyro.sample("z", self.prior())
-            return observe(x, self.likelihood(self.decoder(z)), mask)
+            return observe(x, self.likelihood(self.decoder(z)), mask, size_factor)

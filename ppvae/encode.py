@@ -50,7 +50,7 @@ def encode(asked: Encode) -> dict[str, Any]:
     samples, or a guide without a density, there is neither ``log_p`` nor ``elbo``. Programs with a
     class among their latents have ``class_probability`` too, ``(data, classes)``: q(y | x) as of
     data without labels. Where the model takes y, ``log_p`` is log p(x | y), or, of data whose class
-    is known and a latent of the model, log p(x, y).
+    is known and a latent of the model, log p(x, y); each given the size factors, where it has them.
 
     Raises:
         InputError: for a run or data that cannot be read, or a file that is there already.
@@ -188,8 +188,9 @@ def main(argv: Sequence[str]) -> None:
     rows = len(next(iter(found.values())))
     if "log_p" in found:
         log_p = found["log_p"]
-        y = torch.as_tensor(found["y"]) if "y" in found else None
-        name = evidence_name(opened.pair, opened.audit, y)
+        of_rows = {"y": torch.as_tensor(found["y"])} if "y" in found else {}
+        extras = {name: value for name, value in opened.example().items() if name != "y"}
+        name = evidence_name(opened.pair, opened.audit, extras | of_rows)
         error = log_p.std(ddof=1) / rows**0.5 if rows > 1 else float("nan")
         say(
             f"{name} is {number(log_p.mean())} nats per datum on average, standard error "

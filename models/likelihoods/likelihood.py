@@ -51,6 +51,18 @@ class Likelihood(nn.Module, ABC):
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         """The distribution p(x | z) for the decoder's output ``h``: ``(..., *decoder_shape)``."""
 
+    def given(self, h: Tensor, y: Tensor) -> dist.TorchDistribution:  # noqa: ARG002
+        """The distribution p(x | z, y), of a model that is conditional on y.
+
+        The decoder has read y, and by default nothing else does.
+
+        Args:
+            h: the decoder's output, ``(..., *decoder_shape)``.
+            y: labels as one-hot vectors, or covariates: ``(..., y_size)``.
+        """
+        fn: dist.TorchDistribution = self(h)
+        return fn
+
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
         """Fit the likelihood to the distribution of each element of data, whatever z is.
 
@@ -64,6 +76,18 @@ class Likelihood(nn.Module, ABC):
         Returns:
             the decoder's output under which p(x | z) is that distribution,
             ``(params_per_element, *shape)``; ``None``, the default: it does not know.
+        """
+        return None
+
+    def fit_scaled_marginal(
+        self,
+        x: Tensor,  # noqa: ARG002
+        size_factor: Tensor,  # noqa: ARG002
+        mask: Tensor | None = None,  # noqa: ARG002
+    ) -> Tensor | None:
+        """Fit to data of which each row's mean is multiplied by its size factor, ``(n,)``.
+
+        Else it is `fit_marginal`; what is returned is that of a size factor of 1.
         """
         return None
 

@@ -1,6 +1,6 @@
 """Counts that vary more than a Poisson's."""
 
-from typing import override
+from typing import Literal, get_args, override
 
 import pyro.distributions as dist
 import torch
@@ -8,47 +8,100 @@ from torch import Tensor, nn
 from torch.distributions import constraints
 
 from ppvae.distributions.negative_binomial import NegativeBinomial as Elements
+from ppvae.errors import InputError
 from ppvae.models.likelihoods.likelihood import Likelihood
 from ppvae.models.likelihoods.marginal_moments import moments
-from ppvae.models.likelihoods.poisson import inverse_log_rate, log_rate, marginal_log_rate
+from ppvae.models.likelihoods.poisson import alike, inverse_log_rate, log_rate, marginal_log_rate
 from ppvae.networks import Shape, inverse_positive, positive
 
 LEAST, MOST = 0.1, 100.0
 """Inverse dispersions that training may start from."""
+
+Dispersion = Literal["gene", "gene-batch", "gene-cell"]
+"""What r is one number for: scVI's names."""
 
 
 class NegativeBinomial(Likelihood):
     """p(x | z) = prod_d NB(x_d; mean m_d(z), variance m_d + m_d^2 / r_d): overdispersed counts.
 
     The parameterization is that of scVI (Lopez et al., 2018): the decoder gives log m, bent
-    smoothly into (-20, 20), and the inverse dispersion r is learned, one number for each element of
-    x, the same for all z. A large one makes the element a `Poisson`.
+    smoothly into (-20, 20), and r is the inverse dispersion. A large one makes the element a
+    `Poisson`. By scVI's names, r is
+
+    - "gene": learned, one number for each element of x, the same for all z and y.
+    - "gene-batch": learned, one for each element of x and each class of y, as are those of a batch
+      of cells; where y is covariates, log r is linear in them. It takes a model that is conditional
+      on y, such as `ppvae.models.ConditionalVAE`.
+    - "gene-cell": read off z by the decoder, beside log m.
 
     Args:
         data_shape: shape of one datum.
+        dispersion: what r is one number for.
+        y_size: number of classes, or of covariates, of y; 0 where the model is not conditional.
+
+    Raises:
+        InputError: for a dispersion that is none of these, or one that asks for y without y.
     """
 
     support = constraints.nonnegative_integer
 
-    def __init__(self, data_shape: Shape) -> None:
+    def __init__(self, data_shape: Shape, dispersion: Dispersion = "gene", y_size: int = 0) -> None:
         super().__init__(data_shape)
+        if dispersion not in get_args(Dispersion):
+            raise InputError(
+                f"`likelihood.dispersion` is '{dispersion}'; take one of "
+                f"{', '.join(get_args(Dispersion))}"
+            )
+        if dispersion == "gene-batch" and y_size < 1:
+            raise InputError(
+                "`likelihood.dispersion` is 'gene-batch', one for each class of y, and the model "
+                "is not conditional on y; take `model='ConditionalVAE'` and data with labels or "
+                "covariates, or `likelihood.dispersion='gene'`"
+            )
+        self.dispersion = dispersion
+        self.params_per_element = 2 if dispersion == "gene-cell" else 1
         self.log_r = nn.Parameter(torch.zeros(self.data_shape))
+        is_by_y = dispersion == "gene-batch"
+        self.log_r_by_y = nn.Parameter(torch.zeros(y_size, *self.data_shape)) if is_by_y else None
 
     @property
     def inverse_dispersion(self) -> Tensor:
-        """r, between exp(-10) and exp(10): ``data_shape``."""
+        """r, between exp(-10) and exp(10), where nothing is added to it: ``data_shape``."""
         return positive(self.log_r)
 
     @override
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        data, log_mean = moments(x, mask), marginal_log_rate(x, mask)
-        m = log_mean.exp()
-        # By moments; where they vary no more than a Poisson's, nearly one.
-        r = m.square() / (data.variance - m).clamp(min=m.square() / MOST)
+        return self.fit_scaled_marginal(x, x.new_ones(len(x)), mask)
+
+    @override
+    def fit_scaled_marginal(
+        self, x: Tensor, size_factor: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        log_mean, s = marginal_log_rate(x, mask, size_factor), alike(size_factor, x).double()
+        m, of_s = log_mean.exp(), moments(s, mask)
+        # By moments, of mean s m and variance s m + (s m)^2 / r; where they vary no more than a
+        # Poisson's, nearly one.
+        off = moments((x - s * moments(x, mask).total / of_s.total).square(), mask)
+        beyond, square = off.mean - of_s.mean * m, m.square() * moments(s.square(), mask).mean
+        r = square / torch.maximum(beyond, square / MOST)
         with torch.no_grad():
             self.log_r.copy_(inverse_positive(r.clamp(min=LEAST)))
-        return inverse_log_rate(log_mean).unsqueeze(0)
+        h = inverse_log_rate(log_mean).unsqueeze(0)
+        return torch.cat([h, torch.zeros_like(h)]) if self.params_per_element == 2 else h
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
-        (h,) = self._split(h)
-        return self._independent(Elements(log_rate(h), self.inverse_dispersion.log()))
+        return self._of(h, None)
+
+    @override
+    def given(self, h: Tensor, y: Tensor) -> dist.TorchDistribution:
+        if self.log_r_by_y is None:
+            return self._of(h, None)
+        by_y = (y.to(h) @ self.log_r_by_y.flatten(1)).unflatten(-1, self.data_shape)
+        return self._of(h, by_y)
+
+    def _of(self, h: Tensor, more: Tensor | None) -> dist.TorchDistribution:
+        """The distribution where ``more`` is added to the unbounded log r."""
+        log_mean, *rest = self._split(h)
+        log_r = self.log_r + rest[0] if rest else self.log_r
+        log_r = log_r if more is None else log_r + more
+        return self._independent(Elements(log_rate(log_mean), positive(log_r).log()))

@@ -23,10 +23,20 @@ def inverse_log_rate(log_rate: Tensor) -> Tensor:
     return LIMIT * (log_rate / LIMIT).atanh()
 
 
-def marginal_log_rate(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The logarithm of each element's mean count, finite as one row of half an event is added."""
+def marginal_log_rate(x: Tensor, mask: Tensor | None, size_factor: Tensor | None = None) -> Tensor:
+    """The logarithm of each element's mean count, finite as one row of half an event is added.
+
+    With size factors it is the mean per unit of them: all events over all units, the most likely
+    rate of a Poisson.
+    """
     data = moments(x, mask)
-    return (data.total + 0.5).log() - (data.count + 1).log()
+    units = data.count if size_factor is None else moments(alike(size_factor, x), mask).total
+    return (data.total + 0.5).log() - (units + 1).log()
+
+
+def alike(size_factor: Tensor, x: Tensor) -> Tensor:
+    """The size factor of each element of ``x``, like it."""
+    return size_factor.reshape(-1, *(1,) * (x.dim() - 1)).expand_as(x)
 
 
 class Poisson(Likelihood):
@@ -45,6 +55,12 @@ class Poisson(Likelihood):
     @override
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return inverse_log_rate(marginal_log_rate(x, mask)).unsqueeze(0)
+
+    @override
+    def fit_scaled_marginal(
+        self, x: Tensor, size_factor: Tensor, mask: Tensor | None = None
+    ) -> Tensor:
+        return inverse_log_rate(marginal_log_rate(x, mask, size_factor)).unsqueeze(0)
 
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         (h,) = self._split(h)

@@ -61,6 +61,9 @@ def constant_data(pair: Pair, batch: Batch) -> "xr.Dataset":
         if is_named or y.is_floating_point():
             dims = ("data", *own_dims("y", y.dim() - 1))
             variables["y"] = _variable(Array(dims, y.numpy()), "labels or covariates")
+    if "size_factor" in batch and "size_factor" in pair.names("model"):
+        sizes = Array(("data",), batch["size_factor"].numpy())
+        variables["size_factor"] = _variable(sizes, "what the mean of counts is multiplied by")
     return _dataset(variables, "what the programs are conditional on")
 
 

@@ -102,7 +102,7 @@ def _split(data: Any) -> Split:
     try:
         parts = {
             name: torch.as_tensor(data[name]).detach().cpu()
-            for name in ("x", "y", "mask")
+            for name in ("x", "y", "mask", "size_factor")
             if name in data
         }
     except (TypeError, ValueError, RuntimeError) as error:
@@ -113,6 +113,8 @@ def _split(data: Any) -> Split:
     if "y" in parts:
         y = parts["y"]
         parts["y"] = y.float() if y.is_floating_point() else y.long()
+    if "size_factor" in parts:
+        parts["size_factor"] = parts["size_factor"].float()
     if "mask" in parts:
         parts["mask"] = parts["mask"].bool()
     sizes = {name: tuple(part.shape) for name, part in parts.items()}

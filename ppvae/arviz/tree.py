@@ -105,7 +105,7 @@ def to_datatree(
         numbers = row_numbers(rows, len(source))
         check_size(sites, chains, draws, len(numbers))
         batch = take(source, numbers, audit)
-        split = as_split(batch["x"], batch.get("y"), batch.get("mask"))
+        split = as_split(**batch)
         parts = draw(pair, audit, sites, split, count, noise=noise, device=device)
         arrays = whole(parts, count, len(numbers))
         if absent is None:

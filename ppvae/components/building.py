@@ -20,7 +20,7 @@ from ppvae.components.resolving import owner_of, resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.models.likelihoods import PerColumn
-from ppvae.networks import Network, Shape
+from ppvae.networks import Network, Shape, per_unit
 from ppvae.networks.column_features import ColumnFeatures
 from ppvae.networks.columns import Column
 from ppvae.networks.log_counts import LogCounts
@@ -54,6 +54,8 @@ def build_programs(
     covariates: int = 0,
     examples: Tensor | None = None,
     mask: Tensor | None = None,
+    size_factor: Tensor | None = None,
+    encode_covariates: bool = True,
     log_counts: bool = False,
     columns: Sequence[Column] | None = None,
     trust: Iterable[str] = (),
@@ -76,6 +78,9 @@ def build_programs(
             conditional on y, and 0 elsewhere.
         examples: some training data, ``(n, *data_shape)``, to start from.
         mask: True where they were observed, like ``examples``; ``None``: everywhere.
+        size_factor: theirs, ``(n,)``; ``None``: the mean of the data is scaled by none.
+        encode_covariates: give the guide y as well, where the model is conditional on it; else it
+            is the decoder's alone.
         log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
             them, where the likelihood is of counts without a largest one.
         columns: the columns of a table; where the likelihood is `PerColumn`, an encoder of this
@@ -88,6 +93,11 @@ def build_programs(
             chosen though nothing takes it.
     """
     factories = _factories(parts, trust)
+    is_conditional = _is_conditional(parts.get("model"), factories)
+    reads_y = is_conditional and encode_covariates
+    _check_encoding(factories, encode_covariates)
+    # What guides read, and pseudo-inputs of a prior stand for.
+    sized = None if examples is None else per_unit(examples, size_factor)
     sizes = {"`latent_dim`": latent_dim, "the size of a datum": math.prod(data_shape)}
     for part, factory in factories.items():
         sizes |= {f"`{part}.{name}`": value for name, value in factory.spec.init_args.items()}
@@ -95,14 +105,15 @@ def build_programs(
         known = {
             "latent_dim": latent_dim, "data_shape": tuple(data_shape),
             "classes": classes, "covariates": covariates,
-            "examples": torch.zeros(1, *data_shape) if examples is None else examples,
+            "examples": torch.zeros(1, *data_shape) if examples is None else sized,
             "columns": columns,
+            "y_size": (classes or covariates) if is_conditional else 0,
         }  # fmt: skip
         of_counts = log_counts and _is_of_counts(factories)
-        built = _built(parts, factories, known, of_counts, trust)
+        built = _built(parts, factories, known, of_counts, reads_y, trust)
     decoder = factories.get("decoder")
     if examples is not None and decoder is not None and not is_foreign(decoder.target):
-        start_at_marginal(built.model, examples, mask)
+        start_at_marginal(built.model, examples, mask, size_factor)
     return built
 
 
@@ -111,6 +122,7 @@ def _built(
     factories: Mapping[str, Factory],
     known: Mapping[str, Any],
     log_counts: bool,
+    reads_y: bool,
     trust: Iterable[str],
 ) -> Programs:
     owners: dict[type, Any] = {}
@@ -125,7 +137,7 @@ def _built(
             continue
         factory, shared = factories[role], {**known, **programs}
         given = dict(shared)
-        if role == "guide" and not _is_conditional(parts.get("model"), factories):
+        if role == "guide" and not reads_y:
             given |= {"classes": 0, "covariates": 0}
         for part in inner:
             if part not in factories:
@@ -211,6 +223,18 @@ def _is_conditional(model: Spec | Program | None, factories: Mapping[str, Factor
         return factories["model"].names("classes") or factories["model"].names("covariates")
     program = factories["model"].target if "model" in factories else model
     return "y" in named_arguments(cast("Program", program))
+
+
+def _check_encoding(factories: Mapping[str, Factory], encode_covariates: bool) -> None:
+    """Refuse to keep y from a guide that is made of it."""
+    guide = factories.get("guide")
+    if encode_covariates or guide is None or guide.names("covariates"):
+        return
+    if guide.names("classes"):
+        raise InputError(
+            f"`encode_covariates='off'` keeps y from the guide, and {guide.spec.class_path} infers "
+            "it; leave it out"
+        )
 
 
 def _program(

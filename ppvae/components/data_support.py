@@ -88,6 +88,12 @@ def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -
             f"{name} has a mask of what was observed, and the model does not take one: it would "
             "count missing entries as observed; drop the mask"
         )
+    is_sized = "size_factor" in like and "size_factor" in names
+    if is_sized != ("size_factor" in split.extra_names):
+        has = ("no size factors", "with them") if is_sized else ("size factors", "without them")
+        raise InputError(
+            f"{name} has {has[0]}, and the model was fitted {has[1]}; give rows as it was fitted to"
+        )
     if "y" in names and not has_classes(facts):
         _check_y_alike(split, like, name)
     first = _outside(split, facts)

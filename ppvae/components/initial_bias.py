@@ -15,7 +15,9 @@ MODELS = (VAE, ConditionalVAE, HierarchicalVAE, SemiSupervisedVAE)
 
 
 @torch.no_grad()
-def start_at_marginal(model: Any, examples: Tensor, mask: Tensor | None = None) -> None:
+def start_at_marginal(
+    model: Any, examples: Tensor, mask: Tensor | None = None, size_factor: Tensor | None = None
+) -> None:
     """Set the last bias of a model's decoder to what its likelihood finds of the data.
 
     Under weights of 0 before it, p(x | z) would be the distribution of each element of x over the
@@ -27,16 +29,25 @@ def start_at_marginal(model: Any, examples: Tensor, mask: Tensor | None = None) 
         model: the model.
         examples: some data, ``(n, *data_shape)``.
         mask: True where they were observed, like ``examples``.
+        size_factor: theirs, ``(n,)``, where they have one.
     """
     if not isinstance(model, MODELS) or not isinstance(model.decoder, Feedforward):
         return
     likelihood, last = model.likelihood, model.decoder.layers[-1]
-    if is_foreign(type(model)) or is_foreign(type(model.decoder)) or not _tells(likelihood):
+    if (
+        is_foreign(type(model))
+        or is_foreign(type(model.decoder))
+        or not _tells(likelihood, size_factor)
+    ):
         return
     if isinstance(last, nn.Linear):
-        params = likelihood.fit_marginal(examples, mask)
+        params = _marginal(likelihood, examples, mask, size_factor)
     elif isinstance(last, (nn.Conv2d, nn.ConvTranspose2d)):
-        params = likelihood.fit_marginal(_pixels(examples), None if mask is None else _pixels(mask))
+        pixels = _pixels(examples)
+        each = size_factor
+        if each is not None:
+            each = each.repeat_interleave(len(pixels) // len(examples))
+        params = _marginal(likelihood, pixels, None if mask is None else _pixels(mask), each)
     else:
         return
     if params is not None and last.bias is not None:
@@ -45,9 +56,18 @@ def start_at_marginal(model: Any, examples: Tensor, mask: Tensor | None = None) 
         last.bias.copy_(params.flatten())
 
 
-def _tells(likelihood: Likelihood) -> bool:
+def _marginal(
+    likelihood: Likelihood, x: Tensor, mask: Tensor | None, size_factor: Tensor | None
+) -> Tensor | None:
+    if size_factor is None:
+        return likelihood.fit_marginal(x, mask)
+    return likelihood.fit_scaled_marginal(x, size_factor, mask)
+
+
+def _tells(likelihood: Likelihood, size_factor: Tensor | None) -> bool:
     """Whether what a likelihood says of marginals is of its own density, not of one it changed."""
-    return not is_foreign(type(likelihood)) or "fit_marginal" in vars(type(likelihood))
+    told = "fit_marginal" if size_factor is None else "fit_scaled_marginal"
+    return not is_foreign(type(likelihood)) or told in vars(type(likelihood))
 
 
 def _pixels(images: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
             is_program=True,
         ),
         Kind("prior", vars(ppvae.models.priors), _SHAPES | {"guide", "examples"}),
-        Kind("likelihood", vars(ppvae.models.likelihoods), _SHAPES | {"columns"}),
+        Kind("likelihood", vars(ppvae.models.likelihoods), _SHAPES | {"columns", "y_size"}),
         Kind("decoder", vars(networks), _NETWORK),
         Kind(
             "guide",

@@ -179,7 +179,7 @@ class Context:
     def log_p_name(self) -> str:
         """What is estimated as log p(x): of programs that take y it is another."""
         few = self.some(self.effort.evidence_rows)
-        return evidence_name(self.pair, self.audit, few.take(torch.arange(len(few))).get("y"))
+        return evidence_name(self.pair, self.audit, few.take(torch.arange(len(few))))
 
     @property
     def is_continuous(self) -> bool:
@@ -194,4 +194,4 @@ def _shuffled(split: Split, seed: int) -> Tensor:
 
 def _few(split: Split, order: Tensor, count: int) -> Split:
     batch = split.take(order[:count])
-    return as_split(batch["x"], batch.get("y"), batch.get("mask"))
+    return as_split(**batch)

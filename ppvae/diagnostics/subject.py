@@ -16,6 +16,7 @@ def subject(
     y: Tensor | None = None,
     mask: Tensor | None = None,
     *,
+    size_factor: Tensor | None = None,
     elbo: type[ELBO] = TraceMeanField_ELBO,
 ) -> tuple[Pair, Audit, Split]:
     """Any two Pyro programs and data, as the questions of this package take them.
@@ -28,6 +29,7 @@ def subject(
         x: ``(data, *shape)``.
         y: labels or covariates, ``(data, ...)``, if a program names them.
         mask: True where x was observed, if a program names it.
+        size_factor: what the mean of counts is multiplied by, ``(data,)``, if a program names it.
         elbo: the bound whose way of taking the KL is meant: in closed form where there is one, or,
             by ``Trace_ELBO``, by Monte Carlo.
 
@@ -38,7 +40,7 @@ def subject(
 
         evidence = log_evidence(*subject(model, guide, x), samples=1000)
     """
-    rows = as_split(x, y, mask)
+    rows = as_split(x, y, mask, size_factor)
     batch = next(iter(rows.chunks(min(len(x), 64))))
     pair = Pair(model, guide, batch)
     return pair, audit(pair, elbo, batch), rows

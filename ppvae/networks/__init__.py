@@ -5,7 +5,7 @@ batch, passes in one call.
 """
 
 from ppvae.networks.bounded import inverse_positive, is_positive, positive
-from ppvae.networks.conditioning import beside, features, joined_shape, silence
+from ppvae.networks.conditioning import beside, features, joined_shape, per_unit, silence
 from ppvae.networks.convolutional import ConvDecoder, ConvEncoder
 from ppvae.networks.gated import GatedMLP
 from ppvae.networks.mlp import MLP
@@ -27,6 +27,7 @@ __all__ = [
     "inverse_positive",
     "is_positive",
     "joined_shape",
+    "per_unit",
     "positive",
     "silence",
 ]

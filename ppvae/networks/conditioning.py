@@ -66,6 +66,18 @@ def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:
     return torch.cat(parts, -1)
 
 
+def per_unit(x: Tensor, size_factor: Tensor | None) -> Tensor:
+    """Counts per unit of size factor, as encoders read them: x without what scales its mean alone.
+
+    Args:
+        x: ``(batch, *data_shape)``.
+        size_factor: ``(batch,)``, above 0; ``None``: 1.
+    """
+    if size_factor is None:
+        return x
+    return x / size_factor.reshape(-1, *(1,) * (x.dim() - 1))
+
+
 def silence(network: nn.Module, size: int) -> None:
     """Have the features that `beside` appends count for nothing at first, where a layer reads them.
 

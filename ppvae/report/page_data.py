@@ -84,15 +84,15 @@ class PageData:
     def evidence(self) -> str:
         """What the bound is one on: log p(x), or that given or with labels."""
         try:
-            y = self.rows.take(torch.arange(len(self.rows))).get("y")
-            return evidence_name(self.run.pair, self.run.audit, y)
+            batch = self.rows.take(torch.arange(len(self.rows)))
+            return evidence_name(self.run.pair, self.run.audit, batch)
         except InputError:  # without programs, or their data
             return "log p(x)"
 
     @property
     def likelihood(self) -> str:
         """What is decoded: p(x | z), or that of a model which is given y."""
-        return "p(x | z, y)" if self.evidence == "log p(x | y)" else "p(x | z)"
+        return "p(x | z, y)" if self.evidence.startswith("log p(x | y") else "p(x | z)"
 
     @cached_property
     def has_bound(self) -> bool:

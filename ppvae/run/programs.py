@@ -61,6 +61,8 @@ def build_pair(
             columns=run.schema.columns,
             examples=example["x"],
             mask=example.get("mask"),
+            size_factor=example.get("size_factor"),
+            encode_covariates=config.get("encode_covariates") != "off",
             log_counts=entry(config["run"], "log_counts", bool, path),
             trust=trust,
         )

@@ -40,6 +40,7 @@ from ppvae.settings.values import (
     Several,
     Size,
     Source,
+    Switch,
     Whole,
     Word,
     Words,
@@ -156,6 +157,11 @@ class Settings(Checked):
     encoder: Part = setting(
         None, PROGRAMS, Class(), "The network from x to the parameters of the guide.",
         "an MLP of two hidden layers of 200"
+    )
+    encode_covariates: Switch = setting(
+        "on", PROGRAMS, Word(Switch),
+        "Let the encoder read y, labels or covariates, beside x: on, or off, which leaves them to "
+        "the decoder."
     )
     latent_dim: int = setting(20, PROGRAMS, Whole(1), "The number of latent dimensions.")
     elbo: Part = setting("TraceMeanField_ELBO", BOUND, Class(), "The bound that is climbed.")

@@ -17,6 +17,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["32", "64", "bf16-mixed"]
 Compile = Literal["auto", "on", "off"]
 Kind = Literal["real", "count", "category"]
+Switch = Literal["on", "off"]
 
 Part = str | Mapping[str, Any] | Callable[..., Any] | None
 """A part of the programs: a name, a mapping of YAML, a class, or a program itself."""

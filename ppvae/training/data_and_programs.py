@@ -176,6 +176,8 @@ def assembled(
         columns=data.columns,
         examples=some["x"],
         mask=some.get("mask"),
+        size_factor=some.get("size_factor"),
+        encode_covariates=settings.encode_covariates == "on",
         log_counts=data.scaling == COUNTS,
         trust=settings.trust,
         copies=TRAINING,
@@ -225,8 +227,10 @@ def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> No
         again = build_programs(
             choices, latent_dim=settings.latent_dim, data_shape=data.shape,
             classes=data.classes, covariates=data.covariates, columns=data.columns,
-            examples=example["x"],
-            mask=example.get("mask"), log_counts=data.scaling == COUNTS, trust=trust,
+            examples=example["x"], mask=example.get("mask"),
+            size_factor=example.get("size_factor"),
+            encode_covariates=settings.encode_covariates == "on",
+            log_counts=data.scaling == COUNTS, trust=trust,
         )  # fmt: skip
         fresh = Pair(again.model, again.guide, example).state_dict()
     weights = pair.state_dict()

@@ -171,7 +171,7 @@ def summarize(
         beta=plan.beta,
         log_p=None if evidence is None else evidence.mean,
         log_p_error=None if evidence is None else evidence.standard_error,
-        evidence=evidence_name(pair, facts, test.take(torch.arange(len(test))).get("y")),
+        evidence=evidence_name(pair, facts, test.take(torch.arange(len(test)))),
         baselines=beside,
         status=status(metrics, beside, value, math.prod(data.shape)),
         bits_per_dim=bits,

@@ -95,9 +95,9 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     )
     for known in (some, some.clamp(min=0)):  # whatever batch the audit saw
         pair, facts, rows = subject(*semi, x, known, elbo=TraceEnum_ELBO)
-        assert evidence_name(pair, facts, known) == "log p(x, y)"
-        assert evidence_name(pair, facts, none) == "log p(x)"
-        assert evidence_name(pair, facts, None) == "log p(x)"
+        assert evidence_name(pair, facts, {"y": known}) == "log p(x, y)"
+        assert evidence_name(pair, facts, {"y": none}) == "log p(x)"
+        assert evidence_name(pair, facts, {}) == "log p(x)"
     # Of a label that is known the figure is the smaller one.
     pair, facts, rows = subject(*semi, x, none, elbo=TraceEnum_ELBO)
     alone = log_evidence(pair, facts, rows, samples=500).log_p
@@ -110,12 +110,12 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     )
     for y in (some.clamp(min=0), floats):
         pair, facts, _ = subject(*told, x, y)
-        assert evidence_name(pair, facts, y) == "log p(x | y)"
+        assert evidence_name(pair, facts, {"y": y}) == "log p(x | y)"
     # A guide that reads y does not change what the model says.
     pair, facts, _ = subject(
         VAE(StandardNormal(2), Gaussian((3,), variance=1.0)), told[1], x, floats
     )
-    assert evidence_name(pair, facts, floats) == "log p(x)"
+    assert evidence_name(pair, facts, {"y": floats}) == "log p(x)"
 
 
 CASES: dict[str, dict[str, Any]] = {

@@ -32,7 +32,7 @@ def test_a_recipe_has_a_source_figures_and_settings_that_a_fit_takes(name: str) 
         for name, (_, about) in settings_of(Settings).items()
         if about.group in (PROGRAMS, BOUND, TRAINING) and name not in known.settings
     }
-    # Left out, these mean none; every other default may move.
+    # Left out, these mean none, or are of data with y; every other default may move.
     assert missing <= {
         "patience",
         "evaluate_every",
@@ -42,6 +42,7 @@ def test_a_recipe_has_a_source_figures_and_settings_that_a_fit_takes(name: str) 
         "seeds",
         "start",
         "trust",
+        "encode_covariates",
     }
     assert {"data", "binarize", "precision"} <= known.settings.keys()
     assert "seed" not in known.settings

@@ -47,6 +47,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
     plate = data_plate(model, len(batch["x"]))
     check_suitability(elbo, guide, model, parents, plate)
     _check_mask(pair, batch)
+    _check_size_factor(pair, batch)
 
     x, without_density = batch["x"], point_masses(guide, model, parents)
     analytic = traits_of(elbo).has_closed_form_kl
@@ -84,6 +85,15 @@ def _check_mask(pair: Pair, batch: Mapping[str, Tensor]) -> None:
             "the data has a mask of what was observed, and the model does not name 'mask' in its "
             "signature: it would count missing entries as observed; take it in the model, or drop "
             "the mask from the data"
+        )
+
+
+def _check_size_factor(pair: Pair, batch: Mapping[str, Tensor]) -> None:
+    if "size_factor" in batch and "size_factor" not in pair.names("model"):
+        raise InputError(
+            "the data has size factors, and the model does not name 'size_factor' in its "
+            "signature: it would take counts as if all rows were of one size; take it in the "
+            "model, as ppvae.models.observe does, or give data without them"
         )
 
 

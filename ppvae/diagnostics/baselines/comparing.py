@@ -34,7 +34,11 @@ from ppvae.diagnostics.baselines.constant import LeavingOut, has_elements, varyi
 from ppvae.diagnostics.baselines.elementwise import Elementwise
 from ppvae.diagnostics.baselines.rows import matrix
 from ppvae.diagnostics.baselines.whole_numbers import Binning, Steps, steps_of
-from ppvae.diagnostics.evidence.importance_sampling import evidence_name, log_evidence
+from ppvae.diagnostics.evidence.importance_sampling import (
+    evidence_name,
+    log_evidence,
+    role_of_y,
+)
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.distributions.per_column import Columnwise
 from ppvae.distributions.support import elements_of
@@ -91,8 +95,9 @@ def compare_baselines(
         reason: why the fit has no log p(x), where it has none.
     """
     test = test.frozen(0)
-    y = _all(test).get("y")
-    evidence = evidence_name(pair, audit, y)
+    every = _all(test)
+    y = every.get("y")
+    evidence, role = evidence_name(pair, audit, every), role_of_y(pair, audit, y)
     observed = [site.name for site in audit.sites if site.kl == "-"]
     others = [name for name in observed if name not in (*audit.supports, "y")]
     if len(audit.supports) != 1 or others:
@@ -127,7 +132,7 @@ def compare_baselines(
     )  # fmt: skip
     with _same_threads():
         for each in candidates(fn, support, parts, steps, data.scaling, latents, seed):
-            told = _told(each, evidence, y, support)
+            told = _told(each, role, y, support)
             try:
                 compared[each.name] = scored.compare(told)
             except (InputError, *NUMERIC) as error:
@@ -208,7 +213,7 @@ class _Scored:
         most = max(2, BINNED // (self.samples * math.prod(shape)))
         some = Stream.BASELINES.rows(len(self.numbers), most, self.seed, 2)
         batch = self.test.take(self.numbers[some])
-        rows = as_split(batch["x"], batch.get("y"), batch.get("mask"))
+        rows = as_split(**batch)
         with handler:
             found = log_evidence(
                 self.pair, self.audit, rows, samples=self.samples, seed=self.seed,
@@ -217,11 +222,11 @@ class _Scored:
         return found.log_p, some
 
 
-def _told(candidate: Candidate, evidence: str, y: Tensor | None, support: Any) -> Candidate:
+def _told(candidate: Candidate, role: str, y: Tensor | None, support: Any) -> Candidate:
     """The baseline told of y what the model is told, or left out."""
-    if isinstance(candidate.fit, str) or y is None or evidence == "log p(x)":
+    if isinstance(candidate.fit, str) or y is None or role == "absent":
         return candidate
-    if evidence == "log p(x, y)":
+    if role == "observed":
         return replace(candidate, fit=with_frequency(candidate.fit))
     if not y.is_floating_point():
         least = 1 if candidate.name == "independent" else LEAST

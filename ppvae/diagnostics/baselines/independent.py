@@ -1,5 +1,6 @@
 """Independent elements, each with parameters of its own, of any family: by maximum likelihood."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.distributions import constraints
 from ppvae.diagnostics.baselines.families import Family
 from ppvae.diagnostics.baselines.fitted import Fitted
 from ppvae.diagnostics.baselines.rows import Matrix
+from ppvae.distributions.scaled_mean import scaled
 from ppvae.distributions.support import elements_of
 
 STEPS, BEGUN, REFINED = 150, 60, 25
@@ -34,7 +36,8 @@ def fit_independent(family: Family, support: Any, train: Matrix, width: float) -
     Every element has one row more, made of the values of all elements, where these are discrete:
     what is constant in the training rows, or absent from them, is not impossible. Where they are
     continuous, each is taken as two, ``width`` to either side, which adds ``width`` squared to a
-    variance: what is constant in the training rows has no infinite density.
+    variance: what is constant in the training rows has no infinite density. Where rows have size
+    factors, the mean of an element is multiplied by that of the row, as the model's is.
 
     Args:
         family: of one element.
@@ -43,26 +46,38 @@ def fit_independent(family: Family, support: Any, train: Matrix, width: float) -
         width: half of the least spread, in units of x.
     """
     elements = elements_of(support)
-    values, weight = _counted(_filled(train), elements)
+    values, weight, sizes = _counted(_filled(train), elements)
     if elements.is_discrete:
         pooled = weight.sum(1, keepdim=True)
         if values.shape[1] > 1:
-            values, weight = _with_quantiles(values, weight)
+            values, weight, sizes = _with_quantiles(values, weight, sizes)
         else:
             weight = weight + pooled / pooled.sum() + 1 / len(values) * (pooled == 0)
     elif width > 0:
         values = torch.cat(_spread(values, width, elements))
         weight = torch.cat([weight, weight]) / 2
-    raw = _most_likely(family, values, weight)
+        sizes = None if sizes is None else torch.cat([sizes, sizes])
+    raw = _most_likely(family, values, weight, sizes)
 
     def log_prob(rows: Matrix) -> Tensor:
-        scored: Tensor = family.make(raw).log_prob(rows.x.double())
+        scored = _log_prob(family, raw, rows.x.double(), rows.size_factor)
         return (scored if rows.observed is None else scored.where(rows.observed, 0)).sum(1)
 
-    return Fitted(f"independent {family.name} elements", log_prob)
+    sized = "" if train.size_factor is None else ", their means times size factors"
+    return Fitted(f"independent {family.name} elements{sized}", log_prob)
 
 
-def _most_likely(family: Family, values: Tensor, weight: Tensor) -> list[Tensor]:
+def _log_prob(family: Family, raw: Sequence[Tensor], x: Tensor, sizes: Tensor | None) -> Tensor:
+    """Log p(x_d; theta_d) of each element, ``(rows, elements)``."""
+    fn = family.make(raw)
+    fn = fn if sizes is None else scaled(fn, sizes.double()[:, None])
+    log_prob: Tensor = fn.log_prob(x)
+    return log_prob
+
+
+def _most_likely(
+    family: Family, values: Tensor, weight: Tensor, sizes: Tensor | None
+) -> list[Tensor]:
     """Unconstrained parameters, ``(elements, *shape)`` each, by resilient propagation.
 
     Elements do not know of each other, and this search (Riedmiller and Braun, 1993) takes the sign
@@ -73,13 +88,20 @@ def _most_likely(family: Family, values: Tensor, weight: Tensor) -> list[Tensor]
     raw = [_start(weight.shape[1], shape) for shape in family.shapes]
     every = -(-len(weight) // max(FEWEST, FEW // weight.shape[1]))
     if every > 1 and values.shape[1] > 1:
-        raw = _search(family, values[::every], weight[::every], raw, BEGUN, 0.1)
-        return _search(family, values, weight, raw, REFINED, 0.03)
-    return _search(family, values, weight, raw, STEPS, 0.1)
+        some = None if sizes is None else sizes[::every]
+        raw = _search(family, values[::every], weight[::every], some, raw, BEGUN, 0.1)
+        return _search(family, values, weight, sizes, raw, REFINED, 0.03)
+    return _search(family, values, weight, sizes, raw, STEPS, 0.1)
 
 
 def _search(
-    family: Family, values: Tensor, weight: Tensor, raw: list[Tensor], most: int, length: float
+    family: Family,
+    values: Tensor,
+    weight: Tensor,
+    sizes: Tensor | None,
+    raw: list[Tensor],
+    most: int,
+    length: float,
 ) -> list[Tensor]:
     """Go on from parameters: ``most`` steps, the first of this length."""
     steps = [torch.full_like(each, length) for each in raw]
@@ -88,7 +110,7 @@ def _search(
         for each in raw:
             each.requires_grad_()
         with torch.enable_grad():
-            loss = -(weight * family.make(raw).log_prob(values)).sum()
+            loss = -(weight * _log_prob(family, raw, values, sizes)).sum()
             slopes = torch.autograd.grad(loss, raw)
         for i, slope in enumerate(slopes):
             sign = slope.nan_to_num(0).sign()
@@ -116,19 +138,22 @@ def _filled(train: Matrix) -> Matrix:
     return train.of(train.x.where(train.observed, train.x[train.observed].median()))
 
 
-def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor]:
+def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor, Tensor | None]:
     """Values and their weights: ``(levels, 1)`` and ``(levels, elements)`` of few distinct ones.
 
-    Else the rows themselves, or some of them: ``(rows, elements)`` each.
+    Else, and where rows have size factors, the rows themselves, or some of them: ``(rows,
+    elements)`` each, with their size factors, ``(rows,)``.
     """
     x, observed, levels = train.x, train.weight, train.x.unique()
+    sizes = train.size_factor
     if isinstance(support, constraints.integer_interval) and support.upper_bound < LEVELS:
         levels = torch.arange(int(support.lower_bound), int(support.upper_bound) + 1).to(x.dtype)
-    if len(levels) <= min(LEVELS, len(x)) and len(levels) * x.shape[1] <= NUMBERS:
-        return levels[:, None], counts(levels, x, observed)
+    is_few = len(levels) <= min(LEVELS, len(x)) and len(levels) * x.shape[1] <= NUMBERS
+    if is_few and sizes is None:
+        return levels[:, None], counts(levels, x, observed), None
     # Each k-th of the rows, whatever their order, is a sample of every part of it.
     every = -(-len(x) // max(FEWEST, NUMBERS // x.shape[1]))
-    return x[::every], observed[::every]
+    return x[::every], observed[::every], None if sizes is None else sizes[::every]
 
 
 def counts(levels: Tensor, x: Tensor, weight: Tensor) -> Tensor:
@@ -139,12 +164,19 @@ def counts(levels: Tensor, x: Tensor, weight: Tensor) -> Tensor:
     return found.reshape(len(levels), elements).to(x.dtype)
 
 
-def _with_quantiles(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A row more of discrete values that are too many to be counted: some pooled quantiles."""
+def _with_quantiles(
+    values: Tensor, weight: Tensor, sizes: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """A row more of discrete values that are too many to be counted: some pooled quantiles.
+
+    Their size factor is 1.
+    """
     seen = values[weight > 0]
     at = torch.linspace(0, 1, max(5, min(65, len(values) // 4)))
     pooled = seen.sort().values[(at * (len(seen) - 1)).long()][:, None].expand(-1, values.shape[1])
-    return torch.cat([values, pooled]), torch.cat([weight, torch.full_like(pooled, 1 / len(at))])
+    sizes = None if sizes is None else torch.cat([sizes, sizes.new_ones(len(at))])
+    weight = torch.cat([weight, torch.full_like(pooled, 1 / len(at))])
+    return torch.cat([values, pooled]), weight, sizes
 
 
 def _spread(values: Tensor, width: float, support: Any) -> tuple[Tensor, Tensor]:

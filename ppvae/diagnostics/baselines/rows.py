@@ -1,7 +1,7 @@
 """Rows of data as a baseline takes them: a matrix, of a size that takes seconds."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -25,30 +25,32 @@ class Matrix:
         observed: where x was observed, bool, like it; ``None``: everywhere.
         y: labels ``(rows,)`` or covariates ``(rows, ...)``, where the data have any.
         numbers: which rows of the split they are.
+        size_factor: what the mean of counts is multiplied by, ``(rows,)``, where the data have it.
     """
 
     x: Tensor
     observed: Tensor | None
     y: Tensor | None
     numbers: Tensor
+    size_factor: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.x)
 
     def where(self, chosen: Tensor) -> "Matrix":
         """Some of the rows."""
-        observed = None if self.observed is None else self.observed[chosen]
-        y = None if self.y is None else self.y[chosen]
-        return Matrix(self.x[chosen], observed, y, self.numbers[chosen])
+        every = (self.observed, self.y, self.size_factor)
+        observed, y, size_factor = (None if each is None else each[chosen] for each in every)
+        return Matrix(self.x[chosen], observed, y, self.numbers[chosen], size_factor)
 
     def some(self, elements: Tensor) -> "Matrix":
         """Some of the elements, by a bool for each, or by their places."""
         observed = None if self.observed is None else self.observed[:, elements]
-        return Matrix(self.x[:, elements], observed, self.y, self.numbers)
+        return replace(self, x=self.x[:, elements], observed=observed)
 
     def of(self, x: Tensor) -> "Matrix":
         """The same rows with another x."""
-        return Matrix(x, self.observed, self.y, self.numbers)
+        return replace(self, x=x)
 
     @property
     def weight(self) -> Tensor:
@@ -72,5 +74,6 @@ def matrix(split: Split, seed: int) -> Matrix:
     whole = {name: torch.cat([batch[name].cpu() for batch in batches]) for name in batches[0]}
     mask = whole.get("mask")
     return Matrix(
-        whole["x"].flatten(1), None if mask is None else mask.flatten(1), whole.get("y"), numbers
-    )
+        whole["x"].flatten(1), None if mask is None else mask.flatten(1), whole.get("y"), numbers,
+        whole.get("size_factor"),
+    )  # fmt: skip

@@ -1,8 +1,9 @@
 """What is log p(x)? Importance sampling with the guide as the proposal."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -68,18 +69,28 @@ class Evidence:
         return Estimate.of(self.log_p).standard_error
 
 
-def evidence_name(pair: Pair, audit: Audit, y: Tensor | None) -> str:
-    """What `log_evidence` estimates of data with labels or covariates ``y``, if they have any.
+def evidence_name(pair: Pair, audit: Audit, batch: Mapping[str, Tensor]) -> str:
+    """What `log_evidence` estimates of data such as ``batch``.
 
-    It is log p(x, y) where the model has a site "y" and some of these are known (-1 is a class that
-    is not), log p(x | y) where y is only told to the model, and log p(x) elsewhere.
+    It is log p(x, y) where the model has a site "y" and some of the labels or covariates are known
+    (-1 is a class that is not), log p(x | y) where y is only told to the model, and log p(x)
+    elsewhere; each given the size factors, where the model has them.
     """
+    role = role_of_y(pair, audit, batch.get("y"))
+    is_sized = "size_factor" in batch and "size_factor" in pair.names("model")
+    known = [*(["y"] if role == "given" else []), *(["size factor"] if is_sized else [])]
+    observed = "x, y" if role == "observed" else "x"
+    return f"log p({observed} | {', '.join(known)})" if known else f"log p({observed})"
+
+
+def role_of_y(pair: Pair, audit: Audit, y: Tensor | None) -> Literal["given", "observed", "absent"]:
+    """What labels or covariates ``y`` of the data are to the model."""
     if y is None or "y" not in pair.names("model"):
-        return "log p(x)"
+        return "absent"
     if not any(site.name == "y" for site in audit.sites):
-        return "log p(x | y)"
+        return "given"
     is_known = "y" not in audit.latents or bool((y >= 0).any())
-    return "log p(x, y)" if is_known else "log p(x)"
+    return "observed" if is_known else "absent"
 
 
 def log_weights(pair: Pair, audit: Audit, batch: Batch, particles: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Each baseline is the model that it says, at its most likely: scikit-learn's, SciPy's, a truth."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from ppvae.diagnostics.baselines.rows import matrix as rows
 from ppvae.distributions.categorical import Categorical
 from ppvae.distributions.negative_binomial import NegativeBinomial
 from ppvae.distributions.zero_inflated import ZeroInflated
+from ppvae.errors import InputError
 
 ZERO, ONE = torch.zeros(1), torch.ones(1)
 
@@ -247,3 +249,30 @@ def test_on_the_wines_they_have_the_known_figures(tmp_path: Path) -> None:
     assert float(pca.mean()) == pytest.approx(-16.22, abs=0.01)
     mixture = fit_mixture_of_normals(train, valid, 1e-4, 0).log_prob(test)
     assert float(mixture.mean()) == pytest.approx(-14.51, abs=0.05)
+
+
+def test_means_are_times_the_size_factors_of_rows() -> None:
+    """The most likely rate of a Poisson is all events over all units, plus the row of quantiles."""
+    torch.manual_seed(0)
+    s = (0.5 * torch.randn(4_000)).exp()
+    x = torch.poisson(s[:, None] * torch.tensor([1.0, 3.0, 9.0]))
+    train = replace(matrix(x), size_factor=s)
+    poisson = independent(dist.Poisson(ONE), train)
+    assert poisson.about == "independent Poisson elements, their means times size factors"
+    rate = s[:, None].double() * (x.sum(0) / s.sum()).double()
+    wanted = dist.Poisson(rate).log_prob(x.double()).sum(1)
+    assert float(poisson.log_prob(train).mean()) == pytest.approx(float(wanted.mean()), abs=1e-2)
+    # Negative binomials without them take what the sizes add for dispersion.
+    binomial = independent(NegativeBinomial(ZERO, ZERO), train)
+    alone = independent(NegativeBinomial(ZERO, ZERO), matrix(x))
+    sized = float(binomial.log_prob(train).mean())
+    assert sized == pytest.approx(float(wanted.mean()), abs=2e-2)
+    assert sized > float(alone.log_prob(matrix(x)).mean()) + 0.2
+    first = train.where(torch.arange(4_000) < 5)
+    torch.testing.assert_close(binomial.log_prob(first), binomial.log_prob(train)[:5])
+
+
+def test_a_family_without_a_mean_to_scale_is_left_out_with_the_reason() -> None:
+    train = replace(matrix(torch.rand(50, 2)), size_factor=torch.ones(50))
+    with pytest.raises(InputError, match="size factors"):
+        independent(dist.Normal(ZERO, ONE), train)

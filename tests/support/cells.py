@@ -1,0 +1,92 @@
+"""Simulated cells: counts whose types, batches and library sizes are known."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ppvae.data import Data, Split, from_arrays
+from ppvae.data.in_memory import InMemorySplit
+
+TYPES, BATCHES = 6, 2
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Counts of genes in cells, and what they were drawn from.
+
+    Attributes:
+        x: counts, ``(cells, genes)``.
+        batch: of each cell, ``(cells,)``.
+        type: of each cell, ``(cells,)``.
+        library: the expected total of each cell, ``(cells,)``.
+        share: each gene's share of a cell of a type in a batch, ``(types, batches, genes)``.
+    """
+
+    x: NDArray[np.int64]
+    batch: NDArray[np.int64]
+    type: NDArray[np.int64]
+    library: NDArray[np.float64]
+    share: NDArray[np.float64]
+
+    @property
+    def size_factor(self) -> NDArray[np.float32]:
+        """Totals over their mean: 1 is an average cell."""
+        total = self.x.sum(1)
+        return (total / total.mean()).astype(np.float32)
+
+    @property
+    def one_hot(self) -> NDArray[np.float32]:
+        """The batch as covariates, ``(cells, batches)``."""
+        return np.eye(BATCHES, dtype=np.float32)[self.batch]
+
+    def where(self, rows: Any) -> "Cells":
+        """Some of the cells."""
+        of_cells = {name: getattr(self, name)[rows] for name in ("x", "batch", "type", "library")}
+        return replace(self, **of_cells)
+
+
+def simulated(cells: int = 2_000, genes: int = 1_000, seed: int = 0) -> Cells:
+    """Draw cells as single-cell counts are: negative binomials about log-normal library sizes.
+
+    A gene's log share is normal over genes; a type raises or lowers one gene in ten, by a normal of
+    deviation 1.5, and a batch every gene, by one of 0.5. Types are about as many as each other, and
+    half of the cells are of each batch. A cell has two counts a gene on average, with a deviation
+    of 0.5 of the logarithm; the variance of a count of mean m is m + m^2 / r, where log r is normal
+    over genes about log 2.
+    """
+    rng = np.random.default_rng(seed)
+    batch, type_ = rng.integers(BATCHES, size=cells), rng.integers(TYPES, size=cells)
+    markers = rng.normal(0, 1.5, (TYPES, genes)) * (rng.random((TYPES, genes)) < 0.1)
+    log_share = rng.normal(0, 1, genes) + markers[:, None] + rng.normal(0, 0.5, (BATCHES, genes))
+    share = np.exp(log_share)
+    share /= share.sum(-1, keepdims=True)
+    library = rng.lognormal(np.log(2 * genes), 0.5, cells)
+    r = rng.lognormal(np.log(2), 0.5, genes)
+    mean = library[:, None] * share[type_, batch]
+    x = rng.poisson(rng.gamma(r, mean / r))
+    return Cells(x, batch, type_, library, share)
+
+
+def as_data(cells: Cells, *, sized: bool = True, told: bool = True) -> Data:
+    """The cells as a fit takes them.
+
+    Args:
+        cells: the cells.
+        sized: with their size factors.
+        told: with their batches, as covariates.
+    """
+    data = from_arrays(cells.x, y=cells.one_hot if told else None, name="cells")
+    if not sized:
+        return data
+    factors = torch.from_numpy(cells.size_factor)
+
+    def with_factors(split: Split) -> InMemorySplit:
+        assert isinstance(split, InMemorySplit)
+        own = {"size_factor": factors[split.annotations.numbers]}
+        return replace(split, extras=split.extras | own)
+
+    train, valid, test = map(with_factors, (data.train, data.valid, data.test))
+    return replace(data, source=None, train=train, valid=valid, test=test)
