@@ -14,7 +14,7 @@ from .contenders import CONTENDERS, Contender
 from .data import ROOT
 from .job import Job
 
-__all__ = ["WorkerFailed", "WorkerProcess"]
+__all__ = ["WorkerFailed", "WorkerProcess", "python_of"]
 
 _WORDS = 80  # characters of a failure that a row has room for
 
@@ -35,7 +35,7 @@ class WorkerProcess:
         So no compiler finds what another contender, or an earlier run, has cached.
         """
         place = mkdtemp(dir=folder)
-        command = [*_python(CONTENDERS[name]), "-m", f"{__package__}.worker"]
+        command = [*python_of(CONTENDERS[name]), "-m", f"{__package__}.worker"]
         self._log = TemporaryFile("w+", errors="replace")  # noqa: SIM115  (closed on exit)
         # The process it comes from is to be small: its peak of memory is the child's first one.
         self._process = subprocess.Popen(
@@ -92,7 +92,7 @@ class WorkerProcess:
         return lines[-1] if lines else f"ended with status {self._process.returncode}"
 
 
-def _python(contender: Contender) -> list[str]:
+def python_of(contender: Contender) -> list[str]:
     """How to start Python with what the contender requires."""
     if not contender.requires:
         return [sys.executable]

@@ -1,14 +1,22 @@
 """Simulated cells: counts whose types, batches and library sizes are known."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import adjusted_rand_score
+from sklearn.model_selection import cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 
-from ppvae.data import Data, Split, from_arrays
+from ppvae.data import Data, Split, as_split, from_arrays
 from ppvae.data.in_memory import InMemorySplit
+from ppvae.diagnostics import embed
+from ppvae.programs.generation import decode
+from ppvae.run import Run
 
 TYPES, BATCHES = 6, 2
 
@@ -70,6 +78,35 @@ def simulated(cells: int = 2_000, genes: int = 1_000, seed: int = 0) -> Cells:
     return Cells(x, batch, type_, library, share)
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What codes of cells tell of what the cells are.
+
+    Attributes:
+        library: R^2 of a linear regression of the log total on the codes.
+        batch: accuracy of telling the batch by 15 nearest neighbours, in five folds, less the share
+            of the larger batch.
+        type: adjusted Rand index of as many k-means clusters as there are types.
+    """
+
+    library: float
+    batch: float
+    type: float
+
+    @classmethod
+    def of(cls, z: NDArray[Any], cells: Cells) -> Self:
+        """Judge codes, ``(cells, dimensions)``."""
+        total = np.log(cells.x.sum(1))
+        neighbours = KNeighborsClassifier(15)
+        chance = np.bincount(cells.batch).max() / len(z)
+        clusters = KMeans(TYPES, n_init=10, random_state=0).fit_predict(z)
+        return cls(
+            float(LinearRegression().fit(z, total).score(z, total)),
+            float(cross_val_score(neighbours, z, cells.batch, cv=5).mean() - chance),
+            float(adjusted_rand_score(cells.type, clusters)),
+        )
+
+
 def as_data(cells: Cells, *, sized: bool = True, told: bool = True) -> Data:
     """The cells as a fit takes them.
 
@@ -90,3 +127,27 @@ def as_data(cells: Cells, *, sized: bool = True, told: bool = True) -> Data:
 
     train, valid, test = map(with_factors, (data.train, data.valid, data.test))
     return replace(data, source=None, train=train, valid=valid, test=test)
+
+
+def as_rows(cells: Cells, *, sized: bool = True, told: bool = True) -> Split:
+    """All of the cells in their order, as a fitted run takes them; see `as_data`."""
+    return as_split(
+        torch.from_numpy(cells.x).float(),
+        torch.from_numpy(cells.one_hot) if told else None,
+        size_factor=torch.from_numpy(cells.size_factor) if sized else None,
+    )
+
+
+def codes_of(run: Run, cells: Split) -> NDArray[Any]:
+    """The posterior means of a run's one latent, ``(cells, latent_dim)``."""
+    return embed(run.pair, run.audit, cells).loc["z"].numpy()
+
+
+def decoded(run: Run, z: NDArray[Any], batch: int) -> NDArray[Any]:
+    """Mean counts of an average cell at each code, as if it were of a batch: ``(cells, genes)``."""
+    (genes,) = run.data_shape
+    like = {
+        "x": torch.zeros(len(z), genes),
+        "y": torch.eye(BATCHES)[torch.full((len(z),), batch)],
+    }
+    return decode(run.pair, run.audit, like, {"z": torch.from_numpy(z)}).mean.numpy()

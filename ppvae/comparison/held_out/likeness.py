@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
@@ -145,8 +144,8 @@ def check_measured_alike(runs: Sequence[Run], rows: Split) -> tuple[str, str]:
     Raises:
         InputError: naming two runs that differ.
     """
-    y = rows.take(torch.arange(len(rows))).get("y")
-    facts = [(_evidence(run, y), measure_of(run)) for run in runs]
+    batch = rows.take(torch.arange(len(rows)))
+    facts = [(evidence_name(run.pair, run.audit, batch), measure_of(run)) for run in runs]
     for run, (evidence, measure) in zip(runs, facts, strict=True):
         both = f"{runs[0].path} and {run.path}"
         if evidence != facts[0][0]:
@@ -160,10 +159,6 @@ def check_measured_alike(runs: Sequence[Run], rows: Split) -> tuple[str, str]:
                 f"compared: {LEAVE_OUT}, or fit both with one kind of `likelihood`"
             )
     return facts[0]
-
-
-def _evidence(run: Run, y: Tensor | None) -> str:
-    return evidence_name(run.pair, run.audit, y)
 
 
 def measure_of(run: Run) -> str:

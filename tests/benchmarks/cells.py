@@ -1,0 +1,218 @@
+"""What do the codes of single cells tell of depth, batch and type? Beside PCA and SCVI.
+
+``uv run python -m tests.benchmarks.cells`` simulates 2,000 cells of 1,000 genes, six types and two
+batches, with log-normal library sizes (`tests.support.cells`), and embeds them by
+
+- PCA of log(1 + x), as it is and after x is divided by size factors;
+- a `VAE` of the counts that is told neither size factors nor batch;
+- a `ConditionalVAE` of the counts with size factors, that is told the batch;
+- SCVI of scvi-tools with the same size factors, batch and likelihood, in an environment of its own
+  that ``uv`` installs.
+
+The table is written to ``tests/benchmarks/cells.md``: for all cells R^2 of a linear regression of
+the log total count on the codes, accuracy of telling the batch by 15 nearest neighbours above that
+of guessing, and the adjusted Rand index of k-means and types; for held-out cells log p(x), by
+importance sampling; and seconds of the fit. Cells decoded under another batch are judged by their
+distance from the shares that they would have had there, in the logarithm of each gene's share.
+"""
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from ppvae.diagnostics import log_evidence
+from ppvae.fit import fit
+from ppvae.run import Run
+from tests.benchmarks.contenders import Contender
+from tests.benchmarks.data import ROOT
+from tests.benchmarks.machine import machine
+from tests.benchmarks.worker_process import WorkerFailed, python_of
+from tests.support.cells import (
+    BATCHES,
+    Cells,
+    Judged,
+    as_data,
+    as_rows,
+    codes_of,
+    decoded,
+    simulated,
+)
+
+SCVI = Contender("SCVI", "scvi_model", uses=("scvi-tools",), requires=("scvi-tools", "torch"))
+
+SETTINGS: dict[str, Any] = {
+    "likelihood": "NegativeBinomial", "latent_dim": 10, "encode_covariates": "off",
+}  # fmt: skip
+"""Of both fits; all else is by default."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Codes of all cells, and log p(x) of those held out, in nats, where the method has one."""
+
+    z: NDArray[Any]
+    seconds: float
+    log_p: NDArray[Any] | None = None
+    note: str = ""
+
+
+def pca(cells: Cells, *, sized: bool) -> Found:
+    """The first components of log(1 + x), or log(1 + x / size factor)."""
+    x = cells.x / cells.size_factor[:, None] if sized else cells.x
+    start = time.perf_counter()
+    z = PCA(SETTINGS["latent_dim"], random_state=0).fit_transform(np.log1p(x))
+    return Found(z, time.perf_counter() - start)
+
+
+def ours(cells: Cells, given: argparse.Namespace, *, told: bool) -> Found:
+    """A fit, told size factors and batch or neither."""
+    data = as_data(cells, sized=told, told=told)
+    model = "ConditionalVAE" if told else "VAE"
+    own = SETTINGS if given.epochs is None else SETTINGS | {"epochs": given.epochs}
+    start = time.perf_counter()
+    run = fit(data=data, model=model, seed=given.seed, in_memory=True, quiet=True, **own)
+    seconds = time.perf_counter() - start
+    evidence = log_evidence(run.pair, run.audit, data.test, samples=given.samples)
+    z = codes_of(run, as_rows(cells, sized=told, told=told))
+    note = corrected(run, z, cells) if told else ""
+    return Found(z, seconds, evidence.log_p.numpy(), note)
+
+
+def corrected(run: Run, z: NDArray[Any], cells: Cells) -> str:
+    """How far cells decoded under the other batch are from what they would have been there."""
+    off = {"own": [], "other": []}  # type: dict[str, list[float]]
+    for batch in range(BATCHES):
+        rows = cells.batch == batch
+        mean = decoded(run, z[rows], 1 - batch)
+        share = np.log(mean / mean.sum(1, keepdims=True))
+        for name, of in (("own", batch), ("other", 1 - batch)):
+            truth = np.log(cells.share[cells.type[rows], of])
+            off[name].append(float(np.sqrt(np.square(share - truth).mean())))
+    there, here = np.mean(off["other"]), np.mean(off["own"])
+    return (
+        f"Decoded under the other batch, cells are {there:.2f} from their shares there, and "
+        f"{here:.2f} from those of their own batch (root mean square of log share)."
+    )
+
+
+def scvi(cells: Cells, given: argparse.Namespace) -> Found:
+    """SCVI, in an environment of its own.
+
+    Raises:
+        WorkerFailed: where it cannot be installed, or fails.
+    """
+    data = as_data(cells)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = {name: split.annotations.numbers for name, split in data.splits.items()}
+        np.savez(
+            f"{folder}/cells.npz", x=cells.x, batch=cells.batch, size_factor=cells.size_factor,
+            train=rows["train"], test=rows["test"],
+        )  # fmt: skip
+        command = [
+            *python_of(SCVI), "-m", f"{__package__}.contenders.{SCVI.module}",
+            f"{folder}/cells.npz", f"{folder}/out.npz", f"--samples={given.samples}",
+            f"--seed={given.seed}",
+        ]  # fmt: skip
+        if given.epochs is not None:
+            command.append(f"--epochs={given.epochs}")
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ)
+        if done.returncode:
+            raise WorkerFailed((done.stderr.strip() or "no message").splitlines()[-1])
+        out = np.load(f"{folder}/out.npz")
+        note = f"scvi-tools {out['version']}"
+        return Found(out["z"], float(out["seconds"]), out["log_p"], note)
+
+
+CASES: dict[str, str] = {
+    "pca": "PCA of log(1 + x)",
+    "pca-sized": "PCA of log(1 + x / size factor)",
+    "untold": "`VAE`, told neither size factors nor batch",
+    "told": "`ConditionalVAE`, size factors, batch told to the decoder",
+    "scvi": "SCVI, size factors, batch told to the decoder",
+}
+
+
+def _found(name: str, cells: Cells, given: argparse.Namespace) -> Found:
+    makers: dict[str, Callable[[], Found]] = {
+        "pca": partial(pca, cells, sized=False),
+        "pca-sized": partial(pca, cells, sized=True),
+        "untold": partial(ours, cells, given, told=False),
+        "told": partial(ours, cells, given, told=True),
+        "scvi": partial(scvi, cells, given),
+    }
+    return makers[name]()
+
+
+def _line(name: str, found: Found, cells: Cells) -> str:
+    judged = asdict(Judged.of(found.z, cells))
+    log_p = "" if found.log_p is None else _with_error(found.log_p)
+    figures = " | ".join(f"{judged[key]:.3f}" for key in ("library", "batch", "type"))
+    return f"| {CASES[name]} | {figures} | {log_p} | {found.seconds:.0f} |"
+
+
+def _with_error(log_p: NDArray[Any]) -> str:
+    return f"{log_p.mean():,.2f} +- {log_p.std(ddof=1) / len(log_p) ** 0.5:.2f}"
+
+
+def _table(lines: Sequence[str], notes: Sequence[str], given: argparse.Namespace) -> str:
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    command = f"python -m tests.benchmarks.cells --cells {given.cells} --genes {given.genes}"
+    return "\n".join(
+        [
+            f"`{command} --seed {given.seed}`, {date}, {machine()}; log p(x) given size factor and "
+            f"batch where they are told, {given.samples} importance samples.",
+            "",
+            "| | log total: R^2 | batch: accuracy above guessing | type: adjusted Rand index | "
+            "held-out log p(x), nats | seconds |",
+            "|---|---|---|---|---|---|",
+            *lines,
+            "",
+            *notes,
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fit, and write the table after each case."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.cells",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cells", type=int, default=2_000)
+    parser.add_argument("--genes", type=int, default=1_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, help="default: each one's own")
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
+    given = parser.parse_args(arguments)
+    cells = simulated(given.cells, given.genes, given.seed)
+    lines, notes = [], []
+    for name in given.only:
+        try:
+            found = _found(name, cells, given)
+        except WorkerFailed as failure:
+            lines.append(f"| {CASES[name]} | not run: {failure} | | | | |")
+        else:
+            lines.append(_line(name, found, cells))
+            notes += [found.note] if found.note else []
+        table = _table(lines, notes, given)
+        given.table.write_text(table.rstrip() + "\n")
+    print(table)
+
+
+if __name__ == "__main__":
+    main()
