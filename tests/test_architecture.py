@@ -27,6 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("report", "comparison"),
     ("cli",),
     ("fit", "fitted", "compare", "diagnose", "encode", "sample"),
+    ("sklearn",),
     ("__main__",),
 )
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

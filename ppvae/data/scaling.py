@@ -72,12 +72,17 @@ class Scaling:
 
     def undo(self, x: Tensor) -> Tensor:
         """The raw values that became ``x``, in double precision; intensities of bytes as bytes."""
-        raw = x.to(torch.float64)
-        if self.kind == "8-bit":
-            return raw * 255
-        if self.scale is not None:
-            raw = raw * torch.tensor(self.scale, dtype=torch.float64)
+        raw = self.undo_spread(x)
         return raw if self.loc is None else raw + torch.tensor(self.loc, dtype=torch.float64)
+
+    def undo_spread(self, spread: Tensor) -> Tensor:
+        """The distance of raw values that became a distance ``spread`` of x: times scale."""
+        spread = spread.to(torch.float64)
+        if self.kind == "8-bit":
+            return spread * 255
+        if self.scale is None:
+            return spread
+        return spread * torch.tensor(self.scale, dtype=torch.float64)
 
     def sentence(self) -> str:
         """What was done, for a person."""

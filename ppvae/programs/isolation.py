@@ -47,6 +47,18 @@ def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     return wrapped
 
 
+def in_turn[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator: as `alone`, but another thread is waited for, not refused."""
+    apart = alone(function)
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with _turn:
+            return apart(*args, **kwargs)
+
+    return wrapped
+
+
 @contextmanager
 def _enough_memory() -> Iterator[None]:
     """Report in a sentence that memory ran out, where no size was known beforehand."""

@@ -5,6 +5,7 @@ import importlib
 import runpy
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ppvae.components.kinds import KINDS
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.run import Run, load
+from ppvae.training import climbing
 from tests.support.documentation import (
     ROOT,
     blocks,
@@ -101,6 +103,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         return whole(**given | {"epochs": 1, "device": "cpu"})
 
     monkeypatch.setattr(fit, "fit", one_epoch)
+    climb = climbing.climb
+    monkeypatch.setattr(
+        climbing, "climb", lambda settings, *more: climb(replace(settings, epochs=1), *more)
+    )
     yield tmp_path
     for name in [name for name in sys.modules if name.split(".")[0] == "mine"]:
         del sys.modules[name]

@@ -1,0 +1,114 @@
+"""Rows scored apart: log p(x) and codes that do not depend on which rows stand beside a row.
+
+Each row is scored as if it stood alone, by the same draws as any other. Where the programs allow
+it, many rows are taken at once by `torch.vmap`, which gives all of them the same random numbers.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import cast
+
+import pyro
+import torch
+from torch import Tensor
+
+from ppvae.data import Batch, Split
+from ppvae.diagnostics.bound.embedding import embed_batch
+from ppvae.diagnostics.evidence.importance_sampling import CHUNK, log_weights
+from ppvae.distributions.moments import DRAWS
+from ppvae.errors import check_at_least
+from ppvae.programs import Pair, evaluating
+from ppvae.programs.densities import Densities
+from ppvae.programs.facts import Audit
+from ppvae.programs.streams import OpenStream, Stream, state
+
+
+def log_p_apart(pair: Pair, audit: Audit, split: Split, *, samples: int, seed: int = 0) -> Tensor:
+    """Estimate log p(x) of each row, ``(data,)`` in nats, by ``samples`` importance samples.
+
+    They are those of `ppvae.diagnostics.log_evidence`, but that every row has the same draws
+    eps of the guide's noise (common random numbers): in z = loc(x) + scale(x) * eps, say. So a row
+    has one score, whatever it is scored beside, up to the rounding of the pair's precision.
+
+    Args:
+        pair: model and guide.
+        audit: what the audit found of them.
+        split: the rows.
+        samples: draws for each.
+        seed: of the draws.
+
+    Raises:
+        InputError: as `ppvae.diagnostics.log_weights`.
+    """
+    check_at_least(1, samples=samples)
+
+    def score(row: Batch) -> Tensor:
+        return log_weights(pair, audit, row, samples).logsumexp(0)[0] - math.log(samples)
+
+    size = max(1, CHUNK // (samples * math.prod(split.shape)))
+    with evaluating(pair), Stream.EVIDENCE.drawn(seed, pair.device) as noise:
+        return torch.cat(list(_apart(score, split, size, noise)))
+
+
+def loc_apart(pair: Pair, audit: Audit, split: Split, *, seed: int = 0) -> Tensor:
+    """E[z | x] by the guide of each row, ``(data, latent)``, all sites side by side.
+
+    As `ppvae.diagnostics.embed` has them where the guide's means are known in closed form, and else
+    of `ppvae.distributions.moments.DRAWS` draws, the same for every row.
+    """
+    with evaluating(pair), Stream.CODES.drawn(seed, pair.device) as noise:
+        noise.at(0)
+        before = _state(pair)
+        whole = [embed_batch(pair, audit, b).joined() for b in split.chunks(512, pair.device)]
+        if torch.equal(before, _state(pair)):  # nothing was drawn
+            return torch.cat(whole)
+
+        def encode(row: Batch) -> Tensor:
+            latents = Densities(pair, audit, row).draw(DRAWS).latents
+            return torch.cat([latents[name].mean(0).flatten() for name in audit.latents])
+
+        size = max(1, CHUNK // (DRAWS * math.prod(split.shape)))
+        return torch.cat(list(_apart(encode, split, size, noise)))
+
+
+def _state(pair: Pair) -> Tensor:
+    """The state of the generator that a pair draws from."""
+    of = state(pair.device)
+    return cast("Tensor", of["cpu"] if of["device"] is None else of["device"])
+
+
+def _apart(
+    score: Callable[[Batch], Tensor], split: Split, size: int, noise: OpenStream
+) -> Iterator[Tensor]:
+    """A function of one row, as a batch of one, at every row of a split: ``size`` at a time."""
+    is_mapped = True
+    for batch in split.chunks(size):
+        found = _at_once(score, batch, noise) if is_mapped else None
+        is_mapped = found is not None
+        yield _one_by_one(score, batch, noise) if found is None else found
+
+
+def _at_once(score: Callable[[Batch], Tensor], batch: Batch, noise: OpenStream) -> Tensor | None:
+    """A function of one row at all rows of a batch; ``None`` for programs that cannot be mapped."""
+
+    def of_row(row: Batch) -> Tensor:
+        return score({name: value[None] for name, value in row.items()})
+
+    noise.at(0)
+    with pyro.validation_enabled(False), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+        try:
+            found: Tensor = torch.vmap(of_row, randomness="same")(batch)
+        except RuntimeError:  # a branch on values, or draws whose numbers depend on the row
+            return None
+    first = _one_by_one(score, {name: value[:1] for name, value in batch.items()}, noise)
+    return found if torch.allclose(found[:1], first, rtol=1e-4, atol=1e-4) else None
+
+
+def _one_by_one(score: Callable[[Batch], Tensor], batch: Batch, noise: OpenStream) -> Tensor:
+    found = []
+    for row in range(len(batch["x"])):
+        noise.at(0)
+        found.append(score({name: value[row : row + 1] for name, value in batch.items()}))
+    return torch.stack(found)

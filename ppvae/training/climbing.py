@@ -1,0 +1,86 @@
+"""A fit without a run: the best weights, held in memory, and nothing else.
+
+What `ppvae.fit.fit` does beside this is a run: its folder, final figures, pictures and report.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from pyro.infer import ELBO
+
+from ppvae.bounds.audit import audit
+from ppvae.data import Batch, Scaling
+from ppvae.programs import Pair
+from ppvae.programs.facts import Audit
+from ppvae.programs.isolation import in_turn
+from ppvae.settings import Settings
+from ppvae.training.chosen_parts import chosen_parts
+from ppvae.training.data_and_programs import few, meet_suited
+from ppvae.training.processes import launch
+from ppvae.training.setup import decide_compile, make_trainer, order_of
+
+if TYPE_CHECKING:  # the loop takes seconds to import
+    from ppvae.training.trainer import Epoch
+
+
+@dataclass(frozen=True)
+class Climbed:
+    """A pair at its best weights, on the CPU. It can be pickled.
+
+    Attributes:
+        pair: model and guide.
+        audit: what the audit found of them.
+        scaling: how raw values become x.
+        elbo: the bound that was climbed.
+        example: some rows of the data, on which the programs can be traced.
+        epochs: how many were trained.
+    """
+
+    pair: Pair
+    audit: Audit
+    scaling: Scaling
+    elbo: type[ELBO]
+    example: Batch
+    epochs: int
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Supports of the audit are known by what they are, which a copy of them is not.
+        return vars(self) | {"audit": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, audit=audit(state["pair"], state["elbo"], state["example"]))
+
+
+@in_turn
+def climb(settings: Settings, on_epoch: Callable[["Epoch"], None] = lambda _: None) -> Climbed:
+    """Climb the bound on data in memory, in one process, and keep the best weights.
+
+    Args:
+        settings: as `ppvae.fit.fit` takes them; those of a run have no effect.
+        on_epoch: called after each epoch.
+
+    Raises:
+        InputError: for what cannot be fitted, in one sentence with the way out.
+    """
+    chosen = chosen_parts(settings)
+    fabric = launch(settings.device, 1, settings.precision)
+    meeting = meet_suited(settings, chosen)
+    data, pair = meeting.data, meeting.pair
+    steps = order_of(settings, data, fabric).whole
+    settings = settings.laid_out(steps, is_anew=data.binarize == "dynamic")
+    is_compiled = decide_compile(settings, data, pair, fabric)
+    trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
+
+    best: dict[str, torch.Tensor] = {}
+    for epoch in trainer.epochs():
+        if epoch.is_best:
+            best = {name: value.clone() for name, value in pair.state_dict().items()}
+        on_epoch(epoch)
+    pair.load_state_dict(best)
+    pair.to("cpu").eval()
+    return Climbed(
+        pair, meeting.facts, data.scaling, chosen.elbo.target, few(meeting.batch),
+        trainer.progress.epoch,
+    )  # fmt: skip
