@@ -31,10 +31,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ppvae.cli.answering import answer
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.cli.flags_in_sentences import flag, spoken
 from ppvae.cli.given import given_settings
 from ppvae.cli.silence import quiet_where_asked
-from ppvae.cli.terminal import EpochBar, say, show_introduction, show_seeds, show_summary, teller
+from ppvae.cli.terminal import say, show_introduction, show_seeds, show_summary, teller
 from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.fitted import Run

@@ -117,6 +117,28 @@ def test_nothing_below_the_commands_knows_of_a_command_line() -> None:
                 assert "argv" not in path.read_text(), path
 
 
+def _refusals(path: Path) -> set[str]:
+    """The constant parts of the sentences that a file refuses with."""
+    raised = [n.exc for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Raise)]
+    return {
+        part.value
+        for error in raised
+        if error is not None
+        for part in ast.walk(error)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    }
+
+
+def test_no_sentence_of_the_library_names_a_flag() -> None:
+    """In Python an error speaks Python; `cli` turns parameters in backquotes into flags."""
+    for concept, paths in _modules().items():
+        if concept != "cli":
+            for path in paths:
+                flags = [s for s in _refusals(path) if re.search(r"(^|[\s(`'])--[a-z]", s)]
+                is_of_words = path.name == "fit.py"  # where `main` reads the words of a command
+                assert not flags or is_of_words, f"{path}: {flags}"
+
+
 COMPILED = {"ppvae/compilation/cache.py", "ppvae/compilation/inductor.py"}
 """What a compiler reads and writes, and what is kept of it: files of no run."""
 

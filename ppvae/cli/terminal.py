@@ -1,6 +1,5 @@
 """What a person sees in the terminal: what was found, how far it is, what came out."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,8 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
     from ppvae.diagnostics.baselines.comparison import Baselines
     from ppvae.run import Run
     from ppvae.training.chosen_parts import Chosen
-    from ppvae.training.evaluation import Figures
     from ppvae.training.summary import Summary
-    from ppvae.training.trainer import Epoch, Trainer
+    from ppvae.training.trainer import Trainer
 
 console = Console(highlight=False, soft_wrap=True)
 """Where results go: standard output, plain where it is no terminal."""
@@ -196,111 +194,3 @@ def bar(what: str, total: int) -> Iterator[Any]:
 def teller(fabric: "Fabric") -> Callable[[str], None]:
     """What says a sentence, in one process of all."""
     return say if fabric.is_global_zero else lambda _: None
-
-
-class EpochBar:
-    """Epochs as they pass: a bar with the bound, its parts and the time left.
-
-    Where there is no terminal (a log file), a line with every tenth of the epochs instead.
-
-    Args:
-        epochs: how many there will be at most.
-        steps: steps in each.
-        done: steps that an earlier sitting took.
-        notes: sentences of the trainer, said and taken out once there are some.
-        quiet: show nothing, as all processes but one do.
-    """
-
-    def __init__(
-        self,
-        epochs: int,
-        steps: int,
-        done: int = 0,
-        notes: list[str] | None = None,
-        *,
-        quiet: bool = False,
-    ) -> None:
-        self._epochs = epochs
-        self._every, self._due = max(1, epochs // 10), 1
-        self._progress = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(compact=True),
-            console=progress_console,
-            disable=quiet or progress_console.quiet or not progress_console.is_terminal,
-        )
-        self._quiet, self._notes = quiet, [] if notes is None else notes
-        self._task = self._progress.add_task(
-            "", total=epochs * steps, completed=done, epoch=f"{done // steps}/{epochs}", figures=""
-        )
-        self._best = "no best yet"
-        self._figures: str | None = None
-        self._alarm, self._compiled = "", ""
-        self._pending, self._drawn = 0, time.monotonic()
-
-    def __enter__(self) -> "EpochBar":
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def step(self) -> None:
-        """Count one step; the screen hears of it ten times a second."""
-        self._pending += 1
-        if self._figures is not None:  # what the bar showed before it was compiling
-            self._progress.update(self._task, figures=self._figures + self._compiled)
-            self._figures = None
-        if time.monotonic() - self._drawn > 0.1:
-            self._progress.advance(self._task, self._pending)
-            self._pending, self._drawn = 0, time.monotonic()
-        while self._notes:
-            note = self._notes.pop(0)
-            if not self._quiet:
-                say(f"note: {note}")
-
-    def compiling(self, seconds: float | None) -> None:
-        """Say that the next step takes long, and why; or how long compiling has taken."""
-        if seconds is not None:
-            self._compiled = f"; compiled in {seconds:.1f} s"
-            return
-        shown = str(self._progress.tasks[self._task].fields["figures"])
-        self._figures = shown.removesuffix(self._compiled)
-        self._progress.update(self._task, figures="compiling the training step", refresh=True)
-        if self._progress.disable and not self._quiet:
-            progress_console.print("compiling the training step")
-
-    def epoch(self, epoch: "Epoch", alarm: str = "") -> None:
-        """Show the held-out figures after an epoch, and, once as long as it lasts, an alarm."""
-        self._progress.advance(self._task, self._pending)
-        self._pending = 0
-        self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}")
-        if epoch.valid is None:
-            return
-        if epoch.is_best:
-            self._best = f"best objective {number(epoch.valid.objective)}"
-        text = f"valid {in_words(epoch.valid)}; {self._best}"
-        if alarm and not self._alarm and not self._quiet:
-            said = spoken(f"alarm, epoch {epoch.epoch}: {alarm}")
-            self._progress.console.print(said, soft_wrap=True, markup=False)
-        self._alarm = alarm
-        if alarm:
-            text = f"{text}; POSTERIOR COLLAPSE"
-        text += self._compiled
-        self._progress.update(self._task, figures=text)
-        if self._progress.disable and epoch.epoch >= self._due and not self._quiet:
-            progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
-            self._compiled = ""  # a log tells it once
-            self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
-
-
-def in_words(figures: "Figures") -> str:
-    """The bound, in nats per datum, as the difference of its terms where it is that."""
-    reconstruction, kl = number(figures.reconstruction), number(figures.kl)
-    if figures.elbo is None or figures.kl is None:
-        return f"reconstruction {reconstruction} (no bound)"
-    # Bounds made of weights are of several draws together, their terms means over them.
-    if abs(figures.elbo - (figures.reconstruction - figures.kl)) > 0.005:
-        return f"elbo {number(figures.elbo)} (reconstruction {reconstruction}, kl {kl})"
-    return f"elbo {number(figures.elbo)} = {reconstruction} - {kl} kl"

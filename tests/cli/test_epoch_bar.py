@@ -1,13 +1,17 @@
 """What a fit says where there is no terminal."""
 
 import re
+from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
-from ppvae.cli.terminal import EpochBar
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.training.evaluation import Figures
 from ppvae.training.trainer import Epoch
 
+ROOT = Path(__file__).parents[2]
 FIGURES = Figures(elbo=-3.0, reconstruction=-2.0, kl=1.0, objective=-3.0)
 
 
@@ -41,3 +45,34 @@ def test_each_tenth_of_the_epochs_has_a_line_where_it_is_evaluated(
     epochs: int, every: int, expected: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lines(epochs, every, capsys) == expected
+
+
+CELLS = (
+    "from ppvae.cli.epoch_bar import EpochBar\n"
+    "from ppvae.training.evaluation import Figures\n"
+    "from ppvae.training.trainer import Epoch\n"
+    "figures = Figures(elbo=-3.0, reconstruction=-2.0, kl=1.0, objective=-3.0)\n"
+    "with EpochBar(30, steps=1) as bar:\n"
+    "    for n in range(1, 31):\n"
+    "        bar.step()\n"
+    "        bar.epoch(Epoch(n, n, 0.0, 1.0, 0.1, figures, figures, is_best=False))\n"
+)
+
+
+@pytest.mark.slow  # seconds for a kernel
+def test_a_notebook_shows_one_line() -> None:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS)])
+    NotebookClient(book, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    (shown,) = book.cells[0].outputs
+    assert shown.data["text/plain"].startswith("epoch 30/30: valid elbo -3.00")
+
+
+def test_the_line_of_a_notebook_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("ppvae.cli.epoch_bar.in_notebook", lambda: True)
+    monkeypatch.setattr("ppvae.cli.notebook.LiveLine.show", lambda _, text: shown.append(text))
+    bar = EpochBar(3, steps=1)
+    for n in range(1, 4):
+        bar.step()
+        bar.epoch(Epoch(n, n, 0.0, 1.0, 0.1, FIGURES, FIGURES, is_best=False))
+    assert [text.partition(":")[0] for text in shown] == [f"epoch {n}/3" for n in (1, 2, 3)]

@@ -12,7 +12,7 @@ import torch
 import yaml
 
 import ppvae
-from ppvae.cli.terminal import in_words
+from ppvae.cli.epoch_bar import in_words
 from ppvae.fit import main
 from ppvae.run import COLUMNS, Run
 from ppvae.training.evaluation import Figures

@@ -243,6 +243,19 @@ def test_a_run_beside_another_is_what_the_command_compares(run: Run, tmp_path: P
     assert {each.path for row in found.rows for each in row.runs} == {run.path, other.path}
 
 
+def test_a_cell_that_fits_can_be_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_slow_parts(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    one, other = (small(tmp_path, out=None, epochs=1) for _ in range(2))
+    assert one.path != other.path
+    np.testing.assert_array_equal(one.encode(samples=0), other.encode(samples=0))
+    for _ in range(2):
+        again = small(tmp_path, "kept", epochs=1, overwrite=True)
+    with pytest.raises(InputError, match="`overwrite=True`"):
+        small(tmp_path, "kept", epochs=1)
+    assert again.encode(samples=0).equals(one.encode(samples=0))
+
+
 def test_the_package_lists_what_there_is() -> None:
     listed = dir(ppvae)
     assert {"fit", "load", "Run", "models", "to_datatree"} <= set(listed)

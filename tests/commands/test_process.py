@@ -20,7 +20,7 @@ import torch
 import ppvae
 from ppvae import compare, diagnose, encode, fit, sample
 from ppvae.cli.answering import answer
-from ppvae.cli.terminal import EpochBar
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from tests.support.fits import quick, rewrite_config, small, small_flags, table_file

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppvae.cli.terminal import EpochBar
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.compilation.graphs import trace
 from ppvae.fit import resume
 from ppvae.run import Run

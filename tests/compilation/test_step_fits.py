@@ -10,7 +10,7 @@ import torch
 import torch._inductor.config as inductor
 from torch import Tensor
 
-from ppvae.cli.terminal import EpochBar
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.compilation.step import pays
 from ppvae.compilation.stopwatch import Stopwatch
 from ppvae.errors import InputError

@@ -18,7 +18,7 @@ import torch
 import yaml
 from numpy.typing import NDArray
 
-from ppvae.cli.terminal import EpochBar
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.diagnostics import Baselines
 from ppvae.fit import fit
 from ppvae.fitted import Run
@@ -61,14 +61,14 @@ def table_file(folder: Path, name: str = "x.npy") -> Path:
     return path
 
 
-def small(folder: Path, out: str = "run", **settings: Any) -> Run:
+def small(folder: Path, out: str | None = "run", **settings: Any) -> Run:
     """A fit of the table in ``folder``, with every setting small; ``settings`` win."""
     if "data" not in settings:
         settings["data"] = table_file(folder)
     defaults: dict[str, Any] = {
         "likelihood": "Gaussian", "decoder": SMALL, "encoder": SMALL, "latent_dim": 2,
         "batch_size": 32, "epochs": 2, "device": "cpu", "schedule": None,
-        "out": None if settings.get("in_memory") else folder / out,
+        "out": None if out is None or settings.get("in_memory") else folder / out,
         "evaluate_every": 1,
     }  # fmt: skip
     chosen = {k: v for k, v in (defaults | settings).items() if v is not ...}

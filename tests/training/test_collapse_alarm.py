@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.cli.flags_in_sentences import in_a_command
-from ppvae.cli.terminal import EpochBar
 from ppvae.diagnostics import active_units, embed
 from ppvae.fit import resume
 from ppvae.networks.initial_weights import initialize
@@ -146,7 +146,7 @@ def test_the_alarm_changes_nothing_of_a_fit(
     small(tmp_path, "watched", epochs=3)
     with monkeypatch.context() as patch:
         patch.setattr("ppvae.training.epochs._rows", lambda epoch, _: [])
-        patch.setattr("ppvae.cli.terminal.EpochBar.epoch", lambda *_: None)
+        patch.setattr("ppvae.cli.epoch_bar.EpochBar.epoch", lambda *_: None)
         patch.setattr("ppvae.training.collapse_alarm.CollapseAlarm.__call__", lambda *_: _Nothing())
         small(tmp_path, "alone", epochs=3)
     one, other = future(tmp_path / "watched"), future(tmp_path / "alone")

@@ -49,7 +49,7 @@ def test_a_fit_takes_them_records_them_and_puts_them_back(
 ) -> None:
     seen: list[int] = []
     monkeypatch.setattr(
-        "ppvae.cli.terminal.EpochBar.step", lambda _: seen.append(torch.get_num_threads())
+        "ppvae.cli.epoch_bar.EpochBar.step", lambda _: seen.append(torch.get_num_threads())
     )
     alone, asked = small(tmp_path, "alone"), small(tmp_path, "asked", threads=2)
     assert [run.resolved["threads"] for run in (alone, asked)] == [1, 2]
@@ -98,7 +98,7 @@ def test_a_command_on_a_run_takes_those_of_its_fit(
 
 
 def test_a_fit_that_fails_puts_them_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ppvae.cli.terminal.EpochBar.step", lambda _: 1 / 0)
+    monkeypatch.setattr("ppvae.cli.epoch_bar.EpochBar.step", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         small(tmp_path)
     assert torch.get_num_threads() == 3

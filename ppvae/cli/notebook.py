@@ -1,0 +1,29 @@
+"""A notebook: is there one, and a line in it that changes."""
+
+import sys
+from typing import Any
+
+
+def in_notebook() -> bool:
+    """Whether a kernel of Jupyter runs this process, and shows what is displayed."""
+    ipython, shells = sys.modules.get("IPython"), sys.modules.get("ipykernel.zmqshell")
+    if ipython is None or shells is None:
+        return False
+    return isinstance(ipython.get_ipython(), shells.ZMQInteractiveShell)
+
+
+class LiveLine:
+    """A line of text below a cell, which is replaced by the next."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, text: str) -> None:
+        """Show this text in place of the last."""
+        from IPython.display import display
+
+        shown = {"text/plain": text}
+        if self._handle is None:
+            self._handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(shown, raw=True)
