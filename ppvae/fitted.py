@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.encode import rows_of
@@ -14,7 +13,7 @@ from ppvae.programs import Program
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seeded
 from ppvae.run import run as stored
-from ppvae.run.answers import Form, framed, is_frame
+from ppvae.run.answers import Form, is_frame
 from ppvae.run.generating import CHUNK, draws_of, means_at
 from ppvae.run.glance import lines
 from ppvae.settings import Device, Encode
@@ -81,12 +80,10 @@ class Run(stored.Run):
         from ppvae.diagnostics.encoding import encoded, encoded_table
 
         asked = Encode(self, split=split, samples=samples, seed=seed, device=device)
-        form = self._form(x, y, mask, asked.split)
+        rows, form = self._asked(x, y, mask, asked.split)
         with self._at(asked.device) as where:
-            found = encoded(
-                self.pair, self.audit, form.rows, samples=samples, seed=seed, device=where
-            )
-        return encoded_table(found, form.index, self.label_names)
+            found = encoded(self.pair, self.audit, rows, samples=samples, seed=seed, device=where)
+        return encoded_table(found, form.index, self.schema)
 
     @alone
     def log_p(
@@ -112,10 +109,10 @@ class Run(stored.Run):
         from ppvae.diagnostics import log_evidence
 
         asked = Encode(self, split=split, samples=samples, seed=seed, device=device)
-        form = self._form(x, y, mask, asked.split)
+        rows, form = self._asked(x, y, mask, asked.split)
         with self._at(asked.device) as where:
             evidence = log_evidence(
-                self.pair, self.audit, form.rows, samples=samples, seed=seed, device=where
+                self.pair, self.audit, rows, samples=samples, seed=seed, device=where
             )
         return form.values(evidence.log_p.numpy())
 
@@ -131,7 +128,9 @@ class Run(stored.Run):
             covariates: the label, by name, or the covariates that the model is conditional on:
                 one for all, or one for each z. Without them they are those of some training data.
         """
-        return self._named(means_at(self, z, covariates), z.index if is_frame(z) else None)
+        index = z.index if is_frame(z) else None
+        form = Form(self.scaling, self.schema.columns, index=index)
+        return form.like_x(means_at(self, z, covariates))
 
     @alone
     def sample(self, n: int = 1, y: Any = None, *, seed: int = 0) -> Any:
@@ -145,7 +144,7 @@ class Run(stored.Run):
                 or one for each draw. Without it they are those of some of the training data.
             seed: of the draws.
         """
-        return self._named(draws_of(self, n, y, seed))
+        return Form(self.scaling, self.schema.columns).like_x(draws_of(self, n, y, seed))
 
     @alone
     def reconstruct(
@@ -157,11 +156,11 @@ class Run(stored.Run):
         """
         from ppvae.programs.generation import reconstruct
 
-        form = self._form(x, y, mask, Encode(self, split=split).split)
+        rows, form = self._asked(x, y, mask, Encode(self, split=split).split)
         pair, audit = self.pair, self.audit
         with seeded(0, pair.device):
-            means = [reconstruct(pair, audit, each).mean for each in form.rows.chunks(CHUNK)]
-        return form.like_x(self._raw(torch.cat(means)))
+            means = [reconstruct(pair, audit, each).mean for each in rows.chunks(CHUNK)]
+        return form.like_x(torch.cat(means))
 
     @alone
     def impute(
@@ -186,9 +185,9 @@ class Run(stored.Run):
         from ppvae.programs.imputation import impute
 
         asked = Encode(self, split=split, samples=samples, seed=seed)
-        form = self._form(x, y, mask, asked.split, needs_observed=False)
-        found = impute(self.pair, self.audit, form.rows, samples=samples, draws=0, seed=seed)
-        return form.filled(x, self._raw(found.x), found.mask.numpy())
+        rows, form = self._asked(x, y, mask, asked.split, needs_observed=False)
+        found = impute(self.pair, self.audit, rows, samples=samples, draws=0, seed=seed)
+        return form.filled(found.x, found.mask)
 
     def diagnose(self, x: Any = None, y: Any = None, **settings: Any) -> "Diagnosis":
         """Ask where nats are lost: `ppvae.diagnose.diagnose`, with its settings.
@@ -245,13 +244,14 @@ class Run(stored.Run):
             return x
         return self.new_rows(x, y, mask)
 
-    def _form(self, x: Any, y: Any, mask: Any, split: str, *, needs_observed: bool = True) -> Form:
+    def _asked(
+        self, x: Any, y: Any, mask: Any, split: str, *, needs_observed: bool = True
+    ) -> tuple[Split, Form]:
         """The rows that are asked about, and the form of the answer."""
         take_threads_of_fit(self.resolved.get("threads"))
-        rows = rows_of(
-            self, self._given(x, y, mask), split, None, None, needs_observed=needs_observed
-        )
-        return Form.of(x, rows, self.column_names)
+        given = self._given(x, y, mask)
+        rows = rows_of(self, given, split, None, None, needs_observed=needs_observed)
+        return rows, Form.of(self.scaling, self.schema.columns, x, rows)
 
     @contextmanager
     def _at(self, device: Device) -> Iterator[torch.device]:
@@ -262,15 +262,6 @@ class Run(stored.Run):
             yield where
         finally:
             self.pair.to("cpu")
-
-    def _raw(self, x: Tensor) -> Any:
-        """In the unit of the data."""
-        return self.scaling.undo(x.cpu()).numpy()
-
-    def _named(self, x: Tensor, index: Any = None) -> Any:
-        """In the unit of the data, with names of columns where they have such."""
-        names = self.column_names
-        return self._raw(x) if names is None else framed(self._raw(x), names, index)
 
 
 @alone

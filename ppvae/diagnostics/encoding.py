@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from ppvae.data import Split
+from ppvae.data.options import Schema
 from ppvae.diagnostics.bound.embedding import embed
 from ppvae.diagnostics.evidence.importance_sampling import log_evidence
 from ppvae.programs import Pair
@@ -14,7 +15,7 @@ from ppvae.programs.classification import classify, has_classes
 from ppvae.programs.facts import Audit
 
 if TYPE_CHECKING:  # slow to import
-    from pandas import DataFrame, Index
+    from pandas import DataFrame
 
 _CLASSES = "class_probability"
 
@@ -34,8 +35,8 @@ def encoded(
     The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
     ``scale_SITE`` where there are several latents); ``log_p``, its standard error ``log_p_error``
     and ``elbo``, ``(data,)`` in nats, where there are samples and the guide has a density by datum;
-    ``class_probability``, ``(data, classes)``, where a class is among the latents; and ``y`` where
-    the data has it.
+    ``class_probability``, ``(data, classes)``, where a class is among the latents; ``y`` where the
+    data has it, and the codes ``label`` where they are known beside it.
 
     Args:
         pair: model and guide.
@@ -65,33 +66,44 @@ def encoded(
         found[_CLASSES] = torch.cat(told).numpy()
     if "y" in rows.extra_names:
         found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
+    if rows.annotations.label is not None:
+        found["label"] = rows.annotations.label.numpy()
     return found
 
 
 def encoded_table(
-    found: Mapping[str, NDArray[Any]],
-    index: "Index[Any]",
-    labels: Sequence[str] | None = None,
-    split: Sequence[str] | None = None,
+    found: Mapping[str, NDArray[Any]], index: Any, schema: Schema, split: Any = None
 ) -> "DataFrame":
-    """What `encoded` found as a table of one row per datum, with the names of labels.
+    """What `encoded` found as a table of one row per datum, with names.
 
-    Columns are ``split`` where it is given, ``label`` (missing where it is not known) or the
-    covariates ``y``, and then what was found: of ``loc`` of three dimensions ``loc_0``, ``loc_1``
-    and ``loc_2``; of class probabilities those of each class, by its name.
+    Columns are ``split`` where it is given; ``label``, by name, missing where it is not known;
+    covariates, by name; and then what was found: of ``loc`` of three dimensions ``loc_0``,
+    ``loc_1`` and ``loc_2``, of class probabilities those of each class, by its name.
+
+    Args:
+        found: what `encoded` found.
+        index: names of the rows.
+        schema: names of labels and covariates.
+        split: the part of the data of each row.
     """
     import pandas as pd
 
+    labels = schema.labels
+    covariates = [name for each in schema.covariates for name in each.names]
     columns: dict[str, Any] = {} if split is None else {"split": split}
-    order = sorted(found, key=lambda name: name != "y")
-    for name in order:
+    for name in sorted(found, key=lambda name: name not in ("y", "label")):
         values = found[name]
-        if name == "y" and labels is not None and values.ndim == 1:
+        if name in ("y", "label") and labels is not None and values.dtype.kind == "i":
             columns["label"] = pd.Categorical.from_codes(values, pd.Index(list(labels)))
         elif values.ndim == 1:
             columns[name] = values
         else:
             flat = values.reshape(len(values), -1)
-            ends = labels if name == _CLASSES and labels is not None else range(flat.shape[1])
-            columns |= {f"{name}_{end}": flat[:, i] for i, end in enumerate(ends)}
+            ends: Sequence[Any] = range(flat.shape[1])
+            if name == _CLASSES and labels is not None:
+                ends = labels
+            names = [f"{name}_{end}" for end in ends]
+            if name == "y" and len(covariates) == len(names):
+                names = covariates
+            columns |= dict(zip(names, flat.T, strict=True))
     return pd.DataFrame(columns, index=index)

@@ -10,71 +10,82 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data import Split
+from ppvae.data.columns import Column
+from ppvae.data.containers import plain
+from ppvae.data.frame import as_frame
+from ppvae.data.scaling import Scaling
 
 
 @dataclass(frozen=True)
 class Form:
-    """The form that an answer takes.
+    """The form that an answer takes, in the unit of the data of a fit.
 
     Attributes:
-        rows: the rows that are asked about.
-        names: names of the columns of x, where it has such.
+        scaling: how raw values became x.
+        columns: the columns of the fit's data, where they are a table.
+        x: what was asked about; None: the run's own data.
         index: names of the rows: those of a table of pandas that was given, else those that the
-            data has, else their numbers in the file or array, from 0.
-        is_table: whether x has column names.
-        shape: shape of the array that was given, or None.
+            data has, else their numbers in the file or array, from 0; None: numbers from 0.
     """
 
-    rows: Split
-    names: Sequence[Any] | None
-    index: Any
-    is_table: bool
-    shape: tuple[int, ...] | None = None
+    scaling: Scaling
+    columns: Sequence[Column] | None
+    x: Any = None
+    index: Any = None
 
     @classmethod
-    def of(cls, x: Any, rows: Split, names: Sequence[str] | None) -> Self:
-        """The form of answers about ``rows``, which were read of ``x``; None: the run's own."""
-        if is_frame(x):
-            return cls(rows, list(x.columns) if names is None else names, x.index, True)
+    def of(cls, scaling: Scaling, columns: Sequence[Column] | None, x: Any, rows: Split) -> Self:
+        """The form of answers about ``rows``, which were read of ``x``."""
         known = rows.annotations
         index = known.numbers.numpy() if known.index is None else known.index
-        is_array = isinstance(x, (np.ndarray, Tensor))
-        return cls(rows, names, index, names is not None, tuple(x.shape) if is_array else None)
+        return cls(scaling, columns, x, x.index if is_frame(x) else index)
 
     def values(self, values: NDArray[Any]) -> Any:
         """A number for each row: an array, or a Series of a table."""
-        if not self.is_table:
+        if not is_frame(self.x) and self.columns is None:
             return values
         import pandas as pd
 
         return pd.Series(values, index=self.index)
 
-    def like_x(self, values: NDArray[Any]) -> Any:
-        """Values in the shape of x: an array, or a DataFrame where x has names."""
-        if self.names is not None and values.ndim == 2:
-            return framed(values, self.names, self.index)
+    def like_x(self, x: Tensor) -> Any:
+        """Rows as the model sees them, as a table or in the shape of the array that was given."""
+        x = x.detach().cpu()
+        if self.columns is not None:
+            table = as_frame(x, self.columns, self.scaling)
+            return table if self.index is None else table.set_axis(self.index)
+        values = self.scaling.undo(x).numpy()
+        if is_frame(self.x):
+            import pandas as pd
+
+            return pd.DataFrame(values, index=self.index, columns=self.x.columns)
         # Grey images and single numbers come without the axis that the programs see.
-        is_same = self.shape is not None and values.size == np.prod(self.shape)
-        return values.reshape(self.shape) if is_same and len(self.shape or ()) in (1, 3) else values
+        is_array = isinstance(self.x, (np.ndarray, Tensor)) and self.x.ndim in (1, 3)
+        return values.reshape(self.x.shape) if is_array else values
 
-    def filled(self, x: Any, values: NDArray[Any], mask: NDArray[np.bool_]) -> Any:
-        """``x`` as it was given, with ``values`` where ``mask`` is False."""
-        if is_frame(x):
-            filled = framed(values, self.names or x.columns, x.index)
-            return x.mask(x.isna(), filled)
-        if isinstance(x, np.ndarray) and x.shape == values.shape:
-            values = np.where(mask, x, values)
-        return self.like_x(values)
-
-
-def framed(values: NDArray[Any], names: Sequence[str], index: Any = None) -> Any:
-    """A DataFrame."""
-    import pandas as pd
-
-    return pd.DataFrame(values, index=index, columns=list(names))
+    def filled(self, x: Tensor, mask: Tensor) -> Any:
+        """What was given, with ``x`` where ``mask`` is False; the rest stays to the bit."""
+        answer = self.like_x(x)
+        if is_frame(self.x):
+            filled = self.x.copy()
+            for name in answer.columns:
+                filled[name] = _filled(filled[name], answer[name])
+            return filled
+        is_alike = isinstance(self.x, (np.ndarray, Tensor)) and self.x.shape == x.shape
+        if is_alike and self.columns is None:
+            return np.where(mask, plain(self.x, "x", "x").values, answer)
+        return answer
 
 
 def is_frame(x: Any) -> bool:
     """Whether ``x`` is a DataFrame of pandas."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def _filled(column: Any, values: Any) -> Any:
+    """A column with values where it has none; levels are those of the column."""
+    if not column.isna().any():
+        return column
+    levels = {str(value): value for value in column.dropna().unique()}
+    return column.where(column.notna(), values.map(lambda value: levels.get(value, value)))

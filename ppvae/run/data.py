@@ -65,11 +65,6 @@ class RunData:
         return count
 
     @property
-    def column_names(self) -> tuple[str, ...] | None:
-        """Names of the columns of x, where the data is a table that has them."""
-        return None
-
-    @property
     def scaling(self) -> Scaling:
         """How the data was scaled."""
         return Scaling.from_dict(self._facts.get("scaling"))

@@ -20,7 +20,7 @@ CHUNK = 512
 
 
 def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
-    """The mean of p(x | z) at each z: ``(n, *shape)``.
+    """The mean of p(x | z) at each z, at a size factor of 1 where there is one: ``(n, *shape)``.
 
     Args:
         run: the run.
@@ -29,7 +29,10 @@ def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
     """
     codes = codes_by_site(run, z)
     count = len(next(iter(codes.values())))
-    like, held = conditioned(run, _like(run, count), covariates, "covariates")
+    like = _like(run, count)
+    if "size_factor" in like:
+        like["size_factor"] = torch.ones_like(like["size_factor"])
+    like, held = conditioned(run, like, covariates, "covariates")
     means = []
     with seeded(0, run.pair.device):  # of latents that are not given
         for rows in torch.arange(count).split(CHUNK):

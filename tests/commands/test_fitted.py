@@ -235,6 +235,76 @@ def test_data_from_python_are_still_there_when_the_fit_returns(
         Run(run.path).encode()
 
 
+def birds(rows: int = 90) -> pd.DataFrame:
+    """A mixed table whose columns hang together, with names, a label, and holes."""
+    generator = np.random.default_rng(2)
+    code = generator.normal(size=rows)
+    frame = pd.DataFrame(
+        {
+            "length": 200 + 10 * (code + 0.2 * generator.normal(size=rows)),
+            "island": np.where(code + 0.2 * generator.normal(size=rows) > 0, "far", "near"),
+            "eggs": generator.poisson(np.exp(1 + 0.5 * code)),
+            "species": np.where(np.arange(rows) % 2, "auk", "tern"),
+        },
+        index=[f"bird-{i}" for i in range(rows)],
+    )
+    frame.loc["bird-3", "length"] = np.nan
+    frame.loc["bird-4", "island"] = None
+    return frame
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A fit of the birds, handed in."""
+    parts: dict[str, Any] = {"likelihood": ..., "label": "species", "epochs": 20, "lr": 1e-2}
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_slow_parts(patch)
+        yield small(tmp_path_factory.mktemp("mixed"), data=birds(), **parts)
+
+
+def test_a_mixed_table_is_answered_with_its_names_and_levels(mixed: Run) -> None:
+    frame = birds()
+    codes = mixed.encode(frame, samples=0)
+    assert list(codes.index) == list(frame.index)
+    assert list(codes["label"]) == list(frame["species"])
+    # The order of the columns is theirs, and labels need not be there.
+    shuffled = mixed.encode(frame[["eggs", "island", "length"]], samples=0)
+    pd.testing.assert_frame_equal(shuffled, codes.drop(columns="label"))
+    drawn = mixed.sample(50)
+    assert list(drawn.columns) == ["length", "island", "eggs"]
+    assert set(drawn["island"]) == {"far", "near"}
+    assert drawn["eggs"].min() >= 0
+    rebuilt = mixed.reconstruct(frame)
+    pd.testing.assert_frame_equal(mixed.decode(codes), rebuilt, rtol=1e-4)
+    known = frame["island"].notna()
+    assert (rebuilt["island"] == frame["island"])[known].mean() > 0.8
+    filled = mixed.impute(frame, samples=50)
+    assert filled.notna().all(axis=None)
+    assert filled.loc["bird-4", "island"] in ("far", "near")
+    pd.testing.assert_frame_equal(filled.where(frame.notna()), frame, check_dtype=False)
+    own = mixed.encode(samples=0)
+    pd.testing.assert_frame_equal(own, codes.loc[own.index], rtol=1e-4)
+
+
+def test_rows_are_decoded_under_other_covariates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_out_slow_parts(monkeypatch)
+    frame = birds()[["length", "species"]].dropna()
+    frame["mass"] = frame["length"] + 100 * (frame["species"] == "auk")
+    settings: dict[str, Any] = {"model": "ConditionalVAE", "covariates": ["species"], "lr": 1e-2}
+    run = small(tmp_path, data=frame, epochs=20, **settings)
+    codes = run.encode(frame, samples=0)
+    assert list(codes["species=auk"]) == list((frame["species"] == "auk").astype(float))
+    auk, tern = (run.decode(codes, {"species": name}) for name in ("auk", "tern"))
+    own = run.decode(codes, frame[["species"]])
+    is_auk = frame["species"] == "auk"
+    pd.testing.assert_frame_equal(own, auk.where(is_auk, tern))
+    assert (auk["mass"] - tern["mass"]).mean() > 50
+    with pytest.raises(InputError, match="owl"):
+        run.decode(codes, {"species": "owl"})
+
+
 def test_a_run_beside_another_is_what_the_command_compares(run: Run, tmp_path: Path) -> None:
     other = small(tmp_path, data=str(run.config["data"]), epochs=1, seed=1)
     found = run.compare(other, samples=5, out=tmp_path / "beside")
