@@ -63,7 +63,8 @@ def check_support(data: Data, facts: Audit) -> None:
         if first is not None:
             (row, value, takes), site = first
             raise InputError(
-                f"row {row} of the {name} data ({data.name}) holds {value:.4g}, and "
+                f"{split.annotations.called(row)} of the {name} data ({data.name}) holds "
+                f"{value:.4g}, and "
                 f"{_takes(facts, site, takes)}: {ways_out(data, _kind_of(facts.supports[site][1]))}"
             )
 
@@ -100,8 +101,8 @@ def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -
     if first is not None:
         (row, value, takes), site = first
         raise InputError(
-            f"row {row} of {name} holds {value:.4g}, and {_takes(facts, site, takes)}; give data "
-            "as the model was fitted to"
+            f"{split.annotations.called(row)} of {name} holds {value:.4g}, and "
+            f"{_takes(facts, site, takes)}; give data as the model was fitted to"
         )
 
 
@@ -121,8 +122,8 @@ def _check_y_alike(split: Split, like: Batch, name: str) -> None:
         if not y.is_floating_point() and bool((y < 0).any()):
             row = number * CHUNK + int((y < 0).nonzero()[0])
             raise InputError(
-                f"y is -1, not known, in row {row} of {name}, and the model is conditional on it; "
-                "leave such rows out"
+                f"y is -1, not known, in {split.annotations.called(row)} of {name}, and the model "
+                "is conditional on it; leave such rows out"
             )
 
 

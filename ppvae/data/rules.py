@@ -175,8 +175,8 @@ def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
         row = int(wrong[0])
         largest = float(rows.x[row].nan_to_num(0).abs().max())
         raise InputError(
-            f"{where} holds {largest:.3g} in row {row} of the {part} part, whose square float32 "
-            f"cannot hold once it is scaled: rescale the values."
+            f"{where} holds {largest:.3g} in {rows.annotations.called(row)} of the {part} part, "
+            f"whose square float32 cannot hold once it is scaled: rescale the values."
         )
 
 

@@ -60,7 +60,7 @@ def section(page: PageData) -> Section:
         "low": plane.low, "high": plane.high, "columns": columns, "rows": rows,
         "axes": list(plane.names),
         "x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "labels": names,
-        "numbers": page.order[:few].tolist(), "data": page.data_name,
+        "numbers": page.numbers[:few].tolist(), "data": page.data_name,
     }  # fmt: skip
     coloured = ", coloured by label" if keys else ""
     alt = f"Codes of {few:,} {page.data_name} data on the plane{coloured}."
@@ -105,7 +105,7 @@ def _sentences(
     if beside:
         sentences.append(
             f"What the model takes beside the codes ({', '.join(sorted(beside))}) is everywhere "
-            f"that of row {int(page.order[reference]):,}."
+            f"that of row {int(page.numbers[reference]):,} (counted from 0)."
         )
     return sentences
 

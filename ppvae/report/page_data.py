@@ -47,8 +47,13 @@ class PageData:
 
     @cached_property
     def order(self) -> Tensor:
-        """Numbers of the rows shown: a random choice, ever the same, the first of them as well."""
+        """Places of the rows shown: a random choice, ever the same, the first of them as well."""
         return torch.randperm(len(self._demanded), generator=generator(0))[:ROWS]
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """Their numbers in the file that they were read from, from 0."""
+        return self._demanded.annotations.numbers[self.order]
 
     @cached_property
     def rows(self) -> Split:

@@ -85,7 +85,7 @@ function latentMap(held) {
   }
 
   const told = (i) =>
-    `row ${held.numbers[i]} of the ${held.data} data` + (held.labels[i] ? `, label ${held.labels[i]}` : "");
+    `row ${held.numbers[i]} (counted from 0) of the ${held.data} data` + (held.labels[i] ? `, label ${held.labels[i]}` : "");
 
   const node = (value, k, count) =>
     Math.round(((value - held.low[k]) / (held.high[k] - held.low[k])) * (count - 1));

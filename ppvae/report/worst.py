@@ -54,7 +54,7 @@ def _lowest(page: PageData) -> Section:
     pair = page.run.pair
     with seeded(0, pair.device):
         means, _ = reconstruct(pair, audit, batch)
-    captions = [f"#{int(page.order[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
+    captions = [f"#{int(page.numbers[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
     figure = plots.worst_data(
         batch["x"].numpy(), means.cpu().numpy(), captions, title="The worst, the lowest first"
     )

@@ -39,7 +39,9 @@ def test_a_split_from_python_is_held_to_the_support_too(
     run = small(tmp_path, data=tmp_path / "b.npy", likelihood="Bernoulli", epochs=1)
     outside = torch.from_numpy(bits(8))
     outside[5, 2] = 0.5
-    with pytest.raises(InputError, match=r"row 5 of the data holds 0\.5, and Bernoulli"):
+    with pytest.raises(
+        InputError, match=r"row 5 \(counted from 0\) of the data holds 0\.5, and Bernoulli"
+    ):
         read(run, data=as_split(outside))
     hidden = outside != 0.5  # what was not observed may be anything
     assert len(encode(run, data=as_split(outside, mask=hidden), out=tmp_path / "c.npz")["loc"]) == 8

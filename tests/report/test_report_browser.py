@@ -198,7 +198,9 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     )
     names = run.label_names
     label = "" if names is None else f", label {names[int(data['y'][0])]}"
-    assert words(browser, "which") == f"In the ring: row {row} of the test data{label}."
+    number = int(run.data(hidden=False).test.annotations.numbers[row])
+    said = f"In the ring: row {number} (counted from 0) of the test data{label}."
+    assert words(browser, "which") == said
 
     box.send_keys(Keys.HOME)
     demand(middle)
