@@ -27,6 +27,8 @@ def writing_fit(run: Run) -> Iterator[None]:
         try:
             yield
         except WriteError as error:
+            if run.home is not None:
+                raise error.but("the run is lost: give `out`, a folder with room") from error
             done = Run(run.path, checkpoint="last").checkpoint
             raise error.but(
                 f"the fit is whole up to {done}: make room, and go on with "

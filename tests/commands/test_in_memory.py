@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ppvae.cli.epoch_bar import EpochBar
 from ppvae.data import from_arrays
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fit import fit
 from ppvae.run import Run
 from ppvae.run.folder import free_folder
-from ppvae.run.store import PrivateFolder, private_folder
+from ppvae.run.store import PrivateFolder, WriteError, private_folder
+from ppvae.training.epochs import writing_fit
 from tests.support.fits import SMALL, differences, quick, small, table
 from tests.support.snapshots import changes, snapshot
 
@@ -51,6 +53,27 @@ def test_a_fit_that_fails_leaves_nothing(places: Path) -> None:
         in_memory(lr=1e30)
     gc.collect()
     assert list(places.rglob("*")) == [places / "memory"]
+
+
+def test_a_fit_that_is_interrupted_leaves_nothing(
+    places: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(EpochBar, "step", lambda _: signal.raise_signal(signal.SIGINT))
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            in_memory()
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    assert "stopped after 1 steps; nothing of it is left" in capsys.readouterr().out
+    gc.collect()
+    assert list(places.rglob("*")) == [places / "memory"]
+
+
+def test_memory_that_is_full_is_told_with_another_way_out() -> None:
+    run = in_memory()
+    with pytest.raises(InputError, match="the run is lost: give `out`"), writing_fit(run):
+        raise WriteError(run.path, "no space left on device")
 
 
 def test_it_is_the_run_that_a_folder_would_hold(tmp_path: Path) -> None:
