@@ -26,7 +26,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("training",),
     ("report", "comparison"),
     ("cli",),
-    ("fit", "fitted", "compare", "diagnose", "encode", "sample"),
+    ("fit", "fitted", "compare", "diagnose", "encode", "export", "sample"),
     ("sklearn",),
     ("__main__",),
 )
@@ -176,7 +176,7 @@ import ppvae.data
 nothing_of("torchvision", "sklearn", "pandas", "PIL", "scipy")
 
 # The commands: what is heavy comes when it is needed, and all settings stay.
-import ppvae, ppvae.fit, ppvae.encode, ppvae.sample, ppvae.compare, ppvae.diagnose
+import ppvae, ppvae.fit, ppvae.encode, ppvae.sample, ppvae.compare, ppvae.diagnose, ppvae.export
 import ppvae.bounds.audit, ppvae.diagnostics, ppvae.models, ppvae.guides, ppvae.distributions.flows
 nothing_of("torchvision", "arviz", "matplotlib", "lightning_fabric", "sklearn", "pandas", "zuko")
 nothing_of("torch._inductor", "torch._dynamo", "sympy")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from ppvae.settings import Checked, Compare, Diagnose, Encode, FitCommand, Sample
+from ppvae.settings import Checked, Compare, Diagnose, Encode, Export, FitCommand, Sample
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ COMMANDS = {
             "Put runs side by side on the same rows; without runs, two bounds on one program.",
         ),
         Command("encode", Encode, "Write the embedding and log p(x) of each datum."),
+        Command("export", Export, "Write the encoder or decoder of a run for use elsewhere."),
         Command("sample", Sample, "Draw from a fitted run, reconstruct, interpolate and impute."),
     )
 }

@@ -64,7 +64,7 @@ def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
     except Exception as error:
         # Anything at all: a function that fails here for a fault of its own fails again, and
         # better explained, when it is run as it is.
-        raise NotStatic(_reason(error)) from error
+        raise NotStatic(reason_of(error)) from error
 
 
 def value_of(node: Node) -> Tensor | None:
@@ -136,7 +136,7 @@ def _fake(function: Function) -> Function:
 _HERE = __file__.replace("\\", "/").split("/")[:-1]
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """What stood in the way, and where, in the words of neither torch nor Python."""
     frames = traceback.extract_tb(error.__traceback__)
     paths = [frame.filename.replace("\\", "/").split("/") for frame in frames]

@@ -11,6 +11,7 @@ from ppvae.settings.run import (
     CompareRuns,
     Diagnose,
     Encode,
+    Export,
     Sample,
 )
 from ppvae.settings.setting import (
@@ -41,7 +42,7 @@ from ppvae.settings.values import (
 __all__ = [
     "QUESTIONS", "READING",
     "SWITCH", "Binarize", "Checked", "Class", "Compare", "CompareBounds",
-    "CompareRuns", "Compile", "Device", "Diagnose", "Encode",
+    "CompareRuns", "Compile", "Device", "Diagnose", "Encode", "Export",
     "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
     "Several", "Sources", "check_seed", "flagged", "refusal", "settings_of", "takes", "told",
 ]  # fmt: skip

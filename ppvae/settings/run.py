@@ -12,6 +12,7 @@ from ppvae.settings.setting import (
     DRAWS,
     MACHINE,
     OUTPUT,
+    PROGRAMS,
     TRAINING,
     Checked,
     Setting,
@@ -272,5 +273,24 @@ class Sample(Checked):
         "out", sentence="The folder to write to.", unset="RUN/samples"
     )
     overwrite: bool = _as_encode("overwrite", sentence="Replace files that are already there.")
+    trust: Sequence[str] = _as_encode("trust")
+    # fmt: on
+
+
+@dataclass(frozen=True)
+class Export(Checked):
+    """What `ppvae.export.export` takes."""
+
+    # fmt: off
+    run: str | Path | Opened = field(metadata=_RUN)
+    what: Literal["encoder", "decoder"] = setting(
+        "encoder", PROGRAMS, Word(Literal["encoder", "decoder"]),
+        "The part: encoder (x to loc and scale of q(z | x)) or decoder (z to the mean of p(x | z))."
+    )
+    checkpoint: str | None = _as_encode("checkpoint")
+    out: str | Path | None = _as_encode(
+        "out", sentence="The file to write, .pt2.", unset="RUN/encoder.pt2 or RUN/decoder.pt2"
+    )
+    overwrite: bool = _as_encode("overwrite")
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on

@@ -18,6 +18,7 @@ from ppvae.diagnose import diagnose
 from ppvae.diagnostics.questions import QUESTIONS
 from ppvae.encode import encode
 from ppvae.errors import InputError
+from ppvae.export import export
 from ppvae.fit import fit, resume
 from ppvae.sample import sample
 from ppvae.settings import (
@@ -26,6 +27,7 @@ from ppvae.settings import (
     CompareRuns,
     Diagnose,
     Encode,
+    Export,
     Resume,
     Sample,
     Settings,
@@ -36,7 +38,8 @@ from tests.support.settings_page import PAGE, page
 
 FUNCTIONS: dict[Any, Any] = {
     fit: Settings, resume: Resume, compare_bounds: CompareBounds, compare_runs: CompareRuns,
-    diagnose: Diagnose, encode: Encode, sample: Sample,
+    diagnose: Diagnose, encode: Encode, export: Export,
+    sample: Sample,
 }  # fmt: skip
 
 ROOT = Path(__file__).parents[2]
