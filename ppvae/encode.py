@@ -1,7 +1,8 @@
 """Encode data with a fitted run: where q(z | x) lies, and log p(x), datum by datum.
 
 python -m ppvae.encode runs/digits-20260101-120000                 # the run's test data
-python -m ppvae.encode RUN --split train --out codes.csv
+python -m ppvae.encode RUN --split all --out codes.csv              # a row per row of the file
+python -m ppvae.encode RUN --data cells.h5ad --out codes.h5ad      # obsm["X_ppvae"] of the AnnData
 python -m ppvae.encode RUN --data new.npy --samples 1000           # other data, scaled as the run's
 python -m ppvae.encode RUN --data new.npy --samples 0              # the embedding alone, in seconds
 """
@@ -14,8 +15,6 @@ if __name__ == "__main__":  # before the imports that take seconds
 
     start("encode")
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,13 +26,17 @@ from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.components.data_support import check_rows
 from ppvae.data import Split
+from ppvae.data.optional import needed
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
-from ppvae.run.store import check_writable, is_there, write_arrays, write_text, writing
+from ppvae.run.store import check_writable, is_there, writing
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.training.devices import one_device
 from ppvae.training.threads import take_threads_of_fit
+
+PARTS = ("train", "valid", "test")
+"""The parts of a run's own data."""
 
 
 @alone
@@ -41,10 +44,14 @@ from ppvae.training.threads import take_threads_of_fit
 def encode(asked: Encode) -> dict[str, Any]:
     """Encode each datum: loc and scale of q(z | x), log p(x) with its error, q(y | x) of a class.
 
-    The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
-    ``scale_SITE`` where there are several latents), ``log_p`` (in nats, by importance sampling: a
-    lower bound in expectation), ``log_p_error`` (its standard error), ``elbo``, and ``y`` where the
-    data has labels. The error of a datum is too small where few weights carry its mean: log p(x) is
+    A row of the result is a row of the input, in its order. The result has ``loc`` and ``scale``,
+    ``(data, latent)`` each (named ``loc_SITE`` and ``scale_SITE`` where there are several latents),
+    ``log_p`` (in nats, by importance sampling: a lower bound in expectation), ``log_p_error`` (its
+    standard error), ``elbo``, ``y`` where the data has labels, ``row``, the number of the row in
+    the file, from 0, ``name`` where rows have names, and ``split`` of the run's own data. Files
+    have labels by name; see `ppvae.diagnostics.encoded_files`.
+
+    The error of a datum is too small where few weights carry its mean: log p(x) is
     seldom below ``log_p - 1.96 * log_p_error`` (at most 4 % of the data, where it is known), and
     often above ``log_p + 1.96 * log_p_error`` (1 to 36 %), also with 1,000 samples. With no
     samples, or a guide without a density, there is neither ``log_p`` nor ``elbo``. Programs with a
@@ -55,23 +62,61 @@ def encode(asked: Encode) -> dict[str, Any]:
     Raises:
         InputError: for a run or data that cannot be read, or a file that is there already.
     """
-    from ppvae.cli.terminal import bar
-    from ppvae.diagnostics.encoding import encoded
+    from ppvae.diagnostics.encoded_files import write_encoded
 
-    seed, opened = asked.seed, opened_run(asked)
+    opened = opened_run(asked)
     target = _target(opened, asked.data, asked.split, asked.out, overwrite=asked.overwrite)
     with writing(target.parent):
-        rows = rows_of(opened, asked.data, asked.split, asked.data_dir, asked.label)
-        where = one_device(asked.device)
-        pair, facts = opened.pair.to(where), opened.audit
+        annotated = _annotated(opened, asked.data) if target.suffix == ".h5ad" else None
+        found = codes_of(opened, asked)
+        write_encoded(target, found, opened.schema, annotated)
+    return found
 
-        with bar("importance sampling", len(rows)) as count:
-            found = encoded(
-                pair, facts, rows, samples=asked.samples, seed=seed, device=where, on_rows=count
-            )
+
+def codes_of(run: Run, asked: Encode) -> dict[str, Any]:
+    """What `encode` finds, and nothing is written: see `ppvae.diagnostics.encoding.encoded`.
+
+    Of the run's own data there is ``split`` too.
+    """
+    from ppvae.cli.terminal import bar
+    from ppvae.diagnostics.encoding import encoded, joined
+
+    names: tuple[str, ...] = (asked.split,)
+    if asked.split == "all" and asked.data is None:  # rows of valid may be training rows
+        names = PARTS if run.config.get("valid") != "none" else ("train", "test")
+    rows = {name: rows_of(run, asked.data, name, asked.data_dir, asked.label) for name in names}
+    where = one_device(asked.device)
+    pair = run.pair.to(where)
+    try:
+        with bar("importance sampling", sum(map(len, rows.values()))) as count:
+            found = {
+                name: encoded(
+                    pair, run.audit, part, samples=asked.samples, seed=asked.seed, device=where,
+                    on_rows=count,
+                )
+                for name, part in rows.items()
+            }  # fmt: skip
+    finally:
         pair.to("cpu")
-        _write(target, found)
-        return found
+    return joined(found) if asked.data is None else found[asked.split]
+
+
+def _annotated(run: Run, data: Any) -> Any:
+    """The AnnData that is encoded.
+
+    Raises:
+        InputError: if there is none.
+    """
+    anndata = needed("anndata", "writing .h5ad")
+    data = run.config.get("data") if data is None else data
+    if isinstance(data, anndata.AnnData):
+        return data
+    if not isinstance(data, (str, Path)) or Path(data).suffix.lower() != ".h5ad":
+        raise InputError(
+            "`out` is an .h5ad file, which is written of data in such a file, and these are "
+            f"{data!r:.80}; give a .csv or .parquet file"
+        )
+    return anndata.read_h5ad(data)
 
 
 def opened_run(asked: Diagnose | Encode | Sample) -> Run:
@@ -139,11 +184,10 @@ def _target(
     overwrite: bool,
 ) -> Path:
     name = split if data is None else Path(data).stem if isinstance(data, (str, Path)) else "data"
+    from ppvae.diagnostics.encoded_files import check_suffix
+
     target = Path(out) if out is not None else run.path / f"embedding-{name}.npz"
-    if target.suffix not in (".npz", ".csv"):
-        raise InputError(
-            f"`out={str(target)!r}`: the embedding is written as .npz or .csv; name such a file"
-        )
+    check_suffix(target)
     check_free(target, overwrite=overwrite)
     return target
 
@@ -153,23 +197,6 @@ def check_free(target: Path, *, overwrite: bool) -> None:
     check_writable(target)
     if is_there(target) and not overwrite:
         raise InputError(f"{target} is there already; give another `out`, or `overwrite=True`")
-
-
-def _write(target: Path, found: dict[str, Any]) -> None:
-    if target.suffix == ".npz":
-        write_arrays(target, found)
-        return
-    columns: dict[str, Any] = {}
-    for name, values in found.items():
-        flat = values.reshape(len(values), -1)
-        is_vector = values.ndim > 1
-        for i in range(flat.shape[1]):
-            columns[f"{name}_{i}" if is_vector else name] = flat[:, i]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*(values.tolist() for values in columns.values()), strict=True))
-    write_text(target, text.getvalue())
 
 
 def main(argv: Sequence[str]) -> None:
@@ -197,7 +224,8 @@ def main(argv: Sequence[str]) -> None:
             f"{number(error)}, by {given.get('samples', 100)} importance samples each"
         )
         say(f"log_p_error of a datum: {COVERAGE}")
-    say(f"{rows:,} data encoded: {', '.join(found)} are in {target}")
+    told = ", ".join(name for name in found if name not in ("row", "name", "split"))
+    say(f"{rows:,} data encoded: {told} are in {target}")
 
 
 if __name__ == "__main__":

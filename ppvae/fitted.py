@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from ppvae.data import Split
-from ppvae.encode import rows_of
+from ppvae.encode import codes_of, rows_of
 from ppvae.programs import Program
 from ppvae.programs.isolation import alone
 from ppvae.programs.streams import seeded
@@ -57,7 +57,7 @@ class Run(stored.Run):
         y: Any = None,
         *,
         mask: Any = None,
-        split: Part = "test",
+        split: Part | Literal["all"] = "test",
         samples: int = 100,
         seed: int = 0,
         device: Device = "auto",
@@ -77,13 +77,14 @@ class Run(stored.Run):
             seed: of the samples.
             device: where to compute.
         """
-        from ppvae.diagnostics.encoding import encoded, encoded_table
+        from ppvae.diagnostics.encoding import encoded_table
 
-        asked = Encode(self, split=split, samples=samples, seed=seed, device=device)
-        rows, form = self._asked(x, y, mask, asked.split)
-        with self._at(asked.device) as where:
-            found = encoded(self.pair, self.audit, rows, samples=samples, seed=seed, device=where)
-        return encoded_table(found, form.index, self.schema)
+        take_threads_of_fit(self.resolved.get("threads"))
+        asked = Encode(
+            self, self._given(x, y, mask), split=split, samples=samples, seed=seed, device=device
+        )
+        found = codes_of(self, asked)
+        return encoded_table(found, self.schema, x.index if is_frame(x) else None)
 
     @alone
     def log_p(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -36,7 +37,9 @@ def encoded(
     ``scale_SITE`` where there are several latents); ``log_p``, its standard error ``log_p_error``
     and ``elbo``, ``(data,)`` in nats, where there are samples and the guide has a density by datum;
     ``class_probability``, ``(data, classes)``, where a class is among the latents; ``y`` where the
-    data has it, and the codes ``label`` where they are known beside it.
+    data has it, and the codes ``label`` where they are known beside it. ``row`` is the number of
+    each row in the file or array that it was read from, from 0, and ``name`` its name, where rows
+    have such.
 
     Args:
         pair: model and guide.
@@ -66,32 +69,37 @@ def encoded(
         found[_CLASSES] = torch.cat(told).numpy()
     if "y" in rows.extra_names:
         found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
-    if rows.annotations.label is not None:
-        found["label"] = rows.annotations.label.numpy()
+    known = rows.annotations
+    if known.label is not None:
+        found["label"] = known.label.numpy()
+    found["row"] = known.numbers.numpy()
+    if known.index is not None:
+        found["name"] = known.index.astype(str)
     return found
 
 
 def encoded_table(
-    found: Mapping[str, NDArray[Any]], index: Any, schema: Schema, split: Any = None
+    found: Mapping[str, NDArray[Any]], schema: Schema, index: Any = None
 ) -> "DataFrame":
     """What `encoded` found as a table of one row per datum, with names.
 
-    Columns are ``split`` where it is given; ``label``, by name, missing where it is not known;
-    covariates, by name; and then what was found: of ``loc`` of three dimensions ``loc_0``,
-    ``loc_1`` and ``loc_2``, of class probabilities those of each class, by its name.
+    Its index is the names of the rows, else their numbers. Columns are ``split`` where it is known;
+    ``label``, by name, missing where it is not known; covariates, by name; and then what was found:
+    of ``loc`` of three dimensions ``loc_0``, ``loc_1`` and ``loc_2``, of class probabilities those
+    of each class, by its name.
 
     Args:
         found: what `encoded` found.
-        index: names of the rows.
         schema: names of labels and covariates.
-        split: the part of the data of each row.
+        index: other names of the rows.
     """
     import pandas as pd
 
     labels = schema.labels
     covariates = [name for each in schema.covariates for name in each.names]
-    columns: dict[str, Any] = {} if split is None else {"split": split}
-    for name in sorted(found, key=lambda name: name not in ("y", "label")):
+    first = ("split", "y", "label")
+    columns: dict[str, Any] = {}
+    for name in sorted(found.keys() - {"row", "name"}, key=[*first, *found].index):
         values = found[name]
         if name in ("y", "label") and labels is not None and values.dtype.kind == "i":
             columns["label"] = pd.Categorical.from_codes(values, pd.Index(list(labels)))
@@ -106,4 +114,25 @@ def encoded_table(
             if name == "y" and len(covariates) == len(names):
                 names = covariates
             columns |= dict(zip(names, flat.T, strict=True))
+    if index is None:
+        key = "name" if "name" in found else "row"
+        index = pd.Index(found[key], name=key)
     return pd.DataFrame(columns, index=index)
+
+
+def joined(parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """What `encoded` found in parts of one data set, with ``split``, in the order of its rows.
+
+    Where the parts were published, or came in files of their own, each has its own numbers, and one
+    part follows the other.
+    """
+    found = {
+        name: np.concatenate([part[name] for part in parts.values()])
+        for name in next(iter(parts.values()))
+    }
+    found["split"] = np.repeat(list(parts), [len(part["row"]) for part in parts.values()])
+    rows = found["row"]
+    if len(parts) > 1 and len(np.unique(rows)) == len(rows):
+        order = np.argsort(rows)
+        found = {name: values[order] for name, values in found.items()}
+    return found

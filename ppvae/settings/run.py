@@ -55,9 +55,9 @@ class Encode(Checked):
     data: str | Path | Rows | None = setting(
         None, DATA, Source(), "Other data to encode, by name or path.", "the run's own data"
     )
-    split: Literal["train", "valid", "test"] = setting(
-        "test", DATA, Word(Literal["train", "valid", "test"]),
-        "The part of the run's own data: train, valid or test."
+    split: Literal["train", "valid", "test", "all"] = setting(
+        "test", DATA, Word(Literal["train", "valid", "test", "all"]),
+        "The part of the run's own data: train, valid, test, or all, in the order of the file."
     )
     data_dir: str | Path | None = setting(
         None, DATA, PLACE, "The folder where published data lie.", "as in the fit"
@@ -74,7 +74,9 @@ class Encode(Checked):
         None, DATA, TEXT, "The weights: best, last or step-N.", "the best there are"
     )
     out: str | Path | None = setting(
-        None, OUTPUT, PLACE, "The file to write, .npz or .csv.", "RUN/embedding-<split or data>.npz"
+        None, OUTPUT, PLACE,
+        "The file to write: .csv, .parquet, .npz, or .h5ad with the AnnData that was encoded.",
+        "RUN/embedding-<split or data>.npz"
     )
     overwrite: bool = setting(
         False, OUTPUT, SWITCH, "Replace a file that is already there.", is_for_people=True
@@ -151,7 +153,10 @@ class CompareRuns(Checked):
     data: str | Path | Rows | None = _as_encode(
         "data", sentence="Other data to compare runs on, by name or path."
     )
-    split: Literal["train", "valid", "test"] = _as_encode("split")
+    split: Literal["train", "valid", "test"] = _as_encode(
+        "split", values=Word(Literal["train", "valid", "test"]),
+        sentence="The part of the run's own data: train, valid or test."
+    )
     data_dir: str | Path | None = _as_encode("data_dir")
     label: str | None = _as_encode("label")
     rows: int | None = setting(
@@ -212,7 +217,10 @@ class Diagnose(Checked):
     data: str | Path | Rows | None = _as_encode(
         "data", sentence="Other data to examine, by name or path."
     )
-    split: Literal["train", "valid", "test"] = _as_encode("split")
+    split: Literal["train", "valid", "test"] = _as_encode(
+        "split", values=Word(Literal["train", "valid", "test"]),
+        sentence="The part of the run's own data: train, valid or test."
+    )
     data_dir: str | Path | None = _as_encode("data_dir")
     label: str | None = _as_encode("label")
     quick: bool = setting(
@@ -248,7 +256,10 @@ class Sample(Checked):
     data: str | Path | Rows | None = _as_encode(
         "data", sentence="Other data to reconstruct, by name or path."
     )
-    split: Literal["train", "valid", "test"] = _as_encode("split")
+    split: Literal["train", "valid", "test"] = _as_encode(
+        "split", values=Word(Literal["train", "valid", "test"]),
+        sentence="The part of the run's own data: train, valid or test."
+    )
     data_dir: str | Path | None = _as_encode("data_dir")
     label: str | None = _as_encode("label")
     pairs: int = setting(6, DRAWS, Whole(1), "Walks between two data.")

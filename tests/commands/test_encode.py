@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from ppvae.diagnostics import log_evidence, subject
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.encode import encode, main
+from ppvae.errors import InputError
 from ppvae.guides import MeanField, SemiSupervised
 from ppvae.models import VAE, ConditionalVAE, Gaussian, SemiSupervisedVAE, StandardNormal
 from ppvae.programs.classification import classify
@@ -81,8 +83,8 @@ def test_no_samples_leave_the_embedding_alone(
     assert "9 data encoded: loc, scale are in" in told
     assert "log p(x)" not in told
     with np.load(run.path / "embedding-test.npz") as alone:
-        assert set(alone) == {"loc", "scale"}
-        for name in alone:
+        assert set(alone) == {"loc", "scale", "row", "split"}
+        for name in ("loc", "scale", "row"):
             np.testing.assert_array_equal(alone[name], whole[name])
 
 
@@ -157,3 +159,62 @@ def test_fit_encode_and_diagnose_say_which_figure_it_is(
     assert f"What is {name}?" in told
     assert f"{name} is " in told
     assert not any(other in told for other in others)
+
+
+def named_table(folder: Path) -> pd.DataFrame:
+    """A table with names of its rows and a label, as a file too."""
+    data, x = clusters(folder)
+    frame = pd.DataFrame(x, columns=["left", "right"])
+    frame.insert(0, "id", [f"row-{number}" for number in range(len(x))])
+    frame["kind"] = np.where(np.load(data)["y"] == 1, "wet", "dry")
+    frame.to_csv(folder / "kinds.csv", index=False)
+    return frame
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_has_a_row_for_each_row_of_the_file(tmp_path: Path, suffix: str) -> None:
+    frame = named_table(tmp_path)
+    run = small(tmp_path, data=tmp_path / "kinds.csv", index="id", label="kind", epochs=1)
+    file = tmp_path / f"codes.{suffix}"
+    found = encode(run, split="all", samples=5, out=file)
+    table = pd.read_csv(file) if suffix == "csv" else pd.read_parquet(file).reset_index()
+    assert list(table["name"]) == list(frame["id"])
+    assert list(table["label"]) == list(frame["kind"])
+    parts = table["split"].value_counts()
+    assert dict(parts) == run.resolved["data"]["rows"]
+    np.testing.assert_allclose(table[["loc_0", "loc_1"]], found["loc"], rtol=1e-6)
+    for name in ("log_p", "log_p_error"):
+        np.testing.assert_allclose(table[name], found[name], rtol=1e-6)
+    # Each row is that of the file, by its own codes.
+    alone = run.encode(frame, samples=0)
+    np.testing.assert_allclose(table[["loc_0", "loc_1"]], alone[["loc_0", "loc_1"]], rtol=1e-4)
+    test = encode(run, samples=5, out=tmp_path / "test.npz")
+    np.testing.assert_array_equal(found["log_p"][test["row"]], test["log_p"])
+    with np.load(tmp_path / "test.npz") as kept:
+        assert list(kept["label"]) == list(frame["kind"][test["row"]])
+
+
+def test_codes_go_into_the_annotated_data_that_they_came_from(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    generator = np.random.default_rng(0)
+    counts = generator.poisson(3.0, size=(60, 4)).astype(np.float32)
+    cells = anndata.AnnData(counts, obs=pd.DataFrame(index=[f"cell-{i}" for i in range(60)]))
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    run = small(tmp_path, data=tmp_path / "cells.h5ad", likelihood="NegativeBinomial", epochs=1)
+    found = encode(run, split="all", samples=3, out=tmp_path / "whole.h5ad")
+    whole = anndata.read_h5ad(tmp_path / "whole.h5ad")
+    np.testing.assert_array_equal(whole.obsm["X_ppvae"], found["loc"])
+    np.testing.assert_allclose(whole.obs["ppvae_log_p"], found["log_p"])
+    np.testing.assert_array_equal(whole.X, counts)
+    assert list(whole.obs_names) == list(cells.obs_names)
+    assert set(whole.obs["ppvae_split"]) == {"train", "valid", "test"}
+    test = encode(run, samples=3, out=tmp_path / "test.h5ad")
+    part = anndata.read_h5ad(tmp_path / "test.h5ad")
+    known = np.isfinite(part.obs["ppvae_log_p"])
+    assert set(np.flatnonzero(known)) == set(test["row"])
+    codes = run.encode(cells, samples=0)
+    assert list(codes.index) == list(cells.obs_names)
+    np.testing.assert_allclose(codes.filter(like="loc_"), found["loc"], rtol=1e-4)
+    other = small(tmp_path, "table", epochs=1)
+    with pytest.raises(InputError, match=r"give a \.csv or \.parquet"):
+        encode(other, out=tmp_path / "no.h5ad")
