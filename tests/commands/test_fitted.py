@@ -89,10 +89,11 @@ def test_every_container_has_the_same_codes(run: Run, given: Any) -> None:
 
 def test_without_data_the_test_rows_are_asked_about_by_their_numbers_in_the_file(run: Run) -> None:
     codes = run.encode(samples=0)
+    assert set(codes.pop("split")) == {"test"}
     assert len(codes) == run.resolved["data"]["rows"]["test"]
-    pd.testing.assert_frame_equal(
-        codes.reset_index(drop=True), run.encode(raw()[codes.index], samples=0), rtol=1e-4
-    )
+    expected = run.encode(raw()[codes.index], samples=0)
+    np.testing.assert_allclose(codes, expected, rtol=1e-4)
+    assert list(codes.columns) == list(expected.columns)
 
 
 def test_the_command_and_the_method_compute_the_same(run: Run) -> None:
@@ -282,8 +283,10 @@ def test_a_mixed_table_is_answered_with_its_names_and_levels(mixed: Run) -> None
     assert filled.notna().all(axis=None)
     assert filled.loc["bird-4", "island"] in ("far", "near")
     pd.testing.assert_frame_equal(filled.where(frame.notna()), frame, check_dtype=False)
-    own = mixed.encode(samples=0)
-    pd.testing.assert_frame_equal(own, codes.loc[own.index], rtol=1e-4)
+    own = mixed.encode(split="all", samples=0)
+    pd.testing.assert_index_equal(own.index, frame.index, check_names=False)
+    assert dict(own.pop("split").value_counts()) == mixed.resolved["data"]["rows"]
+    pd.testing.assert_frame_equal(own, codes, rtol=1e-4, check_names=False)
 
 
 def test_rows_are_decoded_under_other_covariates(

@@ -185,11 +185,12 @@ def ask(context: Context) -> TrustAnswer:
 def _worst(context: Context, tails: Reliability) -> WorstData:
     worst = tails.worst(WORST)
     rows, khat = context.order[worst], tails.khat[worst].tolist()
+    numbers = context.data.annotations.numbers[rows].tolist()
     if not context.audit.supports:
-        return WorstData(rows.tolist(), khat, None, None)
+        return WorstData(numbers, khat, None, None)
     batch = context.batch(rows)
     means, _ = reconstruct(context.pair, context.audit, batch)
-    return WorstData(rows.tolist(), khat, batch["x"].cpu(), means.cpu())
+    return WorstData(numbers, khat, batch["x"].cpu(), means.cpu())
 
 
 def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
@@ -199,8 +200,8 @@ def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
         raise InputError("it is shown beside a guide whose k-hats choose the data")
     by_khat = tails.khat.argsort(descending=True)
     chosen = torch.cat([by_khat[len(by_khat) // 2][None], by_khat[: rows - 1]])[:rows]
-    numbers = context.order[chosen]
-    batch = context.batch(numbers)
+    places = context.order[chosen]
+    batch = context.batch(places)
     warmup = min(draws, WARM_UP)
     with context.progress("NUTS", rows * 2 * (warmup + draws)) as count:
         chains = posterior_chains(
@@ -208,7 +209,8 @@ def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
             on_draw=count,
         )  # fmt: skip
     khat = tails.khat[chosen].tolist()
-    return SampledPosterior(numbers.tolist(), khat, batch["x"].cpu(), chains, warmup)
+    numbers = context.data.annotations.numbers[places].tolist()
+    return SampledPosterior(numbers, khat, batch["x"].cpu(), chains, warmup)
 
 
 def _off(calibration: Calibration) -> list[tuple[str, str]]:
