@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-GIVE_LABELS = "give labels (y of an .npz, `label` of a .csv, sub-folders of images)"
+GIVE_LABELS = "give labels (y of an .npz, `label` of a table, sub-folders of images)"
 """The way out where a program needs y."""
 
 

@@ -5,6 +5,7 @@ command the same sentence names flags: ``--epochs is 0``, ``take --guide Flow``.
 """
 
 import ast
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -14,8 +15,10 @@ from typing import Any
 
 from ppvae.cli.commands import COMMANDS
 from ppvae.settings import settings_of
+from ppvae.settings.values import Values
 
-_ONE = r"([a-z]\w*(?:\.[A-Za-z_]\w*)?)(?:=('[^']*'|\"[^\"]*\"|\[[^\]]*\]|[^,\s'\"]+))?"
+_VALUE = r"""'[^']*'|"[^"]*"|\[[^\]]*\]|\([^)]*\)|\{[^}]*\}|[^,\s'"]+"""
+_ONE = rf"([a-z]\w*(?:\.[A-Za-z_]\w*)?)(?:=({_VALUE}))?"
 _MARKED = re.compile(r"`([^`]+)`")
 _SETTINGS = re.compile(rf"{_ONE}(?:, {_ONE})*")
 _is_command: ContextVar[bool] = ContextVar("is_command", default=False)
@@ -54,8 +57,7 @@ def _as_flags(text: str) -> str:
     if _SETTINGS.fullmatch(text) is None:
         return ""
     found = re.findall(_ONE, text)
-    known = {name for command in COMMANDS.values() for name in settings_of(command.settings)}
-    if not known.issuperset(name.partition(".")[0] for name, _ in found):
+    if not _known().keys() >= {name.partition(".")[0] for name, _ in found}:
         return ""
     return " ".join(_one(name, value) for name, value in found)
 
@@ -71,5 +73,15 @@ def _one(name: str, written: str) -> str:
         return flag(name)
     if "." in name and isinstance(value, list):  # a part's own argument, in one word
         value = ",".join(map(str, value))
-    values = value if isinstance(value, list) else [value]
-    return " ".join(f"{flag(name)} {shlex.quote(str(each))}" for each in values)
+    words = _known()[name.partition(".")[0]].spelled(value)
+    return " ".join(f"{flag(name)} {shlex.quote(word)}" for word in words)
+
+
+@functools.cache
+def _known() -> dict[str, Values]:
+    """What each setting of each command may be."""
+    return {
+        name: about.values
+        for command in COMMANDS.values()
+        for name, (_, about) in settings_of(command.settings).items()
+    }

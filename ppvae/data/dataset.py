@@ -1,5 +1,6 @@
 """A data set as a program is fitted to it."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
@@ -100,12 +101,20 @@ class Data:
             return False
         return self.source is not None and value_range(self.source.published()).is_like_pixels
 
+    @property
+    def _of_kinds(self) -> str:
+        """How many columns of each kind a table has, where there are several."""
+        counts = Counter(column.kind for column in self.columns or ())
+        if len(counts) < 2:
+            return ""
+        return " of " + ", ".join(f"{count} {kind}" for kind, count in counts.items())
+
     def describe(self) -> str:
         """Return one line for people."""
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         labels = "" if self.labels is None else f"; {len(self.labels)} labels"
         read = "".join(f"; {note}" for note in self.notes)
         return (
-            f"{self.name}: {sizes}, each {self.shape}; {self.scaling.sentence()}"
+            f"{self.name}: {sizes}, each {self.shape}{self._of_kinds}; {self.scaling.sentence()}"
             f"{_BINARIZED[self.binarize]}{labels}{read}"
         )

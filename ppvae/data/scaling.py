@@ -90,6 +90,10 @@ class Scaling:
             return "8-bit intensities divided by 255"
         if self.kind == "standardized":
             what = "values" if len(self.loc or ()) == 1 else "columns"
+            if what == "columns" and (0.0, 1.0) in zip(
+                self.loc or (), self.scale or (), strict=True
+            ):
+                what = "columns of real numbers"  # counts and categories stay as they are
             return f"{what} standardized by the training rows"
         if self.kind == "unit" and self.scale is not None:
             return f"values divided by the largest, {self.scale[0]:g}"

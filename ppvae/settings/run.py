@@ -63,7 +63,7 @@ class Encode(Checked):
         None, DATA, PLACE, "The folder where published data lie.", "as in the fit"
     )
     label: str | None = setting(
-        None, DATA, TEXT, "The column of a new .csv that holds the labels.", "no labels"
+        None, DATA, TEXT, "The column of a new table that holds the labels.", "that of the fit"
     )
     samples: int = setting(
         100, DRAWS, Whole(0), "Importance samples for log p(x); 0: loc and scale alone."

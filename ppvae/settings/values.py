@@ -1,13 +1,14 @@
 """What a setting may be: its type for editors, its values, and how they are read and checked."""
 
 import csv
+import io
 import math
 import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args, override
 
 from ppvae.errors import nearest
 
@@ -73,6 +74,10 @@ class Values:
     def read(self, value: Any) -> Any:
         """The value that a word of a command line, or a value of YAML, stands for."""
         return value
+
+    def spelled(self, value: Any) -> list[str]:
+        """The words of a command line for a value: one for each time that its flag is given."""
+        return list(map(str, value)) if isinstance(value, list) else [str(value)]
 
     def checked(self, value: Any) -> Any:
         """The value, as Python's own types.
@@ -192,6 +197,10 @@ class Names(Values):
 
     metavar = "NAME,..."
 
+    @override
+    def spelled(self, value: Any) -> list[str]:
+        return [_joined(value)]
+
     def read(self, value: Any) -> Any:
         if not isinstance(value, str):
             return value
@@ -215,6 +224,10 @@ class Words(Values):
     def __init__(self, words: Any) -> None:
         self.words: tuple[str, ...] = get_args(words)
 
+    @override
+    def spelled(self, value: Any) -> list[str]:
+        return [_joined([f"{name}={word}" for name, word in dict(value).items()])]
+
     def read(self, value: Any) -> Any:
         if not isinstance(value, str):
             return value
@@ -237,6 +250,10 @@ class Size(Values):
     """Height and width in pixels: ``64``, ``64x48``, or a pair."""
 
     metavar = "HxW"
+
+    @override
+    def spelled(self, value: Any) -> list[str]:
+        return ["x".join(map(str, value))]
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, str):
@@ -289,6 +306,13 @@ class Class(Values):
     """A class by name, with its arguments, or in Python the class or program itself."""
 
     metavar = "NAME"
+
+
+def _joined(names: Sequence[str]) -> str:
+    """Names set off by commas, in quotes where they hold one."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(names)
+    return line.getvalue()
 
 
 def _number(text: Any) -> Any:

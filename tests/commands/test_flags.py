@@ -24,6 +24,10 @@ from ppvae.cli.flags_in_sentences import in_flags
         ("`encoder.hidden=[16, 16]`", "--encoder.hidden 16,16"),
         ("see `ppvae.data.from_arrays(x, y)`", "see `ppvae.data.from_arrays(x, y)`"),
         ("nothing is marked", "nothing is marked"),
+        ("give `drop=['a', 'b c']`", "give --drop 'a,b c'"),
+        ("give `kinds={'year': 'category'}`", "give --kinds year=category"),
+        ("as `size=(20, 30)`", "as --size 20x30"),
+        ("`covariates=('a',)` names", "--covariates a names"),
     ],
 )
 def test_a_parameter_in_backquotes_is_a_flag_in_a_command(sentence: str, told: str) -> None:
