@@ -20,6 +20,7 @@ _HOMES = {"Run": "fitted", "load": "fitted", "to_datatree": "arviz"}
 _MODULES = (
     "arviz", "bounds", "compare", "data", "diagnose", "diagnostics", "distributions", "encode",
     "errors", "fit", "guides", "models", "networks", "plots", "programs", "report", "sample",
+    "sklearn",
 )  # fmt: skip
 
 

@@ -21,7 +21,8 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ppvae.errors import InputError
-from ppvae.settings import Device, Part, Settings
+from ppvae.settings import Device, Part, Settings, refusal
+from ppvae.settings.values import Whole
 
 if TYPE_CHECKING:  # torch takes seconds to import
     from ppvae.training.trainer import Epoch
@@ -63,7 +64,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
             by default never. The best weights are kept in any case.
         batch_size: rows of a step.
         learning_rate: that of Adam at the start; it falls along a cosine.
-        n_samples: importance samples of each log p(x).
+        n_samples: importance samples of each log p(x), from the next fit on.
         validation_fraction: share of the rows that choose the best weights, and that `p_value`
             compares with; at least one row.
         device: auto, cpu, cuda or mps. What is fitted is kept on the CPU.
@@ -72,7 +73,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
     Attributes:
         n_iter_: passes over the training rows.
-        validation_scores_: log p(x) of the validation rows, ascending.
+        validation_scores_: log p(x) of the validation rows, ascending; empty of a guide that is a
+            point mass, which has none.
         model_: the fitted model, a Pyro program in double precision.
         guide_: the fitted guide, likewise.
         n_features_in_: the number of columns.
@@ -134,6 +136,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         from ppvae.training.fitted_table import FittedTable
 
         x = self._checked(X, reset=True)
+        self._samples = _count("n_samples", self.n_samples)
         self._seed = _seed(self.random_state)
         train, valid = self._divided(x)
         with _own_names():
@@ -142,8 +145,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.model_, self.guide_ = map(climbed.pair.program, ("model", "guide"))
         self.n_iter_ = climbed.epochs
         self._n_features_out = self._fitted.width
-        if self._fitted.has_evidence:
-            self.validation_scores_ = np.sort(self._scores(valid))
+        has_scores = self._fitted.has_evidence
+        self.validation_scores_ = np.sort(self._scores(valid)) if has_scores else np.empty(0)
         return self
 
     def transform(self, X: ArrayLike) -> Array:
@@ -170,9 +173,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
         Args:
             n_samples: how many rows.
-            random_state: of the draws; by default that of the estimator.
+            random_state: of the draws; by default that of the estimator, which gives the same rows
+                at every call if it is an integer.
         """
         check_is_fitted(self)
+        _count("n_samples", n_samples)
         given = self.random_state if random_state is None else random_state
         return self._fitted.draws(n_samples, seed=_seed(given))
 
@@ -250,7 +255,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
     def _scores(self, x: Array) -> Array:
         with _own_names():
-            return self._fitted.log_p(x, samples=self.n_samples, seed=self._seed)
+            return self._fitted.log_p(x, samples=self._samples, seed=self._seed)
 
     def _tell(self, epoch: "Epoch") -> None:
         if self.verbose and epoch.valid is not None:
@@ -260,6 +265,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 def _seed(random_state: RandomState) -> int:
     """A seed of a random state, as scikit-learn means it."""
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _count(name: str, value: object) -> int:
+    try:
+        return Whole(1).checked(value)
+    except ValueError as error:
+        raise refusal(name, value, error) from error
 
 
 @contextmanager
