@@ -32,14 +32,17 @@ from ppvae.data import Batch, Data, Split
 from ppvae.encode import check_free, opened_run, rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
-from ppvae.programs.streams import Stream, generator, seeded
+from ppvae.programs.streams import Stream, seeded
+from ppvae.programs.walks import Walks
 from ppvae.run import Run, figures
 from ppvae.run.conditions import conditioned
-from ppvae.run.store import discard, write_arrays, writing
+from ppvae.run.pictured import columns_of, observed, table_of
+from ppvae.run.store import discard, is_there, write_arrays, write_text, writing
 from ppvae.settings import Sample, takes
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 
 @alone
@@ -64,6 +67,9 @@ def sample(asked: Sample) -> dict[str, Any]:
     ``draws`` (five completed data sets), ``ess`` and ``mask``; see `Imputation`.
 
     Everything is in the unit of x as the model sees it, scaled as ``scaling`` in config.yaml says.
+    Of a table there are .csv files too, in the units of its file and with its names: the draws
+    (samples.csv, or samples-aggregate.csv), the reconstructions and the imputed rows, by the
+    numbers or names of the rows. A category is a level there; its mean is the most probable one.
 
     Raises:
         InputError: for a run or data that cannot be read, files that are there already, a
@@ -103,12 +109,12 @@ def sample(asked: Sample) -> dict[str, Any]:
         if aggregate:
             trained = _own_data(opened, data_dir)
             return _at_codes(opened, trained, like, held, components, seed, target)
-        walks = _Walks(rows, asked.pairs, asked.steps, seed)
+        walks = Walks(rows, asked.pairs, asked.steps, seed)
         return _drawn(opened, rows, like, held, walks, seed, target)
 
 
 def _drawn(
-    run: Run, rows: Split, like: Batch, held: Batch, walks: "_Walks", seed: int, target: Path
+    run: Run, rows: Split, like: Batch, held: Batch, walks: Walks, seed: int, target: Path
 ) -> dict[str, Any]:
     from ppvae import plots
     from ppvae.programs.generation import decode, posterior_means, reconstruct
@@ -116,8 +122,9 @@ def _drawn(
     pair, facts = run.pair, run.audit
     with seeded(seed, pair.device):
         drawn_mean, drawn = decode(pair, facts, like, held)
-        shown = rows.take(Stream.SHOWN_ROWS.rows(len(rows), len(like["x"]), seed, 0))
-        rebuilt_mean, rebuilt = reconstruct(pair, facts, shown)
+        places = Stream.SHOWN_ROWS.rows(len(rows), len(like["x"]), seed, 0)
+        shown = rows.take(places)
+        rebuilt_mean, rebuilt_draw = reconstruct(pair, facts, shown)
         codes = posterior_means(pair, facts, walks.ends)
         along = {site: walks.between(code) for site, code in codes.items()}
         between, _ = decode(pair, facts, walks.like, along)
@@ -126,42 +133,23 @@ def _drawn(
         "samples": drawn,
         "x": shown["x"],
         "reconstructions_mean": rebuilt_mean,
-        "reconstructions": rebuilt,
+        "reconstructions": rebuilt_draw,
         "interpolations": between.unflatten(0, (-1, walks.steps)),
     }
     arrays = {name: value.cpu().numpy() for name, value in found.items()}
+    columns = columns_of(run)
+    rebuilt = arrays["reconstructions_mean"]
     pictures = {
-        "samples": plots.samples(arrays["samples_mean"]),
-        "reconstructions": plots.reconstructions(arrays["x"], arrays["reconstructions_mean"]),
-        "interpolations": plots.interpolation(arrays["interpolations"]),
+        "samples": plots.samples(arrays["samples_mean"], columns=columns),
+        "reconstructions": plots.reconstructions(observed(shown), rebuilt, columns=columns),
+        "interpolations": plots.interpolation(arrays["interpolations"], columns=columns),
     }
-    _write(target, arrays, pictures)
+    tables = {
+        "samples": table_of(run, drawn),
+        "reconstructions": table_of(run, rebuilt_mean, rows.annotations.select(places)),
+    }
+    _write(target, arrays, pictures, tables)
     return arrays
-
-
-class _Walks:
-    """Pairs of data, drawn by a seed, and the straight lines between their codes."""
-
-    def __init__(self, rows: Split, pairs: int, steps: int, seed: int) -> None:
-        pairs = min(pairs, len(rows) // 2)
-        if pairs < 1:
-            raise InputError(f"a walk needs 2 rows of data, and there is {len(rows)}; give more")
-        self.steps = steps
-        ends = torch.randperm(len(rows), generator=generator(Stream.SHOWN_ROWS.seed(seed, 1)))
-        self.ends: Batch = rows.take(ends[: 2 * pairs])
-        starts = {name: value[:pairs] for name, value in self.ends.items()}
-        self.like: Batch = {n: value.repeat_interleave(steps, 0) for n, value in starts.items()}
-
-    def between(self, code: torch.Tensor) -> torch.Tensor:
-        """``(pairs * steps, ...)`` points between the first half of ``code`` and the second."""
-        if len(code) != len(self.ends["x"]):
-            return code  # a latent that all data share
-        if not code.is_floating_point():  # no class lies between two others
-            return code[: len(code) // 2].repeat_interleave(self.steps, 0)
-        start, end = code.chunk(2)
-        weight = torch.linspace(0, 1, self.steps, dtype=code.dtype)
-        weight = weight.reshape(1, -1, *(1,) * (code.dim() - 1))
-        return (start[:, None] + weight * (end - start)[:, None]).flatten(0, 1)
 
 
 def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
@@ -213,8 +201,10 @@ def _at_codes(
         "gain": np.array(gain.mean),
         "gain_error": np.array(gain.standard_error),
     }
-    picture = plots.samples(mean.numpy(), title="Draws, with z where the codes of the data lie")
-    _write(target, arrays, {"samples-aggregate": picture})
+    title = "Draws, with z where the codes of the data lie"
+    picture = plots.samples(mean.numpy(), title=title, columns=columns_of(run))
+    name = "samples-aggregate"
+    _write(target, arrays, {name: picture}, {name: table_of(run, drawn)})
     return arrays
 
 
@@ -230,15 +220,27 @@ def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> di
     arrays = {name: getattr(found, name).numpy() for name in names}
     holed = ~arrays["mask"].reshape(len(rows), -1).all(1)
     x, mask, scale = (arrays[name][holed] for name in ("x", "mask", "scale"))
-    _write(target, arrays, {"imputed": plots.imputations(x, mask, scale=scale)})
+    picture = plots.imputations(x, mask, scale=scale, columns=columns_of(run))
+    _write(
+        target, arrays, {"imputed": picture}, {"imputed": table_of(run, found.x, rows.annotations)}
+    )
     return arrays
 
 
-def _write(target: Path, arrays: dict[str, Any], pictures: Mapping[str, "Figure"]) -> None:
-    """The numbers last: where they are, the pictures are theirs."""
+def _write(
+    target: Path,
+    arrays: dict[str, Any],
+    pictures: Mapping[str, "Figure"],
+    tables: Mapping[str, "DataFrame | None"],
+) -> None:
+    """The numbers last: where they are, the pictures and tables are theirs."""
     discard(target)
     for name, figure in pictures.items():
         figures.save(figure, target.with_name(f"{name}.png"))
+    for name, table in tables.items():
+        if table is not None:
+            is_of_rows = table.index.name is not None
+            write_text(target.with_name(f"{name}.csv"), table.to_csv(index=is_of_rows))
     write_arrays(target, arrays)
 
 
@@ -252,7 +254,8 @@ def main(argv: Sequence[str]) -> None:
     if given.get("impute"):
         missing, ess = int((~arrays["mask"]).sum()), arrays["ess"]
         say(
-            f"{missing:,} missing entries are imputed, in {folder}: imputed.png, imputed.npz; "
+            f"{missing:,} missing entries are imputed, in {folder}: "
+            f"{_files(folder, 'imputed.png', 'imputed.csv', 'imputed.npz')}; "
             f"{given.get('samples', 1000):,} samples a datum are worth {np.nanmedian(ess):,.0f} of "
             f"equal weight (the median over data; the least is {np.nanmin(ess):,.1f})"
         )
@@ -262,17 +265,26 @@ def main(argv: Sequence[str]) -> None:
         side = "above" if gain > 0 else "below"
         advice = "" if gain > 0 else ", which is the better: take that, or fewer `components`"
         say(
-            f"{len(arrays['samples']):,} draws are in {folder}: samples-aggregate.png, "
-            "samples-aggregate.npz; at the codes of the test data the density that z is drawn from "
-            f"is {number(abs(gain))} nats {side} the model's prior (standard error "
+            f"{len(arrays['samples']):,} draws are in {folder}: "
+            f"{_files(folder, *(f'samples-aggregate.{kind}' for kind in ('png', 'csv', 'npz')))}; "
+            "at the codes of the test data the density that z is drawn from is "
+            f"{number(abs(gain))} nats {side} the model's prior (standard error "
             f"{number(error)}){advice}"
         )
         return
     say(
         f"{len(arrays['samples']):,} draws, {len(arrays['x']):,} reconstructions and "
-        f"{len(arrays['interpolations'])} walks are in {folder}: samples.png, "
-        "reconstructions.png, interpolations.png, samples.npz"
-    )
+        f"{len(arrays['interpolations'])} walks are in {folder}: "
+        + _files(
+            folder, "samples.png", "reconstructions.png", "interpolations.png", "samples.csv",
+            "reconstructions.csv", "samples.npz",
+        )
+    )  # fmt: skip
+
+
+def _files(folder: Path, *names: str) -> str:
+    """Those of the files that were written: tables are of tables alone."""
+    return ", ".join(name for name in names if is_there(folder / name))
 
 
 if __name__ == "__main__":

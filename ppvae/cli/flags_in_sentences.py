@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+import yaml
+
 from ppvae.cli.commands import COMMANDS
 from ppvae.settings import settings_of
 from ppvae.settings.values import Values
@@ -73,6 +75,8 @@ def _one(name: str, written: str) -> str:
         return flag(name)
     if "." in name and isinstance(value, list):  # a part's own argument, in one word
         value = ",".join(map(str, value))
+    if "." in name and isinstance(value, dict):
+        value = yaml.safe_dump(value, default_flow_style=True, width=10_000).strip()
     words = _known()[name.partition(".")[0]].spelled(value)
     return " ".join(f"{flag(name)} {shlex.quote(word)}" for word in words)
 

@@ -1,12 +1,12 @@
 """Rows as a model has them as a data frame: names, levels, and the units of the file."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
 
-from ppvae.data.columns import Column
+from ppvae.data.columns import Column, ColumnKind
 from ppvae.data.scaling import Scaling
 
 if TYPE_CHECKING:  # slow to import
@@ -18,8 +18,8 @@ def as_frame(
 ) -> "pd.DataFrame":
     """Rows as the model has them in the units that they were read in, under the columns' names.
 
-    Categories are their levels' names, and counts integers where all of them are whole; a mean of
-    counts is not.
+    Categories are their levels' names, and counts integers where all of them are whole, as draws
+    are and means are not.
 
     Args:
         x: rows, ``(rows, D)``; of a category the number of its level.
@@ -29,19 +29,20 @@ def as_frame(
     """
     import pandas as pd
 
-    raw = scaling.undo(x)
+    raw = scaling.readable(x)
     raw = raw if mask is None else raw.masked_fill(~mask, torch.nan)
-    cells = [_cells(raw[:, place], column) for place, column in enumerate(columns)]
-    return pd.concat(cells, axis=1)  # not by a mapping: two columns may have one name
+    values = pd.DataFrame(raw.numpy())  # columns by place: two of them may have one name
+    kinds = [column.kind for column in columns]
+    of = {kind: [i for i, own in enumerate(kinds) if own == kind] for kind in get_args(ColumnKind)}
+    counts = values[of["count"]]
+    if bool((counts.isna() | (counts % 1 == 0)).all(axis=None)):
+        counts = counts.astype("Int64")
+    levels = [_levels(values[place], columns[place]) for place in of["category"]]
+    frame = pd.concat([values[of["real"]], counts, *levels], axis=1).sort_index(axis=1)
+    frame.columns = [column.name for column in columns]
+    return frame
 
 
-def _cells(raw: Tensor, column: Column) -> "pd.Series":
-    import pandas as pd
-
-    values = pd.Series(raw.numpy(), name=column.name)
-    if column.kind == "category":
-        codes = values.round().clip(0, len(column.levels) - 1)
-        return codes.map(dict(enumerate(column.levels)))
-    if column.kind == "count" and bool((values.dropna() % 1 == 0).all()):
-        return values.astype("Int64")
-    return values
+def _levels(codes: "pd.Series", column: Column) -> "pd.Series":
+    known = codes.round().clip(0, len(column.levels) - 1)
+    return known.map(dict(enumerate(column.levels))).astype(object)

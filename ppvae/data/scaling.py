@@ -84,6 +84,19 @@ class Scaling:
             return spread
         return spread * torch.tensor(self.scale, dtype=torch.float64)
 
+    def readable(self, x: Tensor) -> Tensor:
+        """`undo`, rounded to the decimals that ``x`` holds in single precision: 4195.5 is that.
+
+        Steps are the powers of ten below a hundred-thousandth of each column's scale.
+        """
+        raw = self.undo(x)
+        if self.kind != "standardized":
+            return raw
+        # By Python, whose powers of ten are exact.
+        powers = [10.0 ** (5 - math.floor(math.log10(scale))) for scale in self.scale or ()]
+        finer = torch.tensor(powers, dtype=torch.float64)
+        return (raw * finer).round() / finer
+
     def sentence(self) -> str:
         """What was done, for a person."""
         if self.kind == "8-bit":

@@ -16,6 +16,7 @@ from ppvae.programs.streams import Stream, seeded
 from ppvae.report.page import attempt
 from ppvae.report.sections import reason_of
 from ppvae.run import Run, figures
+from ppvae.run.pictured import columns_of, observed
 from ppvae.run.store import WriteError
 
 if TYPE_CHECKING:  # slow to import
@@ -106,11 +107,12 @@ def figures_of(
     def reconstructions() -> "Figure":
         shown = test.take(Stream.SHOWN_ROWS.rows(len(test), 16, seed, 0))
         means, _ = reconstruct(pair, audit, shown)
-        return plots.reconstructions(_array(shown["x"]), _array(means))
+        return plots.reconstructions(observed(shown), _array(means), columns=columns_of(run))
 
     def samples() -> "Figure":
         like = test.take(Stream.SHOWN_ROWS.rows(len(test), 64, seed, 1))
-        return plots.samples(_array(generate(pair, audit, like).mean))
+        means = _array(generate(pair, audit, like).mean)
+        return plots.samples(means, columns=columns_of(run))
 
     best = (run.summary or {}).get("best_epoch")
     found: dict[str, Callable[[], Figure]] = {
@@ -142,8 +144,9 @@ def _manifold(run: Run, loc: Tensor, side: int = 15) -> Any:
         for name, value in run.example().items()
     }
     means, _ = decode(run.pair, run.audit, like, {site: nodes})
-    grid = nodes.reshape(side, side, 2)
-    return plots.manifold(_array(means).reshape(side, side, *run.data_shape), _array(grid))
+    low, width = columns_of(run).scale(_array(means))
+    drawn, grid = (_array(means) - low) / width, nodes.reshape(side, side, 2)
+    return plots.manifold(drawn.reshape(side, side, *run.data_shape), _array(grid))
 
 
 def _array(values: Tensor) -> Any:

@@ -11,6 +11,7 @@ from ppvae.report.diagnosis import pictured
 from ppvae.report.page_data import PageData
 from ppvae.report.pictures import drawn
 from ppvae.report.sections import Section
+from ppvae.run.pictured import columns_of, observed
 
 TITLE = "Worst data"
 
@@ -56,8 +57,9 @@ def _lowest(page: PageData) -> Section:
         means, _ = reconstruct(pair, audit, batch)
     captions = [f"#{int(page.numbers[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
     figure = plots.worst_data(
-        batch["x"].numpy(), means.cpu().numpy(), captions, title="The worst, the lowest first"
-    )
+        observed(batch), means.cpu().numpy(), captions, title="The worst, the lowest first",
+        columns=columns_of(page.run),
+    )  # fmt: skip
     spoken = ", ".join(caption.replace("  ", " with ") for caption in captions)
     alt = f"Each datum with its reconstruction, by row number: {spoken}."
     return Section("worst", TITLE, (sentence,), pictures=(drawn(figure, alt),))

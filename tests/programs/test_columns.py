@@ -80,6 +80,9 @@ def test_a_table_has_the_names_levels_and_units_of_the_file() -> None:
     assert str(table["eggs"].dtype) == "Int64"
     holed = as_frame(x, COLUMNS, scaling, mask=x != 0)
     assert holed.isna().to_numpy().tolist() == [[False] * 3, [True, False, True]]
+    assert holed["kind"][0] == "c"
     means = as_frame(x + torch.tensor([0.0, 0.0, 0.25]), COLUMNS, scaling)
     assert means["eggs"].tolist() == [3.25, 0.25]
     torch.testing.assert_close(scaling.apply(scaling.undo(x)), x)
+    raw = torch.tensor([[2.0, 4195.5, 3.0], [1.0, 3217.3, 40.0]], dtype=torch.float64)
+    assert torch.equal(scaling.readable(scaling.apply(raw)), raw)

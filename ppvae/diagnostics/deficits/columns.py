@@ -26,10 +26,10 @@ def of_columns(slot: Slot, old: PerColumn, errors: Errors) -> Iterator[Candidate
         if _layout(new) != _layout(old):
             continue  # the decoder would have to give its numbers in another order
         _begin(new, old, errors)
-        named = str(dict.fromkeys(names, wider))
+        remedy = f"`likelihood='PerColumn', likelihood.families={dict.fromkeys(names, wider)}`"
         if len(names) > NAMED:
-            named = f"{wider} for the {len(names)} columns that are {family}"
-        yield slot.other(new, f"`likelihood.families` with {named}", name=f"{wider} for {family}")
+            remedy = f"{wider} for the {len(names)} columns that are {family}"
+        yield slot.other(new, remedy, name=f"{wider} for {family}")
 
 
 def _layout(likelihood: PerColumn) -> tuple[list[int], list[tuple[int, ...]]]:

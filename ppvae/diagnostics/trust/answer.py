@@ -24,6 +24,7 @@ from ppvae.diagnostics.trust.pictures import (
 )
 from ppvae.errors import InputError
 from ppvae.programs.generation import reconstruct
+from ppvae.run.pictured import observed
 
 WORST = 8
 """How many of the worst data are shown."""
@@ -187,10 +188,11 @@ def _worst(context: Context, tails: Reliability) -> WorstData:
     rows, khat = context.order[worst], tails.khat[worst].tolist()
     numbers = context.data.annotations.numbers[rows].tolist()
     if not context.audit.supports:
-        return WorstData(numbers, khat, None, None)
+        return WorstData(numbers, khat, None, None, context.run)
     batch = context.batch(rows)
     means, _ = reconstruct(context.pair, context.audit, batch)
-    return WorstData(numbers, khat, batch["x"].cpu(), means.cpu())
+    seen = torch.from_numpy(observed(batch))
+    return WorstData(numbers, khat, seen, means.cpu(), context.run)
 
 
 def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:

@@ -11,6 +11,8 @@ from ppvae.diagnostics.trust.calibration import Calibration
 from ppvae.diagnostics.trust.chains import Chains
 from ppvae.diagnostics.trust.pareto_k import Reliability
 from ppvae.diagnostics.trust.ranks import JOINT
+from ppvae.run import Run
+from ppvae.run.pictured import columns_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,14 +25,17 @@ class WorstData:
     Attributes:
         rows: which rows they are.
         khat: their k-hat.
-        x: the data, ``(rows, *shape)``; ``None`` where the model does not observe x itself.
+        x: the data, ``(rows, *shape)``, NaN where nothing was observed; ``None`` where the model
+            does not observe x itself.
         rebuilt: their reconstructions, alike.
+        run: whose data they are.
     """
 
     rows: list[int]
     khat: list[float]
     x: Tensor | None
     rebuilt: Tensor | None
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,8 @@ def worst_picture(worst: WorstData, x: Tensor, rebuilt: Tensor) -> Picture:
 
         named = zip(worst.rows, worst.khat, strict=True)
         captions = [f"#{row}  k {khat:.2f}" for row, khat in named]
-        return plots.worst_data(x.numpy(), rebuilt.numpy(), captions)
+        columns = columns_of(worst.run)
+        return plots.worst_data(x.numpy(), rebuilt.numpy(), captions, columns=columns)
 
     alt = (
         "The data with the largest Pareto k-hat, each with its reconstruction: first row "

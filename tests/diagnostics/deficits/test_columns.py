@@ -8,6 +8,7 @@ import torch
 from pyro.infer import TraceMeanField_ELBO
 
 from ppvae.bounds.audit import audit
+from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.data import as_split
 from ppvae.data.columns import Column
 from ppvae.diagnostics.deficits.beside import beginning
@@ -58,7 +59,10 @@ def test_a_wider_family_starts_as_the_fitted_one_and_takes_its_decoder() -> None
     narrow, counts = likelihoods(old, {"x": x})
     assert narrow.name == "StudentT for Gaussian"
     assert "{'tailed': 'StudentT', 'even': 'StudentT'}" in narrow.remedy
-    assert counts.remedy == "`likelihood.families` with {'count': 'NegativeBinomial'}"
+    families = "likelihood.families={'count': 'NegativeBinomial'}"
+    assert counts.remedy == f"`likelihood='PerColumn', {families}`"
+    flags = "--likelihood PerColumn --likelihood.families '{count: NegativeBinomial}'"
+    assert in_flags(counts.remedy) == flags
     decoder = old.pair.program("model").decoder  # type: ignore[attr-defined]
     for candidate in (narrow, counts):
         with candidate.put() as (put, fresh):
