@@ -1,0 +1,141 @@
+"""Fits to tables: what is kept of how they were read, and what is read again by it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+import ppvae
+from ppvae.errors import InputError
+from ppvae.fit import fit, resume
+from ppvae.run import Run
+from tests.support.fits import SMALL, quick
+
+__all__ = ["quick"]
+
+ROWS = 60
+PLACES = np.arange(ROWS)
+FRAME = pd.DataFrame(
+    {
+        "ring": [f"b{i}" for i in PLACES],
+        "bill": 40 + 3 * np.sin(PLACES),
+        "mass": 4000 + 300 * np.cos(PLACES),
+        "eggs": PLACES % 4,
+        "species": np.array(["Adelie", "Gentoo", "Chinstrap"])[PLACES % 3],
+        "clinic": np.array(["u", "v"])[PLACES % 2],
+        "part": np.array(["train", "valid", "test"])[np.minimum(PLACES % 6, 2) * (PLACES % 6 < 3)],
+    }
+)
+FIT: dict[str, Any] = {"epochs": 2, "latent_dim": 2, "encoder": SMALL, "decoder": SMALL}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "birds.csv"
+    FRAME.to_csv(path, index=False)
+    return path
+
+
+def test_a_table_is_read_again_as_it_was(file: Path, tmp_path: Path) -> None:
+    run = fit(
+        data=file, label="species", covariates=["clinic"], index="ring", split_column="part",
+        out=tmp_path / "run", **FIT,
+    )  # fmt: skip
+    again = ppvae.load(run.path)
+    assert again.config["model"]["class_path"] == "ConditionalVAE"
+    assert again.config["likelihood"]["class_path"] == "PerColumn"
+    data, first = again.data(), run.data()
+    assert data.schema == first.schema
+    for name, split in data.splits.items():
+        rows = torch.arange(len(split))
+        batch, expected = split.take(rows), first.splits[name].take(rows)
+        assert all(torch.equal(batch[key], expected[key]) for key in expected)
+        known = split.annotations
+        assert known.index is not None
+        assert known.index.tolist() == [f"b{i}" for i in known.numbers.tolist()]
+        assert FRAME["part"][known.numbers.numpy()].unique().tolist() == [name]
+    with pytest.raises(InputError, match="was laid out for 2 epochs"):
+        resume(run.path, epochs=3)
+
+
+def test_new_rows_of_a_table_are_read_by_name(file: Path, tmp_path: Path) -> None:
+    run = fit(data=file, label="species", drop=["ring", "part"], out=tmp_path / "run", **FIT)
+    shuffled = FRAME[["clinic", "eggs", "mass", "bill"]]
+    assert torch.equal(
+        run.new_rows(shuffled).take(PLACES_OF_ALL)["x"], run.new_data(file).take(PLACES_OF_ALL)["x"]
+    )
+    with pytest.raises(InputError, match="it has no column mass, eggs"):
+        run.encode(FRAME[["bill", "clinic"]])
+    with pytest.raises(InputError, match=r"column clinic is 'w' in row 0, which is none of its"):
+        run.encode(FRAME.assign(clinic="w"))
+
+
+PLACES_OF_ALL = torch.arange(ROWS)
+
+
+def test_without_valid_the_last_weights_are_the_best(file: Path, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {
+        "data": file,
+        "drop": ["ring", "part"],
+        "valid": "none",
+        "lr": 10.0,
+        "seed": 1,
+    }
+    run = fit(**asked, out=tmp_path / "run", **FIT | {"epochs": 4, "evaluate_every": 1})
+    valid = run.metrics().query("split == 'valid'")
+    assert valid["objective"].idxmax() != valid.index[-1]  # so that choosing would be seen
+    assert run.checkpoint == f"step-{valid['step'].iloc[-1]}"
+    assert len(run.data().train) == 54
+    with pytest.raises(InputError, match=r"`patience` is 3, and with `valid='none'`"):
+        fit(**asked, patience=3, out=tmp_path / "other")
+
+
+def test_parts_of_several_files_are_read_again(file: Path, tmp_path: Path) -> None:
+    test = tmp_path / "test.csv"
+    FRAME.iloc[:7].to_csv(test, index=False)
+    run = fit(data=file, test=test, drop=["ring", "part"], out=tmp_path / "run", **FIT)
+    assert len(Run(run.path).data().test) == 7
+    FRAME.iloc[1:8].to_csv(test, index=False)
+    with pytest.raises(InputError, match=r"is not the data that .* was fitted to"):
+        Run(run.path).data()
+
+
+def test_what_is_said_of_columns_does_not_go_with_data_that_are_read() -> None:
+    with pytest.raises(InputError, match="`label='species'` says how data is read"):
+        fit(data=ppvae.data.load(FRAME[["bill", "mass"]]), label="species")
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "columns"),
+    [
+        ("Gaussian", ["bill", "mass"]),
+        ("NegativeBinomial", ["eggs"]),
+        ("PerColumn", ["bill", "eggs"]),
+    ],
+)
+def test_the_likelihood_follows_the_columns(
+    likelihood: str, columns: list[str], tmp_path: Path
+) -> None:
+    run = fit(data=FRAME[columns], out=tmp_path / "run", **FIT | {"epochs": 1})
+    assert run.config["likelihood"]["class_path"] == likelihood
+
+
+DAMAGED: dict[str, tuple[Any, str]] = {
+    "kinds": ({"bill": "word"}, r"kinds is {'bill': 'word'}; it must be words among real"),
+    "covariates": (3, "covariates is 3; it must be names of columns"),
+    "size": ([0, 1], r"size is \[0, 1\]; it must be a height and a width"),
+}
+
+
+def test_a_config_that_was_changed_is_refused(file: Path, tmp_path: Path) -> None:
+    run = fit(data=file, drop=["ring", "part"], out=tmp_path / "run", **FIT | {"epochs": 1})
+    config = yaml.safe_load((run.path / "config.yaml").read_text())
+    del config["run"]["digest"]
+    for name, (value, says) in DAMAGED.items():
+        (run.path / "config.yaml").write_text(yaml.safe_dump(config | {name: value}))
+        with pytest.raises(InputError, match=says):
+            Run(run.path).data()
