@@ -2,6 +2,8 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from ppvae.errors import InputError
 from ppvae.run import load
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import chosen_parts
-from tests.benchmarks import orderings, published, semi_supervised, tables_of_numbers
+from tests.benchmarks import cells, orderings, published, semi_supervised, tables_of_numbers
 from tests.benchmarks.kept import differences
+from tests.benchmarks.worker_process import WorkerFailed
 from tests.support.captures import by_graph
 from tests.support.fits import quick
 from tests.support.toy_mode import uncompiled
@@ -143,3 +146,36 @@ def test_tables_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert cells[:3] == ["penguins-like", "342 x 4", "2"]
     ours, pca, difference = map(float, cells[3:])
     assert difference == pytest.approx(ours - pca, abs=0.011)
+
+
+def test_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way has its row, and SCVI, which is not installed here, is handed what it needs."""
+    asked = ["--cells", "90", "--genes", "12", "--epochs", "1", "--samples", "2"]
+    table = tmp_path / "table.md"
+
+    def run(command: list[str], **_: Any) -> Any:
+        given, out = (Path(word) for word in command if word.endswith(".npz"))
+        handed = np.load(given)
+        assert handed["x"].shape == (90, 12)
+        assert not set(handed["train"]) & set(handed["test"])
+        np.savez(
+            out, z=np.random.default_rng(0).normal(size=(90, 2)), log_p=np.array([-3.0, -5.0]),
+            seconds=1.0, version="0",
+        )  # fmt: skip
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(cells, "python_of", lambda _: ["python"])
+    monkeypatch.setattr(cells.subprocess, "run", run)
+    cells.main([*asked, "--table", str(table)])
+    text = table.read_text()
+    assert all(title in text for title in cells.CASES.values())
+    assert "nan" not in text
+    assert "| -4.00 +- 1.00 | 1 |" in text
+    assert "scvi-tools 0" in text
+
+    def fail(_: Any) -> Any:
+        raise WorkerFailed("needs uv on the PATH")
+
+    monkeypatch.setattr(cells, "python_of", fail)
+    cells.main([*asked, "--only", "scvi", "--table", str(table)])
+    assert "not run: needs uv on the PATH" in table.read_text()

@@ -12,13 +12,20 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.model_selection import cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from ppvae.data import Data, Split, as_split, from_arrays
-from ppvae.data.in_memory import InMemorySplit
+from ppvae.data import Data, Split, as_split, load
 from ppvae.diagnostics import embed
 from ppvae.programs.generation import decode
 from ppvae.run import Run
 
 TYPES, BATCHES = 6, 2
+
+_LAYER = {"class_path": "MLP", "init_args": {"hidden": [128]}}
+
+SETTINGS: dict[str, Any] = {
+    "likelihood": "NegativeBinomial", "latent_dim": 10, "encode_covariates": "off",
+    "encoder": _LAYER, "decoder": _LAYER,
+}  # fmt: skip
+"""Settings under which codes of cells tell their types, and neither depth nor batch."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +63,14 @@ class Cells:
         return replace(self, **of_cells)
 
 
-def simulated(cells: int = 2_000, genes: int = 1_000, seed: int = 0) -> Cells:
+def simulated(
+    cells: int = 2_000, genes: int = 1_000, seed: int = 0, *, depth: float = 2.0
+) -> Cells:
     """Draw cells as single-cell counts are: negative binomials about log-normal library sizes.
 
     A gene's log share is normal over genes; a type raises or lowers one gene in ten, by a normal of
     deviation 1.5, and a batch every gene, by one of 0.5. Types are about as many as each other, and
-    half of the cells are of each batch. A cell has two counts a gene on average, with a deviation
+    half of the cells are of each batch. A cell has about ``depth`` counts a gene, with a deviation
     of 0.5 of the logarithm; the variance of a count of mean m is m + m^2 / r, where log r is normal
     over genes about log 2.
     """
@@ -71,7 +80,7 @@ def simulated(cells: int = 2_000, genes: int = 1_000, seed: int = 0) -> Cells:
     log_share = rng.normal(0, 1, genes) + markers[:, None] + rng.normal(0, 0.5, (BATCHES, genes))
     share = np.exp(log_share)
     share /= share.sum(-1, keepdims=True)
-    library = rng.lognormal(np.log(2 * genes), 0.5, cells)
+    library = rng.lognormal(np.log(depth * genes), 0.5, cells)
     r = rng.lognormal(np.log(2), 0.5, genes)
     mean = library[:, None] * share[type_, batch]
     x = rng.poisson(rng.gamma(r, mean / r))
@@ -115,26 +124,18 @@ def as_data(cells: Cells, *, sized: bool = True, told: bool = True) -> Data:
         sized: with their size factors.
         told: with their batches, as covariates.
     """
-    data = from_arrays(cells.x, y=cells.one_hot if told else None, name="cells")
-    if not sized:
-        return data
-    factors = torch.from_numpy(cells.size_factor)
-
-    def with_factors(split: Split) -> InMemorySplit:
-        assert isinstance(split, InMemorySplit)
-        own = {"size_factor": factors[split.annotations.numbers]}
-        return replace(split, extras=split.extras | own)
-
-    train, valid, test = map(with_factors, (data.train, data.valid, data.test))
-    return replace(data, source=None, train=train, valid=valid, test=test)
+    data = (cells.x, cells.one_hot) if told else cells.x
+    return load(data, name="cells", size_factor="total" if sized else "none")
 
 
-def as_rows(cells: Cells, *, sized: bool = True, told: bool = True) -> Split:
-    """All of the cells in their order, as a fitted run takes them; see `as_data`."""
+def as_rows(cells: Cells, data: Data) -> Split:
+    """All of the cells in their order, as the programs see those of ``data``."""
+    names = data.train.extra_names
+    unit = data.source.size_unit if data.source is not None else None
     return as_split(
         torch.from_numpy(cells.x).float(),
-        torch.from_numpy(cells.one_hot) if told else None,
-        size_factor=torch.from_numpy(cells.size_factor) if sized else None,
+        torch.from_numpy(cells.one_hot) if "y" in names else None,
+        size_factor=None if unit is None else torch.from_numpy(cells.x.sum(1)).float() / unit,
     )
 
 
