@@ -12,8 +12,9 @@ batches, with log-normal library sizes (`tests.support.cells`), and embeds them 
 The table is written to ``tests/benchmarks/cells.md``: for all cells R^2 of a linear regression of
 the log total count on the codes, accuracy of telling the batch by 15 nearest neighbours above that
 of guessing, and the adjusted Rand index of k-means and types; for held-out cells log p(x), by
-importance sampling; and seconds of processor time of the fit, which other work does not lengthen. Cells decoded under another batch are judged by their
-distance from the shares that they would have had there, in the logarithm of each gene's share.
+importance sampling; and seconds of the fit, of processor time, which other work on the machine does
+not lengthen. Cells decoded under another batch are judged by their distance from the shares that
+they would have had there, in the logarithm of each gene's share.
 """
 
 import argparse
