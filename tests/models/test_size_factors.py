@@ -19,6 +19,7 @@ from ppvae.components.spec import Spec
 from ppvae.data import as_split
 from ppvae.diagnostics import subject
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
+from ppvae.diagnostics.shared.simulation import simulate
 from ppvae.distributions.scaled_mean import scaled
 from ppvae.errors import InputError
 from ppvae.guides import BottomUp, Ladder, MeanField, SemiAmortized, SemiSupervised, TopDown
@@ -193,6 +194,20 @@ def test_draws_have_a_mean_of_one_unit_and_names_say_what_is_given() -> None:
         check_rows(as_split(x, extras["y"]), pair, facts, fitted, "new.npy")
     with pytest.raises(InputError, match="has size factors, and the model was fitted without"):
         check_rows(rows, pair, facts, {"x": x, **extras}, "new.npy")
+
+
+def test_replicates_are_of_the_sizes_of_the_rows() -> None:
+    torch.manual_seed(0)
+    model, guide = VAE(StandardNormal(2), Poisson((GENES,))), MeanField(2, (GENES,))
+    s = torch.tensor([1.0, 10.0]).repeat(1_000)
+    pair, facts, rows = subject(model, guide, torch.ones(2_000, GENES), size_factor=s)
+    simulated, _ = simulate(pair, facts, rows.take(torch.arange(2_000)))
+    torch.testing.assert_close(simulated["size_factor"], s)
+    totals = simulated["x"].sum(1).reshape(1_000, 2)
+    error = totals.std(0) / 1_000**0.5
+    ratio = totals[:, 1].mean() / totals[:, 0].mean()
+    relative = (error / totals.mean(0)).square().sum().sqrt()
+    assert abs(float(ratio) - 10) < 4 * 10 * float(relative)
 
 
 def test_missing_entries_are_left_out_of_scaled_counts_too() -> None:
