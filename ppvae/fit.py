@@ -23,7 +23,7 @@ if __name__ == "__main__":  # before the imports that take seconds
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,7 @@ from ppvae.training.record import config_of
 from ppvae.training.seeds import per_seed
 from ppvae.training.setup import decide_compile, make_trainer, order_of
 from ppvae.training.summary import summarize
+from ppvae.training.tracking import Tracking
 
 if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
@@ -81,8 +82,8 @@ def fit(settings: Settings) -> Run:
 
     What it leaves is a run directory; what it returns is that directory, opened at its best
     weights, or with ``seeds`` a list of such. With ``in_memory`` the run goes with the object that
-    is returned. Each part is a class
-    name, or in Python also a class; model and guide may be any Pyro programs.
+    is returned. Each part is a class name, or in Python also a class; model and guide may be any
+    Pyro programs.
 
     The process is left as it was found: generators, warning filters, log levels, environment. One
     thread at a time can fit, for Pyro's handlers are one per process. SIGINT writes a checkpoint
@@ -166,7 +167,7 @@ def resume(asked: Resume) -> Run:
     trust, programs = asked.trust or (), {"model": asked.model, "guide": asked.guide}
     run = Run(asked.run, trust=trust, checkpoint=asked.checkpoint, **programs)
     begun = Settings.of(run.config, run.path / "config.yaml")
-    settings = replace(begun, **asked.changes(), trust=trust)
+    settings = replace(begun, **asked.changes(), trust=trust, tracker=asked.tracker)
     if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
             f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
@@ -221,7 +222,8 @@ def _climb(
     go_on = f"go on with `resume({str(run.path)!r})`"
     ranks.way_out = spoken(go_on)
     is_first = fabric.is_global_zero
-    with writing_fit(run) if is_first else nullcontext():
+    tracking = Tracking(trainer.plan.tracker if is_first else None, run.path)
+    with closing(tracking), writing_fit(run) if is_first else nullcontext():
         epochs, done = trainer.plan.passes, trainer.progress.step
         with EpochBar(
             epochs, trainer.steps_per_epoch, done, trainer.notes, quiet=not is_first
@@ -229,6 +231,7 @@ def _climb(
             number = train(
                 run, trainer, fabric,
                 on_step=bar.step, on_compile=bar.compiling, on_epoch=bar.epoch,
+                tracking=tracking,
             )  # fmt: skip
         if number:
             left = go_on if run.home is None else "nothing of it is left"
@@ -246,12 +249,14 @@ def _climb(
         fitted.home = run.home
         fitted.hold_data(everything)
         if is_first:
-            _conclude(fitted, trainer, data, true_labels(everything))
+            _conclude(fitted, trainer, data, true_labels(everything), tracking)
         fabric.barrier()
     return fitted
 
 
-def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | None) -> None:
+def _conclude(
+    run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | None, tracking: Tracking
+) -> None:
     """The final figures on the test data, by the best weights; pictures; the report.
 
     Raises:
@@ -261,6 +266,7 @@ def _conclude(run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | N
 
     summary = summarize(trainer, data, labels, run.history())
     run.write_summary(summary.to_dict())
+    tracking.summary(summary)
     run.pair.to("cpu")
     if run.home is not None:
         show_summary(summary)

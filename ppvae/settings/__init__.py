@@ -31,18 +31,21 @@ from ppvae.settings.values import (
     Class,
     Compile,
     Device,
+    MetricsLogger,
     Part,
     Precision,
     Rows,
     Scale,
     Several,
     Sources,
+    Tracker,
 )
 
 __all__ = [
     "QUESTIONS", "READING",
     "SWITCH", "Binarize", "Checked", "Class", "Compare", "CompareBounds",
     "CompareRuns", "Compile", "Device", "Diagnose", "Encode", "Export",
-    "FitCommand", "Part", "Precision", "Resume", "Rows", "Sample", "Scale", "Setting", "Settings",
-    "Several", "Sources", "check_seed", "flagged", "refusal", "settings_of", "takes", "told",
+    "FitCommand", "MetricsLogger", "Part", "Precision", "Resume", "Rows", "Sample", "Scale",
+    "Setting", "Settings", "Several", "Sources", "Tracker", "check_seed", "flagged", "refusal",
+    "settings_of", "takes", "told",
 ]  # fmt: skip

@@ -31,6 +31,7 @@ from ppvae.settings.values import (
     Compile,
     Device,
     Kind,
+    MetricsLogger,
     Names,
     Number,
     Opened,
@@ -41,6 +42,8 @@ from ppvae.settings.values import (
     Size,
     Source,
     Switch,
+    Tracker,
+    Tracking,
     Whole,
     Word,
     Words,
@@ -241,6 +244,12 @@ class Settings(Checked):
     tensorboard: bool = setting(
         False, OUTPUT, SWITCH, "Write TensorBoard events beside metrics.csv.", may_change=True
     )
+    tracker: str | Tracker | MetricsLogger | None = setting(
+        None, OUTPUT, Tracking(),
+        "What is told of each epoch: csv or tensorboard (loggers of Fabric's, in the run's folder "
+        "trackers), or in Python anything with log(metrics, step).", "none", is_recorded=False,
+        may_change=True
+    )
     out: str | Path | None = setting(
         None, OUTPUT, PLACE, "The run directory.", "runs/<data>-<time>", is_recorded=False
     )
@@ -279,6 +288,16 @@ class Settings(Checked):
             raise InputError(
                 f"`out` is {str(self.out)!r}, and with `in_memory=True` a run has no files: give "
                 "one of the two"
+            )
+        if self.in_memory and isinstance(self.tracker, str):
+            raise InputError(
+                f"`tracker` is {self.tracker!r}, which writes files, and with `in_memory=True` a "
+                "run has none: give `out`, or a tracker of your own"
+            )
+        if self.seeds is not None and not isinstance(self.tracker, (str, type(None))):
+            raise InputError(
+                f"`tracker` is one, and `seeds={self.seeds}` makes fits whose figures it could not "
+                "tell apart: fit each by its `seed`, with a tracker of its own"
             )
         if self.in_memory and self.devices > 1:
             raise InputError(
@@ -382,6 +401,7 @@ class Resume(Checked):
     device: Device | None = _changed("device")
     threads: int | None = _changed("threads")
     tensorboard: bool | None = _changed("tensorboard")
+    tracker: str | Tracker | MetricsLogger | None = again(Settings, "tracker")
     oversubscribe: bool | None = _changed("oversubscribe")
     trust: Sequence[str] | None = _changed("trust")
     model: Callable[..., Any] | None = setting(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, override
+from typing import Any, Literal, Protocol, get_args, override, runtime_checkable
 
 from ppvae.errors import nearest
 
@@ -49,6 +49,25 @@ class Opened(Protocol):
     def path(self) -> Path:
         """Its directory."""
 
+
+@runtime_checkable
+class Tracker(Protocol):
+    """What takes figures of a fit, such as a run of Weights & Biases."""
+
+    def log(self, metrics: Mapping[str, float], step: int, /) -> object:
+        """Take figures by name, as they are after ``step`` steps."""
+
+
+@runtime_checkable
+class MetricsLogger(Protocol):
+    """A logger of Lightning Fabric's, or one like it."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int, /) -> object:
+        """Take figures by name, as they are after ``step`` steps."""
+
+
+TRACKERS = ("csv", "tensorboard")
+"""Loggers of Lightning Fabric's, by name."""
 
 QUESTIONS = (
     "bound", "evidence", "baselines", "gap", "trust", "model", "training", "estimator", "deficits",
@@ -300,6 +319,21 @@ class Sources(Values):
         if isinstance(value, (str, Path)) or not isinstance(value, Sequence):
             raise ValueError("a list of names or paths")
         return tuple(Source().checked(each) for each in value)
+
+
+class Tracking(Values):
+    """A tracker by name, or in Python the tracker itself."""
+
+    metavar = "NAME"
+
+    def read(self, value: Any) -> Any:
+        return self.checked(value) if isinstance(value, str) else Source().read(value)
+
+    def checked(self, value: Any) -> Any:
+        if value in TRACKERS or isinstance(value, (Tracker, MetricsLogger)):
+            return value
+        near = nearest(value, TRACKERS) if isinstance(value, str) else ""
+        raise ValueError(f"{' or '.join(TRACKERS)}{near}, or anything with log(metrics, step)")
 
 
 class Class(Values):

@@ -13,6 +13,7 @@ from ppvae.run.store import WriteError
 from ppvae.training.collapse_alarm import CollapseAlarm, LatentUse
 from ppvae.training.events import Events
 from ppvae.training.signals import Signals
+from ppvae.training.tracking import Tracking
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -44,6 +45,7 @@ def train(
     on_step: Callable[[], None],
     on_compile: Callable[[float | None], None],
     on_epoch: Callable[["Epoch", str], None],
+    tracking: Tracking,
 ) -> int:
     """Climb, and write down each epoch in the run; save it where it is evaluated.
 
@@ -55,6 +57,7 @@ def train(
         on_compile: called before a step that takes long because it is compiled, with ``None``, and
             after it, with the seconds that compiling has taken in this fit.
         on_epoch: called after each epoch, with the alarm of a collapsed posterior, or ``""``.
+        tracking: is told of each epoch, by the first process alone.
 
     Returns:
         The number of the signal that asked to stop, once a checkpoint is written; 0: it is done.
@@ -79,6 +82,7 @@ def train(
                 run.append(rows)
                 if events is not None:
                     events.add(rows)
+                tracking.epoch(rows)
                 if state is not None:
                     run.save(state, is_best=epoch.is_best)
         if trainer.is_done:

@@ -11,6 +11,12 @@ from typing import Any
 from ppvae.run.store import append_bytes
 
 
+def scalars(row: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of a row of ``metrics.csv`` by tag, such as ``elbo/valid``."""
+    names = "elbo", "reconstruction", "kl", "objective", "beta", "lr", "active_units"
+    return {f"{name}/{row['split']}": row[name] for name in names if row[name] is not None}
+
+
 class Events:
     """A writer of events: each sitting of a fit has a file of its own.
 
@@ -39,14 +45,9 @@ class Events:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        names = "elbo", "reconstruction", "kl", "objective", "beta", "lr", "active_units"
         events = []
         for row in rows:
-            values = [
-                Summary.Value(tag=f"{name}/{row['split']}", simple_value=row[name])
-                for name in names
-                if row[name] is not None
-            ]
+            values = [Summary.Value(tag=tag, simple_value=v) for tag, v in scalars(row).items()]
             summary = Summary(value=values)
             events.append(Event(wall_time=time.time(), step=row["step"], summary=summary))
         self._write(events)

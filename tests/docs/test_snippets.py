@@ -35,6 +35,8 @@ RUN_SHORT = {"ppvae.fit": ["--epochs", "1", "--device", "cpu"]}
 """Flags that end a command of a page soon; the last one given counts."""
 
 OWN_PART, OWN_PROGRAM = ROOT / "docs" / "your-own-part.md", ROOT / "docs" / "your-own-program.md"
+TRACKERS, SWEEP = ROOT / "docs" / "trackers.md", ROOT / "docs" / "sweep.md"
+RUN_ELSEWHERE = (OWN_PART, OWN_PROGRAM, TRACKERS, SWEEP)
 NEEDS_FIRST_RUN = {"docs/arviz.md"}
 
 
@@ -132,7 +134,7 @@ def run_blocks(page: Path, folder: Path) -> None:
 
 
 def has_code(page: Path) -> bool:
-    return page not in (OWN_PART, OWN_PROGRAM) and any(block.runs for block in blocks(page))
+    return page not in RUN_ELSEWHERE and any(block.runs for block in blocks(page))
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if has_code(page)], ids=page_name)

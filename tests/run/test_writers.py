@@ -163,7 +163,7 @@ def snapshot(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "name",
-    ["figures", "checkpoints", "samples", "tensorboard", "metrics.csv", "summary.json",
+    ["figures", "checkpoints", "samples", "tensorboard", "trackers", "metrics.csv", "summary.json",
      "config.yaml", ".lock", ".partial", "report.html", "diagnostics.json", "checkpoints/step-3",
      "checkpoints/last"],
 )  # fmt: skip

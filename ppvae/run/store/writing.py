@@ -23,7 +23,7 @@ from ppvae.run.store.lock import LOCK, GoneError, Lock
 
 SCRATCH = ".partial"
 
-_FOLDERS = ("checkpoints", "figures", "samples", "tensorboard")
+_FOLDERS = ("checkpoints", "figures", "samples", "tensorboard", "trackers")
 _FILES = (
     "config.yaml", "metrics.csv", "summary.json", "diagnostics.json", "posterior.nc", "report.html",
     LOCK, SCRATCH,
