@@ -25,6 +25,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,10 +40,9 @@ from ppvae.cli.terminal import say, show_introduction, show_seeds, show_summary,
 from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.fitted import Run
-from ppvae.programs import Pair
 from ppvae.programs.isolation import alone
 from ppvae.run import check_unoccupied
-from ppvae.run.folder import free_folder
+from ppvae.run.folder import in_free_folder
 from ppvae.run.store import PrivateFolder
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
 from ppvae.training.chosen_parts import chosen_parts, recorded_parts
@@ -59,6 +59,7 @@ from ppvae.training.processes import in_ranks, launch, ranks
 from ppvae.training.record import config_of
 from ppvae.training.seeds import per_seed
 from ppvae.training.setup import decide_compile, make_trainer, order_of
+from ppvae.training.sizes import room_of
 from ppvae.training.summary import summarize
 from ppvae.training.tracking import Tracking
 
@@ -66,10 +67,6 @@ if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
     from ppvae.training.trainer import Trainer
-
-
-ROOM = 64
-"""Bytes of a run for each parameter: its value and Adam's two, in four checkpoints, and room."""
 
 
 @in_ranks
@@ -129,30 +126,26 @@ def fit(settings: Settings) -> Run:
 
     # Where it is written.
     config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled)
-    home, folder = _place(settings, data, pair)
-    folder = Path(fabric.broadcast(str(folder)))  # a name by the clock is not the same everywhere
-    state = trainer.state()
+    home = PrivateFolder(room_of(pair)) if settings.in_memory else None
+    place = settings.out if home is None else home.path / "run"
+    create = partial(
+        Run.create, config=config, state=trainer.state(), example=example,
+        overwrite=settings.overwrite,
+    )  # fmt: skip
+    folder = ""
     if fabric.is_global_zero:
-        run = Run.create(folder, config, state, example, overwrite=settings.overwrite)
+        run = create(Path(place)) if place is not None else in_free_folder(data.name, create)
+        folder = str(run.path)
         with run.given_back_on_failure():
-            where = "kept in memory" if settings.in_memory else f"writing to {folder}"
+            where = f"writing to {folder}" if home is None else "kept in memory"
             show_introduction(data, chosen, trainer, where, is_compiled=is_compiled)
-    fabric.barrier()
+    folder = fabric.broadcast(folder)  # a name by the clock is not the same everywhere
     if not fabric.is_global_zero:
         run = Run(folder)
     run.home = home
     # The bound was typed here, or trusted: the run that is opened at the end may have it too.
     trusted = (*settings.trust, chosen.elbo.target.__module__)
     return _climb(run, trainer, data, fabric, trusted, meeting.everything)
-
-
-def _place(settings: Settings, data: Data, pair: Pair) -> tuple[PrivateFolder | None, Path]:
-    """Where the run is to be; of one in memory also what keeps it there."""
-    if settings.in_memory:
-        home = PrivateFolder(ROOM * sum(p.numel() for p in pair.parameters()))
-        return home, home.path / "run"
-    out = settings.out
-    return None, free_folder(Path("runs"), data.name) if out is None else Path(out)
 
 
 @in_ranks

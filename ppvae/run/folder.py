@@ -1,10 +1,12 @@
 """May a run be written here?"""
 
+import itertools
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ppvae.errors import InputError
-from ppvae.run.store import finish_swap
+from ppvae.run.store import WriteError, finish_swap
 
 
 def check_unoccupied(path: Path, *, overwrite: bool) -> None:
@@ -31,8 +33,30 @@ def check_unoccupied(path: Path, *, overwrite: bool) -> None:
 
 def free_folder(parent: Path, name: str) -> Path:
     """A folder for ``name`` and the present time that is not there yet."""
+    return next(_free_folders(parent, name))
+
+
+def in_free_folder[R](name: str, create: Callable[[Path], R]) -> R:
+    """Create a run in a folder of ``runs`` that no other process takes meanwhile.
+
+    Args:
+        name: what the folder is called, beside the present time.
+        create: creates it at a path, whole or not at all.
+    """
+    places = _free_folders(Path("runs"), name)
+    for _ in range(100):
+        try:
+            return create(next(places))
+        except WriteError:
+            raise
+        except InputError as error:  # it is there by now, or just being made
+            taken = error
+    raise taken
+
+
+def _free_folders(parent: Path, name: str) -> Iterator[Path]:
     stem = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    path, number = parent / stem, 1
-    while path.exists():
-        path, number = parent / f"{stem}-{number}", number + 1
-    return path
+    for number in itertools.count():
+        path = parent / (f"{stem}-{number}" if number else stem)
+        if not path.exists():
+            yield path

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from ppvae.programs import Pair
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -23,3 +25,8 @@ class Sizes:
     numbers: int
     parameters: int
     work: int
+
+
+def room_of(pair: Pair) -> int:
+    """Bytes that a run takes: a value and Adam's two of each parameter, in four checkpoints."""
+    return 4 * 3 * sum(p.numel() * p.element_size() for p in pair.parameters())

@@ -16,7 +16,6 @@ from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fit import fit
 from ppvae.run import Run
-from ppvae.run.folder import free_folder
 from ppvae.run.store import PrivateFolder, WriteError, private_folder
 from ppvae.training.epochs import writing_fit
 from tests.support.fits import SMALL, differences, quick, small, table
@@ -162,13 +161,3 @@ def test_without_room_in_memory_it_is_a_temporary_folder(monkeypatch: pytest.Mon
     assert folder.path.parent == Path.cwd() / "disk"
     assert folder.path.stat().st_mode & 0o77 == 0
     assert list(Path("memory").iterdir()) == []
-
-
-def test_two_fits_within_a_second_have_a_folder_each(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.strftime", lambda *_: "20260101-120000")
-    names = []
-    for _ in range(3):
-        folder = free_folder(Path("runs"), "digits")
-        folder.mkdir(parents=True)
-        names.append(folder.name)
-    assert names == [f"digits-20260101-120000{end}" for end in ("", "-1", "-2")]
