@@ -175,11 +175,15 @@ def _family_of(column: Column, chosen: str | None) -> str:
     if chosen is None:
         return of_kind[0]
     if chosen not in of_kind:
-        every = [name for own in FAMILIES.values() for name in own]
-        is_known = "" if chosen in every else nearest(chosen, every)
+        families = {name: kind for kind, own in FAMILIES.items() for name in own}
+        kind = families.get(chosen, column.kind)
+        other = "" if chosen in families else nearest(chosen, families)
         levels = f" of {len(column.levels)} levels" if column.levels else ""
+        way_out = ""
+        if kind != column.kind:
+            way_out = f"; to read it otherwise, give `kinds={ {column.name: kind} }`"
         raise InputError(
-            f"`likelihood.families` gives the column {column.name!r} the family {chosen!r}"
-            f"{is_known}, and it is a {column.kind}{levels}, which takes {' or '.join(of_kind)}"
+            f"`likelihood.families` gives the column {column.name!r} the family {chosen!r}{other}, "
+            f"and it is a {column.kind}{levels}, which takes {' or '.join(of_kind)}{way_out}"
         )
     return chosen

@@ -41,6 +41,11 @@ def code_paths(value: Any) -> Iterator[str]:
 _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
+_WORDS_BY_NAME = (Mapping[str, str], Mapping[str, str] | None)
+"""Types of words by names of the data's own, for which the parser imports nothing: 'sepal.length'
+is a column."""
+
+
 def _check_trusted(part: str, value: Any, trust: Iterable[str]) -> None:
     """Refuse an argument, read from a file, that the parser would import code for."""
     trusted = set(trust)
@@ -86,7 +91,8 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
             )
     if not spec.trusted:
         for name, value in spec.init_args.items():
-            _check_trusted(f"`{part}.{name}`", value, trust)
+            if parameters[name].annotation not in _WORDS_BY_NAME:
+                _check_trusted(f"`{part}.{name}`", value, trust)
     raw = {n: _listed(parameters[n], value) for n, value in spec.init_args.items()}
     missing = [
         name

@@ -104,9 +104,8 @@ SENTENCES: dict[str, tuple[Any, ...]] = {
     r"'age' the family 'Poison' \(did you mean Poisson\?\), and it is a count": (
         (6,), MIXED, {"age": "Poison"},
     ),
-    "'mass' the family 'Poisson', and it is a real, which takes Gaussian or Laplace or StudentT": (
-        (6,), MIXED, {"mass": "Poisson"},
-    ),
+    "'mass' the family 'Poisson', and it is a real, which takes Gaussian or Laplace or StudentT; "
+    "to read it otherwise, give `kinds={'mass': 'count'}`": ((6,), MIXED, {"mass": "Poisson"}),
     "'kind' the family 'Bernoulli', and it is a category of 3 levels, which takes Categorical": (
         (6,), MIXED, {"kind": "Bernoulli"},
     ),
@@ -172,6 +171,10 @@ def test_families_are_recorded_as_they_were_given() -> None:
     families = {"body_mass_g": "Laplace", "dives": "Poisson"}
     assert made.parts["likelihood"]["init_args"] == {"families": families}
     assert {n: made.model.likelihood.names[n] for n in families} == families
+    dotted = tuple(Column(f"a.{c.name}", c.kind, c.levels) for c in COLUMNS)
+    of_file = Spec("PerColumn", {"families": {"a.dives": "Poisson"}}, trusted=False)
+    again = programs({"likelihood": of_file}, x, mask, dotted)
+    assert again.model.likelihood.names["a.dives"] == "Poisson"
     with pytest.raises(InputError, match="these data have no columns of known kinds"):
         programs({"likelihood": Spec("PerColumn")}, x, mask, None)
 
