@@ -6,6 +6,7 @@ from pyro.nn import PyroModule
 from torch import Tensor, nn
 
 from ppvae.networks import MLP, Network, Shape, beside, build, features, joined_shape, per_unit
+from ppvae.networks.column_features import blanked
 
 
 class Amortized(PyroModule):
@@ -52,9 +53,13 @@ class Amortized(PyroModule):
         raise NotImplementedError(f"{type(self).__name__} has no posterior")
 
     def forward(
-        self, x: Tensor, y: Tensor | None = None, size_factor: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        size_factor: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
-        fn = self.posterior(per_unit(x, size_factor), y)
+        fn = self.posterior(blanked(self.encoder, per_unit(x, size_factor), mask), y)
         with pyro.plate("data", len(x)):
             z: Tensor = pyro.sample("z", fn)
         return z

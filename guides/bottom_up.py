@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ppvae.guides.hierarchical import diagonal, hierarchy
 from ppvae.networks import MLP, Network, Shape, build, per_unit
+from ppvae.networks.column_features import blanked
 from ppvae.networks.layers import Activation
 
 
@@ -47,10 +48,13 @@ class BottomUp(PyroModule):
             MLP((below,), (2, above), hidden, activation) for below, above in pairwise(widths)
         )
 
-    def forward(self, x: Tensor, size_factor: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, x: Tensor, size_factor: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Draw z_1, ..., z_L, which is what is returned."""
+        read = blanked(self.encoder, per_unit(x, size_factor), mask)
         with pyro.plate("data", len(x)):
-            latents = [pyro.sample("z1", diagonal(self.encoder(per_unit(x, size_factor))))]
+            latents = [pyro.sample("z1", diagonal(self.encoder(read)))]
             for layer, network in enumerate(self.between, start=2):
                 latents.append(pyro.sample(f"z{layer}", diagonal(network(latents[-1]))))
         return tuple(latents)

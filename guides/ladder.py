@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ppvae.guides.hierarchical import BottomUpPass, diagonal, hierarchy
 from ppvae.networks import MLP, Network, Shape, per_unit
+from ppvae.networks.column_features import blanked
 from ppvae.networks.layers import Activation
 
 
@@ -56,10 +57,12 @@ class Ladder(PyroModule):
         self.up = BottomUpPass(data_shape, len(widths), features, encoder, hidden, activation)
         self.heads = nn.ModuleList(MLP((features,), (2, width), hidden=()) for width in widths)
 
-    def forward(self, x: Tensor, size_factor: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, x: Tensor, size_factor: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
         (model,) = self._model
-        up = self.up(per_unit(x, size_factor))
+        up = self.up(blanked(self.up, per_unit(x, size_factor), mask))
         *below, top = (diagonal(head(d)) for head, d in zip(self.heads, up, strict=True))
         with pyro.plate("data", len(x)):
             latents = [pyro.sample(f"z{len(below) + 1}", top)]

@@ -15,6 +15,7 @@ from ppvae.errors import InputError
 from ppvae.guides.amortized import Amortized
 from ppvae.guides.scales import posterior_scale
 from ppvae.networks import MLP, Network, Shape, is_positive, per_unit
+from ppvae.networks.column_features import blanked
 from ppvae.networks.evaluation_mode import evaluation_mode
 
 
@@ -92,7 +93,8 @@ class SemiAmortized(Amortized):
         mask: Tensor | None = None,
         size_factor: Tensor | None = None,
     ) -> dist.TorchDistribution:
-        loc, log_scale = self.encode(per_unit(x, size_factor), y).unbind(-2)
+        read = blanked(self.encoder, per_unit(x, size_factor), mask)
+        loc, log_scale = self.encode(read, y).unbind(-2)
         scale = posterior_scale(log_scale)
         learns = torch.is_grad_enabled()
         batch = {"x": x, "y": y, "mask": mask, "size_factor": size_factor}

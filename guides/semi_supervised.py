@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ppvae.errors import InputError
 from ppvae.guides.mean_field import MeanField
 from ppvae.networks import MLP, Network, Shape, build, is_positive, per_unit, silence
+from ppvae.networks.column_features import blanked
 
 
 class SemiSupervised(PyroModule):
@@ -75,9 +76,13 @@ class SemiSupervised(PyroModule):
         silence(self.latent.encoder, classes)
 
     def forward(
-        self, x: Tensor, y: Tensor | None = None, size_factor: Tensor | None = None
+        self,
+        x: Tensor,
+        y: Tensor | None = None,
+        size_factor: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
-        x = per_unit(x, size_factor)
+        x = blanked(self.classifier, per_unit(x, size_factor), mask)
         logits = self.classifier(x)
         shown = self._withheld(logits) if self.training and self.hold else logits
         known = shown if y is None else self._held(shown, y)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ppvae.guides.hierarchical import BottomUpPass, diagonal, hierarchy
 from ppvae.networks import MLP, Network, Shape, beside, per_unit
+from ppvae.networks.column_features import blanked
 from ppvae.networks.layers import Activation
 
 
@@ -53,9 +54,11 @@ class TopDown(PyroModule):
             for below, above in pairwise(widths)
         )
 
-    def forward(self, x: Tensor, size_factor: Tensor | None = None) -> tuple[Tensor, ...]:
+    def forward(
+        self, x: Tensor, size_factor: Tensor | None = None, mask: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
-        *below, d = self.up(per_unit(x, size_factor))
+        *below, d = self.up(blanked(self.up, per_unit(x, size_factor), mask))
         with pyro.plate("data", len(x)):
             latents = [pyro.sample(f"z{len(below) + 1}", diagonal(self.top(d)))]
             for layer in range(len(below), 0, -1):

@@ -31,6 +31,7 @@ class ColumnFeatures(nn.Module):
     counted: Tensor
     categories: Tensor
     levels: Tensor
+    blank: Tensor
 
     def __init__(self, network: nn.Module, columns: Sequence[Column]) -> None:
         super().__init__()
@@ -42,6 +43,7 @@ class ColumnFeatures(nn.Module):
             "counted": torch.tensor(places["count"], dtype=torch.int64),
             "categories": torch.tensor([i for i, _ in each], dtype=torch.int64),
             "levels": torch.tensor([float(k) for _, k in each]),
+            "blank": torch.tensor([-1.0 if c.kind == "category" else 0.0 for c in columns]),
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
@@ -75,3 +77,19 @@ _KINDS = ("real", "count", "category")
 def size_of(columns: Sequence[Column]) -> int:
     """How many numbers a network reads of the columns: one each, and of a category one a level."""
     return sum(max(1, len(column.levels)) for column in columns)
+
+
+def blanked(network: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
+    """Data as a network of columns reads them where entries are missing: a category is at no level.
+
+    What is read is then 0 there. Of other networks x stays as it is, 0 where entries are missing.
+
+    Args:
+        network: what reads the data, `ColumnFeatures` or a network in which that comes first.
+        x: the data, ``(batch, D)``.
+        mask: True where x was observed, like x; ``None``: everywhere.
+    """
+    if mask is None:
+        return x
+    features = next((m for m in network.modules() if isinstance(m, ColumnFeatures)), None)
+    return x if features is None else torch.where(mask, x, features.blank)

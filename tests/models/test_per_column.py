@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import pyro
 import pytest
 import torch
 from scipy import special, stats
@@ -141,8 +142,9 @@ def programs(parts: dict[str, Spec], x: Tensor, mask: Tensor, columns: Any = COL
     small = {part: Spec("MLP", {"hidden": [32]}) for part in ("encoder", "decoder")}
     shape = tuple(x.shape[1:])
     return build_programs(
-        small | parts, latent_dim=2, data_shape=shape, examples=x, mask=mask, columns=columns
-    )
+        small | parts, latent_dim=2, data_shape=shape, examples=x, mask=mask, columns=columns,
+        classes=3,
+    )  # fmt: skip
 
 
 def test_encoders_of_the_package_read_features_of_columns_and_those_of_ones_own_read_x() -> None:
@@ -158,6 +160,28 @@ def test_encoders_of_the_package_read_features_of_columns_and_those_of_ones_own_
     prior = programs(vamp, x, mask).model.prior
     (slope,) = torch.autograd.grad(prior().log_prob(torch.ones(2)), prior.pseudo_inputs)
     assert bool(slope[:, 2:7].any(0).all())
+
+
+@pytest.mark.parametrize(
+    ("model", "guide"),
+    [("VAE", "MeanField"), ("VAE", "SemiAmortized"), ("HierarchicalVAE", "BottomUp"),
+     ("HierarchicalVAE", "Ladder"), ("HierarchicalVAE", "TopDown"),
+     ("SemiSupervisedVAE", "SemiSupervised")],
+)  # fmt: skip
+def test_of_a_missing_level_a_guide_reads_nothing(model: str, guide: str) -> None:
+    x, mask = as_modelled(mixed_penguins(30, missing=0.2))
+    parts = {"model": Spec(model), "guide": Spec(guide), "likelihood": Spec("PerColumn")}
+    made = programs(parts, x, mask).guide.eval()
+    read: list[Tensor] = []
+    features = next(m for m in made.modules() if isinstance(m, ColumnFeatures))
+    features.network.register_forward_pre_hook(lambda _, given: read.append(given[0]))
+    with torch.no_grad(), pyro.poutine.block():
+        made(x, mask=mask)
+    missing = ~mask[:, 0]
+    assert bool(missing.any())
+    species = read[0][:, 5:8]  # after the real columns and the count
+    assert bool((species[missing] == 0).all())
+    assert bool((species[~missing].sum(1) == 1).all())
 
 
 class Own(MLP):
@@ -195,7 +219,8 @@ def test_a_latent_explains_a_mixed_table_better_than_independent_columns() -> No
 
     def bound(part: slice) -> Tensor:
         total: Tensor = elbo.differentiable_loss(
-            lambda x, mask: found.model(x, mask=mask), lambda x, mask: found.guide(x),
+            lambda x, mask: found.model(x, mask=mask),
+            lambda x, mask: found.guide(x, mask=mask),
             x[part], mask[part],
         )  # fmt: skip
         return -total / len(x[part])
