@@ -50,7 +50,7 @@ def test_a_fit_of_the_digits_leaves_the_run_directory_of_the_contract(
     assert config["binarize"] == "dynamic"
     assert config["likelihood"]["class_path"] == "Bernoulli"
     assert config["decoder"]["init_args"]["hidden"] == [16]
-    assert config["run"]["format"] == 5
+    assert config["run"]["format"] == 6
     assert {"torch", "pyro-ppl", "ppvae", "python"} <= config["run"]["versions"].keys()
     assert config["run"]["device"]
 
