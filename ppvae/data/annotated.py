@@ -43,13 +43,14 @@ def annotated_source(annotated: Any, where: str, options: ReadOptions, schema: S
         raise InputError(f"{where} has no X: put the counts there, as `X = layers['counts']`.")
     if len(set(names)) < len(names):
         raise InputError(f"{where}: var_names are not unique: call var_names_make_unique().")
+    if options.may_lack:
+        options = options.of_new(annotated.obs.columns)
     if options.drop or options.kinds:
         raise InputError(
             f"{where}: `drop` and `kinds` are for tables: take columns of an AnnData by "
             f"adata[:, genes]."
         )
     if schema.columns is not None:
-        options = options.of_new(annotated.obs.columns)
         wanted = [column.name for column in schema.columns]
         lacking = sorted(set(wanted) - set(names))
         if lacking:

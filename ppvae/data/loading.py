@@ -56,6 +56,7 @@ def load(
     seed: int = 0,
     scaling: Scaling | None = None,
     scale: Scale | None = None,
+    schema: Schema = UNKNOWN_SCHEMA,
 ) -> Data:
     """Load data to fit to.
 
@@ -97,6 +98,8 @@ def load(
             ``"standardize"``: minus the mean and divided by the deviation of the training rows, of
             each column of a table, of others as a whole. By default what the values ask for, see
             :class:`ppvae.data.Scaling`, and the likelihood, once there is one.
+        schema: what another fit read in its data, ``run.schema``, so that codes of labels and
+            categories mean the same.
 
     Raises:
         InputError: where there is no such data or it cannot be used, with the reason.
@@ -106,7 +109,7 @@ def load(
         label, tuple(covariates), index, tuple(drop), kinds or {}, size_factor, split_column, size
     )
     called = _name(data) if isinstance(data, str | Path) else name or "data"
-    source = _source(data, called, data_dir, options, UNKNOWN_SCHEMA)
+    source = _source(data, called, data_dir, options, schema)
     source = _with_parts(source, valid, test, data_dir, options)
     return _data(called, source, binarize, seed, scaling, scale, asked=size_factor)
 

@@ -75,7 +75,7 @@ def table_source(
         InputError: with all faults of the table in one answer.
     """
     frame = frame.rename(columns=str)
-    options = options.of_new(frame.columns) if schema.columns is not None else options
+    options = options.of_new(frame.columns) if options.may_lack else options
     beside = beside_x(frame, where, options, schema, row=row, decimal=decimal)
     table, faults = beside.table, beside.faults
     names = table.inputs(options, schema)

@@ -18,6 +18,7 @@ from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, load, scaled_as, suited
 from ppvae.data.labels import hide
+from ppvae.data.options import UNKNOWN_SCHEMA, Schema
 from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
@@ -80,7 +81,7 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
         InputError: for data that the programs give no probability.
     """
     start = opened_start(settings)
-    everything = read_data(settings)
+    everything = read_data(settings, UNKNOWN_SCHEMA if start is None else start.schema)
     if is_per_column(suited_programs(chosen.programs, everything)):
         everything = suited(everything, "columns", settings.scale)
     meeting = meet(settings, chosen, everything)
@@ -115,8 +116,13 @@ def first_batch(data: Data, settings: Settings) -> Batch:
     return data.train.take(torch.arange(min(settings.batch_size, len(data.train))))
 
 
-def read_data(settings: Settings) -> Data:
-    """The data by name or path; data that was handed in stays itself."""
+def read_data(settings: Settings, schema: Schema = UNKNOWN_SCHEMA) -> Data:
+    """The data by name or path; data that was handed in stays itself.
+
+    Args:
+        settings: how they are read.
+        schema: what the fit that this one begins from read in its own.
+    """
     data, where = settings.data, settings.data_dir
     asked = {name: getattr(settings, name) for name in READING}
     said = {name: value for name, value in asked.items() if value is not None}
@@ -132,6 +138,7 @@ def read_data(settings: Settings) -> Data:
         data_dir=Path(where) if isinstance(where, str) else where,
         binarize=settings.binarize or "none",
         scale=settings.scale,
+        schema=schema,
         **said,
     )
 
