@@ -32,8 +32,8 @@ def scaled(fn: Any, factor: Tensor) -> dist.TorchDistribution:  # noqa: ARG001  
     """
     raise InputError(
         f"the data has size factors, which multiply the mean of counts, and x is observed at "
-        f"{type(fn).__name__}, which has none to multiply; take `likelihood='NegativeBinomial'`, "
-        "'Poisson' or 'ZeroInflated', or give data without size factors"
+        f"{type(fn).__name__}, which has none to multiply; take `likelihood='NegativeBinomial'` "
+        "(or Poisson, ZeroInflated), or leave them out by `size_factor='none'`"
     )
 
 

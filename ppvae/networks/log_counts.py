@@ -13,7 +13,8 @@ class LogCounts(nn.Module):
     """A network that reads log(1 + x) in place of counts x.
 
     Counts run over orders of magnitude, and weights are made for inputs of order one; scVI's
-    encoder reads the same (Lopez et al., 2018). It is a matter of what q(z | x) reads, and changes
+    encoder reads the same (Lopez et al., 2018). Where rows have size factors, guides give counts
+    per unit of them. It is a matter of what q(z | x) reads, and changes
     no measure: log p(x) is of the counts. Below 0, where no count is but a learned pseudo-input may
     go, x is read as it is.
 

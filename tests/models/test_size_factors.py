@@ -101,7 +101,7 @@ def test_a_negative_binomial_keeps_its_dispersion_and_a_gate_its_probability() -
 
 def test_other_families_are_refused_in_one_sentence() -> None:
     with pytest.raises(
-        InputError, match=r"x is observed at Normal.*NegativeBinomial.*size factors"
+        InputError, match=r"x is observed at Normal.*NegativeBinomial.*`size_factor='none'`"
     ):
         scaled(dist.Normal(torch.zeros(3, GENES), 1.0).to_event(1), S)
     model = VAE(StandardNormal(2), Gaussian((GENES,)))

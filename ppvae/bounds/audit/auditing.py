@@ -93,7 +93,7 @@ def _check_size_factor(pair: Pair, batch: Mapping[str, Tensor]) -> None:
         raise InputError(
             "the data has size factors, and the model does not name 'size_factor' in its "
             "signature: it would take counts as if all rows were of one size; take it in the "
-            "model, as ppvae.models.observe does, or give data without them"
+            "model, as ppvae.models.observe does, or leave them out by `size_factor='none'`"
         )
 
 
