@@ -42,6 +42,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "Laplace": ({"scale": 0.5}, {"scale": "learned"}, {"scale": "per-element"}),
     "MixtureOfDiscretizedLogistics": ({}, {"components": 2, "levels": 6}),
+    "NegativeBinomial": ({}, {"dispersion": "gene-cell"}),
     "PerColumn": ({}, {"families": {"0": "StudentT", "1": "ZeroInflated"}}),
     "StudentT": (
         {}, {"df": "learned", "scale": "learned"}, {"df": 1e6, "scale": 0.5},

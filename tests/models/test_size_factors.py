@@ -12,6 +12,7 @@ from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO
 from torch import Tensor
 
 from ppvae.bounds.audit import audit
+from ppvae.compilation import capture
 from ppvae.components.building import build_programs
 from ppvae.components.data_support import check_rows
 from ppvae.components.initial_bias import start_at_marginal
@@ -355,3 +356,19 @@ def test_bound_and_gradient_are_those_of_counts_whose_log_mean_is_shifted() -> N
     rate = 20 * (model.decoder(z)[:, 0] / 20).tanh() + math.log(c)
     wanted = dist.Poisson(rate.exp()).log_prob(x).sum(-1)
     torch.testing.assert_close(sized.nodes["x"]["fn"].log_prob(x), wanted)
+
+
+def test_a_graph_computes_what_pyro_does() -> None:
+    torch.manual_seed(0)
+    likelihood = ZeroInflated((GENES,), dispersion="gene-batch", y_size=2)
+    model = ConditionalVAE(StandardNormal(2), likelihood, classes=2).double()
+    guide = MeanField(2, (GENES,)).double()
+    x, y = counts(), torch.tensor([0, 1, 1])
+    elbo = TraceMeanField_ELBO()
+    loss = capture(model, guide, elbo, x, y=y, size_factor=S, compile=False)
+    torch.manual_seed(3)
+    graph = loss(x, y=y, size_factor=S)
+    assert not loss.reason
+    torch.manual_seed(3)
+    eager = elbo.differentiable_loss(model, guide, x, y=y, size_factor=S)
+    torch.testing.assert_close(graph, eager)
