@@ -19,8 +19,8 @@ __all__ = ["Run", "load", "to_datatree"]
 _HOMES = {"Run": "fitted", "load": "fitted", "to_datatree": "arviz"}
 _MODULES = (
     "arviz", "bounds", "compare", "data", "diagnose", "diagnostics", "distributions", "encode",
-    "errors", "fit", "guides", "models", "networks", "plots", "programs", "report", "sample",
-    "sklearn",
+    "errors", "export", "fit", "guides", "models", "networks", "plots", "programs", "report",
+    "sample", "sklearn",
 )  # fmt: skip
 
 

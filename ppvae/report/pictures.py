@@ -14,6 +14,9 @@ TITLE = "Reconstructions and samples"
 LARGE = 200_000
 """Bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
 
+MOST = 2**24
+"""Most pixels of a picture that is made small: a stranger's may be a bomb."""
+
 
 def section(page: PageData) -> Section:
     """Reconstructions and samples."""
@@ -47,6 +50,27 @@ def read(file: Path, alt: str, name: str = "") -> Picture:
     except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it
         raise ReadError(f"{file} is no PNG, or was damaged") from error
     return Picture(packed(png), alt, name)
+
+
+def thumbnail(file: Path, alt: str, side: int = 420) -> Picture:
+    """A PNG of the run, made small.
+
+    Raises:
+        InputError: if it is none, or damaged, or larger than any figure of this package.
+    """
+    from PIL import Image
+
+    small = io.BytesIO()
+    try:
+        with Image.open(io.BytesIO(read_bytes(file)), formats=["PNG"]) as image:
+            if image.width * image.height > MOST:
+                raise ValueError
+            shown = image.convert("RGB")
+        shown.thumbnail((side, side))
+        shown.quantize(64).save(small, "PNG", optimize=True)
+    except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it
+        raise ReadError(f"{file} is no PNG of a figure, or was damaged") from error
+    return Picture(packed(small.getvalue()), alt)
 
 
 def drawn(figure: Any, alt: str, name: str = "") -> Picture:

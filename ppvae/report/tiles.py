@@ -5,7 +5,7 @@ from typing import Any
 
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
-from ppvae.report.pictures import read
+from ppvae.report.pictures import thumbnail
 from ppvae.run import Run
 from ppvae.run.glance import fit_line, lines
 from ppvae.run.store import is_there
@@ -71,7 +71,7 @@ def _pictures(run: Run) -> Iterator[str]:
         file = run.path / "figures" / f"{name}.png"
         try:
             if is_there(file):
-                picture = read(file, about)
+                picture = thumbnail(file, about)
                 yield Markup('<img src="{}" alt="{}" title="{}" style="{}">').format(
                     picture.uri, picture.alt, picture.alt, "max-width:32%;height:auto"
                 )

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import sparse
 from sklearn.datasets import load_digits
 
@@ -334,3 +335,13 @@ def test_the_package_lists_what_there_is() -> None:
     assert {"fit", "load", "Run", "models", "to_datatree"} <= set(listed)
     assert all(getattr(ppvae, name) is not None for name in listed)
     assert not [name for name in listed if re.match("_[^_]", name)]
+
+
+def test_pictures_in_a_notebook_are_small(tmp_path: Path) -> None:
+    path = small_copy(tmp_path)
+    (path / "figures").mkdir(exist_ok=True)
+    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path / "figures" / "samples.png")
+    html = Run(path)._repr_html_()
+    assert html.count("<img") == 1
+    assert len(html) < 200_000  # of noise; a figure is a tenth of it
