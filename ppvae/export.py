@@ -17,7 +17,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +124,7 @@ def _about(run: Run, what: str, exported: "Exported") -> dict[str, Any]:
         "latents": list(run.audit.latents),
         "scaling": run.scaling.to_dict() | {"sentence": run.scaling.sentence()},
         "binarize": run.config.get("binarize") or "none",
+        "columns": [asdict(column) for column in run.schema.columns or ()],
         "labels": None if run.label_names is None else list(run.label_names),
         "run": run.path.name,
         "checkpoint": run.checkpoint,

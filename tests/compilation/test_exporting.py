@@ -34,6 +34,7 @@ from ppvae.models import (
     ConditionalVAE,
     Gaussian,
     HierarchicalVAE,
+    PerColumn,
     StandardNormal,
     VampPrior,
 )
@@ -41,6 +42,7 @@ from ppvae.networks import MLP, ConvDecoder, ConvEncoder, Shape
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 from ppvae.programs.generation import decode
+from tests.support.columns import mixed
 from tests.support.pages import own_guide, own_model
 
 D, K, ROWS = (1, 8, 8), 3, 7
@@ -102,7 +104,19 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
     "mean field": lambda: vae(with_encoder(MeanField)),
     "own": lambda: subject(own_model, own_guide, {"x": torch.randn(ROWS, 3)}),
 }
+
+
+def mixed_table() -> Subject:
+    """The decoder gives means of numbers, and of categories the most probable level."""
+    torch.manual_seed(0)
+    columns = mixed(6)
+    x = torch.stack([torch.arange(ROWS) % max(len(c.levels), 2) for c in columns], 1).float()
+    model = VAE(StandardNormal(K), PerColumn((6,), columns), small)
+    return subject(model, MeanField(K, (6,), small), {"x": x})
+
+
 MORE: dict[str, Callable[[], Subject]] = {
+    "mixed table": mixed_table,
     "conditional": conditional,
     "full rank": lambda: vae(with_encoder(FullRank)),
     "low rank": lambda: vae(with_encoder(LowRank)),
@@ -214,7 +228,9 @@ REFUSED: dict[str, tuple[Callable[[], Subject], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=pytest.mark.slow) if k == "gradients" else k for k in REFUSED]
+)
 def test_what_has_no_graph_is_refused_in_a_sentence(kind: str) -> None:
     make, sentence = REFUSED[kind]
     pair, facts, example = make()

@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 from ppvae.report.commands import handed
 from ppvae.report.provenance import flattened
@@ -52,17 +53,36 @@ def differing(groups: Sequence[Sequence[Run]]) -> list[dict[str, str]]:
 
 
 def names_of(groups: Sequence[Sequence[Run]]) -> list[str]:
-    """A name for each group: its folder's, or what those of its seeds begin with."""
-    short = [_name([run.path.resolve().name for run in group]) for group in groups]
+    """A name for each group: its folder's, or what those of its seeds begin with.
+
+    Runs in memory, whose folders nobody has named, are numbered.
+    """
+    numbers = itertools.count(1)
+    short = [
+        _name([_short(run.path) if run.home is None else f"run-{next(numbers)}" for run in group])
+        for group in groups
+    ]
     # Folders of the same name are told apart by all of their path.
-    long = [_name([str(run.path) for run in group], whole=True) for group in groups]
+    long = [_name([str(run.path) for run in group]) for group in groups]
     alike = {name for name in short if short.count(name) > 1}
-    return [b if a in alike else a for a, b in zip(short, long, strict=True)]
+    whole = [b if a in alike else a for a, b in zip(short, long, strict=True)]
+    return [
+        f"{group[0].path} ({len(group)} seeds)" if whole.count(name) > 1 else name
+        for name, group in zip(whole, groups, strict=True)
+    ]
 
 
-def _name(names: Sequence[str], *, whole: bool = False) -> str:
+def _short(path: Path) -> str:
+    """The name of a run's folder, with that of the fit before one that is named by its seed."""
+    name = path.resolve().name
+    return f"{path.resolve().parent.name}/{name}" if re.fullmatch(r"seed-\d+", name) else name
+
+
+def _name(names: Sequence[str]) -> str:
+    """The name of one run, or what those of several begin with."""
     if len(names) == 1:
         return names[0]
     alike = itertools.takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
-    begin = re.sub(r"[^\W_]*$", "", "".join(first for first, *_ in alike)).rstrip("-_. /")
-    return f"{names[0] if whole or not begin else begin} ({len(names)} seeds)"
+    begin = re.sub(r"[^\W_]*$", "", "".join(first for first, *_ in alike))
+    begin = begin.removesuffix("seed-").rstrip("-_. /")
+    return f"{begin or names[0]} ({len(names)} seeds)"

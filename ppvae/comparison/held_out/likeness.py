@@ -8,6 +8,7 @@ import torch
 
 from ppvae.data import Split
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
+from ppvae.distributions.per_column import Columnwise
 from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError
 from ppvae.run import Run
@@ -162,7 +163,17 @@ def check_measured_alike(runs: Sequence[Run], rows: Split) -> tuple[str, str]:
 
 
 def measure_of(run: Run) -> str:
-    """What p(x) is: a probability of discrete x, a density of continuous x, or both."""
-    kinds = {elements_of(support).is_discrete for _, support in run.audit.supports.values()}
-    words = {True: "probability", False: "density"}
-    return " and ".join(words[kind] for kind in sorted(kinds, reverse=True)) or "density"
+    """What p(x) is: a probability of discrete x, a density of continuous x, or some of both."""
+    kinds: dict[bool, list[str]] = {True: [], False: []}
+    for _, support in run.audit.supports.values():
+        elements = elements_of(support)
+        if isinstance(elements, Columnwise):
+            for column, own in zip(elements.columns, elements.supports, strict=True):
+                kinds[elements_of(own).is_discrete].append(column.name)
+        else:
+            kinds[elements.is_discrete].append("x")
+    if not kinds[True]:
+        return "density"
+    if not kinds[False]:
+        return "probability"
+    return f"probability of {', '.join(kinds[True])} and density of the rest"

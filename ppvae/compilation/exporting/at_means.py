@@ -6,12 +6,13 @@ import pyro.distributions as dist
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
+from ppvae.distributions.per_column import PerColumn
 from ppvae.errors import InputError
-from ppvae.programs.sites import family_name, is_subsample
+from ppvae.programs.sites import base, family_name, is_subsample
 
 
 class AtClosedMeans(Messenger):
-    """Takes each site at its mean in closed form, whatever is read off tensors; a class, its mode.
+    """Takes each site at its mean in closed form; a class, or a category of a table, at its mode.
 
     Args:
         freed: observed sites that are taken so too.
@@ -45,9 +46,10 @@ class AtClosedMeans(Messenger):
         msg["is_observed"], msg["done"] = False, True
 
     def _mean(self, name: str, fn: Any, *, needs_deviation: bool) -> Tensor:
-        shape = fn.shape()
+        shape, elements = fn.shape(), base(fn)
         try:
-            mean: Tensor = fn.mean.expand(shape)
+            mean: Tensor = elements.point if isinstance(elements, PerColumn) else fn.mean
+            mean = mean.expand(shape)
             deviation = fn.stddev.expand(shape) if needs_deviation else mean
         except NotImplementedError as error:
             raise InputError(

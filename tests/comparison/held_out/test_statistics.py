@@ -63,7 +63,7 @@ def test_seeds_are_one_row_with_an_error_over_seeds(chance: torch.Generator) -> 
 
 def test_noise_is_seldom_called_a_difference(chance: torch.Generator) -> None:
     """Of equal rows one is the best by chance, which makes a claim the more likely."""
-    rounds = 1_000
+    rounds = 500
     for count in (2, 4):
         wrong = sum(
             any(row.is_lower for row in compared(*([each] for each in normal(chance, count, 50))))
