@@ -139,7 +139,8 @@ def test_the_worst_data_are_those_of_the_lowest_bound(
     ((x, means, captions),) = drawn
     np.testing.assert_allclose(x, batch["x"].numpy())
     np.testing.assert_allclose(means, reconstruct(run.pair, run.audit, batch)[0], atol=1e-6)
-    said = [(f"#{row}", decimals(float(score[i]), 1)) for row, i in zip(rows, lowest, strict=True)]
+    numbers = page.numbers[lowest].tolist()
+    said = [(f"#{n}", decimals(float(score[i]), 1)) for n, i in zip(numbers, lowest, strict=True)]
     assert captions == [f"{row}  bound {value}" for row, value in said]
     (picture,) = section.pictures
     assert picture.alt.endswith(", ".join(f"{r} with bound {v}" for r, v in said) + ".")

@@ -404,11 +404,11 @@ def test_a_number_that_is_none_names_its_site_and_not_the_weights(tmp_path: Path
         assert "diverged" not in str(refused.value)
 
 
-def test_arrays_and_sessions_are_answered_in_a_sentence(
+def test_objects_and_sessions_are_answered_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for value in (toy(), torch.tensor(toy()), {"x": toy()}):
-        with pytest.raises(InputError, match=r"ppvae\.data\.from_arrays\(x, y\)$"):
+    for value, match in ((object(), "Python objects"), (3, "no data"), ({"z": toy()}, "give x")):
+        with pytest.raises(InputError, match=match):
             small(tmp_path, data=value)
     monkeypatch.setattr("sys.ps1", ">>> ", raising=False)
     with pytest.raises(InputError, match=r"interactive session.*take `devices=1` here"):
