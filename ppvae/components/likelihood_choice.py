@@ -25,6 +25,9 @@ def ways_out(data: Data, kind: Values | None) -> str:
         "`" + ", ".join([f"likelihood={name!r}", *(f"likelihood.{k}={v!r}" for k, v in own)]) + "`"
         for name, own in sorted((name, own.items()) for name, own in _takers(x).items())
     ]
+    columns = data.columns or ()
+    if len({c.kind for c in columns}) > 1 or any(len(c.levels) > 2 for c in columns):
+        ways = ["`likelihood='PerColumn'` (each column by its kind)"]
     has_top = data.source is not None and data.source.top is not None
     could_be_binarized = has_top or bool(((x >= 0) & (x <= 1)).all())
     if kind == "binary" and could_be_binarized and data.binarize == "none":
