@@ -87,7 +87,7 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
             listed = ", ".join(own) or "none"
             raise InputError(
                 f"`{part}.{name}`: {spec.class_path} has no such argument{nearest(name, own)}; "
-                f"its arguments: {listed}"
+                f"its arguments: {listed}{_another(kind, name)}"
             )
     if not spec.trusted:
         for name, value in spec.init_args.items():
@@ -116,6 +116,15 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
     if str(target.__module__).split(".")[0] in ("torch", "pyro"):
         check_ranges(part, spec.class_path, filled)
     return filled
+
+
+def _another(kind: Kind, argument: str) -> str:
+    """The one other part that has an argument, if there is one; the name of a part is forgotten."""
+    having = [
+        name for name, target in kind.names().items()
+        if argument in inspect.signature(target).parameters
+    ]  # fmt: skip
+    return f"; it is one of `{kind.name}={having[0]!r}`" if len(having) == 1 else ""
 
 
 def parameters_of(part: str, target: Any, spec: Spec) -> Mapping[str, inspect.Parameter]:

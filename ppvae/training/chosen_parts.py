@@ -60,24 +60,30 @@ def chosen_parts(settings: Settings) -> Chosen:
 
 
 def suited_programs(
-    programs: Mapping[str, Spec | Program | None], data: Data
+    programs: Mapping[str, Spec | Program | None], data: Data, trust: Iterable[str] = ()
 ) -> dict[str, Spec | Program | None]:
     """The parts of the programs, with those that nobody named as the data ask for them.
 
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
-    zeros and ones by `Bernoulli`, and any other by `PerColumn`. Where there are covariates by name,
-    the model is conditional on them.
+    zeros and ones by `Bernoulli`, and any other by `PerColumn`, where the model takes a likelihood.
+    Where there are covariates by name, the model is conditional on them.
     """
     suited = dict(programs)
     if data.schema.covariates and programs.get("model") is None:
         suited["model"] = Spec("ConditionalVAE")
     families = {"real": "Gaussian", "count": "NegativeBinomial", "binary": "Bernoulli"}
     kinds = {"binary" if c.levels == ("0", "1") else c.kind for c in data.columns or ()}
-    is_made_here = isinstance(suited.get("model"), Spec | None)
-    if kinds and is_made_here and programs.get("likelihood") is None:
+    if kinds and programs.get("likelihood") is None and _takes_one(suited.get("model"), trust):
         family = families.get(kinds.pop(), "PerColumn") if len(kinds) == 1 else "PerColumn"
         suited["likelihood"] = Spec(family)
     return suited
+
+
+def _takes_one(model: Spec | Program | None, trust: Iterable[str]) -> bool:
+    """Whether a model is made here, and of a likelihood."""
+    if not isinstance(model, Spec | None):
+        return False
+    return factory_of(KINDS["model"], model or DEFAULTS["model"], trust).names("likelihood")
 
 
 def is_per_column(programs: Mapping[str, Spec | Program | None]) -> bool:

@@ -67,7 +67,7 @@ def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
     data = labels_hidden(everything, settings)
     seed_process(settings.seed)
     batch = first_batch(data, settings)
-    made = assembled(suited_programs(chosen.programs, data), data, settings)
+    made = assembled(suited_programs(chosen.programs, data, settings.trust), data, settings)
     with explained(f"on the first {len(batch['x'])} rows"):
         pair = Pair(made.model, made.guide, batch)
         facts = audit(pair, chosen.elbo.target, batch)
@@ -82,7 +82,7 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
     """
     start = opened_start(settings)
     everything = read_data(settings, UNKNOWN_SCHEMA if start is None else start.schema)
-    if is_per_column(suited_programs(chosen.programs, everything)):
+    if is_per_column(suited_programs(chosen.programs, everything, settings.trust)):
         everything = suited(everything, "columns", settings.scale)
     meeting = meet(settings, chosen, everything)
     is_open = settings.binarize is None and not isinstance(settings.data, Data)

@@ -14,6 +14,7 @@ import ppvae
 from ppvae import plots
 from ppvae.cli.given import given_settings
 from ppvae.diagnose import diagnose
+from ppvae.errors import InputError
 from ppvae.fit import fit
 from ppvae.sample import main, sample
 from tests.support.fits import leave_out_slow_parts
@@ -111,6 +112,21 @@ def test_a_column_is_given_another_family_on_the_command_line(
     assert opened.likelihood.names == made.likelihood.names
 
 
+def test_a_model_without_a_likelihood_and_an_argument_without_its_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_out_slow_parts(monkeypatch)
+    mixed_penguins(60, missing=0.0)[list(MEASURES)].to_csv(tmp_path / "real.csv", index=False)
+    made = fit(
+        tmp_path / "real.csv", model="LinearGaussian", guide="ExactPosterior", latent_dim=1,
+        epochs=1, out=tmp_path / "run", device="cpu",
+    )  # fmt: skip
+    assert made.config["likelihood"] is None
+    spec = {"class_path": "Bernoulli", "init_args": {"families": {"a": "Laplace"}}}
+    with pytest.raises(InputError, match=r"it is one of `likelihood='PerColumn'`$"):
+        fit("digits", likelihood=spec)
+
+
 def test_a_tree_keeps_numbers_beside_codes(run: Any) -> None:
     tree = ppvae.to_datatree(run, draws=4)
     drawn = tree["posterior_predictive"]["x"].to_numpy()
@@ -130,7 +146,7 @@ def test_pictures_share_names_and_ranges(run: Any) -> None:
 def test_a_diagnosis_answers_every_question(run: Any, tmp_path: Path) -> None:
     diagnose(run, quick=True, out=tmp_path)
     record = json.loads((tmp_path / "diagnostics.json").read_text())
-    refused = {name for answer in record["answers"].values() for name in answer["refusals"]}
+    refused = {each["part"] for each in record["not_answered"]}
     assert refused <= {"baseline pca", "baseline normal", "baseline mixture"}
     parts = {each["part"] for each in record["answers"]["deficits"]["parts"]}
     assert "likelihood" in parts

@@ -57,7 +57,7 @@ def new_subject(asked: CompareBounds) -> Subject:
 
     def build(number: int) -> Pair:
         seed_process(number)
-        made = assembled(suited_programs(chosen, data), data, settings)
+        made = assembled(suited_programs(chosen, data, settings.trust), data, settings)
         record.update(made.parts)
         return Pair(made.model, made.guide, first_batch(data, settings))
 
