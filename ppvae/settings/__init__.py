@@ -4,16 +4,9 @@ The settings of a fit (`fit`), those of what is asked of a run (`run`), what a s
 (`setting`), and what it may be (`values`). Nothing here needs torch.
 """
 
+from ppvae.settings.compare import Compare, CompareBounds, CompareRuns
 from ppvae.settings.fit import READING, FitCommand, Resume, Settings
-from ppvae.settings.run import (
-    Compare,
-    CompareBounds,
-    CompareRuns,
-    Diagnose,
-    Encode,
-    Export,
-    Sample,
-)
+from ppvae.settings.run import Diagnose, Encode, Export, Sample
 from ppvae.settings.setting import (
     Checked,
     Setting,

@@ -13,11 +13,9 @@ from ppvae.settings.setting import (
     MACHINE,
     OUTPUT,
     PROGRAMS,
-    TRAINING,
     Checked,
     Setting,
     again,
-    check_seed,
     setting,
 )
 from ppvae.settings.values import (
@@ -26,24 +24,16 @@ from ppvae.settings.values import (
     SEED,
     SWITCH,
     TEXT,
-    Binarize,
-    Dataset,
     Device,
     Opened,
-    Part,
     Rows,
     Several,
     Source,
-    Sources,
     Whole,
     Word,
 )
 
 _RUN = {"setting": Setting(DATA, Source(), "The run directory.")}
-
-_RUNS = {
-    "setting": Setting(DATA, Sources(), "Run directories, to be put side by side on the same rows.")
-}
 
 
 @dataclass(frozen=True)
@@ -91,121 +81,6 @@ class Encode(Checked):
 
 _as_encode = partial(again, Encode)
 """A setting of `Encode` again."""
-
-_unset = partial(again, Settings, default=None)
-"""A setting of a fit again, unset by default."""
-
-_BEGUN = Settings()
-"""The defaults of a fit."""
-
-
-@dataclass(frozen=True)
-class CompareBounds(Checked):
-    """What `ppvae.compare.compare_bounds` takes."""
-
-    # fmt: off
-    run: str | Path | Opened | None = setting(
-        None, DATA, Source(), "A run directory, whose program, data and settings are taken.",
-        "a new program"
-    )
-    data: str | Path | Dataset | None = setting(
-        None, DATA, Source(), "The data, as in ppvae.fit.", "digits"
-    )
-    data_dir: str | Path | None = _as_encode("data_dir", unset="as in ppvae.fit")
-    label: str | None = _as_encode("label")
-    binarize: Binarize | None = _unset("binarize")
-    model: Part = _unset("model")
-    prior: Part = _unset("prior")
-    likelihood: Part = _unset("likelihood")
-    decoder: Part = _unset("decoder")
-    guide: Part = _unset("guide")
-    encoder: Part = _unset("encoder")
-    latent_dim: int | None = _unset("latent_dim", unset=f"the run's, or {_BEGUN.latent_dim}")
-    particles: int | None = _unset("particles", unset=f"the run's, or {_BEGUN.particles}")
-    beta: float | None = _unset("beta", unset=f"the run's, or {_BEGUN.beta:g}")
-    epochs: int = setting(10, TRAINING, Whole(1), "Passes over the training data in each climb.")
-    batch_size: int | None = _unset("batch_size", unset=f"the run's, or {_BEGUN.batch_size}")
-    lr: float | None = _unset("lr", unset=f"the run's, or {_BEGUN.lr:g}")
-    seeds: int = setting(3, DRAWS, Whole(1), "Climbs of each bound.")
-    seed: int = _as_encode("seed", sentence="The seed of the first of them.")
-    draws: int = setting(100, DRAWS, Whole(4), "Draws of value and gradient at the same weights.")
-    device: Device = _as_encode("device")
-    out: str | Path | None = _as_encode(
-        "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
-    )
-    overwrite: bool = _as_encode(
-        "overwrite", sentence="Replace a comparison that is already there."
-    )
-    trust: Sequence[str] = _as_encode("trust")
-    # fmt: on
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_seed(self.seed + self.seeds - 1, "the last of the seeds")
-
-
-@dataclass(frozen=True)
-class CompareRuns(Checked):
-    """What `ppvae.compare.compare_runs` takes."""
-
-    # fmt: off
-    runs: Sequence[str | Path | Opened] = field(metadata=_RUNS)
-    data: str | Path | Rows | None = _as_encode(
-        "data", sentence="Other data to compare runs on, by name or path."
-    )
-    split: Literal["train", "valid", "test"] = _as_encode(
-        "split", values=Word(Literal["train", "valid", "test"]),
-        sentence="The part of the run's own data: train, valid or test."
-    )
-    data_dir: str | Path | None = _as_encode("data_dir")
-    label: str | None = _as_encode("label")
-    rows: int | None = setting(
-        None, DATA, Whole(2), "How many rows runs are compared on, chosen by the seed.",
-        "all of them"
-    )
-    samples: int = _as_encode(
-        "samples", values=Whole(1), default=1000,
-        sentence="Importance samples for log p(x) of each datum under each run."
-    )
-    seed: int = _as_encode("seed", sentence="The seed of the rows and samples.")
-    device: Device = _as_encode("device")
-    checkpoint: str | None = _as_encode("checkpoint")
-    out: str | Path | None = _as_encode(
-        "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
-    )
-    overwrite: bool = _as_encode(
-        "overwrite", sentence="Replace a comparison that is already there."
-    )
-    trust: Sequence[str] = _as_encode("trust")
-    # fmt: on
-
-
-_of_runs = partial(again, CompareRuns)
-"""A setting of a comparison of runs again."""
-
-
-@dataclass(frozen=True)
-class Compare(CompareBounds):
-    """What the command takes: the settings of a comparison of runs, or else of two bounds."""
-
-    # fmt: off
-    runs: Sequence[str | Path | Opened] = _of_runs(
-        "runs", default=(),
-        sentence="Run directories, to be put side by side on the same rows; without them two "
-        "bounds are compared on one program."
-    )
-    data: str | Path | Dataset | None = setting(
-        None, DATA, Source(), "The data, as in ppvae.fit; beside runs, other data to compare on.",
-        "digits, or the runs' own"
-    )
-    seed: int = _of_runs("seed", sentence="The seed of the first fit, or of rows and samples.")
-    split: Literal["train", "valid", "test"] = _of_runs(
-        "split", sentence="The part of the runs' own data: train, valid or test."
-    )
-    rows: int | None = _of_runs("rows")
-    samples: int = _of_runs("samples")
-    checkpoint: str | None = _of_runs("checkpoint")
-    # fmt: on
 
 
 @dataclass(frozen=True)

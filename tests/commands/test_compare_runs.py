@@ -117,6 +117,13 @@ def test_new_rows_are_compared_on_alike_and_a_frame_is_for_arviz(
     assert (frame["mlpd_diff"] <= 0).all()
 
 
+def test_rows_of_training_are_not_called_held_out(three: list[Path], tmp_path: Path) -> None:
+    result = compare_runs(three, split="train", **QUICK, out=tmp_path / "c")
+    assert "the highest training log p(x)" in result.sentence
+    assert result.to_frame().attrs["kind"] == "training"
+    assert "held-out" not in Page(tmp_path / "c" / "compare.html").says("verdict").lower()
+
+
 def test_runs_of_python_objects_are_never_seeds_of_each_other(tmp_path: Path) -> None:
     runs = [
         small(

@@ -57,7 +57,7 @@ def compare_on(
     Raises:
         InputError: where log p(x) of two runs is not of the same kind, or not finite.
     """
-    evidence, kind = check_measured_alike(runs, rows)
+    evidence, scale = check_measured_alike(runs, rows)
     groups = grouped(runs)
     figures: dict[int, OneRun] = {}
     for run in runs:
@@ -67,15 +67,17 @@ def compare_on(
         names_of(groups),
         differing(groups),
     )
+    kind = "training" if asked.data is None and asked.split == "train" else "held-out"
     return RunComparison(
         rows=compared,
+        kind=kind,
         data=data,
         count=len(rows),
         samples=asked.samples,
         evidence=evidence,
-        measure=kind,
-        sentence=conclusion(compared, data, len(rows), evidence),
-        notes=tuple(notes(compared, asked.samples, evidence, kind)),
+        measure=scale,
+        sentence=conclusion(compared, data, len(rows), f"{kind} {evidence}"),
+        notes=tuple(notes(compared, asked.samples, evidence, scale)),
         warnings=tuple(f"{run.path}: {sentence}" for run in runs for sentence in run.warnings),
         path=path,
     )
@@ -93,7 +95,7 @@ def write_runs(result: RunComparison, asked: CompareRuns) -> None:
     write_comparison(
         result.path,
         result.record() | {"settings": settings},
-        lambda: draw_runs(result.rows, result.evidence),
+        lambda: draw_runs(result.rows, result.what),
         {"log_p.csv": "\n".join(lines) + "\n", "compare.html": page_of(result, asked)},
         overwrite=asked.overwrite,
     )

@@ -23,14 +23,14 @@ ROW = 0.42  # inches
 
 
 @house_style
-def draw_runs(rows: Sequence[Row], evidence: str = "log p(x)") -> Figure:
+def draw_runs(rows: Sequence[Row], what: str = "held-out log p(x)") -> Figure:
     """A forest plot: a line for each row, the best on top.
 
     At the left log p(x) with its standard error, each seed as a dot; at the right what it is less
     that of the best, on the same data, whose error is often much the smaller.
     """
     figure = new_figure(1.25 + ROW * len(rows))
-    headline(figure, f"Held-out {evidence}, higher is better")
+    headline(figure, f"{what.capitalize()}, higher is better")
     panels = list(figure.subplots(1, 2, sharey=True))
     _draw(panels[0], [row.log_p for row in rows])
     for place, row in enumerate(rows):
@@ -66,10 +66,10 @@ def _draw(axes: Axes, values: Sequence[HeldOut]) -> None:
     axes.set_xlim(low - margin, high + margin)
 
 
-def alt_text(rows: Sequence[Row], evidence: str) -> str:
+def alt_text(rows: Sequence[Row], what: str) -> str:
     """What the figure shows, for who does not see it."""
     told = "; ".join(
         f"{row.name} {row.log_p.mean:.2f}, {row.difference.mean:.2f} less the best"
         for row in rows
     )  # fmt: skip
-    return f"Held-out {evidence} of each run in nats per datum, the best first: {told}."
+    return f"{what.capitalize()} of each run in nats per datum, the best first: {told}."

@@ -22,14 +22,14 @@ def page_of(result: RunComparison, asked: CompareRuns) -> str:
     count = sum(len(row.runs) for row in result.rows)
     return rendered(
         f"{count} runs compared",
-        f"Held-out {result.evidence} on {result.count:,} {result.data} rows, in nats per datum",
+        f"{result.what.capitalize()} on {result.count:,} {result.data} rows, in nats per datum",
         list(_sections(result, asked)),
     )
 
 
 def _sections(result: RunComparison, asked: CompareRuns) -> Iterator[Section]:
     header, lines = table(result)
-    picture = drawn(draw_runs(result.rows, result.evidence), alt_text(result.rows, result.evidence))
+    picture = drawn(draw_runs(result.rows, result.what), alt_text(result.rows, result.what))
     error = "\N{PLUS-MINUS SIGN} one standard error"
     caption = f"{result.samples:,} importance samples of each datum; {error}"
     told = result.sentence, *map(as_sentence, result.notes), *result.warnings

@@ -96,6 +96,7 @@ class RunComparison:
 
     Attributes:
         rows: one for each setting.
+        kind: ``"held-out"``, or ``"training"`` of rows that the runs were fitted to.
         data: what the rows of data are called.
         count: how many they are.
         samples: importance samples of each.
@@ -108,6 +109,7 @@ class RunComparison:
     """
 
     rows: tuple[Row, ...]
+    kind: str
     data: str
     count: int
     samples: int
@@ -117,6 +119,11 @@ class RunComparison:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     path: Path
+
+    @property
+    def what(self) -> str:
+        """What is compared: held-out log p(x), say."""
+        return f"{self.kind} {self.evidence}"
 
     @property
     def best(self) -> Row:
@@ -143,13 +150,13 @@ class RunComparison:
             for rank, row in enumerate(self.rows)
         ]  # fmt: skip
         frame = pd.DataFrame(lines, index=pd.Index([row.name for row in self.rows], name="run"))
-        frame.attrs = {"kind": "held-out", "unit": "nats per datum"}
+        frame.attrs = {"kind": self.kind, "unit": "nats per datum"}
         return frame
 
     def record(self) -> dict[str, Any]:
         """What ``comparison.json`` holds of it."""
         return {
-            "kind": "held-out", "data": self.data, "rows": self.count, "samples": self.samples,
+            "kind": self.kind, "data": self.data, "rows": self.count, "samples": self.samples,
             "evidence": self.evidence, "measure": self.measure, "sentence": self.sentence,
             "notes": list(self.notes), "warnings": list(self.warnings),
             "compared": [

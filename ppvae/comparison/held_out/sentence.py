@@ -12,23 +12,20 @@ FEW = 10
 """A median effective sample size below which log p(x) may lie far above its estimate."""
 
 
-def conclusion(rows: Sequence[Row], data: str, count: int, evidence: str) -> str:
+def conclusion(rows: Sequence[Row], data: str, count: int, what: str) -> str:
     """The best row, and how far the others are below it."""
     best, *others = rows
     where = f"On {count:,} {data} rows"
     if not others:
         seeds = len(best.runs)
         return (
-            f"{where} held-out {evidence} of {best.name} is {figure(best.log_p)} nats per datum: "
+            f"{where} {what} of {best.name} is {figure(best.log_p)} nats per datum: "
             f"the {seeds} runs differ by their seed alone, whose error is "
             f"{best.log_p.seed_error:.2f}."
         )
     lower = [row for row in others if row.is_lower]
     alike = [row for row in others if not row.is_lower]
-    clauses = [
-        f"{where} {best.name} has the highest held-out {evidence}, {figure(best.log_p)} nats per "
-        "datum"
-    ]
+    clauses = [f"{where} {best.name} has the highest {what}, {figure(best.log_p)} nats per datum"]
     clauses += [f"{row.name} is not told apart from it, at {_below(row)}" for row in alike[:NAMED]]
     if len(alike) > NAMED:
         clauses.append(f"neither are {len(alike) - NAMED} others")

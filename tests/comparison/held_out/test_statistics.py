@@ -78,7 +78,7 @@ def test_the_sentence_claims_nothing_within_noise(chance: torch.Generator) -> No
     noise = normal(chance, 100)
     near = hardness - 0.05 + 5 * (noise - noise.mean())
     rows = compared([hardness], [near], [hardness - 3 + 0.1 * noise])
-    told = conclusion(rows, "test", 100, "log p(x)")
+    told = conclusion(rows, "test", 100, "held-out log p(x)")
     assert told.startswith("On 100 test rows a has the highest held-out log p(x), ")
     assert "b is not told apart from it, at 0.05 +- 0." in told
     assert "c is 3." in told or "c is 2.9" in told
@@ -86,10 +86,10 @@ def test_the_sentence_claims_nothing_within_noise(chance: torch.Generator) -> No
     assert ". " not in told
     alone = compared([hardness, hardness + 0.1])
     assert "the 2 runs differ by their seed alone, whose error is 0.05" in conclusion(
-        alone, "test", 100, "log p(x)"
+        alone, "test", 100, "held-out log p(x)"
     )
     many = compared([hardness], *([hardness - i] for i in range(1, 8)))
-    assert "3 others are 5.00 to 7.00 lower" in conclusion(many, "test", 100, "log p(x)")
+    assert "3 others are 5.00 to 7.00 lower" in conclusion(many, "test", 100, "held-out log p(x)")
 
 
 def test_what_is_to_be_known_first() -> None:
