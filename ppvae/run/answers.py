@@ -59,9 +59,7 @@ class Form:
             import pandas as pd
 
             return pd.DataFrame(values, index=self.index, columns=self.x.columns)
-        # Grey images and single numbers come without the axis that the programs see.
-        is_array = isinstance(self.x, (np.ndarray, Tensor)) and self.x.ndim in (1, 3)
-        return values.reshape(self.x.shape) if is_array else values
+        return _laid_out(values, tuple(np.shape(self.x))) if is_array(self.x) else values
 
     def filled(self, x: Tensor, mask: Tensor) -> Any:
         """What was given, with ``x`` where ``mask`` is False; the rest stays to the bit."""
@@ -71,9 +69,9 @@ class Form:
             for name in answer.columns:
                 filled[name] = _filled(filled[name], answer[name])
             return filled
-        is_alike = isinstance(self.x, (np.ndarray, Tensor)) and self.x.shape == x.shape
-        if is_alike and self.columns is None:
-            return np.where(mask, plain(self.x, "x", "x").values, answer)
+        if is_array(self.x) and self.columns is None:
+            seen = _laid_out(mask.numpy(), tuple(np.shape(self.x)))
+            return np.where(seen, plain(self.x, "x", "x").values, answer)
         return answer
 
 
@@ -81,6 +79,22 @@ def is_frame(x: Any) -> bool:
     """Whether ``x`` is a DataFrame of pandas."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is an array or a tensor, whose axes are its own."""
+    return isinstance(x, (np.ndarray, Tensor))
+
+
+def _laid_out(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Rows with the axes of the array that was given.
+
+    Grey images and single numbers come without the axis that the programs see, and channels may
+    come last.
+    """
+    if len(shape) in (1, 3):
+        return values.reshape(shape)
+    return values.transpose(0, 2, 3, 1) if len(shape) == 4 and values.shape != shape else values
 
 
 def _filled(column: Any, values: Any) -> Any:

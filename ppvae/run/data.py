@@ -4,9 +4,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ppvae.data import Data, Scaling, Split, new_rows
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
+from ppvae.data.covariates import encode_values
 from ppvae.data.downloads import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
@@ -14,6 +17,7 @@ from ppvae.data.options import ReadOptions, Schema
 from ppvae.data.readers import check_safe_to_read, files_of, is_path, named
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
+from ppvae.run.answers import is_frame
 from ppvae.run.config import entry
 from ppvae.settings import READING, Settings, check_seed, settings_of
 
@@ -184,9 +188,11 @@ class RunData:
         Args:
             x: see `ppvae.data.from_arrays`; NaN: not observed. Of a table with the columns of the
                 fit all is read that the fit read of its own.
-            y: labels, by name, or covariates.
+            y: labels, by name, or covariates; those of a table that was fitted by their names.
             mask: True where x was observed.
         """
+        if self.schema.covariates and (isinstance(y, Mapping) or is_frame(y)):
+            y = encode_values(self.schema.covariates, dict(y), np.shape(x)[0])
         return new_rows(
             x, y, mask, scaling=self.scaling, shape=self.data_shape, binarize=self._binarize,
             options=self._options(None), schema=self.schema,

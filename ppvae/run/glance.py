@@ -27,8 +27,9 @@ def fit_line(run: Run) -> str:
     facts = run.resolved.get("data")
     name = facts.get("name") if isinstance(facts, Mapping) else None
     parts = [named(run.settings.get(part)) for part in ("model", "guide", "elbo")]
+    where = repr(str(run.path)) if run.home is None else "in memory"
     return (
-        f"Run({str(run.path)!r}): {name}, {parts[0]} with {parts[1]} by {parts[2]}, "
+        f"Run({where}): {name}, {parts[0]} with {parts[1]} by {parts[2]}, "
         f"{_count(run.resolved.get('parameters'))} parameters"
     )
 

@@ -307,6 +307,8 @@ def test_rows_are_decoded_under_other_covariates(
     assert (auk["mass"] - tern["mass"]).mean() > 50
     with pytest.raises(InputError, match="owl"):
         run.decode(codes, {"species": "owl"})
+    same = run.encode(frame[["length", "mass"]].to_numpy(), frame[["species"]], samples=0)
+    np.testing.assert_allclose(same.filter(like="loc_"), codes.filter(like="loc_"), rtol=1e-5)
 
 
 def test_a_run_beside_another_is_what_the_command_compares(run: Run, tmp_path: Path) -> None:
@@ -328,6 +330,16 @@ def test_a_cell_that_fits_can_be_run_again(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="`overwrite=True`"):
         small(tmp_path, "kept", epochs=1)
     assert again.encode(samples=0).equals(one.encode(samples=0))
+
+
+def test_images_keep_their_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_slow_parts(monkeypatch)
+    x = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 3)).astype(np.uint8)
+    run = small(tmp_path, data=x, likelihood="DiscretizedLogistic", epochs=1, in_memory=True)
+    assert repr(run).startswith("Run(in memory): ")
+    last, first = run.reconstruct(x[:5]), run.reconstruct(x[:5].transpose(0, 3, 1, 2))
+    assert last.shape == (5, 4, 4, 3)
+    np.testing.assert_array_equal(last, first.transpose(0, 2, 3, 1))
 
 
 def test_the_package_lists_what_there_is() -> None:
