@@ -5,7 +5,7 @@ has a group of its own, ``log_evidence``: in ``log_likelihood`` it would invite 
 does not hold where each datum has a latent to itself, of which the other data know nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -103,14 +103,27 @@ def prior_sbc(calibration: Calibration) -> "xr.Dataset":
 
 
 def labelled(
-    group: "xr.Dataset", numbers: NDArray[np.int64], labels: NDArray[Any] | None
+    group: "xr.Dataset",
+    numbers: NDArray[np.int64],
+    labels: NDArray[Any] | None,
+    columns: Mapping[str, Sequence[str]],
 ) -> "xr.Dataset":
-    """A group with coordinates on all its dimensions; of the data their numbers, and labels."""
+    """A group with coordinates on all its dimensions; of the data their numbers, and labels.
+
+    Args:
+        group: the group.
+        numbers: of the data.
+        labels: of the data, or None.
+        columns: names of the columns of x, by the dimension that they are of.
+    """
     coords: dict[Any, Any] = {dim: np.arange(size) for dim, size in group.sizes.items()}
     if "data" in coords:
         coords["data"] = numbers
         if labels is not None:
             coords["label"] = ("data", labels)
+    for dim, names in columns.items():
+        if group.sizes.get(dim) == len(names):
+            coords["column"] = (dim, list(names))
     return group.assign_coords(coords)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppvae.arviz.arrays import whole
 from ppvae.arviz.drawing import draw
 from ppvae.arviz.groups import constant_data, draw_groups, evidence_group, labelled, prior_sbc
+from ppvae.arviz.names import data_dims
 from ppvae.arviz.provenance import of_libraries, of_run, why_no_evidence
 from ppvae.arviz.rows import example, find_data, row_labels, row_numbers, take
 from ppvae.arviz.sites import find_sites
@@ -120,8 +121,12 @@ def to_datatree(
     if calibration is not None:
         groups["prior_sbc"] = prior_sbc(calibration)
     common, labels = of_libraries(), row_labels(run, batch)
+    named = {}
+    if run.schema.columns is not None and audit.supports:
+        _, *dims = data_dims(audit.data_site, batch["x"])
+        named = {dims[-1]: [column.name for column in run.schema.columns]}
     for name, group in groups.items():
-        groups[name] = labelled(group, numbers, labels)
+        groups[name] = labelled(group, numbers, labels, named)
         groups[name].attrs = common | group.attrs
     tree: xr.DataTree = xr.DataTree.from_dict(groups)
     tree.attrs = common | of_run(run, seed)

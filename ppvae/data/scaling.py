@@ -103,6 +103,9 @@ class Scaling:
             return "8-bit intensities divided by 255"
         if self.kind == "standardized":
             what = "values" if len(self.loc or ()) == 1 else "columns"
+            each = zip(self.loc or (), self.scale or (), strict=True)
+            if what == "columns" and (0.0, 1.0) in each:  # counts and categories, as they are
+                what = "columns of real numbers"
             if what == "columns" and (0.0, 1.0) in zip(
                 self.loc or (), self.scale or (), strict=True
             ):

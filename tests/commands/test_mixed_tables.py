@@ -131,6 +131,9 @@ def test_a_tree_keeps_numbers_beside_codes(run: Any) -> None:
     tree = ppvae.to_datatree(run, draws=4)
     drawn = tree["posterior_predictive"]["x"].to_numpy()
     assert drawn.dtype.kind == "f"
+    assert list(tree["posterior_predictive"]["column"].to_numpy()) == [c.name for c in COLUMNS]
+    assert list(tree["observed_data"]["column"].to_numpy()) == [c.name for c in COLUMNS]
+    assert "columns of real numbers standardized" in run.data().describe()
     places = [place for place, column in enumerate(COLUMNS) if column.name in MEASURES]
     assert (drawn[..., places] % 1 != 0).any()
 
