@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import scipy.stats
@@ -18,7 +19,7 @@ from ppvae.components.data_support import check_rows
 from ppvae.components.initial_bias import start_at_marginal
 from ppvae.components.spec import Spec
 from ppvae.data import as_split
-from ppvae.diagnostics import subject
+from ppvae.diagnostics import log_evidence, subject
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.diagnostics.shared.simulation import simulate
 from ppvae.distributions.scaled_mean import scaled
@@ -372,3 +373,20 @@ def test_a_graph_computes_what_pyro_does() -> None:
     torch.manual_seed(3)
     eager = elbo.differentiable_loss(model, guide, x, y=y, size_factor=S)
     torch.testing.assert_close(graph, eager)
+
+
+def test_a_function_that_names_them_is_given_them() -> None:
+    def model(x: Tensor, size_factor: Tensor) -> Tensor:
+        rate = pyro.param("rate", torch.tensor(2.0), constraint=dist.constraints.positive)
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+            return observe(x, dist.Poisson(rate.expand(x.shape)).to_event(1), None, size_factor)
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            pyro.sample("z", dist.Normal(0.0, 1.0))
+
+    x, s = counts().float(), S.float()
+    evidence = log_evidence(*subject(model, guide, x, size_factor=s), samples=2)
+    wanted = dist.Poisson(2 * s[:, None]).log_prob(x).sum(1)
+    torch.testing.assert_close(evidence.log_p, wanted)
