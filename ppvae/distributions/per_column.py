@@ -141,6 +141,10 @@ class Columnwise(constraints.cat):
 def columnwise(
     supports: Sequence[constraints.Constraint], columns: Sequence[Column]
 ) -> constraints.Constraint:
-    """The support of a row of a table: one of all columns, where they are alike."""
+    """The support of a row of a table: one of all columns, where they are alike and of numbers.
+
+    Codes of levels are no counts, which their support alone would not tell.
+    """
     is_one = len({str(support) for support in supports}) == 1
+    is_one = is_one and not any(column.levels for column in columns)
     return supports[0] if is_one else Columnwise(supports, columns)

@@ -126,6 +126,8 @@ def test_what_is_said_of_columns_does_not_go_with_data_that_are_read() -> None:
         ("Gaussian", ["bill", "mass"]),
         ("NegativeBinomial", ["eggs"]),
         ("PerColumn", ["bill", "eggs"]),
+        ("PerColumn", ["species"]),
+        ("PerColumn", ["species", "part"]),
     ],
 )
 def test_the_likelihood_follows_the_columns(
@@ -133,6 +135,7 @@ def test_the_likelihood_follows_the_columns(
 ) -> None:
     run = fit(data=FRAME[columns], out=tmp_path / "run", **FIT | {"epochs": 1})
     assert run.config["likelihood"]["class_path"] == likelihood
+    assert run.sample(3).columns.tolist() == columns
 
 
 DAMAGED: dict[str, tuple[Any, str]] = {
