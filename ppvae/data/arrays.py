@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ppvae.data.containers import check_same_index, plain
+from ppvae.data.containers import check_same_columns, check_same_index, plain
 from ppvae.data.labels import UNKNOWN, encode
 from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source
@@ -39,6 +39,7 @@ def array_source(
         InputError: for anything else.
     """
     check_same_index(x, y, where)
+    check_same_columns(x, mask, where)
     contents = plain(x, where, "x")
     if contents.categories is not None:
         raise InputError(f"{where}: x holds categories; it must hold numbers: give labels as y.")

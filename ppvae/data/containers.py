@@ -5,6 +5,7 @@ container means; `np.asarray` alone would drop them without a word.
 """
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Number
 from typing import Any, final
@@ -76,7 +77,12 @@ def plain(container: Any, where: str, what: str) -> Plain:
 
 
 def observed(x: Any, mask: Any) -> Any:
-    """The mask of ``x``, False where it holds NaN too; None where all is there."""
+    """The mask of ``x``, False where it holds NaN too; None where all is there.
+
+    Raises:
+        InputError: for a mask whose rows or columns have other names.
+    """
+    check_same_columns(x, mask, "x")
     contents = plain(x, "x", "x")
     if contents.values.dtype.kind != "f":
         return mask
@@ -104,17 +110,45 @@ def dense(matrix: Any, where: str, what: str = "x") -> NDArray[Any]:
     return values
 
 
-def check_same_index(x: Any, y: Any, where: str) -> None:
-    """Refuse tables of pandas whose rows have the same names in another order."""
+def check_same_index(x: Any, y: Any, where: str, names: tuple[str, str] = ("x", "y")) -> None:
+    """Refuse tables of pandas whose rows have different names, or names in another order.
+
+    Args:
+        x: anything.
+        y: anything; of a mapping its values.
+        where: the name that the sentence begins with.
+        names: what the caller calls both.
+
+    Raises:
+        InputError: with the way out.
+    """
     pandas = sys.modules.get("pandas")
     if pandas is None or y is None:
         return
-    tables = (pandas.DataFrame, pandas.Series)
-    if isinstance(x, tables) and isinstance(y, tables) and not x.index.equals(y.index):
+    tables, (one, other) = (pandas.DataFrame, pandas.Series), names
+    for each in y.values() if isinstance(y, Mapping) else (y,):
+        if isinstance(x, tables) and isinstance(each, tables) and not x.index.equals(each.index):
+            raise InputError(
+                f"{where}: the rows of {one} and {other} have different names (their index), and "
+                f"are taken in the order they stand in: give {other}.loc[{one}.index], or reset "
+                f"both by reset_index(drop=True)."
+            )
+
+
+def check_same_columns(x: Any, mask: Any, where: str) -> None:
+    """Refuse a mask whose columns or rows have other names than those of x, where both have names.
+
+    Raises:
+        InputError: with the way out.
+    """
+    check_same_index(x, mask, where, ("x", "mask"))
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not all(isinstance(each, pandas.DataFrame) for each in (x, mask)):
+        return
+    if not x.columns.equals(mask.columns):
         raise InputError(
-            f"{where}: the rows of x and y have different names (their index), and are taken in "
-            f"the order they stand in: give y.loc[x.index], or reset both by "
-            f"reset_index(drop=True)."
+            f"{where}: the columns of x and mask have different names, or another order: give "
+            f"mask[x.columns], or mask.to_numpy() where the order is that of x."
         )
 
 

@@ -1,6 +1,5 @@
 """What draws are conditional on: labels by name, or covariates."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from ppvae.data import Batch
 from ppvae.data.containers import plain
 from ppvae.data.covariates import encode_values
 from ppvae.errors import InputError
-from ppvae.run.answers import is_frame
+from ppvae.run.named import by_name
 from ppvae.run.run import Run
 
 _ONE = (str, bytes, bool, int, float, np.generic)
@@ -24,7 +23,7 @@ def conditioned(run: Run, like: Batch, y: Any, name: str) -> tuple[Batch, Batch]
         run: the run.
         like: rows of its data.
         y: a label, or one for each row; covariates, or those of each row; covariates of a table
-            that was fitted by their names. None: those of ``like``.
+            that was fitted as `ppvae.run.named.by_name` takes them. None: those of ``like``.
         name: what the caller calls ``y``.
 
     Raises:
@@ -45,15 +44,10 @@ def conditioned(run: Run, like: Batch, y: Any, name: str) -> tuple[Batch, Batch]
 def _condition(run: Run, y: Any, count: int, name: str) -> Tensor:
     """Codes of labels, or covariates, a row for each of ``count``."""
     names, fitted, schema = run.label_names, run.example().get("y"), run.schema
-    if schema.covariates and (isinstance(y, Mapping) or is_frame(y)):
-        said = {str(key): value if np.ndim(value) == 0 else list(value) for key, value in y.items()}
+    if schema.covariates:
+        said = by_name(schema.covariates, y, count, name)
         encoded = torch.from_numpy(encode_values(schema.covariates, said, count))
         return _rows(encoded, encoded.shape[1:], count, name)
-    if schema.covariates:
-        raise InputError(
-            f"`{name}={y!r:.80}`: give covariates by name, a mapping or a table of "
-            f"{', '.join(each.name for each in schema.covariates)}"
-        )
     if names is not None:
         given = [y] * count if isinstance(y, _ONE) else plain_list(y, name)
         unknown = [each for each in given if str(each) not in names]

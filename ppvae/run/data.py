@@ -9,6 +9,7 @@ import numpy as np
 from ppvae.data import Data, Scaling, Split, new_rows
 from ppvae.data import load as load_data
 from ppvae.data import load_new as load_new_data
+from ppvae.data.containers import check_same_index
 from ppvae.data.covariates import encode_values
 from ppvae.data.downloads import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
@@ -19,6 +20,7 @@ from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.run.answers import is_frame
 from ppvae.run.config import entry
+from ppvae.run.named import by_name
 from ppvae.settings import READING, Settings, check_seed, settings_of
 
 
@@ -188,15 +190,26 @@ class RunData:
         Args:
             x: see `ppvae.data.from_arrays`; NaN: not observed. Of a table with the columns of the
                 fit all is read that the fit read of its own.
-            y: labels, by name, or covariates; those of a table that was fitted by their names.
+            y: labels, by name, or covariates; those of a table that was fitted as
+                `ppvae.run.named.by_name` takes them, or as the numbers that the programs see.
             mask: True where x was observed.
         """
-        if self.schema.covariates and (isinstance(y, Mapping) or is_frame(y)):
-            y = encode_values(self.schema.covariates, dict(y), np.shape(x)[0])
+        x, y = self._with_covariates(x, y)
         return new_rows(
             x, y, mask, scaling=self.scaling, shape=self.data_shape, binarize=self._binarize,
             options=self._options(None), schema=self.schema,
         )  # fmt: skip
+
+    def _with_covariates(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """X and y, where y has covariates of a table by name: as columns of x, or as numbers."""
+        fitted = self.schema.covariates
+        if not fitted or y is None or (np.ndim(y) == 2 and not is_frame(y) and not is_frame(x)):
+            return x, y
+        check_same_index(x, y, "x")
+        said = by_name(fitted, y, np.shape(x)[0], "y")
+        if is_frame(x):
+            return x.rename(columns=str).assign(**said), None
+        return x, encode_values(fitted, said, np.shape(x)[0])
 
     def _options(self, label: str | None) -> ReadOptions:
         """How other data is read: as the fit's was; its names and labels may be absent."""

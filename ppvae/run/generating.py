@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data import Batch
+from ppvae.data.containers import check_same_index
 from ppvae.errors import check_at_least
 from ppvae.programs.generation import decode
 from ppvae.programs.streams import seeded
@@ -26,7 +27,11 @@ def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
         run: the run.
         z: latents; see `ppvae.run.latents.codes_by_site`.
         covariates: what the model is conditional on; see `ppvae.run.conditions.conditioned`.
+
+    Raises:
+        InputError: for covariates of other rows than those of z, by their names.
     """
+    check_same_index(z, covariates, "`covariates`", ("z", "covariates"))
     codes = codes_by_site(run, z)
     count = len(next(iter(codes.values())))
     like = _like(run, count)

@@ -13,6 +13,7 @@ import torch
 from ppvae import data
 from ppvae.data import containers
 from ppvae.data.arrays import array_source
+from ppvae.data.containers import observed
 from ppvae.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(20, 3))
@@ -118,6 +119,17 @@ def test_a_table_of_pandas_keeps_its_names() -> None:
     assert rows.names == ("a", "b", "c", "d")
     assert rows.select(torch.arange(3)).names == rows.names
     np.testing.assert_array_equal(next(rows.chunks())["x"][:, 3].numpy(), range(20))
+
+
+def test_a_mask_has_the_names_of_its_table() -> None:
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    seen = frame.notna()
+    assert read(array_source(frame, "d", mask=seen))["mask"].all()
+    for mask in (seen[["b", "a", "c"]], seen.rename(columns={"c": "e"}), seen[::-1]):
+        for ask in (lambda m: array_source(frame, "d", mask=m), lambda m: observed(frame, m)):
+            with pytest.raises(InputError, match="of x and mask have different names"):
+                ask(mask)
+    assert read(array_source(frame, "d", mask=seen[["b", "a", "c"]].to_numpy()))["mask"].all()
 
 
 @pytest.mark.parametrize(
