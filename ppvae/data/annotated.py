@@ -7,13 +7,13 @@ from typing import Any
 import torch
 
 from ppvae.data.arrays import array_source
+from ppvae.data.beside import beside_x, size_factors
 from ppvae.data.columns import Column, ColumnKind
 from ppvae.data.downloads import parsing
 from ppvae.data.optional import needed
 from ppvae.data.options import ReadOptions, Schema
 from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source
-from ppvae.data.table import beside_x, size_factors
 from ppvae.errors import InputError
 
 
@@ -45,11 +45,8 @@ def annotated_source(annotated: Any, where: str, options: ReadOptions, schema: S
         raise InputError(f"{where}: var_names are not unique: call var_names_make_unique().")
     if options.may_lack:
         options = options.of_new(annotated.obs.columns)
-    if options.drop or options.kinds:
-        raise InputError(
-            f"{where}: `drop` and `kinds` are for tables: take columns of an AnnData by "
-            f"adata[:, genes]."
-        )
+    if options.drop:
+        raise InputError(f"{where}: `drop` is for tables: take columns by adata[:, genes].")
     if schema.columns is not None:
         wanted = [column.name for column in schema.columns]
         lacking = sorted(set(wanted) - set(names))
@@ -66,8 +63,9 @@ def annotated_source(annotated: Any, where: str, options: ReadOptions, schema: S
     beside.faults.check()
     is_count = bool((x >= 0).all() and (x == x.round()).all())
     kind: ColumnKind = "count" if is_count else "real"
-    index = annotated.obs_names.astype(str).to_numpy(object)
-    known = replace(beside.annotations, index=index)
+    known = beside.annotations
+    if options.index is None:
+        known = replace(known, index=annotated.obs_names.astype(str).to_numpy(object))
     rows = ArrayRows(x, beside.y, names=names, size_factor=size, known=known)
     notes = [*source.notes]
     if not is_count and "counts" in annotated.layers:

@@ -17,11 +17,17 @@ if TYPE_CHECKING:
 Row = Callable[[int], str]
 """What a sentence calls the row at a place: ``row 3 (counted from 1 below the header)``."""
 
-_MISSING = {"", "?", "-", "--", ".", "nan", "na", "n/a", "none", "null", "missing"}
+MISSING = ("", "?", "-", "--", ".", "nan", "na", "n/a", "#n/a", "null")
 """What people write where there is no value; letters of either case."""
 
 _MARKED = re.compile(r"[$€£<>~+-]?\s*\d")
 """A number with something beside it: ``12 kg``, ``5%``, ``2024-01-31``."""
+
+_PADDED = re.compile(r"[+-]?0\d+")
+"""A number that is a name: ``00501``."""
+
+_EXACT = 2.0**53
+"""Double precision tells whole numbers apart up to here."""
 
 
 @final
@@ -34,21 +40,26 @@ class Cells:
         texts: (N,) strings, or None of a column of numbers.
         order: the levels in an order of their own, or None.
         is_missing: (N,), where there is no value.
+        names: (N,) the numbers as they are written, where that tells more: ``00501``; or None.
     """
 
     numbers: NDArray[np.float64]
     texts: NDArray[Any] | None
     order: tuple[str, ...] | None
     is_missing: NDArray[np.bool_]
+    names: NDArray[Any] | None = None
 
     @classmethod
-    def of(cls, column: "pd.Series", row: Row, decimal: str = ".") -> Self:
+    def of(
+        cls, column: "pd.Series", row: Row, decimal: str = ".", *, may_be_words: bool = False
+    ) -> Self:
         """Look at a column of pandas: numbers, also as text; truth values and words are texts.
 
         Args:
             column: the column.
             row: what a sentence calls a row, by its place.
             decimal: what stands before decimals.
+            may_be_words: somebody said that it holds names of something, however they look.
 
         Raises:
             InputError: for a column that is neither: dates, numbers with units, a mixture.
@@ -57,39 +68,52 @@ class Cells:
 
         is_missing = column.isna().to_numpy()
         if isinstance(column.dtype, pd.CategoricalDtype):
-            order = tuple(map(str, column.cat.categories))
+            order = tuple(dict.fromkeys(str(each).strip() for each in column.cat.categories))
             return cls(_nothing(column), _texts(column, is_missing), order, is_missing)
         kind = column.dtype.kind
-        if kind in "mM":
+        if kind in "mM" and not may_be_words:
             raise InputError(
                 f"column {column.name} holds dates or times: turn them into numbers, or give "
                 f"`drop={[column.name]!r}`"
             )
-        if kind == "b":
+        if kind in "bmM":
             return cls(_nothing(column), _texts(column, is_missing), None, is_missing)
         if kind in "iuf":
             numbers = column.to_numpy(np.float64, na_value=np.nan)
-            return cls(_finite(numbers, column.name, row), None, None, is_missing)
+            is_large = kind != "f" and bool((np.abs(numbers[~is_missing]) > _EXACT).any())
+            names = _texts(column, is_missing) if is_large else None
+            return cls(_finite(numbers, column.name, row), None, None, is_missing, names)
         if kind == "c":
             raise InputError(f"column {column.name} holds complex numbers: give two columns")
-        return cls._of_objects(column, is_missing, row, decimal)
+        return cls._of_objects(column, is_missing, row, decimal, may_be_words=may_be_words)
 
     @classmethod
     def _of_objects(
-        cls, column: "pd.Series", is_missing: NDArray[np.bool_], row: Row, decimal: str
+        cls,
+        column: "pd.Series",
+        is_missing: NDArray[np.bool_],
+        row: Row,
+        decimal: str,
+        *,
+        may_be_words: bool,
     ) -> Self:
         texts = _texts(column, is_missing)
-        is_missing = is_missing | np.array([text.lower() in _MISSING for text in texts])
+        is_missing = is_missing | np.array([text.lower() in MISSING for text in texts], dtype=bool)
         texts = np.where(is_missing, "", texts)
         seen = texts[~is_missing]
         is_fine = np.array([is_number(text, decimal) for text in seen], dtype=bool)
         if is_fine.all():
             numbers = np.full(len(texts), np.nan)
             numbers[~is_missing] = [float(text.replace(decimal, ".")) for text in seen]
-            return cls(_finite(numbers, column.name, row), None, None, is_missing)
+            is_named = any(map(_PADDED.fullmatch, seen)) or bool(
+                (np.abs(numbers[~is_missing]) > _EXACT).any()
+            )
+            names = texts if is_named else None
+            return cls(_finite(numbers, column.name, row), None, None, is_missing, names)
         odd = seen[~is_fine]
         first = int(np.flatnonzero(~is_missing)[np.flatnonzero(~is_fine)[0]])
-        if is_fine.mean() > 0.5 or np.mean([bool(_MARKED.match(text)) for text in seen]) > 0.5:
+        is_marked = np.mean([bool(_MARKED.match(text)) for text in seen]) > 0.5
+        if not may_be_words and (is_fine.mean() > 0.5 or is_marked):
             raise InputError(_mixed(column, texts, odd, first, row))
         return cls(_nothing(column), texts, None, is_missing)
 
@@ -97,14 +121,19 @@ class Cells:
         return len(self.numbers)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether these are numbers, and all are whole."""
+        seen = self.numbers[~self.is_missing]
+        return self.texts is None and bool((seen == seen.round()).all())
+
+    @property
     def levels(self) -> tuple[str, ...]:
         """The different values as text, in their own order, or sorted."""
-        if self.order is not None:
-            used = set(self.texts[~self.is_missing]) if self.texts is not None else set()
-            return tuple(level for level in self.order if level in used)
-        if self.texts is None:
+        texts = self.texts if self.names is None else self.names
+        if texts is None:
             return tuple(_spelled(number) for number in np.unique(self.numbers[~self.is_missing]))
-        return tuple(sorted(set(self.texts[~self.is_missing].tolist())))
+        used = set(texts[~self.is_missing].tolist())
+        return tuple(level for level in self.order or sorted(used) if level in used)
 
     def codes(self, levels: tuple[str, ...]) -> NDArray[np.int64]:
         """The places of the values in ``levels``; -1 of another, or of none."""
@@ -117,7 +146,8 @@ class Cells:
 
     def as_text(self, row: int) -> str:
         """The value of a row as text."""
-        return _spelled(self.numbers[row]) if self.texts is None else str(self.texts[row])
+        texts = self.texts if self.names is None else self.names
+        return _spelled(self.numbers[row]) if texts is None else str(texts[row])
 
 
 def _spelled(number: float) -> str:
@@ -125,7 +155,8 @@ def _spelled(number: float) -> str:
 
 
 def _texts(column: "pd.Series", is_missing: NDArray[np.bool_]) -> NDArray[Any]:
-    values = ["" if gone else str(value).strip()
+    # A minus of typographers is one of numbers.
+    values = ["" if gone else str(value).strip().replace("\N{MINUS SIGN}", "-")
               for value, gone in zip(column.tolist(), is_missing, strict=True)]  # fmt: skip
     return np.array(values, dtype=object)
 

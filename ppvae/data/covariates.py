@@ -38,9 +38,9 @@ class Covariate:
         return tuple(f"{self.name}={level}" for level in self.levels) or (self.name,)
 
     @classmethod
-    def of(cls, name: str, cells: Cells) -> Self:
-        """Return what a column asks for."""
-        if cells.texts is not None:
+    def of(cls, name: str, cells: Cells, *, is_category: bool = False) -> Self:
+        """Return what a column asks for: words, or what is said to be one, are a category."""
+        if is_category or cells.texts is not None:
             return cls(name, cells.levels)
         loc, spread = float(np.nanmean(cells.numbers)), float(np.nanstd(cells.numbers))
         return cls(name, loc=loc, scale=spread if spread > 0 else 1.0)
@@ -89,11 +89,16 @@ class Covariate:
             raise InputError(f"a covariate is a mapping of name and levels, not {fields!r:.80}")
         try:
             loc, scale = float(fields.get("loc", 0)), float(fields.get("scale", 1))
-            levels = tuple(map(str, fields.get("levels", ())))
+            said = fields.get("levels", [])
+            levels = tuple(map(str, said)) if isinstance(said, list) else None
         except (TypeError, ValueError) as error:
             raise InputError(f"a covariate cannot be read of {fields!r:.80}") from error
-        if not (math.isfinite(loc) and math.isfinite(scale) and scale > 0):
-            raise InputError(f"a covariate has a finite loc and a scale above 0: {fields!r:.80}")
+        is_fine = math.isfinite(loc) and math.isfinite(scale) and scale > 0
+        if levels is None or not is_fine:
+            raise InputError(
+                f"a covariate has a list of levels, a finite loc and a scale above 0, and this is "
+                f"{fields!r:.80}"
+            )
         return cls(str(fields["name"]), levels, loc, scale)
 
 

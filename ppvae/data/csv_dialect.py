@@ -210,14 +210,16 @@ def _check_even(names: list[str], lines: list[str], separator: str, above: int, 
 
 
 def _check_names(names: list[str], path: Path) -> None:
+    seen: set[str] = set()
     for place, name in enumerate(names):
         if not name:
             raise InputError(
                 f"{path}: column {place + 1} has no name, as a row index that pandas wrote; name "
                 f"it, or leave it out with to_csv(index=False)."
             )
-        if name in names[:place]:
+        if name in seen:
             raise InputError(f"{path} has two columns named {name}: name them apart.")
+        seen.add(name)
 
 
 def _is_any(cell: str) -> bool:

@@ -1,9 +1,11 @@
 """A table of text: .csv or .tsv, however it is written."""
 
 import io
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ppvae.data.cells import MISSING
 from ppvae.data.csv_dialect import Dialect, dialect
 from ppvae.data.downloads import parsing
 from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
@@ -29,7 +31,7 @@ def csv_source(
     """
     with parsing(path, "a .csv table"):
         written = dialect(path.read_bytes(), path)
-        frame = _frame(written)
+        frame = _frame(written, _words(options, schema))
     if len(frame) == 0:
         raise InputError(f"{path} has a header and no rows.")
     return table_source(
@@ -38,7 +40,15 @@ def csv_source(
     )  # fmt: skip
 
 
-def _frame(written: Dialect) -> "pd.DataFrame":
+def _words(options: ReadOptions, schema: Schema) -> set[str]:
+    """Columns that are read as they are written, for 00501 is the name of something."""
+    categories = [name for name, kind in options.kinds.items() if kind == "category"]
+    fitted = [column.name for column in schema.columns or () if column.levels]
+    named = [name for name in (options.index, options.label) if name is not None]
+    return {*named, *options.covariates, *categories, *fitted}
+
+
+def _frame(written: Dialect, words: Container[str]) -> "pd.DataFrame":
     import pandas as pd
 
     if not written.body.strip():
@@ -55,4 +65,7 @@ def _frame(written: Dialect) -> "pd.DataFrame":
         decimal=written.decimal,
         skipinitialspace=True,
         low_memory=False,
+        keep_default_na=False,
+        na_values=[*MISSING, *map(str.upper, MISSING), "NaN", "Null"],
+        converters={name: str.strip for name in written.names if name in words},
     )

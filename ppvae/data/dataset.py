@@ -1,6 +1,5 @@
 """A data set as a program is fitted to it."""
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import final
 
@@ -20,6 +19,9 @@ _BINARIZED: dict[Binarize, str] = {
     "static": ", binarized by one draw",
     "threshold": ", 1 from 0.5 on and else 0",
 }
+
+_NAMED = 8
+"""Columns of a kind that are named at most."""
 
 
 @final
@@ -103,16 +105,31 @@ class Data:
 
     @property
     def _of_kinds(self) -> str:
-        """How many columns of each kind a table has, where there are several."""
-        counts = Counter(column.kind for column in self.columns or ())
-        if len(counts) < 2:
+        """The columns of each kind that a table has, where there are several."""
+        by_kind: dict[str, list[str]] = {}
+        for column in self.columns or ():
+            by_kind.setdefault(column.kind, []).append(column.name)
+        if len(by_kind) < 2:
             return ""
-        return " of " + ", ".join(f"{count} {kind}" for kind, count in counts.items())
+        words = {"real": "real", "count": "counts", "category": "categories"}
+        told = [
+            f"{len(names)} {words[kind]} ({', '.join(names[:_NAMED])}"
+            f"{', ...' if len(names) > _NAMED else ''})"
+            for kind, names in by_kind.items()
+        ]
+        return f" of {', '.join(told)}"
 
     def describe(self) -> str:
         """Return one line for people."""
         sizes = ", ".join(f"{len(split):,} {name}" for name, split in self.splits.items())
         labels = "" if self.labels is None else f"; {len(self.labels)} labels"
+        told = [
+            f"{each.name} ({len(each.levels)} levels)" if each.levels else f"{each.name} (a number)"
+            for each in self.schema.covariates
+        ]
+        labels += f"; covariates {', '.join(told)}" if told else ""
+        is_sized = "size_factor" in self.train.extra_names
+        labels += f"; size factor {self.size_factor}" if is_sized else ""
         read = "".join(f"; {note}" for note in self.notes)
         return (
             f"{self.name}: {sizes}, each {self.shape}{self._of_kinds}; {self.scaling.sentence()}"

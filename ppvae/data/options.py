@@ -1,11 +1,13 @@
 """How data is to be read, where its user says so, and what a fit read in it."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, final
 
 from ppvae.data.columns import Column, ColumnKind, columns_from_plain, columns_to_plain
 from ppvae.data.covariates import Covariate
+from ppvae.errors import InputError
 
 
 @final
@@ -69,12 +71,14 @@ class Schema:
         labels: names of the label codes.
         covariates: the columns that y is made of, where it is covariates.
         size_unit: what size factors were divided by.
+        is_decimal: the label is a real number, and y a covariate.
     """
 
     columns: tuple[Column, ...] | None = None
     labels: tuple[str, ...] | None = None
     covariates: tuple[Covariate, ...] = ()
     size_unit: float | None = None
+    is_decimal: bool = False
 
     def to_dict(self) -> dict[str, object]:
         """Return plain types, as YAML and JSON hold them."""
@@ -83,6 +87,7 @@ class Schema:
             "labels": None if self.labels is None else list(self.labels),
             "covariate_columns": [each.to_dict() for each in self.covariates],
             "size_unit": self.size_unit,
+            "is_decimal": self.is_decimal,
         }
 
     @classmethod
@@ -93,11 +98,24 @@ class Schema:
             InputError: for anything that ``to_dict`` cannot have written.
         """
         columns, labels, unit = (facts.get(name) for name in ("columns", "labels", "size_unit"))
+        said = facts.get("covariate_columns") or []
+        if not isinstance(said, list) or not isinstance(labels, list | None):
+            raise InputError(
+                f"covariates and labels are lists, not {said!r:.40} and {labels!r:.40}"
+            )
+        known = None if columns is None else columns_from_plain(columns)
+        covariates = tuple(map(Covariate.from_dict, said))
+        for each in (known or (), covariates):
+            if len({column.name for column in each}) < len(each):
+                raise InputError("two columns of the data have one name")
+        if unit is not None and not (type(unit) in (int, float) and 0 < float(unit) < math.inf):
+            raise InputError(f"size_unit is {unit!r:.40}; it is a number above 0")
         return cls(
-            columns=None if columns is None else columns_from_plain(columns),
+            columns=known,
             labels=None if labels is None else tuple(map(str, labels)),
-            covariates=tuple(map(Covariate.from_dict, facts.get("covariate_columns") or ())),
-            size_unit=float(unit) if isinstance(unit, int | float) and unit > 0 else None,
+            covariates=covariates,
+            size_unit=None if unit is None else float(unit),
+            is_decimal=facts.get("is_decimal") is True,
         )
 
 

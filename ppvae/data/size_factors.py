@@ -21,6 +21,13 @@ def with_totals(source: Source, unit: float | None = None) -> Source:
     Raises:
         InputError: for rows that are read from disk, or whose sum is not above 0.
     """
+    odd = [column.name for column in source.columns or () if column.kind == "real" or
+           (column.levels and column.levels != ("0", "1"))]  # fmt: skip
+    if odd:
+        raise InputError(
+            f"{source.where}: `size_factor='total'` sums counts, and column {', '.join(odd[:5])} "
+            f"holds none: give it another part, or the size factors in a column."
+        )
     sums = {part: _sums(rows, source.where) for part, rows in source.published().items()}
     unit = float(sums["train"].mean()) if unit is None else unit
     parts: dict[str, Any] = {

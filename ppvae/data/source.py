@@ -63,7 +63,9 @@ class Source:
     @property
     def schema(self) -> Schema:
         """What other data must have to mean the same."""
-        return Schema(self.columns, self.labels, self.covariates, self.size_unit)
+        y = self.train.read(torch.zeros(min(1, len(self.train)), dtype=torch.int64)).get("y")
+        is_decimal = y is not None and y.is_floating_point() and not self.covariates
+        return Schema(self.columns, self.labels, self.covariates, self.size_unit, is_decimal)
 
     def published(self) -> dict[str, Rows]:
         """Return the rows as they came, by part; all are of train where nobody divided them."""

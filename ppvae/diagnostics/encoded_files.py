@@ -49,7 +49,8 @@ def write_encoded(
         annotated: the AnnData that was encoded, for ``.h5ad``.
     """
     if target.suffix == ".npz":
-        write_arrays(target, dict(found) | _named_labels(found, schema))
+        names = {"name": found["name"].astype(str)} if "name" in found else {}
+        write_arrays(target, dict(found) | names | _named_labels(found, schema))
     elif target.suffix == ".h5ad":
         write_bytes(target, _h5ad(annotate(annotated, found)))
     elif target.suffix == ".csv":

@@ -74,7 +74,7 @@ def encoded(
         found["label"] = known.label.numpy()
     found["row"] = known.numbers.numpy()
     if known.index is not None:
-        found["name"] = known.index.astype(str)
+        found["name"] = known.index
     return found
 
 
@@ -116,7 +116,7 @@ def encoded_table(
             columns |= dict(zip(names, flat.T, strict=True))
     if index is None:
         key = "name" if "name" in found else "row"
-        index = pd.Index(found[key], name=key)
+        index = pd.Index(found[key].tolist(), name=key)  # numbers and dates as what they are
     return pd.DataFrame(columns, index=index)
 
 

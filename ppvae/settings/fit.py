@@ -30,6 +30,7 @@ from ppvae.settings.values import (
     Class,
     Compile,
     Device,
+    Instance,
     Kind,
     MetricsLogger,
     Names,
@@ -85,7 +86,9 @@ class Settings(Checked):
         "$PPVAE_DATA, or ~/.cache/ppvae", may_change=True
     )
     label: str | None = setting(
-        None, DATA, TEXT, "The column of a table that holds the labels.", "no labels"
+        None, DATA,
+        Instance(str, "the name of a column; labels beside an array are `data=(x, y)`", "NAME"),
+        "The column of a table that holds the labels.", "no labels"
     )
     covariates: Sequence[str] | None = setting(
         None, DATA, Names(),

@@ -218,7 +218,7 @@ class Names(Values):
 
     @override
     def spelled(self, value: Any) -> list[str]:
-        return [_joined(value)]
+        return [_joined([value] if isinstance(value, str) else value)]
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, str):

@@ -28,6 +28,7 @@ from ppvae.cli.flags_in_sentences import in_flags
         ("give `kinds={'year': 'category'}`", "give --kinds year=category"),
         ("as `size=(20, 30)`", "as --size 20x30"),
         ("`covariates=('a',)` names", "--covariates a names"),
+        ("`covariates='Sex'` is", "--covariates Sex is"),
     ],
 )
 def test_a_parameter_in_backquotes_is_a_flag_in_a_command(sentence: str, told: str) -> None:

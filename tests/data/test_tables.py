@@ -172,6 +172,115 @@ def test_size_factors_are_over_their_mean() -> None:
         data.load(counts.assign(depth=PLACES), size_factor="depth", kinds={"a": "real"})
 
 
+def label_of(loaded: Data) -> list[int]:
+    """The labels of all rows, in the order of the file."""
+    pairs = [
+        (number, code)
+        for split in loaded.splits.values()
+        for number, code in zip(
+            split.annotations.numbers.tolist(),
+            split.take(torch.arange(len(split)))["y"].tolist(),
+            strict=True,
+        )
+    ]
+    return [code for _, code in sorted(pairs)]
+
+
+def test_kinds_are_those_of_covariates_and_labels_too() -> None:
+    loaded = data.load(
+        FRAME, covariates=["year"], label="eggs", kinds={"year": "category", "eggs": "category"}
+    )
+    assert loaded.covariate_names == ("year=2007", "year=2008", "year=2009")
+    assert "covariates year (3 levels)" in loaded.describe()
+    real = data.load(FRAME, label="code", kinds={"code": "real"})
+    assert real.classes == 0
+    assert real.covariates == 1
+
+
+def test_a_label_that_is_decimals_is_that_in_every_part() -> None:
+    age = FRAME.assign(age=30.5 + PLACES)
+    loaded = data.load(
+        (age, age[:9].assign(age=40.0), age[:9].assign(age=[30, 50, 60] * 3)), label="age"
+    )
+    for split in loaded.splits.values():
+        assert split.take(torch.arange(3))["y"].is_floating_point()
+    assert type(loaded.schema).from_dict(loaded.schema.to_dict()).is_decimal
+
+
+@pytest.mark.parametrize(
+    ("label", "names"),
+    [
+        (["00501", "10001"], ("00501", "10001")),
+        ([10**17, 10**17 + 1], (str(10**17), str(10**17 + 1))),
+        (["18-25", "26-35"], ("18-25", "26-35")),
+        (["None", "Severe"], ("None", "Severe")),
+        ([" yes", "no"], ("no", "yes")),
+        ([7.0, 12.0], ("7", "12")),
+    ],
+)
+@pytest.mark.parametrize("where", ["memory", "file", "categories"])
+def test_labels_are_called_as_they_are_written(
+    where: str, label: list[Any], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    table = FRAME.assign(kind=label * 20)
+    if where == "categories":
+        table["kind"] = table["kind"].astype(str if label[0] != 7.0 else int).astype("category")
+    thing: Any = table
+    if where == "file":
+        thing = tmp_path / "t.csv"
+        table.to_csv(thing, index=False)
+    loaded = data.load(thing, label="kind")
+    assert loaded.labels is not None
+    assert set(loaded.labels) == set(names)
+    written = [str(label[i % 2]).strip().removesuffix(".0") for i in PLACES]
+    assert [loaded.labels[code] for code in label_of(loaded)] == written
+
+
+def test_a_label_of_minus_one_is_not_known() -> None:
+    loaded = data.load(FRAME.assign(code=PLACES % 3 - 1), label="code")
+    assert loaded.labels == ("0", "1")
+    assert label_of(loaded) == (PLACES % 3 - 1).tolist()
+    new = data.load_new(
+        FRAME.assign(code=np.nan), scaling=loaded.scaling, shape=loaded.shape,
+        options=ReadOptions(label="code", may_lack=frozenset({"index"})), schema=loaded.schema,
+    )  # fmt: skip
+    assert (new.take(torch.arange(ROWS))["y"] == -1).all()
+
+
+def test_names_of_rows_are_kept_as_they_are(tmp_path: Path) -> None:
+    for index in (range(100, 140), PLACES[::-1], pd.date_range("2024", periods=ROWS)):
+        known = data.load(FRAME.set_axis(pd.Index(index))).train.annotations
+        assert known.index is not None
+        assert known.index.tolist() == [list(pd.Index(index))[i] for i in known.numbers.tolist()]
+    FRAME.assign(id=[f"{i:05}" for i in PLACES]).to_csv(tmp_path / "t.csv", index=False)
+    known = data.load(tmp_path / "t.csv", index="id").test.annotations
+    assert known.index is not None
+    assert known.index.tolist() == [f"{i:05}" for i in known.numbers.tolist()]
+    pairs = pd.MultiIndex.from_product([["a", "b"], range(20)])
+    known = data.load(FRAME.set_axis(pairs)).test.annotations
+    assert known.index is not None
+    assert known.index[0] == "{}, {}".format(*pairs[int(known.numbers[0])])
+
+
+def test_columns_of_several_names_are_joined() -> None:
+    columns = pd.MultiIndex.from_tuples([("bill", "length"), ("bill", "depth")])
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(ROWS, 2)), columns=columns)
+    assert [c.name for c in data.load(table).columns or ()] == ["bill_length", "bill_depth"]
+
+
+def test_many_columns_are_read_in_a_time_that_grows_with_them() -> None:
+    wide = pd.DataFrame(np.ones((12, 3000))).add_prefix("g")
+    calls = []
+
+    class Counting(dict[str, Any]):
+        def get(self, key: str, default: Any = None) -> Any:
+            calls.append(key)
+            return super().get(key, default)
+
+    data.load(wide, kinds=Counting.fromkeys(list(map(str, wide)), "real"))
+    assert len(calls) <= 2 * wide.shape[1]
+
+
 WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
     "several": (
         FRAME.assign(bill=FRAME["bill"].astype(str) + " mm", eggs=FRAME["eggs"] / 0.0),
@@ -214,6 +323,20 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
         FRAME, {"kinds": {"bill": "count"}}, ("column bill holds counts, and it holds 40.1",)
     ),
     "words as numbers": (FRAME, {"kinds": {"species": "real"}}, ("is real, and it holds words",)),
+    "equal names": (
+        FRAME.set_axis([*FRAME.columns[:-1], "bill"], axis=1), {}, ("two columns are named bill",)
+    ),
+    "no rows": (FRAME[:0], {}, ("it has no rows",)),
+    "a size factor of words": (
+        FRAME, {"size_factor": "species"}, ("the size factor species holds words",)
+    ),
+    "a total of numbers": (
+        FRAME, {"size_factor": "total"}, ("sums counts, and column bill, year",)
+    ),
+    "a kind of what is dropped": (
+        FRAME, {"drop": ["year"], "kinds": {"year": "real"}}, ("it is given as drop",)
+    ),
+    "a label that is told": (FRAME, {"label": "bill", "covariates": ["bill"]}, ("as label and",)),
     "no column left": (FRAME[["code"]], {"label": "code"}, ("no column is left for x",)),
 }  # fmt: skip
 
