@@ -51,17 +51,20 @@ def infer_scaling(
     Raises:
         InputError: where a column is too wide to be standardized, or ``scale`` makes no sense.
     """
+    kinds = [column.kind for column in source.columns or ()]
+    is_real = [kind == "real" for kind in kinds]
+    is_by_column = bool(kinds) and (values == "columns" or (not values and _categories(source)))
+    if not is_by_column:
+        _check_no_categories(source, values)
     if scale is not None:
-        return _asked(source, parts, scale), None
+        return _asked(source, parts, scale, is_real if is_by_column else None), None
     if source.scaling is not None:
         if binarized and source.top is not None:
             return Scaling("counts", scale=(source.top,)), None
         return source.scaling, None
     raw, train, where = value_range(parts), parts["train"], source.where
-    is_real = [column.kind == "real" for column in source.columns or ()]
-    if is_real and (values == "columns" or (values is None and _categories(source))):
+    if is_by_column:
         return _standard(train, where, is_real), None
-    _check_no_categories(source, values)
     target: Values | None = "unit" if binarized else values
     if raw.is_binary:
         return AS_IS, None
@@ -82,13 +85,29 @@ def infer_scaling(
     return _standard(train, where), None
 
 
-def _asked(source: Source, parts: dict[str, Rows], scale: Scale) -> Scaling:
-    """Return the scaling that somebody says."""
+def _asked(
+    source: Source, parts: dict[str, Rows], scale: Scale, is_real: Sequence[bool] | None
+) -> Scaling:
+    """Return the scaling that somebody says.
+
+    Args:
+        source: where the parts come from.
+        parts: raw rows by name.
+        scale: what is said.
+        is_real: which columns of a table are real numbers, where each has a family of its own.
+    """
     if scale == "standardize":
-        return _standard(parts["train"], source.where)
+        return _standard(parts["train"], source.where, is_real)
     raw = value_range(parts)
     if scale == "none":
-        return COUNTS if raw.is_count and not raw.is_binary else AS_IS
+        is_counted = all(column.kind == "count" for column in source.columns or ())
+        return COUNTS if is_counted and raw.is_count and not raw.is_binary else AS_IS
+    if is_real is not None and not all(is_real):
+        raise InputError(
+            f"`scale='unit'` divides all values by the largest, and {source.where} has columns of "
+            f"counts or categories, which stay as they are: give `scale='standardize'`, which is "
+            f"for its columns of real numbers."
+        )
     if raw.is_unit:
         return AS_IS
     if raw.lowest < 0:
