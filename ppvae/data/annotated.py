@@ -29,22 +29,26 @@ def h5ad_source(path: Path, options: ReadOptions, schema: Schema) -> Source:
     return annotated_source(annotated, str(path), options, schema)
 
 
-def annotated_source(annotated: Any, where: str, options: ReadOptions, schema: Schema) -> Source:
+def annotated_source(
+    annotated: Any, where: str, options: ReadOptions, schema: Schema, obs: Any = None
+) -> Source:
     """Return an AnnData as raw rows: x is X, and labels and the like are columns of obs.
 
     Rows are called by ``obs_names``, and columns by ``var_names``; those of new data are brought
-    into the order of the fitted ones.
+    into the order of the fitted ones. ``obs``, where it is given, stands for that of the AnnData.
 
     Raises:
         InputError: for X that is no array of numbers, or columns that obs does not have.
     """
+    annotated = annotated.to_memory() if annotated.isbacked else annotated
+    obs = annotated.obs if obs is None else obs
     names = tuple(map(str, annotated.var_names))
     if annotated.X is None:
         raise InputError(f"{where} has no X: put the counts there, as `X = layers['counts']`.")
     if len(set(names)) < len(names):
         raise InputError(f"{where}: var_names are not unique: call var_names_make_unique().")
     if options.may_lack:
-        options = options.of_new(annotated.obs.columns)
+        options = options.of_new(obs.columns)
     if options.drop:
         raise InputError(f"{where}: `drop` is for tables: take columns by adata[:, genes].")
     if schema.columns is not None:
@@ -58,7 +62,7 @@ def annotated_source(annotated: Any, where: str, options: ReadOptions, schema: S
         annotated, names = annotated[:, wanted], tuple(wanted)
     source = array_source(annotated.X, where)
     x = source.train.read(torch.arange(len(source.train)))["x"]
-    beside = beside_x(annotated.obs, where, options, schema)
+    beside = beside_x(obs, where, options, schema)
     size, unit = size_factors(beside, options.size_factor, schema.size_unit)
     beside.faults.check()
     is_count = bool((x >= 0).all() and (x == x.round()).all())

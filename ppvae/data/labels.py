@@ -83,12 +83,17 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
         seed: decides which.
 
     Raises:
-        InputError: where there are no labels, too few of a class, or rows that are read from disk.
+        InputError: where y is no labels, there are too few of a class, or rows are read from disk.
     """
     if data.labels is None:
         raise InputError(
             f"`labels={keep}` hides labels, and {data.name} has none; {GIVE_LABELS}, or "
             f"leave it out."
+        )
+    if data.covariates:
+        raise InputError(
+            f"`labels={keep}` hides labels that the model is shown, and it is shown covariates of "
+            f"{data.name} in their place; leave out one or the other."
         )
     names = data.labels
     return replace(

@@ -13,8 +13,9 @@ from ppvae.data.columns import ColumnKind
 from ppvae.data.containers import observed
 from ppvae.data.dataset import Data
 from ppvae.data.in_memory import InMemorySplit
-from ppvae.data.objects import is_table, joined, object_source
+from ppvae.data.objects import is_table, object_source
 from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
+from ppvae.data.parts import MAY_LACK, joined, own_part
 from ppvae.data.readers import TABLES, is_path, named, read
 from ppvae.data.rows import Rows
 from ppvae.data.rules import (
@@ -32,9 +33,6 @@ from ppvae.data.split import Split
 from ppvae.data.vision import simple
 from ppvae.errors import InputError
 from ppvae.settings import Binarize, Scale
-
-_MAY_LACK = frozenset({"label", "index"})
-"""Columns that a file of further rows need not have."""
 
 
 def load(
@@ -106,8 +104,10 @@ def load(
     """
     _check_options(binarize, seed, scale)
     options = ReadOptions(
-        label, tuple(covariates), index, tuple(drop), kinds or {}, size_factor, split_column, size
-    )
+        _text(label), tuple(map(str, covariates)), _text(index), tuple(map(str, drop)),
+        {str(column): kind for column, kind in (kinds or {}).items()},
+        _text(size_factor), _text(split_column), size,
+    )  # fmt: skip
     called = _name(data) if isinstance(data, str | Path) else name or "data"
     source = _source(data, called, data_dir, options, schema)
     source = _with_parts(source, valid, test, data_dir, options)
@@ -361,11 +361,16 @@ def has_columns(data: Any) -> bool:
 
 
 def _source(
-    data: Any, name: str, data_dir: Path | None, options: ReadOptions, schema: Schema
+    data: Any,
+    name: str,
+    data_dir: Path | None,
+    options: ReadOptions,
+    schema: Schema,
+    parameter: str = "data",
 ) -> Source:
     """Read data by its name or path, or of an object."""
     if isinstance(data, str | Path):
-        source = read(data, data_dir, options, schema)
+        source = read(data, data_dir, options, schema, parameter)
     else:
         source = object_source(data, name, options, schema)
     return with_totals(source, schema.size_unit) if options.size_factor == "total" else source
@@ -390,9 +395,9 @@ def _with_parts(
                 f"{source.where} has a {part} part, and `{part}={str(where)!r}` gives another: "
                 f"leave one out."
             )
-        read_in[part] = _source(
-            where, part, data_dir, replace(options, may_lack=_MAY_LACK), source.schema
-        )
+        of_part = replace(options, may_lack=MAY_LACK)
+        further = _source(where, part, data_dir, of_part, source.schema, parameter=part)
+        read_in[part] = own_part(further, part)
     if test == "none":
         raise InputError("`test='none'`: figures are reported of test rows; leave it out.")
     if read_in:
@@ -428,6 +433,11 @@ def _check_options(binarize: str, seed: int, scale: str | None = None) -> None:
             raise InputError(f"`{name}={value!r}` is not known: give one of {words}.")
     if not 0 <= seed < 2**63:
         raise InputError(f"the data's seed is {seed}: give a whole number from 0 to 2**63 - 1.")
+
+
+def _text(column: object) -> str | None:
+    """Return the name of a column as tables are read with it: numbers are names in a DataFrame."""
+    return None if column is None else str(column)
 
 
 def _name(name: str | Path) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ppvae.data.arrays import array_source
 from ppvae.data.containers import dense
 from ppvae.data.downloads import parsing
+from ppvae.data.parts import joined
 from ppvae.data.source import Source
 from ppvae.errors import InputError
 
@@ -18,6 +19,9 @@ _SPARSE = ("format", "shape", "data")
 
 _NAMES = {"x": ("x", "X", "data", "images"), "y": ("y", "Y", "labels", "target"), "mask": ("mask",)}
 """What people call the arrays of a file, their own names first."""
+
+_PARTS = {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
+"""What they call the parts, where each is an array."""
 
 
 def npy_source(path: Path) -> Source:
@@ -50,7 +54,7 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
 
                 file.seek(0)
                 return array_source(dense(load_npz(file), str(path)), str(path))
-            if "x" not in content and "x_train" in content:
+            if "x_train" in content:
                 return _parts(content, path, labels)
             names = {what: _name(content, what, path) for what in _NAMES}
             arrays = {
@@ -78,18 +82,21 @@ def _name(content: Any, what: str, path: Path) -> str | None:
 
 
 def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
-    """Read ``x_train`` and ``x_test``, as the files of Keras have them, and their labels."""
+    """Read ``x_train`` and ``x_test``, as the files of Keras have them, with labels and masks."""
+    called = {
+        part: [f"x_{name}" for name in names if f"x_{name}" in content]
+        for part, names in _PARTS.items()
+    }
+    for there in (["x"] * ("x" in content) + called["train"], *called.values()):
+        if len(there) > 1:
+            raise InputError(f"{path} holds {' and '.join(there)}: keep the one that is meant.")
     sources: dict[str, Source] = {}
-    suffixes = {"train": "train", "val": "valid", "valid": "valid", "test": "test"}
-    for suffix, part in suffixes.items():
-        x = _array(content, f"x_{suffix}", path)
-        if x is not None:
+    for part, names in called.items():
+        for name in names:
+            x, y, mask = (_array(content, f"{what}{name[1:]}", path) for what in ("x", "y", "mask"))
             known = sources["train"].labels if sources else labels
-            y = _array(content, f"y_{suffix}", path)
-            sources[part] = array_source(x, f"{path}, {part}", y, None, known)
-    rows = {part: source.train for part, source in sources.items()}
-    train = sources["train"]
-    return replace(train, where=str(path), valid=rows.get("valid"), test=rows.get("test"))
+            sources[part] = array_source(x, f"{path}, {part}", y, mask, known)
+    return joined(str(path), sources["train"], sources.get("valid"), sources.get("test"))
 
 
 def _array(content: Any, name: str, path: Path) -> NDArray[Any] | None:

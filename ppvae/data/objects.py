@@ -1,17 +1,20 @@
 """Data that is in memory already, in whatever Python holds it."""
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
-from torch import Tensor
+import numpy as np
 from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ppvae.data.annotated import annotated_source
 from ppvae.data.arrays import array_source
+from ppvae.data.containers import plain
+from ppvae.data.images import DEEP, GREY, decoded
 from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
+from ppvae.data.parts import MAY_LACK, joined
 from ppvae.data.readers import check_options
 from ppvae.data.source import Source
 from ppvae.data.table import table_source
@@ -38,12 +41,12 @@ def object_source(
     """
     if isinstance(thing, tuple) and len(thing) == 3:
         return _divided(thing, where, options, schema)
-    if is_table(thing):
-        reader = table_source if _is_frame(thing) else annotated_source
-        return reader(thing, where, options, schema)
-    if _is_table_with_labels(thing):
-        frame, y = thing
-        return _labelled(frame, y, where, options, schema)
+    table, y = thing if _is_table_with_labels(thing) else (thing, None)
+    if y is not None:
+        return _labelled(table, y, where, options, schema)
+    if is_table(table):
+        reader = table_source if _is_frame(table) else annotated_source
+        return reader(table, where, options, schema)
     check_options(where, options, is_table=False)
     x, y, mask = _arrays(thing, where)
     return array_source(x, where, y, mask, schema.labels)
@@ -65,28 +68,39 @@ def _is_annotated(thing: Any) -> bool:
 
 
 def _is_table_with_labels(thing: Any) -> bool:
-    return isinstance(thing, tuple) and len(thing) == 2 and _is_frame(thing[0])
+    return isinstance(thing, tuple) and len(thing) == 2 and is_table(thing[0])
 
 
-def _labelled(frame: Any, y: Any, where: str, options: ReadOptions, schema: Schema) -> Source:
-    """A DataFrame and its labels beside it, as scikit-learn has them: one more column."""
+def _labelled(table: Any, y: Any, where: str, options: ReadOptions, schema: Schema) -> Source:
+    """A table and its labels beside it, as scikit-learn has them: one more column."""
     import pandas as pd
 
     if options.label is not None:
         raise InputError(f"{where}: `label={options.label!r}` and y are both labels: give one.")
+    frame = table if _is_frame(table) else table.obs
     name = "y"
     while name in frame:
         name += "_"
     if len(y) != len(frame):
         raise InputError(f"{where}: y has {len(y)} rows, and x has {len(frame)}.")
-    if isinstance(y, pd.Series) and not y.index.equals(frame.index):
+    if isinstance(y, pd.Series | pd.DataFrame) and not y.index.equals(frame.index):
         raise InputError(
             f"{where}: the rows of x and y have different names (their index): give "
             f"y.loc[x.index], or reset both by reset_index(drop=True)."
         )
+    shape = tuple(np.shape(y))
+    if math.prod(shape[1:]) != 1:
+        raise InputError(
+            f"{where}: y has shape {shape}, and beside a table it is labels, one a row: put "
+            f"what else is known of the rows into columns, and name them in `covariates`."
+        )
+    if len(shape) > 1:
+        y = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else np.asarray(y).reshape(-1)
     column = y.array if isinstance(y, pd.Series) else y
-    table = frame.assign(**{name: column})
-    return table_source(table, where, replace(options, label=name), schema)
+    own, labelled = replace(options, label=name), frame.assign(**{name: column})
+    if _is_frame(table):
+        return table_source(labelled, where, own, schema)
+    return annotated_source(table, where, own, schema, obs=labelled)
 
 
 def _divided(
@@ -95,33 +109,9 @@ def _divided(
     """Three parts, of which the first tells what columns, labels and covariates are."""
     sources: list[Source] = []
     for part, thing in zip(_PARTS, parts, strict=True):
-        known = sources[0].schema if sources else schema
-        sources.append(object_source(thing, f"{where}, {part}", options, known))
+        sources.append(object_source(thing, f"{where}, {part}", options, schema))
+        options, schema = replace(options, may_lack=MAY_LACK), sources[0].schema
     return joined(where, *sources)
-
-
-def joined(where: str, train: Source, valid: Source | None, test: Source | None) -> Source:
-    """Return data whose parts were read one by one.
-
-    Raises:
-        InputError: where their shapes differ.
-    """
-    there = [source for source in (train, valid, test) if source is not None]
-    for one, other in pairwise(there):
-        if one.train.shape != other.train.shape:
-            raise InputError(
-                f"{one.where} has data of shape {one.train.shape}, and {other.where} of "
-                f"{other.train.shape}: give parts of one shape."
-            )
-    notes = dict.fromkeys(note for source in there for note in source.notes)
-    return replace(
-        train,
-        where=where,
-        valid=None if valid is None else valid.train,
-        test=None if test is None else test.train,
-        notes=tuple(notes),
-        files=None,
-    )
 
 
 def _arrays(thing: Any, where: str) -> tuple[Any, Any, Any]:
@@ -154,8 +144,6 @@ def _arrays(thing: Any, where: str) -> tuple[Any, Any, Any]:
 
 def _stacked(dataset: Dataset[Any], where: str) -> tuple[Any, Any]:
     """All items of a data set, x beside x and y beside y."""
-    import numpy as np
-
     if isinstance(dataset, IterableDataset):
         items = list(dataset)
     else:
@@ -167,16 +155,26 @@ def _stacked(dataset: Dataset[Any], where: str) -> tuple[Any, Any]:
     if len({len(pair) for pair in pairs}) != 1 or len(pairs[0]) > 2:
         raise InputError(f"{where}: an item of the data set must be x, or (x, y).")
     try:
-        x = np.stack([_array(pair[0]) for pair in pairs])
+        x = np.stack(_items([pair[0] for pair in pairs], where, "x"))
+        y = None if len(pairs[0]) == 1 else np.stack(_items([p[1] for p in pairs], where, "y"))
     except ValueError as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(
             f"{where}: the items of the data set differ in shape ({error})."
         ) from error
-    y = None if len(pairs[0]) == 1 else np.array([_array(pair[1]) for pair in pairs])
     return x, y
 
 
-def _array(value: Any) -> Any:
-    import numpy as np
-
-    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+def _items(values: list[Any], where: str, what: str) -> list[Any]:
+    """The items of a data set as arrays; of pictures that are not grey their colours."""
+    pil = sys.modules.get("PIL.Image")
+    if pil is None or not all(isinstance(value, pil.Image) for value in values):
+        return [plain(value, where, what).values for value in values]
+    if all(image.mode in DEEP for image in values):  # as they are: no picture of 8 bits
+        return [np.asarray(image) for image in values]
+    grey = all(image.mode in GREY for image in values)
+    return [
+        decoded(image, grey=grey, where=f"{where}: item {place}").numpy()
+        for place, image in enumerate(values)
+    ]

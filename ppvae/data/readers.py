@@ -60,6 +60,7 @@ def read(
     data_dir: Path | None,
     options: ReadOptions = AS_FOUND,
     schema: Schema = UNKNOWN_SCHEMA,
+    parameter: str = "data",
 ) -> Source:
     """Read the data called ``name``.
 
@@ -68,6 +69,7 @@ def read(
         data_dir: see :func:`ppvae.data.downloads.data_folder`.
         options: what its user says of the columns of a table, or the size of images.
         schema: what a fit read in its data, so that a path means the same.
+        parameter: what the name was given as.
 
     Raises:
         InputError: where there is no such data, or it cannot be used.
@@ -82,7 +84,7 @@ def read(
     if known is not None:
         return NAMED[known](data_folder(data_dir))
     if is_path(name):
-        return _at(path, options, schema)
+        return _at(path, options, schema, parameter)
     # Only now, for it takes a second to import.
     others = makers()
     if simple(str(name)) in others:
@@ -90,13 +92,13 @@ def read(
     nearest = get_close_matches(simple(str(name)), [*map(simple, NAMED), *others], 1, 0)[0]
     nearest = named(nearest) or nearest
     raise InputError(
-        f"`data={str(name)!r}` is not known (the nearest name is {nearest}): give one of "
+        f"`{parameter}={str(name)!r}` is not known (the nearest name is {nearest}): give one of "
         f"{', '.join(NAMED)}, an image set of torchvision, or the path of a {', '.join(SUFFIXES)} "
         f"file or a folder of images, which must exist."
     )
 
 
-def files_of(path: Path) -> list[Path]:
+def files_of(path: Path, parameter: str = "data") -> list[Path]:
     """Return the files that are read of ``path``: itself, or the images in a folder.
 
     Raises:
@@ -105,10 +107,12 @@ def files_of(path: Path) -> list[Path]:
     if path.is_dir():
         return list(images_in(path)[0])
     if not path.exists():
-        raise InputError(f"`data={str(path)!r}`: there is no such file or folder; check the path.")
+        raise InputError(
+            f"`{parameter}={str(path)!r}`: there is no such file or folder; check the path."
+        )
     if not path.is_file():
         raise InputError(
-            f"`data={str(path)!r}` is a pipe or a device, which is not read; give a file."
+            f"`{parameter}={str(path)!r}` is a pipe or a device, which is not read; give a file."
         )
     return [path]
 
@@ -130,14 +134,14 @@ def check_options(where: str, options: ReadOptions, *, is_table: bool) -> None:
         )
 
 
-def _at(path: Path, options: ReadOptions, schema: Schema) -> Source:
-    files = files_of(path)
+def _at(path: Path, options: ReadOptions, schema: Schema, parameter: str) -> Source:
+    files = files_of(path, parameter)
     with unchanging(path, files):
-        source = _read(path, options, schema)
+        source = _read(path, options, schema, parameter)
         return replace(source, files=Fingerprint.of_files(path, files))
 
 
-def _read(path: Path, options: ReadOptions, schema: Schema) -> Source:
+def _read(path: Path, options: ReadOptions, schema: Schema, parameter: str) -> Source:
     if path.is_dir():
         return folder_source(path, schema.labels, options.size)
     match path.suffix.lower():
@@ -152,6 +156,6 @@ def _read(path: Path, options: ReadOptions, schema: Schema) -> Source:
         case ".npz":
             return npz_source(path, schema.labels)
     raise InputError(
-        f"`data={str(path)!r}`: files of type {path.suffix or '(none)'} are not read; give a "
-        f"{', '.join(SUFFIXES)} file or a folder of images."
+        f"`{parameter}={str(path)!r}`: files of type {path.suffix or '(none)'} are not read; "
+        f"give a {', '.join(SUFFIXES)} file or a folder of images."
     )

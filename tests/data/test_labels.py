@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from ppvae.data import load
-from ppvae.data.labels import encode
+from ppvae.data.labels import encode, hide
 from ppvae.errors import InputError
 from tests.support.fits import quick, small
 
@@ -36,6 +37,12 @@ def test_minus_one_is_no_class_and_stays_minus_one() -> None:
     assert (again.tolist(), names) == ([-1, 1], ("10", "20", "30"))
     strings, names = encode(np.array(["-1", "a"]), "it")
     assert (strings.tolist(), names) == ([0, 1], ("-1", "a"))
+
+
+def test_labels_beside_covariates_cannot_be_hidden() -> None:
+    table = pd.DataFrame({"a": np.arange(20) / 7, "b": np.arange(20) / 3, "c": ["u", "v"] * 10})
+    with pytest.raises(InputError, match="`labels=4` hides labels that the model is shown, and"):
+        hide(load(table, label="c", covariates=["b"]), 4)
 
 
 def test_labels_that_are_all_unknown_are_refused() -> None:

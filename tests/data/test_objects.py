@@ -30,6 +30,20 @@ class Pairs(Dataset[Any]):
         return torch.from_numpy(X[place]), int(Y[place])
 
 
+class Items(Dataset[Any]):
+    """What a list holds, one by one."""
+
+    def __init__(self, held: list[Any]) -> None:
+        self.held = held
+
+    def __len__(self) -> int:
+        return len(self.held)
+
+    @override
+    def __getitem__(self, place: int) -> Any:
+        return self.held[place]
+
+
 class Stream(IterableDataset[Any]):
     """x alone, in turn."""
 
@@ -47,9 +61,12 @@ HELD: dict[str, tuple[Any, bool]] = {
     "a pair": ((X, Y), True),
     "a pair of tensors": ((torch.from_numpy(X), torch.from_numpy(Y)), True),
     "a table and labels": ((FRAME, pd.Series(Y)), True),
+    "a table and a table": ((FRAME, pd.DataFrame({"y": Y})), True),
+    "a table and nothing": ((FRAME, None), False),
     "a mapping": ({"x": X, "y": Y}, True),
     "a data set": (Pairs(), True),
     "a stream": (Stream(), False),
+    "what has gradients": (Items([torch.from_numpy(x).requires_grad_() for x in X]), False),
     "tensors": (TensorDataset(torch.from_numpy(X)), False),
     "tensors and labels": (TensorDataset(torch.from_numpy(X), torch.from_numpy(Y)), True),
 }
@@ -77,6 +94,74 @@ def test_a_triple_is_the_three_parts() -> None:
         data.load(((X, Y), (X, Y + 1), (X, Y)))
 
 
+def labels_of(loaded: data.Data) -> dict[str, list[int]]:
+    """The codes of each part."""
+    return {
+        part: split.take(torch.arange(len(split)))["y"].tolist()
+        for part, split in loaded.splits.items()
+    }
+
+
+def test_labels_that_a_part_lacks_are_not_known(tmp_path: Path) -> None:
+    table = FRAME.assign(kind=Y)
+    np.savez(tmp_path / "k.npz", x_train=X, y_train=Y, x_val=X, y_val=Y, x_test=X)
+    table.to_csv(tmp_path / "train.csv", index=False)
+    FRAME.to_csv(tmp_path / "test.csv", index=False)
+    for loaded in (
+        data.load(((X, Y), (X, Y), X)),
+        data.load(((FRAME, Y), (FRAME, Y), FRAME)),
+        data.load((table, table, FRAME), label="kind"),
+        data.load(tmp_path / "k.npz"),
+    ):
+        known = Y.tolist()
+        assert labels_of(loaded) == {"train": known, "valid": known, "test": [-1] * 24}
+    loaded = data.load(tmp_path / "train.csv", label="kind", test=tmp_path / "test.csv")
+    assert labels_of(loaded)["test"] == [-1] * 24
+    shown = data.load((table, table, FRAME), label="kind", covariates=["a"]).test.annotations.label
+    assert shown is not None
+    assert shown.tolist() == [-1] * 24
+    unread = data.load((X, X, (X, Y)))
+    assert unread.test.extra_names == ()
+    assert "y of data, test is left out" in unread.describe()
+
+
+def test_parts_in_a_file_are_told_apart(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", X)
+    np.savez(tmp_path / "parts.npz", x_train=X, x_test=X[:5])
+    loaded = data.load(tmp_path / "x.npy", test=tmp_path / "parts.npz")
+    assert len(loaded.test) == 5
+    with pytest.raises(InputError, match="is divided into train and test, and none of them is va"):
+        data.load(tmp_path / "x.npy", valid=tmp_path / "parts.npz")
+    with pytest.raises(InputError, match=r"^`valid='.*gone.csv'`: there is no such file"):
+        data.load(tmp_path / "x.npy", valid=tmp_path / "gone.csv")
+    np.savez(tmp_path / "parts.npz", x_train=X, x_valid=X[:4])
+    loaded = data.load(tmp_path / "parts.npz", test=tmp_path / "x.npy")
+    assert [len(split) for split in loaded.splits.values()] == [24, 4, 24]
+    hole = np.arange(72).reshape(24, 3) > 0
+    np.savez(tmp_path / "parts.npz", x_train=np.where(hole, X, np.nan), mask_train=hole, x_test=X)
+    (batch,) = data.load(tmp_path / "parts.npz").source.train.chunks()  # type: ignore[union-attr]
+    np.testing.assert_array_equal(batch["mask"], hole)
+    for more in ("x_val", "x"):
+        arrays: dict[str, Any] = {"x_train": X, "x_valid": X, more: X}
+        np.savez(tmp_path / "parts.npz", **arrays)
+        with pytest.raises(InputError, match=f"holds .*{more}.*: keep the one that is meant"):
+            data.load(tmp_path / "parts.npz")
+
+
+def test_pictures_of_a_data_set_are_decoded() -> None:
+    seeds = map(np.random.default_rng, range(12))
+    colours = [Image.fromarray(s.integers(0, 255, (6, 5, 3), dtype=np.uint8)) for s in seeds]
+    palettes = [image.quantize(8) for image in colours]
+    assert {image.mode for image in palettes} == {"P"}
+    loaded = data.load(Items(palettes))
+    assert loaded.shape == (3, 6, 5)
+    expected = [np.asarray(image.convert("RGB")).transpose(2, 0, 1) / 255 for image in palettes]
+    numbers = loaded.train.annotations.numbers
+    x = loaded.train.take(torch.arange(len(numbers)))["x"]
+    np.testing.assert_allclose(x, np.stack(expected)[numbers.numpy()], atol=1e-6)
+    assert data.load(Items([image.convert("L") for image in palettes])).shape == (1, 6, 5)
+
+
 REFUSED = {
     "two pairs": ((X, Y, X, Y), "is a tuple of 4: give (x, y), or (train, valid, test)"),
     "a mapping without x": ({"z": X}, "is a mapping of z: give x"),
@@ -85,6 +170,11 @@ REFUSED = {
     "lengths": ((FRAME, Y[:3]), "y has 3 rows, and x has 24"),
     "other names": ((FRAME, pd.Series(Y, index=Y + 5)), "have different names (their index)"),
     "nothing": (None, "Python objects (NoneType)"),
+    "labels of two columns": (
+        (FRAME, FRAME[["a", "b"]]),
+        "y has shape (24, 2), and beside a table",
+    ),
+    "no covariates": (((X, X[:, 0]), (X, X[:, 0]), X), "test has no y, and data, train has cov"),
 }
 
 
@@ -131,6 +221,19 @@ def test_cells_keep_barcodes_genes_and_annotations(tmp_path: Path) -> None:
         total = batch["x"].sum(1) / float(held.X.sum()) * 24
         np.testing.assert_allclose(batch["size_factor"], total, rtol=1e-5)
         assert "size_factor" not in data.suited(loaded, "real").test.extra_names
+
+
+def test_cells_have_labels_beside_them_and_may_lie_on_disk(tmp_path: Path) -> None:
+    held = cells()
+    held.write_h5ad(tmp_path / "cells.h5ad")
+    backed = pytest.importorskip("anndata").read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    for thing, label in (((held, held.obs["type"]), None), (backed, "type")):
+        loaded = data.load(thing, label=label)
+        batch, expected = (each.test.take(torch.arange(2))
+                           for each in (loaded, data.load(held, label="type")))  # fmt: skip
+        assert loaded.labels == ("B", "NK", "T")
+        assert all(torch.equal(batch[key], expected[key]) for key in expected)
+    assert "y" not in held.obs
 
 
 def test_genes_of_new_cells_are_brought_into_order() -> None:

@@ -380,6 +380,35 @@ def test_categories_are_no_numbers() -> None:
         data.suited(loaded, "real")
 
 
+def test_a_scale_that_is_asked_for_leaves_codes_alone() -> None:
+    x = x_of(data.load(FRAME, scale="standardize"))
+    np.testing.assert_allclose(x[0].corr(FRAME["bill"]), 1, atol=1e-6)
+    assert abs(x[0].mean()) < 0.2
+    np.testing.assert_array_equal(x[[2, 3, 5]], FRAME[["eggs", "ringed", "code"]])
+    with pytest.raises(InputError, match=r"`scale='unit'` divides all values .* categories"):
+        data.load(FRAME, scale="unit")
+    with pytest.raises(InputError, match="column ringed, species holds categories"):
+        data.suited(data.load(FRAME), "real", "none")
+
+
+def test_whole_real_numbers_are_no_counts() -> None:
+    whole = FRAME.assign(bill=FRAME["bill"].round())
+    left = data.load(whole, kinds={"bill": "real"}, scale="none")
+    assert left.scaling.kind == "as-is"
+    new = data.load_new(FRAME, scaling=left.scaling, shape=left.shape, schema=left.schema)
+    np.testing.assert_allclose(new.take(torch.arange(ROWS))["x"][:, 0], FRAME["bill"], rtol=1e-6)
+    assert data.load(FRAME[["eggs"]] + 1, scale="none").scaling.kind == "counts"
+
+
+def test_a_column_may_be_called_by_a_number() -> None:
+    table = FRAME.set_axis(range(6), axis=1)
+    loaded = data.load(table, label=5, drop=[4])  # type: ignore[arg-type, list-item]
+    assert loaded.labels == ("0", "1")
+    assert [c.name for c in loaded.columns or ()] == ["0", "1", "2", "3"]
+    with pytest.raises(InputError, match="`label='9'` is no column of it"):
+        data.load(table, label=9)  # type: ignore[arg-type]
+
+
 def test_a_schema_survives_a_file() -> None:
     schema = data.load(FRAME, label="code", covariates=["species", "bill"]).schema
     assert type(schema).from_dict(schema.to_dict()) == schema
