@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any, Self
 
 import numpy as np
@@ -65,10 +66,9 @@ class Form:
         """What was given, with ``x`` where ``mask`` is False; the rest stays to the bit."""
         answer = self.like_x(x)
         if is_frame(self.x):
-            filled = self.x.copy()
-            for name in answer.columns:
-                filled[name] = _filled(filled[name], answer[name])
-            return filled
+            names = list(map(str, self.x.columns))
+            places = [names.index(each.name) for each in self.columns or ()] or range(len(names))
+            return _filled_frame(self.x, places, answer, mask.numpy())
         if is_array(self.x) and self.columns is None:
             seen = _laid_out(mask.numpy(), tuple(np.shape(self.x)))
             return np.where(seen, plain(self.x, "x", "x").values, answer)
@@ -97,9 +97,56 @@ def _laid_out(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
     return values.transpose(0, 2, 3, 1) if len(shape) == 4 and values.shape != shape else values
 
 
-def _filled(column: Any, values: Any) -> Any:
-    """A column with values where it has none; levels are those of the column."""
-    if not column.isna().any():
-        return column
-    levels = {str(value): value for value in column.dropna().unique()}
-    return column.where(column.notna(), values.map(lambda value: levels.get(value, value)))
+def _filled_frame(frame: Any, places: Sequence[int], answer: Any, seen: NDArray[np.bool_]) -> Any:
+    """A table with the values of ``answer`` where none was seen.
+
+    Args:
+        frame: the table, which stays as it is.
+        places: of each column of ``answer`` that in ``frame``; names may be twice, or numbers.
+        answer: values in the columns of the fit.
+        seen: like ``answer``.
+    """
+    filled = frame.copy()
+    for j, place in enumerate(places):
+        if not seen[:, j].all():
+            values = answer.iloc[:, j].tolist()
+            filled.isetitem(place, _filled(frame.iloc[:, place], values, seen[:, j]))
+    return filled
+
+
+def _filled(column: Any, values: Sequence[Any], seen: NDArray[np.bool_]) -> Any:
+    """A column with values where none was seen: of its own type, or of one that holds them.
+
+    Levels, which a fit knows by their names, are those of the column.
+    """
+    import pandas as pd
+
+    if not seen.any():
+        return pd.Series(values, column.index, name=column.name)
+    dtype, known = column.dtype, column[seen].tolist()
+    is_category = isinstance(dtype, pd.CategoricalDtype)
+    if not is_category and all(map(_is_number, known)):
+        own: list[Any] = [float(value) for value in values]
+    else:
+        there = [True, False] if _is_truth(known[0]) else dtype.categories if is_category else known
+        levels = {str(value).strip(): value for value in there}
+        own = [levels.get(value, value) for value in values]
+    new = [value for value, is_seen in zip(own, seen, strict=True) if not is_seen]
+    filled = column.astype(object)
+    filled[~seen] = new
+    if is_category:
+        more = [value for value in dict.fromkeys(new) if value not in dtype.categories]
+        return filled.astype(column.cat.add_categories(more).dtype)
+    if dtype.kind in "iu" and not all(value.is_integer() for value in new):
+        return filled.astype("Float64" if pd.api.types.is_extension_array_dtype(dtype) else float)
+    if dtype.kind == "b" and not all(isinstance(value, bool) for value in new):
+        return filled.astype(float)
+    return filled.astype(dtype)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Number) and not _is_truth(value)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, (bool, np.bool_))

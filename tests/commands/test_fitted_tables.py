@@ -78,3 +78,74 @@ def test_several_covariates_need_names(tmp_path_factory: pytest.TempPathFactory)
     np.testing.assert_allclose(run.encode(x, frame, samples=0), run.encode(frame, samples=0), 1e-5)
     with pytest.raises(InputError, match="a mapping or a table of batch, site"):
         run.encode(x, frame["batch"])
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A fit of a table with a column of each kind."""
+    counts = np.random.default_rng(4).poisson(3, 60)
+    frame = batches()[["a", "b", "batch"]].assign(n=counts, ok=np.arange(60) % 2 == 0)
+    return briefly(tmp_path_factory, data=frame, likelihood=...)
+
+
+def holed(name: str, column: Any) -> pd.DataFrame:
+    """Six new rows, of which one column is another."""
+    frame = pd.DataFrame({"a": 1.5, "b": 0.5, "batch": "u", "n": 2, "ok": True}, range(6))
+    return frame.assign(**{name: column})
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "dtype"),
+    [
+        ("a", ["1.25", "?", "-", "NA", "0.5", "1"], None),
+        ("a", pd.array([1, None, 3, 4, 5, 6], "Int64"), "Float64"),
+        ("a", pd.array([1, None, 3, 4, 5, 6], "Float32"), None),
+        ("a", [None, 1, 2.5, 3, 4, 5], float),
+        ("a", 6 * [np.nan], float),
+        ("batch", ["u", "?", " v", "-", "w", "u"], None),
+        ("batch", pd.Categorical(["u", None, "u", None, None, "u"]), None),
+        ("batch", pd.Categorical(["w", "v", "u", None, None, "u"], ["w", "v", "u"], ordered=True),
+         None),
+        ("batch", 6 * [np.nan], "str"),
+        ("n", pd.array([1, 2, 3, None, None, 4], "Int64"), "Float64"),
+        ("ok", pd.array([True, None, True, None, None, True], "boolean"), None),
+        ("ok", [True, None, True, None, None, True], None),
+    ],
+)  # fmt: skip
+def test_cells_are_filled_that_were_read_as_empty(
+    mixed: Run, name: str, column: Any, dtype: Any
+) -> None:
+    frame = holed(name, column)
+    seen = next(mixed.new_rows(frame).chunks(9))["mask"].numpy()
+    filled = mixed.impute(frame, samples=20)
+    place = frame.columns.get_loc(name)
+    pd.testing.assert_frame_equal(filled.drop(columns=name), frame.drop(columns=name))
+    assert filled[name].dtype == (frame[name].dtype if dtype is None else dtype)
+    assert not seen[:, place].all()
+    for row, is_seen in enumerate(seen[:, place]):
+        if is_seen:
+            assert filled[name][row] == frame[name][row]
+    levels: dict[str, set[Any]] = {"batch": {"u", "v", " v", "w"}, "ok": {True, False}}
+    if name in levels:
+        assert set(filled[name]) <= levels[name]
+    else:
+        assert np.isfinite(filled[name].astype(float)).all()
+    # What was read of the filled table is what was read before, and the means.
+    again = next(mixed.new_rows(filled).chunks(9))
+    assert "mask" not in again
+
+
+def test_columns_are_filled_by_their_places(tmp_path_factory: pytest.TempPathFactory) -> None:
+    frame = plain().set_axis([0, 1], axis=1)
+    run = briefly(tmp_path_factory, data=frame)
+    holes = frame.mask(np.eye(60, 2, dtype=bool))
+    filled = run.impute(holes[[1, 0]], samples=20)
+    pd.testing.assert_frame_equal(filled.where(holes.notna()), holes[[1, 0]])
+    of_array = run.impute(holes.to_numpy(), samples=20)  # in the columns of the fit, 6 digits
+    np.testing.assert_allclose(filled[[0, 1]], of_array, rtol=1e-5, atol=1e-5)
+
+
+def test_an_empty_table_is_refused(mixed: Run) -> None:
+    for ask in (mixed.encode, mixed.impute, mixed.new_data):
+        with pytest.raises(InputError, match="no rows"):
+            ask(holed("a", 1.0)[:0])
