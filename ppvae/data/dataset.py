@@ -80,6 +80,11 @@ class Data:
         return self.schema.columns
 
     @property
+    def names(self) -> tuple[str, ...] | None:
+        """Names of the columns of x, where it was an array that had them, and no table."""
+        return None if self.source is None or self.columns else self.source.train.names
+
+    @property
     def covariate_names(self) -> tuple[str, ...]:
         """Names of the numbers that y holds, where they have names."""
         return tuple(name for each in self.schema.covariates for name in each.names)

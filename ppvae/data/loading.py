@@ -122,6 +122,7 @@ def load_new(
     data_dir: Path | None = None,
     options: ReadOptions = AS_FOUND,
     schema: Schema = UNKNOWN_SCHEMA,
+    names: tuple[str, ...] | None = None,
     binarize: Binarize = "none",
     seed: int = 0,
 ) -> Split:
@@ -137,6 +138,7 @@ def load_new(
         data_dir: as for :func:`load`.
         options: how a table is read.
         schema: what the fit read in its data, so that equal codes mean equal labels.
+        names: those of the columns of the fit, where it was of an array that had them.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
 
@@ -150,7 +152,9 @@ def load_new(
         factor = "total" if options.size_factor == "total" else None
         options = ReadOptions(label=said, size_factor=factor, size=options.size)
     source = _source(data, "data", data_dir, options, schema)
-    _check_shape(source, shape, f"`data={str(data)!r}`" if is_named else "data")
+    where = f"`data={str(data)!r}`" if is_named else "data"
+    _check_shape(source, shape, where)
+    _check_names(source, names, where)
     if (not is_named or (is_path(data) and named(data) is None)) and source.test is None:
         return _new(source, source.train, "new", scaling, binarize, seed)
     return _new(source, source.parts(seed)["test"], "test", scaling, binarize, seed)
@@ -165,6 +169,7 @@ def new_rows(
     shape: tuple[int, ...],
     options: ReadOptions = AS_FOUND,
     schema: Schema = UNKNOWN_SCHEMA,
+    names: tuple[str, ...] | None = None,
     binarize: Binarize = "none",
     seed: int = 0,
 ) -> Split:
@@ -179,6 +184,7 @@ def new_rows(
         shape: as for :func:`load_new`.
         options: as for :func:`load_new`.
         schema: as for :func:`load_new`.
+        names: as for :func:`load_new`.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
 
@@ -196,6 +202,7 @@ def new_rows(
         if options.size_factor == "total":
             source = with_totals(source, schema.size_unit)
     _check_shape(source, shape, "x")
+    _check_names(source, names, "x")
     return _new(source, source.train, "new", scaling, binarize, seed)
 
 
@@ -205,6 +212,21 @@ def _check_shape(source: Source, shape: tuple[int, ...], where: str) -> None:
             f"{where}: each datum has shape {source.train.shape}, and the model was fitted on "
             f"{tuple(shape)}: give data of that shape."
         )
+
+
+def _check_names(source: Source, names: tuple[str, ...] | None, where: str) -> None:
+    """Refuse columns of other names, or in another order, where both have names."""
+    own = source.train.names
+    if names is None or own is None or own == names:
+        return
+    place = next(
+        i for i, (name, fitted) in enumerate(zip(own, names, strict=True)) if name != fitted
+    )
+    raise InputError(
+        f"{where}: column {place} (counted from 0) is {own[place]!r}, and the model was fitted on "
+        f"{names[place]!r} there: give the columns in the order of the fit, "
+        f"{', '.join(names[:30])}{', ...' if len(names) > 30 else ''}."
+    )
 
 
 def _new(

@@ -63,6 +63,19 @@ class RunData:
         return tuple(str(name) for name in entry(self._facts, "labels", list, self.path))
 
     @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """Names of the columns of x, where the data were an array that had them, and no table."""
+        if self._facts.get("names") is None:
+            return None
+        names = tuple(map(str, entry(self._facts, "names", list, self.path)))
+        if self.data_shape != (len(names),):
+            raise InputError(
+                f"{self.path / 'config.yaml'}: {len(names)} names of columns, and data of shape "
+                f"{self.data_shape}"
+            )
+        return names
+
+    @property
     def covariates(self) -> int:
         """How many covariates a datum has."""
         count = self._facts.get("covariates")
@@ -181,6 +194,7 @@ class RunData:
             data_dir=where,
             options=self._options(label),
             schema=self.schema,
+            names=self.column_names,
             binarize=self._binarize,
         )
 
@@ -197,7 +211,7 @@ class RunData:
         x, y = self._with_covariates(x, y)
         return new_rows(
             x, y, mask, scaling=self.scaling, shape=self.data_shape, binarize=self._binarize,
-            options=self._options(None), schema=self.schema,
+            options=self._options(None), schema=self.schema, names=self.column_names,
         )  # fmt: skip
 
     def _with_covariates(self, x: Any, y: Any) -> tuple[Any, Any]:

@@ -47,6 +47,7 @@ def config_of(
             "scaling": data.scaling.to_dict(),
             "fingerprint": data.fingerprint(),
             "covariates": data.covariates,
+            "names": None if data.names is None else list(data.names),
             **data.schema.to_dict(),
         },
         "compiled": is_compiled,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ppvae.data import from_arrays
 from ppvae.errors import InputError
 from ppvae.fitted import Run
 from tests.support.fits import leave_out_slow_parts, small
@@ -143,6 +144,21 @@ def test_columns_are_filled_by_their_places(tmp_path_factory: pytest.TempPathFac
     pd.testing.assert_frame_equal(filled.where(holes.notna()), holes[[1, 0]])
     of_array = run.impute(holes.to_numpy(), samples=20)  # in the columns of the fit, 6 digits
     np.testing.assert_allclose(filled[[0, 1]], of_array, rtol=1e-5, atol=1e-5)
+
+
+def test_columns_of_arrays_keep_their_names(tmp_path_factory: pytest.TempPathFactory) -> None:
+    frame = plain()
+    run = briefly(tmp_path_factory, data=from_arrays(frame))
+    codes = run.encode(frame, samples=0)
+    np.testing.assert_array_equal(codes, run.encode(frame.to_numpy(), samples=0))
+    turned, others = frame[["b", "a"]], frame.rename(columns={"b": "c"})
+    ways: list[Any] = [run.encode, run.new_data, lambda x: run.new_data({"x": x})]
+    for ask in ways:
+        ask(frame)
+        with pytest.raises(InputError, match=r"column 0 .* 'b', and the model was fitted on 'a'"):
+            ask(turned)
+        with pytest.raises(InputError, match="order of the fit, a, b"):
+            ask(others)
 
 
 def test_an_empty_table_is_refused(mixed: Run) -> None:
