@@ -310,9 +310,8 @@ def suited(
         return data
     if may_binarize and values == "binary":
         binarize = source.binarize
-    is_open = source.is_sequenced and data.size_factor == "auto"
-    if is_open and values == "counts":
-        source = with_totals(source)
+    if values == "counts":
+        source = totalled(data).source or source
     rescaled = _data(data.name, source, binarize, data.seed, None, scale, values)
     if source is not data.source:
         return rescaled
@@ -329,6 +328,13 @@ def scaled_as(data: Data, scaling: Scaling) -> Data:
     if data.source is None:
         raise InputError(f"{data.name} was not read by load or from_arrays, and stays as it is.")
     return _data(data.name, data.source, data.binarize, data.seed, scaling)
+
+
+def totalled(data: Data) -> Data:
+    """Return data of cells with totals as their size factors, where nobody said what those are."""
+    if data.source is None or data.size_factor != "auto":
+        return data
+    return replace(data, source=with_totals(data.source))
 
 
 def _data(

@@ -137,13 +137,7 @@ class RunData:
         is_file = named(name) is None and is_path(name)
         if is_file and old is not None:
             self._check_same(name, fingerprint_now(old, Path(name), files_of(Path(name))))
-        data = load_data(
-            name,
-            data_dir=where,
-            binarize=self._binarize,
-            scaling=self.scaling,
-            **self._reading,
-        )
+        data = self.read_alike(name, where)
         is_whole = not is_file or (old is not None and old.size is None)  # read of several files
         if is_whole and data.source is not None:
             self._check_same(name, data.source.fingerprint())
@@ -153,6 +147,21 @@ class RunData:
                 f"{self.data_shape}; give the data it was fitted to as `data`"
             )
         return data
+
+    def read_alike(self, data: Any, data_dir: Path | None = None) -> Data:
+        """Data by their name or path, or in memory, read as the fit read its own.
+
+        Args:
+            data: what `ppvae.data.load` takes.
+            data_dir: where published data lie now; default: as in the fit.
+        """
+        return load_data(
+            data,
+            data_dir=data_dir or self._folder,
+            binarize=self._binarize,
+            scaling=self.scaling,
+            **self._reading,
+        )
 
     @property
     def _reading(self) -> dict[str, Any]:
@@ -236,17 +245,31 @@ class RunData:
 
     def check_fitted_to(self, data: Data) -> None:
         """Refuse data that are handed in, and are not those of the fit, where both are known."""
-        if data.source is not None:
-            self._check_same(data.name, data.source.fingerprint())
+        if data.source is None:
+            return
+        for what, own, fitted in zip(
+            ("columns", "labels", "covariates"), _names(data.schema), _names(self.schema),
+            strict=True,
+        ):  # fmt: skip
+            if own != fitted:
+                raise InputError(
+                    f"{data.name} has {what} {_listed(own)}, and the data that {self.path} was "
+                    f"fitted to {_listed(fitted)}: read it as that was, by ppvae.data.load with "
+                    "the same `label`, `covariates`, `index` and `drop`"
+                )
+        self._check_same(
+            data.name, data.source.fingerprint(),
+            "fit anew, or by `start` to begin from the weights of this run",
+        )  # fmt: skip
 
-    def _check_same(self, name: str, now: Fingerprint) -> None:
+    def _check_same(self, name: str, now: Fingerprint, way_out: str | None = None) -> None:
         old = self.fingerprint
         if old is None or (old.size is None) != (now.size is None) or old.sha256 == now.sha256:
             return
+        to_read = f"give `data={name!r}` to have it read as new data, by the scaling of the fit"
         raise InputError(
             f"{name} is not the data that {self.path} was fitted to: that was {old.sentence()}, "
-            f"and this is {now.sentence()}; give `data={name!r}` to have it read as new data, by "
-            "the scaling of the fit, or fit anew"
+            f"and this is {now.sentence()}; {way_out or f'{to_read}, or fit anew'}"
         )
 
     def check_scaled_alike(self, split: Split) -> None:
@@ -258,3 +281,17 @@ class RunData:
             f"the rows have {split.read_as.sentence()}, and {self.path} was fitted to "
             f"{self.scaling.sentence()}: take them of ppvae.data.scaled_as(data, run.scaling)"
         )
+
+
+def _names(schema: Schema) -> tuple[tuple[str, ...], ...]:
+    """Names of the columns, the labels and the covariates."""
+    columns, covariates = schema.columns or (), schema.covariates
+    return (
+        tuple(column.name for column in columns),
+        schema.labels or (),
+        tuple(name for each in covariates for name in each.names),
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + ", ..." * (len(names) > 5) or "none"

@@ -18,6 +18,7 @@ from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, load, scaled_as, suited
 from ppvae.data.labels import hide
+from ppvae.data.loading import totalled
 from ppvae.data.options import UNKNOWN_SCHEMA, Schema
 from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
@@ -192,11 +193,14 @@ def assembled(
 
 
 def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
-    """The data of a fit that goes on: read again, or handed in."""
+    """The data of a fit that goes on: read again, where they lie now, or handed in."""
+    where = None if data_dir is None else Path(data_dir)
     if data is None:
-        return run.data(None if data_dir is None else Path(data_dir), hidden=False)
+        return run.data(where, hidden=False)
     if not isinstance(data, Data):
-        raise InputError(f"`data` is a {type(data).__name__}; hand in a ppvae.data.Data")
+        data = run.read_alike(data, where)
+    if run.config.get("size_factor") == "total":
+        data = totalled(data)
     run.check_fitted_to(data)
     return data if data.source is None else scaled_as(data, run.scaling)
 

@@ -31,6 +31,7 @@ FRAME = pd.DataFrame(
     }
 )
 FIT: dict[str, Any] = {"epochs": 2, "latent_dim": 2, "encoder": SMALL, "decoder": SMALL}
+ONCE: dict[str, Any] = FIT | {"epochs": 1, "schedule": "none"}
 
 
 @pytest.fixture
@@ -113,6 +114,31 @@ def test_parts_of_several_files_are_read_again(file: Path, tmp_path: Path) -> No
     FRAME.iloc[1:8].to_csv(test, index=False)
     with pytest.raises(InputError, match=r"is not the data that .* was fitted to"):
         Run(run.path).data()
+
+
+def test_a_fit_goes_on_with_its_data_in_memory_or_elsewhere(file: Path, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"label": "species", "drop": ["ring", "part"], **ONCE}
+    run = fit(data=file, **asked, out=tmp_path / "file")
+    moved = file.rename(tmp_path / "moved.csv")
+    assert resume(run.path, epochs=2, data=moved).metrics()["epoch"].max() == 2
+    held = fit(data=FRAME, **asked, out=tmp_path / "held")
+    assert held.data().labels == resume(held.path, epochs=2, data=FRAME).data().labels
+    with pytest.raises(InputError, match=r"is not the data that .*; fit anew, or by `start`"):
+        resume(held.path, epochs=3, data=FRAME.assign(mass=FRAME["mass"] + 1))
+    with pytest.raises(InputError, match=r"has columns bill, .*by ppvae.data.load with the same"):
+        resume(held.path, epochs=3, data=ppvae.data.load(FRAME.drop(columns=["ring", "part"])))
+
+
+def test_a_fit_of_cells_goes_on_with_their_totals(tmp_path: Path) -> None:
+    anndata = pytest.importorskip("anndata")
+    counts = np.random.default_rng(0).poisson(3, (ROWS, 3)) + 1
+    held = anndata.AnnData(counts.astype(np.float32))
+    run = fit(data=held, out=tmp_path / "run", **ONCE)
+    assert run.config["size_factor"] == "total"
+    for epochs, data in enumerate((held, ppvae.data.load(held)), 2):
+        again = resume(run.path, epochs=epochs, data=data).data()
+        batch, expected = (d.test.take(torch.arange(6)) for d in (again, run.data()))
+        assert torch.equal(batch["size_factor"], expected["size_factor"])
 
 
 def test_what_is_said_of_columns_does_not_go_with_data_that_are_read() -> None:
