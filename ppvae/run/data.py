@@ -14,7 +14,7 @@ from ppvae.data.covariates import encode_values
 from ppvae.data.downloads import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
-from ppvae.data.options import ReadOptions, Schema
+from ppvae.data.options import UNKNOWN_SCHEMA, ReadOptions, Schema
 from ppvae.data.readers import check_safe_to_read, files_of, is_path, named
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
@@ -155,11 +155,13 @@ class RunData:
             data: what `ppvae.data.load` takes.
             data_dir: where published data lie now; default: as in the fit.
         """
+        is_begun_anew = self.config.get("start") is None
         return load_data(
             data,
             data_dir=data_dir or self._folder,
             binarize=self._binarize,
             scaling=self.scaling,
+            schema=UNKNOWN_SCHEMA if is_begun_anew else self.schema,  # codes of the first run
             **self._reading,
         )
 

@@ -82,11 +82,14 @@ def test_a_fit_that_begins_from_a_run_reads_levels_as_that_did(file: Path, tmp_p
     asked: dict[str, Any] = {"drop": ["ring", "part"], **FIT}
     first = fit(data=file, label="species", out=tmp_path / "first", **asked)
     more = FRAME.query("clinic == 'v' and species != 'Adelie'")
-    second = fit(data=more, label="species", start=first, out=tmp_path / "second", **asked)
-    assert second.schema == first.schema
-    x, y = (second.data().train.take(torch.arange(9))[key] for key in "xy")
-    assert (x[:, 3] == 1).all()
-    assert set(y.tolist()) <= {1, 2}
+    more.to_csv(tmp_path / "more.csv", index=False)
+    for data in (more, tmp_path / "more.csv"):  # of the file the run reads its data again
+        out = tmp_path / f"of {type(data).__name__}"
+        second = fit(data=data, label="species", start=first, out=out, **asked)
+        assert second.schema == second.data().schema == first.schema
+        x, y = (second.data().train.take(torch.arange(9))[key] for key in "xy")
+        assert (x[:, 3] == 1).all()
+        assert set(y.tolist()) <= {1, 2}
 
 
 def test_without_valid_the_last_weights_are_the_best(file: Path, tmp_path: Path) -> None:
