@@ -106,7 +106,7 @@ def compare_runs(asked: CompareRuns) -> RunComparison:
             name = Path(asked.data).stem
         about = runs[0].resolved["data"].get("name") if asked.data is None else name
         folder = free_folder(Path("runs"), f"compare-{about}") if asked.out is None else asked.out
-        with bar("importance sampling", len(runs) * len(rows)) as count:
+        with bar("importance sampling", len(runs) * len(rows[0])) as count:
             result = compare_on(
                 runs, rows, name, asked, one_device(asked.device), Path(folder), count
             )

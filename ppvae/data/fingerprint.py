@@ -25,11 +25,14 @@ class Fingerprint:
             values of data that are no file.
         size: bytes of all files.
         modified: when the youngest file was written, in UTC.
+        x: of data that are no file, a digest of x and its mask alone, without labels, covariates
+            and size factors.
     """
 
     sha256: str
     size: int | None = None
     modified: str | None = None
+    x: str | None = None
 
     @classmethod
     def of_files(cls, path: Path, files: Sequence[Path]) -> Self:
@@ -53,16 +56,21 @@ class Fingerprint:
         """Read what `to_dict` wrote; anything else is None, for anyone may have edited it."""
         if not isinstance(fields, Mapping) or not isinstance(fields.get("sha256"), str):
             return None
-        size, modified = fields.get("size"), fields.get("modified")
+        size, modified, x = (fields.get(name) for name in ("size", "modified", "x"))
         return cls(
             fields["sha256"],
             size if type(size) is int else None,
             modified if isinstance(modified, str) else None,
+            x if isinstance(x, str) else None,
         )
 
     def to_dict(self) -> dict[str, object]:
         """Return plain types, as YAML and JSON hold them; absent fields are left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def has_rows_of(self, other: Self) -> bool:
+        """Whether both are of the same rows x, whatever stands beside them."""
+        return self.sha256 == other.sha256 or (self.x is not None and self.x == other.x)
 
     def sentence(self) -> str:
         """What it is of, for a person."""

@@ -66,8 +66,8 @@ class ImageRows(Rows):
         return self.images.batch(self.index[index])
 
     @override
-    def digest(self) -> str:
-        # Not of the pixels, which would all have to be decoded.
+    def digest(self, *, beside: bool = True) -> str:
+        # Not of the pixels, which would all have to be decoded; folders have a digest of files.
         return hashlib.sha256(f"{len(self)} {self.shape} {self.images.codes}".encode()).hexdigest()
 
     @override

@@ -68,11 +68,17 @@ class Rows(ABC):
         for chunk in self.chunks():
             yield chunk["x"][chunk["mask"]] if "mask" in chunk else chunk["x"]
 
-    def digest(self) -> str:
-        """Return the SHA-256 of all values, their types and shapes."""
+    def digest(self, *, beside: bool = True) -> str:
+        """Return the SHA-256 of all values, their types and shapes.
+
+        Args:
+            beside: with what stands beside x and its mask: labels, covariates, size factors.
+        """
         total = hashlib.sha256()
         for chunk in self.chunks():
             for name, values in chunk.items():
+                if not beside and name not in ("x", "mask"):
+                    continue
                 total.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
                 total.update(memoryview(values.contiguous().numpy()).cast("B"))
         return total.hexdigest()

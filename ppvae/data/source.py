@@ -76,10 +76,11 @@ class Source:
         """Return what tells these data from others: that of the files, or of the values."""
         if self.files is not None:
             return self.files
-        total = hashlib.sha256()
+        total, of_x = hashlib.sha256(), hashlib.sha256()
         for part, rows in self.published().items():
             total.update(f"{part} {rows.digest()}".encode())
-        return Fingerprint(total.hexdigest())
+            of_x.update(f"{part} {rows.digest(beside=False)}".encode())
+        return Fingerprint(total.hexdigest(), x=of_x.hexdigest())
 
     def parts(self, seed: int) -> dict[str, Rows]:
         """Divide the rows into train, valid and test; ``seed`` decides what is not published.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ppvae.data import from_arrays
+from ppvae.data import from_arrays, load
 from ppvae.errors import InputError
 from ppvae.fitted import Run
 from tests.support.fits import leave_out_slow_parts, small
@@ -159,6 +159,30 @@ def test_columns_of_arrays_keep_their_names(tmp_path_factory: pytest.TempPathFac
             ask(turned)
         with pytest.raises(InputError, match="order of the fit, a, b"):
             ask(others)
+
+
+def test_runs_are_compared_on_rows_whatever_stands_beside_them(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    frame = batches()
+    one = briefly(tmp_path_factory, data=frame, label="kind", drop=["batch", "site"])
+    two = briefly(tmp_path_factory, data=frame, label="site", drop=["batch", "kind"])
+    bare = briefly(tmp_path_factory, data=frame[["a", "b"]])
+    found = one.compare(two, bare, samples=5)
+    likely = one.log_p(samples=5).mean()  # programs and seed are the same
+    assert [row.log_p.mean for row in found.rows] == pytest.approx(3 * [likely], abs=1e-4)
+    with pytest.raises(InputError, match="fitted to other data"):
+        one.compare(briefly(tmp_path_factory, data=frame[["b", "a"]]), samples=5)
+    counts = pd.DataFrame(np.random.default_rng(4).binomial(2, 0.9, (60, 3)), columns=list("abc"))
+    sized, unsized = (
+        briefly(tmp_path_factory, data=counts, likelihood="Poisson", size_factor=size)
+        for size in ("total", "none")
+    )
+    with pytest.raises(InputError, match=r"log p\(x\) and log p\(x \| size factor\)"):
+        unsized.compare(sized, samples=5)
+    with pytest.raises(InputError, match="is not the data"):  # of a fit the labels are a part
+        others = frame.assign(kind=frame["kind"].to_numpy()[::-1])
+        one.check_fitted_to(load(others, label="kind", drop=["batch", "site"]))
 
 
 def test_an_empty_table_is_refused(mixed: Run) -> None:

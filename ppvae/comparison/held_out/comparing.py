@@ -20,23 +20,23 @@ from ppvae.run import Run
 from ppvae.settings import CompareRuns
 
 
-def same_rows(runs: Sequence[Run], splits: Sequence[Split], asked: CompareRuns) -> Split:
-    """The rows that all runs are compared on.
+def same_rows(runs: Sequence[Run], splits: Sequence[Split], asked: CompareRuns) -> Sequence[Split]:
+    """The rows that all runs are compared on: for each with what its data have beside x.
 
     Raises:
         InputError: where they are not the same for each run.
     """
     check_rows_alike(runs, splits)
-    rows = splits[0]
-    if asked.rows is None or asked.rows >= len(rows):
-        return rows
-    chosen = Stream.EXAMINED_ROWS.rows(len(rows), asked.rows, asked.seed)
-    return as_split(**rows.frozen(0).take(chosen))
+    count = len(splits[0])
+    if asked.rows is None or asked.rows >= count:
+        return splits
+    chosen = Stream.EXAMINED_ROWS.rows(count, asked.rows, asked.seed)
+    return [as_split(**rows.frozen(0).take(chosen)) for rows in splits]
 
 
 def compare_on(
     runs: Sequence[Run],
-    rows: Split,
+    rows: Sequence[Split],
     data: str,
     asked: CompareRuns,
     device: torch.device,
@@ -47,7 +47,7 @@ def compare_on(
 
     Args:
         runs: finished runs of the same data.
-        rows: the rows.
+        rows: the rows, for each run.
         data: what they are called.
         asked: samples and seed.
         device: where to compute.
@@ -60,8 +60,8 @@ def compare_on(
     evidence, scale = check_measured_alike(runs, rows)
     groups = grouped(runs)
     figures: dict[int, OneRun] = {}
-    for run in runs:
-        figures[id(run)] = measure(run, rows, asked.samples, asked.seed, device, on_rows)
+    for run, own in zip(runs, rows, strict=True):
+        figures[id(run)] = measure(run, own, asked.samples, asked.seed, device, on_rows)
     compared = rows_of(
         [[figures[id(run)] for run in group] for group in groups],
         names_of(groups),
@@ -72,11 +72,11 @@ def compare_on(
         rows=compared,
         kind=kind,
         data=data,
-        count=len(rows),
+        count=len(rows[0]),
         samples=asked.samples,
         evidence=evidence,
         measure=scale,
-        sentence=conclusion(compared, data, len(rows), f"{kind} {evidence}"),
+        sentence=conclusion(compared, data, len(rows[0]), f"{kind} {evidence}"),
         notes=tuple(notes(compared, asked.samples, evidence, scale)),
         warnings=tuple(f"{run.path}: {sentence}" for run in runs for sentence in run.warnings),
         path=path,

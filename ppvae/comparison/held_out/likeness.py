@@ -101,7 +101,7 @@ def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
 
 def _check_same_source(first: RunData, other: RunData) -> None:
     one, two = first.fingerprint, other.fingerprint
-    if one is None or two is None or one.sha256 == two.sha256:
+    if one is None or two is None or one.has_rows_of(two):
         return
     names = [f"{run.config.get('data')} ({each.sentence()})"
              for run, each in ((first, one), (other, two))]  # fmt: skip
@@ -112,18 +112,20 @@ def _check_same_source(first: RunData, other: RunData) -> None:
 
 
 def check_rows_alike(runs: Sequence[Run], rows: Sequence[Split]) -> None:
-    """Refuse rows that are not the same numbers for each run.
+    """Refuse rows that are not the same numbers for each run, of those that its model takes.
 
     Raises:
         InputError: naming two runs whose rows differ.
     """
     known = set.intersection(*({"x", *each.extra_names} for each in rows))
-    digests = [_digest(each, sorted(known)) for each in rows]
+    taken = {"x", "mask"}.union(*(run.pair.names("model") for run in runs))
+    digests = [_digest(each, sorted(known & taken)) for each in rows]
     for run, digest in zip(runs, digests, strict=True):
         if digest != digests[0]:
             raise InputError(
                 f"the rows of {runs[0].path} and {run.path} are not the same, though their data "
-                f"are: they were split in other ways; {LEAVE_OUT}, or give the rows as `data`"
+                f"are: they were split in other ways, or have other labels; {LEAVE_OUT}, or give "
+                "the rows as `data`"
             )
 
 
@@ -136,7 +138,7 @@ def _digest(rows: Split, names: Sequence[str]) -> str:
     return total.hexdigest()
 
 
-def check_measured_alike(runs: Sequence[Run], rows: Split) -> tuple[str, str]:
+def check_measured_alike(runs: Sequence[Run], rows: Sequence[Split]) -> tuple[str, str]:
     """What log p is of, and the logarithm of what; refuse runs that differ in either.
 
     Returns:
@@ -145,8 +147,10 @@ def check_measured_alike(runs: Sequence[Run], rows: Split) -> tuple[str, str]:
     Raises:
         InputError: naming two runs that differ.
     """
-    batch = rows.take(torch.arange(len(rows)))
-    facts = [(evidence_name(run.pair, run.audit, batch), measure_of(run)) for run in runs]
+    facts = [
+        (evidence_name(run.pair, run.audit, own.take(torch.arange(len(own)))), measure_of(run))
+        for run, own in zip(runs, rows, strict=True)
+    ]
     for run, (evidence, measure) in zip(runs, facts, strict=True):
         both = f"{runs[0].path} and {run.path}"
         if evidence != facts[0][0]:
