@@ -180,8 +180,8 @@ def test_runs_are_compared_on_rows_whatever_stands_beside_them(
     )
     with pytest.raises(InputError, match=r"log p\(x\) and log p\(x \| size factor\)"):
         unsized.compare(sized, samples=5)
+    others = frame.assign(kind=frame["kind"].to_numpy()[::-1])
     with pytest.raises(InputError, match="is not the data"):  # of a fit the labels are a part
-        others = frame.assign(kind=frame["kind"].to_numpy()[::-1])
         one.check_fitted_to(load(others, label="kind", drop=["batch", "site"]))
 
 
