@@ -60,6 +60,7 @@ from ppvae.training.record import config_of
 from ppvae.training.seeds import per_seed
 from ppvae.training.setup import decide_compile, make_trainer, order_of
 from ppvae.training.sizes import room_of
+from ppvae.training.starting import with_parts_of_start
 from ppvae.training.summary import summarize
 from ppvae.training.tracking import Tracking
 
@@ -103,6 +104,7 @@ def fit(settings: Settings) -> Run:
         InputError: for what cannot be fitted, in one sentence with the way out.
         KeyboardInterrupt: once the checkpoint is written, after SIGINT.
     """
+    settings = with_parts_of_start(settings)
     chosen = chosen_parts(settings)
     if settings.out is not None:
         check_unoccupied(Path(settings.out), overwrite=settings.overwrite)

@@ -16,6 +16,7 @@ from ppvae.run import run as stored
 from ppvae.run.answers import Form, is_frame
 from ppvae.run.generating import CHUNK, draws_of, means_at
 from ppvae.run.glance import lines
+from ppvae.run.latents import of_annotated
 from ppvae.settings import Device, Encode
 from ppvae.training.devices import one_device
 from ppvae.training.threads import take_threads_of_fit
@@ -124,28 +125,30 @@ class Run(stored.Run):
         Of binarized data it is the mean intensity, as 1 stands for the largest.
 
         Args:
-            z: ``(n, latent)``; what `encode` gave, of which ``loc`` is taken; or a mapping from
-                latents to arrays, where the model has several.
+            z: ``(n, latent)``; what `encode` gave, of which ``loc`` is taken; the AnnData that
+                ``python -m ppvae.encode`` wrote; or a mapping from latents to arrays, where the
+                model has several.
             covariates: the label, by name, or the covariates that the model is conditional on:
                 one for all, or one for each z. Without them they are those of some training data.
         """
+        z = of_annotated(z)
         index = z.index if is_frame(z) else None
         form = Form(self.scaling, self.schema.columns, index=index)
         return form.like_x(means_at(self, z, covariates))
 
     @alone
-    def sample(self, n: int = 1, y: Any = None, *, seed: int = 0) -> Any:
+    def sample(self, n: int = 1, covariates: Any = None, *, seed: int = 0) -> Any:
         """Draws of p(x), z ~ p(z) and x ~ p(x | z), in the unit of the data: ``(n, *shape)``.
 
         Of binarized data a draw is 0 or the largest intensity.
 
         Args:
             n: how many.
-            y: the label, by name, or the covariates that the model is conditional on: one for all,
-                or one for each draw. Without it they are those of some of the training data.
+            covariates: the label, by name, or the covariates that the model is conditional on: one
+                for all, or one for each draw. Without them they are those of some training data.
             seed: of the draws.
         """
-        return Form(self.scaling, self.schema.columns).like_x(draws_of(self, n, y, seed))
+        return Form(self.scaling, self.schema.columns).like_x(draws_of(self, n, covariates, seed))
 
     @alone
     def reconstruct(

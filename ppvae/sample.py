@@ -44,6 +44,8 @@ if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
+_FILES = (".csv", ".npz", ".npy", ".png", ".parquet", ".h5ad")
+
 
 @alone
 @takes(Sample)
@@ -75,6 +77,10 @@ def sample(asked: Sample) -> dict[str, Any]:
         InputError: for a run or data that cannot be read, files that are there already, a
             condition that the model does not have, or nothing to impute.
     """
+    if asked.out is not None and Path(asked.out).suffix in _FILES:
+        raise InputError(
+            f"`out={str(asked.out)!r}` is the name of a file, and a folder is written: name one"
+        )
     impute, given, aggregate = asked.impute, asked.given, asked.aggregate
     count, seed, data_dir, components = asked.count, asked.seed, asked.data_dir, asked.components
     if impute and given is not None:

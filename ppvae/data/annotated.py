@@ -72,8 +72,9 @@ def annotated_source(
         known = replace(known, index=annotated.obs_names.astype(str).to_numpy(object))
     rows = ArrayRows(x, beside.y, names=names, size_factor=size, known=known)
     notes = [*source.notes]
-    if not is_count and "counts" in annotated.layers:
-        notes.append("X holds no counts, and layers['counts'] is there: set X to it to fit counts")
+    if not is_count:
+        where_counts = "layers['counts']" if "counts" in annotated.layers else "the raw counts"
+        notes.append(f"X holds no counts, and is fitted as real numbers: put {where_counts} there")
     return Source(
         where,
         **beside.divided(rows),

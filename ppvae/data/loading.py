@@ -402,7 +402,7 @@ def _source(
     if isinstance(data, str | Path):
         source = read(data, data_dir, options, schema, parameter)
     else:
-        source = object_source(data, name, options, schema)
+        source = replace(object_source(data, name, options, schema), is_object=True)
     return with_totals(source, schema.size_unit) if options.size_factor == "total" else source
 
 

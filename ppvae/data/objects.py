@@ -11,11 +11,12 @@ from torch.utils.data import Dataset, IterableDataset, TensorDataset
 
 from ppvae.data.annotated import annotated_source
 from ppvae.data.arrays import array_source
-from ppvae.data.containers import plain
+from ppvae.data.containers import observed, plain
 from ppvae.data.images import DEEP, GREY, decoded
 from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
 from ppvae.data.parts import MAY_LACK, joined
 from ppvae.data.readers import check_options
+from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source
 from ppvae.data.table import table_source
 from ppvae.errors import InputError
@@ -49,12 +50,17 @@ def object_source(
         return reader(table, where, options, schema)
     check_options(where, options, is_table=False)
     x, y, mask = _arrays(thing, where)
-    return array_source(x, where, y, mask, schema.labels)
+    source = array_source(x, where, y, observed(x, mask), schema.labels)
+    rows = source.train
+    if mask is None and isinstance(rows, ArrayRows) and rows.mask is not None:
+        note = f"{int((~rows.mask).sum()):,} missing entries are left out by a mask"
+        source = replace(source, notes=(*source.notes, note))
+    return source
 
 
 def is_table(thing: Any) -> bool:
     """Return whether an object has columns with names: a DataFrame, or an AnnData."""
-    return _is_frame(thing) or _is_annotated(thing)
+    return _is_frame(thing) or is_annotated(thing)
 
 
 def _is_frame(thing: Any) -> bool:
@@ -62,7 +68,8 @@ def _is_frame(thing: Any) -> bool:
     return pandas is not None and isinstance(thing, pandas.DataFrame)
 
 
-def _is_annotated(thing: Any) -> bool:
+def is_annotated(thing: Any) -> bool:
+    """Return whether an object is an AnnData."""
     anndata = sys.modules.get("anndata")
     return anndata is not None and isinstance(thing, anndata.AnnData)
 

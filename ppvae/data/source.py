@@ -37,6 +37,7 @@ class Source:
         covariates: the columns that y is made of, where it is covariates by name.
         size_unit: what size factors were divided by.
         is_sequenced: the rows are counts of cells, whose totals are the depth of sequencing.
+        is_object: it was in memory, and has no file or name.
         trains_on_valid: no row is kept from training to choose weights by.
         notes: how it was read, where that is not the only way, for people.
         files: the fingerprint of the files that it was read from, where they are the user's.
@@ -55,6 +56,7 @@ class Source:
     covariates: tuple[Covariate, ...] = ()
     size_unit: float | None = None
     is_sequenced: bool = False
+    is_object: bool = False
     trains_on_valid: bool = False
     notes: tuple[str, ...] = ()
     files: Fingerprint | None = None

@@ -12,12 +12,10 @@ from ppvae.data.optional import needed
 from ppvae.data.options import Schema
 from ppvae.diagnostics.encoding import encoded_table
 from ppvae.errors import InputError
+from ppvae.run.latents import CODES
 from ppvae.run.store import write_arrays, write_bytes, write_text
 
 SUFFIXES = (".csv", ".parquet", ".npz", ".h5ad")
-
-KEY = "X_ppvae"
-"""The entry of ``obsm`` that has the codes; those of ``obs`` begin with ``ppvae_``."""
 
 
 def check_suffix(target: Path) -> None:
@@ -75,8 +73,8 @@ def annotate(annotated: Any, found: Mapping[str, NDArray[Any]]) -> Any:
         )
     locs = [found[name] for name in found if name == "loc" or name.startswith("loc_")]
     codes = np.concatenate([loc.reshape(len(rows), -1) for loc in locs], 1)
-    annotated.obsm[KEY] = np.full((annotated.n_obs, codes.shape[1]), np.nan, codes.dtype)
-    annotated.obsm[KEY][rows] = codes
+    annotated.obsm[CODES] = np.full((annotated.n_obs, codes.shape[1]), np.nan, codes.dtype)
+    annotated.obsm[CODES][rows] = codes
     for name in ("log_p", "log_p_error", "elbo"):
         if name in found:
             column = np.full(annotated.n_obs, np.nan)

@@ -47,7 +47,7 @@ def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
     return torch.cat(means).cpu()
 
 
-def draws_of(run: Run, count: int, y: Any = None, seed: int = 0) -> Tensor:
+def draws_of(run: Run, count: int, covariates: Any = None, seed: int = 0) -> Tensor:
     """Draws z ~ p(z), x ~ p(x | z): ``(count, *shape)``.
 
     Raises:
@@ -55,7 +55,7 @@ def draws_of(run: Run, count: int, y: Any = None, seed: int = 0) -> Tensor:
     """
     check_at_least(1, n=count)
     check_seed(seed)
-    like, held = conditioned(run, _like(run, count), y, "y")
+    like, held = conditioned(run, _like(run, count), covariates, "covariates")
     with seeded(seed, run.pair.device):
         draws = [
             decode(run.pair, run.audit, _taken(like, rows), _taken(held, rows)).draw

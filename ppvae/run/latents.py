@@ -9,10 +9,14 @@ from torch import Tensor
 
 from ppvae.data import Batch
 from ppvae.data.containers import plain
+from ppvae.data.objects import is_annotated
 from ppvae.errors import InputError
 from ppvae.programs.generation import posterior_means
 from ppvae.run.answers import is_frame
 from ppvae.run.run import Run
+
+CODES = "X_ppvae"
+"""The entry of ``obsm`` of an AnnData that has its codes."""
 
 
 def codes_by_site(run: Run, z: Any) -> dict[str, Tensor]:
@@ -52,6 +56,26 @@ def codes_by_site(run: Run, z: Any) -> dict[str, Tensor]:
         sizes = {name: tuple(value.shape) for name, value in found.items()}
         raise InputError(f"`z` has the shapes {sizes}; give as many rows of each")
     return found
+
+
+def of_annotated(z: Any) -> Any:
+    """The codes that an AnnData was encoded into, as a table; anything else as it is.
+
+    Raises:
+        InputError: for an AnnData without codes.
+    """
+    if not is_annotated(z):
+        return z
+    import pandas as pd
+
+    if CODES not in z.obsm:
+        raise InputError(
+            f"`z` is an AnnData without obsm[{CODES!r}]; give run.encode(adata), or the file that "
+            "`python -m ppvae.encode RUN --data cells.h5ad --out coded.h5ad` writes"
+        )
+    codes = np.asarray(z.obsm[CODES])
+    names = [f"loc_{i}" for i in range(codes.shape[1])]
+    return pd.DataFrame(codes, index=z.obs_names, columns=names)
 
 
 def shaped(run: Run, codes: Mapping[str, Tensor], like: Batch) -> dict[str, Tensor]:

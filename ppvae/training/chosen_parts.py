@@ -65,14 +65,17 @@ def suited_programs(
     """The parts of the programs, with those that nobody named as the data ask for them.
 
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
-    zeros and ones by `Bernoulli`, and any other by `PerColumn`, where the model takes a likelihood.
-    Where there are covariates by name, the model is conditional on them.
+    zeros and ones by `Bernoulli`, and any other by `PerColumn`, where the model takes a likelihood;
+    so are arrays of rows in memory. Where there are covariates by name, the model is conditional on
+    them.
     """
     suited = dict(programs)
     if data.schema.covariates and programs.get("model") is None:
         suited["model"] = Spec("ConditionalVAE")
     families = {"real": "Gaussian", "count": "NegativeBinomial", "binary": "Bernoulli"}
     kinds = {"binary" if c.levels == ("0", "1") else c.kind for c in data.columns or ()}
+    if not kinds and data.source is not None and data.source.is_object and len(data.shape) == 1:
+        kinds = {{"standardized": "real", "counts": "count"}.get(data.scaling.kind, "binary")}
     if kinds and programs.get("likelihood") is None and _takes_one(suited.get("model"), trust):
         family = families.get(kinds.pop(), "PerColumn") if len(kinds) == 1 else "PerColumn"
         suited["likelihood"] = Spec(family)

@@ -1,7 +1,12 @@
 """A fit that begins from the weights of a run."""
 
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from ppvae.components.names import PARTS
+from ppvae.components.spec import Spec
 from ppvae.data import Data, scaled_as
 from ppvae.errors import InputError
 from ppvae.programs import Pair
@@ -17,6 +22,29 @@ def opened_start(settings: Settings) -> Run | None:
     """
     start = settings.start
     return start if start is None or isinstance(start, Run) else Run(Path(str(start)))
+
+
+def with_parts_of_start(settings: Settings) -> Settings:
+    """The settings, with the programs of the run that a fit begins from where nobody names others.
+
+    Raises:
+        InputError: if there is no run there.
+    """
+    start = opened_start(settings)
+    if start is None:
+        return settings
+    is_model_named = settings.model is not None
+    taken: dict[str, Any] = {}
+    for name, role in PARTS.items():
+        value = start.config.get(name)
+        is_object = value is None or (isinstance(value, Mapping) and "python_object" in value)
+        is_left = getattr(settings, name) is None
+        if is_left and not is_object and not (role == "model" and is_model_named):
+            taken[name] = Spec.parse(value, name, trusted=False)
+    for name in ("latent_dim", "encode_covariates"):
+        if getattr(settings, name) == getattr(Settings(), name):
+            taken[name] = start.config[name]
+    return replace(settings, **taken)
 
 
 def scaled_as_start(data: Data, start: Run | None, settings: Settings) -> Data:

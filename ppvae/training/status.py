@@ -13,7 +13,7 @@
     takes away lets a long fit rise once more. The way is measured in steps times learning rate:
     under a schedule that ends at 0 every course is flat. The first tenth, and the first evaluation
     of several, do not count, as a start may be arbitrarily bad. Nor has a fit converged, as far as
-    can be told, that was evaluated once.
+    can be told, that was evaluated once, or took fewer than 200 steps and ended at its best.
 ``converged``
     None of these.
 
@@ -49,6 +49,9 @@ FEW = 3
 
 LEAST = 0.1
 """Nats below which a rise is none."""
+
+FEW_STEPS = 200
+"""Steps below which a fit has not converged that ended at its best: a schedule flattens the end."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -150,8 +153,14 @@ def _climb(train: Rows, valid: Rows, baselines: Baselines) -> str:
     won = float(best[-1] - np.interp(early, gone, best))
     if baselines.independent is not None:
         won = max(won, float(best[-1]) - baselines.independent.log_p.mean)
+    steps = train[-1]["step"]
     if not rise > max(LEAST, STEEP * won):
-        return ""
+        if steps >= FEW_STEPS or best[-1] == best[-2]:
+            return ""
+        return (
+            f"The fit may still have been climbing when it ended: it took {steps} steps, and its "
+            "last evaluation was its best. Give more `epochs`."
+        )
     count = max(1, round(epochs[-1] - float(np.interp(late, gone, epochs))))
     return (
         f"The fit was still climbing when it ended: the held-out objective rose by {rise:.2f} nats "

@@ -104,3 +104,13 @@ def test_a_started_fit_goes_on_bit_by_bit(tmp_path: Path) -> None:
     whole = small(tmp_path, "whole", start=first, epochs=3)
     half = small(tmp_path, "half", start=first, epochs=2)
     assert_same(weights(resume(half.path, epochs=3), "last"), weights(whole, "last"))
+
+
+def test_a_started_fit_has_the_programs_of_its_run_where_nobody_says(tmp_path: Path) -> None:
+    data = np.load(table_file(tmp_path))
+    first = small(tmp_path, "first", data=data, prior="MixtureOfNormals", latent_dim=3)
+    second = fit(data=data, start=first, epochs=1, out=tmp_path / "second")
+    for part in ("prior", "likelihood", "encoder", "decoder", "latent_dim"):
+        assert second.config[part] == first.config[part]
+    with pytest.raises(InputError, match="has shape"):
+        fit(data=data, start=first, latent_dim=2, out=tmp_path / "third")

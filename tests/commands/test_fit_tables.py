@@ -167,6 +167,19 @@ def test_the_likelihood_follows_the_columns(
     assert run.sample(3).columns.tolist() == columns
 
 
+def test_arrays_in_memory_are_fitted_as_tables_are(tmp_path: Path) -> None:
+    x = FRAME[["bill", "mass"]].to_numpy(copy=True)
+    x[3, 1] = np.nan
+    run = fit(data=x, in_memory=True, **FIT | {"epochs": 1})
+    assert run.config["likelihood"]["class_path"] == "Gaussian"
+    data = run.data()
+    assert "1 missing entries are left out by a mask" in data.describe()
+    hidden = [int((~s.take(torch.arange(len(s)))["mask"]).sum()) for s in data.splits.values()]
+    assert sum(hidden) == 1
+    counts = fit(data=FRAME[["eggs"]].to_numpy(), in_memory=True, **FIT | {"epochs": 1})
+    assert counts.config["likelihood"]["class_path"] == "NegativeBinomial"
+
+
 DAMAGED: dict[str, tuple[Any, str]] = {
     "kinds": ({"bill": "word"}, r"kinds is {'bill': 'word'}; it must be words among real"),
     "covariates": (3, "covariates is 3; it must be names of columns"),

@@ -149,7 +149,7 @@ def test_what_a_model_is_conditional_on_is_given_by_name(told: Run) -> None:
     assert (wet - dry > 2000).all()
     both = told.decode(z, ["dry", "wet"])
     np.testing.assert_allclose(both, np.stack([dry[0], wet[1]]), rtol=1e-6)
-    drawn = told.sample(200, y="wet").mean(0) - told.sample(200, y="dry").mean(0)
+    drawn = told.sample(200, covariates="wet").mean(0) - told.sample(200, covariates="dry").mean(0)
     assert (drawn > 2000).all()
     codes = told.encode(raw()[:3], ["dry", "dry", "wet"], samples=0)
     assert list(codes["label"]) == ["dry", "dry", "wet"]
@@ -165,7 +165,7 @@ def test_what_a_model_is_conditional_on_is_given_by_name(told: Run) -> None:
         (lambda run: run.decode({"u": np.zeros((2, 2))}), "'u'"),
         (lambda run: run.decode(np.full((2, 2), np.nan)), "finite"),
         (lambda run: run.decode(np.zeros((2, 2)), "wet"), "`covariates='wet'`"),
-        (lambda run: run.sample(2, y=1), "`y=1`"),
+        (lambda run: run.sample(2, covariates=1), "`covariates=1`"),
         (lambda run: run.sample(0), "n is 0"),
         (lambda run: run.encode(np.zeros((2, 4))), r"\(4,\)"),
         (lambda run: run.encode(split="all of it"), "`split`"),
