@@ -397,8 +397,6 @@ def _source(
     parameter: str = "data",
 ) -> Source:
     """Read data by its name or path, or of an object."""
-    if is_table(data) and not len(data):
-        raise InputError(f"{name} is a table of no rows: give at least one.")
     if isinstance(data, str | Path):
         source = read(data, data_dir, options, schema, parameter)
     else:
