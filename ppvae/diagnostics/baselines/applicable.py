@@ -123,7 +123,7 @@ def candidates(
     """
     elements = elements_of(support)
     if isinstance(elements, Columnwise):
-        yield from _of_columns(base(fn), parts)
+        yield from _of_columns(base(fn), parts, _measure(elements))
         return
     if any(isinstance(end, Tensor) for end in ends_of(elements)):
         reason = f"elements of x have ends of their own: {in_words(elements)}"
@@ -164,7 +164,7 @@ def _independent(family: Family, elements: Any, parts: Parts, width: float) -> C
     return Candidate("independent", _measure(elements), parts, fit)
 
 
-def _of_columns(fn: Any, parts: Parts) -> Iterator[Candidate]:
+def _of_columns(fn: Any, parts: Parts, measure: Measure) -> Iterator[Candidate]:
     """Columns of several families: each group of columns by its own."""
     assert isinstance(fn, PerColumn), "of no other a support differs from column to column"
     groups: list[tuple[Family, Any, Tensor]] = []
@@ -187,7 +187,7 @@ def _of_columns(fn: Any, parts: Parts) -> Iterator[Candidate]:
             ),
         )
 
-    yield Candidate("independent", "density", parts, fit)
+    yield Candidate("independent", measure, parts, fit)
     why = "x has columns of several families, and this is of real numbers alone"
     for name in ("pca", "normal", "mixture"):
         yield Candidate(name, "density", parts, why)

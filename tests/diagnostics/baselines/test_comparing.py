@@ -35,6 +35,7 @@ from ppvae.models import (
     Poisson,
     StandardNormal,
 )
+from ppvae.networks.columns import Column
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from tests.support.pca import AFFINE
@@ -362,3 +363,12 @@ def test_columns_of_a_mixed_table_are_each_of_their_own_family() -> None:
     assert independent.log_p.mean == pytest.approx(float(want.detach()), abs=0.05)
     assert {"pca", "normal", "mixture"} == found.left_out.keys()
     assert "columns of several families" in found.left_out["pca"]
+
+
+def test_a_table_of_categories_alone_is_told_a_probability() -> None:
+    columns = [Column(name, "category", tuple("uvw")) for name in "mq"]
+    data = from_arrays(np.arange(120).reshape(60, 2) % 3, scale="none")
+    of, by = VAE(StandardNormal(2), PerColumn((2,), columns), AFFINE), MeanField(2, (2,), AFFINE)
+    test = data.test.take(torch.arange(len(data.test)))
+    pair, audit, _ = subject(of, by, test["x"])
+    assert beside(pair, audit, data, data.test).compared["independent"].measure == "probability"
