@@ -54,9 +54,10 @@ class PerColumn(Likelihood):
     Args:
         data_shape: shape of one datum, ``(D,)``.
         columns: the columns, in their order.
-        families: families of columns by name, where another is wanted: of a real column
-            "Gaussian", "Laplace" or "StudentT"; of counts "NegativeBinomial", "Poisson" or
-            "ZeroInflated"; of a category "Categorical", or "Bernoulli" where it has two levels.
+        families: families by the name of a column, or for all of a kind by "real", "count" or
+            "category", where another is wanted: of a real column "Gaussian", "Laplace" or
+            "StudentT"; of counts "NegativeBinomial", "Poisson" or "ZeroInflated"; of a category
+            "Categorical", or "Bernoulli" where it has two levels.
 
     Attributes:
         names: the family of each column, by its name.
@@ -98,7 +99,9 @@ class PerColumn(Likelihood):
         families = dict(families or {})
         _check_names(families, columns)
         self.columns = tuple(columns)
-        self.names = {c.name: _family_of(c, families.get(c.name)) for c in self.columns}
+        self.names = {
+            c.name: _family_of(c, families.get(c.name, families.get(c.kind))) for c in self.columns
+        }
         places: dict[tuple[ColumnKind, str, int], list[int]] = {}
         for place, column in enumerate(self.columns):
             key = column.kind, self.names[column.name], len(column.levels)
@@ -160,7 +163,7 @@ def _group(kind: ColumnKind, family: str, levels: int, shape: Shape) -> Likeliho
 def _check_names(families: Mapping[str, str], columns: Sequence[Column]) -> None:
     names = [column.name for column in columns]
     for name in families:
-        if name not in names:
+        if name not in names and name not in FAMILIES:
             raise InputError(
                 f"`likelihood.families` names the column {name!r}, and the table has none of that "
                 f"name{nearest(name, names)}; its columns: {', '.join(names)}"

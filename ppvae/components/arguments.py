@@ -183,6 +183,7 @@ def expectation(message: str) -> tuple[str, str]:
 
 
 WORDS = {
+    "collections.abc.Mapping": "a mapping, such as {name: value}",
     "int": "a whole number",
     "float": "a number",
     "bool": "true or false",

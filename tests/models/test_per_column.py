@@ -230,3 +230,12 @@ def test_a_latent_explains_a_mixed_table_better_than_independent_columns() -> No
         (-bound(train)).backward()
         optimizer.step()
     assert float(bound(test).detach()) > alone + 3
+
+
+def test_a_family_of_all_columns_of_a_kind() -> None:
+    real = [column.name for column in MIXED if column.kind == "real"]
+    some = made({"real": "StudentT", real[0]: "Laplace"}).names
+    assert some[real[0]] == "Laplace"
+    assert all(some[name] == "StudentT" for name in real[1:])
+    plain = made().names
+    assert all(some[name] == plain[name] for name in plain if name not in real)

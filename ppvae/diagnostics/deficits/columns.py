@@ -26,8 +26,11 @@ def of_columns(slot: Slot, old: PerColumn, errors: Errors) -> Iterator[Candidate
         if _layout(new) != _layout(old):
             continue  # the decoder would have to give its numbers in another order
         _begin(new, old, errors)
-        remedy = f"`likelihood='PerColumn', likelihood.families={dict.fromkeys(names, wider)}`"
-        if len(names) > NAMED:
+        kinds = {column.kind for column in old.columns if column.name in names}
+        all_of_kind = [column.name for column in old.columns if column.kind in kinds]
+        keys: list[str] = [*kinds] if all_of_kind == names else names
+        remedy = f"`likelihood='PerColumn', likelihood.families={dict.fromkeys(keys, wider)}`"
+        if len(keys) > NAMED:
             remedy = f"{wider} for the {len(names)} columns that are {family}"
         yield slot.other(new, remedy, name=f"{wider} for {family}")
 
