@@ -58,7 +58,7 @@ def test_a_wider_family_starts_as_the_fitted_one_and_takes_its_decoder() -> None
     old, likelihood = fitted(x, {"count": "Poisson"})
     narrow, counts = likelihoods(old, {"x": x})
     assert narrow.name == "StudentT for Gaussian"
-    assert "{'tailed': 'StudentT', 'even': 'StudentT'}" in narrow.remedy
+    assert "{'real': 'StudentT'}" in narrow.remedy
     families = "likelihood.families={'count': 'NegativeBinomial'}"
     assert counts.remedy == f"`likelihood='PerColumn', {families}`"
     flags = "--likelihood PerColumn --likelihood.families '{count: NegativeBinomial}'"
