@@ -70,8 +70,8 @@ def of_annotated(z: Any) -> Any:
 
     if CODES not in z.obsm:
         raise InputError(
-            f"`z` is an AnnData without obsm[{CODES!r}]; give run.encode(adata), or the file that "
-            "`python -m ppvae.encode RUN --data cells.h5ad --out coded.h5ad` writes"
+            f"`z` is an AnnData without obsm[{CODES!r}]; give run.encode(adata), or what "
+            "ppvae.encode.encode(run, data=adata, out='coded.h5ad') leaves in that file"
         )
     codes = np.asarray(z.obsm[CODES])
     names = [f"loc_{i}" for i in range(codes.shape[1])]
