@@ -1,7 +1,9 @@
 """Data: read by name or path, divided, scaled, binarized, and given out in batches."""
 
 from ppvae.data.dataset import Data
-from ppvae.data.loading import as_split, from_arrays, load, load_new, new_rows, scaled_as, suited
+from ppvae.data.loading import as_split, from_arrays, load
+from ppvae.data.new_data import load_new, new_rows
+from ppvae.data.rescaling import scaled_as, suited
 from ppvae.data.rules import Values
 from ppvae.data.scaling import Kind, Scaling
 from ppvae.data.split import Batch, Feed, Split

@@ -18,8 +18,8 @@ from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch, Data, load, scaled_as, suited
 from ppvae.data.labels import hide
-from ppvae.data.loading import totalled
 from ppvae.data.options import UNKNOWN_SCHEMA, Schema
+from ppvae.data.rescaling import totalled
 from ppvae.data.scaling import COUNTS
 from ppvae.errors import InputError
 from ppvae.programs import Pair, Program

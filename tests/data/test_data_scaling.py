@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ppvae import data, load
 from ppvae.data import Scaling
-from ppvae.data.loading import suited
+from ppvae.data.rescaling import suited
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fit import fit, main, resume
