@@ -141,6 +141,8 @@ def _check_names(frame: "pd.DataFrame", options: ReadOptions, faults: Faults) ->
     Raises:
         InputError: for columns of one name, which cannot be told apart.
     """
+    if len(frame) == 0:
+        faults.add("it has no rows")
     twice = [str(name) for name, count in Counter(frame.columns).items() if count > 1]
     if twice:
         faults.add(f"two columns are named {', '.join(twice)}: name them apart")

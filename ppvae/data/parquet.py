@@ -7,7 +7,6 @@ from ppvae.data.optional import needed
 from ppvae.data.options import ReadOptions, Schema
 from ppvae.data.source import Source
 from ppvae.data.table import table_source
-from ppvae.errors import InputError
 
 
 def parquet_source(path: Path, options: ReadOptions, schema: Schema) -> Source:
@@ -21,6 +20,4 @@ def parquet_source(path: Path, options: ReadOptions, schema: Schema) -> Source:
 
     with parsing(path, "a .parquet table"):
         frame = pd.read_parquet(path)
-    if len(frame) == 0:
-        raise InputError(f"{path} has no rows.")
     return table_source(frame, str(path), options, schema)

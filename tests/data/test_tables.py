@@ -326,7 +326,7 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
     "equal names": (
         FRAME.set_axis([*FRAME.columns[:-1], "bill"], axis=1), {}, ("two columns are named bill",)
     ),
-    "no rows": (FRAME[:0], {}, ("is a table of no rows",)),
+    "no rows": (FRAME[:0], {}, ("it has no rows",)),
     "a size factor of words": (
         FRAME, {"size_factor": "species"}, ("the size factor species holds words",)
     ),
