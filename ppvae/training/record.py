@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ppvae.data import Data
 from ppvae.run.config import FORMAT, versions
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import Chosen
@@ -30,7 +31,7 @@ def config_of(
         "data_dir": None if where is None else str(Path(where).resolve()),
         "binarize": meeting.data.binarize,
         "start": None if start is None else str(start.path),
-        "size_factor": "none" if meeting.data.size_factor == "auto" else meeting.data.size_factor,
+        "size_factor": _size_factor(settings, meeting.data),
         **{part: recorded_part(getattr(settings, part)) for part in ("valid", "test")},
     }
     data, pair = meeting.data, meeting.pair
@@ -57,3 +58,8 @@ def config_of(
     }
     settled = resolved | chosen.recorded() | made.parts
     return settings.recorded() | settled | {"run": facts}
+
+
+def _size_factor(settings: Settings, data: Data) -> str | None:
+    """What scales the mean of counts, as it came out; what is none stays as it was asked for."""
+    return settings.size_factor if data.size_factor in ("auto", "none") else data.size_factor

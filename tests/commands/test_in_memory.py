@@ -4,6 +4,8 @@ import gc
 import multiprocessing
 import os
 import signal
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,11 +138,18 @@ def _be_killed() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def run_forked(target: Callable[[], None]) -> None:
+    """Run it in a process that is forked off; JAX, if another test imported it, warns of forks."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        child = multiprocessing.get_context("fork").Process(target=target)
+        child.start()
+        child.join()
+
+
 def test_what_a_killed_process_left_is_removed_by_the_next(places: Path) -> None:
     memory, living = places / "memory", PrivateFolder(0)
-    child = multiprocessing.get_context("fork").Process(target=_be_killed)
-    child.start()
-    child.join()
+    run_forked(_be_killed)
     assert len(list(memory.iterdir())) == 2
     other = PrivateFolder(0)
     assert {*memory.iterdir()} == {living.path, other.path}
@@ -148,9 +157,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(places: Path) -> None
 
 def test_a_process_that_is_forked_off_removes_nothing() -> None:
     folder = PrivateFolder(0)
-    child = multiprocessing.get_context("fork").Process(target=folder._remove)
-    child.start()
-    child.join()
+    run_forked(folder._remove)
     assert folder.path.is_dir()
 
 

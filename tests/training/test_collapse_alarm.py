@@ -146,6 +146,7 @@ def test_the_alarm_changes_nothing_of_a_fit(
     small(tmp_path, "watched", epochs=3)
     with monkeypatch.context() as patch:
         patch.setattr("ppvae.training.epochs._rows", lambda epoch, _: [])
+        patch.setattr("ppvae.training.tracking.Tracking.epoch", lambda *_: None)
         patch.setattr("ppvae.cli.epoch_bar.EpochBar.epoch", lambda *_: None)
         patch.setattr("ppvae.training.collapse_alarm.CollapseAlarm.__call__", lambda *_: _Nothing())
         small(tmp_path, "alone", epochs=3)
