@@ -17,7 +17,7 @@ PICTURES = {
 }
 
 _TILE = "border:1px solid #8886;border-radius:6px;padding:6px 10px;min-width:7em"
-_ROW = "display:flex;flex-wrap:wrap;gap:8px;margin:6px 0"
+_ROW = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px;margin:6px 0"
 
 
 def tiles(run: Run) -> str:
@@ -34,7 +34,8 @@ def tiles(run: Run) -> str:
         Markup('<div style="{}"><b>{}</b><br><small>{}</small></div>').format(_TILE, value, what)
         for value, what in _tiles(summary)
     )
-    warnings = Markup("").join(Markup("<div><b>{}</b></div>").format(w) for w in run.warnings)
+    told = [warning.replace("`", "") for warning in run.warnings]
+    warnings = Markup("").join(Markup("<div><b>{}</b></div>").format(each) for each in told)
     pictures = Markup("").join(_pictures(run))
     return Markup(
         '<div>{}<div>{}</div><div style="{}">{}</div><div style="{}">{}</div></div>'
