@@ -1,11 +1,13 @@
 """What a user sets: each setting of each command, with its type, default, values and sentence.
 
-The settings of a fit (`fit`), those of what is asked of a run (`run`), what a setting is
-(`setting`), and what it may be (`values`). Nothing here needs torch.
+The settings of a fit (`fit`), of one that goes on (`resume`), of a comparison (`compare`), and of
+what is asked of a run (`run`); what a setting is (`setting`), and what it may be (`values`).
+Nothing here needs torch.
 """
 
 from ppvae.settings.compare import Compare, CompareBounds, CompareRuns
-from ppvae.settings.fit import READING, FitCommand, Resume, Settings
+from ppvae.settings.fit import READING, Settings
+from ppvae.settings.resume import FitCommand, Resume
 from ppvae.settings.run import Diagnose, Encode, Export, Sample
 from ppvae.settings.setting import (
     Checked,

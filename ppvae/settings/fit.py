@@ -1,10 +1,10 @@
 """The settings of a fit."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from ppvae.errors import InputError
 from ppvae.settings.recipes import recipe
@@ -16,8 +16,6 @@ from ppvae.settings.setting import (
     PROGRAMS,
     TRAINING,
     Checked,
-    Setting,
-    again,
     setting,
     settings_of,
 )
@@ -366,66 +364,3 @@ class Settings(Checked):
         """The settings that ``config.yaml`` keeps, as they were given."""
         kept = settings_of(type(self))
         return {name: getattr(self, name) for name, (_, about) in kept.items() if about.is_recorded}
-
-
-@dataclass(frozen=True)
-class FitCommand(Settings):
-    """What the command takes beside the settings of a fit."""
-
-    # fmt: off
-    resume: str | None = setting(
-        None, OUTPUT, PLACE, "Go on with the fit in this run directory.", "a new fit",
-        is_recorded=False, is_for_people=True
-    )
-    checkpoint: Literal["last", "best"] | None = setting(
-        None, OUTPUT, Word(Literal["last", "best"]),
-        "With --resume: last, or best where last is damaged.", "last", is_recorded=False,
-        may_change=True
-    )
-    # fmt: on
-
-
-def _changed(name: str) -> Any:
-    """A setting of a fit that goes on: unset, it is as it was."""
-    if not settings_of(Settings)[name][1].may_change:
-        raise TypeError(f"{name} cannot change in a fit that goes on")
-    return again(Settings, name, default=None, unset="as the fit was begun")
-
-
-@dataclass(frozen=True)
-class Resume(Checked):
-    """What `ppvae.fit.resume` takes: a run, and the settings that may change."""
-
-    # fmt: off
-    run: str | Path = field(metadata={"setting": Setting(DATA, PLACE, "The run directory.")})
-    epochs: int | None = _changed("epochs")
-    patience: int | None = _changed("patience")
-    data_dir: str | Path | None = _changed("data_dir")
-    device: Device | None = _changed("device")
-    threads: int | None = _changed("threads")
-    tensorboard: bool | None = _changed("tensorboard")
-    tracker: str | Tracker | MetricsLogger | None = again(Settings, "tracker")
-    oversubscribe: bool | None = _changed("oversubscribe")
-    trust: Sequence[str] | None = _changed("trust")
-    model: Callable[..., Any] | None = setting(
-        None, PROGRAMS, Class(), "The model itself, for a fit that was begun with an object.",
-        "that of the run"
-    )
-    guide: Callable[..., Any] | None = setting(
-        None, PROGRAMS, Class(), "The guide itself, likewise.", "that of the run"
-    )
-    data: Any = setting(
-        None, DATA, Source(), "The data itself, likewise.", "that of the run"
-    )
-    checkpoint: Literal["last", "best"] = setting(
-        "last", OUTPUT, Word(Literal["last", "best"]),
-        "Where to go on from: last, or best where last is damaged."
-    )
-    # fmt: on
-
-    def changes(self) -> dict[str, Any]:
-        """The recorded settings that are given another value."""
-        names = [name for name, (_, about) in settings_of(Settings).items() if about.is_recorded]
-        changed = {n: getattr(self, n) for n in names if settings_of(Settings)[n][1].may_change}
-        del changed["data_dir"]  # where the data lie now, which is this sitting's affair
-        return {name: value for name, value in changed.items() if value is not None}
