@@ -14,6 +14,7 @@ from ppvae.diagnostics.deficits.beside import Beside, First
 from ppvae.diagnostics.deficits.candidates import Candidate, put_in
 from ppvae.diagnostics.deficits.columns import of_columns
 from ppvae.diagnostics.deficits.fitted import Fitted
+from ppvae.diagnostics.deficits.levels import of_levels
 from ppvae.diagnostics.deficits.slot import Slot
 from ppvae.diagnostics.deficits.unexplained import Errors, log_r_of
 from ppvae.diagnostics.deficits.whole_numbers import Counted, Rate
@@ -37,8 +38,9 @@ def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> lis
 
     Of real numbers: `StudentT`, `Laplace`, and `Gaussian` with one variance or with one for each
     element, read off z. Of counts, and of real numbers that are whole ones: `NegativeBinomial`, and
-    `ZeroInflated`. Of a mixed table: a wider family of its columns, see
-    `ppvae.diagnostics.deficits.columns`.
+    `ZeroInflated`. Of grey levels, and of counts out of a known total: a family that has more
+    shapes, see `ppvae.diagnostics.deficits.levels`. Of a mixed table: a wider family of its
+    columns, see `ppvae.diagnostics.deficits.columns`.
 
     Args:
         fitted: the programs.
@@ -61,6 +63,8 @@ def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> lis
             found = [_counted(slot, old, errors, steps), *found]
     elif isinstance(old, (Poisson, NegativeBinomial, ZeroInflated)):
         found = _of_counts(slot, old, errors)
+    else:
+        found = list(of_levels(slot, old))
     if not found:
         raise InputError(
             f"{type(old).__name__} takes {in_words(old.support)}, and no other likelihood of such "
