@@ -127,6 +127,8 @@ def opened_run(asked: Diagnose | Encode | Sample) -> Run:
     run = asked.run
     if not isinstance(run, Run):
         run = load(str(run), trust=asked.trust, checkpoint=asked.checkpoint)
+    if asked.data_memory is not None:
+        run.data_memory = asked.data_memory
     take_threads_of_fit(run.resolved.get("threads"))
     return run
 

@@ -36,8 +36,9 @@ from ppvae.cli.epoch_bar import EpochBar
 from ppvae.cli.flags_in_sentences import flag, spoken
 from ppvae.cli.given import given_settings
 from ppvae.cli.silence import quiet_where_asked
-from ppvae.cli.terminal import say, show_introduction, show_seeds, show_summary, teller
+from ppvae.cli.terminal import bar, say, show_introduction, show_seeds, show_summary, teller
 from ppvae.data import Data
+from ppvae.data.progress import shown_by
 from ppvae.errors import InputError
 from ppvae.fitted import Run
 from ppvae.programs.isolation import alone
@@ -115,7 +116,8 @@ def fit(settings: Settings) -> Run:
     )
     tell = teller(fabric)
     tell("reading the data")
-    meeting = meet_suited(settings, chosen)
+    with shown_by(bar):
+        meeting = meet_suited(settings, chosen)
     example = few(meeting.batch)
     check_made_again(meeting, example, settings)
 
@@ -124,7 +126,10 @@ def fit(settings: Settings) -> Run:
     is_anew = data.binarize == "dynamic"
     settings = settings.laid_out(order_of(settings, data, fabric).whole, is_anew=is_anew)
     is_compiled = decide_compile(settings, data, pair, fabric)
-    trainer = make_trainer(settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled)
+    with shown_by(bar):
+        trainer = make_trainer(
+            settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled
+        )
 
     # Where it is written.
     config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled)
@@ -180,13 +185,15 @@ def resume(asked: Resume) -> Run:
 
         # The data and the programs of the fit, made again, and the bound.
         tell("reading the data")
-        everything = data_again(run, asked.data, asked.data_dir)
-        chosen = recorded_parts(run.config, trust)
-        data, pair, facts = programs_again(run, settings, chosen, everything)
-        trainer = make_trainer(
-            settings, chosen, pair, facts, data, fabric,
-            compile=run.resolved["compiled"] is True, recorded=run.resolved,
-        )  # fmt: skip
+        run.data_memory = asked.data_memory
+        with shown_by(bar):
+            everything = data_again(run, asked.data, asked.data_dir)
+            chosen = recorded_parts(run.config, trust)
+            data, pair, facts = programs_again(run, settings, chosen, everything)
+            trainer = make_trainer(
+                settings, chosen, pair, facts, data, fabric,
+                compile=run.resolved["compiled"] is True, recorded=run.resolved,
+            )  # fmt: skip
         trainer.load_state(state)
         if fabric.is_global_zero:
             run.rewind(state, is_done=trainer.is_done)
@@ -222,10 +229,10 @@ def _climb(
         epochs, done = trainer.plan.passes, trainer.progress.step
         with EpochBar(
             epochs, trainer.steps_per_epoch, done, trainer.notes, quiet=not is_first
-        ) as bar:
+        ) as passes:
             number = train(
                 run, trainer, fabric,
-                on_step=bar.step, on_compile=bar.compiling, on_epoch=bar.epoch,
+                on_step=passes.step, on_compile=passes.compiling, on_epoch=passes.epoch,
                 tracking=tracking,
             )  # fmt: skip
         if number:

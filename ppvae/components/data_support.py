@@ -9,15 +9,20 @@ from torch.distributions import constraints
 
 from ppvae.components.likelihood_choice import CHUNK, ways_out
 from ppvae.data import Batch, Data, Split, Values
+from ppvae.data.progress import passing
+from ppvae.data.split import Extremes
 from ppvae.distributions.grid import Grid
 from ppvae.distributions.per_column import Columnwise
-from ppvae.distributions.support import Outside, elements_of, first_outside_support
+from ppvae.distributions.support import Outside, elements_of, ends_of, first_outside_support
 from ppvae.errors import GIVE_LABELS, InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.classification import has_classes
 from ppvae.programs.facts import Audit
 from ppvae.programs.pair import traces
 from ppvae.programs.streams import seeded
+
+_CONVEX = (constraints.interval, constraints.greater_than, constraints.greater_than_eq)
+"""Supports that hold what lies between two numbers that they hold."""
 
 
 def values_of(facts: Audit) -> Values | None:
@@ -140,13 +145,32 @@ def _outside(split: Split, facts: Audit, *, is_alike: bool = False) -> tuple[Out
         is_alike: the rows are 8-bit intensities: what the first of them show, all would.
     """
     for site, (_, support) in facts.supports.items():
-        for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
-            first = first_outside_support(support, batch["x"], batch.get("mask"))
-            if first is not None:
-                return first._replace(row=number * CHUNK + first.row), site
-            if is_alike:
-                break
+        if _holds_all(support, split.extremes):
+            continue
+        with passing("checking the data", len(split)) as count:
+            for number, batch in enumerate(split.frozen(0).chunks(CHUNK)):
+                first = first_outside_support(support, batch["x"], batch.get("mask"))
+                if first is not None:
+                    return first._replace(row=number * CHUNK + first.row), site
+                count(len(batch["x"]))
+                if is_alike:
+                    break
     return None
+
+
+def _holds_all(support: Any, known: Extremes | None) -> bool:
+    """Whether all numbers between two are in a support; False too where it cannot be told."""
+    elements = elements_of(support)
+    if known is None or any(isinstance(end, Tensor) for end in ends_of(elements)):
+        return False
+    ends = torch.tensor([known.lowest, known.highest])
+    is_of_whole = elements in (constraints.boolean, constraints.nonnegative_integer)
+    is_convex = elements is constraints.real or (
+        isinstance(elements, _CONVEX) and not isinstance(elements, Grid)
+    )
+    if not is_convex and not (is_of_whole and known.is_whole):
+        return False
+    return bool(torch.as_tensor(elements.check(ends)).all())
 
 
 def _takes(facts: Audit, site: str, takes: str) -> str:

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 from torch.nn.parameter import UninitializedParameter
 
 from ppvae.compilation.allocations import Allocations
+from ppvae.data.free_memory import free_memory
 from ppvae.errors import InputError
 
 TRAINING = 4
@@ -25,28 +24,6 @@ LARGEST = 2**63 - 1
 
 CALLS = 100_000
 """More tensors than any constructor makes out of nothing."""
-
-
-def free_memory(device: torch.device | str = "cpu") -> int:
-    """Bytes that this process may yet take, by the machine and by its control group."""
-    device = torch.device(device)
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    return min([int(psutil.virtual_memory().available), *_free_in_groups()])
-
-
-def _free_in_groups() -> Iterator[int]:
-    """What the control groups of a container leave, where there are any."""
-    for limit, used in (
-        ("memory.max", "memory.current"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-    ):
-        try:
-            most, now = (Path("/sys/fs/cgroup", name).read_text().strip() for name in (limit, used))
-        except OSError:
-            continue
-        if most.isdecimal() and now.isdecimal():
-            yield max(0, int(most) - int(now))
 
 
 def check_memory(size: int, setting: str, device: torch.device | str = "cpu") -> None:

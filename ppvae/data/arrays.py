@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -11,10 +10,8 @@ from ppvae.data.containers import check_same_columns, check_same_index, plain
 from ppvae.data.labels import UNKNOWN, encode
 from ppvae.data.rows import ArrayRows
 from ppvae.data.source import Source
+from ppvae.data.tensors import LARGEST_COUNT, as_tensor, unfit
 from ppvae.errors import InputError
-
-# float32 holds every whole number up to here, and not the next one.
-_LARGEST_COUNT = 2**24
 
 
 def array_source(
@@ -53,24 +50,9 @@ def array_source(
         seen = contents.mask if seen is None else seen & contents.mask
     _check_numbers(values, seen, where)
     code, names = _labels(y, values, where, labels)
-    tensor, note = _tensor(values)
-    rows = ArrayRows(tensor, code, None if seen is None else _tensor(seen)[0], contents.names)
+    tensor, note = as_tensor(values)
+    rows = ArrayRows(tensor, code, None if seen is None else as_tensor(seen)[0], contents.names)
     return Source(where, rows, labels=names, notes=() if note is None else (note,))
-
-
-def channels_first(shape: tuple[int, ...]) -> tuple[bool, str | None]:
-    """Return whether images of ``shape``, (N, C, H, W) or (N, H, W, C), have channels first.
-
-    And what to say where the sizes leave it open.
-    """
-    first, last = shape[1], shape[3]
-    if last in (1, 3) and first not in (1, 3):
-        return False, None
-    if last in (2, 4) and first not in (1, 2, 3, 4):
-        return False, None
-    if last in (1, 2, 3, 4) and first in (1, 2, 3, 4) and first != last:
-        return True, f"the first {first} of {shape[1:]} taken for the channels"
-    return True, None
 
 
 def _labels(
@@ -106,41 +88,12 @@ def _check_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str) 
     """Refuse what float32 cannot hold: NaN, infinities, and integers it would round."""
     if x.dtype.kind == "f":
         fine = np.isfinite(x)
-        why, way_out = (
-            "NaN or an infinity",
-            "drop such rows, or mark the entries in a mask (an .npz of x and mask)",
-        )
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:
-        fine = (x >= -_LARGEST_COUNT) & (x <= _LARGEST_COUNT)
-        why = f"an integer beyond {_LARGEST_COUNT}, which float32 would round"
-        way_out = "rescale the values"
+        fine = (x >= -LARGEST_COUNT) & (x <= LARGEST_COUNT)
     else:
         return
     if mask is not None:
         fine |= ~mask
     wrong = np.flatnonzero(~fine.reshape(len(x), -1).all(1))
     if len(wrong):
-        raise InputError(
-            f"{where} holds {why} in {len(wrong)} of {len(x)} rows, first in row {wrong[0]} "
-            f"(counted from 0): {way_out}."
-        )
-
-
-def _tensor(x: NDArray[Any]) -> tuple[Tensor, str | None]:
-    """Return ``x`` channels first, as bytes, truth values, int64, float32 or float64; and a note.
-
-    The note is what to say of the axes.
-    """
-    note = None
-    match x.ndim:
-        case 1 | 3:
-            x = x[:, None]
-        case 4:
-            is_first, note = channels_first(x.shape)
-            x = x if is_first else x.transpose(0, 3, 1, 2)
-    if x.dtype.kind == "f":
-        x = x.astype(np.float64 if x.dtype.itemsize >= 8 else np.float32)
-    elif x.dtype.kind in "iu" and x.dtype != np.uint8:
-        x = x.astype(np.int64)
-    # A copy of its own: read-only memory and negative strides cannot be a tensor.
-    return torch.from_numpy(np.array(x, order="C")), note
+        raise unfit(where, len(wrong), len(x), int(wrong[0]), is_float=x.dtype.kind == "f")

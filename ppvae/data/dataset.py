@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import final
 
-import torch
-
 from ppvae.data.columns import Column
 from ppvae.data.options import Schema
 from ppvae.data.ranges import value_range
@@ -94,7 +92,7 @@ class Data:
         """Number of covariates per datum; 0 without any."""
         if "y" not in self.train.extra_names:
             return 0
-        y = self.train.take(torch.zeros(1, dtype=torch.int64))["y"]
+        y = self.train.beside["y"]
         return y[0].numel() if y.is_floating_point() else 0
 
     def fingerprint(self) -> dict[str, object] | None:

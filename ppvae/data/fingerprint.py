@@ -49,7 +49,7 @@ class Fingerprint:
                     total.update(stream.read(limit))
                 while limit is None and (part := stream.read(2**20)):
                     total.update(part)
-        return cls(total.hexdigest(), *_size_and_time(files))
+        return cls(total.hexdigest(), *size_and_time(files))
 
     @classmethod
     def from_dict(cls, fields: object) -> Self | None:
@@ -86,9 +86,9 @@ def unchanging(path: Path, files: Sequence[Path]) -> Iterator[None]:
     Raises:
         InputError: where size or time are not what they were.
     """
-    before = _size_and_time(files)
+    before = size_and_time(files)
     yield
-    if _size_and_time(files) != before:
+    if size_and_time(files) != before:
         raise InputError(f"{path} was written while it was read: wait until it is whole.")
 
 
@@ -97,12 +97,13 @@ def fingerprint_now(old: Fingerprint, path: Path, files: Sequence[Path]) -> Fing
 
     Of a folder the bytes are always looked at: one of its files may be replaced by an older one.
     """
-    if list(files) == [path] and (old.size, old.modified) == _size_and_time(files):
+    if list(files) == [path] and (old.size, old.modified) == size_and_time(files):
         return old
     return Fingerprint.of_files(path, files)
 
 
-def _size_and_time(files: Sequence[Path]) -> tuple[int, str]:
+def size_and_time(files: Sequence[Path]) -> tuple[int, str]:
+    """Return the bytes of all files, and when the youngest was written, in UTC."""
     stats = [file.stat() for file in files]
     youngest = max((entry.st_mtime_ns for entry in stats), default=0)
     modified = datetime.fromtimestamp(youngest // 1000 / 10**6, UTC)

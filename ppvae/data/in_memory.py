@@ -47,15 +47,9 @@ class InMemorySplit(Split):
         known: Annotations | None = None,
     ) -> Self:
         """Make a split of raw ``x``, doing once all that need not be done in each batch."""
-        still = scaling or AS_IS
-        if x.dtype not in (torch.uint8, torch.bool) or still.loc is not None:
-            # Bytes stay bytes, a quarter of the memory; anything else gains nothing by waiting, and
-            # what was not observed is 0 after it is standardized.
-            x, still = still.apply(x), AS_IS
-        if "mask" in extras:
-            x = x.masked_fill(~extras["mask"], 0)
+        x, still = scaled_once(x, scaling or AS_IS, extras.get("mask"))
         known = Annotations.of(len(x)) if known is None else known
-        return cls(x, extras, still, binarization, scaling, known)._settled()
+        return cls(x, extras, still, binarization, scaling, known).settled()
 
     @property
     @override
@@ -76,6 +70,11 @@ class InMemorySplit(Split):
     @override
     def read_as(self) -> Scaling | None:
         return self.origin
+
+    @property
+    @override
+    def beside(self) -> Batch:
+        return {name: value for name, value in self.extras.items() if name != "mask"}
 
     @override
     def __len__(self) -> int:
@@ -111,7 +110,11 @@ class InMemorySplit(Split):
     def frozen(self, seed: int) -> Self:
         if self.binarization.is_fixed:
             return self
-        return replace(self, binarization=self.binarization.frozen(seed))._settled()
+        return replace(self, binarization=self.binarization.frozen(seed)).settled()
+
+    @override
+    def with_y(self, y: Tensor) -> Self:
+        return replace(self, extras=self.extras | {"y": y.to(self.x.device)})
 
     def _batch(self, rows: Tensor, device: torch.device | str, binarization: Binarization) -> Batch:
         here = rows.to(self.x.device)
@@ -119,7 +122,7 @@ class InMemorySplit(Split):
         extras = {name: value[here].to(device) for name, value in self.extras.items()}
         return {"x": x} | extras
 
-    def _settled(self) -> Self:
+    def settled(self) -> Self:
         """Return the same split, with a binarization that is fixed already done."""
         if not self.binarization.is_fixed or self.binarization.how == "none":
             return self
@@ -127,3 +130,14 @@ class InMemorySplit(Split):
         for rows in torch.split(torch.arange(len(self)), _CHUNK):
             binary[rows] = self._batch(rows, self.x.device, self.binarization)["x"].to(torch.uint8)
         return replace(self, x=binary, scaling=AS_IS, binarization=Binarization())
+
+
+def scaled_once(x: Tensor, scaling: Scaling, mask: Tensor | None) -> tuple[Tensor, Scaling]:
+    """Scale raw ``x`` as far as need not wait for the device; and what is left to do there.
+
+    Bytes stay bytes, a quarter of the memory; anything else gains nothing by waiting, and what was
+    not observed is 0 after it is standardized.
+    """
+    if x.dtype not in (torch.uint8, torch.bool) or scaling.loc is not None:
+        x, scaling = scaling.apply(x), AS_IS
+    return (x if mask is None else x.masked_fill(~mask, 0)), scaling

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ppvae.data.dataset import Data
-from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.split import Split
 from ppvae.errors import GIVE_LABELS, InputError
 
@@ -78,12 +77,12 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
     reported of them is then about log p(x), as of data whose labels nobody has.
 
     Args:
-        data: with labels, held in memory.
+        data: with labels.
         keep: how many labels of the training data stay.
         seed: decides which.
 
     Raises:
-        InputError: where y is no labels, there are too few of a class, or rows are read from disk.
+        InputError: where y is no labels, or there are too few of a class.
     """
     if data.labels is None:
         raise InputError(
@@ -98,9 +97,9 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
     names = data.labels
     return replace(
         data,
-        train=_hidden(data.train, data.name, lambda y: _balanced(y, names, keep, seed)),
-        valid=_hidden(data.valid, data.name, torch.zeros_like),
-        test=_hidden(data.test, data.name, torch.zeros_like),
+        train=_hidden(data.train, lambda y: _balanced(y, names, keep, seed)),
+        valid=_hidden(data.valid, torch.zeros_like),
+        test=_hidden(data.test, torch.zeros_like),
     )
 
 
@@ -108,28 +107,21 @@ def known_rows(split: Split) -> Tensor:
     """Which rows of a split have a label that is known: (N,), bool.
 
     Raises:
-        InputError: of a split that is read from disk, or has no labels.
+        InputError: of a split that has no labels.
     """
-    y = split.extras.get("y") if isinstance(split, InMemorySplit) else None
+    y = split.beside.get("y")
     if y is None or y.is_floating_point():
         raise InputError(
-            "`labelled` asks for rows with a label, and the training data has none that is held in "
-            f"memory; {GIVE_LABELS}, or leave it out"
+            "`labelled` asks for rows with a label, and the training data has none; "
+            f"{GIVE_LABELS}, or leave it out"
         )
     return (y != UNKNOWN).cpu()
 
 
-def _hidden(split: Split, name: str, kept: Callable[[Tensor], Tensor]) -> Split:
+def _hidden(split: Split, kept: Callable[[Tensor], Tensor]) -> Split:
     """Return the split with -1 for y where ``kept`` of y is 0."""
-    if not isinstance(split, InMemorySplit) or "y" not in split.extras:
-        raise InputError(
-            f"`labels` hides labels of data held in memory, and {name} is read from disk as it is "
-            f"needed; save it as .npz (x, and y)."
-        )
-    here = split.extras["y"]
-    y = here.cpu()
-    shown = torch.where(kept(y).bool(), y, UNKNOWN).to(here.device)
-    return replace(split, extras={**split.extras, "y": shown})
+    y = split.beside["y"].cpu()
+    return split.with_y(torch.where(kept(y).bool(), y, UNKNOWN))
 
 
 def _balanced(y: Tensor, names: tuple[str, ...], keep: int, seed: int) -> Tensor:

@@ -39,6 +39,7 @@ def load(
     scaling: Scaling | None = None,
     scale: Scale | None = None,
     schema: Schema = UNKNOWN_SCHEMA,
+    data_memory: float | None = None,
 ) -> Data:
     """Load data to fit to.
 
@@ -82,6 +83,9 @@ def load(
             :class:`ppvae.data.Scaling`, and the likelihood, once there is one.
         schema: what another fit read in its data, ``run.schema``, so that codes of labels and
             categories mean the same.
+        data_memory: GiB of memory that the rows of a file may take: larger data stay on disk, and
+            batches are read from there; by default a quarter of what is free. A file of up to
+            64 MiB is read whole, unless this is less.
 
     Raises:
         InputError: where there is no such data or it cannot be used, with the reason.
@@ -91,6 +95,7 @@ def load(
         as_text(label), tuple(map(str, covariates)), as_text(index), tuple(map(str, drop)),
         {str(column): kind for column, kind in (kinds or {}).items()},
         as_text(size_factor), as_text(split_column), size,
+        data_memory,
     )  # fmt: skip
     known_as = called(data) if isinstance(data, str | Path) else name or "data"
     source = source_of(data, known_as, data_dir, options, schema)

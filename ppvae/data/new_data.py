@@ -57,7 +57,9 @@ def load_new(
     if not has_columns(data):
         said = options.label if "label" not in options.may_lack else None
         factor = "total" if options.size_factor == "total" else None
-        options = ReadOptions(label=said, size_factor=factor, size=options.size)
+        options = ReadOptions(
+            label=said, size_factor=factor, size=options.size, memory=options.memory
+        )
     source = source_of(data, "data", data_dir, options, schema)
     where = f"`data={str(data)!r}`" if is_named else "data"
     _check_shape(source, shape, where)

@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from ppvae.data.arrays import array_source
 from ppvae.data.containers import dense
+from ppvae.data.disk_rows import DiskRows
 from ppvae.data.downloads import parsing
 from ppvae.data.parts import joined
 from ppvae.data.source import Source
+from ppvae.data.stored import Mapped
 from ppvae.errors import InputError
 
 # What scipy.sparse.save_npz writes in each of its formats.
@@ -24,17 +27,37 @@ _PARTS = {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
 """What they call the parts, where each is an array."""
 
 
-def npy_source(path: Path) -> Source:
-    """Read the array at ``path``; a pickle never is.
+_MAPPED = 2**20
+"""Bytes of a file from which it is mapped, before its header says how large the array is."""
+
+_NO_ROWS = 128
+"""Bytes of a file that has a header alone."""
+
+
+def npy_source(path: Path, memory: float | None = None) -> Source:
+    """Open the array at ``path``, or read it where it is small; a pickle never is.
+
+    Args:
+        path: the file.
+        memory: see `ppvae.data.stored.budget`.
 
     Raises:
         InputError: where the file is damaged, or holds something else.
     """
-    with parsing(path, "a .npy file"), path.open("rb") as file:
+    with parsing(path, "a .npy file"):
         # Without allow_pickle, so that opening a stranger's file runs none of its code; so below.
-        array = np.load(file, allow_pickle=False)
+        if path.stat().st_size > (_MAPPED if memory is None else _NO_ROWS):
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        else:
+            with path.open("rb") as file:
+                array = np.load(file, allow_pickle=False)
         if not isinstance(array, np.ndarray):
             raise InputError(f"{path} is a .npz file by its content: give it that suffix.")
+        if isinstance(array, np.memmap) and array.dtype.kind in "biuf" and array.ndim:
+            mapped = Mapped(path, array, memory)
+            if not mapped.is_read_whole:
+                rows = DiskRows(mapped, torch.arange(len(array)))
+                return Source(str(path), rows, notes=(*mapped.notes, mapped.note))
         return array_source(array, str(path))
 
 

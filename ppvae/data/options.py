@@ -13,7 +13,7 @@ from ppvae.errors import InputError
 @final
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user says of the columns of a table, or the size of images.
+    """What a user says of the columns of a table, the size of images, or memory.
 
     Args:
         label: the column of labels.
@@ -24,6 +24,7 @@ class ReadOptions:
         size_factor: ``"total"``, the sum of a row; a column; or ``"none"``.
         split_column: the column that says ``train``, ``valid`` or ``test``.
         size: height and width that images are brought to.
+        memory: GiB of memory that rows of a file may take.
         may_lack: which of these columns new data need not have.
     """
 
@@ -35,6 +36,7 @@ class ReadOptions:
     size_factor: str | None = None
     split_column: str | None = None
     size: tuple[int, int] | None = None
+    memory: float | None = None
     may_lack: frozenset[str] = frozenset()
 
     def of_new(self, columns: Iterable[str]) -> Self:
@@ -56,7 +58,7 @@ class ReadOptions:
             name: value
             for name, value in values.items()
             if value
-            and name not in ("size", "may_lack")
+            and name not in ("size", "memory", "may_lack")
             and (name, value) != ("size_factor", "none")
         }
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from ppvae.data.disk_rows import DiskRows
 from ppvae.data.image_rows import ImageRows
 from ppvae.data.labels import UNKNOWN
 from ppvae.data.rows import ArrayRows, Rows
@@ -74,7 +75,7 @@ def _labelled_as(train: Source, other: Source) -> Rows:
             f"{other.where} has no y, and {train.where} has covariates: give those of all parts."
         )
     unknown = torch.full((len(rows),), UNKNOWN)
-    if isinstance(rows, ArrayRows):
+    if isinstance(rows, ArrayRows | DiskRows):
         if train.train.annotations.label is not None and rows.annotations.label is None:
             rows = replace(rows, known=replace(rows.annotations, label=unknown))
         return rows if _is_alike(y, own) else replace(rows, y=None if y is None else unknown)
@@ -88,4 +89,4 @@ def _is_alike(y: Tensor | None, own: Tensor | None) -> bool:
 
 
 def _y_of(source: Source) -> Tensor | None:
-    return source.train.read(torch.zeros(1, dtype=torch.int64)).get("y")
+    return source.train.beside.get("y")

@@ -6,6 +6,7 @@ from typing import final
 
 import torch
 
+from ppvae.data.disk_rows import DiskRows, surveyed
 from ppvae.data.image_rows import ImageRows
 from ppvae.data.rows import Rows
 
@@ -58,7 +59,13 @@ def value_range(parts: dict[str, Rows]) -> ValueRange:
     if isinstance(some, ImageRows):  # images are many, and all alike
         return ValueRange(0, 255, is_whole=True, is_float=False, is_bytes=True, is_table=False)
     lowest, highest, is_whole = math.inf, -math.inf, True
+    for survey in surveyed(parts).values():
+        lowest = min(lowest, float(survey.lowest.min()))
+        highest = max(highest, float(survey.highest.max()))
+        is_whole = is_whole and survey.is_whole
     for rows in parts.values():
+        if isinstance(rows, DiskRows):
+            continue
         for values in rows.observed():
             if values.numel() == 0:
                 continue

@@ -152,7 +152,7 @@ def _read(path: Path, options: ReadOptions, schema: Schema, parameter: str) -> S
         case ".h5ad":
             return h5ad_source(path, options, schema)
         case ".npy":
-            return npy_source(path)
+            return npy_source(path, options.memory)
         case ".npz":
             return npz_source(path, schema.labels)
     raise InputError(

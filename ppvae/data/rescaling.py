@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from ppvae.data.binarization import binarization
 from ppvae.data.dataset import Data
+from ppvae.data.disk_rows import surveyed
 from ppvae.data.rows import Rows
 from ppvae.data.rules import (
     Values,
@@ -99,6 +100,7 @@ def data_of(
     """
     parts = source.parts(seed)
     note = None
+    surveyed(parts)
     for part, rows in parts.items():
         check_observed(rows, part, source.where)
     if fitted is None:

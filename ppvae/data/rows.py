@@ -13,7 +13,7 @@ from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
 from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.scaling import Scaling
-from ppvae.data.split import Batch, Split
+from ppvae.data.split import Batch, Extremes, Split
 
 CHUNK = 2**16
 """Rows that are looked at together."""
@@ -42,6 +42,16 @@ class Rows(ABC):
     def names(self) -> tuple[str, ...] | None:
         """Names of the columns, where a row is a vector and the format has names."""
 
+    @property
+    @abstractmethod
+    def extra_names(self) -> tuple[str, ...]:
+        """What a batch of them has beside ``"x"``."""
+
+    @property
+    @abstractmethod
+    def beside(self) -> Batch:
+        """Of all rows what stands beside x and its mask: y, size factors."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -53,6 +63,19 @@ class Rows(ABC):
     @abstractmethod
     def select(self, index: Tensor) -> "Rows":
         """Return the rows at ``index``, in that order."""
+
+    def part(self, index: Tensor) -> "Rows":
+        """Return the rows at ``index`` as one part of the data."""
+        return self.select(index)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether rows that lie on disk are read into memory by what passes over them often."""
+        return False
+
+    def extremes(self, _scaling: Scaling) -> Extremes | None:
+        """What x lies between once it is scaled, where a pass has found it."""
+        return None
 
     @abstractmethod
     def split(self, scaling: Scaling, binarization: Binarization) -> Split:
@@ -119,6 +142,16 @@ class ArrayRows(Rows):
     @override
     def dtype(self) -> torch.dtype:
         return self.x.dtype
+
+    @property
+    @override
+    def extra_names(self) -> tuple[str, ...]:
+        return tuple(name for name in self._fields if name != "x")
+
+    @property
+    @override
+    def beside(self) -> Batch:
+        return {n: values for n, values in self._fields.items() if n not in ("x", "mask")}
 
     @override
     def __len__(self) -> int:

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from ppvae.data.disk_rows import DiskRows
+from ppvae.data.image_rows import ImageRows
 from ppvae.data.ranges import value_range
 from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import AS_IS, COUNTS, EIGHT_BIT, Scaling
@@ -171,7 +173,8 @@ def check_observed(rows: Rows, part: str, where: str) -> None:
     Raises:
         InputError: naming the part.
     """
-    if isinstance(rows, ArrayRows) and rows.mask is not None and not rows.mask.any():
+    is_empty = isinstance(rows, ArrayRows) and rows.mask is not None and not rows.mask.any()
+    if is_empty or (isinstance(rows, DiskRows) and not rows.survey.is_observed):
         raise InputError(
             f"{where}: mask is False in all {len(rows)} rows of the {part} part, so that nothing "
             f"was observed there; it must be True where x was: leave out rows with no such entry."
@@ -184,19 +187,23 @@ def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
     Raises:
         InputError: naming the first such row.
     """
-    if not isinstance(rows, ArrayRows) or not rows.x.is_floating_point():
+    if not rows.dtype.is_floating_point or _lies_within(rows, scaling, -LARGEST, LARGEST):
         return
-    fine = scaling.apply(rows.x).abs() <= LARGEST
-    if rows.mask is not None:
-        fine |= ~rows.mask
-    wrong = (~fine).flatten(1).any(1).nonzero()
-    if len(wrong):
-        row = int(wrong[0])
-        largest = float(rows.x[row].nan_to_num(0).abs().max())
-        raise InputError(
-            f"{where} holds {largest:.3g} in {rows.annotations.called(row)} of the {part} part, "
-            f"whose square float32 cannot hold once it is scaled: rescale the values."
-        )
+    before = 0
+    for chunk in rows.chunks():
+        fine = scaling.apply(chunk["x"]).abs() <= LARGEST
+        if "mask" in chunk:
+            fine |= ~chunk["mask"]
+        wrong = (~fine).flatten(1).any(1).nonzero()
+        if len(wrong):
+            row = int(wrong[0])
+            largest = float(chunk["x"][row].nan_to_num(0).abs().max())
+            raise InputError(
+                f"{where} holds {largest:.3g} in {rows.annotations.called(before + row)} of the "
+                f"{part} part, whose square float32 cannot hold once it is scaled: rescale the "
+                f"values."
+            )
+        before += len(fine)
 
 
 def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -> None:
@@ -205,7 +212,7 @@ def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -
     Raises:
         InputError: naming the first such value.
     """
-    if not isinstance(rows, ArrayRows) or scaling.kind == "8-bit":
+    if isinstance(rows, ImageRows) or scaling.kind == "8-bit" or _lies_within(rows, scaling, 0, 1):
         return
     for chunk in rows.chunks():
         x = scaling.apply(chunk["x"])
@@ -217,6 +224,12 @@ def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -
             f"`binarize={binarize!r}` draws from intensities in [0, 1], and {where} holds "
             f"{beyond[0].item():g}: give `binarize='none'`, or scale the values to [0, 1]."
         )
+
+
+def _lies_within(rows: Rows, scaling: Scaling, lowest: float, highest: float) -> bool:
+    """Whether a pass over rows on disk has shown that all are within, once they are scaled."""
+    known = rows.extremes(scaling)
+    return known is not None and known.lowest >= lowest and known.highest <= highest
 
 
 def _categories(source: Source) -> list[str]:
@@ -248,6 +261,25 @@ def _standard(train: Rows, where: str, scaled: Sequence[bool] | None = None) -> 
         where: what sentences begin with.
         scaled: which columns of a table; the others stay as they are. By default all.
     """
+    if isinstance(train, DiskRows) and train.stored.is_large:
+        loc, scale = train.survey.moments
+    else:
+        loc, scale = _moments(train)
+    scale = scale.masked_fill(scale == 0, 1.0)
+    if not (loc.isfinite() & scale.isfinite()).all():
+        column = int((~(loc.isfinite() & scale.isfinite())).nonzero()[0])
+        raise InputError(
+            f"{where}: column {column} (counted from 0) is too wide to be standardized in double "
+            f"precision: rescale it."
+        )
+    if scaled is not None:
+        is_scaled = torch.tensor(scaled)
+        loc, scale = loc.masked_fill(~is_scaled, 0), scale.masked_fill(~is_scaled, 1)
+    return Scaling("standardized", tuple(loc.tolist()), tuple(scale.tolist()))
+
+
+def _moments(train: Rows) -> tuple[Tensor, Tensor]:
+    """Means and deviations in several passes, for rows that are in memory, or few."""
     # Sums over what was observed; a column never observed gets mean 0 and scale 1.
     count, total = torch.zeros(()), torch.zeros(())
     for values in _doubles(train):
@@ -261,18 +293,7 @@ def _standard(train: Rows, where: str, scaled: Sequence[bool] | None = None) -> 
     squares = torch.zeros(())
     for values in _doubles(train):
         squares = squares + (values - loc).square().nansum(0)
-    scale = (squares / count).sqrt()
-    scale = scale.masked_fill(scale == 0, 1.0)
-    if not (loc.isfinite() & scale.isfinite()).all():
-        column = int((~(loc.isfinite() & scale.isfinite())).nonzero()[0])
-        raise InputError(
-            f"{where}: column {column} (counted from 0) is too wide to be standardized in double "
-            f"precision: rescale it."
-        )
-    if scaled is not None:
-        is_scaled = torch.tensor(scaled)
-        loc, scale = loc.masked_fill(~is_scaled, 0), scale.masked_fill(~is_scaled, 1)
-    return Scaling("standardized", tuple(loc.tolist()), tuple(scale.tolist()))
+    return loc, (squares / count).sqrt()
 
 
 def _doubles(rows: Rows) -> Iterator[Tensor]:

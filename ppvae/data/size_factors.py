@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ppvae.data.disk_rows import DiskRows
+from ppvae.data.progress import passing
 from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.source import Source
 from ppvae.errors import InputError
@@ -15,11 +17,11 @@ def with_totals(source: Source, unit: float | None = None) -> Source:
     """Return a source with the sum of each row as its size factor, over their mean.
 
     Args:
-        source: rows in memory, not negative.
+        source: rows that are not negative.
         unit: what the sums of a fit were divided by; default: the mean of the training rows.
 
     Raises:
-        InputError: for rows that are read from disk, or whose sum is not above 0.
+        InputError: for image files, or rows whose sum is not above 0.
     """
     odd = [column.name for column in source.columns or () if column.kind == "real" or
            (column.levels and column.levels != ("0", "1"))]  # fmt: skip
@@ -33,19 +35,24 @@ def with_totals(source: Source, unit: float | None = None) -> Source:
     parts: dict[str, Any] = {
         part: replace(rows, size_factor=(sums[part] / unit).to(torch.float32))
         for part, rows in source.published().items()
-        if isinstance(rows, ArrayRows)
+        if isinstance(rows, ArrayRows | DiskRows)
     }
     return replace(source, **parts, size_unit=unit)
 
 
 def _sums(rows: Rows, where: str) -> Tensor:
-    if not isinstance(rows, ArrayRows):
+    if not isinstance(rows, ArrayRows | DiskRows):
         raise InputError(
-            f"`size_factor='total'` sums rows that are held in memory, and {where} is read from "
-            f"disk: leave it out."
+            f"`size_factor='total'` sums rows of counts, and {where} holds image files: "
+            f"leave it out."
         )
-    x = rows.x if rows.mask is None else rows.x.masked_fill(~rows.mask, 0)
-    sums = x.flatten(1).sum(1, dtype=torch.float64)
+    each = []
+    with passing("totals of rows", len(rows)) as count:
+        for chunk in rows.chunks():
+            x = chunk["x"].masked_fill(~chunk["mask"], 0) if "mask" in chunk else chunk["x"]
+            each.append(x.flatten(1).sum(1, dtype=torch.float64))
+            count(len(x))
+    sums = torch.cat(each)
     wrong = (~(sums > 0)).nonzero()[:, 0]
     if len(wrong):
         raise InputError(

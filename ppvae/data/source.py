@@ -65,7 +65,7 @@ class Source:
     @property
     def schema(self) -> Schema:
         """What other data must have to mean the same."""
-        y = self.train.read(torch.zeros(min(1, len(self.train)), dtype=torch.int64)).get("y")
+        y = self.train.beside.get("y")
         is_decimal = y is not None and y.is_floating_point() and not self.covariates
         return Schema(self.columns, self.labels, self.covariates, self.size_unit, is_decimal)
 
@@ -97,7 +97,7 @@ class Source:
             if test is None:
                 train, test = self._cut(seed, round(len(self.train) / 10))
             some = torch.randperm(len(train), generator=torch.Generator().manual_seed(seed))
-            valid = train.select(some[: max(1, round(len(train) / 10))])
+            valid = train.part(some[: max(1, round(len(train) / 10))])
             return {"train": train, "valid": valid, "test": test}
         if self.test is None:
             tenth = round(len(self.train) / 10)
@@ -121,4 +121,4 @@ class Source:
             )
         rest = len(self.train) - sum(sizes)
         shuffled = torch.randperm(len(self.train), generator=torch.Generator().manual_seed(seed))
-        return [self.train.select(index) for index in torch.split(shuffled, [rest, *sizes])]
+        return [self.train.part(index) for index in torch.split(shuffled, [rest, *sizes])]

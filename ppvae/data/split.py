@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,14 @@ Batch = dict[str, Tensor]
 
 Feed = Tensor | Batch
 """The rows of a batch, where the data lie on the device already; else the batch itself."""
+
+
+class Extremes(NamedTuple):
+    """What all numbers lie between."""
+
+    lowest: float
+    highest: float
+    is_whole: bool
 
 
 class Split(ABC):
@@ -43,6 +52,11 @@ class Split(ABC):
     @abstractmethod
     def read_as(self) -> Scaling | None:
         """How raw values became x, or None of rows that were given as they are."""
+
+    @property
+    @abstractmethod
+    def beside(self) -> Batch:
+        """Of a batch of all rows what stands beside x and its mask: y, size factors."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -85,6 +99,15 @@ class Split(ABC):
 
         A split without fresh noise returns itself.
         """
+
+    @abstractmethod
+    def with_y(self, y: Tensor) -> "Split":
+        """Return this split with other labels: (N,)."""
+
+    @property
+    def extremes(self) -> Extremes | None:
+        """What all of x lies between, where a pass has found it; None: nobody has looked."""
+        return None
 
     def chunks(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:
         """Yield all rows in their order, ``size`` at a time; the last batch may be smaller."""

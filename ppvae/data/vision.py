@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.data.arrays import channels_first
 from ppvae.data.downloads import ReadOnlyFolder, check_may_download, obtaining
 from ppvae.data.image_rows import image_rows
 from ppvae.data.images import GREY, Images, decoded, upright_size
 from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.scaling import EIGHT_BIT
 from ppvae.data.source import Source
+from ppvae.data.tensors import channels_first
 from ppvae.errors import InputError
 
 # They need more than a folder, are read by this package itself, or are not published data.

@@ -179,7 +179,7 @@ class Context:
     def log_p_name(self) -> str:
         """What is estimated as log p(x): of programs that take y it is another."""
         few = self.some(self.effort.evidence_rows)
-        return evidence_name(self.pair, self.audit, few.take(torch.arange(len(few))))
+        return evidence_name(self.pair, self.audit, few.beside)
 
     @property
     def is_continuous(self) -> bool:

@@ -56,7 +56,7 @@ def _labels(data: Data) -> Tensor | None:
     """The test data's labels, if it has one number a datum."""
     if "y" not in data.test.extra_names:
         return None
-    y = data.test.take(torch.arange(len(data.test)))["y"]
+    y = data.test.beside["y"]
     return y if y.dim() == 1 else None
 
 

@@ -72,7 +72,7 @@ class PageData:
             return self.classes.cpu()[self.order]
         if "y" not in self.rows.extra_names:
             return None
-        y = self.rows.take(torch.arange(len(self.rows)))["y"]
+        y = self.rows.beside["y"]
         return y if y.dim() == 1 else None
 
     @cached_property

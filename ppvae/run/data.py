@@ -31,11 +31,15 @@ class RunData:
         path: the run directory.
         config: ``config.yaml``, which a stranger may have written.
         trust: modules whose code may be run to read the data.
+
+    Attributes:
+        data_memory: GiB of memory that the rows of a file may take, as `ppvae.data.load` has it.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], trust: Iterable[str]) -> None:
         self.path, self.config, self._trust = path, dict(config), tuple(trust)
         self._held: Data | None = None
+        self.data_memory: float | None = None
 
     def hold_data(self, data: Data) -> None:
         """Hold the data of the fit, with all of their labels, where they have no name or path."""
@@ -168,7 +172,7 @@ class RunData:
     @property
     def _reading(self) -> dict[str, Any]:
         """How the data was read, as `ppvae.data.load` takes it."""
-        found = {}
+        found: dict[str, Any] = {"data_memory": self.data_memory}
         for name in READING:
             value = self.config.get(name)
             if value is None:
@@ -240,8 +244,9 @@ class RunData:
         """How other data is read: as the fit's was; its names and labels may be absent."""
         said = {
             name: value for name, value in self._reading.items()
-            if name not in ("valid", "test", "split_column", "kinds")
+            if name not in ("valid", "test", "split_column", "kinds", "data_memory")
         }  # fmt: skip
+        said["memory"] = self.data_memory
         may_lack = frozenset({"index"} if label else {"index", "label"})
         return ReadOptions(**said | ({"label": label} if label else {}), may_lack=may_lack)
 

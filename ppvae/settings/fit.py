@@ -63,7 +63,7 @@ MOST_EPOCHS = 400
 
 READING = (
     "label", "covariates", "index", "drop", "kinds", "size_factor", "split_column", "valid", "test",
-    "size",
+    "size", "data_memory",
 )  # fmt: skip
 """Settings that say how data is read."""
 
@@ -122,6 +122,11 @@ class Settings(Checked):
     size: tuple[int, int] | None = setting(
         None, DATA, Size(), "Height and width that the images of a folder are brought to.",
         "their own, if they have one"
+    )
+    data_memory: float | None = setting(
+        None, DATA, Number(zero=True),
+        "GiB of memory that the rows of a file may take; larger data stay on disk, and batches are "
+        "read from there.", "a quarter of what is free", is_recorded=False, may_change=True
     )
     labels: int | None = setting(
         None, DATA, Whole(1),

@@ -52,6 +52,7 @@ class Resume(Checked):
     epochs: int | None = _changed("epochs")
     patience: int | None = _changed("patience")
     data_dir: str | Path | None = _changed("data_dir")
+    data_memory: float | None = _changed("data_memory")
     device: Device | None = _changed("device")
     threads: int | None = _changed("threads")
     tensorboard: bool | None = _changed("tensorboard")

@@ -52,6 +52,7 @@ class Encode(Checked):
     data_dir: str | Path | None = setting(
         None, DATA, PLACE, "The folder where published data lie.", "as in the fit"
     )
+    data_memory: float | None = again(Settings, "data_memory")
     label: str | None = setting(
         None, DATA, TEXT, "The column of a new table that holds the labels.", "that of the fit"
     )
@@ -97,6 +98,7 @@ class Diagnose(Checked):
         sentence="The part of the run's own data: train, valid or test."
     )
     data_dir: str | Path | None = _as_encode("data_dir")
+    data_memory: float | None = _as_encode("data_memory")
     label: str | None = _as_encode("label")
     quick: bool = setting(
         False, DRAWS, SWITCH, "Fewer data and draws: about a minute, with wider errors."
@@ -136,6 +138,7 @@ class Sample(Checked):
         sentence="The part of the run's own data: train, valid or test."
     )
     data_dir: str | Path | None = _as_encode("data_dir")
+    data_memory: float | None = _as_encode("data_memory")
     label: str | None = _as_encode("label")
     pairs: int = setting(6, DRAWS, Whole(1), "Walks between two data.")
     steps: int = setting(9, DRAWS, Whole(2), "Points on a walk, its ends included.")

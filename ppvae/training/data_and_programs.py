@@ -154,7 +154,7 @@ def true_labels(data: Data) -> torch.Tensor | None:
     if data.labels is None:
         return None
     label = data.test.annotations.label
-    return data.test.take(torch.arange(len(data.test)))["y"] if label is None else label
+    return data.test.beside["y"] if label is None else label
 
 
 def recorded(data: object) -> Any:

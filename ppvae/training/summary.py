@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from ppvae.components.data_support import levels_of
@@ -171,7 +170,7 @@ def summarize(
         beta=plan.beta,
         log_p=None if evidence is None else evidence.mean,
         log_p_error=None if evidence is None else evidence.standard_error,
-        evidence=evidence_name(pair, facts, test.take(torch.arange(len(test)))),
+        evidence=evidence_name(pair, facts, test.beside),
         baselines=beside,
         status=status(metrics, beside, value, math.prod(data.shape)),
         bits_per_dim=bits,

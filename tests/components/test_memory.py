@@ -11,7 +11,8 @@ from torch import nn
 import ppvae
 from ppvae import sample
 from ppvae.components import memory
-from ppvae.components.memory import free_memory, sizes_checked
+from ppvae.components.memory import sizes_checked
+from ppvae.data.free_memory import free_memory
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from ppvae.programs.isolation import alone

@@ -11,8 +11,8 @@ from torch import Tensor
 from ppvae import data
 from ppvae.data import image_rows
 from ppvae.data.binarization import uniforms
-from ppvae.data.image_rows import StreamedSplit
 from ppvae.data.in_memory import InMemorySplit
+from ppvae.data.streamed import StreamedSplit
 
 
 def everything(split: data.Split, size: int = 7) -> data.Batch:

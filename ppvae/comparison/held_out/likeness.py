@@ -4,8 +4,6 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-import torch
-
 from ppvae.data import Split
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.distributions.per_column import Columnwise
@@ -148,7 +146,7 @@ def check_measured_alike(runs: Sequence[Run], rows: Sequence[Split]) -> tuple[st
         InputError: naming two runs that differ.
     """
     facts = [
-        (evidence_name(run.pair, run.audit, own.take(torch.arange(len(own)))), measure_of(run))
+        (evidence_name(run.pair, run.audit, own.beside), measure_of(run))
         for run, own in zip(runs, rows, strict=True)
     ]
     for run, (evidence, measure) in zip(runs, facts, strict=True):

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-from ppvae.data import Batch, Data, Split, as_split
+from ppvae.data import Data, Split, as_split
 from ppvae.diagnostics.baselines.applicable import Candidate, Parts, candidates
 from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
 from ppvae.diagnostics.baselines.conditioning import (
@@ -95,7 +95,7 @@ def compare_baselines(
         reason: why the fit has no log p(x), where it has none.
     """
     test = test.frozen(0)
-    every = _all(test)
+    every = test.beside
     y = every.get("y")
     evidence, role = evidence_name(pair, audit, every), role_of_y(pair, audit, y)
     observed = [site.name for site in audit.sites if site.kl == "-"]
@@ -252,10 +252,6 @@ def _latents(audit: Audit) -> int:
         return 0
     own = [site for site in audit.sites if site.name in audit.latents and not site.is_class]
     return sum(math.prod(site.shape[1:]) for site in own)
-
-
-def _all(split: Split) -> Batch:
-    return split.take(torch.arange(len(split)))
 
 
 @contextmanager

@@ -1,0 +1,159 @@
+"""An array on disk that is opened and not read: rows of it are, when they are asked for."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, final, override
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ppvae.data.fingerprint import size_and_time
+from ppvae.data.free_memory import free_memory
+from ppvae.data.split import Batch
+from ppvae.data.survey import Survey
+from ppvae.data.tensors import as_tensor
+from ppvae.errors import InputError
+
+SMALL = 2**26
+"""Bytes in memory up to which a file is read whole (64 MiB), and its parts are in random order.
+
+Rows of a larger one stay in the order of the file, in which passes over it are fast. A rule of the
+data alone: a fit is the same on every machine.
+"""
+
+SHARE = 4
+"""Larger data are held in memory where they take one part of so many of what is free."""
+
+CHUNK = 2**24
+"""Bytes that a pass over an array looks at together (16 MiB), as float32."""
+
+
+def budget(memory: float | None) -> int:
+    """Bytes of memory that data may take.
+
+    Args:
+        memory: what somebody says, in GiB; ``None``: a quarter of what is free.
+    """
+    return free_memory() // SHARE if memory is None else int(memory * 2**30)
+
+
+class Stored(ABC):
+    """An array on disk: ``(rows, *shape)``.
+
+    Args:
+        path: the file, which must not change.
+        rows: how many there are.
+        shape: of one.
+        dtype: of the elements as they are read: bool, uint8, int64, float32 or float64.
+        memory: see `budget`.
+        has_mask: whether some entries are not there.
+    """
+
+    blocks: Tensor | None = None
+    """Where stretches of rows begin that are read together; None: each row is read alone."""
+
+    def __init__(
+        self,
+        path: Path,
+        rows: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype,
+        memory: float | None,
+        *,
+        has_mask: bool = False,
+    ) -> None:
+        self.path, self.rows, self.shape, self.dtype = path, rows, shape, dtype
+        self.has_mask = has_mask
+        self.size = memory_of(rows, shape, is_bytes=dtype.itemsize == 1, has_mask=has_mask)
+        self._budget = budget(memory)
+        self.is_held, self.is_large = self.size <= self._budget, self.size > SMALL
+        self.is_read_whole = not self.is_large and (memory is None or self.is_held)
+        self._as_opened = size_and_time([path])
+        self.surveys: dict[str, Survey] = {}  # by a digest of the rows that were looked at
+
+    @abstractmethod
+    def read(self, rows: NDArray[np.int64]) -> Batch:
+        """Return x of these rows, which do not fall, and the mask where there is one."""
+
+    def take(self, rows: Tensor) -> Batch:
+        """Return x of these rows, in their order, and the mask where there is one.
+
+        Raises:
+            InputError: where the file was written after it was opened.
+        """
+        self.check()
+        numbers = rows.numpy()
+        if bool((numbers[1:] >= numbers[:-1]).all()):
+            return self.read(numbers)
+        order = numbers.argsort(kind="stable")
+        back = torch.from_numpy(order.argsort())
+        return {name: values[back] for name, values in self.read(numbers[order]).items()}
+
+    def check(self) -> None:
+        """Refuse a file that is no longer what was opened; a map of it would be of other rows."""
+        try:
+            now = size_and_time([self.path])
+        except OSError as error:
+            raise InputError(f"{self.path} is gone, and was being read: put it back.") from error
+        if now != self._as_opened:
+            raise InputError(
+                f"{self.path} was written while it was read: it has to stay as it is, for rows are "
+                "read as they are needed; begin again."
+            )
+
+    @property
+    def at_once(self) -> int:
+        """Rows that a pass looks at together."""
+        return max(1, CHUNK // (4 * max(1, math.prod(self.shape))))
+
+    def spans(self) -> Iterator[Tensor]:
+        """All rows in their order, as many at a time as a pass looks at."""
+        return iter(torch.arange(self.rows).split(self.at_once))
+
+    @property
+    def note(self) -> str:
+        """What a fit says of where the rows are."""
+        size, limit = (f"{each / 2**30:.3g}" for each in (self.size, self._budget))
+        if self.is_held:
+            return f"rows are held in memory, {size} GiB of at most {limit} (`data_memory`)"
+        return f"rows stay on disk, for in memory they take {size} GiB of {limit} (`data_memory`)"
+
+
+@final
+class Mapped(Stored):
+    """A .npy file, mapped into memory: the system reads its pages, and keeps what it has room for.
+
+    Args:
+        path: the file.
+        array: its map.
+        memory: see `budget`.
+    """
+
+    def __init__(self, path: Path, array: NDArray[Any], memory: float | None) -> None:
+        some, axes = as_tensor(array[:1])
+        super().__init__(path, len(array), tuple(some.shape[1:]), some.dtype, memory)
+        self.notes: tuple[str, ...] = () if axes is None else (axes,)
+        if array.ndim > 1 and not array.flags.c_contiguous:
+            slow = "columns lie one after the other (Fortran order), from which rows are slow"
+            self.notes += (f"{slow}: save np.ascontiguousarray(x)",)
+        self._array = np.asarray(array)
+
+    @override
+    def read(self, rows: NDArray[np.int64]) -> Batch:
+        return {"x": as_tensor(self._array[_place(rows)])[0]}
+
+
+def memory_of(rows: int, shape: Sequence[int], *, is_bytes: bool, has_mask: bool = False) -> int:
+    """Bytes that rows take in memory: bytes as they are, all else as float32."""
+    return rows * math.prod(shape) * ((1 if is_bytes else 4) + has_mask)
+
+
+def _place(rows: NDArray[np.int64]) -> Any:
+    """Rows that do not fall, as a slice where they follow each other, which copies nothing."""
+    if len(rows) and bool((np.diff(rows) == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows
