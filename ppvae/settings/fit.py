@@ -241,7 +241,8 @@ class Settings(Checked):
     )
     precision: Precision = setting(
         "32", MACHINE, Word(Precision),
-        "32, 64, or bf16-mixed (networks in bfloat16, densities in float32)."
+        "32, 64, bf16-mixed (networks in bfloat16, densities in float32), or auto: bf16-mixed "
+        "where the device multiplies bfloat16 by instructions of its own, 32 elsewhere."
     )
     compile: Compile = setting(
         "auto", MACHINE, Word(Compile),

@@ -15,7 +15,7 @@ from ppvae.errors import nearest
 Binarize = Literal["none", "dynamic", "static", "threshold"]
 Scale = Literal["none", "unit", "standardize"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["32", "64", "bf16-mixed"]
+Precision = Literal["32", "64", "bf16-mixed", "auto"]
 Compile = Literal["auto", "on", "off"]
 Kind = Literal["real", "count", "category"]
 Switch = Literal["on", "off"]

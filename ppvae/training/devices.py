@@ -1,9 +1,12 @@
-"""The device of a command, by name."""
+"""The device of a command and its precision, by name."""
+
+import warnings
+from typing import Literal
 
 import torch
 
-from ppvae.errors import InputError
-from ppvae.settings import Device
+from ppvae.errors import FitWarning, InputError
+from ppvae.settings import Device, Precision
 
 
 def one_device(device: Device) -> torch.device:
@@ -17,6 +20,39 @@ def one_device(device: Device) -> torch.device:
         return torch.device(device)
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return found or torch.device("cpu")
+
+
+def fabric_precision(
+    asked: Precision, device: torch.device
+) -> Literal["32-true", "64-true", "bf16-mixed"]:
+    """The precision as Lightning Fabric calls it; ``auto`` is decided by the device.
+
+    A warning tells of bfloat16 that the processor has no instructions for.
+
+    Raises:
+        InputError: for a device that cannot compute in that precision.
+    """
+    if asked == "64" and device.type == "mps":
+        raise InputError("`precision='64'`: Metal has no float64; take `device='cpu'`")
+    is_fast = _multiplies_bfloat16(device)
+    if asked == "bf16-mixed" and device.type == "cpu" and not is_fast:
+        warnings.warn(
+            "`precision='bf16-mixed'`: this processor has no instructions for bfloat16, and takes "
+            "many times as long as in single precision; take `precision='auto'` or 32",
+            FitWarning,
+            stacklevel=2,
+        )
+    if asked == "auto":
+        return "bf16-mixed" if is_fast else "32-true"
+    return "bf16-mixed" if asked == "bf16-mixed" else "64-true" if asked == "64" else "32-true"
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a product of bfloat16 is a device's own, not put together from others."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    own = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return device.type == "cpu" and bool(own)
 
 
 def _check_device(device: Device) -> None:

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, cast, override
+from typing import TYPE_CHECKING, Any, cast, override
 
 import torch
 
 from ppvae.errors import InputError
 from ppvae.settings import Device, Precision
-from ppvae.training.devices import one_device
+from ppvae.training.devices import fabric_precision, one_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -171,22 +171,19 @@ def launch(
         InputError: for a device that is not there, more processes than there is room for, or a
             device that cannot compute in that precision.
     """
-    kind = one_device(device).type
-    if precision == "64" and kind == "mps":
-        raise InputError("`precision='64'`: Metal has no float64; take `device='cpu'`")
+    one = one_device(device)
+    kind, word = one.type, fabric_precision(precision, one)
     if devices > 1:
         _check_no_session(devices)
         _check_room(kind, devices, oversubscribe=oversubscribe)
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
 
-    words: dict[Precision, Literal["32-true", "64-true", "bf16-mixed"]]
-    words = {"32": "32-true", "64": "64-true", "bf16-mixed": "bf16-mixed"}
     fabric = Fabric(
         accelerator=device,
         devices=devices,
         strategy=_tied_ddp() if devices > 1 else "auto",
-        precision=words[precision],
+        precision=word,
     )
     fabric.launch()
     # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.
