@@ -24,7 +24,7 @@ SETTINGS = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
 
 GIVEN = {
     "03_monte_carlo_or_analytic_kl": {"0.8", "0.34"},  # differences of what is shown
-    "04_swapping_priors": {"3.0"},  # of docs/published-numbers.md
+    "04_swapping_priors": {"3.0"},  # of docs/results/published-numbers.md
 }
 """Numbers that no output of a notebook holds."""
 

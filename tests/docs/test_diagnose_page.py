@@ -9,7 +9,7 @@ from ppvae.diagnostics.effort import FULL, QUICK, Effort
 from ppvae.diagnostics.gap.refining import DEFAULTS
 from ppvae.diagnostics.trust.answer import WARM_UP
 
-PAGE = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "diagnose.md").read_text()
 
 
 def shown(effort: Effort, name: str) -> str:

@@ -34,10 +34,11 @@ __all__ = ["quick"]  # a fixture, used by every test here
 RUN_SHORT = {"ppvae.fit": ["--epochs", "1", "--device", "cpu"]}
 """Flags that end a command of a page soon; the last one given counts."""
 
-OWN_PART, OWN_PROGRAM = ROOT / "docs" / "your-own-part.md", ROOT / "docs" / "your-own-program.md"
-TRACKERS, SWEEP = ROOT / "docs" / "trackers.md", ROOT / "docs" / "sweep.md"
+HOW_TO = ROOT / "docs" / "how-to"
+OWN_PART, OWN_PROGRAM = HOW_TO / "your-own-part.md", HOW_TO / "your-own-program.md"
+TRACKERS, SWEEP = HOW_TO / "trackers.md", HOW_TO / "sweep.md"
 RUN_ELSEWHERE = (OWN_PART, OWN_PROGRAM, TRACKERS, SWEEP)
-NEEDS_FIRST_RUN = {"docs/arviz.md"}
+NEEDS_FIRST_RUN = {"docs/how-to/arviz.md"}
 
 
 def parse(command: str, argv: Sequence[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Every prior x likelihood x program x bound: what can be fitted, and why the rest cannot.
 
-``uv run python -m tests.support.grid`` writes its tables into ``docs/parts.md``, between markers.
+``uv run python -m tests.support.grid`` writes its tables into ``docs/reference/parts.md``, between
+markers.
 """
 
 import re
@@ -196,7 +197,7 @@ def verdict(cell: Cell) -> str:
     return ", ".join(kls)
 
 
-# The tables of docs/parts.md
+# The tables of docs/reference/parts.md
 
 
 def tables() -> str:
@@ -243,7 +244,7 @@ def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in lines]
 
 
-PAGE = Path(__file__).parents[2] / "docs" / "parts.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "parts.md"
 MARKED = re.compile(r"(<!-- grid -->\n).*?(<!-- /grid -->)", re.DOTALL)
 
 

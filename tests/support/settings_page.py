@@ -1,4 +1,7 @@
-"""The page of settings: ``python -m tests.support.settings_page`` writes ``docs/settings.md``."""
+"""The page of settings, ``docs/reference/settings.md``, from the dataclasses.
+
+``python -m tests.support.settings_page`` writes it.
+"""
 
 from dataclasses import MISSING
 from pathlib import Path
@@ -7,7 +10,7 @@ from ppvae.cli.commands import COMMANDS
 from ppvae.cli.flags_in_sentences import flag
 from ppvae.settings import Sources, settings_of, told
 
-PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "settings.md"
 
 HEAD = """# Settings
 
