@@ -16,10 +16,12 @@ if __name__ == "__main__":  # before the imports that take seconds
     start("encode")
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from ppvae.cli.answering import answer
@@ -27,6 +29,7 @@ from ppvae.cli.given import given_settings
 from ppvae.components.data_support import check_rows
 from ppvae.data import Split
 from ppvae.data.optional import needed
+from ppvae.data.progress import shown_by
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
@@ -34,6 +37,10 @@ from ppvae.run.store import check_writable, is_there, writing
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.training.devices import one_device
 from ppvae.training.threads import take_threads_of_fit
+
+if TYPE_CHECKING:  # slow to import
+    from ppvae.diagnostics.encoding import Encoding
+    from ppvae.diagnostics.unfinished import Unfinished
 
 PARTS = ("train", "valid", "test")
 """The parts of a run's own data."""
@@ -50,6 +57,10 @@ def encode(asked: Encode) -> dict[str, Any]:
     standard error), ``elbo``, ``y`` where the data has labels, ``row``, the number of the row in
     the file, from 0, ``name`` where rows have names, and ``split`` of the run's own data. Files
     have labels by name; see `ppvae.diagnostics.encoded_files`.
+
+    More than 4,096 rows are written as they go to a folder ``OUT.partial``, which is gone at the
+    end. Whoever asks for the same again after a kill goes on there; the file is that of a run
+    without one. Arrays of more than 64 MiB are then maps of a file, and take no memory.
 
     The error of a datum is too small where few weights carry its mean: log p(x) is
     seldom below ``log_p - 1.96 * log_p_error`` (at most 4 % of the data, where it is known), and
@@ -68,8 +79,14 @@ def encode(asked: Encode) -> dict[str, Any]:
     target = _target(opened, asked.data, asked.split, asked.out, overwrite=asked.overwrite)
     with writing(target.parent):
         annotated = _annotated(opened, asked.data) if target.suffix == ".h5ad" else None
-        found = codes_of(opened, asked)
-        write_encoded(target, found, opened.schema, annotated)
+        with _encodings(opened, asked) as parts:
+            if sum(len(part.pieces) for part in parts.values()) > 1:
+                found, unfinished = _gone_on(parts, target, asked)
+                write_encoded(target, found, opened.schema, annotated)
+                unfinished.discard()
+            else:
+                found = _at_once(parts, asked)
+                write_encoded(target, found, opened.schema, annotated)
     return found
 
 
@@ -78,31 +95,80 @@ def codes_of(run: Run, asked: Encode) -> dict[str, Any]:
 
     Of the run's own data there is ``split`` too.
     """
+    with _encodings(run, asked) as parts:
+        return _at_once(parts, asked)
+
+
+@contextmanager
+def _encodings(run: Run, asked: Encode) -> Iterator[dict[str, "Encoding"]]:
+    """The rows that are encoded, by part of the data, with the programs on the device."""
     from ppvae.cli.terminal import bar
-    from ppvae.diagnostics.encoding import encoded, joined
+    from ppvae.diagnostics.encoding import Encoding
 
     names: tuple[str, ...] = (asked.split,)
     if asked.split == "all" and asked.data is None:  # rows of valid may be training rows
         names = PARTS if run.config.get("valid") != "none" else ("train", "test")
-    rows = {name: rows_of(run, asked.data, name, asked.data_dir, asked.label) for name in names}
+    with shown_by(bar):
+        rows = {name: rows_of(run, asked.data, name, asked.data_dir, asked.label) for name in names}
     where = one_device(asked.device)
     pair = run.pair.to(where)
     try:
-        with bar("importance sampling", sum(map(len, rows.values()))) as count:
-            found = {
-                name: encoded(
-                    pair, run.audit, part, samples=asked.samples, seed=asked.seed, device=where,
-                    on_rows=count,
-                )
-                for name, part in rows.items()
-            }  # fmt: skip
+        yield {
+            name: Encoding(
+                pair, run.audit, part, samples=asked.samples, seed=asked.seed, device=where
+            )
+            for name, part in rows.items()
+        }
     finally:
         pair.to("cpu")
-    return joined(found) if asked.data is None else found[asked.split]
+
+
+def _at_once(parts: Mapping[str, "Encoding"], asked: Encode) -> dict[str, Any]:
+    """All that is found, in memory."""
+    from ppvae.cli.terminal import bar
+    from ppvae.diagnostics.encoding import encoded, joined
+
+    with bar("encoding", sum(len(part.rows) for part in parts.values())) as count:
+        found = {name: encoded(part, count) for name, part in parts.items()}
+    return joined(found)[0] if asked.data is None else found[asked.split]
+
+
+def _gone_on(
+    parts: Mapping[str, "Encoding"], target: Path, asked: Encode
+) -> tuple[dict[str, Any], "Unfinished"]:
+    """All that is found, written piece by piece; pieces that are there are not computed again."""
+    from ppvae.cli.terminal import bar, say
+    from ppvae.diagnostics.encoding import joined, known
+    from ppvae.diagnostics.unfinished import Unfinished, plan_of
+
+    plan = plan_of(parts, {"samples": asked.samples, "seed": asked.seed, "split": asked.split})
+    unfinished = Unfinished(target, plan)
+    pieces = [
+        (name, number, len(rows))
+        for name, part in parts.items()
+        for number, rows in enumerate(part.pieces)
+    ]
+    done = sum(rows for name, number, rows in pieces if unfinished.has(name, number))
+    total = sum(rows for *_, rows in pieces)
+    if unfinished.is_other:
+        say(f"{unfinished.folder} was of other data, weights or settings, and is begun anew")
+    if done:
+        say(f"going on with {unfinished.folder}: {done:,} of {total:,} rows are encoded")
+    with bar("encoding", total, done) as count:
+        for name, number, _ in pieces:
+            if not unfinished.has(name, number):
+                unfinished.write(name, number, parts[name].piece(number, count))
+    facts = {name: known(part.rows) for name, part in parts.items()}
+    if asked.data is None:
+        beside, places = joined(facts)
+    else:
+        beside, places = facts[asked.split], np.arange(total)
+    counts = {name: len(part.pieces) for name, part in parts.items()}
+    return unfinished.gathered(counts, places) | beside, unfinished
 
 
 def _annotated(run: Run, data: Any) -> Any:
-    """The AnnData that is encoded.
+    """The AnnData that is encoded, or its file.
 
     Raises:
         InputError: if there is none.
@@ -116,7 +182,7 @@ def _annotated(run: Run, data: Any) -> Any:
             "`out` is an .h5ad file, which is written of data in such a file, and these are "
             f"{data!r:.80}; give a .csv or .parquet file"
         )
-    return anndata.read_h5ad(data)
+    return Path(data)
 
 
 def opened_run(asked: Diagnose | Encode | Sample) -> Run:

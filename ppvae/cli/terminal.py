@@ -1,5 +1,6 @@
 """What a person sees in the terminal: what was found, how far it is, what came out."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ console = Console(highlight=False, soft_wrap=True)
 
 progress_console = Console(stderr=True, highlight=False)
 """Where progress goes: standard error."""
+
+
+MINUTE = 60.0
+"""Seconds between two lines of a log."""
 
 
 def say(sentence: str) -> None:
@@ -179,16 +184,36 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Any]:
-    """A progress bar over ``total`` things; yields a function that counts some."""
+def bar(what: str, total: int, done: int = 0) -> Iterator[Any]:
+    """A progress bar over ``total`` things; yields a function that counts some.
+
+    Where there is no terminal (a log file), a line a minute with the time left instead.
+
+    Args:
+        what: what is done.
+        total: of how many.
+        done: how many of these an earlier sitting did.
+    """
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
         console=progress_console,
         transient=True,
         disable=not progress_console.is_terminal,  # a file would get a blank line
     ) as progress:  # fmt: skip
-        task = progress.add_task(what, total=total)
-        yield lambda count=1: progress.advance(task, count)
+        task = progress.add_task(what, total=total, completed=done)
+        begun = said = time.monotonic()
+        now = done
+
+        def count(more: int = 1) -> None:
+            nonlocal now, said
+            now += more
+            progress.advance(task, more)
+            if progress.disable and not progress_console.quiet and time.monotonic() - said > MINUTE:
+                said = time.monotonic()
+                left = (said - begun) * (total - now) / max(1, now - done) / 60
+                progress_console.print(f"{what}: {now:,} of {total:,}, {left:,.0f} min left")
+
+        yield count
 
 
 def teller(fabric: "Fabric") -> Callable[[str], None]:

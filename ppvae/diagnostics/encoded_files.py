@@ -1,21 +1,25 @@
 """What was encoded, as a file: a table, arrays, or columns of the AnnData that it came from."""
 
-import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ppvae.data.optional import needed
 from ppvae.data.options import Schema
-from ppvae.diagnostics.encoding import encoded_table
+from ppvae.diagnostics.encoding import Array, encoded_table
 from ppvae.errors import InputError
 from ppvae.run.latents import CODES
-from ppvae.run.store import write_arrays, write_bytes, write_text
+from ppvae.run.store import aside
+
+if TYPE_CHECKING:  # slow to import
+    from pandas import DataFrame
 
 SUFFIXES = (".csv", ".parquet", ".npz", ".h5ad")
+
+TOGETHER = 2**16
+"""Rows of a table that are written together."""
 
 
 def check_suffix(target: Path) -> None:
@@ -31,74 +35,111 @@ def check_suffix(target: Path) -> None:
 
 
 def write_encoded(
-    target: Path, found: Mapping[str, NDArray[Any]], schema: Schema, annotated: Any = None
+    target: Path, found: Mapping[str, Array], schema: Schema, annotated: Any = None
 ) -> None:
     """Write what `ppvae.diagnostics.encoding.encoded` found, by the suffix of the file.
 
     A table (``.csv``, ``.parquet``) is that of `ppvae.diagnostics.encoding.encoded_table`, with the
     names of the rows, or their numbers, in the first column. Arrays (``.npz``) are what was found,
     with ``label`` as names, empty where they are not known. An AnnData (``.h5ad``) is the one that
-    was encoded with `annotate`.
+    was encoded with `annotate`. Rows are written some at a time.
 
     Args:
         target: the file.
         found: what was found.
         schema: names of labels and covariates.
-        annotated: the AnnData that was encoded, for ``.h5ad``.
+        annotated: the AnnData that was encoded, or its file, for ``.h5ad``.
     """
-    if target.suffix == ".npz":
-        names = {"name": found["name"].astype(str)} if "name" in found else {}
-        write_arrays(target, dict(found) | names | _named_labels(found, schema))
-    elif target.suffix == ".h5ad":
-        write_bytes(target, _h5ad(annotate(annotated, found)))
-    elif target.suffix == ".csv":
-        write_text(target, encoded_table(found, schema).to_csv(lineterminator="\n"))
-    else:
-        packed = io.BytesIO()
-        encoded_table(found, schema).to_parquet(packed)
-        write_bytes(target, packed.getvalue())
+    with aside(target, annotated if isinstance(annotated, Path) else None) as file:
+        if target.suffix == ".npz":
+            names = {"name": found["name"].astype(str)} if "name" in found else {}
+            arrays = dict(found) | names | _named_labels(found, schema)
+            np.savez(file, allow_pickle=False, **arrays)
+        elif target.suffix == ".h5ad":
+            _write_h5ad(file, annotated, found)
+        elif target.suffix == ".csv":
+            for number, table in enumerate(_tables(found, schema)):
+                file.write(table.to_csv(header=number == 0, lineterminator="\n").encode())
+        else:
+            _write_parquet(file, _tables(found, schema))
 
 
-def annotate(annotated: Any, found: Mapping[str, NDArray[Any]]) -> Any:
+def annotate(annotated: Any, found: Mapping[str, Array]) -> Any:
     """Return a copy of an AnnData with codes: ``obsm["X_ppvae"]`` and ``obs["ppvae_log_p"]``.
 
     ``obsm`` has ``loc`` of all latents side by side, and ``obs`` the error, the bound and the part
     of the data too, where they are known. Rows that were not encoded are not a number.
     """
-    annotated, rows = annotated.copy(), found["row"]
-    if len(np.unique(rows)) < len(rows) or rows.max(initial=-1) >= annotated.n_obs:
+    annotated = annotated.copy()
+    codes, columns = _of_cells(annotated.n_obs, found)
+    annotated.obsm[CODES] = codes
+    for name, column in columns.items():
+        annotated.obs[name] = column
+    return annotated
+
+
+def _of_cells(count: int, found: Mapping[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """The codes of all cells of an AnnData, and new columns of its obs."""
+    rows = found["row"]
+    if len(np.unique(rows)) < len(rows) or rows.max(initial=-1) >= count:
         raise InputError(
             "the rows that were encoded are of several files, or not of this AnnData; give a .csv "
             "or .parquet file as `out`"
         )
     locs = [found[name] for name in found if name == "loc" or name.startswith("loc_")]
-    codes = np.concatenate([loc.reshape(len(rows), -1) for loc in locs], 1)
-    annotated.obsm[CODES] = np.full((annotated.n_obs, codes.shape[1]), np.nan, codes.dtype)
-    annotated.obsm[CODES][rows] = codes
+    of_rows = np.concatenate([loc.reshape(len(rows), -1) for loc in locs], 1)
+    codes = np.full((count, of_rows.shape[1]), np.nan, of_rows.dtype)
+    codes[rows] = of_rows
+    columns: dict[str, Array] = {}
     for name in ("log_p", "log_p_error", "elbo"):
         if name in found:
-            column = np.full(annotated.n_obs, np.nan)
-            column[rows] = found[name]
-            annotated.obs[f"ppvae_{name}"] = column
+            columns[f"ppvae_{name}"] = np.full(count, np.nan)
+            columns[f"ppvae_{name}"][rows] = found[name]
     if "split" in found:
-        parts = np.full(annotated.n_obs, "", object)
-        parts[rows] = found["split"]
-        annotated.obs["ppvae_split"] = parts
-    return annotated
+        columns["ppvae_split"] = np.full(count, "", object)
+        columns["ppvae_split"][rows] = found["split"]
+    return codes, columns
 
 
-def _named_labels(found: Mapping[str, NDArray[Any]], schema: Schema) -> dict[str, NDArray[Any]]:
+def _tables(found: Mapping[str, Array], schema: Schema) -> Iterator["DataFrame"]:
+    """The table of what was found, some rows at a time; one without rows is a table too."""
+    for start in range(0, max(1, len(found["row"])), TOGETHER):
+        some = {name: values[start : start + TOGETHER] for name, values in found.items()}
+        yield encoded_table(some, schema)
+
+
+def _write_parquet(file: BinaryIO, tables: Iterator["DataFrame"]) -> None:
+    arrow = needed("pyarrow", "writing .parquet")
+    parquet = needed("pyarrow.parquet", "writing .parquet")
+    writer = None
+    try:
+        for frame in tables:
+            table = arrow.Table.from_pandas(frame)
+            writer = writer or parquet.ParquetWriter(file, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_h5ad(file: BinaryIO, annotated: Any, found: Mapping[str, Array]) -> None:
+    """Write an AnnData with codes; into a copy of its file, whose X is not read."""
+    import h5py
+
+    io = needed("anndata", "writing .h5ad").io
+    if not isinstance(annotated, Path):
+        with h5py.File(file, "w") as content:
+            io.write_elem(content, "/", annotate(annotated, found))
+        return
+    with h5py.File(file, "r+") as content:
+        obs = io.read_elem(content["obs"])
+        codes, columns = _of_cells(len(obs), found)
+        io.write_elem(content["obsm"], CODES, codes)
+        io.write_elem(content, "obs", obs.assign(**columns))
+
+
+def _named_labels(found: Mapping[str, Array], schema: Schema) -> dict[str, Array]:
     codes = found.get("label", found.get("y"))
     if codes is None or schema.labels is None or codes.dtype.kind != "i":
         return {}
     return {"label": np.array([*schema.labels, ""])[codes]}  # the last stands for -1, not known
-
-
-def _h5ad(annotated: Any) -> bytes:
-    import h5py
-
-    write = needed("anndata", "writing .h5ad").io.write_elem
-    packed = io.BytesIO()
-    with h5py.File(packed, "w") as file:
-        write(file, "/", annotated)
-    return packed.getvalue()

@@ -6,40 +6,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.data.options import Schema
 from ppvae.diagnostics.bound.embedding import embed
-from ppvae.diagnostics.evidence.importance_sampling import log_evidence
+from ppvae.diagnostics.evidence.importance_sampling import Weighing, log_evidence
 from ppvae.programs import Pair
 from ppvae.programs.classification import classify, has_classes
 from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream, seeded
 
 if TYPE_CHECKING:  # slow to import
     from pandas import DataFrame
 
+type Array = NDArray[Any]
+
 _CLASSES = "class_probability"
 
+_BATCH = 128
+"""Rows whose draws are weighed together."""
 
-def encoded(
-    pair: Pair,
-    audit: Audit,
-    rows: Split,
-    *,
-    samples: int = 100,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    on_rows: Callable[[int], None] = lambda _: None,
-) -> dict[str, NDArray[Any]]:
-    """Encode each row, in the order of the rows.
 
-    The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
-    ``scale_SITE`` where there are several latents); ``log_p``, its standard error ``log_p_error``
-    and ``elbo``, ``(data,)`` in nats, where there are samples and the guide has a density by datum;
-    ``class_probability``, ``(data, classes)``, where a class is among the latents; ``y`` where the
-    data has it, and the codes ``label`` where they are known beside it. ``row`` is the number of
-    each row in the file or array that it was read from, from 0, and ``name`` its name, where rows
-    have such.
+PIECE = 4096
+"""Rows that are encoded together: whole batches of `embed` and of `log_evidence`."""
+
+
+class Encoding:
+    """Rows that are being encoded, piece by piece; each piece is a function of the seed alone.
 
     Args:
         pair: model and guide.
@@ -48,39 +42,102 @@ def encoded(
         samples: importance samples for log p(x) of each datum; 0: no log p(x).
         seed: of all draws.
         device: where the pair is.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        audit: Audit,
+        rows: Split,
+        *,
+        samples: int = 100,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.pair, self.audit, self.rows = pair, audit, rows
+        self._samples, self._seed, self._device = samples, seed, torch.device(device)
+        self._weighing: Weighing | None = None
+        if audit.has_evidence and samples > 0:
+            self._weighing = Weighing(pair, audit, rows, samples, _BATCH, self._device, None)
+
+    @property
+    def pieces(self) -> list[Tensor]:
+        """The rows of each piece."""
+        return list(torch.arange(len(self.rows)).split(PIECE))
+
+    def piece(
+        self, number: int, on_rows: Callable[[int], None] = lambda _: None
+    ) -> dict[str, Array]:
+        """What is computed of the rows of a piece: see `encoded`."""
+        pair, audit, device, rows = self.pair, self.audit, self._device, self.pieces[number]
+        seed = Stream.CODES.seed(self._seed, number) if number else self._seed
+        embedding = embed(pair, audit, self.rows, rows, seed=seed, device=device)
+        several = len(embedding.loc) > 1
+        found: dict[str, Array] = {}
+        for site in embedding.loc:
+            suffix = f"_{site}" if several else ""
+            found[f"loc{suffix}"] = embedding.loc[site].numpy()
+            found[f"scale{suffix}"] = embedding.scale[site].numpy()
+        if self._weighing is not None:
+            first, count = number * PIECE // _BATCH, -(-len(rows) // _BATCH)
+            evidence = log_evidence(
+                pair, audit, self.rows, samples=self._samples, batch_size=_BATCH, seed=self._seed,
+                device=device, on_rows=on_rows, weighing=self._weighing,
+                batches=range(first, first + count),
+            )  # fmt: skip
+            found["log_p"] = evidence.log_p.numpy()
+            found["log_p_error"] = evidence.error.numpy()
+            found["elbo"] = evidence.elbo.numpy()
+        else:
+            on_rows(len(rows))
+        if has_classes(audit):
+            with seeded(seed, device):
+                batches = self.rows.batches(rows.split(512), device=device)
+                told = [classify(pair, batch).cpu() for batch in batches]
+            found[_CLASSES] = torch.cat(told).numpy()
+        return found
+
+
+def encoded(
+    encoding: Encoding, on_rows: Callable[[int], None] = lambda _: None
+) -> dict[str, Array]:
+    """Encode each row, in the order of the rows.
+
+    The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
+    ``scale_SITE`` where there are several latents); ``log_p``, its standard error ``log_p_error``
+    and ``elbo``, ``(data,)`` in nats, where there are samples and the guide has a density by datum;
+    ``class_probability``, ``(data, classes)``, where a class is among the latents; and what is
+    `known` of the rows.
+
+    Args:
+        encoding: of which rows, and how.
         on_rows: called with the number of rows finished, for a progress bar.
     """
-    embedding = embed(pair, audit, rows, seed=seed, device=device)
-    several = len(embedding.loc) > 1
-    found: dict[str, NDArray[Any]] = {}
-    for site in embedding.loc:
-        suffix = f"_{site}" if several else ""
-        found[f"loc{suffix}"] = embedding.loc[site].numpy()
-        found[f"scale{suffix}"] = embedding.scale[site].numpy()
-    if audit.has_evidence and samples > 0:
-        evidence = log_evidence(
-            pair, audit, rows, samples=samples, seed=seed, device=device, on_rows=on_rows
-        )
-        found["log_p"] = evidence.log_p.numpy()
-        found["log_p_error"] = evidence.error.numpy()
-        found["elbo"] = evidence.elbo.numpy()
-    if has_classes(audit):
-        told = [classify(pair, batch).cpu() for batch in rows.chunks(512, device)]
-        found[_CLASSES] = torch.cat(told).numpy()
-    if "y" in rows.extra_names:
-        found["y"] = torch.cat([batch["y"] for batch in rows.chunks(4096)]).numpy()
-    known = rows.annotations
-    if known.label is not None:
-        found["label"] = known.label.numpy()
-    found["row"] = known.numbers.numpy()
-    if known.index is not None:
-        found["name"] = known.index
+    pieces = [encoding.piece(number, on_rows) for number in range(len(encoding.pieces))]
+    return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]} | known(
+        encoding.rows
+    )
+
+
+def known(rows: Split) -> dict[str, Array]:
+    """What is known of rows before they are encoded.
+
+    ``y`` where the data has it, and the codes ``label`` where they are known beside it; ``row``,
+    the number of each row in the file or array that it was read from, from 0, and ``name``, its
+    name, where rows have such.
+    """
+    told, found = rows.annotations, {}
+    if "y" in rows.beside:
+        found["y"] = rows.beside["y"].cpu().numpy()
+    if told.label is not None:
+        found["label"] = told.label.numpy()
+    found["row"] = told.numbers.numpy()
+    if told.index is not None:
+        found["name"] = told.index
     return found
 
 
-def encoded_table(
-    found: Mapping[str, NDArray[Any]], schema: Schema, index: Any = None
-) -> "DataFrame":
+def encoded_table(found: Mapping[str, Array], schema: Schema, index: Any = None) -> "DataFrame":
     """What `encoded` found as a table of one row per datum, with names.
 
     Its index is the names of the rows, else their numbers. Columns are ``split`` where it is known;
@@ -120,11 +177,14 @@ def encoded_table(
     return pd.DataFrame(columns, index=index)
 
 
-def joined(parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
-    """What `encoded` found in parts of one data set, with ``split``, in the order of its rows.
+def joined(parts: Mapping[str, Mapping[str, Array]]) -> tuple[dict[str, Array], Array]:
+    """What is found in parts of one data set, with ``split``, in the order of its rows.
 
     Where the parts were published, or came in files of their own, each has its own numbers, and one
     part follows the other.
+
+    Returns:
+        What was found; and at which place each row of the parts, one after the other, stands there.
     """
     found = {
         name: np.concatenate([part[name] for part in parts.values()])
@@ -132,7 +192,8 @@ def joined(parts: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray
     }
     found["split"] = np.repeat(list(parts), [len(part["row"]) for part in parts.values()])
     rows = found["row"]
+    order = np.arange(len(rows))
     if len(parts) > 1 and len(np.unique(rows)) == len(rows):
         order = np.argsort(rows)
         found = {name: values[order] for name, values in found.items()}
-    return found
+    return found, np.argsort(order)

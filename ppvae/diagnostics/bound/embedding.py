@@ -39,18 +39,21 @@ def embed(
     pair: Pair,
     audit: Audit,
     split: Split,
+    rows: Tensor | None = None,
     *,
     seed: int = 0,
     batch_size: int = 512,
     device: torch.device | str = "cpu",
 ) -> Embedding:
-    """The embedding of a whole split, on the CPU, in the order of its rows.
+    """The embedding of a whole split, or of some rows, on the CPU, in the order of these.
 
     Any draws that it takes are those of ``seed``.
     """
     device = torch.device(device)
+    rows = torch.arange(len(split)) if rows is None else rows
     with evaluating(pair), seeded(seed, device):
-        parts = [embed_batch(pair, audit, batch) for batch in split.chunks(batch_size, device)]
+        batches = split.batches(rows.split(batch_size), device=device)
+        parts = [embed_batch(pair, audit, batch) for batch in batches]
     names = parts[0].loc
     return Embedding(
         {name: torch.cat([part.loc[name].cpu() for part in parts]) for name in names},

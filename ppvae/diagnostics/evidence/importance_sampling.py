@@ -182,6 +182,8 @@ def log_evidence(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
     compile: bool | None = None,
+    weighing: Weighing | None = None,
+    batches: range | None = None,
 ) -> Evidence:
     """Estimate log p(x) of each datum of a split; moves nothing, and is a function of ``seed``.
 
@@ -198,6 +200,9 @@ def log_evidence(
         on_rows: hears of each batch's number of data, for a progress bar.
         compile: whether whole chunks are one native graph, with the same draws; by default where
             that pays. See `Weighing`.
+        weighing: what weighs the draws, where it is kept from one call to the next.
+        batches: the numbers of the batches whose data are estimated; by default all. A datum has
+            the same estimate whatever is estimated with it.
 
     Raises:
         InputError: as `log_weights`.
@@ -206,10 +211,13 @@ def log_evidence(
     if not audit.is_bound:
         raise InputError(_NO_DENSITY)
     device = torch.device(device)
-    weighing = Weighing(pair, audit, split, samples, batch_size, device, compile)
+    weighing = weighing or Weighing(pair, audit, split, samples, batch_size, device, compile)
     logs, errors, elbos = [], [], []
+    rows = torch.arange(len(split)).split(batch_size)
+    numbers = range(len(rows)) if batches is None else batches
     with evaluating(pair), Stream.EVIDENCE.drawn(seed, device) as noise:
-        for number, batch in enumerate(split.chunks(batch_size, device)):
+        read = split.batches([rows[number] for number in numbers], device=device)
+        for number, batch in zip(numbers, read, strict=True):
             noise.at(number)
             log_sum = square = torch.full((len(batch["x"]),), -math.inf, device=device)
             mean = torch.zeros_like(log_sum)

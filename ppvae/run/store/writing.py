@@ -8,14 +8,16 @@ import contextlib
 import io
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from weakref import WeakValueDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ppvae.run.store import disk
 from ppvae.run.store.disk import WriteError
@@ -106,6 +108,39 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
     write_bytes(path, packed.getvalue())
+
+
+@contextmanager
+def aside(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
+    """A file for others to write, which then has its name, whole; what is there is replaced.
+
+    Args:
+        path: its name.
+        like: a file whose content it has to begin with.
+    """
+    with _scratch(path) as fresh:
+        with disk.naming(fresh):
+            if like is not None:
+                shutil.copyfile(like, fresh)
+            with fresh.open("xb+" if like is None else "rb+") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        disk.move(fresh, path)
+
+
+def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Map a new .npy file into memory, of zeros; its room on the disk is taken now.
+
+    Raises:
+        WriteError: where there is no such room.
+    """
+    check_writable(path)
+    with disk.naming(path):
+        array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        with path.open("rb+") as file:  # a page without room would end the process
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:

@@ -1,0 +1,142 @@
+"""Encoding as it goes: pieces on disk, and a file that does not tell whether it was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppvae.diagnostics import encoding
+from ppvae.diagnostics.encoding import Encoding
+from ppvae.encode import encode
+from ppvae.errors import InputError
+from ppvae.fitted import Run
+from tests.support.fits import quick, small, table
+
+__all__ = ["quick"]  # a fixture: fits without pictures
+
+FEW = 128
+
+KILLED = """
+import os, signal, sys
+from ppvae.diagnostics import encoding
+from ppvae.diagnostics.encoding import Encoding
+from ppvae.encode import encode
+encoding.PIECE = 128
+piece = Encoding.piece
+def die(self, number, on_rows):
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return piece(self, number, on_rows)
+Encoding.piece = die
+encode(sys.argv[1], sys.argv[2], samples=3, out=sys.argv[3])
+"""
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Path]:
+    """A run, and 400 named rows with labels, of which a piece has 128."""
+    monkeypatch.setattr(encoding, "PIECE", FEW)
+    frame = pd.DataFrame(table(400), columns=["a", "b", "c"])
+    frame.insert(0, "id", [f"row-{number}" for number in range(400)])
+    frame["kind"] = np.where(frame["a"] > 0, "wet", "dry")
+    frame.to_csv(tmp_path / "x.csv", index=False)
+    run = small(tmp_path, data=tmp_path / "x.csv", index="id", label="kind", epochs=1)
+    return run, tmp_path / "x.csv"
+
+
+def content(file: Path) -> Any:
+    if file.suffix == ".npz":
+        with np.load(file) as arrays:
+            return {name: arrays[name].tolist() for name in arrays}
+    return file.read_text() if file.suffix == ".csv" else pd.read_parquet(file).to_csv()
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".csv", ".parquet"])
+def test_a_stopped_encoding_goes_on_to_the_file_of_one_that_was_not(
+    made: tuple[Run, Path], tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = made
+    whole, file = tmp_path / f"whole{suffix}", tmp_path / f"codes{suffix}"
+    encode(run, split="all", samples=3, out=whole)
+    piece, computed = Encoding.piece, []
+
+    def until_third(self: Encoding, number: int, *rest: Any) -> Any:
+        computed.append(number)
+        if len(computed) == 3:
+            raise KeyboardInterrupt
+        return piece(self, number, *rest)
+
+    monkeypatch.setattr(Encoding, "piece", until_third)
+    with pytest.raises(KeyboardInterrupt):
+        encode(run, split="all", samples=3, out=file)
+    assert not file.exists()
+    assert (tmp_path / f"codes{suffix}.partial").is_dir()
+    encode(run, split="all", samples=3, out=file)
+    assert len(computed) == 3 + 3  # 320, 40 and 40 rows are 5 pieces, and 2 of them were done
+    assert content(file) == content(whole)
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_pieces_are_those_of_all_rows_at_once(
+    made: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = made
+    found = encode(run, data, samples=3, out=tmp_path / "codes.npz")
+    monkeypatch.setattr(encoding, "PIECE", 4096)
+    whole = encode(run, data, samples=3, out=tmp_path / "whole.npz")
+    assert list(found) == list(whole)
+    for name, values in whole.items():
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=1e-5)
+        else:
+            np.testing.assert_array_equal(found[name], values)
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_middle_loses_no_piece(
+    made: tuple[Run, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = made
+    file = tmp_path / "codes.npz"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(run.path), str(data), str(file)],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}, check=False,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL
+    assert not file.exists()
+    capsys.readouterr()
+    encode(run, data, samples=3, out=file)
+    assert "256 of 400 rows are encoded" in " ".join(capsys.readouterr().out.split())
+    encode(run, data, samples=3, out=tmp_path / "whole.npz")
+    assert content(file) == content(tmp_path / "whole.npz")
+
+
+def test_pieces_of_other_samples_are_not_taken(
+    made: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    run, data = made
+    file = tmp_path / "codes.npz"
+    with monkeypatch.context() as patch:
+        patch.setattr("ppvae.diagnostics.encoded_files.aside", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            encode(run, data, samples=3, out=file)
+    found = encode(run, data, samples=4, out=file)
+    assert "is begun anew" in " ".join(capsys.readouterr().out.split())
+    whole = encode(run, data, samples=4, out=tmp_path / "whole.npz")
+    np.testing.assert_array_equal(found["log_p"], whole["log_p"])
+
+
+def test_a_folder_of_somebody_else_is_left_alone(made: tuple[Run, Path], tmp_path: Path) -> None:
+    run, data = made
+    (tmp_path / "codes.npz.partial").mkdir()
+    (tmp_path / "codes.npz.partial" / "mine").write_text("mine")
+    with pytest.raises(InputError, match="is no unfinished encoding"):
+        encode(run, data, samples=3, out=tmp_path / "codes.npz")
+    assert (tmp_path / "codes.npz.partial" / "mine").read_text() == "mine"
