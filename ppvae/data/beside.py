@@ -13,12 +13,14 @@ from ppvae.data.cells import Row
 from ppvae.data.covariates import Covariate
 from ppvae.data.faults import Faults
 from ppvae.data.options import ReadOptions, Schema
-from ppvae.data.rows import ArrayRows
+from ppvae.data.rows import Rows
 from ppvae.data.table_columns import TableColumns
 from ppvae.errors import nearest
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ppvae.data.opened_table import OpenedTable
 
 
 @final
@@ -51,15 +53,15 @@ class Beside:
         is_codes = codes is not None and not codes.is_floating_point()
         return int((codes < 0).sum()) if is_codes and codes is not None else 0
 
-    def divided(self, rows: ArrayRows) -> dict[str, Any]:
+    def divided(self, rows: Rows) -> dict[str, Any]:
         """The rows by part; all as those of train where no column divides them."""
         if not self.parts:
             return {"train": rows}
-        return {part: rows.select(places) for part, places in self.parts.items()}
+        return {part: rows.part(places) for part, places in self.parts.items()}
 
 
 def beside_x(
-    frame: "pd.DataFrame",
+    frame: "pd.DataFrame | OpenedTable",
     where: str,
     options: ReadOptions,
     schema: Schema,
@@ -120,7 +122,7 @@ def named(options: ReadOptions) -> set[str]:
     return {str(name) for name in (*one, *options.covariates, *options.drop, *size)}
 
 
-def row_of_frame(frame: "pd.DataFrame") -> Row:
+def row_of_frame(frame: "pd.DataFrame | OpenedTable") -> Row:
     """What sentences call the rows of a table in memory: by the names of its index."""
     return lambda place: f"row {frame.index[place]!r}"
 
@@ -135,7 +137,7 @@ def flattened(frame: "pd.DataFrame") -> "pd.DataFrame":
     return frame.rename(columns=str)
 
 
-def _check_names(frame: "pd.DataFrame", options: ReadOptions, faults: Faults) -> None:
+def _check_names(frame: "pd.DataFrame | OpenedTable", options: ReadOptions, faults: Faults) -> None:
     """Find names that are no columns, and columns with one name or two parts.
 
     Raises:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
+from ppvae.data.pools import Blocks
 from ppvae.data.progress import passing
 from ppvae.data.rows import CHUNK, Rows
 from ppvae.data.scaling import Scaling
@@ -85,8 +86,9 @@ class DiskRows(Rows):
 
     @override
     def read(self, index: Tensor) -> Batch:
-        beside = {name: values[index] for name, values in self.beside.items()}
-        return self.stored.take(self.index[index]) | beside
+        read = self.stored.take(self.index[index])
+        read |= {name: values[index] for name, values in self.beside.items()}
+        return {name: read[name] for name in ("x", *self.extra_names)}
 
     @override
     def chunks(self, size: int = CHUNK) -> Iterator[Batch]:
@@ -102,6 +104,11 @@ class DiskRows(Rows):
     def part(self, index: Tensor) -> "DiskRows":
         """The rows at ``index``; of large data in the order of the file, for passes over them."""
         return self.select(index.sort().values if self.stored.is_large else index)
+
+    @property
+    @override
+    def blocks(self) -> Blocks | None:
+        return self.stored.blocks_of(self.index)
 
     @override
     def extremes(self, scaling: Scaling) -> Extremes:

@@ -52,6 +52,7 @@ def folder_source(
     path: Path,
     labels: tuple[str, ...] | None = None,
     size: tuple[int, int] | None = None,
+    memory: float | None = None,
 ) -> Source:
     """Read the images below ``path``; the folder right below it that one lies in is its label.
 
@@ -62,6 +63,7 @@ def folder_source(
         path: the folder.
         labels: names whose order gives the codes of y.
         size: height and width that all images are brought to; `None`: all have one size.
+        memory: GiB that decoded images may take; see `ppvae.data.image_rows.image_rows`.
 
     Raises:
         InputError: without images, with images of several sizes, with images both beside and in
@@ -81,7 +83,8 @@ def folder_source(
         part: image_rows(
             FolderImages(
                 files, _codes(folders[part], files, names), size or own, grey, size is not None
-            )
+            ),
+            memory,
         )
         for part, files in by_part.items()
     }

@@ -82,10 +82,16 @@ class ImageRows(Rows):
         return StreamedSplit(self, scaling, binarization)
 
 
-def image_rows(images: Images) -> Rows:
-    """Return all of ``images`` as rows, decoded now if they take at most ``RESIDENT_BYTES``."""
+def image_rows(images: Images, memory: float | None = None) -> Rows:
+    """Return all of ``images`` as rows, decoded now if they take little memory.
+
+    Args:
+        images: the images.
+        memory: how much, in GiB; by default ``RESIDENT_BYTES``.
+    """
     index = torch.arange(len(images))
-    if len(images) * math.prod(images.shape) > RESIDENT_BYTES:
+    most = RESIDENT_BYTES if memory is None else int(memory * 2**30)
+    if len(images) * math.prod(images.shape) > most:
         return ImageRows(images, index)
     batch = images.batch(index)
     return ArrayRows(batch["x"], batch.get("y"))

@@ -143,7 +143,7 @@ def _at(path: Path, options: ReadOptions, schema: Schema, parameter: str) -> Sou
 
 def _read(path: Path, options: ReadOptions, schema: Schema, parameter: str) -> Source:
     if path.is_dir():
-        return folder_source(path, schema.labels, options.size)
+        return folder_source(path, schema.labels, options.size, options.memory)
     match path.suffix.lower():
         case ".csv" | ".tsv":
             return csv_source(path, options, schema)

@@ -12,6 +12,7 @@ from torch import Tensor
 from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
 from ppvae.data.in_memory import InMemorySplit
+from ppvae.data.pools import Blocks
 from ppvae.data.scaling import Scaling
 from ppvae.data.split import Batch, Extremes, Split
 
@@ -72,6 +73,11 @@ class Rows(ABC):
     def is_held(self) -> bool:
         """Whether rows that lie on disk are read into memory by what passes over them often."""
         return False
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """The blocks that rows on disk are read by; None: each row is read alone."""
+        return None
 
     def extremes(self, _scaling: Scaling) -> Extremes | None:
         """What x lies between once it is scaled, where a pass has found it."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ppvae.data.annotations import Annotations
+from ppvae.data.pools import Blocks
 from ppvae.data.scaling import Scaling
 
 Batch = dict[str, Tensor]
@@ -103,6 +104,11 @@ class Split(ABC):
     @abstractmethod
     def with_y(self, y: Tensor) -> "Split":
         """Return this split with other labels: (N,)."""
+
+    @property
+    def blocks(self) -> Blocks | None:
+        """The blocks that rows on disk are read by, which a shuffle keeps together."""
+        return None
 
     @property
     def extremes(self) -> Extremes | None:

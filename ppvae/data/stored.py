@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ppvae.data.fingerprint import size_and_time
 from ppvae.data.free_memory import free_memory
+from ppvae.data.pools import Blocks
 from ppvae.data.split import Batch
 from ppvae.data.survey import Survey
 from ppvae.data.tensors import as_tensor
@@ -41,6 +42,11 @@ def budget(memory: float | None) -> int:
     return free_memory() // SHARE if memory is None else int(memory * 2**30)
 
 
+def is_read_whole(size: int, memory: float | None) -> bool:
+    """Whether data that take ``size`` bytes in memory are read when they are opened."""
+    return size <= SMALL and (memory is None or size <= budget(memory))
+
+
 class Stored(ABC):
     """An array on disk: ``(rows, *shape)``.
 
@@ -52,9 +58,6 @@ class Stored(ABC):
         memory: see `budget`.
         has_mask: whether some entries are not there.
     """
-
-    blocks: Tensor | None = None
-    """Where stretches of rows begin that are read together; None: each row is read alone."""
 
     def __init__(
         self,
@@ -71,13 +74,17 @@ class Stored(ABC):
         self.size = memory_of(rows, shape, is_bytes=dtype.itemsize == 1, has_mask=has_mask)
         self._budget = budget(memory)
         self.is_held, self.is_large = self.size <= self._budget, self.size > SMALL
-        self.is_read_whole = not self.is_large and (memory is None or self.is_held)
+        self.is_read_whole = is_read_whole(self.size, memory)
         self._as_opened = size_and_time([path])
         self.surveys: dict[str, Survey] = {}  # by a digest of the rows that were looked at
 
     @abstractmethod
     def read(self, rows: NDArray[np.int64]) -> Batch:
         """Return x of these rows, which do not fall, and the mask where there is one."""
+
+    def blocks_of(self, _rows: Tensor) -> Blocks | None:
+        """The blocks that rows are read by; None: each row is read alone."""
+        return None
 
     def take(self, rows: Tensor) -> Batch:
         """Return x of these rows, in their order, and the mask where there is one.

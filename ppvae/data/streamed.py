@@ -13,6 +13,7 @@ from torch import Tensor
 from ppvae.data.annotations import Annotations
 from ppvae.data.binarization import Binarization
 from ppvae.data.in_memory import InMemorySplit, scaled_once
+from ppvae.data.pools import Blocks
 from ppvae.data.progress import passing
 from ppvae.data.rows import Rows
 from ppvae.data.scaling import Scaling
@@ -69,6 +70,11 @@ class StreamedSplit(Split):
     def beside(self) -> Batch:
         beside = self.rows.beside
         return beside if self.shown is None else beside | {"y": self.shown}
+
+    @property
+    @override
+    def blocks(self) -> Blocks | None:
+        return self.rows.blocks
 
     @property
     @override

@@ -8,8 +8,11 @@ import torch
 
 from ppvae.data.beside import beside_x, flattened, named, size_factors
 from ppvae.data.cells import Row
+from ppvae.data.disk_rows import DiskRows
+from ppvae.data.opened_table import OpenedTable
 from ppvae.data.options import ReadOptions, Schema
-from ppvae.data.rows import ArrayRows
+from ppvae.data.parquet_file import ParquetFile, looked_at
+from ppvae.data.rows import ArrayRows, Rows
 from ppvae.data.source import Source
 
 if TYPE_CHECKING:
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def table_source(
-    frame: "pd.DataFrame",
+    frame: "pd.DataFrame | OpenedTable",
     where: str,
     options: ReadOptions,
     schema: Schema,
@@ -33,7 +36,7 @@ def table_source(
     whole numbers becomes codes, -1 where it is empty, and one of decimals a covariate.
 
     Args:
-        frame: the table.
+        frame: the table, or one whose rows stay on disk.
         where: the file or name that sentences about it begin with.
         options: what its user says of the columns.
         schema: what a fit read in its table, which this one has to have again.
@@ -44,38 +47,50 @@ def table_source(
     Raises:
         InputError: with all faults of the table in one answer.
     """
-    frame = flattened(frame)
+    frame = frame if isinstance(frame, OpenedTable) else flattened(frame)
     options = options.of_new(frame.columns) if options.may_lack else options
     beside = beside_x(frame, where, options, schema, row=row, decimal=decimal)
     table, faults = beside.table, beside.faults
     names = table.inputs(named(options), schema)
     known = {column.name: column for column in schema.columns or ()}
-    columns = [table.column(name, options.kinds.get(name), known.get(name)) for name in names]
     if not names and schema.columns is None:
         faults.add("no column is left for x: give fewer of them another part")
-    found = [each for each in columns if each is not None]
-    values = np.stack([v for _, v in found], 1) if found else np.zeros((len(frame), 0))
-    size, unit = size_factors(beside, options.size_factor, schema.size_unit)
-    faults.check()
-    mask = ~np.isnan(values)
-    rows = ArrayRows(
-        torch.from_numpy(np.nan_to_num(values, nan=0.0)),
-        beside.y,
-        None if mask.all() else torch.from_numpy(mask),
-        tuple(names),
-        size,
-        beside.annotations,
-    )
+    rows: Rows
+    if isinstance(frame, OpenedTable):
+        columns, empty = looked_at(table, names, options.kinds, known)
+        size, unit = size_factors(beside, options.size_factor, schema.size_unit)
+        faults.check()
+        stored = ParquetFile(frame, columns, options.memory, has_mask=empty > 0)
+        index = torch.arange(len(frame))
+        rows = DiskRows(stored, index, beside.y, tuple(names), size, beside.annotations)
+        notes = [*notes, stored.note]
+    else:
+        found = [table.column(name, options.kinds.get(name), known.get(name)) for name in names]
+        pairs = [each for each in found if each is not None]
+        columns = [column for column, _ in pairs]
+        values = np.stack([v for _, v in pairs], 1) if pairs else np.zeros((len(frame), 0))
+        size, unit = size_factors(beside, options.size_factor, schema.size_unit)
+        faults.check()
+        mask = ~np.isnan(values)
+        empty = int((~mask).sum())
+        rows = ArrayRows(
+            torch.from_numpy(np.nan_to_num(values, nan=0.0)),
+            beside.y,
+            torch.from_numpy(mask) if empty else None,
+            tuple(names),
+            size,
+            beside.annotations,
+        )
     said = [*notes, *table.left_out({*names, *named(options)})]
     if beside.unlabelled:
         said.append(f"{beside.unlabelled:,} labels are not known")
-    if not mask.all():
-        said.append(f"{int((~mask).sum()):,} empty cells are left out by a mask")
+    if empty:
+        said.append(f"{empty:,} empty cells are left out by a mask")
     return Source(
         where,
         **beside.divided(rows),
         labels=beside.labels,
-        columns=tuple(column for column, _ in found),
+        columns=tuple(columns),
         covariates=beside.covariates,
         size_unit=unit,
         notes=tuple(said),

@@ -21,6 +21,8 @@ from ppvae.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ppvae.data.opened_table import OpenedTable
+
 _MOST_LEVELS = 100
 """Levels of a category at most, where nobody says that a column of words is one."""
 
@@ -38,7 +40,7 @@ _PARTS = {
 class TableColumns:
     """The columns of a table that is being read; what is wrong goes to ``faults``."""
 
-    frame: "pd.DataFrame"
+    frame: "pd.DataFrame | OpenedTable"
     where: str
     row: Row
     decimal: str

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ppvae.data import Split
 from ppvae.data.labels import known_rows
+from ppvae.data.pools import Blocks
 from ppvae.errors import InputError
 from ppvae.programs.streams import Stream, generator
 
@@ -25,6 +26,8 @@ class Order:
         size: rows of a batch.
         labelled: how many of these are of ``again``.
         processes: how many share a batch; a last one with fewer rows is left out.
+        blocks: the blocks that rows are read by, where these are shuffled in pools; see
+            `ppvae.data.pools`.
     """
 
     once: Tensor
@@ -32,6 +35,7 @@ class Order:
     size: int
     labelled: int = 0
     processes: int = 1
+    blocks: Blocks | None = None
 
     @classmethod
     def of(cls, train: Split, size: int, labelled: int | None, processes: int) -> Self:
@@ -50,7 +54,7 @@ class Order:
         size = min(size, len(train))
         everything = torch.arange(len(train))
         if labelled is None:
-            return cls(everything, everything[:0], size, processes=processes)
+            return cls(everything, everything[:0], size, processes=processes, blocks=train.blocks)
         is_known = known_rows(train)
         again, once = everything[is_known], everything[~is_known]
         if not (len(again) and len(once)):
@@ -64,7 +68,7 @@ class Order:
                 f"`labelled={labelled}` leaves no place in a batch of {size} for rows without a "
                 "label; take fewer, or a larger `batch_size`"
             )
-        return cls(once, again, size, labelled, processes)
+        return cls(once, again, size, labelled, processes, train.blocks)
 
     @property
     def steps(self) -> int:
@@ -80,8 +84,9 @@ class Order:
     def batches(self, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
         """The rows of each batch of an epoch, on ``device``."""
         chance = generator(Stream.ORDER.seed(seed, epoch), device)
-        once = _shuffled(self.once.to(device), chance).split(self.size - self.labelled)
-        batches = list(once)[: self.steps]
+        once = self.once.to(device)
+        shuffled = _shuffled if self.blocks is None else self.blocks.shuffled
+        batches = list(shuffled(once, chance).split(self.size - self.labelled))[: self.steps]
         if not self.labelled:
             return batches
         known = self.again.to(device)
