@@ -56,7 +56,8 @@ from ppvae.training.data_and_programs import (
     true_labels,
 )
 from ppvae.training.epochs import train, writing_fit
-from ppvae.training.processes import in_ranks, launch, ranks
+from ppvae.training.processes import launch
+from ppvae.training.ranks import in_ranks, ranks
 from ppvae.training.record import config_of
 from ppvae.training.seeds import per_seed
 from ppvae.training.setup import decide_compile, make_trainer, order_of

@@ -84,14 +84,14 @@ def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) ->
 
 LAUNCH = """
 import os, subprocess, sys, time
-import ppvae.training.processes
+import ppvae.training.ranks
 from ppvae.errors import InputError
-from ppvae.training.processes import ranks
-ppvae.training.processes.GRACE = 0.5
+from ppvae.training.ranks import ranks
+ppvae.training.ranks.GRACE = 0.5
 if len(sys.argv) > 2:
     ranks.tie()
     time.sleep(100)
-os.environ[ppvae.training.processes.LAUNCHER] = str(os.getpid())
+os.environ[ppvae.training.ranks.LAUNCHER] = str(os.getpid())
 here = [sys.executable, "-c", open(sys.argv[1]).read(), sys.argv[1], "rank"]
 processes = [subprocess.Popen(here) for _ in range(2)]
 print(*(process.pid for process in processes), flush=True)

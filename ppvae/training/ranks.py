@@ -1,0 +1,146 @@
+"""The ranks of a fit that one process launched: all end with the first that does.
+
+Else they would wait for a rank that died, and ranks would outlive a launcher that was killed.
+"""
+
+import ctypes
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from ppvae.errors import InputError
+
+LAUNCHER = "PPVAE_LAUNCHER"
+"""The environment variable that tells a rank the number of the process that launched it."""
+
+VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", LAUNCHER)
+"""What is set in the environment of each process for as long as there are ranks."""
+
+GRACE = 5.0
+"""Seconds in which whoever waits for a dead rank may find out by itself, and clean up."""
+
+STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes of a rank that has done its work, or was asked to stop as all were."""
+
+
+class Ranks:
+    """The ranks that this process launched; there is one object of this class.
+
+    Attributes:
+        way_out: how to go on when a rank has died.
+    """
+
+    def __init__(self) -> None:
+        self.way_out = "start it again"
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._working = False
+        self._variables: dict[str, str] = {}
+
+    @property
+    def _is_rank(self) -> bool:
+        return os.environ.get(LAUNCHER, str(os.getpid())) != str(os.getpid())
+
+    def watch(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
+        """Watch over ranks that were launched, in a thread."""
+        self._processes = list(processes)
+        self._variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
+        threading.Thread(target=self._watch, name="ranks", daemon=True).start()
+
+    def tie(self) -> None:
+        """Tie the life of this process, if it is a rank, to its launcher's."""
+        if not self._is_rank:
+            return
+        if sys.platform == "linux":  # at once, by the kernel
+            parent_death_signal = 1
+            ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+        threading.Thread(target=_end_with_launcher, name="launcher", daemon=True).start()
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """While this lasts, a rank that dies ends the work of all.
+
+        Raises:
+            InputError: naming the rank that died.
+        """
+        self._working = True
+        try:
+            yield
+        except BaseException as error:
+            if self._is_rank and isinstance(error, Exception):
+                time.sleep(GRACE)  # the launcher has the same trouble, and says it first
+            dead = self._dead(patience=GRACE / 2) if isinstance(error, Exception) else None
+            # What all refuse ends all of them; a rank that was killed is what the others suffer of.
+            is_why = dead is not None and (dead[1] < 0 or not isinstance(error, InputError))
+            sentence = self._sentence(*dead) if dead is not None and is_why else None
+            self._end()
+            if sentence is not None:
+                raise InputError(sentence) from error
+            raise
+        finally:
+            self._working = False
+            if self._processes:  # the ranks stay until the script ends, and know it by these
+                os.environ.update(self._variables)
+
+    def _watch(self) -> None:
+        while any(process.poll() is None for process in self._processes) or self._dead():
+            time.sleep(0.2)
+            dead = self._dead() if self._working else None
+            if dead is None:
+                continue
+            time.sleep(GRACE)
+            if self._working and self._processes:  # it waits for the dead, where nothing wakes it
+                sys.stderr.write(f"error: {self._sentence(*dead)}\n")
+                sys.stderr.flush()
+                self._end()
+                os._exit(2)
+
+    def _dead(self, patience: float = 0.0) -> tuple[int, int] | None:
+        """Number and exit code of a rank that died; of several, one that was killed."""
+        until = time.monotonic() + patience
+        while True:
+            codes = [(process.poll(), rank) for rank, process in enumerate(self._processes, 1)]
+            dead = [(code, rank) for code, rank in codes if code is not None]
+            failed = [(rank, code) for code, rank in sorted(dead) if code not in STOPPED]
+            if failed or not self._processes or time.monotonic() >= until:
+                return failed[0] if failed else None
+            time.sleep(0.1)
+
+    def _sentence(self, rank: int, code: int) -> str:
+        how = f"ended with code {code}"
+        if code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        pid, count = self._processes[rank - 1].pid, len(self._processes) + 1
+        return f"rank {rank} of {count} processes (pid {pid}) {how}; {self.way_out}"
+
+    def _end(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        self._processes = []
+
+
+def _end_with_launcher() -> None:
+    while str(os.getppid()) == os.environ.get(LAUNCHER):
+        time.sleep(0.2)
+    os._exit(2)
+
+
+ranks = Ranks()
+"""Of this process."""
+
+
+def in_ranks[**P, R](function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator for what may run in several processes: one that dies ends the work of all."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        with ranks.together():
+            return function(*args, **kwargs)
+
+    return wrapped
