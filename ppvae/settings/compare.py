@@ -66,7 +66,9 @@ class CompareBounds(Checked):
     particles: int | None = _unset("particles", unset=f"the run's, or {_BEGUN.particles}")
     beta: float | None = _unset("beta", unset=f"the run's, or {_BEGUN.beta:g}")
     epochs: int = setting(10, TRAINING, Whole(1), "Passes over the training data in each climb.")
-    batch_size: int | None = _unset("batch_size", unset=f"the run's, or {_BEGUN.batch_size}")
+    batch_size: int | None = _unset(
+        "batch_size", sentence="Rows of a batch.", unset=f"the run's, or {_BEGUN.batch_size}"
+    )
     lr: float | None = _unset("lr", unset=f"the run's, or {_BEGUN.lr:g}")
     seeds: int = setting(3, DRAWS, Whole(1), "Climbs of each bound.")
     seed: int = _as_encode("seed", sentence="The seed of the first of them.")

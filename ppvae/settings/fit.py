@@ -198,7 +198,13 @@ class Settings(Checked):
         "by sizes, for a tenth of the time of training, but ten evaluations at least"
     )
     batch_size: int = setting(
-        128, TRAINING, Whole(1, 2**31 - 1), "Rows per step, all processes together."
+        128, TRAINING, Whole(1, 2**31 - 1),
+        "Rows of a batch, all processes together; a step takes `accumulate` batches."
+    )
+    accumulate: int = setting(
+        1, TRAINING, Whole(1, 2**31 - 1),
+        "Batches of a step, taken one after another, whose gradients are summed before the weights "
+        "move: a batch of so many times the rows, in the memory of one.", is_later=True
     )
     labelled: int | None = setting(
         None, TRAINING, Whole(1),
@@ -326,6 +332,11 @@ class Settings(Checked):
         return cls(**named)
 
     @property
+    def rows_per_step(self) -> int:
+        """Rows between two moves of the weights, all processes together."""
+        return self.batch_size * self.accumulate
+
+    @property
     def passes(self) -> int:
         """Passes over the training data: ``epochs``, or the least that it comes to."""
         return EPOCHS if self.epochs is None else self.epochs
@@ -356,8 +367,9 @@ class Settings(Checked):
         Raises:
             InputError: if one of them is missing, or is not what `fit` writes there.
         """
-        kept = [name for name, (_, about) in settings_of(cls).items() if about.is_recorded]
-        missing = sorted(kept - config.keys())
+        recorded = {n: about for n, (_, about) in settings_of(cls).items() if about.is_recorded}
+        kept = [n for n, about in recorded.items() if n in config or not about.is_later]
+        missing = sorted(set(kept) - config.keys())
         if missing:
             raise InputError(f"{file} lacks {', '.join(missing)}; mend it, or fit anew")
         try:

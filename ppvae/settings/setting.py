@@ -31,6 +31,8 @@ class Setting:
         is_for_people: whether a person alone may set it, and no file: it may be a stranger's.
         may_change: whether a fit that goes on may be given another.
         is_for_python: whether it has a meaning in Python alone, and so no flag.
+        is_later: whether it is younger than the format of runs: an older ``config.yaml`` lacks it,
+            and the fit was that of its default.
     """
 
     group: str
@@ -41,6 +43,7 @@ class Setting:
     is_for_people: bool = False
     may_change: bool = False
     is_for_python: bool = False
+    is_later: bool = False
 
 
 def setting[T](

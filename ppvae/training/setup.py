@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 def order_of(settings: Settings, data: Data, fabric: "Fabric") -> Order:
     """The order of the training data in a fit of these settings."""
-    return Order.of(data.train, settings.batch_size, settings.labelled, fabric.world_size)
+    return Order.of(
+        data.train, settings.batch_size, settings.labelled, fabric.world_size, settings.accumulate
+    )
 
 
 def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
@@ -46,9 +48,9 @@ def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric")
         return settings.compile == "on"
     order, device = order_of(settings, data, fabric), fabric.device.type
     is_long = pays(
-        steps=settings.passes * order.whole,
+        steps=settings.passes * order.whole * settings.accumulate,
         parameters=sum(p.numel() for p in pair.parameters()),
-        numbers=order.size * math.prod(data.shape) * settings.particles,
+        numbers=order.size // settings.accumulate * math.prod(data.shape) * settings.particles,
     )
     return is_long and device != "mps" and (device != "cpu" or has_compiler())
 

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 import torch
@@ -66,15 +67,15 @@ class Epoch:
 class Trainer:
     """The loop over epochs and steps.
 
-    A step takes a batch, estimates the bound on it, and lets the optimizer climb. Every datum has
-    the same weight in an epoch: the last, smaller batch moves the weights in proportion to its
-    size. Where batches are asked to hold rows with a label, these weigh more, for they pass more
-    often (`ppvae.training.order`).
+    A step takes a batch, or several one after another, estimates the bound on it, and lets the
+    optimizer climb. Every datum has the same weight in an epoch: the last, smaller step moves the
+    weights in proportion to its size. Where batches are asked to hold rows with a label, these
+    weigh more, for they pass more often (`ppvae.training.order`).
 
-    Compiled, a step is one graph (`CapturedStep`), or, where processes share their gradients or the
-    optimizer cannot be part of a graph, the bound and its gradient are (`Captured`). The ragged
-    batch at the end of an epoch is never compiled for: it is climbed as it is, and so is the first
-    batch of all, in which the optimizer makes its state.
+    Compiled, a step is one graph (`CapturedStep`), or, where processes share their gradients, a
+    step has several batches, or the optimizer cannot be part of a graph, the bound and its gradient
+    are (`Captured`). The ragged step at the end of an epoch is never compiled for: it is climbed as
+    it is, and so is the first of all, in which the optimizer makes its state.
 
     Args:
         bound: what is climbed, not yet set up by Fabric.
@@ -111,8 +112,10 @@ class Trainer:
         self.device = fabric.device
         self.train, self.valid = data.train.to(self.device), data.valid.to(self.device)
         self.evaluation = EvaluationSchedule(1, len(self.valid), 1, plan.batch_size)
-        self._order = Order.of(data.train, plan.batch_size, plan.labelled, fabric.world_size)
-        self._rows = self._order.size
+        self.order = Order.of(
+            data.train, plan.batch_size, plan.labelled, fabric.world_size, plan.accumulate
+        )
+        self._rows = self.order.size
         if self._rows < fabric.world_size:
             raise InputError(
                 f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
@@ -128,7 +131,12 @@ class Trainer:
         if compile and self.device.type == "cuda":
             keep_counts_on_device(optimizer)
         self._step: CapturedStep | None = None
-        if compile and fabric.world_size == 1:
+        if compile and plan.accumulate > 1:
+            self.notes.append(
+                f"with `accumulate={plan.accumulate}` the training step is not one graph, which "
+                "would hold all of its batches at once; its bound is compiled alone"
+            )
+        if compile and fabric.world_size == plan.accumulate == 1:
             self._step = CapturedStep(
                 bound,
                 optimizer,
@@ -143,7 +151,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Number of batches in a pass over the training data."""
-        return self._order.steps
+        return self.order.steps
 
     @property
     def is_done(self) -> bool:
@@ -194,14 +202,15 @@ class Trainer:
         on_compile: Callable[[float | None], None],
     ) -> bool:
         """Take the steps of one epoch that are left; false if asked to stop before its end."""
-        progress, world = self.progress, self.fabric.world_size
+        progress = self.progress
         self.bound.train()
         sums = self._sums.copy_(torch.tensor(progress.sums, dtype=torch.float64))
-        order = self._order.batches(self.plan.seed, progress.epoch, self.device)
+        order = self.order.batches(self.plan.seed, progress.epoch, self.device)
         order = order[progress.cursor :]
-        mine = [rows[self.fabric.global_rank :: world] for rows in order]
-        feeds = self.train.feed(mine, device=self.device)
-        for rows, feed in zip(order, feeds, strict=True):
+        mine = [self.order.parts(rows, self.fabric.global_rank) for rows in order]
+        feeds = self.train.feed([part for parts in mine for part in parts], device=self.device)
+        for rows, parts in zip(order, mine, strict=True):
+            step = list(islice(feeds, len(parts)))
             beta = self.plan.weight(progress.step, self.steps_per_epoch)
             # What is compiled is compiled for whole batches, and for a state that is there.
             is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
@@ -211,9 +220,9 @@ class Trainer:
                 self._ready = progress.is_one_graph
             before = compiling.seconds
             with explaining(self):
-                if not (is_compiled and self._step_as_graph(feed, beta, sums)):
+                if not (is_compiled and self._step_as_graph(step, beta, sums)):
                     self._captured.enabled = is_compiled
-                    self._step_as_is(self.train.batch(feed), beta, sums)
+                    self._step_as_is(step, beta, sums)
             if is_compiled and compiling.seconds > before:
                 progress.compile_seconds += compiling.seconds - before
                 on_compile(progress.compile_seconds)
@@ -226,8 +235,21 @@ class Trainer:
         progress.sums = sums.tolist()
         return True
 
-    def _step_as_is(self, batch: Batch, beta: float, sums: Tensor) -> None:
-        """Batch, bound, gradient, clipping, optimizer, one after the other."""
+    def _step_as_is(self, feeds: Sequence[Feed], beta: float, sums: Tensor) -> None:
+        """Batches, bound and gradient of each, clipping, optimizer, one after the other."""
+        for number, feed in enumerate(feeds, 1):
+            # Processes share their gradients once a step, with the last batch.
+            with self.fabric.no_backward_sync(self._wrapped, enabled=number < len(feeds)):
+                self._climb(self.train.batch(feed), beta, sums)
+        if self.plan.clip is not None:
+            self.fabric.clip_gradients(
+                self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False
+            )
+        self._stepper.step()
+        self._stepper.zero_grad()
+
+    def _climb(self, batch: Batch, beta: float, sums: Tensor) -> None:
+        """The bound on a batch, and its gradient, added to those of the step so far."""
         self.noise = streams.state(self.device)
         with explaining(self, batch):
             terms = self._wrapped(batch, beta)
@@ -238,21 +260,15 @@ class Trainer:
         gradients = [p.grad for p in self.bound.parameters() if p.grad is not None]
         if not all_finite(gradients):
             raise diverged(self, unfit(self, batch, unfit_gradient))
-        if self.plan.clip is not None:
-            self.fabric.clip_gradients(
-                self._wrapped, self._stepper, max_norm=self.plan.clip, error_if_nonfinite=False
-            )
-        self._stepper.step()
-        self._stepper.zero_grad()
         seen = torch.stack(tuple(terms)).detach().to(sums)
         sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
 
-    def _step_as_graph(self, feed: Feed, beta: float, sums: Tensor) -> bool:
+    def _step_as_graph(self, feeds: Sequence[Feed], beta: float, sums: Tensor) -> bool:
         """The same in one launch; false if it has no graph, and nothing has been done."""
         if self._step is None or not self.progress.is_one_graph:
             return False
         try:
-            self._step(feed, beta, sums)
+            self._step(feeds[0], beta, sums)
         except Unfaithful as why:  # which took the step, as the bound does
             self._give_up(f"the training step runs uncompiled: {why}")
         except NotStatic as why:

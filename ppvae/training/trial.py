@@ -35,15 +35,15 @@ def try_out(loop: "Trainer") -> int:
         InputError: for whatever the programs raise, and for a bound or gradient that is no number.
     """
     bound, rank, world = loop.bound, loop.fabric.global_rank, loop.fabric.world_size
-    rows = min(loop.plan.batch_size, len(loop.train))
-    left = len(loop.train) % rows
+    rows, order = min(loop.plan.batch_size, len(loop.train)), loop.order
+    left = len(loop.train) % order.size
     with unmoved(bound.pair), restored(), loop.fabric.autocast():
         bound.train()
-        batch = _take(loop.train, range(rank, rows, world), loop.device)
+        batch = _take(loop.train, order.parts(range(order.size), rank)[0], loop.device)
         with explained(f"on a batch of {len(batch['x'])} rows"):
             _climb(loop, batch)
         if left >= world:
-            batch = _take(loop.train, range(rank, left, world), loop.device)
+            batch = _take(loop.train, order.parts(range(left), rank)[-1], loop.device)
             count = len(batch["x"])
             with explained(
                 f"on the last batch of an epoch, of {count} row{'s' if count > 1 else ''}",

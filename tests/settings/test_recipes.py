@@ -40,6 +40,7 @@ def test_a_recipe_has_a_source_figures_and_settings_that_a_fit_takes(name: str) 
         "clip",
         "seed",
         "seeds",
+        "accumulate",
         "start",
         "trust",
         "encode_covariates",
