@@ -134,10 +134,10 @@ def compare_bounds(asked: CompareBounds) -> Comparison:
         check_folder(Path(asked.out), overwrite=asked.overwrite)
     with restored():  # imports too may draw from the generators
         from ppvae.cli.terminal import bar, say
-        from ppvae.training.processes import launch
+        from ppvae.training.processes import one_process
 
         subject = new_subject(asked) if asked.run is None else subject_of(_opened(asked), asked)
-        fabric = launch(asked.device, 1, subject.settings.precision)
+        fabric = one_process(asked.device, subject.settings.precision)
         say(subject.data.describe())
         for note in subject.audits[ANALYTIC].notes:
             say(f"note: {note}")

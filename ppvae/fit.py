@@ -9,6 +9,7 @@ python -m ppvae.fit --model mine.model --guide mine.guide          # your own Py
 python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where it stopped
 python -m ppvae.fit --seeds 3 --out runs/three                     # a run for each of three seeds
 python -m ppvae.fit --start runs/first --data more.npy             # from the weights of a run
+torchrun --nproc-per-node 2 -m ppvae.fit --out runs/two            # in two processes
 python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
 """
 
@@ -46,6 +47,7 @@ from ppvae.run import check_unoccupied
 from ppvae.run.folder import in_free_folder
 from ppvae.run.store import PrivateFolder
 from ppvae.settings import FitCommand, Resume, Settings, settings_of, takes
+from ppvae.training.agreement import all_agree, check_alike, check_seen
 from ppvae.training.chosen_parts import chosen_parts, recorded_parts
 from ppvae.training.data_and_programs import (
     check_made_again,
@@ -56,9 +58,10 @@ from ppvae.training.data_and_programs import (
     true_labels,
 )
 from ppvae.training.epochs import train, writing_fit
-from ppvae.training.processes import launch
+from ppvae.training.processes import Processes, launch
 from ppvae.training.ranks import in_ranks, ranks
 from ppvae.training.record import config_of
+from ppvae.training.restarts import begun_before, digest_of
 from ppvae.training.seeds import per_seed
 from ppvae.training.setup import decide_compile, make_trainer, order_of
 from ppvae.training.sizes import room_of
@@ -92,20 +95,26 @@ def fit(settings: Settings) -> Run:
 
     With several ``devices`` each process but the first starts the calling script anew, and all of
     them run all of it: ``fit`` is called with the same arguments in each, and returns the same run.
-    What is to happen once is left to the first::
+    So it is in a script that ``torchrun`` starts, on one machine or several. What is to happen once
+    is left to the first::
 
         run = fit(data="mnist", devices=2, out="runs/two")
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several machines: "RANK"
             print(run.summary)
 
     The processes, and the environment variables that they know each other by, stay until the
     script ends. If one dies, the fit ends with an `InputError` that names it, and the others end
-    too. Interactive sessions have no script: take ``python -m ppvae.fit --devices 2``.
+    too. Started again by ``torchrun --max-restarts``, it goes on from its last checkpoint.
+    Interactive sessions have no script: take ``python -m ppvae.fit --devices 2``.
 
     Raises:
         InputError: for what cannot be fitted, in one sentence with the way out.
         KeyboardInterrupt: once the checkpoint is written, after SIGINT.
     """
+    if (begun := begun_before(settings)) is not None:
+        return _go_on(begun)
+    asked, processes = digest_of(settings), Processes.of(settings.devices, settings.nodes)
+    settings = replace(settings, devices=processes.devices, nodes=processes.nodes)
     settings = with_parts_of_start(settings)
     chosen = chosen_parts(settings)
     if settings.out is not None:
@@ -113,7 +122,7 @@ def fit(settings: Settings) -> Run:
 
     # Data, and the two programs that meet on it.
     fabric = launch(
-        settings.device, settings.devices, settings.precision, oversubscribe=settings.oversubscribe
+        settings.device, settings.precision, processes, oversubscribe=settings.oversubscribe
     )
     tell = teller(fabric)
     tell("reading the data")
@@ -121,19 +130,20 @@ def fit(settings: Settings) -> Run:
         meeting = meet_suited(settings, chosen)
     example = few(meeting.batch)
     check_made_again(meeting, example, settings)
+    check_alike(fabric, asked, meeting.data, meeting.pair)
 
     # The bound, and what climbs it.
     data, pair = meeting.data, meeting.pair
     is_anew = data.binarize == "dynamic"
     settings = settings.laid_out(order_of(settings, data, fabric).whole, is_anew=is_anew)
-    is_compiled = decide_compile(settings, data, pair, fabric)
+    is_compiled = all_agree(fabric, decide_compile(settings, data, pair, fabric))
     with shown_by(bar):
         trainer = make_trainer(
             settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled
         )
 
     # Where it is written.
-    config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled)
+    config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled, asked=asked)
     home = PrivateFolder(room_of(pair)) if settings.in_memory else None
     place = settings.out if home is None else home.path / "run"
     create = partial(
@@ -148,6 +158,8 @@ def fit(settings: Settings) -> Run:
             where = f"writing to {folder}" if home is None else "kept in memory"
             show_introduction(data, chosen, trainer, where, is_compiled=is_compiled)
     folder = fabric.broadcast(folder)  # a name by the clock is not the same everywhere
+    with run.given_back_on_failure() if fabric.is_global_zero else nullcontext():
+        check_seen(fabric, Path(folder))
     if not fabric.is_global_zero:
         run = Run(folder)
     run.home = home
@@ -165,19 +177,26 @@ def resume(asked: Resume) -> Run:
     Raises:
         InputError: if there is nothing to go on with, it is damaged, or another process writes it.
     """
+    return _go_on(asked)
+
+
+def _go_on(asked: Resume) -> Run:
+    """See `resume`."""
     trust, programs = asked.trust or (), {"model": asked.model, "guide": asked.guide}
     run = Run(asked.run, trust=trust, checkpoint=asked.checkpoint, **programs)
     begun = Settings.of(run.config, run.path / "config.yaml")
-    settings = replace(begun, **asked.changes(), trust=trust, tracker=asked.tracker)
+    processes = Processes.of(asked.devices, asked.nodes, (begun.devices or 1, begun.nodes or 1))
+    there = {"devices": processes.devices, "nodes": processes.nodes}
+    changes = {n: v for n, v in (asked.changes() | there).items() if v != run.config.get(n)}
+    settings = replace(begun, **changes, trust=trust, tracker=asked.tracker)
     if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
             f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
             "on without `epochs`, or fit anew with `schedule='none'`, whose epochs can be added to"
         )
     fabric = launch(
-        settings.device, settings.devices, settings.precision,
-        oversubscribe=bool(asked.oversubscribe),
-    )  # fmt: skip
+        settings.device, settings.precision, processes, oversubscribe=bool(asked.oversubscribe)
+    )
     tell = teller(fabric)
     with run.given_back_on_failure():
         if fabric.is_global_zero:
@@ -191,6 +210,7 @@ def resume(asked: Resume) -> Run:
             everything = data_again(run, asked.data, asked.data_dir)
             chosen = recorded_parts(run.config, trust)
             data, pair, facts = programs_again(run, settings, chosen, everything)
+            check_alike(fabric, digest_of(settings), data, pair)
             trainer = make_trainer(
                 settings, chosen, pair, facts, data, fabric,
                 compile=run.resolved["compiled"] is True, recorded=run.resolved,
@@ -198,8 +218,8 @@ def resume(asked: Resume) -> Run:
         trainer.load_state(state)
         if fabric.is_global_zero:
             run.rewind(state, is_done=trainer.is_done)
-            if asked.changes():
-                run.write_config(run.config | asked.changes())
+            if changes:
+                run.write_config(run.config | changes)
             tell(f"going on with {run.path} after {trainer.progress.step} steps")
         fabric.barrier()
         return _climb(run, trainer, data, fabric, trust, everything)
@@ -284,6 +304,7 @@ def _conclude(
     say(f"everything is in {run.path}: {there}")
 
 
+@in_ranks
 def main(argv: Sequence[str]) -> None:
     """The command: a fit, or with ``--resume`` one that goes on."""
     given = given_settings("fit", argv)

@@ -10,18 +10,33 @@ from typing import Any
 from ppvae.cli.flags_in_sentences import in_a_command, in_flags
 from ppvae.cli.interruption import interrupts
 from ppvae.errors import FitWarning, InputError
+from ppvae.training.ranks import in_ranks
+from ppvae.training.world import World
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 """Failures of a disk, which libraries raise without the name of a file."""
 
 
 def start(name: str, argv: Sequence[str] | None = None) -> None:
-    """Answer what needs no torch, before it is imported: ``--help``, and mistakes in flags."""
+    """Answer what needs no torch, before it is imported: ``--help``, and mistakes in flags.
 
+    Of processes that a launcher has started all fit; whatever else there is to do, the first does.
+    """
+
+    @in_ranks
     def read(argv: Sequence[str]) -> None:
         from ppvae.cli.parsing import parse
 
         parse(name, argv)
+        world = World.told()
+        if name == "fit" or world is None or world.size == 1:
+            return
+        if world.rank:
+            raise SystemExit(0)
+        sys.stderr.write(
+            f"note: {name} is of one process: of {world.size} that {world.by} has started, the "
+            "others leave it to this one\n"
+        )
 
     answer(read, argv)
 

@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum, unique
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyro
@@ -191,16 +191,21 @@ def gather(fabric: "Fabric") -> list[dict[str, Tensor | None]]:
     own, device = state(fabric.device), fabric.device
     if fabric.world_size == 1:
         return [own]
-    every = {
-        name: None if value is None else cast("Tensor", fabric.all_gather(value.to(device))).cpu()
-        for name, value in own.items()
-    }
-    return [
-        {name: None if value is None else value[rank].clone() for name, value in every.items()}
-        for rank in range(fabric.world_size)
-    ]
+    every: list[dict[str, Tensor | None]] = [{} for _ in range(fabric.world_size)]
+    for name, value in own.items():
+        if value is None:
+            for each in every:
+                each[name] = None
+            continue
+        here = value.to(device)
+        parts = [torch.empty_like(here) for _ in every]
+        torch.distributed.all_gather(parts, here)
+        for each, part in zip(every, parts, strict=True):
+            each[name] = part.cpu()
+    return every
 
 
 def restore(fabric: "Fabric", states: Sequence[Mapping[str, Any]]) -> None:
-    """Set this process's state, of those that `gather` gave; a process beyond has the last."""
-    set_state(fabric.device, states[min(fabric.global_rank, len(states) - 1)])
+    """Set this process's state, of those that `gather` gave; a process beyond keeps its own."""
+    if fabric.global_rank < len(states):
+        set_state(fabric.device, states[fabric.global_rank])

@@ -237,8 +237,13 @@ class Settings(Checked):
     device: Device = setting(
         "auto", MACHINE, Word(Device), "The device: auto, cpu, cuda or mps.", may_change=True
     )
-    devices: int = setting(
-        1, MACHINE, Whole(1), "The number of processes, each on a device of its own."
+    devices: int | None = setting(
+        None, MACHINE, Whole(1), "The number of processes on each machine, a device for each.",
+        "1; under torchrun or srun as many as it has started", may_change=True
+    )
+    nodes: int | None = setting(
+        None, MACHINE, Whole(1), "The number of machines.",
+        "1; under torchrun or srun as many as it has started on", may_change=True, is_later=True
     )
     threads: int | None = setting(
         None, MACHINE, Whole(1), "Threads of torch on a CPU.",
@@ -312,11 +317,13 @@ class Settings(Checked):
                 f"`tracker` is one, and `seeds={self.seeds}` makes fits whose figures it could not "
                 "tell apart: fit each by its `seed`, with a tracker of its own"
             )
-        if self.in_memory and self.devices > 1:
-            raise InputError(
-                f"`devices` is {self.devices}, and with `in_memory=True` a run is of one process: "
-                "give `out`, or `devices=1`"
-            )
+        for name in ("devices", "nodes"):
+            value = getattr(self, name)
+            if self.in_memory and value is not None and value > 1:
+                raise InputError(
+                    f"`{name}` is {value}, and with `in_memory=True` a run is of one process: give "
+                    f"`out`, or `{name}=1`"
+                )
         if self.valid == "none" and self.patience is not None:
             raise InputError(
                 f"`patience` is {self.patience}, and with `valid='none'` no rows are held out to "

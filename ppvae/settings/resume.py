@@ -54,6 +54,8 @@ class Resume(Checked):
     data_dir: str | Path | None = _changed("data_dir")
     data_memory: float | None = _changed("data_memory")
     device: Device | None = _changed("device")
+    devices: int | None = _changed("devices")
+    nodes: int | None = _changed("nodes")
     threads: int | None = _changed("threads")
     tensorboard: bool | None = _changed("tensorboard")
     tracker: str | Tracker | MetricsLogger | None = again(Settings, "tracker")

@@ -18,7 +18,7 @@ from ppvae.programs.isolation import in_turn
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import chosen_parts
 from ppvae.training.data_and_programs import few, meet_suited
-from ppvae.training.processes import launch
+from ppvae.training.processes import one_process
 from ppvae.training.setup import decide_compile, make_trainer, order_of
 
 if TYPE_CHECKING:  # the loop takes seconds to import
@@ -65,7 +65,7 @@ def climb(settings: Settings, on_epoch: Callable[["Epoch"], None] = lambda _: No
         InputError: for what cannot be fitted, in one sentence with the way out.
     """
     chosen = chosen_parts(settings)
-    fabric = launch(settings.device, 1, settings.precision)
+    fabric = one_process(settings.device, settings.precision)
     meeting = meet_suited(settings, chosen)
     data, pair = meeting.data, meeting.pair
     steps = order_of(settings, data, fabric).whole

@@ -2,15 +2,20 @@
 
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast, override
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self, cast, override
 
 import torch
 
 from ppvae.errors import InputError
 from ppvae.settings import Device, Precision
 from ppvae.training.devices import fabric_precision, one_device
-from ppvae.training.ranks import LAUNCHER, ranks
+from ppvae.training.ranks import ranks
+from ppvae.training.world import LAUNCHER, World, is_first_here
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -18,40 +23,185 @@ if TYPE_CHECKING:
     from lightning_fabric.strategies.ddp import DDPStrategy
 
 
+START_UP = 300.0
+"""Seconds that the processes of a fit wait for each other at first: some are started by hand."""
+
+_LONG = timedelta(days=7)
+"""What a process waits for others later on: whether they are alive is `ranks`' affair."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a fit.
+
+    Attributes:
+        devices: on each machine.
+        nodes: machines.
+        world: what a launcher has started, if there is one; else this process starts those of its
+            machine.
+    """
+
+    devices: int
+    nodes: int
+    world: World | None
+
+    @classmethod
+    def of(cls, devices: int | None, nodes: int | None, begun: tuple[int, int] = (1, 1)) -> Self:
+        """The processes of a fit that is asked for.
+
+        Args:
+            devices: processes of each machine; ``None``: those that a launcher has started, or
+                ``begun``.
+            nodes: machines, likewise.
+            begun: processes of each machine, and machines, of a fit that goes on.
+
+        Raises:
+            InputError: if a launcher has started others, or machines do not know of each other.
+        """
+        world = World.told()
+        if world is None:
+            asked = cls(devices or begun[0], nodes or begun[1], None)
+            _check_machines(asked.nodes)
+            return asked
+        for name, value, there in (
+            ("devices", devices, world.local_size), ("nodes", nodes, world.nodes)
+        ):  # fmt: skip
+            if value not in (None, there):
+                what = "processes on this machine" if name == "devices" else "machines"
+                raise InputError(
+                    f"`{name}` is {value}, and {world.by} has {there} {what}: leave it out, or "
+                    "start as many"
+                )
+        if world.local_size * world.nodes != world.size:
+            raise InputError(
+                f"{world.by} has {world.size} processes, {world.local_size} of them on this "
+                "machine, and each machine has to have as many as the others"
+            )
+        return cls(world.local_size, world.nodes, world)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return self.devices * self.nodes
+
+
+def one_process(device: Device, precision: Precision) -> "Fabric":
+    """Fabric for this process alone, whatever others a launcher has started."""
+    return launch(device, precision, Processes(1, 1, None))
+
+
 def launch(
-    device: Device, devices: int, precision: Precision, *, oversubscribe: bool = False
+    device: Device, precision: Precision, processes: Processes, *, oversubscribe: bool = False
 ) -> "Fabric":
-    """Start as many processes as there are to be, each on its device.
+    """Start as many processes as there are to be, each on its device; or join those that there are.
 
     Args:
         device: the kind of device.
-        devices: number of processes.
         precision: of networks and densities; mixed precision is `ppvae.networks.mixed_precision`'s.
+        processes: how many.
         oversubscribe: whether there may be more processes than cores.
 
     Raises:
         InputError: for a device that is not there, more processes than there is room for, or a
             device that cannot compute in that precision.
     """
-    one = one_device(device)
+    one, world, devices = one_device(device), processes.world, processes.devices
     kind, word = one.type, fabric_precision(precision, one)
-    if devices > 1:
-        _check_no_session(devices)
-        _check_room(kind, devices, oversubscribe=oversubscribe)
+    if processes.size > 1:
+        if kind == "mps":
+            raise InputError(
+                f"a fit of {processes.size} processes cannot share a Metal device; take "
+                "`device='cpu'`, or one process"
+            )
+        if world is None:
+            _check_no_session(devices)
+        if world is None or kind != "cpu":
+            _check_room(kind, devices, oversubscribe=oversubscribe)
 
     from lightning_fabric import Fabric  # late: it takes seconds to import
 
     fabric = Fabric(
         accelerator=device,
         devices=devices,
-        strategy=_tied_ddp() if devices > 1 else "auto",
+        num_nodes=processes.nodes,
+        strategy=_tied_ddp() if processes.size > 1 else "auto",
+        plugins=[_environment(world)],
         precision=word,
     )
-    fabric.launch()
+    with _in_time(processes):
+        fabric.launch()
+    if processes.size > 1 and (world is not None or processes.nodes > 1):
+        ranks.connect(fabric)
     # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return fabric
+
+
+def _environment(world: World | None) -> "ClusterEnvironment":
+    """What tells Fabric of the processes; left to itself it would also take a SLURM job for one."""
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    if world is None or world.size == 1:
+        return LightningEnvironment()
+    return SLURMEnvironment(auto_requeue=False) if world.by == "srun" else TorchElasticEnvironment()
+
+
+@contextmanager
+def _in_time(processes: Processes) -> Iterator[None]:
+    """Have this process end where the others do not come: some may be started by hand."""
+
+    def where() -> str:
+        return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
+
+    def say(sentence: str) -> None:
+        if is_first_here():
+            sys.stderr.write(f"{sentence}\n")
+            sys.stderr.flush()
+
+    def hint() -> None:
+        say(f"waiting for the other processes, {processes.size} in all, at {where()}")
+
+    def give_up() -> None:
+        say(
+            f"error: of {processes.size} processes not all came to {where()} in {START_UP:.0f} s; "
+            "see whether each machine has started its own, and can connect to that port"
+        )
+        os._exit(2)
+
+    timers = [threading.Timer(10.0, hint), threading.Timer(START_UP, give_up)]
+    if processes.size == 1 or (processes.nodes == 1 and processes.world is None):
+        timers = []
+    for timer in timers:
+        timer.daemon = True
+        timer.start()
+    try:
+        yield
+    finally:
+        for timer in timers:
+            timer.cancel()
+
+
+def _check_machines(nodes: int) -> None:
+    """Refuse several machines that do not know of each other."""
+    names = "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"
+    missing = [name for name in names if name not in os.environ]
+    if nodes == 1 or not missing:
+        rank = os.environ.get("NODE_RANK", "0")
+        if nodes > 1 and not (rank.isdecimal() and int(rank) < nodes):
+            raise InputError(
+                f"`nodes` is {nodes}, and NODE_RANK is {rank}: it is the number of this machine, "
+                f"from 0 to {nodes - 1}"
+            )
+        return
+    raise InputError(
+        f"`nodes` is {nodes}, and the environment has no {', '.join(missing)}: start it on each "
+        "machine by torchrun, or set MASTER_ADDR and MASTER_PORT to the address and a free port of "
+        "the first, and NODE_RANK to the machine's number from 0; for this machine alone give "
+        "`nodes=1`"
+    )
 
 
 def _tied_ddp() -> "DDPStrategy":
@@ -84,7 +234,7 @@ def _tied_ddp() -> "DDPStrategy":
             environment = cast("ClusterEnvironment", self.cluster_environment)
             self._launcher = Launcher(environment, self.num_processes, self.num_nodes)
 
-    return TiedDDP()
+    return TiedDDP(timeout=_LONG)
 
 
 def _check_script(devices: int) -> None:

@@ -1,6 +1,7 @@
-"""The ranks of a fit that one process launched: all end with the first that does.
+"""The ranks of a fit: all end with the first that does.
 
-Else they would wait for a rank that died, and ranks would outlive a launcher that was killed.
+Else they would wait for a rank that died, and ranks would outlive a launcher that was killed. Ranks
+that this process launched are its children, which it watches; others are on a `Lifeline`.
 """
 
 import ctypes
@@ -13,11 +14,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ppvae.errors import InputError
+from ppvae.training.lifeline import PATIENCE, Lifeline
+from ppvae.training.world import LAUNCHER, is_first_here
 
-LAUNCHER = "PPVAE_LAUNCHER"
-"""The environment variable that tells a rank the number of the process that launched it."""
+if TYPE_CHECKING:  # it takes seconds to import
+    from lightning_fabric import Fabric
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", LAUNCHER)
 """What is set in the environment of each process for as long as there are ranks."""
@@ -30,7 +35,7 @@ STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 class Ranks:
-    """The ranks that this process launched; there is one object of this class.
+    """The ranks that this process launched, or is one of; there is one object of this class.
 
     Attributes:
         way_out: how to go on when a rank has died.
@@ -41,6 +46,8 @@ class Ranks:
         self._processes: list[subprocess.Popen[bytes]] = []
         self._working = False
         self._variables: dict[str, str] = {}
+        self._line: Lifeline | None = None
+        self._term_before: Any = None
 
     @property
     def _is_rank(self) -> bool:
@@ -61,19 +68,65 @@ class Ranks:
             ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
         threading.Thread(target=_end_with_launcher, name="launcher", daemon=True).start()
 
+    def connect(self, fabric: "Fabric") -> None:
+        """Tie this process to all others of a fit, on whatever machine, until the work is done."""
+        if self._line is not None:
+            return
+        self._line = Lifeline(fabric, lambda: self.way_out)
+        threading.Thread(target=self._guard, args=(self._line,), name="guard", daemon=True).start()
+        if threading.current_thread() is threading.main_thread():
+            self._term_before = signal.signal(signal.SIGTERM, self._asked_to_end)
+
+    def _guard(self, line: Lifeline) -> None:
+        """End this process where it does not find out by itself that another is gone."""
+        verdict = line.verdict(None)
+        if verdict is None or line.wait_closed(GRACE):
+            return
+        if verdict.is_told_by(line.own):
+            sys.stderr.write(f"error: {verdict.sentence}\n")
+            sys.stderr.flush()
+        os._exit(2)
+
+    def _asked_to_end(self, number: int, _frame: FrameType | None) -> None:
+        """SIGTERM: by whoever started the processes, often because one of them died."""
+        if self._line is not None:
+            self._line.verdict(2 * PATIENCE)
+        raise SystemExit(128 + number)
+
+    def _end_by(self, line: Lifeline, error: BaseException) -> NoReturn:
+        """End as all do, with the one sentence of why; on each machine one process says it."""
+        own, is_sentence = line.own, isinstance(error, InputError)
+        if isinstance(error, Exception):
+            kind = f"rank {own.rank} ended by {type(error).__name__}: {error}"
+            verdict = line.complain(str(error) if is_sentence else kind, PATIENCE + GRACE)
+        else:  # an interrupt, which the others have had too, or have not
+            verdict = line.verdict(0.0) or line.complain(f"rank {own.rank} was interrupted", 0.0)
+        is_own = verdict is not None and verdict.by == own and not verdict.is_dead
+        if verdict is None or (is_own and not is_sentence):
+            raise error
+        if not verdict.is_told_by(own):
+            raise SystemExit(2) from error
+        raise error if is_own else InputError(verdict.sentence) from error
+
     @contextmanager
     def together(self) -> Iterator[None]:
-        """While this lasts, a rank that dies ends the work of all.
+        """While this lasts, a rank that dies ends the work of all. One within another does nothing.
 
         Raises:
             InputError: naming the rank that died.
         """
+        if self._working:
+            yield
+            return
         self._working = True
         try:
             yield
         except BaseException as error:
-            if self._is_rank and isinstance(error, Exception):
-                time.sleep(GRACE)  # the launcher has the same trouble, and says it first
+            if self._line is not None:
+                self._end_by(self._line, error)
+            is_echo = self._is_rank or not is_first_here()
+            if is_echo and isinstance(error, Exception):
+                time.sleep(GRACE)  # the first has the same trouble, says it first, and ends us
             dead = self._dead(patience=GRACE / 2) if isinstance(error, Exception) else None
             # What all refuse ends all of them; a rank that was killed is what the others suffer of.
             is_why = dead is not None and (dead[1] < 0 or not isinstance(error, InputError))
@@ -84,17 +137,28 @@ class Ranks:
             raise
         finally:
             self._working = False
+            self._disconnect()
             if self._processes:  # the ranks stay until the script ends, and know it by these
                 os.environ.update(self._variables)
+
+    def _disconnect(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None
+        if self._term_before is not None:
+            signal.signal(signal.SIGTERM, self._term_before)
+            self._term_before = None
 
     def _watch(self) -> None:
         while any(process.poll() is None for process in self._processes) or self._dead():
             time.sleep(0.2)
-            dead = self._dead() if self._working else None
+            dead = self._dead() if self._working and self._line is None else None
             if dead is None:
                 continue
             time.sleep(GRACE)
-            if self._working and self._processes:  # it waits for the dead, where nothing wakes it
+            if (
+                self._working and self._processes and self._line is None
+            ):  # it waits for the dead, where nothing wakes it
                 sys.stderr.write(f"error: {self._sentence(*dead)}\n")
                 sys.stderr.flush()
                 self._end()

@@ -23,8 +23,18 @@ def config_of(
     trainer: "Trainer",
     *,
     is_compiled: bool,
+    asked: str,
 ) -> dict[str, Any]:
-    """The ``config.yaml`` of a fit that is about to begin."""
+    """The ``config.yaml`` of a fit that is about to begin.
+
+    Args:
+        settings: as they resolved.
+        chosen: the parts that they name.
+        meeting: data and programs.
+        trainer: what climbs.
+        is_compiled: whether it compiles.
+        asked: what tells the settings, as they were given, from others.
+    """
     where, made, start = settings.data_dir, meeting.made, meeting.start
     resolved = {
         "data": recorded(settings.data),
@@ -52,6 +62,7 @@ def config_of(
             **data.schema.to_dict(),
         },
         "compiled": is_compiled,
+        "asked": asked,
         "evaluation": asdict(trainer.evaluation),
         "log_counts": made.log_counts,
         "start": None if start is None else start.checkpoint,

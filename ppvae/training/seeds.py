@@ -10,6 +10,8 @@ from ppvae.data import Data
 from ppvae.errors import InputError
 from ppvae.run.folder import check_unoccupied, free_folder
 from ppvae.settings import Settings, check_seed
+from ppvae.training.processes import Processes
+from ppvae.training.restarts import begun_before
 
 
 def per_seed[R](function: Callable[[Settings], R]) -> Callable[[Settings], R]:
@@ -41,19 +43,22 @@ def settings_by_seed(settings: Settings) -> list[Settings]:
         return [replace(settings, seed=seed, seeds=None) for seed in seeds]
     parent = _parent(settings)
     folders = {seed: parent / f"seed-{seed}" for seed in seeds}
-    for folder in folders.values():
-        check_unoccupied(folder, overwrite=settings.overwrite)
-    return [
+    fits = [
         replace(settings, seed=seed, seeds=None, out=folder) for seed, folder in folders.items()
     ]
+    for each, folder in zip(fits, folders.values(), strict=True):
+        if begun_before(each) is None:
+            check_unoccupied(folder, overwrite=settings.overwrite)
+    return fits
 
 
 def _parent(settings: Settings) -> Path:
     if settings.out is None:
-        if settings.devices > 1:
+        count = Processes.of(settings.devices, settings.nodes).size
+        if count > 1:
             raise InputError(
-                f"`seeds={settings.seeds}` with `devices={settings.devices}` needs a folder that "
-                "all processes know; give `out`"
+                f"`seeds={settings.seeds}` in {count} processes needs a folder that all of them "
+                "know; give `out`"
             )
         return free_folder(Path("runs"), _name(settings.data))
     parent = Path(settings.out)

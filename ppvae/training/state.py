@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
+
+import torch
 
 from ppvae.compilation.optimizers import mark_as_stepped
 from ppvae.errors import InputError
@@ -25,8 +27,15 @@ def state_of(climb: Climb) -> dict[str, Any]:
         },
         "schedule": None if climb.schedule is None else _plain(climb.schedule.state_dict()),
         "random": streams.gather(climb.fabric),
-        "progress": asdict(climb.progress),
+        "progress": asdict(climb.progress) | {"sums": total_sums(climb)},
     }
+
+
+def total_sums(climb: Climb) -> list[float]:
+    """Sums over an epoch so far, of all processes; collective, so every process must call it."""
+    own = torch.tensor(climb.progress.sums, dtype=torch.float64)
+    sums: list[float] = cast("torch.Tensor", climb.fabric.all_reduce(own, reduce_op="sum")).tolist()
+    return sums
 
 
 def load_state(climb: Climb, state: Mapping[str, Any]) -> None:
@@ -57,6 +66,8 @@ def _load(climb: Climb, state: Mapping[str, Any]) -> None:
         climb.schedule.load_state_dict(state["schedule"])
     streams.restore(climb.fabric, state["random"])
     climb.progress = Progress.read(state["progress"])
+    if climb.fabric.global_rank:  # the sums are those of all processes together
+        climb.progress.sums = Progress().sums
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from ppvae.training.evaluation import Figures, evaluate, figures
 from ppvae.training.evaluation_schedule import EvaluationSchedule
 from ppvae.training.order import Order
 from ppvae.training.progress import SUMS, Progress
-from ppvae.training.state import load_state, state_of
+from ppvae.training.state import load_state, state_of, total_sums
 
 
 @dataclass(frozen=True)
@@ -289,10 +289,7 @@ class Trainer:
         """End an epoch after its last step: evaluate, if that is due, and decide what is best."""
         progress, plan = self.progress, self.plan
         started = time.perf_counter()
-        totals = self.fabric.all_reduce(
-            torch.tensor(progress.sums, dtype=torch.float64), reduce_op="sum"
-        )
-        *sums, rows = cast("Tensor", totals).tolist()
+        *sums, rows = total_sums(self)
         if not (all(map(math.isfinite, sums)) and all_finite(self.bound.parameters())):
             raise diverged(self)
         is_due = self.evaluation.is_due(progress.epoch + 1, plan.passes)

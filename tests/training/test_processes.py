@@ -14,7 +14,7 @@ from ppvae.cli.given import given_settings
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from ppvae.run import Run
-from ppvae.training.processes import launch
+from ppvae.training.processes import Processes, launch
 from tests.support.fits import quick, rewrite_config, small, small_flags, table_file, weights
 from tests.support.refusals import refusal
 
@@ -77,7 +77,7 @@ def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: 1)
     with pytest.raises(InputError, match="`devices` is 2, and there are 1"):
-        launch("cuda", 2, "32", oversubscribe=True)
+        launch("cuda", "32", Processes(2, 1, None), oversubscribe=True)
 
 
 # A launcher and its ranks, without a fit: the rank says its number, and sleeps.

@@ -8,7 +8,7 @@ from ppvae.settings import Device, Settings
 from ppvae.training.chosen_parts import chosen_parts
 from ppvae.training.data_and_programs import meet_suited
 from ppvae.training.evaluation import Figures
-from ppvae.training.processes import launch
+from ppvae.training.processes import one_process
 from ppvae.training.setup import decide_compile, make_trainer
 
 from ..data import folder
@@ -30,7 +30,7 @@ def make(job: Job) -> Run:
         epochs=job.epochs, device=cast("Device", job.device),
     )  # fmt: skip
     chosen = chosen_parts(settings)
-    fabric = launch(settings.device, settings.devices, settings.precision)
+    fabric = one_process(settings.device, settings.precision)
     meeting = meet_suited(settings, chosen)
     pair, data = meeting.pair, meeting.data
     trainer = make_trainer(

@@ -1,0 +1,83 @@
+"""Fits in several processes, as ``torchrun`` starts them: on this machine, or on two of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+RUN = (sys.executable, "-m", "torch.distributed.run")
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a process: one thread, and this package wherever it runs."""
+    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
+
+
+class Launched:
+    """Processes that ``torchrun`` has started on this machine.
+
+    Args:
+        words: what they run: ``-m MODULE ...`` or a script with its words.
+        processes: how many.
+        restarts: how often they may be started again.
+        variables: of the environment.
+    """
+
+    def __init__(
+        self,
+        *words: str,
+        processes: int = 2,
+        restarts: int = 0,
+        cwd: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        self.agent = subprocess.Popen(
+            [
+                *RUN, "--standalone", f"--nproc-per-node={processes}",
+                f"--max-restarts={restarts}", *words,
+            ],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
+            env=environment(**(variables or {})),
+        )  # fmt: skip
+
+    def ranks(self) -> dict[int, int]:
+        """The process numbers of the ranks that there are."""
+        children = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text()
+        found = {}
+        for pid in map(int, children.split()):
+            for word in _environment(pid):
+                if word.startswith(b"RANK="):
+                    found[int(word[5:])] = pid
+        return found
+
+    def kill(self, rank: int) -> int:
+        """Kill a rank, and give its number as a process."""
+        pid = self.ranks()[rank]
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def ended(self, within: float) -> tuple[int, list[str]]:
+        """The exit code, and the errors that the ranks told, once all have left."""
+        _, said = self.agent.communicate(timeout=within)
+        assert "Traceback" not in said.split("elastic/multiprocessing")[0]
+        return self.agent.returncode, [x for x in said.splitlines() if x.startswith("error: ")]
+
+
+def _environment(pid: int) -> Sequence[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it is gone
+        return ()
+
+
+def wait_for(there: Callable[[], bool], within: float = 200.0) -> None:
+    """Wait until something is so."""
+    until = time.monotonic() + within
+    while not there():
+        assert time.monotonic() < until
+        time.sleep(0.02)
