@@ -143,7 +143,10 @@ def fit(settings: Settings) -> Run:
         )
 
     # Where it is written.
-    config = config_of(settings, chosen, meeting, trainer, is_compiled=is_compiled, asked=asked)
+    config = config_of(
+        settings, chosen, meeting, trainer, is_compiled=is_compiled,
+        asked=asked if processes.may_restart else None,
+    )  # fmt: skip
     home = PrivateFolder(room_of(pair)) if settings.in_memory else None
     place = settings.out if home is None else home.path / "run"
     create = partial(
@@ -158,7 +161,7 @@ def fit(settings: Settings) -> Run:
             where = f"writing to {folder}" if home is None else "kept in memory"
             show_introduction(data, chosen, trainer, where, is_compiled=is_compiled)
     folder = fabric.broadcast(folder)  # a name by the clock is not the same everywhere
-    with run.given_back_on_failure() if fabric.is_global_zero else nullcontext():
+    with run.given_back_on_failure(is_new=True) if fabric.is_global_zero else nullcontext():
         check_seen(fabric, Path(folder))
     if not fabric.is_global_zero:
         run = Run(folder)

@@ -231,12 +231,14 @@ class Run(RunData):
             self._give_back()
 
     @contextmanager
-    def given_back_on_failure(self) -> Iterator[None]:
-        """Let others write the run if what is done meanwhile fails."""
+    def given_back_on_failure(self, *, is_new: bool = False) -> Iterator[None]:
+        """Let others write the run if what is done meanwhile fails; a new one is taken away."""
         try:
             yield
         except BaseException:
             self._give_back()
+            if is_new:
+                discard(self.path)
             raise
 
     def _give_back(self) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # it takes seconds to import
 _WAYS_OUT = {
     "settings": "start all processes with the same words",
     "data": "give all machines the same files",
+    "precision": "name it by `precision`, which `auto` takes by the processor",
     "programs": "give all machines the same code and settings",
 }
 
@@ -47,6 +48,7 @@ def check_alike(fabric: "Fabric", asked: str, data: Data, pair: Pair) -> None:
     facts: dict[str, Any] = {
         **{name: number for name, number in versions().items() if name != "python"},
         "settings": asked,
+        "precision": fabric.strategy.precision.precision,
         "data": [data.shape, sizes, told],
         "programs": [(name, value.shape) for name, value in pair.state_dict().items()],
     }

@@ -84,6 +84,11 @@ class Processes:
         """How many there are."""
         return self.devices * self.nodes
 
+    @property
+    def may_restart(self) -> bool:
+        """Whether a launcher starts them again when one of them dies."""
+        return self.world is not None and self.world.may_restart
+
 
 def one_process(device: Device, precision: Precision) -> "Fabric":
     """Fabric for this process alone, whatever others a launcher has started."""
@@ -106,7 +111,7 @@ def launch(
             device that cannot compute in that precision.
     """
     one, world, devices = one_device(device), processes.world, processes.devices
-    kind, word = one.type, fabric_precision(precision, one)
+    kind = one.type
     if processes.size > 1:
         if kind == "mps":
             raise InputError(
@@ -126,7 +131,7 @@ def launch(
         num_nodes=processes.nodes,
         strategy=_tied_ddp() if processes.size > 1 else "auto",
         plugins=[_environment(world)],
-        precision=word,
+        precision=fabric_precision(precision, one),
     )
     with _in_time(processes):
         fabric.launch()

@@ -30,6 +30,10 @@ VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZ
 GRACE = 5.0
 """Seconds in which whoever waits for a dead rank may find out by itself, and clean up."""
 
+ECHO = 15.0
+"""Seconds that another process of a machine leaves the first to say what all of them have to say,
+and to end them: they do not start at the same moment."""
+
 STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a rank that has done its work, or was asked to stop as all were."""
 
@@ -126,7 +130,7 @@ class Ranks:
                 self._end_by(self._line, error)
             is_echo = self._is_rank or not is_first_here()
             if is_echo and isinstance(error, Exception):
-                time.sleep(GRACE)  # the first has the same trouble, says it first, and ends us
+                time.sleep(ECHO)  # the first has the same trouble, says it first, and ends us
             dead = self._dead(patience=GRACE / 2) if isinstance(error, Exception) else None
             # What all refuse ends all of them; a rank that was killed is what the others suffer of.
             is_why = dead is not None and (dead[1] < 0 or not isinstance(error, InputError))

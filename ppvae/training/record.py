@@ -23,7 +23,7 @@ def config_of(
     trainer: "Trainer",
     *,
     is_compiled: bool,
-    asked: str,
+    asked: str | None,
 ) -> dict[str, Any]:
     """The ``config.yaml`` of a fit that is about to begin.
 
@@ -33,7 +33,8 @@ def config_of(
         meeting: data and programs.
         trainer: what climbs.
         is_compiled: whether it compiles.
-        asked: what tells the settings, as they were given, from others.
+        asked: what tells the settings, as they were given, from others, where a launcher may start
+            the fit again.
     """
     where, made, start = settings.data_dir, meeting.made, meeting.start
     resolved = {
@@ -62,11 +63,12 @@ def config_of(
             **data.schema.to_dict(),
         },
         "compiled": is_compiled,
-        "asked": asked,
         "evaluation": asdict(trainer.evaluation),
         "log_counts": made.log_counts,
         "start": None if start is None else start.checkpoint,
     }
+    if asked is not None:
+        facts["asked"] = asked
     settled = resolved | chosen.recorded() | made.parts
     return settings.recorded() | settled | {"run": facts}
 

@@ -60,7 +60,8 @@ def begun_before(settings: Settings) -> Resume | None:
 
     return Resume(
         path, data=own("data"), model=own("model"), guide=own("guide"), trust=settings.trust,
-        data_dir=settings.data_dir, tracker=settings.tracker, oversubscribe=settings.oversubscribe,
+        data_dir=settings.data_dir, data_memory=settings.data_memory, tracker=settings.tracker,
+        oversubscribe=settings.oversubscribe,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 class Launched:
-    """Processes that ``torchrun`` has started on this machine.
+    """Processes that ``torchrun`` has started on this machine; they end with the context.
 
     Args:
         words: what they run: ``-m MODULE ...`` or a script with its words.
@@ -44,6 +44,14 @@ class Launched:
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd,
             env=environment(**(variables or {})),
         )  # fmt: skip
+
+    def __enter__(self) -> "Launched":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.agent.poll() is None:
+            self.agent.terminate()  # which ends the ranks
+        self.agent.communicate()
 
     def ranks(self) -> dict[int, int]:
         """The process numbers of the ranks that there are."""

@@ -44,8 +44,7 @@ def test_two_processes_climb_as_one_does(tmp_path: Path) -> None:
     """
     (tmp_path / "script.py").write_text(SCRIPT)
     words = ("script.py", str(table_file(tmp_path)), "two")
-    code, errors = Launched(*words, cwd=tmp_path).ended(within=200)
-    assert (code, errors) == (0, [])
+    ended_well(*words, cwd=tmp_path)
     one = small(tmp_path, "one", guide="Delta", clip=0.5, evaluate_every=1).path
     two = tmp_path / "two"
     for name, value in weights(one).items():
@@ -60,6 +59,11 @@ def test_two_processes_climb_as_one_does(tmp_path: Path) -> None:
     one_state, two_state = checkpoint(one), checkpoint(two)
     assert one_state.keys() == two_state.keys()
     assert len(two_state["random"]) == 2
+
+
+def ended_well(*words: str, cwd: Path) -> None:
+    with Launched(*words, cwd=cwd) as launched:
+        assert launched.ended(within=400) == (0, [])
 
 
 def flags(folder: Path, *more: str) -> list[str]:
@@ -85,16 +89,16 @@ def test_a_killed_rank_ends_all_with_one_sentence(moment: str, victim: int, tmp_
         "report": ["--epochs", "2"],
     }.get(moment, ["--evaluate-every", "1000"])
     run = tmp_path / "run"
-    launched = Launched(*flags(tmp_path, *more), cwd=tmp_path)
-    if moment == "start-up":
-        wait_for(lambda: len(launched.ranks()) == 2)
-    elif moment == "writing":
-        wait_for(lambda: is_training(run) and (run / ".partial").is_dir())
-    else:
-        wait_for(lambda: is_training(run, 3 if moment == "report" else 4))
-    pids = launched.ranks()
-    pid = launched.kill(victim)
-    code, errors = launched.ended(within=LEAVES)
+    with Launched(*flags(tmp_path, *more), cwd=tmp_path) as launched:
+        if moment == "start-up":
+            wait_for(lambda: len(launched.ranks()) == 2)
+        elif moment == "writing":
+            wait_for(lambda: is_training(run) and (run / ".partial").is_dir())
+        else:
+            wait_for(lambda: is_training(run, 3 if moment == "report" else 4))
+        pids = launched.ranks()
+        pid = launched.kill(victim)
+        code, errors = launched.ended(within=LEAVES)
     assert code
     if moment != "start-up":  # torchrun alone knows of the processes before they know each other
         (said,) = errors
@@ -109,17 +113,17 @@ def test_a_killed_rank_ends_all_with_one_sentence(moment: str, victim: int, tmp_
 @on_linux
 def test_a_fit_that_is_started_again_goes_on(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = ["-m", "ppvae.fit", *small_flags(tmp_path), "--epochs", "400", "--compile", "off"]
-    launched = Launched(*words, cwd=tmp_path, restarts=2)
-    wait_for(lambda: is_training(run, 6))
-    launched.kill(1)
-    out, said = launched.agent.communicate(timeout=200)
+    words = ["-m", "ppvae.fit", *small_flags(tmp_path), "--epochs", "60", "--compile", "off"]
+    with Launched(*words, cwd=tmp_path, restarts=2) as launched:
+        wait_for(lambda: is_training(run, 6))
+        launched.kill(1)
+        out, said = launched.agent.communicate(timeout=400)
     assert launched.agent.returncode == 0, said
     assert f"going on with {run} after " in out.replace("\n", " ")
     assert "after 0 steps" not in out
     rows = figures(run)
-    assert [row["epoch"] for row in rows if row["split"] == "train"] == list(range(1, 401))
-    whole = small(tmp_path, "whole", epochs=400, valid=..., compile="off").path
+    assert [row["epoch"] for row in rows if row["split"] == "train"] == list(range(1, 61))
+    whole = small(tmp_path, "whole", epochs=60, compile="off").path
     assert figures(whole)[-1]["objective"] == pytest.approx(rows[-1]["objective"], abs=0.5)
 
 
@@ -129,8 +133,8 @@ def test_the_run_of_another_fit_is_not_gone_on_with(tmp_path: Path) -> None:
     """Started again, a fit finds the folder taken by a run of other settings."""
     small(tmp_path, epochs=1)
     words = ["-m", "ppvae.fit", *small_flags(tmp_path), "--lr", "0.123"]
-    launched = Launched(*words, cwd=tmp_path, restarts=1)
-    code, errors = launched.ended(within=200)
+    with Launched(*words, cwd=tmp_path, restarts=1) as launched:
+        code, errors = launched.ended(within=400)
     assert code
     assert len(errors) == 2  # one each time
     assert all("holds a run already" in said for said in errors)
@@ -141,14 +145,12 @@ def test_a_fit_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
     """From two to one, and from one to two, in the middle of an epoch: one deterministic fit."""
     fixed: dict[str, Any] = {"guide": "Delta", "epochs": 4, "batch_size": 16}
     words = [*small_flags(tmp_path, "two"), "--guide", "Delta", "--batch-size", "16"]
-    code, errors = Launched("-m", "ppvae.fit", *words, cwd=tmp_path).ended(within=200)
-    assert (code, errors) == (0, [])
+    ended_well("-m", "ppvae.fit", *words, cwd=tmp_path)
     resume(tmp_path / "two", epochs=4, devices=1)
     assert Run(tmp_path / "two").config["devices"] == 1
     small(tmp_path, "one", **fixed | {"epochs": 2})
     words = ["-m", "ppvae.fit", "--resume", str(tmp_path / "one"), "--epochs", "4"]
-    code, errors = Launched(*words, cwd=tmp_path).ended(within=200)
-    assert (code, errors) == (0, [])
+    ended_well(*words, cwd=tmp_path)
     whole = weights(small(tmp_path, "whole", **fixed).path)
     for name in ("one", "two"):
         for key, value in weights(tmp_path / name).items():
@@ -211,7 +213,7 @@ def test_two_machines_fit_as_one_process(
         else:
             told = {"MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29518", "NODE_RANK": str(number)}
             machines.append(on_machine(name, [sys.executable, *words, "--nodes", "2"], **told))
-    said = [machine.communicate(timeout=200) for machine in machines]
+    said = [machine.communicate(timeout=400) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], said
     assert not said[1][0]  # the first alone tells
     assert Run(tmp_path / "run").config["nodes"] == 2
@@ -285,10 +287,11 @@ def test_processes_that_differ_are_refused_in_one_sentence(
     what: str, words: tuple[str, ...], tmp_path: Path
 ) -> None:
     (tmp_path / "script.py").write_text(DIFFERS)
-    launched = Launched("script.py", what, cwd=tmp_path)
-    _, said = launched.agent.communicate(timeout=120)
+    with Launched("script.py", what, cwd=tmp_path) as launched:
+        _, said = launched.agent.communicate(timeout=400)
     assert launched.agent.returncode
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, said
     for word in words:
         assert word in errors[0]
+    assert (tmp_path / "run").exists() == (what == "defect")

@@ -1,17 +1,13 @@
 """The processes that a launcher has started, as the environment tells of them."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
+from ppvae.cli.answering import start
 from ppvae.errors import InputError
 from ppvae.settings import Settings
 from ppvae.training.processes import Processes
 from ppvae.training.restarts import begun_before, digest_of
 from ppvae.training.world import LAUNCHER, World
-from tests.support.machines import environment
 
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none", "WORLD_SIZE": "4", "RANK": "3", "LOCAL_WORLD_SIZE": "2",
@@ -118,17 +114,16 @@ def test_fits_are_told_apart_by_their_settings() -> None:
     assert digest_of(Settings(data=[0.0] * 5000)) == digest_of(Settings(data=[1.0] * 5000))
 
 
-def test_commands_beside_a_fit_are_of_the_first_process() -> None:
-    command = [sys.executable, "-m", "ppvae.encode", "nowhere"]
-    codes = []
-    for rank in "01":
-        told = TORCHRUN | {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2"}
-        done = subprocess.run(command, env=environment(**told), capture_output=True, text=True)
-        codes.append(done.returncode)
-        assert bool(done.stderr) == (rank == "0")
-    assert "others leave it to this one" in subprocess.run(
-        command, env=environment(**TORCHRUN | {"RANK": "0", "LOCAL_RANK": "0"}),
-        capture_output=True, text=True, check=False,
-    ).stderr  # fmt: skip
-    assert codes == [2, 0]
-    assert LAUNCHER not in os.environ
+def test_commands_beside_a_fit_are_of_the_first_process(
+    told: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell(told, TORCHRUN)
+    with pytest.raises(SystemExit) as left:
+        start("encode", ["runs/x"])
+    assert left.value.code == 0
+    assert capsys.readouterr().err == ""
+    tell(told, {"RANK": "0", "LOCAL_RANK": "0"})
+    start("encode", ["runs/x"])
+    assert "of 4 that torchrun has started, the others leave it" in capsys.readouterr().err
+    start("fit", [])
+    assert capsys.readouterr().err == ""
