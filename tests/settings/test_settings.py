@@ -73,7 +73,7 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
     ).stdout  # fmt: skip
     assert "epochs: int | None =" in told
     assert "patience: int | None =" in told
-    assert "Literal['bf16-mixed'] =" in told
+    assert "Literal['bf16-mixed']" in told
     assert "def (run: str | " in told
     assert "-> ppvae.fitted.Run" in told
     for mistake in ('"epochs" to "fit" has incompatible', 'argument "epoch" for "fit"',
