@@ -1,10 +1,14 @@
-"""The second table: what a step of ours costs as the batch, the latent space and particles grow."""
+"""The second table: what a step of ours costs as the batch, the latent space and particles grow.
+
+And what it costs in two processes, and would cost on several machines.
+"""
 
 from dataclasses import replace
 from typing import Any
 
 from .contenders import CONTENDERS
 from .plan import Plan
+from .processes import measured, on_paper
 from .race import race, took_part
 from .table import figure, publish, show
 
@@ -69,4 +73,6 @@ def scaling(plan: Plan) -> None:
             if row["contender"] == name
         ]
         show(CONTENDERS[name].title, header, shown)
-    publish(plan, rows, **took_part(results))
+    in_processes, bars = measured(plan)
+    rows += in_processes + on_paper(in_processes)
+    publish(plan, rows, bars, **took_part(results))

@@ -4,19 +4,20 @@ What belongs to the package's own environment is run. At a learning rate of abou
 stay at their initial weights, which are the same: so are their losses, but for noise.
 """
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.benchmarks import compiling, race, scaling, speed
+from tests.benchmarks import compiling, processes, race, scaling, speed
 from tests.benchmarks.contenders import CONTENDERS
 from tests.benchmarks.job import Job, Shape
 from tests.benchmarks.plan import Plan
 from tests.support.captures import by_graph
-from tests.support.fits import quick
-from tests.support.toy_mode import here, rows_of, uncompiled
+from tests.support.fits import quick, small
+from tests.support.toy_mode import here, lines_of, rows_of, uncompiled
 
 __all__ = ["by_graph", "here", "quick", "uncompiled"]  # fixtures
 
@@ -66,11 +67,33 @@ def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) ->
         ("_CONTENDERS", ("ours",)), ("_BATCHES", (2,)), ("_LATENTS", (2,)), ("_PARTICLES", (1, 2)),
     ):  # fmt: skip
         monkeypatch.setattr(scaling, name, values)
+    monkeypatch.setattr(processes, "BATCHES", (16,))
+
+    def fitted(count: int, batch: int, _: str) -> dict[str, float]:
+        run = small(tmp_path, f"run-{count}", batch_size=batch, epochs=3, evaluate_every=3)
+        return processes.timed(run.path)
+
+    monkeypatch.setattr(processes, "_child", fitted)
     plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job("mlp", batch=4)])
     scaling.scaling(plan)
     rows = rows_of(plan.out)
-    assert len(rows) == 4
-    assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows)
+    assert len(rows) == 4 + 2 + len(processes.NETWORKS)
+    assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows[:4])
+    one, two = rows[4:6]
+    assert float(one["megabytes_per_step"]) == 0
+    assert float(two["megabytes_per_step"]) == pytest.approx(4e-6 * float(two["parameters"]))
+    (bar,) = (line for line in lines_of(plan.out) if line["bar"])
+    assert float(bar["is"]) == pytest.approx(float(two["ms_per_step"]) / float(one["ms_per_step"]))
+
+
+def test_machines_pay_until_their_messages_cost_more() -> None:
+    """Of a network that is only slow to begin a message the best number is known in closed form."""
+    row = {"ms_per_step": 80.0, "parameters": 1000}
+    assert processes.step(0.08, 1000, math.inf, 1e-4, 1) == 0.08
+    assert processes.best_count(row, math.inf, 1e-4) == round(math.sqrt(0.08 / 2e-4)) == 20
+    # Gradients alone bound a step from below: twice their bytes, however many machines.
+    assert processes.step(0.08, 10**6, 1e9, 0.0, 1000) == pytest.approx(8e-3, rel=0.02)
+    assert processes.best_count(row | {"parameters": 10**7}, 1e8, 0.0) == 1
 
 
 def test_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

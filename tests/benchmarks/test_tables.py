@@ -15,6 +15,7 @@ from tests.benchmarks import (
     epoch,
     evidence,
     imports,
+    processes,
     speed,
     time_to_bound,
     whole_fit,
@@ -73,7 +74,7 @@ BARS: dict[str, list[float]] = {
     "evidence": [evidence.MOST, evidence.MEMORY],
     "annealing": [annealing.MOST],
     "diagnose": list(diagnose.MOST.values()),
-    "scaling": [],
+    "scaling": [processes.MOST],
 }
 """The bars of each table."""
 

@@ -1,0 +1,141 @@
+"""Rows per second of a fit in one and in two processes, and what gradients cost on a network.
+
+A step of N processes computes on its share of the batch, and then adds up the gradients of all: in
+a ring each process sends and receives 2 (N - 1) / N times their bytes, in 2 (N - 1) messages.
+"""
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .bars import Bar
+from .data import ROOT
+from .data import folder as data_folder
+from .plan import Plan
+from .table import figure, show
+
+__all__ = ["BATCHES", "COUNTS", "MOST", "NETWORKS", "best_count", "measured", "on_paper", "step"]
+
+MOST = 0.7
+"""Seconds of two processes to those of one, on two cores, at the largest batch: at most."""
+
+COUNTS = (1, 2)
+BATCHES = (128, 1024)
+
+NETWORKS: Mapping[str, tuple[float, float]] = {
+    "1 Gbit/s": (1.25e8, 1e-4), "10 Gbit/s": (1.25e9, 5e-5), "100 Gbit/s": (1.25e10, 2e-5),
+}  # fmt: skip
+"""Bytes per second, and seconds of a message."""
+
+MACHINES = (1, 2, 4, 8, 16, 32, 64)
+
+_EPOCHS = 3
+
+
+def measured(plan: Plan, data: str = "mnist") -> tuple[list[dict[str, Any]], list[Bar]]:
+    """Rows per second by the number of processes and the batch; each fit in fresh processes."""
+    rows: list[dict[str, Any]] = []
+    for batch in BATCHES:
+        for count in COUNTS:
+            found = [_child(count, batch, data) for _ in range(plan.rounds)]
+            seconds = median(each["seconds_per_step"] for each in found)
+            rows.append(
+                {
+                    "processes": count, "batch": batch, "rows_per_second": batch / seconds,
+                    "ms_per_step": seconds * 1e3, "parameters": found[0]["parameters"],
+                    "megabytes_per_step": 4e-6 * found[0]["parameters"] * 2 * (count - 1) / count,
+                }
+            )  # fmt: skip
+    header = ("processes", "batch", "rows/s", "ms/step", "MB sent and received by each")
+    show(
+        f"rows per second of a fit of {data}, uncompiled, one thread a process",
+        header,
+        [
+            (
+                str(row["processes"]), str(row["batch"]), figure(row["rows_per_second"], 0),
+                figure(row["ms_per_step"]), figure(row["megabytes_per_step"], 1),
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+    last = {row["processes"]: row["ms_per_step"] for row in rows if row["batch"] == BATCHES[-1]}
+    ratio = last[2] / last[1] if {1, 2} <= last.keys() else None
+    return rows, [Bar(f"a step of {BATCHES[-1]} rows in two processes / in one", MOST, ratio)]
+
+
+def on_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Milliseconds of a step by the number of machines, from what one process takes of it."""
+    alone = [row for row in rows if row["processes"] == 1]
+    told = [
+        {"network": name, "batch": row["batch"], "best_machines": best_count(row, speed, delay)}
+        | {
+            f"ms_on_{n}": 1e3 * step(row["ms_per_step"] / 1e3, row["parameters"], speed, delay, n)
+            for n in MACHINES
+        }
+        for row in alone
+        for name, (speed, delay) in NETWORKS.items()
+    ]
+    show(
+        "on paper: ms per step by machines, one process each, the batch shared by all",
+        ("network", "batch", *map(str, MACHINES), "quickest on"),
+        [
+            (
+                row["network"], str(row["batch"]), *(figure(row[f"ms_on_{n}"]) for n in MACHINES),
+                str(row["best_machines"]),
+            )
+            for row in told
+        ],
+    )  # fmt: skip
+    return told
+
+
+def step(alone: float, parameters: int, speed: float, delay: float, machines: int) -> float:
+    """Seconds of a step: a share of the computation, and a ring that adds up the gradients.
+
+    Args:
+        alone: seconds of the whole batch in one process.
+        parameters: how many numbers are learned, of 4 bytes each.
+        speed: bytes per second of the network.
+        delay: seconds of a message.
+        machines: how many share the batch.
+    """
+    messages = 2 * (machines - 1)
+    return alone / machines + messages * (4 * parameters / machines / speed + delay)
+
+
+def best_count(row: Mapping[str, Any], speed: float, delay: float) -> int:
+    """The number of machines on which a step is quickest; beyond it another one costs time."""
+    alone, parameters = row["ms_per_step"] / 1e3, row["parameters"]
+    return min(range(1, 1025), key=lambda n: step(alone, parameters, speed, delay, n))
+
+
+def _child(count: int, batch: int, data: str) -> dict[str, float]:
+    """Fit in fresh processes, and read what the steps took from the run."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        words = [
+            "--data", data, "--batch-size", str(batch), "--epochs", str(_EPOCHS), "--device", "cpu",
+            "--compile", "off", "--threads", "1", "--evaluate-every", str(_EPOCHS),
+            "--devices", str(count), "--oversubscribe", "--out", str(out),
+        ]  # fmt: skip
+        if data == "mnist":
+            words += ["--binarize", "dynamic", "--data-dir", str(data_folder())]
+        subprocess.run(
+            [sys.executable, "-m", "ppvae.fit", *words], cwd=ROOT, check=True, capture_output=True
+        )
+        return timed(out)
+
+
+def timed(run: Path) -> dict[str, float]:
+    """Seconds of a step, of the epochs between the first and the last, which is evaluated."""
+    from ppvae.run import Run
+
+    fit = Run(run)
+    rows = [row for row in fit.history() if row["split"] == "train"]
+    begin, end = rows[0], rows[-2]
+    taken = (end["seconds"] - begin["seconds"]) / (end["step"] - begin["step"])
+    return {"seconds_per_step": taken, "parameters": fit.resolved["parameters"]}
