@@ -14,8 +14,7 @@ class InputError(ValueError):
     and leave with exit code 2; in Python it is the ``ValueError`` it looks like. Anything else
     that is raised is a defect, and keeps its traceback.
 
-    A sentence names parameters, in backquotes (`` `epochs` is 0``, ``give `overwrite=True` ``); the
-    commands turn these into flags.
+    A sentence names each parameter in backquotes, which the commands turn into flags.
     """
 
 

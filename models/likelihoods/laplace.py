@@ -13,7 +13,7 @@ from ppvae.networks import Shape
 
 
 class Laplace(Likelihood):
-    """p(x | z) = prod_d exp(-|x_d - loc_d(z)| / s) / (2 s): absolute error (Laplace, 1774).
+    """``p(x | z) = prod_d exp(-|x_d - loc_d(z)| / s) / (2 s)``: absolute error (Laplace, 1774).
 
     The decoder gives loc, which is median and mean. It is a density: log p(x) may be above zero,
     and changes with the unit of x.

@@ -9,7 +9,7 @@ from ppvae.models.priors.prior import Prior
 
 
 class FlowPrior(Prior):
-    """p(z) = N(f(z); 0, I) |det df(z)/dz|, with f an autoregressive flow (Chen et al., 2017).
+    """``p(z) = N(f(z); 0, I) |det df(z)/dz|``, f an autoregressive flow (Chen et al., 2017).
 
     The same family of bounds as an inverse autoregressive flow in the guide, with the work on the
     model's side: a prior scores draws, which takes one pass through each network, and draws only

@@ -12,7 +12,7 @@ from ppvae.networks import is_positive, positive
 
 
 class Laplace(Prior):
-    """p(z) = prod_d exp(-|z_d| / b_d) / (2 b_d): sparse codes (Barello, Charles and Pillow, 2018).
+    """``p(z) = prod_d exp(-|z_d| / b_d) / (2 b_d)``: sparse codes (Barello et al., 2018).
 
     Unlike N(0, I) it is not the same in all directions, so that the axes of z mean something. Its
     KL from normals is known in closed form. Learned, each dimension has a scale of its own, which

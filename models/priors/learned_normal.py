@@ -42,7 +42,7 @@ class LearnedNormal(Prior):
         return fn
 
     def relevance(self, decode: Callable[[Tensor], Tensor], draws: int = 100) -> Tensor:
-        """Share of each dimension in how far x moves: E[scale_d^2 |df(z) / dz_d|^2] at z ~ p(z).
+        """Share of each dimension in how far x moves: ``E[scale_d^2 |df(z) / dz_d|^2]``, z ~ p(z).
 
         The product does not change when a scale moves from the prior into the decoder (Saha, Joshi
         and Whitaker, 2025). A dimension that is not in use has a share near 0.

@@ -11,7 +11,7 @@ from ppvae.networks import is_positive
 
 
 class StudentT(Prior):
-    """p(z) = prod_d t(z_d; df): independent, of unit scale, with tails |z_d|^-(df + 1).
+    """p(z) = prod_d t(z_d; df): independent, of unit scale, with tails ``|z_d|^-(df + 1)``.
 
     Sparser, and more tied to the axes of z, the smaller df; N(0, I) as df grows (Mathieu et al.,
     2019, who use it so). A posterior far from the others is pulled back by a force that falls off,

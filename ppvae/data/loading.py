@@ -119,7 +119,7 @@ def from_arrays(
     tables and columns of pandas; a mask, names, and the order of categories are kept.
 
     Args:
-        x: (N, *shape); see :func:`ppvae.data.arrays.array_source` for images.
+        x: ``(N, *shape)``; images are ``(N, height, width)``, or with channels first or last.
         y: (N,) labels, or (N, ...) floats, covariates.
         mask: the shape of ``x``, True where observed; elsewhere x may be NaN.
         name: what sentences call it.
@@ -143,7 +143,7 @@ def as_split(
     """Make one split of tensors as they are: neither scaled nor divided.
 
     Args:
-        x: (N, *shape).
+        x: ``(N, *shape)``.
         y: (N, ...) labels or covariates.
         mask: bool, the shape of ``x``, True where observed.
         size_factor: (N,), above 0, what the mean of counts is multiplied by.

@@ -28,10 +28,10 @@ class Extremes(NamedTuple):
 class Split(ABC):
     """Rows of data, scaled and binarized as they are read.
 
-    A batch is a dictionary: ``x``, float32 (batch, *shape), and, where the data has them, ``y``,
-    int64 codes (batch,) or float32 covariates; ``mask``, bool (batch, *shape), True where x was
-    observed; ``size_factor``, float32 (batch,), what the mean of counts is multiplied by.
-    Unobserved entries of x are 0.
+    A batch is a dictionary: ``x``, float32 ``(batch, *shape)``, and, where the data has them,
+    ``y``, int64 codes (batch,) or float32 covariates; ``mask``, bool ``(batch, *shape)``, True
+    where x was observed; ``size_factor``, float32 (batch,), what the mean of counts is multiplied
+    by. Unobserved entries of x are 0.
     """
 
     @property

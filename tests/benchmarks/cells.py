@@ -175,6 +175,8 @@ def _table(lines: Sequence[str], notes: Sequence[str], given: argparse.Namespace
     command = f"python -m tests.benchmarks.cells --cells {given.cells} --genes {given.genes}"
     return "\n".join(
         [
+            "# Simulated cells",
+            "",
             f"`{command} --seed {given.seed}`, {date}, {machine()}; log p(x) given size factor and "
             f"batch where they are told, {given.samples} importance samples.",
             "",

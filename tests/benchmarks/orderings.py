@@ -84,6 +84,8 @@ def _log_p(name: str, seed: int, given: argparse.Namespace) -> Tensor:
 def _table(found: Mapping[str, Mapping[int, Tensor]], given: argparse.Namespace) -> str:
     images = len(next(iter(found[PLAIN].values())))
     lines = [
+        "# Orderings of priors, guides and bounds",
+        "",
         f"{given.data}, {given.epochs} epochs of batches of {given.batch_size}, the first "
         f"{given.warm_up} of them warm-up, Adam {given.lr:g} falling to 0 along a cosine, MLP "
         f"{given.hidden}, {given.latent_dim} latent dimensions a layer, {given.precision}. Log "

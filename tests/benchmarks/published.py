@@ -246,6 +246,8 @@ def _write(rows: Mapping[str, Row], path: Path) -> None:
     header = ["recipe", "ours", "over images", "over seeds", "published", "difference", "seeds",
               "samples", "minutes", "data", "network", "training", "made"]  # fmt: skip
     lines = [
+        "# Recipes",
+        "",
         "Log p(x) of the test images in nats per image, or accuracy in percent, with its standard "
         "errors over images and over seeds. Minutes are processor time on one core, of the fit and "
         f"of its evaluation, with {torch.get_num_threads()} thread(s) on {machine()}. A row has "

@@ -228,6 +228,8 @@ def _accuracy(name: str, seed: int, given: argparse.Namespace) -> float:
 
 def _table(found: dict[str, list[float]], given: argparse.Namespace) -> str:
     lines = [
+        "# 100 labels",
+        "",
         f"{given.data}, {LABELS} images labelled, ten a class. Accuracy on the "
         f"{given.part} images in percent: mean over seeds and its standard error, then the seeds, "
         f"{', '.join(map(str, given.seeds))}. {given.epochs} epochs, batches of "

@@ -73,6 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args(arguments)
     lines = [
+        "# Tables of numbers",
+        "",
         f"`python -m tests.benchmarks.tables_of_numbers`, {date.today()}. Log p(x) in nats per "
         "datum, held out, of standardized columns; mean over seeds "
         f"{', '.join(map(str, given.seeds))} and its standard error.",

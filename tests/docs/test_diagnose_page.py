@@ -1,4 +1,4 @@
-"""The page on diagnosis says what is computed."""
+"""The page on the effort of a diagnosis says what is computed."""
 
 import re
 from dataclasses import fields
@@ -9,7 +9,7 @@ from ppvae.diagnostics.effort import FULL, QUICK, Effort
 from ppvae.diagnostics.gap.refining import DEFAULTS
 from ppvae.diagnostics.trust.answer import WARM_UP
 
-PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "diagnose.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "effort.md").read_text()
 
 
 def shown(effort: Effort, name: str) -> str:

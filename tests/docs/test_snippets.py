@@ -3,6 +3,7 @@
 import ast
 import importlib
 import runpy
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +28,7 @@ from tests.support.documentation import (
     page_name,
     pages,
 )
-from tests.support.fits import quick
+from tests.support.fits import leave_out_slow_parts, quick
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -38,7 +39,6 @@ HOW_TO = ROOT / "docs" / "how-to"
 OWN_PART, OWN_PROGRAM = HOW_TO / "your-own-part.md", HOW_TO / "your-own-program.md"
 TRACKERS, SWEEP = HOW_TO / "trackers.md", HOW_TO / "sweep.md"
 RUN_ELSEWHERE = (OWN_PART, OWN_PROGRAM, TRACKERS, SWEEP)
-NEEDS_FIRST_RUN = {"docs/how-to/arviz.md"}
 
 
 def parse(command: str, argv: Sequence[str]) -> dict[str, Any]:
@@ -115,6 +115,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[name]
 
 
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that pages go on with, fitted once."""
+    out = tmp_path_factory.mktemp("first") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        leave_out_slow_parts(patch)
+        fit.fit(latent_dim=2, out=out, epochs=1, device="cpu", compile="off", quiet=True)
+    return out
+
+
 def run_blocks(page: Path, folder: Path) -> None:
     """Save the files of a page in ``folder``, and run its blocks there in order."""
     parts = blocks(page)
@@ -139,9 +149,10 @@ def has_code(page: Path) -> bool:
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if has_code(page)], ids=page_name)
-def test_the_code_of_a_page_runs(page: Path, folder: Path) -> None:
-    if page_name(page) in NEEDS_FIRST_RUN:
-        fit.fit(out="runs/first", latent_dim=2)
+def test_the_code_of_a_page_runs(page: Path, folder: Path, first_run: Path) -> None:
+    """Pages that load ``runs/first`` share one fit."""
+    if 'load("runs/first")' in page.read_text("utf-8"):
+        shutil.copytree(first_run, folder / "runs" / "first")
     run_blocks(page, folder)
 
 

@@ -52,6 +52,8 @@ def _commit() -> str:
 def _write(found: Sequence[Judged], table: Path, command: str) -> None:
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [
+        "# Verdicts on bad fits",
+        "",
         f"`{command}`, commit {_commit()}, {date}. Nats per datum, test rows, +- one standard "
         "error. True loss: the bound of the good fit less that of the bad one.",
         "",
