@@ -149,10 +149,10 @@ def has_code(page: Path) -> bool:
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if has_code(page)], ids=page_name)
-def test_the_code_of_a_page_runs(page: Path, folder: Path, first_run: Path) -> None:
+def test_the_code_of_a_page_runs(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     """Pages that load ``runs/first`` share one fit."""
     if 'load("runs/first")' in page.read_text("utf-8"):
-        shutil.copytree(first_run, folder / "runs" / "first")
+        shutil.copytree(request.getfixturevalue("first_run"), folder / "runs" / "first")
     run_blocks(page, folder)
 
 
