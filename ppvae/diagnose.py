@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.data import Split
+from ppvae.data.progress import shown_by
 from ppvae.diagnostics.verdict import Diagnosis
 from ppvae.encode import opened_run, rows_of
 from ppvae.errors import InputError
@@ -67,6 +68,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
         few = min(asked.samples, FULL.trusted_samples)  # weights that are held at once
         effort = replace(effort, samples=asked.samples, trusted_samples=few)
     with contextlib.ExitStack() as held:
+        held.enter_context(shown_by(bar))
         held.enter_context(restored())  # opening a run draws, and so may libraries
         opened = opened_run(asked)
         folder = _folder(opened, data, split, only, asked.out)

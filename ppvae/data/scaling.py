@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Self, cast, final, get_args
 
 import torch
@@ -66,9 +67,16 @@ class Scaling:
             return raw.to(torch.float32)
         # Doubles, for columns whose mean is large beside their spread: years, identifiers.
         x = raw.to(torch.float64)
-        if self.loc is not None:
-            x = x - torch.tensor(self.loc, dtype=torch.float64)
-        return (x / torch.tensor(self.scale, dtype=torch.float64)).to(torch.float32)
+        loc, scale = self._tensors
+        if loc is not None:
+            x = x - loc
+        return (x / scale).to(torch.float32)
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor | None, Tensor]:
+        """Loc and scale, made once: batches that are read from disk are scaled one by one."""
+        loc = None if self.loc is None else torch.tensor(self.loc, dtype=torch.float64)
+        return loc, torch.tensor(self.scale, dtype=torch.float64)
 
     def undo(self, x: Tensor) -> Tensor:
         """The raw values that became ``x``, in double precision; intensities of bytes as bytes."""

@@ -151,7 +151,9 @@ class Mapped(Stored):
 
     @override
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        return {"x": as_tensor(self._array[_place(rows)])[0]}
+        place = _place(rows)
+        is_own = not isinstance(place, slice)
+        return {"x": as_tensor(self._array[place], is_own=is_own)[0]}
 
 
 def memory_of(rows: int, shape: Sequence[int], *, is_bytes: bool, has_mask: bool = False) -> int:

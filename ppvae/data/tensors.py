@@ -13,10 +13,10 @@ LARGEST_COUNT = 2**24
 """float32 holds every whole number up to here, and not the next one."""
 
 
-def as_tensor(x: NDArray[Any]) -> tuple[Tensor, str | None]:
+def as_tensor(x: NDArray[Any], *, is_own: bool = False) -> tuple[Tensor, str | None]:
     """Return ``x`` channels first, as bytes, truth values, int64, float32 or float64; and a note.
 
-    The note is what to say of the axes.
+    The note is what to say of the axes. An array of the caller's own is copied only where it must.
     """
     note = None
     match x.ndim:
@@ -26,11 +26,12 @@ def as_tensor(x: NDArray[Any]) -> tuple[Tensor, str | None]:
             is_first, note = channels_first(x.shape)
             x = x if is_first else x.transpose(0, 3, 1, 2)
     if x.dtype.kind == "f":
-        x = x.astype(np.float64 if x.dtype.itemsize >= 8 else np.float32)
+        x = x.astype(np.float64 if x.dtype.itemsize >= 8 else np.float32, copy=False)
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:
-        x = x.astype(np.int64)
+        x = x.astype(np.int64, copy=False)
     # A copy of its own: read-only memory and negative strides cannot be a tensor.
-    return torch.from_numpy(np.array(x, order="C")), note
+    may_stay = is_own and x.flags.writeable and x.flags.c_contiguous and x.dtype.isnative
+    return torch.from_numpy(x if may_stay else np.array(x, order="C")), note
 
 
 def channels_first(shape: tuple[int, ...]) -> tuple[bool, str | None]:

@@ -25,6 +25,8 @@ TABLES = (
           briefly=("--rounds", "7", "--rows", "2000")),
     Table("annealing", "log p(x) by annealing, as a graph and as the programs are", rounds=5),
     Table("compiling", "seconds to compile a step, in a first and a second process"),
+    Table("larger_than_memory", "a fit on 10 GiB that stay on disk, beside one in memory",
+          rounds=3, briefly=None),
     Table("diagnose", "a diagnosis by question, in full and quick"),
 )  # fmt: skip
 """A new table is a module of this folder, and its line here."""

@@ -1,18 +1,20 @@
 """Tables of fits and of encoding, on toys."""
 
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from ppvae.cli.given import given_settings
-from tests.benchmarks import encode, epoch, imports, whole_fit
+from tests.benchmarks import encode, epoch, imports, larger_than_memory, whole_fit
 from tests.benchmarks.plan import Plan
 from tests.support.captures import by_graph
 from tests.support.fits import quick
-from tests.support.toy_mode import TINY, rows_of, uncompiled
+from tests.support.toy_mode import TINY, lines_of, rows_of, uncompiled
 
 __all__ = ["by_graph", "quick", "uncompiled"]  # fixtures
 
@@ -47,6 +49,25 @@ def test_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(difference["seconds"]) == -1  # each took a second more than that before it
     for _, module, *flags in asked:
         given_settings(module.removeprefix("ppvae."), flags)  # takes them
+
+
+def test_larger_than_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def here(file: Path, memory: float, plan: Plan) -> dict[str, float]:
+        with larger_than_memory.owned() as peak:
+            figures = larger_than_memory.fitted(file, memory, plan.steps, plan.rows)
+            time.sleep(0.1)
+            return figures | {"own_gib": peak() / 2**30}
+
+    monkeypatch.setattr(larger_than_memory, "_apart", here)
+    monkeypatch.setattr(larger_than_memory, "COLUMNS", 9)
+    threads = torch.get_num_threads()
+    larger_than_memory.larger_than_memory(plan := Plan(tmp_path / "x.csv", 1, 4, rows=9), gib=1e-6)
+    torch.set_num_threads(threads)
+    rows = rows_of(plan.out)
+    assert [row["what"] for row in rows] == ["on disk", "in memory", "small"]
+    assert all(float(row["rows_per_second"]) > 0 and float(row["own_gib"]) > 0 for row in rows)
+    bars = [line for line in lines_of(plan.out) if line["bar"]]
+    assert [float(bar["at_most"]) for bar in bars] == [4, 1.25]
 
 
 def test_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from tests.benchmarks import (
     epoch,
     evidence,
     imports,
+    larger_than_memory,
     processes,
     speed,
     time_to_bound,
@@ -75,6 +76,7 @@ BARS: dict[str, list[float]] = {
     "annealing": [annealing.MOST],
     "diagnose": list(diagnose.MOST.values()),
     "scaling": [processes.MOST],
+    "larger_than_memory": [larger_than_memory.MEMORY, larger_than_memory.SLOWER],
 }
 """The bars of each table."""
 
