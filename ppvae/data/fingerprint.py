@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, final
 
+from ppvae.data.progress import passing
 from ppvae.errors import InputError
 
 # Of files of more bytes together than this (1 GiB) only the beginnings are looked at.
@@ -41,14 +42,16 @@ class Fingerprint:
         sizes = [file.stat().st_size for file in files]
         total = hashlib.sha256()
         limit = None if is_file or sum(sizes) <= _WHOLE else _BEGINNING
-        for file, size in zip(files, sizes, strict=True):
-            if not is_file:
-                total.update(f"{file.relative_to(path)}\0{size}\0".encode(errors="replace"))
-            with file.open("rb") as stream:
-                if limit is not None:
-                    total.update(stream.read(limit))
-                while limit is None and (part := stream.read(2**20)):
-                    total.update(part)
+        with passing(f"checksum of {path.name}, in MiB", sum(sizes) >> 20) as count:
+            for file, size in zip(files, sizes, strict=True):
+                if not is_file:
+                    total.update(f"{file.relative_to(path)}\0{size}\0".encode(errors="replace"))
+                with file.open("rb") as stream:
+                    if limit is not None:
+                        total.update(stream.read(limit))
+                    while limit is None and (part := stream.read(2**20)):
+                        total.update(part)
+                        count(1)
         return cls(total.hexdigest(), *size_and_time(files))
 
     @classmethod

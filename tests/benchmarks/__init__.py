@@ -15,6 +15,7 @@ From the root of a checkout::
     uv run python -m tests.benchmarks --annealing          # log p(x) by annealing, compiled or not
     uv run python -m tests.benchmarks --compiling          # seconds to compile, first and then
     uv run python -m tests.benchmarks --diagnose           # a diagnosis by question
+    uv run python -m tests.benchmarks --larger-than-memory # 10 GiB that stay on disk
     uv run python -m tests.benchmarks --all --out FOLDER   # most of them in a row, briefly
 
 Every contender does the same `Job` in a process of its own, and one at a time computes: in each
