@@ -147,14 +147,14 @@ def fitted(file: Path, memory: float, steps: int, rows: int) -> dict[str, float]
     from ppvae.settings import Settings
     from ppvae.training.chosen_parts import chosen_parts
     from ppvae.training.data_and_programs import meet_suited
-    from ppvae.training.processes import launch
+    from ppvae.training.processes import Processes, launch
     from ppvae.training.setup import make_trainer
 
     settings = Settings(
         data=file, data_memory=memory, likelihood="Gaussian", compile="off", epochs=1
     )
     chosen = chosen_parts(settings)
-    fabric = launch("cpu", 1, "32")
+    fabric = launch("cpu", "32", Processes(1, 1, None))
     started = time.perf_counter()
     meeting = meet_suited(settings, chosen)
     looked = time.perf_counter() - started
