@@ -58,8 +58,8 @@ class Verdict:
     is_dead: bool
 
     def is_told_by(self, member: Member) -> bool:
-        """Whether this process says it: one on each machine does."""
-        is_first_gone = self.is_dead and (self.by.host, self.by.local_rank) == (member.host, 0)
+        """Whether this process says it: one on each machine does; names of hosts may be equal."""
+        is_first_gone = self.is_dead and self.by.rank == member.rank - member.local_rank
         return member.local_rank == (1 if is_first_gone else 0)
 
 

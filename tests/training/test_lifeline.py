@@ -132,7 +132,7 @@ def test_a_stranger_at_the_port_is_turned_away(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_on_each_machine_one_process_tells() -> None:
-    a0, a1, b0, b1 = (Member(i, i % 2, "ab"[i // 2], i) for i in range(4))
+    a0, a1, b0, b1 = (Member(i, i % 2, "localhost", i) for i in range(4))
     of_b1, of_a0 = Verdict("", b1, is_dead=True), Verdict("", a0, is_dead=True)
     assert [of_b1.is_told_by(member) for member in (a0, a1, b0)] == [True, False, True]
     assert [of_a0.is_told_by(member) for member in (a1, b0, b1)] == [True, True, False]
