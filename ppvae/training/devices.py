@@ -35,7 +35,7 @@ def fabric_precision(
     if asked == "64" and device.type == "mps":
         raise InputError("`precision='64'`: Metal has no float64; take `device='cpu'`")
     is_fast = _multiplies_bfloat16(device)
-    if asked == "bf16-mixed" and device.type == "cpu" and not is_fast:
+    if asked == "bf16-mixed" and device.type == "cpu" and is_fast is False:
         warnings.warn(
             "`precision='bf16-mixed'`: this processor has no instructions for bfloat16, and takes "
             "many times as long as in single precision; take `precision='auto'` or 32",
@@ -47,12 +47,14 @@ def fabric_precision(
     return "bf16-mixed" if asked == "bf16-mixed" else "64-true" if asked == "64" else "32-true"
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a product of bfloat16 is a device's own, not put together from others."""
+def _multiplies_bfloat16(device: torch.device) -> bool | None:
+    """Whether a product of bfloat16 is a device's own; ``None`` where torch does not say."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    own = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return device.type == "cpu" and bool(own)
+    if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
+        return None
+    has = torch.cpu.get_capabilities()
+    return any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def _check_device(device: Device) -> None:

@@ -12,8 +12,8 @@ CPU = torch.device("cpu")
 
 
 def _has(monkeypatch: pytest.MonkeyPatch, *, amx: bool = False, avx512: bool = False) -> None:
-    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: avx512)
+    found = {"avx2": True, "amx_bf16": amx, "avx512_bf16": avx512}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: found, raising=False)
 
 
 @pytest.mark.parametrize("own", [{"amx": True}, {"avx512": True}])
