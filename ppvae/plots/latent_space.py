@@ -1,12 +1,13 @@
 """Where the guide puts each datum."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -182,6 +183,8 @@ def latent(
     label_names: Sequence[str] | None = None,
     *,
     prior_circles: bool = False,
+    scale: npt.ArrayLike | None = None,
+    marks: Mapping[str, npt.ArrayLike] = {},
     title: str = "Codes of the data",
 ) -> Figure:
     """Where the guide puts each datum: one latent as a histogram, two as they are, more by PCA.
@@ -193,6 +196,9 @@ def latent(
         label_names: the name of label k at place k; or, for labels that are text, their order.
         prior_circles: the prior is a standard normal: mark one and two of its standard
             deviations (of one or two latents; more are not drawn as they are).
+        scale: ``(n, 2)``, the standard deviations of q(z | x) of the first n data: an ellipse of
+            one around each, of two latents.
+        marks: points of the plane to point out, by name, ``(2,)`` each, of two latents.
         title: said above.
 
     Raises:
@@ -202,13 +208,16 @@ def latent(
     codes = data_array(loc, "loc", 2)
     if codes.ndim != 2:
         raise InputError(f"loc must be (data, latents); its shape is {codes.shape}")
+    if codes.shape[1] != 2 and (scale is not None or marks):
+        raise InputError(f"ellipses and marks are of two latents; loc has {codes.shape[1]}")
+    spread = np.zeros((0, 2)) if scale is None else data_array(scale, "scale", 2)
     read = None if labels is None else _read_labels(labels, label_names, len(codes))
     finite = np.isfinite(codes).all(axis=1)
     if not finite.any():
         raise InputError("loc holds no finite code: the fit has diverged")
     if not finite.all():
         title = f"{title} ({(~finite).sum()} of {len(finite)} not finite, left out)"
-        codes = codes[finite]
+        codes, spread = codes[finite], spread[finite[: len(spread)]]
         if read is not None:
             values = None if read.values is None else read.values[finite]
             read = _Labels(read.place[finite], read.names, values)
@@ -234,12 +243,35 @@ def latent(
             turn = np.linspace(0, 2 * np.pi, 181)
             for radius in (1, 2):
                 axes.plot(radius * np.cos(turn), radius * np.sin(turn), zorder=3, **_PRIOR)
+        if codes.shape[1] == 2:
+            _ellipses(axes, codes, spread)
+            extra += [_mark(axes, i, *marked) for i, marked in enumerate(marks.items())]
     settle(axes)
     if read is not None and read.values is None:
         _class_legend(figure, read, "s" if codes.shape[1] == 1 else _MARKERS, extra)
     elif extra:
         figure.legend(handles=extra, loc="outside lower center")
     return figure
+
+
+def _ellipses(axes: Axes, codes: Array, scale: Array) -> None:
+    """One standard deviation of q(z | x) around the first codes."""
+    around = EllipseCollection(
+        2 * scale[:, 0], 2 * scale[:, 1], np.zeros(len(scale)), units="xy",
+        offsets=codes[: len(scale)], transOffset=axes.transData,
+        facecolors="none", edgecolors="black", linewidths=0.6, alpha=0.7, zorder=4,
+    )  # fmt: skip
+    axes.add_collection(around)
+
+
+def _mark(axes: Axes, place: int, name: str, point: npt.ArrayLike) -> Line2D:
+    """A point of the plane that is named in the legend."""
+    across, up = np.asarray(point, float)
+    (drawn,) = axes.plot(
+        across, up, "X*PDv"[place % 5], color="black", markeredgecolor="white", markersize=13,
+        linestyle="none", label=name, zorder=5,
+    )  # fmt: skip
+    return drawn
 
 
 def _line_of_codes(axes: Axes, codes: Array, labels: _Labels | None) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from matplotlib.collections import EllipseCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
@@ -199,3 +200,18 @@ def test_the_plane_is_that_of_principal_components(shape: tuple[int, int]) -> No
     plane, (first, _) = latent_space._to_plane(codes)
     np.testing.assert_allclose(plane, expected, atol=1e-8)
     assert f"({pca.explained_variance_ratio_[0]:.1%} of variance)" in first
+
+
+def test_ellipses_and_marks_are_of_two_latents() -> None:
+    codes = np.array([[0.0, 1.0], [np.nan, 0.0], [2.0, 3.0], [4.0, 4.0]])
+    scale = np.array([[0.1, 0.2], [9.0, 9.0], [0.3, 0.4]])
+    axes = plots.latent(codes, scale=scale, marks={"a hole": (1.0, 2.0)}).axes[0]
+    (around,) = (c for c in axes.collections if isinstance(c, EllipseCollection))
+    assert np.asarray(around.get_offsets()).tolist() == [[0.0, 1.0], [2.0, 3.0]]
+    assert around.get_widths().tolist() == pytest.approx([0.2, 0.6])
+    assert around.get_heights().tolist() == pytest.approx([0.4, 0.8])
+    figure = plots.latent(codes, marks={"a hole": (1.0, 2.0)})
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a hole"]
+    for more in ({"scale": np.ones((1, 2))}, {"marks": {"a": (0.0, 0.0)}}):
+        with pytest.raises(InputError, match="of two latents; loc has 3"):
+            plots.latent(np.zeros((4, 3)), **more)  # type: ignore[arg-type]
