@@ -21,6 +21,7 @@ if __name__ == "__main__":  # before the imports that take seconds
 
     start("fit")
 
+import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -305,6 +306,8 @@ def _conclude(
         raise full
     there = "metrics.csv, summary.json, checkpoints, figures, report.html"
     say(f"everything is in {run.path}: {there}")
+    diagnosis = f"python -m ppvae.diagnose {shlex.quote(str(run.path))} --quick"
+    say(f"next: {diagnosis} says what is lost where, and what to change")
 
 
 @in_ranks

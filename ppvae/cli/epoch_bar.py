@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
 
 
 class EpochBar:
-    """Epochs as they pass: a bar with the bound, its parts and the time left.
+    """Epochs as they pass: a bar with the bound and the time left, and lines that stay above it.
 
-    In a notebook it is one line of text, which changes. Where there is neither (a log file), a line
-    with every tenth of the epochs instead.
+    A line tells the bound and its parts at every tenth of the epochs; a log file has these alone.
+    In a notebook it is one line of text, which changes.
 
     Args:
         epochs: how many there will be at most.
@@ -69,7 +69,7 @@ class EpochBar:
         """Count one step; the screen hears of it ten times a second."""
         self._pending += 1
         if self._figures is not None:  # what the bar showed before it was compiling
-            self._progress.update(self._task, figures=self._figures + self._compiled)
+            self._progress.update(self._task, figures=self._figures)
             self._figures = None
         if time.monotonic() - self._drawn > 0.1:
             self._progress.advance(self._task, self._pending)
@@ -84,8 +84,7 @@ class EpochBar:
         if seconds is not None:
             self._compiled = f"; compiled in {seconds:.1f} s"
             return
-        shown = str(self._progress.tasks[self._task].fields["figures"])
-        self._figures = shown.removesuffix(self._compiled)
+        self._figures = str(self._progress.tasks[self._task].fields["figures"])
         self._progress.update(self._task, figures="compiling the training step", refresh=True)
         if self._line is not None:
             self._line.show("compiling the training step")
@@ -104,17 +103,20 @@ class EpochBar:
         text = f"valid {in_words(epoch.valid)}; {self._best}"
         if alarm and not self._alarm and not self._quiet:
             said = spoken(f"alarm, epoch {epoch.epoch}: {alarm}")
-            self._progress.console.print(said, soft_wrap=True, markup=False)
+            self._progress.console.print(said, soft_wrap=True, markup=False, style="bold red")
         self._alarm = alarm
         if alarm:
             text = f"{text}; POSTERIOR COLLAPSE"
         text += self._compiled
-        self._progress.update(self._task, figures=text)
+        held_out = number(epoch.valid.objective)
+        shown = f"[bold red]collapsed[/], valid {held_out}" if alarm else f"valid {held_out}"
+        self._progress.update(self._task, figures=shown)
         if self._line is not None:
             self._line.show(f"epoch {epoch.epoch}/{self._epochs}: {text}")
-        elif self._progress.disable and epoch.epoch >= self._due and not self._quiet:
-            progress_console.print(f"epoch {epoch.epoch}/{self._epochs}: {text}", soft_wrap=True)
-            self._compiled = ""  # a log tells it once
+        elif epoch.epoch >= self._due and not self._quiet:
+            line = f"epoch {epoch.epoch}/{self._epochs}: {text}"
+            self._progress.console.print(line, soft_wrap=True, markup=False)
+            self._compiled = ""  # it is told once
             self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
 
 

@@ -35,9 +35,9 @@ MINUTE = 60.0
 """Seconds between two lines of a log."""
 
 
-def say(sentence: str) -> None:
-    """Print a sentence; in a command its parameters are flags."""
-    console.print(spoken(sentence), markup=False)
+def say(sentence: str, style: str = "") -> None:
+    """Print a sentence; in a command its parameters are flags. A style is of terminals alone."""
+    console.print(spoken(sentence), markup=False, style=style)
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -134,7 +134,7 @@ def show_summary(summary: "Summary") -> None:
 
 def _show_warnings(summary: "Summary") -> None:
     for sentence in summary.status.warnings:
-        say(f"WARNING: {sentence}")
+        say(f"WARNING: {sentence}", "bold yellow")
 
 
 def show_baselines(found: "Baselines") -> None:

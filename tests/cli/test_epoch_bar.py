@@ -1,11 +1,13 @@
 """What a fit says where there is no terminal."""
 
 import re
+from io import StringIO
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from rich.console import Console
 
 from ppvae.cli.epoch_bar import EpochBar
 from ppvae.training.evaluation import Figures
@@ -76,3 +78,30 @@ def test_the_line_of_a_notebook_is_replaced(monkeypatch: pytest.MonkeyPatch) -> 
         bar.step()
         bar.epoch(Epoch(n, n, 0.0, 1.0, 0.1, FIGURES, FIGURES, is_best=False))
     assert [text.partition(":")[0] for text in shown] == [f"epoch {n}/3" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("no_color", [False, True])
+def test_a_terminal_keeps_a_line_of_each_tenth_above_a_bar_that_fits(
+    no_color: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Console(file=StringIO(), force_terminal=True, width=80, no_color=no_color)
+    monkeypatch.setattr("ppvae.cli.epoch_bar.progress_console", screen)
+    with EpochBar(20, steps=1) as bar:
+        for n in range(1, 21):
+            bar.step()
+            alarm = "all clouds are the prior" if n >= 15 else ""
+            bar.epoch(Epoch(n, n, 0.0, 1.0, 0.1, FIGURES, FIGURES, is_best=False), alarm)
+    seen = screen.file.getvalue()  # type: ignore[attr-defined]
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    plain = [line for line in re.split(r"[\r\n]+", words) if line]
+    kept = [line for line in plain if re.match(r"epoch \d+/20: ", line)]
+    assert [int(line[6:].split("/")[0]) for line in kept] == [1, *range(2, 21, 2)]
+    live = [line for line in plain if line.startswith("epoch ") and line not in kept]
+    assert live
+    assert max(len(line.rstrip()) for line in live) <= 80
+    assert any("valid -3.00" in line and "━" * 20 in line for line in live)
+    assert [line for line in plain if line.startswith("alarm")] == [
+        "alarm, epoch 15: all clouds are the prior"
+    ]
+    assert any("collapsed" in line for line in live)
+    assert ("\x1b[1;31m" in seen) != no_color
