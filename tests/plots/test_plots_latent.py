@@ -1,6 +1,7 @@
 """Codes keep their places and labels their colours."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -206,12 +207,14 @@ def test_ellipses_and_marks_are_of_two_latents() -> None:
     codes = np.array([[0.0, 1.0], [np.nan, 0.0], [2.0, 3.0], [4.0, 4.0]])
     scale = np.array([[0.1, 0.2], [9.0, 9.0], [0.3, 0.4]])
     axes = plots.latent(codes, scale=scale, marks={"a hole": (1.0, 2.0)}).axes[0]
-    (around,) = (c for c in axes.collections if isinstance(c, EllipseCollection))
+    found = [c for c in axes.collections if isinstance(c, EllipseCollection)]
+    around: Any = found[0]
     assert np.asarray(around.get_offsets()).tolist() == [[0.0, 1.0], [2.0, 3.0]]
     assert around.get_widths().tolist() == pytest.approx([0.2, 0.6])
     assert around.get_heights().tolist() == pytest.approx([0.4, 0.8])
     figure = plots.latent(codes, marks={"a hole": (1.0, 2.0)})
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a hole"]
-    for more in ({"scale": np.ones((1, 2))}, {"marks": {"a": (0.0, 0.0)}}):
+    others: list[dict[str, Any]] = [{"scale": np.ones((1, 2))}, {"marks": {"a": (0.0, 0.0)}}]
+    for more in others:
         with pytest.raises(InputError, match="of two latents; loc has 3"):
-            plots.latent(np.zeros((4, 3)), **more)  # type: ignore[arg-type]
+            plots.latent(np.zeros((4, 3)), **more)
