@@ -147,7 +147,9 @@ def compare_bounds(asked: CompareBounds) -> Comparison:
         folder = free_folder(Path("runs"), name) if asked.out is None else Path(asked.out)
         result = compared(asked, subject, fits, noises, folder)
         setting = {"epochs": asked.epochs, "seed": asked.seed, "device": str(fabric.device)}
-        write_bounds(result, subject.record | setting, overwrite=asked.overwrite)
+        write_bounds(
+            result, subject.record | setting, overwrite=asked.overwrite, kind=asked.figures
+        )
     return result
 
 
@@ -163,7 +165,7 @@ def show(result: Comparison) -> None:
     show_table(title, ("", SAMPLED, ANALYTIC), table_rows(result))
     say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
     say(result.sentence)
-    say(f"everything is in {result.path}: comparison.json, figures/compare.png")
+    say(f"everything is in {result.path}: compare.html, comparison.json, figures")
 
 
 def show_runs(result: RunComparison) -> None:
@@ -183,7 +185,7 @@ def show_runs(result: RunComparison) -> None:
     for note in result.notes:
         say(f"note: {note}")
     say(result.sentence)
-    there = "compare.html, comparison.json, log_p.csv, figures/compare.png"
+    there = "compare.html, comparison.json, log_p.csv, figures"
     say(f"everything is in {result.path}: {there}")
 
 

@@ -100,7 +100,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
             "split": split, "quick": asked.quick, "samples": effort.samples, "only": list(only),
             "seed": asked.seed, "device": str(chosen), "checkpoint": asked.checkpoint,
         }  # fmt: skip
-        write_diagnosis(result, settings, posterior)
+        write_diagnosis(result, settings, posterior, asked.figures)
         try:
             note = report.attempt(opened, rows, data_name=context.data_name, diagnosis=folder)
         except WriteError as error:

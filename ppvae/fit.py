@@ -192,7 +192,9 @@ def _go_on(asked: Resume) -> Run:
     processes = Processes.of(asked.devices, asked.nodes, (begun.devices or 1, begun.nodes or 1))
     there = {"devices": processes.devices, "nodes": processes.nodes}
     changes = {n: v for n, v in (asked.changes() | there).items() if v != run.config.get(n)}
-    settings = replace(begun, **changes, trust=trust, tracker=asked.tracker)
+    settings = replace(
+        begun, **changes, trust=trust, tracker=asked.tracker, figures=asked.figures
+    )
     if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
             f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
@@ -298,7 +300,9 @@ def _conclude(
     if run.home is not None:
         show_summary(summary)
         return
-    notes, full = leave_pictures(run, data, summary.embedding, labels, summary.seed)
+    notes, full = leave_pictures(
+        run, data, summary.embedding, labels, summary.seed, trainer.plan.figures
+    )
     for note in notes:
         say(f"note: {note}")
     show_summary(summary)

@@ -36,9 +36,10 @@ from ppvae.programs.streams import Stream, seeded
 from ppvae.programs.walks import Walks
 from ppvae.run import Run, figures
 from ppvae.run.conditions import conditioned
-from ppvae.run.pictured import columns_of, observed, table_of
+from ppvae.run.pictured import columns_of, in_units, observed, table_of
 from ppvae.run.store import discard, is_there, write_arrays, write_text, writing
 from ppvae.settings import Sample, takes
+from ppvae.settings.values import Figures
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
@@ -108,19 +109,26 @@ def sample(asked: Sample) -> dict[str, Any]:
             check_memory(3 * 4 * value * math.prod(opened.data_shape), f"{number} = {value}")
         check_memory(8 * components * len(rows), f"components = {components}")
         if impute:
-            return _imputed(opened, rows, asked.samples, seed, target)
+            return _imputed(opened, rows, asked.samples, seed, target, asked.figures)
         # Rows for the shapes, and for what a conditional model is conditional on.
         some = Stream.SHOWN_ROWS.rows(len(rows), count, seed, 0)
         like, held = _given(opened, rows.take(some[torch.arange(count) % len(some)]), given)
         if aggregate:
             trained = _own_data(opened, data_dir)
-            return _at_codes(opened, trained, like, held, components, seed, target)
+            return _at_codes(opened, trained, like, held, components, seed, target, asked.figures)
         walks = Walks(rows, asked.pairs, asked.steps, seed)
-        return _drawn(opened, rows, like, held, walks, seed, target)
+        return _drawn(opened, rows, like, held, walks, seed, target, asked.figures)
 
 
 def _drawn(
-    run: Run, rows: Split, like: Batch, held: Batch, walks: Walks, seed: int, target: Path
+    run: Run,
+    rows: Split,
+    like: Batch,
+    held: Batch,
+    walks: Walks,
+    seed: int,
+    target: Path,
+    kind: Figures,
 ) -> dict[str, Any]:
     from ppvae import plots
     from ppvae.programs.generation import decode, posterior_means, reconstruct
@@ -145,16 +153,27 @@ def _drawn(
     arrays = {name: value.cpu().numpy() for name, value in found.items()}
     columns = columns_of(run)
     rebuilt = arrays["reconstructions_mean"]
+    data = in_units(run, observed(shown))
     pictures = {
-        "samples": plots.samples(arrays["samples_mean"], columns=columns),
-        "reconstructions": plots.reconstructions(observed(shown), rebuilt, columns=columns),
-        "interpolations": plots.interpolation(arrays["interpolations"], columns=columns),
+        "samples": (
+            plots.marginals(data, in_units(run, arrays["samples"]), columns)
+            if columns.names
+            else plots.samples(arrays["samples_mean"])
+        ),
+        "reconstructions": (
+            plots.rebuilt_columns(data, in_units(run, rebuilt), columns)
+            if columns.names
+            else plots.reconstructions(data, rebuilt)
+        ),
+        "interpolations": plots.interpolation(
+            in_units(run, arrays["interpolations"]), columns=columns
+        ),
     }
     tables = {
         "samples": table_of(run, drawn),
         "reconstructions": table_of(run, rebuilt_mean, rows.annotations.select(places)),
     }
-    _write(target, arrays, pictures, tables)
+    _write(target, arrays, pictures, tables, kind)
     return arrays
 
 
@@ -188,7 +207,14 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
 
 
 def _at_codes(
-    run: Run, data: Data, like: Batch, held: Batch, components: int, seed: int, target: Path
+    run: Run,
+    data: Data,
+    like: Batch,
+    held: Batch,
+    components: int,
+    seed: int,
+    target: Path,
+    kind: Figures,
 ) -> dict[str, Any]:
     """Draw where the codes of the training data lie; those of the test data judge the density."""
     from ppvae import plots
@@ -208,13 +234,19 @@ def _at_codes(
         "gain_error": np.array(gain.standard_error),
     }
     title = "Draws, with z where the codes of the data lie"
-    picture = plots.samples(mean.numpy(), title=title, columns=columns_of(run))
+    picture = (
+        plots.marginals(in_units(run, observed(like)), in_units(run, drawn), columns, title=title)
+        if (columns := columns_of(run)).names
+        else plots.samples(mean.numpy(), title=title)
+    )
     name = "samples-aggregate"
-    _write(target, arrays, {name: picture}, {name: table_of(run, drawn)})
+    _write(target, arrays, {name: picture}, {name: table_of(run, drawn)}, kind)
     return arrays
 
 
-def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> dict[str, Any]:
+def _imputed(
+    run: Run, rows: Split, samples: int, seed: int, target: Path, kind: Figures
+) -> dict[str, Any]:
     """Fill in what is missing; the picture shows data of which something is."""
     from ppvae import plots
     from ppvae.cli.terminal import bar
@@ -228,7 +260,11 @@ def _imputed(run: Run, rows: Split, samples: int, seed: int, target: Path) -> di
     x, mask, scale = (arrays[name][holed] for name in ("x", "mask", "scale"))
     picture = plots.imputations(x, mask, scale=scale, columns=columns_of(run))
     _write(
-        target, arrays, {"imputed": picture}, {"imputed": table_of(run, found.x, rows.annotations)}
+        target,
+        arrays,
+        {"imputed": picture},
+        {"imputed": table_of(run, found.x, rows.annotations)},
+        kind,
     )
     return arrays
 
@@ -238,11 +274,12 @@ def _write(
     arrays: dict[str, Any],
     pictures: Mapping[str, "Figure"],
     tables: Mapping[str, "DataFrame | None"],
+    kind: Figures,
 ) -> None:
     """The numbers last: where they are, the pictures and tables are theirs."""
     discard(target)
     for name, figure in pictures.items():
-        figures.save(figure, target.with_name(f"{name}.png"))
+        figures.leave(figure, target.parent, name, kind)
     for name, table in tables.items():
         if table is not None:
             is_of_rows = table.index.name is not None
@@ -272,7 +309,7 @@ def main(argv: Sequence[str]) -> None:
         advice = "" if gain > 0 else ", which is the better: take that, or fewer `components`"
         say(
             f"{len(arrays['samples']):,} draws are in {folder}: "
-            f"{_files(folder, *(f'samples-aggregate.{kind}' for kind in ('png', 'csv', 'npz')))}; "
+            f"{_files(folder, *(f'samples-aggregate.{k}' for k in ('png', 'svg', 'csv', 'npz')))}; "
             "at the codes of the test data the density that z is drawn from is "
             f"{number(abs(gain))} nats {side} the model's prior (standard error "
             f"{number(error)}){advice}"
@@ -282,8 +319,13 @@ def main(argv: Sequence[str]) -> None:
         f"{len(arrays['samples']):,} draws, {len(arrays['x']):,} reconstructions and "
         f"{len(arrays['interpolations'])} walks are in {folder}: "
         + _files(
-            folder, "samples.png", "reconstructions.png", "interpolations.png", "samples.csv",
-            "reconstructions.csv", "samples.npz",
+            folder,
+            *(
+                f"{name}{suffix}"
+                for suffix in (".png", ".svg")
+                for name in ("samples", "reconstructions", "interpolations")
+            ),
+            "samples.csv", "reconstructions.csv", "samples.npz",
         )
     )  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ppvae.errors import InputError
 from ppvae.run import figures, versions
 from ppvae.run.store import bear, is_there, plain, write_text
+from ppvae.settings.values import Figures
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -36,6 +37,7 @@ def write_comparison(
     others: Mapping[str, str] | None = None,
     *,
     overwrite: bool = False,
+    kind: Figures = "both",
 ) -> None:
     """Leave a folder, whole or not.
 
@@ -45,11 +47,12 @@ def write_comparison(
         draw: the figure, for ``figures/compare.png``.
         others: the text of other files, by name.
         overwrite: replace a comparison that is there.
+        kind: what the figure is written as.
     """
     whole = {**record, "unit": "nats per datum", "versions": versions()}
 
     def fill(fresh: Path) -> None:
-        figures.save(draw(), fresh / "figures" / "compare.png")
+        figures.leave(draw(), fresh / "figures", "compare", kind)
         for name, text in (others or {}).items():
             write_text(fresh / name, text)
         write_text(fresh / "comparison.json", json.dumps(plain(whole), indent=1) + "\n")

@@ -20,8 +20,10 @@ from ppvae.run.store import (
     write_bytes,
     write_text,
 )
+from ppvae.settings.values import Figures
 
 if TYPE_CHECKING:
+    from ppvae.diagnostics.answer import Answer
     from ppvae.diagnostics.verdict import Diagnosis
 
 _RECORD = "diagnostics.json"
@@ -48,16 +50,19 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
 
 
 def write_diagnosis(
-    result: "Diagnosis", settings: Mapping[str, Any], posterior: bytes | str
+    result: "Diagnosis",
+    settings: Mapping[str, Any],
+    posterior: bytes | str,
+    kind: Figures = "both",
 ) -> None:
     """Write ``diagnostics.json``, figures, and ``posterior``: the file, or why there is none."""
-    pictures = [picture for answer in result.answers.values() for picture in answer.pictures]
+    pictures = [picture for answer in in_order(result) for picture in answer.pictures]
     if result.verdict.deficits:
         pictures.append(_budget(result))
     folder = result.path
     _clear(folder, [picture.name for picture in pictures])
     for picture in pictures:
-        figures.save(picture.draw(), folder / "figures" / f"{picture.name}.png")
+        figures.leave(picture.draw(), folder / "figures", picture.name, kind)
     if isinstance(posterior, bytes):
         write_bytes(folder / "posterior.nc", posterior)
     record = {
@@ -83,6 +88,17 @@ def write_diagnosis(
     discard(folder / _BEGUN)
 
 
+def in_order(result: "Diagnosis") -> "list[Answer]":
+    """The answers in the order of the verdict: what measured its first finding comes first."""
+    parts = [finding.part for finding in result.verdict.findings]
+
+    def place(answer: "Answer") -> int:
+        found = [parts.index(each.part) for each in answer.deficits if each.part in parts]
+        return min(found, default=len(parts))
+
+    return sorted(result.answers.values(), key=place)
+
+
 def _budget(result: "Diagnosis") -> Picture:
     from ppvae import plots
 
@@ -103,7 +119,7 @@ def _clear(folder: Path, names: Sequence[str]) -> None:
     discard(folder / _RECORD)
     discard(folder / "posterior.nc")
     for name in sorted(before):
-        discard(folder / "figures" / f"{name}.png")
+        figures.forget(folder / "figures", name)
 
 
 def _figure_names(file: Path) -> Sequence[str]:

@@ -17,7 +17,9 @@ from ppvae.plots.pictures import imputations, reconstructions, samples
 from ppvae.plots.png import png
 from ppvae.plots.prior_and_codes import prior_and_codes
 from ppvae.plots.side_by_side import side_by_side
-from ppvae.plots.style import BLUE, GREY, OKABE_ITO, PALETTE, VERMILLION, Look
+from ppvae.plots.style import BLUE, GREY, OKABE_ITO, PALETTE, VERMILLION, Look, in_house_style
+from ppvae.plots.svg import svg
+from ppvae.plots.tables import marginals, pairs, rebuilt_columns
 from ppvae.plots.training import history
 from ppvae.plots.worst_data import worst_data
 
@@ -35,13 +37,18 @@ __all__ = [
     "curves",
     "history",
     "imputations",
+    "in_house_style",
     "interpolation",
     "latent",
     "manifold",
+    "marginals",
+    "pairs",
     "png",
     "prior_and_codes",
+    "rebuilt_columns",
     "reconstructions",
     "samples",
     "side_by_side",
+    "svg",
     "worst_data",
 ]

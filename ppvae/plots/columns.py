@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from ppvae.plots.arrays import Array
+from ppvae.plots.style import four_digits
+from ppvae.plots.text import fitted
 
 NAMED = 40
 """Columns whose names are written, at most."""
@@ -21,15 +23,49 @@ class Columns:
         names: of each column; empty where they have none.
         is_mixed: their values are of several kinds, and have no scale in common: each is drawn as
             a share of the range that it has in the picture.
+        kinds: of each column: ``"real"``, ``"count"`` or ``"category"``; empty: real.
+        levels: names of the levels of each category, empty for the others.
     """
 
     names: Sequence[str] = ()
     is_mixed: bool = False
+    kinds: Sequence[str] = ()
+    levels: Sequence[Sequence[str]] = ()
+
+    def kind_of(self, place: int) -> str:
+        """What the values of a column are."""
+        return self.kinds[place] if self.kinds else "real"
+
+    def levels_of(self, place: int) -> Sequence[str]:
+        """Names of the levels of a column that is a category."""
+        return self.levels[place] if self.levels else ()
+
+    @property
+    def is_counts(self) -> bool:
+        """Whether most are counts and none is a real number."""
+        counts = [kind == "count" for kind in self.kinds]
+        return 2 * sum(counts) > len(counts) and "real" not in self.kinds
+
+    def shown(self, table: Array) -> Array:
+        """Values ``(..., D)`` as they are drawn: counts as log(1 + count)."""
+        return np.log1p(np.maximum(table, 0.0)) if self.is_counts else table
 
     @property
     def value(self) -> str:
         """What the values that are drawn are."""
+        if self.is_counts:
+            return "log(1 + count)"
         return "share of the column's range" if self.is_mixed else "value, as modelled"
+
+    def ranges(self, *arrays: Array) -> list[str]:
+        """The range of each column in tables ``(..., D)``, in words, where they share no scale."""
+        if not self.is_mixed:
+            return []
+        low, width = (np.asarray(each) for each in self.scale(*arrays))
+        return [
+            "" if self.levels_of(i) else f"{four_digits(a)} to {four_digits(a + w)}"
+            for i, (a, w) in enumerate(zip(low.tolist(), width.tolist(), strict=True))
+        ]
 
     def scale(self, *arrays: Array) -> tuple[Array | float, Array | float]:
         """What values of tables ``(..., D)`` are drawn less, and what that is divided by."""
@@ -42,11 +78,14 @@ class Columns:
         # A column that is constant, or empty, in the picture has no range.
         return np.where(np.isfinite(low), low, 0.0), np.where(high > low, high - low, 1.0)
 
-    def label(self, axes: Axes) -> None:
-        """Label the axis of the columns."""
+    def label(self, axes: Axes, ranges: Sequence[str] = ()) -> None:
+        """Label the axis of the columns; ``ranges`` are said below their names."""
         if 0 < len(self.names) <= NAMED:
+            names = [fitted(name, 1.6) for name in self.names]
+            if ranges:
+                names = [f"{name}\n{said}" for name, said in zip(names, ranges, strict=True)]
             axes.set_xticks(
-                range(len(self.names)), labels=list(self.names), rotation=40, ha="right",
+                range(len(self.names)), labels=names, rotation=40, ha="right",
                 rotation_mode="anchor",
             )  # fmt: skip
             return

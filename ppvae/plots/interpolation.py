@@ -12,7 +12,17 @@ from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_ran
 from ppvae.plots.columns import PLAIN, Columns
 from ppvae.plots.mosaic import mosaic, mounted, paint, scale_note
 from ppvae.plots.pictures import entitle, gap_between, label_columns
-from ppvae.plots.style import BLUE, SEQUENTIAL, VERMILLION, house_style, settle, stacked
+from ppvae.plots.style import (
+    BLUE,
+    PALETTE,
+    SEQUENTIAL,
+    VERMILLION,
+    headline,
+    house_style,
+    settle,
+    stacked,
+)
+from ppvae.plots.text import fitted
 
 
 @house_style
@@ -70,9 +80,36 @@ def interpolation(
     return figure
 
 
+def _named_walks(walks: Array, title: str, table: Columns) -> Figure:
+    """Columns along the way: those that change most, a line each."""
+    rows, steps, _ = walks.shape
+    figure, panels = stacked(rows, 1.4 + 1.4 * rows)
+    spread = np.nanmax(np.ptp(walks, axis=1), axis=0)
+    most = np.argsort(-spread, kind="stable")[:7]
+    places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
+    for i, axes in enumerate(panels):
+        for colour, column in zip(PALETTE, most, strict=False):
+            name = fitted(table.names[column], 1.8)
+            axes.plot(
+                places, walks[i, :, column], color=colour, marker="o", markersize=3, label=name
+            )
+        axes.set_ylabel(f"walk {i + 1}")
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+        settle(axes)
+    panels[-1].set_xlabel("t, from one datum (0) to another (1)")
+    figure.supylabel(table.value, fontsize=11)
+    headline(figure, title)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper")
+    return figure
+
+
 def _table_walks(walks: Array, title: str, table: Columns) -> Figure:
+    walks = table.shown(walks)
     low, width = table.scale(walks)
     walks = (walks - low) / width
+    if table.names:
+        return _named_walks(walks, title, table)
     rows, steps, columns = walks.shape
     figure, panels = stacked(rows, 1.4 + 1.4 * rows)
     scale = Normalize(0.0, 1.0)

@@ -5,6 +5,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, as_images, as_table, data_array, value_range
@@ -58,16 +59,32 @@ def manifold(
         (axes.xaxis, z1, width, 7),
         (axes.yaxis, z2, height, 9),
     ):
-        stride = -(-len(values) // most)
-        some = range((len(values) - 1) % stride // 2, len(values), stride)
+        at = _ticks(values, most)
+        order = np.argsort(values)
+        centres = np.arange(len(values)) * size + (size - gap - 1) / 2
         axis.set_ticks(
-            [i * size + (size - gap - 1) / 2 for i in some],
-            labels=[four_digits(round(values[i], 2) + 0.0) for i in some],  # no -0
+            np.interp(at, values[order], centres[order]).tolist(),
+            labels=[four_digits(round(value, 2) + 0.0) for value in at],  # no -0
         )
     axes.set_xlabel("$z_1$")
     axes.set_ylabel("$z_2$")
     settle(axes)
     return figure
+
+
+def _ticks(values: Array, most: int) -> list[float]:
+    """Where an axis of nodes has numbers: round ones, or nodes where these are not even."""
+    steps = np.diff(values)
+    if len(values) > most and np.allclose(steps, steps.mean(), rtol=1e-3):
+        low, high = float(values.min()), float(values.max())
+        return [
+            float(t)
+            for t in MaxNLocator(most, steps=[1, 2, 5, 10]).tick_values(low, high)
+            if low <= t <= high
+        ]
+    stride = -(-len(values) // most)
+    some: list[float] = values[(len(values) - 1) % stride // 2 :: stride].tolist()
+    return some
 
 
 def _read_grid(grid: Array, rows: int, columns: int) -> tuple[Array, Array]:

@@ -33,18 +33,20 @@ def scale_note(images: Array, limits: Limits) -> str:
 
 
 def mosaic(tiles: Array, row_gaps: Sequence[int], column_gap: int) -> tuple[Array, list[int]]:
-    """Tiles ``(rows, columns, H, W, 3)`` on white, and the top of each row.
+    """Tiles ``(rows, columns, H, W, 3)`` with nothing between them, and the top of each row.
 
-    ``row_gaps[r]`` is the room above row r, in pixels.
+    ``row_gaps[r]`` is the room above row r, in pixels. The picture has an opacity beside its
+    colours: what lies between tiles, and a tile of NaN, is see-through.
     """
     rows, columns, height, width, _ = tiles.shape
     tops = [int(sum(row_gaps[: r + 1])) + r * height for r in range(rows)]
-    sheet = np.ones((tops[-1] + height, columns * (width + column_gap) - column_gap, 3))
+    sheet = np.zeros((tops[-1] + height, columns * (width + column_gap) - column_gap, 4))
     for r, top in enumerate(tops):
         for c in range(columns):
             left = c * (width + column_gap)
-            sheet[top : top + height, left : left + width] = tiles[r, c]
-    return sheet, tops
+            sheet[top : top + height, left : left + width, :3] = tiles[r, c]
+            sheet[top : top + height, left : left + width, 3] = ~np.isnan(tiles[r, c, ..., 0])
+    return np.nan_to_num(sheet), tops
 
 
 def mounted(sheet: Array, *, left: float, title: str, note: str) -> tuple[Figure, Axes]:

@@ -31,8 +31,8 @@ def gap_between(height: int) -> int:
 
 
 def _fill(painted: Array, rows: int, columns: int) -> Array:
-    """``(N, ...)`` as ``(rows, columns, ...)``, the cells that are left over white."""
-    tiles = np.ones((rows * columns, *painted.shape[1:]))
+    """``(N, ...)`` as ``(rows, columns, ...)``, the cells that are left over empty."""
+    tiles = np.full((rows * columns, *painted.shape[1:]), np.nan)
     tiles[: len(painted)] = painted
     return tiles.reshape(rows, columns, *painted.shape[1:])
 
@@ -42,9 +42,15 @@ def entitle(title: str, shown: int, total: int) -> str:
     return title if shown == total else f"{title} ({shown} of {total})"
 
 
-def label_columns(figure: Figure, panels: Sequence[Axes], title: str, columns: Columns) -> None:
+def label_columns(
+    figure: Figure,
+    panels: Sequence[Axes],
+    title: str,
+    columns: Columns,
+    ranges: Sequence[str] = (),
+) -> None:
     """Label panels that stand over one axis of columns."""
-    columns.label(panels[-1])
+    columns.label(panels[-1], ranges)
     figure.supylabel(columns.value, fontsize=11)
     figure.align_ylabels(panels)
     headline(figure, title)
@@ -57,6 +63,7 @@ def reconstructions(
     *,
     title: str = "Data and reconstructions",
     columns: Columns = PLAIN,
+    greys: npt.ArrayLike | None = None,
 ) -> Figure:
     """Each datum and the mean of p(x | z) at its code, on one scale.
 
@@ -66,6 +73,7 @@ def reconstructions(
         means: the same shape.
         title: said above.
         columns: those of a table.
+        greys: the intensities that the originals were binarized from, in the same shape.
 
     Raises:
         InputError: there is nothing to draw, or the shapes differ.
@@ -79,22 +87,31 @@ def reconstructions(
         )
     images, rebuilt_images = as_images(data, 1), as_images(rebuilt, 1)
     if images is not None and rebuilt_images is not None:
-        return _layers({"data": images, "reconstruction": rebuilt_images}, title)
+        before = None if greys is None else as_images(data_array(greys, "greys", 2), 1)
+        if before is None:
+            return _layers({"data": images, "reconstruction": rebuilt_images}, title)
+        layers = {"data": before, "binarized": images, "reconstruction": rebuilt_images}
+        return _layers(layers, title)
 
-    table, rebuilt = as_table(data, 1)[:5], as_table(rebuilt, 1)[:5]
+    table, rebuilt = (columns.shown(as_table(each, 1)[:5]) for each in (data, rebuilt))
+    ranges = columns.ranges(table, rebuilt)
     low, width = columns.scale(table, rebuilt)
     table, rebuilt = (table - low) / width, (rebuilt - low) / width
     figure, panels = stacked(len(table), 1.4 + 1.25 * len(table))
     places = np.arange(table.shape[1])
-    dots: Look = {"marker": "o", "markersize": 4.5} if len(places) <= 64 else {}
-    crosses: Look = {"marker": "x", "markersize": 6} if len(places) <= 64 else {}
+    few = bool(columns.names) or len(places) <= 64
+    dots: Look = {"marker": "o", "markersize": 4.5} if few else {}
+    crosses: Look = {"marker": "x", "markersize": 6} if few else {}
     for i, axes in enumerate(panels):
+        if columns.names:  # they are not neighbours of each other
+            axes.vlines(places, table[i], rebuilt[i], color="#BBBBBB", linewidth=1)
+            dots, crosses = dots | {"linestyle": "none"}, crosses | {"linestyle": "none"}
         axes.plot(places, table[i], color="#000000", linewidth=1, label="data", **dots)
         axes.plot(places, rebuilt[i], color=VERMILLION, label="reconstruction", **crosses)
         axes.set_ylabel(f"datum {i + 1}")
         axes.yaxis.set_major_locator(MaxNLocator(4))
         settle(axes)
-    label_columns(figure, panels, entitle(title, len(table), len(data)), columns)
+    label_columns(figure, panels, entitle(title, len(table), len(data)), columns, ranges)
     handles, _ = panels[0].get_legend_handles_labels()
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure

@@ -9,11 +9,13 @@ another marker. A label keeps its colour from figure to figure.
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
+from cycler import cycler
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -26,10 +28,11 @@ OKABE_ITO = (
     *(BLUE, "#E69F00", "#009E73", VERMILLION),
     *("#56B4E9", "#CC79A7", "#F0E442", "#000000"),
 )
+# Of classes: without black, which a dark page swallows as a white one does pale colours.
 PALETTE = (
-    *OKABE_ITO,
-    *("#8C8C8C", "#7F4A1E", "#332288", "#999933", "#882255", "#44AA99"),
-    *("#AA4499", "#117733", "#CC6677", "#6699CC", "#DDCC77", "#661100"),
+    *OKABE_ITO[:7],
+    *("#8C8C8C", "#A0643C", "#7467C9", "#999933", "#B8437A", "#44AA99", "#AA4499"),
+    *("#2F8F4E", "#CC6677", "#6699CC", "#C9B458", "#A8452B", "#5B8A9B"),
 )
 
 # Viridis without its yellow end, which a white page swallows.
@@ -78,6 +81,24 @@ def house_style[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
             return draw(*args, **kwargs)
 
     return styled
+
+
+def in_house_style() -> AbstractContextManager[None]:
+    """The house style for figures of others, such as ArviZ's; the user's own comes back after.
+
+    Example::
+
+        with in_house_style():
+            arviz.plot_forest(tree)
+    """
+    cycle = cycler(color=OKABE_ITO)
+    look = {"axes.prop_cycle": cycle, "text.color": "#222222", "axes.labelcolor": "#222222"}
+    ticks = {f"{axis}tick.{part}": c for axis in "xy" for part, c in _TICKS.items()}
+    context: AbstractContextManager[None] = mpl.style.context(["default", _STYLE | look | ticks])
+    return context
+
+
+_TICKS = {"color": "#8A8A8A", "labelcolor": "#333333"}
 
 
 def new_figure(height: float) -> Figure:

@@ -1,33 +1,42 @@
 """The pictures that a fit leaves in ``figures/``, drawn from its run."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ppvae.data import Data
+from ppvae.data import Data, as_split
 from ppvae.diagnostics import Embedding, embed
 from ppvae.errors import InputError
 from ppvae.programs.generation import decode, generate, reconstruct
 from ppvae.programs.streams import Stream, seeded
 from ppvae.report.page import attempt
+from ppvae.report.page_data import intensities_of
 from ppvae.report.sections import reason_of
 from ppvae.run import Run, figures
-from ppvae.run.pictured import columns_of, observed
+from ppvae.run.pictured import columns_of, in_units, observed
 from ppvae.run.store import WriteError
+from ppvae.settings.values import Figures
 
 if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
+
+TABLED = 500
+"""Most rows of a table that its columns are drawn of."""
 
 SHOWN = 10_000
 """Most data that a scatter plot shows; more would be one blot."""
 
 
 def leave_pictures(
-    run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
+    run: Run,
+    data: Data,
+    embedding: Embedding,
+    labels: Tensor | None,
+    seed: int,
+    kind: Figures = "both",
 ) -> tuple[list[str], WriteError | None]:
     """Draw the figures of a fit that has just ended, and write its page.
 
@@ -38,7 +47,7 @@ def leave_pictures(
     shown = _labels(data) if labels is None else labels
     notes, full = [], None
     for make in (
-        lambda: draw(run, data, embedding, shown, seed),
+        lambda: draw(run, data, embedding, shown, seed, kind),
         lambda: attempt(run, data.test, labels=shown),
     ):
         try:
@@ -61,16 +70,17 @@ def _labels(data: Data) -> Tensor | None:
 
 
 def draw(
-    run: Run, data: Data, embedding: Embedding, labels: Tensor | None, seed: int
-) -> list[Path]:
-    """Draw a fit's figures, those of `figures_of`, and say where they are."""
-    folder = run.path / "figures"
-    files: list[Path] = []
+    run: Run,
+    data: Data,
+    embedding: Embedding,
+    labels: Tensor | None,
+    seed: int,
+    kind: Figures = "both",
+) -> None:
+    """Draw a fit's figures, those of `figures_of`."""
     with seeded(seed):
         for name, make in figures_of(run, data, embedding, labels, seed).items():
-            figures.save(make(), folder / f"{name}.png")
-            files.append(folder / f"{name}.png")
-    return files
+            figures.leave(make(), run.path / "figures", name, kind)
 
 
 def figure_of(run: Run, name: str, seed: int = 0) -> "Figure":
@@ -97,22 +107,40 @@ def figures_of(
 ) -> "dict[str, Callable[[], Figure]]":
     """The figures of a run by name, to be drawn in this order.
 
-    ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``latent``
-    (2-D as it is, else by PCA), and ``manifold`` where the latent has two dimensions.
+    ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``pairs`` of
+    columns of a table, ``latent`` (2-D as it is, else by PCA), and ``manifold`` where the latent
+    has two dimensions.
     """
     from ppvae import plots
 
     pair, audit, test = run.pair, run.audit, data.test
 
+    columns = columns_of(run)
+    is_table = bool(columns.names)
+
     def reconstructions() -> "Figure":
-        shown = test.take(Stream.SHOWN_ROWS.rows(len(test), 16, seed, 0))
-        means, _ = reconstruct(pair, audit, shown)
-        return plots.reconstructions(observed(shown), _array(means), columns=columns_of(run))
+        shown = test.take(Stream.SHOWN_ROWS.rows(len(test), TABLED if is_table else 16, seed, 0))
+        means = _array(reconstruct(pair, audit, shown)[0])
+        if is_table:
+            data, rebuilt = in_units(run, observed(shown)), in_units(run, means)
+            return plots.rebuilt_columns(data, rebuilt, columns)
+        rows = Stream.SHOWN_ROWS.rows(len(test), 16, seed, 0)
+        greys = intensities_of(run, as_split(**shown), "test", rows)
+        return plots.reconstructions(
+            observed(shown), means, columns=columns, greys=None if greys is None else _array(greys)
+        )
+
+    def drawn() -> "tuple[Any, Any]":
+        """Data and draws, as many of each, in the units of the table."""
+        like = test.take(Stream.SHOWN_ROWS.rows(len(test), TABLED, seed, 1))
+        draws = _array(generate(pair, audit, like).draw)
+        return in_units(run, observed(like)), in_units(run, draws)
 
     def samples() -> "Figure":
+        if is_table:
+            return plots.marginals(*drawn(), columns)
         like = test.take(Stream.SHOWN_ROWS.rows(len(test), 64, seed, 1))
-        means = _array(generate(pair, audit, like).mean)
-        return plots.samples(means, columns=columns_of(run))
+        return plots.samples(_array(generate(pair, audit, like).mean), columns=columns)
 
     best = (run.summary or {}).get("best_epoch")
     found: dict[str, Callable[[], Figure]] = {
@@ -120,6 +148,8 @@ def figures_of(
     }
     if audit.supports:
         found |= {"reconstructions": reconstructions, "samples": samples}
+        if [columns.kind_of(i) for i in range(len(columns.names))].count("real") > 1:
+            found["pairs"] = lambda: plots.pairs(*drawn(), columns)
     loc = embedding.joined() if embedding.loc else None
     if loc is not None and loc.shape[1] >= 1:
         few = Stream.SHOWN_ROWS.rows(len(loc), SHOWN, seed, 2)

@@ -1,7 +1,6 @@
 """The map of the latent plane: data as points, and the decoder's picture wherever one points."""
 
 import base64
-import io
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,29 +12,25 @@ from torch import Tensor
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array, as_images, as_table, value_range
-from ppvae.plots.mosaic import mosaic, paint
+from ppvae.programs.sites import dimension_names
+from ppvae.report.columns import ShownColumns
 from ppvae.report.latent_scatter import classes, frame, readout, scatter
 from ppvae.report.page_data import PageData
-from ppvae.report.pictures import drawn, packed, read
-from ppvae.report.plane import Plane, decoded, plane_of
+from ppvae.report.pictures import drawn, read
+from ppvae.report.plane import Plane, decoded, planes_of
 from ppvae.report.sections import Picture, Plot, Section
+from ppvae.report.sprites import shrunk, sprite
 
 TITLE = "Latent map"
 
 SIDE = 25
 """Most nodes of the grid along an axis: odd, so that one is in the middle."""
 
-TILE = 48
-"""Most pixels along a side of a picture on the map; larger ones are shrunk."""
-
-DECODED = 1_000_000
+DECODED = 3_000_000
 """Most numbers of all decoded pictures together."""
 
-ORIGINALS = 600_000
+ORIGINALS = 1_600_000
 """Most numbers of all data on the map together."""
-
-WIDEST = 20_000
-"""Most columns of data that are no images."""
 
 
 def section(page: PageData) -> Section:
@@ -47,65 +42,136 @@ def section(page: PageData) -> Section:
         raise InputError("codes of the data are not finite: the fit has diverged")
     if not page.run.audit.supports:
         raise InputError("no site of the model observes x itself, so that nothing is decoded")
-    plane = plane_of(codes)
     x = _seen(page)
     few = max(1, min(len(x), ORIGINALS // math.prod(x.shape[1:])))
-    places = plane.coordinates(codes)[:few].numpy()
-    centre = np.array([plane.low, plane.high]).mean(0)
-    reference = int(((places - centre) ** 2).sum(1).argmin())
-    columns, rows = _grid(x.shape[1:], len(plane.directions))
-    means = _shrunk(decoded(page, plane.nodes(columns, rows), reference))
-    colours, markers, names, keys = classes(page, few)
+    planes = planes_of(codes, _kl(page), _names(page))
+    views = [_View(plane, plane.coordinates(codes)[:few].numpy()) for plane in planes]
+    means = [_decoded(page, view, x.shape[1:], len(planes)) for view in views]
+    look = classes(page, few)
     held: dict[str, Any] = {
-        "low": plane.low, "high": plane.high, "columns": columns, "rows": rows,
-        "axes": list(plane.names),
-        "x": places[:, 0].tolist(), "y": places[:, 1].tolist(), "labels": names,
-        "numbers": page.numbers[:few].tolist(), "data": page.data_name,
+        "labels": look.names, "places": look.places, "colours": look.colours,
+        "markers": look.markers, "numbers": page.numbers[:few].tolist(),
+        "names": page.names[:few], "data": page.data_name, "planes": [], "columns": [],
+        "greys": None,
     }  # fmt: skip
-    coloured = ", coloured by label" if keys else ""
+    coloured = ", coloured by label" if look.keys else ""
     alt = f"Codes of {few:,} {page.data_name} data on the plane{coloured}."
     still = [_still(page, codes, coloured)]
-    images, originals = as_images(means.numpy().astype(np.float64), 1), as_images(x[:few], 1)
-    beside = None
-    if images is not None and originals is not None:
-        limits = value_range(images, originals)
-        held |= {"width": images.shape[-1], "height": images.shape[-2]}
+    originals, beside = as_images(x[:few], 1), None
+    scales = torch.cat(list(page.embedding.scale.values()), dim=-1)[:few]
+    for view in views:
+        held["planes"].append(_plane(view, scales))
+    if originals is not None:
+        every = [_images(each) for each in means]
+        limits = value_range(originals, *every)
+        held |= {"width": originals.shape[-1], "height": originals.shape[-2]}
         held["across"] = math.ceil(math.sqrt(few))
-        caption = f"What is decoded on the plane: from left to right {_ends(plane, 0)}" + (
-            f", from bottom to top {_ends(plane, 1)}." if plane.names[1] else "."
-        )
-        decoded_alt = f"The decoder's pictures at {columns} by {rows} points of the plane."
-        still.append(Picture(_sprite(images, columns, limits), decoded_alt, "map-decoded", caption))
+        for place, (view, images) in enumerate(zip(views, every, strict=True)):
+            uri = sprite(images, view.columns, limits)
+            if place:  # the script alone has a use for it
+                held["planes"][place]["decoded"] = uri
+            else:
+                still.append(_decoded_picture(view, uri))
         # The data themselves are read by the script alone.
-        held["originals"] = _sprite(originals, held["across"], limits)
+        held["originals"] = sprite(originals, held["across"], limits)
+        greys = page.greys
+        if greys is not None:
+            grey = _images(shrunk(greys[:few]))
+            held["greys"] = sprite(grey, held["across"], (0.0, 1.0))
     else:
-        table, data = as_table(means.numpy(), 1), as_table(x[:few], 1)
-        held |= {"width": table.shape[1], "height": 0}
-        held["decoded"], held["originals"] = _floats(table), _floats(data)
-        beside = readout(table.shape[1], value_range(table, data))
+        tables = [as_table(each.numpy(), 1) for each in means]
+        shown = ShownColumns.of(page.run)
+        held |= {"width": tables[0].shape[1], "height": 0, "columns": shown.described()}
+        held["originals"] = _floats(shown.values(as_table(x[:few], 1)))
+        for plane, table in zip(held["planes"], tables, strict=True):
+            plane["decoded"] = _floats(shown.values(table))
+        if not shown.is_listed:
+            beside = readout(shown, tables[0], as_table(x[:few], 1))
     return Section(
-        "map", TITLE, tuple(_sentences(page, plane, few, places, reference)),
-        plot=Plot("map-plot", scatter(plane, places, colours, markers), alt, keys),
+        "map", TITLE, tuple(_sentences(page, views[0], few)),
+        plot=Plot("map-plot", scatter(views[0].plane, views[0].places, look), alt, look.keys),
         still=tuple(still), map=held, readout=beside,
     )  # fmt: skip
 
 
-def _sentences(
-    page: PageData, plane: Plane, few: int, places: Array, reference: int
-) -> Sequence[str]:
-    low, high = frame(plane)
-    outside = int(((places < low) | (places > high)).any(1).sum())
+class _View:
+    """A plane, and the codes of the data on it.
+
+    Attributes:
+        plane: the plane.
+        places: ``(data, 2)``.
+        reference: the datum nearest to its middle, whose other latents what is decoded has.
+        columns: nodes of the grid across; 0 until it is decoded.
+        rows: nodes up.
+    """
+
+    def __init__(self, plane: Plane, places: Array) -> None:
+        self.plane, self.places = plane, places
+        centre = np.array([plane.low, plane.high]).mean(0)
+        self.reference = int(((places - centre) ** 2).sum(1).argmin())
+        self.columns = self.rows = 0
+
+
+def _decoded(page: PageData, view: _View, shape: Sequence[int], planes: int) -> Tensor:
+    """What is decoded at the nodes of a view's grid."""
+    view.columns, view.rows = _grid(shape, len(view.plane.directions), DECODED // planes)
+    return shrunk(decoded(page, view.plane.nodes(view.columns, view.rows), view.reference))
+
+
+def _plane(view: _View, scales: Tensor) -> dict[str, Any]:
+    """What the script wants to know of a plane."""
+    low, high = frame(view.plane)
+    return {
+        "low": view.plane.low, "high": view.plane.high, "frame": [low, high],
+        "columns": view.columns, "rows": view.rows, "axes": list(view.plane.names),
+        "label": view.plane.label, "sentence": view.plane.sentence,
+        "x": view.places[:, 0].round(4).tolist(), "y": view.places[:, 1].round(4).tolist(),
+        "ellipses": view.plane.ellipses(scales).numpy().round(4).tolist(),
+    }  # fmt: skip
+
+
+def _decoded_picture(view: _View, uri: str) -> Picture:
+    plane = view.plane
+    caption = f"What is decoded on the plane: from left to right {_ends(plane, 0)}" + (
+        f", from bottom to top {_ends(plane, 1)}." if plane.names[1] else "."
+    )
+    alt = f"The decoder's pictures at {view.columns} by {view.rows} points of the plane."
+    return Picture(uri, alt, "map-decoded", caption)
+
+
+def _images(x: Tensor) -> Array:
+    images = as_images(x.numpy().astype(np.float64), 1)
+    if images is None:
+        raise InputError("what is decoded has not the shape of the data")
+    return images
+
+
+def _kl(page: PageData) -> Tensor | None:
+    """The KL of each latent dimension, where all of them have one."""
+    of = page.terms.kl_by_dimension or {}
+    if set(of) != set(page.embedding.loc):
+        return None
+    return torch.cat([of[site].mean(0).double() for site in page.embedding.loc])
+
+
+def _names(page: PageData) -> list[str]:
+    return dimension_names({site: loc.shape[1] for site, loc in page.embedding.loc.items()})
+
+
+def _sentences(page: PageData, view: _View, few: int) -> Sequence[str]:
+    low, high = frame(view.plane)
+    outside = int(((view.places < low) | (view.places > high)).any(1).sum())
     where = f"Each point is the code of one of {few:,} {page.data_name} data"
     where += (
         f"; {outside:,} lie{'s' if outside == 1 else ''} outside the frame." if outside else "."
     )
-    sentences = [f"{where} {plane.sentence}"]
+    sentences = [f"{where} {view.plane.sentence}"]
     beside = set(page.run.audit.latents) - set(page.embedding.loc)
     beside |= {"y"} & set(page.run.pair.names("model"))
     if beside:
         sentences.append(
             f"What the model takes beside the codes ({', '.join(sorted(beside))}) is everywhere "
-            f"that of row {int(page.numbers[reference]):,} (counted from 0)."
+            f"that of {page.called(view.reference)}."
         )
     return sentences
 
@@ -139,51 +205,17 @@ def _seen(page: PageData) -> Array:
     x = batch["x"].float()
     if "mask" in batch:
         x = x.masked_fill(~batch["mask"], math.nan)
-    return np.asarray(_shrunk(x).numpy(), dtype=np.float64)
+    return np.asarray(shrunk(x).numpy(), dtype=np.float64)
 
 
-def _shrunk(x: Tensor) -> Tensor:
-    """Images no larger than a tile, by averages; what is no image as it is."""
-    images = as_images(np.empty((1, *x.shape[1:])), 1)
-    if images is None:
-        if x[0].numel() > WIDEST:
-            raise InputError(f"a datum has {x[0].numel():,} columns, too many for the map")
-        return x.float()
-    height, width = x.shape[-2:]
-    ratio = min(1.0, TILE / max(height, width))
-    size = (max(1, round(height * ratio)), max(1, round(width * ratio)))
-    if size == (height, width):
-        return x.float()
-    flat = x.float().reshape(len(x), -1, height, width)
-    small = torch.nn.functional.adaptive_avg_pool2d(flat, size)
-    return small.reshape(*x.shape[:-2], *size)
-
-
-def _grid(shape: Sequence[int], directions: int) -> tuple[int, int]:
+def _grid(shape: Sequence[int], directions: int, most: int) -> tuple[int, int]:
     """Nodes across and up."""
-    nodes = DECODED // math.prod(shape)
+    nodes = most // math.prod(shape)
     if directions == 1:
         return max(3, min(8 * SIDE + 1, nodes)), 1
     side = max(3, min(SIDE, math.isqrt(nodes)))
     side -= side % 2 == 0
     return side, side
-
-
-def _sprite(images: Array, columns: int, limits: tuple[float, float]) -> str:
-    """Images ``(N, C, H, W)`` as one picture, row by row."""
-    from PIL import Image
-
-    painted = paint(images, limits)
-    rows = -(-len(painted) // columns)
-    tiles = np.ones((rows * columns, *painted.shape[1:]))
-    tiles[: len(painted)] = painted
-    sheet, _ = mosaic(tiles.reshape(rows, columns, *painted.shape[1:]), [0] * rows, 0)
-    image = Image.fromarray((sheet * 255).round().astype(np.uint8))
-    if images.shape[1] == 1 and bool(np.isfinite(images).all()):
-        image = image.convert("L")
-    png = io.BytesIO()
-    image.save(png, "PNG", optimize=True)
-    return packed(png.getvalue())
 
 
 def _floats(table: Array) -> str:

@@ -1,12 +1,13 @@
 """Points of the latent map, their legend, and the plot beside it, as Bokeh has them."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ppvae.diagnostics.shared.wording import decimals
-from ppvae.plots.arrays import Array
+from ppvae.plots.arrays import Array, value_range
+from ppvae.report.columns import ShownColumns
 from ppvae.report.interactive import item, plain_text, plot
 from ppvae.report.page_data import PageData
 from ppvae.report.plane import Plane
@@ -19,24 +20,43 @@ MARKERS = ("circle", "triangle", "square", "diamond")
 """By the number that `ppvae.plots.style.class_look` gives."""
 
 
-def classes(page: PageData, few: int) -> tuple[list[str], list[str], list[str], tuple[Key, ...]]:
+class Looks(NamedTuple):
+    """How points look.
+
+    Attributes:
+        colours: of each point.
+        markers: of each point.
+        names: the label of each, or empty.
+        places: which entry of the legend each belongs to; -1: none.
+        keys: the legend.
+    """
+
+    colours: list[str]
+    markers: list[str]
+    names: list[str]
+    places: list[int]
+    keys: tuple[Key, ...]
+
+
+def classes(page: PageData, few: int) -> Looks:
     """Colour, marker and label of each point, and the legend."""
     from ppvae import plots
 
     if page.labels is None:
-        return [plots.BLUE] * few, [MARKERS[0]] * few, [""] * few, ()
+        return Looks([plots.BLUE] * few, [MARKERS[0]] * few, [""] * few, [-1] * few, ())
     labels = page.labels[:few]
     names = page.run.label_names
     if labels.is_floating_point() or names is None:
         return _covariate(labels.double().numpy())
-    keys = tuple(
-        Key(names[k], *_look(k)) for k in sorted({int(k) for k in labels if 0 <= k < len(names)})
-    )
-    looks = [_look(int(k)) for k in labels]
-    text = [names[int(k)] if 0 <= k < len(names) else "not known" for k in labels]
-    if bool((labels < 0).any()):
-        keys = (*keys, Key("not known", *_look(-1)))
-    return [colour for colour, _ in looks], [marker for _, marker in looks], text, keys
+    known = [int(k) if 0 <= k < len(names) else -1 for k in labels]
+    there = sorted(set(known) - {-1}) + ([-1] if -1 in known else [])
+    told = {k: names[k] if k >= 0 else "not known" for k in there}
+    keys = tuple(Key(told[k], *_look(k), place) for place, k in enumerate(there))
+    looks = [_look(k) for k in known]
+    return Looks(
+        [colour for colour, _ in looks], [marker for _, marker in looks],
+        [told[k] for k in known], [there.index(k) for k in known], keys,
+    )  # fmt: skip
 
 
 def _look(place: int) -> tuple[str, str]:
@@ -46,7 +66,7 @@ def _look(place: int) -> tuple[str, str]:
     return colour, MARKERS[shape]
 
 
-def _covariate(values: Array) -> tuple[list[str], list[str], list[str], tuple[Key, ...]]:
+def _covariate(values: Array) -> Looks:
     from matplotlib.colors import to_hex
 
     from ppvae.plots.style import SEQUENTIAL
@@ -58,7 +78,8 @@ def _covariate(values: Array) -> tuple[list[str], list[str], list[str], tuple[Ke
         Key(f"label {decimals(end)}", to_hex(SEQUENTIAL(float(end > low))), MARKERS[0])
         for end in sorted({low, high})
     )
-    return colours, [MARKERS[0]] * len(values), [decimals(float(v)) for v in values], keys
+    told = [decimals(float(v)) for v in values]
+    return Looks(colours, [MARKERS[0]] * len(values), told, [-1] * len(values), keys)
 
 
 def frame(plane: Plane) -> tuple[list[float], list[float]]:
@@ -68,7 +89,7 @@ def frame(plane: Plane) -> tuple[list[float], list[float]]:
     return (low - margin).tolist(), (high + margin).tolist()
 
 
-def scatter(plane: Plane, places: Array, colours: list[str], markers: list[str]) -> dict[str, Any]:
+def scatter(plane: Plane, places: Array, look: Looks) -> dict[str, Any]:
     """The points, the cross that is moved, and the ring around the datum that is shown."""
     from bokeh.models import ColumnDataSource, CustomJS, Range1d
     from bokeh.models.annotations import Span
@@ -82,20 +103,30 @@ def scatter(plane: Plane, places: Array, colours: list[str], markers: list[str])
     figure.xaxis.axis_label, figure.yaxis.axis_label = (plain_text(name) for name in plane.names)
     figure.yaxis.visible = len(plane.directions) == 2
     size = float(np.clip(160 / math.sqrt(len(places)), 6, 11))
+    behind: dict[str, Any] = {name: [] for name in ("url", "x", "y", "w", "h")}
+    figure.image_url(
+        url="url", x="x", y="y", w="w", h="h", anchor="top_left",
+        source=ColumnDataSource(behind, name="behind"),
+    )  # fmt: skip
     points: dict[str, Any] = {
         "x": places[:, 0],
         "y": places[:, 1],
-        "colour": colours,
-        "marker": markers,
+        "colour": look.colours,
+        "marker": look.markers,
     }
-    # The outline tells pale colours from a white page, and black from a dark one.
+    # The outline tells pale colours from a white page, and dark ones from a dark one.
     figure.scatter(
-        "x", "y", source=ColumnDataSource(points), marker="marker", fill_color="colour", size=size,
-        fill_alpha=0.85, line_color="#8A8A8A", line_width=0.7,
+        "x", "y", source=ColumnDataSource(points, name="points"), marker="marker",
+        fill_color="colour", size=size, fill_alpha=0.85, line_color="#8A8A8A", line_width=0.7,
     )  # fmt: skip
     dotted: dict[str, Any] = {"location": 0, "line_width": 1, "line_dash": "dotted"}
     figure.add_layout(Span(dimension="height", name="cursor-x", **dotted))
     figure.add_layout(Span(dimension="width", name="cursor-y", **dotted))
+    ellipse: dict[str, Any] = {name: [] for name in ("x", "y", "width", "height", "angle")}
+    figure.ellipse(
+        "x", "y", width="width", height="height", angle="angle", fill_color=None, line_width=1.5,
+        line_color="#555555", tags=["ink"], source=ColumnDataSource(ellipse, name="ellipses"),
+    )  # fmt: skip
     for name, marker, width in (("chosen", "circle", 18), ("cursor", "cross", 20)):
         source = ColumnDataSource({"x": [], "y": []}, name=name)
         figure.scatter(
@@ -106,37 +137,38 @@ def scatter(plane: Plane, places: Array, colours: list[str], markers: list[str])
     for event in ("mousemove", "pan", "panstart"):
         figure.js_on_event(event, moved)
     # A finger that taps has not moved before.
-    chosen = CustomJS(code="ppvae.move(cb_obj.x, cb_obj.y); ppvae.choose(cb_obj.x, cb_obj.y)")
-    figure.js_on_event("tap", chosen)
+    figure.js_on_event("tap", moved)
     return item(figure, "map-plot")
 
 
-def readout(width: int, limits: tuple[float, float]) -> Plot:
+def readout(shown: ShownColumns, *tables: Array) -> Plot:
     """Decoded and original values by column, for data that are no images."""
     from bokeh.models import ColumnDataSource, Range1d
 
     from ppvae import plots
 
-    margin = 0.05 * (limits[1] - limits[0])
+    low, high = value_range(*map(shown.values, tables))
+    margin, width = 0.05 * (high - low), tables[0].shape[1]
     figure = plot(
         height=260, sizing_mode="stretch_width", name="readout",
         x_range=Range1d(start=-0.5, end=width - 0.5),
-        y_range=Range1d(start=limits[0] - margin, end=limits[1] + margin),
-        y_axis_label="value, as modelled",
+        y_range=Range1d(start=low - margin, end=high + margin), y_axis_label=shown.unit,
     )  # fmt: skip
     figure.xaxis.axis_label = plain_text("column index")
     figure.xaxis.ticker.min_interval = 1
     signs = (("original", plots.BLUE, "circle"), ("decoded", plots.VERMILLION, "x"))
     for name, colour, marker in signs:
         source = ColumnDataSource({"column": [], "value": []}, name=name)
-        figure.line("column", "value", source=source, color=colour, line_width=1.5)
-        if width <= 64:
+        if not shown.columns.names:  # columns with names are not neighbours of each other
+            figure.line("column", "value", source=source, color=colour, line_width=1.5)
+        if shown.columns.names or width <= 64:
             figure.scatter(
                 "column", "value", source=source, color=colour, marker=marker, size=8, line_width=2
             )
+    sign = ("x", "circle") if shown.columns.names else ("line", "line")
     keys = (
-        Key("decoded at the cross", plots.VERMILLION, "line"),
-        Key("the datum in the ring", plots.BLUE, "line"),
+        Key("decoded at the cross", plots.VERMILLION, sign[0]),
+        Key("the datum in the ring", plots.BLUE, sign[1]),
     )
     alt = "Values decoded at the cross, and those of the datum in the ring, by column."
     return Plot("map-readout", item(figure, "map-readout"), alt, keys)

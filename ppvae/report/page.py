@@ -12,6 +12,7 @@ from ppvae.report import (
     course,
     diagnosis,
     dimensions,
+    glance,
     latent_map,
     pictures,
     provenance,
@@ -26,10 +27,11 @@ from ppvae.run.store import WriteError, check_writable, write_text, writing
 from ppvae.training.data_and_programs import true_labels
 
 SECTIONS: tuple[tuple[str, str, Callable[[PageData], Section]], ...] = (
+    ("glance", glance.TITLE, glance.section),
+    ("map", latent_map.TITLE, latent_map.section),
     ("verdict", "Verdict", verdict.section),
     ("course", course.TITLE, course.section),
     ("data", pictures.TITLE, pictures.section),
-    ("map", latent_map.TITLE, latent_map.section),
     ("kl", dimensions.TITLE, dimensions.section),
     ("gaps", diagnosis.GAPS_TITLE, diagnosis.deficits),
     ("worst", worst.TITLE, worst.section),
@@ -118,4 +120,7 @@ def _render(page: PageData) -> str:
         for name, title, make in SECTIONS
         if name != "diagnosis" or page.diagnosis is not None
     ]
-    return rendered(page.run.path.resolve().name, provenance.subtitle(page.run), sections)
+    return rendered(
+        page.run.path.resolve().name, provenance.subtitle(page.run), sections,
+        facts=provenance.facts(page.run),
+    )  # fmt: skip

@@ -16,7 +16,8 @@ from ppvae.diagnostics.evidence.importance_sampling import evidence_name
 from ppvae.errors import InputError
 from ppvae.programs.streams import generator
 from ppvae.run import Run
-from ppvae.run.store import MissingError, is_there, read_json
+from ppvae.run.figures import file_of
+from ppvae.run.store import MissingError, read_json
 
 ROWS = 500
 """Most data that anything on the page is computed from; the figures in its text are of all."""
@@ -54,6 +55,22 @@ class PageData:
     def numbers(self) -> Tensor:
         """Their numbers in the file that they were read from, from 0."""
         return self._demanded.annotations.numbers[self.order]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """What their rows are called, where the table has a column of names; else empty."""
+        index = self._demanded.annotations.index
+        return [] if index is None else [str(index[i]) for i in self.order.tolist()]
+
+    def called(self, place: int) -> str:
+        """The number of a row, and its name: ``row 7 (counted from 0)``."""
+        name = f", {self.names[place]}" if self.names else ""
+        return f"row {int(self.numbers[place])} (counted from 0){name}"
+
+    @cached_property
+    def greys(self) -> Tensor | None:
+        """The intensities that the data shown were binarized from, where both are known."""
+        return intensities_of(self.run, self.rows, self.data_name, self.order)
 
     @cached_property
     def rows(self) -> Split:
@@ -114,8 +131,7 @@ class PageData:
 
     def run_figure(self, name: str) -> Path | None:
         """A figure that the fit drew, if it is there."""
-        file = self.run.path / "figures" / f"{name}.png"
-        return file if is_there(file) else None
+        return file_of(self.run.path / "figures", name)
 
     @cached_property
     def diagnosis_figures(self) -> Mapping[str, str]:
@@ -133,14 +149,34 @@ class PageData:
         if name not in self.diagnosis_figures:
             return None
         # A record may come from a stranger: what it names is a file of this folder, or none.
-        file = self.folder / "figures" / f"{Path(name).name}.png"
-        return file if is_there(file) else None
+        return file_of(self.folder / "figures", Path(name).name)
 
     @property
     def _demanded(self) -> Split:
         if isinstance(self.given, str):
             raise InputError(self.given)
         return self.given
+
+
+def intensities_of(run: Run, rows: Split, name: str, order: Tensor) -> Tensor | None:
+    """The intensities that rows of a part of the run's own data were binarized from.
+
+    Args:
+        run: the run.
+        rows: the binarized rows.
+        name: of the part: ``"test"``, say.
+        order: their places in it.
+    """
+    try:
+        whole = run.intensities()
+    except InputError:
+        return None
+    if whole is None or name not in whole.splits or len(whole.splits[name]) <= int(order.max()):
+        return None
+    x, binary = whole.splits[name].take(order)["x"], rows.take(torch.arange(len(rows)))["x"]
+    # Other data may have the same name: nothing is drawn from an intensity that forbids it.
+    fits = ((binary == 1) & (x > 0)) | ((binary == 0) & (x < 1))
+    return x.cpu() if x.shape == binary.shape and bool(fits.all()) else None
 
 
 def read_diagnosis(folder: Path) -> Mapping[str, Any] | None:

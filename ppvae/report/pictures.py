@@ -7,6 +7,7 @@ from typing import Any
 
 from ppvae.report.page_data import PageData
 from ppvae.report.sections import Picture, Section
+from ppvae.run.pictured import columns_of
 from ppvae.run.store import ReadError, read_bytes
 
 TITLE = "Reconstructions and samples"
@@ -25,9 +26,18 @@ def section(page: PageData) -> Section:
         "reconstructions": f"Test data, each with {mean} at its code.",
         "samples": f"Draws from the model: {mean} for each of many z drawn from the prior.",
     }
+    if columns_of(page.run).names:
+        described = {
+            "reconstructions": f"Each column of the test data against {mean} at the codes.",
+            "samples": "Each column of the test data beside draws from the model.",
+            "pairs": "Pairs of columns: test data over draws from the model.",
+        }
+    described["manifold"] = "What is decoded all over the plane of the two latents."
     pictures, absent = [], []
     for name, alt in described.items():
         file = page.run_figure(name)
+        if file is None and name in ("pairs", "manifold"):
+            continue  # not every run has them
         if file is None:
             absent.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
         else:
@@ -36,7 +46,7 @@ def section(page: PageData) -> Section:
 
 
 def read(file: Path, alt: str, name: str = "") -> Picture:
-    """A PNG of the run.
+    """A PNG or an SVG of the run, which a browser draws as a picture: no script in it runs.
 
     Raises:
         InputError: if it is none, or damaged.
@@ -44,6 +54,10 @@ def read(file: Path, alt: str, name: str = "") -> Picture:
     from PIL import Image
 
     png = read_bytes(file)
+    if file.suffix == ".svg":
+        if not png.lstrip().startswith(b"<?xml") or not png.rstrip().endswith(b"</svg>"):
+            raise ReadError(f"{file} is no SVG, or was damaged")
+        return Picture(encoded(png, "svg+xml"), alt, name)
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             image.verify()
@@ -77,7 +91,7 @@ def drawn(figure: Any, alt: str, name: str = "") -> Picture:
     """A figure of `ppvae.plots`."""
     from ppvae import plots
 
-    return Picture(packed(plots.png(figure)), alt, name)
+    return Picture(encoded(plots.svg(figure), "svg+xml"), alt, name)
 
 
 def packed(png: bytes) -> str:
@@ -90,4 +104,9 @@ def packed(png: bytes) -> str:
             packed = io.BytesIO()
             image.convert("RGB").save(packed, "JPEG", quality=85)
         png, kind = packed.getvalue(), "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(png).decode()}"
+    return encoded(png, kind)
+
+
+def encoded(content: bytes, kind: str) -> str:
+    """A picture as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,6 +1,6 @@
 """A plane through the latent space, and what is decoded on it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,7 @@ class Plane:
         sentence: which plane it is.
         low: the least a and b shown.
         high: the greatest.
+        label: what it is called among others.
     """
 
     origin: Tensor
@@ -42,10 +43,26 @@ class Plane:
     sentence: str
     low: tuple[float, float]
     high: tuple[float, float]
+    label: str = "the latent space"
 
     def coordinates(self, codes: Tensor) -> Tensor:
         """Give a and b of codes, ``(data, 2)``; on a line data are spread, for the eye alone."""
         return _coordinates(codes, self.origin, self.directions)
+
+    def ellipses(self, scales: Tensor) -> Tensor:
+        """Half axes and angle of q(z | x) at one standard deviation, ``(data, 3)``; 0 on a line.
+
+        Args:
+            scales: ``(data, latents)``, standard deviations of latents that do not correlate.
+        """
+        if len(self.directions) < 2:
+            return torch.zeros(len(scales), 3, dtype=torch.float64)
+        d = self.directions
+        covariance = torch.einsum("al,nl,bl->nab", d, scales.double().square(), d)
+        values, vectors = torch.linalg.eigh(covariance)
+        angle = torch.atan2(vectors[:, 1, 1], vectors[:, 0, 1])
+        major, minor = values.clamp(min=0).sqrt().flip(1).T
+        return torch.stack([major, minor, angle], dim=1)
 
     def nodes(self, columns: int, rows: int) -> Tensor:
         """Codes at the nodes of a grid, ``(rows * columns, latents)``: b falls from row to row."""
@@ -54,6 +71,31 @@ class Plane:
         grid = torch.stack([a.expand(rows, columns), b[:, None].expand(rows, columns)], dim=-1)
         grid = grid.reshape(-1, 2)[:, : len(self.directions)]
         return self.origin + grid @ self.directions
+
+
+def planes_of(codes: Tensor, kl: Tensor | None, names: Sequence[str]) -> list[Plane]:
+    """`plane_of` the codes; and, of many latents, that of the two dimensions of the largest KL.
+
+    Args:
+        codes: ``(data, latents)``.
+        kl: ``(latents,)``, where every dimension has one.
+        names: of the dimensions.
+    """
+    planes = [plane_of(codes)]
+    if codes.shape[1] > 2 and kl is not None and len(kl) == codes.shape[1]:
+        i, j = kl.argsort(descending=True)[:2].tolist()
+        directions = torch.eye(codes.shape[1]).double()[[i, j]]
+        sentence = (
+            f"The plane is that of {names[i]} and {names[j]}, the dimensions of the largest KL, "
+            "through the mean of the codes. What is decoded lies on the plane; a datum's own code "
+            "may lie off it."
+        )
+        axes = (names[i], names[j])
+        label = "the two dimensions of largest KL"
+        planes.append(
+            _framed(codes.double(), codes.double().mean(0), directions, axes, sentence, label)
+        )
+    return planes
 
 
 def plane_of(codes: Tensor) -> Plane:
@@ -81,12 +123,25 @@ def plane_of(codes: Tensor) -> Plane:
             f"mean: it has {share:.0%} of their variance. What is decoded lies on the plane; a "
             "datum's own code may lie off it."
         )
+    label = "the latent space" if width <= 2 else "principal components"
+    return _framed(codes, origin, directions, names, sentence, label)
+
+
+def _framed(
+    codes: Tensor,
+    origin: Tensor,
+    directions: Tensor,
+    names: tuple[str, str],
+    sentence: str,
+    label: str,
+) -> Plane:
+    """A plane with the limits that nearly all codes lie within."""
     places = _coordinates(codes, origin, directions)
     low, high = _limits(places)
     if _reach(places) < TIGHT:
         spread = float(places[:, : len(directions)].std(0, correction=0).max())
         sentence += f" The codes spread by only {spread:.2g}; the frame does not follow them."
-    return Plane(origin, directions, names, sentence, low, high)
+    return Plane(origin, directions, names, sentence, low, high, label)
 
 
 def decoded(page: PageData, codes: Tensor, reference: int) -> Tensor:

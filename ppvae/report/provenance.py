@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ppvae.diagnostics.shared.wording import decimals
 from ppvae.report.commands import diagnosis_command, fit_command, handed
 from ppvae.report.page_data import PageData
 from ppvae.report.sections import Section, Table
@@ -48,6 +49,28 @@ def subtitle(run: Run) -> str:
         f"{parts['model']} with guide {parts['guide']}, fitted by {parts['elbo']} to "
         f"{data.get('name')} ({counts} rows)"
     )
+
+
+def facts(run: Run) -> tuple[str, ...]:
+    """When it was begun, how long it took, and on what."""
+    summary = run.summary or {}
+    began, seconds = str(run.resolved.get("began") or ""), summary.get("seconds")
+    steps, parameters = summary.get("steps"), run.resolved.get("parameters")
+    told = [began.replace("T", " ").removesuffix("+00:00") + " UTC" if began else ""]
+    if isinstance(seconds, (int, float)):
+        told.append(f"trained for {_time(float(seconds))}")
+    if isinstance(steps, int):
+        told.append(f"{decimals(summary.get('epochs'), 0)} epochs, {steps:,} steps")
+    if isinstance(parameters, int):
+        told.append(f"{parameters:,} parameters")
+    told.append(f"on {run.resolved.get('device')}" if run.resolved.get("device") else "")
+    return tuple(filter(None, told))
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def flattened(settings: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str]]:

@@ -23,13 +23,16 @@ def typeset(text: str) -> "Markup":
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", signs))
 
 
-def rendered(name: str, subtitle: str, sections: Sequence[Section]) -> str:
+def rendered(
+    name: str, subtitle: str, sections: Sequence[Section], *, facts: Sequence[str] = ()
+) -> str:
     """The text of a page.
 
     Args:
         name: its heading.
         subtitle: what stands below it.
         sections: its parts, in order.
+        facts: what is said in the line after, each a few words.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -45,6 +48,7 @@ def rendered(name: str, subtitle: str, sections: Sequence[Section]) -> str:
     return environment.get_template("report.html.j2").render(
         name=name,
         subtitle=subtitle,
+        facts=facts,
         sections=sections,
         style=Markup((HERE / "report.css").read_text()),
         script=Markup((HERE / "report.js").read_text()),

@@ -49,11 +49,13 @@ class Key:
         text: what the sign stands for.
         colour: of the sign.
         sign: ``"line"``, ``"dashed"``, or a marker of Bokeh.
+        place: its number, where those that it stands for can be shown alone; else -1.
     """
 
     text: str
     colour: str
     sign: str
+    place: int = -1
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,25 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Tile:
+    """A figure to be seen first.
+
+    Attributes:
+        label: what it is.
+        value: the figure.
+        note: what it is to be read beside.
+        level: ``"good"``, ``"fair"``, ``"bad"``, or nothing.
+        share: between 0 and 1, where it is one of a whole.
+    """
+
+    label: str
+    value: str
+    note: str
+    level: str = ""
+    share: float | None = None
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page.
 
@@ -88,6 +109,8 @@ class Section:
         commands: lines for a terminal.
         map: what the script of the latent map wants to know.
         readout: the plot beside the map of data that are no images.
+        tiles: figures to be seen first.
+        is_folded: whether it is closed until somebody opens it.
     """
 
     name: str
@@ -100,6 +123,8 @@ class Section:
     commands: tuple[str, ...] = ()
     map: Mapping[str, Any] | None = None
     readout: Plot | None = None
+    tiles: tuple[Tile, ...] = ()
+    is_folded: bool = False
 
 
 def attempted(name: str, title: str, make: Callable[[], Section]) -> Section:

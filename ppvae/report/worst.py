@@ -1,17 +1,23 @@
 """The data that the run does worst on."""
 
-import numpy as np
+from collections.abc import Sequence
 
+import numpy as np
+from torch import Tensor
+
+from ppvae.data import Batch
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.plots.arrays import as_images
 from ppvae.programs.generation import reconstruct
 from ppvae.programs.streams import seeded
+from ppvae.report.columns import ShownColumns
 from ppvae.report.diagnosis import pictured
+from ppvae.report.draws import cell
 from ppvae.report.page_data import PageData
 from ppvae.report.pictures import drawn
-from ppvae.report.sections import Section
-from ppvae.run.pictured import columns_of, observed
+from ppvae.report.sections import Section, Table
+from ppvae.run.pictured import columns_of, in_units, observed, table_of
 
 TITLE = "Worst data"
 
@@ -29,6 +35,23 @@ def section(page: PageData) -> Section:
         sentence = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
         return Section("worst", TITLE, (sentence,), pictures=(diagnosed,))
     return _lowest(page)
+
+
+def _listed(page: PageData, batch: Batch, means: Tensor, captions: Sequence[str]) -> Table:
+    """Rows of a table above their reconstructions, by name and in units."""
+    data, rebuilt = (table_of(page.run, each) for each in (batch["x"], means))
+    assert data is not None
+    assert rebuilt is not None
+    if "mask" in batch:
+        data = data.mask(~batch["mask"].cpu().numpy())
+    lines = []
+    for caption, own, other in zip(captions, data.to_numpy(), rebuilt.to_numpy(), strict=True):
+        lines.append((caption, *map(cell, own)))
+        lines.append(("rebuilt", *map(cell, other)))
+    header = ("", *map(str, data.columns))
+    return Table(
+        "The worst rows, each above its reconstruction", header, tuple(lines), is_open=True
+    )
 
 
 def _lowest(page: PageData) -> Section:
@@ -55,10 +78,17 @@ def _lowest(page: PageData) -> Section:
     pair = page.run.pair
     with seeded(0, pair.device):
         means, _ = reconstruct(pair, audit, batch)
-    captions = [f"#{int(page.numbers[i])}  {what} {decimals(float(score[i]), 1)}" for i in worst]
+    captions = [
+        f"#{int(page.numbers[i])}{f' {page.names[i]}' if page.names else ''}  "
+        f"{what} {decimals(float(score[i]), 1)}"
+        for i in worst.tolist()
+    ]
+    if ShownColumns.of(page.run).is_listed:
+        table = _listed(page, batch, means.cpu(), captions)
+        return Section("worst", TITLE, (sentence,), tables=(table,))
     figure = plots.worst_data(
-        observed(batch), means.cpu().numpy(), captions, title="The worst, the lowest first",
-        columns=columns_of(page.run),
+        in_units(page.run, observed(batch)), in_units(page.run, means.cpu()), captions,
+        title="The worst, the lowest first", columns=columns_of(page.run),
     )  # fmt: skip
     spoken = ", ".join(caption.replace("  ", " with ") for caption in captions)
     alt = f"Each datum with its reconstruction, by row number: {spoken}."

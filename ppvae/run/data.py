@@ -21,7 +21,7 @@ from ppvae.errors import InputError
 from ppvae.run.answers import is_frame
 from ppvae.run.config import entry
 from ppvae.run.named import by_name
-from ppvae.settings import READING, Settings, check_seed, settings_of
+from ppvae.settings import READING, Binarize, Settings, check_seed, settings_of
 
 
 class RunData:
@@ -152,18 +152,33 @@ class RunData:
             )
         return data
 
-    def read_alike(self, data: Any, data_dir: Path | None = None) -> Data:
+    def intensities(self) -> Data | None:
+        """The data of the fit as they were before they were binarized, if they were.
+
+        Raises:
+            InputError: if they cannot be read again.
+        """
+        if self._binarize == "none":
+            return None
+        if "torchvision" not in self._trust:
+            check_safe_to_read(self._name, self._folder)
+        return self.read_alike(self._name, binarize="none")
+
+    def read_alike(
+        self, data: Any, data_dir: Path | None = None, *, binarize: Binarize | None = None
+    ) -> Data:
         """Data by their name or path, or in memory, read as the fit read its own.
 
         Args:
             data: what `ppvae.data.load` takes.
             data_dir: where published data lie now; default: as in the fit.
+            binarize: another way than that of the fit.
         """
         is_begun_anew = self.config.get("start") is None
         return load_data(
             data,
             data_dir=data_dir or self._folder,
-            binarize=self._binarize,
+            binarize=binarize or self._binarize,
             scaling=self.scaling,
             schema=UNKNOWN_SCHEMA if is_begun_anew else self.schema,  # codes of the first run
             **self._reading,

@@ -1,8 +1,10 @@
 """Data as people read them: columns by name, and nothing where nothing was observed."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ppvae.data import Batch
@@ -23,12 +25,24 @@ def columns_of(run: "Run") -> "Columns":
     columns = run.schema.columns
     if columns is None:
         return Columns()
-    # Standardized, numbers of any kind are on one scale.
-    scale = run.scaling.scale or ()
-    as_read = {c.kind for i, c in enumerate(columns) if len(scale) <= i or scale[i] == 1.0}
-    kinds = {column.kind for column in columns}
-    is_mixed = len(kinds) > 1 and bool(as_read - {"real"})
-    return Columns([column.name for column in columns], is_mixed)
+    names, kinds = [column.name for column in columns], [column.kind for column in columns]
+    found = Columns(names, len(names) > 1, kinds, [column.levels for column in columns])
+    return replace(found, is_mixed=False) if found.is_counts else found
+
+
+def in_units(run: "Run", x: Any) -> Any:
+    """Rows of a table in the units of its columns; of a category the number of its level.
+
+    Args:
+        run: the run.
+        x: rows ``(..., D)`` as its model has them; what is NaN stays so.
+    """
+    rows = np.asarray(x, dtype=np.float64)
+    if run.schema.columns is None:
+        return rows
+    seen = np.isfinite(rows)
+    raw = run.scaling.undo(torch.from_numpy(np.where(seen, rows, 0.0))).numpy()
+    return np.where(seen, raw, np.nan)
 
 
 def observed(batch: Batch) -> Any:

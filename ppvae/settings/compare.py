@@ -22,6 +22,7 @@ from ppvae.settings.values import (
     Binarize,
     Dataset,
     Device,
+    Figures,
     Opened,
     Part,
     Rows,
@@ -77,6 +78,7 @@ class CompareBounds(Checked):
     out: str | Path | None = _as_encode(
         "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
     )
+    figures: Figures = again(Settings, "figures")
     overwrite: bool = _as_encode(
         "overwrite", sentence="Replace a comparison that is already there."
     )
@@ -123,6 +125,7 @@ class CompareRuns(Checked):
     out: str | Path | None = _as_encode(
         "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
     )
+    figures: Figures = again(Settings, "figures")
     overwrite: bool = _as_encode(
         "overwrite", sentence="Replace a comparison that is already there."
     )

@@ -28,6 +28,7 @@ from ppvae.settings.values import (
     Class,
     Compile,
     Device,
+    Figures,
     Instance,
     Kind,
     MetricsLogger,
@@ -261,6 +262,11 @@ class Settings(Checked):
     )
     tensorboard: bool = setting(
         False, OUTPUT, SWITCH, "Write TensorBoard events beside metrics.csv.", may_change=True
+    )
+    figures: Figures = setting(
+        "both", OUTPUT, Word(Figures),
+        "What figures are written as: png, svg (for print, and for pages that turn dark), or both.",
+        is_recorded=False, may_change=True
     )
     tracker: str | Tracker | MetricsLogger | None = setting(
         None, OUTPUT, Tracking(),

@@ -16,7 +16,16 @@ from ppvae.settings.setting import (
     setting,
     settings_of,
 )
-from ppvae.settings.values import PLACE, Class, Device, MetricsLogger, Source, Tracker, Word
+from ppvae.settings.values import (
+    PLACE,
+    Class,
+    Device,
+    Figures,
+    MetricsLogger,
+    Source,
+    Tracker,
+    Word,
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,7 @@ class Resume(Checked):
     nodes: int | None = _changed("nodes")
     threads: int | None = _changed("threads")
     tensorboard: bool | None = _changed("tensorboard")
+    figures: Figures = again(Settings, "figures")
     tracker: str | Tracker | MetricsLogger | None = again(Settings, "tracker")
     oversubscribe: bool | None = _changed("oversubscribe")
     trust: Sequence[str] | None = _changed("trust")

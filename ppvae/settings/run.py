@@ -25,6 +25,7 @@ from ppvae.settings.values import (
     SWITCH,
     TEXT,
     Device,
+    Figures,
     Opened,
     Rows,
     Several,
@@ -118,6 +119,7 @@ class Diagnose(Checked):
         "out", sentence="The folder to write to.",
         unset="the run, or RUN/diagnostics-<data>-<question> for other data and single questions"
     )
+    figures: Figures = again(Settings, "figures")
     overwrite: bool = _as_encode("overwrite", sentence="Replace a diagnosis that is already there.")
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on
@@ -161,6 +163,7 @@ class Sample(Checked):
     out: str | Path | None = _as_encode(
         "out", sentence="The folder to write to.", unset="RUN/samples"
     )
+    figures: Figures = again(Settings, "figures", default="png")
     overwrite: bool = _as_encode("overwrite", sentence="Replace files that are already there.")
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on

@@ -19,6 +19,7 @@ Precision = Literal["32", "64", "bf16-mixed", "auto"]
 Compile = Literal["auto", "on", "off"]
 Kind = Literal["real", "count", "category"]
 Switch = Literal["on", "off"]
+Figures = Literal["both", "png", "svg"]
 
 Part = str | Mapping[str, Any] | Callable[..., Any] | None
 """A part of the programs: a name, a mapping of YAML, a class, or a program itself."""

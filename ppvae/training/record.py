@@ -1,6 +1,7 @@
 """What ``config.yaml`` holds: the settings as they resolved, and the facts of the fit."""
 
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,7 @@ def config_of(
     facts = {
         "format": FORMAT,
         "versions": versions(),
+        "began": datetime.now(UTC).isoformat(sep="T", timespec="seconds"),
         "device": str(trainer.device),
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in pair.parameters() if p.requires_grad),

@@ -2,8 +2,8 @@
 
 import base64
 import json
+import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +15,18 @@ import torch
 
 from ppvae.report.plane import decoded, plane_of
 from ppvae.run import Run
+from tests.support.browsing import (
+    CHROMIUM,
+    DRIVER,
+    MOST_SHEETS,
+    new_browser,
+    opened,
+    printed,
+    put_mouse_aside,
+    sheets,
+)
 from tests.support.pages import shown_of
 
-CHROMIUM = shutil.which("chromium")
-DRIVER = shutil.which("chromedriver")
 in_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
     reason="needs Debian's chromium and chromium-driver: apt-get install chromium chromium-driver",
@@ -27,40 +35,8 @@ in_browser = pytest.mark.skipif(
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.add_argument("--window-size=1200,900")
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield driver
-    driver.quit()
-
-
-def put_mouse_aside(browser: Any) -> None:
-    """Put the mouse where no page that is scrolled under it takes that for a move over its map."""
-    corner = {"type": "mouseMoved", "x": 0, "y": 0}
-    browser.execute_cdp_cmd("Input.dispatchMouseEvent", corner)
-
-
-def opened(browser: Any, file: Path, *, width: int = 1200, scheme: str = "light") -> Any:
-    """The page in the browser, once its plots stand."""
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    feature = {"name": "prefers-color-scheme", "value": scheme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    put_mouse_aside(browser)
-    for log in ("browser", "performance"):
-        browser.get_log(log)
-    browser.get(file.resolve().as_uri())
-    ready = "return 'ready' in document.documentElement.dataset"
-    WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(ready))
-    return browser
+    with new_browser() as driver:
+        yield driver
 
 
 def words(browser: Any, name: str) -> str:
@@ -114,15 +90,23 @@ def test_the_map_answers_to_mouse_and_keys(
     views.append(seen(browser, kind))
     assert len({shown for shown, _ in views}) == len({where for _, where in views}) == len(views)
 
-    plane.send_keys(Keys.ENTER)
-    nearest = re.search(r"Nearest: (.*)\.$", views[-1][1])
-    assert nearest is not None
-    assert words(browser, "which") == f"In the ring: {nearest[1]}."
+    plane.send_keys(Keys.ARROW_UP)
+    assert words(browser, "which") == f"In the ring, the nearest: {nearest_to(browser)}."
     with changing(browser, "where"), changing(browser, "which"):
         ActionChains(browser, 0).move_to_element_with_offset(plane, -140, -140).click().perform()
-    corner = re.search(r"Nearest: (.*)\.$", words(browser, "where"))
-    assert corner is not None
-    assert words(browser, "which") == f"In the ring: {corner[1]}."
+    assert words(browser, "which") == f"In the ring, the nearest: {nearest_to(browser)}."
+
+
+def nearest_to(browser: Any) -> str:
+    """The datum nearest to the cross, by the numbers that the page holds."""
+    held = json.loads(
+        browser.execute_script("return document.getElementById('map-data').textContent")
+    )
+    plane, cross = held["planes"][0], np.array(said_at(browser))
+    far = ((np.array([plane["x"], plane["y"]]).T - cross) ** 2).sum(1)
+    row = int(far.argmin())
+    label = f", label {held['labels'][row]}" if held["labels"][row] else ""
+    return f"row {held['numbers'][row]} (counted from 0) of the {held['data']} data{label}"
 
 
 def values_of(browser: Any, kind: str, what: str) -> Any:
@@ -145,7 +129,7 @@ def values_of(browser: Any, kind: str, what: str) -> Any:
 
 def said_at(browser: Any) -> list[float]:
     """Where the cross is, by what is said of it."""
-    said = words(browser, "where").split("Nearest")[0]
+    said = words(browser, "where")
     return [
         float(number.replace("\N{MINUS SIGN}", "-"))
         for number in re.findall(r" (\N{MINUS SIGN}?\d+\.\d+)[,.]", said)
@@ -189,8 +173,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
         for other in (means[place][::-1], means[place][:, ::-1], means[place].T, means[middle]):
             assert np.abs(other - means[place]).max() > 3 * tolerance
 
-    box.send_keys(Keys.ENTER)
-    far = (plane.coordinates(codes).numpy() - grid[place]) ** 2
+        far = (plane.coordinates(codes).numpy() - grid[place]) ** 2
     row = int(page.order[int(far.sum(1).argmin())])
     data = run.data(hidden=False).test.take(torch.tensor([row]))
     np.testing.assert_allclose(
@@ -199,7 +182,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     names = run.label_names
     label = "" if names is None else f", label {names[int(data['y'][0])]}"
     number = int(run.data(hidden=False).test.annotations.numbers[row])
-    said = f"In the ring: row {number} (counted from 0) of the test data{label}."
+    said = f"In the ring, the nearest: row {number} (counted from 0) of the test data{label}."
     assert words(browser, "which") == said
 
     box.send_keys(Keys.HOME)
@@ -241,9 +224,7 @@ def test_a_finger_moves_the_cross_with_the_ring(made: Callable[[str], Run], brow
             browser.execute_cdp_cmd("Input.dispatchTouchEvent", touch)
     after = seen(browser, "pictures")
     assert before != after
-    nearest = re.search(r"Nearest: (.*)\.$", after[1])
-    assert nearest is not None
-    assert words(browser, "which") == f"In the ring: {nearest[1]}."
+    assert words(browser, "which") == f"In the ring, the nearest: {nearest_to(browser)}."
 
 
 @in_browser
@@ -371,7 +352,7 @@ def test_on_paper_the_still_pictures_take_the_place_of_the_moving(
     )
     assert browser.execute_script(shown) == ["block", "none"]
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
-    assert browser.execute_script(shown) == ["none", "block"]
+    assert browser.execute_script(shown) == ["none", "grid"]
     opens = "return [...document.querySelectorAll('details')].map((each) => each.open)"
     browser.execute_script("document.querySelector('details').open = true")
     before = browser.execute_script(opens)
@@ -382,3 +363,109 @@ def test_on_paper_the_still_pictures_take_the_place_of_the_moving(
     assert browser.execute_script(opens) == before
     pdf = browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
     assert base64.b64decode(pdf).startswith(b"%PDF")
+
+
+@in_browser
+def test_a_class_is_shown_alone_and_the_ring_stays_with_it(
+    made: Callable[[str], Run], browser: Any
+) -> None:
+    opened(browser, made("pictures").path / "report.html")
+    keys = browser.find_elements("css selector", "#map [data-class]")
+    assert [key.get_attribute("aria-pressed") for key in keys] == ["true"] * len(keys)
+    browser.execute_script("arguments[0].click()", keys[1])
+    assert [key.get_attribute("aria-pressed") for key in keys] == ["false", "true", "false"]
+    colours = "return [...new Set(Bokeh.documents.map((each) => each.get_model_by_name('points'))"
+    colours += ".find((each) => each !== null).data.colour)]"
+    assert len(browser.execute_script(colours)) == 1
+    assert words(browser, "which").endswith(f"label {keys[1].text.strip()}.")
+    browser.execute_script("arguments[0].click()", keys[1])  # none is left: all are shown
+    assert len(browser.execute_script(colours)) == len(keys)
+
+
+@in_browser
+def test_other_axes_and_what_stands_behind_the_points_can_be_chosen(
+    made: Callable[[str], Run], browser: Any
+) -> None:
+    from selenium.webdriver.support.ui import Select
+
+    opened(browser, made("table").path / "report.html")
+    before = words(browser, "where")
+    Select(browser.find_element("id", "map-axes")).select_by_index(1)
+    assert words(browser, "where") != before
+    assert re.match(r"Cross at z\[\d\] .*, z\[\d\] ", words(browser, "where"))
+
+    opened(browser, made("pictures").path / "report.html")
+    behind = "return Bokeh.documents.map((each) => each.get_model_by_name('behind'))"
+    behind += ".find((each) => each !== null).data.url.length"
+    assert browser.execute_script(behind) == 0
+    for choice in ("data", "decoded"):
+        Select(browser.find_element("id", "map-behind")).select_by_value(choice)
+        assert browser.execute_script(behind) == 1
+
+
+@in_browser
+def test_the_ellipses_are_one_and_two_deviations_of_q(
+    made: Callable[[str], Run], browser: Any
+) -> None:
+    run = made("pictures")
+    opened(browser, run.path / "report.html")
+    read = "return Bokeh.documents.map((each) => each.get_model_by_name('ellipses'))"
+    read += ".find((each) => each !== null).data"
+    drawn = browser.execute_script(read)
+    page = shown_of(run)
+    number = int(re.findall(r"row (\d+)", words(browser, "which"))[0])
+    row = page.numbers.tolist().index(number)
+    scale = torch.cat(list(page.embedding.scale.values()), -1)[row]
+    directions = plane_of(page.embedding.joined()).directions
+    across = torch.linalg.eigvalsh(directions @ torch.diag(scale.double() ** 2) @ directions.T)
+    np.testing.assert_allclose(drawn["width"][0], 2 * float(across[1].sqrt()), atol=1e-3)
+    np.testing.assert_allclose(drawn["height"][1], 4 * float(across[0].sqrt()), atol=1e-3)
+
+
+@in_browser
+def test_a_page_is_printed_on_few_sheets(made: Callable[[str], Run], browser: Any) -> None:
+    opened(browser, made("pictures").path / "report.html")
+    assert 1 < sheets(printed(browser)) <= MOST_SHEETS
+
+
+AXE = os.environ.get("AXE_CORE", "")
+
+
+@in_browser
+@pytest.mark.skipif(not AXE, reason="AXE_CORE names axe.min.js of the npm package axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_issue(scheme: str, made: Callable[[str], Run], browser: Any) -> None:
+    opened(browser, made("pictures").path / "report.html", scheme=scheme)
+    browser.execute_script(Path(AXE).read_text())
+    run = "axe.run().then((found) => arguments[0](found.violations.map((each) => each.id)))"
+    assert browser.execute_async_script(run) == []
+
+
+@in_browser
+def test_all_text_stands_out_and_all_controls_have_names(
+    made: Callable[[str], Run], browser: Any
+) -> None:
+    for scheme in ("light", "dark"):
+        opened(browser, made("pictures").path / "report.html", scheme=scheme)
+        pairs = browser.execute_script(CONTRASTS)
+        assert len(pairs) > 50
+        for ink, paper, text in pairs:
+            both = sorted([luminance(ink), luminance(paper)])
+            assert (both[1] + 0.05) / (both[0] + 0.05) >= 4.5, (scheme, text, ink, paper)
+    names = browser.execute_script(
+        "return [...document.querySelectorAll('select, button, a, summary')]"
+        ".map((each) => (each.labels?.[0] ?? each).textContent.trim())"
+    )
+    assert all(names)
+
+
+CONTRASTS = """
+const paper = (each) => {
+  const colour = getComputedStyle(each).backgroundColor;
+  return colour !== 'rgba(0, 0, 0, 0)' || !each.parentElement ? colour : paper(each.parentElement);
+};
+return [...document.querySelectorAll('main *, header *, nav *')]
+  .filter((each) => [...each.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+  .filter((each) => each.getClientRects().length && !each.closest('script, .plot, select'))
+  .map((each) => [getComputedStyle(each).color, paper(each), each.textContent.slice(0, 30)]);
+"""

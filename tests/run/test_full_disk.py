@@ -47,6 +47,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     monkeypatch.setattr("ppvae.diagnose._posterior", lambda *_: b"a tree")
     monkeypatch.setattr("ppvae.plots.png", lambda _: b"\x89PNG")
+    monkeypatch.setattr("ppvae.plots.svg", lambda _: b"<svg></svg>")
     monkeypatch.setattr("ppvae.report.page._render", lambda _: "page")
 
 

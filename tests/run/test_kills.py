@@ -33,6 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = io.BytesIO()
     Image.new("L", (1, 1)).save(picture, "PNG")
     monkeypatch.setattr("ppvae.plots.png", lambda _: picture.getvalue())
+    monkeypatch.setattr("ppvae.plots.svg", lambda _: b"<svg></svg>")
     monkeypatch.setattr("ppvae.report.page._render", _page)
     monkeypatch.setattr("ppvae.training.evaluation_schedule.DRAWS", 1)
     monkeypatch.setattr("ppvae.training.summary.DRAWS", 1)

@@ -75,6 +75,16 @@ def summary(offset: float) -> dict[str, Any]:
 IMAGES = rng().random((10, 1, 8, 8))
 COLOURED = rng().random((10, 3, 6, 5))
 TABLE = rng().normal(size=(10, 7))
+KINDS = ("real", "real", "real", "count", "category")
+PARTS = plots.Columns(
+    ["bill_length_mm", "depth", "mass", "dives", "island"],
+    is_mixed=True, kinds=KINDS, levels=[(), (), (), (), ("Biscoe", "Dream", "Torgersen")],
+)  # fmt: skip
+MIXED = np.column_stack(
+    [200 + 9 * rng().normal(size=(10, 3)), rng().poisson(40, 10), rng().integers(0, 3, 10)]
+)
+COUNTED = plots.Columns([f"gene{i}" for i in range(20)], kinds=["count"] * 20)
+GENES = rng().poisson(8, (10, 20)).astype(np.float64)
 CODES = rng().normal(size=(60, 5))
 CLASSES = np.arange(60) % 10
 
@@ -160,6 +170,13 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     "history": lambda: plots.history(fit(warm_up=10), best_epoch=12),
     "reconstructions": lambda: plots.reconstructions(IMAGES, IMAGES * 0.9),
     "reconstructions of a table": lambda: plots.reconstructions(TABLE, TABLE * 0.9),
+    "marginals": lambda: plots.marginals(MIXED, MIXED[::-1] * 1.0, PARTS),
+    "marginals of many columns": lambda: plots.marginals(GENES, GENES[::-1], COUNTED),
+    "rebuilt columns": lambda: plots.rebuilt_columns(MIXED, MIXED, PARTS),
+    "rebuilt counts": lambda: plots.rebuilt_columns(GENES, GENES, COUNTED),
+    "pairs": lambda: plots.pairs(MIXED, MIXED, PARTS),
+    "reconstructions by name": lambda: plots.reconstructions(MIXED, MIXED, columns=PARTS),
+    "walks by name": lambda: plots.interpolation(MIXED.reshape(2, 5, 5), columns=PARTS),
     "samples": lambda: plots.samples(COLOURED),
     "samples of a table": lambda: plots.samples(TABLE),
     "interpolation": lambda: plots.interpolation(IMAGES.reshape(2, 5, 1, 8, 8)),
@@ -236,7 +253,7 @@ def colours(figure: Figure) -> list[Any]:
 def picture(figure: Figure) -> Array:
     """The one image of a figure, as it is handed to matplotlib."""
     (image,) = figure.axes[0].get_images()
-    return np.asarray(image.get_array(), dtype=np.float64)
+    return on_white(np.asarray(image.get_array(), dtype=np.float64))
 
 
 def bars(axes: Axes) -> list[tuple[float, float]]:
@@ -256,3 +273,8 @@ def said(axes: Axes) -> list[str]:
 def ticks(axes: Axes, which: str) -> list[str]:
     axis = axes.xaxis if which == "x" else axes.yaxis
     return [t.get_text().replace("\n", " ") for t in axis.get_ticklabels()]
+
+
+def on_white(sheet: Array) -> Array:
+    """A picture ``(height, width, 4)`` without its opacity, as white paper shows it."""
+    return sheet if sheet.shape[-1] != 4 else 1 - sheet[..., 3:] * (1 - sheet[..., :3])

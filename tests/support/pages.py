@@ -22,7 +22,11 @@ from ppvae.run import Run
 from tests.support.fits import SMALL, small
 
 HOSTILE = "<img src=x onerror=alert(1)>"
-SECTIONS = ["verdict", "course", "data", "map", "kl", "gaps", "worst", "settings"]
+SECTIONS = ["glance", "map", "verdict", "course", "data", "kl", "gaps", "worst", "settings"]
+
+
+DOT = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'></svg>"
+"""A figure of nothing."""
 
 
 class Page(HTMLParser):
@@ -146,6 +150,7 @@ def quickly(*, in_full: bool = False) -> Iterator[None]:
         else:
             patch.setattr("ppvae.report.figures.draw", lambda *_: [])
             patch.setattr("ppvae.plots.png", lambda _: white_dot())
+            patch.setattr("ppvae.plots.svg", lambda _: DOT)
         yield
 
 

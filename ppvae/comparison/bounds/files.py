@@ -6,15 +6,24 @@ from typing import Any
 
 from ppvae.comparison.bounds.result import Comparison
 from ppvae.comparison.files import write_comparison
+from ppvae.settings.values import Figures
 
 
 def write_bounds(
-    result: Comparison, settings: Mapping[str, Any], *, overwrite: bool = False
+    result: Comparison,
+    settings: Mapping[str, Any],
+    *,
+    overwrite: bool = False,
+    kind: Figures = "both",
 ) -> None:
-    """Leave ``comparison.json``, with the ``settings``, and the figure: a folder, whole or not."""
+    """Leave ``comparison.json``, with the ``settings``, figure and page: a folder, whole or not."""
     from ppvae.comparison.bounds.figure import draw_comparison
+    from ppvae.comparison.bounds.page import page_of
 
     record = asdict(result) | {"settings": settings}
     del record["path"]
     sides = record["sides"]
-    write_comparison(result.path, record, lambda: draw_comparison(sides), overwrite=overwrite)
+    pages = {"compare.html": page_of(result, sides)}
+    write_comparison(
+        result.path, record, lambda: draw_comparison(sides), pages, overwrite=overwrite, kind=kind
+    )

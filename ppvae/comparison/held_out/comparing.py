@@ -98,4 +98,5 @@ def write_runs(result: RunComparison, asked: CompareRuns) -> None:
         lambda: draw_runs(result.rows, result.what),
         {"log_p.csv": "\n".join(lines) + "\n", "compare.html": page_of(result, asked)},
         overwrite=asked.overwrite,
+        kind=asked.figures,
     )

@@ -12,7 +12,7 @@ from ppvae.diagnostics.shared.wording import as_sentence, decimals, with_error
 from ppvae.report.commands import handed
 from ppvae.report.pictures import drawn
 from ppvae.report.rendering import rendered
-from ppvae.report.sections import Section, Table
+from ppvae.report.sections import Section, Table, Tile
 from ppvae.run import Run
 from ppvae.settings import CompareRuns, settings_of
 
@@ -33,8 +33,9 @@ def _sections(result: RunComparison, asked: CompareRuns) -> Iterator[Section]:
     error = "\N{PLUS-MINUS SIGN} one standard error"
     caption = f"{result.samples:,} importance samples of each datum; {error}"
     told = result.sentence, *map(as_sentence, result.notes), *result.warnings
+    yield Section("glance", "At a glance", (result.sentence,), tiles=tuple(_tiles(result)))
     yield Section(
-        "verdict", "Comparison", told, pictures=(picture,),
+        "verdict", "Comparison", told[1:], pictures=(picture,),
         tables=(Table(caption, header, tuple(lines), prose=True, is_open=True),),
     )  # fmt: skip
     header, lines = settings_table(result)
@@ -46,6 +47,31 @@ def _sections(result: RunComparison, asked: CompareRuns) -> Iterator[Section]:
     yield Section(
         "runs", "Each run", (), tables=(_runs(result),), commands=tuple(_command(result, asked))
     )
+
+
+def _tiles(result: RunComparison) -> Iterator[Tile]:
+    """The best run, its lead over the next, and how much of its latent it uses."""
+    best = result.best
+    error = f"\N{PLUS-MINUS SIGN} {decimals(best.log_p.error)}"
+    yield Tile("Best", best.name, f"of {len(result.rows)} settings")
+    yield Tile(
+        result.what, f"{decimals(best.log_p.mean)} {error}",
+        f"{result.count:,} {result.data} rows, nats per datum",
+    )  # fmt: skip
+    if len(result.rows) > 1:
+        nearest = result.rows[1]
+        lead = nearest.difference
+        told = "more than noise" if nearest.is_lower else "not told apart"
+        yield Tile(
+            "Lead over the next",
+            f"{decimals(-lead.mean)} \N{PLUS-MINUS SIGN} {decimals(lead.error)}",
+            f"over {nearest.name}, paired; {told}", "good" if nearest.is_lower else "fair",
+        )  # fmt: skip
+    latents = best.mean("effective_latents")
+    yield Tile(
+        "Effective latents", "\N{EN DASH}" if latents is None else decimals(latents, 1),
+        f"of the best; {decimals(best.mean('seconds'), 0)} s of training",
+    )  # fmt: skip
 
 
 def _runs(result: RunComparison) -> Table:

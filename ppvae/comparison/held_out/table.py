@@ -1,13 +1,18 @@
 """A comparison of runs as a table, for the terminal and the page."""
 
+from collections import Counter
 from collections.abc import Sequence
 
+from ppvae.comparison.held_out.grouping import UNSET
 from ppvae.comparison.held_out.result import HeldOut, Row, RunComparison
 from ppvae.comparison.held_out.sentence import figure
 from ppvae.diagnostics.shared.wording import plus_minus
 
 type Header = tuple[str, ...]
 type Lines = list[tuple[str, ...]]
+
+MANY = 3
+"""Settings below one name beyond which they share a line."""
 
 HEADER = ("less the best", "bound", "rate", "effective latents", "parameters", "time")
 """What the columns after log p(x) hold."""
@@ -23,11 +28,27 @@ def table(result: RunComparison, header: Sequence[str] = HEADER) -> tuple[Header
 
 
 def settings_table(result: RunComparison) -> tuple[Header, Lines]:
-    """The header, and what each row has otherwise than another; no lines where nothing differs."""
-    names = tuple(result.best.settings)
-    if not names:
-        return ("",), []
-    return ("", *names), [(row.name, *(row.settings[n] for n in names)) for row in result.rows]
+    """The header, and a line for each setting in which rows differ.
+
+    Settings of single columns of a table, such as ``likelihood.kinds.age``, share a line.
+    """
+    names = list(result.best.settings)
+    stems = Counter(name.rpartition(".")[0] for name in names)
+    lines: dict[str, list[list[str]]] = {}
+    for name in names:
+        stem, _, last = name.rpartition(".")
+        is_many = bool(stem) and stems[stem] > MANY
+        cells = lines.setdefault(f"{stem}: columns" if is_many else name, [[] for _ in result.rows])
+        for cell, row in zip(cells, result.rows, strict=True):
+            value = row.settings[name]
+            if not is_many:
+                cell.append(value)
+            elif value != UNSET:
+                cell.append(f"{last} {value}")
+    header = ("", *(row.name for row in result.rows))
+    return header, [
+        (name, *(", ".join(cell) or UNSET for cell in cells)) for name, cells in lines.items()
+    ]
 
 
 def _line(row: Row, *, is_best: bool) -> tuple[str, ...]:

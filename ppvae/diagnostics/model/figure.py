@@ -61,7 +61,10 @@ def draw_predictive(
     for name, draws in values.items():
         if not np.isfinite(draws).any():
             raise InputError(f"statistic {name!r} has no finite replication")
-    shown = list(observed)[:_MOST]
+    # What is the same in all sets and in the data, such as the largest of zeros and ones, says
+    # nothing.
+    telling = [name for name in observed if (values[name] != observed[name]).any()]
+    shown = (telling or list(observed))[:_MOST]
     columns = min(len(shown), 2)
     figure, panels = panel_grid(len(shown), columns, around=1.4, each=1.8)
     for place, (axes, name) in enumerate(zip(panels, shown, strict=True)):
@@ -75,10 +78,12 @@ def draw_predictive(
         if place + columns >= len(shown):
             axes.set_xlabel("value of the statistic")
     title = "Statistics of the data, and of data from the model"
-    headline(figure, entitle(title, len(shown), len(observed)))
+    headline(figure, entitle(title, len(shown), len(telling or observed)))
     figure.supylabel("replications per bin", fontsize=11)
+    sets = max(map(len, values.values()))
+    floor = f" (no p is below {2 / (sets + 1):.2g})" if p_values else ""
     handles = [
-        Patch(color=_LIGHT, label="replicated by the model"),
+        Patch(color=_LIGHT, label=f"{sets:,} sets drawn from the model{floor}"),
         Line2D([], [], label="the data", **_OBSERVED),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)

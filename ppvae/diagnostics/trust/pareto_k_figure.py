@@ -19,6 +19,7 @@ from ppvae.plots.style import (
     GREY,
     VERMILLION,
     WIDTH,
+    Look,
     four_digits,
     grid_lines,
     headline,
@@ -123,15 +124,12 @@ def _draw_khat(axes: Axes, khat: Array, zones: Sequence[_Zone], threshold: float
 def _draw_ess(axes: Axes, ess: Array, zones: Sequence[_Zone], samples: int) -> None:
     there = np.isfinite(ess) & (ess > 0)
     low, high = min([1.0, *ess[there]]), max([float(samples), 2.0, *ess[there]])
-    bins = np.geomspace(low, high, 31)
-    # Rounding must not put the greatest outside.
-    bins[0], bins[-1] = low, high
-    axes.hist(
-        [ess[mine & there] for _, _, mine in zones],
-        bins=bins.tolist(),
-        color=[colour for colour, _, _ in zones],
-        stacked=True,
-    )
+    order = np.argsort(ess[there])
+    at, share = ess[there][order], np.arange(1, int(there.sum()) + 1) / max(1, int(there.sum()))
+    for colour, _, mine in zones:
+        own = mine[there][order]
+        dots: Look = {"linestyle": "none", "marker": "o", "markersize": 3.5}
+        axes.plot(at[own], share[own], color=colour, **dots)
     axes.set_xscale("log")
     axes.set_xlim(low / 1.05, high * 1.05)
     label_decades(axes, "x", low, high)
@@ -140,7 +138,10 @@ def _draw_ess(axes: Axes, ess: Array, zones: Sequence[_Zone], samples: int) -> N
     if left_out:
         note = f"{left_out} of {len(ess)} not finite, left out"
         axes.set_title(note, loc="right", fontsize=11, color=GREY)
-    _count_data(axes)
+    axes.set_ylabel("share of data below")
+    axes.set_ylim(0, 1.03)
+    grid_lines(axes, "y")
+    settle(axes)
 
 
 def _count_data(axes: Axes) -> None:

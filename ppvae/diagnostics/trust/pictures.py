@@ -12,7 +12,7 @@ from ppvae.diagnostics.trust.chains import Chains
 from ppvae.diagnostics.trust.pareto_k import Reliability
 from ppvae.diagnostics.trust.ranks import JOINT
 from ppvae.run import Run
-from ppvae.run.pictured import columns_of
+from ppvae.run.pictured import columns_of, in_units
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,7 +68,8 @@ def reliability_picture(tails: Reliability) -> Picture:
         )
 
     alt = (
-        "Histograms over data of Pareto k-hat and of the effective sample size: k-hat is below "
+        "Pareto k-hat of the data as a histogram, and their effective sample sizes as the share "
+        "of data below each: k-hat is below "
         f"{decimals(tails.threshold)} for {tails.good:.0%} of the data, and "
         f"{decimals(float(tails.khat.max()))} at most; the median effective sample size is "
         f"{decimals(float(tails.ess.median()), 0)}."
@@ -85,7 +86,8 @@ def worst_picture(worst: WorstData, x: Tensor, rebuilt: Tensor) -> Picture:
         named = zip(worst.rows, worst.khat, strict=True)
         captions = [f"#{row}  k {khat:.2f}" for row, khat in named]
         columns = columns_of(worst.run)
-        return plots.worst_data(x.numpy(), rebuilt.numpy(), captions, columns=columns)
+        data, means = (in_units(worst.run, each) for each in (x, rebuilt))
+        return plots.worst_data(data, means, captions, columns=columns)
 
     alt = (
         "The data with the largest Pareto k-hat, each with its reconstruction: first row "

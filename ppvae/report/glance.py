@@ -1,0 +1,112 @@
+"""The run at a glance: four tiles, what to do next, and a strip of what the model draws."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
+from ppvae.diagnostics.shared.wording import decimals
+from ppvae.errors import InputError
+from ppvae.report.draws import strip
+from ppvae.report.next_step import next_step
+from ppvae.report.page_data import PageData
+from ppvae.report.sections import Section, Tile, reason_of
+
+TITLE = "At a glance"
+
+LEVELS = {"converged": "good", "climbing": "fair", "collapsed": "bad", "diverged": "bad"}
+"""How much a status is to worry about."""
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+MEANINGS = {
+    "converged": "the bound no longer rises",
+    "climbing": "the bound was still rising",
+    "collapsed": "the latents say nothing of x",
+    "diverged": "the bound fell, or is no number",
+}
+
+
+def section(page: PageData) -> Section:
+    """Tiles, the next step, and draws."""
+    step = next_step(page)
+    drawn, sentences = Section("draws", ""), [step.sentence]
+    try:
+        drawn = strip(page)
+    except (InputError, RuntimeError, ValueError) as error:  # programs may be anybody's
+        sentences.append(f"No draws: {reason_of(error)}.")
+    return Section(
+        "glance", TITLE, tuple(sentences), tiles=tuple(_tiles(page)),
+        commands=(step.command,) if step.command else (), pictures=drawn.pictures,
+        tables=drawn.tables,
+    )  # fmt: skip
+
+
+def _tiles(page: PageData) -> Iterator[Tile]:
+    summary = page.summary
+    yield _log_p(page)
+    bound, kl = summary.get("elbo"), summary.get("kl")
+    said = decimals(summary.get("reconstruction"))
+    if bound is None:
+        yield Tile("Reconstruction", said, "no bound: the guide has no density")
+    else:
+        parts = f"{said} reconstruction \N{MINUS SIGN} {decimals(kl)} KL"
+        yield Tile("Bound (ELBO)", _short(bound), parts)
+    used, of = summary.get("effective_latents"), summary.get("latent_dimensions")
+    share = used / of if isinstance(used, (int, float)) and isinstance(of, int) and of else None
+    value = "\N{EN DASH}" if used is None else f"{decimals(used, 1)} of {of}"
+    note = "by their shares of the KL"
+    if used is None and summary.get("active_units") is not None:
+        value, note = f"{summary['active_units']} of {of}", "with a mean that moves with x"
+    yield Tile("Effective latents", value, note, share=share)
+    status = str(summary.get("status") or "not ended")
+    best, epochs = (decimals(summary.get(name), 0) for name in ("best_epoch", "epochs"))
+    ended = f"best epoch {best} of {epochs}"
+    meaning = MEANINGS.get(status, "there are no final figures yet")
+    yield Tile(
+        "Status", {"climbing": "still climbing"}.get(status, status),
+        f"{meaning}; {ended}" if summary else meaning, level=LEVELS.get(status, "fair"),
+    )  # fmt: skip
+
+
+def _log_p(page: PageData) -> Tile:
+    log_p: Any = page.summary.get("log_p")
+    name = page.evidence
+    if not isinstance(log_p, dict):
+        return Tile(name, "\N{EN DASH}", "not to be had of this run")
+    value = _short(log_p.get("mean"))
+    error = log_p.get("standard_error")
+    if isinstance(error, (int, float)) and value == decimals(log_p.get("mean")):
+        value += f" \N{PLUS-MINUS SIGN} {decimals(error)}"
+    nearest = Baselines.of_summary(page.summary, name).strongest
+    if nearest is None or nearest.difference is None:
+        return Tile(name, value, "nats per datum")
+    return Tile(name, value, _distance(nearest), level=_level(nearest))
+
+
+def _distance(nearest: Comparison) -> str:
+    lead = nearest.difference
+    assert lead is not None
+    if math.isnan(lead.mean):
+        return f"beside {nearest.about}: no number"
+    side = "above" if lead.mean >= 0 else "below"
+    told = "" if nearest.is_beaten or nearest.is_better else "; not told apart"
+    error = (
+        ""
+        if math.isnan(lead.standard_error)
+        else f" \N{PLUS-MINUS SIGN} {_short(lead.standard_error)}"
+    )
+    return f"{_short(abs(lead.mean))}{error} {side} {nearest.about}{told}"
+
+
+def _level(nearest: Comparison) -> str:
+    return "bad" if nearest.is_better else "good" if nearest.is_beaten else "fair"
+
+
+def _short(value: Any) -> str:
+    """A number of nats; one of many digits in powers of ten."""
+    if isinstance(value, (int, float)) and math.isfinite(value) and abs(value) >= 1e6:
+        mantissa, power = f"{value:.2e}".split("e")
+        raised = str(int(power)).translate(_SUPERSCRIPTS)
+        return f"{mantissa}\N{MULTIPLICATION SIGN}10{raised}".replace("-", "\N{MINUS SIGN}")
+    return decimals(value)

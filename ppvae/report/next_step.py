@@ -1,0 +1,62 @@
+"""What to do next with a run: one sentence, and the command that does it."""
+
+from shlex import join
+from typing import NamedTuple
+
+from ppvae.report.commands import ask_command, ask_in_python, fit_command, handed
+from ppvae.report.page_data import PageData
+
+HEALTHY = ("converged", None)
+
+
+class NextStep(NamedTuple):
+    """What to do next.
+
+    Attributes:
+        sentence: for a person.
+        command: for a terminal; empty where no command can name all that it takes.
+    """
+
+    sentence: str
+    command: str = ""
+
+
+def next_step(page: PageData) -> NextStep:
+    """What the status of the fit calls for; of a healthy one, what its diagnosis does."""
+    status = page.summary.get("status")
+    if not page.summary:
+        resume = join(["python", "-m", "ppvae.fit", "--resume", str(page.run.path)])
+        return NextStep("The fit has not ended. Go on with it:", resume)
+    if status not in HEALTHY:
+        return _mended(page, str(status))
+    if page.diagnosis is None:
+        if handed(page.run):
+            return NextStep(f"Ask where the nats are lost: {ask_in_python(page.run)}.")
+        return NextStep("Ask where the nats are lost, in about a minute:", ask_command(page.run))
+    told = page.diagnosis.get("sentences")
+    first = str(told[0]) if isinstance(told, list) and told else ""
+    return NextStep(first or "The diagnosis found nothing to change.")
+
+
+def _mended(page: PageData, status: str) -> NextStep:
+    """Fit anew, with the setting that most likely was at fault."""
+    config = page.run.config
+    lr, beta, epochs = (_number(config.get(name)) for name in ("lr", "beta", "epochs"))
+    change = {
+        "diverged": ("a smaller learning rate", "--lr", f"{lr / 10:g}"),
+        "climbing": ("twice the epochs", "--epochs", f"{2 * epochs:.0f}"),
+        "collapsed": ("a warm-up of the KL", "--warm-up", f"{max(1, epochs // 4):.0f}"),
+    }.get(status)
+    if status == "collapsed" and beta > 1:
+        change = ("the KL at its own weight", "--beta", "1")
+    if change is None or handed(page.run):
+        return NextStep(page.run.warnings[0] if page.run.warnings else f"The fit is {status}.")
+    what, flag, value = change
+    out = f"{page.run.path}-{flag.strip('-')}-{value}"
+    return NextStep(
+        f"Fit again with {what}:", f"{fit_command(page.run)} {join([flag, value, '--out', out])}"
+    )
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else 1.0

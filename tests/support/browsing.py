@@ -1,0 +1,68 @@
+"""Pages in headless Chromium."""
+
+import base64
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+CHROMIUM = shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+
+
+@contextmanager
+def new_browser() -> Iterator[Any]:
+    """A browser of one's own."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(flag)
+    options.add_argument("--window-size=1200,900")
+    options.binary_location = str(CHROMIUM)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
+    yield driver
+    driver.quit()
+
+
+def put_mouse_aside(browser: Any) -> None:
+    """Put the mouse where no page that is scrolled under it takes that for a move over its map."""
+    corner = {"type": "mouseMoved", "x": 0, "y": 0}
+    browser.execute_cdp_cmd("Input.dispatchMouseEvent", corner)
+
+
+def opened(
+    browser: Any, file: Path, *, width: int = 1200, height: int = 900, scheme: str = "light"
+) -> Any:
+    """The page in the browser, once its plots stand."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    put_mouse_aside(browser)
+    for log in ("browser", "performance"):
+        browser.get_log(log)
+    browser.get(file.resolve().as_uri())
+    ready = "return 'ready' in document.documentElement.dataset"
+    WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(ready))
+    return browser
+
+
+MOST_SHEETS = 8
+"""Sheets of paper that a page takes at most."""
+
+
+def printed(browser: Any) -> bytes:
+    """The page as PDF, on A4."""
+    settings = {"paperWidth": 8.27, "paperHeight": 11.69, "printBackground": False}
+    return base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", settings)["data"])
+
+
+def sheets(pdf: bytes) -> int:
+    """How many sheets a PDF has."""
+    return len(re.findall(rb"/Type\s*/Page\b", pdf))
