@@ -11,7 +11,7 @@ from ppvae.plots.arrays import Array
 from ppvae.plots.style import four_digits
 from ppvae.plots.text import fitted
 
-NAMED = 40
+NAMED = 24
 """Columns whose names are written, at most."""
 
 

@@ -14,6 +14,9 @@ from ppvae.report.sections import Section, Tile, reason_of
 
 TITLE = "At a glance"
 
+LARGE, HUGE = 1e4, 1e6
+"""Nats from which a tile has no decimals, and from which it has powers of ten."""
+
 LEVELS = {"converged": "good", "climbing": "fair", "collapsed": "bad", "diverged": "bad"}
 """How much a status is to worry about."""
 
@@ -74,10 +77,10 @@ def _log_p(page: PageData) -> Tile:
     name = page.evidence
     if not isinstance(log_p, dict):
         return Tile(name, "\N{EN DASH}", "not to be had of this run")
-    value = _short(log_p.get("mean"))
-    error = log_p.get("standard_error")
-    if isinstance(error, (int, float)) and value == decimals(log_p.get("mean")):
-        value += f" \N{PLUS-MINUS SIGN} {decimals(error)}"
+    mean, error = log_p.get("mean"), log_p.get("standard_error")
+    value = _short(mean)
+    if isinstance(mean, float) and isinstance(error, float) and abs(mean) < HUGE:
+        value += f" \N{PLUS-MINUS SIGN} {decimals(error, _digits(mean))}"
     nearest = Baselines.of_summary(page.summary, name).strongest
     if nearest is None or nearest.difference is None:
         return Tile(name, value, "nats per datum")
@@ -91,12 +94,9 @@ def _distance(nearest: Comparison) -> str:
         return f"beside {nearest.about}: no number"
     side = "above" if lead.mean >= 0 else "below"
     told = "" if nearest.is_beaten or nearest.is_better else "; not told apart"
-    error = (
-        ""
-        if math.isnan(lead.standard_error)
-        else f" \N{PLUS-MINUS SIGN} {_short(lead.standard_error)}"
-    )
-    return f"{_short(abs(lead.mean))}{error} {side} {nearest.about}{told}"
+    error = lead.standard_error
+    noise = "" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {_short(error)}"
+    return f"{_short(abs(lead.mean))}{noise} {side} {nearest.about}{told}"
 
 
 def _level(nearest: Comparison) -> str:
@@ -105,8 +105,13 @@ def _level(nearest: Comparison) -> str:
 
 def _short(value: Any) -> str:
     """A number of nats; one of many digits in powers of ten."""
-    if isinstance(value, (int, float)) and math.isfinite(value) and abs(value) >= 1e6:
-        mantissa, power = f"{value:.2e}".split("e")
-        raised = str(int(power)).translate(_SUPERSCRIPTS)
-        return f"{mantissa}\N{MULTIPLICATION SIGN}10{raised}".replace("-", "\N{MINUS SIGN}")
-    return decimals(value)
+    if not isinstance(value, (int, float)) or not HUGE <= abs(value) < math.inf:
+        return decimals(value, _digits(value))
+    mantissa, power = f"{value:.2e}".split("e")
+    raised = str(int(power)).translate(_SUPERSCRIPTS)
+    return f"{mantissa}\N{MULTIPLICATION SIGN}10{raised}".replace("-", "\N{MINUS SIGN}")
+
+
+def _digits(value: Any) -> int:
+    """Decimals of a number of nats."""
+    return 0 if isinstance(value, (int, float)) and abs(value) >= LARGE else 2

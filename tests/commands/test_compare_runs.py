@@ -85,8 +85,9 @@ def test_the_folder_holds_numbers_a_figure_and_a_page(
     assert (out / "figures" / "compare.png").stat().st_size > 10_000
 
     page = Page(out / "compare.html")
-    assert [attrs["id"] for attrs in page.all("section")] == ["verdict", "settings", "runs"]
-    assert "highest held-out log p(x)" in page.says("verdict")
+    ids = [attrs["id"] for attrs in page.all("section")]
+    assert ids == ["glance", "verdict", "settings", "runs"]
+    assert "highest held-out log p(x)" in page.says("glance")
     for tag, attrs in page.tags:
         for name in ("src", "href"):
             assert attrs.get(name, "#").startswith(("#", "data:")), (tag, attrs[name][:80])
@@ -121,7 +122,8 @@ def test_rows_of_training_are_not_called_held_out(three: list[Path], tmp_path: P
     result = compare_runs(three, split="train", **QUICK, out=tmp_path / "c")
     assert "the highest training log p(x)" in result.sentence
     assert result.to_frame().attrs["kind"] == "training"
-    assert "held-out" not in Page(tmp_path / "c" / "compare.html").says("verdict").lower()
+    page = Page(tmp_path / "c" / "compare.html")
+    assert "held-out" not in (page.says("glance") + page.says("verdict")).lower()
 
 
 def test_runs_of_python_objects_are_never_seeds_of_each_other(tmp_path: Path) -> None:

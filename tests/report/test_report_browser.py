@@ -173,7 +173,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
         for other in (means[place][::-1], means[place][:, ::-1], means[place].T, means[middle]):
             assert np.abs(other - means[place]).max() > 3 * tolerance
 
-        far = (plane.coordinates(codes).numpy() - grid[place]) ** 2
+    far = (plane.coordinates(codes).numpy() - grid[place]) ** 2
     row = int(page.order[int(far.sum(1).argmin())])
     data = run.data(hidden=False).test.take(torch.tensor([row]))
     np.testing.assert_allclose(
