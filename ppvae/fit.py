@@ -192,9 +192,7 @@ def _go_on(asked: Resume) -> Run:
     processes = Processes.of(asked.devices, asked.nodes, (begun.devices or 1, begun.nodes or 1))
     there = {"devices": processes.devices, "nodes": processes.nodes}
     changes = {n: v for n, v in (asked.changes() | there).items() if v != run.config.get(n)}
-    settings = replace(
-        begun, **changes, trust=trust, tracker=asked.tracker, figures=asked.figures
-    )
+    settings = replace(begun, **changes, trust=trust, tracker=asked.tracker, figures=asked.figures)
     if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
             f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
