@@ -84,7 +84,9 @@ def _named_walks(walks: Array, title: str, table: Columns) -> Figure:
     """Columns along the way: those that change most, a line each."""
     rows, steps, _ = walks.shape
     figure, panels = stacked(rows, 1.4 + 1.4 * rows)
-    spread = np.nanmax(np.ptp(walks, axis=1), axis=0)
+    # fmax and fmin pass over what is missing; a column without any value stands last.
+    change = np.fmax.reduce(walks, axis=1) - np.fmin.reduce(walks, axis=1)
+    spread = np.fmax.reduce(change, axis=0)
     most = np.argsort(-spread, kind="stable")[:7]
     places = np.linspace(0, 1, steps) if steps > 1 else np.zeros(1)
     for i, axes in enumerate(panels):

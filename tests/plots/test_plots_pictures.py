@@ -162,7 +162,11 @@ def test_columns_of_several_kinds_are_each_drawn_over_their_range_under_their_na
     )
     np.testing.assert_array_equal(filled.axes[0].get_lines()[0].get_ydata(), [0, 0, 0.5])
     walk = plots.interpolation(x[None], columns=columns)
-    np.testing.assert_array_equal(walk.axes[0].get_lines()[1].get_ydata(), want[1])
+    lines = {line.get_label(): line for line in walk.axes[0].get_lines()}
+    assert list(lines) == ["mass", "kind", "eggs"]
+    for name, values in zip(lines, want.T, strict=True):
+        np.testing.assert_array_equal(lines[name].get_xdata(), [0, 0.5, 1])
+        np.testing.assert_array_equal(lines[name].get_ydata(), values)
     named = plots.samples(TABLE, columns=plots.Columns([f"c{i}" for i in range(7)]))
     assert named.axes[0].get_xticklabels()[6].get_text() == "c6"
     np.testing.assert_array_equal(named.axes[0].get_images()[0].get_array(), TABLE)

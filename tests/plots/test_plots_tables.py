@@ -11,7 +11,7 @@ from tests.support.drawings import COUNTED, GENES, MIXED, PARTS, Array
 
 def test_each_column_has_its_own_panel_and_units() -> None:
     figure = plots.marginals(MIXED, MIXED, PARTS)
-    assert [axes.get_title() for axes in figure.axes] == list(PARTS.names)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == list(PARTS.names)
     low, high = figure.axes[0].get_xlim()
     assert low < MIXED[:, 0].min() < MIXED[:, 0].max() < high
     shares = [bar.get_height() for bar in figure.axes[4].patches if isinstance(bar, Rectangle)]
