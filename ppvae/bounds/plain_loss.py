@@ -49,8 +49,8 @@ class Program:
     @property
     def flags(self) -> str:
         """The program as flags of ``python -m ppvae.fit``."""
-        own = "" if self.variance is None else f" --likelihood.variance {self.variance:g}"
-        beta = "" if self.beta == 1 else f" --beta {self.beta:g}"
+        own = "" if self.variance is None else f" --likelihood.variance {self.variance!r}"
+        beta = "" if self.beta == 1 else f" --beta {self.beta!r}"
         return f"--likelihood {self.likelihood}{own}{beta}"
 
 
@@ -75,7 +75,7 @@ class PlainLoss:
 
         loss = PlainLoss("squared", error_reduction="mean", kl_reduction="batchmean")
         loss.program(torch.rand(128, 784), latent_dim=20).flags
-        # --likelihood Gaussian --likelihood.variance 392
+        # --likelihood Gaussian --likelihood.variance 392.0
     """
 
     error: Error = "squared"
@@ -188,7 +188,10 @@ class PlainLoss:
 
 
 def plain_loss(pair: Pair, beta: float = 1.0) -> PlainLoss:
-    """The loss in plain PyTorch of the programs of a run: ``plain_loss(run.pair)``.
+    """The loss in plain PyTorch of the programs of a run.
+
+    The programs do not know the weight of the KL that they were fitted with; a run does:
+    ``plain_loss(run.pair, run.config["beta"])``.
 
     Raises:
         InputError: see `PlainLoss.of`.

@@ -29,9 +29,10 @@ class CellsFile(Blocked):
     """
 
     def __init__(self, path: Path, annotated: Any, memory: float | None) -> None:
-        self._annotated = annotated  # it holds the file open
+        # X is taken once: each time, anndata would read where all of its rows begin.
+        self._annotated, self._x = annotated, annotated.X  # the former holds the file open
         self._columns: list[int] | None = None
-        some = as_tensor(_dense(annotated.X[:0]))[0]
+        some = as_tensor(_dense(self._x[:0]))[0]
         super().__init__(path, annotated.n_obs, (annotated.n_vars,), some.dtype, memory)
         if getattr(annotated.X, "format", "csr") == "csc":
             self.is_read_whole |= self.is_held
@@ -48,7 +49,7 @@ class CellsFile(Blocked):
 
     @override
     def block(self, number: int, first: int, last: int) -> Batch:
-        x = as_tensor(_dense(self._annotated.X[first:last]))[0]
+        x = as_tensor(_dense(self._x[first:last]))[0]
         return {"x": x if self._columns is None else x[:, self._columns]}
 
 

@@ -97,7 +97,7 @@ class Survey:
         if x.is_floating_point():
             fine = x.isfinite()
         elif x.dtype == torch.int64:
-            fine = x.abs() <= LARGEST_COUNT
+            fine = (x >= -LARGEST_COUNT) & (x <= LARGEST_COUNT)
         else:
             return
         fine = fine if mask is None else fine | ~mask

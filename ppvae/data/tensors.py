@@ -28,6 +28,8 @@ def as_tensor(x: NDArray[Any], *, is_own: bool = False) -> tuple[Tensor, str | N
     if x.dtype.kind == "f":
         x = x.astype(np.float64 if x.dtype.itemsize >= 8 else np.float32, copy=False)
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:
+        if x.dtype.kind == "u" and x.dtype.itemsize == 8:  # int64 would make it negative
+            x = np.minimum(x, np.iinfo(np.int64).max)
         x = x.astype(np.int64, copy=False)
     # A copy of its own: read-only memory and negative strides cannot be a tensor.
     may_stay = is_own and x.flags.writeable and x.flags.c_contiguous and x.dtype.isnative

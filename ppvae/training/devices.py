@@ -54,7 +54,7 @@ def _multiplies_bfloat16(device: torch.device) -> bool | None:
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):
         return None
     has = torch.cpu.get_capabilities()
-    return any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return any(has.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16"))
 
 
 def _check_device(device: Device) -> None:

@@ -49,7 +49,8 @@ def differences(config: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str
         part = factory_for(name, getattr(settings, name) or default, settings.trust)
         # What its program does not take is recorded as none.
         resolved[name] = None if config.get(name) is None else part.spec.plain()
-    left_open = [name for name in ("binarize", "epochs") if resolved[name] is None]
+    may_be_open = ("binarize", "epochs", "devices", "nodes")
+    left_open = [name for name in may_be_open if resolved[name] is None]
     return [
         f"{name}: {config.get(name)}, not {value}"
         for name, value in resolved.items()

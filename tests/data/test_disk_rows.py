@@ -255,3 +255,17 @@ def test_a_fit_on_disk_is_the_fit_in_memory_and_goes_on_alike(tmp_path: Path) ->
     np.save(tmp_path / "x.npy", TABLE * 2)
     with pytest.raises(InputError, match="is not the data that"):
         resume(runs[1].path, epochs=3, data_memory=0)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value"), [("u8", 2**64 - 1), ("u8", 2**63), ("i8", -(2**63)), ("i4", 2**24 + 1)]
+)
+@pytest.mark.parametrize("memory", [0, None])
+def test_integers_that_float32_would_round_are_refused_wherever_they_lie(
+    dtype: str, value: int, memory: float | None, tmp_path: Path
+) -> None:
+    x = np.zeros((300, 2), dtype=dtype)
+    x[150, 1] = value
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(InputError, match=r"an integer beyond 16777216.*row 150"):
+        data.load(tmp_path / "x.npy", data_memory=memory)

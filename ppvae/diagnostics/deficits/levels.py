@@ -1,7 +1,7 @@
-"""Wider families of finitely many levels, started at the fitted likelihood.
+"""Wider families of finitely many levels, started at or near the fitted likelihood.
 
-Where all that a decoder gives can be turned into the numbers of a wider family, that family begins
-at the fitted distribution of each element, whatever z is: `Turned` does so, and learns the rest.
+What a decoder gives is turned into the numbers of a wider family, whatever z is, by `Turned`: those
+of a categorical are the masses of the binomial, those of several logistics lie around the one.
 """
 
 from collections.abc import Callable, Iterator

@@ -138,8 +138,13 @@ def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     check_writable(path)
     with disk.naming(path):
         array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        with path.open("rb+") as file:  # a page without room would end the process
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        # A page without room would end the process, so that all are written to now.
+        if hasattr(os, "posix_fallocate"):
+            with path.open("rb+") as file:
+                os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        else:
+            array[...] = 0
+            array.flush()
     return array
 
 

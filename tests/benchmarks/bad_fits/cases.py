@@ -56,7 +56,7 @@ COMMON: Settings = {
     "guide": "MeanField", "encoder": _mlp(400, 400), "latent_dim": 20,
     "elbo": "TraceMeanField_ELBO", "particles": 1, "beta": 1.0, "warm_up": 0,
     "epochs": 100, "patience": None, "evaluate_every": None, "batch_size": 64, "labelled": None,
-    "start": None, "encode_covariates": "on",
+    "start": None, "encode_covariates": "on", "accumulate": 1,
     "optimizer": "Adam", "lr": 2e-3, "schedule": "CosineAnnealingLR", "clip": None, "seed": 0,
 }  # fmt: skip
 """Settings that all fits share, written out: where a default of `fit` moves, no fit changes."""
