@@ -1,6 +1,7 @@
 """Fits in two processes that ``torchrun`` started: one fit, as if one process had done it."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ Path(f"rank{rank}.json").write_text(json.dumps([str(run.path), run.summary["epoc
 """
 
 
+@pytest.mark.slow
 def test_two_processes_climb_as_one_does(tmp_path: Path) -> None:
     """A point mass draws nothing: weights and figures are the same to rounding, in each step.
 
@@ -160,7 +162,7 @@ def test_a_fit_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
 @pytest.fixture
 def two_machines() -> Iterator[tuple[str, ...]]:
     """Two network namespaces that are joined by a cable; each has an address of its own."""
-    names = ("ppvae-a", "ppvae-b")
+    names = f"ppvae-{os.getpid()}-a", f"ppvae-{os.getpid()}-b"  # tests may run at the same time
     made = subprocess.run(["ip", "netns", "add", names[0]], capture_output=True, check=False)
     if made.returncode:
         pytest.skip("no network namespace can be made here")
