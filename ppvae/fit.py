@@ -198,9 +198,9 @@ def _go_on(asked: Resume) -> Run:
             f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
             "on without `epochs`, or fit anew with `schedule='none'`, whose epochs can be added to"
         )
-    fabric = launch(
-        settings.device, settings.precision, processes, oversubscribe=bool(asked.oversubscribe)
-    )
+    # What `precision='auto'` came out as holds on, also on a device that would choose otherwise.
+    precision = run.resolved.get("precision", settings.precision)
+    fabric = launch(settings.device, precision, processes, oversubscribe=bool(asked.oversubscribe))
     tell = teller(fabric)
     with run.given_back_on_failure():
         if fabric.is_global_zero:

@@ -267,7 +267,11 @@ def _check_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
     if kind != "cpu":
         count = torch.accelerator.device_count()
         if devices > count:
-            raise InputError(f"`devices` is {devices}, and there are {count}; ask for no more")
+            raise InputError(
+                f"`devices` is {devices}, and this process sees {count}; ask for no more. Under a "
+                "launcher let each process see all devices of its machine (no --gpus-per-task), "
+                "and set LOCAL_WORLD_SIZE where you set RANK by hand"
+            )
         return
     from joblib import cpu_count  # it knows of affinity, and of a container's quota
 

@@ -65,6 +65,7 @@ def config_of(
             **data.schema.to_dict(),
         },
         "compiled": is_compiled,
+        "precision": trainer.fabric.strategy.precision.precision.removesuffix("-true"),
         "evaluation": asdict(trainer.evaluation),
         "log_counts": made.log_counts,
         "start": None if start is None else start.checkpoint,

@@ -45,6 +45,12 @@ def begun_before(settings: Settings) -> Resume | None:
             f"{world.by} may start this fit again when a process dies, and without `out` it would "
             "begin anew: give the folder in which it goes on, or no restarts"
         )
+    if settings.overwrite:
+        raise InputError(
+            f"{world.by} may start this fit again when a process dies, and with `overwrite` it "
+            "could not tell its own run from one that was there before: take another `out`, or "
+            "remove the folder and leave out `overwrite`"
+        )
     path = Path(settings.out)
     if not world.restarts or not (path / "config.yaml").is_file():
         return None

@@ -1,12 +1,18 @@
 """The precision that a device is given."""
 
 import warnings
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from ppvae.errors import FitWarning, InputError
+from ppvae.fit import resume
 from ppvae.training.devices import fabric_precision
+from tests.support.fits import quick, small
+
+__all__ = ["quick"]  # a fixture: fits without pictures
 
 CPU = torch.device("cpu")
 
@@ -50,3 +56,22 @@ def test_auto_on_a_card(monkeypatch: pytest.MonkeyPatch, emulated: bool, word: s
 def test_metal_has_no_double_precision() -> None:
     with pytest.raises(InputError, match="Metal has no float64"):
         fabric_precision("64", torch.device("mps"))
+
+
+def test_what_auto_came_out_as_holds_on_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None
+) -> None:
+    _has(monkeypatch)
+    run = small(tmp_path, precision="auto", epochs=1, schedule="none")
+    assert (run.config["precision"], run.resolved["precision"]) == ("auto", "32")
+    _has(monkeypatch, amx=True)
+    asked: list[str] = []
+    real = fabric_precision
+
+    def noted(precision: Any, device: torch.device) -> str:
+        asked.append(precision)
+        return real(precision, device)
+
+    monkeypatch.setattr("ppvae.training.processes.fabric_precision", noted)
+    resume(run.path, epochs=2)
+    assert asked == ["32"]

@@ -76,7 +76,7 @@ def test_more_than_the_cores_on_demand(tmp_path: Path, monkeypatch: pytest.Monke
 def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: 1)
-    with pytest.raises(InputError, match="`devices` is 2, and there are 1"):
+    with pytest.raises(InputError, match=r"`devices` is 2, and this process sees 1.*gpus-per-task"):
         launch("cuda", "32", Processes(2, 1, None), oversubscribe=True)
 
 

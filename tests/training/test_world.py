@@ -105,6 +105,8 @@ def test_a_fit_that_may_be_started_again_says_where_it_goes_on(told: pytest.Monk
     with pytest.raises(InputError, match="without `out` it would begin anew"):
         begun_before(Settings())
     assert begun_before(Settings(out="nowhere")) is None
+    with pytest.raises(InputError, match="with `overwrite` it could not tell its own run"):
+        begun_before(Settings(out="nowhere", overwrite=True))
 
 
 def test_fits_are_told_apart_by_their_settings() -> None:

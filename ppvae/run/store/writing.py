@@ -137,7 +137,7 @@ def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
     """
     check_writable(path)
     with disk.naming(path):
-        array: NDArray[Any] = np.lib.format.open_memmap(path, "w+", dtype, shape)
+        array = np.lib.format.open_memmap(path, "w+", dtype, shape)
         # A page without room would end the process, so that all are written to now.
         if hasattr(os, "posix_fallocate"):
             with path.open("rb+") as file:
