@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -163,11 +164,11 @@ def test_a_fit_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
 def two_machines() -> Iterator[tuple[str, ...]]:
     """Two network namespaces that are joined by a cable; each has an address of its own."""
     names = f"ppvae-{os.getpid()}-a", f"ppvae-{os.getpid()}-b"  # tests may run at the same time
-    made = subprocess.run(["ip", "netns", "add", names[0]], capture_output=True, check=False)
-    if made.returncode:
-        pytest.skip("no network namespace can be made here")
+    if shutil.which("ip") is None:
+        pytest.skip("there is no `ip`, by which network namespaces are made")
     try:
         for words in (
+            f"netns add {names[0]}",
             f"netns add {names[1]}",
             f"link add veth-a netns {names[0]} type veth peer name veth-b netns {names[1]}",
             *(
@@ -180,7 +181,11 @@ def two_machines() -> Iterator[tuple[str, ...]]:
                 )
             ),
         ):
-            subprocess.run(["ip", *words.split()], check=True)
+            made = subprocess.run(
+                ["ip", *words.split()], capture_output=True, text=True, check=False
+            )
+            if made.returncode:
+                pytest.skip(f"no network of two machines can be made here: {made.stderr.strip()}")
         yield names
     finally:
         for name in names:
