@@ -71,8 +71,11 @@ def test_what_is_drawn_is_a_table_in_the_units_and_names_of_the_file(
     numbers = run.data().test.annotations.numbers.numpy()
     assert set(rebuilt.index) == set(numbers)
     assert set(rebuilt["species"]) <= set(COLUMNS[0].levels)
-    names = [text.get_text() for text in drawn[0].axes[0].get_xticklabels()]
-    assert names == list(told.columns)
+    panels = [axes.get_title(loc="left") for axes in drawn[0].axes]
+    assert panels[: len(told.columns)] == list(told.columns)
+    assert [text.get_text() for text in drawn[0].axes[0].get_xticklabels()] == list(
+        COLUMNS[0].levels
+    )
 
 
 def test_empty_cells_are_filled_with_levels_and_the_others_are_those_of_the_file(
@@ -142,7 +145,8 @@ def test_pictures_share_names_and_ranges(run: Any) -> None:
     from ppvae.run.pictured import columns_of
 
     columns = columns_of(run)
-    assert columns == plots.Columns([column.name for column in COLUMNS], is_mixed=True)
+    names, kinds, levels = zip(*((c.name, c.kind, c.levels) for c in COLUMNS), strict=True)
+    assert columns == plots.Columns([*names], is_mixed=True, kinds=[*kinds], levels=[*levels])
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+import yaml
 from PIL import Image
 
 import ppvae
@@ -61,6 +62,10 @@ def timeless(run: Path) -> dict[str, Any]:
             found[name] = [{k: v for k, v in row.items() if k != "seconds"} for row in rows]
         elif name == "summary.json":
             found[name] = json.loads(file.read_text()) | {"seconds": None}
+        elif name == "config.yaml":
+            facts = (config := yaml.safe_load(file.read_text()))["run"]
+            facts["began"] = facts["digest"] = None
+            found[name] = config
         elif file.suffix == ".nc":
             found[name] = _tree(file)
         elif file.suffix == ".npz":
