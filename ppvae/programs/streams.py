@@ -206,6 +206,12 @@ def gather(fabric: "Fabric") -> list[dict[str, Tensor | None]]:
 
 
 def restore(fabric: "Fabric", states: Sequence[Mapping[str, Any]]) -> None:
-    """Set this process's state, of those that `gather` gave; a process beyond keeps its own."""
+    """Set this process's state, of those that `gather` gave; a process beyond keeps its own.
+
+    Raises:
+        ValueError: if no process has one.
+    """
+    if not isinstance(states, list) or not states:
+        raise ValueError(f"random states of no process: {states!r}")
     if fabric.global_rank < len(states):
         set_state(fabric.device, states[fabric.global_rank])
