@@ -17,7 +17,8 @@ if __name__ == "__main__":  # before the imports that take seconds
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,10 @@ from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.components.data_support import check_rows
 from ppvae.data import Split
+from ppvae.data.fingerprint import Fingerprint
 from ppvae.data.optional import needed
 from ppvae.data.progress import shown_by
+from ppvae.data.readers import files_of, is_path, named
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
@@ -60,7 +63,9 @@ def encode(asked: Encode) -> dict[str, Any]:
 
     More than 4,096 rows are written as they go to a folder ``OUT.partial``, which is gone at the
     end. Whoever asks for the same again after a kill goes on there; the file is that of a run
-    without one. Arrays of more than 64 MiB are then maps of a file, and take no memory.
+    without one. Pieces of other data, weights, settings or versions are refused, and begun anew
+    with ``overwrite``; a second encoding to OUT at the same time is refused too. Arrays of more
+    than 64 MiB are then maps of a file, and take no memory.
 
     The error of a datum is too small where few weights carry its mean: log p(x) is
     seldom below ``log_p - 1.96 * log_p_error`` (at most 4 % of the data, where it is known), and
@@ -71,7 +76,8 @@ def encode(asked: Encode) -> dict[str, Any]:
     is known and a latent of the model, log p(x, y); each given the size factors, where it has them.
 
     Raises:
-        InputError: for a run or data that cannot be read, or a file that is there already.
+        InputError: for a run or data that cannot be read, a file that is there already, or pieces
+            of another encoding.
     """
     from ppvae.diagnostics.encoded_files import write_encoded
 
@@ -81,9 +87,10 @@ def encode(asked: Encode) -> dict[str, Any]:
         annotated = _annotated(opened, asked.data) if target.suffix == ".h5ad" else None
         with _encodings(opened, asked) as parts:
             if sum(len(part.pieces) for part in parts.values()) > 1:
-                found, unfinished = _gone_on(parts, target, asked)
-                write_encoded(target, found, opened.schema, annotated)
-                unfinished.discard()
+                with closing(_begun(parts, target, opened, asked)) as unfinished:
+                    found = _gone_on(parts, unfinished, asked)
+                    write_encoded(target, found, opened.schema, annotated)
+                    unfinished.discard()
             else:
                 found = _at_once(parts, asked)
                 write_encoded(target, found, opened.schema, annotated)
@@ -133,16 +140,43 @@ def _at_once(parts: Mapping[str, "Encoding"], asked: Encode) -> dict[str, Any]:
     return joined(found)[0] if asked.data is None else found[asked.split]
 
 
+def _begun(parts: Mapping[str, "Encoding"], target: Path, run: Run, asked: Encode) -> "Unfinished":
+    """The folder of the pieces, held; with those that are of the same encoding."""
+    from ppvae.cli.terminal import bar, say
+    from ppvae.diagnostics.unfinished import Unfinished, plan_of
+
+    settings = {name: getattr(asked, name) for name in ("samples", "seed", "split")}
+    with shown_by(bar):
+        plan = plan_of(parts, settings, _files(run, asked.data))
+    unfinished = Unfinished(
+        target,
+        plan,
+        overwrite=asked.overwrite,
+        refuse=lambda: check_free(target, overwrite=asked.overwrite),
+    )
+    if unfinished.is_other:
+        say(f"{unfinished.folder} had pieces of another encoding, and is begun anew")
+    return unfinished
+
+
+def _files(run: Run, data: Any) -> Fingerprint | None:
+    """What tells the files of the data from others; None where they are in memory, or published."""
+    if data is None:  # it was compared with the files when they were opened
+        return None if run.fingerprint is None else replace(run.fingerprint, modified=None)
+    if not isinstance(data, str | Path) or named(data) is not None or not is_path(data):
+        return None
+    path = Path(data)
+    found = Fingerprint.of_files(path, files_of(path))
+    return found if path.is_dir() else replace(found, modified=None)  # all of a file is summed
+
+
 def _gone_on(
-    parts: Mapping[str, "Encoding"], target: Path, asked: Encode
-) -> tuple[dict[str, Any], "Unfinished"]:
+    parts: Mapping[str, "Encoding"], unfinished: "Unfinished", asked: Encode
+) -> dict[str, Any]:
     """All that is found, written piece by piece; pieces that are there are not computed again."""
     from ppvae.cli.terminal import bar, say
     from ppvae.diagnostics.encoding import joined, known
-    from ppvae.diagnostics.unfinished import Unfinished, plan_of
 
-    plan = plan_of(parts, {"samples": asked.samples, "seed": asked.seed, "split": asked.split})
-    unfinished = Unfinished(target, plan)
     pieces = [
         (name, number, len(rows))
         for name, part in parts.items()
@@ -150,8 +184,6 @@ def _gone_on(
     ]
     done = sum(rows for name, number, rows in pieces if unfinished.has(name, number))
     total = sum(rows for *_, rows in pieces)
-    if unfinished.is_other:
-        say(f"{unfinished.folder} was of other data, weights or settings, and is begun anew")
     if done:
         say(f"going on with {unfinished.folder}: {done:,} of {total:,} rows are encoded")
     with bar("encoding", total, done) as count:
@@ -164,7 +196,7 @@ def _gone_on(
     else:
         beside, places = facts[asked.split], np.arange(total)
     counts = {name: len(part.pieces) for name, part in parts.items()}
-    return unfinished.gathered(counts, places) | beside, unfinished
+    return unfinished.gathered(counts, places) | beside
 
 
 def _annotated(run: Run, data: Any) -> Any:

@@ -55,10 +55,10 @@ class Encoding:
         device: torch.device | str = "cpu",
     ) -> None:
         self.pair, self.audit, self.rows = pair, audit, rows
-        self._samples, self._seed, self._device = samples, seed, torch.device(device)
+        self._samples, self._seed, self.device = samples, seed, torch.device(device)
         self._weighing: Weighing | None = None
         if audit.has_evidence and samples > 0:
-            self._weighing = Weighing(pair, audit, rows, samples, _BATCH, self._device, None)
+            self._weighing = Weighing(pair, audit, rows, samples, _BATCH, self.device, None)
 
     @property
     def pieces(self) -> list[Tensor]:
@@ -69,7 +69,7 @@ class Encoding:
         self, number: int, on_rows: Callable[[int], None] = lambda _: None
     ) -> dict[str, Array]:
         """What is computed of the rows of a piece: see `encoded`."""
-        pair, audit, device, rows = self.pair, self.audit, self._device, self.pieces[number]
+        pair, audit, device, rows = self.pair, self.audit, self.device, self.pieces[number]
         seed = Stream.CODES.seed(self._seed, number) if number else self._seed
         embedding = embed(pair, audit, self.rows, rows, seed=seed, device=device)
         several = len(embedding.loc) > 1

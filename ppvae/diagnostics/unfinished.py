@@ -1,11 +1,13 @@
 """An encoding that is being written: ``OUT.partial/``, with each piece that is done.
 
 A piece is there whole or not at all. Whoever encodes the same again, after a kill for instance,
-goes on after the last one.
+goes on after the last one. One process at a time holds the folder.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,47 +15,75 @@ import numpy as np
 import torch
 
 from ppvae.data import Split
+from ppvae.data.fingerprint import Fingerprint
+from ppvae.data.in_memory import InMemorySplit
+from ppvae.data.progress import passing
 from ppvae.data.stored import SMALL
+from ppvae.diagnostics import encoding
 from ppvae.diagnostics.encoding import Array, Encoding
 from ppvae.errors import InputError
-from ppvae.programs import Pair
+from ppvae.run.config import versions
 from ppvae.run.store import (
+    HeldFolder,
+    MissingError,
     ReadError,
-    check_writable,
-    discard,
     is_there,
     new_map,
     plain,
     read_json,
     write_arrays,
-    write_text,
 )
 
 _MARKED = 64
-"""Rows at either end of the data by which they are told from others."""
+"""Rows at either end by which data on disk are known again, beside the checksum of their files."""
+
+_PLAN = "plan.json"
+
+_OURS = re.compile(r"(train|valid|test)-\d{6}\.npz|\.[0-9a-f]{12}\.part|\.lock")
+"""Names in a folder that was left without a plan."""
 
 
 class Unfinished:
-    """The pieces of an encoding on disk.
+    """The pieces of an encoding on disk; no other process writes them until this is closed.
 
     Args:
         target: the file that it will be.
-        plan: what is encoded, and how: pieces of another plan are thrown away.
+        plan: what is encoded, and how.
+        overwrite: whether pieces of another plan may be thrown away.
+        refuse: raises if the target may not be written.
+
+    Raises:
+        InputError: if another process encodes to the target; if pieces of another plan are there,
+            which are left as they are.
     """
 
-    PLAN = "plan.json"
-
-    def __init__(self, target: Path, plan: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        target: Path,
+        plan: Mapping[str, Any],
+        *,
+        overwrite: bool = False,
+        refuse: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = target.with_name(f"{target.name}.partial")
-        self.is_other = False
-        check_writable(self.folder)
-        if is_there(self.folder):
-            self._check_own(target)
-            if self._plan() == plain(plan):
-                return
-            self.is_other = True
-            discard(self.folder)
-        write_text(self.folder / self.PLAN, _as_text(plan))
+        text = json.dumps(plain(plan), indent=2) + "\n"
+        self._held = HeldFolder(
+            self.folder, _PLAN, text, target=target, refuse=refuse, check=self._check_own
+        )
+        try:
+            old, new = self._plan(), json.loads(text)
+            self.is_other = old != new
+            if self.is_other and old is not None and not overwrite:
+                raise InputError(
+                    f"{self.folder} has pieces of another encoding, which differs in "
+                    f"{', '.join(_differences(old, new))}; ask as before to go on with it, or give "
+                    "`overwrite=True` to throw it away and begin anew"
+                )
+            if self.is_other:
+                self._held.begin_anew(text)
+        except BaseException:
+            self.close()
+            raise
 
     def has(self, part: str, number: int) -> bool:
         """Whether a piece is done."""
@@ -98,57 +128,104 @@ class Unfinished:
 
     def discard(self) -> None:
         """Take all of it away; arrays that are open stay readable."""
-        discard(self.folder)
+        self._held.discard()
+
+    def close(self) -> None:
+        """Let others go on with it."""
+        self._held.close()
 
     def _piece(self, part: str, number: int) -> Path:
         return self.folder / f"{part}-{number:06d}.npz"
 
-    def _plan(self) -> object:
+    def _plan(self) -> Any:
+        """The plan in the folder; None where there is none."""
         try:
-            return read_json(self.folder / self.PLAN)
-        except (InputError, ReadError):
+            return read_json(self.folder / _PLAN)
+        except MissingError:
             return None
 
-    def _check_own(self, target: Path) -> None:
-        if not is_there(self.folder / self.PLAN):
+    def _check_own(self) -> None:
+        """Refuse a folder that is no unfinished encoding: it stays as it is."""
+        is_ours = self.folder.is_dir() and not self.folder.is_symlink()
+        if is_ours:
+            try:
+                plan = self._plan()
+                names = [path.name for path in self.folder.iterdir()]
+                is_ours = isinstance(plan, dict) or (
+                    plan is None and all(map(_OURS.fullmatch, names))
+                )
+            except (ReadError, OSError):
+                is_ours = False
+        if not is_ours:
             raise InputError(
                 f"{self.folder} is there, and is no unfinished encoding; move it away, or give "
-                f"another `out` than {str(target)!r}"
+                "another `out`"
             )
 
 
-def plan_of(encodings: Mapping[str, Encoding], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What tells an encoding from others: the weights, the rows, and how they are encoded."""
-    parts = {name: _digest(each.rows) for name, each in encodings.items()}
-    pair = next(iter(encodings.values())).pair
-    return {**settings, "weights": _weights(pair), "rows": parts}
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What two plans have otherwise, in words."""
+    return [
+        f"the {name}"
+        if isinstance(new.get(name, old.get(name)), dict)
+        else f"{name} ({old.get(name)}, and now {new.get(name)})"
+        for name in {**new, **old}
+        if old.get(name) != new.get(name)
+    ]
 
 
-def _weights(pair: Pair) -> str:
-    total = hashlib.sha256()
-    for name, values in sorted(pair.state_dict().items()):
-        total.update(name.encode())
-        total.update(values.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
+def plan_of(
+    encodings: Mapping[str, Encoding], settings: Mapping[str, Any], files: Fingerprint | None
+) -> dict[str, Any]:
+    """What tells an encoding from others: weights, data, how they are encoded, and by what.
+
+    Args:
+        encodings: the rows of each part.
+        settings: how they are encoded, by name.
+        files: what tells the data from others, where they are read from files that have been
+            compared with it. All rows are looked at where they are in memory, or there is none.
+    """
+    first = next(iter(encodings.values()))
+    rows = {name: each.rows for name, each in encodings.items()}
+    return {
+        **settings,
+        "weights": {"sha256": _sum([dict(sorted(first.pair.state_dict().items()))])},
+        "data": {
+            "files": None if files is None else files.to_dict(),
+            "rows": {name: _digest(each, files) for name, each in rows.items()},
+        },
+        "labels or size factors": {name: _sum([each.beside]) for name, each in rows.items()},
+        "device": first.device.type,
+        "rows of a piece": encoding.PIECE,
+        **{name: number for name, number in versions().items() if name != "python"},
+    }
 
 
-def _digest(rows: Split) -> str:
-    """Of the numbers of all rows, and of the values of the first and last."""
-    total = hashlib.sha256(rows.annotations.numbers.contiguous().numpy().data)
-    for batch in _ends(rows):
-        for name, values in batch.items():
-            total.update(name.encode())
-            total.update(values.cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
-
-
-def _ends(rows: Split) -> Iterator[Mapping[str, torch.Tensor]]:
+def _digest(rows: Split, files: Fingerprint | None) -> str:
+    """Of the numbers of all rows; and of the values of all, or of the first and last."""
     numbers = torch.arange(len(rows))
-    yield rows.take(numbers[:_MARKED])
-    yield rows.take(numbers[-_MARKED:])
+    if files is not None and not isinstance(rows, InMemorySplit):
+        numbers = torch.cat([numbers[:_MARKED], numbers[-_MARKED:]])
+    with passing("checksum of the rows", len(numbers)) as count:
+        return _sum(_looked_at(rows, numbers, count))
 
 
-def _as_text(plan: Mapping[str, Any]) -> str:
-    import json
+def _looked_at(
+    rows: Split, numbers: torch.Tensor, count: Callable[[int], None]
+) -> Iterator[Mapping[str, torch.Tensor]]:
+    yield {"numbers": rows.annotations.numbers}
+    for some in numbers.split(encoding.PIECE):
+        batch = rows.take(some)
+        yield {name: values for name, values in batch.items() if name in ("x", "mask")}
+        count(len(some))
 
-    return json.dumps(plain(plan), indent=2) + "\n"
+
+def _sum(batches: Iterable[Mapping[str, torch.Tensor]]) -> str:
+    """The SHA-256 of tensors, with their names, types and shapes."""
+    total = hashlib.sha256()
+    for batch in batches:
+        for name, values in batch.items():
+            total.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())
+            flat = values.detach().cpu().contiguous().view(-1)
+            total.update(flat.view(torch.uint8).numpy().data)
+    return total.hexdigest()

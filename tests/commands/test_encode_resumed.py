@@ -62,7 +62,8 @@ def test_a_stopped_encoding_goes_on_to_the_file_of_one_that_was_not(
     made: tuple[Run, Path], tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, _ = made
-    whole, file = tmp_path / f"whole{suffix}", tmp_path / f"codes{suffix}"
+    folder = run.path if suffix == ".npz" else tmp_path  # in the run, or not
+    whole, file = tmp_path / f"whole{suffix}", folder / f"codes{suffix}"
     encode(run, split="all", samples=3, out=whole)
     piece, computed = Encoding.piece, []
 
@@ -76,11 +77,11 @@ def test_a_stopped_encoding_goes_on_to_the_file_of_one_that_was_not(
     with pytest.raises(KeyboardInterrupt):
         encode(run, split="all", samples=3, out=file)
     assert not file.exists()
-    assert (tmp_path / f"codes{suffix}.partial").is_dir()
+    assert (folder / f"codes{suffix}.partial").is_dir()
     encode(run, split="all", samples=3, out=file)
     assert len(computed) == 3 + 3  # 320, 40 and 40 rows are 5 pieces, and 2 of them were done
     assert content(file) == content(whole)
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(folder.glob("*.partial"))
 
 
 def test_pieces_are_those_of_all_rows_at_once(
@@ -117,20 +118,83 @@ def test_a_kill_in_the_middle_loses_no_piece(
     assert content(file) == content(tmp_path / "whole.npz")
 
 
-def test_pieces_of_other_samples_are_not_taken(
-    made: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+@pytest.fixture
+def stopped(made: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Encodes, and is stopped before the file is written; with the names of the pieces."""
+    run, _ = made
+
+    def encode_and_stop(data: Any, **asked: Any) -> Path:
+        with monkeypatch.context() as patch:
+            patch.setattr("ppvae.diagnostics.encoded_files.aside", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                encode(run, data, samples=3, out=tmp_path / "codes.npz", **asked)
+        return tmp_path / "codes.npz"
+
+    return encode_and_stop
+
+
+def pieces(file: Path) -> dict[str, bytes]:
+    return {p.name: p.read_bytes() for p in Path(f"{file}.partial").glob("*-*.npz")}
+
+
+def test_pieces_of_other_samples_are_kept_unless_they_may_be_thrown_away(
+    made: tuple[Run, Path], stopped: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run, data = made
-    file = tmp_path / "codes.npz"
-    with monkeypatch.context() as patch:
-        patch.setattr("ppvae.diagnostics.encoded_files.aside", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            encode(run, data, samples=3, out=file)
-    found = encode(run, data, samples=4, out=file)
+    file = stopped(data)
+    done = pieces(file)
+    assert len(done) == 4
+    with pytest.raises(
+        InputError, match=r"differs in samples \(3, and now 4\); .*`overwrite=True`"
+    ):
+        encode(run, data, samples=4, out=file)
+    assert pieces(file) == done
+    found = encode(run, data, samples=4, out=file, overwrite=True)
     assert "is begun anew" in " ".join(capsys.readouterr().out.split())
     whole = encode(run, data, samples=4, out=tmp_path / "whole.npz")
     np.testing.assert_array_equal(found["log_p"], whole["log_p"])
+    assert not list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("kind", ["file", "object", "labels", "on disk"])
+def test_pieces_of_data_that_differ_in_one_row_are_refused(
+    made: tuple[Run, Path], stopped: Any, tmp_path: Path, kind: str
+) -> None:
+    run, data = made
+    x: Any = data
+    if kind in ("object", "labels"):
+        x = pd.read_csv(data)
+    elif kind == "on disk":
+        run.data_memory = 1e-9
+        x = tmp_path / "x.parquet"
+        pd.read_csv(data).to_parquet(x)
+    file = stopped(x)
+    other = pd.read_csv(data)
+    if kind == "labels":
+        other.loc[200, "kind"] = "wet" if other.loc[200, "kind"] == "dry" else "dry"
+    else:
+        other.loc[200, "a"] += 1
+    if kind in ("object", "labels"):
+        x = other
+    else:
+        before = x.stat()
+        other.to_csv(x, index=False) if x == data else other.to_parquet(x)
+        os.utime(x, ns=(before.st_atime_ns, before.st_mtime_ns))
+    done = pieces(file)
+    what = "labels or size factors" if kind == "labels" else "data"
+    with pytest.raises(InputError, match=f"differs in the {what};"):
+        encode(run, x, samples=3, out=file)
+    assert pieces(file) == done
+
+
+def test_pieces_of_another_version_or_device_are_refused(
+    made: tuple[Run, Path], stopped: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = made
+    file = stopped(data)
+    monkeypatch.setattr("ppvae.diagnostics.unfinished.versions", lambda: {"torch": "1.0"})
+    with pytest.raises(InputError, match=r"torch \([^)]*, and now 1\.0\)"):
+        encode(run, data, samples=3, out=file)
 
 
 def test_a_folder_of_somebody_else_is_left_alone(made: tuple[Run, Path], tmp_path: Path) -> None:

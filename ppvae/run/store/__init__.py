@@ -2,13 +2,15 @@
 
 A change is one atomic step: what a name holds is the old content or the new one, whenever the
 process is killed. `disk` has the operations of the system, `reading` reads what may be damaged,
-`lock` and `writing` see to one writer of a run and to its scratch, `birth` puts a new folder in its
-place, and `trees` writes tensors and plain values, of which nothing is ever unpickled.
+`lock` and `writing` see to one writer of a run and to its scratch, `new_folder` puts a new folder
+or a long file in its place, `held_folder` is one that a process works in for long, and `trees`
+writes tensors and plain values, of which nothing is ever unpickled.
 """
 
 from ppvae.run.store.disk import WriteError
+from ppvae.run.store.held_folder import HeldFolder
 from ppvae.run.store.json_values import plain
-from ppvae.run.store.new_folder import bear, finish_swap
+from ppvae.run.store.new_folder import aside, bear, finish_swap
 from ppvae.run.store.private_folder import PrivateFolder
 from ppvae.run.store.reading import (
     MissingError,
@@ -22,7 +24,6 @@ from ppvae.run.store.trees import load_tree, read_sealed, save_tree, sums
 from ppvae.run.store.writing import (
     Writer,
     append_bytes,
-    aside,
     check_writable,
     discard,
     identity_of,
@@ -35,6 +36,7 @@ from ppvae.run.store.writing import (
 )
 
 __all__ = [
+    "HeldFolder",
     "MissingError",
     "PrivateFolder",
     "ReadError",

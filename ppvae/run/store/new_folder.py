@@ -1,22 +1,25 @@
-"""A new folder at its name: made beside it, and put there in one step, whole.
+"""A new folder, or a long file, at its name: made beside it, and put there in one step, whole.
 
 It is made in ``.NAME.partial``, which is locked while it lasts. Where something may be replaced,
 the two folders are exchanged in one step. Where the system cannot do that, the old one is first
 moved into ``.NAME.partial`` as ``old``: if the process is killed before the new one has its name,
-whoever opens the run next finds ``old`` there and nothing at the name, and finishes.
+whoever opens the run next finds ``old`` there and nothing at the name, and finishes. What a killed
+process left there is cleared by the next that writes at the name.
 """
 
 import contextlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ppvae.errors import InputError
 from ppvae.run.store import disk
 from ppvae.run.store.disk import WriteError
 from ppvae.run.store.lock import LOCK, GoneError, Lock
-from ppvae.run.store.writing import Writer
+from ppvae.run.store.writing import Writer, run_of, scratch
 
 _NEW, _OLD = "new", "old"
 
@@ -64,6 +67,41 @@ def bear(
         if writer is not None:
             writer.run = path
         return writer
+
+
+@contextmanager
+def aside(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
+    """A file for others to write, which then has its name, whole; what is there is replaced.
+
+    Args:
+        path: its name.
+        like: a file whose content it has to begin with.
+
+    Raises:
+        InputError: if another process writes it.
+        WriteError: if it cannot be written.
+    """
+    with scratch(path) if run_of(path.parent) is not None else _beside(path) as fresh:
+        with disk.naming(fresh):
+            if like is not None:
+                shutil.copyfile(like, fresh)
+            with fresh.open("xb+" if like is None else "rb+") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+        disk.move(fresh, path)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    disk.make_folders(path.parent)
+    with _nursery(path) as nursery:
+        try:
+            yield nursery / _NEW
+        except WriteError as error:
+            if nursery not in error.path.parents:
+                raise
+            raise WriteError(path, error.reason) from error  # the name that a person knows
 
 
 def finish_swap(path: Path) -> None:

@@ -8,12 +8,11 @@ import contextlib
 import io
 import os
 import secrets
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -83,7 +82,7 @@ def writing(path: Path) -> Iterator[None]:
     Raises:
         InputError: if another process or thread holds it.
     """
-    run = _run_of(path)
+    run = run_of(path)
     if run is None or _is_held(run):
         yield
         return
@@ -93,7 +92,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; its folder is made, and a file that is there replaced."""
-    with _scratch(path) as fresh:
+    with scratch(path) as fresh:
         disk.write_file(fresh, data)
         disk.move(fresh, path)
 
@@ -108,25 +107,6 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
     write_bytes(path, packed.getvalue())
-
-
-@contextmanager
-def aside(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
-    """A file for others to write, which then has its name, whole; what is there is replaced.
-
-    Args:
-        path: its name.
-        like: a file whose content it has to begin with.
-    """
-    with _scratch(path) as fresh:
-        with disk.naming(fresh):
-            if like is not None:
-                shutil.copyfile(like, fresh)
-            with fresh.open("xb+" if like is None else "rb+") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-        disk.move(fresh, path)
 
 
 def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -150,7 +130,7 @@ def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder of files that is not there yet, whole or not at all."""
-    with _scratch(path) as fresh:
+    with scratch(path) as fresh:
         disk.make_folder(fresh)
         for name, data in files.items():
             disk.write_file(fresh / name, data)
@@ -171,7 +151,7 @@ def discard(path: Path) -> None:
     """Take away a file or folder in one step; nothing if it is not there."""
     if not os.path.lexists(path):
         return
-    with _scratch(path) as fresh:
+    with scratch(path) as fresh:
         disk.move(path, fresh)
         disk.remove(fresh)
 
@@ -186,12 +166,12 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
 
 
 @contextmanager
-def _scratch(path: Path) -> Iterator[Path]:
+def scratch(path: Path) -> Iterator[Path]:
     """A place on the same file system, from which what is made moves to ``path``."""
     with writing(path.parent):
         check_writable(path)
         disk.make_folders(path.parent)
-        run = _run_of(path.parent)
+        run = run_of(path.parent)
         if run is None:
             fresh = path.parent / f".{secrets.token_hex(6)}.part"
         else:
@@ -210,7 +190,7 @@ def _scratch(path: Path) -> Iterator[Path]:
                 disk.remove(fresh)
 
 
-def _run_of(path: Path) -> Path | None:
+def run_of(path: Path) -> Path | None:
     """The run that a path is or lies in."""
     path = Path(os.path.abspath(path))
     for folder in (path, *path.parents):
@@ -236,7 +216,7 @@ def check_writable(path: Path) -> None:
         WriteError: naming the link.
     """
     path = Path(os.path.abspath(path))
-    run = _run_of(path.parent)
+    run = run_of(path.parent)
     if run is None:
         return
     for part in (path, *path.parents):
