@@ -22,8 +22,12 @@ def killed(do: Callable[[], object]) -> None:
         try:
             do()
         finally:
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def names(folder: Path) -> list[str]:
@@ -60,7 +64,7 @@ def test_a_kill_while_it_is_taken_away_leaves_what_can_be_begun_anew(tmp_path: P
 
     def discard() -> None:
         found = Unfinished(file, PLAN)
-        os.rmdir = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        pytest.MonkeyPatch().setattr("os.rmdir", die)  # of this process alone
         found.discard()
 
     killed(discard)
@@ -71,7 +75,7 @@ def test_a_kill_while_it_is_taken_away_leaves_what_can_be_begun_anew(tmp_path: P
 
 def test_a_kill_while_it_is_made_leaves_nothing_for_ever(tmp_path: Path) -> None:
     def make() -> None:
-        os.rmdir = lambda *_: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment]
+        pytest.MonkeyPatch().setattr("os.rmdir", die)  # of this process alone
         Unfinished(tmp_path / "codes.npz", PLAN)
 
     killed(make)
@@ -119,7 +123,7 @@ def test_a_kill_while_the_file_is_written_leaves_nothing_for_ever(tmp_path: Path
     def write() -> None:
         with aside(file) as content:
             content.write(b"1")
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
 
     killed(write)
     assert names(tmp_path) == [".codes.csv.partial"]
