@@ -269,7 +269,7 @@ def _check_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
         if devices > count:
             raise InputError(
                 f"`devices` is {devices}, and this process sees {count}; ask for no more. Under a "
-                "launcher let each process see all devices of its machine (no --gpus-per-task), "
+                "launcher let each process see all devices of its machine (no gpus-per-task), "
                 "and set LOCAL_WORLD_SIZE where you set RANK by hand"
             )
         return
