@@ -1,6 +1,8 @@
 """The notebooks run as they are, show what they say, and define nothing to be used again."""
 
 import ast
+import base64
+import io
 import re
 import sys
 import time
@@ -8,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
-from tests.support.notebooks import code, execute, notebooks, read
+from tests.support.notebooks import COLOURS, clean, code, execute, notebooks, read
 
 EACH = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 
@@ -118,7 +122,7 @@ def test_is_committed_as_one_run_left_it_with_its_pictures(path: Path) -> None:
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     assert any(has_picture(cell) for cell in cells)
     assert [complaints(cell) for cell in cells if complaints(cell)] == []
-    assert path.stat().st_size < 3_000_000
+    assert path.stat().st_size < 1_000_000
 
 
 def is_shown(number: str, outputs: list[float]) -> bool:
@@ -176,3 +180,17 @@ def test_opens_with_its_question_and_sets_maths_that_closes(path: Path) -> None:
     for text in words:
         prose = re.sub(r"```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
         assert prose.count("$") % 2 == 0, text
+
+
+def test_pictures_are_committed_small() -> None:
+    drawn = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    data = io.BytesIO()
+    Image.fromarray(drawn).save(data, "PNG")
+    png = base64.b64encode(data.getvalue()).decode()
+    output = nbformat.v4.new_output("display_data", {"image/png": png})
+    cell = nbformat.v4.new_code_cell("", outputs=[output])
+    (kept,) = clean(nbformat.v4.new_notebook(cells=[cell])).cells[0].outputs
+    with Image.open(io.BytesIO(base64.b64decode(kept["data"]["image/png"]))) as picture:
+        assert picture.size == (80, 80)
+        assert len(picture.getcolors() or []) <= COLOURS
+    assert len(kept["data"]["image/png"]) < len(png) / 2

@@ -4,6 +4,8 @@ python -m tests.support.notebooks                        # all, in full; outputs
 python -m tests.support.notebooks notebooks/02_*.ipynb   # some
 """
 
+import base64
+import io
 import os
 import sys
 import time
@@ -17,10 +19,14 @@ from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
+from PIL import Image
 from traitlets import Type
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+
+COLOURS = 64
+"""Of a picture that is committed; more make a file several times as large, and look the same."""
 
 type Notebook = Any  # nbformat's own is a dictionary with attributes
 
@@ -94,7 +100,10 @@ def _environment(outer: Mapping[str, str], *, quick: bool) -> dict[str, str]:
 
 
 def clean(notebook: Notebook) -> Notebook:
-    """What is committed: no time stamps, no name of a machine, no widget without its kernel."""
+    """What is committed: no time stamps, no name of a machine, no widget without its kernel.
+
+    Pictures have few colours.
+    """
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -108,7 +117,18 @@ def clean(notebook: Notebook) -> Notebook:
         cell.outputs = [out for out in cell.outputs if WIDGET not in out.get("data", {})]
         for output in cell.outputs:
             output.get("metadata", {}).clear()
+            if picture := output.get("data", {}).get("image/png"):
+                output["data"]["image/png"] = _of_few_colours(picture)
     return notebook
+
+
+def _of_few_colours(png: str) -> str:
+    """A picture in base64, of few colours where that makes it smaller."""
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
+        few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    few.save(small, "PNG", optimize=True)
+    return min(png, base64.b64encode(small.getvalue()).decode(), key=len)
 
 
 def write(path: Path, notebook: Notebook) -> None:
