@@ -1,11 +1,8 @@
 """Runs in memory: they speak as others do, print nothing where asked, and leave no files."""
 
 import gc
-import multiprocessing
 import os
 import signal
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from ppvae.run import Run
 from ppvae.run.store import PrivateFolder, WriteError, private_folder
 from ppvae.training.epochs import writing_fit
 from tests.support.fits import SMALL, differences, quick, small, table
+from tests.support.forks import run_forked
 from tests.support.snapshots import changes, snapshot
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -136,15 +134,6 @@ def _be_killed() -> None:
     folder = PrivateFolder(0)
     (folder.path / "file").write_text("of a killed process")
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def run_forked(target: Callable[[], None]) -> None:
-    """Run it in a process that is forked off; JAX, if another test imported it, warns of forks."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        child = multiprocessing.get_context("fork").Process(target=target)
-        child.start()
-        child.join()
 
 
 def test_what_a_killed_process_left_is_removed_by_the_next(places: Path) -> None:

@@ -11,19 +11,21 @@ import pytest
 from ppvae.diagnostics.unfinished import Unfinished
 from ppvae.errors import InputError
 from ppvae.run.store import aside
+from tests.support.forks import run_forked
 
 PLAN = {"samples": 3, "data": {"rows": "0a"}}
 
 
 def killed(do: Callable[[], object]) -> None:
     """Do it in a process of its own, which is then killed."""
-    process = os.fork()
-    if not process:
+
+    def do_and_die() -> None:
         try:
             do()
         finally:
             die()
-    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == -signal.SIGKILL
+
+    assert run_forked(do_and_die) == -signal.SIGKILL
 
 
 def die(*_: object) -> None:
