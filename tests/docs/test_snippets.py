@@ -36,9 +36,13 @@ RUN_SHORT = {"ppvae.fit": ["--epochs", "1", "--device", "cpu"]}
 """Flags that end a command of a page soon; the last one given counts."""
 
 HOW_TO = ROOT / "docs" / "how-to"
-OWN_PART, OWN_PROGRAM = HOW_TO / "your-own-part.md", HOW_TO / "your-own-program.md"
+OWN_PARTS = tuple(
+    HOW_TO / f"your-own-{name}.md" for name in ("prior", "likelihood", "guide", "network", "part")
+)
+"""The last one uses the files of the others."""
+OWN_PROGRAM = HOW_TO / "your-own-program.md"
 TRACKERS, SWEEP = HOW_TO / "trackers.md", HOW_TO / "sweep.md"
-RUN_ELSEWHERE = (OWN_PART, OWN_PROGRAM, TRACKERS, SWEEP)
+RUN_ELSEWHERE = (*OWN_PARTS, OWN_PROGRAM, TRACKERS, SWEEP)
 
 
 def parse(command: str, argv: Sequence[str]) -> dict[str, Any]:
@@ -157,9 +161,11 @@ def test_the_code_of_a_page_runs(page: Path, folder: Path, request: pytest.Fixtu
 
 
 def test_parts_of_ones_own_run_as_they_stand_but_for_their_epochs(folder: Path) -> None:
-    run_blocks(OWN_PART, folder)
+    for page in OWN_PARTS:
+        run_blocks(page, folder)
     runs = {path.name: Run(path).config for path in (folder / "runs").iterdir()}
-    assert set(runs) == {"own", "by-class", "by-hand", "notebook"}
+    alone = {f"own-{name}" for name in ("prior", "likelihood", "guide", "network")}
+    assert set(runs) == {"own", "by-class", "by-hand", "notebook", *alone}
     own = load(folder / "runs" / "own", trust=["mine"])
     assert own.config["prior"] == {
         "class_path": "mine.prior.SpikeAndSlab", "init_args": {"spike": 0.05},
