@@ -152,7 +152,7 @@ def show_baselines(found: "Baselines") -> None:
         for each in found.compared.values()
     ]
     if rows:
-        header = ("", found.evidence, "the fit less it")
+        header = ("", found.evidence, "lead of the fit")
         show_table("simple models of the same rows, nats per datum", header, rows)
     if found.note:
         say(f"note: {found.note}")

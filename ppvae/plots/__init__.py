@@ -1,9 +1,9 @@
-"""Numbers to pictures: each function takes arrays and returns a figure; nothing else changes.
+"""Figures: each function takes arrays and returns a figure, without other effects.
 
-Figures are built as objects, without pyplot, and in one house style (`style`): how a fit went
-(`training`), what a model makes of data (`pictures`, `interpolation`, `worst_data`), where the
-guide puts them (`latent_space`), what lies all over two latents (`latent_plane`), curves and bars
-of anything (`curves`, `budget`). Figures of a question are in its folder of `ppvae.diagnostics`.
+Figures are objects, made without pyplot, in one style (`style`): training curves (`training`),
+reconstructions and draws (`pictures`, `interpolation`, `worst_data`), codes (`latent_space`), the
+decoded plane of two latents (`latent_plane`), general curves and bars (`curves`, `budget`). The
+figures of a diagnostic question are in its folder of `ppvae.diagnostics`.
 """
 
 from ppvae.plots.arrays import Array, Limits

@@ -1,4 +1,4 @@
-"""Where are the nats lost? One bar for each place where some are."""
+"""Loss budget: one bar for each place where nats are lost."""
 
 import math
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ def budget(
     title: str = "Where the nats are lost",
     largest_first: bool = True,
 ) -> Figure:
-    """Losses side by side, each with its standard error and its number.
+    """Bars of losses, each with its value and standard error.
 
     Args:
-        rows: for each loss its name, nats per datum, and their standard error or ``None``. A loss
-            may come out below zero, within its error; one that is not finite is named, without a
-            bar, and comes last.
-        title: said above.
-        largest_first: the greatest on top; otherwise the order is that of ``rows``.
+        rows: for each loss its name, nats per datum, and their standard error or ``None``. An
+            estimated loss may be negative, within its error; one that is not finite comes last,
+            without a bar.
+        title: title of the figure.
+        largest_first: sort with the largest on top; else keep the order of ``rows``.
 
     Raises:
         InputError: there are no rows.

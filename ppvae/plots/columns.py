@@ -1,4 +1,4 @@
-"""The columns of a table along an axis: their names, and one scale for values of several kinds."""
+"""Columns of a table along an axis: their names, and one scale for values of several kinds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from ppvae.plots.style import four_digits
 from ppvae.plots.text import fitted
 
 NAMED = 24
-"""Columns whose names are written, at most."""
+"""Maximum number of columns with written names."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """The columns of a table, as a picture has them.
+    """The columns of a table, as drawn in a figure.
 
     Attributes:
-        names: of each column; empty where they have none.
-        is_mixed: their values are of several kinds, and have no scale in common: each is drawn as
-            a share of the range that it has in the picture.
+        names: of each column; empty if they have none.
+        is_mixed: whether their values are of several kinds without a common scale: each is drawn as
+            a share of its range in the figure.
         kinds: of each column: ``"real"``, ``"count"`` or ``"category"``; empty: real.
         levels: names of the levels of each category, empty for the others.
     """
@@ -33,11 +33,11 @@ class Columns:
     levels: Sequence[Sequence[str]] = ()
 
     def kind_of(self, place: int) -> str:
-        """What the values of a column are."""
+        """Kind of the values of a column."""
         return self.kinds[place] if self.kinds else "real"
 
     def levels_of(self, place: int) -> Sequence[str]:
-        """Names of the levels of a column that is a category."""
+        """Names of the levels of a categorical column."""
         return self.levels[place] if self.levels else ()
 
     @property
@@ -52,13 +52,13 @@ class Columns:
 
     @property
     def value(self) -> str:
-        """What the values that are drawn are."""
+        """Label of the drawn values."""
         if self.is_counts:
             return "log(1 + count)"
         return "share of the column's range" if self.is_mixed else "value, as modelled"
 
     def ranges(self, *arrays: Array) -> list[str]:
-        """The range of each column in tables ``(..., D)``, in words, where they share no scale."""
+        """The range of each column in tables ``(..., D)``, in words, if they share no scale."""
         if not self.is_mixed:
             return []
         low, width = (np.asarray(each) for each in self.scale(*arrays))
@@ -68,18 +68,18 @@ class Columns:
         ]
 
     def scale(self, *arrays: Array) -> tuple[Array | float, Array | float]:
-        """What values of tables ``(..., D)`` are drawn less, and what that is divided by."""
+        """Offset and scale by which values of tables ``(..., D)`` are drawn."""
         if not self.is_mixed:
             return 0.0, 1.0
         every = np.concatenate([a.reshape(-1, a.shape[-1]) for a in arrays])
         seen = np.isfinite(every)
         low = np.where(seen, every, np.inf).min(0)
         high = np.where(seen, every, -np.inf).max(0)
-        # A column that is constant, or empty, in the picture has no range.
+        # A column that is constant, or empty, in the figure has no range.
         return np.where(np.isfinite(low), low, 0.0), np.where(high > low, high - low, 1.0)
 
     def label(self, axes: Axes, ranges: Sequence[str] = ()) -> None:
-        """Label the axis of the columns; ``ranges`` are said below their names."""
+        """Label the axis of the columns, with ``ranges`` below their names."""
         if 0 < len(self.names) <= NAMED:
             names = [fitted(name, 1.6) for name in self.names]
             if ranges:
@@ -94,4 +94,4 @@ class Columns:
 
 
 PLAIN = Columns()
-"""Columns without names, of which nothing is known."""
+"""Columns without names or kinds."""

@@ -1,4 +1,4 @@
-"""How do several quantities go with one that is varied? Curves over one axis."""
+"""Curves of several quantities over one axis."""
 
 from collections.abc import Mapping
 
@@ -23,7 +23,7 @@ from ppvae.plots.style import (
 from ppvae.plots.text import few_numbers
 
 _MARKERS = "osD^v"
-_FEW = 20  # points that are worth a marker each
+_FEW = 20  # up to so many points have markers
 
 
 @house_style
@@ -38,20 +38,20 @@ def curves(
 ) -> Figure:
     """A panel for each quantity, and in it a curve for each name.
 
-    A name has the same colour in all panels. What is not finite is left out.
+    A name has the same colour in all panels. Values that are not finite are left out.
 
     Args:
-        x: ``(n,)``, the quantity that is varied, in the order of the curves.
-        panels: by what the y axis is labelled with, curves by name, ``(n,)`` each. One curve alone
-            needs no name, ``""``, and no legend.
+        x: ``(n,)``, the varied quantity, in the order of the curves.
+        panels: for each label of a y axis, curves by name, ``(n,)`` each. A single curve may be
+            named ``""`` and has no legend.
         across: label of the x axis.
-        title: said above.
+        title: title of the figure.
         log: whether x is on a logarithmic axis.
-        marks: places on the x axis to point out, by name.
+        marks: marked places on the x axis, by name.
 
     Raises:
-        InputError: there is nothing to draw, a curve and x are not of one length, or x is not
-            above zero on a logarithmic axis.
+        InputError: there is nothing to draw, a curve and x differ in length, or x is not positive
+            on a logarithmic axis.
 
     """
     places = data_array(x, "x", 1)
@@ -90,13 +90,15 @@ def curves(
 
 def _check(x: Array, panels: Mapping[str, Mapping[str, Array]], log: bool) -> None:
     if x.ndim != 1 or not panels or not all(panels.values()):
-        raise InputError(f"x must be (n,), and each panel have a curve; x has shape {x.shape}")
+        raise InputError(f"x must be (n,), and each panel needs a curve; x has shape {x.shape}")
     for of in panels.values():
         for name, y in of.items():
             if y.shape != x.shape:
                 raise InputError(f"curve '{name}' has shape {y.shape}, and x has {x.shape}")
     if log and not (x > 0).all():
-        raise InputError(f"x goes down to {x.min():g}, and a logarithmic axis shows none below 0")
+        raise InputError(
+            f"the minimum of x is {x.min():g}, but a logarithmic axis needs positive values"
+        )
 
 
 def _look(place: int, points: int) -> Look:

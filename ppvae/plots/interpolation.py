@@ -1,4 +1,4 @@
-"""Walks through the latent space, decoded."""
+"""Decoded walks through the latent space."""
 
 import matplotlib as mpl
 import numpy as np
@@ -29,14 +29,14 @@ from ppvae.plots.text import fitted
 def interpolation(
     means: npt.ArrayLike, *, title: str = "From one datum to another", columns: Columns = PLAIN
 ) -> Figure:
-    """Walks through the latent space, decoded.
+    """Decoded walks through the latent space.
 
     Args:
-        means: ``(rows, steps, *shape)``; row by row, from the code of one datum (t = 0) to that
-            of another (t = 1) in equal steps. Of images the first 12 rows are drawn, of a table
-            the first 5.
-        title: said above.
-        columns: those of a table.
+        means: ``(rows, steps, *shape)``; each row goes from the code of one datum (t = 0) to that
+            of another (t = 1) in equal steps. Of images the first 12 rows are drawn, of a table the
+            first 5.
+        title: title of the figure.
+        columns: the columns of a table.
 
     Raises:
         InputError: there is nothing to draw.
@@ -81,10 +81,10 @@ def interpolation(
 
 
 def _named_walks(walks: Array, title: str, table: Columns) -> Figure:
-    """Columns along the way: those that change most, a line each."""
+    """One line for each of the columns that change most along the walk."""
     rows, steps, _ = walks.shape
     figure, panels = stacked(rows, 1.4 + 1.4 * rows)
-    # fmax and fmin pass over what is missing; a column without any value stands last.
+    # fmax and fmin skip missing values; columns without any value come last.
     change = np.fmax.reduce(walks, axis=1) - np.fmin.reduce(walks, axis=1)
     spread = np.fmax.reduce(change, axis=0)
     most = np.argsort(-spread, kind="stable")[:7]

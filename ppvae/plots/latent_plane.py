@@ -1,4 +1,4 @@
-"""The plane of two latents, decoded."""
+"""The decoded plane of two latents."""
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,15 @@ from ppvae.plots.style import BLUE, GREY, four_digits, house_style, new_figure, 
 def manifold(
     means: npt.ArrayLike, grid: npt.ArrayLike, *, title: str = "The latent plane, decoded"
 ) -> Figure:
-    """The mean of p(x | z) all over the plane of two latents.
+    """The mean of p(x | z) over a grid on the plane of two latents.
 
     Args:
-        means: ``(rows, columns, *shape)``: images as one mosaic, anything else as small curves.
-        grid: ``(rows, columns, 2)``, the z of each; or ``(n,)``, with ``means[i, j]`` decoded at
-            z1 = ``grid[j]``, z2 = ``grid[i]``. In whatever order it comes, z1 grows to the right
-            and z2 upwards.
-        title: said above.
+        means: ``(rows, columns, *shape)``: images are drawn as a mosaic, other data as small
+            curves.
+        grid: ``(rows, columns, 2)``, the z of each; or ``(n,)``, with ``means[i, j]`` decoded at z1
+            = ``grid[j]``, z2 = ``grid[i]``. Whatever its order, z1 increases to the right and z2
+            upwards.
+        title: title of the figure.
 
     Raises:
         InputError: there is nothing to draw, or the grid does not fit.
@@ -73,7 +74,7 @@ def manifold(
 
 
 def _ticks(values: Array, most: int) -> list[float]:
-    """Where an axis of nodes has numbers: round ones, or nodes where these are not even."""
+    """Ticks of an axis of nodes: round numbers, or nodes if these are uneven."""
     steps = np.diff(values)
     if len(values) > most and np.allclose(steps, steps.mean(), rtol=1e-3):
         low, high = float(values.min()), float(values.max())
@@ -95,10 +96,10 @@ def _read_grid(grid: Array, rows: int, columns: int) -> tuple[Array, Array]:
         z1, z2 = grid[0, :, 0], grid[:, 0, 1]
         if np.allclose(grid[..., 0], z1) and np.allclose(grid[..., 1], z2[:, None]):
             return z1, z2
-        raise InputError("grid must be rectangular: z1 one value a column, z2 one value a row")
+        raise InputError("grid must be rectangular: one z1 per column, one z2 per row")
     raise InputError(
-        f"grid must be ({rows}, {columns}, 2), or one value for each row and column alike; "
-        f"its shape is {grid.shape}"
+        f"grid must be ({rows}, {columns}, 2), or one value for each row and column; its shape is "
+        f"{grid.shape}"
     )
 
 

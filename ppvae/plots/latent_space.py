@@ -1,4 +1,4 @@
-"""Where the guide puts each datum."""
+"""Codes of the data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ from ppvae.plots.style import (
     settle,
 )
 
-_MARKERS = "o^sD"  # by the number of `class_look`
+_MARKERS = "o^sD"  # indexed by the second value of `class_look`
 _PRIOR: Look = {**DASHED, "color": "#444444", "linewidth": 1.8}
 
 
 class _Labels(NamedTuple):
-    """Labels as colours: ``place[n]`` into ``names``, -1 where there is none, or ``values``."""
+    """Labels as colours: index ``place[n]`` into ``names``, -1 for none; or ``values``."""
 
     place: npt.NDArray[np.int64]
     names: list[str]
@@ -43,17 +43,17 @@ class _Labels(NamedTuple):
 
 
 def _read_labels(labels: npt.ArrayLike, names: Sequence[str] | None, count: int) -> _Labels:
-    """Tell classes from a continuous covariate.
+    """Read labels as classes or as a continuous covariate.
 
-    Text, truth values and whole numbers of at most twenty sorts are classes; so is what has
-    ``names``. A class keeps its place, hence its colour, where other classes are missing: whole
-    numbers from 0 are their own place, and names give theirs.
+    Text, Booleans and integers of at most twenty values are classes; so are labels with ``names``.
+    A class keeps its index, hence its colour, if other classes are missing: integers from 0 are
+    their own index, and names define it.
     """
     array = np.asarray(labels)
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.shape != (count,):
-        raise InputError(f"labels must be one for each of {count} data; the shape is {array.shape}")
+        raise InputError(f"labels must be one per datum, ({count},); their shape is {array.shape}")
     if array.dtype.kind not in "iuf":
         text = [str(v) for v in array]
         order = list(names) if names is not None else sorted(set(text))
@@ -71,7 +71,7 @@ def _read_labels(labels: npt.ArrayLike, names: Sequence[str] | None, count: int)
         if not whole or (len(sorts) and not 0 <= sorts[0] <= sorts[-1] < len(names)):
             bad = [s for s in sorts if s != round(s) or not 0 <= s < len(names)]
             raise InputError(
-                f"label {four_digits(bad[0])} has no name: label_names holds {len(names)}, "
+                f"label {four_digits(bad[0])} has no name: label_names has {len(names)}, "
                 f"for labels 0 to {len(names) - 1}"
             )
         index[there] = number[there].astype(np.int64)
@@ -85,23 +85,23 @@ def _read_labels(labels: npt.ArrayLike, names: Sequence[str] | None, count: int)
 
 
 def _class_colours(count: int) -> Array:
-    """A colour for each class; beyond twenty they come again, with another marker."""
+    """A colour for each class; beyond twenty they repeat, with another marker."""
     return np.asarray(
         to_rgba_array([class_look(i)[0] for i in range(count)]), dtype=np.float64
     ).reshape(count, 4)
 
 
 def _short(name: str, most: int) -> str:
-    """A name with its middle left out where it is long: both ends tell names apart."""
+    """A name, with the middle of a long one left out: both ends distinguish names."""
     half = (most - 1) // 2
     short = name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
-    return short.replace("$", r"\$")  # else two of them open and close mathematics
+    return short.replace("$", r"\$")  # two of them would delimit mathematics
 
 
 def _class_legend(
     figure: Figure, labels: _Labels, markers: str, extra: Sequence[Line2D | Patch]
 ) -> None:
-    """The classes that occur, in their order, at the right of the figure."""
+    """Legend of the classes that occur, in order, at the right of the figure."""
     colours = _class_colours(len(labels.names))
     present = [int(i) for i in np.unique(labels.place) if i >= 0]
     handles: list[Line2D | Patch] = [
@@ -160,12 +160,12 @@ def _scatter(figure: Figure, axes: Axes, points: Array, labels: _Labels | None) 
 
 
 def _to_plane(codes: Array) -> tuple[Array, tuple[str, str]]:
-    """The two directions in which codes vary most, and what to call them."""
+    """Codes along their two principal components, and the labels of these."""
     if codes.shape[1] == 2 or len(codes) < 2 or not codes.var(axis=0).sum() > 0:
         return codes[:, :2], ("$z_1$", "$z_2$")
     centred = codes - codes.mean(axis=0)
     _, scales, components = np.linalg.svd(centred, full_matrices=False)
-    # The sign of a component is free: its largest entry is positive.
+    # The sign of a component is arbitrary: make its largest entry positive.
     largest = np.abs(components).argmax(axis=1)[:, None]
     components = components * np.sign(np.take_along_axis(components, largest, axis=1))
     plane = np.asarray(centred @ components[:2].T, dtype=np.float64)
@@ -187,19 +187,19 @@ def latent(
     marks: Mapping[str, npt.ArrayLike] = {},
     title: str = "Codes of the data",
 ) -> Figure:
-    """Where the guide puts each datum: one latent as a histogram, two as they are, more by PCA.
+    """Codes of the data: one latent as a histogram, two as a scatter plot, more by PCA.
 
     Args:
         loc: ``(N, L)``, the means of q(z | x).
-        labels: ``(N,)``. Text, truth values and up to twenty different whole numbers are classes
-            with a legend; other numbers are a covariate with a colour bar. NaN is "no label".
-        label_names: the name of label k at place k; or, for labels that are text, their order.
-        prior_circles: the prior is a standard normal: mark one and two of its standard
-            deviations (of one or two latents; more are not drawn as they are).
-        scale: ``(n, 2)``, the standard deviations of q(z | x) of the first n data: an ellipse of
-            one around each, of two latents.
-        marks: points of the plane to point out, by name, ``(2,)`` each, of two latents.
-        title: said above.
+        labels: ``(N,)``. Text, Booleans and up to twenty different integers are classes with a
+            legend; other numbers are a covariate with a colour bar. NaN means "no label".
+        label_names: the name of label k at index k; or, for text labels, their order.
+        prior_circles: mark one and two standard deviations of a standard normal prior (of one or
+            two latents only).
+        scale: ``(n, 2)``, the standard deviations of q(z | x) of the first n data, drawn as
+            ellipses; for two latents.
+        marks: marked points, by name, ``(2,)`` each; for two latents.
+        title: title of the figure.
 
     Raises:
         InputError: there is nothing to draw, or labels and data do not fit.
@@ -209,7 +209,7 @@ def latent(
     if codes.ndim != 2:
         raise InputError(f"loc must be (data, latents); its shape is {codes.shape}")
     if codes.shape[1] != 2 and (scale is not None or marks):
-        raise InputError(f"ellipses and marks are of two latents; loc has {codes.shape[1]}")
+        raise InputError(f"ellipses and marks need two latents; loc has {codes.shape[1]}")
     spread = np.zeros((0, 2)) if scale is None else data_array(scale, "scale", 2)
     read = None if labels is None else _read_labels(labels, label_names, len(codes))
     finite = np.isfinite(codes).all(axis=1)
@@ -265,7 +265,7 @@ def _ellipses(axes: Axes, codes: Array, scale: Array) -> None:
 
 
 def _mark(axes: Axes, place: int, name: str, point: npt.ArrayLike) -> Line2D:
-    """A point of the plane that is named in the legend."""
+    """A point of the plane, named in the legend."""
     across, up = np.asarray(point, float)
     (drawn,) = axes.plot(
         across, up, "X*PDv"[place % 5], color="black", markeredgecolor="white", markersize=13,

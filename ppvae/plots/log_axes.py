@@ -1,4 +1,4 @@
-"""How a log axis shows what has no logarithm: at its floor, and what is infinite at its ceiling."""
+"""Log axes that show zero at the bottom and infinity at the top."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ppvae.plots.style import Look
 
 
 def _reach(values: Sequence[Array]) -> tuple[float, float, float]:
-    """The least and the greatest that has a logarithm, and by what factor there is room beyond."""
+    """Minimum and maximum of the finite positive values, and the factor of the margin."""
     every = _joined(values)
     there = every[np.isfinite(every) & (every > 0)]
     if not len(there):
@@ -27,7 +27,7 @@ def _joined(values: Sequence[Array]) -> Array:
 
 
 def log_limits(*values: Array) -> Limits:
-    """Where what is zero, and what is infinite, is put: below and above all that is neither."""
+    """Positions of zero and of infinity: below and above all other values."""
     low, high, room = _reach(values)
     return low / room, high * room
 
@@ -42,16 +42,16 @@ def draw_on_log(
     nudge: float = 1.0,
     **look: Any,
 ) -> None:
-    """A line of what has a logarithm; the rest as open triangles at ``limits``.
+    """A line of the finite positive values; the rest as open triangles at ``limits``.
 
-    The limits are those of `log_limits` of all that is drawn on these axes. ``nudge`` is a factor
-    on the x of triangles, so that those of several lines do not hide each other.
+    ``limits`` is `log_limits` of all values on these axes. ``nudge`` is a factor on the x of
+    triangles, so that those of several lines do not hide each other.
     """
     there = np.isfinite(values) & (values > 0)
     shown = np.where(there, values, np.nan)
     if error is not None:
         drop = np.where(np.isfinite(error) & there, error, 0.0)
-        # The bar of an error greater than its value ends where the axis does.
+        # An error bar longer than its value ends at the end of the axis.
         down = np.minimum(drop, np.where(there, values - limits[0], 0.0).clip(min=0.0))
         bars: Look = {"fmt": "none", "ecolor": look.get("color"), "elinewidth": 1, "capsize": 3}
         axes.errorbar(x, shown, yerr=[down, drop], **bars)
@@ -74,7 +74,7 @@ def draw_on_log(
 
 
 def set_log(axes: Axes, *values: Array) -> None:
-    """A log y axis with few numbers, that ends at the triangles where there are some."""
+    """A log y axis with few numbers; it ends at the triangles, if there are any."""
     every = _joined(values)
     low, high, room = _reach(values)
     low /= room if (every <= 0).any() else math.sqrt(room)
@@ -85,7 +85,7 @@ def set_log(axes: Axes, *values: Array) -> None:
 
 
 def label_decades(axes: Axes, which: str, low: float, high: float) -> None:
-    """Numbers at few decades, and between them only where there is less than one whole."""
+    """Numbers at a few decades, and between them only on an axis of less than one decade."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     within = np.floor(np.log10(high)) - np.ceil(np.log10(low)) + 1
     subs: tuple[float, ...] = (1.0,) if within >= 2 else (1.0, 2.0, 5.0)
@@ -95,7 +95,7 @@ def label_decades(axes: Axes, which: str, low: float, high: float) -> None:
 
 
 def label_counts(axes: Axes, counts: Sequence[float], *, apart: float) -> None:
-    """A log x axis of a few counts, with numbers at those ``apart`` by that share of the axis."""
+    """A log x axis of a few counts, numbered where they are ``apart``, a share of the axis."""
     low, high = min(counts) / 1.35, max(counts) * 1.35
     axes.set_xscale("log")
     axes.set_xlim(low, high)
@@ -109,7 +109,7 @@ def label_counts(axes: Axes, counts: Sequence[float], *, apart: float) -> None:
 
 
 def _written(value: float) -> str:
-    """A number of a log axis: in full, where that is short."""
+    """A number of a log axis: written in full if short."""
     if 1e-3 <= value < 1e5:
         return f"{value:,.6g}"
     power = int(np.floor(np.log10(value) + 1e-9))
@@ -118,7 +118,7 @@ def _written(value: float) -> str:
 
 
 def beyond_note(*values: Array) -> str:
-    """What the triangles stand for, where there are any."""
+    """Meaning of the triangles, if there are any."""
     every = _joined(values)
     notes = ["▽ 0"] if (every <= 0).any() else []
     if (every == np.inf).any():

@@ -1,4 +1,4 @@
-"""Many small images as one picture."""
+"""Mosaics: many small images in one picture."""
 
 from collections.abc import Sequence
 
@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 from ppvae.plots.arrays import Array, Limits
 from ppvae.plots.style import GREY, WIDTH, four_digits, new_figure
 
-_MISSING = np.array([0.78, 0.86, 0.93])  # a value that is not there, in an image
+_MISSING = np.array([0.78, 0.86, 0.93])  # a missing value of an image
 
 
 def paint(images: Array, limits: Limits) -> Array:
-    """``(..., C, H, W)`` of any range as ``(..., H, W, 3)`` in [0, 1]; what is missing is blue."""
+    """``(..., C, H, W)`` of any range as ``(..., H, W, 3)`` in [0, 1]; missing values are blue."""
     low, high = limits
     rgb = np.moveaxis(images, -3, -1)
     missing = ~np.isfinite(rgb).all(axis=-1)
@@ -24,7 +24,7 @@ def paint(images: Array, limits: Limits) -> Array:
 
 
 def scale_note(images: Array, limits: Limits) -> str:
-    """What the colours of `paint` stand for, in words."""
+    """Meaning of the colours of `paint`."""
     low, high = (four_digits(float(f"{limit:.3g}")) for limit in limits)
     note = f"black {low}, white {high}"
     if images.shape[-3] == 3:
@@ -33,10 +33,10 @@ def scale_note(images: Array, limits: Limits) -> str:
 
 
 def mosaic(tiles: Array, row_gaps: Sequence[int], column_gap: int) -> tuple[Array, list[int]]:
-    """Tiles ``(rows, columns, H, W, 3)`` with nothing between them, and the top of each row.
+    """A picture of tiles ``(rows, columns, H, W, 3)``, and the top of each row.
 
-    ``row_gaps[r]`` is the room above row r, in pixels. The picture has an opacity beside its
-    colours: what lies between tiles, and a tile of NaN, is see-through.
+    ``row_gaps[r]`` is the room above row r, in pixels. The picture has an alpha channel: gaps
+    between tiles, and tiles of NaN, are transparent.
     """
     rows, columns, height, width, _ = tiles.shape
     tops = [int(sum(row_gaps[: r + 1])) + r * height for r in range(rows)]
@@ -54,7 +54,7 @@ def mounted(sheet: Array, *, left: float, title: str, note: str) -> tuple[Figure
     tall, wide = sheet.shape[:2]
     width = WIDTH - left
     height = min(width * tall / wide, 8.0)
-    if wide < 3 * tall and wide < 48:  # a few small pictures need no page
+    if wide < 3 * tall and wide < 48:  # few small pictures do not fill the width
         height = min(height, 3.6)
     figure = new_figure(height + 0.9)
     axes = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""Data as a model sees them: rebuilt, drawn from it, and on the way from one to another."""
+"""Reconstructions, imputations and draws."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -26,19 +26,19 @@ from ppvae.plots.style import (
 
 
 def gap_between(height: int) -> int:
-    """Pixels between pictures of a height."""
+    """Gap in pixels between pictures of a height."""
     return max(1, round(height / 14))
 
 
 def _fill(painted: Array, rows: int, columns: int) -> Array:
-    """``(N, ...)`` as ``(rows, columns, ...)``, the cells that are left over empty."""
+    """``(N, ...)`` as ``(rows, columns, ...)``; the remaining cells are empty."""
     tiles = np.full((rows * columns, *painted.shape[1:]), np.nan)
     tiles[: len(painted)] = painted
     return tiles.reshape(rows, columns, *painted.shape[1:])
 
 
 def entitle(title: str, shown: int, total: int) -> str:
-    """A title that says how many are shown, where not all are."""
+    """A title that says how many are shown, if not all."""
     return title if shown == total else f"{title} ({shown} of {total})"
 
 
@@ -49,7 +49,7 @@ def label_columns(
     columns: Columns,
     ranges: Sequence[str] = (),
 ) -> None:
-    """Label panels that stand over one axis of columns."""
+    """Label panels with a shared axis of columns."""
     columns.label(panels[-1], ranges)
     figure.supylabel(columns.value, fontsize=11)
     figure.align_ylabels(panels)
@@ -65,14 +65,14 @@ def reconstructions(
     columns: Columns = PLAIN,
     greys: npt.ArrayLike | None = None,
 ) -> Figure:
-    """Each datum and the mean of p(x | z) at its code, on one scale.
+    """Data and their reconstructions, the means of p(x | z) at their codes, on one scale.
 
     Args:
-        originals: ``(N, C, H, W)`` images with C 1 or 3, or ``(N, H, W)``; anything else is a
-            table ``(N, D)``. Of images the first 32 are drawn, of a table the first 5.
+        originals: ``(N, C, H, W)`` images with C 1 or 3, or ``(N, H, W)``; else a table ``(N, D)``.
+            The first 32 images, or 5 rows, are drawn.
         means: the same shape.
-        title: said above.
-        columns: those of a table.
+        title: title of the figure.
+        columns: the columns of a table.
         greys: the intensities that the originals were binarized from, in the same shape.
 
     Raises:
@@ -83,7 +83,8 @@ def reconstructions(
     rebuilt = data_array(means, "means", 2)
     if data.shape != rebuilt.shape:
         raise InputError(
-            f"originals and means must have one shape; they have {data.shape} and {rebuilt.shape}"
+            f"originals and means must have the same shape; they have {data.shape} and "
+            f"{rebuilt.shape}"
         )
     images, rebuilt_images = as_images(data, 1), as_images(rebuilt, 1)
     if images is not None and rebuilt_images is not None:
@@ -103,7 +104,7 @@ def reconstructions(
     dots: Look = {"marker": "o", "markersize": 4.5} if few else {}
     crosses: Look = {"marker": "x", "markersize": 6} if few else {}
     for i, axes in enumerate(panels):
-        if columns.names:  # they are not neighbours of each other
+        if columns.names:  # named columns have no order
             axes.vlines(places, table[i], rebuilt[i], color="#BBBBBB", linewidth=1)
             dots, crosses = dots | {"linestyle": "none"}, crosses | {"linestyle": "none"}
         axes.plot(places, table[i], color="#000000", linewidth=1, label="data", **dots)
@@ -118,7 +119,7 @@ def reconstructions(
 
 
 def _layers(layers: Mapping[str, Array], title: str) -> Figure:
-    """Rows of up to eight data, of each what is named below one another, on one scale."""
+    """Rows of up to eight data, with the layers of each below one another, on one scale."""
     total = len(next(iter(layers.values())))
     shown = [images[:32] for images in layers.values()]
     limits = value_range(*shown)
@@ -150,16 +151,16 @@ def imputations(
     title: str = "Data with missing entries, and what is imputed",
     columns: Columns = PLAIN,
 ) -> Figure:
-    """Each datum with its holes, with them filled, and as it was where that is known.
+    """Data with missing entries, with imputed entries, and complete if they are known.
 
     Args:
-        x: ``(N, C, H, W)`` images with C 1 or 3, or ``(N, H, W)``; anything else is a table
-            ``(N, D)``. Of images the first 32 are drawn, of a table the first 5.
+        x: ``(N, C, H, W)`` images with C 1 or 3, or ``(N, H, W)``; else a table ``(N, D)``. The
+            first 32 images, or 5 rows, are drawn.
         mask: True where x was observed; elsewhere x is imputed; the same shape.
-        scale: standard deviations of what is imputed, drawn as bars in a table.
-        truth: the data without holes.
-        title: said above.
-        columns: those of a table.
+        scale: standard deviations of imputed entries, drawn as bars in a table.
+        truth: the complete data.
+        title: title of the figure.
+        columns: the columns of a table.
 
     Raises:
         InputError: there is nothing to draw, or the shapes differ.
@@ -171,7 +172,7 @@ def imputations(
     for name, shape in [("mask", seen.shape), *((name, a.shape) for name, a in rest.items())]:
         if shape != data.shape:
             raise InputError(
-                f"x and {name} must have one shape; they have {data.shape} and {shape}"
+                f"x and {name} must have the same shape; they have {data.shape} and {shape}"
             )
     layers = {"observed": np.where(seen, data, np.nan), "imputed": data}
     if "truth" in rest:
@@ -187,7 +188,7 @@ def imputations(
 
 
 def _filled_rows(layers: Mapping[str, Array], title: str, table: Columns) -> Figure:
-    """A panel a datum: dots where it was observed, crosses with bars where it is imputed."""
+    """One panel per datum: dots for observed values, crosses with bars for imputed ones."""
     total, width = layers["observed"].shape
     count, columns = min(5, total), np.arange(width)
     figure, panels = stacked(count, 1.4 + 1.25 * count)
@@ -217,12 +218,12 @@ def _filled_rows(layers: Mapping[str, Array], title: str, table: Columns) -> Fig
 def samples(
     means: npt.ArrayLike, *, title: str = "Draws from the model", columns: Columns = PLAIN
 ) -> Figure:
-    """What the model says data look like: images as a near-square grid, a table as a heat map.
+    """Draws from the model: images as a nearly square grid, a table as a heat map.
 
     Args:
         means: ``(N, C, H, W)`` or ``(N, H, W)`` images, else a table ``(N, D)``; the first 400.
-        title: said above.
-        columns: those of a table.
+        title: title of the figure.
+        columns: the columns of a table.
 
     Raises:
         InputError: there is nothing to draw.

@@ -1,4 +1,4 @@
-"""A figure as PNG bytes."""
+"""Figures as PNG bytes."""
 
 import io
 
@@ -11,11 +11,10 @@ from ppvae.plots.style import DPI, house_style
 def png(figure: Figure) -> bytes:
     """A figure as PNG: the same figure gives the same bytes.
 
-    Where things go is settled by the first call; what is added to the figure later finds no room
-    made for it.
+    The first call fixes the layout; it makes no room for anything added to the figure later.
     """
     picture = io.BytesIO()
-    # matplotlib signs what it writes with its version, which would change the bytes.
+    # matplotlib writes its version into the file, which would change the bytes.
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)  # one pass does not always find room for a legend

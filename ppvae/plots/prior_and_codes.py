@@ -1,4 +1,4 @@
-"""Does the prior lie where the codes of the data do? The one as contours over the other."""
+"""The prior as contours over the codes of the data."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ from ppvae.plots.style import (
 )
 
 SHARES = (0.5, 0.95)
-"""Shares of the prior's mass that are outlined, each by the smallest region that holds it."""
+"""Shares of the prior's mass; each contour is the smallest region of that share."""
 
 _LINES: tuple[Look, ...] = (
     {"linewidths": 2.0, "linestyles": "solid"},
@@ -38,13 +38,13 @@ def prior_and_codes(
     *,
     title: str = "The codes of the data, and the prior",
 ) -> Figure:
-    """A panel for each prior, all on one scale: draws of q(z), and p(z) as contours.
+    """One panel per prior, on a common scale: draws of q(z), and p(z) as contours.
 
     Args:
         codes: by name, ``(N, 2)``: draws from the aggregate posterior q(z).
-        log_prob: by the same names, ``(rows, columns)``: log p(z) all over the grid.
-        grid: ``(rows, columns, 2)``, its z: z1 one value a column, z2 one value a row.
-        title: said above.
+        log_prob: by the same names, ``(rows, columns)``: log p(z) on the grid.
+        grid: ``(rows, columns, 2)``, z of the grid: one z1 per column, one z2 per row.
+        title: title of the figure.
 
     Raises:
         InputError: there is nothing to draw, or the shapes or the names do not fit.
@@ -55,13 +55,14 @@ def prior_and_codes(
     levels = {name: np.asarray(values, float) for name, values in log_prob.items()}
     if nodes.ndim != 3 or nodes.shape[2] != 2 or not points or list(points) != list(levels):
         raise InputError(
-            f"grid must be (rows, columns, 2), and codes and log_prob of the same names; grid has "
+            "grid must be (rows, columns, 2), and codes and log_prob must have the same names; "
+            "grid has "
             f"shape {nodes.shape}, and the names are {', '.join(points)} and {', '.join(levels)}"
         )
     for name in points:
         if points[name].shape[1:] != (2,) or levels[name].shape != nodes.shape[:2]:
             raise InputError(
-                f"of '{name}' codes must be (N, 2) and log_prob {nodes.shape[:2]}; they are "
+                f"codes of '{name}' must be (N, 2) and its log_prob {nodes.shape[:2]}; they are "
                 f"{points[name].shape} and {levels[name].shape}"
             )
     columns = min(len(points), 2)
@@ -81,9 +82,9 @@ def prior_and_codes(
 
 
 def smallest_regions(log_prob: npt.ArrayLike) -> list[float]:
-    """The log-density at the edge of the smallest region that holds each of `SHARES`.
+    """The log-density at the edge of the smallest region of each of `SHARES`.
 
-    Of the mass on a grid of equal cells, as if there were none beyond.
+    Shares are of the mass on the grid of equal cells.
     """
     falling = np.sort(np.asarray(log_prob, float).ravel())[::-1]
     mass = np.exp(falling - falling[0]).cumsum()

@@ -1,4 +1,4 @@
-"""Bars with a row each: the name at the left, the number in a column at the right."""
+"""Horizontal bars: the name at the left, the number in a column at the right."""
 
 import math
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ class Row(NamedTuple):
 
     Attributes:
         name: at the left.
-        value: the number at the right; nothing is drawn where it is not finite.
+        value: the number at the right; nothing is drawn if it is not finite.
         error: its standard error.
         start: where the bar begins; it ends at ``start + value``.
         colour: of the bar.
-        is_level: the number is where something stands, and is drawn as a point, not as a bar.
+        is_level: whether the number is a level, drawn as a point instead of a bar.
         hatched: whether the bar is.
     """
 
@@ -40,12 +40,12 @@ class Row(NamedTuple):
 
     @property
     def spread(self) -> float:
-        """The error, or 0 where there is none to draw."""
+        """The error, or 0 if there is none to draw."""
         return self.error if self.error is not None and math.isfinite(self.error) else 0.0
 
 
 def draw_rows(axes: Axes, rows: Sequence[Row], *, linked: bool = False) -> None:
-    """Draw rows from top to bottom; ``linked``: a thin line joins each bar to the one above."""
+    """Draw rows from top to bottom; if ``linked``, a thin line joins each bar to the one above."""
     axes.set_axisbelow(True)
     for place, row in enumerate(rows):
         number = measured(row.value, row.error)
@@ -81,7 +81,7 @@ def _frame(axes: Axes, rows: Sequence[Row]) -> None:
     if not high > low:
         low, high = low - 0.5, high + 0.5
     margin = 0.04 * (high - low)
-    # A bar stands on zero where all do; there the axis begins.
+    # If all bars start at zero, so does the axis.
     axes.set_xlim(low - margin * (low != 0), high + margin * (high != 0))
     if low < 0 < high:
         axes.axvline(0, color="#8A8A8A", linewidth=0.8, zorder=0)

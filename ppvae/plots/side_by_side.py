@@ -1,4 +1,4 @@
-"""The same pictures made in several ways, row under row."""
+"""Rows of pictures for comparison."""
 
 from collections.abc import Mapping
 
@@ -18,14 +18,14 @@ _LABEL = 1.6  # inches
 
 @house_style
 def side_by_side(rows: Mapping[str, npt.ArrayLike], *, title: str) -> Figure:
-    """A named row of images for each way they were made, all on one scale.
+    """Named rows of images, all on one scale.
 
     Args:
         rows: by name, ``(N, C, H, W)`` with C 1 or 3, or ``(N, H, W)``; the first 16.
-        title: said above.
+        title: title of the figure.
 
     Raises:
-        InputError: there is nothing to draw, these are no images, or rows differ in shape.
+        InputError: there is nothing to draw, these are not images, or rows differ in shape.
 
     """
     data = {name: data_array(values, f"row '{name}'", 3)[:_MOST] for name, values in rows.items()}

@@ -1,10 +1,9 @@
-"""The house style: what every figure has in common, whoever draws it.
+"""The house style of all figures.
 
-It overrides the reader's matplotlib settings while a figure is drawn and leaves them as they were.
-All figures are as wide as each other, so that they share a page with one size of type.
-
-Colours are those of Okabe and Ito, told apart by colour-blind readers too, then twelve more with
-another marker. A label keeps its colour from figure to figure.
+It overrides the user's matplotlib settings while a figure is drawn and restores them after. All
+figures have the same width, so that their type has the same size on a page. Colours are those of
+Okabe and Ito, which colour-blind readers can distinguish, then twelve more with another marker. A
+label keeps its colour from figure to figure.
 """
 
 import functools
@@ -21,26 +20,26 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-type Look = dict[str, Any]  # how an artist is drawn
+type Look = dict[str, Any]  # keyword arguments of an artist
 
 BLUE, VERMILLION, GREY = "#0072B2", "#D55E00", "#6E6E6E"
 OKABE_ITO = (
     *(BLUE, "#E69F00", "#009E73", VERMILLION),
     *("#56B4E9", "#CC79A7", "#F0E442", "#000000"),
 )
-# Of classes: without black, which a dark page swallows as a white one does pale colours.
+# Of classes: without black, invisible on a dark page, and pale colours, invisible on a white one.
 PALETTE = (
     *OKABE_ITO[:7],
     *("#8C8C8C", "#A0643C", "#7467C9", "#999933", "#B8437A", "#44AA99", "#AA4499"),
     *("#2F8F4E", "#CC6677", "#6699CC", "#C9B458", "#A8452B", "#5B8A9B"),
 )
 
-# Viridis without its yellow end, which a white page swallows.
+# Viridis without its yellow end, which is invisible on a white page.
 SEQUENTIAL = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), "ppvae")
 
 WIDTH = 6.4  # inches, of every figure
 DPI = 150
-# White between the dashes keeps a line visible over thousands of points.
+# White between the dashes keeps the line visible over thousands of points.
 DASHED: Look = {
     "color": GREY,
     "gapcolor": "white",
@@ -73,7 +72,7 @@ _STYLE: dict[str, Any] = {
 
 
 def house_style[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
-    """Run ``draw`` in the house style, whatever the user's own; put theirs back after."""
+    """Run ``draw`` in the house style, then restore the user's style."""
 
     @functools.wraps(draw)
     def styled(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -84,7 +83,7 @@ def house_style[**P, R](draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def in_house_style() -> AbstractContextManager[None]:
-    """The house style for figures of others, such as ArviZ's; the user's own comes back after.
+    """The house style for other figures, such as ArviZ's; the user's style is restored after.
 
     Example::
 
@@ -108,17 +107,17 @@ def new_figure(height: float) -> Figure:
 
 
 def headline(figure: Figure, title: str) -> None:
-    """Name a figure of several panels, at the left as each panel is."""
+    """Title of a figure of several panels, at the left, as in each panel."""
     figure.suptitle(title, x=0.01, ha="left")
 
 
 def settle(axes: Axes) -> None:
-    """Fix what matplotlib would otherwise look up among the user's settings when it draws."""
+    """Fix the settings that matplotlib would otherwise read from the user's when it draws."""
     axes.tick_params(which="both", labelsize=11, color="#8A8A8A", labelcolor="#333333")
 
 
 def grid_lines(axes: Axes, axis: str) -> None:
-    """Faint lines across ``axis``, behind what is drawn."""
+    """Faint lines across ``axis``, in the background."""
     axes.set_axisbelow(True)
     axes.grid(visible=True, axis="x" if axis == "x" else "y", color="#E6E6E6", linewidth=0.8)
 
@@ -133,9 +132,9 @@ def stacked(count: int, height: float) -> tuple[Figure, list[Axes]]:
 def panel_grid(
     count: int, columns: int, *, around: float, each: float, shared: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """``count`` panels in rows of ``columns``, a row ``each`` inches high; none in cells left over.
+    """``count`` panels in rows of ``columns``, each row ``each`` inches high.
 
-    ``around`` is the height of all else, in inches; ``shared`` panels have the same axes.
+    ``around`` is the height of the rest, in inches; ``shared`` panels have the same axes.
     """
     rows = -(-count // columns)
     figure = new_figure(around + each * rows)
@@ -146,20 +145,20 @@ def panel_grid(
 
 
 def four_digits(value: float) -> str:
-    """A number to four digits, as figures write it: with a true minus sign."""
+    """A number with four significant digits and a typographic minus sign."""
     return f"{value:.4g}".replace("-", "\N{MINUS SIGN}")
 
 
 UNKNOWN = "#CFCFCF"
-"""The colour of a datum whose class or covariate is not known."""
+"""The colour of a datum of unknown class or covariate."""
 
 
 def class_look(place: int) -> tuple[str, int]:
-    """The colour of a class, and the number of its shape: another for each eight; -1: not known."""
+    """The colour of a class, and the index of its marker, another every eight; -1: unknown."""
     if place < 0:
         return UNKNOWN, 0
     return PALETTE[place % len(PALETTE)], place // 8 % SHAPES
 
 
 SHAPES = 4
-"""How many shapes there are."""
+"""Number of markers."""

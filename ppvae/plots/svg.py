@@ -1,4 +1,4 @@
-"""A figure as SVG: lines and letters that are sharp at any size and follow light and dark."""
+"""Figures as SVG: sharp at any size, in light and dark."""
 
 import io
 import re
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ppvae.plots.style import DPI, house_style
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-"""The letters of whoever reads it: those of the page around it."""
+"""The font of the page around the figure."""
 
 _DARK = {
     "#000000": "#e8eaed", "#222222": "#e8eaed", "#333333": "#c9ced4", "#444444": "#c9ced4",
@@ -18,7 +18,7 @@ _DARK = {
     "#dddddd": "#343a41", "#bbbbbb": "#5a626b", "#a9a9a9": "#6b737c", "#ffffff": "#14171a",
     "#7fb8d8": "#2a5f80",
 }  # fmt: skip
-"""Ink, lines and paper of the house style as a dark page has them; other colours serve both."""
+"""Text, lines and background of the house style on a dark page; other colours suit both."""
 
 _RULES = "".join(
     f"[style*='fill: {light}']{{fill:{dark}!important}}"
@@ -29,10 +29,10 @@ _RULES = "".join(
 
 @house_style
 def svg(figure: Figure) -> bytes:
-    """A figure as SVG: the same figure gives the same bytes; its paper is see-through.
+    """A figure as SVG: the same figure gives the same bytes; its background is transparent.
 
-    Letters stay text. Browsers that prefer a dark page see it in the colours of one; other
-    programs see those of the PNG.
+    Text stays text. Browsers that prefer dark pages show it in dark colours; other programs show
+    the colours of the PNG.
     """
     picture = io.StringIO()
     engine = figure.get_layout_engine()

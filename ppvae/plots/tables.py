@@ -1,4 +1,4 @@
-"""Tables as people know them: each column by its name and in its unit, data beside draws."""
+"""Columns of tables, by name and in their units: data next to draws."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ from ppvae.plots.text import few_numbers, fitted
 _MOST = 12
 _PAIRED = 4
 _COUNTS = (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 100_000)
-_WIDE = 50.0  # counts that reach so far are drawn as log(1 + count)
+_WIDE = 50.0  # counts from here are drawn as log(1 + count)
 
 type _Draw = Callable[[Axes, Array, Array, int], None]
 
@@ -40,17 +40,17 @@ type _Draw = Callable[[Axes, Array, Array, int], None]
 def marginals(
     data: npt.ArrayLike, draws: npt.ArrayLike, columns: Columns, *, title: str = "Data and draws"
 ) -> Figure:
-    """Each column of the data beside that of draws from the model.
+    """Each column of the data next to that of draws from the model.
 
-    Real numbers are densities, counts and categories shares of rows. Tables of more
-    than 12 columns have a point for each of them: its mean, and its standard deviation, in data and
-    draws; those of counts of log(1 + count).
+    Real numbers are drawn as densities, counts and categories as shares of rows. Tables of more
+    than 12 columns have one point per column, its mean and its standard deviation in data and
+    draws; of counts, those of log(1 + count).
 
     Args:
-        data: ``(N, D)``, in the units of the columns; what is NaN was not observed.
+        data: ``(N, D)``, in the units of the columns; NaN was not observed.
         draws: ``(M, D)``, drawn from the model.
         columns: names, kinds and levels of the D columns.
-        title: said above.
+        title: title of the figure.
 
     Raises:
         InputError: there is nothing to draw, or the shapes do not fit.
@@ -79,10 +79,10 @@ def rebuilt_columns(
     """Each column of the data against its reconstruction: on the diagonal they are equal.
 
     Args:
-        data: ``(N, D)``, in the units of the columns; what is NaN was not observed.
-        means: ``(N, D)``, the means of p(x | z) at the codes; of a category the likeliest level.
+        data: ``(N, D)``, in the units of the columns; NaN was not observed.
+        means: ``(N, D)``, the means of p(x | z) at the codes; of a category the most likely level.
         columns: names, kinds and levels of the D columns; of more than 12 all are in one panel.
-        title: said above.
+        title: title of the figure.
 
     Raises:
         InputError: there is nothing to draw, or the shapes do not fit.
@@ -127,10 +127,10 @@ def pairs(
         data: ``(N, D)``, in the units of the columns.
         draws: ``(M, D)``, drawn from the model.
         columns: names, kinds and levels of the D columns.
-        title: said above.
+        title: title of the figure.
 
     Raises:
-        InputError: fewer than two columns are of real numbers, or the shapes do not fit.
+        InputError: fewer than two columns are real, or the shapes do not fit.
 
     """
     table, drawn = _tables(data, draws, columns)
@@ -165,7 +165,7 @@ def _tables(data: npt.ArrayLike, other: npt.ArrayLike, columns: Columns) -> tupl
     table, second = data_array(data, "data", 2), data_array(other, "draws", 2)
     if table.shape[1:] != second.shape[1:] or table.shape[1:] != (len(columns.names),):
         raise InputError(
-            f"both tables must have the {len(columns.names)} columns that have names; their shapes "
+            f"both tables must have the {len(columns.names)} named columns; their shapes "
             f"are {table.shape} and {second.shape}"
         )
     return table, second
@@ -209,7 +209,7 @@ def _draw_marginal(axes: Axes, own: Array, other: Array, columns: Columns, place
     if is_log:
         own, other, every = np.log1p(own), np.log1p(other), np.log1p(every)
     if len(own):
-        # A few draws far out are not worth most of the room.
+        # A few outlying draws must not take most of the room.
         middle = np.quantile(every, [0.005, 0.995])
         low, high = min(own.min(), middle[0]), max(own.max(), middle[1])
         count = min(24, max(8, round(math.sqrt(len(own)))))
@@ -238,7 +238,7 @@ def _name_levels(axes: Axes, levels: Sequence[str]) -> None:
 
 
 def _shares(axes: Axes, own: Array, other: Array, count: int) -> None:
-    """The share of rows that have each of the values from 0 on, in data and draws."""
+    """The share of rows with each value from 0, in data and draws."""
     values = np.arange(count)
     for offset, rows, colour in ((-0.2, own, BLUE), (0.2, other, VERMILLION)):
         shares = [(rows.round() == value).mean() if len(rows) else 0.0 for value in values]
@@ -248,7 +248,7 @@ def _shares(axes: Axes, own: Array, other: Array, count: int) -> None:
 
 
 def _against(axes: Axes, own: Array, rebuilt: Array) -> None:
-    """A point for each datum, and the diagonal."""
+    """One point per datum, and the diagonal."""
     seen = np.isfinite(own) & np.isfinite(rebuilt)
     own, rebuilt = own[seen], rebuilt[seen]
     size = float(np.clip(6000 / max(1, len(own)), 4, 14))
@@ -262,7 +262,7 @@ def _against(axes: Axes, own: Array, rebuilt: Array) -> None:
 
 
 def _confusion(axes: Axes, own: Array, rebuilt: Array, levels: Sequence[str]) -> None:
-    """A disc for each pair of levels, whose area is the share of rows."""
+    """One disc per pair of levels; its area is the share of rows."""
     seen = np.isfinite(own) & np.isfinite(rebuilt)
     pairs_of = np.stack([own[seen], rebuilt[seen]], axis=1).round().astype(int)
     found, counts = np.unique(pairs_of, axis=0, return_counts=True)
@@ -281,7 +281,7 @@ def _confusion(axes: Axes, own: Array, rebuilt: Array, levels: Sequence[str]) ->
 
 
 def _moments(table: Array, drawn: Array, columns: Columns, title: str) -> Figure:
-    """A point for each column: its mean and standard deviation in data and draws."""
+    """One point per column: its mean and standard deviation in data and draws."""
     unit = ", log(1 + count)" if columns.is_counts else ", standardized"
     own, other = (_all_columns(each, columns) for each in (table, drawn))
     figure, panels = panel_grid(2, 2, around=0.8, each=2.9)

@@ -1,4 +1,4 @@
-"""How much of a name, or of a number, there is room for: text is measured before it is drawn."""
+"""Names and numbers fitted to the available room: text is measured before it is drawn."""
 
 import math
 from itertools import pairwise
@@ -14,9 +14,9 @@ _POINTS = 72  # an inch
 
 
 def fitted(text: str, inches: float, *, size: float = 11, lines: int = 1) -> str:
-    """``text`` broken into ``lines`` of that width, its middle left out where that is not enough.
+    """``text`` broken into ``lines`` of that width; if too long, its middle is left out.
 
-    Both ends tell names apart. A dollar is a dollar, and starts no formula.
+    Both ends distinguish names. A dollar sign is literal, and starts no formula.
     """
     rest, parts = " ".join(text.split()), list[str]()
     while len(parts) < lines - 1 and _width(rest, size) > inches:
@@ -30,7 +30,7 @@ def fitted(text: str, inches: float, *, size: float = 11, lines: int = 1) -> str
 
 
 def in_parts(caption: str, inches: float, *, size: float = 11, lines: int = 3) -> str:
-    """A caption of parts that two spaces divide, in lines that end where a part does."""
+    """A caption of parts separated by two spaces, in lines that end with a part."""
     parts = [" ".join(part.split()) for part in caption.split("  ") if part.strip()]
     rows: list[str] = []
     for part in parts:
@@ -45,7 +45,7 @@ def in_parts(caption: str, inches: float, *, size: float = 11, lines: int = 3) -
 
 
 def probability(p: float, least: float = 0.0) -> str:
-    """A p-value as figures write it; ``least`` is the smallest that there can be."""
+    """A p-value, formatted; ``least`` is the smallest possible one."""
     if math.isnan(p):
         return "no p"
     if 0.001 <= p <= least * (1 + 1e-9):
@@ -54,8 +54,8 @@ def probability(p: float, least: float = 0.0) -> str:
 
 
 def _width(text: str, size: float) -> float:
-    """Width of a line in inches, in the type that is set."""
-    # An empty text has no outline to measure.
+    """Width of a line in inches, in the current font."""
+    # Empty text has no outline to measure.
     if not text:
         return 0.0
     points, _, _ = text_to_path.get_text_width_height_descent(
@@ -75,7 +75,7 @@ def _that_fit(text: str, inches: float, size: float) -> int:
 def _without_middle(text: str, inches: float, size: float) -> str:
     if _width(text, size) <= inches:
         return text
-    # Two halves of half the room are never wider than the room.
+    # Each half takes at most half the room.
     half = (inches - _width("…", size)) / 2
     head = text[: _that_fit(text, half, size)].rstrip()
     tail = text[::-1][: _that_fit(text[::-1], half, size)][::-1].lstrip()
@@ -83,21 +83,21 @@ def _without_middle(text: str, inches: float, size: float) -> str:
 
 
 def measured(value: float, error: float | None = None) -> str:
-    """A number with its standard error, to the error's first digit, or second where that is small.
+    """A number with its standard error, to the first digit of the error, or the second if small.
 
-    A small one is up to 3.5, as in the tables of the Particle Data Group.
+    "Small" is up to 3.5, as in the tables of the Particle Data Group.
     """
     if not math.isfinite(value):
         return "not finite"
     if error is None or not math.isfinite(error):
-        # Bounds of many nats differ by few.
+        # Large bounds differ by a few nats.
         wide = 1e3 <= abs(value) < 1e7
         return f"{value:.1f}".replace("-", "\N{MINUS SIGN}") if wide else four_digits(value)
     if error <= 0:
         return f"{four_digits(value)} ± 0"
     order = math.floor(math.log10(error))
     places = (1 if error < 3.55 * 10.0**order else 0) - order
-    if not -4 <= places <= 6:  # too many zeros to be read
+    if not -4 <= places <= 6:  # too many zeros to read
         return f"{four_digits(value)} ± {error:.1e}"
     kept = max(0, places)
     text = f"{round(value, places) + 0.0:.{kept}f} ± {round(error, places):.{kept}f}"
@@ -105,9 +105,9 @@ def measured(value: float, error: float | None = None) -> str:
 
 
 def few_numbers(axis: Axis, most: int = 4, room: float | None = None) -> None:
-    """Whole numbers, rather than offsets, along a linear axis, at ``most`` intervals.
+    """Full numbers instead of offsets along a linear axis, at ``most`` intervals.
 
-    They do not crowd the ``room`` of a level axis, its length in inches; its limits are final then.
+    On a horizontal axis they fit its ``room``, the length in inches; its limits are then final.
     """
     formatter = ScalarFormatter(useOffset=False)
     formatter.set_powerlimits((-4, 8))

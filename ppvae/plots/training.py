@@ -1,4 +1,4 @@
-"""The course of a fit, epoch by epoch."""
+"""Training curves."""
 
 import math
 import sys
@@ -43,7 +43,7 @@ def _absent(value: object) -> bool:
 
 
 def _rows(table: "Rows | DataFrame") -> Rows:
-    """The rows of a table; its missing values are absent."""
+    """The rows of a table, without its missing values."""
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(table, pandas.DataFrame):
         rows: Rows = table.astype(object).where(table.notna(), None).to_dict("records")
@@ -52,7 +52,7 @@ def _rows(table: "Rows | DataFrame") -> Rows:
 
 
 def _column(rows: Rows, split: str, name: str) -> tuple[Array, Array]:
-    """Epochs and values of one column in one split; of a repeated epoch, the last."""
+    """Epochs and values of a column in a split; the last value of a repeated epoch."""
     by_epoch: dict[float, float] = {}
     for row in rows:
         value, epoch = row.get(name) or 0.0, row.get("epoch") or 0.0
@@ -63,7 +63,7 @@ def _column(rows: Rows, split: str, name: str) -> tuple[Array, Array]:
 
 
 def _shade_beta(panels: Sequence[Axes], epochs: Array, beta: Array) -> Patch | None:
-    """Shade the epochs whose KL weight is not yet the last one."""
+    """Shade the epochs before the KL weight has its final value."""
     other = ~np.isclose(beta, beta[-1]) if len(beta) else np.zeros(0, dtype=bool)
     if not other.any():
         return None
@@ -111,17 +111,16 @@ def _draw_term(
 
 @house_style
 def history(metrics: "Rows | DataFrame", *, best_epoch: int | None = None) -> Figure:
-    """The bound and its two terms, epoch by epoch, as ``metrics.csv`` has them.
+    """The bound and its two terms by epoch, as in ``metrics.csv``.
 
     Args:
-        metrics: ``run.metrics()``, or rows: one for each epoch and split, with ``epoch``,
-            ``split`` ("train", "valid"; others are passed over), ``elbo``, ``reconstruction``,
-            ``kl`` (nats per datum) and perhaps ``beta``. Numbers may be text; ``None`` and ``""``
-            mean absent.
-        best_epoch: the epoch whose weights were kept, to be marked.
+        metrics: ``run.metrics()``, or rows: one for each epoch and split, with ``epoch``, ``split``
+            ("train", "valid"; others are skipped), ``elbo``, ``reconstruction``, ``kl`` (nats per
+            datum) and optionally ``beta``. Numbers may be text; ``None`` and ``""`` mean absent.
+        best_epoch: the epoch whose weights were kept; it is marked.
 
-    Values from before the fit settled may be outside the axes; how many, and how far, is written
-    above the panel. Where ``elbo`` is absent there is no panel for it, and a title says why.
+    Early values may be outside the axes; how many, and how far, is written above the panel. If
+    ``elbo`` is absent it has no panel, and a title says why.
 
     Raises:
         InputError: no row holds a number to draw.
@@ -165,12 +164,12 @@ def history(metrics: "Rows | DataFrame", *, best_epoch: int | None = None) -> Fi
         handles.append(shade)
     elif len(beta) and not math.isclose(beta[-1], 1.0) and "elbo" in shown:
         handles.append(
-            Line2D([], [], linestyle="none", label=f"climbed at β = {four_digits(beta[-1])}")
+            Line2D([], [], linestyle="none", label=f"trained at β = {four_digits(beta[-1])}")
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     if "elbo" not in shown:
         if never["elbo"] and never["kl"]:
             headline(figure, "There is no bound: the guide is a point mass")
         else:
-            headline(figure, "There is no bound to show: no finite one is on record")
+            headline(figure, "There is no bound to show: no finite value was recorded")
     return figure

@@ -1,4 +1,4 @@
-"""How much of a curve is worth its room: the axis limits that show where it settles."""
+"""Axis limits that show where curves settle."""
 
 import math
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from ppvae.plots.style import four_digits
 
 
 class Window(NamedTuple):
-    """The part of a curve worth its room, and a sentence about what is outside."""
+    """Axis limits, and a sentence about the values outside."""
 
     limits: Limits | None
     outside: str
 
 
 def window_on(series: Sequence[Array], keep: Sequence[float] = ()) -> Window:
-    """Limits that show where curves settle rather than how badly they began.
+    """Limits that show where curves settle rather than their first values.
 
-    The middle nine tenths and their neighbourhood, the last point of each curve and ``keep`` are
-    always inside; all is, where that costs little room.
+    The middle 90% of the values with a margin, the last point of each curve and ``keep`` are always
+    inside; so are all values, if that costs little room.
     """
     values = np.concatenate([s[np.isfinite(s)] for s in series] or [np.empty(0)])
     if not len(values):

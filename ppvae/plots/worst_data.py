@@ -1,4 +1,4 @@
-"""The data that a program does worst on, each beside its reconstruction."""
+"""The worst data, each next to its reconstruction."""
 
 from collections.abc import Sequence
 
@@ -24,18 +24,18 @@ def worst_data(
     means: npt.ArrayLike,
     captions: Sequence[str],
     *,
-    title: str = "The data that the guide does worst on",
+    title: str = "The data that the guide fits worst",
     columns: Columns = PLAIN,
 ) -> Figure:
-    """The worst data, each above its reconstruction, with what is known of it.
+    """The worst data, each above its reconstruction, with captions.
 
     Args:
-        x: ``(N, C, H, W)`` or ``(N, H, W)`` images, anything else a table ``(N, D)``; the worst
-            first. Of images the first 8 are drawn, of a table the first 5.
+        x: ``(N, C, H, W)`` or ``(N, H, W)`` images, else a table ``(N, D)``; the worst first. The
+            first 8 images, or 5 rows, are drawn.
         means: the means of p(x | z) at their codes, in the same shape.
-        captions: one for each; two spaces divide its parts, of which lines are made.
-        title: said above.
-        columns: those of a table.
+        captions: one per datum; two spaces separate its parts, which are broken into lines.
+        title: title of the figure.
+        columns: the columns of a table.
 
     Raises:
         InputError: there is nothing to draw, or shapes and captions do not fit.
@@ -44,10 +44,10 @@ def worst_data(
     data, rebuilt = data_array(x, "x", 2), data_array(means, "means", 2)
     if data.shape != rebuilt.shape:
         raise InputError(
-            f"x and means must have one shape; they have {data.shape} and {rebuilt.shape}"
+            f"x and means must have the same shape; they have {data.shape} and {rebuilt.shape}"
         )
     if len(captions) != len(data):
-        raise InputError(f"captions must be one for each of {len(data)} data, not {len(captions)}")
+        raise InputError(f"captions must be one per datum, {len(data)}, not {len(captions)}")
     images, rebuilt_images = as_images(data, 1), as_images(rebuilt, 1)
     shown = min(len(data), 5 if images is None else _MOST)
     title = fitted(entitle(title, shown, len(data)), WIDTH - 0.4, size=12)

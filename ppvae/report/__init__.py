@@ -1,10 +1,10 @@
 """A run as one page that opens offline and can be mailed: ``report.html``.
 
-One part of the page per file: what the run comes to (`verdict`), how the fit went (`course`), what
-the model makes of data (`pictures`), where the codes lie and what is decoded there (`latent_map`,
-of a `plane`), what is in the KL (`dimensions`), what a diagnosis found (`diagnosis`), which data
-are the worst (`worst`), and how to make it all again (`provenance`). Each is a `parts.Section` made
-of `page_data`, or one sentence that says why it is not there; `page` puts them together.
+One section of the page per file: the results in sentences (`verdict`), the training curves
+(`course`), reconstructions and samples (`pictures`), the codes and what is decoded there
+(`latent_map`, of a `plane`), the KL by dimension (`dimensions`), the diagnosis (`diagnosis`), the
+worst data (`worst`), and how to reproduce the run (`provenance`). Each is a `sections.Section` made
+from `page_data`, or one sentence that says why it is missing; `page` puts them together.
 """
 
 from ppvae.report.page import attempt, report

@@ -1,4 +1,4 @@
-"""The columns of data that are no images, as a page shows them: by name, and in their units."""
+"""Columns of data that are not images, as the page shows them: by name, in their units."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ppvae.plots import Columns
 
 LISTED = 16
-"""Most columns that are listed one by one."""
+"""Maximum number of columns that are listed one by one."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class ShownColumns:
 
     Attributes:
         run: the run.
-        columns: what is known of them; without names of data that are no table.
+        columns: their description; without names where the data are not a table.
     """
 
     run: Run
@@ -40,7 +40,7 @@ class ShownColumns:
 
     @property
     def unit(self) -> str:
-        """What the axis of values is labelled with."""
+        """Label of the axis of values."""
         if not self.columns.names:
             return "value, as modelled"
         return "log(1 + count)" if self.columns.is_counts else "value"
@@ -55,7 +55,7 @@ class ShownColumns:
         return raw
 
     def described(self) -> list[dict[str, Any]]:
-        """Names and levels of columns that are listed, for the script of the page."""
+        """Names and levels of the listed columns, for the script of the page."""
         if not self.is_listed:
             return []
         return [

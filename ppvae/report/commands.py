@@ -1,4 +1,4 @@
-"""The commands that make a run, or the diagnosis of one, again."""
+"""Commands that reproduce a run, or its diagnosis."""
 
 from collections.abc import Mapping
 from shlex import join
@@ -8,11 +8,11 @@ from ppvae.report.page_data import PageData
 from ppvae.run import Run
 
 _PROGRAMS = ("model", "guide")
-"""What `ppvae.load` takes as an object."""
+"""Arguments that `ppvae.load` accepts as objects."""
 
 
 def handed(run: Run) -> dict[str, str]:
-    """What the fit was handed as Python objects, which no command can name."""
+    """Python objects that the fit was given, which no command can name."""
     return {
         key: str(value["python_object"])
         for key, value in run.settings.items()
@@ -21,30 +21,30 @@ def handed(run: Run) -> dict[str, str]:
 
 
 def fit_command(run: Run) -> str:
-    """The fit, by its own settings."""
+    """The command of the fit, from its settings."""
     return join(
         ["python", "-m", "ppvae.fit", "--config", str(run.path / "config.yaml"), *_trust(run)]
     )
 
 
 def ask_command(run: Run) -> str:
-    """A quick diagnosis of the run."""
+    """The command of a quick diagnosis."""
     return join(["python", "-m", "ppvae.diagnose", str(run.path), "--quick", *_trust(run)])
 
 
 def ask_in_python(run: Run) -> str:
-    """The same of a run that no command can open."""
+    """The same in Python, for a run that no command can open."""
     objects = handed(run)
     parts = "".join(f", {part}=..." for part in _PROGRAMS if part in objects)
     data = ", data=..." if "data" in objects else ""
     return (
         f"ppvae.diagnose.diagnose(run{data}, quick=True), where run is what the fit returned, or "
-        f"ppvae.load({str(run.path)!r}{parts}) with the like of the objects that it was handed"
+        f"ppvae.load({str(run.path)!r}{parts}) with objects like those that the fit was given"
     )
 
 
 def diagnosis_command(page: PageData) -> str | None:
-    """The diagnosis that the page shows; none for data that no record has the path of."""
+    """The command of the diagnosis on the page; None if the path of its data is not recorded."""
     settings = (page.diagnosis or {}).get("settings")
     if not isinstance(settings, Mapping) or settings.get("data") is not None:
         return None
@@ -63,7 +63,7 @@ def diagnosis_command(page: PageData) -> str | None:
 
 
 def _trust(run: Run) -> list[str]:
-    """Code that is not this package's is to be trusted by name, wherever a part names it."""
+    """Flags that trust, by name, the code outside this package that the parts use."""
     parts = [
         value
         for value in run.settings.values()

@@ -1,4 +1,4 @@
-"""How the fit went: the bound and its terms, epoch by epoch."""
+"""Training curves: the bound and its terms by epoch."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ TITLE = "Bound and terms over time"
 TERMS = {"elbo": "Bound (ELBO)", "reconstruction": "Reconstruction", "kl": "KL to the prior"}
 
 LINES = 10
-"""Most epochs in the table."""
+"""Maximum number of epochs in the table."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -31,19 +31,21 @@ def section(page: PageData) -> Section:
     by = {split: [row for row in rows if row["split"] == split] for split in ("train", "valid")}
     terms = [name for name in TERMS if any(_is_number(row[name]) for row in rows)]
     if not terms:
-        raise InputError("metrics.csv holds no finite figure yet")
+        raise InputError("metrics.csv holds no finite value yet")
     best = page.summary.get("best_epoch")
     beta = {row["beta"] for row in rows} - {None}
     epochs = max(row["epoch"] for row in rows)
     sentences = [f"{epochs:,} epoch{'' if epochs == 1 else 's'}, in nats per datum."]
     if best is not None:
-        sentences.append(f"The weights kept are those of epoch {best}.")
+        sentences.append(f"The weights of epoch {best} were kept.")
     if "elbo" not in terms:
         sentences.append(
-            "There is no bound to show: the guide is a point mass, or none was finite."
+            "There is no bound to show: the guide is a point mass, or no value was finite."
         )
     elif beta - {1.0}:
-        sentences.append("The bound is that at a KL weight of 1, whatever weight was climbed at.")
+        sentences.append(
+            "The bound is shown at a KL weight of 1, whatever weight was used in training."
+        )
     keys = [
         Key("training data", plots.BLUE, "line"),
         Key("validation data", plots.VERMILLION, "line"),
@@ -53,7 +55,7 @@ def section(page: PageData) -> Section:
     alt = _alt(by, terms, best)
     panels, outside = _panels(by, terms, best)
     if outside:
-        sentences.append(f"Not all is within the axes: {'; '.join(outside)}.")
+        sentences.append(f"Some values are outside the axes: {'; '.join(outside)}.")
     file = page.run_figure("elbo")
     still = drawn(plots.history(rows, best_epoch=best), alt) if file is None else read(file, alt)
     return Section(
@@ -67,7 +69,7 @@ def section(page: PageData) -> Section:
 def _panels(
     by: Mapping[str, Rows], terms: Sequence[str], best: int | None
 ) -> tuple[Any, Sequence[str]]:
-    """A panel a term, on one axis of epochs; and what is not within its axes, in words."""
+    """One panel per term, on a shared axis of epochs; and, in words, what is outside the axes."""
     from bokeh.layouts import column
     from bokeh.models import ColumnDataSource, HoverTool, Range1d
     from bokeh.models.annotations import Span
@@ -79,7 +81,7 @@ def _panels(
     values = {
         (split, term): _series(rows, term, epochs) for split, rows in by.items() for term in terms
     }
-    # A line breaks where there is no number, as it would between two evaluations.
+    # NaN would break the line between two evaluations.
     evaluated = np.isin(epochs, [row["epoch"] for row in by["valid"] or by["train"]])
     sources = {
         split: ColumnDataSource(
@@ -123,7 +125,7 @@ def _panels(
 
 
 def _alt(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> str:
-    """Where the curves begin, where the weights are kept, and where the curves end."""
+    """Values at the first epoch, at the best and at the last."""
     split = "valid" if by["valid"] else "train"
     epochs = sorted({row["epoch"] for row in by[split]})
     told = {epochs[0]: "at first"}
@@ -144,7 +146,7 @@ def _nats(value: float) -> str:
 
 
 def _series(rows: Rows, term: str, epochs: Sequence[int]) -> Any:
-    """A term by epoch, not a number where there is none; of a repeated epoch, the last."""
+    """A term by epoch, NaN where it is absent; the last value of a repeated epoch."""
     by_epoch = {row["epoch"]: row[term] for row in rows if _is_number(row[term])}
     return np.array([by_epoch.get(epoch, math.nan) for epoch in epochs], dtype=np.float64)
 
@@ -155,7 +157,7 @@ def _table(by: Mapping[str, Rows], terms: Sequence[str], best: int | None) -> Ta
     some |= {best} & set(epochs)
     cells = {(s, row["epoch"], t): row[t] for s, rows in by.items() for row in rows for t in terms}
     return Table(
-        "Some epochs in numbers: nats per datum",
+        "Values at some epochs, in nats per datum",
         ("epoch", *(f"{term}, {split}" for term in terms for split in by)),
         tuple(
             (str(e), *(decimals(cells.get((split, e, term))) for term in terms for split in by))

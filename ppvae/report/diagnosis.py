@@ -1,4 +1,4 @@
-"""What a diagnosis found: where the nats are lost, and its figures."""
+"""Results of a diagnosis: where nats are lost, and its figures."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -21,9 +21,12 @@ REST_TITLE = "What else the diagnosis found"
 def deficits(page: PageData) -> Section:
     """Gaps and other deficits."""
     if page.diagnosis is None:
-        sentence = "They were not measured: python -m ppvae.diagnose does, guide and encoder apart."
+        sentence = (
+            "Not measured yet: python -m ppvae.diagnose measures the gaps of guide and encoder "
+            "separately."
+        )
         if not page.has_bound:
-            sentence = "The guide is a point mass: there is no bound whose gap could be split."
+            sentence = "The guide is a point mass: there is no bound, and so no gap to split."
         return Section("gaps", GAPS_TITLE, (sentence,))
     entries = list(_entries(page, "verdict"))
     pictures = _pictures(page, GAPS)
@@ -33,7 +36,7 @@ def deficits(page: PageData) -> Section:
         if question == "gap"
     ]
     if not (unsplit or entries or pictures):
-        unsplit = ["No question was asked that measures them."]
+        unsplit = ["The diagnosis did not ask a question that measures them."]
     return Section(
         "gaps", GAPS_TITLE, tuple(unsplit), pictures=pictures,
         tables=(_table(entries),) if entries else (),
@@ -41,19 +44,19 @@ def deficits(page: PageData) -> Section:
 
 
 def rest(page: PageData) -> Section:
-    """What else a diagnosis drew, and what it could not answer."""
+    """The other figures of the diagnosis, and the questions that it could not answer."""
     names = [name for name in page.diagnosis_figures if name not in (*ELSEWHERE, *GAPS)]
     pictures, refused = _pictures(page, names), list(_refused(page))
     rows = tuple((f"{question}: {part}", why) for question, part, why in refused)
     table = Table("Not answered", ("question", "why"), rows, prose=True)
-    sentences = () if pictures or refused else ("Nothing but what stands above.",)
+    sentences = () if pictures or refused else ("Nothing else.",)
     return Section(
         "diagnosis", REST_TITLE, sentences, pictures=pictures, tables=(table,) if refused else ()
     )
 
 
 def pictured(page: PageData, name: str) -> Picture | None:
-    """A figure that the diagnosis drew, if it did."""
+    """A figure of the diagnosis, if it exists."""
     file = page.diagnosis_figure(name)
     return None if file is None else read(file, page.diagnosis_figures[name])
 
@@ -64,7 +67,7 @@ def _pictures(page: PageData, names: Iterable[str]) -> tuple[Picture, ...]:
 
 
 def _entries(page: PageData, key: str) -> Iterator[Mapping[str, Any]]:
-    """The entries of a list in the record, which may be a stranger's."""
+    """Entries of a list in the record, which may be malformed."""
     listed = (page.diagnosis or {}).get(key)
     return (
         each for each in (listed if isinstance(listed, list) else ()) if isinstance(each, Mapping)
@@ -72,7 +75,7 @@ def _entries(page: PageData, key: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _refused(page: PageData) -> Iterator[tuple[str, str, str]]:
-    """Question, part and reason of what was not answered."""
+    """Question, part and reason of each missing answer."""
     for each in _entries(page, "not_answered"):
         yield str(each.get("question")), str(each.get("part")), str(each.get("reason"))
 

@@ -1,4 +1,4 @@
-"""What the KL is, latent dimension by latent dimension."""
+"""KL of each latent dimension."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from ppvae.report.sections import Section, Table
 TITLE = "KL of each latent dimension"
 
 LINES = 20
-"""Most dimensions in the table."""
+"""Maximum number of dimensions in the table."""
 
 
 def section(page: PageData) -> Section:
-    """The KL by dimension: the diagnosis' own figure, or one drawn for the page."""
+    """The KL by dimension: the figure of the diagnosis, or one drawn for the page."""
     from ppvae.diagnostics.bound.figures import draw_kl_by_dimension
 
     diagnosed = pictured(page, "kl_by_dimension")
@@ -36,7 +36,7 @@ def section(page: PageData) -> Section:
         reasons = "; ".join(terms.undivided.values())
         raise InputError(f"no latent has a KL by dimension: {reasons}")
     sites = {site: kl.mean(0).double().numpy() for site, kl in terms.kl_by_dimension.items()}
-    sentence = f"Means over {len(page.rows):,} of the {page.data_name} data."
+    sentence = f"Means over {len(page.rows):,} {page.data_name} data."
     apart = [f"{site} has none: {why}." for site, why in terms.undivided.items()]
     variance = _variance(page, sites)
     kl = np.concatenate(list(sites.values()))
@@ -50,7 +50,7 @@ def _names(sites: dict[str, Any]) -> list[str]:
 
 
 def _variance(page: PageData, sites: dict[str, Any]) -> Any:
-    """Of the posterior means; none where a site has none, whose bars would be called inactive."""
+    """Variance of the posterior means; None if a site lacks it and its bars would look inactive."""
     if len(page.rows) < 2:
         return None
     moves = activity(page.embedding).variance
@@ -64,7 +64,7 @@ def _table(sites: dict[str, Any]) -> Table:
     greatest = np.argsort(-values, kind="stable")[:LINES]
     names = _names(sites)
     return Table(
-        "KL in numbers, the greatest first" + ("" if len(values) <= LINES else f" ({LINES})"),
+        "KL by dimension, the largest first" + ("" if len(values) <= LINES else f" ({LINES})"),
         ("dimension", "nats per datum"),
         tuple((names[i], decimals(float(values[i]), 3)) for i in greatest),
     )

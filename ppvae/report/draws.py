@@ -1,4 +1,4 @@
-"""What the model draws: a strip of pictures, or a few rows of a table."""
+"""Draws from the model: a strip of pictures, or a few rows of a table."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from ppvae.report.sprites import shrunk, sprite
 from ppvae.run.pictured import table_of
 
 DRAWN = 16
-"""Pictures of the strip."""
+"""Number of pictures in the strip."""
 
 LINES = 4
-"""Rows of a table."""
+"""Number of rows of a table."""
 
 COLUMNS = 10
-"""Columns of a table."""
+"""Number of columns of a table."""
 
 
 def strip(page: PageData) -> Section:
@@ -60,7 +60,7 @@ def _table(page: PageData, x: Any) -> Table:
 
 
 def cell(value: Any) -> str:
-    """A value of a table, to four digits."""
+    """A value of a table, with four significant digits."""
     if isinstance(value, (int, np.integer, str)):
         return str(value)
     try:

@@ -1,4 +1,4 @@
-"""The pictures that a fit leaves in ``figures/``, drawn from its run."""
+"""The figures that a fit writes to ``figures/``, drawn from its run."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # slow to import
     from matplotlib.figure import Figure
 
 TABLED = 500
-"""Most rows of a table that its columns are drawn of."""
+"""Maximum number of rows in figures of columns."""
 
 SHOWN = 10_000
-"""Most data that a scatter plot shows; more would be one blot."""
+"""Maximum number of points in a scatter plot; more would hide each other."""
 
 
 def leave_pictures(
@@ -38,11 +38,11 @@ def leave_pictures(
     seed: int,
     kind: Figures = "both",
 ) -> tuple[list[str], WriteError | None]:
-    """Draw the figures of a fit that has just ended, and write its page.
+    """Draw the figures of a finished fit and write its page.
 
     Returns:
-        Sentences on what could not be made: a fit that has ended well must not end badly for want
-        of a picture. And a full disk, for the fit to end with once all else is said.
+        Sentences on what could not be made, since a missing picture must not fail the fit; and the
+        error of a full disk, which the fit raises last.
     """
     shown = _labels(data) if labels is None else labels
     notes, full = [], None
@@ -55,14 +55,14 @@ def leave_pictures(
         except WriteError as error:
             full = full or error
         except Exception as error:  # see above
-            notes.append(f"not all pictures could be drawn: {reason_of(error)}")
+            notes.append(f"some pictures could not be drawn: {reason_of(error)}")
         else:
             notes += [note] if isinstance(note, str) and note else []
     return notes, full
 
 
 def _labels(data: Data) -> Tensor | None:
-    """The test data's labels, if it has one number a datum."""
+    """Labels of the test data, if there is one number per datum."""
     if "y" not in data.test.extra_names:
         return None
     y = data.test.beside["y"]
@@ -77,7 +77,7 @@ def draw(
     seed: int,
     kind: Figures = "both",
 ) -> None:
-    """Draw a fit's figures, those of `figures_of`."""
+    """Draw the figures of `figures_of`."""
     with seeded(seed):
         for name, make in figures_of(run, data, embedding, labels, seed).items():
             figures.leave(make(), run.path / "figures", name, kind)
@@ -87,7 +87,7 @@ def figure_of(run: Run, name: str, seed: int = 0) -> "Figure":
     """A figure of a run and its test data, by name.
 
     Raises:
-        InputError: for a figure that this run does not have, or data that are no longer there.
+        InputError: if the run has no such figure, or its data no longer exist.
     """
     from ppvae import plots
 
@@ -107,9 +107,8 @@ def figures_of(
 ) -> "dict[str, Callable[[], Figure]]":
     """The figures of a run by name, to be drawn in this order.
 
-    ``elbo`` (the bound and its terms over epochs), ``reconstructions``, ``samples``, ``pairs`` of
-    columns of a table, ``latent`` (2-D as it is, else by PCA), and ``manifold`` where the latent
-    has two dimensions.
+    ``elbo`` (the bound and its terms by epoch), ``reconstructions``, ``samples``, ``pairs`` of
+    columns of a table, ``latent`` (PCA if not 2-D), and ``manifold`` if the latent is 2-D.
     """
     from ppvae import plots
 
@@ -131,7 +130,7 @@ def figures_of(
         )
 
     def drawn() -> "tuple[Any, Any]":
-        """Data and draws, as many of each, in the units of the table."""
+        """Equally many data and draws, in the units of the table."""
         like = test.take(Stream.SHOWN_ROWS.rows(len(test), TABLED, seed, 1))
         draws = _array(generate(pair, audit, like).draw)
         return in_units(run, observed(like)), in_units(run, draws)
@@ -162,7 +161,7 @@ def figures_of(
 
 
 def _manifold(run: Run, loc: Tensor, side: int = 15) -> Any:
-    """The decoder's picture at each node of a grid over where the data lie."""
+    """Decoded pictures at the nodes of a grid over the codes of the data."""
     from ppvae import plots
 
     low, high = np.quantile(_array(loc), [0.01, 0.99], axis=0)

@@ -15,18 +15,18 @@ from ppvae.report.sections import Section, Tile, reason_of
 TITLE = "At a glance"
 
 LARGE, HUGE = 1e4, 1e6
-"""Nats from which a tile has no decimals, and from which it has powers of ten."""
+"""Nats from which a tile shows no decimals, and from which it uses powers of ten."""
 
 LEVELS = {"converged": "good", "climbing": "fair", "collapsed": "bad", "diverged": "bad"}
-"""How much a status is to worry about."""
+"""Severity of each status."""
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 MEANINGS = {
     "converged": "the bound no longer rises",
     "climbing": "the bound was still rising",
-    "collapsed": "the latents say nothing of x",
-    "diverged": "the bound fell, or is no number",
+    "collapsed": "the latents carry no information on x",
+    "diverged": "the bound fell, or is not finite",
 }
 
 
@@ -36,7 +36,7 @@ def section(page: PageData) -> Section:
     drawn, sentences = Section("draws", ""), [step.sentence]
     try:
         drawn = strip(page)
-    except (InputError, RuntimeError, ValueError) as error:  # programs may be anybody's
+    except (InputError, RuntimeError, ValueError) as error:  # a user's programs may raise them
         sentences.append(f"No draws: {reason_of(error)}.")
     return Section(
         "glance", TITLE, tuple(sentences), tiles=tuple(_tiles(page)),
@@ -58,14 +58,14 @@ def _tiles(page: PageData) -> Iterator[Tile]:
     used, of = summary.get("effective_latents"), summary.get("latent_dimensions")
     share = used / of if isinstance(used, (int, float)) and isinstance(of, int) and of else None
     value = "\N{EN DASH}" if used is None else f"{decimals(used, 1)} of {of}"
-    note = "by their shares of the KL"
+    note = "by their share of the KL"
     if used is None and summary.get("active_units") is not None:
-        value, note = f"{summary['active_units']} of {of}", "with a mean that moves with x"
+        value, note = f"{summary['active_units']} of {of}", "by the spread of posterior means"
     yield Tile("Effective latents", value, note, share=share)
     status = str(summary.get("status") or "not ended")
     best, epochs = (decimals(summary.get(name), 0) for name in ("best_epoch", "epochs"))
     ended = f"best epoch {best} of {epochs}"
-    meaning = MEANINGS.get(status, "there are no final figures yet")
+    meaning = MEANINGS.get(status, "no final results yet")
     yield Tile(
         "Status", {"climbing": "still climbing"}.get(status, status),
         f"{meaning}; {ended}" if summary else meaning, level=LEVELS.get(status, "fair"),
@@ -76,7 +76,7 @@ def _log_p(page: PageData) -> Tile:
     log_p: Any = page.summary.get("log_p")
     name = page.evidence
     if not isinstance(log_p, dict):
-        return Tile(name, "\N{EN DASH}", "not to be had of this run")
+        return Tile(name, "\N{EN DASH}", "not available for this run")
     mean, error = log_p.get("mean"), log_p.get("standard_error")
     value = _short(mean)
     if isinstance(mean, float) and isinstance(error, float) and abs(mean) < HUGE:
@@ -91,9 +91,9 @@ def _distance(nearest: Comparison) -> str:
     lead = nearest.difference
     assert lead is not None
     if math.isnan(lead.mean):
-        return f"beside {nearest.about}: no number"
+        return f"lead over {nearest.about}: not a number"
     side = "above" if lead.mean >= 0 else "below"
-    told = "" if nearest.is_beaten or nearest.is_better else "; not told apart"
+    told = "" if nearest.is_beaten or nearest.is_better else "; not significant"
     error = lead.standard_error
     noise = "" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {_short(error)}"
     return f"{_short(abs(lead.mean))}{noise} {side} {nearest.about}{told}"
@@ -104,7 +104,7 @@ def _level(nearest: Comparison) -> str:
 
 
 def _short(value: Any) -> str:
-    """A number of nats; one of many digits in powers of ten."""
+    """A number of nats; a large one in powers of ten."""
     if not isinstance(value, (int, float)) or not HUGE <= abs(value) < math.inf:
         return decimals(value, _digits(value))
     mantissa, power = f"{value:.2e}".split("e")

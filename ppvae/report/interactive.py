@@ -1,4 +1,4 @@
-"""Bokeh's plots as items of the page: equal plots give equal text, and none asks for anything."""
+"""Bokeh plots as items of the page: equal plots give equal text, and none needs the network."""
 
 import functools
 import re
@@ -8,7 +8,7 @@ _SERIAL = re.compile(r"p\d+")
 
 
 def plot(**settings: Any) -> Any:
-    """An empty figure, see-through, without a toolbar."""
+    """An empty transparent figure without a toolbar."""
     from bokeh.plotting import figure
 
     made = figure(
@@ -22,14 +22,14 @@ def plot(**settings: Any) -> Any:
 
 
 def plain_text(text: str) -> Any:
-    """Text as it is: Bokeh would read $$ as mathematics, and ask the net for a typesetter."""
+    """Literal text: Bokeh would read $$ as mathematics and load MathJax from the network."""
     from bokeh.models import PlainText
 
     return PlainText(text=text)
 
 
 def item(model: Any, target: str) -> dict[str, Any]:
-    """What ``embed_item`` takes, with the serial numbers of this process counted anew."""
+    """Input of ``embed_item``, with ids that are counted from the start for each page."""
     from bokeh.core.types import ID
     from bokeh.embed import json_item
 
@@ -51,7 +51,7 @@ def item(model: Any, target: str) -> dict[str, Any]:
 
 @functools.cache
 def inline_script() -> str:
-    """BokehJS, its core alone."""
+    """The core of BokehJS."""
     from bokeh.resources import Resources
 
     return "\n".join(Resources(mode="inline", components=["bokeh"], log_level="error").js_raw)

@@ -1,4 +1,4 @@
-"""The map of the latent plane: data as points, and the decoder's picture wherever one points."""
+"""Map of the latent plane: data as points, and the decoded picture at the pointer."""
 
 import base64
 import math
@@ -24,24 +24,24 @@ from ppvae.report.sprites import shrunk, sprite
 TITLE = "Latent map"
 
 SIDE = 25
-"""Most nodes of the grid along an axis: odd, so that one is in the middle."""
+"""Maximum number of grid nodes along an axis: odd, so that one is in the middle."""
 
 DECODED = 3_000_000
-"""Most numbers of all decoded pictures together."""
+"""Maximum number of values of all decoded pictures together."""
 
 ORIGINALS = 1_600_000
-"""Most numbers of all data on the map together."""
+"""Maximum number of values of all data on the map together."""
 
 
 def section(page: PageData) -> Section:
     """The map."""
     if not page.embedding.loc:
-        raise InputError("no latent has a place for each datum, so that there is nothing to map")
+        raise InputError("no latent has one value per datum, so there is nothing to map")
     codes = page.embedding.joined().double()
     if not bool(codes.isfinite().all()):
         raise InputError("codes of the data are not finite: the fit has diverged")
     if not page.run.audit.supports:
-        raise InputError("no site of the model observes x itself, so that nothing is decoded")
+        raise InputError("no site of the model observes x itself, so nothing is decoded")
     x = _seen(page)
     few = max(1, min(len(x), ORIGINALS // math.prod(x.shape[1:])))
     planes = planes_of(codes, _kl(page), _names(page))
@@ -68,11 +68,11 @@ def section(page: PageData) -> Section:
         held["across"] = math.ceil(math.sqrt(few))
         for place, (view, images) in enumerate(zip(views, every, strict=True)):
             uri = sprite(images, view.columns, limits)
-            if place:  # the script alone has a use for it
+            if place:  # used by the script only
                 held["planes"][place]["decoded"] = uri
             else:
                 still.append(_decoded_picture(view, uri))
-        # The data themselves are read by the script alone.
+        # The data themselves are read by the script only.
         held["originals"] = sprite(originals, held["across"], limits)
         greys = page.greys
         if greys is not None:
@@ -100,7 +100,7 @@ class _View:
     Attributes:
         plane: the plane.
         places: ``(data, 2)``.
-        reference: the datum nearest to its middle, whose other latents what is decoded has.
+        reference: the datum nearest to its middle, which supplies the latents off the plane.
         columns: nodes of the grid across; 0 until it is decoded.
         rows: nodes up.
     """
@@ -113,13 +113,13 @@ class _View:
 
 
 def _decoded(page: PageData, view: _View, shape: Sequence[int], planes: int) -> Tensor:
-    """What is decoded at the nodes of a view's grid."""
+    """Decoded pictures at the nodes of a view's grid."""
     view.columns, view.rows = _grid(shape, len(view.plane.directions), DECODED // planes)
     return shrunk(decoded(page, view.plane.nodes(view.columns, view.rows), view.reference))
 
 
 def _plane(view: _View, scales: Tensor) -> dict[str, Any]:
-    """What the script wants to know of a plane."""
+    """Description of a plane for the script."""
     low, high = frame(view.plane)
     return {
         "low": view.plane.low, "high": view.plane.high, "frame": [low, high],
@@ -132,7 +132,7 @@ def _plane(view: _View, scales: Tensor) -> dict[str, Any]:
 
 def _decoded_picture(view: _View, uri: str) -> Picture:
     plane = view.plane
-    caption = f"What is decoded on the plane: from left to right {_ends(plane, 0)}" + (
+    caption = f"Decoded plane: from left to right {_ends(plane, 0)}" + (
         f", from bottom to top {_ends(plane, 1)}." if plane.names[1] else "."
     )
     alt = f"The decoder's pictures at {view.columns} by {view.rows} points of the plane."
@@ -142,12 +142,12 @@ def _decoded_picture(view: _View, uri: str) -> Picture:
 def _images(x: Tensor) -> Array:
     images = as_images(x.numpy().astype(np.float64), 1)
     if images is None:
-        raise InputError("what is decoded has not the shape of the data")
+        raise InputError("decoded values do not have the shape of the data")
     return images
 
 
 def _kl(page: PageData) -> Tensor | None:
-    """The KL of each latent dimension, where all of them have one."""
+    """KL of each latent dimension, if all of them have one."""
     of = page.terms.kl_by_dimension or {}
     if set(of) != set(page.embedding.loc):
         return None
@@ -170,8 +170,8 @@ def _sentences(page: PageData, view: _View, few: int) -> Sequence[str]:
     beside |= {"y"} & set(page.run.pair.names("model"))
     if beside:
         sentences.append(
-            f"What the model takes beside the codes ({', '.join(sorted(beside))}) is everywhere "
-            f"that of {page.called(view.reference)}."
+            f"The other inputs of the model ({', '.join(sorted(beside))}) are those of "
+            f"{page.called(view.reference)} everywhere."
         )
     return sentences
 
@@ -182,7 +182,7 @@ def _ends(plane: Plane, axis: int) -> str:
 
 
 def _still(page: PageData, codes: Tensor, coloured: str) -> Picture:
-    """The codes as a figure: that of the fit, where the page is of the same data."""
+    """Codes as a figure: the figure of the fit, if the page shows the same data."""
     from ppvae import plots
 
     # The fit's figure has more data than the map.
@@ -200,7 +200,7 @@ def _still(page: PageData, codes: Tensor, coloured: str) -> Picture:
 
 
 def _seen(page: PageData) -> Array:
-    """The data shown, as small as the map has them, unobserved entries not numbers."""
+    """The data shown, shrunk as on the map; unobserved entries are NaN."""
     batch = page.rows.take(torch.arange(len(page.rows)))
     x = batch["x"].float()
     if "mask" in batch:

@@ -1,4 +1,4 @@
-"""Points of the latent map, their legend, and the plot beside it, as Bokeh has them."""
+"""Points of the latent map, their legend, and the plot next to it, in Bokeh."""
 
 import math
 from typing import Any, NamedTuple
@@ -14,20 +14,20 @@ from ppvae.report.plane import Plane
 from ppvae.report.sections import Key, Plot
 
 MARGIN = 0.03
-"""What is shown around the plane, as a share of it."""
+"""Margin around the plane, as a share of its size."""
 
 MARKERS = ("circle", "triangle", "square", "diamond")
-"""By the number that `ppvae.plots.style.class_look` gives."""
+"""Markers, in the order of the numbers of `ppvae.plots.style.class_look`."""
 
 
 class Looks(NamedTuple):
-    """How points look.
+    """Colours, markers and legend of points.
 
     Attributes:
         colours: of each point.
         markers: of each point.
         names: the label of each, or empty.
-        places: which entry of the legend each belongs to; -1: none.
+        places: the entry of the legend of each; -1: none.
         keys: the legend.
     """
 
@@ -50,7 +50,7 @@ def classes(page: PageData, few: int) -> Looks:
         return _covariate(labels.double().numpy())
     known = [int(k) if 0 <= k < len(names) else -1 for k in labels]
     there = sorted(set(known) - {-1}) + ([-1] if -1 in known else [])
-    told = {k: names[k] if k >= 0 else "not known" for k in there}
+    told = {k: names[k] if k >= 0 else "unknown" for k in there}
     keys = tuple(Key(told[k], *_look(k), place) for place, k in enumerate(there))
     looks = [_look(k) for k in known]
     return Looks(
@@ -83,14 +83,14 @@ def _covariate(values: Array) -> Looks:
 
 
 def frame(plane: Plane) -> tuple[list[float], list[float]]:
-    """The corners of the map: a margin around the plane, so that no point is cut in two."""
+    """Corners of the map: a margin around the plane, so that no point is cut off."""
     low, high = np.array(plane.low), np.array(plane.high)
     margin = MARGIN * (high - low)
     return (low - margin).tolist(), (high + margin).tolist()
 
 
 def scatter(plane: Plane, places: Array, look: Looks) -> dict[str, Any]:
-    """The points, the cross that is moved, and the ring around the datum that is shown."""
+    """Points, the movable cross, and the ring around the datum that is shown."""
     from bokeh.models import ColumnDataSource, CustomJS, Range1d
     from bokeh.models.annotations import Span
 
@@ -114,7 +114,7 @@ def scatter(plane: Plane, places: Array, look: Looks) -> dict[str, Any]:
         "colour": look.colours,
         "marker": look.markers,
     }
-    # The outline tells pale colours from a white page, and dark ones from a dark one.
+    # The outline keeps pale colours visible on a white page, and dark ones on a dark page.
     figure.scatter(
         "x", "y", source=ColumnDataSource(points, name="points"), marker="marker",
         fill_color="colour", size=size, fill_alpha=0.85, line_color="#8A8A8A", line_width=0.7,
@@ -136,13 +136,13 @@ def scatter(plane: Plane, places: Array, look: Looks) -> dict[str, Any]:
     moved = CustomJS(code="ppvae.move(cb_obj.x, cb_obj.y)")
     for event in ("mousemove", "pan", "panstart"):
         figure.js_on_event(event, moved)
-    # A finger that taps has not moved before.
+    # A tap comes without an earlier move.
     figure.js_on_event("tap", moved)
     return item(figure, "map-plot")
 
 
 def readout(shown: ShownColumns, *tables: Array) -> Plot:
-    """Decoded and original values by column, for data that are no images."""
+    """Decoded and original values by column, for data that are not images."""
     from bokeh.models import ColumnDataSource, Range1d
 
     from ppvae import plots
@@ -159,7 +159,7 @@ def readout(shown: ShownColumns, *tables: Array) -> Plot:
     signs = (("original", plots.BLUE, "circle"), ("decoded", plots.VERMILLION, "x"))
     for name, colour, marker in signs:
         source = ColumnDataSource({"column": [], "value": []}, name=name)
-        if not shown.columns.names:  # columns with names are not neighbours of each other
+        if not shown.columns.names:  # named columns have no order
             figure.line("column", "value", source=source, color=colour, line_width=1.5)
         if shown.columns.names or width <= 64:
             figure.scatter(
@@ -170,5 +170,5 @@ def readout(shown: ShownColumns, *tables: Array) -> Plot:
         Key("decoded at the cross", plots.VERMILLION, sign[0]),
         Key("the datum in the ring", plots.BLUE, sign[1]),
     )
-    alt = "Values decoded at the cross, and those of the datum in the ring, by column."
+    alt = "Values decoded at the cross and values of the datum in the ring, by column."
     return Plot("map-readout", item(figure, "map-readout"), alt, keys)

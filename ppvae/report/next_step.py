@@ -1,4 +1,4 @@
-"""What to do next with a run: one sentence, and the command that does it."""
+"""The next step for a run: one sentence, and its command."""
 
 from shlex import join
 from typing import NamedTuple
@@ -10,11 +10,11 @@ HEALTHY = ("converged", None)
 
 
 class NextStep(NamedTuple):
-    """What to do next.
+    """The next step.
 
     Attributes:
-        sentence: for a person.
-        command: for a terminal; empty where no command can name all that it takes.
+        sentence: its description.
+        command: for a terminal; empty if the run needs Python objects, which no command can name.
     """
 
     sentence: str
@@ -22,24 +22,24 @@ class NextStep(NamedTuple):
 
 
 def next_step(page: PageData) -> NextStep:
-    """What the status of the fit calls for; of a healthy one, what its diagnosis does."""
+    """The next step by the status of the fit; for a converged fit, by its diagnosis."""
     status = page.summary.get("status")
     if not page.summary:
         resume = join(["python", "-m", "ppvae.fit", "--resume", str(page.run.path)])
-        return NextStep("The fit has not ended. Go on with it:", resume)
+        return NextStep("The fit has not ended. Resume it:", resume)
     if status not in HEALTHY:
         return _mended(page, str(status))
     if page.diagnosis is None:
         if handed(page.run):
-            return NextStep(f"Ask where the nats are lost: {ask_in_python(page.run)}.")
-        return NextStep("Ask where the nats are lost, in about a minute:", ask_command(page.run))
+            return NextStep(f"Diagnose where nats are lost: {ask_in_python(page.run)}.")
+        return NextStep("Diagnose where nats are lost, in about a minute:", ask_command(page.run))
     told = page.diagnosis.get("sentences")
     first = str(told[0]) if isinstance(told, list) and told else ""
     return NextStep(first or "The diagnosis found nothing to change.")
 
 
 def _mended(page: PageData, status: str) -> NextStep:
-    """Fit anew, with the setting that most likely was at fault."""
+    """Fit again with another value of the setting that is the most likely cause."""
     config = page.run.config
     lr, beta, epochs = (_number(config.get(name)) for name in ("lr", "beta", "epochs"))
     change = {
@@ -48,7 +48,7 @@ def _mended(page: PageData, status: str) -> NextStep:
         "collapsed": ("a warm-up of the KL", "--warm-up", f"{max(1, epochs // 4):.0f}"),
     }.get(status)
     if status == "collapsed" and beta > 1:
-        change = ("the KL at its own weight", "--beta", "1")
+        change = ("a KL weight of 1", "--beta", "1")
     if change is None or handed(page.run):
         return NextStep(page.run.warnings[0] if page.run.warnings else f"The fit is {status}.")
     what, flag, value = change

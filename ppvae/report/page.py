@@ -1,4 +1,4 @@
-"""The page, put together and written."""
+"""Assembling and writing the page."""
 
 from collections.abc import Callable
 from functools import partial
@@ -43,12 +43,12 @@ SECTIONS: tuple[tuple[str, str, Callable[[PageData], Section]], ...] = (
 def report(run: Run, out: str | Path | None = None) -> Path:
     """Write a run as one page: a file that opens offline in any browser, and can be mailed.
 
-    It shows the run's own test data, and the diagnosis of them if there is one. What cannot be
-    shown is left out, with a sentence that says why. The same run gives the same page.
+    It shows the test data of the run, and their diagnosis if there is one. A sentence replaces what
+    cannot be shown and says why. The same run gives the same page.
 
     Args:
         run: the run.
-        out: the file; default ``report.html`` in the run. A file that is there is replaced.
+        out: the file; default ``report.html`` in the run. An existing file is replaced.
 
     Returns:
         The file.
@@ -76,21 +76,21 @@ def attempt(
     data_name: str = "test",
     diagnosis: Path | None = None,
 ) -> str:
-    """Write the page of a fit or of a diagnosis that has just ended, which counts for more.
+    """Write the page of a finished fit or diagnosis, and return why if that fails.
 
     Args:
         run: the run.
         rows: the data to show.
-        labels: their labels, ``(data,)``, where they are not those that the data comes with.
-        data_name: what the data are called; ``"test"`` are the run's own.
-        diagnosis: the folder of the diagnosis, where the page goes too; without it the page is that
-            of the fit alone, whatever was found of earlier weights.
+        labels: their labels, ``(data,)``, if they differ from those in the data.
+        data_name: name of the data; ``"test"`` is the test data of the run.
+        diagnosis: the folder of the diagnosis, where the page is written too; without it the page
+            shows the fit only, and no diagnosis of earlier weights.
 
     Returns:
         Why it could not be made, or ``""``.
 
     Raises:
-        WriteError: if the disk does not take it.
+        WriteError: if it cannot be written to disk.
     """
     folder = run.path if diagnosis is None else diagnosis
     record = None if diagnosis is None else read_diagnosis(diagnosis)
@@ -99,13 +99,13 @@ def attempt(
         write_text(folder / "report.html", _render(page))
     except WriteError:
         raise
-    except Exception as error:  # a fit that has ended well must not end badly for want of a page
+    except Exception as error:  # a missing page must not fail the fit
         return f"{folder / 'report.html'} could not be made: {reason_of(error)}"
     return ""
 
 
 def _own(run: Run) -> tuple[Split | str, Tensor | None]:
-    """The run's test data and their labels; or why they cannot be had."""
+    """The test data of the run and their labels; or why they cannot be read."""
     try:
         everything = run.data(hidden=False)
         data = everything if run.config.get("labels") is None else run.data()

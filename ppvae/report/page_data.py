@@ -1,4 +1,4 @@
-"""What a page is made from: a run, some of its data, and a diagnosis where there is one."""
+"""Inputs of a page: a run, some of its data, and a diagnosis if there is one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,23 +20,23 @@ from ppvae.run.figures import file_of
 from ppvae.run.store import MissingError, read_json
 
 ROWS = 500
-"""Most data that anything on the page is computed from; the figures in its text are of all."""
+"""Maximum number of data for the plots of the page; the numbers in its text are of all data."""
 
 DRAWS = 8
-"""Draws of the latents for each of them."""
+"""Draws of the latents per datum."""
 
 
 @dataclass(frozen=True)
 class PageData:
-    """A run, and what the page shows of it.
+    """A run and its data, as the page shows them.
 
     Attributes:
         run: the run.
         given: the data to show, or why there are none.
-        data_name: what these are called: ``"test"`` for the run's own, or new data.
-        classes: their labels, where they are known and are not those that the data comes with.
-        folder: where the diagnosis is, or would be.
-        diagnosis: ``diagnostics.json``, where there is one.
+        data_name: their name: ``"test"`` for the run's own, or new data.
+        classes: their labels, if they are known and differ from those in the data.
+        folder: folder of the diagnosis, which may not exist.
+        diagnosis: ``diagnostics.json``, if it exists.
     """
 
     run: Run
@@ -48,17 +48,17 @@ class PageData:
 
     @cached_property
     def order(self) -> Tensor:
-        """Places of the rows shown: a random choice, ever the same, the first of them as well."""
+        """Places of the rows shown: a fixed random choice, in random order."""
         return torch.randperm(len(self._demanded), generator=generator(0))[:ROWS]
 
     @cached_property
     def numbers(self) -> Tensor:
-        """Their numbers in the file that they were read from, from 0."""
+        """Their row numbers in the file that they were read from, from 0."""
         return self._demanded.annotations.numbers[self.order]
 
     @cached_property
     def names(self) -> list[str]:
-        """What their rows are called, where the table has a column of names; else empty."""
+        """Names of the rows, if the table has a column of names; else empty."""
         index = self._demanded.annotations.index
         return [] if index is None else [str(index[i]) for i in self.order.tolist()]
 
@@ -69,7 +69,7 @@ class PageData:
 
     @cached_property
     def greys(self) -> Tensor | None:
-        """The intensities that the data shown were binarized from, where both are known."""
+        """Intensities that the data shown were binarized from, if both are known."""
         return intensities_of(self.run, self.rows, self.data_name, self.order)
 
     @cached_property
@@ -84,7 +84,7 @@ class PageData:
 
     @cached_property
     def labels(self) -> Tensor | None:
-        """A number a datum, for its colour: a class, or a covariate."""
+        """One number per datum, for its colour: a class, or a covariate."""
         if self.classes is not None:
             return self.classes.cpu()[self.order]
         if "y" not in self.rows.extra_names:
@@ -94,17 +94,17 @@ class PageData:
 
     @cached_property
     def embedding(self) -> Embedding:
-        """Where the guide puts the data shown."""
+        """Codes of the data shown."""
         return embed(self.run.pair, self.run.audit, self.rows)
 
     @cached_property
     def terms(self) -> Decomposition:
-        """Their bound, taken apart."""
+        """The terms of their bound."""
         return decompose(self.run.pair, self.run.audit, self.rows, draws=DRAWS)
 
     @cached_property
     def evidence(self) -> str:
-        """What the bound is one on: log p(x), or that given or with labels."""
+        """Name of the bounded quantity: log p(x), or that given or with labels."""
         try:
             batch = self.rows.take(torch.arange(len(self.rows)))
             return evidence_name(self.run.pair, self.run.audit, batch)
@@ -113,12 +113,12 @@ class PageData:
 
     @property
     def likelihood(self) -> str:
-        """What is decoded: p(x | z), or that of a model which is given y."""
+        """Name of the decoded distribution: p(x | z), or that of a model which is given y."""
         return "p(x | z, y)" if self.evidence.startswith("log p(x | y") else "p(x | z)"
 
     @cached_property
     def has_bound(self) -> bool:
-        """Whether the guide has a density, without which there is no bound."""
+        """Whether the guide has a density; without one there is no bound."""
         try:
             return self.run.audit.is_bound
         except InputError:  # programs that cannot be opened: their summary knows
@@ -126,16 +126,16 @@ class PageData:
 
     @property
     def summary(self) -> Mapping[str, Any]:
-        """``summary.json``, or nothing before the end of a fit."""
+        """``summary.json``; empty before the end of a fit."""
         return self.run.summary or {}
 
     def run_figure(self, name: str) -> Path | None:
-        """A figure that the fit drew, if it is there."""
+        """A figure of the fit, if it exists."""
         return file_of(self.run.path / "figures", name)
 
     @cached_property
     def diagnosis_figures(self) -> Mapping[str, str]:
-        """What each figure of the diagnosis shows, by its name; the record may be a stranger's."""
+        """Description of each figure of the diagnosis, by name; the record may be malformed."""
         listed = (self.diagnosis or {}).get("figures")
         entries = listed if isinstance(listed, list) else []
         return {
@@ -145,10 +145,10 @@ class PageData:
         }
 
     def diagnosis_figure(self, name: str) -> Path | None:
-        """A figure that the diagnosis drew, if it did."""
+        """A figure of the diagnosis, if it exists."""
         if name not in self.diagnosis_figures:
             return None
-        # A record may come from a stranger: what it names is a file of this folder, or none.
+        # The record may come from elsewhere: only files of this folder are read.
         return file_of(self.folder / "figures", Path(name).name)
 
     @property
@@ -159,12 +159,12 @@ class PageData:
 
 
 def intensities_of(run: Run, rows: Split, name: str, order: Tensor) -> Tensor | None:
-    """The intensities that rows of a part of the run's own data were binarized from.
+    """Intensities that rows of the run's own data were binarized from.
 
     Args:
         run: the run.
         rows: the binarized rows.
-        name: of the part: ``"test"``, say.
+        name: their split, such as ``"test"``.
         order: their places in it.
     """
     try:
@@ -180,7 +180,7 @@ def intensities_of(run: Run, rows: Split, name: str, order: Tensor) -> Tensor | 
 
 
 def read_diagnosis(folder: Path) -> Mapping[str, Any] | None:
-    """The record of a diagnosis, where there is one.
+    """The record of a diagnosis, if it exists.
 
     Raises:
         InputError: if it is damaged.

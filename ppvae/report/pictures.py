@@ -1,4 +1,4 @@
-"""Figures as pictures of the page, and the section of what the model makes of data."""
+"""Figures as pictures of the page, and the section of reconstructions and samples."""
 
 import base64
 import io
@@ -13,10 +13,10 @@ from ppvae.run.store import ReadError, read_bytes
 TITLE = "Reconstructions and samples"
 
 LARGE = 200_000
-"""Bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
+"""Size in bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
 
 MOST = 2**24
-"""Most pixels of a picture that is made small: a stranger's may be a bomb."""
+"""Maximum number of pixels of a picture to shrink: a larger one may be a decompression bomb."""
 
 
 def section(page: PageData) -> Section:
@@ -29,48 +29,48 @@ def section(page: PageData) -> Section:
     if columns_of(page.run).names:
         described = {
             "reconstructions": f"Each column of the test data against {mean} at the codes.",
-            "samples": "Each column of the test data beside draws from the model.",
+            "samples": "Each column of the test data next to draws from the model.",
             "pairs": "Pairs of columns: test data over draws from the model.",
         }
-    described["manifold"] = "What is decoded all over the plane of the two latents."
+    described["manifold"] = "Decoded pictures over the plane of the two latents."
     pictures, absent = [], []
     for name, alt in described.items():
         file = page.run_figure(name)
         if file is None and name in ("pairs", "manifold"):
             continue  # not every run has them
         if file is None:
-            absent.append(f"There is no figures/{name}.png in the run, and so no {name} here.")
+            absent.append(f"The run has no figures/{name}.png, so {name} is not shown.")
         else:
             pictures.append(read(file, alt))
     return Section("data", TITLE, tuple(absent), pictures=tuple(pictures))
 
 
 def read(file: Path, alt: str, name: str = "") -> Picture:
-    """A PNG or an SVG of the run, which a browser draws as a picture: no script in it runs.
+    """A PNG or an SVG of the run, embedded as an image, so that no script in it runs.
 
     Raises:
-        InputError: if it is none, or damaged.
+        InputError: if it is neither, or damaged.
     """
     from PIL import Image
 
     png = read_bytes(file)
     if file.suffix == ".svg":
         if not png.lstrip().startswith(b"<?xml") or not png.rstrip().endswith(b"</svg>"):
-            raise ReadError(f"{file} is no SVG, or was damaged")
+            raise ReadError(f"{file} is not an SVG, or is damaged")
         return Picture(encoded(png, "svg+xml"), alt, name)
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             image.verify()
     except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it
-        raise ReadError(f"{file} is no PNG, or was damaged") from error
+        raise ReadError(f"{file} is not a PNG, or is damaged") from error
     return Picture(packed(png), alt, name)
 
 
 def thumbnail(file: Path, alt: str, side: int = 420) -> Picture:
-    """A PNG of the run, made small.
+    """A PNG of the run, shrunk.
 
     Raises:
-        InputError: if it is none, or damaged, or larger than any figure of this package.
+        InputError: if it is not a PNG, is damaged, or is larger than any figure of this package.
     """
     from PIL import Image
 
@@ -83,7 +83,7 @@ def thumbnail(file: Path, alt: str, side: int = 420) -> Picture:
         shown.thumbnail((side, side))
         shown.quantize(64).save(small, "PNG", optimize=True)
     except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it
-        raise ReadError(f"{file} is no PNG of a figure, or was damaged") from error
+        raise ReadError(f"{file} is not a PNG of a figure, or is damaged") from error
     return Picture(packed(small.getvalue()), alt)
 
 
@@ -95,7 +95,7 @@ def drawn(figure: Any, alt: str, name: str = "") -> Picture:
 
 
 def packed(png: bytes) -> str:
-    """A PNG as a data URI: itself, or, where it is large, as a JPEG."""
+    """A PNG as a data URI; a large one as a JPEG."""
     from PIL import Image
 
     kind = "png"

@@ -1,4 +1,4 @@
-"""A plane through the latent space, and what is decoded on it."""
+"""A plane through the latent space, decoded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ from ppvae.programs.streams import seeded
 from ppvae.report.page_data import PageData
 
 TIGHT = 0.25
-"""Least half-width of the plane, for priors of a scale of order one: closer, noise is a cloud."""
+"""Minimum half-width of the plane, for priors of scale about 1: below it, only noise is seen."""
 
 EDGE = 0.02
-"""Share of the codes at each end that the plane need not reach."""
+"""Share of the codes at each end that may lie outside the plane."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Plane:
     Attributes:
         origin: ``(latents,)``.
         directions: ``(2, latents)``, or ``(1, latents)`` of a latent of one dimension.
-        names: what the axes are called; empty where there is no second direction.
-        sentence: which plane it is.
+        names: names of the axes; empty for a missing second direction.
+        sentence: its description.
         low: the least a and b shown.
         high: the greatest.
-        label: what it is called among others.
+        label: its name in a list of planes.
     """
 
     origin: Tensor
@@ -46,7 +46,7 @@ class Plane:
     label: str = "the latent space"
 
     def coordinates(self, codes: Tensor) -> Tensor:
-        """Give a and b of codes, ``(data, 2)``; on a line data are spread, for the eye alone."""
+        """Coordinates a and b of codes, ``(data, 2)``; on a line, b only spreads the points."""
         return _coordinates(codes, self.origin, self.directions)
 
     def ellipses(self, scales: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Plane:
         return torch.stack([major, minor, angle], dim=1)
 
     def nodes(self, columns: int, rows: int) -> Tensor:
-        """Codes at the nodes of a grid, ``(rows * columns, latents)``: b falls from row to row."""
+        """Codes at the nodes of a grid, ``(rows * columns, latents)``; b decreases with the row."""
         a = torch.linspace(self.low[0], self.high[0], columns, dtype=torch.float64)
         b = torch.linspace(self.high[1], self.low[1], rows, dtype=torch.float64)
         grid = torch.stack([a.expand(rows, columns), b[:, None].expand(rows, columns)], dim=-1)
@@ -74,21 +74,21 @@ class Plane:
 
 
 def planes_of(codes: Tensor, kl: Tensor | None, names: Sequence[str]) -> list[Plane]:
-    """`plane_of` the codes; and, of many latents, that of the two dimensions of the largest KL.
+    """`plane_of` the codes; for many latents also the plane of the two dimensions of largest KL.
 
     Args:
         codes: ``(data, latents)``.
-        kl: ``(latents,)``, where every dimension has one.
-        names: of the dimensions.
+        kl: ``(latents,)``, if every dimension has one.
+        names: names of the dimensions.
     """
     planes = [plane_of(codes)]
     if codes.shape[1] > 2 and kl is not None and len(kl) == codes.shape[1]:
         i, j = kl.argsort(descending=True)[:2].tolist()
         directions = torch.eye(codes.shape[1]).double()[[i, j]]
         sentence = (
-            f"The plane is that of {names[i]} and {names[j]}, the dimensions of the largest KL, "
-            "through the mean of the codes. What is decoded lies on the plane; a datum's own code "
-            "may lie off it."
+            f"The plane of {names[i]} and {names[j]}, the dimensions of largest KL, through the "
+            "mean of the codes. Decoded pictures lie on the plane; the code of a datum may lie "
+            "off it."
         )
         axes = (names[i], names[j])
         label = "the two dimensions of largest KL"
@@ -99,7 +99,7 @@ def planes_of(codes: Tensor, kl: Tensor | None, names: Sequence[str]) -> list[Pl
 
 
 def plane_of(codes: Tensor) -> Plane:
-    """The plane of a latent of two dimensions, else that in which codes vary most."""
+    """The plane of a two-dimensional latent, else that in which codes vary most."""
     codes = codes.double()
     width = codes.shape[1]
     if width <= 2:
@@ -107,7 +107,10 @@ def plane_of(codes: Tensor) -> Plane:
         names = ("z\N{SUBSCRIPT ONE}", "z\N{SUBSCRIPT TWO}" if width == 2 else "")
         sentence = "The plane is the latent space itself."
         if width == 1:
-            sentence = "The latent has one dimension, across; up and down data are only spread."
+            sentence = (
+                "The latent has one dimension, from left to right; vertically, points are only "
+                "spread out."
+            )
     else:
         origin = codes.mean(0)
         _, values, directions = torch.linalg.svd(codes - origin, full_matrices=True)
@@ -119,9 +122,9 @@ def plane_of(codes: Tensor) -> Plane:
         share = float(power[:2].sum() / power.sum().clamp(min=1e-300))
         names = ("first principal component", "second principal component")
         sentence = (
-            f"The plane is that of the first two principal components of the codes, through their "
-            f"mean: it has {share:.0%} of their variance. What is decoded lies on the plane; a "
-            "datum's own code may lie off it."
+            "The plane of the first two principal components of the codes, through their mean: "
+            f"it holds {share:.0%} of their variance. Decoded pictures lie on the plane; the code "
+            "of a datum may lie off it."
         )
     label = "the latent space" if width <= 2 else "principal components"
     return _framed(codes, origin, directions, names, sentence, label)
@@ -135,21 +138,21 @@ def _framed(
     sentence: str,
     label: str,
 ) -> Plane:
-    """A plane with the limits that nearly all codes lie within."""
+    """A plane with limits that contain nearly all codes."""
     places = _coordinates(codes, origin, directions)
     low, high = _limits(places)
     if _reach(places) < TIGHT:
         spread = float(places[:, : len(directions)].std(0, correction=0).max())
-        sentence += f" The codes spread by only {spread:.2g}; the frame does not follow them."
+        sentence += f" The codes spread by only {spread:.2g}; the frame is wider."
     return Plane(origin, directions, names, sentence, low, high, label)
 
 
 def decoded(page: PageData, codes: Tensor, reference: int) -> Tensor:
     """The mean of p(x | z) at codes, ``(codes, *shape)``.
 
-    What the programs are given beside z, such as labels, and latents that are no part of the codes,
-    such as classes, are those of ``reference``, a place among the rows shown. Codes are latents
-    side by side, as `Embedding.joined` has them.
+    Other inputs of the programs, such as labels, and latents outside the codes, such as classes,
+    are those of ``reference``, a place among the rows shown. Codes are concatenated latents, as in
+    `Embedding.joined`.
     """
     run = page.run
     one = page.rows.take(torch.tensor([reference]))
@@ -160,7 +163,7 @@ def decoded(page: PageData, codes: Tensor, reference: int) -> Tensor:
 
 
 def _latents(page: PageData, like: Batch, codes: Tensor) -> dict[str, Tensor]:
-    """Codes, site by site and in each site's own shape, beside the latents that have none."""
+    """Codes by site, in the shape of each site, with the latents outside the codes."""
     pair, audit = page.run.pair, page.run.audit
     with evaluating(pair), AtMeans():
         nodes: Mapping[str, Any] = poutine.trace(pair.call_guide).get_trace(**like).nodes
@@ -168,7 +171,9 @@ def _latents(page: PageData, like: Batch, codes: Tensor) -> dict[str, Tensor]:
     widths = [loc.shape[1] for loc in page.embedding.loc.values()]
     for name, part in zip(page.embedding.loc, codes.split(widths, dim=1), strict=True):
         if audit.axes.data is None:
-            raise InputError("no plate of the model holds the data, so that codes have no place")
+            raise InputError(
+                "no plate of the model holds the data, so codes have no batch dimension"
+            )
         value: Tensor = latents[name]
         events = len(nodes[name]["fn"].event_shape)
         whole = audit.axes.padded(value, events)
@@ -188,11 +193,11 @@ def _coordinates(codes: Tensor, origin: Tensor, directions: Tensor) -> Tensor:
 
 
 def _limits(places: Tensor) -> tuple[tuple[float, float], tuple[float, float]]:
-    """A square around nearly all of the places, so that both axes have one unit."""
+    """A square around nearly all places, so that both axes have the same scale."""
     middle = _ends(places).mean(0)
     reach = _reach(places)
     half = max(reach, TIGHT)
-    if not reach > 1e-6:  # a collapsed posterior: show what a prior of scale 1 would
+    if not reach > 1e-6:  # a collapsed posterior: show the range of a prior of scale 1
         half = 2.0
     low, high = middle - half, middle + half
     return (float(low[0]), float(low[1])), (float(high[0]), float(high[1]))
@@ -203,6 +208,6 @@ def _ends(places: Tensor) -> Tensor:
 
 
 def _reach(places: Tensor) -> float:
-    """Half the side of a square around nearly all of the places."""
+    """Half the side of a square around nearly all places."""
     ends = _ends(places)
     return 0.65 * float((ends[1] - ends[0]).max())

@@ -1,4 +1,4 @@
-"""What the run was made with, and the command that makes it again."""
+"""Settings and versions of the run, and the command that reproduces it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from ppvae.report.page_data import PageData
 from ppvae.report.sections import Section, Table
 from ppvae.run import Run, versions
 
-TITLE = "Settings, versions, and how to make it again"
+TITLE = "Settings, versions, and how to reproduce the run"
 
 
 def section(page: PageData) -> Section:
@@ -20,8 +20,8 @@ def section(page: PageData) -> Section:
     if objects:
         named = ", ".join(f"{key} ({name})" for key, name in objects.items())
         sentences.append(
-            f"No command makes this run again, since it was handed Python objects: {named}. In "
-            "Python, ppvae.fit.fit does, given the like and the settings below."
+            f"No command reproduces this run, since it was given Python objects: {named}. In "
+            "Python, call ppvae.fit.fit with such objects and the settings below."
         )
     else:
         sentences.append(
@@ -52,7 +52,7 @@ def subtitle(run: Run) -> str:
 
 
 def facts(run: Run) -> tuple[str, ...]:
-    """When it was begun, how long it took, and on what."""
+    """Start, duration and device of the fit."""
     summary = run.summary or {}
     began, seconds = str(run.resolved.get("began") or ""), summary.get("seconds")
     steps, parameters = summary.get("steps"), run.resolved.get("parameters")
@@ -74,7 +74,7 @@ def _time(seconds: float) -> str:
 
 
 def flattened(settings: Mapping[str, Any], under: str = "") -> Iterator[tuple[str, str]]:
-    """Settings as flags name them: a part, then its own arguments; unset ones are left out."""
+    """Settings by flag: each part, then its arguments; unset ones are left out."""
     for key, value in settings.items():
         name = f"{under}{key}"
         if isinstance(value, Mapping) and "class_path" in value:
@@ -91,7 +91,7 @@ def _settings(run: Run) -> Table:
 
 
 def _versions(run: Run) -> Table:
-    """Of the fit, and of this page."""
+    """Versions of the packages, of the fit and of this page."""
     fitted = run.resolved.get("versions")
     fitted = fitted if isinstance(fitted, Mapping) else {}
     now = versions()
@@ -104,4 +104,4 @@ def _versions(run: Run) -> Table:
 def _named(value: Any) -> str:
     if isinstance(value, Mapping):
         return str(value.get("class_path") or value.get("python_object") or "a program")
-    return "a program of its own" if value is None else str(value)
+    return "a custom program" if value is None else str(value)

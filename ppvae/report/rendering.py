@@ -1,4 +1,4 @@
-"""Sections to the text of a page that is complete in itself."""
+"""Sections to the text of a self-contained page."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 
 
 def typeset(text: str) -> "Markup":
-    """Escaped, with signs for +- and minus, and what is in backquotes as code."""
+    """Escaped text, with signs for +- and minus; text in backquotes becomes code."""
     from markupsafe import Markup, escape
 
     signs = str(escape(text)).replace(" +- ", " \N{PLUS-MINUS SIGN}\N{NO-BREAK SPACE}")
@@ -30,9 +30,9 @@ def rendered(
 
     Args:
         name: its heading.
-        subtitle: what stands below it.
+        subtitle: the line below it.
         sections: its parts, in order.
-        facts: what is said in the line after, each a few words.
+        facts: short facts for the line after.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -41,7 +41,7 @@ def rendered(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    # A plot names each of its models at its first place: their order is not to be changed.
+    # A plot defines each of its models at the first use: keep their order.
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
     environment.filters["typeset"] = typeset
     has_plots = any(section.plot is not None for section in sections)

@@ -1,7 +1,7 @@
 "use strict";
 document.documentElement.classList.add("scripted");
 
-// Bokeh draws on a canvas, which no style sheet reaches: its colours are told, and told again.
+// Bokeh draws on a canvas, out of reach of style sheets: set its colours here, again on a change.
 function dress() {
   const style = getComputedStyle(document.documentElement);
   const font = getComputedStyle(document.body).fontFamily;
@@ -26,7 +26,7 @@ function dress() {
   }
 }
 
-// Bokeh's boxes are stops of the tab key that have no name and do nothing there.
+// Bokeh's boxes are tab stops without name or function.
 function unstop(root) {
   for (const each of root.querySelectorAll("*")) {
     if (each.tabIndex >= 0) each.tabIndex = -1;
@@ -34,7 +34,7 @@ function unstop(root) {
   }
 }
 
-// The map. What the plot's own script calls is `ppvae.move`.
+// The map. The script of the plot calls `ppvae.move`.
 const ppvae = {};
 
 function latentMap(held) {
@@ -46,7 +46,7 @@ function latentMap(held) {
   let plane = held.planes[0];
   let chosen = -1;
   const stepOf = (k, count) => (plane.high[k] - plane.low[k]) / Math.max(count - 1, 1);
-  // As many decimals as tell one step of the cross from the next; nothing is written as -0.00.
+  // Enough decimals to distinguish two steps of the cross; never -0.00.
   const digits = () => Math.min(12, Math.max(2, Math.ceil(0.5 - Math.log10(stepOf(0, plane.columns)))));
   const minus = (text) => text.replace(/^-(?=[0.]*$)/, "").replace("-", "\u2212");
 
@@ -126,7 +126,7 @@ function latentMap(held) {
     find("map-where").textContent = `Cross at ${where}.`;
     find("map-which").textContent = `In the ring, the nearest: ${told(chosen)}.`;
     if (isPictures) {
-      find("map-canvas-decoded").setAttribute("aria-label", `What is decoded at ${where}`);
+      find("map-canvas-decoded").setAttribute("aria-label", `Decoded at ${where}`);
       find("map-canvas-original").setAttribute("aria-label", `The datum: ${told(chosen)}`);
     }
     ring();
@@ -151,7 +151,7 @@ function latentMap(held) {
       : { x: [], y: [], width: [], height: [], angle: [] };
   }
 
-  // Behind the points: pictures of data where there is room for them, or what is decoded there.
+  // Behind the points: pictures of data where there is room, or decoded pictures.
   let painted = "";
   function backdrop() {
     const choice = find("map-behind")?.value ?? "nothing";
@@ -250,14 +250,14 @@ function latentMap(held) {
   middle();
 }
 
-// Sections are folded and unfolded; what a link leads to is open.
+// Sections fold and unfold; the target of a link is open.
 function unfold() {
   const section = document.getElementById(location.hash.slice(1));
   section?.querySelectorAll(":scope > details").forEach((each) => { each.open = true; });
 }
 addEventListener("hashchange", unfold);
 
-// The side navigation marks what is being read.
+// The side navigation marks the section being read.
 function follow() {
   const links = new Map(
     [...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]),
@@ -285,7 +285,7 @@ Promise.all(plots).then(() => {
   const held = document.getElementById("map-data");
   if (held) latentMap(JSON.parse(held.textContent));
   document.querySelectorAll(".plot").forEach(unstop);
-  // Paper shows all there is.
+  // Print shows everything.
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("details:not([open])")];

@@ -1,4 +1,4 @@
-"""What a page is made of: sections of sentences, pictures, tables and plots."""
+"""Sections of the page: sentences, pictures, tables and plots."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ class Picture:
 
     Attributes:
         uri: its bytes, as a data URI.
-        alt: what it shows, for who does not see it.
-        name: its id in the page, where something refers to it; else empty.
-        caption: what is said below it, where it does not speak for itself.
+        alt: description for readers who cannot see it.
+        name: its id in the page, if something refers to it; else empty.
+        caption: the caption below it, if it needs one.
     """
 
     uri: str
@@ -30,8 +30,8 @@ class Table:
         caption: what it holds.
         header: a name for each column.
         rows: its cells.
-        prose: whether cells are sentences, to be set as such; others are to be copied as they are.
-        is_open: whether all of it is shown, however long it is.
+        prose: whether cells are sentences, set as text; other cells are meant to be copied.
+        is_open: whether all rows are shown, however many.
     """
 
     caption: str
@@ -46,10 +46,10 @@ class Key:
     """An entry of a legend.
 
     Attributes:
-        text: what the sign stands for.
+        text: meaning of the sign.
         colour: of the sign.
         sign: ``"line"``, ``"dashed"``, or a marker of Bokeh.
-        place: its number, where those that it stands for can be shown alone; else -1.
+        place: its number, if its points can be shown alone; else -1.
     """
 
     text: str
@@ -64,8 +64,8 @@ class Plot:
 
     Attributes:
         name: the id of its place in the page.
-        item: the plot, as Bokeh's ``embed_item`` takes it.
-        alt: what it shows, for who does not see it.
+        item: the plot, as input of Bokeh's ``embed_item``.
+        alt: description for readers who cannot see it.
         keys: its legend.
     """
 
@@ -77,14 +77,14 @@ class Plot:
 
 @dataclass(frozen=True)
 class Tile:
-    """A figure to be seen first.
+    """A headline number.
 
     Attributes:
-        label: what it is.
-        value: the figure.
-        note: what it is to be read beside.
+        label: its name.
+        value: the number.
+        note: its context.
         level: ``"good"``, ``"fair"``, ``"bad"``, or nothing.
-        share: between 0 and 1, where it is one of a whole.
+        share: between 0 and 1, if the value is a share.
     """
 
     label: str
@@ -101,16 +101,16 @@ class Section:
     Attributes:
         name: its id.
         title: its heading.
-        sentences: what it says.
-        plot: what moves; where there is a script and a screen it stands for ``still``.
-        still: pictures that stand for the plot elsewhere.
-        pictures: pictures that are always there.
+        sentences: its text.
+        plot: the interactive plot; it replaces ``still`` where scripts run and there is a screen.
+        still: pictures that replace the plot elsewhere.
+        pictures: pictures that are always shown.
         tables: its tables.
         commands: lines for a terminal.
-        map: what the script of the latent map wants to know.
-        readout: the plot beside the map of data that are no images.
-        tiles: figures to be seen first.
-        is_folded: whether it is closed until somebody opens it.
+        map: input of the script of the latent map.
+        readout: the plot next to the map, for data that are not images.
+        tiles: its headline numbers.
+        is_folded: whether it is closed at first.
     """
 
     name: str
@@ -128,10 +128,10 @@ class Section:
 
 
 def attempted(name: str, title: str, make: Callable[[], Section]) -> Section:
-    """A section, or, whatever went wrong with it, the sentence that says so.
+    """A section, or a sentence that says what went wrong with it.
 
-    A run may hold anybody's programs: what is asked of them here may fail in any way, and the rest
-    of the page is worth having.
+    The run may hold a user's programs, which may fail here in any way; the rest of the page is
+    still useful.
     """
     try:
         return make()
@@ -140,5 +140,5 @@ def attempted(name: str, title: str, make: Callable[[], Section]) -> Section:
 
 
 def reason_of(error: Exception) -> str:
-    """What went wrong, as the end of a sentence."""
+    """The message of an error, as the end of a sentence."""
     return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""Many small pictures as one."""
+"""Sprites: many small pictures in one."""
 
 import io
 
@@ -12,14 +12,14 @@ from ppvae.plots.mosaic import mosaic, paint
 from ppvae.report.pictures import packed
 
 TILE = 64
-"""Most pixels along a side of a picture; larger ones are shrunk."""
+"""Maximum side of a picture in pixels; larger ones are shrunk."""
 
 WIDEST = 20_000
-"""Most columns of data that are no images."""
+"""Maximum number of columns of data that are not images."""
 
 
 def shrunk(x: Tensor) -> Tensor:
-    """Images no larger than a tile, by averages; what is no image as it is."""
+    """Images shrunk by averaging to the size of a tile; other data unchanged."""
     images = as_images(np.empty((1, *x.shape[1:])), 1)
     if images is None:
         if x[0].numel() > WIDEST:

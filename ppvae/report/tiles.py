@@ -1,4 +1,4 @@
-"""A run as a notebook shows it: tiles with its figures, and pictures, in a piece of HTML."""
+"""HTML of a run for notebooks: tiles with its numbers, and pictures."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -21,7 +21,7 @@ _ROW = "display:flex;flex-wrap:wrap;align-items:flex-start;gap:8px;margin:6px 0"
 
 
 def tiles(run: Run) -> str:
-    """The run as HTML, all that a stranger may have written in it escaped."""
+    """The run as HTML, with all its text escaped."""
     from markupsafe import Markup
 
     try:
@@ -61,11 +61,11 @@ def _tiles(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield decimals(told.get("accuracy"), 3), "accuracy"
     if summary.get("effective_latents") is not None:
         used = decimals(summary["effective_latents"], 1)
-        yield f"{used} of {summary.get('latent_dimensions')}", "latents in effect in use"
+        yield f"{used} of {summary.get('latent_dimensions')}", "effective latents"
 
 
 def _pictures(run: Run) -> Iterator[str]:
-    """The figures that the fit left; none where it left none, or they are damaged."""
+    """The figures of the fit; missing and damaged ones are left out."""
     from markupsafe import Markup
 
     for name, about in PICTURES.items():

@@ -1,6 +1,6 @@
-"""What the run comes to, in sentences: those of the diagnosis, else of the summary.
+"""The results of a run in sentences: those of the diagnosis, else of the summary.
 
-What is wrong with the fit comes first, then how it stands beside simple models.
+Problems of the fit come first, then the comparison with simple models.
 """
 
 import math
@@ -20,42 +20,45 @@ def section(page: PageData) -> Section:
     tables = tuple(_baselines(page))
     if page.diagnosis is None:
         sentences += _summary(page)
-        asked = "Where the nats are lost, and what to change, was not asked yet."
+        asked = (
+            "The run was not diagnosed yet: a diagnosis says where nats are lost, and what to "
+            "change."
+        )
         if not page.has_bound:
             asked = (
-                "The run was not diagnosed yet: without a bound no gap can be split, but other "
-                "questions can be asked."
+                "The run was not diagnosed yet. Without a bound there is no gap to split, but "
+                "other questions can be asked."
             )
         if handed(page.run):
-            sentences.append(f"{asked} In about a minute this asks: {ask_in_python(page.run)}.")
+            sentences.append(f"{asked} Diagnose it in about a minute: {ask_in_python(page.run)}.")
         else:
-            sentences.append(f"{asked} This command asks, in about a minute:")
+            sentences.append(f"{asked} Diagnose it in about a minute:")
             commands.append(ask_command(page.run))
     else:
         diagnosis = page.diagnosis
         count, name = diagnosis.get("rows"), diagnosis.get("data")
         sentences += [str(sentence) for sentence in diagnosis.get("sentences", [])]
-        sentences.append(f"So says a diagnosis of {decimals(count, 0)} {name} data.")
+        sentences.append(f"Diagnosed on {decimals(count, 0)} {name} data.")
     sentences += _notes(page)
     return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands), tables=tables)
 
 
 def _strongest(page: PageData) -> Iterator[str]:
-    """The baseline that the fit is least ahead of."""
+    """The strongest baseline, compared with the fit."""
     nearest = Baselines.of_summary(page.summary, page.evidence).strongest
     if nearest is not None and nearest.difference is not None:
         lead = nearest.difference
-        words = "" if nearest.is_beaten or nearest.is_better else ": the two are not told apart"
+        words = "" if nearest.is_beaten or nearest.is_better else ", which is not significant"
         yield (
-            f"Of simple models of the same rows the strongest is {nearest.about}: "
-            f"{page.evidence} of the fit less its is {_number(lead.mean)} nats per datum "
-            f"(a {nearest.measure}; standard error {_number(lead.standard_error)}; a lower bound "
-            f"in expectation){words}."
+            f"The strongest simple model of the same rows is {nearest.about}: the fit's "
+            f"{page.evidence} minus that of the model is {_number(lead.mean)} nats per datum (a "
+            f"{nearest.measure}; standard error {_number(lead.standard_error)}; a lower bound in "
+            f"expectation){words}."
         )
 
 
 def _baselines(page: PageData) -> Iterator[Table]:
-    """Simple models of the same rows, and by how much the fit is ahead of each."""
+    """Simple models of the same rows, and the lead of the fit over each."""
     found = Baselines.of_summary(page.summary, page.evidence)
     rows = [
         (
@@ -70,13 +73,13 @@ def _baselines(page: PageData) -> Iterator[Table]:
         for each in found.compared.values()
     ]
     if rows:
-        caption = f"{page.evidence} of the fit beside simple models of the same test rows, in nats"
-        header = ("model", "measure", page.evidence, "the fit less it", "standard error")
+        caption = f"{page.evidence} of the fit and of simple models on the same test rows, in nats"
+        header = ("model", "measure", page.evidence, "lead of the fit", "standard error")
         yield Table(caption, header, tuple(rows))
 
 
 def _notes(page: PageData) -> Iterator[str]:
-    """Why the fit is beside no simple model, or not beside some of them."""
+    """Why the fit is compared with no simple model, or not with some of them."""
     found = Baselines.of_summary(page.summary, page.evidence)
     if found.note:
         yield as_sentence(found.note)
@@ -90,7 +93,7 @@ def _number(value: float) -> str:
 
 
 def _alarm(page: PageData) -> Iterator[str]:
-    """The alarm of the last epoch that has held-out figures."""
+    """The alarm of the last epoch with held-out results."""
     valid = [row for row in page.run.history() if row["split"] == "valid"]
     if valid and valid[-1]["alarm"]:
         alarm = str(valid[-1]["alarm"]).rstrip(".")
@@ -100,7 +103,7 @@ def _alarm(page: PageData) -> Iterator[str]:
 def _summary(page: PageData) -> Iterator[str]:
     summary = page.summary
     if not summary:
-        yield "The fit has not ended: there are no figures of test data yet."
+        yield "The fit has not ended: there are no results on test data yet."
         return
     yield from _strongest(page)
     rows = decimals(summary.get("rows"), 0)
@@ -117,12 +120,12 @@ def _summary(page: PageData) -> Iterator[str]:
         )
     beta = summary.get("beta")
     if beta is not None and beta != 1 and summary.get("elbo") is not None:
-        yield f"What was climbed weighs the KL by {beta:g}; the bound is always that at 1."
+        yield f"Training weighed the KL by {beta:g}; the bound is always reported at 1."
     log_p = summary.get("log_p")
     if log_p:
         yield (
             f"{page.evidence} is {decimals(log_p.get('mean'))} nats per datum, by "
-            f"{log_p.get('samples')} importance samples of each (standard error over data "
+            f"{log_p.get('samples')} importance samples per datum (standard error over data "
             f"{decimals(log_p.get('standard_error'))}; in expectation a lower bound)."
         )
     if summary.get("bits_per_dim") is not None:
@@ -135,8 +138,8 @@ def _summary(page: PageData) -> Iterator[str]:
         )
     if summary.get("effective_latents") is not None:
         yield (
-            f"{decimals(summary['effective_latents'], 1)} of {summary.get('latent_dimensions')} "
-            "latent dimensions are in effect in use, by their shares of the KL."
+            f"The KL is spread over {decimals(summary['effective_latents'], 1)} effective latents "
+            f"of {summary.get('latent_dimensions')}."
         )
     elif summary.get("active_units") is not None:
         yield (

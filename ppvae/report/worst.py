@@ -1,4 +1,4 @@
-"""The data that the run does worst on."""
+"""The worst data of a run."""
 
 from collections.abc import Sequence
 
@@ -22,17 +22,17 @@ from ppvae.run.pictured import columns_of, in_units, observed, table_of
 TITLE = "Worst data"
 
 WORST = 8
-"""How many pictures are shown."""
+"""Number of pictures shown."""
 
 WORST_ROWS = 5
-"""How many rows of a table, each of which takes a panel."""
+"""Number of table rows shown, one panel each."""
 
 
 def section(page: PageData) -> Section:
-    """The worst data: those that a diagnosis trusts least, else those of the lowest bound."""
+    """The worst data: largest Pareto k-hat in a diagnosis, else lowest bound."""
     diagnosed = pictured(page, "worst_data")
     if diagnosed is not None:
-        sentence = "Those whose posterior the guide fits worst: the largest Pareto k-hat first."
+        sentence = "Data whose posterior the guide fits worst: the largest Pareto k-hat first."
         return Section("worst", TITLE, (sentence,), pictures=(diagnosed,))
     return _lowest(page)
 
@@ -55,7 +55,7 @@ def _listed(page: PageData, batch: Batch, means: Tensor, captions: Sequence[str]
 
 
 def _lowest(page: PageData) -> Section:
-    """Of the data shown, those with the lowest bound; under a point mass, the worst rebuilt."""
+    """The data shown with the lowest bound; for a point mass, with the lowest reconstruction."""
     import torch
 
     from ppvae import plots
@@ -68,12 +68,12 @@ def _lowest(page: PageData) -> Section:
     worst = score.nan_to_num(nan=-torch.inf).argsort()[:count]
     what = f"log {page.likelihood}" if bound is None else "bound"
     sentence = (
-        f"Of {len(score):,} of the {page.data_name} data, those of the lowest "
+        f"Of {len(score):,} {page.data_name} data, those with the lowest "
         f"{f'reconstruction, E_q[{what}]' if bound is None else f'bound on {page.evidence}'}, "
         "in nats."
     )
     if not audit.supports:
-        raise InputError("no site of the model observes x itself, so that nothing is rebuilt")
+        raise InputError("no site of the model observes x itself, so nothing is reconstructed")
     batch = page.rows.take(worst)
     pair = page.run.pair
     with seeded(0, pair.device):

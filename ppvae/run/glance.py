@@ -1,4 +1,4 @@
-"""A run at a glance: what was fitted, and its figures."""
+"""A run in three lines: what was fitted, and its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,16 +8,16 @@ from ppvae.run.run import Run
 
 
 def lines(run: Run) -> tuple[str, str, str]:
-    """Three lines for people: the fit, its figures on the test data, and how it ended."""
+    """Three lines: the fit, its results on the test data, and how it ended."""
     try:
         summary = run.summary
     except InputError as error:
-        return fit_line(run), f"no figures: {error}", "fit anew to have them"
+        return fit_line(run), f"no results: {error}", "fit again to have them"
     if summary is None:
         return (
             fit_line(run),
-            "the fit has not ended: there are no figures of test data yet",
-            (f"go on with resume({str(run.path)!r})"),
+            "the fit has not ended: there are no results on test data yet",
+            f"continue with resume({str(run.path)!r})",
         )
     return fit_line(run), figures_line(summary), end_line(summary)
 
@@ -50,20 +50,20 @@ def figures_line(summary: Mapping[str, Any]) -> str:
 
 
 def end_line(summary: Mapping[str, Any]) -> str:
-    """How it ended, after how long, and how much of the latent is used."""
+    """How and when it ended, and the effective latents."""
     text = f"{summary.get('status')} after {_count(summary.get('epochs'))} epochs"
     text += f" (best: {summary.get('best_epoch')}), {_number(summary.get('seconds'), 1)} s"
     if summary.get("effective_latents") is None:
         return text
     used = _number(summary.get("effective_latents"), 1)
-    return f"{text}; {used} of {summary.get('latent_dimensions')} latents in effect in use"
+    return f"{text}; {used} effective latents of {summary.get('latent_dimensions')}"
 
 
 def named(part: Any) -> str:
     """A part of a fit, by its name."""
     if isinstance(part, Mapping):
         return str(part.get("class_path") or part.get("python_object") or "a program")
-    return "a program of its own" if part is None else str(part)
+    return "a custom program" if part is None else str(part)
 
 
 def _number(value: Any, digits: int = 2) -> str:

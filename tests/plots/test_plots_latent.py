@@ -134,7 +134,7 @@ def test_a_collapsed_guide_can_still_be_drawn(codes: Array, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("labels", "names", "said"),
     [
-        (np.arange(59), None, "one for each of 60 data"),
+        (np.arange(59), None, r"one per datum, \(60,\)"),
         (CLASSES, ["a", "b"], "label 2 has no name"),
         (np.array(["a", "c"] * 30), ["a", "b"], "'c' is not among"),
     ],

@@ -95,7 +95,7 @@ def test_samples_of_a_table_are_a_heat_map_with_a_scale() -> None:
 
 @pytest.mark.parametrize("draw", [plots.samples, plots.interpolation])
 def test_no_data_is_refused(draw: Callable[[Array], Figure]) -> None:
-    with pytest.raises(InputError, match="not empty"):
+    with pytest.raises(InputError, match="non-empty"):
         draw(np.zeros((0, 3, 4)))
 
 

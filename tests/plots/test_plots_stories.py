@@ -73,8 +73,8 @@ def test_one_curve_without_a_name_needs_no_legend() -> None:
     ("x", "panels", "log", "said"),
     [
         (X, {"y": {"short": X[1:]}}, False, r"curve 'short' has shape \(3,\), and x has \(4,\)"),
-        (X, {}, False, "each panel have a curve"),
-        (X - 1, {"y": {"": X}}, True, "x goes down to -0.75"),
+        (X, {}, False, "each panel needs a curve"),
+        (X - 1, {"y": {"": X}}, True, "the minimum of x is -0.75"),
     ],
 )
 def test_curves_that_do_not_fit_are_refused(
@@ -109,9 +109,9 @@ def test_contours_lie_where_the_prior_does_and_codes_where_they_are() -> None:
 
 
 def test_priors_and_codes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(InputError, match="of the same names"):
+    with pytest.raises(InputError, match="must have the same names"):
         plots.prior_and_codes(CODES, {"normal": NORMAL}, GRID)
-    with pytest.raises(InputError, match=r"of 'spot' codes must be \(N, 2\)"):
+    with pytest.raises(InputError, match=r"codes of 'spot' must be \(N, 2\)"):
         plots.prior_and_codes(CODES, {"normal": NORMAL, "spot": SPOT[1:]}, GRID)
     with pytest.raises(InputError, match="grid must be"):
         plots.prior_and_codes(CODES, DENSITY, AXIS)

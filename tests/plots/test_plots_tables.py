@@ -57,5 +57,5 @@ def test_pairs_need_two_columns_of_real_numbers() -> None:
 
 
 def test_tables_must_have_the_columns_that_are_named() -> None:
-    with pytest.raises(InputError, match="5 columns that have names"):
+    with pytest.raises(InputError, match="5 named columns"):
         plots.marginals(GENES, GENES, PARTS)

@@ -113,7 +113,7 @@ def test_a_constant_weight_on_the_kl_is_said() -> None:
     for row in rows:
         row["beta"] = 4.0
     figure = plots.history(rows)
-    assert "climbed at β = 4" in legend(figure)
+    assert "trained at β = 4" in legend(figure)
     assert not figure.axes[0].patches
 
 

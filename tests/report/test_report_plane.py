@@ -49,7 +49,7 @@ def test_a_frame_does_not_follow_codes_that_hardly_spread(spread: float, side: f
     plane = plane_of(codes)
     sides = [high - low for low, high in zip(plane.low, plane.high, strict=True)]
     assert sides == pytest.approx([side, side])
-    assert ("does not follow" in plane.sentence) == (spread < 0.1)
+    assert ("the frame is wider" in plane.sentence) == (spread < 0.1)
     assert spread != 0.01 or "spread by only 0.01" in plane.sentence
 
 

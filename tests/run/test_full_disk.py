@@ -152,7 +152,7 @@ def test_a_picture_that_fails_loses_no_fit(
 
     monkeypatch.setattr("ppvae.report.figures.draw", broken)
     resume(tmp_path / "run")
-    assert "note: not all pictures could be drawn: of no use" in capsys.readouterr().out
+    assert "note: some pictures could not be drawn: of no use" in capsys.readouterr().out
 
 
 # A disk that is really full

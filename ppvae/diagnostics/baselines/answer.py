@@ -34,7 +34,7 @@ class BaselinesAnswer(Answer):
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Each baseline: its own log p(x), and the fit's less it, paired by row."""
+        """Each baseline: its own log p(x), and the lead of the fit over it, paired by row."""
         return {} if self.baselines is None else self.baselines.to_dict()
 
     @property
@@ -45,7 +45,7 @@ class BaselinesAnswer(Answer):
             rows.append((each.about, with_error(each.log_p), f"{each.rows:,} data"))
             if each.difference is not None:
                 note = "paired by row; a lower bound in expectation"
-                rows.append(("  the fit less it", with_error(each.difference), note))
+                rows.append(("  lead of the fit", with_error(each.difference), note))
         return tuple(rows)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
