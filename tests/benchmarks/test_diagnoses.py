@@ -31,6 +31,7 @@ def test_annealing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_graph: No
     assert len([line for line in lines_of(plan.out) if line["bar"]]) == 1
 
 
+@pytest.mark.slow
 def test_diagnose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = Effort(
         climbed_steps=6, climbed_rows=9, climbed_draws=2,

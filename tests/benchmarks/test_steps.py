@@ -29,6 +29,7 @@ APART = 2.0
 """Nats between the losses of two contenders at equal weights, on a batch: noise makes up to 1."""
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # Pyro's JIT is made of it
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # and asks numbers while it traces
 @pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # of Python 3.13.0
@@ -55,6 +56,7 @@ def test_every_contender_steps_and_all_start_from_the_same_loss(
     assert losses == pytest.approx(dict.fromkeys(losses, middle), rel=0, abs=APART)
 
 
+@pytest.mark.slow
 def test_a_contender_answers_from_a_process_of_its_own() -> None:
     (result,) = race.race(["products"], Job("mlp", batch=2), 1, 1).values()
     assert result.note == ""

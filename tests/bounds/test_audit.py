@@ -21,6 +21,7 @@ from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit, Site
 from tests.support.bounds import LINEAR
+from tests.support.slow import few
 
 ROWS, COLUMNS = 5, 3
 NETWORK = nn.Linear(COLUMNS, 1)
@@ -350,7 +351,7 @@ def stubborn_model(x: Tensor) -> None:
         observe(z.reshape(rows, 1), x)
 
 
-@pytest.mark.parametrize("elbo", LINEAR)
+@pytest.mark.parametrize("elbo", few(LINEAR, 3))
 def test_a_program_of_one_batch_dimension_loops_over_particles(elbo: type[ELBO]) -> None:
     pair = Pair(stubborn_model, stubborn, batch())
     found = audit(pair, elbo, batch())

@@ -34,6 +34,7 @@ from tests.support.gaussian_chain import (
     sample,
     slopes,
 )
+from tests.support.slow import few
 
 NOTHING = 1e-10
 
@@ -111,7 +112,7 @@ WAYS: dict[str, Callable[[Program], Program]] = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", few(WAYS, 3))
 def test_it_is_the_derivative_of_the_expected_bound_by_finite_differences(way: str) -> None:
     """Of two dependent sites, in two directions, with common random numbers."""
     chain = Chain(2).moved()
@@ -139,7 +140,7 @@ def test_it_is_the_derivative_of_the_expected_bound_by_finite_differences(way: s
 
 
 @both_ways
-@pytest.mark.parametrize("taken", [None, 2])
+@pytest.mark.parametrize("taken", few([2, None], 2))
 def test_its_mean_is_that_of_the_gradient_of_the_value(vectorize: bool, taken: int | None) -> None:
     """Of three dependent sites: with the same noise the two differ by what has no mean."""
     chain, x = Chain(3, taken and ROWS, taken).moved(), rows()
@@ -336,6 +337,7 @@ def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
     assert svi.evaluate_loss(x) < before - 1
 
 
+@pytest.mark.slow
 @both_ways
 def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
     chain, x = Chain(2).moved(), rows()

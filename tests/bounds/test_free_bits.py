@@ -348,6 +348,7 @@ def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
     assert svi.evaluate_loss(x) < before - 1
 
 
+@pytest.mark.slow
 @both_ways
 def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
     linear, x = Linear(), rows()

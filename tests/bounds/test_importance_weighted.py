@@ -311,6 +311,7 @@ def test_as_a_module_it_is_the_same_loss(vectorize: bool) -> None:
     torch.testing.assert_close(torch.cat(grads), slope, rtol=0, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("vectorize", "size"), [(False, ROWS), (True, ROWS), (True, None)])
 def test_it_can_be_captured_as_a_graph(vectorize: bool, size: int | None) -> None:
     linear, x = Linear(size, size and 2).blurred(), rows()

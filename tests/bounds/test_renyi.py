@@ -236,6 +236,7 @@ def test_svi_climbs_it(vectorize: bool) -> None:
     assert svi.evaluate_loss(x) < before - 1
 
 
+@pytest.mark.slow
 def test_it_can_be_captured_as_a_graph() -> None:
     chain, x = Chain(2).moved(), rows()
     elbo, weights = ours(0.5), list(chain.parameters())

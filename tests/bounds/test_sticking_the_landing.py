@@ -38,6 +38,7 @@ from tests.support.gaussian_chain import (
     slopes,
 )
 from tests.support.pca import PCA, affine, pca
+from tests.support.slow import few
 
 NOTHING = 1e-10
 
@@ -115,7 +116,7 @@ def test_at_the_exact_posterior_of_pca_the_guides_gradient_is_zero(particles: in
         torch.testing.assert_close(found[StickingTheLandingELBO][1], found[Trace_ELBO][1])
 
 
-@pytest.mark.parametrize(("particles", "beta"), [(1, 0.0), (1, 0.3), (1, 1.0), (4, 1.0)])
+@pytest.mark.parametrize(("particles", "beta"), few([(4, 1.0), (1, 0.0), (1, 0.3), (1, 1.0)], 4))
 def test_elsewhere_the_expected_gradient_is_that_of_the_closed_form(
     particles: int, beta: float
 ) -> None:
@@ -128,6 +129,7 @@ def test_elsewhere_the_expected_gradient_is_that_of_the_closed_form(
     assert float(got.error.norm()) < 0.1 * float(truth.norm())
 
 
+@pytest.mark.slow
 @both_ways
 def test_particles_divide_the_variance_alike(vectorize: bool) -> None:
     chain, n = Chain(2).moved(), 60
@@ -176,7 +178,7 @@ def next_slope(elbo: Any, chain: Chain, seeds: Iterator[int]) -> Tensor:
     return slopes(elbo, chain, [chain.log_s], next(seeds))
 
 
-@pytest.mark.parametrize("latents", [2, 3])
+@pytest.mark.parametrize("latents", few([3, 2], 2))
 def test_dependent_sites_keep_the_expected_gradient(latents: int) -> None:
     """With the same noise the two gradients differ by a score, whose mean is zero."""
     chain = Chain(latents).moved()
@@ -303,6 +305,7 @@ def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
     assert svi.evaluate_loss(x) < before - 1
 
 
+@pytest.mark.slow
 @both_ways
 def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
     chain, x = Chain(3).moved(), rows()

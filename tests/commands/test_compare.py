@@ -31,6 +31,7 @@ def programs() -> tuple[VAE, MeanField]:
         return model, MeanField(K, (D,), affine)
 
 
+@pytest.mark.slow
 def test_comparing_objects_leaves_them_and_the_generators_alone(
     programs: tuple[VAE, MeanField], tmp_path: Path
 ) -> None:

@@ -131,6 +131,7 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
     assert "in 5 sets, p" in printed
 
 
+@pytest.mark.slow
 def test_the_answer_is_a_function_of_the_seed(tmp_path: Path) -> None:
     run = affine(tmp_path)
     some: dict[str, Any] = {"quick": True, "only": ["evidence", "trust"]}
@@ -197,6 +198,7 @@ def test_a_point_mass_is_told_what_it_has_and_what_not(tmp_path: Path) -> None:
     assert (run.path / "posterior.nc").is_file()
 
 
+@pytest.mark.slow
 def test_programs_of_ones_own_with_several_latents(tmp_path: Path) -> None:
     import pyro
     import pyro.distributions as dist
@@ -275,6 +277,7 @@ def test_a_collapsed_run_is_told_so_and_how_to_mend_it(tmp_path: Path) -> None:
     assert [each["active_units"]["z"] for each in active if each["threshold"] == 0.01] == [0]
 
 
+@pytest.mark.slow
 def test_other_data_are_not_called_overfitting(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=6)
     np.save(tmp_path / "far.npy", table(rows=30, seed=5) + 5)
@@ -301,6 +304,7 @@ def test_a_second_diagnosis_leaves_nothing_of_the_first(tmp_path: Path) -> None:
         diagnose(run, quick=True, only=["model"], out=tmp_path / "file", overwrite=True)
 
 
+@pytest.mark.slow
 def test_a_single_datum_is_given_no_errors_and_no_significant_deficit(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=6)
     np.save(tmp_path / "one.npy", table(rows=1, seed=5))

@@ -29,6 +29,7 @@ torch.save(found | {"about": about["about.json"]}, sys.argv[2])
 """
 
 
+@pytest.mark.slow
 def test_an_encoder_runs_where_this_package_is_not(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

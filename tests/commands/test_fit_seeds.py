@@ -97,6 +97,7 @@ def test_labels_of_other_classes_are_refused(tmp_path: Path) -> None:
         small(tmp_path, data=others, model="ConditionalVAE", start=first)
 
 
+@pytest.mark.slow
 def test_a_started_fit_goes_on_bit_by_bit(tmp_path: Path) -> None:
     from ppvae.fit import resume
 

@@ -78,6 +78,7 @@ def test_new_rows_of_a_table_are_read_by_name(file: Path, tmp_path: Path) -> Non
 PLACES_OF_ALL = torch.arange(ROWS)
 
 
+@pytest.mark.slow
 def test_a_fit_that_begins_from_a_run_reads_levels_as_that_did(file: Path, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"drop": ["ring", "part"], **FIT}
     first = fit(data=file, label="species", out=tmp_path / "first", **asked)
@@ -119,6 +120,7 @@ def test_parts_of_several_files_are_read_again(file: Path, tmp_path: Path) -> No
         Run(run.path).data()
 
 
+@pytest.mark.slow
 def test_a_fit_goes_on_with_its_data_in_memory_or_elsewhere(file: Path, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"label": "species", "drop": ["ring", "part"], **ONCE}
     run = fit(data=file, **asked, out=tmp_path / "file")

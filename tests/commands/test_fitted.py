@@ -290,6 +290,7 @@ def test_a_mixed_table_is_answered_with_its_names_and_levels(mixed: Run) -> None
     pd.testing.assert_frame_equal(own, codes, rtol=1e-4, check_names=False)
 
 
+@pytest.mark.slow
 def test_rows_are_decoded_under_other_covariates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,6 +19,7 @@ from ppvae.run.store import PrivateFolder, WriteError, private_folder
 from ppvae.training.epochs import writing_fit
 from tests.support.fits import SMALL, differences, quick, small, table
 from tests.support.forks import run_forked
+from tests.support.slow import few
 from tests.support.snapshots import changes, snapshot
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -101,7 +102,7 @@ def test_it_holds_its_data_with_the_labels_that_the_fit_saw(tmp_path: Path) -> N
         Run(run.path).data()
 
 
-@pytest.mark.parametrize("where", [{"in_memory": True}, {"out": "run"}])
+@pytest.mark.parametrize("where", few([{"in_memory": True}, {"out": "run"}], 2))
 def test_a_quiet_fit_says_nothing_and_leaves_the_process_as_it_was(
     where: dict[str, Any], capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from ppvae.run import Run
 from ppvae.sample import main, sample
 from tests.support.fits import quick, small
 from tests.support.refusals import refusal
+from tests.support.slow import few
 
 __all__ = ["quick"]  # fixtures
 
@@ -40,6 +41,7 @@ def run(folder: Path, quick: None) -> Run:
     return Run(folder / "run")
 
 
+@pytest.mark.slow
 def test_draws_of_an_autoencoder_are_digits_where_the_codes_are_and_not_where_the_prior_is(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -84,6 +86,7 @@ def nearest(draws: NDArray[Any], real: NDArray[Any]) -> Nearest:
     return Nearest(float(apart.amin(1).mean()), float(near.mean()))
 
 
+@pytest.mark.slow
 def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +162,7 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     )
 
 
-@pytest.mark.parametrize("latent", [False, True])
+@pytest.mark.parametrize("latent", few([True, False], 2))
 def test_with_a_condition_draws_are_of_the_class_that_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, latent: bool
 ) -> None:

@@ -97,6 +97,7 @@ def assert_same_bits(one: list[Tensor], other: list[Tensor]) -> None:
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 def test_code_is_compiled_once_and_computes_the_same_bits_from_the_folder(
     folder: Path, compiler: Compiler
 ) -> None:
@@ -180,6 +181,7 @@ def test_the_key_changes_with_what_code_follows_from(
     assert key != inductor._key(graph)
 
 
+@pytest.mark.slow
 def test_fits_of_the_same_shapes_ask_for_the_same_code(
     quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ from tests.support.captures import (
     traces,
     value_and_gradients,
 )
+from tests.support.slow import few
 
 __all__ = ["clean", "traces"]  # fixtures
 
@@ -59,7 +60,7 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("likelihood", "guided", "compile"),
     [
-        *((*each, False) for each in SOME),
+        *few([(*each, False) for each in SOME], 5),
         *(pytest.param(*each, False, marks=pytest.mark.slow) for each in OTHERS),
         *(pytest.param(*each, True, marks=pytest.mark.slow) for each in COMPILED),
     ],
@@ -80,10 +81,12 @@ def test_convolutions(compile: bool) -> None:
     assert_agree(bound_of(pair, x=batch["x"]), batch, 1.0, compile=compile)
 
 
+@pytest.mark.slow
 def test_beta_of_zero() -> None:
     assert_agree(bound_of(pair_of()), {"x": data()}, 0.0)
 
 
+@pytest.mark.slow
 def test_double_precision() -> None:
     bound = bound_of(pair_of(Bernoulli)).double()
     captured = Captured(bound, compile=False)
@@ -92,6 +95,7 @@ def test_double_precision() -> None:
     assert got[0][0].dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_mixed_precision() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert_agree(bound_of(pair_of()), {"x": data()}, 1.0)
@@ -169,6 +173,7 @@ def test_its_parameters_and_state_are_the_programs() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*was not registered in the param store")  # Pyro's
 def test_weights_that_were_frozen_or_moved_are_seen() -> None:
     pair = pair_of()
@@ -216,6 +221,7 @@ class Weighed(nn.Module):
         return (batch["x"] * self.weight).sum() * beta
 
 
+@pytest.mark.slow
 def test_a_trace_per_signature_and_none_for_a_number(traces: list[int]) -> None:
     captured = Captured(Weighed(), compile=False)
     values = {float(captured({"x": data()}, beta).detach()) for beta in (0.0, 0.5, 1.0)}
@@ -241,7 +247,7 @@ def test_a_trace_per_signature_and_none_for_a_number(traces: list[int]) -> None:
     ],
     ids=["Bernoulli", "ContinuousBernoulli", "Gaussian", "learned Gaussian"],
 )
-@pytest.mark.parametrize("vectorize", [False, True])
+@pytest.mark.parametrize("vectorize", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_importance_weighted_bound_is_captured_as_it_is(
     likelihood: Any, vectorize: bool
 ) -> None:

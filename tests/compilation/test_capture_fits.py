@@ -17,6 +17,7 @@ from tests.support.captures import by_graph, clean
 from tests.support.counters_in_python import COUNTERS
 from tests.support.fits import checkpoint, differences, quick, small, weights
 from tests.support.python_state import Guide
+from tests.support.slow import few
 
 __all__ = ["by_graph", "clean", "quick"]  # fixtures
 
@@ -52,7 +53,7 @@ def assert_same_fit(folder: Path, name: str) -> None:
     assert uncompiled(off) is None
 
 
-@pytest.mark.parametrize("name", ["list", "count", "buffer put anew"])
+@pytest.mark.parametrize("name", few(["list", "count", "buffer put anew"], 3))
 def test_a_fit_by_graphs_is_the_fit_of_a_program_that_counts(
     name: str, tmp_path: Path, by_graph: None
 ) -> None:
@@ -77,6 +78,7 @@ def looked_up(x: Tensor) -> None:
         pyro.sample("x", dist.Normal(z @ weight * scale, 1.0).to_event(1), obs=x)
 
 
+@pytest.mark.slow
 def test_a_graph_that_is_found_to_be_wrong_ends_and_the_run_says_so(
     tmp_path: Path, by_graph: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

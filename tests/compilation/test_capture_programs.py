@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ppvae.compilation import capture
 from tests.programs.test_programs import Tutorial, functions
 from tests.support.captures import COLUMNS, COMPILERS, ROWS, clean, value_and_gradients
+from tests.support.slow import few
 
 __all__ = ["clean"]  # fixtures
 
@@ -98,7 +99,7 @@ PROGRAMS: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("elbo", [Trace_ELBO, TraceMeanField_ELBO])
+@pytest.mark.parametrize("elbo", few([Trace_ELBO, TraceMeanField_ELBO], 2))
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_anybodys_programs(name: str, elbo: type[ELBO], compile: bool) -> None:
     torch.manual_seed(0)
@@ -128,6 +129,7 @@ def test_the_score_function_estimator(compile: bool) -> None:
     assert bool(got[1][0].ne(0))  # the guide's parameter is reached by the score alone
 
 
+@pytest.mark.slow
 def test_running_means_move_as_they_do_uncaptured() -> None:
     x = torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0))
     means = []
@@ -146,6 +148,7 @@ def test_running_means_move_as_they_do_uncaptured() -> None:
         torch.testing.assert_close(means[1][name], buffer)
 
 
+@pytest.mark.slow
 def test_gradients_are_unbiased() -> None:
     """Against the gradient of the exact bound of a linear-Gaussian pair."""
     w, a, s = 0.8, 0.5, 0.7

@@ -19,6 +19,7 @@ from tests.support.captures import COMPILERS, clean, data, traces, value_and_gra
 from tests.support.counters_in_python import COUNTERS
 from tests.support.python_state import Guide, Model
 from tests.support.settings_in_python import HANDLES, SETTINGS
+from tests.support.slow import few
 
 __all__ = ["clean", "traces"]  # fixtures
 
@@ -44,7 +45,7 @@ def assert_alike(one: Captured, seed: int) -> None:
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("name", few(SETTINGS, 8))
 def test_what_was_changed_is_seen_at_the_very_next_call(name: str, compile: bool) -> None:
     model, change = SETTINGS[name]()
     loss = captured(model, compile=compile, check=0)
@@ -61,7 +62,7 @@ def test_what_was_changed_is_seen_at_the_very_next_call(name: str, compile: bool
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("name", COUNTERS)
+@pytest.mark.parametrize("name", few(COUNTERS, 4))
 def test_a_program_that_counts_is_run_as_it_is(name: str, compile: bool) -> None:
     counter, results = COUNTERS[name], []
     for enabled in (False, True):

@@ -44,6 +44,7 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.generation import decode
 from tests.support.columns import mixed
 from tests.support.pages import own_guide, own_model
+from tests.support.slow import few
 
 D, K, ROWS = (1, 8, 8), 3, 7
 
@@ -163,7 +164,8 @@ def check(kind: Callable[[], Subject]) -> None:
         torch.testing.assert_close(found["mean"], means)
 
 
-@pytest.mark.parametrize("kind", SUBJECTS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", few(SUBJECTS, 2))
 def test_a_graph_gives_the_programs_values_for_other_numbers_of_rows(kind: str) -> None:
     check(SUBJECTS[kind])
 
@@ -174,6 +176,7 @@ def test_a_graph_of_any_family_gives_the_programs_values(kind: str) -> None:
     check(MORE[kind])
 
 
+@pytest.mark.slow
 def test_a_graph_has_what_it_depends_on_and_no_more() -> None:
     """Neither y, which this guide does not read, nor the encoder in a prior of pseudo-inputs."""
     pair, facts, example = vamp()

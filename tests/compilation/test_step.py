@@ -79,7 +79,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 
 
-USUAL = ("Adam", "SGD with momentum", "RMSprop")
+USUAL = ("Adam", "SGD with momentum")
 """Optimizers that are tried by default; the others with the slow tests."""
 
 
@@ -112,6 +112,7 @@ def test_a_captured_step_is_the_step(name: str) -> None:
             torch.testing.assert_close(states[1][number][key], value, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_each_step_sees_noise_of_its_own() -> None:
     bound = bound_of()
     optimizer = torch.optim.SGD(bound.parameters(), lr=0.0)
@@ -145,6 +146,7 @@ def test_the_learning_rate_is_an_input() -> None:
     assert moved[2] == 0
 
 
+@pytest.mark.slow
 def test_frozen_weights_stay_and_the_others_move() -> None:
     bound = bound_of()
     bound.pair.model.requires_grad_(False)
@@ -201,6 +203,7 @@ class Remembering(torch.optim.SGD):
         return super().step(closure)
 
 
+@pytest.mark.slow
 def test_what_a_graph_would_pass_over_is_refused_and_nothing_is_harmed() -> None:
     bound = bound_of()
     clocked = Clocked(bound.parameters(), lr=0.1)
@@ -228,6 +231,7 @@ def test_what_a_graph_would_pass_over_is_refused_and_nothing_is_harmed() -> None
     step_of(bound, hooked)(GREY, 1.0, sums())
 
 
+@pytest.mark.slow
 def test_a_weight_that_is_frozen_later_stays(kinds_of_traces: list[str]) -> None:
     bound = bound_of()
     optimizer = torch.optim.SGD(bound.parameters(), lr=0.1)
@@ -251,6 +255,7 @@ def test_a_state_that_is_not_there_yet_is_refused() -> None:
         step_of(bound, torch.optim.Adam(bound.parameters()))(GREY, 1.0, sums())
 
 
+@pytest.mark.slow
 def test_settings_that_change_are_refused() -> None:
     bound = bound_of()
     optimizer = torch.optim.SGD(bound.parameters(), lr=0.1, momentum=0.9)

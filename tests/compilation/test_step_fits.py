@@ -29,6 +29,7 @@ from tests.support.fits import (
     small_flags,
     weights,
 )
+from tests.support.slow import few
 
 __all__ = ["by_graph", "clean", "kinds_of_traces", "quick"]  # fixtures
 
@@ -79,8 +80,8 @@ def test_a_fit_by_graphs_is_the_fit(
         torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("settings", [{"precision": "64"}, {"precision": "bf16-mixed"}, {}])
-@pytest.mark.parametrize("data", ["rows", "folder"])
+@pytest.mark.parametrize("settings", few([{"precision": "bf16-mixed"}, {"precision": "64"}, {}], 3))
+@pytest.mark.parametrize("data", few(["folder", "rows"], 2))
 def test_graphs_serve_each_precision_and_kind_of_data(
     settings: dict[str, Any], data: str, tmp_path: Path, by_graph: None, kinds_of_traces: list[str]
 ) -> None:
@@ -104,6 +105,7 @@ def test_graphs_serve_each_precision_and_kind_of_data(
     assert last[1] == pytest.approx(last[0], rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_fit_by_graphs_goes_on_bit_by_bit(
     tmp_path: Path, by_graph: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_a_fit_by_graphs_goes_on_bit_by_bit(
     assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_retreat_is_remembered(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str]
 ) -> None:
@@ -133,6 +136,7 @@ def test_a_retreat_is_remembered(
     assert kinds_of_traces == ["step", "captured", "step", "captured", "captured"]
 
 
+@pytest.mark.slow
 def test_what_compiling_takes_is_said_over_all_sittings(
     tmp_path: Path, by_graph: None, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -155,6 +159,7 @@ def test_what_compiling_takes_is_said_over_all_sittings(
     assert "; compiled in 3.0 s" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_auto_chose_is_recorded_and_kept(
     tmp_path: Path, by_graph: None, monkeypatch: pytest.MonkeyPatch, kinds_of_traces: list[str]
 ) -> None:
@@ -191,6 +196,7 @@ def test_auto_compiles_nothing_without_a_compiler(
     assert kinds_of_traces == []
 
 
+@pytest.mark.slow
 def test_compile_on_the_command_line_and_in_a_file(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,6 +225,7 @@ def test_a_config_that_says_something_else_is_refused(tmp_path: Path) -> None:
         flat(tmp_path, "other", compile="fast")
 
 
+@pytest.mark.slow
 def test_it_says_that_it_compiles_and_what_it_cannot(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

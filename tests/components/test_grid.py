@@ -18,6 +18,7 @@ from tests.support.grid import (
     tables,
     verdict,
 )
+from tests.support.slow import few
 
 WAYS_OUT = ("take", "let the guide draw", "neither can be made first", "has no effect here")
 
@@ -32,7 +33,7 @@ def _fits_or_says_why(cell: Cell) -> None:
     assert says_why or all(math.isfinite(value) for value in seen), refusal
 
 
-@pytest.mark.parametrize("cell", covering(2), ids=str)
+@pytest.mark.parametrize("cell", few(covering(2), 3), ids=str)
 def test_any_two_parts_meet_in_a_fit_or_in_a_sentence(cell: Cell) -> None:
     _fits_or_says_why(cell)
 
@@ -109,6 +110,7 @@ def test_a_kl_is_exact_where_there_is_a_closed_form(prior: str, guide: str, kl: 
     assert verdict(Cell(prior, "Bernoulli", ("VAE", guide), "TraceMeanField_ELBO")) == kl
 
 
+@pytest.mark.slow
 def test_the_page_of_parts_has_the_tables_of_what_works() -> None:
     found = MARKED.search(PAGE.read_text())
     assert found is not None

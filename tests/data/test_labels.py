@@ -50,6 +50,7 @@ def test_labels_that_are_all_unknown_are_refused() -> None:
         encode(np.array([-1, -1]), "it")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_file_with_some_labels_is_learned_from_as_it_is(tmp_path: Path) -> None:
     data = load(table(tmp_path))

@@ -15,6 +15,7 @@ from numpyro.infer.util import log_density
 from ppvae.diagnostics import log_evidence, subject
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, Likelihood, StandardNormal
+from tests.support.slow import few
 
 ROWS, SHAPE, LATENT, SAMPLES = 20, (1, 6, 5), 4, 4_000
 
@@ -36,7 +37,7 @@ def forward(network: list[tuple[Any, Any]], h: Any) -> Any:
     return h @ weight.T + bias
 
 
-@pytest.mark.parametrize("likelihood", [Bernoulli(SHAPE), Gaussian(SHAPE, variance=0.5)])
+@pytest.mark.parametrize("likelihood", few([Bernoulli(SHAPE), Gaussian(SHAPE, variance=0.5)], 2))
 def test_log_p_agrees_with_numpyro(likelihood: Likelihood) -> None:
     torch.manual_seed(0)
     model = VAE(StandardNormal(LATENT), likelihood)

@@ -223,6 +223,7 @@ def test_a_class_that_the_model_sums_over_is_inferred(prior: bool) -> None:
         log_evidence(pair, facts, split, samples=10)
 
 
+@pytest.mark.slow
 def test_the_sum_in_the_model_climbs_to_the_exact_evidence(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = Mixture(prior=True)

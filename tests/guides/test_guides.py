@@ -27,6 +27,7 @@ from ppvae.networks import MLP
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.densities import Densities
 from tests.support.pca import AFFINE, PCA, pca
+from tests.support.slow import few
 
 ROWS, COLUMNS = 5, 3
 
@@ -230,7 +231,7 @@ def test_saved_and_loaded_it_says_the_same(name: str) -> None:
     assert torch.equal(drawn(other), drawn(guide))
 
 
-@every_guide
+@pytest.mark.parametrize("name", few(GUIDES, 3))
 def test_captured_it_is_what_pyro_computes(name: str) -> None:
     model, guide = programs(name, dtype=torch.float32)
     x = data().float()
@@ -288,7 +289,7 @@ def test_told_something_else_it_says_something_else(name: str, kind: str) -> Non
         guide(x)
 
 
-@every_density
+@pytest.mark.parametrize("name", few(DENSITIES, 3))
 def test_without_its_score_the_gradient_has_the_same_mean(name: str) -> None:
     model, guide = programs(name)
     x = data(1)
@@ -376,6 +377,7 @@ def bent(z: Tensor) -> Any:
     return dist.Laplace((z[..., 1] - 0.7 * z[..., 0].square()).unsqueeze(-1), 0.2)
 
 
+@pytest.mark.slow
 def test_flows_and_mixtures_follow_a_posterior_that_is_bent() -> None:
     x = torch.full((1, 1), -1.0)
     axis = torch.linspace(-6, 6, 401)

@@ -39,6 +39,7 @@ from ppvae.networks import MLP
 from ppvae.programs import Pair
 from tests.support.bounds import LINEAR
 from tests.support.fits import quick, small, weights
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture
 
@@ -145,7 +146,7 @@ def bound(likelihood: Likelihood, x: Tensor, start: Tensor, steps: int = 60) -> 
     return scored(likelihood, lambda: -elbo.loss(model, guide, x[TEST]) / len(x[TEST]))
 
 
-@pytest.mark.parametrize(("name", "own"), FITS, ids=[f"{n} {a or ''}" for n, a in FITS])
+@pytest.mark.parametrize(("name", "own"), few(FITS, 3), ids=[f"{n} {a or ''}" for n, a in FITS])
 def test_a_latent_explains_real_data_better_than_a_marginal_of_the_same_family(
     name: str, own: dict[str, Any]
 ) -> None:
@@ -290,6 +291,7 @@ def test_a_step_counts_its_batch_once_however_often_the_bound_scores_it(elbo: ty
     torch.testing.assert_close(running.state_dict()["mean"], mean.detach())
 
 
+@pytest.mark.slow
 def test_in_a_captured_step_the_running_variance_moves_as_in_a_plain_one() -> None:
     bounds = bound_of(), bound_of()
     optimizers = [torch.optim.Adam(b.parameters(), lr=1e-2) for b in bounds]
@@ -321,6 +323,7 @@ def test_in_a_captured_step_the_running_variance_moves_as_in_a_plain_one() -> No
         torch.testing.assert_close(states[1][key], value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_compiled_fit_saves_the_variance_that_its_bound_is_of(
     tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,7 @@ from ppvae.distributions.zero_inflated import ZeroInflated
 from ppvae.errors import InputError
 from ppvae.models import Likelihood, likelihoods, observe
 from tests.support.columns import likelihood_of
+from tests.support.slow import few
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     "Binomial": ({}, {"total_count": 1}, {"total_count": 40}, {"total_count": 255}),
@@ -291,7 +292,7 @@ def test_its_state_is_all_that_it_is(name: str, own: dict[str, Any]) -> None:
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", few([torch.float32, torch.float64], 2))
 def test_no_output_of_a_decoder_makes_it_infinite(
     name: str, own: dict[str, Any], dtype: torch.dtype
 ) -> None:
@@ -531,7 +532,7 @@ class Scored(nn.Module):
 KINDS = [(n, a) for n, a in CASES if not a or any(isinstance(v, str) for v in a.values())]
 
 
-@pytest.mark.parametrize(("name", "own"), KINDS, ids=[f"{n} {a or ''}" for n, a in KINDS])
+@pytest.mark.parametrize(("name", "own"), few(KINDS, 4), ids=[f"{n} {a or ''}" for n, a in KINDS])
 def test_captured_it_is_what_it_was(name: str, own: dict[str, Any]) -> None:
     likelihood = made(name, own).train()
     x = drawn(likelihood, decoded(likelihood, 5))

@@ -566,6 +566,7 @@ def everything(split: Any) -> Tensor:
     return x.double()
 
 
+@pytest.mark.slow
 def test_the_command_climbs_to_the_most_likely_and_reports_the_evidence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -34,6 +34,7 @@ from ppvae.models.priors import LearnedNormal, VampPrior
 from ppvae.networks import MLP
 from tests.support.fits import quick, small, weights
 from tests.support.pca import AFFINE, pca
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture: no pictures
 
@@ -56,10 +57,10 @@ OWN: dict[str, tuple[dict[str, Any], ...]] = {
 """Every prior, and the arguments to try it with."""
 
 
-def over(cases: Sequence[tuple[str, dict[str, Any]]]) -> pytest.MarkDecorator:
-    """A test of each of these priors."""
+def over(cases: Sequence[tuple[str, dict[str, Any]]], every: int = 1) -> pytest.MarkDecorator:
+    """A test of each of these priors; all but each ``every``-th are slow."""
     ids = [f"{name}-{OWN[name].index(own)}" for name, own in cases]
-    return pytest.mark.parametrize(("name", "own"), cases, ids=ids)
+    return pytest.mark.parametrize(("name", "own"), few(cases, every), ids=ids)
 
 
 CASES = [(name, own) for name, tried in OWN.items() for own in tried]
@@ -311,7 +312,7 @@ def test_nothing_is_infinite_whatever_its_parameters_become(
         assert all(bool(t.isfinite().all()) for t in (draws, log_prob, *slopes))
 
 
-@pytest.mark.parametrize("name", OWN)
+@pytest.mark.parametrize("name", few(OWN, 3))
 def test_captured_the_bound_is_what_pyro_computes(name: str) -> None:
     case = made(name, OWN[name][0]).float()
     model = VAE(case.prior, Gaussian((COLUMNS,), variance=0.5), AFFINE)
@@ -386,7 +387,7 @@ LEARNED = [(name, own) for name, own in CASES if [*fresh(name, own).parameters()
 BEYOND = ("MixtureOfNormals", "VampPrior", "FlowPrior")
 
 
-@over(LEARNED)
+@over(LEARNED, every=3)
 def test_learned_it_fits_codes_of_two_kinds_better_than_the_standard_normal(
     name: str, own: dict[str, Any]
 ) -> None:
@@ -480,6 +481,7 @@ def test_the_relevance_is_the_same_wherever_a_scale_stands() -> None:
     assert all(parameter.grad is None for parameter in decoder.parameters())
 
 
+@pytest.mark.slow
 def test_after_a_fit_the_relevance_is_what_each_principal_axis_explains_beyond_the_noise() -> None:
     known = pca(columns=6, latent=2, rows=400)
     torch.manual_seed(0)

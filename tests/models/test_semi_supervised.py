@@ -33,6 +33,7 @@ from ppvae.programs.classification import classification, classify, has_classes
 from ppvae.training.order import Order
 from tests.support.fits import quick, small
 from tests.support.pca import AFFINE, affine
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture
 
@@ -448,6 +449,7 @@ def learned(few: Data, epochs: int) -> Pair:
     return pair
 
 
+@pytest.mark.slow
 def test_a_hundred_labels_and_the_rest_without_tell_digits_better_than_a_hundred_alone() -> None:
     from sklearn.linear_model import LogisticRegression
     from sklearn.neighbors import KNeighborsClassifier
@@ -581,8 +583,8 @@ def test_entries_that_were_not_observed_are_left_out() -> None:
     assert facts.vectorizes
 
 
-@pytest.mark.parametrize("particles", [1, 3])
-@pytest.mark.parametrize("beta", [1.0, 0.3])
+@pytest.mark.parametrize("particles", few([3, 1], 2))
+@pytest.mark.parametrize("beta", few([0.3, 1.0], 2))
 def test_the_bound_of_a_step_is_pyros_in_value_and_gradient_and_has_a_graph(
     particles: int, beta: float
 ) -> None:

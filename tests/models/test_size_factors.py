@@ -359,6 +359,7 @@ def test_bound_and_gradient_are_those_of_counts_whose_log_mean_is_shifted() -> N
     torch.testing.assert_close(sized.nodes["x"]["fn"].log_prob(x), wanted)
 
 
+@pytest.mark.slow
 def test_a_graph_computes_what_pyro_does() -> None:
     torch.manual_seed(0)
     likelihood = ZeroInflated((GENES,), dispersion="gene-batch", y_size=2)

@@ -17,6 +17,7 @@ from ppvae import plots
 from ppvae.run.figures import save
 from ppvae.run.store import WriteError
 from tests.support.drawings import FIGURES, IMAGES
+from tests.support.slow import few
 
 every_figure = pytest.mark.parametrize("name", FIGURES)
 
@@ -28,14 +29,14 @@ def saved(name: str) -> tuple[Figure, bytes]:
         return figure, save(figure, Path(folder) / "figure.png").read_bytes()
 
 
-@every_figure
+@pytest.mark.parametrize("name", few(FIGURES, 4))
 def test_a_figure_leaves_the_settings_of_the_user_alone(name: str) -> None:
     before = dict.copy(mpl.rcParams)
     saved(name)
     assert dict.copy(mpl.rcParams) == before
 
 
-@every_figure
+@pytest.mark.parametrize("name", few(FIGURES, 4))
 def test_a_figure_is_the_same_bytes_whoever_draws_it(name: str, tmp_path: Path) -> None:
     theirs: Any = {"figure.facecolor": "black", "xtick.labelsize": 4, "savefig.bbox": "tight"}
     with mpl.rc_context({**theirs, "font.size": 30, "lines.linewidth": 9}):

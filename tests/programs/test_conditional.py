@@ -24,6 +24,7 @@ from ppvae.run import Run
 from ppvae.sample import sample
 from tests.support.fits import quick, small
 from tests.support.pca import AFFINE, affine
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture: fits without pictures
 
@@ -171,6 +172,7 @@ def learned_digits(seconds: int = 12) -> tuple[ConditionalVAE, Split]:
     return model, data.train
 
 
+@pytest.mark.slow
 def test_a_classifier_of_real_digits_recognizes_what_is_drawn_of_each_class() -> None:
     from sklearn.linear_model import LogisticRegression
 
@@ -212,6 +214,7 @@ def means_of(run: Run, given: str | None, folder: Path, count: int = 40) -> NDAr
     return means
 
 
+@pytest.mark.slow
 def test_the_command_draws_of_a_class_by_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,7 +230,7 @@ def test_the_command_draws_of_a_class_by_its_name(
         sample(run, given="cow", out=tmp_path / "cow")
 
 
-@pytest.mark.parametrize("columns", [1, 2])
+@pytest.mark.parametrize("columns", few([2, 1], 2))
 def test_the_command_draws_at_covariates(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:

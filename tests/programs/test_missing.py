@@ -298,6 +298,7 @@ def test_the_evidence_is_that_of_what_was_observed(name: str) -> None:
 # Imputation
 
 
+@pytest.mark.slow
 @every_program
 def test_what_is_imputed_is_the_conditional_mean_with_its_spread(name: str) -> None:
     want, mask = on_a_grid(name), holes()
@@ -587,6 +588,7 @@ def run(digits: Path, quick: None) -> Run:
     return Run(digits / "run")
 
 
+@pytest.mark.slow
 def test_half_of_the_digits_tell_more_of_the_other_half_than_the_mean_digit(
     digits: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from ppvae.programs.streams import Stream
@@ -24,6 +25,7 @@ def test_rows_are_drawn_by_the_seed_in_their_order_and_all_where_they_fit() -> N
     assert torch.equal(Stream.SHOWN_ROWS.rows(50, 50, 3), torch.arange(50))
 
 
+@pytest.mark.slow
 def test_what_is_rebuilt_and_walked_between_is_of_all_of_a_sorted_file(tmp_path: Path) -> None:
     x = np.sort(np.random.default_rng(0).normal(size=(120, 2)).astype(np.float32), axis=0)
     np.save(tmp_path / "sorted.npy", x)

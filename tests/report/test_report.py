@@ -36,9 +36,10 @@ from ppvae.report.verdict import section as verdict
 from ppvae.run import Run, load
 from tests.support.fits import rewrite_config, rewrite_metrics, small
 from tests.support.pages import HOSTILE, KINDS, SECTIONS, Page, cells, quickly, shown_of
+from tests.support.slow import few
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", few(KINDS, 3))
 def test_a_fit_of_any_kind_leaves_a_whole_page_that_asks_the_net_for_nothing(
     kind: str, made: Callable[[str], Run]
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_part_that_fails_is_a_sentence() -> None:
     assert attempted("a", "A", fail).sentences == ("Left out: of no use. At all.",)
 
 
+@pytest.mark.slow
 def test_a_diagnosis_writes_the_page_anew_and_a_fit_that_goes_on_forgets_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -404,6 +406,7 @@ def test_plots_made_alike_are_equal_and_their_models_defined_before_use() -> Non
     assert first["root_id"] in known
 
 
+@pytest.mark.slow
 def test_large_colour_pictures_stay_under_five_megabytes(tmp_path: Path) -> None:
     x = np.random.default_rng(0).integers(0, 256, (60, 3, 96, 96), dtype=np.uint8)
     np.savez(tmp_path / "noise.npz", x=x)

@@ -22,6 +22,7 @@ from ppvae.run.store import WriteError
 from ppvae.sample import sample
 from tests.support.fits import differences, figures, future, quick, small, small_flags
 from tests.support.kills import counted, full_from
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -122,7 +123,7 @@ def _fails_at(name: str, tmp_path: Path, every: int) -> None:
             COMMANDS[name](home)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", few(COMMANDS, 4))
 def test_a_disk_that_is_full_at_some_operations(name: str, tmp_path: Path) -> None:
     _fails_at(name, tmp_path, 151 if name in ("fit", "overwrite", "resume") else 17)
 

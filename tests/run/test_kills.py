@@ -26,6 +26,7 @@ from ppvae.run.store import load_tree
 from tests.commands.test_diagnose import TINY
 from tests.support.fits import leaves, small
 from tests.support.kills import states
+from tests.support.slow import few
 
 
 @pytest.fixture(autouse=True)
@@ -220,7 +221,7 @@ def _killed(name: str, tmp_path: Path, every: int) -> None:
 
 
 @pytest.mark.usefixtures("data")
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", few(CASES, 4))
 def test_after_some_kills_all_is_as_if_there_had_been_none(name: str, tmp_path: Path) -> None:
     _killed(name, tmp_path, CASES[name].every)
 

@@ -22,6 +22,7 @@ from ppvae.data import from_arrays
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from tests.support.fits import quick, small
+from tests.support.slow import few
 from tests.support.toys import Guide, Model, rows, toy
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -160,7 +161,7 @@ class Both(PyroModule):
             pyro.sample("z", dist.Normal(loc, log_scale.exp()).to_event(1))
 
 
-@pytest.mark.parametrize("kind", [AutoNormal, AutoLowRankMultivariateNormal])
+@pytest.mark.parametrize("kind", few([AutoNormal, AutoLowRankMultivariateNormal], 2))
 def test_a_guide_of_pyros_for_weights_is_fitted_and_opened(kind: Any, tmp_path: Path) -> None:
     model = Bayesian()
     run = small(tmp_path, data=rows(), model=model, guide=Both(model, kind), epochs=1, **PARTS)

@@ -36,6 +36,7 @@ def distance(shares: Any, cells: Cells, rows: Any, batch: int) -> float:
     return float(np.sqrt(np.square(np.log(shares) - truth).mean()))
 
 
+@pytest.mark.slow
 def test_size_factors_take_depth_and_covariates_take_batch_out_of_the_codes() -> None:
     cells = simulated(400, 100, depth=5.0)
     _, alone = fitted(cells, told=False, epochs=30, batch_size=32)

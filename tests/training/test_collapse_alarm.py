@@ -94,6 +94,7 @@ def test_a_collapse_raises_the_alarm_after_the_warm_up_and_not_in_it(tmp_path: P
     assert alarms == [False] * 6 + [True] * 4
 
 
+@pytest.mark.slow
 def test_an_interrupted_fit_has_the_alarms_of_one_that_was_not(tmp_path: Path) -> None:
     settings = {"beta": 30.0, "lr": 1e-2, "batch_size": 8}
     parted = resume(small(tmp_path, "parted", epochs=6, **settings).path, epochs=9)

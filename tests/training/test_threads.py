@@ -44,6 +44,7 @@ def test_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     assert threads_for(digits, CPU) == 3
 
 
+@pytest.mark.slow
 def test_a_fit_takes_them_records_them_and_puts_them_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_fit_takes_them_records_them_and_puts_them_back(
     assert torch.get_num_threads() == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [

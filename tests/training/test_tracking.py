@@ -16,6 +16,7 @@ from ppvae.fit import main, resume
 from ppvae.settings import Tracker
 from ppvae.training.events import scalars
 from tests.support.fits import interrupt, quick, small, small_flags
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -50,7 +51,7 @@ def test_a_tracker_is_told_each_epoch_and_the_final_figures(tmp_path: Path) -> N
     assert "tracker" not in run.config
 
 
-@pytest.mark.parametrize("fails_at", [2, 4])
+@pytest.mark.parametrize("fails_at", few([2, 4], 2))
 def test_a_tracker_that_raises_is_told_no_more_and_the_fit_is_whole(
     fails_at: int, tmp_path: Path
 ) -> None:
@@ -73,6 +74,7 @@ def test_a_tracker_that_raises_is_told_no_more_and_the_fit_is_whole(
     assert run.summary["elbo"] == untracked.summary["elbo"]
 
 
+@pytest.mark.slow
 def test_a_fit_that_goes_on_is_given_its_tracker_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,6 +60,7 @@ def test_of_the_exact_posterior_and_the_true_model_nothing_is_to_be_won() -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_rotated_basis_is_the_guides_loss_by_its_closed_form() -> None:
     known = pca(rows=ROWS, rotated=True, variance=0.1)
     m = known.precision
@@ -85,6 +86,7 @@ def test_a_shifted_encoder_is_amortization() -> None:
     assert 0 < encoder.held.mean <= encoder.along.mean + 0.05
 
 
+@pytest.mark.slow
 def test_weights_that_were_not_trained_are_the_optimizations_loss_and_no_other_parts() -> None:
     known = pca(rows=ROWS, shift=0.5)
     lost = float(known.kl(known.posterior_loc + 0.5, known.precision.diagonal().rsqrt()).mean())
@@ -184,6 +186,7 @@ def test_a_variance_that_is_wrong_is_the_likelihoods_loss() -> None:
     assert likelihood.log_p.mean == pytest.approx(lost, rel=0.25)
 
 
+@pytest.mark.slow
 def test_too_few_latents_lose_the_eigenvalue_that_they_leave_out() -> None:
     """One latent for data of two: at its optimum, that of probabilistic PCA of one."""
     known = pca(rows=ROWS, variance=0.2)

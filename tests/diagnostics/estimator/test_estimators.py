@@ -84,6 +84,7 @@ def test_at_the_exact_posterior_it_recommends_sticking_the_landing(
     )
 
 
+@pytest.mark.slow
 def test_elsewhere_the_figures_are_those_of_repeated_estimates(
     away: tuple[PCA, Estimators],
 ) -> None:

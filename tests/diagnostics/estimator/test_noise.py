@@ -59,6 +59,7 @@ def posterior_of(guide: MeanField, x: Tensor) -> tuple[Tensor, Tensor]:
         return loc, posterior_scale(log_scale)
 
 
+@pytest.mark.slow
 def test_both_means_are_the_closed_form_bound(
     programs: tuple[VAE, MeanField], batch: dict[str, Tensor]
 ) -> None:

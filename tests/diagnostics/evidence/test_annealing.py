@@ -23,6 +23,7 @@ from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from tests.support.annealed import SIGMAS, STARTS, rates, short_pilot, story, unbiased
 from tests.support.pca import pca
+from tests.support.slow import few
 
 __all__ = ["short_pilot"]  # fixtures
 
@@ -154,7 +155,7 @@ def test_the_answer_is_a_function_of_the_seed_and_moves_nothing(short_pilot: Non
     assert not one.log_p.requires_grad
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", few(STARTS, 2))
 def test_a_graph_walks_as_the_programs_do(
     start: Start, short_pilot: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

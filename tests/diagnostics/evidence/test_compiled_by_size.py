@@ -56,6 +56,7 @@ def test_importance_weights(
     assert asked == [1, 0, 0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("temperatures", [2, 12])
 @pytest.mark.parametrize(("walk", "walks"), [(anneal, 1), (partial(sandwich, count=4), 2)])
 def test_annealing(

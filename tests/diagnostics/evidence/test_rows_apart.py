@@ -18,6 +18,7 @@ from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.streams import restored, seed_process
 from tests.support.pca import pca
+from tests.support.slow import few
 
 SMALL = partial(MLP, hidden=(8,))
 X = torch.randn(7, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -40,7 +41,7 @@ def fitted(guide: Callable[[VAE], Any]) -> tuple[Pair, Audit, Split]:
         return subject(model.double(), of.double(), X)
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize("name", few(GUIDES, 3))
 def test_a_row_has_the_score_and_the_code_that_it_has_alone(name: str) -> None:
     pair, facts, rows = fitted(GUIDES[name])
     scores, codes = log_p_apart(pair, facts, rows, samples=20), loc_apart(pair, facts, rows)

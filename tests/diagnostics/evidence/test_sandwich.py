@@ -19,6 +19,7 @@ from ppvae.errors import InputError
 from ppvae.programs import evaluating
 from ppvae.programs.facts import Audit
 from tests.support.pca import PCA, pca
+from tests.support.slow import few
 
 SIGMAS = 5.0
 STARTS: tuple[Start, ...] = ("prior", "guide")
@@ -54,7 +55,7 @@ def short_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(annealing, "PILOT_TEMPERATURES", 4)
 
 
-@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("start", few(STARTS, 2))
 def test_the_sandwich_closes_around_the_evidence(start: Start) -> None:
     it = pca(rows=30, columns=5, latent=3, variance=0.3, rotated=True, shift=0.4, widen=0.6)
     gaps = []

@@ -22,6 +22,7 @@ from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from tests.support.pca import AFFINE, PCA, pca
+from tests.support.slow import few
 
 SIGMAS = 5.0
 STEPS = 100
@@ -70,7 +71,7 @@ def encoder(p: PCA, shift: float = 0.5) -> nn.Linear:
     return network
 
 
-@pytest.mark.parametrize("is_given", [True, False])
+@pytest.mark.parametrize("is_given", few([True, False], 2))
 def test_both_gaps_of_an_oblique_basis_with_a_poor_encoder(is_given: bool) -> None:
     p = pca(rotated=True, shift=0.4, widen=1.6, rows=25)
     rows: list[int] = []
@@ -97,6 +98,7 @@ def test_both_gaps_of_an_oblique_basis_with_a_poor_encoder(is_given: bool) -> No
     assert bool(((found.log_p - p.log_p).abs() <= SIGMAS * found.log_p_error).all())
 
 
+@pytest.mark.slow
 def test_where_the_family_holds_the_posterior_it_is_found_without_noise() -> None:
     p = pca(shift=0.3, widen=0.5, rows=5)
     found = split(p, steps=200, log_p=p.log_p)
@@ -129,7 +131,7 @@ def full_rank(p: PCA, low_rank: bool) -> tuple[Pair, Audit, Split]:
     return programs(p.pair.model, guide, p.x)
 
 
-@pytest.mark.parametrize("low_rank", [False, True])
+@pytest.mark.parametrize("low_rank", few([False, True], 2))
 def test_a_full_covariance_closes_the_approximation_gap(low_rank: bool) -> None:
     p = pca(rotated=True, rows=6)
     torch.manual_seed(0)
@@ -141,6 +143,7 @@ def test_a_full_covariance_closes_the_approximation_gap(low_rank: bool) -> None:
     assert found.amortization.mean > 0.3
 
 
+@pytest.mark.slow
 def test_all_weights_lead_to_the_same_guide_as_its_parameters() -> None:
     p = pca(rotated=True, shift=0.4, widen=1.6, rows=3)
     rows: list[int] = []
@@ -209,6 +212,7 @@ def test_one_number_of_all_data_is_each_datums_own() -> None:
     assert float(found.approximation.by_datum.abs().max()) < 1e-3
 
 
+@pytest.mark.slow
 def test_a_search_that_has_not_arrived_says_so() -> None:
     p = pca(shift=5.0)
     short = split(p, steps=40, particles=64, log_p=p.log_p)

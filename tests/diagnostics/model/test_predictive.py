@@ -36,6 +36,7 @@ def test_each_effort_has_enough_replications_for_a_small_p(effort: Effort) -> No
     assert outside.p_value < 0.05
 
 
+@pytest.mark.slow
 def test_a_models_own_data_pass() -> None:
     sets = 20
     known = pca(rows=100 * sets)

@@ -23,6 +23,7 @@ from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from tests.support.pca import PCA, pca
+from tests.support.slow import few
 
 SIGMAS = 5.0
 
@@ -50,6 +51,7 @@ def programs(model: Program, guide: Program, x: Tensor) -> tuple[Pair, Audit, di
     return pair, facts, {"x": x[:1]}
 
 
+@pytest.mark.slow
 def test_draws_of_a_graph_that_went_wrong_are_taken_again(
     known: PCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +86,7 @@ def test_draws_of_a_graph_that_went_wrong_are_taken_again(
     assert torch.equal(draws, chains(none)[0])
 
 
+@pytest.mark.slow
 def test_the_chains_meet_the_posterior(known: PCA, found: Chains) -> None:
     assert found.sites == (("z", 0), ("z", 1))
     assert tuple(found.draws.shape) == (2, 2, 120, 2)
@@ -177,6 +180,7 @@ def rates(x: Tensor, network: nn.Linear) -> tuple[Program, Program]:
     return model, guide
 
 
+@pytest.mark.slow
 def test_a_positive_latent_is_drawn_in_its_own_space() -> None:
     """A Gamma(a, b) prior of a rate and n exponential waits x: Gamma(a + n, b + sum x)."""
     x = torch.full((3, 1), 0.7)
@@ -219,7 +223,7 @@ def two_latents(network: nn.Linear) -> tuple[Program, Program]:
     return model, guide
 
 
-@pytest.mark.parametrize("vectorizes", [True, False])
+@pytest.mark.parametrize("vectorizes", few([True, False], 2))
 def test_latents_stand_side_by_side_in_any_kind_of_program(vectorizes: bool) -> None:
     network = nn.Linear(1, 1)
     pair, facts, row = programs(*two_latents(network), torch.randn(4, 1))
@@ -259,6 +263,7 @@ def test_a_point_mass_has_no_scale_and_chains_all_the_same() -> None:
     assert bool(found.against_guide().ratio.eq(0).all())
 
 
+@pytest.mark.slow
 def test_the_answer_is_a_function_of_the_seed_and_moves_nothing() -> None:
     known = pca(rows=2)
     pyro.clear_param_store()
