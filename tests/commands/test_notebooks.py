@@ -6,6 +6,7 @@ import io
 import re
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ EACH = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 PROGRAM_LINES = 12  # of a function that is a Pyro program
 CLASS_LINES = 25  # of a class that is a part of one
 CALLBACK_LINES = 6  # of what a widget calls
+IMPORTS = 6  # of the first cell; later ones are made where the text says what they are for
 
 NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]|\d)")
 SETTINGS = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
@@ -171,6 +173,19 @@ def test_defines_pyro_programs_at_most(path: Path) -> None:
 @EACH
 def test_says_in_its_first_cell_how_it_is_made_quick(path: Path) -> None:
     assert "PPVAE_QUICK" in code(read(path))[0].source
+
+
+@EACH
+def test_opens_with_few_imports(path: Path) -> None:
+    opening = ast.parse(source(code(read(path))[0])).body
+    imports = [node for node in opening if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert sum(len(node.names) for node in imports) <= IMPORTS
+
+
+@EACH
+def test_a_slider_is_followed_by_a_picture(path: Path) -> None:
+    for cell, after in pairwise(code(read(path))):
+        assert "interact(" not in cell.source or has_picture(after)
 
 
 @EACH
