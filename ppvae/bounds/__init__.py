@@ -14,14 +14,14 @@ bound                        value, in expectation                gradient of th
 `RenyiELBO`                  E log power mean of w_k, of power    of the value
                              1 - alpha; between the two above
                              for alpha in (0, 1)
-`FreeBitsELBO`               as ``TraceMeanField_ELBO``, with a   of the value: none of the KL of
-                             KL below the free bits of a          a dimension below its free bits
-                             dimension counted as those
+`FreeBitsELBO`               as ``TraceMeanField_ELBO``, but the  of the value: no KL gradient of a
+                             KL of a dimension counts at least    dimension below its free bits
+                             as its free bits
 ============================ ==================================== =================================
 
-All need reparameterized draws. The three of K weights are `WeightedELBO`, which defines a datum
-and what is refused; their ``bounds`` takes log-weights ``(K, data)`` from anywhere. Each states its
-`Traits`; nothing else in the package asks for its class.
+All need reparameterized draws. The three bounds of K weights are subclasses of `WeightedELBO`,
+which defines a datum and lists the errors; their ``bounds`` takes log-weights ``(K, data)`` from
+any source. Each bound states its `Traits`; nothing else in the package asks for its class.
 """
 
 from inspect import isabstract
@@ -47,4 +47,4 @@ ELBOS: tuple[type[ELBO], ...] = (
         if elbo is not ELBO
     ),
 )
-"""Bounds by name: those of Pyro that are usual, and those of this package, as imported above."""
+"""Bounds by name: the usual ones of Pyro, and those of this package, as imported above."""

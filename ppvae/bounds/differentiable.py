@@ -1,4 +1,4 @@
-"""Bounds of a differentiable loss: what Pyro's ``SVI`` asks of one follows from it."""
+"""Bounds with a differentiable loss, from which Pyro's ``loss`` and ``loss_and_grads`` follow."""
 
 from abc import abstractmethod
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""Reconstruction and KL where latents are summed over: terms at every value, weighed by it.
+"""Reconstruction and KL where latents are enumerated: terms at every value, weighed by it.
 
-Under ``TraceEnum_ELBO`` a discrete latent takes all of its values at once, along a dimension of its
-own to the left of all plates. What a bound is made of is then no plain sum of log-probabilities.
-Where no score is needed, the difference of the two is also what ``TraceEnum_ELBO`` differentiates.
+Under ``TraceEnum_ELBO`` a discrete latent takes all of its values at once, along an extra dimension
+to the left of all plates, so that a bound is no plain sum of log-probabilities. Where no score is
+needed, ``TraceEnum_ELBO`` too differentiates the difference of the two.
 """
 
 from typing import Any
@@ -18,8 +18,8 @@ def expectations(model: Sites, guide: Sites) -> tuple[Tensor, Tensor]:
     """Reconstruction and KL: E_q of the observed sites' log p, and of the latent ones' log q / p.
 
     A term is weighed by the guide's probability of every enumerated site that it may depend on:
-    of those in no plate but the term's own. Both are sums over data and draws, in nats; their
-    difference is the bound that ``TraceEnum_ELBO`` takes of the same draws.
+    those whose plates are all plates of the term. Both are sums over data and draws, in nats; their
+    difference is the bound that ``TraceEnum_ELBO`` computes from the same draws.
 
     Args:
         model: all sites of the model in a call under ``TraceEnum_ELBO``.
@@ -43,7 +43,7 @@ def expectations(model: Sites, guide: Sites) -> tuple[Tensor, Tensor]:
 def needs_score(node: Any) -> bool:
     """Whether a gradient through a site of the guide needs the score of its draws.
 
-    It does not where a draw is reparameterized, or every value is taken at once.
+    It does not where a draw is reparameterized, or all values are enumerated at once.
     """
     infer = node["infer"]
     is_whole = infer.get("enumerate") == "parallel" and infer.get("num_samples") is None
@@ -51,15 +51,15 @@ def needs_score(node: Any) -> bool:
 
 
 class _Weight:
-    """The probability of each value of an enumerated site, and how often others meet the site."""
+    """The probability of each value of an enumerated site, and the number of its separate calls."""
 
     def __init__(self, site: Site) -> None:
         infer, samples = site.node["infer"], site.node["infer"].get("num_samples")
         self.plates = plates(site.node)
         density = log_prob(site._replace(scale=1.0))
-        # Of several draws in place of all values, each has the same weight.
+        # Draws that replace the sum over all values have equal weights.
         self.weight = density.exp() if samples is None else torch.ones_like(density) / samples
-        # Sequentially, each value is a call of its own, which terms outside of its plates are in.
+        # Sequential enumeration calls the programs once per value, with all terms in every call.
         self.calls = infer.get("_enum_total", 1)
 
 

@@ -1,7 +1,7 @@
-"""Free bits: the first nats of KL of each latent dimension cost nothing.
+"""Free bits: the first nats of KL of each latent dimension are free.
 
-Early in training the cost of a dimension, its KL, is certain, and its use is not: dimensions are
-given up, and never come back. Free bits prevent that.
+Early in training the KL of a dimension costs more than its use to the likelihood, so that
+dimensions collapse and never come back. Free bits prevent that.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from ppvae.programs.plates import Plates, describe, dims, vectorized
 from ppvae.programs.sites import base, is_auxiliary, observed, sites
 
 Group = Literal["dimension", "site"]
-"""What has free bits of its own."""
+"""The groups of dimensions that have free bits each."""
 
 
 @final
@@ -39,18 +39,18 @@ class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
 
         E_q log p(x | z) - sum_j max(free_bits, mean_x KL_j(x)),
 
-    times the number of data. A dimension below its free bits gets no gradient of the KL, and is
-    free to grow by what the likelihood has to say. As max(free_bits, KL_j) >= KL_j this is no
-    higher than the evidence lower bound, and with ``free_bits`` 0 it is ``TraceMeanField_ELBO``.
-    The mean is inside the maximum, as in the paper: a datum may spend what another leaves over.
+    times the number of data. A dimension below its free bits gets no gradient of the KL, and only
+    the likelihood decides how it grows. As max(free_bits, KL_j) >= KL_j this is no higher than the
+    evidence lower bound; with ``free_bits`` 0 it is ``TraceMeanField_ELBO``. The mean is inside the
+    maximum, as in the paper: a datum may use the free bits that another leaves over.
 
-    Data are the cells of the vectorized plates that all observed sites share; a cell of any other
-    plate that a latent is in counts as a dimension of its own, and so does one of a latent outside
-    the plate of the data. The KL of each dimension is taken in closed form where both sites are of
-    independent elements of families that have one. Elsewhere (full-rank, flows, mixtures) a site is
-    one group, its KL in closed form or by Monte Carlo as under ``TraceMeanField_ELBO``, with free
-    bits for all its dimensions. What scales a latent site (a subsampled plate, beta) stands outside
-    the maximum, and is read off the guide; what is masked is no datum, and has no free bits.
+    Data are the cells of the vectorized plates that all observed sites share. A cell of any other
+    plate of a latent counts as a separate dimension, and so does one of a latent outside the plate
+    of the data. The KL of each dimension is in closed form where both sites have independent
+    elements of families with a closed form. Elsewhere (full-rank, flows, mixtures) a site is one
+    group, its KL in closed form or by Monte Carlo as under ``TraceMeanField_ELBO``, with free bits
+    for all its dimensions. The scale of a latent site (a subsampled plate, beta) multiplies the
+    maximum, and is taken from the guide; a masked cell is no datum and has no free bits.
 
     Usable as Pyro's bounds are, with their arguments: ``SVI(model, guide, optimizer, elbo)``, or
     the module ``elbo(model, guide)``::
@@ -60,15 +60,15 @@ class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
         loss(x).backward()
 
     Args:
-        free_bits: nats per group; a bit is 0.69 of them.
-        per: what a group is: ``"dimension"``, or ``"site"``, all of one latent variable together.
-        options: ``num_particles`` and what else ``pyro.infer.ELBO`` takes.
+        free_bits: nats per group; a bit is 0.69 nats.
+        per: the group: ``"dimension"``, or ``"site"``, all dimensions of one latent together.
+        options: ``num_particles`` and the other arguments of ``pyro.infer.ELBO``.
 
     Raises:
         InputError: for free bits that are negative or not finite, and another ``per``; when called,
             for a pair with nothing observed, or observed sites that share no vectorized plate; a
-            site that is to be enumerated; one of the guide that has no reparameterized draw, is a
-            point mass, or auxiliary, so that no site has a KL to itself; a latent that only the
+            site marked for enumeration; a site of the guide that has no reparameterized draw, is a
+            point mass, or is auxiliary, so that no single site has a KL; a latent that only the
             model has, or only the guide.
 
     Source: Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling, Improving Variational
@@ -109,17 +109,17 @@ class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
         return p, q
 
     def _kl(self, particles: Sequence[tuple[Any, Any]], data: Plates) -> Tensor:
-        """The KL of a site, summed over data and particles, its free bits at least."""
+        """The KL of a site, at least its free bits, summed over data and particles."""
         terms = [self._terms(q, p, data) for q, p in particles]
         kl = torch.stack([term.kl for term in terms]).sum(0)
-        if self.free_bits == 0:  # an estimate may be negative: the maximum would bias it
+        if self.free_bits == 0:  # a Monte Carlo estimate may be negative; a maximum would bias it
             return kl.sum()
-        # Sums, in place of means times their number: so a scale multiplies both.
+        # Sums replace means times their number, so that a scale multiplies both.
         weight = torch.stack([term.weight for term in terms]).sum(0)
         return torch.maximum(kl, self.free_bits * weight).sum()
 
     def _terms(self, q: Any, p: Any, data: Plates) -> "_Terms":
-        """A site's KL by group, and what the free bits of each are multiplied by."""
+        """A site's KL by group, and the factor of the free bits of each."""
         kl, weight = (
             cast("Tensor", scale_and_mask(part, scale=q["scale"], mask=q["mask"]))
             for part in _parts(q, p)
@@ -129,7 +129,7 @@ class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
             kl, weight = kl.sum(batch), weight.sum(batch)
         if self.per == "dimension":
             return _Terms(kl, weight)
-        # Free bits are for all parts of a site together, so that each gives its share of them.
+        # The parts of a site share its free bits: each contributes its share.
         dimensions = q["fn"].event_shape.numel() * prod(
             plate.size for plate in vectorized(q) if plate.dim not in batch
         )
@@ -137,11 +137,11 @@ class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
 
 
 class _Terms(NamedTuple):
-    """Sums over the cells of the data's plates, each as its scale and mask weigh it.
+    """Sums over the cells of the data's plates, weighed by their scales and masks.
 
     Attributes:
         kl: in nats.
-        weight: number of the cells, times the dimensions of a group.
+        weight: number of cells, times the dimensions of a group.
     """
 
     kl: Tensor
@@ -166,7 +166,7 @@ def _parts(q: Any, p: Any) -> _Terms:
 
 
 def _split(q: Any, p: Any) -> tuple[Any, Any, Tensor | bool]:
-    """Two distributions without what makes an event of independent parts, and which are kept."""
+    """The independent parts of two events, as two distributions, and the mask of those kept."""
     kept: Tensor | bool = True
     while True:
         if isinstance(q, Independent) and isinstance(p, Independent):
@@ -191,18 +191,18 @@ def _mask(fn: Any) -> Tensor | bool:
 
 
 def _check(model: Trace, guide: Trace) -> None:
-    """Refuse what has no data, or no KL to put a floor under."""
+    """Refuse a pair without data, and sites without a KL of their own."""
     shared_plates(model)
     for name, node in sites(guide).items():
         if isinstance(base(node["fn"]), dist.Delta):
             raise InputError(
                 f"site '{name}' of the guide is Delta, a point mass, whose KL is infinite, so that "
-                "no bits of it are free; take TraceMeanField_ELBO, or a guide with a density, such "
-                "as MeanField"
+                "free bits are not defined; take TraceMeanField_ELBO, or a guide with a density, "
+                "such as MeanField"
             )
         if is_auxiliary(node):
             raise InputError(
-                f"site '{name}' of the guide ({describe(node)}) is auxiliary, so that latents have "
-                "a KL together with it alone, and FreeBitsELBO needs one of each; take "
+                f"site '{name}' of the guide ({describe(node)}) is auxiliary, so that only the "
+                "latents and it together have a KL, and FreeBitsELBO needs one per site; take "
                 "TraceMeanField_ELBO"
             )

@@ -22,14 +22,14 @@ class ImportanceWeightedELBO(WeightedELBO):
         L_K(x) = E log (1/K) sum_k p(x, z_k) / q(z_k | x),
         ELBO(x) = L_1(x) <= L_2(x) <= ... <= log p(x).
 
-    The use of a larger K: the gap to log p(x) shrinks, like Var(w) / (2 K p(x)^2) where the weights
-    w have a variance, and the model is pulled less towards posteriors of the guide's family. The
-    cost: K passes through the programs, and a noisier gradient of the guide.
-    The signal-to-noise ratio of the guide's gradient falls like 1 / sqrt(K), while that of the
-    model's rises like sqrt(K) (Rainforth et al., 2018); `DoublyReparameterizedELBO` mends that.
+    A larger K brings the bound nearer to log p(x): the gap shrinks like Var(w) / (2 K p(x)^2) where
+    the weights w have a variance, and the model is pulled less towards posteriors of the guide's
+    family. It costs K passes through the programs and a noisier gradient of the guide, whose
+    signal-to-noise ratio falls like 1 / sqrt(K), while that of the model's gradient rises like
+    sqrt(K) (Rainforth et al., 2018); `DoublyReparameterizedELBO` mends that.
 
-    What a datum is, where the factor of a subsample goes, the arguments and what is refused:
-    `WeightedELBO`. The gradient is that of the very value, through reparameterized draws::
+    `WeightedELBO` defines a datum, the factor of a subsample, the arguments and the errors. The
+    gradient is that of the value, through reparameterized draws::
 
         elbo = ImportanceWeightedELBO(num_particles=5, vectorize_particles=True)
         loss = elbo(model, guide)

@@ -1,7 +1,7 @@
 """Bounds of importance weights: functions of the log-weights of K draws, datum by datum.
 
 Each draw from the guide has a weight p(x, z) / q(z | x), whose expectation is p(x) whatever the
-guide. A bound is a function of the K log-weights of a datum; all else is the same for all.
+guide. Bounds differ only in their function of the K log-weights of a datum.
 """
 
 from abc import abstractmethod
@@ -40,20 +40,20 @@ from ppvae.programs.sites import base, is_auxiliary, is_subsample, observed, sit
 class WeightedELBO(DifferentiableELBO):
     """A bound that is a function of the log-weights of K draws per datum, summed over data.
 
-    A datum is a cell of the vectorized plates that all sites share: of one plate, as a rule. Its
-    log-weights, ``(K, data)``, sum its own part of every site, over the plates inside. Where the
-    data are subsampled, B of N, the factor N / B multiplies the bound of each datum, outside the
-    logarithm, so that the expectation over subsamples is the bound on all N data; the K draws are
-    of the same subsample. Any other scale of a site (a weight by ``poutine.scale``) is a power of
-    its density, and stays inside. Auxiliary sites of the guide count in q, as in Pyro's bounds.
+    A datum is a cell of the vectorized plates that all sites share, usually of one plate. Its
+    log-weights, ``(K, data)``, sum its part of every site over the plates inside. Where the data
+    are subsampled, B of N, the factor N / B multiplies the bound of each datum, outside the
+    logarithm, so that the expectation over subsamples is the bound on all N data; all K draws use
+    the same subsample. Any other scale of a site (such as ``poutine.scale``) is a power of its
+    density and stays inside. Auxiliary sites of the guide count in q, as in Pyro's bounds.
 
-    A bound of this kind is used where one of Pyro's would be: ``SVI(model, guide, optimizer,
-    elbo)``, or the module ``elbo(model, guide)``.
+    Use it in place of a bound of Pyro: ``SVI(model, guide, optimizer, elbo)``, or the module
+    ``elbo(model, guide)``.
 
     Args:
         num_particles: K.
-        max_plate_nesting: how deep plates are nested in the programs; found, if particles are
-            vectorized and it is not given, by running them once more before the first call.
+        max_plate_nesting: how deep plates are nested in the programs. Where it is not given and
+            particles are vectorized, an extra run before the first call finds it.
         vectorize_particles: draw all K at once, in a plate outside all others, at dimension
             ``-max_plate_nesting - 1``.
 
@@ -62,7 +62,7 @@ class WeightedELBO(DifferentiableELBO):
     Raises:
         InputError: when called, where such weights do not exist: K below 1; nothing observed, or
             observed sites that share no vectorized plate; a latent outside that plate; a plate
-            subsampled inside it; a site that is to be enumerated; one of the guide that has no
+            subsampled inside it; a site marked for enumeration; a site of the guide that has no
             reparameterized draw, or is a point mass; a latent that only the model has, or only the
             guide.
     """
@@ -80,14 +80,14 @@ class WeightedELBO(DifferentiableELBO):
     def reported(self, log_weights: Tensor) -> Tensor:
         """A lower bound on log p(x) of each datum, in nats: ``(data,)`` of ``(K, data)``.
 
-        The objective itself, where it is one; else the importance-weighted bound.
+        The objective itself where it is a lower bound; else the importance-weighted bound.
         """
         if self.is_lower:
             return self.bounds(log_weights)
         return log_weights.logsumexp(0) - log(len(log_weights))
 
     def _objective(self, weights: "Weights") -> Tensor:
-        """The sum of the bounds, with the gradient that a fit follows; here their own."""
+        """The sum of the bounds; a subclass may change its gradient."""
         return self.bounds(weights.log_weights()).sum()
 
     @override
@@ -105,7 +105,7 @@ class WeightedELBO(DifferentiableELBO):
     def _get_trace(
         self, model: Callable[..., Any], guide: Callable[..., Any], args: Any, kwargs: Any
     ) -> "TracePair":
-        """Run the guide, then the model on its draws; refuse pairs that have no weights."""
+        """Run the guide, then the model on its draws; refuse pairs without weights."""
 
         def check(model: Trace, guide: Trace) -> None:
             _check_density(guide, type(self).__name__)
@@ -117,7 +117,7 @@ class WeightedELBO(DifferentiableELBO):
 
 
 class TracePair(NamedTuple):
-    """One call of both programs: of one particle, or of all where they are vectorized."""
+    """Traces of one call of both programs: of one particle, or of all if they are vectorized."""
 
     model: Trace
     guide: Trace
@@ -125,7 +125,7 @@ class TracePair(NamedTuple):
 
 
 class Weights:
-    """The log-weights of K draws per datum: of a run for each, or, vectorized, of one for all."""
+    """The log-weights of K draws per datum: from K runs, or from one vectorized run."""
 
     def __init__(self, runs: Sequence[TracePair], is_vectorized: bool) -> None:
         self.runs = runs
@@ -134,7 +134,7 @@ class Weights:
 
     @property
     def subsampling(self) -> float:
-        """N / B, where B of N data are taken."""
+        """N / B, where B of N data are subsampled."""
         site = next(iter(observed(self.runs[0].model).values()))
         return subsampling(site, self._plates)
 
@@ -142,8 +142,8 @@ class Weights:
         """Log p(x, z) - log q(z | x), ``(K, data)``.
 
         Args:
-            held: names of those of the guide's sites, run by run, whose log-density is to pass no
-                derivative back.
+            held: run by run, names of the guide's sites whose log-density passes no derivative
+                back.
         """
         apart = held or [()] * len(self.runs)
         pairs = zip(self.runs, apart, strict=True)
@@ -169,26 +169,26 @@ class Weights:
         return self._together(sums)
 
     def power(self, names: Iterable[str]) -> Tensor | float:
-        """What scales and masks multiply log q of these sites of the guide by, N / B aside.
+        """The factor that scales and masks give log q of these sites of the guide, without N / B.
 
-        A number, or one for each datum.
+        A number, or one per datum.
 
         Raises:
-            InputError: if it is not the same for all of them, and all parts of a datum.
+            InputError: if it differs between sites, or within a datum.
         """
         powers = [(name, *self._power(self.runs[0].guide.nodes[name])) for name in names]
         first, _, power = powers[0]
         for name, parts, _ in powers:
             if not _is_equal(parts, power):
                 raise InputError(
-                    f"site '{name}' of the guide is scaled or masked otherwise than '{first}', or "
-                    "within a datum, and this bound needs one power of log q for all; scale and "
-                    "mask latents alike, or take ImportanceWeightedELBO"
+                    f"site '{name}' of the guide has another scale or mask than '{first}', or one "
+                    "that varies within a datum, and this bound needs one power of log q for all; "
+                    "scale and mask latents alike, or take ImportanceWeightedELBO"
                 )
         return power
 
     def _power(self, node: Any) -> tuple[Tensor | float, Tensor | float]:
-        """Of each part of a datum, and of a datum if its parts are alike."""
+        """The power of each part of a datum, and that of a datum if its parts are alike."""
         scale, mask = node["scale"] / subsampling(node, self._plates), node["mask"]
         if not isinstance(mask, Tensor) and not isinstance(scale, Tensor):
             power = scale * (mask is not False)
@@ -203,13 +203,13 @@ class Weights:
     def _by_datum(self, node: Any, log_prob: Tensor) -> Tensor:
         """Log-density of a site, without the factor of subsampled data, summed within each datum.
 
-        Dimensions inside a datum stay, of size 1, so that sites fit together.
+        Dimensions inside a datum are kept with size 1, so that sites broadcast.
         """
         return sum_inside(log_prob, dims(node, self._plates)) / subsampling(node, self._plates)
 
 
 class _SameSubsample(Messenger):
-    """A plate draws its subsample once: a mean over particles is one over weights of one datum."""
+    """Repeats the subsample of a plate for every particle, so that weights are of the same data."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -250,7 +250,7 @@ def _data_plates(model: Trace, guide: Trace) -> Plates:
 
 
 def _check_density(guide: Trace, bound: str) -> None:
-    """Refuse a point that is made of no auxiliary draw, and has no density of its own."""
+    """Refuse a Delta that has no density and is computed from no auxiliary draw."""
     nodes = sites(guide)
     noise = [node for node in nodes.values() if is_auxiliary(node)]
     if any(not isinstance(base(node["fn"]), dist.Delta) for node in noise):
@@ -266,7 +266,7 @@ def _check_density(guide: Trace, bound: str) -> None:
 
 
 def _is_equal(a: Any, b: Any) -> bool:
-    # In a graph nobody looks at numbers; whoever makes one has called the bound before.
+    # A graph cannot look at values; the bound was called eagerly before it was traced.
     if is_traced():
         return True
     return bool(torch.as_tensor(abs(a - b) <= 1e-5 * abs(b)).all())

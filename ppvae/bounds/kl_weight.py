@@ -1,4 +1,4 @@
-"""Programs under a bound: latent sites scaled by beta, and every site of each call recorded."""
+"""Programs as a bound runs them: latent sites scaled by beta, the sites of every call recorded."""
 
 from typing import Any, NamedTuple, cast
 
@@ -13,8 +13,8 @@ class Site(NamedTuple):
     """A random variable of one call of a program.
 
     Attributes:
-        node: its message, which outer handlers give a value in the end.
-        scale: the program's own scale of its log-density, beta aside.
+        node: its Pyro message, to which outer handlers add the value later.
+        scale: the program's own scale of its log-density, without beta.
     """
 
     node: Any
@@ -54,7 +54,7 @@ class Weighed:
 
 
 class Replayed:
-    """A program that draws in each call what it drew in a recorded one; sums are taken anew."""
+    """A program whose calls repeat the draws of recorded calls; only enumeration is redone."""
 
     def __init__(self, program: Any, calls: list[Sites]) -> None:
         self.program, self.calls = program, iter(calls)
@@ -66,7 +66,7 @@ class Replayed:
 
 
 class _Weigh(Messenger):
-    """Scales latent sites by beta; `poutine.scale` would refuse a beta of 0, the autoencoder's."""
+    """Scales latent sites by beta; `poutine.scale` would refuse beta = 0, a plain autoencoder."""
 
     def __init__(self, beta: float) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class _Weigh(Messenger):
 
 
 class _Replay(Messenger):
-    """Gives each latent the distribution and the value that it had, all plates in them."""
+    """Gives each latent its recorded distribution, with all plates, and its recorded value."""
 
     def __init__(self, sites: Sites) -> None:
         super().__init__()

@@ -21,17 +21,16 @@ from ppvae.programs.sites import is_random_variable
 
 
 class Terms(NamedTuple):
-    """A bound on one batch and what it is made of: sums over the batch's data, in nats.
+    """A bound on one batch and its parts: sums over the batch's data, in nats.
 
     Attributes:
-        objective: what is maximized, at the beta asked for, with what a guide adds to the bound in
-            training, such as the term of known classes; it has the gradient.
-        elbo: the bound itself, at beta = 1: reconstruction - kl, or, of importance weights, the
-            bound of K draws, which is tighter (less tight for a `RenyiELBO` of alpha above 1);
-            where what is maximized is no lower bound, the importance-weighted one of the same
-            draws.
+        objective: the maximized quantity at the given beta, with any term that the guide adds in
+            training, such as that of known classes; only it has a gradient.
+        elbo: the bound itself, at beta = 1: reconstruction - kl or, with importance weights, the
+            bound of K draws, which is tighter (less tight for a `RenyiELBO` with alpha above 1);
+            where the objective is no lower bound, the importance-weighted bound of the same draws.
         reconstruction: the expected log-likelihood, E_q[log p(x | z)].
-        kl: KL(q(z | x) || p(z)), exact or by Monte Carlo as the bound takes it.
+        kl: KL(q(z | x) || p(z)), exact or by Monte Carlo as in the bound.
     """
 
     objective: Tensor
@@ -46,16 +45,16 @@ class Bound(nn.Module):
     ``TraceMeanField_ELBO`` takes the KL in closed form where torch knows one, ``Trace_ELBO`` takes
     it by Monte Carlo: the same expectation, with different noise. ``beta`` weighs it (Higgins et
     al., 2017; Bowman et al., 2016, for its warm-up) in the same way under every bound, by scaling
-    the latent sites of the model *and* of the guide: one estimator reads the scale of one, others
-    read both. Under importance weights it is so a power of p(z) / q(z | x) in each weight, which
-    at beta = 0 leaves the likelihood alone.
+    the latent sites of the model *and* of the guide: some estimators read the scale of one, others
+    of both. With importance weights, beta is thus a power of p(z) / q(z | x) in each weight, and
+    beta = 0 leaves the likelihood alone.
 
     Args:
         pair: model and guide.
         elbo: the bound, as a class.
-        audit: what the audit found of the pair under this bound.
+        audit: the audit of the pair under this bound.
         particles: draws of the latents per datum, in one call where the programs allow it.
-        options: further arguments of ``elbo``'s own.
+        options: further arguments of ``elbo``.
     """
 
     def __init__(
@@ -77,15 +76,15 @@ class Bound(nn.Module):
     def is_linear(self) -> bool:
         """Whether the objective is reconstruction - beta KL.
 
-        With classes summed over it is not always: a guide may add a term of those that are known.
+        With enumerated classes it need not be: a guide may add a term for the known ones.
         """
         return self.traits.is_linear
 
     @property
     def is_static_sum(self) -> bool:
-        """Whether latents are summed over, and what is computed depends on no number.
+        """Whether latents are enumerated and the computation depends on no tensor values.
 
-        Every such sum is then over all values of a site of the guide, and no score is needed.
+        All sums are then over all values of sites of the guide, and no score is needed.
         """
         is_pyros = type(self.elbo) is TraceEnum_ELBO
         return is_pyros and not (self.audit.summed or self.audit.needs_scores)
@@ -112,19 +111,19 @@ class Bound(nn.Module):
                 return self._terms(objective, calls, beta, share)
 
     def _enumerated(self, batch: Mapping[str, Tensor], beta: float) -> Terms:
-        """The same where every sum is over values of the guide's sites, and no score is needed.
+        """The terms where every sum is over values of the guide's sites, and no score is needed.
 
-        Pyro leaves out values without probability, and so looks at numbers: no graph could be made
-        of that. Here they have the weight 0.
+        Pyro drops values of probability 0, a choice by tensor values that no graph can hold. Here
+        they have weight 0.
         """
         model, guide = Weighed(self.pair.call_model, 1.0), Weighed(self.pair.call_guide, 1.0)
         with self._mixed.only(batch["x"].device.type):
             for _ in cast("Any", self.elbo)._get_traces(model, guide, (), dict(batch)):
-                pass  # what is wanted of the traces is recorded with their calls
+                pass  # the programs record their calls
             share = self.audit.share(len(batch["x"]))
             calls = list(zip(model.calls, guide.calls, strict=True))
             reconstruction, kl = self._expected(calls, share)
-            # What a guide adds in training is an observed site of its own, as `pyro.factor` makes.
+            # A guide adds a training term as an observed site, made by `pyro.factor`.
             added = [
                 log_prob(site).sum()
                 for sites in guide.calls
@@ -137,17 +136,17 @@ class Bound(nn.Module):
         return Terms(objective, reconstruction - kl, reconstruction, kl)
 
     def _expected(self, calls: list[Call], share: float) -> tuple[Tensor, Tensor]:
-        """Reconstruction and KL where latents are summed over, as sums over data."""
+        """Reconstruction and KL where latents are enumerated, as sums over data."""
         parts = zip(*(expectations(model, guide) for model, guide in calls), strict=True)
         reconstruction, kl = (torch.stack(part).sum() for part in parts)
         draws = share / self.elbo.num_particles
         return reconstruction * draws, kl * draws
 
     def _summed(self, batch: Mapping[str, Tensor], beta: float) -> Terms:
-        """The same where the model sums over a latent, on which p(z) and p(x | z) both depend.
+        """The terms where the model sums over a latent on which p(z) and p(x | z) both depend.
 
-        The bound without what is observed is E_q[log p(z) - log q(z | x)], the sum in it, on the
-        very same draws: minus the KL.
+        Without observed sites, the bound on the same draws is E_q[log p(z) - log q(z | x)], with
+        the sum inside: minus the KL.
         """
         model, guide = Weighed(self.pair.call_model, 1.0), Weighed(self.pair.call_guide, 1.0)
         with self._mixed.only(batch["x"].device.type):
@@ -162,7 +161,7 @@ class Bound(nn.Module):
     def _loss(self, model: Any, guide: Any, batch: Mapping[str, Tensor]) -> Tensor:
         """Minus the bound, as a sum over data."""
         elbo, learns = cast("Any", self.elbo), torch.is_grad_enabled()
-        # Pyro takes a sum over values without a gradient for a mistake, also in evaluation.
+        # Pyro raises where a sum over values has no gradient, also in evaluation.
         with torch.set_grad_enabled(learns or self.traits.enumerates):
             if self.traits.has_surrogate:
                 # Private to Pyro: its public `loss_and_grads` adds gradients to the parameters
@@ -174,7 +173,7 @@ class Bound(nn.Module):
         return cast("Tensor", loss if learns else loss.detach())
 
     def _terms(self, objective: Tensor, calls: list[Call], beta: float, share: float) -> Terms:
-        """What the objective is made of, from the very same draws."""
+        """The parts of the objective, from the same draws."""
         draws = share / self.elbo.num_particles
         if self.traits.enumerates:
             reconstruction, kl = self._expected(calls, share)
@@ -197,7 +196,7 @@ class Bound(nn.Module):
         return Terms(objective, elbo, reconstruction, kl)
 
     def _kl(self, calls: list[Call]) -> Tensor:
-        """The KL term as the bound took it, at the programs' own scales, over all particles."""
+        """The KL term as in the bound, at the programs' own scales, summed over particles."""
         total = torch.zeros(())
         for model, guide in calls:
             latents = {name: site for name, site in model.items() if not site.node["is_observed"]}

@@ -1,4 +1,4 @@
-"""The paths of a guide's draws: derivatives that reach its weights by way of z, not of log q."""
+"""Gradients along the draws of a guide: derivatives by its weights through z, not through log q."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -16,10 +16,10 @@ from ppvae.programs.sites import base, family_name, is_subsample
 
 
 class Paths(Messenger):
-    """The draws of one run of a guide, and a view of each that the rest of the guide goes on with.
+    """The draws of one run of a guide, each replaced by a view that the rest of the guide uses.
 
     Attributes:
-        drawn: draws that a gradient passes through, by site.
+        drawn: draws with a gradient, by site.
         seen: the views of them.
     """
 
@@ -38,8 +38,8 @@ class Paths(Messenger):
     def densities(self, guide: Trace, bound: str) -> dict[str, Tensor]:
         """Log q_i(z_i; phi, z_<i) of each site that has a path and a score, scaled and masked.
 
-        Left out are those where the expected score, E[d log q / d phi] at given z, is not zero,
-        and those that draw nothing with a gradient.
+        It leaves out sites where the expected score, E[d log q / d phi] at given z, is not zero,
+        and those whose draws have no gradient.
 
         Raises:
             InputError: for a density that is known at its own draws only.
@@ -53,10 +53,10 @@ class Paths(Messenger):
 
 
 def partials(total: Tensor, draws: Sequence[Tensor]) -> Sequence[Tensor]:
-    """Derivatives of ``total`` by each draw, the other draws and the weights held."""
-    if not total.requires_grad:  # of sites that are masked altogether
+    """Derivatives of ``total`` by each draw, with the other draws and the weights held fixed."""
+    if not total.requires_grad:  # all sites are masked
         return [torch.zeros_like(value) for value in draws]
-    # A later draw is computed from an earlier one: held, it takes a derivative and passes none on.
+    # A later draw is computed from an earlier one; a held draw passes no derivative on to it.
     held = [d.grad_fn.register_prehook(_nothing) for d in draws if d.grad_fn is not None]
     try:
         return torch.autograd.grad(total, list(draws), retain_graph=True, materialize_grads=True)
@@ -70,29 +70,29 @@ def _nothing(grads: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
 
 
 def _log_prob(name: str, node: Any, value: Tensor, bound: str) -> Tensor:
-    """Log-density of a site at a draw, by a computation of its own.
+    """Log-density of a site at a draw, computed anew.
 
-    Flows remember the density of their very own draw, as computed on the way there, where it is no
-    function of the draw; a view is a tensor that they do not know.
+    A flow caches the density of the tensor that it drew, and the cached value is no function of the
+    draw; it does not recognize a view.
     """
     try:
         log_prob = node["fn"].log_prob(value, *node["args"], **node["kwargs"])
     except (KeyError, NotImplementedError) as error:
         raise InputError(
-            f"site '{name}' of the guide is {family_name(node['fn'])}, whose density is known at "
-            f"its own draws only, for want of an inverse, and {bound} needs it at given ones; take "
-            "Trace_ELBO"
+            f"site '{name}' of the guide is {family_name(node['fn'])}, which has no inverse, so "
+            f"that its density is known at its own draws only, and {bound} needs it at given ones; "
+            "take Trace_ELBO"
         ) from error
     return cast("Tensor", scale_and_mask(log_prob, node["scale"], node["mask"]))
 
 
 def _has_score(fn: Any) -> bool:
-    """Whether E[d log q / d weights] = 0: a density on a set that does not move with them."""
+    """Whether E[d log q / d weights] = 0: whether the support is free of the weights."""
     if isinstance(_root(fn), dist.Delta):
         return False
     try:
         support = fn.support
-    except NotImplementedError:  # it does not say, as flows do not
+    except NotImplementedError:  # flows declare no support
         return True
     while isinstance(support, constraints.independent):
         support = support.base_constraint
@@ -101,7 +101,7 @@ def _has_score(fn: Any) -> bool:
 
 
 def _root(fn: Any) -> Any:
-    """What is transformed, whatever becomes of it."""
+    """The innermost base distribution, without any transforms."""
     fn = base(fn)
     return (
         _root(fn.base_dist) if isinstance(fn, torch.distributions.TransformedDistribution) else fn

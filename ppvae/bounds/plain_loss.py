@@ -1,8 +1,8 @@
-"""Which program is my loss? A loss of plain PyTorch as a bound, and a bound as a loss.
+"""Conversion of a loss in plain PyTorch to a bound of programs, and back.
 
 Most VAEs are written as error + KL. With a standard normal prior and a diagonal normal guide such a
-loss is, up to a factor and a constant, minus the ELBO of one certain model: how both terms are
-averaged and weighed decides which (Bishop, 2006, section 1.2.5, for the variance behind a squared
+loss is, up to a factor and a constant, minus the ELBO of one model, which depends on how both terms
+are averaged and weighed (Bishop, 2006, section 1.2.5, for the variance behind a squared
 error; Rybkin et al., 2021; Higgins et al., 2017, for the weight of the KL).
 """
 
@@ -27,17 +27,17 @@ Reduction = Literal["sum", "batchmean", "mean"]
 
 @dataclass(frozen=True)
 class Program:
-    """The program of a loss: loss = factor * (negative bound) + constant.
+    """The program of a plain loss: loss = factor * (negative bound) + constant.
 
     The negative bound is the mean over the batch of -E_q[log p(x | z)] + beta KL(q(z | x) || p(z)),
     in nats per datum, with p(z) = N(0, I) and q(z | x) a diagonal normal.
 
     Attributes:
         likelihood: ``"Gaussian"`` or ``"Bernoulli"``.
-        variance: c of the Gaussian; ``None`` of a Bernoulli.
-        beta: weight of the KL; with another one than 1 this is no bound on log p(x).
-        factor: what the loss and its gradients are multiples by.
-        constant: what does not depend on any weight.
+        variance: c of the Gaussian; ``None`` for a Bernoulli.
+        beta: weight of the KL; unless it is 1, this is no bound on log p(x).
+        factor: loss and gradients are this multiple of those of the negative bound.
+        constant: independent of all weights.
     """
 
     likelihood: str
@@ -56,20 +56,20 @@ class Program:
 
 @dataclass(frozen=True)
 class PlainLoss:
-    """The loss error_weight * error(x_hat, x) + kl_weight * KL, each reduced in a way of its own.
+    """The loss error_weight * error(x_hat, x) + kl_weight * KL, each term with its own reduction.
 
-    The reductions are called as PyTorch calls them: ``"sum"`` over batch and elements (or latents),
-    ``"mean"`` over both, ``"batchmean"`` the sum over elements, averaged over the batch.
+    The reductions have PyTorch's names: ``"sum"`` over batch and elements (or latents), ``"mean"``
+    over both, ``"batchmean"`` the sum over elements, averaged over the batch.
 
     Attributes:
         error: ``"squared"``, (x - x_hat)^2, or ``"cross entropy"`` of logits x_hat.
         error_reduction: of the error, over batch and elements.
         kl_reduction: of the KL, over batch and latents.
-        error_weight: what the reduced error is multiplied by.
-        kl_weight: what the reduced KL is multiplied by.
+        error_weight: factor of the reduced error.
+        kl_weight: factor of the reduced KL.
 
     Raises:
-        InputError: for words that are none of these, or weights that are not above zero.
+        InputError: for an unknown error or reduction, or a weight that is not above zero.
 
     Example::
 
@@ -93,7 +93,7 @@ class PlainLoss:
                     words = ", ".join(allowed[each.name])
                     raise InputError(f"`{each.name}` is {value!r}; it is one of {words}")
             elif not is_positive(value):
-                raise InputError(f"`{each.name}` is {value}; a weight is above 0, and finite")
+                raise InputError(f"`{each.name}` is {value}; a weight is positive and finite")
 
     def __call__(self, x_hat: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """The loss of a batch.
@@ -114,12 +114,12 @@ class PlainLoss:
         """The program whose bound this loss is.
 
         Args:
-            x: a batch as the loop has it, ``(batch, *data_shape)``. Its values count for cross
+            x: a batch of the training loop, ``(batch, *data_shape)``. Its values matter for cross
                 entropy; its length only where one term is summed over the batch and the other not.
             latent_dim: the number of latents.
 
         Raises:
-            InputError: for cross entropy of values other than 0 and 1, which no likelihood is.
+            InputError: for cross entropy of values other than 0 and 1, which is no likelihood.
         """
         batch, elements = len(x), x[0].numel()
         of_error = self.error_weight * _weight(self.error_reduction, batch, elements)
@@ -129,7 +129,7 @@ class PlainLoss:
                 raise InputError(
                     "cross entropy of values between 0 and 1 is no likelihood: its masses do not "
                     "sum to 1; draw zeros and ones (`binarize='dynamic'`, equal in expectation), "
-                    "or take `likelihood='ContinuousBernoulli'`, which has what is missing"
+                    "or take `likelihood='ContinuousBernoulli'`, which has the missing constant"
                 )
             return Program("Bernoulli", None, of_kl / of_error, batch * of_error, 0.0)
         variance, factor = of_kl / (2 * of_error), batch * of_kl
@@ -138,10 +138,10 @@ class PlainLoss:
 
     @classmethod
     def of(cls, model: VAE, guide: MeanField, beta: float = 1.0) -> "PlainLoss":
-        """The loss in plain PyTorch of a model and a guide; its factor is 1.
+        """The loss of a model and a guide in plain PyTorch; its factor is 1.
 
-        A variance that is learned counts with its present value, as if it were fixed: a plain loss
-        has no term for it.
+        A learned variance counts with its present value, as if it were fixed: a plain loss has no
+        term for it.
 
         Raises:
             InputError: if the prior is not `StandardNormal`, the guide not `MeanField`, the
@@ -152,15 +152,15 @@ class PlainLoss:
         for name, (part, kind) in kinds.items():
             if type(part) is not kind:
                 raise InputError(
-                    f"`{name}` is {type(part).__name__}; error + KL in closed form is the loss of "
+                    f"`{name}` is {type(part).__name__}; error + KL in closed form needs "
                     f"{kind.__name__}"
                 )
         if type(likelihood) is Bernoulli:
             return cls("cross entropy", kl_weight=beta)
         if type(likelihood) is not Gaussian:
             raise InputError(
-                f"`likelihood` is {type(likelihood).__name__}; a squared error is a Gaussian, and "
-                "cross entropy a Bernoulli"
+                f"`likelihood` is {type(likelihood).__name__}; only a Gaussian has a squared error "
+                "as its loss, and only a Bernoulli cross entropy"
             )
         shared = likelihood.shared
         if not isinstance(shared, PositiveNumber) or likelihood.variance.numel() > 1:
@@ -173,7 +173,7 @@ class PlainLoss:
 
     @property
     def source(self) -> str:
-        """The loss as code in plain PyTorch: a function ``loss`` of what a call takes."""
+        """The loss as code in plain PyTorch: a function ``loss`` with the arguments of a call."""
         of_logits = self.error == "cross entropy"
         name = "binary_cross_entropy_with_logits" if of_logits else "mse_loss"
         error = f'F.{name}(x_hat, x, reduction="{_TORCH[self.error_reduction]}")'
@@ -190,7 +190,7 @@ class PlainLoss:
 def plain_loss(pair: Pair, beta: float = 1.0) -> PlainLoss:
     """The loss in plain PyTorch of the programs of a run.
 
-    The programs do not know the weight of the KL that they were fitted with; a run does:
+    Programs do not hold the weight of the KL that they were fitted with; a run does:
     ``plain_loss(run.pair, run.config["beta"])``.
 
     Raises:
@@ -199,7 +199,7 @@ def plain_loss(pair: Pair, beta: float = 1.0) -> PlainLoss:
     model, guide = pair.program("model"), pair.program("guide")
     if type(model) is not VAE:
         raise InputError(
-            f"`model` is {type(model).__name__}; error + KL is the loss of a VAE of one latent"
+            f"`model` is {type(model).__name__}; error + KL is the loss of a VAE with one latent"
         )
     return PlainLoss.of(model, guide, beta)  # type: ignore[arg-type]  # checked there
 
@@ -210,7 +210,7 @@ _TORCH = {"sum": "sum", "batchmean": "sum", "mean": "mean"}
 
 
 def _by_hand(reduction: Reduction) -> str:
-    """What PyTorch's own reduction of an error lacks."""
+    """The division that PyTorch's own reduction lacks."""
     return " / len(x)" if reduction == "batchmean" else ""
 
 

@@ -1,6 +1,6 @@
-"""Renyi's bound: a power mean of the weights, between the mean of their logs and the log of it.
+"""Renyi's bound: the log of a power mean of the weights.
 
-The evidence lower bound and the importance-weighted one are its orders 1 and 0.
+Orders 1 and 0 are the evidence lower bound and the importance-weighted bound.
 """
 
 from math import log
@@ -22,26 +22,26 @@ class RenyiELBO(WeightedELBO):
         L_alpha,K(x) = E 1/(1 - alpha) log (1/K) sum_k w_k^(1 - alpha),
 
     which for K -> infinity is log p(x) less Renyi's divergence of order alpha from q to the
-    posterior. Order 0 is `ImportanceWeightedELBO`, order 1, as a limit, the evidence lower bound,
-    and so is every order at K = 1. A larger order makes the guide keep to where the posterior has
-    mass, a smaller one makes it cover all of that.
+    posterior. Order 0 is `ImportanceWeightedELBO`. Order 1, as a limit, is the evidence lower
+    bound, and so is every order at K = 1. A larger order keeps the guide to where the posterior has
+    mass, a smaller one makes it cover all of that mass.
 
-    When it is a bound. Every single estimate falls as alpha rises, as power means do, so that for
-    any alpha >= 0 and any K it is a lower bound on log p(x), no higher than the importance-weighted
-    one. With alpha in [0, 1) it rises with K from the evidence lower bound, with alpha > 1 it falls
-    from there. With alpha < 0 it rises towards an *upper* bound: for each K it stays below log p(x)
-    down to some alpha_K < 0 that is not known, and alpha_K goes to 0 as K grows; it may be
-    maximized, and `reported` gives the importance-weighted bound of the same weights.
+    When it is a bound: every single estimate falls as alpha rises, as power means do. For any
+    alpha >= 0 and any K it is therefore a lower bound on log p(x), no higher than the
+    importance-weighted one. With alpha in [0, 1) it rises with K from the evidence lower bound;
+    with alpha > 1 it falls from there. With alpha < 0 it rises towards an *upper* bound: for each K
+    it stays below log p(x) down to some unknown alpha_K < 0, which goes to 0 as K grows. It may be
+    maximized all the same, and `reported` gives the importance-weighted bound of the same weights.
 
-    Unlike ``pyro.infer.RenyiELBO``, it is right where the data are subsampled, and has a
-    ``differentiable_loss``. The gradient is that of the very value, through reparameterized draws.
-    What a datum is, the further arguments and what is refused: `WeightedELBO`. ::
+    Unlike ``pyro.infer.RenyiELBO``, it is right for subsampled data and has a
+    ``differentiable_loss``. The gradient is that of the value, through reparameterized draws.
+    `WeightedELBO` defines a datum, the further arguments and the errors. ::
 
         elbo = RenyiELBO(alpha=0.5, num_particles=5, vectorize_particles=True)
 
     Args:
         alpha: the order, any number but 1.
-        options: ``num_particles``, K, and what else `WeightedELBO` takes.
+        options: ``num_particles``, K, and the other arguments of `WeightedELBO`.
 
     Raises:
         InputError: for an order of 1, or one that is not finite.

@@ -1,8 +1,8 @@
-"""Sticking the landing: the ELBO's gradient without the score of the guide, which is noise alone.
+"""Sticking the landing: the gradient of the ELBO without the guide's score, which is pure noise.
 
-The gradient of -log q(z; phi) at z = z(phi, eps) has two parts: by way of the draw, and that of the
-density at a draw held still, the score. The score's expectation is zero; its variance is not, even
-where the guide is exact. Here it is left out.
+The gradient of -log q(z; phi) at z = z(phi, eps) has two parts: one through the draw, and one of
+the density at a fixed draw, the score. The expectation of the score is zero; its variance is not,
+even where the guide is exact. This bound leaves it out.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from ppvae.programs.sites import sites
 
 @final
 class StickingTheLandingELBO(Trace_ELBO):
-    """The evidence lower bound, whose gradient reaches the guide by way of its draws alone.
+    """The evidence lower bound, whose gradient reaches the guide through its draws alone.
 
     The value is that of ``Trace_ELBO``, draw by draw. With z_i = z_i(phi, z_<i, eps_i) the draws
     of the guide's sites, and log q(z; phi) = sum_i log q_i(z_i; phi, z_<i), the gradient is ::
@@ -28,30 +28,29 @@ class StickingTheLandingELBO(Trace_ELBO):
         d/dphi log p(x, z) - sum_i (d log q / d z_i) (d z_i / d phi),
 
     where d z_i / d phi passes through earlier draws, and d log q / d z_i holds all other draws and
-    phi. What is missing of ``Trace_ELBO``'s is the score, d log q / d phi at given z, whose
-    expectation is zero: the two gradients have the same mean. With the exact posterior for a guide,
+    phi fixed. Compared with ``Trace_ELBO``, it lacks the score, d log q / d phi at given z, whose
+    expectation is zero: the two gradients have the same mean. With the exact posterior as guide,
     log p(x, z) - log q(z) is constant in z, and the gradient of the guide is zero for every draw.
     Near it the noise is much smaller than ``Trace_ELBO``'s; far from it, it may be larger (Geffner
     and Domke, 2020). The gradient of the model is the same; where model and guide share weights,
-    the score through q alone is left out.
+    only the score of q is left out.
 
-    Usable where ``Trace_ELBO`` is, with its arguments: ``SVI(model, guide, optimizer, elbo)``, or
-    the module ``elbo(model, guide)``; scales and masks weigh the terms of each site as there. The
-    guide runs once, so that its own randomness, as of dropout, is the same throughout::
+    Use it in place of ``Trace_ELBO``, with the same arguments: ``SVI(model, guide, optimizer,
+    elbo)``, or the module ``elbo(model, guide)``; scales and masks weigh the terms of each site as
+    there. The guide runs once, so that its own randomness, such as dropout, stays the same::
 
         elbo = StickingTheLandingELBO(num_particles=5, vectorize_particles=True)
         loss = elbo(model, guide)
         loss(x).backward()
 
-    A density is left whole, as ``Trace_ELBO`` has it, where the expected score is not zero: a point
-    mass (what there is of ``log_density`` is the Jacobian of a change of variables), a factor, and
-    a site whose support, as its distribution declares it, moves with the weights, such as
-    ``Uniform(0, b)``. So is what draws nothing with a gradient.
+    A density keeps its full gradient, as in ``Trace_ELBO``, where the expected score is not zero: a
+    point mass (its ``log_density`` is the Jacobian of a change of variables), a factor, and a site
+    whose declared support moves with the weights, such as ``Uniform(0, b)``. So does a site whose
+    draws carry no gradient.
 
     Raises:
         InputError: when called with a guide that has a site without a reparameterized draw, or one
-            whose density is known at its own draws only, as of a flow without an inverse.
-
+            whose density is known at its own draws only, such as a flow without an inverse.
     Source: Roeder, Wu and Duvenaud, Sticking the Landing, 2017. On when it helps: Geffner and
     Domke, A Rule for Gradient Estimator Selection, 2020.
     """
@@ -72,9 +71,9 @@ class StickingTheLandingELBO(Trace_ELBO):
 
 
 def _drop_scores(guide: Trace, paths: Paths) -> None:
-    """Make of each site's term one whose derivative is the path's; Pyro reads nothing else off it.
+    """Replace the term of each site by one with the derivative of the path alone.
 
-    A site without path or score stays as it is.
+    Pyro reads nothing else from it. A site without path or score stays as it is.
     """
     densities = paths.densities(guide, "StickingTheLandingELBO")
     if not densities:

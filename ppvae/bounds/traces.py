@@ -1,4 +1,4 @@
-"""The traces of a pair under a bound that needs reparameterized draws, and what it refuses."""
+"""Traces of model and guide for bounds that need reparameterized draws, with their checks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,13 +23,13 @@ def importance_traces(
 ) -> tuple[Trace, Trace]:
     """Run the guide, then the model on its draws, for a bound that needs them reparameterized.
 
-    ``check`` refuses of the two traces what else the bound does.
+    ``check`` makes further checks of the bound on the two traces.
 
     Raises:
-        InputError: for a site that is to be enumerated; one of the guide that has no
+        InputError: for a site marked for enumeration; a site of the guide without a
             reparameterized draw; a latent that only the model has, or only the guide.
     """
-    # Pyro's complaints come after ours, which name the way out under this bound.
+    # Pyro validates after us, because our errors name the way out under this bound.
     with validation_enabled(False):
         p, q = get_importance_trace("flat", elbo.max_plate_nesting, model, guide, args, kwargs)
     _check_latents(p, q, type(elbo).__name__)
@@ -50,14 +50,14 @@ def shared_plates(model: Trace) -> Plates:
     """
     data = observed(model)
     if not data:
-        raise InputError("the model has no observed site, and so there are no data; give one obs=")
+        raise InputError("the model has no observed site, and so no data; give one obs=")
     shared = plates(next(iter(data.values())))
     for name, node in data.items():
         shared &= plates(node)
         if not shared:
             raise InputError(
                 f"observed site '{name}' ({describe(node)}) lies in no vectorized plate that all "
-                "observed sites share, so that nothing says what one datum is; write "
+                "observed sites share, so that a datum is not defined; write "
                 "'with pyro.plate(\"data\", len(x))' around all of them, or take Trace_ELBO"
             )
     return shared
@@ -80,7 +80,7 @@ def check_reparameterized(guide: Nodes, bound: str) -> None:
 
 
 def _check_latents(model: Trace, guide: Trace, bound: str) -> None:
-    """Refuse draws that have no gradient, or no density in one of p(x, z) and q(z | x)."""
+    """Refuse enumerated sites, draws without a gradient, and latents of one program alone."""
     latents = [name for name, node in sites(model).items() if not node["is_observed"]]
     for name, node in (*sites(model).items(), *sites(guide).items()):
         how = node["infer"].get("enumerate")
@@ -93,12 +93,12 @@ def _check_latents(model: Trace, guide: Trace, bound: str) -> None:
     for name, node in sites(guide).items():
         if name not in latents and not is_auxiliary(node):
             raise InputError(
-                f"site '{name}' of the guide ({describe(node)}) is no latent of the model; add it "
-                "there, or mark it infer={'is_auxiliary': True}"
+                f"site '{name}' of the guide ({describe(node)}) is not a latent of the model; add "
+                "it there, or mark it infer={'is_auxiliary': True}"
             )
     for name, node in sites(model).items():
         if name in latents and name not in guide.nodes:
             raise InputError(
                 f"site '{name}' of the model ({describe(node)}) is neither observed nor in the "
-                f"guide, and {bound} takes latents from there alone; draw it in the guide"
+                f"guide, and {bound} takes latents from the guide alone; draw it in the guide"
             )

@@ -1,7 +1,7 @@
-"""Traits of a bound: what it computes, and what it needs of the programs.
+"""Traits of a bound: what it computes, and what it requires of the programs.
 
-A bound of this package declares its own, as its class attribute ``traits``; those of Pyro's bounds
-are in one table here. All other code asks `traits_of`, never for a class.
+A bound of this package declares its traits as a class attribute; those of Pyro's bounds are in one
+table here. All other code asks `traits_of`, never for a class.
 """
 
 from collections.abc import Mapping
@@ -12,18 +12,18 @@ from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceM
 
 @dataclass(frozen=True)
 class Traits:
-    """What a bound is.
+    """Properties of a bound.
 
     Attributes:
         is_linear: its value is reconstruction - beta KL, draw by draw.
         has_closed_form_kl: it takes the KL of a site in closed form where there is one.
-        weighs_draws: it is a function of the log-weights of several draws of each datum, and so
-            needs each latent inside the plate of the data, and a density of the guide. It is a
-            `WeightedELBO`.
-        enumerates: it sums over sites that ask for it.
+        weighs_draws: it is a function of the log-weights of several draws of each datum, a
+            `WeightedELBO`. It needs each latent inside the plate of the data, and a density of the
+            guide.
+        enumerates: it sums over sites marked for enumeration.
         needs_rsample: each site of the guide must have a reparameterized draw.
         needs_site_densities: each site of the guide must have a density by itself.
-        has_surrogate: its value and its gradient are those of two numbers, so that it has no
+        has_surrogate: its value and its gradient come from two different numbers, so that it has no
             ``differentiable_loss``.
     """
 
@@ -42,13 +42,13 @@ OF_PYRO: Mapping[type[ELBO], Traits] = {
     TraceEnum_ELBO: Traits(enumerates=True),
     TraceGraph_ELBO: Traits(has_surrogate=True),
 }
-"""Those of Pyro's bounds that can be maximized here."""
+"""Traits of those bounds of Pyro that can be maximized here."""
 
 
 def traits_of(elbo: type[ELBO]) -> Traits:
-    """The traits of a bound: its own, or those of the nearest class that it is derived from.
+    """The traits of a bound: its own, or those of its nearest ancestor that has some.
 
-    What a derived class computes is not known, so that it is not taken for linear.
+    A subclass may compute something else, so that its inherited traits are never linear.
     """
     for ancestor in elbo.__mro__:
         traits: Traits | None = vars(ancestor).get("traits") or OF_PYRO.get(ancestor)

@@ -87,7 +87,7 @@ def test_where_unknown_labels_make_no_sense_they_are_refused(
 @pytest.mark.parametrize(
     ("model", "way_out"),
     [
-        ("HierarchicalVAE", "of layers: TopDown, Ladder or BottomUp"),
+        ("HierarchicalVAE", "for layers: TopDown, Ladder or BottomUp"),
         ("SemiSupervisedVAE", "of a class: SemiSupervised, with .elbo='TraceEnum_ELBO'"),
     ],
 )

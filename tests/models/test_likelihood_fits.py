@@ -265,7 +265,7 @@ def test_where_draws_have_weights_a_variance_that_is_read_off_them_is_refused(
         bound_of(elbo)
         return
     sentence = (
-        f"^site 'x': variance 'optimal' is the best where all draws count alike, and "
+        f"^site 'x': variance 'optimal' is optimal only where all draws count alike, and "
         f"{elbo.__name__} weighs them; take `likelihood.variance='learned'`$"
     )
     with pytest.raises(InputError, match=sentence):

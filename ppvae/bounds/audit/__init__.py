@@ -1,4 +1,4 @@
-"""The audit of a pair of programs under a bound, made before the first step."""
+"""The audit: checks of a pair of programs under a bound, before the first step."""
 
 from ppvae.bounds.audit.auditing import audit
 

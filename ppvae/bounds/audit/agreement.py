@@ -7,10 +7,10 @@ from ppvae.errors import InputError
 from ppvae.programs.sites import Nodes, is_auxiliary, is_summed, listed, number
 
 OTHER_GUIDE = (
-    "take a `guide` that infers those (of layers: TopDown, Ladder or BottomUp; of a class: "
+    "take a `guide` that infers those (for layers: TopDown, Ladder or BottomUp; for a class: "
     "SemiSupervised, with `elbo='TraceEnum_ELBO'`)"
 )
-"""The way out of the two swaps that are tried first."""
+"""The first way out in errors about latents that differ: another guide."""
 
 
 def check_agreement(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
@@ -25,14 +25,14 @@ def check_agreement(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
         if name in model and model[name]["is_observed"]:
             raise InputError(
                 f"site '{name}' is observed in the model and sampled in the guide; "
-                "a guide samples the latents alone"
+                "a guide samples latents only"
             )
         if name not in model and not is_auxiliary(node):
             raise InputError(
                 f"the guide samples '{name}', which the model does not (its latents: "
-                f"{listed(latents)}); {OTHER_GUIDE}, or give the two the same name; noise that "
-                "a latent is made of is marked by infer={'is_auxiliary': True}, and the latent "
-                "then a Delta of it"
+                f"{listed(latents)}); {OTHER_GUIDE}, or give the two the same name; mark noise "
+                "from which a latent is computed by infer={'is_auxiliary': True}, and make the "
+                "latent a Delta of it"
             )
     for name in latents:
         if is_summed(name, model[name], guide):
@@ -64,6 +64,6 @@ def check_agreement(elbo: type[ELBO], guide: Nodes, model: Nodes) -> None:
         if abs(number(p["scale"]) - number(q["scale"])) > 1e-6 * number(p["scale"]):
             raise InputError(
                 f"site '{name}' is scaled by {number(p['scale']):g} in the model and by "
-                f"{number(q['scale']):g} in the guide: bounds read one or the other, and none of "
-                "them would be right; scale both alike, or leave the weight of the KL to beta"
+                f"{number(q['scale']):g} in the guide: bounds read only one of the two, and would "
+                "be wrong; scale both alike, or leave the weight of the KL to beta"
             )

@@ -1,4 +1,4 @@
-"""The audit: one trace of each program, and the facts that are read off it."""
+"""The audit: one trace of each program, and the facts read from it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,19 +26,19 @@ from ppvae.programs.streams import forked
 
 
 def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
-    """Trace both programs once on ``batch`` and say what the bound ``elbo`` will make of them.
+    """Trace both programs once on ``batch`` and report how the bound ``elbo`` will treat them.
 
-    The random state is left as it was, and so are running means.
+    The random state and running means are left unchanged.
 
     Raises:
-        InputError: where the two disagree (a latent that the guide lacks, or has beside the
-            model's; shapes or scales that differ; nothing observed), and where ``elbo`` would be
-            wrong: no reparameterized draw, or an order of sites that crosses, under an analytic
-            KL; enumeration under a bound that does not enumerate; a variance read off draws that
-            the bound weighs; a mask in the data that the model does not take.
+        InputError: where the two disagree (a latent that only one of them has; shapes or scales
+            that differ; nothing observed), and where ``elbo`` would be wrong: no reparameterized
+            draw, or crossing orders of sites, under an analytic KL; enumeration under a bound that
+            does not enumerate; a variance computed from draws that the bound weighs; a mask in the
+            data that the model does not take.
     """
     check_bound(elbo)
-    # Pyro's own validation would raise first; the checks below name the way out.
+    # Pyro's own validation would raise first; the errors of the checks below name the way out.
     with evaluating(pair), forked(pair.device), pyro.validation_enabled(False):
         guide, model, parents = sites_and_parents(pair, elbo, batch)
         vectorizes, nesting = try_particles(pair, batch, guide, model)
@@ -82,7 +82,7 @@ def audit(pair: Pair, elbo: type[ELBO], batch: Mapping[str, Tensor]) -> Audit:
 def _check_mask(pair: Pair, batch: Mapping[str, Tensor]) -> None:
     if "mask" in batch and "mask" not in pair.names("model"):
         raise InputError(
-            "the data has a mask of what was observed, and the model does not name 'mask' in its "
+            "the data have a mask of observed entries, and the model does not name 'mask' in its "
             "signature: it would count missing entries as observed; take it in the model, or drop "
             "the mask from the data"
         )
@@ -91,21 +91,21 @@ def _check_mask(pair: Pair, batch: Mapping[str, Tensor]) -> None:
 def _check_size_factor(pair: Pair, batch: Mapping[str, Tensor]) -> None:
     if "size_factor" in batch and "size_factor" not in pair.names("model"):
         raise InputError(
-            "the data has size factors, and the model does not name 'size_factor' in its "
-            "signature: it would take counts as if all rows were of one size; take it in the "
+            "the data have size factors, and the model does not name 'size_factor' in its "
+            "signature: it would treat all rows as of one size; take it in the "
             "model, as ppvae.models.observe does, or leave them out by `size_factor='none'`"
         )
 
 
 def _is_data(value: Tensor, x: Tensor) -> bool:
-    """Whether a site observes x as it is, or in another shape."""
+    """Whether a site observes x, in its own or another shape."""
     if value.shape == x.shape:
         return True
     return value.numel() == x.numel() and torch.equal(value.reshape(x.shape).to(x.dtype), x)
 
 
 def _site(p: Node, q: Node | None, analytic: bool, is_point_mass: bool) -> Site:
-    """The facts of a site of the model, given that of the guide by the same name."""
+    """The facts about a site of the model, given the guide's site of the same name."""
     kl, family, is_class = "-", None, False
     if not p["is_observed"] and q is None:
         kl = "enumerated"  # by the model alone: the agreement was checked

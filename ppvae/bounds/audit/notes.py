@@ -1,4 +1,4 @@
-"""Notes of the audit: what a user should know of a pair of programs under a bound."""
+"""Notes of the audit: facts about model and guide under a bound that a user should know."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -34,9 +34,9 @@ def notes_of(
 def _of_site(audit: Audit, site: Site, elbo: type[ELBO], guide: Nodes) -> Iterator[str]:
     if site.name in audit.scaled:
         yield (
-            f"site '{site.name}' is scaled by {site.scale:g} in the programs themselves: what is "
-            "reported is the scaled program's figure, not a bound on log p(x), which they do "
-            "not have; leave the weight of the KL to beta"
+            f"site '{site.name}' is scaled by {site.scale:g} in the programs themselves, so that "
+            "reported figures are those of the scaled program and not a bound on log p(x); "
+            "leave the weight of the KL to beta"
         )
     is_drawn = site.kl == "Monte Carlo" and not isinstance(base(guide[site.name]["fn"]), dist.Delta)
     if traits_of(elbo).has_closed_form_kl and is_drawn:
@@ -50,7 +50,7 @@ def _of_data(plate: Plate | None) -> Iterator[str]:
     if plate is None:
         yield (
             "no plate of the model holds the data: figures are totals over a batch divided by its "
-            "rows, and there is none for a single datum; write 'with pyro.plate(\"data\", len(x))'"
+            "rows, and there are none per datum; write 'with pyro.plate(\"data\", len(x))'"
         )
 
 
@@ -69,7 +69,7 @@ def _of_auxiliary(guide: Nodes, model: Nodes, parents: Parents) -> Iterator[str]
         if draw not in mapped or too_many:
             yield (
                 f"site '{draw}' of the guide is auxiliary, and no latent is a Delta of it alone: "
-                "its entropy is added to what is reported, which may lie above log p(x) and is no "
+                "its entropy is added to the reported figure, which may exceed log p(x) and is no "
                 "bound; draw such noise by torch.randn, or give the model a site of that name"
             )
 
@@ -82,8 +82,8 @@ def _of_shared(guide: Nodes, model: Nodes, plate: Plate | None) -> Iterator[str]
         several = len(shared) > 1
         yield (
             f"{'latents' if several else 'latent'} {listed(shared)} {'are' if several else 'is'} "
-            "shared by all data, and counted once a batch: with several batches its KL counts too "
-            f"often; of N training rows write pyro.plate('{plate.name}', N, "
+            "shared by all data, and counted once per batch: with several batches the KL counts "
+            f"too often; for N training rows write pyro.plate('{plate.name}', N, "
             "subsample=torch.arange(len(x))) in model and guide"
         )
 
@@ -92,10 +92,10 @@ def _of_guide(audit: Audit) -> Iterator[str]:
     if audit.summed:
         yield (
             f"the model sums over {listed(audit.summed)}: the bound is that of the other latents, "
-            "and importance weights, which draw all of them, are not taken"
+            "and importance weights, which need a draw of every latent, are not computed"
         )
     if not audit.is_bound:
         yield (
-            "the guide has a point mass, whose density is infinite: there is no bound on log p(x) "
-            "to report, only the reconstruction"
+            "the guide has a point mass, whose density is infinite: only the reconstruction is "
+            "reported, as there is no bound on log p(x)"
         )

@@ -1,4 +1,4 @@
-"""Suitability of a bound for a pair of programs: what it needs, one refusal per function."""
+"""Suitability of a bound for a pair of programs: its requirements, one check per function."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +14,7 @@ from ppvae.programs.plates import Plate, is_in
 from ppvae.programs.sites import Nodes, Parents, base, listed, point_masses
 
 _OWN = {
-    "RenyiELBO": "RenyiELBO of this package, which is right on batches too",
+    "RenyiELBO": "RenyiELBO of this package, which is right for mini-batches too",
     "ReweightedWakeSleep": "ImportanceWeightedELBO",
     "TraceTailAdaptive_ELBO": "RenyiELBO",
     "TraceTMC_ELBO": "ImportanceWeightedELBO, or TraceEnum_ELBO",
@@ -23,11 +23,11 @@ _OWN = {
     "JitTraceGraph_ELBO": "TraceGraph_ELBO",
     "JitTraceMeanField_ELBO": "TraceMeanField_ELBO with `compile='on'`",
 }
-"""What to take in place of objectives of Pyro's that cannot be maximized here."""
+"""Replacements of Pyro's objectives that cannot be maximized here."""
 
 
 def check_bound(elbo: Any) -> None:
-    """Refuse what is no bound, or one that has no value to differentiate."""
+    """Refuse anything but a bound with a differentiable value."""
     name = getattr(elbo, "__name__", repr(elbo))
     is_pyros = str(getattr(elbo, "__module__", "")).startswith("pyro.")
     if isinstance(elbo, type) and issubclass(elbo, ELBO) and not (is_pyros and name in _OWN):
@@ -39,8 +39,8 @@ def check_bound(elbo: Any) -> None:
     if is_pyros:
         way_out = _OWN.get(name, "TraceMeanField_ELBO, or Trace_ELBO")
     raise InputError(
-        f"`elbo={name!r}` is not a bound on log p(x) with a differentiable_loss, which is what a "
-        f"fit maximizes; take {way_out}"
+        f"`elbo={name!r}` is not a bound on log p(x) with a differentiable_loss, which a fit "
+        f"maximizes; take {way_out}"
     )
 
 
@@ -50,7 +50,7 @@ def check_suitability(
     """Refuse programs for which ``elbo`` would be wrong, or is not defined.
 
     Raises:
-        InputError: naming the site, and a bound or part that goes.
+        InputError: naming the site, and a bound or part that works.
     """
     traits, name = traits_of(elbo), elbo.__name__
     _check_enumeration(name, traits.enumerates, guide, model)
@@ -72,8 +72,8 @@ def _check_enumeration(elbo: str, enumerates: bool, guide: Nodes, model: Nodes) 
     if enumerates:
         if not any(node["infer"].get("enumerate") for node in (*guide.values(), *model.values())):
             raise InputError(
-                f"{elbo} sums over sites that ask for it by infer={{'enumerate': "
-                f"'parallel'}}, and none does (sites: {listed(model)}); take Trace_ELBO"
+                f"{elbo} sums over sites marked infer={{'enumerate': 'parallel'}}, and none is "
+                f"(sites: {listed(model)}); take Trace_ELBO"
             )
         return
     for name, node in [*guide.items(), *model.items()]:
@@ -88,7 +88,7 @@ def _check_density(elbo: str, point_masses: Iterable[str]) -> None:
     for name in point_masses:
         raise InputError(
             f"site '{name}' of the guide is a point mass, whose density is infinite, and "
-            f"{elbo} is made of the guide's density; take another guide, or Trace_ELBO"
+            f"{elbo} needs the guide's density; take another guide, or Trace_ELBO"
         )
 
 
@@ -96,8 +96,8 @@ def _check_variance(elbo: str, model: Nodes) -> None:
     for name, node in model.items():
         if isinstance(base(node["fn"]), OptimalNormal):
             raise InputError(
-                f"site '{name}': variance 'optimal' is the best where all draws count alike, and "
-                f"{elbo} weighs them; take `likelihood.variance='learned'`"
+                f"site '{name}': variance 'optimal' is optimal only where all draws count alike, "
+                f"and {elbo} weighs them; take `likelihood.variance='learned'`"
             )
 
 
@@ -119,8 +119,8 @@ def _check_locality(elbo: str, plate: Plate | None, guide: Nodes) -> None:
 def _check_order(elbo: str, guide: Nodes, model: Nodes, parents: Parents) -> None:
     """Refuse a site whose parents in the model are among its descendants in the guide.
 
-    There KL(q(a | ...) || p(a | b)) is taken at a b that was drawn given this very a, so that the
-    sum of such terms is not the KL of the joint distributions.
+    Otherwise KL(q(a | ...) || p(a | b)) would be taken at a b that was drawn given this very a, and
+    the sum of such terms is not the KL of the joint distributions.
     """
     ancestors: dict[str, frozenset[str]] = {}
     for name in guide:  # in the order of sampling, so parents come first

@@ -1,4 +1,4 @@
-"""Both programs run once: their sites, what each depends on, and whether particles work."""
+"""One run of both programs: their sites, dependencies, and whether particles vectorize."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,8 +25,8 @@ def sites_and_parents(
         try:
             model = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
         except (RuntimeError, ValueError):
-            # A draw of another shape than the model's own breaks the model before it can be
-            # compared: let the model draw for itself, and say what differs.
+            # A draw of the wrong shape breaks the model before the two can be compared: run the
+            # model on its own draws, and report the difference.
             alone = poutine.trace(pair.call_model).get_trace(**batch)
             check_agreement(elbo, sites(guide), sites(alone))
             raise
@@ -58,7 +58,7 @@ def try_particles(
             _, p = traces(pair, batch)
         p.compute_log_prob()
     except (RuntimeError, ValueError, IndexError):
-        return False, depth  # a network that takes one batch dimension only, for one
+        return False, depth  # such as a network that takes a single batch dimension
     for name, node in model.items():
         shape, log_prob = node["fn"].batch_shape, p.nodes[name]["log_prob"]
         padded = (2, *(1,) * (depth - len(shape)), *shape)
