@@ -1,1 +1,1 @@
-"""Settings to flags, YAML and ``--help``; what a person sees in the terminal."""
+"""Settings as flags, YAML and ``--help``; terminal output."""

@@ -1,4 +1,4 @@
-"""A command's answers: one sentence for a mistake, and an exit code."""
+"""Exit codes and error messages of commands: one sentence for a mistake, no traceback."""
 
 import errno
 import os
@@ -14,13 +14,13 @@ from ppvae.training.ranks import in_ranks
 from ppvae.training.world import World
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
-"""Failures of a disk, which libraries raise without the name of a file."""
+"""Errors of a full or read-only disk, which libraries raise without the name of a file."""
 
 
 def start(name: str, argv: Sequence[str] | None = None) -> None:
-    """Answer what needs no torch, before it is imported: ``--help``, and mistakes in flags.
+    """Handle ``--help`` and mistakes in flags before torch is imported.
 
-    Of processes that a launcher has started all fit; whatever else there is to do, the first does.
+    Of several processes that a launcher started, all fit; any other command runs in the first one.
     """
 
     @in_ranks
@@ -34,8 +34,8 @@ def start(name: str, argv: Sequence[str] | None = None) -> None:
         if world.rank:
             raise SystemExit(0)
         sys.stderr.write(
-            f"note: {name} is of one process: of {world.size} that {world.by} has started, the "
-            "others leave it to this one\n"
+            f"note: {name} runs in one process: of {world.size} that {world.by} has started, the "
+            "others leave\n"
         )
 
     answer(read, argv)
@@ -44,7 +44,7 @@ def start(name: str, argv: Sequence[str] | None = None) -> None:
 def answer(command: Callable[[Sequence[str]], object], argv: Sequence[str] | None = None) -> None:
     """Run ``command`` on the arguments and leave with its exit code.
 
-    What a user can mend is one sentence on stderr and exit code 2; an interrupt is 130; a defect
+    A mistake of the user is one sentence on stderr and exit code 2; an interrupt is 130; a defect
     keeps its traceback.
     """
     with interrupts() as interrupted, in_a_command(), warnings.catch_warnings():
@@ -61,14 +61,14 @@ def answer(command: Callable[[Sequence[str]], object], argv: Sequence[str] | Non
             _leave(f"something could not be written: {os.strerror(error.errno).lower()}", 2)
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        except Exception:  # an import that is interrupted may raise any kind
+        except Exception:  # an interrupted import may raise anything
             if not interrupted.received:
                 raise
             raise SystemExit(130) from None
 
 
 def _shown(otherwise: Callable[..., None]) -> Callable[..., None]:
-    """What prints a warning: of a fit its sentence alone, with flags."""
+    """A function that prints warnings: those of a fit as their sentence alone, with flags."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
         if issubclass(category, FitWarning):

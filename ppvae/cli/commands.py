@@ -1,4 +1,4 @@
-"""The commands, each with its settings and one sentence."""
+"""The commands, each with its settings and a one-line description."""
 
 from dataclasses import dataclass
 
@@ -11,8 +11,8 @@ class Command:
 
     Attributes:
         name: its module in `ppvae`.
-        settings: the dataclass that its flags are made from.
-        sentence: what it does.
+        settings: the dataclass from which its flags are made.
+        sentence: its description in ``--help``.
     """
 
     name: str
@@ -25,12 +25,12 @@ COMMANDS = {
     for command in (
         Command("fit", FitCommand, "Fit a variational autoencoder, and say how good it is."),
         Command(
-            "diagnose", Diagnose, "Ask a fitted run how good its bound is, and where nats are lost."
+            "diagnose", Diagnose, "Measure how good a run's bound is, and where nats are lost."
         ),
         Command(
             "compare",
             Compare,
-            "Put runs side by side on the same rows; without runs, two bounds on one program.",
+            "Compare runs on the same rows; without runs, compare two bounds on one program.",
         ),
         Command("encode", Encode, "Write the embedding and log p(x) of each datum."),
         Command("export", Export, "Write the encoder or decoder of a run for use elsewhere."),

@@ -1,4 +1,4 @@
-"""Epochs as they pass: a bar in a terminal, a line in a notebook, a few lines in a log."""
+"""Progress by epoch: a bar in a terminal, a line in a notebook, a few lines in a log."""
 
 import time
 from typing import TYPE_CHECKING
@@ -15,17 +15,17 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
 
 
 class EpochBar:
-    """Epochs as they pass: a bar with the bound and the time left, and lines that stay above it.
+    """Progress by epoch: a bar with the bound and the time left, and lines that stay above it.
 
-    A line tells the bound and its parts at every tenth of the epochs; a log file has these alone.
-    In a notebook it is one line of text, which changes.
+    A line gives the bound and its parts at every tenth of the epochs; a log file has only these.
+    In a notebook it is one line of text that is updated.
 
     Args:
-        epochs: how many there will be at most.
+        epochs: the largest number of epochs.
         steps: steps in each.
-        done: steps that an earlier sitting took.
-        notes: sentences of the trainer, said and taken out once there are some.
-        quiet: show nothing, as all processes but one do.
+        done: steps taken before a resumed fit was stopped.
+        notes: the trainer's list of sentences to print, each removed once printed.
+        quiet: show nothing, as in all processes but one.
     """
 
     def __init__(
@@ -66,9 +66,9 @@ class EpochBar:
         self._progress.stop()
 
     def step(self) -> None:
-        """Count one step; the screen hears of it ten times a second."""
+        """Count one step; the screen is updated at most ten times a second."""
         self._pending += 1
-        if self._figures is not None:  # what the bar showed before it was compiling
+        if self._figures is not None:  # restore the text from before compiling
             self._progress.update(self._task, figures=self._figures)
             self._figures = None
         if time.monotonic() - self._drawn > 0.1:
@@ -80,7 +80,7 @@ class EpochBar:
                 say(f"note: {note}")
 
     def compiling(self, seconds: float | None) -> None:
-        """Say that the next step takes long, and why; or how long compiling has taken."""
+        """Announce that the next step compiles; or, given ``seconds``, how long that took."""
         if seconds is not None:
             self._compiled = f"; compiled in {seconds:.1f} s"
             return
@@ -92,7 +92,7 @@ class EpochBar:
             progress_console.print("compiling the training step")
 
     def epoch(self, epoch: "Epoch", alarm: str = "") -> None:
-        """Show the held-out figures after an epoch, and, once as long as it lasts, an alarm."""
+        """Show the held-out figures after an epoch, and an alarm once while it lasts."""
         self._progress.advance(self._task, self._pending)
         self._pending = 0
         self._progress.update(self._task, epoch=f"{epoch.epoch}/{self._epochs}")
@@ -116,16 +116,16 @@ class EpochBar:
         elif epoch.epoch >= self._due and not self._quiet:
             line = f"epoch {epoch.epoch}/{self._epochs}: {text}"
             self._progress.console.print(line, soft_wrap=True, markup=False)
-            self._compiled = ""  # it is told once
+            self._compiled = ""  # printed once
             self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
 
 
 def in_words(figures: "Figures") -> str:
-    """The bound, in nats per datum, as the difference of its terms where it is that."""
+    """The bound, in nats per datum, as the difference of its terms where it equals that."""
     reconstruction, kl = number(figures.reconstruction), number(figures.kl)
     if figures.elbo is None or figures.kl is None:
         return f"reconstruction {reconstruction} (no bound)"
-    # Bounds made of weights are of several draws together, their terms means over them.
+    # Importance-weighted bounds combine several draws; their terms are means over the draws.
     if abs(figures.elbo - (figures.reconstruction - figures.kl)) > 0.005:
         return f"elbo {number(figures.elbo)} (reconstruction {reconstruction}, kl {kl})"
     return f"elbo {number(figures.elbo)} = {reconstruction} - {kl} kl"

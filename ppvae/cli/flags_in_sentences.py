@@ -1,6 +1,6 @@
-"""Parameters as flags: the words of a sentence for who typed a command.
+"""Parameters as flags: the sentences of the library, reworded for a command line.
 
-The library names parameters, in backquotes: `` `epochs` is 0``, ``take `guide='Flow'` ``. In a
+The library names parameters in backquotes: `` `epochs` is 0``, ``take `guide='Flow'` ``. In a
 command the same sentence names flags: ``--epochs is 0``, ``take --guide Flow``.
 """
 
@@ -28,7 +28,7 @@ _CALL = re.compile(r"resume\((.+)\)", re.DOTALL)
 
 
 def flag(name: str) -> str:
-    """The flag of a parameter: ``--latent-dim`` of ``latent_dim``, ``--prior.df`` of a part's."""
+    """The flag of a parameter: ``--latent-dim`` for ``latent_dim``, ``--prior.df`` for a part's."""
     head, dot, own = name.partition(".")
     return f"--{head.replace('_', '-')}{dot}{own}"
 
@@ -40,7 +40,7 @@ def in_flags(sentence: str) -> str:
 
 @contextmanager
 def in_a_command() -> Iterator[None]:
-    """While this lasts, sentences are for who typed a command."""
+    """Context in which `spoken` names flags, as in a command."""
     token = _is_command.set(True)
     try:
         yield
@@ -49,12 +49,12 @@ def in_a_command() -> Iterator[None]:
 
 
 def spoken(sentence: str) -> str:
-    """A sentence as it is to be printed: with flags in a command, and as it is in Python."""
+    """A sentence as printed: with flags in a command, unchanged in Python."""
     return in_flags(sentence) if _is_command.get() else sentence
 
 
 def _as_flags(text: str) -> str:
-    """``--model A --guide B`` of ``model='A', guide='B'``; nothing of what is no setting."""
+    """``--model A --guide B`` for ``model='A', guide='B'``; empty unless all are settings."""
     text = _CALL.sub(r"resume=\1", text)
     if _SETTINGS.fullmatch(text) is None:
         return ""
@@ -83,7 +83,7 @@ def _one(name: str, written: str) -> str:
 
 @functools.cache
 def _known() -> dict[str, Values]:
-    """What each setting of each command may be."""
+    """The allowed values of each setting of each command."""
     return {
         name: about.values
         for command in COMMANDS.values()

@@ -1,4 +1,4 @@
-"""What a command is given, with what needs the parts themselves: their arguments, and trust."""
+"""Settings given to a command, with checks that need the parts: their arguments, and trust."""
 
 import sys
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ from ppvae.components.spec import Spec
 
 
 def given_settings(name: str, argv: Sequence[str]) -> dict[str, Any]:
-    """The settings that were given to a command, by name: see `ppvae.cli.parsing.parse`.
+    """The settings given to a command, by name: see `ppvae.cli.parsing.parse`.
 
     Raises:
-        InputError: also for data that a file names, and that only a person may have read.
+        InputError: also for data named in a file that could run code or write files when read.
         SystemExit: also after ``--prior.help`` and the like.
     """
     parsed = parse(name, argv)
@@ -40,7 +40,7 @@ def _show_arguments(choice: Spec, kind: str) -> None:
 
 
 def _distrust_data(parsed: Parsed) -> None:
-    """Data that the file of ``--config`` names is read without running or writing anything."""
+    """Let data named in the file of ``--config`` be read only without running code or writing."""
     from ppvae.data.downloads import ReadOnlyFolder
     from ppvae.data.readers import check_safe_to_read
 

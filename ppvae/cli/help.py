@@ -1,4 +1,4 @@
-"""``--help``: the settings of a command, each a sentence with its default, under six headings."""
+"""``--help``: the settings of a command under headings, each a sentence with its default."""
 
 from argparse import SUPPRESS, ArgumentParser, HelpFormatter
 from dataclasses import MISSING
@@ -13,13 +13,13 @@ from ppvae.settings import SWITCH, Class, Several, Sources, flagged, told
 HEADINGS = ("data", "programs", "bound", "training", "draws", "machine", "output")
 
 PARTS = (
-    "Each part is a class by name, or an import path of your own (mypackage.MyClass). Its own "
+    "Each part is the name of a class, or the import path of your own (mypackage.MyClass). Its "
     "arguments follow as --prior.ARGUMENT; --prior.help lists them."
 )
 
 
 class Parser(ArgumentParser):
-    """A parser that raises what it has to say."""
+    """An argument parser that raises its errors as `InputError`."""
 
     @override
     def error(self, message: str) -> NoReturn:
@@ -36,7 +36,7 @@ class _Wide(HelpFormatter):
 
 
 def parser_of(command: Command) -> Parser:
-    """The parser of a command's own words: each is kept as it is typed."""
+    """The parser of a command's words, which keeps each as typed."""
     settings = flagged(command.settings)
     needed = [name for name, (each, _) in settings.items() if each.default is MISSING]
     lists = [name for name, (_, about) in settings.items() if isinstance(about.values, Sources)]
@@ -83,10 +83,10 @@ def parser_of(command: Command) -> Parser:
         "--config",
         metavar="FILE",
         help="A YAML file of these settings, such as a run's config.yaml, or a recipe by name; "
-        "flags beside it win.",
+        "flags override it.",
     )
     group.add_argument(
-        "--print_config", action="store_true", help="Print the settings as such a file, and leave."
+        "--print_config", action="store_true", help="Print the settings as such a file, and exit."
     )
-    group.add_argument("-h", "--help", action="help", help="Print this, and leave.")
+    group.add_argument("-h", "--help", action="help", help="Print this, and exit.")
     return parser

@@ -1,4 +1,4 @@
-"""Ctrl-C in a command: exit code 130 and no traceback, from its first line to its last."""
+"""Ctrl-C in a command: exit code 130 and no traceback, from start to end."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ from types import FrameType
 
 
 def leave_on_interrupt() -> None:
-    """End the process at once by SIGINT: before and after its work there is nothing to put away.
+    """Let SIGINT end the process at once: before and after its work there is nothing to clean up.
 
-    A command calls this before the imports that take seconds. A process that was started to ignore
-    SIGINT (``nohup``, a background job) goes on ignoring it.
+    A command calls this before the slow imports. A process that was started to ignore SIGINT
+    (``nohup``, a background job) still ignores it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
@@ -23,16 +23,16 @@ def _leave(_number: int, _frame: FrameType | None) -> None:
 
 
 class Interrupts:
-    """Handler of SIGINT that raises ``KeyboardInterrupt``, and remembers that it did.
+    """Handler of SIGINT that raises ``KeyboardInterrupt`` and records it.
 
     Args:
-        is_command: whether the process is a command. In the middle of an import it then ends at
-            once: an extension module that sees an exception there may abort, and a run is whole
-            whenever its writer is killed.
+        is_command: whether the process is a command. Such a process ends at once when interrupted
+            in the middle of an import: an extension module may abort on an exception there, and a
+            run stays valid even if its writer is killed.
 
     Attributes:
-        received: whether there was an interrupt. What a library that is interrupted in the middle
-            of an import raises may be of any kind.
+        received: whether there was an interrupt. A library that is interrupted during an import may
+            raise any exception.
     """
 
     def __init__(self, *, is_command: bool) -> None:
@@ -57,7 +57,7 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:
-    """SIGINT as ``KeyboardInterrupt`` while this context lasts, unless it is handled otherwise."""
+    """Raise SIGINT as ``KeyboardInterrupt`` in this context, unless another handler is set."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGINT)
     handler = Interrupts(is_command=before is _leave)

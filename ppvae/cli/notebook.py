@@ -1,11 +1,11 @@
-"""A notebook: is there one, and a line in it that changes."""
+"""Detection of a Jupyter notebook, and a line of output in it that can be updated."""
 
 import sys
 from typing import Any
 
 
 def in_notebook() -> bool:
-    """Whether a kernel of Jupyter runs this process, and shows what is displayed."""
+    """Whether this process is a Jupyter kernel."""
     ipython, shells = sys.modules.get("IPython"), sys.modules.get("ipykernel.zmqshell")
     if ipython is None or shells is None:
         return False
@@ -13,13 +13,13 @@ def in_notebook() -> bool:
 
 
 class LiveLine:
-    """A line of text below a cell, which is replaced by the next."""
+    """A line of text below a cell, replaced by each new text."""
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, text: str) -> None:
-        """Show this text in place of the last."""
+        """Show this text in place of the previous one."""
         from IPython.display import display
 
         shown = {"text/plain": text}

@@ -1,4 +1,4 @@
-"""A command line, and the files of ``--config`` below it, as settings; all without torch."""
+"""Parsing of a command line and its ``--config`` files into settings, without torch."""
 
 import re
 import sys
@@ -21,12 +21,12 @@ _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL
 
 @dataclass(frozen=True)
 class Parsed:
-    """What was asked of a command.
+    """The parsed arguments of a command.
 
     Attributes:
-        given: the settings that were given, by name, in Python's types; a part is a `Spec`.
-        typed: names of those that stood on the command line itself.
-        asked: the part whose own arguments are to be listed, if that was asked for.
+        given: the given settings, by name, as Python values; a part is a `Spec`.
+        typed: names of the settings given on the command line itself.
+        asked: the part whose arguments ``--PART.help`` should list, or empty.
     """
 
     given: dict[str, Any]
@@ -35,10 +35,10 @@ class Parsed:
 
 
 def parse(name: str, argv: Sequence[str]) -> Parsed:
-    """Read the words of the command ``name``.
+    """Parse the arguments of the command ``name``.
 
     Raises:
-        InputError: for a flag or value that is none.
+        InputError: for an unknown flag or an invalid value.
         SystemExit: after ``--help`` and ``--print_config``.
     """
     from ppvae.cli.help import parser_of
@@ -80,7 +80,7 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
 
 
 def _read(name: str, value: Any, about: Setting, *, trusted: bool) -> Any:
-    """A word of the command line, or a value of a file, as the setting ``name``."""
+    """Convert a word of the command line, or a value of a file, for the setting ``name``."""
     if value is None:
         return None
     if isinstance(about.values, Class):
@@ -94,20 +94,20 @@ def _read(name: str, value: Any, about: Setting, *, trusted: bool) -> Any:
 
 
 def _check_values(argv: Sequence[str], names: Sequence[str]) -> None:
-    """Refuse an empty value: that of a shell variable, most often, which was never set."""
+    """Refuse an empty value, which mostly comes from an unset shell variable."""
     before = names[0]
     for token in argv:
         word, is_joined, value = token.partition("=")
         if not token.strip() or (word.startswith("--") and is_joined and not value):
             name = word if token.strip() else before
-            raise InputError(f"{name} is given an empty value; give it one, or leave it out")
+            raise InputError(f"{name} has an empty value; give it one, or leave it out")
         before = word
 
 
 def _own_arguments(
     argv: Sequence[str], settings: Mapping[str, Setting]
 ) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Take ``--prior.components 500`` and the like out of the command line."""
+    """Split ``--prior.components 500`` and the like from the command line."""
     rest: list[str] = []
     own: dict[str, dict[str, Any]] = {}
     tokens = iter(argv)
@@ -128,7 +128,7 @@ def _own_arguments(
 def _with_arguments(
     chosen: Spec | None, kind: str, arguments: Mapping[str, Any], settings: type[Checked]
 ) -> Spec:
-    """A part with arguments of its own; without a name, the part there is by default."""
+    """A part with arguments; the default part where none was chosen."""
     if chosen is None:
         (default,) = (each.default for each in fields(settings) if each.name == kind)
         chosen = Spec(default) if isinstance(default, str) else DEFAULTS[kind]
@@ -153,10 +153,10 @@ def _files(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _read_file(file: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
-    """The settings of a file, which may be a stranger's."""
+    """The settings of a file, which may come from a stranger."""
     found: dict[str, Any] = {}
     for name, value in _content(file).items():
-        if name == "run" and "run" not in settings:  # what a run's config.yaml holds beside them
+        if name == "run" and "run" not in settings:  # facts of a run in its config.yaml
             if not isinstance(value, Mapping):
                 raise InputError(f"--config {file}: run is {value!r}; it holds facts of a run")
             continue
@@ -167,7 +167,7 @@ def _read_file(file: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
         if settings[name].is_for_people:
             if value:
                 raise InputError(
-                    f"the file of --config says {name}, which only you can: take it out of the "
+                    f"the file of --config sets {name}, which only you may: remove it from the "
                     f"file, and if you mean it give {flag(name)} on the command line"
                 )
             continue
@@ -182,7 +182,7 @@ def _read_recipe(name: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
 
 
 def _content(file: str) -> dict[Any, Any]:
-    """What a file of ``--config`` holds; one that is no YAML mapping is refused, by name."""
+    """The content of a file of ``--config``; anything but a YAML mapping is refused."""
     import yaml
 
     from ppvae.run.documents import read_yaml
@@ -197,14 +197,14 @@ def _content(file: str) -> dict[Any, Any]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"--config {file} cannot be read as YAML: {reason}") from error
     if not isinstance(content, dict):
-        raise InputError(f"--config {file} is no list of settings such as 'epochs: 20'")
+        raise InputError(f"--config {file} is not a list of settings such as 'epochs: 20'")
     if "config" in content:
         raise InputError(f"--config {file} names another file of --config; give that itself")
     return content
 
 
 def _document(settings: Checked) -> str:
-    """Settings as a file that ``--config`` reads."""
+    """Settings in the format of a ``--config`` file."""
     import yaml
 
     def plain(value: Any) -> Any:
@@ -222,12 +222,12 @@ def _document(settings: Checked) -> str:
 
 
 def _sentence(message: str, names: Sequence[str]) -> str:
-    """What argparse says of the words, in a sentence."""
+    """An error message of argparse as one clear sentence."""
     if message.startswith("unrecognized arguments: "):
         words = message.removeprefix("unrecognized arguments: ").split()
         unknown = next((w for w in words if w.startswith("-")), words[0])
         if not unknown.startswith("-"):
-            return f"{unknown!r} stands alone on the command line; which flag is it a value of?"
+            return f"{unknown!r} stands alone on the command line; give the flag that it belongs to"
         word = unknown.split("=")[0]
         known = [*map(flag, names), "--config", "--help", "--print_config"]
         return f"there is no flag {word}{nearest(word, known)}; --help lists them"
@@ -237,4 +237,4 @@ def _sentence(message: str, names: Sequence[str]) -> str:
     if match[2].startswith("expected"):
         return f"{match[1]} needs a value"
     explicit = re.fullmatch(r"ignored explicit argument (.*)", match[2])
-    return f"{match[1]} takes no value, and is given {explicit[1]}" if explicit else message
+    return f"{match[1]} takes no value, but is given {explicit[1]}" if explicit else message

@@ -1,4 +1,4 @@
-"""``--recipe list``: every recipe with its source, the published figure and ours."""
+"""``--recipe list``: every recipe with its source, its published figure and ours."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from ppvae.settings.recipes import Recipe
 
 
 def told_recipes(recipes: Iterable[Recipe]) -> str:
-    """The recipes, each with its figures, as a person reads them."""
+    """The recipes with their figures, as printed text."""
     return "\n".join(map(_told, recipes))
 
 

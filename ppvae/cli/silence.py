@@ -1,4 +1,4 @@
-"""Silence: what prints nothing."""
+"""Silence: contexts and decorators that suppress output."""
 
 import functools
 import warnings
@@ -11,7 +11,7 @@ from ppvae.settings import Settings
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Print nothing, and show no warnings, while this lasts."""
+    """Context in which nothing is printed and no warnings are shown."""
     consoles = console, progress_console
     before = [each.quiet for each in consoles]
     with warnings.catch_warnings():
@@ -26,7 +26,7 @@ def quiet() -> Iterator[None]:
 
 
 def quiet_where_asked[R](function: Callable[[Settings], R]) -> Callable[[Settings], R]:
-    """Decorator: print nothing where the settings say so."""
+    """Decorator: print nothing if ``settings.quiet``."""
 
     @functools.wraps(function)
     def wrapped(settings: Settings) -> R:

@@ -1,4 +1,4 @@
-"""What a person sees in the terminal: what was found, how far it is, what came out."""
+"""Terminal output: the audit, progress, and results."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +25,10 @@ if TYPE_CHECKING:  # for their types alone: the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
 console = Console(highlight=False, soft_wrap=True)
-"""Where results go: standard output, plain where it is no terminal."""
+"""Console for results: standard output, plain text where it is no terminal."""
 
 progress_console = Console(stderr=True, highlight=False)
-"""Where progress goes: standard error."""
+"""Console for progress: standard error."""
 
 
 MINUTE = 60.0
@@ -36,12 +36,12 @@ MINUTE = 60.0
 
 
 def say(sentence: str, style: str = "") -> None:
-    """Print a sentence; in a command its parameters are flags. A style is of terminals alone."""
+    """Print a sentence, with flags in a command. The style applies to terminals only."""
     console.print(spoken(sentence), markup=False, style=style)
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a small table; the first column is read left, the others right."""
+    """Print a small table, with the first column left-aligned and the others right-aligned."""
     table = Table(title=title or None, box=box.SIMPLE, title_justify="left", pad_edge=False)
     for i, name in enumerate(header):
         table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
@@ -51,7 +51,7 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
 
 
 def show_audit(audit: Audit, elbo: str) -> None:
-    """Print what the audit found, site by site, and its notes."""
+    """Print the audit, site by site, and its notes."""
     rows = [
         (
             site.name,
@@ -72,30 +72,30 @@ def show_audit(audit: Audit, elbo: str) -> None:
 def show_introduction(
     data: "Data", chosen: "Chosen", trainer: "Trainer", where: str, *, is_compiled: bool
 ) -> None:
-    """Say what the data are, what the audit found, and what is about to be done where."""
+    """Print a description of the data, the audit, the number of parameters and the device."""
     bound, beta, name = trainer.bound, trainer.plan.beta, chosen.elbo.spec.class_path
     count = sum(p.numel() for p in bound.pair.parameters() if p.requires_grad)
     say(data.describe())
     show_audit(bound.audit, name)
     if not bound.audit.is_bound and beta > 0:
         say(
-            f"note: at `beta={beta:g}` a point mass climbs log p(x | z) + {beta:g} log p(z), a "
-            "maximum a posteriori code; the plain autoencoder is `beta=0`"
+            f"note: at `beta={beta:g}` a point mass maximizes log p(x | z) + {beta:g} log p(z), "
+            "which gives maximum a posteriori codes; the plain autoencoder is `beta=0`"
         )
     if bound.traits.weighs_draws:
         if bound.elbo.num_particles == 1:
-            say(f"note: of one draw {name} is the evidence lower bound; give `particles=5`")
+            say(f"note: with one draw {name} is the evidence lower bound; give `particles=5`")
         elif not bound.is_lower:
             say(
-                f"note: with such arguments {name} is no lower bound on log p(x); the elbo that is "
-                "reported is the importance-weighted bound of the same draws"
+                f"note: with these arguments {name} is no lower bound on log p(x); the reported "
+                "elbo is the importance-weighted bound of the same draws"
             )
     how = ", compiled" if is_compiled else ""
     say(f"{count:,} parameters on {trainer.device}{how}; {where}")
 
 
 def show_summary(summary: "Summary") -> None:
-    """Print the final figures of a fit; what is wrong with it comes first, and again at the end."""
+    """Print the final figures of a fit, with warnings before and after them."""
     from ppvae.diagnostics.bound.activity import THRESHOLD
     from ppvae.training.summary import SAMPLES
 
@@ -120,7 +120,7 @@ def show_summary(summary: "Summary") -> None:
         what = f"of the most probable class; standard error {told.standard_error:.3f}"
         rows.append(("accuracy", f"{told.accuracy:.3f}", what))
     if summary.effective_latents is not None:
-        what = f"of {summary.latent_dimensions}: exp of the entropy of the KL's shares"
+        what = f"of {summary.latent_dimensions}: exp of the entropy of the KL shares"
         rows.append(("effective latents", number(summary.effective_latents, 1), what))
     if summary.active_units is not None:
         what = f"of {summary.latent_dimensions}: Var E_q[z | x] > {THRESHOLD}"
@@ -138,7 +138,7 @@ def _show_warnings(summary: "Summary") -> None:
 
 
 def show_baselines(found: "Baselines") -> None:
-    """Print simple models of the same rows, and by how much the fit is ahead of each."""
+    """Print baselines on the same rows, and the lead of the fit over each."""
     from ppvae.diagnostics.shared.wording import with_error
 
     of_numbers = {"density": "", "probability": ", of whole numbers"}
@@ -158,15 +158,15 @@ def show_baselines(found: "Baselines") -> None:
         say(f"note: {found.note}")
     if found.strongest is not None:
         say(
-            f"note: {found.evidence} by importance samples is a lower bound in expectation, and so "
-            "is each difference"
+            f"note: {found.evidence} from importance samples is a lower bound in expectation, and "
+            "so is each difference"
         )
     for name, reason in found.left_out.items():
         say(f"note: no baseline '{name}': {reason}")
 
 
 def show_seeds(runs: Sequence["Run"]) -> None:
-    """Print the figures of fits that differ by their seeds."""
+    """Print the figures of fits with different seeds."""
     rows = []
     for run in runs:
         summary = run.summary or {}
@@ -179,20 +179,20 @@ def show_seeds(runs: Sequence["Run"]) -> None:
 
 
 def number(value: float | None, digits: int = 2) -> str:
-    """A figure for people; a dash where there is none."""
+    """A number as printed; a dash for none."""
     return "-" if value is None else f"{value:,.{digits}f}"
 
 
 @contextmanager
 def bar(what: str, total: int, done: int = 0) -> Iterator[Any]:
-    """A progress bar over ``total`` things; yields a function that counts some.
+    """A progress bar over ``total`` things; yields a function that counts them.
 
-    Where there is no terminal (a log file), a line a minute with the time left instead.
+    Without a terminal (in a log file), it prints a line per minute with the time left instead.
 
     Args:
-        what: what is done.
-        total: of how many.
-        done: how many of these an earlier sitting did.
+        what: description of the work.
+        total: number of things to do.
+        done: number of these done before.
     """
     with Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -217,5 +217,5 @@ def bar(what: str, total: int, done: int = 0) -> Iterator[Any]:
 
 
 def teller(fabric: "Fabric") -> Callable[[str], None]:
-    """What says a sentence, in one process of all."""
+    """A function that prints a sentence, in the first process only."""
     return say if fabric.is_global_zero else lambda _: None

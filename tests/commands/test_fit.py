@@ -198,18 +198,19 @@ def test_beta_weighs_the_kl_and_elbo_is_reported_at_one(tmp_path: Path) -> None:
 NOTES = {
     "one draw": (
         "ImportanceWeightedELBO", {}, 1,
-        "note: of one draw ImportanceWeightedELBO is the evidence lower bound; give `particles=5`",
+        "note: with one draw ImportanceWeightedELBO is the evidence lower bound; give "
+        "`particles=5`",
     ),
     "one draw of a negative order": (
         "RenyiELBO", {"alpha": -1.0}, 1,
-        "note: of one draw RenyiELBO is the evidence lower bound; give `particles=5`",
+        "note: with one draw RenyiELBO is the evidence lower bound; give `particles=5`",
     ),
     "several": ("DoublyReparameterizedELBO", {}, 2, ""),
     "several of an order above 0": ("RenyiELBO", {"alpha": 2.0}, 2, ""),
     "several of a negative order": (
         "RenyiELBO", {"alpha": -1.0}, 2,
-        "note: with such arguments RenyiELBO is no lower bound on log p(x); the elbo that is "
-        "reported is the importance-weighted bound of the same draws",
+        "note: with these arguments RenyiELBO is no lower bound on log p(x); the reported "
+        "elbo is the importance-weighted bound of the same draws",
     ),
     "no weights": ("TraceMeanField_ELBO", {}, 1, ""),
 }  # fmt: skip

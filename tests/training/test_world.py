@@ -126,6 +126,6 @@ def test_commands_beside_a_fit_are_of_the_first_process(
     assert capsys.readouterr().err == ""
     tell(told, {"RANK": "0", "LOCAL_RANK": "0"})
     start("encode", ["runs/x"])
-    assert "of 4 that torchrun has started, the others leave it" in capsys.readouterr().err
+    assert "of 4 that torchrun has started, the others leave" in capsys.readouterr().err
     start("fit", [])
     assert capsys.readouterr().err == ""
