@@ -1,1 +1,1 @@
-"""Side by side: two bounds on one program (`bounds`), or runs on the same rows (`held_out`)."""
+"""Comparisons of two bounds on one program (`bounds`), or of runs on the same rows (`held_out`)."""

@@ -1,4 +1,4 @@
-"""The folder of a comparison: what it may replace, and what it holds."""
+"""The folder of a comparison: its files, and what it may overwrite."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -17,16 +17,15 @@ if TYPE_CHECKING:
 def check_folder(path: Path, *, overwrite: bool) -> None:
     """Refuse a folder that holds anything but a comparison that may be overwritten."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{path} is no folder of its own; give another `out`")
+        raise InputError(f"{path} is not a folder, or is a link; give another `out`")
     if not path.exists() or not any(path.iterdir()):
         return
     if not is_there(path / "comparison.json"):
-        raise InputError(
-            f"{path} holds files that are no comparison, and stays; give another `out`"
-        )
+        raise InputError(f"{path} holds other files than a comparison; give another `out`")
     if not overwrite:
         raise InputError(
-            f"{path} holds a comparison already; give another `out`, or lose it by `overwrite=True`"
+            f"{path} holds a comparison already; give another `out`, or replace it by "
+            "`overwrite=True`"
         )
 
 
@@ -39,15 +38,15 @@ def write_comparison(
     overwrite: bool = False,
     kind: Figures = "both",
 ) -> None:
-    """Leave a folder, whole or not.
+    """Write the folder, all or nothing.
 
     Args:
         path: the folder.
-        record: what ``comparison.json`` holds beside unit and versions.
-        draw: the figure, for ``figures/compare.png``.
+        record: the content of ``comparison.json``, to which unit and versions are added.
+        draw: draws the figure for ``figures/compare.png``.
         others: the text of other files, by name.
-        overwrite: replace a comparison that is there.
-        kind: what the figure is written as.
+        overwrite: replace an existing comparison.
+        kind: the format of the figure.
     """
     whole = {**record, "unit": "nats per datum", "versions": versions()}
 

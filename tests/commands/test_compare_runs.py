@@ -180,13 +180,13 @@ def of_other_data(run: Path) -> Path:
 
 
 REFUSALS: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
-    "alone": (lambda f: [small_copy(f, "a")], r"a stands alone.*`run='.*a'`"),
+    "alone": (lambda f: [small_copy(f, "a")], r"only .*a is given.*`run='.*a'`"),
     "none": (lambda f: [], "there is no run: give two"),
     "twice": (lambda f: [small_copy(f, "a"), f / "b" / ".." / "a"], "a is given twice"),
     "nowhere": (lambda f: [small_copy(f, "a"), f / "nowhere"], "nowhere is no run"),
     "unfinished": (
         lambda f: [small_copy(f, "a"), unfinished(small_copy(f, "b", latent_dim=1))],
-        "the fit of .*b has not ended.*resume",
+        "the fit of .*b has not finished.*resume",
     ),
     "damaged": (
         lambda f: [small_copy(f, "a"), damaged(small_copy(f, "b", latent_dim=1))], "b/.*damaged"
@@ -197,11 +197,11 @@ REFUSALS: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     ),
     "another scaling": (
         lambda f: [small_copy(f, "a"), rescaled(small_copy(f, "b"))],
-        "a and .*b are scaled in other ways .*standardized.*values as they are",
+        "a and .*b are scaled differently .*standardized.*values as they are",
     ),
     "other data": (
         lambda f: [small_copy(f, "a"), of_other_data(small_copy(f, "b"))],
-        "a and .*b were fitted to other data.*x.npy.*x.npy",
+        "a and .*b were fitted to different data.*x.npy.*x.npy",
     ),
 }  # fmt: skip
 
@@ -225,7 +225,7 @@ def test_a_density_is_not_compared_with_a_probability(tmp_path: Path) -> None:
     common: dict[str, Any] = {"data": bits(tmp_path), "scale": "none"}
     a = small(tmp_path, "a", **common, likelihood="Bernoulli")
     b = small(tmp_path, "b", **common, likelihood="Gaussian")
-    with pytest.raises(InputError, match=r"a and .*b give other measures, a prob"):
+    with pytest.raises(InputError, match=r"a and .*b have different measures, a prob"):
         compare([a, b], **QUICK)
 
 

@@ -171,7 +171,7 @@ def test_runs_are_compared_on_rows_whatever_stands_beside_them(
     found = one.compare(two, bare, samples=5)
     likely = one.log_p(samples=5).mean()  # programs and seed are the same
     assert [row.log_p.mean for row in found.rows] == pytest.approx(3 * [likely], abs=1e-4)
-    with pytest.raises(InputError, match="fitted to other data"):
+    with pytest.raises(InputError, match="fitted to different data"):
         one.compare(briefly(tmp_path_factory, data=frame[["b", "a"]]), samples=5)
     counts = pd.DataFrame(np.random.default_rng(4).binomial(2, 0.9, (60, 3)), columns=list("abc"))
     sized, unsized = (

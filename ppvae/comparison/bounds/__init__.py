@@ -1,7 +1,7 @@
-"""Two bounds side by side on one program.
+"""Comparison of two bounds on one program.
 
-One step a file: the program they are compared on (`subject`), a fit by each in turns
-(`alternating`), the noise of each at the same weights (`noise`, as `ppvae.diagnostics.estimator`
-measures it), all of it together (`comparing`), the figures of both (`statistics`), and what these
-say (`sentence`, `table`, `figure`).
+One step per file: the program (`subject`), a fit with each bound in turns (`alternating`), the
+noise of each at the same weights (`noise`, measured by `ppvae.diagnostics.estimator`), all steps
+together (`comparing`), the figures of both (`statistics`), and their presentation (`sentence`,
+`table`, `figure`, `page`).
 """

@@ -1,4 +1,4 @@
-"""Two fits from the same weights, an epoch of the one and an epoch of the other in turns."""
+"""Two fits from the same weights, which alternate epoch by epoch."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def plan_of(settings: Settings, epochs: int, seed: int) -> Settings:
-    """How each fit goes: at one beta, to the end; warm-up and patience would blur equal steps."""
+    """The settings of each fit: no warm-up or early stopping, so that steps and beta are equal."""
     return replace(
         settings, epochs=epochs, seed=seed, warm_up=0, patience=None, schedule=None, elbo=ANALYTIC,
         evaluate_every=1,
@@ -33,9 +33,9 @@ def plan_of(settings: Settings, epochs: int, seed: int) -> Settings:
 
 
 class AlternatingFit:
-    """One fit by one bound, an epoch at a time, beside another on the same modules.
+    """A fit with one bound, one epoch at a time, that shares its modules with another fit.
 
-    Weights and noise are its own: it takes them out before an epoch, and puts them away after.
+    It has its own weights and noise: it loads them before an epoch, and saves them after it.
     """
 
     def __init__(self, loop: "Trainer", judge: "Bound | None", weights: Mapping[str, Any]) -> None:
@@ -43,7 +43,7 @@ class AlternatingFit:
         self._judge = judge
         self._epochs = loop.epochs(on_step=self._tick)
         self.weights = copied(weights)
-        # The constructor of the loop has just seeded its noise.
+        # The constructor of the loop has just seeded the noise.
         self._random = state(loop.device)
         self._ticks: list[float] = []
         self.steps: list[int] = []
@@ -51,10 +51,10 @@ class AlternatingFit:
         self.ms: list[list[float]] = []
 
     def epoch(self) -> None:
-        """Fit for an epoch, timing each step but the first, and evaluate."""
+        """Fit for one epoch, timing each step but the first, and evaluate."""
         loop = self._loop
         if loop is None:
-            raise RuntimeError("this fit is over")
+            raise RuntimeError("this fit has been forgotten")
         loop.bound.pair.load_state_dict(self.weights)
         set_state(loop.device, self._random)
         self._ticks = []
@@ -77,14 +77,14 @@ class AlternatingFit:
             self._ticks.append(now(self._loop.device))
 
     def forget(self) -> None:
-        """Let go of weights and optimizer; the figures stay."""
+        """Release weights and optimizer; the figures stay."""
         self._loop, self._judge, self._epochs, self.weights = None, None, iter(()), {}
 
 
 def fit_alternately(
     subject: Subject, pair: Pair, plan: Settings, fabric: "Fabric", count: Callable[[], None]
 ) -> dict[str, AlternatingFit]:
-    """Both fits of one seed, from the same weights, in turns."""
+    """Both fits of one seed, from the same weights, in alternation."""
     chosen = recorded_parts(plan.recorded(), subject.trust)
     loops = {
         name: make_trainer(
@@ -97,7 +97,7 @@ def fit_alternately(
     judge = loops[ANALYTIC].bound
     fits: dict[str, AlternatingFit] = {}
     for name, loop in loops.items():
-        # Both have the noise of this seed from the start, as a fit of its own would.
+        # Both start with the noise of this seed, as a separate fit would.
         Stream.TRAINING.begin(plan.seed, 0)
         fits[name] = AlternatingFit(loop, None if name == ANALYTIC else judge, initial)
     for epoch in range(plan.passes):

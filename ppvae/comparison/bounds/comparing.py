@@ -1,4 +1,4 @@
-"""Both bounds fitted in turns and measured at the same weights: the whole comparison."""
+"""The whole comparison: both bounds fitted in alternation, and measured at the same weights."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 def fit_and_measure(
     asked: CompareBounds, subject: Subject, fabric: "Fabric", count: Callable[[], None]
 ) -> tuple[dict[str, list[AlternatingFit]], dict[str, Noise]]:
-    """Fits in turns, and the noise at fixed weights once these are there; by bound.
+    """Fits in alternation, and the noise at fixed weights, by bound.
 
     Args:
-        asked: how many of each.
+        asked: the settings of the comparison.
         subject: the program.
-        fabric: where.
+        fabric: the device.
         count: called after each epoch and draw, `total` times in all.
     """
     seed, draws, epochs = asked.seed, asked.draws, asked.epochs
@@ -49,7 +49,7 @@ def fit_and_measure(
 
 
 def total(asked: CompareBounds) -> int:
-    """Epochs and draws of a comparison."""
+    """The number of epochs and draws of a comparison."""
     return 2 * (asked.seeds * asked.epochs + asked.draws)
 
 
@@ -60,7 +60,7 @@ def compared(
     noises: Mapping[str, Noise],
     path: Path,
 ) -> Comparison:
-    """The figures of both bounds, and what they say."""
+    """The figures of both bounds, and the conclusion."""
     exact = tuple(sorted(subject.audits[ANALYTIC].exact))
     steps = fits[ANALYTIC][0].steps[-1]
     sides = {name: side_of(noises[name], of_name) for name, of_name in fits.items()}

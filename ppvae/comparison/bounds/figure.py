@@ -1,4 +1,4 @@
-"""Bounds side by side on one program."""
+"""Figure of two bounds on one program."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ from ppvae.plots.window import window_on
 
 
 def _numbers(values: object) -> Array:
-    """The finite ones among a number, a sequence of them, or nothing."""
+    """The finite numbers of a number, a sequence, or ``None``."""
     array = np.atleast_1d(np.asarray([] if values is None else values, dtype=np.float64)).ravel()
     return array[np.isfinite(array)]
 
@@ -46,7 +46,7 @@ def _by_row(axes: Axes, count: int, title: str, units: str) -> None:
 def _draw_points(
     axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str, *, of_mean: bool
 ) -> None:
-    """The numbers of each bound as points, their mean, and the spread of them or of the mean."""
+    """The numbers of each bound as points, with their mean, and its error or their deviation."""
     jitter = np.random.default_rng(0)
     for row, (summary, colour) in enumerate(zip(bounds.values(), OKABE_ITO * 9, strict=False)):
         values = _numbers(summary.get(field))
@@ -66,7 +66,7 @@ def _draw_points(
 
 
 def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str) -> None:
-    """Bars on a log axis, one row of them for each group of parameters."""
+    """Bars on a log axis, one row per group of parameters."""
     groups = list(dict.fromkeys(g for s in bounds.values() for g in s.get(field) or {}))
     height = 0.8 / len(bounds)
     values = {
@@ -127,7 +127,7 @@ def _draw_cost(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
 
 @house_style
 def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Bounds side by side on one program: same value, what noise, what cost, how far they get.
+    """Bounds on one program: their values, noise, cost, and the fits that they give.
 
     Args:
         bounds: for each name of a bound (at most eight) a mapping with any of
@@ -138,7 +138,7 @@ def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
             - ``curves``: for each seed ``(steps, bound)`` of the fit;
             - ``held_out``: for each seed the held-out bound after equal steps (nats per datum).
 
-            What no bound has gets no panel.
+            A quantity that no bound has gets no panel.
 
     Raises:
         InputError: no bound has anything to draw.
@@ -179,7 +179,7 @@ def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
     ]
     panels = [draw for is_there, draw in wanted if is_there]
     if not panels:
-        raise InputError(f"there is nothing to compare: {len(bounds)} bounds, and no figure of any")
+        raise InputError(f"there is nothing to compare: none of {len(bounds)} bounds has a figure")
 
     rows = -(-len(panels) // 2)
     figure = new_figure(0.6 + 2.5 * rows)

@@ -1,4 +1,4 @@
-"""What a comparison of bounds leaves."""
+"""Files of a comparison of bounds."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -16,7 +16,7 @@ def write_bounds(
     overwrite: bool = False,
     kind: Figures = "both",
 ) -> None:
-    """Leave ``comparison.json``, with the ``settings``, figure and page: a folder, whole or not."""
+    """Write ``comparison.json``, with the ``settings``, the figure and the page, all or nothing."""
     from ppvae.comparison.bounds.figure import draw_comparison
     from ppvae.comparison.bounds.page import page_of
 

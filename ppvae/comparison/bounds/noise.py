@@ -1,4 +1,4 @@
-"""Both bounds estimated again and again, at the same weights and on the same batch."""
+"""Repeated estimates of both bounds, at the same weights and on the same batch."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ def measure_noise(
     count: Callable[[], None],
     pair: Pair | None = None,
 ) -> dict[str, Noise]:
-    """Both bounds at the same weights and on the same batch, each with noise of its own."""
+    """Both bounds at the same weights and on the same batch, each with its own noise."""
     from ppvae.bounds.objective import Bound
 
     settings, noises = subject.settings, {}

@@ -15,13 +15,13 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def page_of(result: Comparison, figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """The page: what it comes to, the figure, and both bounds in numbers.
+    """The page: the conclusion, the figure, and both bounds in numbers.
 
     Args:
         result: the comparison.
-        figures: of each bound, as ``comparison.json`` has them.
+        figures: the figures of each bound, as in ``comparison.json``.
     """
-    alt = f"Estimates, gradient noise, time and climb of both bounds. {result.sentence}"
+    alt = f"Estimates, gradient noise, time and fits of both bounds. {result.sentence}"
     glance = Section("glance", "At a glance", (result.sentence,), tiles=_tiles(result))
     picture = Section(
         "figure", "Both bounds", tuple(map(as_sentence, result.notes)),
@@ -59,7 +59,7 @@ def _tiles(result: Comparison) -> tuple[Tile, ...]:
         Tile("Time of a step", f"{TIMES} {time:.2f}", _error(time_error, "of one epoch")),
         Tile(
             "Held out, after equal steps", decimals(held),
-            f"{ANALYTIC} less {SAMPLED}; {_error(held_error, 'of one seed')}",
+            f"{ANALYTIC} minus {SAMPLED}; {_error(held_error, 'of one seed')}",
         ),
     )  # fmt: skip
 

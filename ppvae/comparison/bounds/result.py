@@ -1,4 +1,4 @@
-"""What a comparison of two bounds finds."""
+"""Result of a comparison of two bounds."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,11 @@ class Side:
     """One bound's figures; bounds in nats per datum, the held-out ones by one common estimator.
 
     Attributes:
-        values: repeated estimates of the bound on one batch, at the same weights as the other's.
+        values: repeated estimates of the bound on one batch, at the same weights for both bounds.
         mean: their mean.
         standard_error: its standard error.
         gradient_variance: for each group of parameters the variance of a gradient estimate, summed
-            over coordinates.
+            over its coordinates.
         gradient_variance_error: its standard error.
         snr: ||E g|| / sqrt(gradient variance), of one estimate g; see `GroupNoise.snr`.
         ms_per_step: median milliseconds of a training step, over all seeds.
@@ -38,21 +38,21 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What the two bounds are, measured on one program.
+    """Two bounds measured on one program.
 
     Attributes:
         sides: the figures of each bound, by its name.
         time_ratio: milliseconds of a step of ``TraceMeanField_ELBO`` over those of ``Trace_ELBO``,
             with its standard error over alternating epochs (``None`` where there is one epoch).
-        held_out_difference: ``TraceMeanField_ELBO`` less ``Trace_ELBO``, after equal steps, mean
+        held_out_difference: ``TraceMeanField_ELBO`` minus ``Trace_ELBO``, after equal steps, mean
             over seeds, with its standard error (``None`` for one seed).
         steps: steps of each fit.
         draws: repetitions behind the values and the gradients' variance.
         seeds: fits of each bound.
         exact: latent sites whose KL has a closed form.
-        estimator: how held-out bounds were estimated, for both alike.
-        weights: the weights at which values and gradients were taken.
-        notes: what the audit wants a user to read.
+        estimator: the estimator of the held-out bounds, the same for both.
+        weights: the weights at which values and gradients were measured.
+        notes: notes of the audit.
         sentence: the conclusion.
         path: the folder with ``comparison.json`` and ``figures/compare.png``.
     """

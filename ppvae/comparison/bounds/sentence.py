@@ -1,4 +1,4 @@
-"""What the numbers of a comparison say, in one sentence that claims nothing noise could make."""
+"""Conclusion of a comparison in one sentence, which claims no difference that noise can explain."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,12 @@ def conclusion(
     steps: int,
     exact: Sequence[str],
 ) -> str:
-    """One sentence of the numbers; what noise could have made is called no difference.
+    """One sentence about the numbers; a difference within noise is called none.
 
-    The values have one expectation on the same weights: their difference is given with its error,
-    as a check of the noise, and never tested. The gradients' variances and the fits may differ. A
-    difference of those is one that noise alone shows once in a hundred times by Student's t, and
-    once in twenty for the held-out bounds, of which there are as few as seeds. Where no KL has a
-    closed form the two bounds are one estimator, and nothing is tested.
+    The values have the same expectation at the same weights: their difference is given with its
+    error, as a check of the noise, and never tested. The gradient variances are tested at a level
+    of 1 in 100 by Student's t, the held-out bounds at 1 in 20, as there is only one per seed.
+    Where no KL has a closed form the two bounds are one estimator, and nothing is tested.
     """
     a, b = sides[ANALYTIC], sides[SAMPLED]
     if exact:
@@ -32,7 +31,7 @@ def conclusion(
     else:
         clauses = [
             "no KL of this pair has a closed form, so that the two bounds are one estimator, and "
-            "all that differs is noise",
+            "every difference is noise",
             _agreement(a, b),
             f"a step takes {_ratio(time_ratio)} of the other's time",
         ]
@@ -49,7 +48,7 @@ def _agreement(a: Side, b: Side) -> str:
 
 
 def _gradients(a: Side, b: Side) -> str:
-    """Groups of parameters by what can be told of their variances' ratio."""
+    """Groups of parameters by the ratio of their variances, as far as noise allows."""
     differing: list[str] = []
     alike: list[str] = []
     for group in a.gradient_variance:
@@ -77,7 +76,7 @@ def _gradients(a: Side, b: Side) -> str:
         clauses.append(
             f"the same within noise in {same},"
             if clauses
-            else f"the gradients' variance is the same within noise in {same},"
+            else f"the gradient variance is the same within noise in {same},"
         )
     return ", ".join(clauses) or "neither gradient has noise"
 
@@ -86,7 +85,7 @@ def _held_out(held_out: tuple[float, float | None], seeds: int, steps: int) -> s
     mean, error = held_out
     where = f"after {steps:,} equal steps the held-out"
     if error is None:
-        return f"{where} bounds differ by {mean:+.2f} nats, in one seed, which does not show noise"
+        return f"{where} bounds differ by {mean:+.2f} nats in one seed, which does not show noise"
     figures = f"{abs(mean):.2f} +- {error:.2f} nats ({seeds} seeds)"
     if not _is_significant(mean, error, seeds - 1, tail=0.025):
         return f"{where} bounds differ by {figures}, which noise could have made"
@@ -99,5 +98,5 @@ def _ratio(time_ratio: tuple[float, float | None]) -> str:
 
 
 def _is_significant(difference: float, error: float, freedom: int, tail: float = TAIL) -> bool:
-    """Whether a difference is more than noise shows by chance, ``tail`` on each side."""
+    """Whether a difference exceeds noise at level ``tail`` on each side."""
     return abs(difference) > errors_beyond_noise(freedom, tail) * error

@@ -1,4 +1,4 @@
-"""From what was measured to the figures of a comparison, with their standard errors."""
+"""Figures of a comparison with their standard errors, from the measurements."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from ppvae.diagnostics.shared.estimate import Estimate
 
 
 def side_of(measured: Noise, fits: Sequence[AlternatingFit]) -> Side:
-    """The figures of one bound: its noise as ``measured``, and all its fits."""
+    """The figures of one bound: its ``measured`` noise, and all its fits."""
     times = torch.tensor([ms for fit in fits for epoch in fit.ms for ms in epoch])
     return Side(
         values=tuple(measured.values.tolist()),
@@ -31,7 +31,7 @@ def side_of(measured: Noise, fits: Sequence[AlternatingFit]) -> Side:
 def time_ratio(fits: Mapping[str, Sequence[AlternatingFit]]) -> tuple[float, float | None]:
     """Ratio of median times within pairs of neighbouring epochs, and its standard error.
 
-    The first epoch of a seed warms the machine up, and is left out where there are others.
+    The first epoch of a seed warms the machine up, and is left out if there are others.
     """
     logs = []
     for analytic, sampled in zip(fits[ANALYTIC], fits[SAMPLED], strict=True):
@@ -46,7 +46,7 @@ def time_ratio(fits: Mapping[str, Sequence[AlternatingFit]]) -> tuple[float, flo
 
 
 def held_out_difference(sides: Mapping[str, Side]) -> tuple[float, float | None]:
-    """``TraceMeanField_ELBO`` less ``Trace_ELBO`` within each seed: mean, and standard error."""
+    """``TraceMeanField_ELBO`` minus ``Trace_ELBO`` within each seed: mean and standard error."""
     pairs = zip(sides[ANALYTIC].held_out, sides[SAMPLED].held_out, strict=True)
     return mean_and_error([a - b for a, b in pairs])
 

@@ -1,4 +1,4 @@
-"""The program that two bounds are compared on: a new one by its parts, or a run's."""
+"""The program on which two bounds are compared: a new one from its parts, or that of a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,18 +22,18 @@ from ppvae.training.chosen_parts import part_of, suited_programs
 from ppvae.training.data_and_programs import assembled, first_batch, read_data, recorded
 
 CHANGED = ("particles", "beta", "batch_size", "lr")
-"""Settings that a comparison may change in the program of a run."""
+"""Settings of a run's program that a comparison may change."""
 
 FRESH = ("data", "label", "binarize", *DEFAULTS, "latent_dim")
-"""Settings of a new program, which a run brings."""
+"""Settings of a new program, which a run already has."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """The program that is compared on: how it is made, and on what.
+    """The program on which bounds are compared, and its data.
 
-    ``build`` makes the pair with a seed's initial weights. ``weights`` are those to measure at,
-    where a run gave them; ``where`` says whose they are.
+    ``build`` makes the pair with the initial weights of a seed. ``weights`` are those of a run, if
+    it is a run's program; ``where`` names the run.
     """
 
     build: Callable[[int], Pair]
@@ -47,7 +47,7 @@ class Subject:
 
 
 def new_subject(asked: CompareBounds) -> Subject:
-    """A program by its parts, as `ppvae.fit.fit` makes it."""
+    """A program from its parts, made as in `ppvae.fit.fit`."""
     settings = Settings(
         **_given(asked, (*FRESH, *CHANGED)), data_dir=asked.data_dir, seed=asked.seed,
         schedule=None, trust=asked.trust,
@@ -78,8 +78,8 @@ def subject_of(run: Run, asked: CompareBounds) -> Subject:
     """The program of a run, with its settings."""
     for name in _given(asked, FRESH):
         raise InputError(
-            f"`{name}` cannot change beside `run`, which brings its program and data; leave it "
-            "out, or compare on a new program without `run`"
+            f"`{name}` cannot change together with `run`, which has its own program and data; "
+            "leave it out, or compare on a new program without `run`"
         )
     begun = Settings.of(run.config, run.path / "config.yaml")
     settings = replace(begun, **_given(asked, CHANGED))
@@ -99,13 +99,13 @@ def subject_of(run: Run, asked: CompareBounds) -> Subject:
 
 
 def _given(asked: CompareBounds, names: Sequence[str]) -> dict[str, Any]:
-    """Of these settings those that were given."""
+    """Those of the named settings that were given."""
     values = {name: getattr(asked, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _audits(pair: Pair, batch: Batch) -> dict[str, Audit]:
-    """What each bound makes of the pair.
+    """The audit of the pair under each bound.
 
     Raises:
         InputError: if there is no bound, or the analytic one would be wrong.

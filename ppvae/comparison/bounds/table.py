@@ -8,7 +8,7 @@ from ppvae.comparison.bounds.statistics import mean_and_error
 
 
 def table_rows(result: Comparison) -> list[tuple[str, str, str]]:
-    """The figures of both bounds side by side: name, ``Trace_ELBO``, ``TraceMeanField_ELBO``."""
+    """The figures of both bounds: name, ``Trace_ELBO``, ``TraceMeanField_ELBO``."""
     a, b = result.sides[SAMPLED], result.sides[ANALYTIC]
 
     def row(name: str, figure: Callable[[Side], str]) -> tuple[str, str, str]:

@@ -1,4 +1,4 @@
-"""Weights that are restored after use."""
+"""Temporary use of weights, and copies of them."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,5 +24,5 @@ def weights_restored(pair: Pair) -> Iterator[Pair]:
 
 
 def copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The same values in tensors of their own."""
+    """A copy of the values in new tensors."""
     return {k: v.detach().clone() if isinstance(v, torch.Tensor) else v for k, v in state.items()}

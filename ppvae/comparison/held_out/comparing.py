@@ -1,4 +1,4 @@
-"""Runs measured on the same rows, and what their differences come to: the whole comparison."""
+"""The whole comparison: runs measured on the same rows, and their differences."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,10 +21,10 @@ from ppvae.settings import CompareRuns
 
 
 def same_rows(runs: Sequence[Run], splits: Sequence[Split], asked: CompareRuns) -> Sequence[Split]:
-    """The rows that all runs are compared on: for each with what its data have beside x.
+    """The rows on which all runs are compared: for each run with the fields of its data besides x.
 
     Raises:
-        InputError: where they are not the same for each run.
+        InputError: where the rows differ between runs.
     """
     check_rows_alike(runs, splits)
     count = len(splits[0])
@@ -48,14 +48,14 @@ def compare_on(
     Args:
         runs: finished runs of the same data.
         rows: the rows, for each run.
-        data: what they are called.
-        asked: samples and seed.
+        data: their name, such as ``"test"``.
+        asked: the settings of the comparison.
         device: where to compute.
-        path: the folder that is to be written.
-        on_rows: called with the number of data that are done.
+        path: the folder to write.
+        on_rows: called with the number of rows finished.
 
     Raises:
-        InputError: where log p(x) of two runs is not of the same kind, or not finite.
+        InputError: where log p(x) differs in kind between two runs, or is not finite.
     """
     evidence, scale = check_measured_alike(runs, rows)
     groups = grouped(runs)
@@ -84,7 +84,7 @@ def compare_on(
 
 
 def write_runs(result: RunComparison, asked: CompareRuns) -> None:
-    """Leave ``comparison.json``, ``log_p.csv``, the figure and the page: a folder, whole or not."""
+    """Write ``comparison.json``, ``log_p.csv``, the figure and the page, all or nothing."""
     columns = {str(run.path): run.log_p for row in result.rows for run in row.runs}
     lines = [",".join(f'"{name}"' for name in columns)]
     lines += [

@@ -1,4 +1,4 @@
-"""Runs side by side: held-out log p(x) of each, and how far it is from the best."""
+"""Figure of runs: held-out log p(x) of each, and its distance to the best."""
 
 from collections.abc import Sequence
 
@@ -24,10 +24,10 @@ ROW = 0.42  # inches
 
 @house_style
 def draw_runs(rows: Sequence[Row], what: str = "held-out log p(x)") -> Figure:
-    """A forest plot: a line for each row, the best on top.
+    """A forest plot: one line per row, the best at the top.
 
-    At the left log p(x) with its standard error, each seed as a dot; at the right what it is less
-    that of the best, on the same data, whose error is often much the smaller.
+    The left panel shows log p(x) with its standard error, each seed as a dot; the right panel the
+    paired difference from the best on the same data, whose error is often much smaller.
     """
     figure = new_figure(1.25 + ROW * len(rows))
     headline(figure, f"{what.capitalize()}, higher is better")
@@ -43,7 +43,7 @@ def draw_runs(rows: Sequence[Row], what: str = "held-out log p(x)") -> Figure:
     panels[1].axvline(0, zorder=0, **DASHED)
     panels[0].set_ylim(len(rows) - 0.45, -0.55)
     panels[0].set_yticks(range(len(rows)), labels=[fitted(row.name, 1.6, lines=2) for row in rows])
-    for axes, title in zip(panels, ("mean ± se", "less the best, paired"), strict=True):
+    for axes, title in zip(panels, ("mean ± se", "minus the best, paired"), strict=True):
         axes.set_title(title)
         axes.set_xlabel(NATS)
         few_numbers(axes.xaxis, room=1.9)
@@ -67,9 +67,9 @@ def _draw(axes: Axes, values: Sequence[HeldOut]) -> None:
 
 
 def alt_text(rows: Sequence[Row], what: str) -> str:
-    """What the figure shows, for who does not see it."""
+    """Alternative text of the figure."""
     told = "; ".join(
-        f"{row.name} {row.log_p.mean:.2f}, {row.difference.mean:.2f} less the best"
+        f"{row.name} {row.log_p.mean:.2f}, {row.difference.mean:.2f} minus the best"
         for row in rows
     )  # fmt: skip
     return f"{what.capitalize()} of each run in nats per datum, the best first: {told}."

@@ -1,4 +1,4 @@
-"""Which runs may be put side by side: log p(x) of each is of the same data in the same unit."""
+"""Checks that runs are comparable: log p(x) of the same data, in the same unit."""
 
 import hashlib
 from collections.abc import Sequence
@@ -16,28 +16,26 @@ LEAVE_OUT = "leave one of them out"
 
 
 def check_each_once(paths: Sequence[Any]) -> None:
-    """Refuse one run alone, or the same one twice.
+    """Refuse a single run, or the same run twice.
 
     Raises:
         InputError: naming the run.
     """
     if len(paths) < 2:
-        alone = f"{paths[0]} stands alone: give" if paths else "there is no run: give"
+        alone = f"only {paths[0]} is given: give" if paths else "there is no run: give"
         raise InputError(
-            f"{alone} two runs or more to put side by side; `run={str((*paths, 'RUN')[0])!r}` "
+            f"{alone} two runs or more to compare; `run={str((*paths, 'RUN')[0])!r}` "
             "compares two bounds on the program of one"
         )
     seen: dict[Any, Any] = {}
     for path in paths:
         if path.resolve() in seen:
-            raise InputError(
-                f"{path} is given twice, and does not differ from itself; leave it out"
-            )
+            raise InputError(f"{path} is given twice; leave it out once")
         seen[path.resolve()] = path
 
 
 def check_finished(run: Run) -> None:
-    """Refuse a run that has no final figures, or no log p(x).
+    """Refuse a run that has no final figures or no log p(x).
 
     Raises:
         InputError: naming the run.
@@ -45,7 +43,7 @@ def check_finished(run: Run) -> None:
     path = run.path
     if run.summary is None:
         raise InputError(
-            f"the fit of {path} has not ended: it has no summary.json; go on with it by "
+            f"the fit of {path} has not finished: it has no summary.json; resume it by "
             f"`resume({str(path)!r})`, or leave it out"
         )
     if not run.audit.is_bound:
@@ -55,20 +53,20 @@ def check_finished(run: Run) -> None:
         )
     if not run.audit.has_evidence:
         raise InputError(
-            f"there is no log p(x) of a datum in {path}: latents are shared by all data, summed "
+            f"{path} has no log p(x) per datum: latents are shared by all data, summed "
             "over, or scaled; leave it out"
         )
 
 
 def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
-    """Refuse runs of other data, or in another unit.
+    """Refuse runs with different data or units.
 
     Args:
-        runs: the first is what others must be like.
-        is_new: they are compared on other data than theirs, which may have been different.
+        runs: the runs; all must match the first.
+        is_new: they are compared on new data, so that their own may differ.
 
     Raises:
-        InputError: naming both runs, and what differs.
+        InputError: naming both runs, and the difference.
     """
     first = runs[0]
     for other in runs[1:]:
@@ -77,13 +75,13 @@ def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
             _check_same_source(first, other)
         if first.data_shape != other.data_shape:
             raise InputError(
-                f"{both} have data of other shapes, {first.data_shape} and {other.data_shape}: "
+                f"{both} have data of different shapes, {first.data_shape} and {other.data_shape}: "
                 f"{LEAVE_OUT}"
             )
         ways = [run.config.get("binarize") or "none" for run in (first, other)]
         if ways[0] != ways[1]:
             raise InputError(
-                f"{both} are binarized in other ways, {ways[0]!r} and {ways[1]!r}, so that their "
+                f"{both} are binarized differently, {ways[0]!r} and {ways[1]!r}, so that their "
                 f"x differ: {LEAVE_OUT}, or fit both with one `binarize`"
             )
         if first.scaling != other.scaling:
@@ -92,7 +90,7 @@ def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
             if scalings[0] == scalings[1]:
                 how = f"{scalings[0]}, of other rows"
             raise InputError(
-                f"{both} are scaled in other ways ({how}), and nats depend on the unit: "
+                f"{both} are scaled differently ({how}), and nats depend on the unit: "
                 f"{LEAVE_OUT}, or fit both with one `scale`"
             )
 
@@ -104,13 +102,13 @@ def _check_same_source(first: RunData, other: RunData) -> None:
     names = [f"{run.config.get('data')} ({each.sentence()})"
              for run, each in ((first, one), (other, two))]  # fmt: skip
     raise InputError(
-        f"{first.path} and {other.path} were fitted to other data, {names[0]} and {names[1]}: "
+        f"{first.path} and {other.path} were fitted to different data, {names[0]} and {names[1]}: "
         f"{LEAVE_OUT}, or give new rows for all of them as `data`"
     )
 
 
 def check_rows_alike(runs: Sequence[Run], rows: Sequence[Split]) -> None:
-    """Refuse rows that are not the same numbers for each run, of those that its model takes.
+    """Refuse rows whose values, in the fields that a model takes, differ between runs.
 
     Raises:
         InputError: naming two runs whose rows differ.
@@ -122,7 +120,7 @@ def check_rows_alike(runs: Sequence[Run], rows: Sequence[Split]) -> None:
         if digest != digests[0]:
             raise InputError(
                 f"the rows of {runs[0].path} and {run.path} are not the same, though their data "
-                f"are: they were split in other ways, or have other labels; {LEAVE_OUT}, or give "
+                f"are: they have different splits or labels; {LEAVE_OUT}, or give "
                 "the rows as `data`"
             )
 
@@ -137,7 +135,7 @@ def _digest(rows: Split, names: Sequence[str]) -> str:
 
 
 def check_measured_alike(runs: Sequence[Run], rows: Sequence[Split]) -> tuple[str, str]:
-    """What log p is of, and the logarithm of what; refuse runs that differ in either.
+    """The name of log p, and the measure that it is the logarithm of; refuse runs that differ.
 
     Returns:
         The name, such as ``"log p(x)"``, and ``"probability"`` or ``"density"``, or both.
@@ -153,19 +151,19 @@ def check_measured_alike(runs: Sequence[Run], rows: Sequence[Split]) -> tuple[st
         both = f"{runs[0].path} and {run.path}"
         if evidence != facts[0][0]:
             raise InputError(
-                f"{both} have other figures, {facts[0][0]} and {evidence}, which cannot be "
+                f"{both} have different figures, {facts[0][0]} and {evidence}, which cannot be "
                 f"compared: {LEAVE_OUT}"
             )
         if measure != facts[0][1]:
             raise InputError(
-                f"{both} give other measures, a {facts[0][1]} and a {measure}, which cannot be "
+                f"{both} have different measures, a {facts[0][1]} and a {measure}, which cannot be "
                 f"compared: {LEAVE_OUT}, or fit both with one kind of `likelihood`"
             )
     return facts[0]
 
 
 def measure_of(run: Run) -> str:
-    """What p(x) is: a probability of discrete x, a density of continuous x, or some of both."""
+    """The measure p(x): a probability of discrete x, a density of continuous x, or a mixture."""
     kinds: dict[bool, list[str]] = {True: [], False: []}
     for _, support in run.audit.supports.values():
         elements = elements_of(support)

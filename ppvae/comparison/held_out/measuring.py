@@ -12,7 +12,7 @@ from ppvae.run import Run
 from ppvae.run.config import entry
 
 DRAWS = 8
-"""Draws of each datum behind bound and rate."""
+"""Draws per datum for bound and rate."""
 
 
 def measure(
@@ -23,10 +23,10 @@ def measure(
     device: torch.device,
     on_rows: Callable[[int], None],
 ) -> OneRun:
-    """Log p(x), bound and rate of each datum, and what the fit took.
+    """Log p(x), bound and rate of each datum, and the cost of the fit.
 
-    All runs take the same seed: programs of one structure have the same draws, which makes their
-    difference the more exact.
+    All runs use the same seed: programs of equal structure have the same draws, which makes their
+    difference more precise.
 
     Raises:
         InputError: where a figure is not finite.

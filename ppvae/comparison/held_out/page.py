@@ -18,7 +18,7 @@ from ppvae.settings import CompareRuns, settings_of
 
 
 def page_of(result: RunComparison, asked: CompareRuns) -> str:
-    """The page: what it comes to, what differs, each run, and how to make it again."""
+    """The page: the conclusion, what differs, each run, and the command that makes it again."""
     count = sum(len(row.runs) for row in result.rows)
     return rendered(
         f"{count} runs compared",
@@ -88,7 +88,7 @@ def _runs(result: RunComparison) -> Table:
 
 
 def _command(result: RunComparison, asked: CompareRuns) -> Iterator[str]:
-    """The comparison again, where a command can name all that it is of."""
+    """The command of the comparison, if a command can name all runs and data."""
     runs = [run for run in asked.runs if isinstance(run, Run) and handed(run)]
     if runs or not isinstance(asked.data, (str, Path, type(None))):
         return

@@ -1,4 +1,4 @@
-"""What a comparison of runs finds."""
+"""Result of a comparison of runs."""
 
 import math
 from collections.abc import Mapping
@@ -25,8 +25,9 @@ class OneRun:
         ess: the median over data of the weights' effective sample size.
         elbo: the bound, at a KL weight of 1.
         rate: KL(q(z | x) || p(z)).
-        effective_latents: latent dimensions in effect in use; ``None`` where the KL is undivided.
-        parameters: how many numbers were learned.
+        effective_latents: effective number of latent dimensions in use; ``None`` where the KL does
+            not split by dimension.
+        parameters: number of learned parameters.
         seconds: time of training.
     """
 
@@ -43,13 +44,13 @@ class OneRun:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A mean over rows and seeds, with what either leaves open.
+    """A mean over rows and seeds, with its errors.
 
     Attributes:
         mean: in nats per datum.
-        standard_error: that of other rows: of the mean over rows, each a mean over seeds.
-        seed_error: that of other seeds: of the mean over seeds; ``None`` where each side has one.
-        freedom: degrees of freedom of both together (Welch and Satterthwaite).
+        standard_error: over rows, each a mean over seeds.
+        seed_error: over seeds; ``None`` where each side has one seed.
+        freedom: degrees of freedom of both errors together (Welch and Satterthwaite).
     """
 
     mean: float
@@ -59,21 +60,21 @@ class HeldOut:
 
     @property
     def error(self) -> float:
-        """Both errors together."""
+        """Both errors combined."""
         return math.hypot(self.standard_error, self.seed_error or 0.0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One setting, which may have been fitted with several seeds.
+    """One setting, with one or several seeds.
 
     Attributes:
-        name: short, and no other row's.
+        name: short and unique.
         runs: its runs.
-        settings: what it has otherwise than another row, by name.
-        log_p: log p(x) of a datum.
-        difference: that less the best row's, on the same data.
-        is_lower: the difference is more than noise shows; of the best row false.
+        settings: the settings in which it differs from another row, by name.
+        log_p: log p(x) per datum.
+        difference: its log p(x) minus the best row's, on the same data.
+        is_lower: whether the difference is beyond noise; false for the best row.
     """
 
     name: str
@@ -84,7 +85,7 @@ class Row:
     is_lower: bool
 
     def mean(self, field: str) -> float | None:
-        """The mean over seeds of a figure of `OneRun`; ``None`` where one of them has none."""
+        """The mean over seeds of a figure of `OneRun`; ``None`` where a run lacks it."""
         values = [getattr(run, field) for run in self.runs]
         numbers = [value.mean if isinstance(value, Estimate) else value for value in values]
         return None if None in numbers else sum(numbers) / len(numbers)
@@ -95,16 +96,16 @@ class RunComparison:
     """Runs on the same rows, the best first; nats per datum.
 
     Attributes:
-        rows: one for each setting.
-        kind: ``"held-out"``, or ``"training"`` of rows that the runs were fitted to.
-        data: what the rows of data are called.
-        count: how many they are.
-        samples: importance samples of each.
-        evidence: what is estimated: ``"log p(x)"``, or that of data with y.
-        measure: what log p is the logarithm of: a probability, or a density.
-        sentence: what it comes to.
-        notes: what is to be known before its figures are read.
-        warnings: sentences of the runs themselves: that a fit diverged, say.
+        rows: one per setting.
+        kind: ``"held-out"``, or ``"training"`` for rows that the runs were fitted to.
+        data: name of the rows, such as ``"test"``.
+        count: their number.
+        samples: importance samples per row.
+        evidence: the estimated quantity: ``"log p(x)"``, or that of data with y.
+        measure: whether log p is of a probability or a density.
+        sentence: the conclusion.
+        notes: what to know before reading the figures.
+        warnings: sentences about the runs themselves, such as that a fit diverged.
         path: the folder with ``comparison.json``, ``compare.html`` and ``figures/compare.png``.
     """
 
@@ -122,19 +123,19 @@ class RunComparison:
 
     @property
     def what(self) -> str:
-        """What is compared: held-out log p(x), say."""
+        """The compared quantity, such as held-out log p(x)."""
         return f"{self.kind} {self.evidence}"
 
     @property
     def best(self) -> Row:
-        """The row of the highest log p(x)."""
+        """The row with the highest log p(x)."""
         return self.rows[0]
 
     def to_frame(self) -> "pd.DataFrame":
-        """One line for each row, the best first, as ``arviz.plot_compare`` takes it.
+        """One line per row, the best first, in the format of ``arviz.plot_compare``.
 
-        The scores are means over held-out rows (MLPD: mean log predictive density); none of them is
-        a leave-one-out estimate, which a model with a latent for each datum does not have.
+        The scores are means over held-out rows (MLPD: mean log predictive density). They are not
+        leave-one-out estimates, which a model with one latent per datum does not have.
         """
         import pandas as pd
 
@@ -154,7 +155,7 @@ class RunComparison:
         return frame
 
     def record(self) -> dict[str, Any]:
-        """What ``comparison.json`` holds of it."""
+        """The content of ``comparison.json``."""
         return {
             "kind": self.kind, "data": self.data, "rows": self.count, "samples": self.samples,
             "evidence": self.evidence, "measure": self.measure, "sentence": self.sentence,

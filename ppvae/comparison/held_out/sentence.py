@@ -1,4 +1,4 @@
-"""What a comparison of runs comes to, in sentences that claim nothing noise could have made."""
+"""Conclusion of a comparison of runs, which claims no difference that noise can explain."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,7 @@ from ppvae.comparison.held_out.result import HeldOut, Row
 from ppvae.diagnostics.shared.wording import plus_minus
 
 NAMED = 4
-"""Most rows that the sentence names beside the best one."""
+"""The largest number of rows named in the sentence besides the best one."""
 
 FEW = 10
 """A median effective sample size below which log p(x) may lie far above its estimate."""
@@ -20,7 +20,7 @@ def conclusion(rows: Sequence[Row], data: str, count: int, what: str) -> str:
         seeds = len(best.runs)
         return (
             f"{where} {what} of {best.name} is {figure(best.log_p)} nats per datum: "
-            f"the {seeds} runs differ by their seed alone, whose error is "
+            f"the {seeds} runs differ by their seed alone, with a standard error of "
             f"{best.log_p.seed_error:.2f}."
         )
     lower = [row for row in others if row.is_lower]
@@ -37,14 +37,14 @@ def conclusion(rows: Sequence[Row], data: str, count: int, what: str) -> str:
 
 
 def notes(rows: Sequence[Row], samples: int, evidence: str, measure: str) -> Iterator[str]:
-    """What is to be known before the figures are read."""
+    """What to know before reading the figures."""
     yield (
         f"{evidence} is estimated with {samples:,} importance samples from each guide: a lower "
         "bound in expectation, the tighter the better the guide"
     )
     if len(rows) > 1 and all(len(row.runs) == 1 for row in rows):
         yield (
-            "errors are those of other rows: each setting has one seed, and other seeds of it may "
+            "errors do not include other seeds: each setting has one, and other seeds may "
             "differ by more; fit some to see"
         )
     for row in rows:
@@ -52,14 +52,14 @@ def notes(rows: Sequence[Row], samples: int, evidence: str, measure: str) -> Ite
         if samples >= 10 * FEW and few < FEW:
             yield (
                 f"half of the data of {row.name} have an effective sample size below {few:.1f} of "
-                f"{samples:,}: its {evidence} may lie well above what is shown; take more `samples`"
+                f"{samples:,}: its {evidence} may lie well above the estimate; take more `samples`"
             )
     if measure != "probability":
         yield f"x is continuous: {evidence} is the logarithm of a density, and may be above 0"
 
 
 def figure(value: HeldOut) -> str:
-    """A mean with both its errors together."""
+    """A mean with both its errors combined."""
     return plus_minus(value.mean, value.error)
 
 

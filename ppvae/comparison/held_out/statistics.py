@@ -1,4 +1,4 @@
-"""From the figures of runs to rows with paired differences, and their errors."""
+"""Rows with paired differences and their errors, from the figures of runs."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,7 +10,7 @@ from ppvae.diagnostics.estimator.significance import errors_beyond_noise
 from ppvae.diagnostics.shared.estimate import Estimate
 
 CHANCE = 0.05
-"""At most how often noise alone calls any of equal rows lower than what it made the best."""
+"""Probability that noise alone calls any of equal rows lower than the best one, at most."""
 
 
 def rows_of(
@@ -18,10 +18,10 @@ def rows_of(
     names: Sequence[str],
     settings: Sequence[Mapping[str, str]],
 ) -> tuple[Row, ...]:
-    """One row for each group, the highest log p(x) first.
+    """One row per group, the highest log p(x) first.
 
-    A datum's log p(x) is the mean over seeds. A difference is taken datum by datum: what makes a
-    datum hard for both drops out. Its error has a part for other rows and one for other seeds.
+    A datum's log p(x) is the mean over seeds. Differences are paired by datum, so that what makes a
+    datum hard for both cancels. Their error has a part for other rows and one for other seeds.
     """
     by_datum = [torch.stack([run.log_p for run in group]) for group in groups]
     order = sorted(range(len(groups)), key=lambda i: -float(by_datum[i].mean()))
@@ -43,17 +43,17 @@ def rows_of(
 
 
 def difference_of(ours: Tensor, best: Tensor) -> HeldOut:
-    """Log p(x) of one setting less another's, ``(seeds, data)`` each."""
+    """Log p(x) of one setting minus that of another, ``(seeds, data)`` each."""
     if ours is best:
         return HeldOut(0.0, 0.0, None, 1.0)
     return _held_out(ours.mean(0) - best.mean(0), [ours, best])
 
 
 def is_lower(difference: HeldOut, rows: int) -> bool:
-    """Whether noise alone would seldom show such a difference to the best of so many rows.
+    """Whether a difference from the best of so many rows is beyond noise.
 
-    Any row may be the best by chance, and any other the one that is lower: the chance is shared by
-    all ordered pairs (Bonferroni).
+    Any row may be the best by chance, and any other the lower one: the level is divided by the
+    number of ordered pairs (Bonferroni).
     """
     if difference.error == 0:
         return difference.mean < 0
@@ -62,7 +62,7 @@ def is_lower(difference: HeldOut, rows: int) -> bool:
 
 
 def _held_out(by_datum: Tensor, sides: Sequence[Tensor]) -> HeldOut:
-    """The mean of ``(data,)`` values that were made of sides ``(seeds, data)``."""
+    """The mean of ``(data,)`` values computed from sides ``(seeds, data)``."""
     rows = Estimate.of(by_datum)
     seeds = [(Estimate.of(s.mean(1)).standard_error, len(s)) for s in sides if len(s) > 1]
     error = sum(e**2 for e, _ in seeds) ** 0.5 if seeds else None

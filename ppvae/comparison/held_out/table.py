@@ -12,23 +12,23 @@ type Header = tuple[str, ...]
 type Lines = list[tuple[str, ...]]
 
 MANY = 3
-"""Settings below one name beyond which they share a line."""
+"""Columns of one setting beyond which they share a line."""
 
-HEADER = ("less the best", "bound", "rate", "effective latents", "parameters", "time")
-"""What the columns after log p(x) hold."""
+HEADER = ("minus the best", "bound", "rate", "effective latents", "parameters", "time")
+"""Columns after log p(x)."""
 
-SHORT = ("less best", "bound", "rate", "latents", "weights", "time")
-"""The same, for a terminal of 80 columns."""
+SHORT = ("minus best", "bound", "rate", "latents", "weights", "time")
+"""The same columns, for a terminal of 80 characters."""
 
 
 def table(result: RunComparison, header: Sequence[str] = HEADER) -> tuple[Header, Lines]:
-    """The header, and a line for each row."""
+    """The header, and one line per row."""
     lines = [_line(row, is_best=row is result.best) for row in result.rows]
     return ("", result.evidence, *header), lines
 
 
 def settings_table(result: RunComparison) -> tuple[Header, Lines]:
-    """The header, and a line for each setting in which rows differ.
+    """The header, and one line per setting in which rows differ.
 
     Settings of single columns of a table, such as ``likelihood.kinds.age``, share a line.
     """

@@ -85,7 +85,7 @@ def test_the_sentence_claims_nothing_within_noise(chance: torch.Generator) -> No
     assert told.endswith(" lower.")
     assert ". " not in told
     alone = compared([hardness, hardness + 0.1])
-    assert "the 2 runs differ by their seed alone, whose error is 0.05" in conclusion(
+    assert "the 2 runs differ by their seed alone, with a standard error of 0.05" in conclusion(
         alone, "test", 100, "held-out log p(x)"
     )
     many = compared([hardness], *([hardness - i] for i in range(1, 8)))
