@@ -1,6 +1,6 @@
-"""How do draws that come in parts become whole arrays?
+"""Assembly of draws that arrive in parts into whole arrays.
 
-Each array is made once and filled, as they may take a GiB together.
+Each array is allocated once and filled, as all together may take a GiB.
 """
 
 from collections.abc import Iterable
@@ -25,9 +25,9 @@ class Part(NamedTuple):
     """Some draws for some of the data.
 
     Attributes:
-        sample: which draw is the first of them.
-        row: which datum is the first.
-        arrays: what was drawn.
+        sample: number of their first draw.
+        row: number of their first datum.
+        arrays: the draws.
     """
 
     sample: int

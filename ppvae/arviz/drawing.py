@@ -1,4 +1,4 @@
-"""What do the programs draw? Latents from guide and prior, and x at each of them."""
+"""Draws of latents from guide and prior, and of x at each of them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,10 +19,10 @@ from ppvae.programs.sites import sites as sites_of
 from ppvae.programs.streams import OpenStream
 
 CHUNK = 2**21
-"""Numbers of x times draws held at once: 8 MiB of float32 a tensor of that shape."""
+"""Elements of x times draws held at once: 8 MiB of float32 per tensor of that shape."""
 
 BATCH = 128
-"""Data that are drawn for at once."""
+"""Data per batch of draws."""
 
 
 def draw(
@@ -35,20 +35,20 @@ def draw(
     noise: OpenStream,
     device: torch.device,
 ) -> Iterator[Part]:
-    """Draw ``count`` times for each datum; modes and generators are the caller's affair."""
+    """Draw ``count`` times for each datum; modes and generators are left to the caller."""
     draws, size = (_local, BATCH) if audit.is_local else (_shared, len(split))
     for number, batch in enumerate(split.chunks(size, device)):
         noise.at(number)
         for sample, arrays in draws(pair, audit, sites, batch, count):
             if sample > 0:
-                del arrays["observed_data"]  # as it was at the first draw
+                del arrays["observed_data"]  # the same as at the first draw
             yield Part(sample, number * size, arrays)
 
 
 def _local(
     pair: Pair, audit: Audit, sites: Sites, batch: Batch, count: int
 ) -> Iterator[tuple[int, Arrays]]:
-    """Draw where each datum has latents of its own: many draws in each call."""
+    """Draw where each datum has its own latents: many draws in each call."""
     densities = Densities(pair, audit, batch)
     at_once = max(1, CHUNK // batch["x"].numel())
     for sample in range(0, count, at_once):
@@ -70,7 +70,7 @@ def _local(
 def _shared(
     pair: Pair, audit: Audit, sites: Sites, batch: Batch, count: int
 ) -> Iterator[tuple[int, Arrays]]:
-    """Draw where data share latents, or no plate says that they do not: all data in each call."""
+    """Draw where data share latents, or may do so: all data in each call."""
     rows = len(batch["x"])
     share = rows / (audit.data_size or rows)
     for sample in range(count):
@@ -114,8 +114,8 @@ def _values(trace: Any, audit: Audit) -> dict[str, Tensor]:
 def _total(trace: Any, plate: str | None, share: float) -> Tensor:
     """Log-density of all sites together, ``(1,)``, in float64.
 
-    A subsampled plate scales by N / B; ``share`` takes it back for the sites in that of the data,
-    ``plate``.
+    A subsampled plate scales by N / B; ``share`` undoes that for the sites in ``plate``, that of
+    the data.
     """
     trace.compute_log_prob()
     total = torch.zeros((), dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""Which groups has a tree, and what is said with each?
+"""Groups of the tree, with their descriptions.
 
-The groups are those of ArviZ's schema, so that its plots and summaries work as they are. log p(x)
-has a group of its own, ``log_evidence``: in ``log_likelihood`` it would invite a leave-one-out that
-does not hold where each datum has a latent to itself, of which the other data know nothing.
+The groups are those of ArviZ's schema, so that its plots and summaries work unchanged. log p(x) has
+its own group, ``log_evidence``: in ``log_likelihood`` it would invite a leave-one-out estimate,
+which is invalid where each datum has a latent of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ _STATS = {"log_joint": JOINT[0], "log_guide": JOINT[1]}
 
 
 def draw_groups(arrays: Arrays, chains: int, batch: Batch) -> "dict[str, xr.Dataset]":
-    """Draws divided into chains, and the data that they are for."""
+    """Draws divided into chains, and the data that they belong to."""
     arrays = arrays | {"observed_data": _hidden(arrays["observed_data"], batch)}
     groups = {}
     for group, members in arrays.items():
@@ -51,7 +51,7 @@ def draw_groups(arrays: Arrays, chains: int, batch: Batch) -> "dict[str, xr.Data
 
 
 def constant_data(pair: Pair, batch: Batch) -> "xr.Dataset":
-    """What the programs are given beside x, and covariates in any case."""
+    """The fields of the data besides x that the programs take, and any covariates."""
     variables = {}
     if "mask" in batch:
         dims = data_dims("mask", batch["mask"])
@@ -85,7 +85,7 @@ def evidence_group(evidence: Evidence) -> "xr.Dataset":
 
 
 def prior_sbc(calibration: Calibration) -> "xr.Dataset":
-    """The ranks; simulations are draws of one chain, as their number need not divide."""
+    """The ranks; all simulations form one chain, as their number need not divide evenly."""
     joint = {name: variable for variable, name in _STATS.items()}
     variables = {}
     for name, pit in calibration.by_site.items():
@@ -108,13 +108,13 @@ def labelled(
     labels: NDArray[Any] | None,
     columns: Mapping[str, Sequence[str]],
 ) -> "xr.Dataset":
-    """A group with coordinates on all its dimensions; of the data their numbers, and labels.
+    """A group with coordinates on all its dimensions; for data the row numbers, and labels.
 
     Args:
         group: the group.
-        numbers: of the data.
-        labels: of the data, or None.
-        columns: names of the columns of x, by the dimension that they are of.
+        numbers: numbers of the rows.
+        labels: labels of the data, or None.
+        columns: names of the columns of x, by dimension.
     """
     coords: dict[Any, Any] = {dim: np.arange(size) for dim, size in group.sizes.items()}
     if "data" in coords:
@@ -128,7 +128,7 @@ def labelled(
 
 
 def _hidden(observed: dict[str, Array], batch: Batch) -> dict[str, Array]:
-    """Put not-a-number where a mask says that x was not observed, and the split holds zeros."""
+    """Set entries to NaN where the mask hides x, and the split holds zeros."""
     if "mask" not in batch:
         return observed
     mask = batch["mask"].numpy()

@@ -1,4 +1,4 @@
-"""Where does a tree come from? Attributes that say it, of each group and of the whole."""
+"""Provenance of a tree: attributes of each group and of the whole."""
 
 import json
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from ppvae.run import Run, versions
 
 
 def of_libraries() -> dict[str, Any]:
-    """What ArviZ notes of each group that it makes, of the libraries that made these."""
+    """The attributes that ArviZ gives to each group: creation time and libraries."""
     return {
         "created_at": datetime.now(UTC).isoformat(),
         "creation_library": "ppvae",
@@ -24,7 +24,7 @@ def of_libraries() -> dict[str, Any]:
 
 
 def of_run(run: Run, seed: int) -> dict[str, Any]:
-    """Which run it was; names alone, as paths are of one machine."""
+    """The run and its data, by name only, as paths are those of one machine."""
     record = {f"version_{name}": number for name, number in versions().items()}
     data = run.config.get("data")
     return record | {

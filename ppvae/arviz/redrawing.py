@@ -1,4 +1,4 @@
-"""What x does a model draw in the place of the one it is shown?"""
+"""Draws of x from a model in place of its observed x."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from ppvae.arviz.sites import Site
 
 
 class Redraw(Messenger):
-    """Draws the data instead of observing it, and keeps both what was drawn and what was not."""
+    """Draws the data instead of observing it, and keeps both the draws and the observed data."""
 
     def __init__(self, sites: Sequence[Site]) -> None:
         super().__init__()

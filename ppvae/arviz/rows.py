@@ -1,4 +1,4 @@
-"""Which data is a tree of? Rows of the run's own, or others that its programs can take."""
+"""Rows of data in a tree: those of the run, or others that its programs can take."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,10 +16,10 @@ from ppvae.run import Run
 
 
 def find_data(run: Run, data: Any) -> Split:
-    """The data asked for, in the shape that the run was fitted to.
+    """The requested data, in the shape that the run was fitted to.
 
     Raises:
-        InputError: for data of another shape, or such as no split can be made of.
+        InputError: for data of another shape, or data that cannot become a split.
     """
     if data is None:
         return run.data().test
@@ -37,16 +37,16 @@ def find_data(run: Run, data: Any) -> Split:
 
 
 def example(source: Split, audit: Audit, device: torch.device) -> Batch:
-    """A few rows, to see the programs' sites by."""
+    """A few rows, on which the sites of the programs are found."""
     batch = take(source, np.arange(min(3, len(source))), audit)
     return {name: value.to(device) for name, value in batch.items()}
 
 
 def row_numbers(rows: int | Sequence[int], size: int) -> NDArray[np.int64]:
-    """Numbers of the rows asked for, of ``size`` that there are.
+    """Numbers of the requested rows, out of ``size``.
 
     Raises:
-        InputError: for rows that there are not, or that are asked for twice.
+        InputError: for rows that do not exist, or are requested twice.
     """
     if isinstance(rows, int | np.integer):
         check_at_least(1, rows=rows)
@@ -63,10 +63,10 @@ def row_numbers(rows: int | Sequence[int], size: int) -> NDArray[np.int64]:
 
 
 def take(source: Split, numbers: NDArray[np.int64], audit: Audit) -> Batch:
-    """Those rows.
+    """The rows with these numbers.
 
     Raises:
-        InputError: for values that the likelihood gives no probability.
+        InputError: for values outside of the likelihood's support.
     """
     batch = source.take(torch.from_numpy(numbers))
     for site, (family, support) in audit.supports.items():
@@ -74,8 +74,8 @@ def take(source: Split, numbers: NDArray[np.int64], audit: Audit) -> Batch:
         if outside is not None:
             raise InputError(
                 f"row {numbers[outside.row]} of data holds {outside.value:.4g}, and {family} (site "
-                f"'{site}') does not take it; give x as the model sees it, scaled and binarized as "
-                "the run's own data"
+                f"'{site}') does not take it; give x as the model sees it, scaled and binarized "
+                "like the run's own data"
             )
     return batch
 
@@ -107,7 +107,7 @@ def _split(data: Any) -> Split:
         }
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"data is {data!r:.80}, of which no tensor can be made; give an array, a batch, a "
+            f"data is {data!r:.80}, which cannot become a tensor; give an array, a batch, a "
             "split or a path"
         ) from error
     if "y" in parts:

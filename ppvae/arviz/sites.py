@@ -1,6 +1,6 @@
-"""At which sites do the programs draw and observe, and where do the axes of their values belong?
+"""Sites of the programs in a tree, and the axes of their values.
 
-It is read off one trace of each program on a few rows.
+They are found from one trace of each program on a few rows.
 """
 
 import math
@@ -23,15 +23,15 @@ from ppvae.programs.plates import vectorized
 
 @dataclass(frozen=True)
 class Site:
-    """A sample site, and where the axes of its values belong.
+    """A sample site, and the order of the axes of its values.
 
     Attributes:
-        name: in the programs.
+        name: its name in the programs.
         dims: names of the dimensions of one draw, data first.
-        axes: which axes of one draw, ``(*plates, *event)``, these are; after them the axes left
-            over, all of size 1: plates that the site is not in.
-        size: how many numbers one draw has, of one datum where ``dims`` has the data.
-        dtype: in the tree.
+        axes: the axes of one draw, ``(*plates, *event)``, in the order of ``dims``; after them the
+            remaining axes, all of size 1: plates that do not contain the site.
+        size: number of elements of one draw, per datum where ``dims`` has the data.
+        dtype: its type in the tree.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Site:
         return variable_name(self.name)
 
     def bytes(self, rows: int) -> int:
-        """What one draw takes."""
+        """The bytes of one draw."""
         return self.size * (rows if "data" in self.dims else 1) * self.dtype.itemsize
 
     def arranged(self, value: Tensor) -> NDArray[Any]:
-        """``([draws], *plates, *event)``, whatever plates are missing, as ``(draws, *dims)``."""
+        """``([draws], *plates, *event)``, some plates perhaps missing, as ``(draws, *dims)``."""
         missing = 1 + len(self.axes) - value.dim()
         full = value.reshape((1,) * missing + value.shape)
         moved = full.permute(0, *(1 + axis for axis in self.axes))
@@ -59,21 +59,21 @@ class Site:
 
 
 class Sites(NamedTuple):
-    """Latent sites, and those that the data is observed at."""
+    """Latent sites, and the sites where the data are observed."""
 
     latent: tuple[Site, ...]
     observed: tuple[Site, ...]
 
 
 def find_sites(pair: Pair, audit: Audit, batch: Batch) -> Sites:
-    """The sites of the tree, as they show on a few rows."""
+    """The sites of the tree, found on a few rows."""
     _, model = traces(pair, batch)
     nodes, x = model.nodes, batch["x"]
     plate = data_plate(model, audit, len(x))
     values = {name: nodes[name]["value"].detach().cpu().numpy() for name in audit.latents}
     latent = [_site(nodes[name], audit, plate, value.dtype) for name, value in values.items()]
     observed = [nodes[site.name] for site in audit.sites if site.guide is None]
-    # Where x is observed whole, labels observed beside it are what the model is asked about.
+    # Where a site observes all of x, further observed sites hold labels that condition the model.
     whole = [node for node in observed if _is_same(node["value"], x)]
     if whole:
         return Sites(tuple(latent), tuple(_data_site(node, audit, x) for node in whole))
@@ -82,7 +82,7 @@ def find_sites(pair: Pair, audit: Audit, batch: Batch) -> Sites:
 
 
 def data_plate(model: Any, audit: Audit, rows: int) -> str | None:
-    """Name of the plate of the data; others may have its dimension where it does not reach."""
+    """Name of the plate of the data; another plate may use its dimension at other sites."""
     names = [
         plate.name
         for site in audit.sites
@@ -94,7 +94,7 @@ def data_plate(model: Any, audit: Audit, rows: int) -> str | None:
 
 
 def _site(node: Any, audit: Audit, plate: str | None, dtype: np.dtype[Any]) -> Site:
-    """A site whose dimensions are the plates that it is in, and its own."""
+    """A site whose dimensions are its plates and its own."""
     events, shape = len(node["fn"].event_shape), tuple(node["value"].shape)
     plates = max(audit.axes.nesting, len(shape) - events)
     shape = (1,) * (plates + events - len(shape)) + shape
@@ -117,7 +117,7 @@ def _site(node: Any, audit: Audit, plate: str | None, dtype: np.dtype[Any]) -> S
 
 
 def _data_site(node: Any, audit: Audit, x: Tensor) -> Site:
-    """A site that x is observed at as it is: its dimensions are those of x."""
+    """A site that observes x in its own shape, so that its dimensions are those of x."""
     axes = max(audit.axes.nesting + len(node["fn"].event_shape), x.dim())
     first = axes - x.dim()
     return Site(
@@ -134,7 +134,7 @@ def _is_same(value: Tensor, x: Tensor) -> bool:
 
 
 def _dtype(support: constraints.Constraint) -> np.dtype[Any]:
-    """The smallest type without loss; signed, as ArviZ counts on, and as differences need."""
+    """The smallest lossless type; signed, as ArviZ expects, and as differences need."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
     if support is constraints.boolean:

@@ -1,28 +1,28 @@
-"""How many rows does a tree have room for?"""
+"""Sizes of a tree: the usual number of rows, and the limit."""
 
 from ppvae.arviz.sites import Sites
 from ppvae.errors import InputError
 
 ROWS = 100
-"""Most rows of a run's own data that are taken where nobody says how many."""
+"""Largest number of rows of a run's own data, by default."""
 
 USUAL = 100 * 2**20
-"""Bytes that the draws for these take at most."""
+"""Largest number of bytes of draws for the default rows."""
 
 LIMIT = 2**30
 """Bytes of draws beyond which a tree is refused."""
 
 
 def usual_rows(sites: Sites, count: int) -> int:
-    """How many rows are taken, with ``count`` draws of each, where nobody says how many."""
+    """The default number of rows, with ``count`` draws for each."""
     return min(ROWS, _affordable(sites, count, USUAL))
 
 
 def check_size(sites: Sites, chains: int, draws: int, rows: int) -> None:
-    """Refuse draws that take more than the limit.
+    """Refuse draws beyond the limit.
 
     Raises:
-        InputError: with the number of rows that it has room for, if it has any.
+        InputError: with the number of rows that would fit, if any.
     """
     size = _bytes(sites, chains * draws, rows)
     if size > LIMIT:
@@ -35,12 +35,12 @@ def check_size(sites: Sites, chains: int, draws: int, rows: int) -> None:
 
 
 def _affordable(sites: Sites, count: int, limit: int) -> int:
-    """How many rows stay within ``limit`` bytes; at least one."""
+    """The number of rows that fit in ``limit`` bytes; at least one."""
     shared = _bytes(sites, count, 0)
     return max(1, (limit - shared) // (_bytes(sites, count, 1) - shared))
 
 
 def _bytes(sites: Sites, count: int, rows: int) -> int:
-    """What the draws take: each site's from posterior and prior, and two log-densities."""
+    """The bytes of the draws: each site's in posterior and prior, and two log-densities."""
     each = sum(site.bytes(rows) for site in (*sites.latent, *sites.observed))
     return count * (2 * each + 16 * rows)

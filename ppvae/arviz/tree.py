@@ -1,4 +1,4 @@
-"""How does a fitted run become a tree? Sites are found, rows taken, draws made and labelled."""
+"""Conversion of a fitted run to a tree: find sites, take rows, draw, and label."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,47 +41,47 @@ def to_datatree(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> "xr.DataTree":
-    """A fitted run, and data, as a DataTree of ArviZ 1.x.
+    """A fitted run and its data as a DataTree of ArviZ 1.x.
 
     Dimensions are ``chain``, ``draw``, ``data`` (the numbers of the rows, with their ``label``
     where they have one), ``channel``, ``row`` and ``column`` of an image, ``column`` of a table,
     ``<site>_dim`` of a latent vector, and other plates by their names. The groups are
 
     * ``posterior``: z ~ q(z | x), by latent site; ``posterior_predictive``: x ~ p(x | z) at these
-      very z, under the name of the observed site;
-    * ``prior``: z ~ p(z); ``prior_predictive``: x ~ p(x | z) at these. There is one z for each
-      datum here too, as a model may be conditional on what the datum comes with;
-    * ``observed_data``: x, not a number where a mask hides it; ``constant_data``: the mask, and
-      labels or covariates that the programs are conditional on;
+      z, under the name of the observed site;
+    * ``prior``: z ~ p(z); ``prior_predictive``: x ~ p(x | z) at these z. Each datum has its own z
+      here too, as a model may be conditional on its labels or covariates;
+    * ``observed_data``: x, NaN where a mask hides it; ``constant_data``: the mask, and labels or
+      covariates that the programs are conditional on;
     * ``sample_stats``: ``log_joint``, log p(x, z), and ``log_guide``, log q(z | x), at the draws of
       ``posterior``, in nats;
     * ``log_evidence``: ``log_p``, an estimate of log p(x) of each datum, its standard ``error``,
-      and ``elbo``, all as `ppvae.diagnostics.log_evidence` gives them;
+      and ``elbo``, all from `ppvae.diagnostics.log_evidence`;
     * ``prior_sbc``: the normalized ranks of ``calibration``, for ``arviz.plot_ecdf_pit``.
 
     A guide with a point mass has no density, and so neither ``log_guide`` nor ``log_evidence``.
     Latents that all data share have no dimension ``data``; ``sample_stats`` are then totals over
-    the rows, and there is no ``log_evidence``. The root's attribute ``log_evidence_absent`` says
-    why. Of observed sites that take whole numbers alone the values are integers (int8 for zeros and
-    ones), of others float32. x is drawn in one call of the model, which is still shown the data:
-    where it reads values of x, as a decoder does that is given the preceding pixels, the draws
-    follow these. Labels that it observes beside x are kept as they are.
+    the rows, and there is no ``log_evidence``; the root's attribute ``log_evidence_absent`` gives
+    the reason. Observed sites of whole numbers have integer values (int8 for zeros and ones), the
+    others float32. x is drawn in one call of the model, which still gets the observed x: if it
+    reads x, as a decoder that is given the preceding pixels does, the draws depend on these.
+    Observed labels are kept as they are.
 
-    Draws of a guide are independent, and their division into chains means nothing. It is made
-    because R-hat is undefined for one chain: with several, ``arviz.summary`` shows what independent
-    draws have to show, an R-hat of 1 and effective sample sizes near ``chains * draws``.
+    Draws of a guide are independent, and their division into chains has no meaning. It is made
+    because R-hat is undefined for one chain: with several, ``arviz.summary`` shows the values
+    expected of independent draws, an R-hat of 1 and effective sample sizes near ``chains * draws``.
 
     Args:
         run: the fitted run.
         data: a split; a batch ``{"x": (rows, *shape), ...}``, or its x, as the model sees it; or a
             name or path of other data, read as the run's was. Default: the run's test data.
-        rows: how many rows, from the first on, or the numbers of some. Default: all that are given;
-            of the run's own data 100, or as many as make a tree of 100 MiB.
-        chains: how many chains the draws are divided into.
-        draws: draws in each chain.
-        samples: importance samples for each log p(x).
-        calibration: what `ppvae.diagnostics.trust.calibration.calibrate` found.
-        seed: of all draws; the caller's random state is left alone.
+        rows: number of rows, from the first on, or the numbers of some. Default: all given rows; of
+            the run's own data 100, or as many as fit in a tree of 100 MiB.
+        chains: number of chains that the draws are divided into.
+        draws: draws per chain.
+        samples: importance samples per log p(x).
+        calibration: a result of `ppvae.diagnostics.trust.calibration.calibrate`.
+        seed: of all draws; the caller's random state is left unchanged.
         device: where to compute.
 
     Raises:
@@ -137,7 +137,7 @@ def to_datatree(
 
 @contextmanager
 def _visiting(pair: Pair, device: torch.device, seed: int) -> Iterator[OpenStream]:
-    """The pair on ``device``, for evaluation with random numbers of its own; then as it was."""
+    """The pair on ``device``, in evaluation mode, with its own random numbers; then as before."""
     home = next(pair.parameters()).device
     pair.to(device)
     try:

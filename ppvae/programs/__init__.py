@@ -1,17 +1,17 @@
 """A pair of Pyro programs, seen through its traces.
 
-The two programs as one module (`pair`), what is known of them before the first step (`facts`), and
-what all else is made of, each in one place:
+`pair` makes one module of the two programs, and `facts` holds what is known of them before the
+first step. The rest of the package builds on these, each in one place:
 
 ==================== ==================================================================
 `sites`              the random variables of a trace, and their distributions
 `plates`, `axes`     which dimension of a site is data, plate, particle or event
 `streams`            random numbers: named streams, seeds, the generators' state
 `densities`          log p(x, z), log q(z | x), and log-weights by draw and datum
-`failures`           what programs raise, as sentences
+`failures`           errors of programs, as sentences
 ==================== ==================================================================
 
-On these rest `generation`, `imputation` and `classification`.
+`generation`, `imputation` and `classification` are built from these.
 """
 
 from ppvae.networks.evaluation_mode import evaluating

@@ -1,4 +1,4 @@
-"""The axes of a site: which dimension of its value or density is particle, data, plate or event.
+"""The axes of a site: which dimensions of its value or density are particle, data, plate, event.
 
 Dimensions of plates are counted from the right of a site's batch shape, -1, -2, ..., as Pyro counts
 them. A value ends in its event dimensions, a log-density does not.
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def sum_inside(log_prob: Tensor, kept: Collection[int]) -> Tensor:
-    """Sum a log-density over all dimensions but those ``kept``, which stay where they are."""
+    """Sum a log-density over all dimensions but those ``kept``; these stay in place."""
     inner = [dim for dim in range(-log_prob.dim(), 0) if dim not in kept]
     return log_prob.sum(inner, keepdim=True) if inner else log_prob
 
@@ -23,11 +23,11 @@ class Axes:
     """The axes that all sites of a pair of programs share.
 
     A value with every plate is ``(particles, *plates, *event)``, its density ``(particles,
-    *plates)``, with size 1 for a plate that the site is not in.
+    *plates)``, with size 1 for a plate that does not contain the site.
 
     Attributes:
-        data: dimension along which the data are independent; ``None`` where no plate says so. What
-            is asked of the data below needs it.
+        data: dimension along which the data are independent; ``None`` where no plate defines it.
+            Methods below that concern the data need it.
         nesting: number of nested plates.
     """
 
@@ -46,7 +46,7 @@ class Axes:
         return self.data
 
     def plate(self, count: int, name: str = "_particles") -> Any:
-        """A plate of ``count`` particles, outside of all plates: of a program, or a context."""
+        """A plate of ``count`` particles, outside of all plates: decorator or context."""
         return pyro.plate(name, count, dim=self.particle)
 
     def padded(self, value: Tensor, events: int = 0) -> Tensor:
@@ -55,7 +55,7 @@ class Axes:
         return value.reshape((1,) * missing + value.shape)
 
     def by_datum(self, log_prob: Tensor) -> Tensor:
-        """A density summed over every plate but particles and data, of size 1 where it has none.
+        """A density summed over every plate but particles and data; missing ones have size 1.
 
         ``(particles, data)`` of ``(particles, *plates)``.
         """
@@ -68,11 +68,11 @@ class Axes:
 
     @property
     def data_axis(self) -> int:
-        """The same in a value with every plate, from the left: its events may be any."""
+        """`data_dim` in a value with every plate, counted from the left: the same for any event."""
         return 1 + self.nesting + self._data
 
     def across(self, value: Tensor, rows: int) -> Tensor:
-        """A value with every plate, of one datum, for each of ``rows`` data."""
+        """A value with every plate, of one datum, repeated for each of ``rows`` data."""
         shape = list(value.shape)
         shape[self.data_axis] = rows
         return value.expand(shape)

@@ -14,18 +14,18 @@ from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
 
 SITE = "y"
-"""The latent that is a class, by the name that labels have in the data."""
+"""The latent class, named like the labels of the data."""
 
 
 @dataclass(frozen=True)
 class Classification:
-    """How well the most probable class is the true one.
+    """Accuracy of the most probable class.
 
     Attributes:
-        accuracy: share of the data whose most probable class is theirs.
+        accuracy: share of the data whose most probable class is the true one.
         standard_error: of the accuracy, over data.
         log_loss: mean of -log q(y | x) at the true class, in nats.
-        rows: number of data, those whose class is not known left out.
+        rows: number of data with a known class.
     """
 
     accuracy: float
@@ -40,12 +40,12 @@ def has_classes(audit: Audit) -> bool:
 
 
 def classify(pair: Pair, batch: Batch) -> Tensor:
-    """Probabilities q(y | x) of each class, ``(data, classes)``; labels in the batch do not count.
+    """Probabilities q(y | x) of each class, ``(data, classes)``; labels of the batch are ignored.
 
     Where the guide draws other latents before y, they are drawn once.
 
     Raises:
-        InputError: if the guide has no such latent, or one that is no class.
+        InputError: if the guide has no latent ``y``, or it is not a class.
     """
     return _log_probabilities(pair, batch).exp()
 
@@ -53,13 +53,13 @@ def classify(pair: Pair, batch: Batch) -> Tensor:
 def classification(
     pair: Pair, split: Split, truth: Tensor, *, batch_size: int = 512
 ) -> Classification:
-    """How well `classify` does on a split, on the device of the pair.
+    """Accuracy of `classify` on a split, on the device of the pair.
 
     Args:
         pair: model and guide.
         split: the data.
-        truth: the class of each, ``(data,)``, -1 where it is not known.
-        batch_size: data at a time.
+        truth: the class of each datum, ``(data,)``, -1 where unknown.
+        batch_size: data per batch.
 
     Raises:
         InputError: as `classify`, and if no class is known.
@@ -68,7 +68,7 @@ def classification(
     parts = [_log_probabilities(pair, batch).cpu() for batch in split.chunks(batch_size, device)]
     known = truth >= 0
     if not known.any():
-        raise InputError("no label of these data is known, so there is no accuracy; give labels")
+        raise InputError("these data have no known label, so there is no accuracy; give labels")
     log_prob, right = torch.cat(parts)[known], truth[known]
     hits = (log_prob.argmax(-1) == right).double()
     loss = -log_prob.gather(-1, right[:, None]).mean()
@@ -77,14 +77,14 @@ def classification(
 
 
 def _log_probabilities(pair: Pair, batch: Batch) -> Tensor:
-    """Log q(y | x), ``(data, classes)``, as of data without labels."""
+    """Log q(y | x), ``(data, classes)``, computed without labels."""
     unknown = torch.full((len(batch["x"]),), -1, device=batch["x"].device)
     with evaluating(pair):
         trace = poutine.trace(pair.call_guide).get_trace(**{**batch, SITE: unknown})
         node: Any = trace.nodes.get(SITE)
         if node is None or node["is_observed"] or not node["fn"].has_enumerate_support:
             raise InputError(
-                f"the guide has no class: no latent '{SITE}' of finitely many values; take "
+                f"the guide has no class: no latent '{SITE}' with finitely many values; take "
                 "`model='SemiSupervisedVAE', guide='SemiSupervised'`"
             )
         values = node["fn"].enumerate_support(expand=False)

@@ -1,8 +1,8 @@
-"""log p(x, z) and log q(z | x), datum by datum and draw by draw, read off the two programs' traces.
+"""log p(x, z) and log q(z | x), per datum and draw, from traces of the two programs.
 
-Everything that asks more of a pair of programs than a bound starts from these numbers: importance
-weights, annealing, refined posteriors, calibration. Draws ("particles") are taken in one call, in a
-plate outside all others, where the programs allow it, and one after the other where they do not.
+All further computations on a pair start from these numbers: importance weights, annealing, refined
+posteriors, calibration. Draws ("particles") are made in one call, in a plate outside all others,
+where the programs allow it, and one after the other where they do not.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,11 +21,11 @@ from ppvae.programs.plates import is_scaled
 from ppvae.programs.sites import number, sites
 
 Latents = dict[str, Tensor]
-"""Values by site: ``(particles, *plates, *event)``; plates that a site is not in have size 1."""
+"""Values by site: ``(particles, *plates, *event)``, with size 1 for plates without the site."""
 
 
 def log_density(terms: Iterable[Tensor]) -> Tensor:
-    """The log-density of some sites together, in nats, of the terms of each by draw and datum."""
+    """The joint log-density of some sites, in nats: the sum of their terms by draw and datum."""
     return cast("Tensor", sum(terms))
 
 
@@ -50,7 +50,7 @@ class Draws:
         latents: values by site, auxiliary ones of the guide among them.
         log_prior: log p(z).
         log_likelihood: log p(x | z), over all observed sites.
-        log_guide: log q(z | x); ``None`` where it was not asked for, or where the guide has a point
+        log_guide: log q(z | x); ``None`` where not requested, or where the guide has a point
             mass, whose density is infinite.
     """
 
@@ -81,16 +81,16 @@ class Draws:
 class Densities:
     """The two densities of a pair of programs on one batch.
 
-    Gradients, modes and random state are the caller's affair; see `ppvae.programs.evaluating`.
+    Gradients, modes and random state are left to the caller; see `ppvae.programs.evaluating`.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: the audit of the pair.
         batch: ``{"x": (data, ...), ...}``.
 
     Raises:
-        InputError: if there is no density per datum: latents that all data share, or that the
-            model sums over, or no plate of the data.
+        InputError: if there is no density per datum: all data share a latent, the model sums over
+            one, or no plate holds the data.
     """
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
@@ -102,7 +102,7 @@ class Densities:
         if audit.summed:
             raise InputError(
                 f"the model sums over '{audit.summed[0]}', which the guide does not draw, so that "
-                "there is no p(x, z) of what it draws; for importance weights sample "
+                "p(x, z) is not defined for its draws; for importance weights sample "
                 f"'{audit.summed[0]}' in the guide"
             )
         self.pair, self.audit, self.batch = pair, audit, batch
@@ -117,15 +117,15 @@ class Densities:
         return self._run(particles, {}, from_guide=True, score_guide=True)
 
     def draw_prior(self, particles: int) -> Draws:
-        """Draw z ~ p(z), which has not seen x, and score log p(x | z) at it."""
+        """Draw z ~ p(z), without regard to x, and score log p(x | z) at it."""
         return self._run(particles, {}, from_guide=False, score_guide=False)
 
     def at(self, latents: Mapping[str, Tensor], *, guide: bool = True) -> Draws:
         """Score given latents, in the shapes of `Draws.latents`; differentiable in them.
 
         Args:
-            latents: values of every latent site, and, where the guide is asked for, of its
-                auxiliary sites.
+            latents: values of every latent site, and, where the guide is scored, of its auxiliary
+                sites.
             guide: whether to score log q(z | x) as well.
         """
         particles = len(next(iter(latents.values())))
@@ -165,7 +165,7 @@ class Densities:
     def _once(
         self, particles: int, given: Mapping[str, Tensor], *, from_guide: bool, score_guide: bool
     ) -> Draws:
-        """One call of each program that is needed."""
+        """One call of each program needed."""
         model, guide = self.pair.call_model, self.pair.call_guide
         if given:
             values = dict(given)
@@ -203,10 +203,10 @@ class Densities:
 
 
 def _check_unscaled(name: str, node: Any) -> None:
-    """Refuse a site whose density is raised to a power: p(x, z) would be the density of nothing."""
+    """Refuse a site whose density is raised to a power: then p(x, z) is not a density."""
     if is_scaled(node):
         raise InputError(
             f"site '{name}' is scaled by {number(node['scale']):g} in the programs themselves, so "
-            "that they have no density p(x, z) and no log p(x); leave the weight of the KL to "
-            "beta, and take the scale out"
+            "that they have no density p(x, z) and no log p(x); remove the scale, and weigh the KL "
+            "by beta"
         )

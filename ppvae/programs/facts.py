@@ -1,4 +1,4 @@
-"""Facts of a pair of programs, found before the first step."""
+"""Facts about a pair of programs, found before the first step."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from ppvae.programs.axes import Axes
 
 @dataclass(frozen=True)
 class Site:
-    """What is known of one sample site before the first step.
+    """Facts about one sample site.
 
     Attributes:
         name: the site's name.
-        model: family of the model's distribution there.
-        guide: family of the guide's, or ``None`` where x is observed, or the model sums over the
-            site.
+        model: family of the model's distribution.
+        guide: family of the guide's distribution; ``None`` where x is observed, or the model sums
+            over the site.
         kl: ``"exact"``, ``"Monte Carlo"``, ``"enumerated"`` (summed over), ``"point mass"``
             or, where x is observed, ``"-"``.
         shape: batch and event shape of one draw, data first.
-        scale: what multiplies its log-probability, beta aside; 1, or N / B in a subsampled plate.
+        scale: the factor of its log-probability without beta; 1, or N / B in a subsampled plate.
         is_class: whether the guide draws it from finitely many values.
     """
 
@@ -37,24 +37,24 @@ class Site:
 
 @dataclass(frozen=True)
 class Audit:
-    """Facts of a pair of programs, as found on one batch.
+    """Facts about a pair of programs, as found on one batch.
 
     Attributes:
         sites: every site, in the model's order.
-        is_bound: false where the guide has a point mass: its density is infinite, so that no
+        is_bound: false where the guide has a point mass, whose density is infinite, so that no
             number computed from it is a bound on log p(x).
-        axes: which dimension of a site is the data's, ``None`` where no plate says so, and there
-            are no figures per datum; and the number of nested plates.
+        axes: which dimension of a site is the data's (``None`` where no plate defines it, and there
+            are no figures per datum), and the number of nested plates.
         data_size: N, where the programs subsample a plate of N data, else ``None``.
         is_local: every latent lies inside the plate of the data, so that log p(x) factorizes.
         vectorizes: several particles can be drawn in one call, in a plate outside all others.
-        supports: family and constraint of each observed site that the data itself is observed at,
-            as it is or in another shape.
-        notes: sentences that a user should read.
+        supports: family and constraint of each observed site whose value is the data itself, in its
+            own or another shape.
+        notes: sentences that the user should read.
         scaled: sites that the programs scale themselves, so that there is no density p(x, z).
-        summed: discrete latents of the model alone, which the bound sums over.
-        mapped: latents whose value is that of auxiliary draws of the guide.
-        needs_scores: a site of the guide is neither summed over in one call nor has a
+        summed: latents that only the model has, and that the bound sums over.
+        mapped: latents computed from auxiliary draws of the guide.
+        needs_scores: whether some site of the guide is neither enumerated in one call nor has a
             reparameterized draw, so that a gradient needs the score of its draws.
     """
 
@@ -76,7 +76,7 @@ class Audit:
         return 1.0 if self.data_size is None else rows / self.data_size
 
     def as_drawn(self, name: str, value: Tensor) -> Tensor:
-        """A value with every plate, of one particle, in the shape that the program gives a site."""
+        """A value with every plate, of one particle, in the shape of the site in the program."""
         value = value[0]
         shape = next((site.shape for site in self.sites if site.name == name), value.shape)
         return value.reshape(value.shape[max(0, value.dim() - len(shape)) :])
@@ -88,14 +88,14 @@ class Audit:
 
     @property
     def data_site(self) -> str:
-        """The site that x is observed at.
+        """The site where x is observed.
 
         Raises:
             InputError: if there is none.
         """
         if not self.supports:
             raise InputError(
-                "no site of the model observes x itself; observe x whole, as in pyro.sample('x', "
+                "no site of the model observes x itself; observe all of x, as in pyro.sample('x', "
                 "..., obs=x)"
             )
         return next(iter(self.supports))

@@ -1,7 +1,7 @@
-"""Failures of programs as sentences: the site, the shapes, the user's own line, the way out.
+"""Errors of programs as sentences: the site, the shapes, the user's own line, the way out.
 
-Pyro names the site in its message, or holds it in a local variable of the frames that an error has
-left: those are searched for the name, the distribution and the value.
+Pyro names the site in its message, or holds it in a local variable of a frame of the traceback:
+those frames are searched for the name, the distribution and the value.
 """
 
 import re
@@ -30,18 +30,18 @@ _LIBRARIES = {
     "importlib", "lightning_fabric", "lightning_utilities", "numpy", "ppvae", "pyro", "torch",
     "zuko",
 }  # fmt: skip
-"""Packages whose lines are not the user's, beside the standard library."""
+"""Packages, besides the standard library, whose lines are not the user's."""
 
 _SITE = re.compile(r"\bsite:? '?([^\s':,]+)'?")
 
 
 @contextmanager
 def explained(when: str, hint: str = "") -> Iterator[None]:
-    """Turn what a program raises into an `InputError`.
+    """Convert any exception of a program to an `InputError`.
 
     Args:
-        when: what was done, as the end of a clause: "on a batch of 64 rows".
-        hint: the way out, where the message does not tell one.
+        when: what was being done, as the end of a clause: "on a batch of 64 rows".
+        hint: the way out, for messages without one.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def explained(when: str, hint: str = "") -> Iterator[None]:
 
 
 def sentence_of(error: Exception, when: str, hint: str = "") -> str:
-    """What was raised, where, and the way out where it is known."""
+    """The error, its place, and the way out where it is known."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     name, node = _site(frames, error)
     what = _words(error)
@@ -74,7 +74,7 @@ def _words(error: Exception) -> str:
 
 
 def _site(frames: list[FrameType], error: Exception) -> tuple[str, Mapping[str, Any] | None]:
-    """The site at which an error arose, and its message, as far as Pyro names it."""
+    """The site at which an error arose, and its Pyro message, as far as known."""
     for frame in reversed(frames):
         if not frame.f_globals.get("__name__", "").startswith("pyro."):
             continue
@@ -99,7 +99,7 @@ def _shapes(node: Mapping[str, Any]) -> str:
 
 
 def _place(error: Exception) -> str:
-    """The last line that is the user's own on the way to an error."""
+    """The last line of the user's own code in a traceback."""
     place = ""
     for frame, line in traceback.walk_tb(error.__traceback__):
         package = str(frame.f_globals.get("__name__", "")).split(".")[0]
@@ -120,7 +120,7 @@ def _way_out(error: Exception, name: str, node: Mapping[str, Any] | None) -> str
 
 
 def _lacking(node: Mapping[str, Any] | None) -> int:
-    """How many dimensions of a site's distribution no plate holds and no event."""
+    """Number of dimensions of a site's distribution that belong to no plate and no event."""
     shape = getattr(node.get("fn"), "batch_shape", ()) if node is not None else ()
     if node is None or not shape:
         return 0
@@ -134,15 +134,15 @@ def _lacking(node: Mapping[str, Any] | None) -> int:
 
 
 def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) -> str:
-    """The first site whose parameters or density are no numbers, in words; ``""`` if none is.
+    """The first site with invalid parameters or a non-finite density, in words; ``""`` if none.
 
-    Both programs run once without Pyro's checks, which would raise before the site has a name, and
-    draw from torch's generators. With ``zero`` a density of 0 counts too.
+    Both programs run once without Pyro's checks, which would raise before the site is known, and
+    draw from torch's generators. With ``zero`` a density of 0 counts as invalid too.
     """
     with evaluating(pair), pyro.validation_enabled(False):
         try:
             guide, model = traces(pair, batch)
-        except Exception:  # whatever it is, another sentence reports it
+        except Exception:  # another sentence reports it
             return ""
         for role, trace in (("guide", guide), ("model", model)):
             for name, node in sites(trace).items():
@@ -153,14 +153,14 @@ def unfit_site(pair: Pair, batch: Mapping[str, Tensor], *, zero: bool = True) ->
 
 
 def of_some_draws(look: Callable[[], str]) -> str:
-    """What ``look`` says of a draw, or of one of the next: a site is not always no number."""
+    """The first non-empty result of ``look`` in 20 calls, as a site may fail at some draws only."""
     return next(filter(None, (look() for _ in range(20))), "")
 
 
 def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
-    """The first site whose log-density has a gradient that is no number, in words."""
+    """The first site whose log-density has a non-finite gradient, in words."""
     learned = [p for p in pair.parameters() if p.requires_grad]
-    with pyro.validation_enabled(False):  # which would raise before the site has a name
+    with pyro.validation_enabled(False):  # which would raise before the site is known
         guide, model = traces(pair, batch)
         for role, trace in (("guide", guide), ("model", model)):
             trace.compute_log_prob()
@@ -180,7 +180,7 @@ def unfit_gradient(pair: Pair, batch: Mapping[str, Tensor]) -> str:
 
 def _unfit(node: Mapping[str, Any], zero: bool) -> str:
     fn = base(node["fn"])
-    # Where a mask hides data, what is made of them is hidden too.
+    # A mask hides data, and also the parameters computed from them.
     is_masked = isinstance(node["mask"], Tensor) or _has_mask(node["fn"])
     declared = {} if is_masked else getattr(fn, "arg_constraints", {})
     for parameter, constraint in declared.items():
@@ -189,7 +189,7 @@ def _unfit(node: Mapping[str, Any], zero: bool) -> str:
         if parameter not in vars(fn) and isinstance(
             getattr(type(fn), parameter, None), lazy_property
         ):
-            continue  # logits and probabilities are two of one, and this one was not given
+            continue  # logits or probs, of which only the other was given
         value = getattr(fn, parameter, None)
         if not isinstance(value, Tensor):
             continue
@@ -210,7 +210,7 @@ def _unfit(node: Mapping[str, Any], zero: bool) -> str:
 
 
 def _holds(fn: Any, value: Tensor) -> bool:
-    """Whether a value is in the support of a distribution, as far as that is known."""
+    """Whether a value is in the support of a distribution, or the support is unknown."""
     try:
         return bool(fn.support.check(value).all())
     except (NotImplementedError, RuntimeError):

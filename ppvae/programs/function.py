@@ -1,4 +1,4 @@
-"""A function as a module: a program that is no ``nn.Module``, and the modules that it refers to."""
+"""Function programs as modules, which hold the modules that a function refers to."""
 
 import inspect
 from functools import partial
@@ -10,13 +10,13 @@ from ppvae.programs.signatures import Program
 
 
 class Function(nn.Module):
-    """A program that is no module itself, with the modules that it uses.
+    """A program that is not a module, with the modules that it uses.
 
     Args:
-        program: a function, a method, a partial or wrapped one.
+        program: a function, a method, or a partial or wrapped function.
 
     Attributes:
-        uses: the modules that it refers to; of a method, its owner alone.
+        uses: the modules that it refers to; for a method, its owner alone.
     """
 
     def __init__(self, program: Program) -> None:
@@ -33,7 +33,7 @@ class Function(nn.Module):
 def _modules_in(program: Program) -> list[nn.Module]:
     """Modules that a program refers to, by closure or global name, each once.
 
-    A handler around a program, a partial one, or a method is looked into for the program itself.
+    Handlers, partials and methods are unwrapped to find the program itself.
     """
     modules: dict[int, nn.Module] = {}
     seen: set[int] = set()

@@ -1,6 +1,6 @@
 """Generation from a model: samples, reconstructions, decoded points.
 
-All of it is read off traces, and so works for any pair of programs. Pictures show the mean of
+All of it is read from traces, and so works for any pair of programs. Pictures show the mean of
 p(x | z) where the family has one, else a draw.
 """
 
@@ -23,7 +23,7 @@ from ppvae.programs.sites import base
 class Generated(NamedTuple):
     """Mean of p(x | z) and a draw from it, both ``(n, *data_shape)``.
 
-    A category of a mixed table has no mean: there it is the most probable level.
+    For a category of a mixed table, ``mean`` is the most probable level.
     """
 
     mean: Tensor
@@ -31,24 +31,24 @@ class Generated(NamedTuple):
 
 
 def generate(pair: Pair, audit: Audit, like: Batch) -> Generated:
-    """Draw z ~ p(z), then x ~ p(x | z): as many as ``like`` has rows, in its shape.
+    """Draw z ~ p(z), then x ~ p(x | z), as many as ``like`` has rows, in its shape.
 
-    Of ``like`` the model sees nothing but the shape of x, and its labels or covariates if it is
-    conditional on them.
+    The model gets from ``like`` only the shape of x, and labels or covariates if it is conditional
+    on them.
     """
     return decode(pair, audit, like, {})
 
 
 def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor]) -> Generated:
-    """Draw x ~ p(x | z) at given latents, by site; what is not given is drawn from the model."""
+    """Draw x ~ p(x | z) at given latents, by site; latents not given are drawn from the model."""
     site = audit.data_site
-    # The data site alone is freed: labels that a model observes beside x stay observed.
+    # Only the data site is freed: labels that a model observes as well stay observed.
     with evaluating(pair), _Unobserve(site):
         model = (
             poutine.condition(pair.call_model, data=dict(latents)) if latents else pair.call_model
         )
         node: Any = poutine.trace(model).get_trace(**like).nodes[site]
-    shape = like["x"].shape  # a program may observe x in another
+    shape = like["x"].shape  # a program may observe x in another shape
     mean, value = _mean(node), node["value"]
     if value.numel() != like["x"].numel():
         return Generated(mean, value)
@@ -58,8 +58,8 @@ def decode(pair: Pair, audit: Audit, like: Batch, latents: Mapping[str, Tensor])
 def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]:
     """E_q[z | x] of each latent site, in the site's own shape.
 
-    Of a latent below others it is the mean given the means of those above. A class has no mean: it
-    is the most probable one, and the latents after it are those given it.
+    For a latent below others it is the mean given the means of those above. A class has no mean;
+    the most probable class replaces it, and later latents are given that class.
     """
     with evaluating(pair), AtMeans():
         trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)
@@ -67,12 +67,12 @@ def posterior_means(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Tensor]
 
 
 def reconstruct(pair: Pair, audit: Audit, batch: Batch) -> Generated:
-    """Encode each datum to its posterior mean, and decode that."""
+    """Encode each datum to its posterior mean, and decode the mean."""
     return decode(pair, audit, batch, posterior_means(pair, audit, batch))
 
 
 class _Unobserve(Messenger):
-    """Samples one observed site as if it were not, whatever data the program holds to it."""
+    """Samples one observed site as if it were not observed."""
 
     def __init__(self, site: str) -> None:
         super().__init__()

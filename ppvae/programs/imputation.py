@@ -1,8 +1,8 @@
 """Imputation of missing entries: p(x_missing | x_observed), by importance sampling.
 
-Given z the elements of x are independent, so the missing ones have the mean E[x_missing | z],
-whatever was observed. The observed ones decide which z: draws from the guide are weighed by
-p(x_observed, z) / q(z | x), as they are for log p(x) itself.
+Given z the elements of x are independent, so that the missing ones have the mean E[x_missing | z]
+whatever was observed. The observed ones decide which z are likely: draws from the guide are weighed
+by p(x_observed, z) / q(z | x), as for log p(x) itself.
 """
 
 import math
@@ -25,26 +25,26 @@ from ppvae.programs.streams import Stream
 from ppvae.programs.weighted_moments import WeightedMoments
 
 CHUNK = 2**22
-"""Numbers of x times draws held at once: 16 MiB of float32 a tensor of that shape."""
+"""Elements of x times draws held at once: 16 MiB of float32 per tensor of that shape."""
 
 
 @dataclass(frozen=True)
 class Imputation:
-    """Missing entries, filled in: ``(data, *shape)`` each, on the CPU, as x is scaled.
+    """Missing entries, filled in: ``(data, *shape)`` each, on the CPU, in the scale of x.
 
     Attributes:
-        x: E[x_missing | x_observed], and what was observed as it is. Of zeros and ones, or of
-            classes, it is an expected value, and none that x could have: those are in ``draws``. Of
-            a category of a mixed table it is the level that is most probable given what was
-            observed, and ``scale`` and ``error`` are those of the number of the level.
-        scale: standard deviation of p(x_missing | x_observed), entry by entry; 0 where observed.
-        error: standard error that ``x`` has from the draws of z, by the delta method; 0 where
-            observed. It misleads where few weights carry the sum: see ``ess``.
+        x: E[x_missing | x_observed], and the observed entries unchanged. For zeros and ones, or
+            classes, this is an expected value that x cannot take; possible values are in ``draws``.
+            For a category of a mixed table it is the most probable level given the observed
+            entries, and ``scale`` and ``error`` are those of the number of the level.
+        scale: standard deviation of p(x_missing | x_observed), per entry; 0 where observed.
+        error: standard error of ``x`` from the draws of z, by the delta method; 0 where
+            observed. It is unreliable where few weights dominate: see ``ess``.
         draws: completed data sets, ``(draws, data, *shape)``, in which the missing entries of a
             datum are drawn from p(x_missing | x_observed) together: multiple imputations.
         mask: True where x was observed.
         ess: effective sample size of each datum's weights, (sum w)^2 / sum w^2, from 1 to
-            ``samples``: ``(data,)``; not a number where nothing is missing.
+            ``samples``: ``(data,)``; NaN where nothing is missing.
         samples: K, draws of z for each datum.
     """
 
@@ -69,7 +69,7 @@ def impute(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Imputation:
-    """Impute missing entries; moves nothing, and is a function of ``seed``.
+    """Impute missing entries; a function of ``seed``, which leaves all arguments unchanged.
 
     With z_1, ..., z_K drawn from q(z | x) and w_k = p(x_observed, z_k) / q(z_k | x)::
 
@@ -78,25 +78,25 @@ def impute(
     in the limit of many draws (MIWAE; Mattei and Frellsen, 2019). The variance is the weighted mean
     of Var[x_missing | z_k] and the weighted variance of E[x_missing | z_k] together. An imputation
     is a draw from p(x | z_k) with k drawn by its weight (sampling-importance-resampling; Rubin,
-    1987), one k for all entries of a datum. Where the family of p(x | z) knows no mean, a draw from
-    it stands in for it; where it knows no variance, the square of a draw's distance from the mean.
+    1987), one k for all entries of a datum. Where the family of p(x | z) has no known mean, a draw
+    replaces it; where it has no known variance, the squared distance of a draw from the mean.
 
     Draws are taken in chunks of bounded size, so that memory does not grow with ``samples``.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: the audit of the pair.
         split: the data.
         samples: K, draws of z for each datum with missing entries.
         draws: number of imputations.
-        batch_size: data at a time.
+        batch_size: data per batch.
         seed: of the draws.
-        device: where the pair is.
+        device: the device of the pair.
         on_rows: called with the number of data of each batch, for a progress bar.
 
     Raises:
         InputError: if nothing is missing; if the model does not name ``mask``; for a guide with a
-            point mass, which has no weights; if x is not observed whole at one site.
+            point mass, which has no weights; if no single site observes all of x.
     """
     check_at_least(1, samples=samples)
     check_at_least(0, draws=draws)
@@ -131,7 +131,7 @@ def impute(
 
 
 def _unfilled(split: Split, samples: int, draws: int) -> tuple[Imputation, Tensor]:
-    """The data as they are, and the rows of which something is missing."""
+    """The data unchanged, and the numbers of the rows with missing entries."""
     batches = list(split.chunks(4096)) if "mask" in split.extra_names else []
     holed = torch.cat([~b["mask"].flatten(1).all(1) for b in batches] or [torch.zeros(0)])
     if not holed.any():
@@ -151,10 +151,10 @@ def _unfilled(split: Split, samples: int, draws: int) -> tuple[Imputation, Tenso
 def _weighted(
     densities: Densities, site: str, samples: int, draws: int
 ) -> tuple[WeightedMoments, Mapping[int, int]]:
-    """What ``samples`` draws of z make of x, taken a bounded number at a time.
+    """Moments of x from ``samples`` draws of z, in chunks of bounded size.
 
-    After the elements of x come the probabilities of levels, where columns of x are categories: of
-    these the columns, and how many levels each has.
+    Where columns of x are categories, the probabilities of their levels follow the elements of x;
+    the mapping gives the number of levels of each such column.
     """
     x, weighted = densities.batch["x"], WeightedMoments(draws)
     levels: Mapping[int, int] = {}
@@ -168,7 +168,7 @@ def _weighted(
 
 
 def _at_levels(mean: Tensor, size: int, levels: Mapping[int, int]) -> Tensor:
-    """Means of the elements of x; of each category its most probable level: ``(data, size)``."""
+    """Means of the elements of x, and the most probable level of categories: ``(data, size)``."""
     elements, *probs = mean.split([size, *levels.values()], -1)
     found: Tensor = elements.clone()
     for column, each in zip(levels, probs, strict=True):
@@ -177,7 +177,7 @@ def _at_levels(mean: Tensor, size: int, levels: Mapping[int, int]) -> Tensor:
 
 
 class _Reading(Messenger):
-    """Keeps p(x | z) of every draw of z at which the model is called."""
+    """Records p(x | z) in every call of the model."""
 
     def __init__(self, site: str) -> None:
         super().__init__()
@@ -190,13 +190,13 @@ class _Reading(Messenger):
 
     @property
     def levels(self) -> Mapping[int, int]:
-        """Columns of x that are categories, and how many levels each has."""
+        """The number of levels of each column of x that is a category."""
         return {column: probs.shape[-1] for column, probs in _levels(self.families[0]).items()}
 
     def moments(self, shape: torch.Size) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and variance of p(x | z), and a draw: ``(particles, data, elements)`` each.
 
-        The probabilities of levels stand behind the means; they have no variance given z.
+        The probabilities of levels follow the means; given z they have no variance.
         """
         parts = [_moments(fn) for fn in self.families]
         mean, variance, drawn = (
@@ -224,7 +224,7 @@ def _moments(fn: Any) -> tuple[Tensor, Tensor, Tensor]:
     drawn = fn.sample()
     try:
         mean = fn.mean.expand(drawn.shape)
-    except NotImplementedError:  # over many draws of z, draws of x have the same moments
+    except NotImplementedError:  # over many draws of z, draws of x have the same mean and variance
         return drawn, torch.zeros_like(drawn), drawn
     try:
         variance = fn.variance.expand(drawn.shape)

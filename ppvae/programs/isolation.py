@@ -1,4 +1,4 @@
-"""Isolation of what runs Pyro programs: one per process at a time, leaving no trace in it."""
+"""Isolation of functions that run Pyro programs: one at a time per process, no side effects."""
 
 import functools
 import logging
@@ -19,7 +19,7 @@ _holder = ""
 
 
 def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator for what runs Pyro programs: in one thread at a time, leaving nothing behind.
+    """Decorator for functions that run Pyro programs: one thread at a time, no side effects.
 
     Pyro's handlers and parameter store, and the seeded generators, are one per process: two fits
     in two threads would see each other's sites and draws.
@@ -31,12 +31,12 @@ def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
         if not _turn.acquire(blocking=False):
             raise InputError(
                 f"{function.__name__} was called while another thread of this process is in "
-                f"{_holder}, and Pyro's handlers are one per process; take turns, or a process for "
-                "each"
+                f"{_holder}, and Pyro's handlers are one per process; take turns, or use one "
+                "process for each"
             )
         before, _holder = _holder, function.__name__
         try:
-            if before:  # within another of these, which puts things back
+            if before:  # nested in another such function, which restores the state
                 return function(*args, **kwargs)
             with _restored(), _enough_memory():
                 return function(*args, **kwargs)
@@ -48,7 +48,7 @@ def alone[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 
 def in_turn[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator: as `alone`, but another thread is waited for, not refused."""
+    """Decorator like `alone`, but it waits for another thread instead of refusing."""
     apart = alone(function)
 
     @functools.wraps(function)
@@ -61,7 +61,7 @@ def in_turn[**P, R](function: Callable[P, R]) -> Callable[P, R]:
 
 @contextmanager
 def _enough_memory() -> Iterator[None]:
-    """Report in a sentence that memory ran out, where no size was known beforehand."""
+    """Convert an out-of-memory error to one sentence."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -77,7 +77,7 @@ def _enough_memory() -> Iterator[None]:
 
 @contextmanager
 def _restored() -> Iterator[None]:
-    """Put back what fits and the libraries that they import set for the whole process."""
+    """Restore the process-wide settings that fits and the libraries they import may change."""
     environment, path, depth = dict(os.environ), list(sys.path), sys.getrecursionlimit()
     threads = torch.get_num_threads()
     cudnn = torch.backends.cudnn

@@ -1,9 +1,9 @@
-"""A model and a guide as one ``nn.Module``, which has all their parameters.
+"""A model and a guide as one ``nn.Module`` with all their parameters.
 
 A Pyro program is any callable with ``pyro.sample`` in it: a module, a method that calls
-``pyro.module``, a function with ``pyro.param``. Here each becomes a plain module, its parameters
-found by a first trace, so that optimizers, ``state_dict`` and distributed training need to know
-nothing of Pyro, and Pyro's global parameter store is left as it was found.
+``pyro.module``, a function with ``pyro.param``. Here each becomes a plain module whose parameters a
+first trace finds, so that optimizers, ``state_dict`` and distributed training need not know Pyro,
+and Pyro's global parameter store stays unchanged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,10 +24,10 @@ from ppvae.programs.sites import is_deterministic
 
 
 def _is_plain(module: nn.Module) -> bool:
-    """Whether a `PyroModule` has networks alone, none of the attributes that Pyro draws or bends.
+    """Whether a `PyroModule` has no Pyro parameters or samples, only networks.
 
-    Called as the module that it then is, it does not name its parameters to Pyro at each access,
-    one statement through all handlers for each: they are found, and belong to the module.
+    It is then called as a plain module, which avoids a Pyro statement through all handlers at each
+    access of a parameter.
     """
     return isinstance(module, PyroModule) and not any(
         vars(part).get("_pyro_params") or vars(part).get("_pyro_samples")
@@ -37,7 +37,7 @@ def _is_plain(module: nn.Module) -> bool:
 
 @contextmanager
 def _new_tensors(dtype: torch.dtype) -> Iterator[None]:
-    """Have what a program makes anew, as by ``torch.zeros(2)``, be of its parameters' type."""
+    """Context in which a program's new tensors, as of ``torch.zeros(2)``, have type ``dtype``."""
     before = torch.get_default_dtype()
     if before == dtype:
         yield
@@ -50,7 +50,7 @@ def _new_tensors(dtype: torch.dtype) -> Iterator[None]:
 
 
 def _key(name: str) -> str:
-    """What a parameter is kept as: without the dot, and not as a method of modules is called."""
+    """The key of a parameter in an ``nn.ParameterDict``: no dot, and not the name of a method."""
     key = name.replace(".", "/")
     return f"/{key}" if key in dir(nn.ParameterDict) else key
 
@@ -65,15 +65,15 @@ class Pair(nn.Module):
             parameters.
 
     Attributes:
-        model: the model as a module; ``pair.program("model")`` is what was handed in.
+        model: the model as a module; ``pair.program("model")`` is the program that was given.
         guide: the guide as a module.
-        params: what the programs made by ``pyro.param`` outside any module, unconstrained, by name
-            (with ``/`` for the dot that a module's names cannot have, and before a name that
-            modules have a method of, such as "half"). Model and guide share the parameters that
-            they call by the same name, as they do in Pyro.
+        params: parameters made by ``pyro.param`` outside any module, unconstrained, by name (with
+            ``/`` for a dot, which names in modules cannot have, and before a name that is also a
+            method of modules, such as "half"). Model and guide share parameters of the same name,
+            as in Pyro.
 
     Raises:
-        InputError: if neither program has anything to learn, or one has arguments that the batch
+        InputError: if neither program has a parameter to learn, or one has arguments that the batch
             does not have.
     """
 
@@ -99,12 +99,12 @@ class Pair(nn.Module):
             )
 
     def program(self, role: str) -> Program:
-        """The program as it was handed in; ``role`` is ``"model"`` or ``"guide"``."""
+        """The program as given; ``role`` is ``"model"`` or ``"guide"``."""
         return self._programs[role]
 
     @property
     def owners(self) -> list[nn.Module]:
-        """The modules that the two programs are, or are methods of, or use; each once."""
+        """The modules of the two programs: themselves, their owners, or those used; each once."""
         owners: list[nn.Module] = []
         for role, module in (("model", self.model), ("guide", self.guide)):
             owner = getattr(self._programs[role], "__self__", None)
@@ -113,26 +113,26 @@ class Pair(nn.Module):
         return list({id(module): module for module in owners}.values())
 
     def call_model(self, x: Tensor, **extras: Tensor) -> Any:
-        """Run the model on a batch, given of ``extras`` what its signature names."""
+        """Run the model on a batch, with those ``extras`` that its signature names."""
         with self._parameter_store():
             return self._call("model", x, extras)
 
     def call_guide(self, x: Tensor, **extras: Tensor) -> Any:
-        """Run the guide on a batch, given of ``extras`` what its signature names.
+        """Run the guide on a batch, with those ``extras`` that its signature names.
 
-        What it records by ``pyro.deterministic`` is no latent, and bounds of Pyro's stumble on it:
-        no handler outside of the guide sees that.
+        Values recorded by ``pyro.deterministic`` are hidden from handlers outside of the guide, as
+        Pyro's bounds would take them for latents.
         """
         with self._parameter_store(), poutine.block(hide_fn=is_deterministic):
             return self._call("guide", x, extras)
 
     def names(self, role: str) -> frozenset[str]:
-        """What the program's signature names beside x."""
+        """Arguments in the program's signature besides x."""
         return self._names[role]
 
     @property
     def dtype(self) -> torch.dtype:
-        """The floating-point type of the parameters, which batches are brought to."""
+        """The floating-point type of the parameters, to which batches are converted."""
         return self._example[0].dtype if self._example else torch.get_default_dtype()
 
     @property
@@ -141,7 +141,7 @@ class Pair(nn.Module):
         return self._example[0].device if self._example else torch.device("cpu")
 
     def _first(self) -> tuple[Tensor, ...]:
-        """The first parameter there is, in a tuple: an attribute would be a second home of it."""
+        """The first parameter, if any, in a tuple, as an attribute would register it twice."""
         return tuple(p for p in self.parameters() if p.is_floating_point())[:1]
 
     def _call(self, role: str, x: Tensor, extras: Mapping[str, Tensor]) -> Any:
@@ -157,10 +157,10 @@ class Pair(nn.Module):
 
     @contextmanager
     def _parameter_store(self) -> Iterator[dict[str, Any]]:
-        """Pyro's store with our own parameters in it, for one call; after it, as it was before.
+        """Pyro's store with our own parameters in it, for one call; restored afterwards.
 
-        Each call has a scope of its own, so that two modules whose parameters happen to have the
-        same name are not fused into one.
+        Each call has its own scope, so that parameters of the same name in two modules are not
+        merged.
         """
         state: dict[str, Any] = {
             "params": {
@@ -172,16 +172,16 @@ class Pair(nn.Module):
             yield state
 
     def _find_parameters(self, batch: Mapping[str, Tensor]) -> None:
-        """Run guide and model once; what they register and no module owns becomes ours."""
+        """Run guide and model once; parameters that they register and no module owns are ours."""
         x, extras = batch["x"], {name: value for name, value in batch.items() if name != "x"}
         for role in ("guide", "model"):
             module = self.guide if role == "guide" else self.model
             registered: set[int] = set()
-            # What is wrong with a site is reported later, when the site has a name.
+            # Errors of a site are reported later, when the site is known.
             unchecked = pyro.validation_enabled(False)
             with self._parameter_store() as store, poutine.block(), unchecked:
                 self._call(role, x, extras)
-            # Asked after the call, in which a module may have made parameters of its own.
+            # Looked up after the call, in which a module may have made parameters of its own.
             owned = {id(p) for p in self.parameters()}
             for name, value in store["params"].items():
                 registered.add(id(value))
@@ -190,8 +190,8 @@ class Pair(nn.Module):
                     is_made = isinstance(value, nn.Parameter)
                     self.params[_key(name)] = value if is_made else nn.Parameter(value.detach())
             if isinstance(module, Function):
-                # A function may refer to a network that it does not register: as under Pyro's own
-                # SVI, what no pyro.module names is not trained.
+                # As under Pyro's own SVI, a network that a function uses but that no pyro.module
+                # registers is not trained.
                 kept = [m for m in module.uses if any(id(p) in registered for p in m.parameters())]
                 module.uses = nn.ModuleList(kept)
 

@@ -1,7 +1,7 @@
-"""The plates of a site: which there are, and how many of its data each takes.
+"""The plates of a site, and how many of its data each takes.
 
-A plate is Pyro's ``CondIndepStackFrame``. Those of a site are in its ``cond_indep_stack``, which no
-other file of the package reads.
+A plate is Pyro's ``CondIndepStackFrame``. A site holds its plates in ``cond_indep_stack``, which
+only this file reads.
 """
 
 from collections.abc import Iterable
@@ -13,24 +13,24 @@ from pyro.poutine.indep_messenger import CondIndepStackFrame
 from ppvae.programs.sites import Nodes, family_name, number
 
 PARTICLES = "num_particles_vectorized"
-"""What Pyro calls the plate of the particles."""
+"""Pyro's name of the plate of the particles."""
 
 Plate = CondIndepStackFrame
 Plates = frozenset[CondIndepStackFrame]
 
 
 def every_plate(node: Any) -> tuple[Plate, ...]:
-    """The plates of a site, loops and particles among them, from the outermost."""
+    """The plates of a site, including loops and particles, outermost first."""
     return tuple(node["cond_indep_stack"])
 
 
 def vectorized(node: Any) -> list[Plate]:
-    """The plates of a site that are dimensions of it, not loops; particles among them."""
+    """The plates of a site that are dimensions, not loops; including particles."""
     return [plate for plate in every_plate(node) if plate.vectorized]
 
 
 def plates(node: Any) -> Plates:
-    """The vectorized plates of a site, that of the particles apart."""
+    """The vectorized plates of a site, without particles."""
     return frozenset(plate for plate in vectorized(node) if plate.name != PARTICLES)
 
 
@@ -52,7 +52,7 @@ def plate_along(node: Any, dim: int | None, size: int) -> Plate | None:
 
 
 def full_size(plate: Plate) -> int:
-    """N, of which a plate holds some or all."""
+    """N, the full size of a plate."""
     return int(plate.size if plate.full_size is None else plate.full_size)
 
 
@@ -62,12 +62,12 @@ def ratio(plate: Plate) -> float:
 
 
 def subsampling(node: Any, within: Plates | None = None) -> float:
-    """N / B of a site, over all of its plates, or over those ``within`` as the site knows them."""
+    """N / B of a site, over all of its plates, or over those ``within``."""
     return prod(ratio(plate) for plate in every_plate(node) if within is None or plate in within)
 
 
 def is_scaled(node: Any) -> bool:
-    """Whether a program scales a site itself, by other than its subsampled plates do."""
+    """Whether a program scales a site by a factor other than that of its subsampled plates."""
     expected = subsampling(node)
     return abs(number(node["scale"]) - expected) > 1e-6 * expected
 
@@ -78,7 +78,7 @@ def nesting(nodes: Iterable[Any]) -> int:
 
 
 def data_plate(model: Nodes, rows: int) -> Plate | None:
-    """The plate of the observed sites that holds the data: by size, and by name if two have it."""
+    """The plate of the observed sites with ``rows`` data; of several, the one named "data"."""
     found = {
         plate.name: plate
         for node in model.values()
@@ -90,12 +90,12 @@ def data_plate(model: Nodes, rows: int) -> Plate | None:
 
 
 def listed_plates(plates: Iterable[Plate]) -> str:
-    """Plates, as a sentence names them."""
+    """Names of plates, for a sentence."""
     return " or ".join(sorted(f"'{plate.name}'" for plate in plates))
 
 
 def describe(node: Any) -> str:
-    """Family and plates of a site, as a sentence names them."""
+    """Family and plates of a site, for a sentence."""
     inside = [
         f"'{plate.name}'" if plate.vectorized else f"'{plate.name}' (a loop)"
         for plate in every_plate(node)

@@ -1,4 +1,4 @@
-"""What a program is called with: x, and what its signature names of the data beside x."""
+"""Signatures of programs: x, and the further fields of the data that they name."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -13,9 +13,9 @@ Program = Callable[..., Any]
 
 
 def named_arguments(program: Program) -> frozenset[str]:
-    """Names, beside the first, that ``program`` takes of what the data has: ``y``, ``mask``, ..."""
+    """Names after the first argument that ``program`` takes from the data: ``y``, ``mask``, ..."""
     by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    # A callable without a signature is given x alone.
+    # A callable without a signature gets x alone.
     parameters = _parameters(program) or []
     return frozenset(p.name for p in parameters[1:] if p.kind in by_name)
 
@@ -43,15 +43,15 @@ def check_arguments(role: str, program: Program, batch: Mapping[str, Tensor]) ->
         is_needed = p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
         if is_needed and (p.kind is p.POSITIONAL_ONLY or p.name not in batch):
             raise InputError(
-                f"the {role} takes an argument '{p.name}' that the data does not have (it has "
-                f"{', '.join(batch)}); bind it before the fit, by functools.partial({role}, "
-                f"{p.name}=...), give it a default, or name it as the data does"
+                f"the {role} takes an argument '{p.name}' that the data do not have (they have "
+                f"{', '.join(batch)}); bind it before the fit by functools.partial({role}, "
+                f"{p.name}=...), give it a default, or rename it as in the data"
             )
 
 
 def _parameters(program: Program) -> list[inspect.Parameter] | None:
     """The parameters of a program's signature; ``None`` if it has no signature to read."""
-    # A module's own call takes anything; what it names is in its forward.
+    # A module's own call takes anything; its forward has the names.
     called = program.forward if isinstance(program, nn.Module) else program
     try:
         return list(inspect.signature(called).parameters.values())

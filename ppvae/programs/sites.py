@@ -1,4 +1,4 @@
-"""The sites of a trace that are random variables, and what is read off one."""
+"""The sites of a trace that are random variables, and their properties."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def is_subsample(node: Any) -> bool:
 
 
 def is_deterministic(node: Any) -> bool:
-    """Whether a program records a value here: Pyro keeps it as an observed site without density."""
+    """Whether a program records a value here, which Pyro keeps as an observed site."""
     return node["type"] == "sample" and bool(node["infer"].get("_deterministic"))
 
 
@@ -33,17 +33,17 @@ def is_random_variable(node: Any) -> bool:
 
 
 def sites(trace: Any) -> Nodes:
-    """The sites of a trace that are random variables, subsamples and deterministic ones apart."""
+    """The random variables of a trace, without subsamples and deterministic sites."""
     return {name: node for name, node in trace.nodes.items() if is_random_variable(node)}
 
 
 def observed(trace: Any) -> Nodes:
-    """The random variables of a trace that have data for a value."""
+    """The random variables of a trace that are observed."""
     return {name: node for name, node in sites(trace).items() if node["is_observed"]}
 
 
 def base(fn: Any) -> Any:
-    """The distribution inside of what makes events of it, masks it or repeats it."""
+    """The innermost distribution, without events, masks and expansion."""
     while isinstance(
         fn, (torch.distributions.Independent, dist.MaskedDistribution, dist.ExpandedDistribution)
     ):
@@ -52,7 +52,7 @@ def base(fn: Any) -> Any:
 
 
 def family_name(fn: Any) -> str:
-    """The name of a distribution's family, whatever its events and masks."""
+    """The name of a distribution's family, without events and masks."""
     return type(base(fn)).__name__
 
 
@@ -62,20 +62,20 @@ def depends_on(node: Node) -> frozenset[str]:
 
 
 def is_auxiliary(node: Any) -> bool:
-    """Whether a guide marks a site as noise that latents are made of."""
+    """Whether a guide marks a site as noise from which latents are computed."""
     return bool(node["infer"].get("is_auxiliary"))
 
 
 def auxiliary(guide: Nodes, model: Nodes) -> list[str]:
-    """Sites of the guide alone, which it marks as auxiliary."""
+    """Sites that only the guide has: its auxiliary sites."""
     return [name for name in guide if name not in model]
 
 
 def point_masses(guide: Nodes, model: Nodes, parents: Parents) -> frozenset[str]:
     """Sites of the guide that have no density.
 
-    A `Delta` that takes the value of auxiliary draws has one: theirs, times what its
-    ``log_density`` says of the map between the two, as in each ``AutoGuide`` of Pyro's.
+    A `Delta` at a value computed from auxiliary draws has a density: theirs, times the Jacobian in
+    its ``log_density``, as in Pyro's ``AutoGuide`` classes.
     """
     draws = set(auxiliary(guide, model))
     without_density = []
@@ -89,7 +89,7 @@ def point_masses(guide: Nodes, model: Nodes, parents: Parents) -> frozenset[str]
 
 
 def is_summed(name: str, node: Node, guide: Nodes) -> bool:
-    """Whether the model sums over one of its latents, which the guide need not infer."""
+    """Whether the model sums over this latent, so that the guide need not infer it."""
     return (
         not node["is_observed"]
         and name not in guide
@@ -104,12 +104,12 @@ def number(scale: Any) -> float:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names in quotation marks, in a sentence."""
+    """Names in quotation marks, for a sentence."""
     return ", ".join(f"'{name}'" for name in names) or "none"
 
 
 def dimension_names(sizes: Mapping[str, int]) -> list[str]:
-    """``z[0]``, ``z[1]``, ... of each site, given its number of dimensions; of one, the site."""
+    """``z[0]``, ``z[1]``, ... of each site, from its number of dimensions; ``z`` if it has one."""
     return [
         site if size == 1 else f"{site}[{i}]" for site, size in sizes.items() for i in range(size)
     ]

@@ -1,7 +1,7 @@
 """Random numbers: named streams, each a function of a seed, and the state of the generators.
 
-All code of the package that seeds, forks or reads a generator of torch does so here, on whatever
-device: the CPU's generator, and that of the device where there is one.
+Only this file seeds, forks or reads torch's generators, that of the CPU and that of the device, if
+there is one.
 """
 
 import random
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @unique
 class Stream(IntEnum):
-    """Names of the random streams: with one seed, each draws numbers that no other draws.
+    """Names of the random streams: with one seed, all draw different numbers.
 
     The values are part of what a seed means: a new stream takes a new value.
     """
@@ -58,20 +58,20 @@ class Stream(IntEnum):
         """The seed of a part of this stream, for a generator or for a stream within this one.
 
         Args:
-            parts: the user's seed, and what numbers the part.
+            parts: the user's seed, and the numbers of the part.
         """
         seed, *numbers = parts
         return _fold(seed, self.value, *numbers)
 
     def rows(self, count: int, most: int, *parts: int) -> Tensor:
-        """Numbers of ``most`` rows of ``count``, by chance and in their order; all where they fit.
+        """Random numbers of ``most`` rows out of ``count``, sorted; all if there are no more.
 
-        Files are often sorted: the first rows stand for none but themselves.
+        Files are often sorted, so that their first rows do not represent the rest.
 
         Args:
-            count: how many rows there are.
-            most: how many are taken at most.
-            parts: the user's seed, and what numbers the part.
+            count: number of rows.
+            most: largest number of rows taken.
+            parts: the user's seed, and the numbers of the part.
         """
         if most >= count:
             return torch.arange(count)
@@ -79,15 +79,15 @@ class Stream(IntEnum):
         return torch.randperm(count, generator=chance)[:most].sort().values
 
     def begin(self, *parts: int) -> None:
-        """Seed torch's generators on every device with a part of this stream, for good."""
+        """Seed torch's generators on every device with a part of this stream, permanently."""
         torch.manual_seed(self.seed(*parts))
 
     @contextmanager
     def drawn(self, seed: int, device: torch.device | str = "cpu") -> Iterator["OpenStream"]:
-        """Draw from this stream inside of the block; afterwards the generators are as before.
+        """Draw from this stream inside of the block; afterwards restore the generators.
 
         Yields:
-            an `OpenStream`, which goes to a numbered part of the stream: one for each batch, say.
+            an `OpenStream`, which can go to a numbered part of the stream, such as one per batch.
         """
         noise = OpenStream(torch.device(device), seed, self.value)
         with forked(device):
@@ -96,32 +96,32 @@ class Stream(IntEnum):
 
 
 class OpenStream:
-    """A random stream that is being drawn from.
+    """A random stream in use.
 
     Args:
-        device: whose generator it takes, beside the CPU's.
-        parts: numbers that its seed is made of.
+        device: its generator is used, besides the CPU's.
+        parts: numbers from which its seed is made.
     """
 
     def __init__(self, device: torch.device, *parts: int) -> None:
         self._device, self._parts = device, parts
 
     def at(self, *numbers: int) -> None:
-        """Go to the part of the stream that has these numbers, whatever was drawn before."""
+        """Go to the part of the stream with these numbers, independent of earlier draws."""
         _seed(_fold(*self._parts, *numbers), self._device)
 
     def within(self, *numbers: int) -> "OpenStream":
-        """A stream of its own at that part, for draws that are repeated."""
+        """A separate stream at that part, for repeated draws."""
         return OpenStream(self._device, _fold(*self._parts, *numbers))
 
 
 def _fold(*parts: int) -> int:
-    """One seed from several numbers, so that neighbouring ones give unrelated streams."""
+    """One seed from several numbers; neighbouring numbers give unrelated streams."""
     return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _seed(seed: int, device: torch.device) -> None:
-    """Seed the CPU's generator and the device's; ``torch.manual_seed`` would seed all there are."""
+    """Seed the CPU's generator and the device's; ``torch.manual_seed`` would seed all devices."""
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
         with torch.accelerator.device_index(device.index):
@@ -129,16 +129,16 @@ def _seed(seed: int, device: torch.device) -> None:
 
 
 def generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator apart from the global ones."""
+    """A generator independent of the global ones."""
     return torch.Generator(device).manual_seed(seed)
 
 
 @contextmanager
 def forked(device: torch.device | str = "cpu") -> Iterator[None]:
-    """Leave the generators of the CPU and of ``device`` as they were, whatever is drawn."""
+    """Restore the generators of the CPU and of ``device`` at the end."""
     device = torch.device(device)
     on_device = [] if device.type == "cpu" else [device]
-    # Left to itself torch forks CUDA's generators, and not Metal's.
+    # By default torch forks the generators of CUDA, and not those of Metal.
     kind = device.type if on_device else "cuda"
     with torch.random.fork_rng(on_device, device_type=kind):
         yield
@@ -146,20 +146,20 @@ def forked(device: torch.device | str = "cpu") -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """Draw from generators that are seeded with ``seed``; afterwards they are as before."""
+    """Draw from generators seeded with ``seed``; restore them at the end."""
     with forked(device):
         _seed(seed, torch.device(device))
         yield
 
 
 def seed_process(seed: int) -> None:
-    """Seed the generators of Python, NumPy and torch, on every device, for good."""
+    """Seed the generators of Python, NumPy and torch, on every device, permanently."""
     pyro.set_rng_seed(seed)
 
 
 @contextmanager
 def restored() -> Iterator[None]:
-    """Leave the generators of Python, NumPy and torch, on every device, as they were."""
+    """Restore the generators of Python, NumPy and torch, on every device, at the end."""
     of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the global one)
     accelerator = torch.accelerator.current_accelerator()
     kind = "cuda" if accelerator is None else accelerator.type
@@ -173,14 +173,14 @@ def restored() -> Iterator[None]:
 
 
 def state(device: torch.device) -> dict[str, Tensor | None]:
-    """The state of the CPU's generator, and of the device's where it is another."""
+    """The state of the CPU's generator, and of the device's if it is another."""
     is_cpu = device.type == "cpu"
     on_device = None if is_cpu else torch.get_device_module(device).get_rng_state(device)
     return {"cpu": torch.get_rng_state(), "device": on_device}
 
 
 def set_state(device: torch.device, state: Mapping[str, Any]) -> None:
-    """Go on from what `state` gave."""
+    """Restore a `state`."""
     torch.set_rng_state(state["cpu"])
     if state["device"] is not None and device.type != "cpu":
         torch.get_device_module(device).set_rng_state(state["device"], device)
@@ -206,7 +206,7 @@ def gather(fabric: "Fabric") -> list[dict[str, Tensor | None]]:
 
 
 def restore(fabric: "Fabric", states: Sequence[Mapping[str, Any]]) -> None:
-    """Set this process's state, of those that `gather` gave; a process beyond keeps its own.
+    """Set this process's state from those of `gather`; a process without one keeps its own.
 
     Raises:
         ValueError: if no process has one.

@@ -9,12 +9,12 @@ from ppvae.programs.streams import Stream, generator
 
 
 class Walks:
-    """Pairs of data, drawn by a seed, and the straight lines between their codes."""
+    """Random pairs of data, and the straight lines between their codes."""
 
     def __init__(self, rows: Split, pairs: int, steps: int, seed: int) -> None:
         pairs = min(pairs, len(rows) // 2)
         if pairs < 1:
-            raise InputError(f"a walk needs 2 rows of data, and there is {len(rows)}; give more")
+            raise InputError(f"a walk needs 2 rows of data, and there are {len(rows)}; give more")
         self.steps = steps
         ends = torch.randperm(len(rows), generator=generator(Stream.SHOWN_ROWS.seed(seed, 1)))
         self.ends: Batch = rows.take(ends[: 2 * pairs])

@@ -1,4 +1,4 @@
-"""Weighted moments of draws that come in chunks, and draws by weight."""
+"""Weighted moments of draws that arrive in chunks, and draws by weight."""
 
 import math
 
@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class WeightedMoments:
-    """Weighted moments of x, and draws by weight, from draws that come in chunks.
+    """Weighted moments of x, and draws by weight, from draws that arrive in chunks.
 
-    Sums are in units of the largest weight so far, and about the mean of the first chunk, so that
-    a small variance is no difference of large numbers.
+    Sums are in units of the largest weight so far, and about the mean of the first chunk, so that a
+    small variance is not the difference of large numbers.
 
     Attributes:
         chosen: draws by weight: ``(draws, data, elements)``.
@@ -28,7 +28,7 @@ class WeightedMoments:
         self._is_new = True
 
     def add(self, log_weight: Tensor, mean: Tensor, variance: Tensor, drawn: Tensor) -> None:
-        """Count in some draws: ``(particles, data)``, and ``(particles, data, elements)`` each."""
+        """Add draws: log-weights ``(particles, data)``, others ``(particles, data, elements)``."""
         if self._is_new:
             self._start(log_weight, mean)
         top = torch.maximum(self._top, log_weight.amax(0))
@@ -76,6 +76,6 @@ class WeightedMoments:
 
 
 def _summed(weight: Tensor, terms: tuple[Tensor, ...]) -> Tensor:
-    """Weighted sums over draws; what has no weight does not count, even if it is infinite."""
+    """Weighted sums over draws; a term of weight 0 does not count, even if it is infinite."""
     sums = [(weight * term).where(weight > 0, 0).sum(0) for term in terms]
     return torch.stack(sums)

@@ -323,7 +323,7 @@ def test_what_cannot_be_a_tree_is_refused(
         (x[:, :2], r"give x as \(rows, 3\)"),
         ({"y": x}, "it needs 'x'"),
         ({"x": x, "y": x[:2]}, "the same rows"),
-        (object(), "no tensor can be made"),
+        (object(), "cannot become a tensor"),
         (torch.full((4, 3), math.nan), "row 0 of data holds nan"),
     )
     for data, said in unfit:

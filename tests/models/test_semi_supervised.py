@@ -425,7 +425,7 @@ def test_programs_without_a_class_tell_none() -> None:
     with pytest.raises(InputError, match="no class: no latent 'y'"):
         classify(pair, {"x": data()})
     pair, _, rows = subject(exact.model, exact.guide, data(), elbo=TraceEnum_ELBO)
-    with pytest.raises(InputError, match="no label of these data is known"):
+    with pytest.raises(InputError, match="these data have no known label"):
         classification(pair, rows, torch.full((6,), -1))
 
 
