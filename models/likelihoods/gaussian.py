@@ -112,6 +112,6 @@ class Gaussian(Likelihood):
         else:
             scale = self.variance.sqrt()
         if isinstance(self.shared, RunningMean):
-            hears = self.shared.add if self.training else None
-            return self._independent(OptimalNormal(loc, scale, self.floor, hears))
+            record = self.shared.add if self.training else None
+            return self._independent(OptimalNormal(loc, scale, self.floor, record))
         return self._independent(dist.Normal(loc, scale))

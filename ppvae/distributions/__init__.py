@@ -1,1 +1,1 @@
-"""Distributions, and divergences between them, that torch and Pyro lack."""
+"""Distributions and divergences that torch and Pyro lack."""

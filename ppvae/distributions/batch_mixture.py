@@ -1,4 +1,4 @@
-"""The densities of a batch, weighed and added: one density in place of many."""
+"""Weighted mixtures of a batch of densities, as one density."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from torch.distributions import Independent, Normal, constraints
 class BatchMixture(dist.TorchDistribution):
     """p(z) = sum_k w_k p_k(z), with w = softmax(logits), and p_k the k-th of a batch of densities.
 
-    It is one distribution over vectors, to be expanded by plates. Of independent normals, all
-    densities at all values are matrix products, and no tensor of values times components times
-    dimensions is made; products lose digits where z is many scales from 0, so they are of double
-    precision. Draws carry no gradient.
+    It is one distribution over vectors, which plates expand. For independent normals, all densities
+    at all values are matrix products, without a tensor of values times components times dimensions;
+    as the products lose digits where z is many scales from 0, they are in double precision. Draws
+    carry no gradient.
 
     Args:
         components: densities p_k of vectors: batch shape ``(components,)``.
         logits: unnormalized log-weights, ``(components,)``.
-        batch_shape: shape of the plates that the mixture stands in.
+        batch_shape: shape of the plates that contain the mixture.
 
     Shapes: batch shape ``batch_shape``; event shape that of the components.
     """
@@ -77,7 +77,7 @@ class BatchMixture(dist.TorchDistribution):
     def _log_probs(self, value: Tensor) -> Tensor:
         """The log-density of each component: ``(..., components)``."""
         normal = _normal(self.components)
-        if normal is None or value.device.type == "mps":  # which has no double precision
+        if normal is None or value.device.type == "mps":  # mps has no double precision
             each: Tensor = self.components.log_prob(value.unsqueeze(-2))
             return each
         z, loc, scale = value.double(), normal.loc.double(), normal.scale.double()
@@ -97,7 +97,7 @@ class BatchMixture(dist.TorchDistribution):
             return self._of_components(k.reshape(-1)).reshape(shape)
 
     def _of_components(self, k: Tensor) -> Tensor:
-        """A draw of each component that ``k`` names, by as many of all as the most wanted needs."""
+        """A draw for each component in ``k``; all are drawn as often as the most frequent one."""
         counts = torch.bincount(k, minlength=len(self.logits))
         order = k.argsort()
         number = torch.empty_like(k)
@@ -107,7 +107,7 @@ class BatchMixture(dist.TorchDistribution):
 
 
 def _normal(components: dist.TorchDistribution) -> Normal | None:
-    """The normals that the components are independent ones of, if they are."""
+    """The normals of which the components are independent products, if they are."""
     if not isinstance(components, Independent) or components.reinterpreted_batch_ndims != 1:
         return None
     return components.base_dist if isinstance(components.base_dist, Normal) else None

@@ -1,4 +1,4 @@
-"""Successes among a number of trials that is the same everywhere."""
+"""Binomial counts of successes, with the same number of trials everywhere."""
 
 import math
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, log_one_plus, 
 
 
 class Binomial(dist.Binomial):
-    """P(x) = C(n, x) p^x (1 - p)^(n - x), in single precision too.
+    """P(x) = C(n, x) p^x (1 - p)^(n - x), accurate in single precision too.
 
-    The number of trials n is one for all elements, so that the support holds for a batch of any
-    size. Torch's own subtracts three log-factorials: at n = 255 single precision is 6e-5 nats off,
-    alike for all elements of a datum, or 0.05 over the 784 pixels of an image. Here the coefficient
-    of few successes, or of few failures, is a ratio of gamma functions. Where there are 10 of both,
-    Stirling's series for all three factorials, with its small rest s, leaves no large terms
-    (Loader, 2000): with t = (n p - x) / x and u = (x - n p) / (n - x),
+    The number of trials n is the same for all elements, so that the support is valid for a batch of
+    any size. Torch's version subtracts three log-factorials: at n = 255 in single precision it is
+    6e-5 nats off, with the same sign for all elements of a datum, or 0.05 over the 784 pixels of an
+    image. Here the coefficient of few successes, or of few failures, is a ratio of gamma functions.
+    Where there are 10 of both, Stirling's series for all three factorials, with its small remainder
+    s, leaves no large terms (Loader, 2000): with t = (n p - x) / x and u = (x - n p) / (n - x),
 
         log P(x) = x (log(1 + t) - t) + (n - x) (log(1 + u) - u)
                    - log(2 pi x (n - x) / n) / 2 + s(n) - s(x) - s(n - x).
@@ -66,7 +66,7 @@ class Binomial(dist.Binomial):
         return coefficient + x * F.logsigmoid(logits) + (self.trials - x) * F.logsigmoid(-logits)
 
     def _of_many(self, x: Tensor, logits: Tensor) -> Tensor:
-        """Log P(x) where there are enough of both; anything finite elsewhere."""
+        """Log P(x) where there are enough of both; elsewhere any finite value."""
         n = torch.full_like(logits, self.trials)
         x = x.clamp(FAR, self.trials - FAR)
         beyond = n * logits.sigmoid() - x

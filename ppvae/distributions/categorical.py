@@ -1,4 +1,4 @@
-"""Classes that are numbers: they have a mean, and are what data are, floating-point."""
+"""Classes as floating-point numbers, like the data, with a mean."""
 
 from collections.abc import Sequence
 from typing import override
@@ -11,7 +11,7 @@ from torch import Tensor
 class Categorical(dist.Categorical):
     """P(x = k) = softmax(logits)_k, for the numbers k = 0, 1, ...
 
-    Torch's own draws integers, which no network reads, and has no mean.
+    Torch's version draws integers, which no network takes, and has no mean.
 
     Args:
         logits: ``(..., classes)``.
@@ -23,7 +23,7 @@ class Categorical(dist.Categorical):
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
             self._validate_sample(value)
-        # What is no class has no probability, where nobody checks it; torch would fail on it.
+        # Without validation an unknown class has probability 0; torch would fail on it.
         known = value.long().clamp(0, self.logits.shape[-1] - 1)
         shape = torch.broadcast_shapes(value.shape, self.logits.shape[:-1])
         logits = self.logits.expand(*shape, -1)

@@ -1,4 +1,4 @@
-"""An exponential density cut off to [0, 1], exact at any logit."""
+"""An exponential density truncated to [0, 1], exact at any logit."""
 
 from collections.abc import Sequence
 from typing import override
@@ -9,18 +9,18 @@ from torch import Tensor
 from torch.distributions import constraints
 
 SMALL = 0.3
-"""Below this |u| series in u are exact to double precision, and the closed forms cancel."""
+"""Where |u| is smaller, the closed forms cancel, and series in u are exact to double precision."""
 
 
 class ContinuousBernoulli(dist.TorchDistribution):
     """p(x) = C exp(logits x) on [0, 1] (Loaiza-Ganem and Cunningham, 2019).
 
     With u = logits / 2, log p(x) = 2 u (x - 1/2) - log(sinh(u) / u), the mean is
-    1/2 + (coth(u) - 1/u) / 2, and the variance (1/u^2 - 1/sinh(u)^2) / 4. Torch's own family cuts
-    the logit of its constant off, at 16 in single precision: beyond it is no density.
+    1/2 + (coth(u) - 1/u) / 2, and the variance (1/u^2 - 1/sinh(u)^2) / 4. Torch's version clips the
+    logit in its constant, at 16 in single precision; beyond that it is not a density.
 
     Args:
-        logits: log-odds of the Bernoulli that it looks like.
+        logits: log-odds of the Bernoulli whose mass function has the same form.
 
     Shapes: elementwise.
     """
@@ -50,7 +50,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
         with torch.no_grad():
             shape = self._extended_shape(torch.Size(sample_shape))
             u = torch.rand(shape, dtype=self.logits.dtype, device=self.logits.device)
-            # The distance from the likelier end is an exponential's, cut off at 1: by inverse cdf.
+            # The distance from the likelier end is exponential, truncated at 1: by inverse cdf.
             rate = self.logits.abs().clamp(min=torch.finfo(self.logits.dtype).eps)
             distance = (-(u * (-rate).expm1()).log1p() / rate).clamp(0, 1)
             return torch.where(self.logits > 0, 1 - distance, distance)
@@ -71,7 +71,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
         """The variance, 1/12 at a logit of 0."""
         u = self.logits / 2
         size = _far(u).abs()
-        # 1/sinh(u)^2, which may be nothing, without a sinh that is infinite.
+        # 1/sinh(u)^2, which may underflow, without a sinh that overflows.
         shrunk = (-2 * size).exp()
         large = size.square().reciprocal() - 4 * shrunk / (1 - shrunk).square()
         square = u.square()
@@ -93,5 +93,5 @@ def _log_sinhc(u: Tensor) -> Tensor:
 
 
 def _far(u: Tensor) -> Tensor:
-    """Away from zero, where a closed form is not looked at and its gradient must be finite."""
+    """A value u away from zero, where closed forms are unused but need a finite gradient."""
     return torch.where(u.abs() < SMALL, SMALL, u)

@@ -1,4 +1,4 @@
-"""Logistic densities, binned: probabilities of grey levels, of one of them or of several."""
+"""Logistic densities in bins: probabilities of grey levels, also as mixtures."""
 
 from collections.abc import Sequence
 from typing import override
@@ -14,14 +14,14 @@ from ppvae.distributions.grid import Grid
 
 
 class DiscretizedLogistic(dist.TorchDistribution):
-    """P(x = k / (levels - 1)) = F(k + 1/2) - F(k - 1/2), F a logistic's, with open outer bins.
+    """P(x = k / (levels - 1)) = F(k + 1/2) - F(k - 1/2), F a logistic cdf, with open outer bins.
 
     With a < b the ends of a bin in units of the scale, about loc, and s the logistic sigmoid::
 
         log [s(b) - s(a)] = log s(b) + log s(-a) + log(1 - exp(a - b)),
 
-    in which no two numbers cancel, however far in a tail the bin lies; b - a is the same for all
-    bins. The lowest bin has the first term alone, the highest the second (Kingma et al., 2016;
+    which has no cancellation, however far in a tail the bin lies; b - a is the same for all bins.
+    The lowest bin has only the first term, the highest only the second (Kingma et al., 2016;
     Salimans et al., 2017).
 
     Args:
@@ -83,7 +83,7 @@ class DiscretizedLogistic(dist.TorchDistribution):
     def mean(self) -> Tensor:
         """The expected intensity, E[k] / top = sum_k P(x >= k / top) / top over levels k > 0.
 
-        Level by level, so that it takes no more memory than a draw.
+        Summed level by level, so that it takes no more memory than a draw.
         """
         top = self.levels - 1
         total = torch.zeros_like(self.loc)
@@ -95,9 +95,9 @@ class DiscretizedLogistic(dist.TorchDistribution):
     def variance(self) -> Tensor:
         """The variance of the intensity, (E[(k - c)^2] - E[k - c]^2) / top^2.
 
-        About the level c of loc, so that a small variance is no difference of large numbers, level
-        by level: E[(k - c)^2] = sum_k (2 (k - c) - 1) P(x >= k / top) over levels k > c, and so
-        down from c.
+        Taken about the level c of loc, so that a small variance is not the difference of large
+        numbers, and level by level: E[(k - c)^2] = sum_k (2 (k - c) - 1) P(x >= k / top) over
+        levels k > c, and likewise below c.
         """
         top = self.levels - 1
         centre = (self.loc * top).round().clamp(0, top)
@@ -110,7 +110,7 @@ class DiscretizedLogistic(dist.TorchDistribution):
         return (second - first.square()).clamp(min=0) / top**2
 
     def _standard(self, level: Tensor | float) -> Tensor:
-        """A level, or a point between two, in units of the scale, about loc."""
+        """A level, or a point between two levels, in units of the scale about loc."""
         return (level / (self.levels - 1) - self.loc) / self.scale
 
 
@@ -126,5 +126,5 @@ class MixtureOfDiscretizedLogistics(dist.MixtureSameFamily):  # type: ignore[mis
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Grid:
-        """The grid of its components, which all have the same."""
+        """The grid of its components, which is the same for all."""
         return Grid(self.component_distribution.levels)

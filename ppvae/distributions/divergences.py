@@ -1,19 +1,19 @@
-"""KL divergences of normals in closed form, of pairs of families that torch and Pyro leave out.
+"""KL divergences in closed form for pairs of normal families that torch and Pyro lack.
 
 Importing this module registers them with torch, so that `TraceMeanField_ELBO` finds them: from a
 normal with correlations (`MultivariateNormal`, `LowRankMultivariateNormal`) to one without
-(``Normal(...).to_event(1)``), as from a guide to a standard prior, and back from the latter to
-`LowRankMultivariateNormal`; Pyro has that to `MultivariateNormal`. With N(m, S) against
+(``Normal(...).to_event(1)``), as from a guide to a standard prior, and from the latter to
+`LowRankMultivariateNormal`; Pyro has the one to `MultivariateNormal`. With N(m, S) against
 N(m', diag s^2), both over D dimensions::
 
     KL = 1/2 sum_j [(S_jj + (m_j - m'_j)^2) / s_j^2 + log 2 pi s_j^2] - H(N(m, S)).
 
-From a `Delta` Pyro has one too, without the ``log_density`` of one that maps other draws; here it
+Pyro's KL from a `Delta` ignores ``log_density``, which a Delta at a map of other draws has; here it
 counts::
 
     KL = log_density - log q(v).
 
-No D x D matrix is made of a factor of low rank. Batch shapes broadcast; nats.
+A low-rank covariance is never expanded to a D x D matrix. Batch shapes broadcast; units are nats.
 """
 
 import math
@@ -55,10 +55,10 @@ def _map(p: Any, q: Any) -> Tensor:
 
 
 def _diagonal(correlated: Any, independent: Any) -> Any:
-    """The normal that ``independent`` is made of, elements over one dimension.
+    """The normal of which ``independent`` is a product over one dimension.
 
     Raises:
-        NotImplementedError: if it is anything else; whoever asks for a KL falls back then.
+        NotImplementedError: if it is anything else; callers then fall back to Monte Carlo.
     """
     base = independent.base_dist
     if not isinstance(base, Normal) or independent.reinterpreted_batch_ndims != 1:

@@ -1,7 +1,7 @@
-"""Normalizing flows: a normal, bent by invertible networks into a density of another shape.
+"""Normalizing flows: a normal transformed by invertible networks to a density of another shape.
 
 The networks are zuko's. Its distributions are not used: importing them switches off torch's checks
-for the whole process, and its adaptor to Pyro hands back a density that is no function of the draw.
+for the whole process, and its adaptor to Pyro returns a density that is no function of the draw.
 """
 
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ from torch.distributions import Distribution, constraints
 from ppvae.errors import InputError
 
 FlowKind = Literal["spline", "affine"]
-"""What each number of z is bent by, given those before it: a rational-quadratic spline of 8 bins
-on [-5, 5] that is the identity outside (Durkan et al., 2019), or a line (Papamakarios et al.,
+"""Transformation of each element of z, given those before it: a rational-quadratic spline of 8 bins
+on [-5, 5], the identity outside (Durkan et al., 2019), or an affine map (Papamakarios et al.,
 2017)."""
 
 
 def zuko() -> Any:
-    """The package zuko, imported without its side effect: torch's checks stay as they were."""
+    """The package zuko, imported without its side effect on torch's checks."""
     is_checked = pyro.settings.get("validate_distributions_torch")
     try:
         return import_module("zuko")
@@ -34,9 +34,9 @@ def zuko() -> Any:
 class NormalizingFlow(dist.TorchDistribution):
     """z = f^-1(u), u ~ base: log p(z) = log base(f(z)) + log |det df(z)/dz|, at any z.
 
-    The very draw that `rsample` gave is scored without computing f, which for an inverse
-    autoregressive flow is slow: u is known there, and gradients pass by way of the draw. A view or
-    a copy of it, and any other value, are scored by f: there the density is a function of z.
+    The tensor that `rsample` returned is scored without computing f, which for an inverse
+    autoregressive flow is slow: its u is known, and gradients pass through the draw. A view or copy
+    of it, and any other value, is scored by f, as a function of z.
 
     Args:
         transform: f, from z to u: zuko's, with vectors for events.
@@ -70,7 +70,7 @@ class NormalizingFlow(dist.TorchDistribution):
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         u = self.base.rsample(torch.Size(sample_shape))
         z, log_det = self.transform.inv.call_and_ladj(u)
-        # Changes in place are not counted of a tensor that is made in inference mode.
+        # A tensor made in inference mode has no count of in-place changes.
         counts = not z.is_inference()
         self._drawn = (z, z._version, self.base.log_prob(u) - log_det) if counts else None
         return cast("Tensor", z)
@@ -86,39 +86,39 @@ class NormalizingFlow(dist.TorchDistribution):
         return cast("Tensor", self.base.log_prob(u) + log_det)
 
     def _known(self, value: Tensor) -> Tensor | None:
-        """The log-density of the very draw, unless it was changed in place since."""
+        """The log-density of the last draw itself, unless it was changed in place."""
         draw, version, log_prob = self._drawn or (None, None, None)
         if value is not draw or value._version != version:
             return None
-        # A draw without a gradient was scored without one, too: no use where one is asked for.
+        # A draw without a gradient was scored without one, and is useless where one is needed.
         return log_prob if value.grad_fn is not None or not torch.is_grad_enabled() else None
 
 
 class Autoregressive(nn.Module):
-    """A flow, each number of z bent by a function that masked networks read off those before it.
+    """A flow in which masked networks transform each element of z given those before it.
 
-    Called, it gives the distribution of z. In one direction all numbers are computed at once, in
-    the other one after another, by ``features`` passes through the networks. Scoring is the fast
-    one here (Papamakarios et al., 2017), or, with ``inverse``, drawing (Kingma et al., 2016): a
-    prior scores draws of the guide, a guide scores its own.
+    Calling it gives the distribution of z. In one direction all elements are computed at once, in
+    the other one after another, by ``features`` passes through the networks. By default scoring is
+    fast (Papamakarios et al., 2017), with ``inverse`` drawing (Kingma et al., 2016): a prior scores
+    draws of the guide, a guide scores its own.
 
-    The map starts as the identity: an untrained flow is its base. The order of the numbers is
-    turned round from each layer to the next.
+    The map starts as the identity: an untrained flow is its base. The order of the elements is
+    reversed from each layer to the next.
 
     Args:
         features: length of z.
-        context: how many numbers the flow is conditional on; 0: none.
-        kind: what a number is bent by; see `FlowKind`.
+        context: number of values that the flow is conditional on; 0: none.
+        kind: the transformation of each element; see `FlowKind`.
         transforms: number of layers.
         hidden: width of each hidden layer of each network.
-        inverse: whether drawing is fast, and not scoring.
+        inverse: whether drawing is fast instead of scoring.
 
     Shapes: called with ``context`` ``(*batch, context)``, and a ``base`` of event shape
     ``(features,)``, which is N(0, I) by default; gives batch shape ``(*batch)``, broadcast with
     that of the base, and event shape ``(features,)``.
 
     Raises:
-        InputError: for a number below 1, or a kind that is none.
+        InputError: for a number below 1, or an unknown kind.
 
     Example::
 
@@ -154,7 +154,7 @@ class Autoregressive(nn.Module):
     def forward(
         self, context: Tensor | None = None, base: dist.TorchDistribution | None = None
     ) -> NormalizingFlow:
-        """The distribution of z, given the numbers that it is conditional on."""
+        """The distribution of z, given the context."""
         size = None if context is None else context.shape[-1]
         if (size or 0) != self.context:
             raise InputError(
@@ -171,9 +171,9 @@ class Autoregressive(nn.Module):
 
 
 def _start_as_identity(layer: Any) -> None:
-    """Have the numbers that make each spline or line be zero, whatever they are read off."""
+    """Set the parameters of each spline or affine map to zero at any input."""
     networks = dict(layer.named_children())
-    # One number alone, without a context, has nothing to be read off: its own are parameters.
+    # A single element without a context has no input: its values are parameters.
     last = networks["hyper"][-1] if "hyper" in networks else layer
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
@@ -181,7 +181,7 @@ def _start_as_identity(layer: Any) -> None:
 
 def _check(features: int, context: int, kind: str, transforms: int, hidden: Sequence[int]) -> None:
     if kind not in ("spline", "affine"):
-        raise InputError(f"kind is '{kind}'; a flow is made of 'spline' or of 'affine'")
+        raise InputError(f"kind is '{kind}'; a flow is 'spline' or 'affine'")
     if min(features, transforms) < 1 or context < 0:
         raise InputError(
             f"features is {features}, transforms {transforms} and context {context}; a flow needs "

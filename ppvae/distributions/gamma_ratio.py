@@ -1,21 +1,21 @@
-"""Logarithms of gamma functions and of ratios, without the loss of digits of a difference."""
+"""Logarithms of gamma functions and of their ratios, without cancellation."""
 
 import torch
 from torch import Tensor
 
 FAR = 10.0
-"""From here on Stirling's series, cut off where it is below, is exact to double precision."""
+"""From here on Stirling's series, truncated as below, is exact to double precision."""
 
 
 def log_gamma_ratio(a: Tensor, b: Tensor) -> Tensor:
     """The logarithm of Gamma(a + b) / Gamma(a), for a > 0 and b > -a.
 
     For large a both log-gammas are large and nearly equal: in single precision their difference
-    has an error of 0.01 at a = 20,000, alike for all elements of a datum. By Stirling's series
+    has an error of 0.01 at a = 20,000, the same for all elements of a datum. Stirling's series
 
         (a - 1/2) log(1 + b / a) + b (log(a + b) - 1) + r(a + b) - r(a),
 
-    with a small r, it is as exact as b log a is.
+    with a small r, is as exact as b log a.
 
     Shapes: elementwise; ``a`` and ``b`` broadcast.
     """
@@ -28,11 +28,11 @@ def log_gamma_ratio(a: Tensor, b: Tensor) -> Tensor:
 
 
 def stirling_rest(z: Tensor) -> Tensor:
-    """What log Gamma(z) has beside (z - 1/2) log z - z + log(2 pi) / 2, for z of at least `FAR`."""
+    """The remainder log Gamma(z) - (z - 1/2) log z + z - log(2 pi) / 2, for z of at least `FAR`."""
     w = z.square().reciprocal()
     return (1 / 12 - w * (1 / 360 - w * (1 / 1260 - w * (1 / 1680 - w / 1188)))) / z
 
 
 def log_one_plus(t: Tensor, directly: Tensor) -> Tensor:
-    """The logarithm of 1 + t, given without t too: near -1 that has lost its digits."""
+    """log(1 + t), with ``directly`` used near t = -1, where 1 + t has lost its digits."""
     return torch.where(t > -0.5, t.clamp(min=-0.5).log1p(), directly)

@@ -1,4 +1,4 @@
-"""Intensities as 8-bit images have them: whole numbers of levels, scaled to [0, 1]."""
+"""Intensities of 8-bit images: integer levels, scaled to [0, 1]."""
 
 from typing import override
 
@@ -6,14 +6,14 @@ from torch import Tensor
 from torch.distributions import constraints
 
 TOLERANCE = 1e-2
-"""How far off the grid a value may be, in levels: single precision cannot hold k / 255."""
+"""Allowed distance to the grid, in levels: single precision cannot hold k / 255."""
 
 
 class Grid(constraints.Constraint):
     """The multiples of 1 / (levels - 1) in [0, 1]: 8-bit intensities over 255, for 256 levels.
 
     Args:
-        levels: how many there are.
+        levels: number of levels.
     """
 
     is_discrete = True

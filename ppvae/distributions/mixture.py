@@ -1,4 +1,4 @@
-"""A mixture of diagonal normals, whose draws can be differentiated."""
+"""A mixture of diagonal normals with differentiable draws."""
 
 import math
 from collections.abc import Sequence
@@ -14,17 +14,17 @@ from torch.nn import functional as F
 class NormalMixture(dist.TorchDistribution):
     """p(z) = sum_k w_k N(z; loc_k, diag scale_k^2), with w = softmax(logits).
 
-    A draw picks its component, which has no derivative, but the distribution of draws moves
+    A draw picks its component, which has no derivative, but the distribution of draws changes
     smoothly with the parameters, and so can the draws. With F_d the distribution function of z_d
-    given z_1, ..., z_{d-1}, a mixture as well, F(z) is uniform; held there while the parameters
-    theta move, a draw moves by ::
+    given z_1, ..., z_{d-1}, a mixture as well, F(z) is uniform; if it is held fixed while the
+    parameters theta change, a draw changes by ::
 
         dz / dtheta = -(dF / dz)^-1 dF / dtheta,
 
     where dF / dz is lower triangular (implicit reparameterization: Figurnov, Mohamed and Mnih,
-    2018). Its gradients have no bias; between modes that are far apart they are noisy. First
-    derivatives only. In place of Pyro's `MixtureOfDiagNormals`, it computes in logarithms, where
-    the density of 50 dimensions is 0 or infinite in single precision, and takes one dimension too.
+    2018). Its gradients are unbiased; between modes that are far apart they are noisy. Only first
+    derivatives exist. Unlike Pyro's `MixtureOfDiagNormals`, it computes in logarithms, where the
+    density of 50 dimensions is 0 or infinite in single precision, and allows a single dimension.
 
     Args:
         logits: unnormalized log-weights, ``(*batch, components)``.
@@ -101,7 +101,7 @@ class NormalMixture(dist.TorchDistribution):
         return eps, -0.5 * eps.square() - self.scale.log() - 0.5 * math.log(2 * math.pi)
 
     def _held(self, z: Tensor) -> Tensor:
-        """Zero, with (dF / dz)^-1 dF / dtheta at z for a derivative by the parameters."""
+        """Zero, with (dF / dz)^-1 dF / dtheta at z as its derivative by the parameters."""
         eps, log_normal = self._by_component(z)
         # Weights of the components in z_d's mixture: their posterior given z_1, ..., z_{d-1}.
         before = F.pad(log_normal[..., :-1].cumsum(-1), (1, 0))
@@ -110,11 +110,11 @@ class NormalMixture(dist.TorchDistribution):
         cdf = (weight * below).sum(-2)
         with torch.no_grad():
             density = (weight * log_normal.exp()).sum(-2)
-            # Row d of dF / dz, over the density of z_d: what z_j, j < d, does through the weights.
+            # Row d of dF / dz, over the density of z_d: the effect of z_j, j < d, by the weights.
             pull = weight * (below - cdf.unsqueeze(-2)) / density.unsqueeze(-2)
             slope = -(pull.mT @ (eps / self.scale)).tril(-1)
         change = ((cdf - cdf.detach()) / density).unsqueeze(-1)
-        # Ones on the diagonal are understood.
+        # The diagonal of ones is implied.
         held: Tensor = torch.linalg.solve_triangular(
             slope, change, upper=False, unitriangular=True
         ).squeeze(-1)

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of what a program draws; and a program that draws its means."""
+"""Mean and standard deviation of sites, and a handler that sets latents to their means."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 DRAWS = 128
-"""Draws that stand for a family whose moments have no closed form: the variance of their mean is
-1/128 of a draw's, less than the 0.01 that makes a unit active."""
+"""Draws for a family whose moments have no closed form: the variance of their mean is 1/128 of that
+of a draw, less than the 0.01 that makes a unit active."""
 
 
 def moments(fn: Any) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a distribution, elementwise: each of its sample's shape.
+    """Mean and standard deviation of a distribution, elementwise, in the shape of its samples.
 
-    In closed form where the family has them, else of `DRAWS` draws.
+    In closed form where the family has them, else from `DRAWS` draws.
     """
     try:
         mean, stddev = fn.mean, fn.stddev
@@ -28,13 +28,13 @@ def moments(fn: Any) -> tuple[Tensor, Tensor]:
 
 
 class AtMeans(Messenger):
-    """Takes each latent at its mean, and so those after it given the means of those before.
+    """Sets each latent to its mean, and so later latents to means given those.
 
-    A class has no mean, and is taken at its most probable value. A latent whose mean is no value
-    that it can take, as of other discrete ones and of directions, is drawn.
+    A class has no mean; it is set to its most probable value. A latent that cannot take its mean,
+    such as other discrete ones and directions, is drawn.
 
     Attributes:
-        moments: mean and standard deviation, as of `moments`, of each site that is not a class.
+        moments: mean and standard deviation, from `moments`, of each site that is not a class.
     """
 
     def __init__(self) -> None:

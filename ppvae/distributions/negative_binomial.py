@@ -1,4 +1,4 @@
-"""Counts that vary more than a Poisson's, by their mean and how much more."""
+"""Counts that vary more than a Poisson's, by their mean and inverse dispersion."""
 
 import math
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from ppvae.distributions.gamma_ratio import FAR, log_gamma_ratio, log_one_plus, 
 class NegativeBinomial(dist.TorchDistribution):
     """A Poisson whose rate is Gamma(r, r / m): the mean is m, the variance m + m^2 / r.
 
-    log P(x) = log Gamma(r + x) / (Gamma(r) x!) + x log(m / (r + m)) + r log(r / (r + m)), which
-    for large r is the Poisson's. Where one of r and x is below 10, the ratio of gamma functions is
-    taken by the smaller, and no two large terms are subtracted. Where neither is, Stirling's series
-    for all three, with its small rest s, leaves
+    log P(x) = log Gamma(r + x) / (Gamma(r) x!) + x log(m / (r + m)) + r log(r / (r + m)), which for
+    large r is the Poisson's. Where r or x is below 10, the ratio of gamma functions is taken by the
+    smaller of the two, and no large terms are subtracted. Where neither is, Stirling's series for
+    all three, with its small remainder s, leaves
 
         x log(1 + r (m - x) / (x (r + m))) - r log(1 + (m - x) / (r + x))
         - log(2 pi x (1 + x / r)) / 2 + s(r + x) - s(r) - s(x),
 
-    as `ppvae.distributions.poisson.Poisson` has it, which it becomes. So single precision holds.
+    as in `ppvae.distributions.poisson.Poisson`, its limit. So single precision suffices.
 
     Args:
         log_mean: log m.
@@ -76,7 +76,7 @@ class NegativeBinomial(dist.TorchDistribution):
         return counted + x * F.logsigmoid(logits) - r * F.softplus(logits)
 
     def _of_many(self, x: Tensor, r: Tensor) -> Tensor:
-        """Log P(x) where neither is; anything finite elsewhere."""
+        """Log P(x) where neither is small; elsewhere any finite value."""
         x, r = x.clamp(min=FAR), r.clamp(min=FAR)
         m, log_odds = self.log_mean.exp(), self.log_mean - r.log()
         of_x = log_one_plus((m - x) / x / (1 + m / r), F.logsigmoid(log_odds) + (r / x).log1p())

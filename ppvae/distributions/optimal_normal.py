@@ -1,4 +1,4 @@
-"""Normals with one scale that is read off what they are shown."""
+"""Normals with one scale, computed from the scored values."""
 
 from collections.abc import Callable, Sequence
 from typing import override
@@ -9,23 +9,24 @@ from torch import Tensor
 
 
 class OptimalNormal(dist.Normal):
-    """N(x; loc, c I), with c the mean square of x - loc over all the elements that are scored.
+    """N(x; loc, c I), with c the mean square of x - loc over all scored elements.
 
-    Of all c it is the one at which they are likeliest (Rybkin et al., 2021), so that the elements
-    are no longer independent: it is for training. There the slope of log p in c is zero, and the
-    gradient in loc is the same whether c is held or follows loc (the envelope theorem); it is held.
-    That is so of a sum in which all draws count alike, and of no other.
+    This c has the highest likelihood of all (Rybkin et al., 2021), so that the elements are no
+    longer independent: it is for training. There the slope of log p in c is zero, and the gradient
+    in loc is the same whether c is held fixed or follows loc (the envelope theorem); it is held.
+    That is true only of a sum in which all draws count alike.
 
-    Evaluation has nobody to hear of a mean square: it is then N(loc, scale^2 I).
+    In evaluation ``record`` is ``None``, and the distribution is N(loc, scale^2 I).
 
     Args:
         loc: the means.
-        scale: what is drawn with, where there is nothing to score.
+        scale: the scale of draws, and of scores in evaluation.
         floor: the smallest c.
-        hears: is given each mean square that gradients are recorded of, for a running mean: scoring
-            the same draws once more, to look at them, teaches nothing. ``None`` in evaluation.
+        record: called with each mean square computed while gradients are recorded, for a
+            running mean; scoring the same draws again without gradients does not count. ``None`` in
+            evaluation.
         observed: True where an element is known to be observed; others do not count in c. A mask
-            that is laid on by ``.mask`` is one; one laid on by a handler is not known.
+            set by ``.mask`` is known; one set by a handler is not.
 
     Shapes: elementwise; ``loc``, ``scale`` and ``observed`` broadcast.
     """
@@ -35,12 +36,12 @@ class OptimalNormal(dist.Normal):
         loc: Tensor,
         scale: Tensor,
         floor: float,
-        hears: Callable[[Tensor], None] | None,
+        record: Callable[[Tensor], None] | None,
         observed: Tensor | None = None,
         validate_args: bool | None = None,
     ) -> None:
         super().__init__(loc, scale, validate_args=validate_args)
-        self.floor, self.hears, self.observed = floor, hears, observed
+        self.floor, self.record, self.observed = floor, record, observed
 
     @override
     def expand(
@@ -49,7 +50,7 @@ class OptimalNormal(dist.Normal):
         shape = torch.Size(batch_shape)
         loc, scale = self.loc.expand(shape), self.scale.expand(shape)
         return OptimalNormal(
-            loc, scale, self.floor, self.hears, self.observed, validate_args=self._validate_args
+            loc, scale, self.floor, self.record, self.observed, validate_args=self._validate_args
         )
 
     @override
@@ -58,7 +59,7 @@ class OptimalNormal(dist.Normal):
         if self.observed is not None:
             observed = observed & self.observed
         fn = OptimalNormal(
-            self.loc, self.scale, self.floor, self.hears, observed,
+            self.loc, self.scale, self.floor, self.record, observed,
             validate_args=self._validate_args,
         )  # fmt: skip
         return dist.MaskedDistribution(fn, mask)
@@ -68,12 +69,12 @@ class OptimalNormal(dist.Normal):
         if self._validate_args:
             self._validate_sample(value)
         scale = self.scale
-        if self.hears is not None:
+        if self.record is not None:
             mean_square = self._mean_square(value)
             if torch.is_grad_enabled():
-                self.hears(mean_square)
+                self.record(mean_square)
             scale = mean_square.clamp(min=self.floor).sqrt()
-        # What there is to check has been checked above.
+        # All checks were made above.
         log_prob: Tensor = dist.Normal(self.loc, scale, validate_args=False).log_prob(value)
         return log_prob
 
@@ -84,5 +85,5 @@ class OptimalNormal(dist.Normal):
         observed = self.observed.expand(square.shape)
         count = observed.sum()
         mean = square.where(observed, 0).sum() / count.clamp(min=1)
-        # Of nothing nothing is learned.
+        # Without observed elements nothing is learned.
         return torch.where(count > 0, mean, self.scale.square().mean())

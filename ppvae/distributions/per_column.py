@@ -1,4 +1,4 @@
-"""A vector whose elements are of different families: the columns of a mixed table."""
+"""A vector whose elements have different families: the columns of a mixed table."""
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
@@ -13,7 +13,7 @@ from ppvae.networks.columns import Column
 
 
 class PerColumn(dist.TorchDistribution):
-    """p(x_1), ..., p(x_D), each of a family of its own; elementwise, as any batch of numbers is.
+    """p(x_1), ..., p(x_D), each with its own family; elementwise, like any batch of numbers.
 
     Columns of one family are one group, which is scored, drawn and averaged at once::
 
@@ -22,11 +22,11 @@ class PerColumn(dist.TorchDistribution):
     End it with ``.to_event(1)`` for the joint density of the vector.
 
     Args:
-        groups: of each group the distribution of its columns, batch shape ``(*lead, D_g)``; the
+        groups: the distribution of the columns of each group, batch shape ``(*lead, D_g)``; the
             events are single numbers, and ``lead`` is the same for all.
-        order: the column of x, from 0, that each column of the groups is, one group after another:
-            ``(D,)``, whole numbers, each of 0, ..., D - 1 once.
-        support: that of the vector, as `columnwise` gives it.
+        order: the column of x, from 0, of each column of the groups, one group after another:
+            ``(D,)``, a permutation of 0, ..., D - 1.
+        support: that of the vector, from `columnwise`.
 
     Shapes: batch shape ``(*lead, D)``; event shape ``()``.
     """
@@ -68,7 +68,7 @@ class PerColumn(dist.TorchDistribution):
     @property
     @override
     def mean(self) -> Tensor:
-        """The mean of each column; of a category that of its code, which need be no level's."""
+        """The mean of each column; for a category that of its code, which may be no level."""
         return self.of_groups(lambda group: group.mean)
 
     @property
@@ -78,12 +78,12 @@ class PerColumn(dist.TorchDistribution):
 
     @property
     def point(self) -> Tensor:
-        """What is shown for each column: its mean, and of a category its most probable level."""
+        """The value shown for each column: its mean, or the most probable level of a category."""
         return self.of_groups(lambda g: g.mode.nan_to_num(0) if g.has_enumerate_support else g.mean)
 
     @property
     def levels(self) -> dict[int, Tensor]:
-        """Of each column that is a category the probabilities of its levels, ``(*lead, K)``."""
+        """The probabilities of the levels of each column that is a category, ``(*lead, K)``."""
         found: dict[int, Tensor] = {}
         for group, columns in zip(self.groups, self.by_group(self._numbered), strict=True):
             if group.has_enumerate_support:
@@ -97,11 +97,11 @@ class PerColumn(dist.TorchDistribution):
         return torch.arange(len(self.order), device=self.order.device)
 
     def of_groups(self, what: Callable[[Any], Tensor]) -> Tensor:
-        """What is made of each group, ``(..., D_g)``, as one vector ``(..., D)``."""
+        """A value computed for each group, ``(..., D_g)``, joined to one vector ``(..., D)``."""
         return self._joined([what(group) for group in self.groups])
 
     def by_group(self, value: Tensor) -> tuple[Tensor, ...]:
-        """The columns of each group: ``(..., D_g)`` of ``(..., D)``."""
+        """Split ``(..., D)`` into the columns of each group, ``(..., D_g)``."""
         widths = [group.batch_shape[-1] for group in self.groups]
         parts: tuple[Tensor, ...] = value.index_select(-1, self.order).split(widths, -1)
         return parts
@@ -113,9 +113,9 @@ class PerColumn(dist.TorchDistribution):
 
 
 class Columnwise(constraints.cat):
-    """The support of a row of a table whose columns have supports of their own.
+    """The support of a row of a table whose columns have different supports.
 
-    It is discrete where all of them are.
+    It is discrete if all of them are.
 
     Args:
         supports: of each column.
@@ -126,7 +126,7 @@ class Columnwise(constraints.cat):
         self, supports: Sequence[constraints.Constraint], columns: Sequence[Column]
     ) -> None:
         self.supports, self.columns = tuple(supports), tuple(columns)
-        # Neighbours that are alike are looked at together.
+        # Equal neighbours are checked together.
         runs = [list(run) for _, run in groupby(supports, key=str)]
         super().__init__(  # type: ignore[no-untyped-call]  # torch's has no types
             [run[0] for run in runs], -1, [len(run) for run in runs]
@@ -141,9 +141,9 @@ class Columnwise(constraints.cat):
 def columnwise(
     supports: Sequence[constraints.Constraint], columns: Sequence[Column]
 ) -> constraints.Constraint:
-    """The support of a row of a table: one of all columns, where they are alike and of numbers.
+    """The support of a row of a table: that of one column, if all are numbers of the same support.
 
-    Codes of levels are no counts, which their support alone would not tell.
+    Codes of levels are not counts, though they may have the same support.
     """
     is_one = len({str(support) for support in supports}) == 1
     is_one = is_one and not any(column.levels for column in columns)

@@ -1,4 +1,4 @@
-"""Counts of rare and independent events, whose large log-factorials are never subtracted."""
+"""Poisson counts without the subtraction of large log-factorials."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from ppvae.distributions.gamma_ratio import FAR, log_one_plus, stirling_rest
 
 
 class Poisson(dist.Poisson):
-    """P(x) = rate^x exp(-rate) / x!, in single precision too.
+    """P(x) = rate^x exp(-rate) / x!, accurate in single precision too.
 
-    The three terms are of the size of x log x, and what is left of them of that of log x: at a mean
-    of 100,000 single precision is 0.03 nats off, alike for all elements of a datum. With Stirling's
-    series for x!, its small rest r, and t = (rate - x) / x,
+    The three terms are of the size of x log x, and their sum of the size of log x: at a mean of
+    100,000 single precision is 0.03 nats off, the same for all elements of a datum. With Stirling's
+    series for x!, its small remainder r, and t = (rate - x) / x,
 
         log P(x) = x (log(1 + t) - t) - log(2 pi x) / 2 - r(x)
 
-    has no large terms (Loader, 2000). It is taken for x of at least 10.
+    has no large terms (Loader, 2000). It is used for x of at least 10.
 
     Args:
         rate: the mean, above zero.

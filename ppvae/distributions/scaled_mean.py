@@ -1,4 +1,4 @@
-"""Counts whose mean is multiplied: how size factors scale x outside of the network."""
+"""Counts with a multiplied mean: how size factors scale x outside of the network."""
 
 from functools import singledispatch
 from typing import Any, cast
@@ -15,11 +15,11 @@ from ppvae.errors import InputError
 
 @singledispatch
 def scaled(fn: Any, factor: Tensor) -> dist.TorchDistribution:  # noqa: ARG001  # as its branches
-    """The distribution of the same family whose mean is ``factor`` times that of ``fn``.
+    """The distribution of the same family with ``factor`` times the mean of ``fn``.
 
     A rate is multiplied, m to s m. The inverse dispersion of a negative binomial stays, so that its
-    variance becomes s m + (s m)^2 / r, and so does the probability of a zero that is no count. A
-    family of one's own is added by ``scaled.register``.
+    variance becomes s m + (s m)^2 / r, and so does the probability of an excess zero. Register your
+    own family by ``scaled.register``.
 
     Args:
         fn: the distribution of counts.
@@ -28,11 +28,11 @@ def scaled(fn: Any, factor: Tensor) -> dist.TorchDistribution:  # noqa: ARG001  
     Shapes: ``factor`` broadcasts to ``fn``'s batch shape.
 
     Raises:
-        InputError: of a family that has no mean to scale.
+        InputError: for a family without a mean to scale.
     """
     raise InputError(
-        f"the data has size factors, which multiply the mean of counts, and x is observed at "
-        f"{type(fn).__name__}, which has none to multiply; take `likelihood='NegativeBinomial'` "
+        f"the data have size factors, which multiply the mean of counts, and x is observed at "
+        f"{type(fn).__name__}, which has no such mean; take `likelihood='NegativeBinomial'` "
         "(or Poisson, ZeroInflated), or leave them out by `size_factor='none'`"
     )
 

@@ -1,4 +1,4 @@
-"""Student's t, with its constant exact at many degrees of freedom."""
+"""Student's t, with an exact constant at many degrees of freedom."""
 
 import math
 from typing import override
@@ -14,9 +14,9 @@ from ppvae.distributions.gamma_ratio import log_gamma_ratio
 class StudentT(dist.StudentT):  # type: ignore[misc]  # Pyro states no types
     """p(x) = Gamma((n + 1) / 2) / Gamma(n / 2) (pi n)^-1/2 / s (1 + y^2 / n)^-(n + 1) / 2.
 
-    With y = (x - loc) / s and n degrees of freedom. Torch's own takes the ratio of gamma functions
-    as a difference of their logarithms, whose rounding at n = 1,000 adds up, over the 784 pixels of
-    an image, to a tenth of a nat in single precision.
+    With y = (x - loc) / s and n degrees of freedom. Torch's version computes the ratio of gamma
+    functions as a difference of logarithms, whose rounding at n = 1,000 adds up, over the 784
+    pixels of an image, to a tenth of a nat in single precision.
 
     Args:
         df: degrees of freedom n.

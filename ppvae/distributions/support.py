@@ -1,4 +1,4 @@
-"""Supports of distributions: what values they hold, and the first value outside of one."""
+"""Supports of distributions: the values in them, and the first value outside of one."""
 
 from typing import Any, NamedTuple
 
@@ -11,12 +11,12 @@ from ppvae.errors import InputError
 
 
 class Outside(NamedTuple):
-    """An element of data that a support does not hold.
+    """An element of data outside of a support.
 
     Attributes:
         row: its row.
         value: the element.
-        takes: what the support holds there, in words, with the name of the column where it has one.
+        takes: the values that the support holds there, in words, with the name of a table's column.
     """
 
     row: int
@@ -27,9 +27,9 @@ class Outside(NamedTuple):
 def first_outside_support(
     support: constraints.Constraint, x: Tensor, mask: Tensor | None = None
 ) -> Outside | None:
-    """The first element of ``x`` that ``support`` does not hold, if there is one.
+    """The first element of ``x`` outside of ``support``, if there is one.
 
-    Elements that were not observed, where ``mask`` is not True, may be anything.
+    Elements that were not observed, where ``mask`` is False, may have any value.
 
     Shapes: ``x`` is ``(batch, ...)``, and ``mask`` like it.
 
@@ -41,8 +41,8 @@ def first_outside_support(
     support = _of_a_row(support)
     if any(isinstance(end, Tensor) and end.dim() >= x.dim() for end in ends_of(support)):
         raise InputError(
-            f"x takes {in_words(support)}, which differ from row to row, and so cannot be checked; "
-            "give all rows the same ends (such as `total_count`)"
+            f"x takes {in_words(support)}, which differ between rows, and so cannot be checked; "
+            "give all rows the same bounds (such as `total_count`)"
         )
     outside = ~support.check(x)
     if mask is not None and mask.shape == outside.shape:
@@ -66,14 +66,14 @@ def elements_of(support: Any) -> Any:
 
 
 def ends_of(support: Any) -> tuple[Any, Any]:
-    """The least and the largest value of a support, where it has such: numbers, or tensors."""
+    """The smallest and largest values of a support, if it has them: numbers, or tensors."""
     return getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
 
 
 def _of_a_row(support: Any) -> Any:
-    """With ends that are numbers, or those of one row, where all elements, or rows, have the same.
+    """A support whose bounds are numbers, or those of one row, where all elements or rows agree.
 
-    A distribution of a trace has them for each element of each row.
+    The distributions of a trace have bounds for each element of each row.
     """
     kind = type(support)
     is_plain = kind in (constraints.integer_interval, constraints.interval)
@@ -93,7 +93,7 @@ def _end(end: Any, is_whole: bool) -> Any:
 
 
 def in_words(support: Any) -> str:
-    """What a support holds, in words."""
+    """The values of a support, in words."""
     elements = elements_of(support)
     if isinstance(elements, Columnwise):
         each = dict.fromkeys(in_words(own) for own in elements.supports)

@@ -1,4 +1,4 @@
-"""Counts with zeros beside those that the counting explains."""
+"""Counts with more zeros than a distribution of counts explains."""
 
 from typing import cast, override
 
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 class ZeroInflated(dist.ZeroInflatedDistribution):
     """P(x) = g [x = 0] + (1 - g) base(x) (Lambert, 1992).
 
-    Pyro's own subtracts a large gate's logit from itself, which loses the counts' part of the
-    log-probability in single precision; here each case is written in terms that are small.
+    Pyro's version subtracts a large gate logit from itself, which loses the counts' part of the
+    log-probability in single precision; here all terms of each case are small.
 
     Args:
         base_dist: the counts, element by element.
@@ -31,7 +31,7 @@ class ZeroInflated(dist.ZeroInflatedDistribution):
 
     @property
     def gate(self) -> Tensor:
-        """The probability g of a zero that is not counted."""
+        """The probability g of an excess zero."""
         return cast("Tensor", self.gate_logits).sigmoid()
 
     @override
@@ -41,6 +41,6 @@ class ZeroInflated(dist.ZeroInflatedDistribution):
         counts = cast("Tensor", self.base_dist.log_prob(value))
         counted = F.logsigmoid(-self.gate_logits) + counts
         unseen = F.logsigmoid(self.gate_logits)
-        # A sum of exponentials whose second derivative is finite too, which logaddexp's is not.
+        # A log of summed exponentials with a finite second derivative, unlike logaddexp's.
         zero = torch.maximum(unseen, counted) + F.softplus(-(unseen - counted).abs())
         return torch.where(value == 0, zero, counted)

@@ -1,7 +1,7 @@
-"""Tensors to tensors, with no probability in them: what a program calls a decoder or an encoder.
+"""Networks without probability, from tensors to tensors: the encoders and decoders of programs.
 
-All of them keep whatever dimensions come before the datum's, so that a batch, or particles times a
-batch, passes in one call.
+All of them keep any leading dimensions, so that a batch, or particles times a batch, passes in one
+call.
 """
 
 from ppvae.networks.bounded import inverse_positive, is_positive, positive

@@ -1,13 +1,13 @@
-"""Positive numbers: a network's output as a scale, and whether a given number can be one."""
+"""Positive numbers: network outputs as scales, and a check for arguments."""
 
 from torch import Tensor
 
 
 def positive(log_scale: Tensor) -> Tensor:
-    """The exponential of ``log_scale``, bent smoothly into (-10, 10).
+    """The exponential of a ``log_scale`` that is squashed smoothly into (-10, 10).
 
-    It is exp where networks live (within 1 % from -1.4 to 1.4), and no input, however strange,
-    makes it 0 or infinite and a bound NaN.
+    It is within 1 % of exp from -1.4 to 1.4, and no extreme input makes it 0 or infinite and a
+    bound NaN.
     """
     return (10 * (log_scale / 10).tanh()).exp()
 
@@ -18,5 +18,5 @@ def inverse_positive(value: Tensor) -> Tensor:
 
 
 def is_positive(value: float) -> bool:
-    """Whether a number is above zero in single precision, and finite, as its inverse is too."""
+    """Whether a number and its inverse are positive and finite in single precision."""
     return 1e-37 <= value <= 1e37

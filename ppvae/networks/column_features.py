@@ -13,18 +13,18 @@ from ppvae.networks.network import Network, Shape
 
 
 class ColumnFeatures(nn.Module):
-    """A network that reads a table's columns each in its own way.
+    """A network that reads each column of a table by its kind.
 
-    Real numbers are read as they are, counts as log(1 + x), and a category as its one-hot vector:
-    level k of K as max(0, 1 - |x - k|), which between levels, where only learned pseudo-inputs go,
-    is between their vectors, and far from all of them, as of an entry that is missing, is 0.
+    Real numbers are read unchanged, counts as log(1 + x), and a category as its one-hot vector:
+    level k of K as max(0, 1 - |x - k|), which interpolates between levels (only learned
+    pseudo-inputs lie there), and is 0 far from all levels, as for a missing entry.
 
     Args:
-        network: the network, of as many inputs as `size_of` says.
-        columns: the columns, which stand first in the input; what follows them, of y, is read as it
-            is.
+        network: the network, with `size_of` inputs.
+        columns: the columns, which come first in the input; numbers of y after them are read
+            unchanged.
 
-    Shapes: ``(..., D)``, or ``(..., D + size of y)``, to what the network gives.
+    Shapes: ``(..., D)``, or ``(..., D + size of y)``, to the output of the network.
     """
 
     kept: Tensor
@@ -50,7 +50,7 @@ class ColumnFeatures(nn.Module):
 
     @classmethod
     def before(cls, network: Network | nn.Module, columns: Sequence[Column]) -> Network:
-        """Put the features before a network of data, with or without numbers of y beside them."""
+        """Put the features before a network of data, with or without numbers of y appended."""
 
         def made(in_shape: Shape, out_shape: Shape) -> nn.Module:
             more = prod(in_shape) - len(columns)
@@ -75,17 +75,17 @@ _KINDS = ("real", "count", "category")
 
 
 def size_of(columns: Sequence[Column]) -> int:
-    """How many numbers a network reads of the columns: one each, and of a category one a level."""
+    """The number of inputs for the columns: one each, and for a category one per level."""
     return sum(max(1, len(column.levels)) for column in columns)
 
 
 def blanked(network: nn.Module, x: Tensor, mask: Tensor | None) -> Tensor:
-    """Data as a network of columns reads them where entries are missing: a category is at no level.
+    """Data with missing categories set to no level, for a network that reads columns.
 
-    What is read is then 0 there. Of other networks x stays as it is, 0 where entries are missing.
+    They are then read as 0. For other networks x is unchanged, 0 where entries are missing.
 
     Args:
-        network: what reads the data, `ColumnFeatures` or a network in which that comes first.
+        network: reads the data: `ColumnFeatures`, or a network that begins with it.
         x: the data, ``(batch, D)``.
         mask: True where x was observed, like x; ``None``: everywhere.
     """

@@ -1,4 +1,4 @@
-"""The columns of a table: their names, and what their values are."""
+"""Columns of a table: their names and kinds of values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Column:
 
     Args:
         name: its name in the table.
-        kind: what its values are.
-        levels: names of the levels of a category; the values in x are places in it, from 0.
+        kind: the kind of its values.
+        levels: names of the levels of a category; values in x are positions in it, from 0.
 
     Raises:
-        InputError: for an unknown kind, or levels that do not go with it.
+        InputError: for an unknown kind, or levels that do not fit the kind.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Column:
         if (self.kind == "category") != bool(self.levels):
             raise InputError(
                 f"column {self.name!r} is of kind {self.kind!r} and has {len(self.levels)} levels; "
-                "a category has one or more, and nothing else has any"
+                "only a category has levels, one or more"
             )
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain types, as YAML and JSON hold them."""
+        """Plain types for YAML and JSON."""
         fields: dict[str, object] = {"name": self.name, "kind": self.kind}
         return fields | {"levels": list(self.levels)} if self.levels else fields
 
     @classmethod
     def from_dict(cls, fields: object) -> Self:
-        """Read what ``to_dict`` wrote, from a file that anyone may have edited.
+        """Read the result of ``to_dict`` from a file that anyone may have edited.
 
         Raises:
             InputError: for anything that ``to_dict`` cannot have written.

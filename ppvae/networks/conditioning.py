@@ -1,4 +1,4 @@
-"""What is known of a datum beside x, set beside it as numbers that a network can read."""
+"""Labels, covariates and size factors of a datum as inputs of networks."""
 
 import torch
 from torch import Tensor, nn
@@ -9,22 +9,20 @@ from ppvae.networks.tracing import is_traced
 
 
 def features(y: Tensor | None, size: int) -> Tensor:
-    """Labels or covariates as ``size`` numbers a datum: ``(..., size)``.
+    """Labels or covariates as ``size`` numbers per datum: ``(..., size)``.
 
     Args:
-        y: labels, whole numbers below ``size``, ``(...)``; they become one-hot vectors, and that
-            of a label that is not known, -1, is all zeros; or covariates, real numbers
-            ``(..., size)``, which stay as they are; a single one may do without a dimension of its
-            own, ``(batch,)``.
+        y: labels, whole numbers below ``size``, ``(...)``, which become one-hot vectors, all zeros
+            for an unknown label, -1; or covariates, real numbers ``(..., size)``, which are
+            unchanged; a single covariate may omit its dimension, ``(batch,)``.
         size: number of classes, or of covariates.
 
     Raises:
-        InputError: if there is none, it is not of that size, or a label is of no class. Labels on
-            a GPU are not looked at, nor are those of a program that is traced: there a label of no
-            class is all zeros.
+        InputError: if there is no y, it has another size, or a label is no class. Labels on a GPU
+            or in a traced program are not checked: there an invalid label is all zeros.
     """
     if y is None:
-        raise InputError(f"the program is conditional on y, and the data has none; {GIVE_LABELS}")
+        raise InputError(f"the program is conditional on y, and the data have none; {GIVE_LABELS}")
     if not y.is_floating_point():
         return _one_hot(y.long(), size)
     if y.dim() == 1 and size == 1:
@@ -38,25 +36,25 @@ def features(y: Tensor | None, size: int) -> Tensor:
 
 
 def _one_hot(y: Tensor, size: int) -> Tensor:
-    """By comparison, which a graph can hold: torch's own first looks at the labels."""
-    if y.device.type == "cpu" and not is_traced():  # nobody waits for a GPU
+    """One-hot vectors by comparison, which a graph can hold: torch's function reads the labels."""
+    if y.device.type == "cpu" and not is_traced():  # a check would wait for a GPU
         wrong = y[(y < -1) | (y >= size)]
         if len(wrong):
             raise InputError(
                 f"y holds the label {int(wrong[0])}, and the program knows {size} classes; labels "
-                f"are whole numbers from 0 to {size - 1}, and -1 where they are not known"
+                f"are whole numbers from 0 to {size - 1}, and -1 where unknown"
             )
     classes = torch.arange(size, device=y.device)
     return (y.unsqueeze(-1) == classes).to(torch.get_default_dtype())
 
 
 def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:
-    """Data or latents flattened, with features appended.
+    """Data or latents, flattened, with features appended.
 
     Args:
         values: ``(..., *shape)``.
         dims: number of dimensions of ``shape``.
-        more: ``(..., size)``; what stands before is broadcast.
+        more: ``(..., size)``; leading dimensions are broadcast.
 
     Shapes: ``(..., prod(shape) + size)``.
     """
@@ -67,7 +65,7 @@ def beside(values: Tensor, dims: int, more: Tensor) -> Tensor:
 
 
 def per_unit(x: Tensor, size_factor: Tensor | None) -> Tensor:
-    """Counts per unit of size factor, as encoders read them: x without what scales its mean alone.
+    """Counts divided by size factors, as encoders read them.
 
     Args:
         x: ``(batch, *data_shape)``.
@@ -79,11 +77,11 @@ def per_unit(x: Tensor, size_factor: Tensor | None) -> Tensor:
 
 
 def silence(network: nn.Module, size: int) -> None:
-    """Have the features that `beside` appends count for nothing at first, where a layer reads them.
+    """Set to 0 the initial weights of features that `beside` appends.
 
     Args:
-        network: its first linear layer has weights of 0 for them from here on.
-        size: how many there are.
+        network: the weights of its first linear layer are changed.
+        size: number of the features.
     """
     for layer in network.modules():
         if isinstance(layer, nn.Linear):
@@ -92,5 +90,5 @@ def silence(network: nn.Module, size: int) -> None:
 
 
 def joined_shape(shape: Shape, size: int) -> Shape:
-    """Shape of what `beside` gives for one datum; that of the datum itself without features."""
+    """Shape of a datum after `beside`; unchanged without features."""
     return tuple(shape) if size == 0 else (torch.Size(shape).numel() + size,)

@@ -11,7 +11,7 @@ from ppvae.networks.network import Shape
 class ConvEncoder(ImageEncoder):
     """Strided convolutions, then an affine map: any height, width and number of channels.
 
-    Each layer halves height and width, rounding up, so that no size is refused.
+    Each layer halves height and width, rounding up, so that any size works.
 
     Args:
         in_shape: ``(C, H, W)`` of one image.
@@ -22,7 +22,7 @@ class ConvEncoder(ImageEncoder):
     Shapes: ``(..., C, H, W)`` to ``(..., *out_shape)``.
 
     Raises:
-        InputError: if the input is no image, or a number of channels is below 1.
+        InputError: if the input is not an image, or a number of channels is below 1.
     """
 
     def __init__(
@@ -40,19 +40,19 @@ class ConvEncoder(ImageEncoder):
 class ConvDecoder(ImageDecoder):
     """The mirror of `ConvEncoder`: an affine map to a small image, then transposed convolutions.
 
-    Each layer doubles height and width, less one where the target is odd, so that the last meets
-    the asked size exactly.
+    Each layer doubles height and width, minus one where the target is odd, so that the last matches
+    the target size exactly.
 
     Args:
         in_shape: shape of one input, flattened on entry.
-        out_shape: ``(..., H, W)``; what stands before H and W are channels to the last layer.
+        out_shape: ``(..., H, W)``; dimensions before H and W are channels of the last layer.
         channels: channels before each layer, from the smallest image to the largest.
         activation: the nonlinearity before each convolution, by name.
 
     Shapes: ``(..., *in_shape)`` to ``(..., *out_shape)``.
 
     Raises:
-        InputError: if the output is no image, or a number of channels is below 1.
+        InputError: if the output is not an image, or a number of channels is below 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Modes of modules: in evaluation there is no dropout, and no running mean that moves."""
+"""Evaluation mode of modules: no dropout, and fixed running means."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,16 +9,16 @@ from torch import nn
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Evaluate a pair or a bound: without gradients, in evaluation mode; as before afterwards."""
+    """Evaluate a pair or a bound: without gradients, in evaluation mode; restored afterwards."""
     with evaluation_mode(module), torch.no_grad():
         yield
 
 
 @contextmanager
 def evaluation_mode(*modules: object) -> Iterator[list[nn.Module]]:
-    """Switch modules and their parts to evaluation; afterwards each is in the mode it had.
+    """Switch modules and their parts to evaluation; each gets its mode back afterwards.
 
-    Args and what is yielded: `modes_restored`.
+    For arguments and yields see `modes_restored`.
     """
     with modes_restored(*modules) as parts:
         for part in parts:
@@ -28,10 +28,10 @@ def evaluation_mode(*modules: object) -> Iterator[list[nn.Module]]:
 
 @contextmanager
 def modes_restored(*modules: object) -> Iterator[list[nn.Module]]:
-    """Leave modules and their parts in the modes that they are in now, training or evaluation.
+    """Restore the current modes of modules and their parts, training or evaluation, at the end.
 
     Args:
-        modules: modules, or methods of them; anything else has no mode, and is left as it is.
+        modules: modules, or methods of them; anything else has no mode and is ignored.
 
     Yields:
         the parts of all of them.

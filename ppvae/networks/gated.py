@@ -1,4 +1,4 @@
-"""The multilayer perceptron with gates: what passes, and how much of it, are two maps."""
+"""The multilayer perceptron with gates, in which a second map scales each unit."""
 
 from collections.abc import Sequence
 from itertools import pairwise

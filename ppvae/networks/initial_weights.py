@@ -1,6 +1,6 @@
-"""Initial weights of feedforward networks, under which a signal keeps its size from layer to layer.
+"""Initial weights of feedforward networks that keep the size of a signal from layer to layer.
 
-Under torch's own, of variance 1 / (3 fan-in), it shrinks, and a network starts on a plateau.
+With torch's defaults, of variance 1 / (3 fan-in), it shrinks, and training starts on a plateau.
 """
 
 import math
@@ -18,15 +18,14 @@ Nonlinear = nn.ReLU | nn.Tanh | nn.Softplus | nn.GELU | nn.SiLU | nn.ELU | nn.Le
 def initialize(layers: Sequence[nn.Module]) -> None:
     """Draw the weights of affine layers by Glorot's rule (Glorot and Bengio, 2010); biases are 0.
 
-    A weight is uniform, of variance 2 g^2 / (fan-in + fan-out), between that which keeps the size
-    of what goes forward and that of gradients, which go back. The gain g undoes what the
-    nonlinearity before the layer takes away (He et al., 2015); it is 1 in the last layer, so that
-    what a network first says of a datum is small. Weights are drawn from torch's generator, layer
-    by layer.
+    A weight is uniform with variance 2 g^2 / (fan-in + fan-out), a compromise between keeping the
+    size of activations and of gradients. The gain g makes up for the nonlinearity before the layer
+    (He et al., 2015); it is 1 in the last layer, so that the first outputs of a network are small.
+    Weights are drawn from torch's generator, layer by layer.
 
     Args:
-        layers: a network's, the first first. What is no affine map stays as it is: a
-            `ResidualBlock`, which normalizes, has weights of its own.
+        layers: the layers of a network in order. Only affine maps change: a `ResidualBlock`, which
+            normalizes, initializes its own weights.
     """
     g = 1.0
     for layer, after in zip_longest(layers, layers[1:]):
@@ -42,9 +41,9 @@ def initialize(layers: Sequence[nn.Module]) -> None:
 
 
 def _fans(layer: Affine, *, is_gated: bool) -> float:
-    """Numbers that one output is made of, and numbers that one input goes to, on average.
+    """Number of inputs of one output, plus number of outputs of one input, on average.
 
-    A stride parts the second of a convolution, and the first of a transposed one, which are both
+    A stride divides the latter in a convolution, and the former in a transposed one, where both are
     the channels of the weights' first dimension. Map and gate are two maps in one matrix.
     """
     first, second, *kernel = layer.weight.shape
@@ -53,9 +52,9 @@ def _fans(layer: Affine, *, is_gated: bool) -> float:
 
 
 def gain(nonlinearity: nn.Module) -> float:
-    """1 / sqrt(E f(e)^2), e standard normal: 1.41 of relu, 1.68 of silu, 1.59 of tanh.
+    """1 / sqrt(E f(e)^2), e standard normal: 1.41 for relu, 1.68 for silu, 1.59 for tanh.
 
-    A gate's is 1.84: it passes E sigmoid(e)^2 of a variance.
+    For a gate it is 1.84, as it passes E sigmoid(e)^2 of a variance.
     """
     e = torch.special.ndtri((torch.arange(1000) + 0.5) / 1000)
     out = e.sigmoid() if isinstance(nonlinearity, nn.GLU) else nonlinearity(e)

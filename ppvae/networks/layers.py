@@ -1,4 +1,4 @@
-"""What networks have in common: each datum alone, nonlinearities by name, sizes that fit."""
+"""Base classes of networks: any leading dimensions, nonlinearities by name, sizes that match."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -29,13 +29,13 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 class Feedforward(nn.Module):
-    """Layers one after the other, whatever dimensions stand before a datum.
+    """Layers one after the other, with any dimensions before those of a datum.
 
     Args:
         in_shape: shape of one input.
-        read_as: the shape that the first layer reads it in: ``in_shape``, or all in one dimension.
+        read_as: shape in which the first layer reads it: ``in_shape``, or flattened.
         out_shape: shape of one output.
-        layers: from ``(batch, *read_as)`` to as many numbers a datum as ``out_shape`` holds.
+        layers: from ``(batch, *read_as)`` to as many numbers per datum as ``out_shape`` has.
 
     Shapes: ``(..., *in_shape)`` to ``(..., *out_shape)``.
     """
@@ -55,9 +55,9 @@ class Feedforward(nn.Module):
 
 
 class ImageEncoder(Feedforward):
-    """Strided convolutions, each with what ``level`` puts after it, then an affine map.
+    """Strided convolutions, each followed by ``level(channels)``, then an affine map.
 
-    It is the encoder of which ``mirror`` is the decoder's name; ``level`` is given channels.
+    ``mirror`` is the name of the matching decoder.
     """
 
     def __init__(
@@ -77,8 +77,8 @@ class ImageEncoder(Feedforward):
 class ImageDecoder(Feedforward):
     """An affine map to a small image, then levels that double height and width.
 
-    It is the decoder of which ``mirror`` is the encoder's name; ``level`` is given the channels
-    before and after, and the sizes before and after, which meet the asked size exactly.
+    ``mirror`` is the name of the matching encoder; ``level`` gets the channels before and after,
+    and the sizes before and after, so that the last matches the target size exactly.
     """
 
     def __init__(
@@ -103,22 +103,22 @@ class ImageDecoder(Feedforward):
 
 
 def _image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: str) -> Shape:
-    """``(channels, height, width)``, of the images that ``network`` reads or gives.
+    """The ``(channels, height, width)`` of the images that ``network`` reads or gives.
 
-    ``other`` is the name of the network that goes the other way.
+    ``other`` is the name of the network in the other direction.
 
     Raises:
-        InputError: if the shape is that of no image.
+        InputError: if the shape is not that of an image.
     """
     if len(shape) == 3:
         return tuple(shape)
     if verb == "reads":
         ways = (
-            "`encoder='MLP'` for what is no image or has labels beside it, and "
+            "`encoder='MLP'` for data that are not images or have labels appended, and "
             f"`decoder={other!r}` to give images"
         )
     else:
-        ways = f"`decoder='MLP'` for what is no image, and `encoder={other!r}` to read images"
+        ways = f"`decoder='MLP'` for other data than images, and `encoder={other!r}` to read images"
     raise InputError(
         f"{network} {verb} images of shape (channels, height, width), and here the shape is "
         f"{tuple(shape)}; take {ways}"
@@ -126,7 +126,7 @@ def _image(shape: Shape, network: str, verb: Literal["reads", "gives"], other: s
 
 
 def _halvings(height: int, width: int, times: int) -> list[Size]:
-    """Sizes of an image that is halved again and again, rounding up, so that none is refused."""
+    """Sizes of an image that is halved repeatedly, rounding up, so that any size works."""
     sizes = [(height, width)]
     for _ in range(times):
         height, width = (height + 1) // 2, (width + 1) // 2
@@ -135,6 +135,6 @@ def _halvings(height: int, width: int, times: int) -> list[Size]:
 
 
 def check_widths(name: str, widths: Sequence[int]) -> None:
-    """Refuse a layer without a unit."""
+    """Refuse layers without units."""
     if any(width < 1 for width in widths):
         raise InputError(f"{name} is {list(widths)}; each layer needs a width of at least 1")

@@ -1,4 +1,4 @@
-"""Counts on the scale of their logarithm, before a network reads them."""
+"""Counts in logarithms, as inputs of networks."""
 
 from math import prod
 from typing import override
@@ -12,15 +12,14 @@ from ppvae.networks.network import Network, Shape
 class LogCounts(nn.Module):
     """A network that reads log(1 + x) in place of counts x.
 
-    Counts run over orders of magnitude, and weights are made for inputs of order one; scVI's
-    encoder reads the same (Lopez et al., 2018). Where rows have size factors, guides give counts
-    per unit of them. It is a matter of what q(z | x) reads, and changes
-    no measure: log p(x) is of the counts. Below 0, where no count is but a learned pseudo-input may
-    go, x is read as it is.
+    Counts cover orders of magnitude, and weights suit inputs of order one; scVI's encoder reads the
+    same (Lopez et al., 2018). Where rows have size factors, guides give counts per unit of them.
+    This concerns only the input of q(z | x): log p(x) is that of the counts. Below 0, where no
+    count but perhaps a learned pseudo-input lies, x is read unchanged.
 
     Args:
         network: the network.
-        size: how many numbers of a flat input are counts; the others, of y, are read as they are.
+        size: how many elements of a flat input are counts; the others, of y, are read unchanged.
             ``None``: all.
 
     Shapes: those of the network.
@@ -32,7 +31,7 @@ class LogCounts(nn.Module):
 
     @classmethod
     def before(cls, network: Network | nn.Module, data_shape: Shape) -> Network:
-        """Put logarithms before a network of data, with or without numbers of y beside them."""
+        """Put logarithms before a network of data, with or without numbers of y appended."""
 
         def made(in_shape: Shape, out_shape: Shape) -> nn.Module:
             inner = network if isinstance(network, nn.Module) else network(in_shape, out_shape)
@@ -52,7 +51,7 @@ class LogCounts(nn.Module):
 
 
 def log_counts(x: Tensor) -> Tensor:
-    """log(1 + x), and x as it is below 0."""
-    # Not by clamp, whose slope at 0 is 0: most counts are 0, and pseudo-inputs start at them.
+    """log(1 + x), and x itself below 0."""
+    # A clamp would have slope 0 at 0, where most counts lie, and pseudo-inputs start.
     is_count = x >= 0
     return torch.where(is_count, torch.where(is_count, x, 0.0).log1p(), x)

@@ -1,8 +1,8 @@
-"""Mixed precision where it pays: networks in bfloat16, latents and densities in float32.
+"""Mixed precision: networks in bfloat16, latents and densities in float32.
 
 Autocast over a whole bound leaves z and the log-densities in bfloat16, which costs a tenth of a nat
-of noise and a bias. So autocast is switched off around the bound and on again around each network
-in it, whose output is raised to float32 before a distribution sees it.
+of noise and a bias. Autocast is therefore off around the bound and on around each network in it,
+whose output is converted to float32 before a distribution gets it.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 
 def networks_of(program: nn.Module) -> list[nn.Module]:
-    """The largest modules inside ``program`` that sample nothing themselves, each once.
+    """The largest modules inside ``program`` that sample nothing, each once.
 
-    The program itself is none of them, nor is any `PyroModule`, whose attributes may be sites.
+    Neither the program itself nor any `PyroModule`, whose attributes may be sites, is one.
     """
     networks: dict[int, nn.Module] = {}
     for child in program.children():
@@ -31,7 +31,7 @@ def networks_of(program: nn.Module) -> list[nn.Module]:
 
 
 class MixedNetworks:
-    """Hooks that let networks of programs run under autocast, when it is on, and nothing else."""
+    """Hooks that run the networks of programs, and nothing else, under autocast when it is on."""
 
     def __init__(self, *programs: nn.Module) -> None:
         self._device: str | None = None
@@ -43,7 +43,7 @@ class MixedNetworks:
 
     @contextmanager
     def only(self, device: str) -> Iterator[None]:
-        """If autocast is on for ``device``, confine it to the networks while this context lasts."""
+        """Confine autocast, if on for ``device``, to the networks in this context."""
         if not torch.is_autocast_enabled(device):
             yield
             return

@@ -1,8 +1,8 @@
 """Residual convolutional networks, for images of any size: an encoder and a decoder.
 
-Their blocks add to what passes; at the start they add nothing. What is normalized is one datum, by
-its own mean and variance. Batch normalization would let a datum's output depend on its companions,
-and a bound on log p(x) is one of each x alone.
+Their blocks start as the identity. Normalization is over one datum, by its own mean and variance:
+with batch normalization the output of a datum would depend on the rest of the batch, and a bound on
+log p(x) is one for each x alone.
 """
 
 from collections.abc import Sequence
@@ -17,21 +17,22 @@ from ppvae.networks.network import Shape
 class ResidualEncoder(ImageEncoder):
     """Strided convolutions with residual blocks between them, then an affine map.
 
-    Each level halves height and width, rounding up, so that no size is refused; then come its
-    blocks (`ResidualBlock`) and the nonlinearity. As the blocks are the identity at first, it
-    starts as a `ConvEncoder` of the same channels, and however deep it is, gradients pass.
+    Each level halves height and width, rounding up, so that any size works; then follow its blocks
+    (`ResidualBlock`) and the nonlinearity. As the blocks are the identity at first, it starts as a
+    `ConvEncoder` of the same channels, and gradients pass at any depth.
 
     Args:
         in_shape: ``(C, H, W)`` of one image.
         out_shape: shape of one output.
         channels: channels of each level, from the largest image to the smallest.
-        blocks: residual blocks a level.
+        blocks: residual blocks per level.
         activation: the nonlinearity, by name.
 
     Shapes: ``(..., C, H, W)`` to ``(..., *out_shape)``.
 
     Raises:
-        InputError: if the input is no image, a number of channels is below 1, or there is no block.
+        InputError: if the input is not an image, a number of channels is below 1, or there is no
+            block.
 
     Example::
 
@@ -56,22 +57,22 @@ class ResidualEncoder(ImageEncoder):
 class ResidualDecoder(ImageDecoder):
     """The mirror of `ResidualEncoder`: an affine map to a small image, then levels that double it.
 
-    At each level come its blocks (`ResidualBlock`) and the nonlinearity, then each pixel is
-    repeated, to twice the height and width or one less where the target is odd, and convolved. So
-    the asked size is met exactly, and every pixel is made of as many terms: a strided transposed
-    convolution lets it alternate, in a checkerboard (Odena et al., 2016).
+    Each level has its blocks (`ResidualBlock`) and the nonlinearity; then pixels are repeated, to
+    twice the height and width or one less where the target is odd, and convolved. So the target
+    size is matched exactly, and every pixel is a sum of equally many terms; a strided transposed
+    convolution would make a checkerboard (Odena et al., 2016).
 
     Args:
         in_shape: shape of one input, flattened on entry.
-        out_shape: ``(..., H, W)``; what stands before H and W are channels to the last layer.
+        out_shape: ``(..., H, W)``; dimensions before H and W are channels of the last layer.
         channels: channels of each level, from the smallest image to the largest.
-        blocks: residual blocks a level.
+        blocks: residual blocks per level.
         activation: the nonlinearity, by name.
 
     Shapes: ``(..., *in_shape)`` to ``(..., *out_shape)``.
 
     Raises:
-        InputError: if the output is no image, a number of channels is below 1, or there is no
+        InputError: if the output is not an image, a number of channels is below 1, or there is no
             block.
     """
 
@@ -97,9 +98,9 @@ class ResidualBlock(nn.Module):
     """h + F(h), with F two convolutions, each after a norm and a nonlinearity (He et al., 2016).
 
     The last convolution starts at zero, and with it F (Goyal et al., 2017; Zhang et al., 2019). The
-    norm is that of groups of channels of one datum (Wu and He, 2018). What passes beside F is not
-    normalized, so that no block can lose what its input says: at one pixel and one channel, for
-    instance, a norm leaves nothing.
+    norm is over groups of channels of one datum (Wu and He, 2018). The identity path is not
+    normalized, so that no block can lose its input: at one pixel and one channel, for instance, the
+    output of a norm is constant.
 
     Args:
         width: channels of h.
@@ -130,8 +131,8 @@ def _normalized_convolution(width: int, activation: Activation) -> list[nn.Modul
 
 
 def _groups(width: int) -> int:
-    """The most groups of equal size, 8 channels or more in each; below 16 channels, one."""
-    # Of few channels on few pixels a norm leaves little.
+    """The largest number of equal groups of 8 channels or more; below 16 channels, one."""
+    # A norm over few channels and pixels removes most information.
     return max(n for n in range(1, max(width // 8, 1) + 1) if width % n == 0)
 
 

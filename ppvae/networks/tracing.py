@@ -1,4 +1,4 @@
-"""Whether a program is being traced into a graph: its tensors then hold no numbers to look at."""
+"""Tracing of programs into graphs, during which the values of tensors cannot be read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ def is_traced() -> bool:
 
 @contextmanager
 def tracing() -> Iterator[None]:
-    """What runs in this context is being traced."""
+    """Context in which `is_traced` is true."""
     token = _TRACED.set(True)
     try:
         yield

@@ -354,7 +354,7 @@ def test_nothing_is_infinite_whatever_its_networks_say(
 
 
 SENTENCES: dict[str, Callable[[], Any]] = {
-    "kind is 'cubic'; a flow is made of 'spline' or of 'affine'":
+    "kind is 'cubic'; a flow is 'spline' or 'affine'":
         lambda: Autoregressive(2, kind="cubic"),  # type: ignore[arg-type]  # to be refused
     "features is 0, transforms 3 and context 0; a flow needs at least 1, 1 and 0":
         lambda: Autoregressive(0),

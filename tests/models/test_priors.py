@@ -736,7 +736,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: priors.MixtureOfNormals(2, components=0),
     "`prior.components` is -3; a mixture": lambda: vamp(components=-3),
     "`prior.weights` is 'equall'; give 'equal' or 'learned'": lambda: vamp(weights="equall"),
-    "kind is 'cubic'; a flow is made of 'spline' or of 'affine'":
+    "kind is 'cubic'; a flow is 'spline' or 'affine'":
         lambda: priors.FlowPrior(2, kind="cubic"),  # type: ignore[arg-type]  # to be refused
     "transforms 0": lambda: priors.FlowPrior(2, transforms=0),
     "hidden is [8, 0]; each layer needs": lambda: priors.FlowPrior(2, hidden=(8, 0)),
