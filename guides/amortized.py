@@ -1,4 +1,4 @@
-"""What the guides with one latent have in common: a network reads x, a distribution comes of it."""
+"""Base class of guides with one latent: a network of x gives the parameters of a distribution."""
 
 import pyro
 import pyro.distributions as dist
@@ -10,21 +10,21 @@ from ppvae.networks.column_features import blanked
 
 
 class Amortized(PyroModule):
-    """q(z | x), or q(z | x, y): one latent vector a datum, at the site ``"z"``.
+    """q(z | x), or q(z | x, y): one latent vector per datum, at the site ``"z"``.
 
-    A family says what its encoder must give (``out_shape``) and, in `posterior`, which distribution
-    those numbers are.
+    A family states the output shape of its encoder (``out_shape``) and, in `posterior`, the
+    distribution with these parameters.
 
     Args:
         data_shape: shape of one datum.
-        out_shape: shape of what the encoder gives for one datum.
-        encoder: makes the network from x to those numbers.
-        classes: number of classes, where the encoder reads labels y beside x.
-        covariates: number of covariates, where it reads those; with neither, y is not read.
+        out_shape: output shape of the encoder for one datum.
+        encoder: makes the network from x to these numbers.
+        classes: number of classes, if the encoder reads labels y as well.
+        covariates: number of covariates, if it reads those; with neither, y is not read.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``y`` is
-    ``(batch,)``, labels, or ``(batch, covariates)``; ``size_factor``, where the mean of counts is
-    multiplied by one, is ``(batch,)``, and the encoder reads x per unit of it.
+    ``(batch,)``, labels, or ``(batch, covariates)``; ``size_factor``, the optional factor of the
+    mean of counts, is ``(batch,)``, and the encoder reads x divided by it.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Amortized(PyroModule):
         self.encoder = build(encoder, in_shape, out_shape, "encoder")
 
     def encode(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """What the encoder reads off x, and off y where the guide is conditional on it."""
+        """The output of the encoder for x, and for y if the guide is conditional on it."""
         if self.y_size:
             x = beside(x, self._dims, features(y, self.y_size))
         code: Tensor = self.encoder(x)
@@ -49,7 +49,7 @@ class Amortized(PyroModule):
 
     def posterior(self, x: Tensor, y: Tensor | None = None) -> dist.TorchDistribution:
         """q(z | x) itself: batch shape ``(batch,)``, event shape ``(latent_dim,)``."""
-        # Not by abc: its metaclass is not Pyro's.
+        # Not abstract by abc, whose metaclass is not Pyro's.
         raise NotImplementedError(f"{type(self).__name__} has no posterior")
 
     def forward(

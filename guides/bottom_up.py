@@ -1,4 +1,4 @@
-"""A hierarchy inferred from below: the layer next to x first, each other from that beneath it."""
+"""A hierarchy inferred bottom-up: first the layer next to x, then each layer from the one below."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,12 +16,12 @@ from ppvae.networks.layers import Activation
 class BottomUp(PyroModule):
     """q(z_1, ..., z_L | x) = q(z_1 | x) q(z_2 | z_1) ... q(z_L | z_{L-1}) (Burda et al., 2016).
 
-    Each factor is a diagonal normal, as in `MeanField`. It draws against the order of the model,
-    p(z_1 | z_2) with q(z_2 | z_1), so that the KL is no sum of closed forms: it goes with
-    ``Trace_ELBO`` and importance weights, and ``TraceMeanField_ELBO`` is refused.
+    Each factor is a diagonal normal, as in `MeanField`. It draws in the reverse order of the model,
+    p(z_1 | z_2) with q(z_2 | z_1), so that the KL is no sum of closed forms: use ``Trace_ELBO`` or
+    importance weights; ``TraceMeanField_ELBO`` is refused.
 
     Args:
-        model: the hierarchy, which says how many dimensions each layer has.
+        model: the hierarchy, which has the dimensions of each layer.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc and log scale of z_1: out shape ``(2, widths[0])``.
         hidden: width of each hidden layer of the networks between latents.
@@ -30,7 +30,7 @@ class BottomUp(PyroModule):
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``.
 
     Raises:
-        InputError: if the model is no hierarchy.
+        InputError: if the model is not a hierarchy.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class BottomUp(PyroModule):
     def forward(
         self, x: Tensor, size_factor: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw z_1, ..., z_L, which is what is returned."""
+        """Draw and return z_1, ..., z_L."""
         read = blanked(self.encoder, per_unit(x, size_factor), mask)
         with pyro.plate("data", len(x)):
             latents = [pyro.sample("z1", diagonal(self.encoder(read)))]

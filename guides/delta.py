@@ -1,4 +1,4 @@
-"""A point in place of a distribution: with the KL weighed by zero, the plain autoencoder."""
+"""A point estimate in place of a distribution; with beta = 0, the plain autoencoder."""
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -8,18 +8,18 @@ from ppvae.networks import MLP, Network, Shape
 
 
 class Delta(Amortized):
-    """q(z | x) = delta(z - loc(x)): x has one code, and no doubt about it.
+    """q(z | x) = delta(z - loc(x)): one code per x, without uncertainty.
 
-    At beta = 0 what is climbed is log p(x | z = loc(x)), squared error under a `Gaussian`
-    likelihood: the autoencoder. At beta = 1 it is log p(x | z) + log p(z), a maximum a posteriori
-    code. Neither is a bound on log p(x): the density of a point mass is infinite, which Pyro scores
-    as 0, so reports give the reconstruction alone.
+    At beta = 0 the objective is log p(x | z = loc(x)), squared error under a `Gaussian` likelihood:
+    the autoencoder. At beta = 1 it is log p(x | z) + log p(z), which gives maximum a posteriori
+    codes. Neither is a bound on log p(x): the density of a point mass is infinite, which Pyro
+    scores as 0, so that reports give the reconstruction alone.
 
     Args:
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc: out shape ``(latent_dim,)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
+        classes, covariates: number of either in y, if the encoder reads y as well.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """

@@ -1,4 +1,4 @@
-"""No approximation: the posterior, where the model knows its own."""
+"""The exact posterior, where the model has one in closed form."""
 
 from typing import Protocol, runtime_checkable
 
@@ -15,26 +15,26 @@ class Solved(Protocol):
     """A model whose one latent, ``"z"``, has a posterior in closed form."""
 
     def posterior(self, x: Tensor, mask: Tensor | None = None) -> dist.TorchDistribution:
-        """p(z | x): batch shape ``(batch,)``. A mask is given where entries of x are missing."""
+        """p(z | x): batch shape ``(batch,)``. A mask is passed where entries of x are missing."""
 
 
 class ExactPosterior(PyroModule):
-    """q(z | x) = p(z | x), of the model itself; there is nothing to amortize, and nothing to learn.
+    """q(z | x) = p(z | x) of the model itself, without anything to learn.
 
     Every importance weight p(x, z) / q(z | x) is p(x), whatever z: under ``Trace_ELBO`` the bound
-    is log p(x), without variance, and so is that of any number of draws, and so is its gradient
-    that of log p(x). (``TraceMeanField_ELBO`` takes the KL in closed form and the likelihood at the
-    draws, whose noise then no longer cancels.) So the model is fitted by maximum likelihood, and
-    every other guide of it is measured against this one.
+    and its gradient are those of log p(x), without variance, for any number of draws.
+    (``TraceMeanField_ELBO`` takes the KL in closed form and the likelihood at the draws, whose
+    noise then no longer cancels.) So the model is fitted by maximum likelihood, and its other
+    guides can be measured against this one.
 
     Args:
-        model: the model, which says what its posterior is; it is referred to, not owned.
+        model: the model, which has the posterior; it is referenced, not owned.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``mask``, where
-    entries of x are missing, is like x: then it is the posterior given those that are not.
+    entries of x are missing, is like x: then it is the posterior given the observed entries.
 
     Raises:
-        InputError: if the model does not know its posterior.
+        InputError: if the model has no posterior in closed form.
 
     Example::
 
@@ -48,7 +48,7 @@ class ExactPosterior(PyroModule):
             name = getattr(model, "__name__", type(model).__name__)
             raise InputError(
                 f"`guide='ExactPosterior'` asks the model for its posterior, and the model {name} "
-                "has no 'posterior(x, mask)' that says what it is; take "
+                "has no method 'posterior(x, mask)'; take "
                 "`model='LinearGaussian'` or `guide='MeanField'`"
             )
         # In a tuple, so that the weights have one owner, and one name in a checkpoint.

@@ -1,4 +1,4 @@
-"""An inverse autoregressive flow: the mean-field guide's noise, bent before it is scaled."""
+"""An inverse autoregressive flow: the noise of a mean-field guide, transformed before scaling."""
 
 from collections.abc import Sequence
 
@@ -16,22 +16,22 @@ from ppvae.networks import MLP, Network, Shape
 class Flow(Amortized):
     """z = loc(x) + scale(x) * f(eps; h(x)) with eps ~ N(0, I): q(z | x) of any shape.
 
-    f is an inverse autoregressive flow (Kingma et al., 2016): each layer bends eps_d by a line, or
-    by a spline (Durkan et al., 2019), that networks read off eps_1, ..., eps_{d-1} and off h, what
-    the encoder has to say beside loc and scale. It starts as the identity, and the guide as
-    `MeanField`. The paper scales first; here the flow comes first, so that its numbers are of order
-    one, where its splines live, wherever and however narrow the posterior is.
+    f is an inverse autoregressive flow (Kingma et al., 2016): each layer transforms eps_d by an
+    affine map, or by a spline (Durkan et al., 2019), whose parameters are computed by networks from
+    eps_1, ..., eps_{d-1} and h, a further output of the encoder. It starts as the identity, so that
+    the guide starts as `MeanField`. The paper scales first; here the flow comes first, so that its
+    inputs are of order one, where its splines bend, however narrow the posterior is.
 
-    A draw with its density takes one pass through each network; the density of a given z, as for
-    sticking the landing or annealing, ``latent_dim`` passes. There is no mean in closed form.
+    A draw with its density takes one pass through each network; the density of a given z, needed by
+    sticking the landing or annealing, takes ``latent_dim`` passes. The mean has no closed form.
 
     Args:
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc, log scale and h: out shape
             ``(2 * latent_dim + context,)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
-        kind: what each number is bent by, ``"spline"`` or ``"affine"``.
+        classes, covariates: number of either in y, if the encoder reads y as well.
+        kind: the transformation of each element, ``"spline"`` or ``"affine"``.
         transforms: number of layers.
         hidden: width of each hidden layer of each layer's network.
         context: length of h.
@@ -39,7 +39,7 @@ class Flow(Amortized):
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
 
     Raises:
-        InputError: for a number below 1, or a kind that is none.
+        InputError: for a number below 1, or an unknown kind.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A normal with all correlations: its Cholesky factor is read off x."""
+"""A normal with all correlations: the encoder gives its Cholesky factor."""
 
 import pyro.distributions as dist
 import torch
@@ -12,9 +12,9 @@ from ppvae.networks import MLP, Network, Shape
 class FullRank(Amortized):
     """q(z | x) = N(z; loc(x), L(x) L(x)') with L lower triangular (Kingma and Welling, 2019).
 
-    L = diag(scale) (I + N) with scales as in `MeanField`, which this is for N = 0. N is strictly
-    lower triangular: what earlier dimensions add to later ones, in units of the latters' scale;
-    see `loadings`. The encoder gives D (D + 3) / 2 numbers for D dimensions: where D is large,
+    L = diag(scale) (I + N) with scales as in `MeanField`, which is the case N = 0. N is strictly
+    lower triangular: the effect of earlier dimensions on later ones, in units of the scale of the
+    latter; see `loadings`. The encoder gives D (D + 3) / 2 numbers for D dimensions: for large D,
     take `LowRank`.
 
     Args:
@@ -22,7 +22,7 @@ class FullRank(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to loc, log scale and N by rows: out shape
             ``(D (D + 3) / 2,)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
+        classes, covariates: number of either in y, if the encoder reads y as well.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """
@@ -40,7 +40,7 @@ class FullRank(Amortized):
         triangle = latent_dim * (latent_dim - 1) // 2
         super().__init__(data_shape, (2 * latent_dim + triangle,), encoder, classes, covariates)
         self._sizes = (latent_dim, latent_dim, triangle)
-        # Where each entry of I + N stands in a row of N's entries, then a zero and a one.
+        # The position of each entry of I + N in a row of N's entries followed by a zero and a one.
         places = triangle + torch.eye(latent_dim, dtype=torch.long)
         places[*torch.tril_indices(latent_dim, latent_dim, -1)] = torch.arange(triangle)
         self.register_buffer("places", places, persistent=False)
@@ -54,15 +54,15 @@ class FullRank(Amortized):
 
 
 def loadings(numbers: Tensor, latent_dim: int) -> Tensor:
-    """An encoder's numbers as the loadings of a correlated normal, bent smoothly into a ball.
+    """Loadings of a correlated normal from an encoder's outputs, squashed smoothly into a ball.
 
-    They are divided by sqrt(D), so that they start small however many there are, and drawn in to a
-    length below 8. The inverse of a factor I + N is then below exp((1 + 8^2) / 2) = 1e14, whatever
-    D (Carleman's inequality), and densities are finite in single precision whatever the encoder
-    says; with each number bounded on its own the inverse may grow exponentially with D.
+    They are divided by sqrt(D), so that they start small for any D, and squashed to a length below
+    8. The inverse of a factor I + N is then below exp((1 + 8^2) / 2) = 1e14 for any D (Carleman's
+    inequality), and densities are finite in single precision for any output of the encoder; with
+    each number bounded separately the inverse might grow exponentially with D.
 
     Args:
-        numbers: all those of one datum, ``(..., loadings)``.
+        numbers: all of one datum, ``(..., loadings)``.
         latent_dim: D.
     """
     scaled = numbers / latent_dim**0.5

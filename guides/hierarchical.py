@@ -1,4 +1,4 @@
-"""What the guides of several latents ask of a model: its widths, and its law between layers."""
+"""Shared parts of guides with several latents: the model's layers, and a bottom-up pass."""
 
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
@@ -25,41 +25,41 @@ class Hierarchy(Protocol):
 
 
 def hierarchy(model: object, guide: str) -> Hierarchy:
-    """The model as one of several layers.
+    """The model as a hierarchy.
 
     Raises:
-        InputError: if it is none, for the guide of this name.
+        InputError: if it is not one; ``guide`` is the name of the guide.
     """
     if isinstance(model, Hierarchy):
         return model
     name = getattr(model, "__name__", type(model).__name__)
     raise InputError(
         f"`guide={guide!r}` infers the latents of several layers, and the model {name} has no "
-        "'widths' and 'conditional(layer, above)' that tell of them; take "
+        "'widths' and 'conditional(layer, above)'; take "
         "`model='HierarchicalVAE'`, or for one latent `guide='MeanField'`"
     )
 
 
 def diagonal(numbers: Tensor) -> dist.TorchDistribution:
-    """N(loc, diag scale^2) of loc and log scale, ``(..., 2, width)``."""
+    """N(loc, diag scale^2) from loc and log scale, ``(..., 2, width)``."""
     loc, log_scale = numbers.unbind(-2)
     fn: dist.TorchDistribution = dist.Normal(loc, posterior_scale(log_scale)).to_event(1)
     return fn
 
 
 class BottomUpPass(nn.Module):
-    """What is read off x for each layer, without a draw: d_1 = f(x), d_l = f(d_{l-1}).
+    """A deterministic bottom-up pass, with features for each layer: d_1 = f(x), d_l = f(d_{l-1}).
 
-    Each d is normalized over its own numbers, as a batch is by Sønderby et al. (2016): without it
-    so little of x is left after a few layers that latents learn to do without.
+    Each d is normalized over its own numbers, where Sønderby et al. (2016) normalize over a batch:
+    without it so little of x is left after a few layers that upper latents collapse.
 
     Args:
         data_shape: shape of one datum.
-        layers: L, how many d there are.
+        layers: L, the number of outputs d.
         features: numbers in each d.
         encoder: makes the network from x to d_1.
         hidden: width of each hidden layer of the networks from one d to the next.
-        activation: their nonlinearity, and that after each d, by name.
+        activation: their nonlinearity, also used after each d, by name.
 
     Raises:
         InputError: if there are fewer than 2 features.
@@ -78,7 +78,7 @@ class BottomUpPass(nn.Module):
     ) -> None:
         if features < 2:
             raise InputError(
-                f"`guide.features` is {features}; at least 2 numbers are normalized together"
+                f"`guide.features` is {features}; at least 2 numbers are needed to normalize them"
             )
         super().__init__()
         size = (features,)

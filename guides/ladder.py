@@ -1,4 +1,4 @@
-"""A hierarchy inferred from the top down: the model's own guess, corrected by what x says of it."""
+"""A hierarchy inferred top-down: the model's conditional of each layer, corrected by x."""
 
 from collections.abc import Sequence
 
@@ -16,29 +16,29 @@ from ppvae.networks.layers import Activation
 class Ladder(PyroModule):
     """q(z_1, ..., z_L | x) = q(z_L | x) prod_l q(z_l | z_{l+1}, x) (Sønderby et al., 2016).
 
-    A deterministic pass up, d_1(x), ..., d_L(x), gives a diagonal normal for each layer. The top is
-    drawn from its own; below, it is multiplied by the model's: q(z_l | z_{l+1}, x) is proportional
-    to N(z_l; d_l) p(z_l | z_{l+1}), see `product`. That is the shape of the exact posterior, in
-    which x enters as a likelihood of z_l. The networks of p are the model's; the guide calls them,
-    so that what it climbs trains them too.
+    A deterministic bottom-up pass, d_1(x), ..., d_L(x), gives a diagonal normal for each layer. The
+    top layer is drawn from its own; below, q(z_l | z_{l+1}, x) is proportional to the product
+    N(z_l; d_l) p(z_l | z_{l+1}) with the model's conditional, see `product`. That is the form of
+    the exact posterior, in which x enters as a likelihood of z_l. The networks of p belong to the
+    model; the guide calls them, so that its gradients train them too.
 
     It draws in the model's order, so that each layer's KL is in closed form. The paper normalizes
     batches; here each d_l is normalized over its own numbers, as otherwise the guide of a datum
-    would depend on the others. Give it the paper's other means, ``warm_up``: at full weight of
-    the KL from the start, what x says is soon not listened to.
+    would depend on the others. Use ``warm_up`` too, as the paper does: with the full weight of the
+    KL from the start, the posterior collapses.
 
     Args:
-        model: the hierarchy, whose p(z_l | z_{l+1}) it shares; it is referred to, not owned.
+        model: the hierarchy, whose p(z_l | z_{l+1}) it shares; it is referenced, not owned.
         data_shape: shape of one datum.
         encoder: makes the network from x to d_1: out shape ``(features,)``.
         features: numbers in each d_l.
         hidden: width of each hidden layer of the networks from d_l to d_{l+1}.
-        activation: their nonlinearity, and that after each d_l, by name.
+        activation: their nonlinearity, also used after each d_l, by name.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``.
 
     Raises:
-        InputError: if the model is no hierarchy, or there are fewer than 2 features.
+        InputError: if the model is not a hierarchy, or there are fewer than 2 features.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Ladder(PyroModule):
     def forward(
         self, x: Tensor, size_factor: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
+        """Draw z_L, ..., z_1; return z_1, ..., z_L."""
         (model,) = self._model
         up = self.up(blanked(self.up, per_unit(x, size_factor), mask))
         *below, top = (diagonal(head(d)) for head, d in zip(self.heads, up, strict=True))
@@ -73,7 +73,7 @@ class Ladder(PyroModule):
 
 
 def product(a: dist.TorchDistribution, b: dist.TorchDistribution) -> dist.TorchDistribution:
-    """The normal proportional to a product of two diagonal ones: precisions add, locs are averaged.
+    """The normal proportional to a product of two diagonal normals: precisions add.
 
     1 / scale^2 = 1 / s_a^2 + 1 / s_b^2, and loc = scale^2 (loc_a / s_a^2 + loc_b / s_b^2), computed
     without inverses, which overflow first.

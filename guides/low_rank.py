@@ -1,4 +1,4 @@
-"""A normal whose correlations come of a few common factors, read off x."""
+"""A normal whose correlations come from a few common factors, which the encoder gives."""
 
 import pyro.distributions as dist
 import torch
@@ -16,7 +16,7 @@ class LowRank(Amortized):
 
     A draw is z = loc + scale * (e + F f) with e ~ N(0, I) and common factors f ~ N(0, I): one
     column as in Rezende et al. (2014), several as in Ong et al. (2018). Scales are as in
-    `MeanField`, which this is for F = 0; for F see `ppvae.guides.full_rank.loadings`. Densities and
+    `MeanField`, which is the case F = 0; for F see `ppvae.guides.full_rank.loadings`. Densities and
     the KL to a diagonal normal cost D rank^2 for D dimensions.
 
     Args:
@@ -24,13 +24,13 @@ class LowRank(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to loc, log scale and the columns of F: out shape
             ``(2 + rank, latent_dim)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
+        classes, covariates: number of either in y, if the encoder reads y as well.
         rank: number of columns of F.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
 
     Raises:
-        InputError: if there is no column.
+        InputError: if the rank is below 1.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The classical encoder: a diagonal normal whose loc and scale a network reads off x."""
+"""The classical encoder: a network of x gives loc and scale of a diagonal normal."""
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -12,13 +12,13 @@ class MeanField(Amortized):
     """q(z | x) = N(z; loc(x), diag scale(x)^2) (Kingma and Welling, 2014).
 
     A draw is z = loc + scale * eps with eps ~ N(0, I), so that gradients pass through it. The
-    network gives log scale, or what grows slower above 0; see `ppvae.guides.scales`.
+    encoder gives log scale up to 0, and grows more slowly above; see `ppvae.guides.scales`.
 
     Args:
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         encoder: makes the network from x to loc and log scale: out shape ``(2, latent_dim)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
+        classes, covariates: number of either in y, if the encoder reads y as well.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
     """

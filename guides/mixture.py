@@ -1,4 +1,4 @@
-"""Several normals in place of one, for posteriors with several modes, or skewed or curved ones."""
+"""A mixture of normals, for posteriors with several modes, or skewed or curved ones."""
 
 import pyro.distributions as dist
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from ppvae.networks import MLP, Network, Shape
 class Mixture(Amortized):
     """q(z | x) = sum_k w_k(x) N(z; loc_k(x), diag scale_k(x)^2) (Jaakkola and Jordan, 1998).
 
-    Draws carry gradients, those of the weights included: see
+    Draws carry gradients, also of the weights: see
     `ppvae.distributions.mixture.NormalMixture`. A mixture has no KL in closed form.
 
     Args:
@@ -21,13 +21,13 @@ class Mixture(Amortized):
         data_shape: shape of one datum.
         encoder: makes the network from x to each component's loc, log scale and logit of its
             weight: out shape ``(components, 2 D + 1)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
+        classes, covariates: number of either in y, if the encoder reads y as well.
         components: number of normals.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``.
 
     Raises:
-        InputError: if there is no component.
+        InputError: if there are no components.
     """
 
     def __init__(

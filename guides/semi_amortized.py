@@ -1,4 +1,4 @@
-"""An encoder's answer as a first guess, refined datum by datum on the datum's own bound."""
+"""An encoder's output as a first guess, refined by steps on each datum's own bound."""
 
 import inspect
 from collections.abc import Callable
@@ -20,37 +20,37 @@ from ppvae.networks.evaluation_mode import evaluation_mode
 
 
 class SemiAmortized(Amortized):
-    """q(z | x) = N(z; loc, diag scale^2), climbed to from a first guess (Kim et al., 2018).
+    """q(z | x) = N(z; loc, diag scale^2), refined from a first guess (Kim et al., 2018).
 
-    The encoder guesses loc and scale. Each step then moves them by the gradient of the bound of x
-    itself under the model, in units of the scale, in which the gradient is the natural one::
+    The encoder guesses loc and scale. Each step then moves them along the gradient of the bound of
+    x itself under the model, in units of the scale, in which the gradient is the natural one::
 
         loc <- loc + lr scale tanh(g),    g = d ELBO / d (loc / scale)
         scale <- scale exp(lr tanh(h)),   h = d ELBO / d log scale / 2
 
-    so that no step goes further than lr scales. In training, gradients pass through the steps:
-    encoder and model are taught what makes the refined answer good. Whatever it is, draws from it
-    give a bound on log p(x). It is refined at beta = 1, and under the model as in evaluation.
+    so that no step exceeds lr scales. In training, gradients pass through the steps, so that
+    encoder and model learn what makes the refined posterior good. In any case, draws from it give a
+    bound on log p(x). It is refined at beta = 1, with the model in evaluation mode.
 
     The expectation over z in the steps is taken at the fixed points loc +- scale * s, with vectors
-    of signs s. So the answer is a function of x. Were the points drawn, it would be random, and the
-    density of z no longer that of the normal; and the signs have mean 0 and variance 1 in each
-    dimension, as no few draws have.
+    of signs s, so that the result is a function of x. With random points it would be random, and z
+    would no longer be normal; and the signs have mean 0 and variance 1 in each dimension, unlike a
+    few draws.
 
     Args:
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
-        model: p(x, z), whose one latent is at the site ``"z"``; referred to, not owned.
+        model: p(x, z) with one latent, at the site ``"z"``; it is referenced, not owned.
         encoder: makes the network from x to loc and log scale: out shape ``(2, latent_dim)``.
-        classes, covariates: how many y has, where the encoder reads y beside x.
+        classes, covariates: number of either in y, if the encoder reads y as well.
         steps: number of steps; each costs a gradient of the model at ``2 * pairs`` points.
         lr: length of a step.
-        pairs: number of sign vectors, each taken with its opposite.
+        pairs: number of sign vectors, each used with its opposite.
 
     Shapes: ``x`` is ``(batch, *data_shape)``, as is ``mask``; ``z`` is ``(batch, latent_dim)``.
 
     Raises:
-        InputError: for a number that is not above zero; called, if the model has other latents.
+        InputError: for a number not above zero; when called, if the model has other latents.
 
     Example::
 
@@ -81,9 +81,9 @@ class SemiAmortized(Amortized):
         self.steps, self.lr = steps, lr
         called = model.forward if isinstance(model, nn.Module) else model
         self._names = frozenset(inspect.signature(called).parameters)
-        self._model = (model,)  # in a tuple, it is no part of this module
+        self._model = (model,)  # in a tuple, so that it is not registered
         signs = 2.0 * torch.randint(2, (pairs, latent_dim)) - 1
-        # Part of the checkpoint: other signs refine to another answer.
+        # Part of the checkpoint: other signs give another result.
         self.register_buffer("signs", torch.cat([signs, -signs]))
 
     def posterior(
@@ -112,7 +112,7 @@ class SemiAmortized(Amortized):
     def _refined(
         self, loc: Tensor, scale: Tensor, copies: dict[str, Tensor], learns: bool
     ) -> tuple[Tensor, Tensor]:
-        """Loc and scale after a step up the sum of the data's bounds, each of which has its own."""
+        """Loc and scale after a step up the sum of the data's bounds, which do not interact."""
         shift = torch.zeros_like(loc).requires_grad_()
         growth = torch.zeros_like(loc).requires_grad_()
         points = shift + growth.exp() * self.signs.unsqueeze(1)
@@ -120,14 +120,14 @@ class SemiAmortized(Amortized):
         # The entropy of the normal is log scale, up to a constant.
         bound = self._log_joint(z, copies) / len(self.signs) + growth.sum()
         g, h = torch.autograd.grad(bound, (shift, growth), create_graph=learns)
-        # A datum without probability has no direction: it stays, and its bound says what it is.
+        # A datum of probability 0 has no gradient: loc and scale stay, and its bound tells.
         g, h = g.tanh().nan_to_num(), (h / 2).tanh().nan_to_num()
         return loc + self.lr * scale * g, scale * (self.lr * h).exp()
 
     def _log_joint(self, z: Tensor, copies: dict[str, Tensor]) -> Tensor:
-        """Log p(x, z), summed over rows; no handler around the guide is told of it."""
+        """Log p(x, z), summed over rows, hidden from handlers around the guide."""
         x, extras = copies["x"], {name: value for name, value in copies.items() if name != "x"}
-        # Whether x can be drawn from the model at all is for the bound to check, not on the way.
+        # The bound itself validates x; here validation would only repeat it.
         with poutine.block(), pyro.validation_enabled(False), evaluation_mode(self._model[0]):
             model = poutine.condition(self._model[0], {"z": z})
             trace: Any = poutine.trace(model).get_trace(x, **extras)
@@ -149,7 +149,7 @@ class SemiAmortized(Amortized):
 
 
 def _check_one_latent(trace: Any) -> None:
-    """Refuse a model of which ``"z"`` is not the one latent."""
+    """Refuse a model whose latents are not ``"z"`` alone."""
     sites = {
         name: node
         for name, node in trace.nodes.items()
@@ -158,6 +158,6 @@ def _check_one_latent(trace: Any) -> None:
     free = [name for name, node in sites.items() if not node["is_observed"]]
     if "z" not in sites or free:
         raise InputError(
-            f"SemiAmortized refines the latent 'z' alone, and the model has "
+            f"SemiAmortized refines the latent 'z' only, and the model has "
             f"{', '.join(free) or 'no such site'}; take MeanField, or another model"
         )

@@ -1,4 +1,4 @@
-"""The class read off x first, then the rest of the latent off x and the class."""
+"""The class inferred from x, then the other latent from x and the class."""
 
 import pyro
 import pyro.distributions as dist
@@ -16,20 +16,20 @@ from ppvae.networks.column_features import blanked
 class SemiSupervised(PyroModule):
     """q(y, z | x) = q(y | x) N(z; loc(x, y), diag scale(x, y)^2) (Kingma et al., 2014, M2).
 
-    y is summed over, not drawn, under ``TraceEnum_ELBO``. Where a label is known, all mass of the
-    guide is at it. So one batch may hold both kinds of data: of a labelled datum the bound is
-    E_q(z | x, y)[log p(x, y, z) - log q(z | x, y)] <= log p(x, y), of another
+    y is enumerated, not drawn, under ``TraceEnum_ELBO``. Where a label is known, the guide has all
+    its mass there, so that one batch may hold both kinds of data: for a labelled datum the bound is
+    E_q(z | x, y)[log p(x, y, z) - log q(z | x, y)] <= log p(x, y), for another
     E_q(y, z | x)[log p(x, y, z) - log q(y, z | x)] <= log p(x), both exact in y.
 
-    Bounds alone would teach q(y | x) nothing at labelled data. Training (``guide.train()``)
-    therefore adds ``alpha`` log q(y | x) of each labelled datum to what is climbed, the paper's
+    The bounds alone give q(y | x) no gradient at labelled data. Training (``guide.train()``)
+    therefore adds ``alpha`` log q(y | x) of each labelled datum to the objective, the paper's
     term; in evaluation it is absent. The paper's weight is alpha = 0.1 N / (number of labels): 50
     for 50,000 data of which 100 have labels.
 
-    Where labels are few, a decoder that tells no classes apart yet draws q(y | x) to a division of
-    its own, and it can end below a classifier of the labels alone. What helps is labels in each
-    batch (``labelled`` of a fit), and a bound that teaches q(y | x) only once the rest has followed
-    the labels: ``hold``.
+    Where labels are few, a decoder that does not yet distinguish classes pulls q(y | x) to clusters
+    of its own, and accuracy can end below that of a classifier of the labels alone. Two things
+    help: labels in each batch (``labelled`` of a fit), and a bound that trains q(y | x) only after
+    the rest has followed the labels: ``hold``.
 
     Args:
         latent_dim: dimensions of z.
@@ -38,13 +38,14 @@ class SemiSupervised(PyroModule):
             x and y to loc and log scale of q(z | x, y), ``(2, latent_dim)``.
         classes: number of classes.
         alpha: weight of log q(y | x) of a labelled datum in training; 0: none.
-        hold: batches of training in which labels alone teach q(y | x); only then does the bound.
+        hold: number of training batches in which only labels train q(y | x); later the bound does
+            too.
 
-    Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers, -1 where the
-    label is not known, or ``None``: nowhere; ``z`` is ``(batch, latent_dim)``.
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers, -1 for unknown
+    labels, or ``None``: all unknown; ``z`` is ``(batch, latent_dim)``.
 
     Raises:
-        InputError: if there are not two classes or more, alpha is no weight, or y is real numbers.
+        InputError: if there are fewer than two classes, alpha is negative, or y is real numbers.
     """
 
     batches: Tensor
@@ -61,8 +62,8 @@ class SemiSupervised(PyroModule):
         super().__init__()
         if classes < 2:
             raise InputError(
-                f"SemiSupervised tells classes apart, and is given {classes or 'none'}; it goes "
-                "with `model='SemiSupervisedVAE'` and data that has labels"
+                f"SemiSupervised needs two classes or more, and is given {classes or 'none'}; take "
+                "`model='SemiSupervisedVAE'` and data with labels"
             )
         if not (alpha == 0 or is_positive(alpha)):
             raise InputError(f"`guide.alpha` is {alpha}; a weight is 0 or more, and finite")
@@ -88,7 +89,7 @@ class SemiSupervised(PyroModule):
         known = shown if y is None else self._held(shown, y)
         with pyro.plate("data", len(x)):
             if self.training and y is not None:
-                # A factor of the guide is subtracted; it has no draw whose score would be needed.
+                # A factor of the guide is subtracted; it is constant in draws and needs no score.
                 pyro.factor("label", -self.alpha * self._score(logits, y), has_rsample=True)
             label = pyro.sample(
                 "y", dist.Categorical(logits=known), infer={"enumerate": "parallel"}
@@ -97,17 +98,17 @@ class SemiSupervised(PyroModule):
         return z
 
     def _withheld(self, logits: Tensor) -> Tensor:
-        """The logits, through which no gradient goes back in the first batches."""
+        """The logits, detached in the first ``hold`` batches."""
         is_open = self.batches >= self.hold
         self.batches.add_(1)
         return torch.where(is_open, logits, logits.detach())
 
     def _held(self, logits: Tensor, y: Tensor) -> Tensor:
-        """The logits, and those of a point mass where y is known: (batch, classes)."""
+        """The logits, replaced by those of a point mass where y is known: (batch, classes)."""
         if y.is_floating_point():
             raise InputError(
-                f"y holds {y.dtype}, and classes are whole numbers, -1 where the label is not "
-                "known; for covariates take `model='ConditionalVAE'`"
+                f"y holds {y.dtype}, and classes are whole numbers, -1 where the label is "
+                "unknown; for covariates take `model='ConditionalVAE'`"
             )
         # exp(-1e4) is 0 in every type, and 0 * -1e4 is 0: no infinity reaches a gradient.
         point = -1e4 * (1 - F.one_hot(y.clamp(min=0), self.classes).to(logits))
@@ -120,7 +121,7 @@ class SemiSupervised(PyroModule):
 
 
 def _even(classifier: nn.Module) -> None:
-    """Have q(y | x) be the same for all classes at first: its last linear layer is 0."""
+    """Make q(y | x) uniform at first: set its last linear layer to 0."""
     layers = [layer for layer in classifier.modules() if isinstance(layer, nn.Linear)]
     for layer in layers[-1:]:
         for parameter in layer.parameters():

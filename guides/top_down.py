@@ -1,4 +1,4 @@
-"""A hierarchy inferred from the top down, by networks of its own."""
+"""A hierarchy inferred top-down, by networks of the guide alone."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,24 +16,24 @@ from ppvae.networks.layers import Activation
 class TopDown(PyroModule):
     """q(z_1, ..., z_L | x) = q(z_L | x) prod_l q(z_l | z_{l+1}, x), nothing shared with the model.
 
-    A deterministic pass up, d_1(x), ..., d_L(x), as in `Ladder`; then each layer is a diagonal
-    normal whose loc and scale a network reads off z_{l+1} with d_l beside it, as the two layers of
-    Tomczak and Welling (2018) are. It draws in the model's order, so that each layer's KL is in
-    closed form.
+    A deterministic bottom-up pass, d_1(x), ..., d_L(x), as in `Ladder`; then each layer is a
+    diagonal normal whose loc and scale a network computes from z_{l+1} and d_l, as in the two
+    layers of Tomczak and Welling (2018). It draws in the model's order, so that each layer's KL is
+    in closed form.
 
     Args:
-        model: the hierarchy, which says how many dimensions each layer has.
+        model: the hierarchy, which has the dimensions of each layer.
         data_shape: shape of one datum.
         encoder: makes the network from x to d_1: out shape ``(features,)``.
         features: numbers in each d_l.
         hidden: width of each hidden layer of the networks from d_l to d_{l+1}, and from z_{l+1}
             and d_l to z_l.
-        activation: their nonlinearity, and that after each d_l, by name.
+        activation: their nonlinearity, also used after each d_l, by name.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``.
 
     Raises:
-        InputError: if the model is no hierarchy, or there are fewer than 2 features.
+        InputError: if the model is not a hierarchy, or there are fewer than 2 features.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class TopDown(PyroModule):
     def forward(
         self, x: Tensor, size_factor: Tensor | None = None, mask: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """Draw z_L, ..., z_1; what is returned is z_1, ..., z_L."""
+        """Draw z_L, ..., z_1; return z_1, ..., z_L."""
         *below, d = self.up(blanked(self.up, per_unit(x, size_factor), mask))
         with pyro.plate("data", len(x)):
             latents = [pyro.sample(f"z{len(below) + 1}", diagonal(self.top(d)))]

@@ -1,6 +1,6 @@
-"""Generative stories p(x, z), and the priors and likelihoods that they are composed of.
+"""Models p(x, z), and the priors and likelihoods that they are composed of.
 
-Two families are priors and likelihoods both, and are named by where they stand:
+Two names are both a prior and a likelihood, and need their module:
 ``priors.Laplace``, ``likelihoods.Laplace``.
 """
 
@@ -67,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Say of a name that means two things how to say which."""
+    """Raise an error that explains names with two meanings."""
     if name in ("Laplace", "StudentT"):
         raise AttributeError(
             f"{name} is a prior and a likelihood: take ppvae.models.priors.{name} or "

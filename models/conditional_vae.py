@@ -1,4 +1,4 @@
-"""Generation that is told something: labels or covariates stand beside the latent."""
+"""The conditional VAE: labels or covariates y are given to the decoder next to the latent."""
 
 import pyro
 from pyro.nn import PyroModule
@@ -12,30 +12,30 @@ from ppvae.networks import MLP, Network, beside, build, features, joined_shape
 
 
 class ConditionalVAE(PyroModule):
-    """p(x, z | y) = p(z) p(x | z, y): what y does not tell of x is left to z (Sohn et al., 2015).
+    """p(x, z | y) = p(z) p(x | z, y): z holds what y does not determine of x (Sohn et al., 2015).
 
-    Of the paper's models it is the one whose latent is independent of y, so that the same z under
-    another y is the same manner of another kind. The decoder reads z with y beside it, a label as a
-    one-hot vector. All figures are of log p(x | y).
+    Of the paper's models it is the one whose latent is independent of y, so that the same z with
+    another y gives the same style in another class. The decoder reads z and y, a label as a one-hot
+    vector. All figures are of log p(x | y).
 
-    To draw of one class, free x and say y:
+    To draw from one class, unobserve x and give y:
     ``pyro.poutine.uncondition(model)(torch.empty(64, *shape), y=torch.full((64,), 3))``.
 
     Args:
         prior: p(z).
         likelihood: p(x | z, y).
-        decoder: makes the network from z and y, ``(latent_dim + size of y,)``, to the numbers
-            that the likelihood asks for.
-        classes: number of classes, where y is labels.
-        covariates: number of covariates, where y is those.
+        decoder: makes the network from z and y, ``(latent_dim + size of y,)``, to the parameters of
+            the likelihood.
+        classes: number of classes, if y is labels.
+        covariates: number of covariates, if y is those.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, whole numbers below
     ``classes``, or ``(batch, covariates)``, real numbers; ``z`` is ``(batch, latent_dim)``;
-    ``mask``, where entries of x are missing, is like x; ``size_factor``, where the mean of counts
-    is multiplied by one, is ``(batch,)``.
+    ``mask``, where entries of x are missing, is like x; ``size_factor``, the optional factor of the
+    mean of counts, is ``(batch,)``.
 
     Raises:
-        InputError: if there is no y.
+        InputError: if the data have no y.
 
     Example::
 
@@ -55,7 +55,7 @@ class ConditionalVAE(PyroModule):
         self.y_size = classes or covariates
         if self.y_size < 1:
             raise InputError(
-                f"ConditionalVAE is conditional on y, and the data has none; {GIVE_LABELS}, "
+                f"ConditionalVAE is conditional on y, and the data have none; {GIVE_LABELS}, "
                 "or take `model='VAE'`"
             )
         self.prior = prior

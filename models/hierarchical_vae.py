@@ -1,4 +1,4 @@
-"""Latents above latents: each layer is drawn given that above it, and the lowest is decoded."""
+"""A hierarchy of latents: each layer is drawn given the one above, and the lowest is decoded."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,31 +23,30 @@ class HierarchicalVAE(PyroModule):
     Below the prior each layer is p(z_l | z_{l+1}) = N(loc(z_{l+1}), diag scale(z_{l+1})^2). It is a
     Markov chain: nothing skips a layer, and x is decoded from z_1 alone (Burda et al., 2016;
     Sønderby et al., 2016). With ``skips`` x is decoded from all of them, p(x | z_1, ..., z_L), so
-    that what an upper layer knows of x need not pass through the noise of those below (Tomczak and
-    Welling, 2018). There is no batch normalization, which would couple data and change the
-    density with the batch: that upper layers stay in use is left to ``warm_up``.
+    that the information of an upper layer need not pass through the noise of those below (Tomczak
+    and Welling, 2018). Batch normalization, which would couple data and make the density depend on
+    the batch, is not used: ``warm_up`` keeps upper layers in use.
 
     The sites are ``"z1"``, next to x, to ``"zL"``, the prior's. By default each layer is twice as
-    wide as that above it: with a prior of 50 dimensions and two layers the widths are 100 and 50,
+    wide as the one above: with a prior of 50 dimensions and two layers the widths are 100 and 50,
     with one of 4 and five layers 64 to 4, as published.
 
     Args:
         prior: p(z_L).
         likelihood: p(x | z_1).
-        decoder: makes the network from z_1, or all layers, to the numbers that the likelihood asks
-            for.
+        decoder: makes the network from z_1, or all layers, to the parameters of the likelihood.
         layers: L, 2 or more; default: as many as ``widths``, or 2.
         widths: dimensions of z_1, ..., z_L, the last being the prior's.
         hidden: width of each hidden layer of the networks between latents.
         activation: their nonlinearity, by name.
-        skips: decode x from all layers, side by side, not from z_1 alone.
+        skips: decode x from all layers, concatenated, instead of z_1 alone.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z_l`` is ``(batch, widths[l - 1])``; ``mask``,
-    where entries of x are missing, is like x; ``size_factor``, where the mean of counts is
-    multiplied by one, is ``(batch,)``.
+    where entries of x are missing, is like x; ``size_factor``, the optional factor of the mean of
+    counts, is ``(batch,)``.
 
     Raises:
-        InputError: if there is one layer, or the widths are not as many, or not the prior's.
+        InputError: for a single layer, or widths that do not match ``layers`` or the prior.
 
     Example::
 
@@ -119,7 +118,7 @@ def _widths(top: int, layers: int | None, widths: Sequence[int]) -> tuple[int, .
         )
     if widths[-1] != top:
         raise InputError(
-            f"`model.widths` is {list(widths)}, and the prior, which is that of the last, has "
-            f"{top} dimensions; give `latent_dim={widths[-1]}`, or other widths"
+            f"`model.widths` is {list(widths)}, and the prior, which is that of the last layer, "
+            f"has {top} dimensions; give `latent_dim={widths[-1]}`, or other widths"
         )
     return tuple(widths)

@@ -1,4 +1,4 @@
-"""A latent mapped linearly, with noise of one size: the model of which everything is known."""
+"""A linear map of the latent with isotropic noise, whose posterior and evidence are known."""
 
 import math
 from typing import Literal, Self
@@ -23,16 +23,16 @@ class LinearGaussian(PyroModule):
         p(z | x) = N(M^-1 W' (x - mu) / s^2, M^-1),    M = I + W' W / s^2,
         p(x) = N(mu, W W' + s^2 I),
 
-    and where entries of x are missing they are those of the rows of W and mu that are left: see
-    `posterior` and `evidence`. Estimators are tried here first. The most likely W, mu and s are
-    known as well: see `optimum`. They span the plane of the leading principal components; W is
-    determined up to a rotation of z.
+    and where entries of x are missing they are those of the remaining rows of W and mu: see
+    `posterior` and `evidence`. It serves as a test of estimators. The maximum likelihood W, mu and
+    s are known as well: see `optimum`. W spans the leading principal components, and is determined
+    up to a rotation of z.
 
     Args:
         latent_dim: k, the number of latent dimensions.
         data_shape: shape of one datum, of D elements.
         noise: s, the standard deviation of the noise: a number above zero, or "learned".
-        floor: the smallest s that learning may reach, in units of x.
+        floor: the smallest learned s, in units of x.
 
     Shapes: ``x`` is ``(batch, *data_shape)``, as is ``mask``; ``z`` is ``(batch, latent_dim)``;
     ``weight``, which is W, is ``(D, latent_dim)``; ``loc``, which is mu, is ``data_shape``.
@@ -43,7 +43,7 @@ class LinearGaussian(PyroModule):
     Example::
 
         model = LinearGaussian(2, (5,))
-        guide = ExactPosterior(model)  # its bound is log p(x), whatever is drawn
+        guide = ExactPosterior(model)  # its bound is log p(x) at any draw
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class LinearGaussian(PyroModule):
         noise: float | Literal["learned"] = "learned",
         floor: float = 1e-2,
     ) -> Self:
-        """The most likely model of complete data, by the eigenvalues of their covariance.
+        """The maximum likelihood model of complete data, by the eigenvalues of their covariance.
 
         With eigenvalues l_1 >= ... >= l_D and eigenvectors u_i: mu is the mean, s^2 the mean of the
-        discarded l_{k+1}, ..., l_D (or what is given, or the floor's), and column i of W is
+        discarded l_{k+1}, ..., l_D (or the given value, or the floor), and column i of W is
         u_i sqrt(max(l_i - s^2, 0)).
 
         Args:
             x: the data, ``(n, *data_shape)``, without missing entries.
             latent_dim: k.
-            noise: s, where it is given.
+            noise: s, if it is given.
             floor: the smallest s.
         """
         model = cls(latent_dim, tuple(x.shape[1:]), noise, floor).to(x)
@@ -91,7 +91,7 @@ class LinearGaussian(PyroModule):
         rest, values, vectors = values[:-kept], values[-kept:], vectors[:, -kept:]
         if model.noise.raw is not None:
             above = rest.mean().sqrt() - floor if len(rest) else rest.new_zeros(())
-            # The inverse of softplus, which has no 0.
+            # The inverse of softplus needs a positive number.
             above = above.clamp(min=1e-9)
             model.noise.raw.copy_(above + (-torch.expm1(-above)).log())
         stretch = (values - _wide(model.noise()).square()).clamp(min=0).sqrt()
@@ -100,15 +100,15 @@ class LinearGaussian(PyroModule):
         return model
 
     def posterior(self, x: Tensor, mask: Tensor | None = None) -> dist.TorchDistribution:
-        """p(z | x), or p(z | the observed of x): batch ``(batch,)``, event ``(latent_dim,)``."""
+        """p(z | x), or p(z | observed x): batch ``(batch,)``, event ``(latent_dim,)``."""
         root = self._root(mask)
         loc = self._posterior_loc(self._centred(x, mask), root)
         return dist.MultivariateNormal(loc.to(self.weight), scale_tril=root.to(self.weight))
 
     def evidence(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Log p(x), or log p(the observed of x), exactly, in nats: ``(batch,)``.
+        """Log p(x), or log p(observed x), exactly, in nats: ``(batch,)``.
 
-        With m = E[z | x] it is log p(x, m) - log p(m | x), in which nothing cancels.
+        With m = E[z | x] it is log p(x, m) - log p(m | x), which has no cancellation.
         """
         root, off, scale = self._root(mask), self._centred(x, mask), _wide(self.noise())
         loc = self._posterior_loc(off, root)
@@ -142,14 +142,14 @@ class LinearGaussian(PyroModule):
             square = (mask.flatten(1).to(weight) @ outer).unflatten(1, weight.shape[1:] * 2)
         eye = torch.eye(weight.shape[1]).to(weight)
         precision = eye + square / _wide(self.noise()).square()
-        # By way of the precision: its inverse would have to be factored otherwise.
+        # Through the precision matrix, which needs no factorization of its inverse.
         centred = torch.distributions.MultivariateNormal(
             torch.zeros_like(eye[0]), precision_matrix=precision
         )
         return centred.scale_tril
 
     def _centred(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """What of x is not mu, and 0 where x is missing: ``(batch, D)``."""
+        """The difference x - mu, 0 where x is missing: ``(batch, D)``."""
         off = _wide((x - self.loc).flatten(1))
         return off if mask is None else off.where(mask.flatten(1), 0)
 
@@ -160,5 +160,5 @@ class LinearGaussian(PyroModule):
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """In double precision, which Metal alone has not."""
+    """The tensor in double precision, except on Metal, which lacks it."""
     return tensor if tensor.device.type == "mps" else tensor.double()

@@ -1,4 +1,4 @@
-"""Generation by class and manner, where the class of most data is not known."""
+"""Semi-supervised generation from a class and a latent, where most classes are unknown."""
 
 import pyro
 import pyro.distributions as dist
@@ -16,31 +16,29 @@ from ppvae.networks import MLP, Network, beside, build, features, joined_shape, 
 class SemiSupervisedVAE(PyroModule):
     """p(x, y, z) = p(y) p(z) p(x | y, z), the class y a latent like z (Kingma et al., 2014, M2).
 
-    Classes are equally likely. The labels that are known are the guide's affair
-    (`ppvae.guides.SemiSupervised`): it puts all of its mass at them, so that the bound is one on
-    log p(x, y) where y is known, and on log p(x) where it is not. Under ``TraceEnum_ELBO`` the sum
-    over classes is exact.
+    Classes are equally likely. The guide uses the known labels (`ppvae.guides.SemiSupervised`): it
+    puts all of its mass at them, so that the bound is one on log p(x, y) where y is known, and on
+    log p(x) where it is not. Under ``TraceEnum_ELBO`` the sum over classes is exact.
 
-    To draw of one class, free x and hold y to it:
+    To draw from one class, unobserve x and condition on y:
     ``pyro.condition(pyro.poutine.uncondition(model), {"y": torch.full((64,), 3)})(x)``.
 
-    At first the decoder does not listen to y: classes are told apart by labels before the bound can
-    draw q(y | x) to a division of its own.
+    At first the decoder ignores y, so that labels separate the classes before the bound can pull
+    q(y | x) to clusters of its own.
 
     Args:
         prior: p(z).
         likelihood: p(x | y, z).
-        decoder: makes the network from z and y, ``(latent_dim + classes,)``, to the numbers that
-            the likelihood asks for.
+        decoder: makes the network from z and y, ``(latent_dim + classes,)``, to the parameters of
+            the likelihood.
         classes: number of classes.
 
-    Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, the labels, which are for the
-    guide alone to look at; ``z`` is ``(batch, latent_dim)``; ``mask``, where entries of x are
-    missing, is like x; ``size_factor``, where the mean of counts is multiplied by one, is
-    ``(batch,)``.
+    Shapes: ``x`` is ``(batch, *data_shape)``; ``y`` is ``(batch,)``, the labels, which only the
+    guide uses; ``z`` is ``(batch, latent_dim)``; ``mask``, where entries of x are missing, is like
+    x; ``size_factor``, the optional factor of the mean of counts, is ``(batch,)``.
 
     Raises:
-        InputError: if there are not two classes or more.
+        InputError: if there are fewer than two classes.
 
     Example::
 
@@ -61,8 +59,8 @@ class SemiSupervisedVAE(PyroModule):
         super().__init__()
         if classes < 2:
             raise InputError(
-                f"SemiSupervisedVAE tells classes apart, and the data has {classes or 'none'}; "
-                f"{GIVE_LABELS}, or take `model='VAE'`"
+                f"SemiSupervisedVAE needs two classes or more, and the data have "
+                f"{classes or 'none'}; {GIVE_LABELS}, or take `model='VAE'`"
             )
         self.prior = prior
         self.likelihood = likelihood

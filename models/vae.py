@@ -1,4 +1,4 @@
-"""The variational autoencoder's generative half: draw a latent, decode it, draw a datum."""
+"""The generative model of a variational autoencoder: draw a latent, decode it, draw a datum."""
 
 import pyro
 from pyro.nn import PyroModule
@@ -11,7 +11,7 @@ from ppvae.networks import MLP, Network, build
 
 
 class VAE(PyroModule):
-    """p(x, z) = p(z) p(x | z), one latent vector a datum (Kingma and Welling, 2014).
+    """p(x, z) = p(z) p(x | z), one latent vector per datum (Kingma and Welling, 2014).
 
     A Pyro program over the plate ``"data"`` with the sites ``"z"`` and ``"x"``. To generate,
     uncondition it on a batch of the right shape:
@@ -20,11 +20,11 @@ class VAE(PyroModule):
     Args:
         prior: p(z).
         likelihood: p(x | z).
-        decoder: makes the network from z to the numbers that the likelihood asks for.
+        decoder: makes the network from z to the parameters of the likelihood.
 
     Shapes: ``x`` is ``(batch, *data_shape)``; ``z`` is ``(batch, latent_dim)``; ``mask``, where
-    entries of x are missing, is like x; ``size_factor``, where the mean of counts is multiplied by
-    one, is ``(batch,)``.
+    entries of x are missing, is like x; ``size_factor``, the optional factor of the mean of counts,
+    is ``(batch,)``.
 
     Example::
 

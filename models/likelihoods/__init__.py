@@ -1,4 +1,4 @@
-"""p(x | z), one family a file."""
+"""Likelihoods p(x | z), one family per file."""
 
 from ppvae.models.likelihoods.bernoulli import Bernoulli
 from ppvae.models.likelihoods.binomial import Binomial

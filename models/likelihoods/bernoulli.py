@@ -1,4 +1,4 @@
-"""Black and white: each element of x is 0 or 1."""
+"""Binary data: each element of x is 0 or 1."""
 
 from typing import override
 
@@ -11,10 +11,10 @@ from ppvae.models.likelihoods.marginal_moments import log_odds, moments
 
 
 class Bernoulli(Likelihood):
-    """p(x | z) = prod_d l_d^x_d (1 - l_d)^(1 - x_d): zeros and ones, and nothing between.
+    """p(x | z) = prod_d l_d^x_d (1 - l_d)^(1 - x_d): zeros and ones only.
 
-    The decoder gives the logit of l. Grey values are no outcomes of it: binarize them, or take
-    `ContinuousBernoulli`, or `DiscretizedLogistic`.
+    The decoder gives the logit of l. Grey values are not in its support: binarize them, or take
+    `ContinuousBernoulli` or `DiscretizedLogistic`.
 
     Args:
         data_shape: shape of one datum.

@@ -1,4 +1,4 @@
-"""Counts out of a known total: how many of n small parts are dark."""
+"""Counts out of a known total."""
 
 from typing import Any, override
 
@@ -13,21 +13,21 @@ from ppvae.models.likelihoods.marginal_moments import log_odds, moments
 from ppvae.networks import Shape
 
 LARGEST = 255
-"""The largest count that is taken for one out of a known total, where the total is not given."""
+"""The largest value that counts as one out of an inferred total."""
 
 
 class Binomial(Likelihood):
     """p(x | z) = prod_d C(n, x_d) l_d^x_d (1 - l_d)^(n - x_d): each element counts n trials.
 
-    It is n draws of a `Bernoulli` with one logit, which the decoder gives. Scikit-learn's digits
-    are such data: each pixel counts the dark ones among 16.
+    It is the sum of n `Bernoulli` draws with one logit, which the decoder gives. Scikit-learn's
+    digits are such data: each pixel is the number of dark ones among 16.
 
     Args:
         data_shape: shape of one datum.
         total_count: n, the largest count.
 
     Raises:
-        InputError: if there is no trial.
+        InputError: if the total is below 1.
     """
 
     support = constraints.integer_interval(0, 16)

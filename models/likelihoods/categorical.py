@@ -1,4 +1,4 @@
-"""Grey levels or classes as they come: a probability for each, in no order."""
+"""Grey levels or classes without an order: a probability for each."""
 
 from typing import Any, override
 
@@ -13,19 +13,19 @@ from ppvae.models.likelihoods.likelihood import Likelihood
 from ppvae.networks import Shape
 
 LARGEST = 255
-"""The largest number that is taken for a class, where the number of classes is not given."""
+"""The largest value that counts as a class, where the number of classes is inferred."""
 
 
 class Categorical(Likelihood):
     """p(x | z) = prod_d softmax(logits_d)_{x_d}: elements are class numbers 0, 1, ...
 
-    The decoder gives a logit for each class and element, so that any shape can be fitted, several
-    modes included, and neighbours know nothing of each other (van den Oord et al., 2016, for pixels
-    of 256 levels). The mean is the expected class number.
+    The decoder gives a logit for each class and element, so that any distribution can be fitted,
+    also with several modes; neighbouring levels share nothing (van den Oord et al., 2016, for
+    pixels of 256 levels). The mean is the expected class number.
 
     Args:
         data_shape: shape of one datum.
-        classes: how many; data are the integers below it.
+        classes: number of classes; data are the integers below it.
 
     Raises:
         InputError: if there are fewer than 2 classes.

@@ -1,4 +1,4 @@
-"""Grey values in [0, 1], by a density that looks like a Bernoulli's probability."""
+"""Grey values in [0, 1], with the normalized density of the form of a Bernoulli's probability."""
 
 from typing import override
 
@@ -15,12 +15,12 @@ from ppvae.networks import Shape, is_positive
 
 
 class ContinuousBernoulli(Likelihood):
-    """p(x | z) = prod_d C(l_d) l_d^x_d (1 - l_d)^(1 - x_d) on [0, 1]: grey values as they are.
+    """p(x | z) = prod_d C(l_d) l_d^x_d (1 - l_d)^(1 - x_d) on [0, 1]: grey values unchanged.
 
     The constant C makes it a density (Loaiza-Ganem and Cunningham, 2019), so log p(x) may be above
-    zero. The decoder gives the logit of l, which is not the mean, bent smoothly to below ``limit``
-    in size: without one, a pixel that is always black sends it to infinity, and the density with
-    it. At a limit of 100 the density falls by e over 1 / 100 of the range.
+    zero. The decoder gives the logit of l, which is not the mean, squashed smoothly to below
+    ``limit`` in size: without one, the logit of a pixel that is always black goes to infinity, and
+    the density too. At a limit of 100 the density falls by e over 1 / 100 of the range.
 
     Args:
         data_shape: shape of one datum.

@@ -1,4 +1,4 @@
-"""8-bit images as the integers that they are: a logistic density, binned."""
+"""8-bit images as integers: a logistic density in bins."""
 
 import math
 from typing import override
@@ -15,19 +15,19 @@ from ppvae.models.likelihoods.marginal_moments import moments
 from ppvae.networks import Shape, inverse_positive, positive
 
 ROOT = math.sqrt(3) / math.pi
-"""The scale of a logistic of deviation 1."""
+"""The scale of a logistic with standard deviation 1."""
 
 MOST = 65536
-"""Levels of a 16-bit image: more of them single precision does not tell apart."""
+"""Levels of a 16-bit image, the most that single precision distinguishes."""
 
 
 class DiscretizedLogistic(Likelihood):
-    """P(x = k / 255 | z): what a logistic density has in the bin of level k, for 256 levels.
+    """P(x = k / 255 | z): the mass of a logistic density in the bin of level k, for 256 levels.
 
-    The outer bins are open: all that lies below black is black (Kingma et al., 2016; Salimans et
-    al., 2017). It is a probability, so that bits per dimension compare with other models of 8-bit
-    images, and no variance can run to zero with profit. The decoder gives loc and log scale where
-    intensities run from -1 to 1, as Salimans et al. have them; x itself is in [0, 1].
+    The outer bins are open: all mass below black is black (Kingma et al., 2016; Salimans et al.,
+    2017). As it is a probability, bits per dimension are comparable with other models of 8-bit
+    images, and a variance cannot profit from going to zero. The decoder gives loc and log scale on
+    the scale -1 to 1, as in Salimans et al.; x itself is in [0, 1].
 
     Args:
         data_shape: shape of one datum.
@@ -62,6 +62,6 @@ def logistic(loc: Tensor, log_scale: Tensor, levels: int) -> Elements:
 
 
 def check_levels(levels: int) -> None:
-    """Refuse a grid that is none, or too fine to be stored."""
+    """Refuse a number of levels below 2 or too large for single precision."""
     if not 2 <= levels <= MOST:
         raise InputError(f"`likelihood.levels` is {levels}; an image has 2 to {MOST} levels")

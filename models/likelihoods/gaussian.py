@@ -1,4 +1,4 @@
-"""Squared error as a likelihood, weighed by a variance that is given, learned or read off."""
+"""Squared error as a likelihood, weighed by a variance that is given, learned or computed."""
 
 from typing import Literal, override
 
@@ -19,29 +19,29 @@ from ppvae.networks import Shape, inverse_positive, positive
 class Gaussian(Likelihood):
     """p(x | z) = N(x; loc(z), c I): squared error, weighed by 1 / (2 c).
 
-    The variance c sets reconstruction against the prior: the larger c, the more the prior counts.
+    The variance c balances reconstruction and prior: the larger c, the more the prior counts.
     Without a floor, a decoder that copies x sends c to 0 and the density to infinity (Mattei and
     Frellsen, 2018). It is a density: log p(x) may be above zero, and changes with the unit of x.
 
     - A number: c, fixed.
     - "learned": one parameter for all elements, floor + softplus.
-    - "per-element": such a parameter for each element of x, as columns of a table want it.
-    - "optimal": the mean square error, which is the best c there is (sigma-VAE; Rybkin et al.,
-      2021). In training each batch has its own, over all its elements that are observed, and the
-      gradient is that with c held: the slope in c is zero there (envelope theorem; at the floor c
-      is constant). That couples the data of a batch, so evaluation takes a running mean of it,
-      which is saved with the weights and moves, like batch normalization's, whenever data are
-      scored in training mode with gradients recorded. Processes of a distributed run each have
-      their own share's. It is for bounds in which all draws count alike: where they have weights,
-      of classes summed over or of K draws of a datum, another variance is best, and the gradient
-      with c held is not that of the bound. The audit refuses those.
+    - "per-element": such a parameter for each element of x, as for columns of a table.
+    - "optimal": the mean square error, which is the best c (sigma-VAE; Rybkin et al., 2021). In
+      training each batch has its own, over all its observed elements, and the gradient is that with
+      c held fixed: the slope in c is zero there (envelope theorem; at the floor c is constant).
+      That couples the data of a batch, so evaluation takes a running mean, which is saved with the
+      weights and updated, like batch normalization's, whenever data are scored in training mode
+      with gradients recorded. Each process of a distributed run has the running mean of its own
+      share. It is for bounds in which all draws count alike: where draws have weights, of
+      enumerated classes or of K draws per datum, another variance is best, and the gradient with c
+      held is not that of the bound. The audit refuses those.
     - "per-pixel": the decoder gives loc and log scale of each element (Kingma and Welling, 2014);
       the variance is floor + scale^2.
 
     Args:
         data_shape: shape of one datum.
         variance: c, a number above zero, or "learned", "per-element", "optimal" or "per-pixel".
-        floor: the smallest variance that is not a given number, in squared units of x.
+        floor: the smallest variance unless it is a given number, in squared units of x.
         momentum: weight of the newest batch in the running mean of "optimal".
 
     Raises:
@@ -82,14 +82,14 @@ class Gaussian(Likelihood):
 
     @property
     def variance(self) -> Tensor:
-        """The variance c, in squared units of x: a scalar, or of "per-element" ``data_shape``.
+        """The variance c, in squared units of x: a scalar, or ``data_shape`` for "per-element".
 
         Raises:
-            InputError: if each datum has one of its own.
+            InputError: if each datum has its own.
         """
         if self.shared is None:
             raise InputError(
-                "`likelihood.variance` is 'per-pixel', so that there is none of all elements; take "
+                "`likelihood.variance` is 'per-pixel', so that each datum has its own; take "
                 "that of the distribution, likelihood(h).variance"
             )
         shared: Tensor = self.shared()

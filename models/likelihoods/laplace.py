@@ -20,8 +20,8 @@ class Laplace(Likelihood):
 
     Args:
         data_shape: shape of one datum.
-        scale: s, a number above zero, or "learned": one for all elements; or "per-element".
-        floor: the smallest scale that learning may reach, in units of x.
+        scale: s, a number above zero; "learned", one for all elements; or "per-element".
+        floor: the smallest learned scale, in units of x.
 
     Raises:
         InputError: if the scale or the floor is not above zero.

@@ -1,8 +1,8 @@
-"""p(x | z): everything about observation, and nothing about networks.
+"""Likelihoods p(x | z): distributions of x given a decoder's output, without networks.
 
-A likelihood says how many numbers per element of x the decoder must give (``decoder_shape``),
-which values of x it accepts (``support``), and, called on the decoder's output, the distribution of
-one datum, whose ``mean`` is what pictures show.
+A likelihood states how many numbers per element of x the decoder must give (``decoder_shape``) and
+which values of x it accepts (``support``). Called on the decoder's output, it gives the
+distribution of one datum, whose ``mean`` is shown in pictures.
 
 Shapes: the decoder gives ``(..., params_per_element, *data_shape)``; the distribution has event
 shape ``data_shape``. Log-densities are in nats.
@@ -19,14 +19,14 @@ from ppvae.networks import Shape
 
 
 class Likelihood(nn.Module, ABC):
-    """The distribution of one datum of ``data_shape``, given what the decoder says of it.
+    """The distribution of one datum of ``data_shape``, given the output of the decoder.
 
     Attributes:
-        params_per_element: how many numbers per element of x the decoder must give.
-        support: the values that one element of x may take; of the class, with default arguments.
-        levels: how many those values are, where they are grey levels, classes, or counts out of a
-            known total. Bits per dimension, -log p(x) / (D ln 2), are told where ``support`` is a
-            ``Grid`` of them: of 8-bit images, as published.
+        params_per_element: numbers that the decoder must give per element of x.
+        support: the values that one element of x may take; for the class, with default arguments.
+        levels: their number, if they are grey levels, classes, or counts out of a known total. Bits
+            per dimension, -log p(x) / (D ln 2), are reported where ``support`` is a ``Grid`` of
+            them, as published for 8-bit images.
     """
 
     params_per_element: int = 1
@@ -39,12 +39,12 @@ class Likelihood(nn.Module, ABC):
 
     @classmethod
     def arguments_for(cls, x: Tensor) -> dict[str, Any] | None:
-        """Arguments of its own with which it takes the values ``x``; ``None``: it never does."""
+        """Arguments with which it accepts the values ``x``; ``None``: it never does."""
         return {} if bool(cls.support.check(x).all()) else None
 
     @property
     def decoder_shape(self) -> Shape:
-        """Shape that a decoder must give for one datum: ``(params_per_element, *data_shape)``."""
+        """Output shape of the decoder for one datum: ``(params_per_element, *data_shape)``."""
         return (self.params_per_element, *self.data_shape)
 
     @abstractmethod
@@ -52,9 +52,9 @@ class Likelihood(nn.Module, ABC):
         """The distribution p(x | z) for the decoder's output ``h``: ``(..., *decoder_shape)``."""
 
     def given(self, h: Tensor, y: Tensor) -> dist.TorchDistribution:  # noqa: ARG002
-        """The distribution p(x | z, y), of a model that is conditional on y.
+        """The distribution p(x | z, y) for a model that is conditional on y.
 
-        The decoder has read y, and by default nothing else does.
+        The decoder has read y; by default the likelihood does not use it.
 
         Args:
             h: the decoder's output, ``(..., *decoder_shape)``.
@@ -64,18 +64,18 @@ class Likelihood(nn.Module, ABC):
         return fn
 
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
-        """Fit the likelihood to the distribution of each element of data, whatever z is.
+        """Fit the likelihood to the distribution of each element of data, independent of z.
 
-        What is learned of its own is set, and the rest returned: training starts with it as the
-        decoder's last bias.
+        The likelihood's own parameters are set, and the decoder's returned: training starts with
+        these as the last bias of the decoder.
 
         Args:
             x: some data, ``(n, *shape)``, where ``shape`` broadcasts to ``data_shape``.
             mask: True where x was observed, like x; ``None``: everywhere.
 
         Returns:
-            the decoder's output under which p(x | z) is that distribution,
-            ``(params_per_element, *shape)``; ``None``, the default: it does not know.
+            the decoder's output for which p(x | z) is that distribution,
+            ``(params_per_element, *shape)``; ``None``, the default, if unknown.
         """
         return None
 
@@ -85,9 +85,9 @@ class Likelihood(nn.Module, ABC):
         size_factor: Tensor,  # noqa: ARG002
         mask: Tensor | None = None,  # noqa: ARG002
     ) -> Tensor | None:
-        """Fit to data of which each row's mean is multiplied by its size factor, ``(n,)``.
+        """Fit to data where the mean of each row is multiplied by its size factor, ``(n,)``.
 
-        Else it is `fit_marginal`; what is returned is that of a size factor of 1.
+        Like `fit_marginal`; the returned output is that for a size factor of 1.
         """
         return None
 

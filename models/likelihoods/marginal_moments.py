@@ -1,4 +1,4 @@
-"""Moments of each element of data over the rows, of what was observed of it."""
+"""Moments of each element of data over the rows where it was observed."""
 
 from dataclasses import dataclass
 
@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 NARROWEST = 0.1
-"""The least deviation of one element, in deviations of all: a constant one has none of its own."""
+"""Smallest deviation of an element, relative to the pooled one, as a constant element has none."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of each element of x, over the rows: each of x's shape without the rows, in double precision.
+    """Moments of each element of x over the rows, in the shape of a row, in double precision.
 
     Attributes:
         count: number of rows in which it was observed.
         total: the sum of its values.
-        mean: their mean; where there are none, the mean of all elements.
+        mean: their mean; without values, the mean of all elements.
         variance: their mean square about the mean.
     """
 
@@ -27,7 +27,7 @@ class Moments:
 
     @property
     def pooled_variance(self) -> Tensor:
-        """The mean of the elements' variances, each weighing as much as it has rows: a scalar."""
+        """The mean of the elements' variances, weighted by their numbers of rows: a scalar."""
         return (self.count * self.variance).sum() / self.count.sum()
 
     @property
@@ -47,18 +47,18 @@ def moments(x: Tensor, mask: Tensor | None) -> Moments:
 
 
 def median(x: Tensor, mask: Tensor | None) -> Tensor:
-    """The median of each element, of two in the middle the lower; 0 where there is none."""
+    """The median of each element, the lower one of two; 0 where there are no values."""
     values = x.double() if mask is None else x.double().where(mask, torch.nan)
     return values.nanmedian(0).values.nan_to_num()
 
 
 def absolute_deviation(x: Tensor, mask: Tensor | None, loc: Tensor, *, each: bool) -> Tensor:
-    """The mean of |x - loc| over what was observed: a scalar; of ``each`` element, its own."""
+    """The mean of |x - loc| over observed values: a scalar, or for ``each`` element its own."""
     off = moments((x.double() - loc).abs(), mask)
     pooled = (off.total / off.count.sum()).sum()
     return off.mean.clamp(min=NARROWEST * pooled) if each else pooled
 
 
 def log_odds(successes: Tensor, trials: Tensor) -> Tensor:
-    """The logit of a proportion, finite as half a success and half a failure are added to it."""
+    """The logit of a proportion, finite because half a success and half a failure are added."""
     return (successes + 0.5).log() - (trials - successes + 0.5).log()

@@ -1,4 +1,4 @@
-"""8-bit images by several logistic densities, binned: grey levels with more than one mode."""
+"""8-bit images by mixtures of discretized logistics, for grey levels with several modes."""
 
 from typing import override
 
@@ -18,9 +18,9 @@ from ppvae.networks import Shape, inverse_positive
 class MixtureOfDiscretizedLogistics(Likelihood):
     """P(x | z) = prod_d sum_i w_di P(x_d; loc_di, scale_di), with `DiscretizedLogistic` terms.
 
-    The family is that of PixelCNN++ (Salimans et al., 2017), but for the channels of a pixel, which
+    The family is that of PixelCNN++ (Salimans et al., 2017), except that the channels of a pixel
     are independent given z, as all elements are. The decoder gives first the logits of the weights,
-    then locs, then log scales, these two as for `DiscretizedLogistic`.
+    then locs, then log scales, the latter two as for `DiscretizedLogistic`.
 
     Args:
         data_shape: shape of one datum.
@@ -28,7 +28,7 @@ class MixtureOfDiscretizedLogistics(Likelihood):
         levels: number of grey levels; data are multiples of 1 / (levels - 1).
 
     Raises:
-        InputError: if there is no component, or fewer than 2 levels, or more than 65536.
+        InputError: for no components, or fewer than 2 levels, or more than 65536.
     """
 
     params_per_element = 30

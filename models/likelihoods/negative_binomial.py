@@ -15,32 +15,32 @@ from ppvae.models.likelihoods.poisson import alike, inverse_log_rate, log_rate, 
 from ppvae.networks import Shape, inverse_positive, positive
 
 LEAST, MOST = 0.1, 100.0
-"""Inverse dispersions that training may start from."""
+"""Range of the inverse dispersions at the start of training."""
 
 Dispersion = Literal["gene", "gene-batch", "gene-cell"]
-"""What r is one number for: scVI's names."""
+"""What shares one inverse dispersion r, by scVI's names."""
 
 
 class NegativeBinomial(Likelihood):
     """p(x | z) = prod_d NB(x_d; mean m_d(z), variance m_d + m_d^2 / r_d): overdispersed counts.
 
-    The parameterization is that of scVI (Lopez et al., 2018): the decoder gives log m, bent
-    smoothly into (-20, 20), and r is the inverse dispersion. A large one makes the element a
+    The parameterization is that of scVI (Lopez et al., 2018): the decoder gives log m, squashed
+    smoothly into (-20, 20), and r is the inverse dispersion. For large r the element is a
     `Poisson`. By scVI's names, r is
 
     - "gene": learned, one number for each element of x, the same for all z and y.
-    - "gene-batch": learned, one for each element of x and each class of y, as are those of a batch
-      of cells; where y is covariates, log r is linear in them. It takes a model that is conditional
-      on y, such as `ppvae.models.ConditionalVAE`.
-    - "gene-cell": read off z by the decoder, beside log m.
+    - "gene-batch": learned, one for each element of x and each class of y, such as batches of
+      cells; if y is covariates, log r is linear in them. It needs a model that is conditional on y,
+      such as `ppvae.models.ConditionalVAE`.
+    - "gene-cell": given by the decoder, after log m.
 
     Args:
         data_shape: shape of one datum.
-        dispersion: what r is one number for.
+        dispersion: what shares one number r.
         y_size: number of classes, or of covariates, of y; 0 where the model is not conditional.
 
     Raises:
-        InputError: for a dispersion that is none of these, or one that asks for y without y.
+        InputError: for an unknown dispersion, or "gene-batch" without y.
     """
 
     support = constraints.nonnegative_integer
@@ -66,7 +66,7 @@ class NegativeBinomial(Likelihood):
 
     @property
     def inverse_dispersion(self) -> Tensor:
-        """r, between exp(-10) and exp(10), where nothing is added to it: ``data_shape``."""
+        """r, between exp(-10) and exp(10), without the effects of z and y: ``data_shape``."""
         return positive(self.log_r)
 
     @override
@@ -79,8 +79,8 @@ class NegativeBinomial(Likelihood):
     ) -> Tensor:
         log_mean, s = marginal_log_rate(x, mask, size_factor), alike(size_factor, x).double()
         m, of_s = log_mean.exp(), moments(s, mask)
-        # By moments, of mean s m and variance s m + (s m)^2 / r; where they vary no more than a
-        # Poisson's, nearly one.
+        # By moments, with mean s m and variance s m + (s m)^2 / r; counts that vary no more than a
+        # Poisson's start almost as one.
         off = moments((x - s * moments(x, mask).total / of_s.total).square(), mask)
         beyond, square = off.mean - of_s.mean * m, m.square() * moments(s.square(), mask).mean
         r = square / torch.maximum(beyond, square / MOST)
@@ -100,7 +100,7 @@ class NegativeBinomial(Likelihood):
         return self._of(h, by_y)
 
     def _of(self, h: Tensor, more: Tensor | None) -> dist.TorchDistribution:
-        """The distribution where ``more`` is added to the unbounded log r."""
+        """The distribution with ``more`` added to the unbounded log r."""
         log_mean, *rest = self._split(h)
         log_r = self.log_r + rest[0] if rest else self.log_r
         log_r = log_r if more is None else log_r + more

@@ -1,4 +1,4 @@
-"""Tables whose columns are of several kinds: numbers, counts and categories, each as it is."""
+"""Tables with columns of several kinds: numbers, counts and categories."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, override
@@ -37,37 +37,36 @@ FAMILIES: Mapping[ColumnKind, Mapping[str, tuple[type[Likelihood], dict[str, Any
     },
     "category": {"Categorical": (Categorical, {}), "Bernoulli": (Bernoulli, {})},
 }
-"""Of each kind of column the families that it may have, with their arguments; by default the first.
-Each column has a scale, a dispersion or degrees of freedom of its own, which are learned."""
+"""The families that each kind of column may have, with their arguments; the first is the default.
+Each column has its own scale, dispersion or degrees of freedom, which are learned."""
 
 
 class PerColumn(Likelihood):
-    """p(x | z) = prod_d p_d(x_d | z): each column of a table has a family by its kind.
+    """p(x | z) = prod_d p_d(x_d | z): each column of a table has a family that fits its kind.
 
     Real numbers are `Gaussian`, counts `NegativeBinomial`, and categories `Categorical`, as in
-    heterogeneous tables of Nazabal et al. (2020); one decoder gives the numbers that all of them
-    ask for. Densities of real columns and probabilities of the others are added up: log p(x) may be
-    above zero, and changes with the unit of the real columns, and only with that. The mean of a
-    category is its expected code, which says little: pictures and tables show its most probable
-    level.
+    Nazabal et al. (2020) for heterogeneous tables; one decoder gives the parameters of all.
+    Densities of real columns and probabilities of the others are added up: log p(x) may be above
+    zero, and changes with the unit of the real columns only. The mean of a category is its expected
+    code, which says little: pictures and tables show its most probable level.
 
     Args:
         data_shape: shape of one datum, ``(D,)``.
         columns: the columns, in their order.
-        families: families by the name of a column, or for all of a kind by "real", "count" or
-            "category", where another is wanted: of a real column "Gaussian", "Laplace" or
-            "StudentT"; of counts "NegativeBinomial", "Poisson" or "ZeroInflated"; of a category
-            "Categorical", or "Bernoulli" where it has two levels.
+        families: families by the name of a column, or for all columns of a kind by "real", "count"
+            or "category", in place of the default: for a real column "Gaussian", "Laplace" or
+            "StudentT"; for counts "NegativeBinomial", "Poisson" or "ZeroInflated"; for a category
+            "Categorical", or "Bernoulli" if it has two levels.
 
     Attributes:
         names: the family of each column, by its name.
 
-    Shapes: the decoder gives one vector, ``(..., *decoder_shape)``: of one group of columns after
-    another, its numbers for each element.
+    Shapes: the decoder gives one vector, ``(..., *decoder_shape)``: group after group of columns,
+    the parameters of their elements.
 
     Raises:
         InputError: without columns, for a column that the table does not have, and for a family
-            that is unknown or not for such a column.
+            that is unknown or does not fit the column.
 
     Example::
 
@@ -88,13 +87,13 @@ class PerColumn(Likelihood):
         if not columns:
             raise InputError(
                 "`likelihood='PerColumn'` gives each column of a table the family of its kind, and "
-                "these data have no columns of known kinds; give a table with named columns, or "
+                "these data have no columns with kinds; give a table with named columns, or "
                 "another likelihood"
             )
         if self.data_shape != (len(columns),):
             raise InputError(
                 f"PerColumn has {len(columns)} columns, and a datum has shape {self.data_shape}; "
-                "give a table, one column an element"
+                "give a table with one column per element"
             )
         families = dict(families or {})
         _check_names(families, columns)
@@ -116,7 +115,7 @@ class PerColumn(Likelihood):
     @override
     @classmethod
     def arguments_for(cls, x: Tensor) -> dict[str, Any] | None:
-        return None  # values do not tell the kinds of columns
+        return None  # values do not show the kinds of columns
 
     @property
     @override
@@ -154,7 +153,7 @@ class PerColumn(Likelihood):
 
 
 def _group(kind: ColumnKind, family: str, levels: int, shape: Shape) -> Likelihood:
-    """The likelihood of some columns of one kind, one family, and as many levels."""
+    """The likelihood of some columns of the same kind, family and number of levels."""
     made, own = FAMILIES[kind][family]
     classes = {"classes": max(levels, 2)} if made is Categorical else {}
     return made(shape, **own, **classes)
@@ -165,8 +164,8 @@ def _check_names(families: Mapping[str, str], columns: Sequence[Column]) -> None
     for name in families:
         if name not in names and name not in FAMILIES:
             raise InputError(
-                f"`likelihood.families` names the column {name!r}, and the table has none of that "
-                f"name{nearest(name, names)}; its columns: {', '.join(names)}"
+                f"`likelihood.families` names the column {name!r}, which the table does not have"
+                f"{nearest(name, names)}; its columns: {', '.join(names)}"
             )
 
 

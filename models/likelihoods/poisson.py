@@ -14,20 +14,20 @@ LIMIT = 20.0
 
 
 def log_rate(h: Tensor) -> Tensor:
-    """``h``, bent smoothly into (-20, 20): rates up to 480 million, and never infinite or 0."""
+    """``h``, squashed smoothly into (-20, 20): rates up to 480 million, and never infinite or 0."""
     return LIMIT * (h / LIMIT).tanh()
 
 
 def inverse_log_rate(log_rate: Tensor) -> Tensor:
-    """What `log_rate` bends into ``log_rate``."""
+    """The inverse of `log_rate`."""
     return LIMIT * (log_rate / LIMIT).atanh()
 
 
 def marginal_log_rate(x: Tensor, mask: Tensor | None, size_factor: Tensor | None = None) -> Tensor:
     """The logarithm of each element's mean count, finite as one row of half an event is added.
 
-    With size factors it is the mean per unit of them: all events over all units, the most likely
-    rate of a Poisson.
+    With size factors it is the mean per unit of them: all events over all units, the maximum
+    likelihood estimate of a Poisson's rate.
     """
     data = moments(x, mask)
     units = data.count if size_factor is None else moments(alike(size_factor, x), mask).total
@@ -35,15 +35,15 @@ def marginal_log_rate(x: Tensor, mask: Tensor | None, size_factor: Tensor | None
 
 
 def alike(size_factor: Tensor, x: Tensor) -> Tensor:
-    """The size factor of each element of ``x``, like it."""
+    """The size factor of each element of ``x``, in the shape of x."""
     return size_factor.reshape(-1, *(1,) * (x.dim() - 1)).expand_as(x)
 
 
 class Poisson(Likelihood):
     """p(x | z) = prod_d r_d^x_d exp(-r_d) / x_d!: counts from 0, whose variance is their mean.
 
-    The decoder gives log r, bent smoothly into (-20, 20) (Gronbech et al., 2020, compare the
-    likelihoods of counts in variational autoencoders). Counts that vary more ask for
+    The decoder gives log r, squashed smoothly into (-20, 20) (Gronbech et al., 2020, compare the
+    likelihoods of counts in variational autoencoders). For counts that vary more take
     `NegativeBinomial`.
 
     Args:

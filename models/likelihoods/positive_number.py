@@ -1,4 +1,4 @@
-"""A number above zero, of all elements of x or of each: a variance, a scale, degrees of freedom."""
+"""A positive number, for all elements of x or for each: a variance, scale or degrees of freedom."""
 
 import math
 from typing import Literal
@@ -16,14 +16,14 @@ WORDS = ("learned", "per-element")
 
 
 class PositiveNumber(nn.Module):
-    """A number above zero, given or learned; called, it is a scalar, or has ``shape``.
+    """A positive number, given or learned; called, it is a scalar, or has ``shape``.
 
     Args:
-        name: the parameter that it is, for sentences: ``"likelihood.scale"``.
+        name: the name of the parameter, for errors: ``"likelihood.scale"``.
         value: the number itself, "learned", or "per-element": one learned for each element.
-        floor: what a learned number stays above: it is floor + softplus of a parameter.
-        start: what learning starts from, above the floor.
-        shape: that of the elements; ``None``: the number is one of all.
+        floor: lower limit of a learned number, which is floor + softplus of a parameter.
+        start: initial value of a learned number, above the floor.
+        shape: that of the elements; ``None``: only one number for all is allowed.
 
     Raises:
         InputError: if the number or the floor is not above zero.
@@ -53,7 +53,7 @@ class PositiveNumber(nn.Module):
 
     @torch.no_grad()
     def start_at(self, value: Tensor) -> None:
-        """Let learning start from ``value``; a number that is given stays."""
+        """Let learning start from ``value``; a given number stays."""
         if self.raw is not None:
             above = (value - self.floor).clamp(min=self.floor)
             self.raw.copy_(above + (-(-above).expm1()).log())  # the inverse of softplus
@@ -66,6 +66,4 @@ def check_floor(name: str, floor: float) -> None:
     """Refuse a floor of the parameter ``name`` that is not above zero."""
     if not is_positive(floor):
         part, _, name = name.partition(".")
-        raise InputError(
-            f"`{part}.floor` is {floor}; a {name} is kept above a number greater than 0"
-        )
+        raise InputError(f"`{part}.floor` is {floor}; a {name} needs a floor above 0")

@@ -1,4 +1,4 @@
-"""A number that each training batch has of its own, as evaluation knows it."""
+"""The running mean of a number that each training batch computes, for evaluation."""
 
 import torch
 from torch import Tensor, nn
@@ -7,13 +7,13 @@ from ppvae.errors import InputError
 
 
 class RunningMean(nn.Module):
-    """A running mean, kept in buffers as batch normalization keeps its own; called, a scalar.
+    """A running mean, kept in buffers as in batch normalization; called, a scalar.
 
     The first numbers are averaged evenly, until each new one weighs ``momentum``.
 
     Args:
         momentum: weight of the newest number, above 0 and at most 1.
-        floor: the smallest number that it is read as.
+        floor: the smallest value returned.
 
     Raises:
         InputError: if the momentum is out of its range.
@@ -31,14 +31,14 @@ class RunningMean(nn.Module):
 
     @torch.no_grad()
     def add(self, value: Tensor) -> None:
-        """Count in another number."""
+        """Add another number."""
         self.count.add_(1)
         weight = self.count.to(self.mean.dtype).reciprocal().clamp(min=self.momentum)
         self.mean.lerp_(value.to(self.mean.dtype), weight)
 
     @torch.no_grad()
     def start_at(self, value: Tensor) -> None:
-        """Be ``value`` until the first number is counted in."""
+        """Be ``value`` until the first number is added."""
         self.mean.copy_(value)
 
     def forward(self) -> Tensor:
@@ -46,6 +46,6 @@ class RunningMean(nn.Module):
 
 
 def check_momentum(momentum: float) -> None:
-    """Refuse a weight that is none."""
+    """Refuse a weight outside of (0, 1]."""
     if not 0 < momentum <= 1:
         raise InputError(f"`likelihood.momentum` is {momentum}; a weight is above 0 and at most 1")

@@ -1,4 +1,4 @@
-"""Errors with heavy tails: an outlier counts like the logarithm of its size."""
+"""Errors with heavy tails: the cost of an outlier grows like the logarithm of its size."""
 
 import math
 from typing import Literal, override
@@ -15,7 +15,7 @@ from ppvae.models.likelihoods.positive_number import PositiveNumber
 from ppvae.networks import Shape
 
 LEAST = 1.01
-"""Degrees of freedom that learning keeps above: at 1, Cauchy's, there is no mean."""
+"""Lower limit of learned degrees of freedom: at 1, Cauchy's, there is no mean."""
 
 
 class StudentT(Likelihood):
@@ -27,10 +27,10 @@ class StudentT(Likelihood):
 
     Args:
         data_shape: shape of one datum.
-        df: degrees of freedom, a number above 1, or "learned": one for all elements; or
+        df: degrees of freedom, a number above 1; "learned", one for all elements; or
             "per-element".
-        scale: s, a number above zero, or "learned": one for all elements; or "per-element".
-        floor: the smallest scale that learning may reach, in units of x.
+        scale: s, a number above zero; "learned", one for all elements; or "per-element".
+        floor: the smallest learned scale, in units of x.
 
     Raises:
         InputError: if the degrees of freedom are not above 1, or the scale or the floor not above

@@ -1,4 +1,4 @@
-"""Counts with more zeros than counting explains: what was there was sometimes not seen."""
+"""Counts with more zeros than a distribution of counts explains, as when some were not observed."""
 
 from typing import Literal, override
 
@@ -18,27 +18,27 @@ from ppvae.networks import Shape
 
 COUNTS = {"Poisson": Poisson, "NegativeBinomial": NegativeBinomial}
 GATES = (0.01, 0.99)
-"""Probabilities of a zero that is no count, from which training may start."""
+"""Range of the probabilities of an excess zero at the start of training."""
 ROUNDS = 50
-"""Rounds of the fixed point that they and the mean are found by."""
+"""Iterations of the fixed point that gives them and the mean."""
 QUANTILES = 16
-"""Size factors that stand for those of all rows in it."""
+"""Number of quantiles that represent the size factors of all rows."""
 
 
 class ZeroInflated(Likelihood):
-    """p(x | z) = prod_d (g_d [x_d = 0] + (1 - g_d) p(x_d)): a zero is a count, or no count at all.
+    """p(x | z) = prod_d (g_d [x_d = 0] + (1 - g_d) p(x_d)): a zero is a count or an excess zero.
 
     The counts are `Poisson` (Lambert, 1992) or `NegativeBinomial` (ZINB; Lopez et al., 2018, for
-    single-cell counts). The decoder gives the logit of g, then what the counts ask for.
+    single-cell counts). The decoder gives the logit of g, then the parameters of the counts.
 
     Args:
         data_shape: shape of one datum.
         counts: "Poisson" or "NegativeBinomial".
-        dispersion: what the inverse dispersion of negative binomials is one number for; see there.
+        dispersion: that of a `NegativeBinomial`; see there.
         y_size: number of classes, or of covariates, of y; 0 where the model is not conditional.
 
     Raises:
-        InputError: if the counts are neither, or have no dispersion that is asked for.
+        InputError: for unknown counts, or Poisson counts with a dispersion.
     """
 
     params_per_element = 2
@@ -83,7 +83,7 @@ class ZeroInflated(Likelihood):
             s = size_factor.double().quantile((torch.arange(QUANTILES) + 0.5).to(s) / QUANTILES)
         gate = torch.zeros_like(zeros)
 
-        def h() -> Tensor:  # the gate takes the zeros that the counts leave over, at the mean
+        def h() -> Tensor:  # the gate has the zeros that the counts do not explain, at the mean
             first = inverse_log_rate(log_mean - (-gate).log1p()).unsqueeze(0)
             return torch.cat([first, counted_h[1:].to(first)])
 

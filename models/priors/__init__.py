@@ -1,4 +1,4 @@
-"""p(z), one family a file."""
+"""Priors p(z), one family per file."""
 
 from ppvae.models.priors.flow_prior import FlowPrior
 from ppvae.models.priors.laplace import Laplace

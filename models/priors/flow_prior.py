@@ -1,4 +1,4 @@
-"""A flow as a prior: whatever shape the codes take, the density follows."""
+"""A normalizing flow as a prior, for codes of any shape."""
 
 from collections.abc import Sequence
 
@@ -11,20 +11,20 @@ from ppvae.models.priors.prior import Prior
 class FlowPrior(Prior):
     """``p(z) = N(f(z); 0, I) |det df(z)/dz|``, f an autoregressive flow (Chen et al., 2017).
 
-    The same family of bounds as an inverse autoregressive flow in the guide, with the work on the
-    model's side: a prior scores draws, which takes one pass through each network, and draws only
-    to generate, which takes ``latent_dim`` passes. f starts as the identity, and p(z) as N(0, I).
+    It gives the same family of bounds as an inverse autoregressive flow in the guide, with the work
+    in the model: a prior scores draws, which takes one pass through each network, and draws only to
+    generate, which takes ``latent_dim`` passes. f starts as the identity, and p(z) as N(0, I).
 
     Args:
         latent_dim: number of latent dimensions.
-        kind: what each number is bent by, ``"spline"`` (Durkan et al., 2019) or ``"affine"``
-            (Papamakarios et al., 2017). Splines bend z within [-5, 5]; beyond, p(z) has the tails
-            of N(0, I).
+        kind: the transformation of each element, ``"spline"`` (Durkan et al., 2019) or ``"affine"``
+            (Papamakarios et al., 2017). Splines transform z within [-5, 5]; beyond, p(z) has the
+            tails of N(0, I).
         transforms: number of layers.
         hidden: width of each hidden layer of each layer's network.
 
     Raises:
-        InputError: for a number below 1, or a kind that is none.
+        InputError: for a number below 1, or an unknown kind.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A prior with a peak and exponential tails: most numbers of a code small, a few large."""
+"""A prior with a peak and exponential tails, for sparse codes."""
 
 from typing import Literal
 
@@ -14,9 +14,9 @@ from ppvae.networks import is_positive, positive
 class Laplace(Prior):
     """``p(z) = prod_d exp(-|z_d| / b_d) / (2 b_d)``: sparse codes (Barello et al., 2018).
 
-    Unlike N(0, I) it is not the same in all directions, so that the axes of z mean something. Its
-    KL from normals is known in closed form. Learned, each dimension has a scale of its own, which
-    starts at 1 and stays within (e^-10, e^10).
+    Unlike N(0, I) it is not the same in all directions, so that the axes of z have a meaning. Its
+    KL from normals has a closed form. If learned, each dimension has its own scale, which starts at
+    1 and stays within (e^-10, e^10).
 
     Args:
         latent_dim: number of latent dimensions.

@@ -1,4 +1,4 @@
-"""A normal whose place and widths are learned: as wide along each dimension as the codes are."""
+"""A normal with learned loc and scales, which adapt to the codes."""
 
 from collections.abc import Callable
 
@@ -14,13 +14,13 @@ from ppvae.networks import positive
 class LearnedNormal(Prior):
     """p(z) = N(z; loc, diag scale^2), with loc and scale learned.
 
-    Each dimension has a scale of its own, fitted by the bound: automatic relevance determination by
+    Each dimension has its own scale, fitted by the bound: automatic relevance determination by
     empirical Bayes (MacKay, 1995; in a VAE: Saha, Joshi and Whitaker, 2025). At the optimum loc and
     scale are mean and standard deviation of the aggregate posterior. It starts as N(0, I); scales
     stay within (e^-10, e^10).
 
-    A decoder can undo any scale, so that a scale by itself does not say whether its dimension is in
-    use: `relevance` weighs it by what the decoder makes of it.
+    A decoder can undo any scale, so that a scale alone does not show whether its dimension is in
+    use: `relevance` weighs it by the decoder's sensitivity.
 
     Args:
         latent_dim: number of latent dimensions.
@@ -42,14 +42,14 @@ class LearnedNormal(Prior):
         return fn
 
     def relevance(self, decode: Callable[[Tensor], Tensor], draws: int = 100) -> Tensor:
-        """Share of each dimension in how far x moves: ``E[scale_d^2 |df(z) / dz_d|^2]``, z ~ p(z).
+        """Share of each dimension in the variation of x: ``E[scale_d^2 |df(z) / dz_d|^2]``.
 
         The product does not change when a scale moves from the prior into the decoder (Saha, Joshi
-        and Whitaker, 2025). A dimension that is not in use has a share near 0.
+        and Whitaker, 2025). An unused dimension has a share near 0.
 
         Args:
             decode: f, from z ``(draws, latent_dim)`` to the mean of x, ``(draws, ...)``.
-            draws: number of z.
+            draws: number of draws z ~ p(z).
 
         Shapes: ``(latent_dim,)``, with sum 1.
         """

@@ -1,4 +1,4 @@
-"""Several normals in place of one, for codes that lie in clusters."""
+"""A mixture of normals as a prior, for codes in clusters."""
 
 from math import sqrt
 
@@ -16,8 +16,8 @@ class MixtureOfNormals(Prior):
     """p(z) = sum_k w_k N(z; loc_k, diag scale_k^2), with weights, locs and scales all learned.
 
     As a prior of a VAE: Jiang et al. (2017); compared with others by Tomczak and Welling (2018).
-    The locs start apart, as components that start together stay so: they are draws of N(0, I/2),
-    and the scales are sqrt(1/2), so that the start has about the mean and variance of N(0, I).
+    The locs start at different places, as equal components would stay equal: they are draws of
+    N(0, I/2), and the scales are sqrt(1/2), so that mean and variance start close to N(0, I).
     Scales stay within (e^-10, e^10).
 
     Args:
@@ -25,7 +25,7 @@ class MixtureOfNormals(Prior):
         components: number of normals.
 
     Raises:
-        InputError: if there is no component.
+        InputError: if there are no components.
     """
 
     def __init__(self, latent_dim: int, components: int = 50) -> None:

@@ -1,7 +1,7 @@
-"""p(z): what the latent is taken to be before any datum is seen.
+"""Priors p(z): distributions of the latent before x is observed.
 
-A prior is a module that owns its parameters and, called, gives the distribution of one latent
-vector; the plate of the program that calls it makes it one per datum.
+A prior is a module that owns its parameters. Called, it gives the distribution of one latent
+vector; the plate of the calling program makes it one per datum.
 """
 
 from abc import ABC, abstractmethod

@@ -1,4 +1,4 @@
-"""The prior with nothing to learn: independent standard normals."""
+"""The fixed prior of independent standard normals."""
 
 import pyro.distributions as dist
 import torch
@@ -18,7 +18,7 @@ class StandardNormal(Prior):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__(latent_dim)
-        # Not persistent: constants follow the module to its device but are no part of a checkpoint.
+        # Not persistent: constants follow the module to its device but are not in checkpoints.
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)
 

@@ -13,9 +13,9 @@ from ppvae.networks import is_positive
 class StudentT(Prior):
     """p(z) = prod_d t(z_d; df): independent, of unit scale, with tails ``|z_d|^-(df + 1)``.
 
-    Sparser, and more tied to the axes of z, the smaller df; N(0, I) as df grows (Mathieu et al.,
-    2019, who use it so). A posterior far from the others is pulled back by a force that falls off,
-    not by one that grows with the distance. Its KL is taken by Monte Carlo.
+    The smaller df, the sparser the codes and the more aligned to the axes of z; N(0, I) as df grows
+    (Mathieu et al., 2019, with this prior). Unlike under a normal prior, the force that pulls a far
+    posterior back falls with the distance. Its KL is taken by Monte Carlo.
 
     Args:
         latent_dim: number of latent dimensions.

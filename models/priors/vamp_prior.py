@@ -1,4 +1,4 @@
-"""A mixture of the guide's own posteriors, at inputs that are learned."""
+"""A mixture of the guide's posteriors at learned pseudo-inputs."""
 
 from typing import Any, Literal
 
@@ -18,13 +18,13 @@ class VampPrior(Prior):
     """p(z) = sum_k w_k q(z | u_k), a variational mixture of posteriors (Tomczak and Welling, 2018).
 
     The best prior for a guide is its aggregate posterior, (1/N) sum_n q(z | x_n); here a few
-    pseudo-inputs u_k, which are learned, stand for the data. Gradients of log p(z) reach them and,
-    as in the paper, the guide's encoder. The guide is referred to, not owned: its weights are no
-    parameters of the prior, and no part of its state.
+    learned pseudo-inputs u_k represent the data. Gradients of log p(z) reach them and, as in the
+    paper, the guide's encoder. The guide is referenced, not owned: its weights are neither
+    parameters of the prior nor part of its state.
 
-    Pseudo-inputs start as data, each once as long as they last and then again with a little noise,
-    or, without data, uniform in [0, 1]. Unlike the paper's they are not held to that interval, as
-    data of other kinds are not.
+    Pseudo-inputs start as data, each used once while they last and then again with a little noise,
+    or, without data, uniform in [0, 1]. Unlike the paper's they are not restricted to that
+    interval, as data need not be.
 
     Args:
         latent_dim: number of latent dimensions.
@@ -36,9 +36,9 @@ class VampPrior(Prior):
         examples: data to start from, ``(n, *data_shape)``.
 
     Raises:
-        InputError: if there is no component, or the guide has no such posterior: none at all, a
-            point mass, a flow, whose density at a given z is slow, one that is conditional on y, or
-            one of another shape.
+        InputError: if there are no components, or the guide has no suitable posterior: none at all,
+            a point mass, a flow, whose density at a given z is slow, one that is conditional on y,
+            or one of another shape.
 
     Example::
 
@@ -75,7 +75,7 @@ class VampPrior(Prior):
 
 
 def _start(data_shape: Shape, components: int, examples: Tensor | None) -> Tensor:
-    """Pseudo-inputs to begin with: no two alike, or they would stay so."""
+    """Initial pseudo-inputs, all different, as equal ones would stay equal."""
     if examples is None:
         return torch.rand(components, *data_shape)
     data = examples.to(torch.get_default_dtype())
@@ -90,7 +90,7 @@ def _start(data_shape: Shape, components: int, examples: Tensor | None) -> Tenso
 
 def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
     name = type(guide).__name__
-    way_out = "take another guide, as MeanField, or another prior, as MixtureOfNormals"
+    way_out = "take another guide, such as MeanField, or another prior, such as MixtureOfNormals"
     if getattr(guide, "posterior", None) is None:
         raise InputError(
             f"VampPrior is made of the guide's posterior, and {name} has none; {way_out}"
@@ -111,14 +111,14 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
     shapes, expected = (fn.batch_shape, fn.event_shape), ((len(u),), (latent_dim,))
     if shapes != expected:
         raise InputError(
-            f"VampPrior needs of the guide, for {len(u)} data, densities of batch shape "
-            f"{expected[0]} and event shape {expected[1]}, and {name} gives {tuple(shapes[0])} and "
+            f"VampPrior needs densities of batch shape {expected[0]} and event shape {expected[1]} "
+            f"from the guide for {len(u)} data, and {name} gives {tuple(shapes[0])} and "
             f"{tuple(shapes[1])}; {way_out}"
         )
 
 
 def _posterior(guide: Any, u: Tensor) -> dist.TorchDistribution:
-    """q(z | u) as in evaluation, so that no running mean moves and nothing is drawn."""
+    """q(z | u) in evaluation mode, so that no running mean changes and nothing is drawn."""
     with evaluation_mode(guide) as parts, torch.no_grad():
         like = next((p for part in parts for p in part.parameters() if p.is_floating_point()), u)
         fn: dist.TorchDistribution = guide.posterior(u.to(like))

@@ -285,7 +285,7 @@ def test_told_something_else_it_says_something_else(name: str, kind: str) -> Non
         answers.append(guide(x, told))
     torch.testing.assert_close(answers[0], answers[1])
     assert bool((answers[0] != answers[2]).any(-1).all())
-    with pytest.raises(InputError, match="conditional on y, and the data has none"):
+    with pytest.raises(InputError, match="conditional on y, and the data have none"):
         guide(x)
 
 

@@ -561,7 +561,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
     "floor` is 0": lambda: likelihoods.Gaussian((3,), "optimal", floor=0.0),
     "floor` is -1": lambda: likelihoods.Gaussian((3,), "per-pixel", floor=-1.0),
     "momentum` is 0": lambda: likelihoods.Gaussian((3,), "optimal", momentum=0.0),
-    "there is none of all elements": lambda: likelihoods.Gaussian((3,), "per-pixel").variance,
+    "each datum has its own": lambda: likelihoods.Gaussian((3,), "per-pixel").variance,
     "scale` is 0": lambda: likelihoods.Laplace((3,), scale=0.0),
     "scale` is 'big'; give a number above 0, 'learned' or 'per-element'":
         lambda: likelihoods.Laplace((3,), scale="big"),  # type: ignore[arg-type]  # to be refused

@@ -533,7 +533,7 @@ def test_the_sampled_bound_of_mean_field_is_the_exact_one_in_the_mean() -> None:
         ({"noise": -1.0}, "noise` is -1.0; give a number above 0, or 'learned'"),
         ({"noise": math.inf}, "noise` is inf; give a number above 0"),
         ({"noise": "learnt"}, "noise` is 'learnt'; give a number above 0, or 'learned'"),
-        ({"floor": 0.0}, "floor` is 0.0; a noise is kept above a number greater than 0"),
+        ({"floor": 0.0}, "floor` is 0.0; a noise needs a floor above 0"),
         ({"latent_dim": 0}, "latent_dim` is 0"),
     ],
 )
@@ -546,7 +546,7 @@ def test_numbers_that_make_no_model_are_refused(own: dict[str, Any], sentence: s
 def test_a_model_that_does_not_know_its_posterior_is_refused() -> None:
     model = VAE(StandardNormal(2), Gaussian((3,), variance=1.0), AFFINE)
     with pytest.raises(
-        InputError, match=r"the model VAE has no 'posterior\(x, mask\)'.* `guide='Mean"
+        InputError, match=r"the model VAE has no method 'posterior\(x, mask\)'.* `guide='Mean"
     ):
         ExactPosterior(model)
 

@@ -98,9 +98,9 @@ def test_a_decoder_starts_at_the_marginal_of_each_column() -> None:
 
 
 SENTENCES: dict[str, tuple[Any, ...]] = {
-    "these data have no columns of known kinds": ((3,), None),
+    "these data have no columns with kinds": ((3,), None),
     r"has 6 columns, and a datum has shape \(2, 3\)": ((2, 3), MIXED),
-    r"column 'heigt', and the table has none of that name \(did you mean height\?\); its columns: "
+    r"column 'heigt', which the table does not have \(did you mean height\?\); its columns: "
     "mass, age": ((6,), MIXED, {"heigt": "Laplace"}),
     r"'age' the family 'Poison' \(did you mean Poisson\?\), and it is a count": (
         (6,), MIXED, {"age": "Poison"},
@@ -199,7 +199,7 @@ def test_families_are_recorded_as_they_were_given() -> None:
     of_file = Spec("PerColumn", {"families": {"a.dives": "Poisson"}}, trusted=False)
     again = programs({"likelihood": of_file}, x, mask, dotted)
     assert again.model.likelihood.names["a.dives"] == "Poisson"
-    with pytest.raises(InputError, match="these data have no columns of known kinds"):
+    with pytest.raises(InputError, match="these data have no columns with kinds"):
         programs({"likelihood": Spec("PerColumn")}, x, mask, None)
 
 

@@ -740,16 +740,16 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: priors.FlowPrior(2, kind="cubic"),  # type: ignore[arg-type]  # to be refused
     "transforms 0": lambda: priors.FlowPrior(2, transforms=0),
     "hidden is [8, 0]; each layer needs": lambda: priors.FlowPrior(2, hidden=(8, 0)),
-    "made of the guide's posterior, and Bare has none; take another guide, as MeanField":
+    "made of the guide's posterior, and Bare has none; take another guide, such as MeanField":
         lambda: vamp(Bare()),
     "made of q(z | u), and MeanField asks for y as well; take another":
         lambda: vamp(MeanField(2, (COLUMNS,), classes=4)),
     "under every component, which for Flow takes 2 passes through its networks for each of them; "
-    "take another guide, as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),
+    "take another guide, such as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),
     "adds up densities, and Delta gives point masses; take another":
         lambda: vamp(Delta(2, (COLUMNS,))),
     "for 2 data, densities of batch shape (2,) and event shape (2,), and MeanField gives (2,) and "
-    "(5,); take another guide, as MeanField, or another prior, as MixtureOfNormals":
+    "(5,); take another guide, such as MeanField, or another prior, such as MixtureOfNormals":
         lambda: vamp(MeanField(5, (COLUMNS,))),
     "for 1 data, densities of batch shape (1,) and event shape (2,), and Joint gives (1, 2) and ()":
         lambda: vamp(Joint(2, (COLUMNS,)), components=1),

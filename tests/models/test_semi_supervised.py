@@ -520,9 +520,9 @@ def test_as_many_labels_of_each_class_stay_as_were_asked_for(keep: int) -> None:
         ),
         (
             lambda: SemiSupervisedVAE(StandardNormal(2), Bernoulli((4,))),
-            "and the data has none; give labels",
+            "and the data have none; give labels",
         ),
-        (lambda: SemiSupervised(2, (4,), classes=1), "tells classes apart, and is given 1"),
+        (lambda: SemiSupervised(2, (4,), classes=1), "needs two classes or more, and is given 1"),
         (
             lambda: SemiSupervised(2, (4,), classes=3, alpha=-1),
             "`guide.alpha` is -1; a weight is 0 or",

@@ -418,7 +418,7 @@ def test_covariates_stay_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("y", "size", "sentence"),
     [
-        (None, 3, "conditional on y, and the data has none; give labels"),
+        (None, 3, "conditional on y, and the data have none; give labels"),
         (torch.tensor([0, 3]), 3, "the label 3, and the program knows 3 classes; .* from 0 to 2"),
         (torch.tensor([[1], [-2]]), 3, "the label -2"),
         (torch.zeros(5, 2), 3, r"y has shape \(5, 2\), and .* on 3 covariates"),

@@ -145,7 +145,7 @@ def test_data_without_labels_are_refused() -> None:
     ):
         ConditionalVAE(StandardNormal(2), Bernoulli((4,)))
     model, _ = conditional()
-    with pytest.raises(InputError, match="conditional on y, and the data has none; give labels"):
+    with pytest.raises(InputError, match="conditional on y, and the data have none; give labels"):
         model(torch.zeros(2, 4))
 
 
