@@ -1,6 +1,7 @@
-"""Programs and training steps as graphs and native code; all of the package's private-torch code.
+"""Compilation of programs and training steps to graphs and native code.
 
-`capture` makes Pyro's ``elbo(model, guide)`` one compiled module.
+`capture` makes Pyro's ``elbo(model, guide)`` one compiled module. Code that uses private names of
+torch is in this folder only.
 """
 
 from ppvae.compilation.captured import Captured

@@ -1,4 +1,4 @@
-"""Tensors that code is about to make from a size, seen before their memory is taken."""
+"""A context that sees the sizes of tensors before their memory is allocated."""
 
 import math
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 _LENGTHS = frozenset({"aten::arange", "aten::randperm", "aten::eye"})
-"""Operations that make at least as many numbers as their largest argument says."""
+"""Operations whose output has at least as many elements as their largest argument."""
 
 _VIEWS = frozenset({"aten::expand", "aten::view", "aten::_unsafe_view", "aten::as_strided"})
 
 
 class Allocations(TorchDispatchMode):
-    """A context in which ``on_size`` is called with the bytes of each tensor that is to be made.
+    """A context in which ``on_size`` is called with the bytes of each tensor before it is made.
 
-    What ``on_size`` raises keeps the tensor from being made.
+    If ``on_size`` raises, the tensor is not made.
     """
 
     def __init__(self, on_size: Callable[[int], None]) -> None:

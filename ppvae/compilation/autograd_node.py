@@ -1,4 +1,4 @@
-"""A graph that computes gradients together with its outputs, as a node of autograd's graph."""
+"""A graph that computes gradients together with its outputs, as a node in autograd's graph."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ from ppvae.compilation.tensors import Parts, Values, gradients
 
 @dataclass
 class DifferentiableGraph:
-    """A graph of parameters, buffers and inputs that gives the outputs, then the gradients.
+    """A graph of parameters, buffers and inputs that returns outputs, then gradients.
 
     Attributes:
         run: calls it.
-        spec: how the outputs hang together.
-        loss: number of the output that the gradients are of; ``None``: there are none.
+        spec: the structure of the outputs.
+        loss: number of the differentiated output; ``None``: there is none.
         has: for each parameter, whether the loss depends on it.
-        error: relative error of its rounding.
-        calls: how often it was called.
+        error: relative rounding error.
+        calls: number of calls.
     """
 
     run: Function
@@ -36,7 +36,7 @@ class DifferentiableGraph:
     def __call__(
         self, parts: Parts, tensors: Sequence[Tensor], known: list[Tensor] | None = None
     ) -> Any:
-        """The outputs, as a node of autograd's graph; ``known``: what `outputs` gave already."""
+        """The outputs, as a node in autograd's graph; ``known``: the result of `outputs`."""
         flat = [*parts.params(), *parts.buffers(), *tensors]
         if self.loss is None:
             outputs = self.outputs(*flat) if known is None else known
@@ -46,12 +46,12 @@ class DifferentiableGraph:
 
     def outputs(self, *flat: Tensor) -> list[Tensor]:
         """Outputs and gradients."""
-        # The casts are in the graph; what has none was to have none.
+        # The graph holds the casts of autocast.
         with torch.autocast(flat[0].device.type, enabled=False), torch.no_grad():
             return list(self.run(*flat))
 
     def values(self, everything: Sequence[Tensor], buffers: Sequence[Tensor]) -> Values:
-        """Gradients, of each parameter, then outputs and buffers."""
+        """Gradients of all parameters, then outputs and buffers."""
         found = iter(everything[self.spec.num_leaves :])
         slopes = [next(found) if has else None for has in self.has]
         return [*slopes, *everything[: self.spec.num_leaves], *buffers]
@@ -59,7 +59,7 @@ class DifferentiableGraph:
     def values_of(
         self, outputs: Any, params: Sequence[Tensor], buffers: Sequence[Tensor]
     ) -> Values:
-        """The same of the program itself: its outputs are differentiated here."""
+        """The same values from the outputs of the program itself, differentiated here."""
         leaves = pytree.tree_leaves(outputs)
         slopes: Values = [None] * len(params)
         if self.loss is not None and leaves[self.loss].requires_grad:
@@ -68,7 +68,7 @@ class DifferentiableGraph:
 
 
 class _Node(torch.autograd.Function):
-    """A graph that has computed its gradients already, as a node of autograd's graph."""
+    """A node in autograd's graph whose gradients were computed in the forward pass."""
 
     @staticmethod
     @override
@@ -98,10 +98,10 @@ class _Node(torch.autograd.Function):
 def loss_and_gradients(
     outputs: Sequence[Any], params: Sequence[Tensor]
 ) -> tuple[int | None, Values]:
-    """Which output is differentiable, and its gradient by each parameter.
+    """The number of the differentiable output, and its gradient by each parameter.
 
     Raises:
-        NotStatic: if there is more than one number to differentiate, or an output is no tensor.
+        NotStatic: if there are several numbers to differentiate, or an output is not a tensor.
     """
     if not all(isinstance(output, Tensor) for output in outputs):
         raise NotStatic("it gives something that is no tensor")

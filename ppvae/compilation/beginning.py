@@ -1,4 +1,4 @@
-"""Where a program begins: the random state and its buffers, from which a graph begins as well."""
+"""The state from which a program and its graph both start: random numbers and buffers."""
 
 from types import TracebackType
 from typing import NamedTuple
@@ -18,42 +18,42 @@ class Noise:
         self._device, self._state = device, state(device)
 
     def go_back(self) -> None:
-        """Go on from here."""
+        """Restore this state."""
         set_state(self._device, self._state)
 
     def other(self, number: int) -> None:
-        """Go on from somewhere else."""
+        """Set another state, one for each ``number``."""
         OpenStream(self._device, Stream.CHECK).at(number)
 
 
 class Begun(NamedTuple):
-    """Noise and buffers as they are before a call."""
+    """Noise and buffers before a call."""
 
     noise: Noise
     buffers: list[Tensor]
 
     @classmethod
     def now(cls, parts: Parts) -> "Begun":
-        """Those of a module's parts."""
+        """The current ones of a module's parts."""
         return cls(Noise(parts.device), [b.detach().clone() for b in parts.buffers()])
 
     def copies(self) -> list[Tensor]:
-        """Copies of the buffers, to be changed."""
+        """Copies of the buffers, which may be changed."""
         return [buffer.clone() for buffer in self.buffers]
 
     def put_back(self, parts: Parts) -> None:
-        """Go back to the noise, and to the buffers."""
+        """Restore noise and buffers."""
         self.noise.go_back()
         _fill(parts, self.buffers)
 
 
 class Rerun:
-    """A context in which a graph is computed from where its program began.
+    """A context in which a graph is computed from the state where its program started.
 
-    At its end the graph's noise and buffers count; where it ends in `NotStatic`, the program's.
+    At the end noise and buffers are those of the graph; after `NotStatic`, those of the program.
 
     Attributes:
-        buffers: copies of those that the program began with, for the graph to change.
+        buffers: copies of the buffers at the start, which the graph may change.
     """
 
     def __init__(self, parts: Parts, begun: Begun) -> None:
@@ -63,7 +63,7 @@ class Rerun:
         begun.noise.go_back()
 
     def computed(self) -> None:
-        """Remember where the graph's noise goes on: it has been computed just now."""
+        """Record the noise after the graph, which has just been computed."""
         self._drawn = Noise(self._parts.device)
 
     def __enter__(self) -> "Rerun":

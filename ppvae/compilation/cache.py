@@ -1,13 +1,12 @@
-"""A folder of what was compiled, for the next process: entries by key, bounded in size.
+"""A folder of compiled code for later processes: entries by key, bounded in size.
 
-An entry is one file, a ZIP archive, which carries a checksum of each of its parts. It is written
-beside its place and then moved there, so that processes that write at once, or are killed, leave a
-whole entry or none. A damaged entry is one that is not there. Reading and writing never fail: where
-there is no folder, or it takes nothing, a note says so once, and what is compiled serves this
-process alone.
+An entry is one ZIP file, with a checksum for each of its parts. It is written to a temporary file
+and then renamed, so that concurrent or killed processes leave a complete entry or none. A damaged
+entry counts as missing. Reading and writing never fail: without a folder, or where it cannot be
+written, a note is logged once, and compiled code serves this process only.
 
-Entries are code. They are read from a folder that belongs to this user and that nobody else can
-write to, and from nowhere else.
+Entries are executed. They are read only from a folder that this user owns and nobody else can
+write to.
 """
 
 import io
@@ -23,16 +22,16 @@ from pathlib import Path
 from ppvae.compilation.notes import note
 
 LARGEST = 256 * 2**20
-"""Bytes that the folder may hold; the entries that were used least recently go first."""
+"""Bytes that the folder may hold; the least recently used entries are removed first."""
 
 _STALE = 3600.0
-"""Seconds after which an unfinished file is what a killed process left."""
+"""Seconds after which an unfinished file counts as left by a killed process."""
 
 
 def folder() -> Path:
-    """Where entries are kept: in ``TORCHINDUCTOR_CACHE_DIR`` where it is set, else in the user's.
+    """The folder of entries: under ``TORCHINDUCTOR_CACHE_DIR`` if set, else in the user's cache.
 
-    The user's is ``XDG_CACHE_HOME``, or ``~/.cache``, as for the weights that `torch.hub` loads.
+    The user's cache is ``XDG_CACHE_HOME``, or ``~/.cache``, as for weights loaded by `torch.hub`.
 
     Raises:
         RuntimeError: if this user has no home.
@@ -45,7 +44,7 @@ def folder() -> Path:
 
 
 def chosen_by_user() -> Path | None:
-    """The folder that ``TORCHINDUCTOR_CACHE_DIR`` names, where torch itself has not set it."""
+    """The value of ``TORCHINDUCTOR_CACHE_DIR``, unless torch itself has set it."""
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # late: it takes seconds
 
     chosen = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
@@ -67,7 +66,7 @@ def read(key: str) -> dict[str, bytes] | None:
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
-    except Exception:  # a damaged archive fails in many ways, zlib's own among them
+    except Exception:  # a damaged archive fails in many ways
         return None
     with suppress(OSError):
         os.utime(path)
@@ -75,7 +74,7 @@ def read(key: str) -> dict[str, bytes] | None:
 
 
 def write(key: str, parts: Mapping[str, bytes]) -> None:
-    """Keep an entry, and let the oldest ones go where there is no room."""
+    """Store an entry, and remove the oldest ones if there is no room."""
     unfinished = None
     try:
         place = _own_folder()
@@ -112,10 +111,10 @@ def _own_folder() -> Path:
 
 
 def _make_room(place: Path) -> None:
-    """Remove what killed processes left, and the entries that were used least recently."""
+    """Remove the files of killed processes, and the least recently used entries."""
     files = []
     for path in place.iterdir():
-        with suppress(OSError):  # which another process has just removed
+        with suppress(OSError):  # another process may just have removed it
             about = path.stat()
             if path.suffix == ".zip":
                 files.append((about.st_mtime, about.st_size, path))
@@ -131,9 +130,9 @@ def _make_room(place: Path) -> None:
 
 
 def _say(error: Exception) -> None:
-    """Say what stands in the way, and the way out."""
+    """Log the obstacle, and the way out."""
     note(
-        "what is compiled is not kept for the next process; set XDG_CACHE_HOME or "
+        "compiled code is not kept for the next process; set XDG_CACHE_HOME or "
         "TORCHINDUCTOR_CACHE_DIR to a folder of your own",
         error,
     )

@@ -1,4 +1,4 @@
-"""A module as graphs: traced once for each signature of its inputs, compiled, and guarded."""
+"""A module as guarded graphs: traced once per signature of its inputs, and compiled."""
 
 import warnings
 from collections.abc import Callable, Hashable, Sequence
@@ -26,40 +26,41 @@ from ppvae.errors import InputError
 class Captured(nn.Module):
     """A module whose call is traced once per signature of its inputs, and compiled.
 
-    It computes what the module computes, gradients of its parameters included, for modules that
-    give one number to differentiate (a loss, a bound) and any others beside it. Optimizers,
-    clipping, autocast and distributed training see an ordinary module: its parameters are those of
-    ``module``, and so is its state, under the prefix ``module.``.
+    It computes the outputs and the gradients of the parameters of modules with one differentiable
+    number (a loss, a bound) and any other outputs. Optimizers, clipping, autocast and distributed
+    training see an ordinary module: its parameters are those of ``module``, and so is its state,
+    under the prefix ``module.``.
 
-    A signature is made of the shapes and types of the tensors, of autocast, of whether gradients
+    A signature consists of the shapes and types of the tensors, of autocast, of whether gradients
     are recorded, and of all that the module reaches in Python: modules, parameters, buffers, hooks
-    and attributes at any depth, containers, closures, and the globals that its code names. What
-    changed of this since the last call leads to another trace. Arguments of type float are none of
-    it: they may change without a new trace, as the weight of a KL does. Checks of arguments and
+    and attributes at any depth, containers, closures, and the globals named in its code. If any of
+    this has changed since the last call, the module is traced again. Arguments of type float do not
+    count: they may change without a new trace, as the weight of a KL does. Checks of arguments and
     supports, and warnings of NaN, are off in a graph.
 
-    The first call of a signature runs the module itself, whose answer counts. What it changes in
-    Python by running (a list that counts, an iterator, a random generator of its own) a graph would
-    freeze: such a module is run as it is, from then on. So is one whose graph computes something
-    else. That is looked for, without a list of what may be the cause, by computing both under the
-    same noise: at the calls 1, 2, 3, 4, 8, 16, ... of a graph, and then every ``check`` calls.
+    The first call of a signature runs the module itself and returns its result. A graph would
+    freeze any Python state that a call changes (a list used as a counter, an iterator, a random
+    generator of its own): such a module runs uncompiled from then on. So does one whose graph
+    computes something else. That is detected, without a list of possible causes, by computing both
+    with the same noise: at the calls 1, 2, 3, 4, 8, 16, ... of a graph, and then every ``check``
+    calls.
 
-    Gradients are computed together with the value, and reach the parameters alone, once: neither
-    the inputs nor second derivatives.
+    Gradients are computed together with the value, by the parameters only and once: there are none
+    by the inputs, and no second derivatives.
 
     Args:
-        module: gives a tensor, or tensors in tuples or dictionaries.
-        compile: false: the graph is run as it was traced.
-        check: compare value and gradients with the module's own every so many calls, beside the
-            first ones; 1: in each call; 0: in the first alone.
-        tell: given the sentence that says why a module cannot be captured; default: a warning.
-        fixed: how many of the arguments, the first ones, are the same tensors in many calls, as the
-            parameters and buffers then are: what follows from these alone is computed once, where
-            no gradients are recorded. See `ppvae.compilation.hoisting`.
+        module: returns a tensor, or tensors in tuples or dictionaries.
+        compile: false: the graph is run as traced.
+        check: compare value and gradients with the module's own every so many calls, in addition
+            to the first ones; 1: in each call; 0: in the first only.
+        tell: called with a sentence if a module cannot be captured; default: a warning.
+        fixed: number of leading arguments that are the same tensors in many calls, like parameters
+            and buffers: what depends only on these is computed once, where no gradients are
+            recorded. See `ppvae.compilation.hoisting`.
 
     Attributes:
-        enabled: false: call the module itself, as for the one ragged batch of an epoch.
-        reason: why the module is called itself, where it cannot be captured; ``""`` where it can.
+        enabled: false: call the module itself, as for the last incomplete batch of an epoch.
+        reason: why the module cannot be captured; ``""`` if it can.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Captured(nn.Module):
     ) -> None:
         super().__init__()
         if check < 0:
-            raise InputError(f"check is {check}; it is a number of calls, or 0 for the first alone")
+            raise InputError(f"check is {check}; give a number of calls, or 0 for the first only")
         self.module = module
         self.enabled = True
         self._tell = tell
@@ -127,10 +128,10 @@ class Captured(nn.Module):
         eager: Any,
         begun: Begun,
     ) -> Any:
-        """The graph's answer where the program's was just computed, if both are the same.
+        """The graph's result after the program's was computed, if both are the same.
 
         Raises:
-            Unfaithful: if they are not; noise and buffers are as the program left them then.
+            Unfaithful: if they differ; noise and buffers are then as the program left them.
         """
         params = parts.params()
 
@@ -184,7 +185,7 @@ class Captured(nn.Module):
 
 
 def _enumerates_dynamically(module: nn.Module) -> bool:
-    """Whether a module is a bound that sums over latents, and finds the terms by their numbers."""
+    """Whether a module is a bound whose enumerated terms depend on tensor values."""
     elbo = getattr(module, "elbo", None)
     if not (isinstance(elbo, ELBO) and traits_of(type(elbo)).enumerates):
         return False
@@ -192,7 +193,7 @@ def _enumerates_dynamically(module: nn.Module) -> bool:
 
 
 def _words(parts: Parts, graph: DifferentiableGraph) -> list[str]:
-    """What each of a graph's values is, in the words of whoever wrote the programs."""
+    """Names of a graph's values, in the user's terms."""
     names, others = parts.names()
     return [
         *(f"the gradient of {tidy(name)}" for name in names),
@@ -209,12 +210,12 @@ _TENSOR = object()
 
 
 class _Inputs(NamedTuple):
-    """The arguments of a call, taken apart.
+    """The flattened arguments of a call.
 
     Attributes:
-        tensors: the tensors among them, and the floats, whose values are no part of a graph.
-        others: every argument; `_TENSOR` in the place of each of those.
-        spec: how the arguments hang together.
+        tensors: the tensors, and the floats, whose values are not part of a graph.
+        others: every argument, with `_TENSOR` in place of each of those.
+        spec: the structure of the arguments.
     """
 
     tensors: list[Tensor]
@@ -234,12 +235,12 @@ class _Inputs(NamedTuple):
         return cls(tensors, [_TENSOR if isinstance(n, Tensor) else n for n in numbers], spec)
 
     def count(self, arguments: int) -> int:
-        """How many of the tensors are in the first so many arguments."""
+        """Number of tensors in the first so many arguments."""
         args, _ = self.filled(self.tensors)
         return sum(isinstance(leaf, Tensor) for leaf in pytree.tree_leaves(args[:arguments]))
 
     def signature(self) -> tuple[Hashable, ...]:
-        """All of the arguments but the numbers in tensors.
+        """All of the arguments except the values of tensors.
 
         Raises:
             NotStatic: if one is neither a tensor nor hashable.
@@ -250,7 +251,7 @@ class _Inputs(NamedTuple):
         return self.spec, *self.others, *((t.shape, t.dtype, t.device) for t in self.tensors)
 
     def filled(self, tensors: Sequence[Tensor]) -> Any:
-        """The arguments, positional and by name, with other tensors in their places."""
+        """The arguments, positional and by name, with other tensors in place."""
         rest = iter(tensors)
         leaves = [next(rest) if leaf is _TENSOR else leaf for leaf in self.others]
         return pytree.tree_unflatten(leaves, self.spec)

@@ -1,10 +1,10 @@
-"""Do a graph and its program compute the same? A comparison that allows for rounding.
+"""Comparison of the values of a graph and its program, up to rounding.
 
-How far two ways to compute the same may part by rounding is known roughly for each type of numbers.
-Where they part further, the program is computed once more, with weights that are off by a rounding
-error: what that changes is rounding too, however large (the gradient of a bias before a batch
-normalization, for one, is nothing but rounding). A rejection sampler rarely decides otherwise
-because of rounding: so a difference counts only if it shows under other noise as well.
+How far two computations of the same value may differ by rounding is known roughly for each type.
+Where they differ more, the program is computed again with weights perturbed by a rounding error:
+any change that this makes is rounding too, however large (the gradient of a bias before a batch
+normalization, for instance, is only rounding). A rejection sampler may rarely decide differently
+because of rounding: a difference therefore counts only if it shows with other noise too.
 """
 
 import math
@@ -20,7 +20,7 @@ from ppvae.programs.streams import generator
 
 
 def rounding(graph: GraphModule) -> float:
-    """The relative error of the coarsest numbers that a graph computes with."""
+    """The relative error of the least precise type in a graph."""
     coarsest = 0.0
     for node in graph.graph.nodes:
         value = node.meta.get("val")
@@ -33,21 +33,21 @@ def rounding(graph: GraphModule) -> float:
 
 
 _TF32 = 2.0**-10
-"""CUDA may compute products of single precision with fewer digits."""
+"""CUDA may compute single-precision products with fewer digits."""
 
 _OTHERS = (1, 2)
-"""Numbers of the noises under which a difference has to show again, once at least."""
+"""Numbers of the noises under which a difference must show again, at least once."""
 
 _RESPONSE = 32.0
-"""So many times what a rounding error in the weights changes, rounding may change."""
+"""Rounding may change a value by so many times the effect of a rounding error in the weights."""
 
 
 def agree(one: Values, other: Values, error: float) -> bool:
     """Whether values are the same to rounding, by their sizes alone.
 
     Args:
-        one: what the program gave.
-        other: what the graph gave.
+        one: values of the program.
+        other: values of the graph.
         error: relative error of rounding, see `rounding`.
     """
     return not _apart(one, other, [error**_POWER * size for size in _sizes(one)])
@@ -61,14 +61,14 @@ def disagreement(
     found: tuple[Values, Values],
     error: float,
 ) -> int | None:
-    """The place of the first value that a graph gives otherwise than its program; ``None``: none.
+    """The position of the first value that differs between a graph and its program; ``None``: none.
 
     Args:
         eager: the program: values for parameters and buffers, which it may change.
-        graph: the graph: values for buffers, which it may change, at the parameters as they are.
+        graph: the graph: values for buffers, which it may change, at the current parameters.
         params: the parameters.
-        begun: where both began.
-        found: what the program gave, and the graph.
+        begun: the state where both started.
+        found: the values of the program, and of the graph.
         error: relative error of rounding, see `rounding`.
     """
 
@@ -101,12 +101,12 @@ def disagreement(
 
 
 _POWER = 0.58
-"""Values may part by this power of the rounding error, relative to their size: by 1e-4 in single
+"""Values may differ by this power of the rounding error, relative to their size: by 1e-4 in single
 precision, by 1e-9 in double, by 6 % in bfloat16."""
 
 
 def _nudged(params: Sequence[Tensor], error: float) -> list[Tensor]:
-    """The parameters, each off by about a rounding error."""
+    """The parameters, each perturbed by about a rounding error."""
     draws, nudged = generator(0), []
     for p in params:
         value = p.detach()
@@ -118,7 +118,7 @@ def _nudged(params: Sequence[Tensor], error: float) -> list[Tensor]:
 
 
 def _norms(values: Sequence[Tensor]) -> list[float]:
-    """Norms, brought to the CPU at once."""
+    """Norms, copied to the CPU together."""
     if not values:
         return []
     norms = [v.detach().to(_precise(v)).norm().to("cpu", torch.float64) for v in values]
@@ -127,7 +127,7 @@ def _norms(values: Sequence[Tensor]) -> list[float]:
 
 
 def _sizes(values: Values) -> list[float]:
-    """The norm of each value, of its finite numbers alone."""
+    """The norm of each value, over its finite elements only."""
     there = [torch.zeros(1) if v is None else v for v in values]
     return [
         norm if math.isfinite(norm) else _norms([v.nan_to_num(0.0, 0.0, 0.0)])[0]
@@ -140,7 +140,7 @@ def _precise(value: Tensor) -> torch.dtype:
 
 
 def _less(one: Tensor | None, other: Tensor | None) -> Tensor:
-    """How two values differ; one that is not there counts as zero."""
+    """The difference of two values; a missing one counts as zero."""
     if one is None or other is None:
         value = one if other is None else other
         return torch.zeros(1) if value is None else value.detach()
@@ -151,14 +151,14 @@ def _less(one: Tensor | None, other: Tensor | None) -> Tensor:
 
 
 def _less_finite(one: Tensor | None, other: Tensor | None, less: Tensor) -> Tensor:
-    """The same, nothing where both are NaN, or the same infinity."""
+    """The same difference, 0 where both are NaN or the same infinity."""
     if one is None or other is None or one.shape != other.shape:
         return less
     return less.masked_fill((one == other) | (one.isnan() & other.isnan()), 0.0)
 
 
 def _apart(one: Values, other: Values, allowed: Sequence[float]) -> list[int]:
-    """Places of the values that are further apart than allowed."""
+    """Positions of the values that differ by more than allowed."""
     lesses = [_less(a, b) for a, b in zip(one, other, strict=True)]
     sizes = [
         norm if math.isfinite(norm) else _norms([_less_finite(a, b, less)])[0]

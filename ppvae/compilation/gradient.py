@@ -1,8 +1,8 @@
-"""A number and its gradient as one graph, for what is called thousands of times at fixed weights.
+"""A number and its gradient as one graph, for thousands of calls at fixed weights.
 
-A chain or a search asks for log p(x, z) and its gradient by z again and again, and Pyro's handlers
-then take most of the time. The graph is run as it was traced, operation by operation: nothing is
-compiled, which would take longer than the chain.
+A chain or a search evaluates log p(x, z) and its gradient by z again and again, mostly in Pyro's
+handlers. The graph is run as traced, operation by operation; compiling would take longer than the
+chain.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from ppvae.compilation.tensors import Parts
 class Potential:
     """A differentiable number of one tensor, ``function(z)``, with its gradient from a graph.
 
-    It is traced at the first call. There, and at the calls 2, 4, 8, 16, ..., number and gradient
-    are compared with the function's own (`ppvae.compilation.disagreement`); where they differ, or
-    where there is no graph, it is the function itself from then on. Weights, and all else that the
-    function reads, are to stay as they are, and it draws nothing.
+    It is traced at the first call. At calls 1, 2, 4, 8, 16, ... number and gradient are compared
+    with the function's own (`ppvae.compilation.disagreement`); if they differ, or there is no
+    graph, the function itself is called from then on. It must draw nothing, and its weights and all
+    else that it reads must not change.
 
     Args:
-        function: gives a number with no dimension.
-        module: whose parameters and buffers it reads, at any depth.
+        function: returns a number without dimensions.
+        module: the module whose parameters and buffers it reads, at any depth.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> None:
@@ -38,11 +38,11 @@ class Potential:
         self._error, self._calls = 0.0, 0
 
     def __call__(self, z: Tensor) -> Tensor:
-        """The number at ``z``, as a node of autograd's graph where ``z`` is one.
+        """The number at ``z``, as a node in autograd's graph if ``z`` is one.
 
         Raises:
-            Unfaithful: if the graph has answered calls alone since it was last found right, and is
-                wrong now: what was made of these is to be made again, by the function.
+            Unfaithful: if the graph is wrong now, after calls that were not compared: results based
+                on these must be computed again, by the function.
         """
         self._calls += 1
         is_checked = self._calls & (self._calls - 1) == 0
@@ -88,7 +88,7 @@ class Potential:
 
 
 class _Caller(nn.Module):
-    """A function beside the module whose tensors it reads."""
+    """A function together with the module whose tensors it reads."""
 
     def __init__(self, function: Callable[[Tensor], Tensor], module: nn.Module) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ class _Caller(nn.Module):
 
 
 class _Known(torch.autograd.Function):
-    """A number whose gradient by one tensor was computed with it."""
+    """A number whose gradient by one tensor is known."""
 
     @staticmethod
     def forward(ctx: Any, _z: Tensor, value: Tensor, slope: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
-"""A function of tensors as a plain graph of torch's operations.
+"""Tracing of a function of tensors to a plain graph of torch's operations.
 
 Pyro's handlers decide at each call what to compute, and always decide the same. A trace runs them
-once, on tensors without numbers, and records every operation. What is left is arithmetic, which a
+once, on tensors without values, and records every operation. The result is arithmetic, which a
 compiler can fuse (`ppvae.compilation.native`).
 
-While a function is traced, and only then, two things are changed. Pyro and torch read numbers, to
-warn of a NaN and to check a support: these checks are off (audit and support are checked before the
-first step, and the training loop looks for a NaN at the end of each epoch). And Pyro makes a Python
-number of a loss: there ``item()`` gives the tensor itself, detached. So the bound is Pyro's own,
-operation by operation, whichever of its estimators it is.
+Two things differ during a trace. Checks by Pyro and torch that read values, for NaN and for
+supports, are off (audit and support are checked before the first step, and the training loop looks
+for NaN at the end of each epoch). And ``item()``, by which Pyro makes a Python number of a loss,
+returns the tensor itself, detached. So the bound is Pyro's own, operation by operation, for each of
+its estimators.
 """
 
 import random
@@ -35,48 +35,48 @@ from ppvae.networks.tracing import tracing
 Function = Callable[..., Any]
 
 
-class NotStatic(Exception):  # noqa: N818  (nobody's mistake: such a function is run as it is)
-    """A function has no graph that holds for all its inputs; the message says why."""
+class NotStatic(Exception):  # noqa: N818  (not a mistake: such a function runs without a graph)
+    """A function has no graph that is valid for all its inputs; the message says why."""
 
 
 @compiling
 def trace(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
-    """Write ``function(*tensors)`` down as a graph, without computing anything.
+    """Record ``function(*tensors)`` as a graph, without computing anything.
 
-    The graph does what the function does for tensors of the same shapes, types and devices,
-    changes in place included. When it runs it draws from torch's global generators, in the
-    function's own order: function and graph, seeded alike, see the same noise.
+    The graph does the same as the function for tensors of the same shapes, types and devices,
+    including changes in place. It draws from torch's global generators in the function's order:
+    with the same seed, function and graph have the same noise.
 
     Args:
         function: takes tensors, and returns tensors in tuples, lists or dictionaries.
-        tensors: examples of what it is called with; their numbers are not looked at.
+        tensors: examples of its arguments; their values are not read.
 
     Raises:
-        NotStatic: if what is computed depends on numbers in the tensors, or changes from call to
-            call, as noise does that is not torch's.
+        NotStatic: if the computation depends on tensor values, or changes from call to call, as
+            with random numbers from outside of torch.
     """
-    # Values, not leaves: what is a leaf of autograd's graph is the function's own affair.
+    # Detached, as the function itself decides which tensors are leaves of autograd's graph.
     tensors = [tensor.detach() for tensor in tensors]
     try:
         return _traced(function, tensors)
     except NotStatic:
         raise
     except Exception as error:
-        # Anything at all: a function that fails here for a fault of its own fails again, and
-        # better explained, when it is run as it is.
+        # A function with a fault of its own fails again, with a better explanation, when it runs
+        # without a graph.
         raise NotStatic(reason_of(error)) from error
 
 
 def value_of(node: Node) -> Tensor | None:
-    """What a node computes, without its numbers, where that is a tensor."""
+    """The output of a node as a tensor without values, if it is a tensor."""
     value = node.meta.get("val")
     return value if isinstance(value, Tensor) else None
 
 
 def give_unwidened(module: GraphModule) -> None:
-    """Give numbers that are copied to a wider type only to be given as they are, without the copy.
+    """Return values in their narrow type where a graph only widens them to return them.
 
-    So are gradients under autocast, which a loop otherwise writes to memory for nobody to read.
+    Such are gradients under autocast, whose wide copies would be written to memory and never read.
     """
     (output,) = module.graph.find_nodes(op="output")
 
@@ -106,7 +106,7 @@ def _traced(function: Function, tensors: Sequence[Tensor]) -> GraphModule:
             )
         if not all(map(_same, _constants(first), _constants(second))):
             raise NotStatic(_FROZEN)
-        # Changes in place come last and at once, so that what is before them may change its place.
+        # Changes in place come last and together, so that operations before them may be reordered.
         with torch.no_grad():
             pure: GraphModule = _fake(functionalize(first, remove="mutations"))(*tensors)
     for node in pure.graph.nodes:
@@ -121,14 +121,14 @@ _FROZEN = "it draws numbers from elsewhere than torch, which a graph would freez
 def drawn_elsewhere() -> tuple[Any, ...]:
     """The state of the other common generators: Python's and NumPy's."""
     state: Any = np.random.get_state()  # noqa: NPY002  (the global one)
-    if not isinstance(state, tuple):  # of another generator than it begins with
+    if not isinstance(state, tuple):  # of another than the default generator
         return random.getstate(), repr(state)
     name, keys, *rest = state
     return random.getstate(), name, keys.tobytes(), tuple(rest)
 
 
 def _fake(function: Function) -> Function:
-    """``make_fx`` on tensors without numbers: nothing is computed, drawn or changed."""
+    """``make_fx`` on tensors without values: nothing is computed, drawn or changed."""
     made: Function = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)
     return made
 
@@ -137,7 +137,7 @@ _HERE = __file__.replace("\\", "/").split("/")[:-1]
 
 
 def reason_of(error: Exception) -> str:
-    """What stood in the way, and where, in the words of neither torch nor Python."""
+    """The obstacle and its place, in words that need no knowledge of torch's tracing."""
     frames = traceback.extract_tb(error.__traceback__)
     paths = [frame.filename.replace("\\", "/").split("/") for frame in frames]
     outside = [
@@ -162,29 +162,29 @@ _LOOKED = frozenset(
         "PendingUnbackedSymbolNotFound",
     }
 )
-"""torch's names for a number that was asked of a tensor without numbers."""
+"""torch's exceptions for reading the value of a tensor without values."""
 
 
 class _ItemIsTensor(TorchFunctionMode):
-    """``tensor.item()`` is the tensor, detached: arithmetic with it goes on, choices do not."""
+    """``tensor.item()`` returns the tensor, detached: arithmetic works, branching does not."""
 
     @override
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         if func is torch.Tensor.item:
-            return args[0].detach().clone()  # as it is now, whatever becomes of the tensor
+            return args[0].detach().clone()  # a copy, as the tensor may change in place
         return func(*args, **(kwargs or {}))
 
 
 @contextmanager
 def _numbers_untouched() -> Iterator[None]:
-    """Nobody looks at a number in a tensor: no checks for NaN, none of arguments and values."""
+    """Context without checks that read tensor values: for NaN, arguments and supports."""
     with (
         tracing(),
         _ItemIsTensor(),
-        pyro.validation_enabled(False),  # of those that are made meanwhile
-        # Distributions that were made before, and so still check what they are shown.
+        pyro.validation_enabled(False),  # for distributions made in this context
+        # For distributions made before, which would still validate.
         patch.object(Distribution, "_validate_sample", lambda *_: None),
         patch("pyro.util.torch_isnan", lambda _: False),
         patch("pyro.util.torch_isinf", lambda _: False),
@@ -193,7 +193,7 @@ def _numbers_untouched() -> Iterator[None]:
 
 
 def _constants(graph: GraphModule) -> list[Any]:
-    """What a trace took from outside its inputs, in the order of use."""
+    """Tensors in a trace that are not its inputs, in the order of use."""
     names = [str(node.target) for node in graph.graph.nodes if node.op == "get_attr"]
     return [getattr(graph, name) for name in names]
 
@@ -203,4 +203,4 @@ def _same(a: Any, b: Any) -> bool:
         return a is b
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    return bool(((a == b) | ((a != a) & (b != b))).all())  # two NaNs are the same
+    return bool(((a == b) | ((a != a) & (b != b))).all())  # two NaNs are equal

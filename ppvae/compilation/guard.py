@@ -1,9 +1,9 @@
-"""The guard of a graph: when is it compared with its program, and in which state is that?
+"""The guard of a graph: when it is compared with its program, and for which state it is valid.
 
-Nothing that a program reads is listed here. Program and graph are computed on the same input, from
-the same buffers, under the same noise, and their values and gradients are compared
-(`ppvae.compilation.disagreement`). A program that changes something in Python by running has no
-graph that holds.
+There is no list of what a program reads. Program and graph are computed on the same input, from the
+same buffers, with the same noise, and their values and gradients are compared
+(`ppvae.compilation.disagreement`). A program that changes Python state when it runs has no valid
+graph.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -19,26 +19,26 @@ from ppvae.compilation.python_state.snapshot import Snapshot
 from ppvae.compilation.tensors import Parts
 
 CHECK = 512
-"""Calls between two comparisons of a graph with its program, after the first ones."""
+"""Calls between comparisons of a graph with its program, after the first ones."""
 
 MOST = 8
-"""Graphs of one module, after which it is taken to change with every call."""
+"""Largest number of graphs of one module, after which it counts as changing with every call."""
 
 
 class Unfaithful(NotStatic):
-    """A program has no graph that holds, whatever is around it; the message says why."""
+    """A program has no valid graph in any state; the message says why."""
 
 
 def is_handled() -> bool:
-    """Whether some handler of Pyro's is around what is called now, which a graph passes over."""
+    """Whether a handler of Pyro is active around the current call, which a graph would ignore."""
     return bool(runtime._PYRO_STACK)
 
 
 class Watched:
-    """A module, with all that it reaches in Python: in which of its states is it?
+    """A module, with all that it reaches in Python, and the number of its current state.
 
     Args:
-        module: the program, or what is made of it.
+        module: the program, or a module made from it.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -46,10 +46,10 @@ class Watched:
         self._states: list[tuple[int, Snapshot, Parts]] = []
 
     def state(self) -> tuple[int, Parts]:
-        """The number of the state that the module is in, and its parameters and buffers.
+        """The number of the module's current state, and its parameters and buffers.
 
         Raises:
-            NotStatic: if it has been in too many.
+            NotStatic: if there were too many states.
         """
         states = self._states
         for place, (number, snapshot, parts) in enumerate(states):
@@ -71,7 +71,7 @@ class Watched:
         return states[0][0], states[0][2]
 
     def run(self, program: Callable[[], Any]) -> tuple[Any, str]:
-        """What ``program()`` gives, and what of the module's state it changed; ``""``: nothing."""
+        """The result of ``program()``, and which part of the module's state it changed, or ""."""
         drawn, before = drawn_elsewhere(), self._states[0][1]
         result = program()
         if drawn != drawn_elsewhere():
@@ -80,10 +80,10 @@ class Watched:
 
     @contextmanager
     def untouched(self) -> Iterator[None]:
-        """What is run meanwhile leaves no trace, as far as it can be put back.
+        """Context after which all changes of Python state are undone, as far as possible.
 
         Raises:
-            NotStatic: if it changed what it should not have.
+            NotStatic: if something was changed.
         """
         before = self._states[0][1]
         try:
@@ -103,7 +103,7 @@ class Watched:
         if path:
             return tidy(path)
         number, _, parts = self._states[0]
-        self._states[0] = (number, fresh, parts)  # made anew, and the same
+        self._states[0] = (number, fresh, parts)  # the same values in new objects
         return ""
 
     def _snapshot(self) -> Snapshot:
@@ -112,12 +112,12 @@ class Watched:
 
 
 class Guard[Graph: Counted]:
-    """The graphs of a module, by signature; decides for each call whether one of them answers.
+    """The graphs of a module, by signature; decides for each call whether a graph answers alone.
 
     Args:
-        module: the program, or what is made of it.
-        check: compare graph and program every so many calls, beside the first ones; 0: at the
-            first alone.
+        module: the program, or a module made from it.
+        check: compare graph and program every so many calls, in addition to the first ones; 0: at
+            the first only.
     """
 
     def __init__(self, module: nn.Module, check: int) -> None:
@@ -130,17 +130,17 @@ class Guard[Graph: Counted]:
         return self._graphs.get(signature)
 
     def trusts(self, graph: Graph | None) -> bool:
-        """Whether a graph answers its next call alone; the call is counted then."""
+        """Whether a graph answers its next call without comparison; if so, the call is counted."""
         if graph is None or _is_due(graph.calls + 1, self._check):
             return False
         graph.calls += 1
         return True
 
     def check_number(self) -> None:
-        """Refuse a further graph of a module that has too many.
+        """Refuse a further graph if there are too many.
 
         Raises:
-            NotStatic: if it has.
+            NotStatic: if there are.
         """
         if len(self._graphs) == MOST:
             raise NotStatic(f"its inputs or settings have changed {MOST} times")
@@ -153,9 +153,9 @@ class Guard[Graph: Counted]:
         return graph
 
     def settles(self, moved: str) -> bool:
-        """Whether a call of the program was the first of all, and made what is made once.
+        """Whether a call of the program was the very first, and changed state that is made once.
 
-        ``moved`` is what the call changed of the module's state, or "".
+        ``moved`` is the changed state, or "".
 
         Raises:
             Unfaithful: if a later call changed something.
@@ -166,11 +166,11 @@ class Guard[Graph: Counted]:
         return bool(moved)
 
     def settle(self) -> None:
-        """From here on, a call that changes something is no first one."""
+        """From now on, no call counts as the first."""
         self._is_settled = True
 
     def clear(self) -> None:
-        """Give the graphs up."""
+        """Discard the graphs."""
         self._graphs.clear()
 
 
@@ -181,18 +181,18 @@ class Counted(Protocol):
 
 
 def _is_due(call: int, check: int) -> bool:
-    """Whether a graph is compared at its call number ``call``, counted from 1; see `Guard`."""
+    """Whether a graph is compared at call number ``call``, counted from 1; see `Guard`."""
     if check == 0:
         return call == 1
     return call <= 3 or call & (call - 1) == 0 or call % check == 0
 
 
 def _moves(path: str) -> str:
-    """The sentence about a program that changes something by running."""
+    """The sentence about a program that changes state when it runs."""
     return f"running it changes {path}, which a graph would freeze"
 
 
 def tidy(path: str) -> str:
-    """A path in the words of whoever wrote the programs."""
+    """A path in the user's terms."""
     path = path.removeprefix(".").removeprefix("module.").removeprefix("pair.")
     return path or "its structure"

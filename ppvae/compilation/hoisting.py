@@ -1,7 +1,7 @@
-"""What a graph computes in each call, and what it computes once.
+"""Hoisting: parts of a graph that are computed once for several calls.
 
-Where a graph is called many times while some of its inputs stay the same, as for draw after draw of
-one batch, what follows from these alone, the encoder's networks first of all, is computed once.
+Where a graph is called many times with some inputs unchanged, such as for many draws of one batch,
+everything that depends only on these, mainly the encoder's networks, is computed once.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,16 +16,16 @@ from ppvae.compilation.graphs import Function
 
 
 class Hoisted:
-    """A graph whose first inputs are the same in many calls, in two parts.
+    """A graph in two parts, whose first inputs are the same in many calls.
 
-    The first part is run where one of these inputs is another tensor than in the last call, or has
-    been changed in place; the second part, in each call. Random numbers are drawn in the second, in
-    the graph's own order.
+    The first part runs when one of these inputs is another tensor than in the last call, or was
+    changed in place; the second part runs in each call. Random numbers are drawn in the second, in
+    the order of the graph.
 
     Args:
         graph: the graph; it changes none of its inputs.
-        fixed: how many of its inputs, the first ones, stay the same.
-        compiled: makes native code of the second part, say.
+        fixed: number of its leading inputs that stay the same.
+        compiled: compiles the second part, for instance to native code.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Hoisted:
         self._results: Sequence[Tensor] = ()
 
     def __call__(self, *tensors: Tensor) -> Any:
-        """Call the second part, and before it the first where that is due."""
+        """Call the second part, after the first if an input has changed."""
         given = tensors[: self._fixed]
         if not self._seen or any(
             old is not new or version is None or version != _version(new)
@@ -53,15 +53,15 @@ class Hoisted:
 
 
 def _version(tensor: Tensor) -> int | None:
-    """How often it has been changed in place; ``None``: unknown, as of an inference tensor."""
+    """Count of its changes in place; ``None``: unknown, as for an inference tensor."""
     return None if tensor.is_inference() else tensor._version
 
 
 def _hoistable(graph: GraphModule, inputs: Iterable[Node]) -> list[Node]:
-    """What follows from some inputs alone, and is worth keeping.
+    """Nodes that depend only on ``inputs`` and are worth keeping.
 
-    Views cost nothing; and what has more numbers than any of the inputs, as x has that is spread
-    over the draws, would fill memory, and is as quickly computed as read.
+    Views cost nothing. Values larger than any of the inputs, such as x repeated for all draws,
+    would fill memory, and are as fast to compute as to read.
     """
     fixed = set(inputs)
     most = max((node.meta["val"].numel() for node in fixed), default=0)
@@ -81,7 +81,7 @@ def _hoistable(graph: GraphModule, inputs: Iterable[Node]) -> list[Node]:
 
 
 def _needed(ends: Iterable[Node], known: Iterable[Node]) -> set[Node]:
-    """Some nodes, and all that they follow from, back to what is known."""
+    """Some nodes, and all that they depend on, back to the known nodes."""
     needed, todo, known = set[Node](), list(ends), set(known)
     while todo:
         node = todo.pop()
@@ -92,7 +92,7 @@ def _needed(ends: Iterable[Node], known: Iterable[Node]) -> set[Node]:
 
 
 def _part(graph: GraphModule, inputs: Sequence[Node], ends: Sequence[Node]) -> GraphModule:
-    """The part of a graph that leads from some nodes to others, or to its own output."""
+    """The part of a graph from some nodes to others, or to its output."""
     needed, part, copies = _needed(ends, inputs), Graph(), dict[Node, Node]()
     for node in inputs:
         copies[node] = part.placeholder(node.name)

@@ -1,11 +1,11 @@
 """Graphs as native code by Inductor, kept for the next process.
 
-Inductor itself is called, and not torch.compile: what that traces and guards besides costs a small
-step a third of its time. Inductor writes a graph of the CPU as a Python function that calls C++
-kernels and torch's own operations. Torch compiles each kernel by itself, after trying out every
-vector instruction of the processor and compiling its headers; here all kernels of a graph are one
-file, compiled once. What is kept is that library and that function, under a hash of all that they
-follow from. Newly compiled or kept, they are loaded alike.
+Inductor is called directly, without torch.compile, whose tracing and guards cost a small step a
+third of its time. On a CPU, Inductor writes a graph as a Python function that calls C++ kernels and
+torch's own operations. Torch compiles each kernel separately, after trying every vector instruction
+of the processor and compiling its headers; here all kernels of a graph are one file, compiled once.
+That library and the function are kept, under a hash of all that they depend on. New or kept, they
+are loaded in the same way.
 """
 
 import hashlib
@@ -33,22 +33,22 @@ from ppvae.compilation.notes import note
 from ppvae.compilation.processor import instructions
 
 _OPTIONS = {"fallback_random": True, "size_asserts": False}
-"""Settings of Inductor: torch's own random numbers, and no checks of what the trace has fixed."""
+"""Settings of Inductor: torch's random numbers, and no checks of what the trace has fixed."""
 
 _FORMAT = 1
-"""Raised whenever this file makes something else of a graph: part of the key."""
+"""Raise it whenever this file makes different code from a graph: it is part of the key."""
 
 
 def compile_natively(graph: GraphModule, tensors: Sequence[Tensor], *, is_on_cpu: bool) -> Function:
-    """A graph as native code; on the CPU, from the folder of `cache` where it is there.
+    """A graph as native code; on the CPU, from the folder of `cache` if it is there.
 
     Args:
-        graph: of torch's operations, its changes in place at the end; it is changed.
+        graph: of torch's operations, with changes in place at the end; it is modified.
         tensors: examples of its inputs.
-        is_on_cpu: whether all that it computes is.
+        is_on_cpu: whether all of its values are on the CPU.
 
     Raises:
-        Exception: in many ways, if there is no compiler for this machine, or it fails.
+        Exception: of many kinds, if there is no compiler for this machine, or it fails.
     """
     if not is_on_cpu:
         return _by_torch(graph, tensors)
@@ -56,9 +56,9 @@ def compile_natively(graph: GraphModule, tensors: Sequence[Tensor], *, is_on_cpu
     everything = [*tensors, *constants]
     try:
         function = _kept_or_new(graph, everything)
-    except Exception as error:  # of a torch that does something else than is known here, say
+    except Exception as error:  # such as for a version of torch that works differently
         by_torch = _by_torch(graph, everything)
-        note("a graph is compiled in torch's own way, which takes longer", error)
+        note("a graph is compiled by torch itself, which takes longer", error)
         return lambda *tensors: by_torch(*tensors, *constants)
     return lambda *tensors: function([*tensors, *constants])
 
@@ -75,20 +75,20 @@ def _kept_or_new(graph: GraphModule, tensors: Sequence[Tensor]) -> Callable[[lis
 
 
 def _by_torch(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
-    """The graph as torch compiles it, kept in torch's own cache: in a folder that may be lost."""
+    """The graph as compiled by torch, kept in torch's own cache, in a temporary folder."""
     from torch._guards import TracingContext, tracing
     from torch._inductor.compile_fx import compile_fx
     from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    # Torch keeps only what was compiled where shapes could be symbols, which they are not.
+    # Torch's cache requires that shapes could be symbols, though here they are not.
     with tracing(TracingContext(FakeTensorMode(shape_env=ShapeEnv()))):
         run = compile_fx(graph, list(tensors), config_patches=dict(_OPTIONS), ignore_shape_env=True)
     return cast("Function", run)
 
 
 def _take_constants_out(module: GraphModule) -> list[Tensor]:
-    """Make the tensors that a graph holds its last inputs: native code is the same for others."""
+    """Turn the tensors that a graph holds into its last inputs, so that code is independent of them."""
     graph, constants = module.graph, list[Tensor]()
     body = next(node for node in graph.nodes if node.op != "placeholder")
     for node in graph.find_nodes(op="get_attr"):
@@ -108,7 +108,7 @@ def _take_constants_out(module: GraphModule) -> list[Tensor]:
 
 
 def _key(graph: GraphModule) -> str:
-    """A hash of all that native code follows from: graph, versions, processor, settings."""
+    """A hash of all that native code depends on: graph, versions, processor, settings."""
     from torch._inductor import config, cpp_builder
 
     compiler = cpp_builder.get_cpp_compiler()
@@ -131,7 +131,7 @@ def _key(graph: GraphModule) -> str:
 
 
 def _about(value: Any) -> Any:
-    """Shape, strides, type and device of what a node computes."""
+    """Shape, strides, type and device of a node's output."""
     if isinstance(value, Tensor):
         return tuple(value.shape), value.stride(), value.dtype, value.device
     return [_about(one) for one in value] if isinstance(value, (list, tuple)) else None
@@ -154,9 +154,10 @@ def _compile(graph: GraphModule, tensors: Sequence[Tensor]) -> dict[str, bytes]:
 
 @contextmanager
 def _scratch() -> Iterator[Path]:
-    """A folder for this process alone, which torch writes to meanwhile.
+    """A folder for this process alone, where torch writes in the meantime.
 
-    It is where the user has torch put native code, if anywhere: another place may not run it.
+    It is inside the folder that the user chose for native code, if any: another may forbid running
+    it.
     """
     chosen = cache.chosen_by_user()
     place = _try(lambda: tempfile.TemporaryDirectory(dir=chosen, ignore_cleanup_errors=True))
@@ -170,7 +171,7 @@ def _scratch() -> Iterator[Path]:
 def _generate(
     graph: GraphModule, tensors: Sequence[Tensor], on_kernel: Callable[[Sequence[str], str], None]
 ) -> str:
-    """The function that Inductor makes of a graph, as Python; its kernels are given away."""
+    """The Python function that Inductor makes of a graph; kernels go to ``on_kernel``."""
     from torch._inductor import compile_to_python, config
     from torch._inductor.async_compile import AsyncCompile
     from torch._inductor.compile_fx import record_original_output_strides
@@ -182,7 +183,7 @@ def _generate(
 
     with (
         torch.no_grad(),
-        # No workers, which would import torch meanwhile: what they are for is given away.
+        # No worker processes, which would import torch and have nothing to compile.
         config.patch({**_OPTIONS, "fx_graph_cache": False, "compile_threads": 1}),
         patch.object(AsyncCompile, "cpp_pybinding", give_away),
     ):
@@ -197,9 +198,9 @@ def _generate(
 
 @contextmanager
 def _vectors_untried() -> Iterator[None]:
-    """Meanwhile code has the vector instructions of torch's own kernels.
+    """Use the vector instructions of torch's own kernels.
 
-    Torch would try out each kind that it knows, by compiling, for a dozen seconds.
+    Torch would try each known kind by compiling, for a dozen seconds.
     """
     from torch._inductor import cpu_vec_isa
 
@@ -211,7 +212,7 @@ def _vectors_untried() -> Iterator[None]:
 
 
 def _one_file(names: Sequence[str], kernels: Sequence[tuple[Sequence[str], str]]) -> str:
-    """All kernels as one C++ file, which is an extension module of each of their names."""
+    """All kernels as one C++ file, which is an extension module for each of their names."""
     from torch._inductor.codecache import CppPythonBindingsCodeCache
 
     includes: dict[str, None] = {}
@@ -236,7 +237,7 @@ def _one_file(names: Sequence[str], kernels: Sequence[tuple[Sequence[str], str]]
 
 
 def _build(code: str, scratch: Path) -> Path:
-    """Compile a C++ file, with the options that torch has for it."""
+    """Compile a C++ file with torch's options."""
     from torch._inductor.codecache import CppPythonBindingsCodeCache
     from torch._inductor.cpp_builder import CppBuilder, CppTorchDeviceOptions
     from torch._inductor.cpu_vec_isa import pick_vec_isa
@@ -251,17 +252,17 @@ def _build(code: str, scratch: Path) -> Path:
 
 
 def _without_kernels(source: str) -> str:
-    """A function of Inductor's that is given its kernels, and imports nothing that takes seconds.
+    """Inductor's function with its kernels as arguments, and without imports that take seconds.
 
     Raises:
-        ValueError: if it needs more of Inductor than is known here.
+        ValueError: if it needs other parts of Inductor than are known here.
     """
     from torch._inductor.select_algorithm import extern_kernels
 
     kernel = r"^(\w+) = async_compile\.cpp_pybinding\(.*?^'''\)$"
     source = re.sub(kernel, r'\1 = kernel("\1")', source, flags=re.MULTILINE | re.DOTALL)
     source = re.sub(r"^(from torch\._inductor\.|(del )?async_compile).*\n", "", source, flags=re.M)
-    # Products with an output, which Inductor calls by a name of its own.
+    # Products with an output argument, which have other names in Inductor.
     products = set(re.findall(r"\bextern_kernels\.(\w+)", source))
     if all(getattr(extern_kernels, name) is getattr(torch, name, None) for name in products):
         source = re.sub(r"\bextern_kernels\.", "torch.", source)
@@ -276,7 +277,7 @@ def _without_kernels(source: str) -> str:
 
 
 def _load(key: str, parts: dict[str, bytes]) -> Callable[[list[Tensor]], Any]:
-    """What `_compile` gave, as a function of a list of tensors, which it empties."""
+    """The result of `_compile` as a function of a list of tensors, which it empties."""
     with _scratch() as scratch:
         path = scratch / f"{key}.so"  # Python knows an extension module by its path
         path.write_bytes(parts["kernels.so"])
@@ -297,8 +298,8 @@ def _load(key: str, parts: dict[str, bytes]) -> Callable[[list[Tensor]], Any]:
 
 
 def _try[T](function: Callable[[], T]) -> T | None:
-    """What a function gives; ``None`` if it fails."""
+    """The result of a function; ``None`` if it fails."""
     try:
         return function()
-    except Exception:  # what is kept may not load, nor the folder take a file, in many ways
+    except Exception:  # kept code may not load, or the folder not be writable, in many ways
         return None

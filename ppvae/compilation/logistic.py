@@ -1,8 +1,8 @@
-"""A quicker log(1 + exp(-|x|)), of which a Bernoulli takes one for each number of x.
+"""A faster log(1 + exp(-|x|)), which a Bernoulli needs for each element of x.
 
-Torch's ``binary_cross_entropy_with_logits`` is written with two exponentials and a logarithm, each
-some thirty operations of a processor. That of 1 + e, with e = exp(-|x|) between 0 and 1, is as well
-a polynomial of e.
+Torch's ``binary_cross_entropy_with_logits`` takes two exponentials and a logarithm, each some
+thirty processor operations. log(1 + e), with e = exp(-|x|) between 0 and 1, can be a polynomial in
+e instead.
 """
 
 from typing import Any
@@ -14,13 +14,13 @@ from torch.fx import GraphModule
 from torch.fx.subgraph_rewriter import replace_pattern_with_filters
 
 DEGREE = 8
-"""Of the polynomial: it is off by at most 4e-8, less than what single precision rounds near 1."""
+"""Degree of the polynomial: its error is at most 4e-8, less than single precision rounds near 1."""
 
 _aten = torch.ops.aten
 
 
 def take_quicker_logistic_terms(module: GraphModule) -> None:
-    """Have polynomials in the place of logarithms, in single precision."""
+    """Replace logarithms by polynomials, in single precision."""
     replace_pattern_with_filters(module, _by_torch, _by_polynomial, [_is_single])
 
 
@@ -41,7 +41,7 @@ def _by_polynomial(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def coefficients() -> list[float]:
-    """Of the polynomial that is log(1 + e) at Chebyshev's points of [0, 1], the constant first."""
+    """Coefficients of the polynomial through log(1 + e) at Chebyshev points, constant first."""
     polynomial: Any = np.polynomial.Chebyshev.interpolate(np.log1p, DEGREE, domain=[0, 1])
     numbers: list[float] = polynomial.convert(kind=np.polynomial.Polynomial).coef.tolist()
     return numbers

@@ -1,7 +1,7 @@
 """The loss of two Pyro programs as one compiled module: Pyro's ``elbo(model, guide)``, compiled.
 
-What `capture` gives is an ``nn.Module`` with the parameters of the programs, whose call is the
-loss; the rest of a training loop stays as it is::
+`capture` returns an ``nn.Module`` with the parameters of the programs, whose call is the loss; the
+rest of a training loop stays the same::
 
     loss = capture(model, guide, Trace_ELBO(), x)
     optimizer = torch.optim.Adam(loss.parameters(), lr=1e-3)
@@ -10,7 +10,7 @@ loss; the rest of a training loop stays as it is::
         loss(x).backward()
         optimizer.step()
 
-A whole training step, optimizer and all, is `ppvae.compilation.step.CapturedStep`.
+A whole training step with its optimizer is `ppvae.compilation.step.CapturedStep`.
 """
 
 from typing import Any, cast
@@ -39,31 +39,31 @@ def capture(
 ) -> Captured:
     """The loss of a model and a guide under one of Pyro's bounds, as one compiled module.
 
-    Called as ``loss(x, **extras)`` it gives Pyro's ``elbo.differentiable_loss``: minus the bound,
-    in nats, summed over the batch, with fresh draws at each call.
+    Called as ``loss(x, **extras)`` it returns Pyro's ``elbo.differentiable_loss``: minus the bound,
+    in nats, summed over the batch, with new draws at each call.
 
     Args:
         model: a Pyro program, called as ``model(x, **extras)``.
-        guide: another, called alike.
-        elbo: a bound that has a ``differentiable_loss``.
-        x: a batch on which the programs are run once, to find their parameters.
-        compile: false: the graph is run as it was traced, operation by operation.
-        check: compare graph and programs every so many calls, beside the first ones; see
+        guide: a Pyro program, called in the same way.
+        elbo: a bound with a ``differentiable_loss``.
+        x: a batch, on which the programs run once to find their parameters.
+        compile: false: the graph is run as traced, operation by operation.
+        check: compare graph and programs every so many calls, in addition to the first ones; see
             `Captured`.
-        extras: what the programs take beside ``x``.
+        extras: further arguments of the programs, such as ``y``.
 
     Raises:
-        InputError: if the bound has no differentiable loss, or the programs nothing to learn.
+        InputError: if the bound has no differentiable loss, or the programs have no parameters.
     """
     if not callable(getattr(elbo, "differentiable_loss", None)):
         raise InputError(
-            f"{type(elbo).__name__} has no differentiable_loss, which a graph is made of; take "
+            f"{type(elbo).__name__} has no differentiable_loss, which a graph needs; take "
             "Trace_ELBO, TraceMeanField_ELBO, or ppvae.bounds.ImportanceWeightedELBO"
         )
-    # What the programs count by has not been asked for yet, and is put back.
+    # Counters in the programs are restored, as no call was asked for yet.
     with preserved({"model": model, "guide": guide}, counts=True):
         loss = _Loss(Pair(model, guide, {"x": x, **extras}), elbo)
-        # Once as it is: a bound counts the plates at its first call, which is no part of the graph.
+        # Run once without a graph, as a bound counts the plates at its first call.
         with forked(loss.pair.device), evaluating(loss), torch.enable_grad():
             loss(x, **extras)
     return Captured(loss, compile=compile, check=check)

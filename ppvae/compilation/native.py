@@ -1,4 +1,4 @@
-"""A graph as native code, by Inductor; and its replay on a CUDA device."""
+"""A graph as native code, by Inductor, and its replay on a CUDA device."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -23,14 +23,14 @@ PASSES = (
     take_quicker_logistic_terms,
     hold_scalars,
 )
-"""What is done to a graph on a CPU before Inductor gets it, in this order."""
+"""Changes of a graph on a CPU before Inductor gets it, in this order."""
 
 
 def compiled(graph: GraphModule) -> Function:
-    """The graph as native code; compiled when it is called first, which takes seconds.
+    """The graph as native code, compiled at the first call, which takes seconds.
 
-    It draws the very numbers that the graph would. Nothing is checked at a call: whoever calls it
-    vouches that the tensors are like those of the trace. It gives no gradients.
+    It draws the same numbers as the graph. A call checks nothing: the caller guarantees that the
+    tensors are like those of the trace. It records no gradients.
 
     Raises:
         NotStatic: at the first call, before anything is computed, if there is no compiler for this
@@ -63,7 +63,7 @@ def has_compiler() -> bool:
 
 
 def is_all_on(graph: GraphModule, device: str) -> bool:
-    """Whether all that a graph computes is on one kind of device."""
+    """Whether all values of a graph are on one kind of device."""
     values = [value for value in map(value_of, graph.graph.nodes) if value is not None]
     return all(value.device.type == device for value in values)
 
@@ -73,13 +73,13 @@ def _native(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
     try:
         with _quiet():
             return compile_natively(graph, tensors, is_on_cpu=is_all_on(graph, "cpu"))
-    except Exception as error:  # a compiler that is missing or fails, in one of many ways
+    except Exception as error:  # a compiler may be missing or fail in many ways
         raise NotStatic(f"torch cannot compile it: {in_a_line(error)}") from error
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the compiler's remark that this machine has no CUDA toolkit."""
+    """Context without the compiler's warning that this machine has no CUDA toolkit."""
     log = logging.getLogger("torch.utils.cpp_extension")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -92,12 +92,12 @@ def _quiet() -> Iterator[None]:
 class Replayed:
     """A function on a CUDA device, recorded once and then replayed without Python.
 
-    Its first calls are ordinary ones, on a stream of their own, as a recording asks for.
+    Its first calls are ordinary, on a separate stream, as recording requires.
 
     Args:
         run: changes its first tensors in place, and returns nothing.
-        kept: how many tensors, of the first, stay where they are; the others are copied to where
-            the recording reads them.
+        kept: number of leading tensors that stay in place; the others are copied to where the
+            recording reads them.
     """
 
     WARM_UP = 3
@@ -110,7 +110,7 @@ class Replayed:
         self._graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, *tensors: Tensor) -> None:
-        """Call the function, or replay what it launched."""
+        """Call the function, or replay its recording."""
         kept, given = tensors[: self._count], tensors[self._count :]
         self._calls += 1
         if self._calls <= self.WARM_UP:
@@ -127,7 +127,7 @@ class Replayed:
         cast("torch.cuda.CUDAGraph", self._graph).replay()
 
     def _record(self, kept: Sequence[Tensor], given: Sequence[Tensor]) -> None:
-        """Write down what a call launches; nothing is computed."""
+        """Record the kernels of a call; nothing is computed."""
         self._pointers = [tensor.data_ptr() for tensor in kept]
         self._places = [value.clone() for value in given]
         self._graph = torch.cuda.CUDAGraph()

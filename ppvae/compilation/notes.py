@@ -1,4 +1,4 @@
-"""Notes on what became of compiling."""
+"""Log messages about compiling."""
 
 import logging
 
@@ -10,7 +10,7 @@ _said: set[str] = set()
 def note(what: str, error: Exception) -> None:
     """Log a sentence and its reason, once in a process.
 
-    A warning could be made an error, which would end what is only slower.
+    It is no warning, because a warning may be made an error, and here code is only slower.
     """
     if what not in _said:
         _said.add(what)
@@ -18,5 +18,5 @@ def note(what: str, error: Exception) -> None:
 
 
 def in_a_line(error: Exception) -> str:
-    """What an error says, cut to a line or two."""
+    """The message of an error, cut to a line or two."""
     return " ".join(str(error).split())[:300]

@@ -10,12 +10,12 @@ from torch.utils.flop_counter import flop_registry
 class Operations(TorchDispatchMode):
     """A context that counts floating-point operations, by torch's formula for each product.
 
-    Torch's own `FlopCounterMode` also counts by module. For that it hooks a gradient to what goes
-    into a module, which parameters that are an input, such as pseudo-inputs, do not have where no
-    gradient is recorded.
+    Torch's own `FlopCounterMode` also counts by module. For that it hooks gradients of the inputs
+    of a module, which parameters used as inputs, such as pseudo-inputs, do not have where no
+    gradients are recorded.
 
     Attributes:
-        count: operations so far; a multiplication and an addition are two.
+        count: operations so far; a multiplication and an addition count as two.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         formula = flop_registry.get(func._overloadpacket)
         if formula is None and func is not torch.ops.prim.device.default:
-            with self:  # an affine map, say, is a product where no gradient is recorded
+            with self:  # an affine map, for instance, is a product where no gradient is recorded
                 parts = func.decompose(*args, **kwargs)
             if parts is not NotImplemented:
                 return parts

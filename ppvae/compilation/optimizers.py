@@ -1,7 +1,7 @@
 """Optimizers as parts of a graph: their state as tensors, and their step on stand-ins.
 
-An optimizer that a graph cannot hold is refused (`NotStatic`): one with hooks, or with counts and
-state outside of tensors.
+An optimizer that cannot be part of a graph is refused (`NotStatic`): one with hooks, or with
+counters or state outside of tensors.
 """
 
 import copy
@@ -18,15 +18,15 @@ from ppvae.compilation.graphs import NotStatic
 
 
 def keep_counts_on_device(optimizer: Optimizer) -> None:
-    """Have an optimizer keep its count of steps where a replayed graph can reach it."""
+    """Make an optimizer count its steps on the device, where a replayed graph reaches them."""
     for group in optimizer.param_groups:
         group |= {"capturable": True} if "capturable" in group else {}
-    # Torch would warn of the few steps that are not replayed.
+    # Torch would warn about the few steps that are not replayed.
     vars(optimizer)["_warned_capturable_if_run_uncaptured"] = True
 
 
 def mark_as_stepped(optimizer: Optimizer, *, stepped: bool) -> None:
-    """Tell torch's schedules whether steps were taken: they cannot see those of a graph."""
+    """Tell torch's schedules whether steps were taken, as they cannot see those of a graph."""
     vars(optimizer)["_opt_called"] = stepped
 
 
@@ -37,7 +37,7 @@ def slots(optimizer: Optimizer, params: Sequence[Tensor]) -> list[Tensor]:
 
 
 def settings(optimizer: Optimizer) -> list[dict[str, Any]]:
-    """The settings of each group that a graph holds as constants: all but the learning rate."""
+    """The settings of each group that are constants in a graph: all except the learning rate."""
     changing = ("lr", "initial_lr")
     return [
         {name: value for name, value in _plain(group).items() if name not in changing}
@@ -46,7 +46,7 @@ def settings(optimizer: Optimizer) -> list[dict[str, Any]]:
 
 
 def has_hooks(params: Sequence[Tensor]) -> bool:
-    """Whether there are hooks on the gradient of a parameter."""
+    """Whether a parameter has hooks on its gradient."""
     return any(p._backward_hooks or p._post_accumulate_grad_hooks for p in params)
 
 
@@ -58,14 +58,14 @@ def check_no_hooks(optimizer: Optimizer) -> None:
     """
     own = vars(optimizer)
     step_hooks = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    replaced = own.get("step")  # a schedule of torch's puts a wrapper there that only counts
+    replaced = own.get("step")  # torch's schedules put a wrapper there that only counts
     is_replaced = replaced is not None and not hasattr(replaced, "_wrapped_by_lr_sched")
     if is_replaced or any(own.get(name) for name in step_hooks):
         raise NotStatic("its optimizer's step has hooks, which a graph would pass over")
 
 
 def check_plain(optimizer: Optimizer, params: Sequence[Tensor]) -> None:
-    """Refuse hooks on gradients, and state that is not tensors and numbers by parameter.
+    """Refuse hooks on gradients, and state other than tensors and numbers per parameter.
 
     Raises:
         NotStatic: if there is any.
@@ -87,12 +87,12 @@ def step_on(
     state: Sequence[Tensor],
     lrs: Sequence[Tensor],
 ) -> None:
-    """Take an optimizer's step on stand-ins for its parameters, its state and its rates.
+    """Take an optimizer's step on stand-ins for its parameters, state and learning rates.
 
     Args:
-        optimizer: a double of it takes the step; it stays as it is.
+        optimizer: a copy of it takes the step; it is unchanged.
         params: its parameters.
-        weights: changed in place of ``params``; their gradients are there.
+        weights: changed in place of ``params``; they have the gradients.
         state: changed in place of `slots`.
         lrs: the learning rate of each group.
 
@@ -130,7 +130,7 @@ def step_on(
 
 
 def _write_back(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Change the tensors of one parameter's state to what the step made of them."""
+    """Set the tensors of one parameter's state to the result of the step."""
     if after.keys() != before.keys():
         raise NotStatic("its optimizer makes new state as it goes")
     for name, value in before.items():
@@ -141,7 +141,7 @@ def _write_back(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
 
 
 def _traceable(group: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings under which torch's optimizers do the same arithmetic with no number read back."""
+    """Settings with which torch's optimizers do the same arithmetic without reading values."""
     changes = {"capturable": True, "foreach": False, "fused": False}
     return {name: value for name, value in changes.items() if name in group}
 

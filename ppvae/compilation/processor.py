@@ -9,13 +9,13 @@ import torch
 
 @functools.cache
 def is_of_intel() -> bool:
-    """Whether it is Intel's, for which MKL is the quicker library."""
+    """Whether it is from Intel, where MKL is the faster library."""
     return "Intel" in _capabilities().get("cpu_name", "")
 
 
 @functools.cache
 def instructions() -> str:
-    """Its instructions: native code that has them may not run on another."""
+    """Its instructions; native code compiled for them may not run on another processor."""
     flags: list[str] = []
     information = Path("/proc/cpuinfo")
     if information.is_file():
@@ -25,6 +25,6 @@ def instructions() -> str:
 
 
 def _capabilities() -> dict[str, Any]:
-    """What torch knows of it, by name; nothing in versions of torch that do not say."""
+    """Torch's information about it, by name; empty in versions of torch without any."""
     known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return known

@@ -1,4 +1,4 @@
-"""Graph passes for matrix products on a CPU: which library takes them, and what loops add."""
+"""Graph passes for matrix products on a CPU: the library that computes them, and their biases."""
 
 from typing import cast
 
@@ -18,22 +18,22 @@ _library.impl("linear", torch.nn.functional.linear, "Meta")
 
 @torch.library.impl(_library, "linear", "CPU")
 def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """X W' + b by oneDNN, which comes with torch on every processor it matters for."""
+    """X W' + b by oneDNN, which is part of torch on all common processors."""
     product: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return product
 
 
 _LARGE = 500_000
-"""Multiplications in a product for which it matters who takes it."""
+"""Multiplications in a product above which the choice of library matters."""
 
 
 def take_quicker_products(module: GraphModule) -> None:
-    """Have oneDNN take the products of a batch with weights, forwards and backwards.
+    """Let oneDNN compute the products of a batch with weights, forwards and backwards.
 
-    Torch gives single-precision products to MKL. On processors that are not Intel's MKL is the
-    slower of the two by a tenth at these shapes, and the faster by as much at the third kind, the
-    gradient of the weights, where the left factor is transposed. On Intel's it is the faster at all
-    three, by a quarter. Inductor would take oneDNN for weights that never change.
+    Torch uses MKL for single-precision products. On processors other than Intel's, MKL is slower by
+    a tenth at these shapes, and faster by as much for the gradient of the weights, where the left
+    factor is transposed. On Intel's it is faster for all three, by a quarter. Inductor would use
+    oneDNN only for weights that never change.
     """
     if not torch.backends.mkldnn.is_available() or is_of_intel():
         return
@@ -52,7 +52,7 @@ def take_quicker_products(module: GraphModule) -> None:
             weight.meta["val"] = right.meta["val"].t()
             product = graph.call_function(torch.ops.ppvae.linear.default, (x, weight, None))
             product.meta["val"] = out
-            if bias:  # apart, where it is fused into what comes next
+            if bias:  # separate, so that it is fused into the next operation
                 product = graph.call_function(_aten.add.Tensor, (product, bias[0]))
                 product.meta["val"] = out
         node.replace_all_uses_with(product)
@@ -60,10 +60,10 @@ def take_quicker_products(module: GraphModule) -> None:
 
 
 def add_biases_apart(module: GraphModule) -> None:
-    """Leave the bias of a bfloat16 product to the loop that comes next, in single precision.
+    """Leave the bias of a bfloat16 product to the next loop, in single precision.
 
-    Torch has oneDNN add it: it copies the bias into each row first, and reads the copy again. The
-    sum in single precision also keeps Inductor from joining both once more.
+    With torch, oneDNN adds it, which first copies the bias into each row and reads the copy again.
+    The sum in single precision also keeps Inductor from merging both again.
     """
     graph = module.graph
     for node in list(graph.nodes):
@@ -84,7 +84,7 @@ def add_biases_apart(module: GraphModule) -> None:
 
 
 def _as_type(node: Node, dtype: torch.dtype) -> Node:
-    """A node's numbers as another type, where its graph inserts now."""
+    """A node's value as another type, at the insertion point of its graph."""
     wide = node.graph.call_function(_aten._to_copy.default, (node,), {"dtype": dtype})
     wide.meta["val"] = node.meta["val"].to(dtype)
     return wide

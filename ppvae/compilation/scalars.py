@@ -1,4 +1,4 @@
-"""Graph passes for numbers of no dimension, such as Adam's bias corrections, on a CPU."""
+"""Graph passes for numbers without dimensions, such as Adam's bias corrections, on a CPU."""
 
 from importlib import import_module
 from typing import cast
@@ -15,12 +15,11 @@ _aten = torch.ops.aten
 def hold_scalars(module: GraphModule) -> None:
     """Compute numbers such as a bias correction once, before the loops over tensors that use them.
 
-    Inductor writes a scalar's arithmetic into every loop that reads it, and the C++ compiler may
-    not lift it out, for a store in the loop might change what it reads: one power per 16 weights
-    costs more than the rest of Adam. An operation that makes Inductor write to memory stands
-    between.
+    Inductor writes a scalar's arithmetic into every loop that reads it, and the C++ compiler cannot
+    hoist it, as a store in the loop might change its inputs: one power per 16 weights costs more
+    than the rest of Adam. An operation that makes Inductor write to memory separates them.
     """
-    import_module("torch._inductor.test_operators")  # late, as all of the compiler
+    import_module("torch._inductor.test_operators")  # late, like all of the compiler
     realize = torch.ops._inductor_test.realize.default
     graph = module.graph
     computed = [node for node in _scalars(module) if node.op == "call_function"]
@@ -45,7 +44,7 @@ def hold_scalars(module: GraphModule) -> None:
 
 
 def _scalars(module: GraphModule) -> dict[Node, None]:
-    """Numbers that are inputs, and what is computed of these alone, in order."""
+    """Numbers that are inputs or depend only on such, in order."""
     scalars: dict[Node, None] = {}
     for node in module.graph.nodes:
         value = value_of(node)
@@ -59,12 +58,12 @@ def _scalars(module: GraphModule) -> dict[Node, None]:
 
 
 def _keeps_its_value(node: Node) -> bool:
-    """Whether a node gives the same wherever it stands: it draws nothing, and changes nothing."""
+    """Whether a node can be moved: it draws no random numbers, and changes nothing."""
     tags = getattr(node.target, "tags", ())
     return torch.Tag.nondeterministic_seeded not in tags and node.target is not _aten.copy_.default
 
 
 def _is_loop(node: Node) -> bool:
-    """Whether a node computes something of more than one number."""
+    """Whether a node computes more than one number."""
     value = value_of(node)
     return value is not None and value.ndim > 0

@@ -1,12 +1,11 @@
-"""A training step as one graph: batch, bound, gradient, clipping and optimizer, in one launch.
+"""A training step as one graph: batch, bound, gradient, clipping and optimizer in one launch.
 
-The optimizer is torch's own (or anybody's): its ``step`` is traced like the rest, on stand-ins for
-its parameters and its state. What it changes in them is then changed in place in the real ones, so
-that between two steps the optimizer, the module and a checkpoint are what they always are, and an
-ordinary step may come between.
+The optimizer is torch's or any other: its ``step`` is traced like the rest, on stand-ins for its
+parameters and its state. The changes are then made in place in the real ones, so that between two
+steps the optimizer, the module and a checkpoint are as usual, and ordinary steps may be mixed in.
 
 A graph holds one step, not several: a launch costs a small part of a step, and signals, schedule
-and progress bar are heeded between any two.
+and progress bar are served after each.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,25 +37,24 @@ from ppvae.compilation.tensors import Parts, Values, gradients
 Batch = Mapping[str, Tensor]
 
 _COST = 8.0
-"""Seconds that compiling a step is taken to cost: between a first fit, which waits longer, and the
-later ones, which find the code in the user's folder. The folder is not asked: its state would make
-equal fits differ."""
+"""Assumed seconds to compile a step: between a first fit, which waits longer, and later ones, which
+find the code in the user's cache. The cache is not consulted, as equal fits would then differ."""
 
 _SAVED = (3.5e-3, 3e-9, 2e-8)
-"""Seconds that a compiled step saves: in any case, per parameter, and per number in a batch."""
+"""Seconds that a compiled step saves: in any case, per parameter, and per element of a batch."""
 
 
 def pays(steps: int, parameters: int, numbers: int) -> bool:
-    """Whether compiling a training step wins back its cost: a rule of shapes, not a measurement.
+    """Whether compiling a training step saves more time than it takes: a rule by shapes.
 
-    Equal fits decide alike, on whatever machine. What is saved is Pyro's handlers and torch's
-    dispatch, in any case, and passes over memory: over the parameters and the optimizer's state,
-    and over the batch.
+    Nothing is measured, so that equal fits decide the same on any machine. Compiling always saves
+    Pyro's handlers and torch's dispatch, and also passes over memory: over the parameters and the
+    optimizer's state, and over the batch.
 
     Args:
-        steps: how many whole batches there will be.
-        parameters: how many numbers are learned.
-        numbers: how many a batch has, over all particles.
+        steps: number of whole batches in the fit.
+        parameters: number of learned parameters.
+        numbers: number of elements of a batch, over all particles.
     """
     always, per_parameter, per_number = _SAVED
     return steps * (always + per_parameter * parameters + per_number * numbers) > _COST
@@ -64,13 +62,13 @@ def pays(steps: int, parameters: int, numbers: int) -> bool:
 
 @dataclass
 class _Graph:
-    """A step as a graph, which gives the gradients that it climbed by.
+    """A step as a graph, which returns the gradients that it used.
 
     Attributes:
         run: calls it.
         once: calls it on other weights than the module's own.
-        error: relative error of its rounding.
-        calls: how often it was called.
+        error: relative rounding error.
+        calls: number of calls.
     """
 
     run: Function
@@ -82,21 +80,21 @@ class _Graph:
 class CapturedStep:
     """One step of gradient ascent on a bound, as a graph.
 
-    The noise is drawn in the graph from torch's global generator, anew in each step; the weight of
-    the KL and the learning rates are inputs, which change without a new graph.
+    The graph draws its noise from torch's global generator, anew in each step; the weight of the KL
+    and the learning rates are inputs, which change without a new graph.
 
-    Its first step, and then the steps 1, 2, 3, 4, 8, 16, ... of a graph and every 512 steps
-    are computed by the bound itself as well, under the same noise: terms, gradients, buffers, and
-    what the optimizer makes of the gradients have to be the same.
+    The first step of all, and the steps 1, 2, 3, 4, 8, 16, ... and every 512 steps of a graph, are
+    computed by the bound itself as well, with the same noise: terms, gradients, buffers, and the
+    optimizer's update must be the same.
 
     Args:
-        bound: called as ``bound(batch, beta)``, gives `ppvae.bounds.objective.Terms`.
-        optimizer: over the parameters of ``bound``; its state is there, for it took a step before.
-        batch: makes a batch of what a step is fed; of tensors alone, noise and all.
-        per: what the gradient is multiplied by: one over the size of a batch.
-        clip: largest norm of the gradient; ``None``: unclipped.
-        context: what the bound is computed in: autocast, or the type of new tensors.
-        compile: false: the graph is run as it was traced.
+        bound: called as ``bound(batch, beta)``, returns `ppvae.bounds.objective.Terms`.
+        optimizer: over the parameters of ``bound``; it has its state from an earlier step.
+        batch: makes a batch from the feed of a step, which has only tensors, including noise.
+        per: factor of the gradient: one over the size of a batch.
+        clip: largest norm of the gradient; ``None``: no clipping.
+        context: context of the bound's computation: autocast, or the type of new tensors.
+        compile: false: the graph is run as traced.
     """
 
     def __init__(
@@ -121,13 +119,13 @@ class CapturedStep:
         """Take a step, and add its objective, terms and number of data to ``sums``.
 
         Args:
-            feed: what ``batch`` makes a batch of: tensors, of the same shapes in each step.
+            feed: the argument of ``batch``: tensors, of the same shapes in each step.
             beta: weight of the KL.
             sums: one number for each of `ppvae.bounds.objective.Terms`, and one for the data.
 
         Raises:
-            Unfaithful: if no graph does what the bound does; the step was taken by the bound then.
-            NotStatic: if there is no graph of such a step; nothing has been changed then.
+            Unfaithful: if no graph matches the bound; the step was then taken by the bound.
+            NotStatic: if there is no graph of such a step; nothing was changed.
         """
         guard = self._guard
         number, parts = guard.watched.state()
@@ -170,7 +168,7 @@ class CapturedStep:
             raise
 
     def _scalar(self, place: int, value: float, parts: Parts) -> Tensor:
-        """A number as a tensor, made anew only when it changes."""
+        """A number as a tensor, created again only when it changes."""
         known = self._scalars.get(place)
         if known is None or known[0] != value:
             number = torch.full((), value, dtype=parts.number_type, device=parts.device)
@@ -188,14 +186,14 @@ class CapturedStep:
             return _Graph(graph, graph, error)
         run = compiled(graph)
         kept = len(flat) - fed - 1 - len(self._optimizer.param_groups)
-        # A replay repeats what is on the device alone: a number that is computed elsewhere, noise
-        # among them, would be frozen.
+        # A replay repeats only what is on the device: a number computed elsewhere, such as noise,
+        # would be frozen.
         return _Graph(Replayed(run, kept) if is_all_on(graph, "cuda") else run, run, error)
 
     def _by_bound(
         self, bound: Callable[..., Terms], params: Sequence[Tensor], feed: Any, beta: float
     ) -> "_Found":
-        """Terms, gradients before they are clipped, and number of data, by the bound itself."""
+        """Terms, gradients before clipping, and number of data, by the bound itself."""
         batch = self._batch(feed)
         with torch.enable_grad(), self._context():
             terms = bound(batch, beta)
@@ -203,7 +201,7 @@ class CapturedStep:
         return _Found(terms, slopes, torch.full_like(terms.kl, len(batch["x"])))
 
     def _climb(self, params: Sequence[Tensor], found: "_Found", sums: Tensor) -> None:
-        """The step as the optimizer takes it."""
+        """The optimizer's own step."""
         with _given_gradients(params, self._clipped(params, found.gradients)):
             self._optimizer.step()
         sums += torch.stack([*found.terms, found.rows]).detach().to(sums)
@@ -250,10 +248,10 @@ class CapturedStep:
         begun: Begun,
         eager: "_Found",
     ) -> None:
-        """Take the graph's step, where the bound's was just computed, if both are the same.
+        """Take the graph's step after the bound's was computed, if both are the same.
 
         Raises:
-            Unfaithful: if they are not; noise and buffers are as the bound left them then.
+            Unfaithful: if they differ; noise and buffers are then as the bound left them.
         """
         params = parts.params()
         state = slots(self._optimizer, params)
@@ -267,7 +265,7 @@ class CapturedStep:
             return self._values(found, weights, buffers)
 
         def step(buffers: Sequence[Tensor]) -> tuple[Values, list[Tensor], Tensor]:
-            """Values of the graph, and what it made of weights, state and sums."""
+            """Values of the graph, and its results for weights, state and sums."""
             ours = [t.detach().clone() for t in (*params, *state)]
             count, total = len(params), torch.zeros_like(given.sums)
             with torch.no_grad():
@@ -295,7 +293,7 @@ class CapturedStep:
     def _values(
         self, found: "_Found", weights: Sequence[Tensor], buffers: Sequence[Tensor]
     ) -> Values:
-        """What is compared: clipped gradients, terms, number of data, buffers."""
+        """The compared values: clipped gradients, terms, number of data, buffers."""
         return [*self._clipped(weights, found.gradients), *found.terms, found.rows, *buffers]
 
     def _check_update(
@@ -306,10 +304,10 @@ class CapturedStep:
         ours: Sequence[Tensor],
         calls: int,
     ) -> None:
-        """Make weights and state what the graph made of them, if the optimizer does the same.
+        """Set weights and state to the graph's results, if the optimizer's are the same.
 
         Raises:
-            Unfaithful: if it does not; weights and state are then as they were before.
+            Unfaithful: if they differ; weights and state are then as before.
         """
         before = [t.detach().clone() for t in real]
         with _given_gradients(parts.params(), slopes):
@@ -325,7 +323,7 @@ class CapturedStep:
 
 
 class _Given(NamedTuple):
-    """What a step is given: the same as a feed and beta, and as inputs of its graph."""
+    """The arguments of a step: as feed and beta, and as inputs of its graph."""
 
     feed: Any
     beta: float
@@ -334,7 +332,7 @@ class _Given(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What the bound gives: terms, the gradient by each parameter, number of data."""
+    """The results of the bound: terms, the gradient by each parameter, number of data."""
 
     terms: Terms
     gradients: Values
@@ -342,7 +340,7 @@ class _Found(NamedTuple):
 
 
 def _words(parts: Parts) -> list[str]:
-    """What each of the compared values is, in the words of whoever wrote the programs."""
+    """Names of the compared values, in the user's terms."""
     names, others = parts.names()
     return [
         *(f"the gradient of {tidy(name)}" for name in names),
@@ -360,7 +358,7 @@ def _differs(what: str, call: int) -> str:
 
 @contextmanager
 def _given_gradients(params: Sequence[Tensor], slopes: Values) -> Iterator[None]:
-    """The parameters with these gradients; afterwards, with those that they had."""
+    """Context in which the parameters have these gradients; restored at the end."""
     own = [p.grad for p in params]
     for p, gradient in zip(params, slopes, strict=True):
         p.grad = gradient
@@ -372,11 +370,11 @@ def _given_gradients(params: Sequence[Tensor], slopes: Values) -> Iterator[None]
 
 
 _CLOSE = 1e-3
-"""Two ways to compute an update may part by this share of it, beside rounding."""
+"""Two computations of an update may differ by this share of it, in addition to rounding."""
 
 
 def _unlike(before: Sequence[Tensor], want: Sequence[Tensor], got: Sequence[Tensor]) -> int | None:
-    """The place of the first tensor that was changed otherwise."""
+    """The position of the first tensor whose change differs."""
     for i, (old, one, other) in enumerate(zip(before, want, got, strict=True)):
         if not one.is_floating_point():
             if not torch.equal(one, other):

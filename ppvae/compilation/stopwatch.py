@@ -1,14 +1,14 @@
-"""The seconds that tracing and compiling have taken in this process."""
+"""Seconds spent on tracing and compiling in this process."""
 
 import time
 from contextlib import ContextDecorator
 
 
 class Stopwatch(ContextDecorator):
-    """A context, or a decorator of functions, that adds up its time.
+    """A context, or a decorator of functions, that adds up the time spent in it.
 
     Attributes:
-        seconds: spent in it so far.
+        seconds: total so far.
     """
 
     seconds = 0.0

@@ -10,40 +10,40 @@ from torch import Tensor, nn
 from ppvae.compilation.graphs import NotStatic
 
 Values = list[Tensor | None]
-"""Tensors, some of which are not there, as gradients are not."""
+"""Tensors, some of which may be missing, as gradients may."""
 
 
 class Parts:
     """The parameters and buffers of a module, each once, and its call with others in their place.
 
-    Torch's ``functional_call`` does not serve: a module that is reached by two paths, as a network
-    that model and guide share, keeps what was put in its place.
+    Torch's ``functional_call`` does not work here: a module reached by two paths, such as a network
+    shared by model and guide, keeps the replacements.
     """
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
         modules = list(module.modules())
         self._params = _homes(module._parameters for module in modules)
-        # Tensors that are plain attributes are as good as buffers; what a transform of torch's or
-        # Pyro's last computed is none.
+        # Tensors that are plain attributes count as buffers, except the cached results of
+        # transforms of torch's or Pyro's.
         self._buffers = _homes(own for module in modules for own in (module._buffers, vars(module)))
 
     def params(self) -> list[Tensor]:
-        """The parameters, as they are now."""
+        """The current parameters."""
         return [cast("Tensor", own[name]) for ((own, name), *_) in self._params]
 
     def buffers(self) -> list[Tensor]:
-        """The buffers, as they are now."""
+        """The current buffers."""
         return [cast("Tensor", own[name]) for ((own, name), *_) in self._buffers]
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device of the parameters."""
         return self.params()[0].device
 
     @property
     def number_type(self) -> torch.dtype:
-        """What numbers are given as: with no dimension, they promote no other tensor."""
+        """The type of numbers as tensors; without dimensions, they promote no other tensor."""
         return torch.promote_types(self.params()[0].dtype, torch.float32)
 
     def names(self) -> tuple[list[str], list[str]]:
@@ -60,7 +60,7 @@ class Parts:
         return found[0], found[1]
 
     def state(self) -> Hashable:
-        """All that decides what a call computes, beside its inputs and what Python reaches."""
+        """All that determines a call, except its inputs and Python state."""
         return (
             torch.is_grad_enabled(),
             torch.get_default_dtype(),
@@ -70,7 +70,7 @@ class Parts:
         )
 
     def split(self, flat: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Parameters, each a leaf as the module's own are; buffers; and what comes after."""
+        """Parameters, each a leaf like the module's own; buffers; and the rest."""
         count, end = len(self._params), len(self._params) + len(self._buffers)
         params = [
             given.detach().requires_grad_(own.requires_grad)
@@ -81,11 +81,11 @@ class Parts:
     def call(self, tensors: Sequence[Tensor], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Call the module with these parameters and buffers in place of its own.
 
-        A buffer that the module puts another tensor in the place of, as ``self.n = self.n + 1``
-        does, is changed in place.
+        A buffer that the module replaces by another tensor, as ``self.n = self.n + 1`` does, is
+        changed in place.
 
         Raises:
-            NotStatic: if that cannot be.
+            NotStatic: if that is impossible.
         """
         homes = [*self._params, *self._buffers]
         own = [*self.params(), *self.buffers()]
@@ -100,7 +100,7 @@ class Parts:
 
 
 def gradients(loss: Tensor, params: Sequence[Tensor], *, retain_graph: bool = False) -> Values:
-    """The gradient of a number by each parameter; ``None`` by those that are frozen or not used."""
+    """The gradient of a number by each parameter; ``None`` for frozen or unused ones."""
     wanted = [p for p in params if p.requires_grad]
     found = iter(torch.autograd.grad(loss, wanted, allow_unused=True, retain_graph=retain_graph))
     return [next(found) if p.requires_grad else None for p in params]
@@ -108,10 +108,10 @@ def gradients(loss: Tensor, params: Sequence[Tensor], *, retain_graph: bool = Fa
 
 @contextmanager
 def replaced(module: nn.Module, others: Mapping[int, Tensor]) -> Iterator[None]:
-    """Other tensors in the place of some parameters of a module while this context lasts.
+    """Context in which other tensors replace some parameters of a module.
 
     Args:
-        module: whose parameters they are, at any depth.
+        module: the module that has the parameters, at any depth.
         others: the tensors, by the `id` of the parameter that each replaces.
     """
     places = [
@@ -143,7 +143,7 @@ def _homes(dictionaries: Iterable[dict[str, Any]]) -> list[list[_Home]]:
 
 
 def _keep(tensor: Tensor, now: Any, name: str, *, is_buffer: bool) -> None:
-    """Change a buffer to what is in its place now."""
+    """Copy the tensor that replaced a buffer into the buffer."""
     if now is tensor:
         return
     is_alike = isinstance(now, Tensor) and (now.shape, now.dtype) == (tensor.shape, tensor.dtype)

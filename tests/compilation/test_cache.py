@@ -276,7 +276,7 @@ def test_a_folder_that_takes_nothing_is_said_once(
         computed()
         assert compiler.calls == calls
     (sentence,) = said()
-    assert sentence.startswith("note: what is compiled is not kept for the next process; set XDG_")
+    assert sentence.startswith("note: compiled code is not kept for the next process; set XDG_")
     assert "file" in sentence
 
 
@@ -291,7 +291,7 @@ def test_another_way_to_compile_is_said_with_its_reason(
     for _ in range(2):
         computed()
     assert said() == [
-        "note: a graph is compiled in torch's own way, which takes longer: no such kernel"
+        "note: a graph is compiled by torch itself, which takes longer: no such kernel"
     ]
 
 

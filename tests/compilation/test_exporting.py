@@ -222,7 +222,7 @@ REFUSED: dict[str, tuple[Callable[[], Subject], str]] = {
     "gradients": (semi_amortized, "takes gradients or keeps tensors"),
     "a loop over rows": (
         lambda: subject(own_model, counting_guide, {"x": torch.randn(ROWS, 3)}),
-        "takes the number of rows for a number",
+        "converts the number of rows to an int",
     ),
     "a look at numbers": (
         lambda: subject(own_model, looking_guide, {"x": torch.randn(ROWS, 3)}),

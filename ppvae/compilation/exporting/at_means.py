@@ -1,4 +1,4 @@
-"""A program that draws nothing: each site is at its mean, and what comes after it is given that."""
+"""A handler that sets sites to their means, so that a program draws nothing."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from ppvae.programs.sites import base, family_name, is_subsample
 
 
 class AtClosedMeans(Messenger):
-    """Takes each site at its mean in closed form; a class, or a category of a table, at its mode.
+    """Sets each site to its mean in closed form; a class, or a category of a table, to its mode.
 
     Args:
-        freed: observed sites that are taken so too.
+        freed: observed sites that are set too.
 
     Attributes:
-        moments: mean and standard deviation of each site that is no class.
+        moments: mean and standard deviation of each site that is not a class.
         families: the distribution at each of these.
 
     Raises:
@@ -54,8 +54,8 @@ class AtClosedMeans(Messenger):
         except NotImplementedError as error:
             raise InputError(
                 f"site '{name}' is {family_name(fn)}, which has no mean and deviation in closed "
-                "form: they would be those of draws; take them from `ppvae.encode`, or fit a guide "
-                "that has them, such as MeanField"
+                "form; take them from draws by `ppvae.encode`, or fit a guide that has them, such "
+                "as MeanField"
             ) from error
         self.moments[name], self.families[name] = (mean, deviation), fn
         return mean

@@ -1,9 +1,8 @@
-"""A part of the programs as a graph of any number of rows, compared with the programs.
+"""A part of the programs as a graph for any number of rows, compared with the programs.
 
-Programs ask how many rows there are (``pyro.plate("data", len(x))``), and Python's ``len`` answers
-with a number, which a graph would freeze. While a part is traced, and only then, ``len`` of a
-tensor gives the symbol that its shape has. What remains is arithmetic: neither Pyro nor this
-package is needed to run it.
+Programs ask for the number of rows (``pyro.plate("data", len(x))``), and Python's ``len`` returns a
+number, which a graph would freeze. During tracing only, ``len`` of a tensor returns the symbol of
+its shape. What remains is arithmetic, which runs without Pyro and this package.
 """
 
 import builtins
@@ -30,7 +29,7 @@ from ppvae.networks.tracing import tracing
 from ppvae.programs import Pair
 
 CHECKED = (1, 2, 5, 33)
-"""Numbers of rows at which a graph is compared with the programs; none of them it was made at."""
+"""Numbers of rows at which a graph is compared with the programs; it is traced at another one."""
 
 _MADE_AT = 3
 
@@ -41,9 +40,9 @@ class Exported:
 
     Attributes:
         program: the graph, with the weights that it uses and no others.
-        inputs: an example of each of its inputs, by name, in order: those that it depends on.
+        inputs: an example of each input that it depends on, by name, in order.
         outputs: an example of each output, by name.
-        meanings: what each output is.
+        meanings: description of each output.
     """
 
     program: ExportedProgram
@@ -53,15 +52,15 @@ class Exported:
 
 
 def export_part(pair: Pair, part: Part, what: str) -> Exported:
-    """The graph of a part: it takes inputs in their order, and gives a dictionary of tensors.
+    """The graph of a part: it takes inputs in their order, and returns a dictionary of tensors.
 
     Args:
         pair: the programs, on the CPU.
-        part: what is computed.
-        what: what it is called in a refusal.
+        part: the function to export.
+        what: its name in errors.
 
     Raises:
-        InputError: where there is no such graph, or it computes something else than the programs.
+        InputError: if there is no such graph, or it computes something else than the programs.
     """
     example = enough_rows(part.inputs, _MADE_AT)
     with evaluating(pair), _traced():
@@ -71,7 +70,7 @@ def export_part(pair: Pair, part: Part, what: str) -> Exported:
             program = _export(_Fewer(plain, example, used), {n: example[n] for n in used})
         except InputError:
             raise
-        except Exception as error:  # anything at all, in anybody's program
+        except Exception as error:  # a user's program may raise anything
             raise InputError(f"the {what} cannot be exported: {_told(error)}") from error
     outputs = _compare(pair, part, program, used, what)
     meanings = {n: text.replace(GIVEN, ", ".join(used)) for n, text in part.meanings.items()}
@@ -80,7 +79,7 @@ def export_part(pair: Pair, part: Part, what: str) -> Exported:
 
 @contextmanager
 def _traced() -> Iterator[None]:
-    """Nobody looks at numbers, and the number of rows is a symbol."""
+    """Context of tracing: tensor values are not read, and the number of rows is a symbol."""
     plain = builtins.len
 
     def length(value: Any) -> Any:
@@ -92,12 +91,12 @@ def _traced() -> Iterator[None]:
         patch.object(builtins, "len", length),
         warnings.catch_warnings(),
     ):
-        warnings.simplefilter("ignore")  # torch's own, of how it does it
+        warnings.simplefilter("ignore")  # torch's, about its own code
         yield
 
 
 class _Called(nn.Module):
-    """A part as a module with all that it may use."""
+    """A part as a module, with the pair whose weights it uses."""
 
     def __init__(self, pair: Pair, part: Part) -> None:
         super().__init__()
@@ -106,7 +105,7 @@ class _Called(nn.Module):
 
 
 def _named(function: Callable[..., Outputs], names: Sequence[str]) -> Callable[..., Outputs]:
-    """The same function with named arguments, as the graph's inputs are called then."""
+    """The same function with named arguments, which name the graph's inputs."""
 
     def called(*args: Tensor) -> Outputs:
         return function(*args)
@@ -118,7 +117,7 @@ def _named(function: Callable[..., Outputs], names: Sequence[str]) -> Callable[.
 
 
 class _Fewer(nn.Module):
-    """A graph without the inputs that nothing in it depends on."""
+    """A graph without unused inputs."""
 
     def __init__(
         self, graph: nn.Module, example: Mapping[str, Tensor], used: Sequence[str]
@@ -145,10 +144,9 @@ def _export(module: nn.Module, example: Mapping[str, Tensor]) -> ExportedProgram
 
 
 def _plain(program: ExportedProgram) -> GraphModule:
-    """The graph as a module, with what its outputs need and no more.
+    """The graph as a module, with only what its outputs need.
 
-    What checks a type would keep alive all that it checks, such as a prior at latents that are
-    given.
+    Type checks are removed, as they would keep what they check, such as a prior at given latents.
     """
     plain: Any = program.run_decompositions({}).module(check_guards=False)
     checks = torch.ops.aten._assert_tensor_metadata.default
@@ -166,16 +164,16 @@ def _inputs_of(graph: GraphModule) -> list[Node]:
 
 
 def _is_used(node: Node) -> bool:
-    """Whether more of an input is used than its number of rows, which all inputs have."""
+    """Whether an input is used for more than its number of rows, which all inputs have."""
     return any(user.target is not torch.ops.aten.sym_size.int for user in node.users)
 
 
 def _told(error: Exception) -> str:
-    """What stood in the way, as the end of a sentence."""
+    """The obstacle, as the end of a sentence."""
     if "Constraints violated" in str(error):
         return (
-            "it takes the number of rows for a number, as range(len(x)) and int(x.shape[0]) do, "
-            "which a graph would freeze; take len(x) and x.shape[0] as they are"
+            "it converts the number of rows to an int, as range(len(x)) and int(x.shape[0]) do, "
+            "which a graph would freeze; use len(x) and x.shape[0] directly"
         )
     if "fake tensor" in str(error):
         return "it takes gradients or keeps tensors as it runs, which a graph would freeze"
@@ -185,10 +183,10 @@ def _told(error: Exception) -> str:
 def _compare(
     pair: Pair, part: Part, program: ExportedProgram, used: Sequence[str], what: str
 ) -> Outputs:
-    """Refuse a graph that is not the programs, at other numbers of rows than it was made at.
+    """Refuse a graph that differs from the programs at other numbers of rows.
 
     Returns:
-        What it gives, of the last number of rows.
+        Its outputs for the last number of rows.
 
     Raises:
         InputError: naming the output, and the number of rows.

@@ -17,17 +17,17 @@ from ppvae.programs.facts import Audit
 Outputs = dict[str, Tensor]
 
 GIVEN = "<inputs>"
-"""What stands in the meaning of an output for the inputs that it turns out to depend on."""
+"""Placeholder in the meaning of an output for the inputs that it depends on."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A function of tensors ``(batch, ...)``, which gives tensors ``(batch, ...)`` by name.
+    """A function from tensors ``(batch, ...)`` to named tensors ``(batch, ...)``.
 
     Attributes:
-        inputs: an example of each, by name, in order.
-        call: the function, of as many tensors.
-        meanings: what each output is, by name.
+        inputs: an example of each input, by name, in order.
+        call: the function of these tensors.
+        meanings: description of each output, by name.
     """
 
     inputs: Mapping[str, Tensor]
@@ -36,18 +36,18 @@ class Part:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The inputs, in order."""
+        """Names of the inputs, in order."""
         return tuple(self.inputs)
 
 
 def encoder(pair: Pair, audit: Audit, batch: Batch) -> Part:
-    """X, and what else the guide takes, to mean and standard deviation of q(z | x).
+    """The encoder: from x, and other inputs of the guide, to mean and deviation of q(z | x).
 
-    Of a latent below others they are given the means of those above; a class is left out, and what
-    depends on it is given the likeliest.
+    For a latent below others they are given the means of those above. A class has no output, and
+    later latents are given the most probable one.
 
     Raises:
-        InputError: where q(z | x) has no moments by datum in closed form.
+        InputError: where q(z | x) has no moments per datum in closed form.
     """
     _check_data_plate(audit)
     names = ("x", *(name for name in batch if name in pair.names("guide")))
@@ -79,16 +79,16 @@ def encoder(pair: Pair, audit: Audit, batch: Batch) -> Part:
 
 
 def decoder(pair: Pair, audit: Audit, batch: Batch, scaling: Scaling | None) -> Part:
-    """Latents by site, and what else the model takes beside x, to the mean of p(x | z).
+    """The decoder: from latents, and other inputs of the model, to the mean of p(x | z).
 
     Args:
         pair: the programs.
-        audit: what the audit found of them.
+        audit: the audit of the pair.
         batch: some rows.
-        scaling: how x was made of raw values, where the mean is to be told in their unit too.
+        scaling: how x was made from raw values, if the mean is wanted in their unit too.
 
     Raises:
-        InputError: where p(x | z) has no mean in closed form, or a latent is no datum's own.
+        InputError: where p(x | z) has no mean in closed form, or data share a latent.
     """
     _check_data_plate(audit)
     site, shape = audit.data_site, batch["x"].shape[1:]
@@ -136,7 +136,7 @@ def _latent(name: str, latents: Sequence[str]) -> str:
 
 
 def _called(pair: Pair, call: Callable[..., Outputs], example: Mapping[str, Tensor]) -> Outputs:
-    """What a part gives of an example; refused where a number of it is none.
+    """The outputs of a part for an example; non-finite ones are refused.
 
     Raises:
         InputError: naming the output.
@@ -155,29 +155,29 @@ def _called(pair: Pair, call: Callable[..., Outputs], example: Mapping[str, Tens
 def _check_data_plate(audit: Audit) -> None:
     if audit.axes.data is None:
         raise InputError(
-            "no plate of the programs says which rows are independent, so that there is no row to "
+            "no plate of the programs holds the data, so that there is no row to "
             "export; put the sites of a datum in pyro.plate('data', len(x))"
         )
     if audit.mapped:
         named = ", ".join(f"'{name}'" for name in audit.mapped)
         raise InputError(
-            f"{named} is made of auxiliary draws of the guide, and so has no moments in closed form"
+            f"{named} is computed from auxiliary draws of the guide: no moments in closed form"
         )
 
 
 def _latents_with_moments(
     pair: Pair, audit: Audit, batch: Batch, names: Sequence[str]
 ) -> list[str]:
-    """The latents that have a mean which is a value of theirs; refused where one has another."""
+    """Latents with a mean that they can take; others are refused."""
     with evaluating(pair), AtClosedMeans() as at:
         pair.call_guide(**{name: batch[name] for name in names})
     for name, (mean, _) in at.moments.items():
         if not bool(at.families[name].support.check(mean).all()):
             raise InputError(
-                f"the mean of site '{name}' is no value that it can take, so that what comes after "
-                "it cannot be given it"
+                f"site '{name}' cannot take its mean as a value, so that later sites cannot be "
+                "given it"
             )
-    rows = len(batch["x"])  # what is shared by all data belongs to none of them
+    rows = len(batch["x"])  # a latent shared by all data belongs to no row
     found = [
         name
         for name in audit.latents
@@ -189,7 +189,7 @@ def _latents_with_moments(
 
 
 def _latent_inputs(pair: Pair, audit: Audit, batch: Batch) -> dict[str, tuple[Tensor, int]]:
-    """An example of each latent, its rows first, and the dimension they have at its site."""
+    """An example of each latent, rows first, and the dimension of the rows at its site."""
     with evaluating(pair):
         guide = poutine.trace(pair.call_guide).get_trace(**batch)
         model: Any = poutine.trace(poutine.replay(pair.call_model, trace=guide)).get_trace(**batch)
@@ -201,13 +201,13 @@ def _latent_inputs(pair: Pair, audit: Audit, batch: Batch) -> dict[str, tuple[Te
         dim = audit.axes.data_dim(len(node["fn"].event_shape))
         if value.dim() < -dim or value.shape[dim] != rows:
             raise InputError(
-                f"latent site '{name}' is shared by all data, and so is no input of a row"
+                f"latent site '{name}' is shared by all data, and so cannot be an input per row"
             )
         found[name] = value.movedim(dim, 0).contiguous(), dim
     return found
 
 
 def enough_rows(batch: Mapping[str, Tensor], rows: int) -> Batch:
-    """So many rows of a batch, from its first on again where there are fewer."""
+    """The given number of rows of a batch, repeated from the first if it has fewer."""
     places = torch.arange(rows) % len(next(iter(batch.values())))
     return {name: value[places] for name, value in batch.items()}

@@ -1,1 +1,1 @@
-"""What a program reaches in Python: walked, remembered, compared and put back."""
+"""The Python state that a program reaches: found, recorded, compared and restored."""

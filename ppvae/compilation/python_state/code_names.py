@@ -1,4 +1,4 @@
-"""What code names: globals, attributes, imported modules; and whose code it is."""
+"""Names in code: globals, attributes and imported modules; and whether it belongs to a library."""
 
 import dis
 import sys
@@ -11,7 +11,7 @@ _LIBRARIES = frozenset(
         "pandas", "ppvae", "pyro", "scipy", "sklearn", "torch", "torchvision", "triton", "zuko",
     }
 )  # fmt: skip
-"""Packages whose code does not change while a program runs; what they made is looked at."""
+"""Packages whose code does not change while a program runs; their objects are still inspected."""
 
 
 def is_dunder(name: str) -> bool:
@@ -21,14 +21,14 @@ def is_dunder(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def is_library(module: str | None) -> bool:
-    """Whether a module belongs to a library, by its name; ``None``: Python's own."""
+    """Whether a module, by its name, belongs to a library; ``None``: Python's own."""
     top = (module or "builtins").partition(".")[0]
     return top in _LIBRARIES or top in sys.stdlib_module_names
 
 
 @lru_cache(maxsize=4096)
 def names_in(code: CodeType) -> tuple[tuple[str, ...], frozenset[str], tuple[str, ...]]:
-    """Globals that code names, attributes that it names, and modules that it imports."""
+    """Globals and attributes that code names, and modules that it imports."""
     found: dict[str, None] = {}
     imported: dict[str, None] = {}
     attributes = set(code.co_names)

@@ -1,4 +1,4 @@
-"""Values that are compared by what they are: plain ones, tensors, arrays, containers."""
+"""Values that are compared by content: plain ones, tensors, arrays, containers."""
 
 from types import CodeType
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 SAMPLE = 4_096
-"""Numbers of an array that are compared, evenly over it."""
+"""Number of elements of an array that are compared, evenly spaced."""
 
 PLAIN = frozenset(
     {
@@ -18,11 +18,11 @@ PLAIN = frozenset(
 
 
 LONG = 10_000
-"""Length above which a container is watched by its length, and no longer element by element."""
+"""Length above which only the length of a container is watched, not its elements."""
 
 
 def equal(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
-    """Whether two leaves are the same; two NaNs are."""
+    """Whether two leaves are equal; two NaNs are."""
     if one is other:
         return True
     return len(one) == len(other) and all(
@@ -32,7 +32,7 @@ def equal(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
 
 
 def changed_key(one: tuple[Any, ...], other: tuple[Any, ...]) -> str:
-    """The attribute that one of two sets of attributes has more than the other, or ""."""
+    """The attribute that only one of two sets of attributes has, or ""."""
     if one[0] != "attributes" or other[0] != "attributes":
         return ""
     changed = [name for name in (*one[1], *other[1]) if (name in one[1]) != (name in other[1])]
@@ -40,18 +40,18 @@ def changed_key(one: tuple[Any, ...], other: tuple[Any, ...]) -> str:
 
 
 def numbers(value: Tensor) -> tuple[Any, ...]:
-    """What tells a tensor from another: type, place, and numbers of it."""
+    """The content of a tensor: type, device, and some of its elements."""
     about = (value.shape, value.dtype, value.device)
     try:
         flat = value.detach().reshape(-1)
         flat = flat[:: max(1, len(flat) // SAMPLE)].cpu().contiguous()
         return *about, flat.view(torch.uint8).numpy().tobytes()
-    except (RuntimeError, NotImplementedError, TypeError):  # sparse, or no numbers at all
+    except (RuntimeError, NotImplementedError, TypeError):  # sparse, or without values
         return *about, id(value)
 
 
 def array(value: Any) -> tuple[Any, ...]:
-    """The same of an array of NumPy's."""
+    """The same for a NumPy array."""
     return value.shape, value.dtype, value.flat[:: max(1, value.size // SAMPLE)].tobytes()
 
 

@@ -1,4 +1,4 @@
-"""Where an iterator or a random generator stands, without taking anything from it."""
+"""Positions of iterators and random generators, read without advancing them."""
 
 import functools
 import itertools
@@ -23,11 +23,11 @@ RANDOM = (
 """Kinds of random generators."""
 
 _DEPTH = 4
-"""Iterators within iterators that are looked into."""
+"""Depth of nested iterators that are inspected."""
 
 
 def position_of(value: Any) -> Callable[[], Any] | None:
-    """What tells where an iterator or a random generator stands; ``None`` if it is neither."""
+    """A function for the position of an iterator or random generator; ``None`` if it is neither."""
     if isinstance(value, RANDOM):
         return functools.partial(_comparable_state, value)
     if isinstance(value, GeneratorType):
@@ -48,7 +48,7 @@ def _stands(generator: Any) -> Any:
 
 
 def _left(iterator: Any, depth: int = 0) -> Any:
-    """What is left in an iterator, without taking any of it."""
+    """The rest of an iterator, without consuming any of it."""
     if isinstance(iterator, GeneratorType):
         return _stands(iterator)
     if isinstance(iterator, itertools.count):
@@ -56,9 +56,9 @@ def _left(iterator: Any, depth: int = 0) -> Any:
     hint = operator.length_hint(iterator, -1)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python has begun to do without
+            warnings.simplefilter("ignore")  # deprecated in Python
             parts = iterator.__reduce__()
-    except Exception:  # a file, an iterator of somebody's library: it does not say
+    except Exception:  # such as a file, or a library's iterator, without a known position
         return hint
     return hint, [
         part if type(part) in PLAIN else _left(part, depth + 1)
@@ -68,7 +68,7 @@ def _left(iterator: Any, depth: int = 0) -> Any:
 
 
 def random_state(value: Any) -> Any:
-    """The state of a random generator, in its own words."""
+    """The state of a random generator, in its own format."""
     if isinstance(value, random.Random):
         return value.getstate() if type(value) is not random.SystemRandom else None
     if isinstance(value, np.random.RandomState):
@@ -80,7 +80,7 @@ def random_state(value: Any) -> Any:
 
 
 def _comparable_state(value: Any) -> Any:
-    """The same, to compare."""
+    """The same state in a form that can be compared."""
 
     def comparable(state: Any) -> Any:
         if isinstance(state, dict):
@@ -93,7 +93,7 @@ def _comparable_state(value: Any) -> Any:
 
 
 def set_random_state(generator: Any, state: Any) -> None:
-    """Set a random generator to what `random_state` gave."""
+    """Set a random generator to a `random_state`."""
     if isinstance(generator, random.Random):
         generator.setstate(state)
     elif isinstance(generator, (torch.Generator, np.random.RandomState)):

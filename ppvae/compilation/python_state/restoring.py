@@ -1,4 +1,4 @@
-"""Containers, attributes, closures and globals, made again what they were."""
+"""Restoring of containers, attributes, closures and globals."""
 
 from collections import deque
 from types import CellType
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ppvae.compilation.python_state.positions import set_random_state
 
 ABSENT = object()
-"""In the place of a value that is not there."""
+"""Placeholder for a missing value."""
 
 
 class Names(NamedTuple):
@@ -16,11 +16,11 @@ class Names(NamedTuple):
     owner: Any
 
     def get(self) -> dict[str, Any]:
-        """Everything that the owner has, by name."""
+        """All values of the owner, by name."""
         return dict(vars(self.owner) if isinstance(self.owner, type) else self.owner)
 
     def put(self, name: str, value: Any) -> None:
-        """Give the owner a value."""
+        """Set a value of the owner."""
         if isinstance(self.owner, type):
             setattr(self.owner, name, value)
         else:
@@ -28,16 +28,16 @@ class Names(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """An attribute that is no item of a dictionary."""
+    """An attribute that is not in a ``__dict__``."""
 
     owner: Any
     name: str
 
 
 def put_back(thing: Any, before: Any, *, counts: bool) -> None:
-    """Make a container, `Names`, a `Slot`, a closure's cell or a random generator what it was.
+    """Restore a container, `Names`, a `Slot`, a closure's cell or a random generator.
 
-    With ``counts`` numbers and words alone are put back, where others are in their places.
+    With ``counts`` only changed numbers and strings are restored.
     """
     if isinstance(thing, (Slot, CellType)):
         owner, name = thing if isinstance(thing, Slot) else (thing, "cell_contents")

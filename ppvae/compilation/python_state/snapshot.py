@@ -1,12 +1,12 @@
-"""What a program can reach in Python: attributes, containers, closures, globals that it names.
+"""Snapshots of the Python state that a program reaches: attributes, containers, closures, globals.
 
-A graph is valid for as long as all of this is as it was when the graph was traced. That is checked
-in two ways. Before each call of a graph: is everything still the same object? This takes tens of
-microseconds. Where something is not, and after each call of the program itself: has it another
-value? So it is known what the program changes by running.
+A graph is valid as long as all of this is the same as when it was traced. That is checked in two
+ways. Before each call of a graph: is everything still the same object? This takes tens of
+microseconds. If not, and after each call of the program itself: has any value changed? So it is
+known what a program changes when it runs.
 
-The list is never complete: a program may look up a global by its name, or read a file. So a graph
-is also compared with its program (`ppvae.compilation.guard`).
+A snapshot is never complete: a program may look up a global by a computed name, or read a file. So
+a graph is also compared with its program (`ppvae.compilation.guard`).
 """
 
 import itertools
@@ -25,13 +25,13 @@ from ppvae.compilation.python_state.walk import Walk
 
 
 class Snapshot:
-    """All that is reached from some roots, as it is now.
+    """All that can be reached from some roots, at present.
 
-    Parameters and buffers of the roots' modules are left out, for they are inputs of a graph: of
-    these it is noted which are one and the same.
+    Parameters and buffers of the roots' modules are left out, as they are inputs of a graph; only
+    their identities are recorded.
 
     Args:
-        roots: where to begin, by the words that a path begins with.
+        roots: where to start, by the names with which paths begin.
     """
 
     def __init__(self, roots: Mapping[str, Any]) -> None:
@@ -52,7 +52,7 @@ class Snapshot:
         )
 
     def holds(self) -> bool:
-        """Whether everything is still the very same object, with the same content."""
+        """Whether everything is still the same object, with the same content."""
         try:
             return (
                 not any(self._found.empty)
@@ -62,11 +62,11 @@ class Snapshot:
                 and list(map(_version, self._found.tensors)) == self._versions
                 and [ask() for ask in self._found.asked] == self._answers
             )
-        except (RuntimeError, ValueError):  # a closure was emptied, a dictionary changed meanwhile
+        except (RuntimeError, ValueError):  # a closure was emptied, or a dictionary changed
             return False
 
     def difference(self, later: "Snapshot") -> str:
-        """The path of the first value that differs from this in ``later``; ``""``: none does."""
+        """The path of the first value that differs from this in ``later``; ``""``: none."""
         for i, (one, other) in enumerate(zip(self._found.nodes, later._found.nodes, strict=False)):
             if one[:2] != other[:2]:
                 return self._path(i)
@@ -83,7 +83,7 @@ class Snapshot:
         return label if is_begin else self._path(parent) + label
 
     def modules(self) -> list[nn.Module]:
-        """All modules of torch's that were reached."""
+        """All torch modules that were reached."""
         return [thing for thing in self._found.objects if isinstance(thing, nn.Module)]
 
     def tensors(self) -> list[Tensor]:
@@ -91,9 +91,9 @@ class Snapshot:
         return list(self._found.tensors)
 
     def put_back(self, *, counts: bool = False) -> None:
-        """Make containers, attributes, closures, globals and random states what they were.
+        """Restore containers, attributes, closures, globals and random states.
 
-        Iterators and generators cannot be put back, nor can what arrays and tensors hold. For
+        Iterators and generators cannot be restored, nor the content of arrays and tensors. For
         ``counts`` see `preserved`.
         """
         for thing, before in self._found.copies:
@@ -102,12 +102,11 @@ class Snapshot:
 
 @contextmanager
 def preserved(roots: Mapping[str, Any], *, counts: bool = False) -> Iterator[None]:
-    """What some roots reach in Python, buffers included, is afterwards what it was.
+    """Context that restores the Python state reached from some roots, including buffers.
 
     Args:
-        roots: programs, or what is made of them, by name.
-        counts: put back numbers and words alone, beside buffers: all the rest was made by a
-            first call.
+        roots: programs, or modules made from them, by name.
+        counts: restore only numbers, strings and buffers, as the first call created the rest.
     """
     before = Snapshot(roots)
     tensors = _copies(before)
@@ -125,7 +124,7 @@ def preserved(roots: Mapping[str, Any], *, counts: bool = False) -> Iterator[Non
 
 
 def _places(modules: Sequence[nn.Module]) -> list[tuple[dict[str, Any], str, Tensor]]:
-    """Buffers, and tensors that are plain attributes, each with where it is."""
+    """Buffers, and tensors that are plain attributes, each with its place."""
     return [
         (own, name, value)
         for module in modules
@@ -136,7 +135,7 @@ def _places(modules: Sequence[nn.Module]) -> list[tuple[dict[str, Any], str, Ten
 
 
 def _copies(before: Snapshot) -> list[tuple[Tensor, Tensor]]:
-    """Tensors that are no parameters, each with a copy of it."""
+    """Tensors that are not parameters, each with a copy."""
     found = [value for _, _, value in _places(before.modules())] + before.tensors()
     return [(value, value.detach().clone()) for value in found]
 

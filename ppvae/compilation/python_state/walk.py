@@ -1,4 +1,4 @@
-"""The walk through all that a program can reach: attributes, containers, closures, globals."""
+"""A walk through all that a program can reach: attributes, containers, closures, globals."""
 
 import functools
 import sys
@@ -18,20 +18,20 @@ from ppvae.compilation.python_state.positions import RANDOM, position_of, random
 from ppvae.compilation.python_state.restoring import ABSENT, Names, Slot
 
 _MOST = 50_000
-"""Values that are looked at; what lies beyond is left to the comparison with the program."""
+"""Largest number of values visited; the comparison with the program has to find the others."""
 
 _APART = (
     "_io", "_thread", "_weakref", "_weakrefset", "concurrent", "contextvars", "io", "logging",
     "multiprocessing", "pyro.nn.module._Context", "threading", "torch._C", "torch.distributed",
     "torch.fx", "torch.optim", "torch.utils.data", "typing", "weakref",
 )  # fmt: skip
-"""Modules and classes whose objects take no part in what a program computes: optimizers do not."""
+"""Modules and classes whose objects do not affect what a program computes, such as optimizers."""
 
 _CHILDREN = ("_parameters", "_buffers", "_modules")
 
 
 class Node(NamedTuple):
-    """A value that was reached: from where, by what, and what it is."""
+    """A value that was reached: its parent, the step from there, and its content."""
 
     parent: int
     label: str
@@ -39,22 +39,22 @@ class Node(NamedTuple):
 
 
 class Reached:
-    """What a walk found, in lists by what is to be asked of it again.
+    """The values found by a walk, in lists by the way they are checked again.
 
     Attributes:
-        nodes: every value, in the order it was reached.
-        sized: containers whose length counts.
-        empty: containers that are to stay empty.
-        iterables: containers whose members count.
+        nodes: every value, in the order of the walk.
+        sized: containers whose length is checked.
+        empty: containers that must stay empty.
+        iterables: containers whose members are checked.
         cells: of closures.
-        functions: whose code and defaults count.
-        gets: of each dictionary that is looked up by names, its ``get``.
+        functions: whose code and defaults are checked.
+        gets: the ``get`` method of each dictionary in which names are looked up.
         names: those names.
-        slots: attributes that are no items of a dictionary.
-        objects: whose class counts.
-        tensors: whose version counts.
-        asked: functions whose answers count.
-        copies: things that can be put back, each with what it has.
+        slots: attributes that are not in a ``__dict__``.
+        objects: whose class is checked.
+        tensors: whose version is checked.
+        asked: functions whose results are checked.
+        copies: things that can be restored, each with its content.
     """
 
     def __init__(self) -> None:
@@ -74,20 +74,20 @@ class Reached:
 
 
 class Walk:
-    """Visits all values from some roots, breadth first: a value is known by its shortest path.
+    """Visits all values from some roots, breadth first: the path of a value is its shortest one.
 
     Args:
-        roots: where to begin, by the words that a path begins with.
+        roots: where to start, by the names with which paths begin.
 
     Attributes:
-        found: what was reached.
+        found: the values that were reached.
     """
 
     def __init__(self, roots: Mapping[str, Any]) -> None:
         self.found = Reached()
         self._queue: deque[tuple[Any, int, str]] = deque()
         self._seen: dict[int, int] = {}
-        self._alive: list[Any] = []  # whose numbers are in use
+        self._alive: list[Any] = []  # keeps objects alive whose ids are in use
         self._named: set[str] = set()
         self._methods: list[tuple[str, Any, int, str]] = []
         self._inputs = {
@@ -107,7 +107,7 @@ class Walk:
         while self._queue:
             while self._queue and len(self.found.nodes) < _MOST:
                 self._visit(*self._queue.popleft())
-            # Methods that some code names: the others are not run by what was reached.
+            # Only methods that some code names; the reached code runs no others.
             called = [method for method in self._methods if method[0] in self._named]
             self._methods = [method for method in self._methods if method[0] not in self._named]
             for _, value, parent, label in called:
@@ -132,7 +132,7 @@ class Walk:
             enter(value, here)
 
     def _read(self, value: Any) -> tuple[tuple[Any, ...], Callable[[Any, int], None] | None]:
-        """What a value is in itself, and what visits the values in it."""
+        """The content of a value, and the method that visits the values in it."""
         kind = type(value)
         if isinstance(value, ModuleType):
             return (value.__name__,), None
@@ -199,10 +199,10 @@ class Walk:
             self._queue.append((kind, here, ""))
 
     def _attributes(self, own: dict[str, Any], here: int, owner: Any) -> None:
-        """What an object has of its own; of a module, by the names that its users know."""
+        """The attributes of an object; those of a module by the names that users know."""
         caches = any(name.startswith("_cached") for name in own)
         if caches and is_library(type(owner).__module__):
-            # What a transform of torch's or Pyro's last computed, and gives no answer by.
+            # The last result of a transform of torch's or Pyro's, which affects no other result.
             names = tuple(name for name in own if not name.startswith("_cached"))
             self._look_up(own, names)
             own = {name: own[name] for name in names}
@@ -222,7 +222,7 @@ class Walk:
                 self._queue.append((child, place, f".{name}"))
 
     def _container(self, value: Any, here: int) -> None:
-        """Watch a container, and go on to what it has."""
+        """Watch a container, and visit its members."""
         kind, is_long = type(value), len(value) > LONG
         if not isinstance(value, (tuple, frozenset)):
             if is_long:
@@ -251,7 +251,7 @@ class Walk:
             to.copies.append((container, dict(container)))
         else:
             to.copies.append((container, tuple(container)))
-        if container:  # a key that changes while its value does not is left to the comparison
+        if container:  # a changed key with the same value is left to the comparison
             is_dict = isinstance(container, dict)
             to.iterables.append(container.values() if is_dict else container)
 
@@ -322,7 +322,7 @@ class Walk:
             self._global(sys.modules.get(name), here, f"module {name!r}", attributes)
 
     def _global(self, value: Any, here: int, label: str, attributes: frozenset[str]) -> None:
-        """A global, or, where it is a user's module, what the code may name of it."""
+        """A global or, for a user's module, its names that the code may use."""
         if not isinstance(value, ModuleType):
             self._queue.append((value, here, label))
         elif not is_library(value.__name__):
