@@ -88,7 +88,7 @@ def _by_torch(graph: GraphModule, tensors: Sequence[Tensor]) -> Function:
 
 
 def _take_constants_out(module: GraphModule) -> list[Tensor]:
-    """Turn the tensors that a graph holds into its last inputs, so that code is independent of them."""
+    """Make the tensors in a graph its last inputs, so that its code is independent of them."""
     graph, constants = module.graph, list[Tensor]()
     body = next(node for node in graph.nodes if node.op != "placeholder")
     for node in graph.find_nodes(op="get_attr"):

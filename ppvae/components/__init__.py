@@ -1,6 +1,6 @@
-"""Parts by name: name, class, object.
+"""Parts by name: from a name to a class to an object.
 
-A name is ``VampPrior`` (a class of this package) or ``mypackage.MyPrior`` (one's own). A
-constructor is given what it names of what is known already (``latent_dim``, ``data_shape``,
-``in_shape``, ...); its other parameters are arguments of the part's own, typed by its signature.
+A name is ``VampPrior`` (a class of this package) or ``mypackage.MyPrior`` (your own). A constructor
+gets those of the known values that it names (``latent_dim``, ``data_shape``, ``in_shape``, ...);
+its other parameters are the part's own arguments, typed by its signature.
 """

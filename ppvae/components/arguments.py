@@ -14,7 +14,7 @@ from ppvae.errors import InputError, nearest
 
 
 def arguments_parser(target: Any, given: Iterable[str]) -> Any:
-    """A parser of the arguments of ``target``'s own, from its typed signature."""
+    """A parser of the own arguments of ``target``, from its typed signature."""
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(exit_on_error=False, add_help=False)
@@ -26,7 +26,7 @@ def arguments_parser(target: Any, given: Iterable[str]) -> Any:
 
 
 def code_paths(value: Any) -> Iterator[str]:
-    """What of an argument's words, keys too, the parser would take for the path of code."""
+    """The words in an argument, including keys, that the parser would take for paths of code."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from code_paths(key)
@@ -42,19 +42,19 @@ _DOTTED = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
 _WORDS_BY_NAME = (Mapping[str, str], Mapping[str, str] | None)
-"""Types of words by names of the data's own, for which the parser imports nothing: 'sepal.length'
-is a column."""
+"""Types with names from the data as keys, such as 'sepal.length' for a column; for these the parser
+imports nothing."""
 
 
 def _check_trusted(part: str, value: Any, trust: Iterable[str]) -> None:
-    """Refuse an argument, read from a file, that the parser would import code for."""
+    """Refuse an argument from a file for which the parser would import code."""
     trusted = set(trust)
     for path in code_paths(value):
         parts = path.split(".")
         if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
             raise InputError(
                 f"{part} is {path!r}, which may name code that is not this package's; if you "
-                f"trust it, say so with `trust=['{parts[0]}']`"
+                f"trust it, give `trust=['{parts[0]}']`"
             )
 
 
@@ -63,11 +63,11 @@ _ELSEWHERE = {
     "latent_dim": "; it is `latent_dim`",
     "lr": "; it is `lr`",
 }
-"""What the user sets all the same, by a parameter of its own."""
+"""Arguments that the user sets by another parameter."""
 
 
 def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ()) -> dict[str, Any]:
-    """The arguments of a part by name, typed and with defaults filled in.
+    """The arguments of a part by name, typed and complete with defaults.
 
     Raises:
         InputError: naming the argument that is unknown, missing, or of the wrong type.
@@ -80,7 +80,7 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
     for name in spec.init_args:
         if name in given and name in parameters:
             raise InputError(
-                f"`{part}.{name}` is not yours to set: {spec.class_path} is given it"
+                f"`{part}.{name}` cannot be set: {spec.class_path} is given it"
                 f"{_ELSEWHERE.get(name, '')}"
             )
         if name not in parameters:
@@ -111,7 +111,7 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
     except (ArgumentError, TypeError, ValueError) as error:
         key, clause = expectation(str(error))
         raise InputError(f"`{part}.{key}`: {clause} (an argument of {spec.class_path})") from error
-    # What a class takes as **options, the parser reads off the class that they are handed on to.
+    # For **options of a class, the parser reads the class that they are passed on to.
     filled = {name: _plain(value) for name, value in typed.as_dict().items() if name in parameters}
     if str(target.__module__).split(".")[0] in ("torch", "pyro"):
         check_ranges(part, spec.class_path, filled)
@@ -119,7 +119,7 @@ def arguments_of(kind: Kind, target: Any, spec: Spec, trust: Iterable[str] = ())
 
 
 def _another(kind: Kind, argument: str) -> str:
-    """The one other part that has an argument, if there is one; the name of a part is forgotten."""
+    """The one other part with this argument, if there is exactly one, in words."""
     having = [
         name for name, target in kind.names().items()
         if argument in inspect.signature(target).parameters
@@ -128,22 +128,22 @@ def _another(kind: Kind, argument: str) -> str:
 
 
 def parameters_of(part: str, target: Any, spec: Spec) -> Mapping[str, inspect.Parameter]:
-    """What a class or function takes.
+    """The parameters of a class or function.
 
     Raises:
-        InputError: if it does not say, as much that is written in C.
+        InputError: if it has no signature, as often in C.
     """
     try:
         return inspect.signature(target).parameters
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"`{part}={spec.class_path!r}` has no signature that says what it is made of; give a "
+            f"`{part}={spec.class_path!r}` has no signature to read its arguments from; give a "
             "class written in Python"
         ) from error
 
 
 def _listed(parameter: inspect.Parameter, value: Any) -> Any:
-    """``200,200`` and ``200`` for a parameter that takes several: no shell objects to them."""
+    """``200,200`` and ``200`` as lists, for a parameter that takes several values."""
     annotation = parameter.annotation
     is_several = get_origin(annotation) in (tuple, list, Sequence, Iterable) or (
         isinstance(annotation, str) and annotation.startswith("Iterable[")
@@ -154,12 +154,12 @@ def _listed(parameter: inspect.Parameter, value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as the lists that YAML has."""
+    """Tuples as lists, for YAML."""
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
 def expectation(message: str) -> tuple[str, str]:
-    """The argument that the parser's message is about, and what it says in one clause."""
+    """The argument in the parser's message, and the message as one clause."""
     lines = [line.strip(" -") for line in message.splitlines() if line.strip()]
     key = next(
         (line.split('"')[1] for line in reversed(lines) if line.startswith("Parser key")), ""

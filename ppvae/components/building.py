@@ -1,4 +1,4 @@
-"""Model and guide built from their parts, each a name with arguments."""
+"""Model and guide built from their parts, each given by name and arguments."""
 
 import inspect
 import math
@@ -29,7 +29,7 @@ from ppvae.programs import Program, named_arguments
 
 @dataclass(frozen=True)
 class Programs:
-    """A model and a guide, and the parts that they are made of.
+    """A model and a guide, with the parts that they are made of.
 
     Attributes:
         model: p(x, z).
@@ -63,9 +63,9 @@ def build_programs(
 ) -> Programs:
     """Build the model and the guide.
 
-    Each constructor is given what it names of what is known: the arguments below, the parts of its
-    own program, and of the other program the whole: a prior that names ``guide`` is given the
-    guide, and a guide that names ``model`` the model, to refer to and not to own.
+    Each constructor gets those known values that it names: the arguments below, the parts of its
+    program, and the whole other program: a prior that names ``guide`` gets the guide, and a guide
+    that names ``model`` the model, as a reference.
 
     Args:
         parts: for ``model``, ``prior``, ``likelihood``, ``decoder``, ``guide``, ``encoder`` a
@@ -74,29 +74,30 @@ def build_programs(
         latent_dim: number of latent dimensions.
         data_shape: shape of one datum.
         classes: number of classes of the labels y; 0 without labels.
-        covariates: number of covariates y per datum. A guide is given both where the model is
+        covariates: number of covariates y per datum. A guide gets both numbers where the model is
             conditional on y, and 0 elsewhere.
         examples: some training data, ``(n, *data_shape)``, to start from.
         mask: True where they were observed, like ``examples``; ``None``: everywhere.
-        size_factor: theirs, ``(n,)``; ``None``: the mean of the data is scaled by none.
-        encode_covariates: give the guide y as well, where the model is conditional on it; else it
-            is the decoder's alone.
-        log_counts: the data are counts as they are: an encoder of this package reads log(1 + x) of
-            them, where the likelihood is of counts without a largest one.
+        size_factor: their size factors, ``(n,)``; ``None``: there are none.
+        encode_covariates: give y to the guide too, where the model is conditional on it; otherwise
+            only the decoder gets it.
+        log_counts: the data are unscaled counts: an encoder of this package reads log(1 + x) of
+            them, where the likelihood is of counts without an upper limit.
         columns: the columns of a table; where the likelihood is `PerColumn`, an encoder of this
             package reads their `ColumnFeatures`.
         trust: modules that names read from a file may be imported from.
         copies: how often a weight will be in memory; see `ppvae.components.memory.sizes_checked`.
 
     Raises:
-        InputError: for a part that cannot be made, for one that there is no memory for, or that was
+        InputError: for a part that cannot be made, that needs too much memory, or that was chosen
+            though nothing takes it.
             chosen though nothing takes it.
     """
     factories = _factories(parts, trust)
     is_conditional = _is_conditional(parts.get("model"), factories)
     reads_y = is_conditional and encode_covariates
     _check_encoding(factories, encode_covariates)
-    # What guides read, and pseudo-inputs of a prior stand for.
+    # Guides read x in this form, and pseudo-inputs of a prior have it.
     sized = None if examples is None else per_unit(examples, size_factor)
     sizes = {"`latent_dim`": latent_dim, "the size of a datum": math.prod(data_shape)}
     for part, factory in factories.items():
@@ -131,7 +132,7 @@ def _built(
     for role in _order(factories):
         inner = [part for part, program in PARTS.items() if program == role and part != role]
         if role not in factories:
-            _check_left_out(parts, inner, f"the {role} was handed in whole")
+            _check_left_out(parts, inner, f"the {role} was given as a whole")
             programs[role] = cast("Program", parts.get(role))
             record[role] = {"python_object": _path_of(programs[role])}
             continue
@@ -160,7 +161,7 @@ def _built(
 def _factories(
     parts: Mapping[str, Spec | Program | None], trust: Iterable[str]
 ) -> dict[str, Factory]:
-    """What makes each part that is not handed in, of those that the programs take."""
+    """The factory of each part that is not given as an object, among those the programs take."""
     factories: dict[str, Factory] = {}
     for part, role in PARTS.items():
         chosen = parts.get(part)
@@ -169,13 +170,13 @@ def _factories(
         if chosen is not None and not isinstance(chosen, Spec):
             if part == role:
                 continue
-            raise InputError(f"`{part}` is {chosen!r}; name it, or hand in the whole {role}")
+            raise InputError(f"`{part}` is {chosen!r}; name it, or give the whole {role}")
         factories[part] = factory_of(KINDS[part], chosen or DEFAULTS[part], trust)
     return factories
 
 
 def _is_of_counts(factories: Mapping[str, Factory]) -> bool:
-    """Whether the likelihood is of counts, and a guide and an encoder of this package read them."""
+    """Whether the likelihood is of counts, read by a guide and an encoder of this package."""
     likelihood = factories.get("likelihood")
     if likelihood is None or not _readers_are_ours(factories):
         return False
@@ -185,7 +186,7 @@ def _is_of_counts(factories: Mapping[str, Factory]) -> bool:
 
 
 def _is_per_column(factories: Mapping[str, Factory]) -> bool:
-    """Whether columns are of several families, and a guide and an encoder of this package read."""
+    """Whether columns have several families, read by a guide and an encoder of this package."""
     likelihood = factories.get("likelihood")
     is_mixed = likelihood is not None and likelihood.target is PerColumn
     return is_mixed and _readers_are_ours(factories)
@@ -197,10 +198,10 @@ def _readers_are_ours(factories: Mapping[str, Factory]) -> bool:
 
 
 def _order(factories: Mapping[str, Factory]) -> tuple[str, str]:
-    """Model first, then guide; the other way round where a part of the model asks for the guide.
+    """Model first, then guide; the reverse where a part of the model needs the guide.
 
     Raises:
-        InputError: if each asks for the other.
+        InputError: if each needs the other.
     """
     asks = [
         part for part, role in PARTS.items()
@@ -211,14 +212,14 @@ def _order(factories: Mapping[str, Factory]) -> tuple[str, str]:
     if "guide" in factories and factories["guide"].names("model"):
         part, guide = factories[asks[0]].spec.class_path, factories["guide"].spec.class_path
         raise InputError(
-            f"`{asks[0]}={part!r}` is made of the guide, and `guide={guide!r}` of the model, so "
+            f"`{asks[0]}={part!r}` needs the guide, and `guide={guide!r}` needs the model, so "
             "that neither can be made first; take another of one of them"
         )
     return "guide", "model"
 
 
 def _is_conditional(model: Spec | Program | None, factories: Mapping[str, Factory]) -> bool:
-    """Whether the model takes y: by its constructor, or, where it is made already, by its call."""
+    """Whether the model takes y: by its constructor or, if it is an object, by its call."""
     if "model" in factories and not factories["model"].is_ready:
         return factories["model"].names("classes") or factories["model"].names("covariates")
     program = factories["model"].target if "model" in factories else model
@@ -226,14 +227,14 @@ def _is_conditional(model: Spec | Program | None, factories: Mapping[str, Factor
 
 
 def _check_encoding(factories: Mapping[str, Factory], encode_covariates: bool) -> None:
-    """Refuse to keep y from a guide that is made of it."""
+    """Refuse to withhold y from a guide that infers it."""
     guide = factories.get("guide")
     if encode_covariates or guide is None or guide.names("covariates"):
         return
     if guide.names("classes"):
         raise InputError(
-            f"`encode_covariates='off'` keeps y from the guide, and {guide.spec.class_path} infers "
-            "it; leave it out"
+            f"`encode_covariates='off'` withholds y from the guide, but {guide.spec.class_path} "
+            "infers it; leave it out"
         )
 
 
@@ -244,7 +245,7 @@ def _program(
     owners: dict[type, Any],
     trust: Iterable[str],
 ) -> Program:
-    """The program itself; of a class that holds both as methods, one instance serves the two."""
+    """The program itself; two methods of one class share one instance."""
     target = resolve(KINDS[role], factory.spec, trust)
     if factory.is_ready or inspect.isclass(target):
         program: Program = _made(role, factory, given)
@@ -259,7 +260,7 @@ def _program(
 
 
 def _made(part: str, factory: Factory, given: Mapping[str, Any]) -> Any:
-    """The part, held to its contract if it is the user's own."""
+    """The part, checked if it is the user's own."""
     name = factory.spec.class_path
     with failures_told(f"`{part}={name!r}` cannot be made", factory.target):
         made = factory(**given)

@@ -1,4 +1,4 @@
-"""Contracts of parts of one's own: each is called once, before anything is fitted."""
+"""Checks of the user's own parts: each is called once, before anything is fitted."""
 
 import inspect
 import traceback
@@ -23,11 +23,11 @@ def is_foreign(target: Any) -> bool:
 
 @contextmanager
 def failures_told(failure: str, target: Any) -> Iterator[None]:
-    """Tell in one sentence what code of one's own raises, with its file and line.
+    """Report in one sentence what a user's code raises, with its file and line.
 
     Args:
-        failure: what has failed, the beginning of the sentence.
-        target: the class or function; what this package's own raises passes as it is.
+        failure: what failed, as the beginning of the sentence.
+        target: the class or function; exceptions of this package's own pass unchanged.
 
     Raises:
         InputError: the sentence.
@@ -48,10 +48,10 @@ def failures_told(failure: str, target: Any) -> Iterator[None]:
 def check_part(
     role: str, path: str, part: Any, *, latent_dim: int, data_shape: Shape, examples: Tensor
 ) -> None:
-    """Call a prior, likelihood or guide once, and look at the distribution that it gives.
+    """Call a prior, likelihood or guide once, and check the distribution that it returns.
 
-    Those of the package, whose tests do that, and programs that are not made of one distribution
-    are passed over. Nothing is drawn, and no generator moves.
+    Skipped are parts of this package, which its tests check, and programs that are not one
+    distribution. Nothing is drawn, and no random state changes.
 
     Args:
         role: ``"prior"``, ``"likelihood"`` or ``"guide"``.
@@ -62,7 +62,7 @@ def check_part(
         examples: some data.
 
     Raises:
-        InputError: what it does, what it should, and how.
+        InputError: with the actual and the expected result, and a remedy.
     """
     if not is_foreign(type(part)):
         return
@@ -93,7 +93,7 @@ def _decoder_shape(name: str, part: Any) -> Shape:
         return tuple(part.decoder_shape)
     except AttributeError:
         raise InputError(
-            f"{name} has no decoder_shape, by which the decoder is made; derive it "
+            f"{name} has no decoder_shape, from which the decoder is made; derive it "
             "from ppvae.models.Likelihood, and call super().__init__(data_shape)"
         ) from None
 
@@ -116,8 +116,8 @@ def _check_distribution(
         how = f"; end it with .to_event({len(event) - len(shapes[1])})"
     elif params_axis and len(whole) == len(batch) + len(event) + 1:
         how = (
-            f"; axis {params_axis} of h holds the numbers of an element: take it away by "
-            f"h.squeeze({params_axis}), or part it by h.unbind({params_axis})"
+            f"; axis {params_axis} of h holds the parameters of an element: remove it by "
+            f"h.squeeze({params_axis}), or split it by h.unbind({params_axis})"
         )
     raise InputError(
         f"{name} gives a distribution of batch shape {shapes[0]} and event shape {shapes[1]}{of}, "
@@ -126,10 +126,10 @@ def _check_distribution(
 
 
 def _place(target: Any, error: Exception) -> str:
-    """The last line of the user's own file on the way to an error."""
+    """The last line of the user's own file in the traceback."""
     try:
         own = inspect.getfile(target)
-    except (TypeError, OSError):  # a class of a session
+    except (TypeError, OSError):  # a class defined in an interactive session
         return ""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == own]
     return f" ({own}, line {lines[-1]})" if lines else ""

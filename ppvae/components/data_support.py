@@ -1,4 +1,4 @@
-"""Data and likelihood must fit: values without probability are refused before a step is taken."""
+"""Checks that data fit a likelihood: values of probability 0 are refused before the first step."""
 
 from typing import Any
 
@@ -22,11 +22,11 @@ from ppvae.programs.pair import traces
 from ppvae.programs.streams import seeded
 
 _CONVEX = (constraints.interval, constraints.greater_than, constraints.greater_than_eq)
-"""Supports that hold what lies between two numbers that they hold."""
+"""Supports that contain all values between two of their values."""
 
 
 def values_of(facts: Audit) -> Values | None:
-    """What the model observes the data as, where all its sites agree."""
+    """The kind of values that the model observes, if all its sites agree."""
     kinds = {_kind_of(support) for _, support in facts.supports.values()}
     return kinds.pop() if len(kinds) == 1 else None
 
@@ -50,7 +50,7 @@ def _kind_of(support: Any) -> Values | None:
 
 
 def levels_of(facts: Audit) -> int | None:
-    """How many grey levels x is made of, where log p(x) is the probability of those: 8-bit images.
+    """The number of grey levels of x, where log p(x) is their probability: 8-bit images.
 
     Only then are bits per dimension those of the literature.
     """
@@ -62,7 +62,7 @@ def levels_of(facts: Audit) -> int | None:
 
 
 def check_support(data: Data, facts: Audit) -> None:
-    """Refuse data that the likelihood gives no probability, before a step is taken."""
+    """Refuse data outside of the likelihood's support, before the first step."""
     for name, split in data.splits.items():
         first = _outside(split, facts, is_alike=data.scaling.kind == "8-bit")
         if first is not None:
@@ -75,30 +75,30 @@ def check_support(data: Data, facts: Audit) -> None:
 
 
 def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -> None:
-    """Refuse rows that a fitted model gives no probability, or would misread.
+    """Refuse rows that are outside of a fitted model's support, or that it would misread.
 
     Args:
         split: the rows.
         pair: the fitted programs.
-        facts: what the audit found of them.
-        like: a batch as the model was fitted to.
-        name: what the rows are called.
+        facts: the audit of the programs.
+        like: a batch of the data that the model was fitted to.
+        name: name of the rows.
 
     Raises:
         InputError: for a value outside of the likelihood's support, for a mask that the model does
-            not take, and for labels or covariates unlike those that it is conditional on.
+            not take, and for labels or covariates that differ in kind from those of the fit.
     """
     names = pair.names("model")
     if "mask" in split.extra_names and "mask" not in names:
         raise InputError(
-            f"{name} has a mask of what was observed, and the model does not take one: it would "
+            f"{name} has a mask of observed entries, and the model does not take one: it would "
             "count missing entries as observed; drop the mask"
         )
     is_sized = "size_factor" in like and "size_factor" in names
     if is_sized != ("size_factor" in split.extra_names):
         has = ("no size factors", "with them") if is_sized else ("size factors", "without them")
         raise InputError(
-            f"{name} has {has[0]}, and the model was fitted {has[1]}; give rows as it was fitted to"
+            f"{name} has {has[0]}, and the model was fitted {has[1]}; give rows like the fit's"
         )
     if "y" in names and not has_classes(facts):
         _check_y_alike(split, like, name)
@@ -107,12 +107,12 @@ def check_rows(split: Split, pair: Pair, facts: Audit, like: Batch, name: str) -
         (row, value, takes), site = first
         raise InputError(
             f"{split.annotations.called(row)} of {name} holds {value:.4g}, and "
-            f"{_takes(facts, site, takes)}; give data as the model was fitted to"
+            f"{_takes(facts, site, takes)}; give data like the fit's"
         )
 
 
 def _check_y_alike(split: Split, like: Batch, name: str) -> None:
-    """Refuse y that is not known, or of another kind than the model is conditional on."""
+    """Refuse a y that is unknown, or of another kind than in the fit."""
     if "y" not in like:
         return
     if "y" not in split.extra_names:
@@ -127,7 +127,7 @@ def _check_y_alike(split: Split, like: Batch, name: str) -> None:
         if not y.is_floating_point() and bool((y < 0).any()):
             row = number * CHUNK + int((y < 0).nonzero()[0])
             raise InputError(
-                f"y is -1, not known, in {split.annotations.called(row)} of {name}, and the model "
+                f"y is -1, unknown, in {split.annotations.called(row)} of {name}, and the model "
                 "is conditional on it; leave such rows out"
             )
 
@@ -137,12 +137,12 @@ def _kind(y: Tensor) -> str:
 
 
 def _outside(split: Split, facts: Audit, *, is_alike: bool = False) -> tuple[Outside, str] | None:
-    """The first element that a likelihood has no probability for, and its site.
+    """The first element outside of a likelihood's support, and its site.
 
     Args:
         split: the rows.
-        facts: what the audit found of the programs.
-        is_alike: the rows are 8-bit intensities: what the first of them show, all would.
+        facts: the audit of the programs.
+        is_alike: the rows are 8-bit intensities, so that the first of them are enough.
     """
     for site, (_, support) in facts.supports.items():
         if _holds_all(support, split.extremes):
@@ -159,7 +159,7 @@ def _outside(split: Split, facts: Audit, *, is_alike: bool = False) -> tuple[Out
 
 
 def _holds_all(support: Any, known: Extremes | None) -> bool:
-    """Whether all numbers between two are in a support; False too where it cannot be told."""
+    """Whether a support surely contains all numbers between two."""
     elements = elements_of(support)
     if known is None or any(isinstance(end, Tensor) for end in ends_of(elements)):
         return False
@@ -178,11 +178,11 @@ def _takes(facts: Audit, site: str, takes: str) -> str:
 
 
 def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:
-    """Refuse programs whose bound is minus infinity before a step is taken: no slope leads out.
+    """Refuse programs with a bound of minus infinity before the first step, as no gradient helps.
 
-    The audit has looked at supports; this looks at one draw.
+    The audit has checked supports; this checks one draw.
     """
-    # What is outside is said below, in words that name the way out; Pyro would complain first.
+    # Pyro would raise first; the errors below name the way out.
     with evaluating(pair), seeded(0, pair.device), pyro.validation_enabled(False):
         _, nodes = (trace.nodes for trace in traces(pair, batch))
         for name in facts.latents:
@@ -191,11 +191,11 @@ def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:
                     f"site '{name}': the guide draws where the model's density is 0, so that the "
                     "bound is -inf; give the guide the support of the model's distribution"
                 )
-        for name in facts.supports:  # of the data themselves `check_support` has looked at these
+        for name in facts.supports:  # `check_support` has checked these on the data
             if bool((nodes[name]["fn"].log_prob(nodes[name]["value"]) == -torch.inf).any()):
                 raise InputError(
                     f"site '{name}': the likelihood gives some datum probability 0 at the initial "
-                    "weights, so that the bound is -inf, and no step leads out; keep its "
+                    "weights, so that the bound is -inf, and no step can change that; keep its "
                     "parameters off the edge of their range (a rate by ppvae.networks.positive, "
                     "not relu)"
                 )
@@ -204,18 +204,18 @@ def check_density(pair: Pair, facts: Audit, batch: Batch) -> None:
 def _is_inside(fn: Any, value: Tensor) -> bool:
     """Whether a distribution gives all of ``value`` a density above 0.
 
-    Outside of its support a family's ``log_prob`` may be any number, so that is looked at as well.
+    Outside of its support a family's ``log_prob`` may return any number, so that is checked too.
     """
     if bool((fn.log_prob(value) == -torch.inf).any()):
         return False
     try:
         return bool(fn.support.check(value).all())
-    except NotImplementedError:  # it does not say
+    except NotImplementedError:  # no support is declared
         return True
 
 
 def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
-    """Refuse labels that are not known where the model is conditional on them.
+    """Refuse unknown labels where the model is conditional on them.
 
     A model that infers the class takes them.
     """
@@ -224,13 +224,13 @@ def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
     if data.labels is not None and len(data.labels) == 1:
         raise InputError(
             f"every label of {data.name} is {data.labels[0]!r}, and the model is conditional on "
-            "them: of one class there is nothing to tell; take `model='VAE'`, or give more classes"
+            "them: a single class has no effect; take `model='VAE'`, or give more classes"
         )
     for name, split in data.splits.items():
         unknown = sum(int((batch["y"] < 0).sum()) for batch in split.chunks(CHUNK))
         if unknown:
             raise InputError(
                 f"{unknown} of the {len(split)} labels of the {name} data ({data.name}) are -1, "
-                "not known, and the model is conditional on them; drop those rows, or take "
+                f"unknown, and the model is conditional on them; drop those rows, or take "
                 "`model='SemiSupervisedVAE', guide='SemiSupervised', elbo='TraceEnum_ELBO'`"
             )

@@ -15,12 +15,12 @@ from ppvae.errors import InputError
 
 @dataclass(frozen=True)
 class Factory:
-    """A class and its own arguments: call it with what else the constructor names to make the part.
+    """A class and its own arguments; a call with the known values makes the part.
 
     Attributes:
-        spec: name and arguments, complete: what ``config.yaml`` records.
+        spec: name and complete arguments, as recorded in ``config.yaml``.
         target: the class or function itself.
-        is_ready: the target is the part itself: a function that is a program.
+        is_ready: the target is already the part: a function that is a program.
     """
 
     spec: Spec
@@ -32,7 +32,7 @@ class Factory:
         return not self.is_ready and parameter in inspect.signature(self.target).parameters
 
     def __call__(self, **known: Any) -> Any:
-        """Make the part, given of ``known`` what the constructor names."""
+        """Make the part from those known values that the constructor names."""
         if self.is_ready:
             return self.target
         parameters = inspect.signature(self.target).parameters
@@ -40,18 +40,18 @@ class Factory:
         return self.target(**{**arguments, **self.spec.init_args})
 
     def network(self, **known: Any) -> networks.Network:
-        """The part as a network: made once the shapes that it joins are known."""
+        """The part as a network, made once its input and output shapes are known."""
         return lambda in_shape, out_shape: self(in_shape=in_shape, out_shape=out_shape, **known)
 
 
 def factory_of(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Factory:
-    """The factory of a part by name; see `resolve` and `arguments_of` for what is refused."""
+    """The factory of a part by name; for errors see `resolve` and `arguments_of`."""
     target = resolve(kind, spec, trust)
     if kind.is_program and not inspect.isclass(target):
         return _program(kind, spec, target, trust)
     if kind.base is not None and not (inspect.isclass(target) and issubclass(target, kind.base)):
         raise InputError(
-            f"`{kind.name}={spec.class_path!r}` is no class derived from {kind.base.__module__}."
+            f"`{kind.name}={spec.class_path!r}` is not a class derived from {kind.base.__module__}."
             f"{kind.base.__name__}; choose from {', '.join(sorted(kind.names()))}"
         )
     args = arguments_of(kind, target, spec, trust)
@@ -62,10 +62,10 @@ def factory_of(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Factory:
 
 
 def _program(kind: Kind, spec: Spec, target: Any, trust: Iterable[str]) -> Factory:
-    """A function that is a program, or a method of a class that is yet to be made.
+    """A function that is a program, or a method of a class that is instantiated later.
 
-    A method (``mypackage.VAE.model``) stands for that of an instance, which
-    `ppvae.components.building` makes once for the model and the guide.
+    A method (``mypackage.VAE.model``) means that of an instance, which
+    `ppvae.components.building` makes once for model and guide.
     """
     owner = owner_of(target)
     if owner is not None:

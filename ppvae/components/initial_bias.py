@@ -1,4 +1,4 @@
-"""The decoder's last bias: training starts where every datum has the marginal of the data."""
+"""The decoder's last bias, set so that training starts at the marginal distribution of the data."""
 
 from typing import Any
 
@@ -18,18 +18,18 @@ MODELS = (VAE, ConditionalVAE, HierarchicalVAE, SemiSupervisedVAE)
 def start_at_marginal(
     model: Any, examples: Tensor, mask: Tensor | None = None, size_factor: Tensor | None = None
 ) -> None:
-    """Set the last bias of a model's decoder to what its likelihood finds of the data.
+    """Set the last bias of a model's decoder to the output that its likelihood fits to the data.
 
-    Under weights of 0 before it, p(x | z) would be the distribution of each element of x over the
-    data (`Likelihood.fit_marginal`). A convolution's bias is one number for all pixels: there it is
-    the distribution of those. What is not of this package stays as it is, unless it is a likelihood
-    that has a ``fit_marginal`` of its own.
+    With weights of 0 before it, p(x | z) would be the distribution of each element of x over the
+    data (`Likelihood.fit_marginal`). The bias of a convolution is one number for all pixels, for
+    which it is their pooled distribution. Parts that are not of this package stay unchanged, except
+    a likelihood with its own ``fit_marginal``.
 
     Args:
         model: the model.
         examples: some data, ``(n, *data_shape)``.
         mask: True where they were observed, like ``examples``.
-        size_factor: theirs, ``(n,)``, where they have one.
+        size_factor: their size factors, ``(n,)``, if they have any.
     """
     if not isinstance(model, MODELS) or not isinstance(model.decoder, Feedforward):
         return
@@ -65,7 +65,7 @@ def _marginal(
 
 
 def _tells(likelihood: Likelihood, size_factor: Tensor | None) -> bool:
-    """Whether what a likelihood says of marginals is of its own density, not of one it changed."""
+    """Whether a likelihood's fit to marginals is that of its own density, not an inherited one."""
     told = "fit_marginal" if size_factor is None else "fit_scaled_marginal"
     return not is_foreign(type(likelihood)) or told in vars(type(likelihood))
 

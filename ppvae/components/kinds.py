@@ -1,4 +1,4 @@
-"""The kinds of parts: the classes that each may be, and what their constructors are given."""
+"""Kinds of parts: the classes that may be chosen, and the arguments that the package fills in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,10 +19,10 @@ class Kind:
 
     Attributes:
         name: the parameter.
-        namespace: where its classes are found by name.
+        namespace: the classes by name.
         given: parameters of a constructor that the program fills in itself.
-        is_program: whether a function may be chosen, as the thing itself and not its maker.
-        base: the class that what is chosen must derive from, where others cannot work.
+        is_program: whether a function may be chosen that is the part itself.
+        base: the class from which a choice must be derived, if there is one.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Kind:
     base: type | None = None
 
     def names(self) -> dict[str, Any]:
-        """The classes that may be chosen, by name."""
+        """The available classes, by name."""
         return {name: self.namespace[name] for name in NAMES[self.name] if name in self.namespace}
 
 

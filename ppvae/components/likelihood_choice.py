@@ -1,4 +1,4 @@
-"""Likelihoods that are made for given values, and what else gives data a probability."""
+"""Choice of a likelihood for given data, as the way out of errors."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from ppvae.components.kinds import KINDS
 from ppvae.data import Data, Values
 
 CHUNK = 2048
-"""Rows looked at in one go."""
+"""Rows per batch of a check."""
 
 
 def ways_out(data: Data, kind: Values | None) -> str:
-    """What to choose so that the data have a probability.
+    """Choices with which the data have a probability.
 
     Args:
-        data: which they have not.
-        kind: what the likelihood is of.
+        data: the data, which do not fit the likelihood.
+        kind: the kind of values that the likelihood takes.
     """
     x = _distinct(data)
     ways = [
@@ -39,12 +39,12 @@ def ways_out(data: Data, kind: Values | None) -> str:
             "uint8)",
         )  # fmt: skip
     elif kind == "counts" and data.scaling.kind == "8-bit":
-        ways.insert(0, "`scale='none'` (grey levels as the whole numbers that they are)")
+        ways.insert(0, "`scale='none'` (grey levels as whole numbers)")
     return "choose " + ", or ".join(ways)
 
 
 def _distinct(data: Data) -> Tensor:
-    """The values that x takes, each once; of 8-bit intensities those at the start."""
+    """The distinct values of x; for 8-bit intensities, those of the first rows."""
     distinct: list[Tensor] = []
     for split in data.splits.values():
         for batch in split.frozen(0).chunks(CHUNK):
@@ -59,8 +59,8 @@ def _distinct(data: Data) -> Tensor:
 def _takers(x: Tensor) -> dict[str, dict[str, Any]]:
     """Likelihoods of the values ``x``, with the arguments that they need.
 
-    Of those that take them all, the ones that are made for them: zeros and ones have a probability
-    as counts too, and counts a density as real numbers, but nobody wants it.
+    Only the most specific ones: zeros and ones have a probability as counts too, and counts a
+    density as real numbers, which are seldom wanted.
     """
     likelihoods = KINDS["likelihood"].names()
     arguments = {name: likelihood.arguments_for(x) for name, likelihood in likelihoods.items()}

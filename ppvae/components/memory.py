@@ -1,4 +1,4 @@
-"""The memory there is, asked before it is taken."""
+"""Checks of memory before it is allocated."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,25 +14,25 @@ from ppvae.data.free_memory import free_memory
 from ppvae.errors import InputError
 
 TRAINING = 4
-"""What a weight takes while it is trained: itself, its gradient, and Adam's two means."""
+"""Memory of a trained weight, in weights: itself, its gradient, and Adam's two moments."""
 
 TENSORS = 20_000
-"""More weight tensors than any network here has; ResNets of a thousand layers have 3,000."""
+"""Limit for weight tensors, above any common network; ResNets of a thousand layers have 3,000."""
 
 LARGEST = 2**63 - 1
-"""The largest size that torch can be asked for."""
+"""The largest size that torch accepts."""
 
 CALLS = 100_000
-"""More tensors than any constructor makes out of nothing."""
+"""Limit for tensors made by a constructor."""
 
 
 def check_memory(size: int, setting: str, device: torch.device | str = "cpu") -> None:
-    """Refuse what would take more memory than there is.
+    """Refuse an allocation of more memory than is free.
 
     Args:
-        size: how many bytes it would take, at least.
-        setting: the setting to blame, with its value.
-        device: where.
+        size: bytes needed, at least.
+        setting: the setting that causes it, with its value.
+        device: where it is allocated.
 
     Raises:
         InputError: with both sizes.
@@ -57,11 +57,11 @@ def sizes_checked(settings: Mapping[str, Any], copies: int = 1) -> Iterator[None
     """Check the size of each tensor before it is made, and of all weights together.
 
     Args:
-        settings: numbers that the sizes come from, by name; the largest is blamed.
+        settings: numbers that determine the sizes, by name; errors name the largest.
         copies: how often a weight will be in memory: `TRAINING` times if it is trained.
 
     Raises:
-        InputError: with the size, what there is, and the setting.
+        InputError: with the size, the free memory, and the setting.
     """
     numbers = {name: _largest(value) for name, value in settings.items()}
     name, value = max(numbers.items(), key=lambda pair: pair[1])
@@ -87,7 +87,7 @@ def _largest(value: Any) -> int:
 
 
 class _Sizes:
-    """Counts the tensors that are made from a size, and the bytes of weights."""
+    """Counts tensors before they are made, and the bytes of weights."""
 
     def __init__(self, blamed: str, copies: int) -> None:
         self._blamed, self._copies = blamed, copies
@@ -95,7 +95,7 @@ class _Sizes:
         self._count = self._calls = self._weights = 0
 
     def add(self, _module: nn.Module, _name: str, weight: Any) -> None:
-        """Count a weight that a module has been given."""
+        """Count a weight that was registered in a module."""
         if weight is None or isinstance(weight, UninitializedParameter):
             return
         self._count += 1
@@ -104,7 +104,7 @@ class _Sizes:
         self._check_count(self._count, TENSORS)
 
     def make(self, size: int) -> None:
-        """Count a tensor that is about to be made, of so many bytes."""
+        """Count a tensor that is about to be made, of this many bytes."""
         self._check(size)
         self._calls += 1
         self._check_count(self._calls, CALLS)

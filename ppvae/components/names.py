@@ -1,6 +1,6 @@
-"""Names of the parts that this package and torch offer, known without importing either.
+"""Names of the parts of this package and torch, known without importing either.
 
-A test holds this table to the classes.
+A test compares this table with the classes.
 """
 
 from ppvae.components.spec import Spec
@@ -39,7 +39,7 @@ NAMES: dict[str, tuple[str, ...]] = {
         "ReduceLROnPlateau", "StepLR",
     ),
 }  # fmt: skip
-"""Of each kind of part, the class names that may be chosen, in alphabetical order."""
+"""The class names that may be chosen for each kind of part, in alphabetical order."""
 
 PARTS = {
     "model": "model",
@@ -59,11 +59,11 @@ DEFAULTS = {
     "guide": Spec("MeanField"),
     "encoder": Spec("MLP", {"hidden": [200, 200]}),
 }
-"""What a part is where nobody says; that the decoder is the deeper network is by trial."""
+"""The default parts; that the decoder is the deeper network was found by trial."""
 
 
 def check_name(kind: str, name: str) -> None:
-    """Refuse a name that is neither a part's nor an import path.
+    """Refuse a name that is neither that of a part nor an import path.
 
     Raises:
         InputError: with the list of names, and the nearest.
@@ -71,6 +71,6 @@ def check_name(kind: str, name: str) -> None:
     names, module = NAMES[kind], name.rpartition(".")[0]
     if not module and name not in names and (kind, name) != ("schedule", "none"):
         raise InputError(
-            f"`{kind}={name!r}`: there is none of that name{nearest(name, names)}; choose from "
+            f"`{kind}={name!r}`: there is no such {kind}{nearest(name, names)}; choose from "
             f"{', '.join(names)}, or give an import path of your own (mypackage.MyClass)"
         )

@@ -1,6 +1,6 @@
-"""Ranges of the arguments of torch's optimizers and schedules, most of which torch lets pass.
+"""Ranges of the arguments of torch's optimizers and schedules, most of which torch does not check.
 
-Outside of them a fit would divide by zero, or climb down, or stand still, without a word.
+Outside of them a fit would silently divide by zero, descend the objective, or not move.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,16 +10,16 @@ from typing import Any
 from ppvae.errors import InputError
 
 _LARGEST = 1e37
-"""The largest number that counts as finite: single precision has not many more."""
+"""The largest number that counts as finite, close to the limit of single precision."""
 
 
 @dataclass(frozen=True)
 class _Range:
-    """Values that an argument may have, each of them where it is a list.
+    """Allowed values of an argument, or of each of its elements if it is a list.
 
     Attributes:
-        words: what they are, in a sentence.
-        holds: whether a number is one of them.
+        words: the values, in words.
+        holds: whether a number is allowed.
     """
 
     words: str
@@ -75,12 +75,12 @@ _RANGES: dict[str, Mapping[str, _Range]] = {
 
 
 def check_ranges(part: str, name: str, arguments: Mapping[str, Any]) -> None:
-    """Refuse an argument of an optimizer, schedule or bound of a library that cannot work.
+    """Refuse an invalid argument of a library's optimizer, schedule or bound.
 
     Args:
         part: the kind of part.
         name: the name of the class.
-        arguments: typed and complete; ``None`` is a default that says nothing.
+        arguments: typed and complete; ``None`` is a default without effect.
 
     Raises:
         InputError: naming the argument, its value, and those it may have.

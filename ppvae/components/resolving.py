@@ -1,4 +1,4 @@
-"""From a name to the class or function, imported only if somebody trusts it."""
+"""From a name to a class or function, which is imported only if it is trusted."""
 
 import importlib
 import inspect
@@ -14,16 +14,16 @@ from ppvae.errors import InputError, nearest
 
 
 def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
-    """The class or function of that name.
+    """The class or function with this name.
 
     Args:
         kind: the kind of part.
         spec: the name.
-        trust: modules from which names may be imported though a file, not the user, gave them.
+        trust: modules from which names given in a file may be imported.
 
     Raises:
-        InputError: for a name that is none, with the list and the nearest; for an import path
-            that cannot be imported, or that nobody trusts.
+        InputError: for an unknown name, with the list and the nearest; for an import path that
+            cannot be imported, or is not trusted.
     """
     names, path = kind.names(), spec.class_path
     if path in names:
@@ -35,8 +35,8 @@ def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
         return known
     if not spec.trusted and not any(module == t or module.startswith(f"{t}.") for t in trust):
         raise InputError(
-            f"the {kind.name} is {path}, whose code is not this package's; if you trust it, say so "
-            f"with `trust=['{module.split('.')[0]}']`"
+            f"the {kind.name} is {path}, whose code is not this package's; if you trust it, give "
+            f"`trust=['{module.split('.')[0]}']`"
         )
     return _imported(kind, path)
 
@@ -76,12 +76,12 @@ def _imported(kind: Kind, path: str) -> Any:
         return target
     raise InputError(
         f"`{kind.name}={path!r}`: no module {parts[0]} can be imported from {Path.cwd()} or the "
-        "environment; run where it lies, or install it"
+        "environment; run in its folder, or install it"
     )
 
 
 def owner_of(target: Any) -> type | None:
-    """The class whose method ``target`` is, if it is a plain method of a module's class."""
+    """The class of ``target``, if it is a plain method of a class in a module."""
     outer, _, _ = getattr(target, "__qualname__", "").rpartition(".")
     if not outer or "<locals>" in outer:
         return None

@@ -1,4 +1,4 @@
-"""A part by name, with arguments of its own."""
+"""A part given by name and arguments."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from ppvae.errors import InputError
 
 @dataclass(frozen=True)
 class Spec:
-    """A part by name, with arguments of its own.
+    """A part given by name and arguments.
 
     Attributes:
         class_path: a class name of this package, or an import path.
-        init_args: its arguments, as YAML would have them.
-        trusted: the path was typed by the user, not read from a file.
+        init_args: its arguments, as plain YAML values.
+        trusted: whether the user typed the path, in contrast to one read from a file.
     """
 
     class_path: str
@@ -44,5 +44,5 @@ class Spec:
         )
 
     def plain(self) -> dict[str, Any]:
-        """As YAML has it."""
+        """The spec as plain values for YAML."""
         return {"class_path": self.class_path, "init_args": dict(self.init_args)}

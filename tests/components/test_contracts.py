@@ -128,8 +128,8 @@ HERE = re.escape(str(Path(__file__)))
         ),
         (
             {"likelihood": NoSqueeze},
-            r"axis -4 of h holds the numbers of an element: take it away by h.squeeze\(-4\), or "
-            r"part it by h.unbind\(-4\)$",
+            r"axis -4 of h holds the parameters of an element: remove it by h.squeeze\(-4\), or "
+            r"split it by h.unbind\(-4\)$",
         ),
         (
             {"likelihood": TwoOfOne},

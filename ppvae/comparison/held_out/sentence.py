@@ -44,7 +44,7 @@ def notes(rows: Sequence[Row], samples: int, evidence: str, measure: str) -> Ite
     )
     if len(rows) > 1 and all(len(row.runs) == 1 for row in rows):
         yield (
-            "errors do not include other seeds: each setting has one, and other seeds may "
+            "errors do not include other seeds: each setting has one seed, and others may "
             "differ by more; fit some to see"
         )
     for row in rows:
