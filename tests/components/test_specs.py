@@ -65,7 +65,9 @@ def test_nearest_names() -> None:
     assert nearest("vampprior", names) == " (did you mean VampPrior?)"
     assert nearest("StandardNorml", names) == " (did you mean StandardNormal?)"
     assert nearest("qqq", names) == ""
-    with pytest.raises(InputError, match=r"no such elbo \(did you mean Trace_ELBO\?\); choose from"):
+    with pytest.raises(
+        InputError, match=r"no such elbo \(did you mean Trace_ELBO\?\); choose from"
+    ):
         resolve(KINDS["elbo"], Spec("TraceELBO"))
     with pytest.raises(InputError, match="there is no such elbo; choose from"):
         resolve(KINDS["elbo"], Spec("qqq"))
