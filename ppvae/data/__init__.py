@@ -1,4 +1,4 @@
-"""Data: read by name or path, divided, scaled, binarized, and given out in batches."""
+"""Data sets: read by name or path, split, scaled, binarized, and read in batches."""
 
 from ppvae.data.dataset import Data
 from ppvae.data.loading import as_split, from_arrays, load

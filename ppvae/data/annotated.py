@@ -1,4 +1,4 @@
-"""Counts of genes in cells, with what is known of both: AnnData, and its file .h5ad."""
+"""Gene counts of cells with their annotations: AnnData, and its file .h5ad."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -46,12 +46,12 @@ def annotated_source(
 ) -> Source:
     """Return an AnnData as raw rows: x is X, and labels and the like are columns of obs.
 
-    Rows are called by ``obs_names``, and columns by ``var_names``; those of new data are brought
-    into the order of the fitted ones. ``obs``, where it is given, stands for that of the AnnData,
-    and ``opened`` for its X, which stays on disk.
+    Rows are named by ``obs_names``, and columns by ``var_names``; the columns of new data are put
+    in the order of the fit. ``obs``, if given, replaces that of the AnnData, and ``opened`` its X,
+    which stays on disk.
 
     Raises:
-        InputError: for X that is no array of numbers, or columns that obs does not have.
+        InputError: if X is not an array of numbers, or obs lacks a column.
     """
     annotated = annotated.to_memory() if annotated.isbacked and opened is None else annotated
     obs = annotated.obs if obs is None else obs

@@ -1,4 +1,4 @@
-"""What is known of rows and not shown to the programs: where they stood, their names, labels."""
+"""Annotations of rows that programs do not see: row numbers, names, labels."""
 
 from dataclasses import dataclass, replace
 from typing import Any, Self, final
@@ -12,10 +12,10 @@ from torch import Tensor
 @final
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """What is known of N rows beside what the programs are given.
+    """Facts about N rows that the programs are not given.
 
     Args:
-        numbers: (N,) int64, the place of each in the file or array it was read from, from 0.
+        numbers: (N,) int64, the position of each in the file or array it was read from, from 0.
         index: (N,) their names, or None.
         label: (N,) int64 codes of labels that are not y, -1 where unknown, or None.
     """
@@ -26,11 +26,11 @@ class Annotations:
 
     @classmethod
     def of(cls, count: int) -> Self:
-        """Return those of rows that are told by their numbers alone."""
+        """Return annotations of rows that have only numbers."""
         return cls(torch.arange(count))
 
     def select(self, rows: Tensor | slice) -> Self:
-        """Return those of the rows at ``rows``, in that order."""
+        """Return the annotations of the rows at ``rows``, in that order."""
         return replace(
             self,
             numbers=self.numbers[rows],
@@ -39,7 +39,7 @@ class Annotations:
         )
 
     def called(self, place: int) -> str:
-        """What a sentence calls the row at a place: its number in the file, and its name."""
+        """The name of a row in sentences: its number in the file, and its name."""
         name = "" if self.index is None else f", named {self.index[place]!r}"
         return f"row {int(self.numbers[place])} (counted from 0{name})"
 

@@ -1,4 +1,4 @@
-"""Arrays as data, in whatever container they come."""
+"""Arrays as data, from any container."""
 
 from typing import Any
 
@@ -24,13 +24,13 @@ def array_source(
     """Return arrays as raw rows.
 
     Args:
-        x: (N,), one number a row; (N, D), a table; (N, H, W), grey images; (N, C, H, W), or
-            (N, H, W, C) with up to 4 channels, images; or (N, *shape) of more; in any container
-            of `ppvae.data.containers.plain`, whose mask and names are kept.
-        where: the name that sentences begin with.
+        x: (N,), one number per row; (N, D), a table; (N, H, W), grey images; (N, C, H, W), or
+            (N, H, W, C) with up to 4 channels, images; or (N, *shape) with more dimensions; in any
+            container of `ppvae.data.containers.plain`, whose mask and names are kept.
+        where: the name with which errors begin.
         y: see :func:`ppvae.data.labels.encode`.
         mask: the shape of ``x``, True (or 1) where x was observed; elsewhere x may be NaN.
-        labels: names whose order gives the codes of ``y``.
+        labels: label names, whose order gives the codes of ``y``.
 
     Raises:
         InputError: for anything else.
@@ -58,7 +58,7 @@ def array_source(
 def _labels(
     y: Any, x: NDArray[Any], where: str, labels: tuple[str, ...] | None
 ) -> tuple[Tensor | None, tuple[str, ...] | None]:
-    """Return codes or covariates, and the names of codes; a label under a mask is not known."""
+    """Return codes or covariates, and the names of codes; a masked label is unknown."""
     if y is None:
         return None, None
     contents = plain(y, where, "y")
@@ -70,7 +70,7 @@ def _labels(
         values, categories = np.full(values.shape, UNKNOWN), tuple(order.tolist())
         values[contents.mask] = places
     elif contents.mask is not None:
-        values = np.where(contents.mask, values, np.nan)  # said to be no number
+        values = np.where(contents.mask, values, np.nan)  # reported as not a number
     return encode(values, where, labels, categories)
 
 
@@ -85,7 +85,7 @@ def _mask(mask: NDArray[Any], x: NDArray[Any], where: str) -> NDArray[np.bool_]:
 
 
 def _check_numbers(x: NDArray[Any], mask: NDArray[np.bool_] | None, where: str) -> None:
-    """Refuse what float32 cannot hold: NaN, infinities, and integers it would round."""
+    """Refuse values that float32 cannot hold: NaN, infinities, and integers it would round."""
     if x.dtype.kind == "f":
         fine = np.isfinite(x)
     elif x.dtype.kind in "iu" and x.dtype != np.uint8:

@@ -1,4 +1,4 @@
-"""The columns of a table that are no part of x: labels, covariates, names, parts, size factors."""
+"""Columns of a table that are not part of x: labels, covariates, names, parts, size factors."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Beside:
-    """What the columns say that are no part of x.
+    """The columns of a table that are not part of x.
 
     Args:
         table: the columns.
         y: codes of labels, or covariates; or None.
         labels: names of the label codes.
-        covariates: the columns that y is made of, where it is covariates.
-        annotations: what is known of the rows, and not shown to the programs.
-        parts: the rows of each part, where a column says it; empty where none does.
-        faults: what is wrong so far.
+        covariates: the columns from which y is made, if it is covariates.
+        annotations: facts about the rows that programs do not see.
+        parts: the rows of each part, if a column defines them; else empty.
+        faults: errors found so far.
     """
 
     table: TableColumns
@@ -48,13 +48,13 @@ class Beside:
 
     @property
     def unlabelled(self) -> int:
-        """How many rows have no label, where others have."""
+        """Number of rows without a label, if other rows have one."""
         codes = self.annotations.label if self.covariates else self.y
         is_codes = codes is not None and not codes.is_floating_point()
         return int((codes < 0).sum()) if is_codes and codes is not None else 0
 
     def divided(self, rows: Rows) -> dict[str, Any]:
-        """The rows by part; all as those of train where no column divides them."""
+        """The rows by part; all are training rows if no column divides them."""
         if not self.parts:
             return {"train": rows}
         return {part: rows.part(places) for part, places in self.parts.items()}
@@ -69,7 +69,7 @@ def beside_x(
     row: Row | None = None,
     decimal: str = ".",
 ) -> Beside:
-    """Read the columns that are no part of x; see `table_source`."""
+    """Read the columns that are not part of x; see `table_source`."""
     faults = Faults(where)
     _check_names(frame, options, faults)
     table = TableColumns(frame, where, row or row_of_frame(frame), decimal, faults)
@@ -88,12 +88,12 @@ def beside_x(
 def size_factors(
     beside: Beside, asked: str | None, unit: float | None
 ) -> tuple[Tensor | None, float | None]:
-    """The size factors that a column holds, over their mean, and that mean.
+    """The size factors in a column, divided by their mean, and that mean.
 
     Args:
-        beside: what the other columns say.
-        asked: a column; what is none, ``"total"`` included, has no size factors here.
-        unit: what those of a fit were divided by.
+        beside: the other columns.
+        asked: the name of a column; anything else, such as ``"total"``, gives no size factors.
+        unit: the divisor of a fit's size factors.
     """
     if not is_column(asked):
         return None, None
@@ -116,19 +116,19 @@ def size_factors(
 
 
 def named(options: ReadOptions) -> set[str]:
-    """Columns that are no part of x, by the user's own word."""
+    """Columns that the user excluded from x by giving them another part."""
     size = [options.size_factor] if is_column(options.size_factor) else []
     one = {options.label, options.index, options.split_column} - {None}
     return {str(name) for name in (*one, *options.covariates, *options.drop, *size)}
 
 
 def row_of_frame(frame: "pd.DataFrame | OpenedTable") -> Row:
-    """What sentences call the rows of a table in memory: by the names of its index."""
+    """The names of the rows of a table in memory in sentences: those of its index."""
     return lambda place: f"row {frame.index[place]!r}"
 
 
 def flattened(frame: "pd.DataFrame") -> "pd.DataFrame":
-    """A table whose columns are called by one text each, also where they have several names."""
+    """A table with one string as the name of each column, even if names have several levels."""
     import pandas as pd
 
     if isinstance(frame.columns, pd.MultiIndex):
@@ -138,16 +138,16 @@ def flattened(frame: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _check_names(frame: "pd.DataFrame | OpenedTable", options: ReadOptions, faults: Faults) -> None:
-    """Find names that are no columns, and columns with one name or two parts.
+    """Find names of missing columns, and columns with the same name or two parts.
 
     Raises:
-        InputError: for columns of one name, which cannot be told apart.
+        InputError: for columns of the same name, which are ambiguous.
     """
     if len(frame) == 0:
         faults.add("it has no rows")
     twice = [str(name) for name, count in Counter(frame.columns).items() if count > 1]
     if twice:
-        faults.add(f"two columns are named {', '.join(twice)}: name them apart")
+        faults.add(f"two columns are named {', '.join(twice)}: give them different names")
     faults.check()
     singles = {"label": options.label, "index": options.index, "split_column": options.split_column}
     parts = [(key, str(name)) for key, name in singles.items() if name is not None]
@@ -159,7 +159,7 @@ def _check_names(frame: "pd.DataFrame | OpenedTable", options: ReadOptions, faul
     for key, name in [*parts, *(("kinds", name) for name in options.kinds)]:
         if name not in there:
             faults.add(
-                f"`{key}={name!r}` is no column of it{nearest(name, columns)}; its columns are "
+                f"`{key}={name!r}` is not one of its columns{nearest(name, columns)}, which are "
                 f"{', '.join(columns[:30])}{', ...' if len(columns) > 30 else ''}"
             )
     taken = defaultdict(list)
@@ -174,5 +174,5 @@ def _check_names(frame: "pd.DataFrame | OpenedTable", options: ReadOptions, faul
 
 
 def is_column(size_factor: str | None) -> bool:
-    """Whether size factors are those of a column."""
+    """Whether size factors come from a column."""
     return size_factor not in (None, "none", "total")

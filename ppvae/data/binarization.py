@@ -1,7 +1,7 @@
 """Binarization of intensities in [0, 1] for Bernoulli likelihoods.
 
-Noise that must be the same at each pass is a function of (seed, stream, row, pixel) alone, made by
-a counter-based generator: a row gets its own noise in whatever order, batch or memory it is read.
+Fixed noise is a function of (seed, stream, row, pixel) only, from a counter-based generator: a row
+has the same noise in any order or batch, in memory or on disk.
 """
 
 import math
@@ -14,24 +14,24 @@ from torch import Tensor
 
 from ppvae.settings import Binarize
 
-# Which noise a split gets, so that row 7 of `test` shares none with row 7 of `valid`.
+# The noise stream of each split, so that row 7 of `test` shares no noise with row 7 of `valid`.
 STREAMS = {"train": 0, "valid": 1, "test": 2, "new": 3}
 
-# Philox makes blocks of 256 random bits, eight 32-bit floats, from one count.
+# Philox makes blocks of 256 random bits, eight 32-bit floats, per count.
 _FLOATS_PER_COUNT = 8
 
 
 @final
 @dataclass(frozen=True)
 class Binarization:
-    """A map from intensities in [0, 1] to what a model is shown.
+    """A map from intensities in [0, 1] to the x of a model.
 
     Args:
-        how: ``"none"``: x as it was scaled. ``"threshold"``: 1 where x >= 0.5, else 0.
+        how: ``"none"``: the scaled x. ``"threshold"``: 1 where x >= 0.5, else 0.
             ``"static"``: one draw of Bernoulli(x) per row, the same at each pass. ``"dynamic"``: a
             fresh draw each time, from torch's global generator of x's device, so that a run that
             restores torch's random state repeats its noise exactly.
-        stream: which noise a static draw takes; see `STREAMS`.
+        stream: the noise stream of a static draw; see `STREAMS`.
         seed: of a static draw.
     """
 
@@ -41,7 +41,7 @@ class Binarization:
 
     @property
     def is_fixed(self) -> bool:
-        """Whether a row is mapped to the same value each time, so that once is enough."""
+        """Whether a row always gets the same value, so that it can be computed once."""
         return self.how != "dynamic"
 
     def __call__(self, x: Tensor, rows: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class Binarization:
         if self.how == "threshold":
             return (x >= 0.5).to(x.dtype)
         if self.how == "dynamic":
-            # A comparison, and not torch.bernoulli: the same distribution, faster.
+            # A comparison instead of torch.bernoulli: the same distribution, faster.
             return (torch.rand_like(x) < x).to(x.dtype)
         noise = uniforms(self.seed, self.stream, rows, math.prod(x.shape[1:]))
         return (noise.to(x.device).view_as(x) < x).to(x.dtype)
@@ -62,7 +62,7 @@ class Binarization:
 
 
 def binarization(how: Binarize, split: str, seed: int) -> Binarization:
-    """Return what ``binarize=how`` means in the split named ``split``: only training varies."""
+    """Return ``binarize=how`` for the split named ``split``: only training data vary."""
     if how == "dynamic" and split != "train":
         how = "static"
     return Binarization(how, STREAMS[split], seed)
@@ -73,7 +73,7 @@ def uniforms(seed: int, stream: int, rows: Tensor, size: int) -> Tensor:
     counts = -(-size // _FLOATS_PER_COUNT)
     key = np.random.SeedSequence((seed, stream)).generate_state(2, np.uint64)
     numbers = rows.cpu().numpy()
-    # Rows that follow each other are one stretch of the stream: a whole split is one call.
+    # Consecutive rows are one stretch of the stream, so that a whole split is one call.
     stretches = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
     noise = [
         np.random.Generator(np.random.Philox(key=key, counter=int(stretch[0]) * counts)).random(

@@ -1,4 +1,4 @@
-"""Arrays on disk whose rows are read by blocks, and shuffled in pools of these."""
+"""Arrays on disk that are read in blocks, and shuffled in pools of blocks."""
 
 import threading
 from abc import abstractmethod
@@ -15,7 +15,7 @@ from ppvae.data.split import Batch
 from ppvae.data.stored import Stored
 
 POOL = 2**28
-"""Bytes of rows that are shuffled together (256 MiB), as they are read; two pools are kept."""
+"""Bytes of rows that are shuffled together (256 MiB) when read; two pools are kept."""
 
 
 class Blocked(Stored):
@@ -25,7 +25,7 @@ class Blocked(Stored):
     """
 
     def begin(self, starts: Tensor) -> None:
-        """Take the rows at which blocks begin, from 0."""
+        """Set the rows at which blocks begin, from 0."""
         self.starts = starts
         size = self.rows * self.shape[0] * (self.dtype.itemsize + self.has_mask)
         self.together = max(1, POOL * len(starts) // max(1, size))

@@ -1,4 +1,4 @@
-"""The cells of one column of a table: numbers, or texts, and where there is neither."""
+"""The cells of one column of a table: numbers or texts, and which cells are empty."""
 
 import re
 from collections.abc import Callable
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Row = Callable[[int], str]
-"""What a sentence calls the row at a place: ``row 3 (counted from 1 below the header)``."""
+"""The name of the row at a position in sentences: ``row 3 (counted from 1 below the header)``."""
 
 MISSING = ("", "?", "-", "--", ".", "nan", "na", "n/a", "#n/a", "null")
-"""What people write where there is no value; letters of either case."""
+"""Usual texts for missing values, in upper or lower case."""
 
 _MARKED = re.compile(r"[$€£<>~+-]?\s*\d")
-"""A number with something beside it: ``12 kg``, ``5%``, ``2024-01-31``."""
+"""A number with something attached: ``12 kg``, ``5%``, ``2024-01-31``."""
 
 _PADDED = re.compile(r"[+-]?0\d+")
-"""A number that is a name: ``00501``."""
+"""Digits that are a name, not a number: ``00501``."""
 
 _EXACT = 2.0**53
-"""Double precision tells whole numbers apart up to here."""
+"""Double precision distinguishes whole numbers up to here."""
 
 
 @final
@@ -36,11 +36,11 @@ class Cells:
     """One column.
 
     Args:
-        numbers: (N,) float64, NaN where there is none; all NaN of texts.
-        texts: (N,) strings, or None of a column of numbers.
-        order: the levels in an order of their own, or None.
+        numbers: (N,) float64, NaN where there is none; all NaN for texts.
+        texts: (N,) strings, or None for a column of numbers.
+        order: the levels in a given order, or None.
         is_missing: (N,), where there is no value.
-        names: (N,) the numbers as they are written, where that tells more: ``00501``; or None.
+        names: (N,) the numbers as written, if the spelling matters: ``00501``; or None.
     """
 
     numbers: NDArray[np.float64]
@@ -53,13 +53,13 @@ class Cells:
     def of(
         cls, column: "pd.Series", row: Row, decimal: str = ".", *, may_be_words: bool = False
     ) -> Self:
-        """Look at a column of pandas: numbers, also as text; truth values and words are texts.
+        """Read a column of pandas: numbers, also as text; truth values and words are texts.
 
         Args:
             column: the column.
-            row: what a sentence calls a row, by its place.
-            decimal: what stands before decimals.
-            may_be_words: somebody said that it holds names of something, however they look.
+            row: the name of a row in sentences, by its position.
+            decimal: the decimal mark.
+            may_be_words: the user said that it holds names, whatever they look like.
 
         Raises:
             InputError: for a column that is neither: dates, numbers with units, a mixture.
@@ -136,7 +136,7 @@ class Cells:
         return tuple(level for level in self.order or sorted(used) if level in used)
 
     def codes(self, levels: tuple[str, ...]) -> NDArray[np.int64]:
-        """The places of the values in ``levels``; -1 of another, or of none."""
+        """The positions of the values in ``levels``; -1 for others, and for missing ones."""
         places = {level: place for place, level in enumerate(levels)}
         return np.array(
             [-1 if gone else places.get(self.as_text(row), -1)
@@ -155,7 +155,7 @@ def _spelled(number: float) -> str:
 
 
 def _texts(column: "pd.Series", is_missing: NDArray[np.bool_]) -> NDArray[Any]:
-    # A minus of typographers is one of numbers.
+    # A typographic minus is that of a number.
     values = ["" if gone else str(value).strip().replace("\N{MINUS SIGN}", "-")
               for value, gone in zip(column.tolist(), is_missing, strict=True)]  # fmt: skip
     return np.array(values, dtype=object)
@@ -178,7 +178,7 @@ def _finite(numbers: NDArray[np.float64], name: object, row: Row) -> NDArray[np.
 def _mixed(
     column: "pd.Series", texts: NDArray[Any], odd: NDArray[Any], first: int, row: Row
 ) -> str:
-    """What is said of a column that is neither of numbers nor of words."""
+    """The error for a column that is neither of numbers nor of words."""
     is_marked = any(character.isdigit() for character in texts[first])
     if is_marked:
         way_out = (
@@ -187,7 +187,7 @@ def _mixed(
             f"`drop={[column.name]!r}`"
         )
     elif first == 0 and len(odd) == 1:
-        way_out = "leave the row out, if it holds units"
+        way_out = "remove the row, if it holds units"
     else:
         way_out = "leave those cells empty, or write numbers"
     return (

@@ -1,4 +1,4 @@
-"""X of an .h5ad file that is opened and not read."""
+"""X of an .h5ad file, opened without being read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,11 +25,11 @@ class CellsFile(Blocked):
         memory: see `ppvae.data.stored.budget`.
 
     Raises:
-        InputError: where X is sparse by columns, and too large to be read.
+        InputError: if X is sparse by columns, and too large to be read.
     """
 
     def __init__(self, path: Path, annotated: Any, memory: float | None) -> None:
-        # X is taken once: each time, anndata would read where all of its rows begin.
+        # X is accessed once, as each access of anndata reads all row starts.
         self._annotated, self._x = annotated, annotated.X  # the former holds the file open
         self._columns: list[int] | None = None
         some = as_tensor(_dense(self._x[:0]))[0]
@@ -38,13 +38,13 @@ class CellsFile(Blocked):
             self.is_read_whole |= self.is_held
         if not self.is_read_whole and getattr(annotated.X, "format", "csr") == "csc":
             raise InputError(
-                f"{path}: X is sparse by columns (CSC), of which rows cannot be read alone: save "
+                f"{path}: X is sparse by columns (CSC), so that rows cannot be read alone: save "
                 "it by rows, with `adata.X = adata.X.tocsr()`, or give more `data_memory`."
             )
         self.begin(torch.arange(0, self.rows, max(1, BLOCK // (4 * annotated.n_vars))))
 
     def take_columns(self, columns: Sequence[int]) -> None:
-        """Read these columns alone, in this order."""
+        """Read only these columns, in this order."""
         self._columns, self.shape = list(columns), (len(columns),)
 
     @override

@@ -1,4 +1,4 @@
-"""The columns of a table as a run keeps them; see `ppvae.networks.columns` for what they are."""
+"""Columns of a table in the record of a run; see `ppvae.networks.columns` for their definition."""
 
 from collections.abc import Mapping
 from typing import cast
@@ -10,7 +10,7 @@ __all__ = ["Column", "ColumnKind", "columns_from_plain", "columns_to_plain"]
 
 
 def columns_to_plain(columns: tuple[Column, ...]) -> object:
-    """Return columns as plain types; many of one kind, such as genes, by their names alone."""
+    """Return columns as plain types; many of one kind, such as genes, by name only."""
     kinds = {column.kind for column in columns}
     if len(kinds) == 1 and kinds != {"category"}:
         return {"kind": kinds.pop(), "names": [column.name for column in columns]}
@@ -18,10 +18,10 @@ def columns_to_plain(columns: tuple[Column, ...]) -> object:
 
 
 def columns_from_plain(plain: object) -> tuple[Column, ...]:
-    """Read what `columns_to_plain` wrote, from a file that anyone may have edited.
+    """Read the result of `columns_to_plain` from a file that anyone may have edited.
 
     Raises:
-        InputError: for anything that it cannot have written.
+        InputError: for anything that `columns_to_plain` cannot have written.
     """
     if isinstance(plain, Mapping):
         names, kind = plain.get("names"), plain.get("kind")

@@ -1,7 +1,7 @@
-"""What holds numbers in Python, as plain arrays, and with all that it says of them.
+"""Python's containers of numbers as plain arrays, with everything that they state.
 
-A mask, names, categories and their order, missing values and sparse entries are part of what a
-container means; `np.asarray` alone would drop them without a word.
+A mask, names, categories and their order, missing values and sparse entries are part of the meaning
+of a container; `np.asarray` alone would silently drop them.
 """
 
 import sys
@@ -26,9 +26,9 @@ class Plain:
 
     Args:
         values: the array.
-        mask: True where there is a value, or None where there is one everywhere.
-        names: the columns, where they have names.
-        categories: the names of labels in their order, where the container has one.
+        mask: True where there is a value, or None if there is one everywhere.
+        names: the columns, if they have names.
+        categories: the names of labels in their order, if the container has one.
     """
 
     values: NDArray[Any]
@@ -44,11 +44,11 @@ def plain(container: Any, where: str, what: str) -> Plain:
         container: an array, masked or memory-mapped, or a list of lists; a tensor of torch, of any
             type and on any device; a sparse matrix or array of SciPy; a DataFrame, Series,
             Categorical or array of pandas; or anything else that is an array to NumPy.
-        where: the name that sentences begin with.
+        where: the name with which errors begin.
         what: ``"x"``, ``"y"`` or ``"mask"``.
 
     Raises:
-        InputError: for what is no array of one type, or too large to be held.
+        InputError: for anything that is not an array of one type, or too large for memory.
     """
     if isinstance(container, Tensor):
         return Plain(_tensor(container))
@@ -71,13 +71,13 @@ def plain(container: Any, where: str, what: str) -> Plain:
         values = np.asarray(container)
     except ValueError as error:  # lists of several lengths
         raise InputError(
-            f"{where}: {what} is no array: {error}; give rows of one shape."
+            f"{where}: {what} is not an array: {error}; give rows of one shape."
         ) from error
     return Plain(_typed(values, where, what))
 
 
 def observed(x: Any, mask: Any) -> Any:
-    """The mask of ``x``, False where it holds NaN too; None where all is there.
+    """The mask of ``x``, also False where it holds NaN; None if everything was observed.
 
     Raises:
         InputError: for a mask whose rows or columns have other names.
@@ -93,10 +93,10 @@ def observed(x: Any, mask: Any) -> Any:
 
 
 def dense(matrix: Any, where: str, what: str = "x") -> NDArray[Any]:
-    """Return a sparse matrix with its zeros.
+    """Return a sparse matrix as a dense array.
 
     Raises:
-        InputError: where they do not fit into memory.
+        InputError: if it does not fit into memory.
     """
     size = int(np.prod(matrix.shape, dtype=np.float64)) * matrix.dtype.itemsize
     free = psutil.virtual_memory().available
@@ -115,9 +115,9 @@ def check_same_index(x: Any, y: Any, where: str, names: tuple[str, str] = ("x", 
 
     Args:
         x: anything.
-        y: anything; of a mapping its values.
-        where: the name that the sentence begins with.
-        names: what the caller calls both.
+        y: anything; for a mapping, its values.
+        where: the name with which the error begins.
+        names: the caller's names of the two.
 
     Raises:
         InputError: with the way out.
@@ -129,14 +129,14 @@ def check_same_index(x: Any, y: Any, where: str, names: tuple[str, str] = ("x", 
     for each in y.values() if isinstance(y, Mapping) else (y,):
         if isinstance(x, tables) and isinstance(each, tables) and not x.index.equals(each.index):
             raise InputError(
-                f"{where}: the rows of {one} and {other} have different names (their index), and "
-                f"are taken in the order they stand in: give {other}.loc[{one}.index], or reset "
+                f"{where}: the rows of {one} and {other} have different names (their index), but "
+                f"would be matched by position: give {other}.loc[{one}.index], or reset "
                 f"both by reset_index(drop=True)."
             )
 
 
 def check_same_columns(x: Any, mask: Any, where: str) -> None:
-    """Refuse a mask whose columns or rows have other names than those of x, where both have names.
+    """Refuse a mask with other names of columns or rows than x, if both have names.
 
     Raises:
         InputError: with the way out.
@@ -159,7 +159,7 @@ def _tensor(values: Tensor) -> NDArray[Any]:
     if values.is_quantized:
         values = values.dequantize()
     if values.is_floating_point() and values.element_size() < 4:
-        values = values.float()  # bfloat16 and its kin are unknown to NumPy
+        values = values.float()  # NumPy lacks bfloat16 and similar types
     array: NDArray[Any] = values.resolve_conj().resolve_neg().cpu().numpy()
     return array
 
@@ -168,22 +168,22 @@ def _masked(container: Any) -> Plain:
     mask = np.ma.getmaskarray(container)
     if not mask.any():
         return Plain(np.asarray(container.data))
-    # What stands under the mask is no value: a fill value, or NaN.
+    # Values under the mask are arbitrary: a fill value, or NaN.
     values = np.where(mask, np.zeros((), container.dtype), container.data)
     return Plain(values, ~mask)
 
 
 def _typed(values: NDArray[Any], where: str, what: str) -> NDArray[Any]:
-    """Return values of one type, where NumPy has only objects."""
+    """Return values of one type, also from an array of objects."""
     if values.dtype.names is not None:
         raise InputError(
             f"{where}: {what} is a structured array, with the fields "
-            f"{', '.join(values.dtype.names)}: give what "
-            f"numpy.lib.recfunctions.structured_to_unstructured makes of it."
+            f"{', '.join(values.dtype.names)}: convert it by "
+            f"numpy.lib.recfunctions.structured_to_unstructured."
         )
     if values.dtype.kind == "T":
         return np.array(values.tolist(), dtype=str)
-    if values.dtype.name == "bfloat16":  # of JAX and its kin
+    if values.dtype.name == "bfloat16":  # of JAX and others
         return values.astype(np.float32)
     if values.dtype.kind != "O":
         return values
@@ -201,7 +201,7 @@ def _typed(values: NDArray[Any], where: str, what: str) -> NDArray[Any]:
 
 
 def _frame(frame: Any, where: str, what: str) -> Plain:
-    """Return a table of numbers, or as y a single column of anything."""
+    """Return a table of numbers or, for y, a single column of anything."""
     if what == "y" and frame.shape[1] == 1:
         return _column(frame.iloc[:, 0], where, what)
     for name, column in frame.items():
@@ -220,7 +220,7 @@ def _frame(frame: Any, where: str, what: str) -> Plain:
 
 
 def _column(column: Any, where: str, what: str) -> Plain:
-    """Return one column, with the order of its categories; what is missing is NaN, or no label."""
+    """Return one column, with the order of its categories; missing values are NaN or no label."""
     if hasattr(column, "cat"):
         used = column.cat.remove_unused_categories().cat
         codes = used.codes.to_numpy().astype(np.int64)

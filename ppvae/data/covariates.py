@@ -1,4 +1,4 @@
-"""Covariates: columns of a table that the programs are conditional on, as numbers beside x."""
+"""Covariates: columns of a table that the programs are conditional on, as numbers."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,16 @@ from ppvae.errors import InputError
 @final
 @dataclass(frozen=True)
 class Covariate:
-    """One column: a category as a one-hot vector, or a number, less its mean, over its deviation.
+    """One covariate: a category as a one-hot vector, or a standardized number.
 
-    Mean and deviation are those of all rows of the table: covariates are what p(x | y) is given,
-    and no figure is of them.
+    Mean and deviation are over all rows of the table: covariates are given to p(x | y), and no
+    figure is about them.
 
     Args:
         name: of the column.
-        levels: of a category, in their order; none of a number.
-        loc: what is subtracted from a number.
-        scale: what it is then divided by.
+        levels: of a category, in order; empty for a number.
+        loc: the mean of a number, which is subtracted.
+        scale: its standard deviation, the divisor.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Covariate:
 
     @classmethod
     def of(cls, name: str, cells: Cells, *, is_category: bool = False) -> Self:
-        """Return what a column asks for: words, or what is said to be one, are a category."""
+        """Return the covariate of a column: a category if it holds words, or ``is_category``."""
         if is_category or cells.texts is not None:
             return cls(name, cells.levels)
         loc, spread = float(np.nanmean(cells.numbers)), float(np.nanstd(cells.numbers))
@@ -72,14 +72,14 @@ class Covariate:
         return np.eye(len(self.levels), dtype=np.float32)[codes]
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain types, as YAML and JSON hold them."""
+        """Return plain types for YAML and JSON."""
         if self.levels:
             return {"name": self.name, "levels": list(self.levels)}
         return {"name": self.name, "loc": self.loc, "scale": self.scale}
 
     @classmethod
     def from_dict(cls, fields: object) -> Self:
-        """Read what ``to_dict`` wrote, from a file that anyone may have edited.
+        """Read the result of ``to_dict`` from a file that anyone may have edited.
 
         Raises:
             InputError: for anything that ``to_dict`` cannot have written.
@@ -92,11 +92,11 @@ class Covariate:
             said = fields.get("levels", [])
             levels = tuple(map(str, said)) if isinstance(said, list) else None
         except (TypeError, ValueError) as error:
-            raise InputError(f"a covariate cannot be read of {fields!r:.80}") from error
+            raise InputError(f"{fields!r:.80} is not a covariate") from error
         is_fine = math.isfinite(loc) and math.isfinite(scale) and scale > 0
         if levels is None or not is_fine:
             raise InputError(
-                f"a covariate has a list of levels, a finite loc and a scale above 0, and this is "
+                f"a covariate has a list of levels, a finite loc and a scale above 0, unlike "
                 f"{fields!r:.80}"
             )
         return cls(str(fields["name"]), levels, loc, scale)
@@ -105,10 +105,10 @@ class Covariate:
 def encode_values(
     covariates: Sequence[Covariate], values: Mapping[str, Any], count: int
 ) -> NDArray[np.float32]:
-    """Return covariates said by name, one value for all rows or one for each: (count, numbers).
+    """Return covariates given by name, one value for all rows or one for each: (count, numbers).
 
     Raises:
-        InputError: for a name or level that is none, or one that is left out.
+        InputError: for an unknown name or level, or a missing one.
     """
     import pandas as pd
 

@@ -1,8 +1,8 @@
-"""The dialect of a table of text, found by counting.
+"""The dialect of a text table, determined by counting.
 
-A parser that guesses makes something of any file. Here the separator is the one under which the
-lines have equally many fields and the fields are numbers; whatever does not fit is refused with the
-line that shows it.
+A parser that guesses accepts any file. Here the separator is the one that splits the lines into
+equally many fields, mostly numbers; anything that does not fit is refused, and the error names the
+line.
 """
 
 import codecs
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", " ": "spaces"}
-"""What may stand between fields, the more usual first."""
+"""Separators of fields, the more usual first."""
 
-# Lines that separator and decimal mark are decided by.
+# Number of lines used to determine separator and decimal mark.
 _SAMPLE = 500
 
 _POINT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?|[+-]?inf(inity)?|nan", re.IGNORECASE)
@@ -34,15 +34,15 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}((\.\d{3})+,\d+|(,\d{3})+\.\d+|(,\d{3}){2,}|
 @final
 @dataclass(frozen=True)
 class Dialect:
-    """How a table is written.
+    """The format of a text table.
 
     Args:
-        separator: what stands between fields.
-        decimal: what stands before decimals.
+        separator: the separator of fields.
+        decimal: the decimal mark.
         names: the columns.
         body: the text below the header.
         above: number of lines before the body.
-        notes: what is unlike most tables, for people.
+        notes: unusual features of the format, for the user.
     """
 
     separator: str
@@ -54,17 +54,17 @@ class Dialect:
 
 
 def dialect(content: bytes, path: Path) -> Dialect:
-    """Look at a table.
+    """Determine the dialect of a table.
 
     Raises:
-        InputError: for what is no text, has no header, or lines of several lengths.
+        InputError: for a file that is not text, has no header, or has lines of different lengths.
     """
     text, notes = _decoded(content, path)
     lines = text.splitlines(keepends=True)
     declared = re.fullmatch(r'"?sep=(.)"?\s*', lines[0]) if lines else None  # Excel's own
     top = [place for place, line in enumerate(lines) if line.strip()][declared is not None :]
     comments = [place for place in top if lines[place].startswith("#")]
-    # Comments stand above the table; the last of them may be its header.
+    # Comments precede the table; the last of them may be its header.
     first = next((place for place in top if place not in comments), None)
     if first is None:
         raise InputError(f"{path} holds no table: it has no lines, or only comments.")
@@ -96,19 +96,19 @@ def is_number(cell: str, decimal: str = ".") -> bool:
 
 
 def fields(lines: Iterable[str], separator: str) -> "Reader":
-    """Return a reader of the fields of each line; none of a blank one."""
+    """Return a reader of the fields of each line; a blank line has none."""
     if separator == " ":
         lines = (f"{line.strip()}\n" for line in lines)
     return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
 def _decoded(content: bytes, path: Path) -> tuple[str, list[str]]:
-    """Return the text, and its encoding where that is not UTF-8."""
+    """Return the text, and its encoding if it is not UTF-8."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16"), ["UTF-16"]
     if b"\0" in content:
         raise InputError(
-            f"{path} holds bytes that are 0, and no text does (but UTF-16 without its mark): save "
+            f"{path} holds zero bytes, as no text does (except UTF-16 without its mark): save "
             f"it as a table of text in UTF-8."
         )
     try:
@@ -118,7 +118,7 @@ def _decoded(content: bytes, path: Path) -> tuple[str, list[str]]:
 
 
 def _separator(lines: Sequence[str]) -> str:
-    """Return the separator that divides the lines alike, and into numbers."""
+    """Return the separator that splits the lines evenly, and into numbers."""
     best, most = ",", 0.0
     sample = [line for line in lines[:_SAMPLE] if line.strip()]
     for separator in SEPARATORS:
@@ -126,7 +126,7 @@ def _separator(lines: Sequence[str]) -> str:
         ((count, often),) = Counter(map(len, rows)).most_common(1)
         cells = [cell for row in rows[1:] or rows for cell in row]
         good = sum(_is_any(cell) for cell in cells) / len(cells)
-        # A little for words, which divide into fields as well.
+        # A small weight for words, which are fields too.
         score = often / len(rows) * (0.01 + good)
         if count > 1 and score > most:
             best, most = separator, score
@@ -142,7 +142,7 @@ def _is_header(comment: str, first: str, separator: str) -> bool:
 
 
 def _check_header(names: list[str], rows: list[list[str]], path: Path) -> None:
-    """Refuse a first line that holds numbers wherever those below do."""
+    """Refuse a first line with numbers wherever the lines below have them."""
     if names == [str(place) for place in range(len(names))]:
         return  # as pandas names the columns of a nameless table
     columns = [
@@ -152,7 +152,7 @@ def _check_header(names: list[str], rows: list[list[str]], path: Path) -> None:
     numbers = [name for name, cells in pairs if any(map(_is_any, cells)) or _is_any(name)]
     if not numbers or not all(map(_is_any, numbers)):
         return
-    # Years beside a column of words are a header, if its name is none of the words.
+    # Years next to a column of words are a header, if its name is not one of the words.
     words = [(name, cells) for name, cells in pairs if name not in numbers]
     years = [int(name) for name in numbers if name.isdigit()]
     is_series = len(years) == len(numbers) and all(b - a == 1 for a, b in pairwise(years))
@@ -165,7 +165,7 @@ def _check_header(names: list[str], rows: list[list[str]], path: Path) -> None:
 
 
 def _decimal(names: list[str], rows: list[list[str]], separator: str, path: Path) -> str:
-    """Return the decimal mark; refuse both in one table, and a comma that could be either."""
+    """Return the decimal mark; refuse mixed marks, and an ambiguous comma."""
     cells = [(cell.strip(), place) for row in rows for place, cell in enumerate(row)]
     grouped = [(cell, place) for cell, place in cells if _GROUPED.fullmatch(cell)]
     commas = [(cell, place) for cell, place in cells if "," in cell and is_number(cell, ",")]
@@ -177,20 +177,20 @@ def _decimal(names: list[str], rows: list[list[str]], separator: str, path: Path
         raise InputError(
             f"{path}: column {column} holds the number {cell!r}, with "
             f"{SEPARATORS.get(separator, repr(separator))} between fields: write it without "
-            f"separators of thousands, and with a decimal point."
+            f"thousands separators, and with a decimal point."
         )
     if commas and points:
         raise InputError(
             f"{path} holds both {commas[0][0]!r} and {points[0]!r}, a decimal comma and a decimal "
-            f"point: write all numbers alike."
+            f"point: write all numbers in the same way."
         )
     return "," if commas else "."
 
 
 def _check_even(names: list[str], lines: list[str], separator: str, above: int, path: Path) -> bool:
-    """Refuse a line without one field for each name; return whether the last column is empty.
+    """Refuse a line whose fields do not match the names; return whether the last column is empty.
 
-    Separators at the end of each line make such a column, with or without one below the header.
+    Separators at the end of each line make an empty column, with or without one in the header.
     """
     count = len(names)
     is_empty = count > 1 and not names[-1]
@@ -214,11 +214,11 @@ def _check_names(names: list[str], path: Path) -> None:
     for place, name in enumerate(names):
         if not name:
             raise InputError(
-                f"{path}: column {place + 1} has no name, as a row index that pandas wrote; name "
-                f"it, or leave it out with to_csv(index=False)."
+                f"{path}: column {place + 1} has no name, such as a row index written by pandas; "
+                f"name it, or leave it out with to_csv(index=False)."
             )
         if name in seen:
-            raise InputError(f"{path} has two columns named {name}: name them apart.")
+            raise InputError(f"{path} has two columns named {name}: give them different names.")
         seen.add(name)
 
 

@@ -1,4 +1,4 @@
-"""A table of text: .csv or .tsv, however it is written."""
+"""Text tables: .csv or .tsv, in any dialect."""
 
 import io
 from collections.abc import Container
@@ -22,12 +22,12 @@ def csv_source(
 ) -> Source:
     """Read the table at ``path``; see `ppvae.data.table.table_source`.
 
-    Separators, decimal mark, encoding and what stands above the header are found by counting: see
+    Separators, decimal mark, encoding and lines above the header are determined by counting: see
     `ppvae.data.csv_dialect`.
 
     Raises:
-        InputError: for a missing header, lines of several lengths, a row index that was written as
-            a column, or all that is wrong with its columns.
+        InputError: for a missing header, lines of different lengths, a row index written as a
+            column, or faults of its columns.
     """
     with parsing(path, "a .csv table"):
         written = dialect(path.read_bytes(), path)
@@ -41,7 +41,7 @@ def csv_source(
 
 
 def _words(options: ReadOptions, schema: Schema) -> set[str]:
-    """Columns that are read as they are written, for 00501 is the name of something."""
+    """Columns that are read as text, as 00501 may be a name."""
     categories = [name for name, kind in options.kinds.items() if kind == "category"]
     fitted = [column.name for column in schema.columns or () if column.levels]
     named = [name for name in (options.index, options.label) if name is not None]
@@ -53,8 +53,8 @@ def _frame(written: Dialect, words: Container[str]) -> "pd.DataFrame":
 
     if not written.body.strip():
         return pd.DataFrame(columns=list(written.names))
-    # Names by hand: pandas would rename the second of two equal ones. And no column is an index:
-    # pandas would take the first for one where lines have a field more than there are names.
+    # Names are set here, as pandas would rename the second of two equal ones. No column is an
+    # index, as pandas would make the first one if lines have one field more than there are names.
     return pd.read_csv(
         io.StringIO(written.body),
         header=None,

@@ -1,4 +1,4 @@
-"""A data set as a program is fitted to it."""
+"""A data set, ready for fitting."""
 
 from dataclasses import dataclass
 from typing import final
@@ -19,28 +19,28 @@ _BINARIZED: dict[Binarize, str] = {
 }
 
 _NAMED = 8
-"""Columns of a kind that are named at most."""
+"""Largest number of columns of one kind that are listed."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Three parts of one data set, and how they were read.
+    """The three parts of a data set, and how they were read.
 
     Args:
         name: a known name, or the name of the file or folder without its suffix.
         shape: that of one datum, (channels, height, width) or (columns,).
-        train: what is fitted.
-        valid: what picks the best step and stops.
-        test: what is only reported.
-        scaling: how raw values became x.
-        binarize: how it was binarized.
+        train: the training rows.
+        valid: the rows that select the best step and stop training.
+        test: the rows of reported figures.
+        scaling: the scaling of raw values to x.
+        binarize: the binarization.
         labels: names of the codes in y, or None.
-        notes: how it was read, where that is not the only way.
-        source: what it was made of, where it can be made anew.
-        seed: of the division and of all noise that is drawn once.
-        is_asked: somebody said how to scale it.
-        size_factor: ``"total"``, a column, or ``"none"``: what scales the mean of counts.
+        notes: how it was read, where there are other ways.
+        source: the raw data, if they can be scaled again.
+        seed: of the split and of all fixed noise.
+        is_asked: whether the user chose the scaling.
+        size_factor: ``"total"``, a column, or ``"none"``: the factor of the mean of counts.
     """
 
     name: str
@@ -64,27 +64,27 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """Number of classes where y is labels; 0 elsewhere."""
+        """Number of classes if y is labels, else 0."""
         return 0 if self.covariates or "y" not in self.train.extra_names else len(self.labels or ())
 
     @property
     def schema(self) -> Schema:
-        """What other data must have to mean the same."""
+        """The requirements for other data with the same meaning."""
         return Schema(labels=self.labels) if self.source is None else self.source.schema
 
     @property
     def columns(self) -> tuple[Column, ...] | None:
-        """The columns of x, of a table."""
+        """The columns of x, if it is a table."""
         return self.schema.columns
 
     @property
     def names(self) -> tuple[str, ...] | None:
-        """Names of the columns of x, where it was an array that had them, and no table."""
+        """Names of the columns of x, if it was an array with names instead of a table."""
         return None if self.source is None or self.columns else self.source.train.names
 
     @property
     def covariate_names(self) -> tuple[str, ...]:
-        """Names of the numbers that y holds, where they have names."""
+        """Names of the numbers in y, if they have names."""
         return tuple(name for each in self.schema.covariates for name in each.names)
 
     @property
@@ -96,19 +96,19 @@ class Data:
         return y[0].numel() if y.is_floating_point() else 0
 
     def fingerprint(self) -> dict[str, object] | None:
-        """Return what tells these data from others, as `ppvae.data.fingerprint` has it."""
+        """Return the fingerprint of these data, see `ppvae.data.fingerprint`."""
         return None if self.source is None else self.source.fingerprint().to_dict()
 
     @property
     def is_like_pixels(self) -> bool:
-        """Whether the values are unscaled and run as grey levels of 8 bits do."""
+        """Whether the values are unscaled and in the range of 8-bit grey levels."""
         if self.scaling.kind not in ("counts", "as-is") or self.scaling.scale is not None:
             return False
         return self.source is not None and value_range(self.source.published()).is_like_pixels
 
     @property
     def _of_kinds(self) -> str:
-        """The columns of each kind that a table has, where there are several."""
+        """The columns of each kind, if a table has several kinds."""
         by_kind: dict[str, list[str]] = {}
         for column in self.columns or ():
             by_kind.setdefault(column.kind, []).append(column.name)

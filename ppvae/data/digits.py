@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: 1,797 images of 8 x 8 counts from 0 to 16, on any machine."""
+"""Scikit-learn's handwritten digits: 1,797 images of 8 x 8 counts from 0 to 16."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,9 +15,9 @@ NAME = "digits"
 
 
 def digits_source(_folder: Path) -> Source:
-    """Return the digits, (1, 8, 8), labelled 0 to 9: each pixel counts the dark of 4 x 4 bits.
+    """Return the digits, (1, 8, 8), labelled 0 to 9: each pixel counts the dark ones of 4 x 4.
 
-    They come with a dependency, and lie in no data directory.
+    They come with scikit-learn, and need no data directory.
     """
     table = _table()
     x = table[:, :-1].view(-1, 1, 8, 8)

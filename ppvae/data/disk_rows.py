@@ -1,4 +1,4 @@
-"""Rows that stay on disk: looked at in one pass, and read as they are needed."""
+"""Rows that stay on disk: surveyed in one pass, and read when needed."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -28,11 +28,11 @@ class DiskRows(Rows):
 
     Args:
         stored: the array.
-        index: (N,) which of its rows.
+        index: (N,) the numbers of its rows.
         y: (N,) int64 codes, (N, ...) float32 covariates, or None.
-        names: names of the columns, where a row is a vector and the format has names.
-        size_factor: (N,) float32, what the mean of counts is multiplied by, or None.
-        known: what is known of the rows beside; by default their numbers.
+        names: names of the columns, if a row is a vector and the format has names.
+        size_factor: (N,) float32, the factor of the mean of counts, or None.
+        known: annotations of the rows; by default their numbers.
     """
 
     stored: Stored
@@ -77,7 +77,7 @@ class DiskRows(Rows):
 
     @property
     def survey(self) -> Survey:
-        """What a pass over these rows finds; `surveyed` makes one for several parts."""
+        """The result of one pass over these rows; `surveyed` makes one pass for several parts."""
         return surveyed({"": self})[""]
 
     @override
@@ -102,7 +102,7 @@ class DiskRows(Rows):
 
     @override
     def part(self, index: Tensor) -> "DiskRows":
-        """The rows at ``index``; of large data in the order of the file, for passes over them."""
+        """The rows at ``index``; for large data in the order of the file, for fast passes."""
         return self.select(index.sort().values if self.stored.is_large else index)
 
     @property
@@ -120,7 +120,7 @@ class DiskRows(Rows):
 
     @override
     def digest(self, *, beside: bool = True) -> str:
-        """That of the same rows in memory, by parts of its chunks."""
+        """The digest of the same rows in memory, computed in parts of its chunks."""
         total = hashlib.sha256()
         for index in torch.arange(len(self)).split(CHUNK):
             pieces = index.split(self.stored.at_once)
@@ -135,7 +135,7 @@ class DiskRows(Rows):
 
 
 def surveyed(parts: Mapping[str, Rows]) -> dict[str, Survey]:
-    """Look at all rows on disk of some parts, in one pass over each file, once.
+    """Survey the rows on disk of some parts, with one pass over each file, once.
 
     Raises:
         InputError: for numbers that float32 cannot hold.
@@ -155,7 +155,7 @@ def surveyed(parts: Mapping[str, Rows]) -> dict[str, Survey]:
 
 
 def _survey(stored: Stored, parts: Mapping[str, Tensor]) -> None:
-    """Look at all rows of a file, for each part at its own."""
+    """Survey all rows of a file, separately for each part."""
     surveys = {key: Survey() for key in parts}
     is_of = {key: torch.zeros(stored.rows, dtype=torch.bool) for key in parts}
     for key, index in parts.items():

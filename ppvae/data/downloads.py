@@ -1,4 +1,4 @@
-"""Published files: where they lie, whether they are the right ones, and how they get there."""
+"""Published files: their location, checksums and download."""
 
 import hashlib
 import os
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ppvae.errors import InputError
 
-# Of files as published, under the data directory. Sets that are absent here have no published
-# checksum of what lies on disk; torchvision checks what it downloads.
+# Checksums of files as published, under the data directory. Other sets have no published checksum
+# of the files on disk; torchvision checks its downloads.
 MD5 = {
     "MNIST/raw/train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "MNIST/raw/train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
@@ -22,11 +22,11 @@ MD5 = {
 
 
 class ReadOnlyFolder(Path):
-    """A data directory that a file names, not the user: nothing is written to it."""
+    """A data directory that a config names, not the user: nothing is written to it."""
 
 
 def data_folder(data_dir: Path | None) -> Path:
-    """Return ``data_dir``, else what ``PPVAE_DATA`` names, else ``~/.cache/ppvae``."""
+    """Return ``data_dir``, else the value of ``PPVAE_DATA``, else ``~/.cache/ppvae``."""
     if data_dir is None:
         data_dir = Path(os.environ.get("PPVAE_DATA") or "~/.cache/ppvae")
     return data_dir.expanduser()
@@ -49,7 +49,7 @@ def checked(folder: Path, relative: str) -> bytes:
     """Return the bytes of the published file ``relative`` in ``folder``.
 
     Raises:
-        InputError: where it cannot be read, or is not the one in ``MD5``.
+        InputError: if it cannot be read, or differs from the one in ``MD5``.
     """
     path = folder / relative
     try:
@@ -61,16 +61,16 @@ def checked(folder: Path, relative: str) -> bytes:
     if expected is not None and digest != expected:
         raise InputError(
             f"{path} is damaged or another file: its md5 is {digest}, and {expected} was expected; "
-            f"move it away to have it downloaded again."
+            f"move it away, and it is downloaded again."
         )
     return content
 
 
 def download(url: str, folder: Path, relative: str) -> None:
-    """Get the file at ``url`` as ``relative`` in ``folder``, whole or not at all.
+    """Download ``url`` as ``relative`` in ``folder``, completely or not at all.
 
     Raises:
-        Exception: whatever the network and the disk raise; see :func:`obtaining`.
+        Exception: any exception of network and disk; see :func:`obtaining`.
     """
     from torchvision.datasets.utils import download_url
 
@@ -86,14 +86,14 @@ def download(url: str, folder: Path, relative: str) -> None:
 
 @contextmanager
 def obtaining(name: str, folder: Path) -> Iterator[None]:
-    """Turn any failure to get the data ``name`` into one sentence, and leave no empty folders."""
+    """Convert any failure to get the data ``name`` to one sentence, and leave no empty folders."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     there = set(folder.iterdir()) if folder.is_dir() else set()
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # networks, archives and disks raise dozens of kinds
+    except Exception as error:  # networks, archives and disks raise many kinds
         if folder.is_dir():
             for made in set(folder.iterdir()) - there:
                 _remove_empty([Path(path) for path, _, _ in os.walk(made, topdown=False)])
@@ -105,27 +105,27 @@ def obtaining(name: str, folder: Path) -> Iterator[None]:
 
 
 def _remove_empty(folders: Iterable[Path]) -> None:
-    """Remove those of ``folders`` that hold nothing, in the order given."""
+    """Remove the empty ones of ``folders``, in the given order."""
     for path in folders:
-        with suppress(OSError):  # it holds something, and stays
+        with suppress(OSError):  # it is not empty, and stays
             path.rmdir()
 
 
 @contextmanager
 def parsing(path: Path, kind: str) -> Iterator[None]:
-    """Turn any failure of a parser of ``kind`` on the file ``path`` into one sentence."""
+    """Convert any failure of a parser of ``kind`` on the file ``path`` to one sentence."""
     try:
         yield
     except InputError:
         raise
-    except Exception as error:  # parsers raise whatever damaged bytes lead them to
+    except Exception as error:  # parsers raise anything for damaged bytes
         raise InputError(
-            f"{path} cannot be read as {kind}: {_reason(error)}; write it anew."
+            f"{path} cannot be read as {kind}: {_reason(error)}; write it again."
         ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of what ``error`` says, with those that its colon leads to."""
+    """Return the first line of an error, and the lines that a colon at its end introduces."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     reason = ""

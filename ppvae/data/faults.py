@@ -1,4 +1,4 @@
-"""All faults of a table, collected, so that they can be said in one answer."""
+"""Faults of a table, collected and reported in one error."""
 
 from collections.abc import Callable
 
@@ -8,10 +8,10 @@ _SHOWN = 10
 
 
 class Faults:
-    """What is wrong with a table, fault by fault.
+    """A list of faults of a table.
 
     Args:
-        where: the file or name that the answer begins with.
+        where: the file or name with which the error begins.
     """
 
     def __init__(self, where: str) -> None:
@@ -19,11 +19,11 @@ class Faults:
         self._sentences: list[str] = []
 
     def add(self, sentence: str) -> None:
-        """Add one."""
+        """Add a fault."""
         self._sentences.append(sentence)
 
     def attempt[T](self, do: Callable[[], T]) -> T | None:
-        """What ``do`` gives; an `InputError` is taken for one fault of several, and gives None."""
+        """The result of ``do``; an `InputError` becomes one of the faults, and gives None."""
         try:
             return do()
         except InputError as error:
@@ -31,10 +31,10 @@ class Faults:
             return None
 
     def check(self) -> None:
-        """Say all of them, if there are any.
+        """Report all faults, if there are any.
 
         Raises:
-            InputError: with the fault, or the number of faults and each of them.
+            InputError: with the fault, or their number and each of them.
         """
         count = len(self._sentences)
         if count == 1:

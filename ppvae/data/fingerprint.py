@@ -1,4 +1,4 @@
-"""What tells the data of a fit from others that may later lie in the same place."""
+"""Fingerprints, which show whether the data of a fit have changed."""
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Self, final
 from ppvae.data.progress import passing
 from ppvae.errors import InputError
 
-# Of files of more bytes together than this (1 GiB) only the beginnings are looked at.
+# For folders of more bytes than this (1 GiB), only the beginning of each file is read.
 _WHOLE = 2**30
 _BEGINNING = 2**12
 
@@ -19,15 +19,15 @@ _BEGINNING = 2**12
 @final
 @dataclass(frozen=True)
 class Fingerprint:
-    """A digest of data, and, where they are files, their size and time.
+    """A digest of data and, if they are files, their size and time.
 
     Args:
-        sha256: of the bytes of the file; of the names, sizes and bytes of a folder's; or of the
-            values of data that are no file.
+        sha256: of the bytes of a file; of the names, sizes and bytes of a folder; or of the values
+            of data in memory.
         size: bytes of all files.
-        modified: when the youngest file was written, in UTC.
-        x: of data that are no file, a digest of x and its mask alone, without labels, covariates
-            and size factors.
+        modified: when the latest file was written, in UTC.
+        x: for data in memory, a digest of x and its mask alone, without labels, covariates and size
+            factors.
     """
 
     sha256: str
@@ -37,7 +37,7 @@ class Fingerprint:
 
     @classmethod
     def of_files(cls, path: Path, files: Sequence[Path]) -> Self:
-        """Take the fingerprint of ``path``, which is its one file or the folder of all."""
+        """Compute the fingerprint of ``path``, which is the only file or the folder of all."""
         is_file = list(files) == [path]
         sizes = [file.stat().st_size for file in files]
         total = hashlib.sha256()
@@ -56,7 +56,7 @@ class Fingerprint:
 
     @classmethod
     def from_dict(cls, fields: object) -> Self | None:
-        """Read what `to_dict` wrote; anything else is None, for anyone may have edited it."""
+        """Read the result of `to_dict`; None for anything else, as anyone may have edited it."""
         if not isinstance(fields, Mapping) or not isinstance(fields.get("sha256"), str):
             return None
         size, modified, x = (fields.get(name) for name in ("size", "modified", "x"))
@@ -68,15 +68,15 @@ class Fingerprint:
         )
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain types, as YAML and JSON hold them; absent fields are left out."""
+        """Return plain types for YAML and JSON, without absent fields."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def has_rows_of(self, other: Self) -> bool:
-        """Whether both are of the same rows x, whatever stands beside them."""
+        """Whether both have the same rows x, whatever their labels or covariates."""
         return self.sha256 == other.sha256 or (self.x is not None and self.x == other.x)
 
     def sentence(self) -> str:
-        """What it is of, for a person."""
+        """A description for the user."""
         if self.size is None:
             return f"values of SHA-256 {self.sha256[:12]}..."
         return f"{self.size:,} bytes of {self.modified} (SHA-256 {self.sha256[:12]}...)"
@@ -87,18 +87,18 @@ def unchanging(path: Path, files: Sequence[Path]) -> Iterator[None]:
     """Refuse data that are written while they are read.
 
     Raises:
-        InputError: where size or time are not what they were.
+        InputError: if size or time have changed.
     """
     before = size_and_time(files)
     yield
     if size_and_time(files) != before:
-        raise InputError(f"{path} was written while it was read: wait until it is whole.")
+        raise InputError(f"{path} was written while it was read: wait until it is complete.")
 
 
 def fingerprint_now(old: Fingerprint, path: Path, files: Sequence[Path]) -> Fingerprint:
-    """Return the fingerprint of ``path`` today: the old one where size and time are the same.
+    """Return the current fingerprint of ``path``: the old one if size and time are unchanged.
 
-    Of a folder the bytes are always looked at: one of its files may be replaced by an older one.
+    The bytes of a folder are always read: one of its files may be replaced by an older one.
     """
     if list(files) == [path] and (old.size, old.modified) == size_and_time(files):
         return old
@@ -106,7 +106,7 @@ def fingerprint_now(old: Fingerprint, path: Path, files: Sequence[Path]) -> Fing
 
 
 def size_and_time(files: Sequence[Path]) -> tuple[int, str]:
-    """Return the bytes of all files, and when the youngest was written, in UTC."""
+    """Return the bytes of all files, and when the latest was written, in UTC."""
     stats = [file.stat() for file in files]
     youngest = max((entry.st_mtime_ns for entry in stats), default=0)
     modified = datetime.fromtimestamp(youngest // 1000 / 10**6, UTC)

@@ -1,4 +1,4 @@
-"""A folder of images; sub-folders are labels, or the parts of the data."""
+"""A folder of images, whose sub-folders are labels or parts of the data."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ SUFFIXES = (
     ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"
 )  # fmt: skip
 
-# How the folders of the parts are called, by those who publish images.
+# Usual names of the folders of parts.
 _PARTS = {
     "train": ("train", "training"),
     "valid": ("valid", "validation", "val", "dev"),
     "test": ("test", "testing"),
 }
-# What desktops, notebooks and storage leave beside images, besides all that begins with a dot.
+# Files of desktops, notebooks and storage, in addition to all names that begin with a dot.
 _HIDDEN = ("__MACOSX", "@eaDir", "$RECYCLE.BIN")
 
 
 @final
 @dataclass(frozen=True)
 class FolderImages(Images):
-    """Image files of one size, or brought to it, by their paths."""
+    """Image files, by their paths, of one size or resized to it."""
 
     is_resized: bool = False
 
@@ -42,7 +42,7 @@ class FolderImages(Images):
         from PIL import Image
 
         path: Path = self.encoded[row]
-        # Not by its path: Pillow would map an uncompressed TIFF, and get a turned one wrong.
+        # Opened here: by its path, Pillow would map an uncompressed TIFF, and misread a turned one.
         with parsing(path, "an image"), path.open("rb") as file, Image.open(file) as image:
             size = self.size if self.is_resized else None
             return decoded(image, grey=self.grey, where=str(path), size=size)
@@ -54,20 +54,20 @@ def folder_source(
     size: tuple[int, int] | None = None,
     memory: float | None = None,
 ) -> Source:
-    """Read the images below ``path``; the folder right below it that one lies in is its label.
+    """Read the images below ``path``; the folder directly below it is an image's label.
 
-    Where the folders right below are called train, and test or valid, they are the parts of the
-    data, and the folders below those the labels. What is hidden is passed over.
+    If the folders directly below are named train, and test or valid, they are the parts of the
+    data, and the folders below them the labels. Hidden files are ignored.
 
     Args:
         path: the folder.
-        labels: names whose order gives the codes of y.
-        size: height and width that all images are brought to; `None`: all have one size.
-        memory: GiB that decoded images may take; see `ppvae.data.image_rows.image_rows`.
+        labels: label names, whose order gives the codes of y.
+        size: height and width to which all images are resized; `None`: all have one size.
+        memory: GiB for decoded images; see `ppvae.data.image_rows.image_rows`.
 
     Raises:
-        InputError: without images, with images of several sizes, with images both beside and in
-            the sub-folders, or with a file that is not an image.
+        InputError: without images, with images of different sizes, with images both in the
+            sub-folders and next to them, or with a file that is not an image.
     """
     paths, notes = images_in(path)
     folders = _part_folders(path, paths)
@@ -104,10 +104,10 @@ def folder_source(
 
 
 def images_in(path: Path) -> tuple[list[Path], tuple[str, ...]]:
-    """Return all images below ``path`` in order, and what to say of other files.
+    """Return all images below ``path`` in order, and a note on other files.
 
     Raises:
-        InputError: where there are none.
+        InputError: if there are none.
     """
     files = [
         file
@@ -124,30 +124,30 @@ def images_in(path: Path) -> tuple[list[Path], tuple[str, ...]]:
     if not others:
         return images, ()
     kinds = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(5))
-    return images, (f"files of other types passed over ({kinds})",)
+    return images, (f"files of other types ignored ({kinds})",)
 
 
 def _part_folders(path: Path, images: list[Path]) -> dict[str, Path]:
-    """Return the folder of each part; the folder itself, as training rows, where it has none."""
+    """Return the folder of each part; without any, the folder itself as training rows."""
     tops = sorted({file.relative_to(path).parts[0] for file in images if file.parent != path})
     called = {top: part for top in tops for part, names in _PARTS.items() if top.lower() in names}
     if not called or (len(called) == 1 and len(tops) > 1):
-        return {"train": path}  # a label may be called train, beside car and bicycle
+        return {"train": path}  # a label may be named train, like car and bicycle
     if len(tops) == 1:
         return {"train": path / tops[0]}
     strange = [file.relative_to(path).parts[0] for file in images]
     strange = [top for top in strange if top not in called]
     if strange or "train" not in called.values() or len(set(called.values())) < len(called):
         raise InputError(
-            f"{path} holds the folders {', '.join(tops)}, of which {', '.join(called)} are called "
-            f"as parts of the data are{f', beside {strange[0]}' if strange else ''}: leave one "
+            f"{path} holds the folders {', '.join(tops)}, of which {', '.join(called)} are named "
+            f"like parts of the data{f', unlike {strange[0]}' if strange else ''}: keep one "
             f"folder for each part (train, valid, test), with labels as folders below."
         )
     return {part: path / top for part in _PARTS for top in called if called[top] == part}
 
 
 def _names(folders: dict[str, Path], found: dict[str, list[Path]]) -> tuple[str, ...] | None:
-    """Return the labels of all parts, or None where there are none."""
+    """Return the labels of all parts, or None if there are none."""
     inner = {
         file.relative_to(folders[part]).parts[0]
         for part, files in found.items()
@@ -158,7 +158,7 @@ def _names(folders: dict[str, Path], found: dict[str, list[Path]]) -> tuple[str,
 
 
 def _codes(path: Path, paths: list[Path], names: tuple[str, ...] | None) -> list[int] | None:
-    """Return the code of the folder that each image of a part lies in; -1 of a part without any."""
+    """Return the code of each image's folder in a part; -1 if the part has no folders."""
     if names is None:
         return None
     inner = [file.relative_to(path).parts for file in paths]
@@ -167,7 +167,7 @@ def _codes(path: Path, paths: list[Path], names: tuple[str, ...] | None) -> list
         return [UNKNOWN] * len(paths)
     if loose:
         raise InputError(
-            f"{path} holds images both in sub-folders, which are labels, and beside them "
+            f"{path} holds images both in sub-folders, which are labels, and next to them "
             f"({loose[0]}): move them all to either place."
         )
     unknown = [parts[0] for parts in inner if parts[0] not in names]
@@ -182,7 +182,7 @@ def _codes(path: Path, paths: list[Path], names: tuple[str, ...] | None) -> list
 def _size(paths: list[Path], *, is_free: bool) -> tuple[tuple[int, int], bool]:
     """Return the first (height, width), and whether all are grey, from the files' headers.
 
-    Unless it is free, it must be the size of all.
+    Unless ``is_free``, all images must have that size.
     """
     from PIL import Image
 
@@ -196,9 +196,9 @@ def _size(paths: list[Path], *, is_free: bool) -> tuple[tuple[int, int], bool]:
         if size != first and not is_free:
             raise InputError(
                 f"images must all have one size: {paths[0]} has {first[0]} x {first[1]} pixels, "
-                f"and {path} has {size[0]} x {size[1]}: give the height and width that they are to "
-                f"be brought to, as `size={(min(first), min(first))}`."
+                f"and {path} has {size[0]} x {size[1]}: give the height and width to which they "
+                f"are resized, as `size={(min(first), min(first))}`."
             )
-        # Too deep a mode counts as grey here, and is refused where the image is decoded.
+        # A mode of too many bits counts as grey here, and is refused when the image is decoded.
         grey = grey and (mode in GREY or mode.startswith(("I", "F")))
     return sizes[0], grey

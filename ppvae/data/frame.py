@@ -1,4 +1,4 @@
-"""Rows as a model has them as a data frame: names, levels, and the units of the file."""
+"""A model's rows as a data frame: names, levels, and the units of the file."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, get_args
@@ -16,22 +16,22 @@ if TYPE_CHECKING:  # slow to import
 def as_frame(
     x: Tensor, columns: Sequence[Column], scaling: Scaling, mask: Tensor | None = None
 ) -> "pd.DataFrame":
-    """Rows as the model has them in the units that they were read in, under the columns' names.
+    """A model's rows in the units in which they were read, under the columns' names.
 
-    Categories are their levels' names, and counts integers where all of them are whole, as draws
-    are and means are not.
+    Categories are their levels' names. Counts are integers if all of them are whole, as in draws
+    but not in means.
 
     Args:
-        x: rows, ``(rows, D)``; of a category the number of its level.
+        x: rows, ``(rows, D)``; for a category the number of its level.
         columns: the D columns.
-        scaling: how raw values became x.
+        scaling: the scaling of raw values to x.
         mask: False where a cell stays empty, like x; ``None``: nowhere.
     """
     import pandas as pd
 
     raw = scaling.readable(x)
     raw = raw if mask is None else raw.masked_fill(~mask, torch.nan)
-    values = pd.DataFrame(raw.numpy())  # columns by place: two of them may have one name
+    values = pd.DataFrame(raw.numpy())  # columns by position, as two may have one name
     kinds = [column.kind for column in columns]
     of = {kind: [i for i, own in enumerate(kinds) if own == kind] for kind in get_args(ColumnKind)}
     counts = values[of["count"]]

@@ -1,4 +1,4 @@
-"""The memory that this process may yet take."""
+"""The free memory for this process."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import torch
 
 
 def free_memory(device: torch.device | str = "cpu") -> int:
-    """Bytes that this process may yet take, by the machine and by its control group."""
+    """Bytes that this process may still allocate, by the machine and by its control group."""
     device = torch.device(device)
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
@@ -16,7 +16,7 @@ def free_memory(device: torch.device | str = "cpu") -> int:
 
 
 def _free_in_groups() -> Iterator[int]:
-    """What the control groups of a container leave, where there are any."""
+    """Free bytes in the control groups of a container, if there are any."""
     for limit, used in (
         ("memory.max", "memory.current"),
         ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),

@@ -1,4 +1,4 @@
-"""Rows that are image files: in memory where they fit, decoded batch by batch where not."""
+"""Rows that are image files: in memory if they fit, else decoded batch by batch."""
 
 import hashlib
 import math
@@ -16,8 +16,8 @@ from ppvae.data.scaling import Scaling
 from ppvae.data.split import Batch, Split
 from ppvae.data.streamed import StreamedSplit
 
-# Image sets of more decoded bytes than this (1 GiB) are streamed. Data that comes as one array is
-# in memory already, and stays there.
+# Image sets of more decoded bytes than this (1 GiB) are streamed. Data from one array are in memory
+# already, and stay there.
 RESIDENT_BYTES = 2**30
 
 
@@ -70,7 +70,7 @@ class ImageRows(Rows):
 
     @override
     def digest(self, *, beside: bool = True) -> str:
-        # Not of the pixels, which would all have to be decoded; folders have a digest of files.
+        # Not of the pixels, which would have to be decoded; folders have a digest of their files.
         return hashlib.sha256(f"{len(self)} {self.shape} {self.images.codes}".encode()).hexdigest()
 
     @override
@@ -83,11 +83,11 @@ class ImageRows(Rows):
 
 
 def image_rows(images: Images, memory: float | None = None) -> Rows:
-    """Return all of ``images`` as rows, decoded now if they take little memory.
+    """Return all ``images`` as rows, decoded now if they need little memory.
 
     Args:
         images: the images.
-        memory: how much, in GiB; by default ``RESIDENT_BYTES``.
+        memory: the limit, in GiB; by default ``RESIDENT_BYTES``.
     """
     index = torch.arange(len(images))
     most = RESIDENT_BYTES if memory is None else int(memory * 2**30)

@@ -14,23 +14,23 @@ from ppvae.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Modes of Pillow that hold one 8-bit intensity a pixel, with or without transparency.
+# Pillow's modes with one 8-bit intensity per pixel, with or without transparency.
 GREY = ("1", "L", "LA", "La")
-# Modes of more than 8 bits; Pillow would cut them off at 255 without a word.
+# Modes of more than 8 bits, which Pillow would silently clip at 255.
 DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-# The tag of EXIF that says how an image is turned.
+# The EXIF tag for the orientation of an image.
 _ORIENTATION = 274
 
 
 @dataclass(frozen=True)
 class Images(ABC):
-    """Labelled or unlabelled images, all of one shape, as bytes.
+    """Labelled or unlabelled images of one shape, as bytes.
 
     Args:
-        encoded: what each is decoded from.
+        encoded: the source of each image.
         codes: a label code for each, or None.
         size: (height, width) of each.
-        grey: whether all hold one intensity a pixel; if not, all are read as RGB.
+        grey: whether all have one intensity per pixel; if not, all are read as RGB.
     """
 
     encoded: Sequence[Any]
@@ -52,7 +52,7 @@ class Images(ABC):
         """Return one image, uint8 (channels, height, width).
 
         Raises:
-            InputError: where it cannot be decoded or has another shape.
+            InputError: if it cannot be decoded or has another shape.
         """
 
     def read(self, row: int) -> tuple[Tensor, int | None]:
@@ -68,7 +68,7 @@ class Images(ABC):
             if pixels.shape != x.shape[1:]:
                 raise InputError(
                     f"image {row} ({self.encoded[row]!s:.200}) decodes to {tuple(pixels.shape)}, "
-                    f"and its header said {self.shape}: save it anew."
+                    f"but its header says {self.shape}: save it again."
                 )
             x[place] = pixels
             if code is not None:
@@ -78,8 +78,8 @@ class Images(ABC):
 
 def upright_size(image: "Image") -> tuple[int, int]:
     """Return (height, width) of an image as viewers show it, from its header alone."""
-    # Of the eight orientations of EXIF the last four exchange rows and columns. Of a TIFF Pillow
-    # gives the size as shown; a PNG whose header has no EXIF it would decode in search of one.
+    # The last four of the eight EXIF orientations swap rows and columns. For a TIFF Pillow gives
+    # the size as shown; a PNG without EXIF in its header would be decoded in search of one.
     is_told = image.format not in ("TIFF", "PNG") or (
         image.format == "PNG" and "exif" in image.info
     )
@@ -92,34 +92,34 @@ def decoded(
 ) -> Tensor:
     """Return ``image`` as uint8, (1, height, width) if ``grey`` and (3, height, width) if not.
 
-    It is turned as its EXIF orientation says, as viewers do. To bring it to a ``size`` (height,
-    width), it is scaled until it covers that, and cut about its middle.
+    It is turned by its EXIF orientation, as in viewers. For a ``size`` (height, width), it is
+    scaled until it covers that size, and cropped at its centre.
 
     Raises:
-        InputError: where a pixel holds more than 8 bits or lets a background through, or there are
-            several pictures.
+        InputError: for pixels of more than 8 bits or with transparency, or several pictures in one
+            file.
     """
     import numpy as np
     from PIL import ImageOps
 
     if image.mode in DEEP:
         raise InputError(
-            f"{where} holds more than 8 bits a pixel (mode {image.mode}): save it as an 8-bit "
+            f"{where} holds more than 8 bits per pixel (mode {image.mode}): save it as an 8-bit "
             f"image, or all images as one .npy array."
         )
     pages = getattr(image, "n_frames", 1)
     if pages > 1:
         raise InputError(
-            f"{where} holds {pages} pictures (pages or frames), of which one would be read: save "
-            f"each as a file of its own."
+            f"{where} holds {pages} pictures (pages or frames), of which only one would be read: "
+            f"save each as a separate file."
         )
-    if image.format != "TIFF":  # which Pillow turns itself
+    if image.format != "TIFF":  # Pillow turns these itself
         image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         lowest, highest = image.convert("RGBA").getchannel("A").getextrema()
         if lowest != highest:
             raise InputError(
-                f"{where} is transparent in places, and nothing says what is behind: put all "
+                f"{where} is transparent in places, and its background is unknown: put all "
                 f"images on a background (PIL's Image.alpha_composite), or save them without alpha."
             )
     image = image.convert("L" if grey else "RGB")

@@ -1,4 +1,4 @@
-"""A split that is held in memory, on one device."""
+"""A split in memory, on one device."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from ppvae.data.binarization import Binarization
 from ppvae.data.scaling import AS_IS, Scaling
 from ppvae.data.split import Batch, Feed, Split
 
-# Rows binarized at a time: bounds the float noise beside a set that is stored in bytes.
+# Rows binarized together, which bounds the float noise next to a set stored in bytes.
 _CHUNK = 4096
 
 
@@ -22,12 +22,12 @@ class InMemorySplit(Split):
     """Rows in memory; made by :meth:`of`.
 
     Args:
-        x: (N, *shape): bytes and truth values as they were read, anything else already scaled.
-        extras: what a batch has beside ``x``, (N, ...) each; see `Split`.
-        scaling: what is still to be done to ``x`` when a batch is read.
-        binarization: as above.
-        origin: all that was or will be done to raw values, or None of rows as they are.
-        known: what is known of the rows beside.
+        x: (N, *shape): bytes and truth values as read, anything else already scaled.
+        extras: further fields of a batch, (N, ...) each; see `Split`.
+        scaling: what is still applied to ``x`` when a batch is read.
+        binarization: applied after it.
+        origin: the whole scaling of raw values, or None for rows given as they are.
+        known: annotations of the rows.
     """
 
     x: Tensor
@@ -46,7 +46,7 @@ class InMemorySplit(Split):
         binarization: Binarization,
         known: Annotations | None = None,
     ) -> Self:
-        """Make a split of raw ``x``, doing once all that need not be done in each batch."""
+        """Make a split from raw ``x``, with everything done once that batches share."""
         x, still = scaled_once(x, scaling or AS_IS, extras.get("mask"))
         known = Annotations.of(len(x)) if known is None else known
         return cls(x, extras, still, binarization, scaling, known).settled()
@@ -123,7 +123,7 @@ class InMemorySplit(Split):
         return {"x": x} | extras
 
     def settled(self) -> Self:
-        """Return the same split, with a binarization that is fixed already done."""
+        """Return the same split with a fixed binarization already applied."""
         if not self.binarization.is_fixed or self.binarization.how == "none":
             return self
         binary = torch.empty(self.x.shape, dtype=torch.uint8, device=self.x.device)
@@ -133,10 +133,10 @@ class InMemorySplit(Split):
 
 
 def scaled_once(x: Tensor, scaling: Scaling, mask: Tensor | None) -> tuple[Tensor, Scaling]:
-    """Scale raw ``x`` as far as need not wait for the device; and what is left to do there.
+    """Scale raw ``x`` as far as useful before the device; return it and the remaining scaling.
 
-    Bytes stay bytes, a quarter of the memory; anything else gains nothing by waiting, and what was
-    not observed is 0 after it is standardized.
+    Bytes stay bytes, a quarter of the memory; other types gain nothing by waiting, and unobserved
+    entries are 0 after standardizing.
     """
     if x.dtype not in (torch.uint8, torch.bool) or scaling.loc is not None:
         x, scaling = scaling.apply(x), AS_IS

@@ -1,4 +1,4 @@
-"""Labels and covariates: what a datum comes with."""
+"""Labels and covariates of data."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from ppvae.data.split import Split
 from ppvae.errors import GIVE_LABELS, InputError
 
 UNKNOWN = -1
-"""The code of a label that is not known."""
+"""The code of an unknown label."""
 
 
 def encode(
@@ -26,10 +26,10 @@ def encode(
 ) -> tuple[Tensor, tuple[str, ...] | None]:
     """Return ``y`` as a tensor, and the names of its codes where it holds labels.
 
-    Integers, strings and truth values, (N,), are labels: their codes, int64, count the different
-    ones in sorted order, or in the order of ``names`` where given. The integer -1 says that a label
-    is not known, and stays -1. Floats, (N, ...), are covariates: float32, never scaled, without
-    names. Where there are ``categories``, y holds their places, and -1.
+    Integers, strings and truth values, (N,), are labels: their codes, int64, number the distinct
+    ones in sorted order, or in the order of ``names`` if given. The integer -1 marks an unknown
+    label, and stays -1. Floats, (N, ...), are covariates: float32, never scaled, without
+    names. With ``categories``, y holds their positions, and -1.
 
     Raises:
         InputError: for a label that is not in ``names``, a covariate that is not finite, or values
@@ -41,7 +41,7 @@ def encode(
         raise InputError(f"{where}: y holds {y.dtype}; it must hold numbers or strings.")
     if y.ndim != 1:
         raise InputError(
-            f"{where}: y has shape {y.shape}; labels are one a row, and covariates are floats."
+            f"{where}: y has shape {y.shape}; labels are one per row, and covariates are floats."
         )
     is_known = y != UNKNOWN if y.dtype.kind == "i" else np.ones(len(y), dtype=bool)
     if categories is None:
@@ -56,7 +56,7 @@ def encode(
     codes = np.full(len(y), UNKNOWN, dtype=np.int64)
     if names is None:
         if not own_names:
-            raise InputError(f"{where}: y is -1, not known, in every row; leave it out.")
+            raise InputError(f"{where}: y is -1, unknown, in every row; leave it out.")
         codes[is_known] = places
         return torch.from_numpy(codes), own_names
     unknown = [name for name in own_names if name not in names]
@@ -70,19 +70,19 @@ def encode(
 
 
 def hide(data: Data, keep: int, seed: int = 0) -> Data:
-    """Return the data with few of its labels: for the rest y is -1, not known.
+    """Return the data with only few labels: all others are -1, unknown.
 
-    Of the training data ``keep`` labels stay, as many of each class as of the next, or one more
-    where the classes do not divide them. The others' go, and all of valid and test: what is
-    reported of them is then about log p(x), as of data whose labels nobody has.
+    In the training data ``keep`` labels stay, equally many of each class, or one more where the
+    number of classes does not divide them. All others are hidden, also in valid and test, whose
+    figures are then about log p(x), as for unlabelled data.
 
     Args:
         data: with labels.
-        keep: how many labels of the training data stay.
-        seed: decides which.
+        keep: number of labels that stay in the training data.
+        seed: of their choice.
 
     Raises:
-        InputError: where y is no labels, or there are too few of a class.
+        InputError: if y is not labels, or a class has too few.
     """
     if data.labels is None:
         raise InputError(
@@ -91,7 +91,7 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
         )
     if data.covariates:
         raise InputError(
-            f"`labels={keep}` hides labels that the model is shown, and it is shown covariates of "
+            f"`labels={keep}` hides labels from the model, which is given covariates of "
             f"{data.name} in their place; leave out one or the other."
         )
     names = data.labels
@@ -104,10 +104,10 @@ def hide(data: Data, keep: int, seed: int = 0) -> Data:
 
 
 def known_rows(split: Split) -> Tensor:
-    """Which rows of a split have a label that is known: (N,), bool.
+    """Which rows of a split have a known label: (N,), bool.
 
     Raises:
-        InputError: of a split that has no labels.
+        InputError: for a split without labels.
     """
     y = split.beside.get("y")
     if y is None or y.is_floating_point():
@@ -119,7 +119,7 @@ def known_rows(split: Split) -> Tensor:
 
 
 def _hidden(split: Split, kept: Callable[[Tensor], Tensor]) -> Split:
-    """Return the split with -1 for y where ``kept`` of y is 0."""
+    """Return the split with -1 for y where ``kept(y)`` is 0."""
     y = split.beside["y"].cpu()
     return split.with_y(torch.where(kept(y).bool(), y, UNKNOWN))
 

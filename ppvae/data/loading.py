@@ -1,4 +1,4 @@
-"""Data to fit to: by name, by path, or of what is in memory."""
+"""Loading of data for a fit: by name, by path, or from memory."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -41,54 +41,53 @@ def load(
     schema: Schema = UNKNOWN_SCHEMA,
     data_memory: float | None = None,
 ) -> Data:
-    """Load data to fit to.
+    """Load data for a fit.
 
-    Sets that are published with a test part keep it; a sixth of their training rows, drawn by
-    ``seed``, becomes valid (1,345 of Omniglot's, as is customary). Other data is divided 80/10/10.
+    Sets published with a test part keep it; a sixth of their training rows, drawn by
+    ``seed``, becomes valid (1,345 of Omniglot's, as is customary). Other data are split 80/10/10.
 
     Args:
         data: ``digits``, ``mnist``, ``fashion-mnist``, ``kmnist``, ``omniglot``,
             ``binarized-mnist``, a class of torchvision (``cifar10``), or a path: ``.csv``,
-            ``.tsv``, ``.parquet``, ``.npy``, ``.npz`` (``x``, and ``y`` and ``mask`` where there
-            are), ``.h5ad``, or a folder of images. A known name wins over a file; ``./mnist`` is a
-            file. In Python also what `ppvae.data.objects.object_source` takes: an array, a
+            ``.tsv``, ``.parquet``, ``.npy``, ``.npz`` (``x``, and optional ``y`` and ``mask``),
+            ``.h5ad``, or a folder of images. A known name takes precedence over a file; ``./mnist``
+            is a file. In Python also the objects of `ppvae.data.objects.object_source`: an array, a
             DataFrame, an AnnData, a data set of torch, a pair (x, y), or a triple of the parts.
-        name: what sentences call data in memory.
-        data_dir: where published sets lie, as torchvision lays them out, and are downloaded to;
-            by default ``PPVAE_DATA``, else ``~/.cache/ppvae``. Files present are only read.
-        label: the column of a table that becomes ``y``; beside covariates it is for people alone.
+        name: the name of data in memory in sentences.
+        data_dir: the directory of published sets, in torchvision's layout, to which missing ones
+            are downloaded; by default ``PPVAE_DATA``, else ``~/.cache/ppvae``. Existing files are
+            only read.
+        label: the column of a table that becomes ``y``; with covariates it is only shown.
         covariates: columns of a table that become ``y``: categories as one-hot vectors, numbers
-            less their mean and over their deviation.
+            standardized.
         index: the column of a table that names its rows.
-        drop: columns of a table that are left out.
-        kinds: what the values of columns are, ``real``, ``count`` or ``category``, where that is
-            not what they look like.
-        size_factor: what the mean of counts is multiplied by: ``total``, the sum of a row; a
-            column; or ``none``. By default the total where counts of cells meet a likelihood of
-            counts.
-        split_column: the column of a table that says train, valid or test.
-        size: height and width that the images of a folder are brought to.
-        valid: a path of the rows that choose the best weights, or ``none`` to train on all but the
+        drop: columns of a table to leave out.
+        kinds: the kinds of columns, ``real``, ``count`` or ``category``, if their values do not
+            show them.
+        size_factor: the factor of the mean of counts: ``total``, the sum of a row; a column; or
+            ``none``. By default the total for counts of cells with a likelihood of counts.
+        split_column: the column of a table with the words train, valid or test.
+        size: height and width to which the images of a folder are resized.
+        valid: a path of the rows that select the best weights, or ``none`` to train on all but the
             test rows; figures of valid are then of training rows.
-        test: a path of the rows that figures are reported of.
+        test: a path of the rows for reported figures.
         binarize: ``"dynamic"``: Bernoulli draws of the intensities, anew in each training batch,
             once elsewhere; ``"static"``: once everywhere; ``"threshold"``: 1 from 0.5 on. Zeros
-            and ones, as those of ``binarized-mnist``, stay what they are under each.
-        seed: of the division and of all noise that is drawn once. It is not the seed of a fit, so
-            that fits with different seeds are measured on the same test rows.
-        scaling: that of a fit, to read the values as it did.
-        scale: ``"none"``: the values as they are; ``"unit"``: divided by the largest there may be;
-            ``"standardize"``: minus the mean and divided by the deviation of the training rows, of
-            each column of a table, of others as a whole. By default what the values ask for, see
-            :class:`ppvae.data.Scaling`, and the likelihood, once there is one.
-        schema: what another fit read in its data, ``run.schema``, so that codes of labels and
-            categories mean the same.
-        data_memory: GiB of memory that the rows of a file may take: larger data stay on disk, and
-            batches are read from there; by default a quarter of what is free. A file of up to
-            64 MiB is read whole, unless this is less.
+            and ones, such as ``binarized-mnist``, are unchanged by each.
+        seed: of the split and of all fixed noise. It is not the seed of a fit, so that fits with
+            different seeds are measured on the same test rows.
+        scaling: that of another fit, to read the values in the same way.
+        scale: ``"none"``: unchanged values; ``"unit"``: divided by the largest possible one;
+            ``"standardize"``: minus the mean and divided by the deviation of the training rows, per
+            column of a table, else as a whole. By default it depends on the values, see
+            :class:`ppvae.data.Scaling`, and on the likelihood, once there is one.
+        schema: ``run.schema`` of another fit, so that codes of labels and categories mean the same.
+        data_memory: GiB of memory for the rows of a file: larger data stay on disk, and batches are
+            read from there; by default a quarter of the free memory. A file of up to 64 MiB is
+            read whole, unless this is less.
 
     Raises:
-        InputError: where there is no such data or it cannot be used, with the reason.
+        InputError: if there are no such data or they cannot be used, with the reason.
     """
     check_choices(binarize, seed, scale)
     options = ReadOptions(
@@ -113,7 +112,7 @@ def from_arrays(
     seed: int = 0,
     scale: Scale | None = None,
 ) -> Data:
-    """Make data of arrays, by the rules for ``.npz`` files, divided 80/10/10.
+    """Make data from arrays, by the rules for ``.npz`` files, split 80/10/10.
 
     They may be arrays of NumPy, masked ones too, tensors of torch, sparse matrices of SciPy, or
     tables and columns of pandas; a mask, names, and the order of categories are kept.
@@ -122,7 +121,7 @@ def from_arrays(
         x: ``(N, *shape)``; images are ``(N, height, width)``, or with channels first or last.
         y: (N,) labels, or (N, ...) floats, covariates.
         mask: the shape of ``x``, True where observed; elsewhere x may be NaN.
-        name: what sentences call it.
+        name: their name in sentences.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
         scale: as for :func:`load`.
@@ -140,13 +139,13 @@ def as_split(
     mask: Tensor | None = None,
     size_factor: Tensor | None = None,
 ) -> Split:
-    """Make one split of tensors as they are: neither scaled nor divided.
+    """Make one split of tensors, neither scaled nor divided.
 
     Args:
         x: ``(N, *shape)``.
         y: (N, ...) labels or covariates.
         mask: bool, the shape of ``x``, True where observed.
-        size_factor: (N,), above 0, what the mean of counts is multiplied by.
+        size_factor: (N,), above 0, the factor of the mean of counts.
     """
     extras = {"y": y, "mask": mask, "size_factor": size_factor}
     known = {name: value for name, value in extras.items() if value is not None}

@@ -1,7 +1,7 @@
-"""MNIST and the sets that were published in its format: 60,000 and 10,000 images of 28 x 28.
+"""MNIST and sets published in its format: 60,000 and 10,000 images of 28 x 28.
 
-The files are read here rather than by torchvision, which takes a second to import and does not
-check what lies on disk; it is asked where they must be downloaded.
+The files are read here instead of by torchvision, which takes a second to import and does not check
+files on disk; it is used for downloads only.
 """
 
 from pathlib import Path
@@ -63,15 +63,15 @@ def mnist_source(name: str, folder: Path) -> Source:
 
 
 def _idx(folder: Path, file: str) -> Tensor:
-    """Return an idx file of bytes: 0, 0, 8, the number of axes, the big-endian sizes, the bytes."""
+    """Return an idx file of bytes: 0, 0, 8, number of axes, big-endian sizes, then the bytes."""
     content = checked(folder, file)
     axes = 3 if "idx3" in file else 1
     start = 4 + 4 * axes
     sizes = np.frombuffer(content[4:start].ljust(4 * axes, b"\0"), ">i4").tolist()
     if content[:4] != bytes((0, 0, 8, axes)) or len(content) != start + int(np.prod(sizes)):
         raise InputError(
-            f"{folder / file} is damaged: it holds {len(content)} bytes, which its header does not "
-            f"account for; move it away to have it downloaded again."
+            f"{folder / file} is damaged: it holds {len(content)} bytes, which do not match its "
+            f"header; move it away, and it is downloaded again."
         )
-    # One copy, for the buffer is read-only and a tensor is not.
+    # A copy, because the buffer is read-only and a tensor is not.
     return torch.from_numpy(np.frombuffer(content, np.uint8)[start:].reshape(sizes).copy())

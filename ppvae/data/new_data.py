@@ -1,4 +1,4 @@
-"""Data for a model that is already fitted, read as its training data was."""
+"""Data for a fitted model, read in the same way as its training data."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,10 +33,10 @@ def load_new(
     binarize: Binarize = "none",
     seed: int = 0,
 ) -> Split:
-    """Load data for a model that is already fitted, as its training data was read.
+    """Load data for a fitted model, read in the same way as its training data.
 
-    The test part of a known name, the same rows with the same noise as that of :func:`load`, and of
-    a folder that has one; all rows of another path. ``"dynamic"`` noise is drawn once, by ``seed``.
+    For a known name, or a folder with a test part, these are the test rows with the same noise as
+    in :func:`load`; for another path all rows. ``"dynamic"`` noise is drawn once, by ``seed``.
 
     Args:
         data: as for :func:`load`.
@@ -44,13 +44,13 @@ def load_new(
         shape: that of one datum the model was fitted to.
         data_dir: as for :func:`load`.
         options: how a table is read.
-        schema: what the fit read in its data, so that equal codes mean equal labels.
-        names: those of the columns of the fit, where it was of an array that had them.
+        schema: that of the fit, so that equal codes mean equal labels.
+        names: names of the columns of the fit, if it was of an array with names.
         binarize: as for :func:`load`.
         seed: as for :func:`load`.
 
     Raises:
-        InputError: as for :func:`load`, and where shape, unit or a label is not the fitted one.
+        InputError: as for :func:`load`, and if shape, unit or a label differs from the fit.
     """
     check_choices(binarize, seed)
     is_named = isinstance(data, str | Path)
@@ -82,11 +82,11 @@ def new_rows(
     binarize: Binarize = "none",
     seed: int = 0,
 ) -> Split:
-    """Make rows of arrays for a model that is already fitted, read as its training data was.
+    """Make rows from arrays for a fitted model, read in the same way as its training data.
 
     Args:
-        x: as for :func:`from_arrays`; NaN: not observed. A table, where one was fitted, has the
-            columns of that, in any order.
+        x: as for :func:`from_arrays`; NaN: not observed. For a fit of a table, a table with the
+            same columns, in any order.
         y: as for :func:`from_arrays`.
         mask: as for :func:`from_arrays`.
         scaling: as for :func:`load_new`.
@@ -124,7 +124,7 @@ def _check_shape(source: Source, shape: tuple[int, ...], where: str) -> None:
 
 
 def _check_names(source: Source, names: tuple[str, ...] | None, where: str) -> None:
-    """Refuse columns of other names, or in another order, where both have names."""
+    """Refuse columns of other names, or in another order, if both have names."""
     own = source.train.names
     if names is None or own is None or own == names:
         return

@@ -1,4 +1,4 @@
-"""Files of NumPy: .npy, one array; .npz, arrays by name or a sparse matrix of SciPy."""
+"""NumPy files: .npy, one array; .npz, arrays by name or a sparse matrix of SciPy."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,35 +17,35 @@ from ppvae.data.source import Source
 from ppvae.data.stored import Mapped
 from ppvae.errors import InputError
 
-# What scipy.sparse.save_npz writes in each of its formats.
+# The arrays that scipy.sparse.save_npz writes in each of its formats.
 _SPARSE = ("format", "shape", "data")
 
 _NAMES = {"x": ("x", "X", "data", "images"), "y": ("y", "Y", "labels", "target"), "mask": ("mask",)}
-"""What people call the arrays of a file, their own names first."""
+"""Usual names of the arrays of a file, this package's first."""
 
 _PARTS = {"train": ("train",), "valid": ("val", "valid"), "test": ("test",)}
-"""What they call the parts, where each is an array."""
+"""Usual names of the parts, if each is an array."""
 
 
 _MAPPED = 2**20
-"""Bytes of a file from which it is mapped, before its header says how large the array is."""
+"""Bytes of a file from which it is mapped, as its size is known before its header is read."""
 
 _NO_ROWS = 128
-"""Bytes of a file that has a header alone."""
+"""Bytes of a file with a header only."""
 
 
 def npy_source(path: Path, memory: float | None = None) -> Source:
-    """Open the array at ``path``, or read it where it is small; a pickle never is.
+    """Open the array at ``path``, or read it if it is small; pickles are refused.
 
     Args:
         path: the file.
         memory: see `ppvae.data.stored.budget`.
 
     Raises:
-        InputError: where the file is damaged, or holds something else.
+        InputError: if the file is damaged, or holds something else.
     """
     with parsing(path, "a .npy file"):
-        # Without allow_pickle, so that opening a stranger's file runs none of its code; so below.
+        # Without allow_pickle, so that a stranger's file cannot run code; also below.
         if path.stat().st_size > (_MAPPED if memory is None else _NO_ROWS):
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
@@ -62,13 +62,13 @@ def npy_source(path: Path, memory: float | None = None) -> Source:
 
 
 def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
-    """Read ``x``, and ``y`` and ``mask`` where there are; or the matrix of a sparse file.
+    """Read ``x``, and ``y`` and ``mask`` if present; or the matrix of a sparse file.
 
-    ``x_train``, ``x_test`` and their like are the parts of the data. Without ``x`` the array called
-    ``X``, ``data`` or ``images`` is taken for it, and without ``y`` that called ``labels``.
+    ``x_train``, ``x_test`` and the like are the parts of the data. Without ``x`` the array named
+    ``X``, ``data`` or ``images`` is used, and without ``y`` the one named ``labels``.
 
     Raises:
-        InputError: where the file is damaged, or holds something else.
+        InputError: if the file is damaged, or holds something else.
     """
     with parsing(path, "a .npz file"), path.open("rb") as file:
         with np.lib.npyio.NpzFile(file, allow_pickle=False) as content:
@@ -97,22 +97,22 @@ def npz_source(path: Path, labels: tuple[str, ...] | None = None) -> Source:
 
 
 def _name(content: Any, what: str, path: Path) -> str | None:
-    """Return what an array is called in a file: its own name, or the one that people give it."""
+    """Return the name of an array in a file: this package's name, or another usual one."""
     there = [name for name in _NAMES[what] if name in content]
     if len(there) > 1 and there[0] != what:
-        raise InputError(f"{path} holds {' and '.join(there)}: call the one that is meant {what}.")
+        raise InputError(f"{path} holds {' and '.join(there)}: rename the intended one to {what}.")
     return there[0] if there else None
 
 
 def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
-    """Read ``x_train`` and ``x_test``, as the files of Keras have them, with labels and masks."""
+    """Read ``x_train`` and ``x_test``, as in files of Keras, with labels and masks."""
     called = {
         part: [f"x_{name}" for name in names if f"x_{name}" in content]
         for part, names in _PARTS.items()
     }
     for there in (["x"] * ("x" in content) + called["train"], *called.values()):
         if len(there) > 1:
-            raise InputError(f"{path} holds {' and '.join(there)}: keep the one that is meant.")
+            raise InputError(f"{path} holds {' and '.join(there)}: keep only the intended one.")
     sources: dict[str, Source] = {}
     for part, names in called.items():
         for name in names:
@@ -123,7 +123,7 @@ def _parts(content: Any, path: Path, labels: tuple[str, ...] | None) -> Source:
 
 
 def _array(content: Any, name: str, path: Path) -> NDArray[Any] | None:
-    """Return one array of the file, or None where it has none of that name."""
+    """Return one array of the file, or None if there is none of this name."""
     if name not in content:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Data that is in memory already, in whatever Python holds it."""
+"""Data in memory, in any container of Python."""
 
 import math
 import sys
@@ -27,18 +27,18 @@ _PARTS = ("train", "valid", "test")
 def object_source(
     thing: Any, where: str, options: ReadOptions = AS_FOUND, schema: Schema = UNKNOWN_SCHEMA
 ) -> Source:
-    """Return what an object holds as raw rows.
+    """Return the content of an object as raw rows.
 
     Args:
         thing: an array, tensor or sparse matrix; a DataFrame; an AnnData; a `torch` data set; a
-            pair (x, y); a mapping of ``x``, and ``y`` and ``mask`` where there are; or a triple
-            (train, valid, test) of any of them.
-        where: the name that sentences begin with.
-        options: what is said of the columns of a table.
-        schema: what a fit read in its data, which these have to have again.
+            pair (x, y); a mapping of ``x``, and optional ``y`` and ``mask``; or a triple (train,
+            valid, test) of any of them.
+        where: the name with which errors begin.
+        options: the user's options for the columns of a table.
+        schema: that of a fit, which these data have to match.
 
     Raises:
-        InputError: for what is none of these, or cannot be used.
+        InputError: for anything else, or data that cannot be used.
     """
     if isinstance(thing, tuple) and len(thing) == 3:
         return _divided(thing, where, options, schema)
@@ -64,7 +64,7 @@ def is_table(thing: Any) -> bool:
 
 
 def _is_frame(thing: Any) -> bool:
-    pandas = sys.modules.get("pandas")  # what was never imported made nothing
+    pandas = sys.modules.get("pandas")  # without an import there is no such object
     return pandas is not None and isinstance(thing, pandas.DataFrame)
 
 
@@ -79,7 +79,7 @@ def _is_table_with_labels(thing: Any) -> bool:
 
 
 def _labelled(table: Any, y: Any, where: str, options: ReadOptions, schema: Schema) -> Source:
-    """A table and its labels beside it, as scikit-learn has them: one more column."""
+    """A table with its labels as one more column, as in scikit-learn."""
     import pandas as pd
 
     if options.label is not None:
@@ -98,8 +98,8 @@ def _labelled(table: Any, y: Any, where: str, options: ReadOptions, schema: Sche
     shape = tuple(np.shape(y))
     if math.prod(shape[1:]) != 1:
         raise InputError(
-            f"{where}: y has shape {shape}, and beside a table it is labels, one a row: put "
-            f"what else is known of the rows into columns, and name them in `covariates`."
+            f"{where}: y has shape {shape}, but labels of a table are one per row: put "
+            f"further fields into columns, and name them in `covariates`."
         )
     if len(shape) > 1:
         y = y.iloc[:, 0] if isinstance(y, pd.DataFrame) else np.asarray(y).reshape(-1)
@@ -113,7 +113,7 @@ def _labelled(table: Any, y: Any, where: str, options: ReadOptions, schema: Sche
 def _divided(
     parts: tuple[Any, Any, Any], where: str, options: ReadOptions, schema: Schema
 ) -> Source:
-    """Three parts, of which the first tells what columns, labels and covariates are."""
+    """Three parts, of which the first defines columns, labels and covariates."""
     sources: list[Source] = []
     for part, thing in zip(_PARTS, parts, strict=True):
         sources.append(object_source(thing, f"{where}, {part}", options, schema))
@@ -122,13 +122,13 @@ def _divided(
 
 
 def _arrays(thing: Any, where: str) -> tuple[Any, Any, Any]:
-    """x, and y and mask where there are."""
+    """x, and y and mask if present."""
     if isinstance(thing, Mapping):
         unknown = sorted(map(str, thing.keys() - {"x", "y", "mask"}))
         if unknown or "x" not in thing:
             raise InputError(
-                f"{where} is a mapping of {', '.join(map(str, thing))}: give x, and y and mask "
-                f"where there are."
+                f"{where} is a mapping of {', '.join(map(str, thing))}: give x, and optionally y "
+                f"and mask."
             )
         return thing["x"], thing.get("y"), thing.get("mask")
     if isinstance(thing, tuple):
@@ -150,7 +150,7 @@ def _arrays(thing: Any, where: str) -> tuple[Any, Any, Any]:
 
 
 def _stacked(dataset: Dataset[Any], where: str) -> tuple[Any, Any]:
-    """All items of a data set, x beside x and y beside y."""
+    """All items of a data set, stacked into x and y."""
     if isinstance(dataset, IterableDataset):
         items = list(dataset)
     else:
@@ -174,11 +174,11 @@ def _stacked(dataset: Dataset[Any], where: str) -> tuple[Any, Any]:
 
 
 def _items(values: list[Any], where: str, what: str) -> list[Any]:
-    """The items of a data set as arrays; of pictures that are not grey their colours."""
+    """The items of a data set as arrays, in colour unless all pictures are grey."""
     pil = sys.modules.get("PIL.Image")
     if pil is None or not all(isinstance(value, pil.Image) for value in values):
         return [plain(value, where, what).values for value in values]
-    if all(image.mode in DEEP for image in values):  # as they are: no picture of 8 bits
+    if all(image.mode in DEEP for image in values):  # unchanged, as they have more than 8 bits
         return [np.asarray(image) for image in values]
     grey = all(image.mode in GREY for image in values)
     return [

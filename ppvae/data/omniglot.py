@@ -17,7 +17,7 @@ URL = "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/ch
 FILE = "Omniglot28/chardata.mat"
 # No checksum is published; these sizes are.
 ROWS = {"data": 24_345, "testdata": 8_070}
-# Tomczak and Welling (2018) and those after them hold out this many training rows.
+# Tomczak and Welling (2018) and later papers hold out this many training rows.
 VALID = 1_345
 
 
@@ -25,7 +25,7 @@ def omniglot_source(folder: Path) -> Source:
     """Return intensities in [0, 1], (1, 28, 28) and upright, labelled by alphabet, 1 to 50.
 
     Raises:
-        InputError: where the file is not the published one, or missing and not to be downloaded.
+        InputError: if the file is not the published one, or missing and cannot be downloaded.
     """
     path = folder / FILE
     if not path.is_file():
@@ -49,16 +49,16 @@ def _array(content: dict[str, Any], key: str, path: Path, shape: tuple[int, int]
         actual = array.shape if isinstance(array, np.ndarray) else "nothing"
         raise InputError(
             f"{path} is not the published file: {key} is {actual}, and {shape} was expected; move "
-            f"it away to have it downloaded again."
+            f"it away, and it is downloaded again."
         )
     return array
 
 
 def _upright(content: dict[str, Any], key: str, path: Path) -> torch.Tensor:
-    """Return images (N, 1, 28, 28): in the file each is a column, its pixels column by column."""
+    """Return images (N, 1, 28, 28): in the file each is a column, in column-major order."""
     columns = _array(content, key, path, (28 * 28, ROWS[key]))
     if not (columns >= 0).all() or not (columns <= 1).all():
-        raise InputError(f"{path} is not the published file: {key} leaves [0, 1].")
+        raise InputError(f"{path} is not the published file: {key} has values outside of [0, 1].")
     images = columns.T.reshape(-1, 1, 28, 28).swapaxes(2, 3)
     return torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
 

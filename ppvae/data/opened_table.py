@@ -1,4 +1,4 @@
-"""A .parquet table that is opened, and read column by column."""
+"""A .parquet table that is opened, and read column by column when needed."""
 
 from functools import cached_property
 from pathlib import Path
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 @final
 class OpenedTable:
-    """What a reader asks of a DataFrame, of a file: a column is read when it is asked for.
+    """The part of a DataFrame's interface that readers use, for a file on disk.
 
     Args:
         path: the file.
-        file: the same, opened by pyarrow.
+        file: the same file, opened by pyarrow.
     """
 
     def __init__(self, path: Path, file: Any) -> None:
@@ -37,7 +37,7 @@ class OpenedTable:
 
     @cached_property
     def columns(self) -> list[str]:
-        """The columns, without those that name the rows."""
+        """The columns, without those of the index."""
         return [str(name) for name in self.file.schema_arrow.empty_table().to_pandas().columns]
 
     def _read(self, columns: list[str]) -> "pd.DataFrame":

@@ -1,4 +1,4 @@
-"""From what a user names or holds to raw rows."""
+"""Opening of data that a user names or gives, as raw rows."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def source_of(
     schema: Schema,
     parameter: str = "data",
 ) -> Source:
-    """Read data by its name or path, or of an object."""
+    """Read data by name or path, or from an object."""
     if isinstance(data, str | Path):
         source = read(data, data_dir, options, schema, parameter)
     else:
@@ -38,13 +38,13 @@ def with_parts(
     data_dir: Path | None,
     options: ReadOptions,
 ) -> Source:
-    """Return the source with rows of other files for its parts, or none that choose weights."""
+    """Return the source with rows of other files as its parts, or without validation rows."""
     read_in = {}
     for part, where in (("valid", valid), ("test", test)):
         if where is None or where == "none":
             continue
         if not is_path(where):
-            raise InputError(f"`{part}={str(where)!r}` is no file or folder; check the path.")
+            raise InputError(f"`{part}={str(where)!r}` is not a file or folder; check the path.")
         if getattr(source, part) is not None:
             raise InputError(
                 f"{source.where} has a {part} part, and `{part}={str(where)!r}` gives another: "
@@ -62,24 +62,24 @@ def with_parts(
     if source.valid is not None:
         raise InputError(
             f"`valid='none'` trains on all rows but those of the test part, and {source.where} has "
-            f"a valid part of its own: leave it out."
+            f"its own valid part: leave it out."
         )
     note = "no rows are kept from training for valid: its figures are those of training rows"
     return replace(source, trains_on_valid=True, notes=(*source.notes, note))
 
 
 def has_columns(data: Any) -> bool:
-    """Return whether data is a table, whose columns have names."""
+    """Return whether data is a table with named columns."""
     if isinstance(data, str | Path):
         return named(data) is None and Path(data).suffix.lower() in TABLES
     return is_table(data)
 
 
 def check_choices(binarize: str, seed: int, scale: str | None = None) -> None:
-    """Refuse words and seeds that are none.
+    """Refuse unknown words and invalid seeds.
 
     Raises:
-        InputError: with what may be given.
+        InputError: with the allowed values.
     """
     options = (
         ("scale", scale, (None, *get_args(Scale))),
@@ -94,12 +94,12 @@ def check_choices(binarize: str, seed: int, scale: str | None = None) -> None:
 
 
 def as_text(column: object) -> str | None:
-    """Return the name of a column as tables are read with it: numbers are names in a DataFrame."""
+    """Return the name of a column as text, as names in a DataFrame may be numbers."""
     return None if column is None else str(column)
 
 
 def called(name: str | Path) -> str:
-    """Return what data is called in a sentence and in a folder's name."""
+    """Return the name of data in sentences and in names of folders."""
     known = named(name)
     if known is not None:
         return known

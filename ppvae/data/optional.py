@@ -1,4 +1,4 @@
-"""Packages that are needed for some files alone, imported when they are."""
+"""Optional packages, imported when a file needs them."""
 
 from importlib import import_module
 from typing import Any
@@ -7,7 +7,7 @@ from ppvae.errors import InputError
 
 
 def needed(package: str, what: str) -> Any:
-    """Import a package that need not be installed.
+    """Import an optional package.
 
     Raises:
         InputError: with the command that installs it.
@@ -16,5 +16,5 @@ def needed(package: str, what: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise InputError(
-            f"{what} takes {package}, which is not installed: `pip install {package}`"
+            f"{what} needs {package}, which is not installed: `pip install {package}`"
         ) from error

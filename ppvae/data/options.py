@@ -1,4 +1,4 @@
-"""How data is to be read, where its user says so, and what a fit read in it."""
+"""Options for reading data, and the schema that a fit found in them."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,19 +13,19 @@ from ppvae.errors import InputError
 @final
 @dataclass(frozen=True)
 class ReadOptions:
-    """What a user says of the columns of a table, the size of images, or memory.
+    """The user's options for the columns of a table, the size of images, or memory.
 
     Args:
         label: the column of labels.
         covariates: columns that the programs are conditional on.
-        index: the column of the rows' names.
-        drop: columns that are left out.
-        kinds: what the values of a column are, where that is not what they look like.
+        index: the column with the names of the rows.
+        drop: columns to leave out.
+        kinds: the kinds of columns, if their values do not show them.
         size_factor: ``"total"``, the sum of a row; a column; or ``"none"``.
-        split_column: the column that says ``train``, ``valid`` or ``test``.
-        size: height and width that images are brought to.
-        memory: GiB of memory that rows of a file may take.
-        may_lack: which of these columns new data need not have.
+        split_column: the column with ``train``, ``valid`` or ``test``.
+        size: height and width to which images are resized.
+        memory: GiB of memory for the rows of a file.
+        may_lack: columns among these that new data may lack.
     """
 
     label: str | None = None
@@ -40,7 +40,7 @@ class ReadOptions:
     may_lack: frozenset[str] = frozenset()
 
     def of_new(self, columns: Iterable[str]) -> Self:
-        """Return what is to be read in other data than those of the fit, all rows of them."""
+        """Return the options for other data than those of the fit, of which all rows are read."""
         there = set(columns)
         other: dict[str, Any] = {
             name: None
@@ -52,7 +52,7 @@ class ReadOptions:
 
     @property
     def of_columns(self) -> dict[str, Any]:
-        """What is said of columns alone, of that which is said."""
+        """The options that concern columns, as far as they are set."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         return {
             name: value
@@ -66,14 +66,14 @@ class ReadOptions:
 @final
 @dataclass(frozen=True)
 class Schema:
-    """What a fit read in its data, so that other data mean the same.
+    """The meaning of the data of a fit, which other data must share.
 
     Args:
-        columns: the columns of x, of a table.
+        columns: the columns of x, if it is a table.
         labels: names of the label codes.
-        covariates: the columns that y is made of, where it is covariates.
-        size_unit: what size factors were divided by.
-        is_decimal: the label is a real number, and y a covariate.
+        covariates: the columns from which y is made, if it is covariates.
+        size_unit: the divisor of size factors.
+        is_decimal: whether the label is a real number, and y a covariate.
     """
 
     columns: tuple[Column, ...] | None = None
@@ -83,7 +83,7 @@ class Schema:
     is_decimal: bool = False
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain types, as YAML and JSON hold them."""
+        """Return plain types for YAML and JSON."""
         return {
             "columns": None if self.columns is None else columns_to_plain(self.columns),
             "labels": None if self.labels is None else list(self.labels),
@@ -94,7 +94,7 @@ class Schema:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> Self:
-        """Read what ``to_dict`` wrote, from a file that anyone may have edited.
+        """Read the result of ``to_dict`` from a file that anyone may have edited.
 
         Raises:
             InputError: for anything that ``to_dict`` cannot have written.
@@ -122,7 +122,7 @@ class Schema:
 
 
 AS_FOUND = ReadOptions()
-"""Nothing is said of the data."""
+"""Options without any choice."""
 
 UNKNOWN_SCHEMA = Schema()
-"""That of data that are read for the first time."""
+"""The schema of data that are read for the first time."""

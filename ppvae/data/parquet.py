@@ -12,12 +12,12 @@ from ppvae.data.table import table_source
 
 
 def parquet_source(path: Path, options: ReadOptions, schema: Schema) -> Source:
-    """Read the table at ``path``, or open it where it is large: `ppvae.data.table.table_source`.
+    """Read the table at ``path``, or open it if it is large: `ppvae.data.table.table_source`.
 
-    Of an opened table one column at a time is read, to find what it is.
+    An opened table is read one column at a time, to find the kinds of its columns.
 
     Raises:
-        InputError: where pyarrow is not installed, or the table cannot be used.
+        InputError: if pyarrow is not installed, or the table cannot be used.
     """
     parquet = needed("pyarrow.parquet", f"reading {path}")
     import pandas as pd

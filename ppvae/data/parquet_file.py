@@ -1,4 +1,4 @@
-"""The columns of x of a .parquet table that is opened, read by row groups."""
+"""The columns of x of an opened .parquet table, read by row groups."""
 
 from collections.abc import Sequence
 from typing import Any, final, override
@@ -77,7 +77,7 @@ class ParquetFile(Blocked):
 def looked_at(
     table: TableColumns, names: Sequence[str], kinds: Any, known: Any
 ) -> tuple[list[Column], int]:
-    """What each column of x is, read one after the other, and how many cells are empty."""
+    """The columns of x, read one after the other, and the number of empty cells."""
     columns, empty = [], 0
     with passing("looking at columns", len(names)) as count:
         for name in names:
@@ -90,5 +90,5 @@ def looked_at(
 
 
 def _is_single(kind: Any) -> bool:
-    """Whether single precision holds all values of a type of Arrow."""
+    """Whether single precision holds all values of an Arrow type."""
     return str(kind) in ("float", "halffloat", "bool", "int8", "int16", "uint8", "uint16")

@@ -1,4 +1,4 @@
-"""The parts of one data set, read one by one."""
+"""Joining of the parts of one data set, read separately."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -14,14 +14,14 @@ from ppvae.data.source import Source
 from ppvae.errors import InputError
 
 MAY_LACK = frozenset({"label", "index"})
-"""Columns that the rows of a further part need not have."""
+"""Columns that the rows of a further part may lack."""
 
 
 def joined(where: str, train: Source, valid: Source | None, test: Source | None) -> Source:
-    """Return data whose parts were read one by one; labels that a part lacks are not known there.
+    """Return data whose parts were read separately; missing labels of a part are unknown.
 
     Raises:
-        InputError: where their shapes differ, or not all have covariates.
+        InputError: if their shapes differ, or only some have covariates.
     """
     further = {"valid": valid, "test": test}
     there = [train, *(source for source in further.values() if source is not None)]
@@ -51,28 +51,28 @@ def joined(where: str, train: Source, valid: Source | None, test: Source | None)
 
 
 def own_part(source: Source, part: str) -> Source:
-    """Return data that are to be one part: those of that name, where they are divided themselves.
+    """Return data as one part: if they are divided themselves, only their part of that name.
 
     Raises:
-        InputError: where they are divided, and have no such part.
+        InputError: if they are divided, and have no such part.
     """
     published = source.published()
     if len(published) == 1:
         return source
     if part not in published:
         raise InputError(
-            f"`{part}={source.where!r}` is divided into {' and '.join(published)}, and none of "
-            f"them is {part}: give a file of the {part} rows alone."
+            f"`{part}={source.where!r}` is divided into {' and '.join(published)}, without a part "
+            f"{part}: give a file of the {part} rows alone."
         )
     return replace(source, train=published[part], valid=None, test=None)
 
 
 def _labelled_as(train: Source, other: Source) -> Rows:
-    """Return the rows of a further part with y as those of train have it: not known, or none."""
+    """Return the rows of a further part with y as in train: unknown labels, or none."""
     rows, y, own = other.train, _y_of(train), _y_of(other)
     if y is not None and own is None and y.is_floating_point():
         raise InputError(
-            f"{other.where} has no y, and {train.where} has covariates: give those of all parts."
+            f"{other.where} has no y, and {train.where} has covariates: give them for all parts."
         )
     unknown = torch.full((len(rows),), UNKNOWN)
     if isinstance(rows, ArrayRows | DiskRows):

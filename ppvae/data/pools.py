@@ -1,4 +1,4 @@
-"""Shuffling of rows that are read by blocks."""
+"""Shuffling of rows that are read in blocks."""
 
 from dataclasses import dataclass
 from typing import final
@@ -10,21 +10,21 @@ from torch import Tensor
 @final
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """In which block each row of a split lies.
+    """The block of each row of a split.
 
     Args:
         of: (N,) the number of the block.
-        together: how many blocks make a pool.
+        together: number of blocks in a pool.
     """
 
     of: Tensor
     together: int
 
     def shuffled(self, rows: Tensor, chance: torch.Generator) -> Tensor:
-        """Rows in a random order that passes each block once.
+        """Rows in a random order that reads each block once.
 
-        Blocks are put into pools at random, anew in each call, and the rows of a pool follow each
-        other, in a random order. Of one pool it is a random order of all.
+        Blocks are put into pools at random, anew in each call, and the rows of each pool are
+        shuffled. With a single pool, all rows are shuffled together.
         """
         rows = rows[torch.randperm(len(rows), generator=chance, device=rows.device)]
         of = self.of.to(rows.device)

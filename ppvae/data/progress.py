@@ -1,11 +1,11 @@
-"""How far a pass over the data is, shown by whoever asked for it."""
+"""Progress of passes over the data, shown by the caller."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
 Bar = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
-"""Makes a progress bar, given what is done and of how many, that yields a function to count."""
+"""Makes a progress bar from a description and a total; it yields a function that counts."""
 
 
 def _silent(_what: str, _total: int) -> AbstractContextManager[Callable[[int], None]]:
@@ -17,7 +17,7 @@ _shown: ContextVar[Bar] = ContextVar("bar", default=_silent)
 
 @contextmanager
 def shown_by(bar: Bar) -> Iterator[None]:
-    """Passes over data within this block are shown by ``bar``."""
+    """Context in which passes over data are shown by ``bar``."""
     token = _shown.set(bar)
     try:
         yield

@@ -1,4 +1,4 @@
-"""The range and the kind of raw values: what their meaning is read off."""
+"""Range and kind of raw values, which determine their scaling."""
 
 import math
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from ppvae.data.rows import Rows
 @final
 @dataclass(frozen=True)
 class ValueRange:
-    """What raw values are, all parts together.
+    """Range and kind of the raw values of all parts.
 
     Args:
-        lowest: the smallest.
-        highest: the largest.
-        is_whole: all are whole numbers.
-        is_float: they are stored as floats.
-        is_bytes: they are stored in bytes.
-        is_table: a row is a vector.
+        lowest: the smallest value.
+        highest: the largest value.
+        is_whole: whether all are whole numbers.
+        is_float: whether they are stored as floats.
+        is_bytes: whether they are stored as bytes.
+        is_table: whether a row is a vector.
     """
 
     lowest: float
@@ -34,27 +34,27 @@ class ValueRange:
 
     @property
     def is_count(self) -> bool:
-        """All are whole numbers from 0."""
+        """Whether all are whole numbers from 0."""
         return self.is_whole and self.lowest >= 0
 
     @property
     def is_binary(self) -> bool:
-        """All are 0 or 1."""
+        """Whether all are 0 or 1."""
         return self.is_count and self.highest <= 1
 
     @property
     def is_unit(self) -> bool:
-        """All are in [0, 1]."""
+        """Whether all are in [0, 1]."""
         return self.lowest >= 0 and self.highest <= 1
 
     @property
     def is_like_pixels(self) -> bool:
-        """They run from 0 far towards 255, and no further, as grey levels of 8 bits do."""
+        """Whether they range from 0 to near 255, as 8-bit grey levels do."""
         return self.lowest >= 0 and 100 < self.highest <= 255
 
 
 def value_range(parts: dict[str, Rows]) -> ValueRange:
-    """Look at all that was observed, chunk by chunk; images on disk are not looked at."""
+    """The range of all observed values, chunk by chunk; images on disk are not read."""
     some = next(iter(parts.values()))
     if isinstance(some, ImageRows):  # images are many, and all alike
         return ValueRange(0, 255, is_whole=True, is_float=False, is_bytes=True, is_table=False)

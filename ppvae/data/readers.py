@@ -1,4 +1,4 @@
-"""The names that data goes by, and the reader behind each."""
+"""Names of data, and their readers."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ from ppvae.data.source import Source
 from ppvae.data.vision import check_reader_is_safe, makers, simple, vision_source
 from ppvae.errors import InputError
 
-# Readers of the sets this package knows itself, given the data directory.
+# Readers of this package's own sets, given the data directory.
 NAMED: dict[str, Callable[[Path], Source]] = {
     digits.NAME: digits.digits_source,
     **{name: partial(mnist_source, name) for name in SETS},
@@ -30,13 +30,13 @@ NAMED: dict[str, Callable[[Path], Source]] = {
     "binarized-mnist": binarized_mnist_source,
 }
 TABLES = (".csv", ".tsv", ".parquet", ".h5ad")
-"""Files whose columns have names."""
+"""Types of files with named columns."""
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz", ".h5ad")
 
 
 def named(name: str | Path) -> str | None:
-    """Return the known name that ``name`` spells, or None; ``./mnist`` is a path."""
+    """Return the known name that ``name`` means, or None; ``./mnist`` is a path."""
     spelled = {simple(known): known for known in NAMED}
     return None if isinstance(name, Path) else spelled.get(simple(name))
 
@@ -50,9 +50,9 @@ def is_path(name: str | Path) -> bool:
 
 
 def check_safe_to_read(name: str | Path, data_dir: Path | None) -> None:
-    """Refuse data that a file names and that is not safe to read; see `check_reader_is_safe`."""
+    """Refuse data named by a config that are not safe to read; see `check_reader_is_safe`."""
     if named(name) is None and not is_path(name):
-        check_reader_is_safe(str(name), data_dir)  # a second, for the import of torchvision
+        check_reader_is_safe(str(name), data_dir)  # takes a second, to import torchvision
 
 
 def read(
@@ -62,30 +62,30 @@ def read(
     schema: Schema = UNKNOWN_SCHEMA,
     parameter: str = "data",
 ) -> Source:
-    """Read the data called ``name``.
+    """Read data by name or path.
 
     Args:
         name: a known name, a class of torchvision, or a path.
         data_dir: see :func:`ppvae.data.downloads.data_folder`.
-        options: what its user says of the columns of a table, or the size of images.
-        schema: what a fit read in its data, so that a path means the same.
-        parameter: what the name was given as.
+        options: the user's options for the columns of a table, or the size of images.
+        schema: that of a fit, so that the data mean the same.
+        parameter: the parameter with the name, for errors.
 
     Raises:
-        InputError: where there is no such data, or it cannot be used.
+        InputError: if there are no such data, or they cannot be used.
     """
     known = named(name)
     path = Path(name).expanduser()
     check_options(str(name), options, is_table=known is None and path.suffix.lower() in TABLES)
     if options.size is not None and (known is not None or not path.is_dir()):
         raise InputError(
-            f"`size={options.size}` is for a folder of images, and {name} is none: leave it out."
+            f"`size={options.size}` is for a folder of images, unlike {name}: leave it out."
         )
     if known is not None:
         return NAMED[known](data_folder(data_dir))
     if is_path(name):
         return _at(path, options, schema, parameter)
-    # Only now, for it takes a second to import.
+    # Only now, as the import takes a second.
     others = makers()
     if simple(str(name)) in others:
         return vision_source(simple(str(name)), others[simple(str(name))], data_folder(data_dir))
@@ -99,10 +99,10 @@ def read(
 
 
 def files_of(path: Path, parameter: str = "data") -> list[Path]:
-    """Return the files that are read of ``path``: itself, or the images in a folder.
+    """Return the files to read for ``path``: itself, or the images in a folder.
 
     Raises:
-        InputError: where there is nothing to read.
+        InputError: if there is nothing to read.
     """
     if path.is_dir():
         return list(images_in(path)[0])
@@ -118,10 +118,10 @@ def files_of(path: Path, parameter: str = "data") -> list[Path]:
 
 
 def check_options(where: str, options: ReadOptions, *, is_table: bool) -> None:
-    """Refuse what is said of columns where there are none.
+    """Refuse options for columns where there are none.
 
     Raises:
-        InputError: naming the first of it.
+        InputError: naming the first of them.
     """
     of_columns = options.of_columns
     if options.size_factor == "total" and not is_table:
@@ -130,7 +130,8 @@ def check_options(where: str, options: ReadOptions, *, is_table: bool) -> None:
         name, value = next(iter(of_columns.items()))
         raise InputError(
             f"`{name}={value!r}` names a column of a table ({', '.join(TABLES)}), and {where} is "
-            f"none: leave it out (.npz files have labels in y, folders of images in sub-folders)."
+            f"not one: leave it out (.npz files have labels in y, folders of images in "
+            f"sub-folders)."
         )
 
 

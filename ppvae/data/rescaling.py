@@ -1,4 +1,4 @@
-"""From raw rows to data: divided, scaled, binarized."""
+"""From raw rows to data: split, scaled, binarized."""
 
 from dataclasses import replace
 
@@ -29,14 +29,14 @@ def suited(
     *,
     may_binarize: bool = False,
 ) -> Data:
-    """Return the data scaled as a likelihood of ``values`` asks; the data itself where it is.
+    """Return the data scaled for a likelihood of ``values``; unchanged if they are already.
 
     Args:
         data: read before the likelihood was known.
-        values: what the likelihood is of; see :func:`ppvae.data.rules.infer_scaling`.
-        scale: what somebody says, which goes before.
-        may_binarize: whether intensities become zeros and ones where ``values`` are and the data
-            are known to be made for it, as the digits are.
+        values: the values of the likelihood; see :func:`ppvae.data.rules.infer_scaling`.
+        scale: the user's choice, which takes precedence.
+        may_binarize: whether intensities become zeros and ones if ``values`` are binary and the
+            data are meant for that, such as the digits.
 
     Raises:
         InputError: as for :func:`load`.
@@ -56,10 +56,10 @@ def suited(
 
 
 def scaled_as(data: Data, scaling: Scaling) -> Data:
-    """Return the data as a fit reads it that scaled it by ``scaling``: ``run.scaling``.
+    """Return the data with the ``scaling`` of a fit, ``run.scaling``.
 
     Raises:
-        InputError: where it cannot have that unit.
+        InputError: if they cannot have that unit.
     """
     if data.source is None:
         raise InputError(f"{data.name} was not read by load or from_arrays, and stays as it is.")
@@ -67,7 +67,7 @@ def scaled_as(data: Data, scaling: Scaling) -> Data:
 
 
 def totalled(data: Data) -> Data:
-    """Return data of cells with totals as their size factors, where nobody said what those are."""
+    """Return data of cells with totals as size factors, unless the user chose some."""
     if data.source is None or data.size_factor != "auto":
         return data
     return replace(data, source=with_totals(data.source))
@@ -83,20 +83,20 @@ def data_of(
     values: Values | None = None,
     asked: str | None = None,
 ) -> Data:
-    """Return the rows of a source divided and scaled.
+    """Return the rows of a source, split and scaled.
 
     Args:
-        name: what the data are called.
+        name: the name of the data.
         source: the raw rows.
         binarize: see `ppvae.data.load`; so are ``seed`` and ``scale``.
-        seed: of the division and of all noise that is drawn once.
-        fitted: the scaling of a fit, as which the values are read.
-        scale: what somebody says of scaling.
-        values: what the likelihood is of, where that is known.
-        asked: what somebody says of size factors.
+        seed: of the split and of all fixed noise.
+        fitted: the scaling of a fit, for values read in the same way.
+        scale: the user's choice of scaling.
+        values: the values of the likelihood, if it is known.
+        asked: the user's choice of size factors.
 
     Raises:
-        InputError: where the rows cannot be read so.
+        InputError: if the rows cannot be read in this way.
     """
     parts = source.parts(seed)
     note = None
@@ -141,7 +141,7 @@ def split_of(
 
 
 def _size_factor(source: Source, asked: str | None) -> str:
-    """What scales the mean of counts: as was asked, or ``"auto"`` until a likelihood decides."""
+    """The user's choice of size factors, or ``"auto"`` until a likelihood decides."""
     if source.size_unit is None:
         return "auto" if asked is None and source.is_sequenced else "none"
     return asked or "total"

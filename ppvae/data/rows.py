@@ -1,4 +1,4 @@
-"""Raw rows, before scaling: what every format is read as, and what a split is made of."""
+"""Raw rows before scaling: the result of every reader, from which splits are made."""
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -17,11 +17,11 @@ from ppvae.data.scaling import Scaling
 from ppvae.data.split import Batch, Extremes, Split
 
 CHUNK = 2**16
-"""Rows that are looked at together."""
+"""Rows per chunk."""
 
 
 class Rows(ABC):
-    """Raw rows of one shape, as one format gives them; each format is one file of this folder."""
+    """Raw rows of one shape; each format has a subclass in its own file."""
 
     @property
     @abstractmethod
@@ -36,22 +36,22 @@ class Rows(ABC):
     @property
     @abstractmethod
     def annotations(self) -> Annotations:
-        """What is known of the rows beside what the programs are given."""
+        """Annotations of the rows, which the programs are not given."""
 
     @property
     @abstractmethod
     def names(self) -> tuple[str, ...] | None:
-        """Names of the columns, where a row is a vector and the format has names."""
+        """Names of the columns, if a row is a vector and the format has names."""
 
     @property
     @abstractmethod
     def extra_names(self) -> tuple[str, ...]:
-        """What a batch of them has beside ``"x"``."""
+        """Fields of a batch in addition to ``"x"``."""
 
     @property
     @abstractmethod
     def beside(self) -> Batch:
-        """Of all rows what stands beside x and its mask: y, size factors."""
+        """The fields of all rows except x and its mask: y, size factors."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class Rows(ABC):
 
     @abstractmethod
     def read(self, index: Tensor) -> Batch:
-        """Return the rows at ``index``: ``x``, and of the extras of a batch those there are."""
+        """Return the rows at ``index``: ``x``, and the extra fields of a batch."""
 
     @abstractmethod
     def select(self, index: Tensor) -> "Rows":
@@ -71,21 +71,21 @@ class Rows(ABC):
 
     @property
     def is_held(self) -> bool:
-        """Whether rows that lie on disk are read into memory by what passes over them often."""
+        """Whether rows on disk are read into memory for repeated passes."""
         return False
 
     @property
     def blocks(self) -> Blocks | None:
-        """The blocks that rows on disk are read by; None: each row is read alone."""
+        """The blocks in which rows on disk are read; None: each row is read alone."""
         return None
 
     def extremes(self, _scaling: Scaling) -> Extremes | None:
-        """What x lies between once it is scaled, where a pass has found it."""
+        """The range of x after scaling, if a pass has found it."""
         return None
 
     @abstractmethod
     def split(self, scaling: Scaling, binarization: Binarization) -> Split:
-        """Return these rows as a model is to see them."""
+        """Return these rows as a model will see them."""
 
     def chunks(self, size: int = CHUNK) -> Iterator[Batch]:
         """Yield all rows in their order, ``size`` at a time; the last chunk may be smaller."""
@@ -101,7 +101,7 @@ class Rows(ABC):
         """Return the SHA-256 of all values, their types and shapes.
 
         Args:
-            beside: with what stands beside x and its mask: labels, covariates, size factors.
+            beside: include labels, covariates and size factors.
         """
         total = hashlib.sha256()
         for chunk in self.chunks():
@@ -121,10 +121,10 @@ class ArrayRows(Rows):
     Args:
         x: (N, *shape), bool, uint8, int64, float32 or float64.
         y: (N,) int64 codes, (N, ...) float32 covariates, or None.
-        mask: bool, the shape of ``x``, True where observed, or None where all was.
+        mask: bool, the shape of ``x``, True where observed, or None if all was.
         names: as above.
-        size_factor: (N,) float32, above 0, what the mean of counts is multiplied by, or None.
-        known: what is known of the rows beside; by default their numbers.
+        size_factor: (N,) float32, above 0, the factor of the mean of counts, or None.
+        known: annotations of the rows; by default their numbers.
     """
 
     x: Tensor

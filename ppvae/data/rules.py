@@ -1,4 +1,4 @@
-"""Which scaling raw values ask for, and whether new ones can be read as fitted ones were."""
+"""Rules for the scaling of raw values, and for reading new values like those of a fit."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -20,8 +20,8 @@ LARGEST = 1e18
 """The largest size of a number whose square, times the size of a datum, is finite in float32."""
 
 Values = Literal["binary", "counts", "unit", "positive", "real", "columns"]
-"""What a likelihood gives a probability or a density: zeros and ones, whole numbers, values in
-[0, 1], values above 0, all real numbers, or what each column of a table is."""
+"""The values of a likelihood: zeros and ones, whole numbers, values in [0, 1], values above 0, all
+real numbers, or those of each column of a table."""
 
 _OVERRIDE = "`scale='none'` leaves them alone"
 
@@ -36,22 +36,21 @@ def infer_scaling(
 ) -> tuple[Scaling, str | None]:
     """Return the scaling of raw values, by their type, their range and the likelihood; and a note.
 
-    Zeros and ones are themselves whatever they are stored as. Whole numbers from 0 are counts, but
-    bytes of images are intensities unless the likelihood is of counts. A likelihood of real numbers
-    takes a table standardized by its training rows, whether its numbers are whole or not, unless
-    all are in [0, 1]; whole-numbered images divided by 255, if that is their range, else
-    standardized as a whole; and other images of floats as they are. The note says what was done
-    that another reader may not expect.
+    Zeros and ones are unchanged, whatever their type. Whole numbers from 0 are counts, but bytes of
+    images are intensities unless the likelihood is of counts. With a likelihood of real numbers, a
+    table is standardized by its training rows, also if its numbers are whole, unless all are in
+    [0, 1]; whole-numbered images are divided by 255, if that is their range, else standardized as a
+    whole; and other images of floats are unchanged. The note states a scaling that may surprise.
 
     Args:
-        source: where the parts come from.
+        source: the origin of the parts.
         parts: raw rows by name.
-        values: what the likelihood is of; None: not known.
-        scale: what somebody says, or None.
-        binarized: whether intensities are to be made zeros and ones.
+        values: the values of the likelihood; None: unknown.
+        scale: the user's choice, or None.
+        binarized: whether intensities will become zeros and ones.
 
     Raises:
-        InputError: where a column is too wide to be standardized, or ``scale`` makes no sense.
+        InputError: if a column is too wide to be standardized, or ``scale`` makes no sense.
     """
     kinds = [column.kind for column in source.columns or ()]
     is_real = [kind == "real" for kind in kinds]
@@ -90,13 +89,13 @@ def infer_scaling(
 def _asked(
     source: Source, parts: dict[str, Rows], scale: Scale, is_real: Sequence[bool] | None
 ) -> Scaling:
-    """Return the scaling that somebody says.
+    """Return the user's choice of scaling.
 
     Args:
-        source: where the parts come from.
+        source: the origin of the parts.
         parts: raw rows by name.
-        scale: what is said.
-        is_real: which columns of a table are real numbers, where each has a family of its own.
+        scale: the choice.
+        is_real: which columns of a table are real numbers, if each has its own family.
     """
     if scale == "standardize":
         return _standard(parts["train"], source.where, is_real)
@@ -129,11 +128,11 @@ def as_fitted(
 ) -> Scaling:
     """Return how to read ``parts`` for a model that was fitted on data scaled by ``fitted``.
 
-    It is ``fitted``, but for zeros and ones, which mean none and all of an intensity on every
-    scale of intensities. ``known`` is the scaling that the format of the data tells, if it does.
+    It is ``fitted``, except for zeros and ones, which mean no and full intensity on every scale of
+    intensities. ``known`` is the scaling stated by the format of the data, if it has one.
 
     Raises:
-        InputError: where the values cannot have the unit of the fitted ones.
+        InputError: if the values cannot have the unit of the fit.
     """
     shape, raw = next(iter(parts.values())).shape, value_range(parts)
     columns = None if fitted.loc is None else len(fitted.loc)
@@ -151,7 +150,7 @@ def as_fitted(
         is_pixels = known is None and raw.lowest >= 0 and 1 < raw.highest <= 255
         if not is_pixels:
             raise InputError(
-                f"{where} holds no 8-bit intensities, and the model was fitted on "
+                f"{where} does not hold 8-bit intensities, and the model was fitted on "
                 f"{fitted.sentence()}: give it data in that unit, as uint8 from 0 to 255."
             )
     elif (is_pixels or raw.is_bytes) and fitted != COUNTS and fitted.kind != "8-bit":
@@ -168,7 +167,7 @@ def as_fitted(
 
 
 def check_observed(rows: Rows, part: str, where: str) -> None:
-    """Refuse a part of the data of which nothing was observed: no bound could tell fits apart.
+    """Refuse a part of the data without any observed entry, as no bound could compare fits.
 
     Raises:
         InputError: naming the part.
@@ -177,12 +176,13 @@ def check_observed(rows: Rows, part: str, where: str) -> None:
     if is_empty or (isinstance(rows, DiskRows) and not rows.survey.is_observed):
         raise InputError(
             f"{where}: mask is False in all {len(rows)} rows of the {part} part, so that nothing "
-            f"was observed there; it must be True where x was: leave out rows with no such entry."
+            f"was observed there; it must be True where x was observed: leave out rows without "
+            f"such an entry."
         )
 
 
 def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
-    """Refuse numbers whose squares single precision cannot hold once they are scaled.
+    """Refuse numbers whose squares overflow single precision after scaling.
 
     Raises:
         InputError: naming the first such row.
@@ -200,14 +200,14 @@ def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
             largest = float(chunk["x"][row].nan_to_num(0).abs().max())
             raise InputError(
                 f"{where} holds {largest:.3g} in {rows.annotations.called(before + row)} of the "
-                f"{part} part, whose square float32 cannot hold once it is scaled: rescale the "
+                f"{part} part, whose square overflows float32 after scaling: rescale the "
                 f"values."
             )
         before += len(fine)
 
 
 def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -> None:
-    """Refuse to binarize what is not in [0, 1] once scaled.
+    """Refuse to binarize values that are outside of [0, 1] after scaling.
 
     Raises:
         InputError: naming the first such value.
@@ -227,7 +227,7 @@ def check_intensities(rows: Rows, scaling: Scaling, binarize: str, where: str) -
 
 
 def _lies_within(rows: Rows, scaling: Scaling, lowest: float, highest: float) -> bool:
-    """Whether a pass over rows on disk has shown that all are within, once they are scaled."""
+    """Whether a survey of rows on disk has shown that all are within, after scaling."""
     known = rows.extremes(scaling)
     return known is not None and known.lowest >= lowest and known.highest <= highest
 
@@ -238,7 +238,7 @@ def _categories(source: Source) -> list[str]:
 
 
 def _check_no_categories(source: Source, values: Values | None) -> None:
-    """Refuse codes of categories under a likelihood that would take them for numbers.
+    """Refuse codes of categories under a likelihood that would treat them as numbers.
 
     Raises:
         InputError: naming the columns.
@@ -249,17 +249,17 @@ def _check_no_categories(source: Source, values: Values | None) -> None:
     if names:
         raise InputError(
             f"{source.where}: column {', '.join(names[:5])} holds categories, which the likelihood "
-            f"would take for numbers: give `likelihood='PerColumn'`, or `drop={names[:5]}`."
+            f"would treat as numbers: give `likelihood='PerColumn'`, or `drop={names[:5]}`."
         )
 
 
 def _standard(train: Rows, where: str, scaled: Sequence[bool] | None = None) -> Scaling:
-    """Return what makes means 0 and deviations 1: of a table's columns, of others as a whole.
+    """Return the scaling to mean 0 and deviation 1: per column of a table, else as a whole.
 
     Args:
         train: the training rows.
-        where: what sentences begin with.
-        scaled: which columns of a table; the others stay as they are. By default all.
+        where: the name with which errors begin.
+        scaled: which columns of a table; the others are unchanged. By default all.
     """
     if isinstance(train, DiskRows) and train.stored.is_large:
         loc, scale = train.survey.moments
@@ -279,14 +279,14 @@ def _standard(train: Rows, where: str, scaled: Sequence[bool] | None = None) -> 
 
 
 def _moments(train: Rows) -> tuple[Tensor, Tensor]:
-    """Means and deviations in several passes, for rows that are in memory, or few."""
-    # Sums over what was observed; a column never observed gets mean 0 and scale 1.
+    """Means and deviations in several passes, for few rows or rows in memory."""
+    # Sums over observed entries; a column without any gets mean 0 and scale 1.
     count, total = torch.zeros(()), torch.zeros(())
     for values in _doubles(train):
         count, total = count + (~values.isnan()).sum(0), total + values.nansum(0)
     count = count.clamp(min=1)
     loc = total / count
-    # By its values, not its spread: the rounded mean of equal numbers need not equal them.
+    # Tested on its values, as the rounded mean of equal numbers need not equal them.
     lowest = torch.stack([v.nan_to_num(math.inf).amin(0) for v in _doubles(train)]).amin(0)
     highest = torch.stack([v.nan_to_num(-math.inf).amax(0) for v in _doubles(train)]).amax(0)
     loc = torch.where(lowest == highest, lowest, loc)

@@ -1,4 +1,4 @@
-"""How raw values became the numbers that a model sees."""
+"""Scaling of raw values to the numbers that a model sees."""
 
 import math
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Kind = Literal["8-bit", "unit", "standardized", "counts", "as-is"]
 @final
 @dataclass(frozen=True)
 class Scaling:
-    """The map from raw values to a model's x: (raw - loc) / scale, entry by entry.
+    """The map from raw values to a model's x: (raw - loc) / scale, elementwise.
 
     It is recorded with every fit, because nats depend on it: the density of raw / s is s times
     that of raw, so a bound in nats is comparable only between equal scalings.
@@ -25,14 +25,14 @@ class Scaling:
     Args:
         kind: ``"8-bit"``: intensities 0 to 255, divided by 255. ``"unit"``: divided by
             ``scale[0]``, the largest value. ``"standardized"``: a table of D columns, minus ``loc``
-            and divided by ``scale``, both of the training rows; of others one of each for all.
-            ``"counts"``: whole numbers from 0, unchanged, or divided by ``scale[0]`` where
-            intensities in [0, 1] are made of them. ``"as-is"``: unchanged.
-        loc: D means, or one; only of ``"standardized"``.
+            and divided by ``scale``, both of the training rows; one number each for other data.
+            ``"counts"``: whole numbers from 0, unchanged, or divided by ``scale[0]`` to get
+            intensities in [0, 1]. ``"as-is"``: unchanged.
+        loc: D means, or one; only for ``"standardized"``.
         scale: D standard deviations, or one; or the divisor.
 
     Raises:
-        InputError: where ``loc`` and ``scale`` do not go with ``kind``.
+        InputError: if ``loc`` and ``scale`` do not fit ``kind``.
     """
 
     kind: Kind
@@ -65,7 +65,7 @@ class Scaling:
             return raw.to(torch.float32) / 255
         if self.scale is None:
             return raw.to(torch.float32)
-        # Doubles, for columns whose mean is large beside their spread: years, identifiers.
+        # In double precision, for columns with a large mean and a small spread: years, identifiers.
         x = raw.to(torch.float64)
         loc, scale = self._tensors
         if loc is not None:
@@ -74,17 +74,17 @@ class Scaling:
 
     @cached_property
     def _tensors(self) -> tuple[Tensor | None, Tensor]:
-        """Loc and scale, made once: batches that are read from disk are scaled one by one."""
+        """Loc and scale, made once, as batches from disk are scaled one by one."""
         loc = None if self.loc is None else torch.tensor(self.loc, dtype=torch.float64)
         return loc, torch.tensor(self.scale, dtype=torch.float64)
 
     def undo(self, x: Tensor) -> Tensor:
-        """The raw values that became ``x``, in double precision; intensities of bytes as bytes."""
+        """The raw values of ``x``, in double precision; intensities in the unit of bytes."""
         raw = self.undo_spread(x)
         return raw if self.loc is None else raw + torch.tensor(self.loc, dtype=torch.float64)
 
     def undo_spread(self, spread: Tensor) -> Tensor:
-        """The distance of raw values that became a distance ``spread`` of x: times scale."""
+        """The raw distance of a distance ``spread`` in x: times scale."""
         spread = spread.to(torch.float64)
         if self.kind == "8-bit":
             return spread * 255
@@ -93,9 +93,9 @@ class Scaling:
         return spread * torch.tensor(self.scale, dtype=torch.float64)
 
     def readable(self, x: Tensor) -> Tensor:
-        """`undo`, rounded to the decimals that ``x`` holds in single precision: 4195.5 is that.
+        """`undo`, rounded to the decimals that single precision holds, such as 4195.5.
 
-        Steps are the powers of ten below a hundred-thousandth of each column's scale.
+        Steps are the powers of ten below 1e-5 of each column's scale.
         """
         raw = self.undo(x)
         if self.kind != "standardized":
@@ -106,7 +106,7 @@ class Scaling:
         return (raw * finer).round() / finer
 
     def sentence(self) -> str:
-        """What was done, for a person."""
+        """A description for the user."""
         if self.kind == "8-bit":
             return "8-bit intensities divided by 255"
         if self.kind == "standardized":
@@ -126,7 +126,7 @@ class Scaling:
         return "values as they are"
 
     def to_dict(self) -> dict[str, object]:
-        """Return plain types, as YAML and JSON hold them; absent fields are left out."""
+        """Return plain types for YAML and JSON, without absent fields."""
         fields = {"loc": self.loc, "scale": self.scale}
         return {"kind": self.kind} | {
             name: list(value) for name, value in fields.items() if value is not None
@@ -134,7 +134,7 @@ class Scaling:
 
     @classmethod
     def from_dict(cls, fields: object) -> Self:
-        """Read what ``to_dict`` wrote, from a file that anyone may have edited.
+        """Read the result of ``to_dict`` from a file that anyone may have edited.
 
         Raises:
             InputError: for anything that ``to_dict`` cannot have written.

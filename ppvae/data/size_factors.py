@@ -1,4 +1,4 @@
-"""Size factors: what the mean of a row's counts is multiplied by, outside of the network."""
+"""Size factors, which multiply the mean of a row's counts outside of the network."""
 
 from dataclasses import replace
 from typing import Any
@@ -14,11 +14,11 @@ from ppvae.errors import InputError
 
 
 def with_totals(source: Source, unit: float | None = None) -> Source:
-    """Return a source with the sum of each row as its size factor, over their mean.
+    """Return a source with the sum of each row, divided by their mean, as its size factor.
 
     Args:
         source: rows that are not negative.
-        unit: what the sums of a fit were divided by; default: the mean of the training rows.
+        unit: the divisor of a fit's sums; default: the mean over the training rows.
 
     Raises:
         InputError: for image files, or rows whose sum is not above 0.
@@ -28,7 +28,7 @@ def with_totals(source: Source, unit: float | None = None) -> Source:
     if odd:
         raise InputError(
             f"{source.where}: `size_factor='total'` sums counts, and column {', '.join(odd[:5])} "
-            f"holds none: give it another part, or the size factors in a column."
+            f"holds none: give it another part, or give a column of size factors."
         )
     sums = {part: _sums(rows, source.where) for part, rows in source.published().items()}
     unit = float(sums["train"].mean()) if unit is None else unit

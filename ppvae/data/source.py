@@ -1,4 +1,4 @@
-"""What a reader returns: raw rows, divided as far as whoever published them did."""
+"""The result of a reader: raw rows, with the parts in which they were published."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,33 +15,33 @@ from ppvae.data.scaling import Scaling
 from ppvae.errors import InputError
 from ppvae.settings import Binarize
 
-# Below this a tenth is no row at all.
+# Below this a tenth rounds to no row.
 FEWEST = 10
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Source:
-    """Raw data and what is known of it from where it was read.
+    """Raw data and what the reader found about them.
 
     Args:
-        where: the file or name that sentences about it begin with.
-        train: the training rows, or all rows where ``test`` is None.
+        where: the file or name with which errors begin.
+        train: the training rows, or all rows if ``test`` is None.
         valid: rows published for validation, or None.
         test: rows published for testing, or None.
-        held_out: how many training rows make ``valid`` where it is None; a sixth by default.
-        scaling: what the values mean, where the format tells; None: found from the values.
-        top: the largest possible count, where known: it turns counts into intensities.
+        held_out: number of training rows that become ``valid`` if it is None; a sixth by default.
+        scaling: the meaning of the values, if the format states it; None: found from the values.
+        top: the largest possible count, if known: it turns counts into intensities.
         labels: names of the label codes.
-        columns: the columns of x, of a table.
-        covariates: the columns that y is made of, where it is covariates by name.
-        size_unit: what size factors were divided by.
-        is_sequenced: the rows are counts of cells, whose totals are the depth of sequencing.
-        is_object: it was in memory, and has no file or name.
-        trains_on_valid: no row is kept from training to choose weights by.
-        notes: how it was read, where that is not the only way, for people.
-        files: the fingerprint of the files that it was read from, where they are the user's.
-        binarize: how zeros and ones are made of it, where nobody says, under a likelihood of those.
+        columns: the columns of x, if it is a table.
+        covariates: the columns from which y is made, if it is covariates with names.
+        size_unit: the divisor of size factors.
+        is_sequenced: whether rows are counts of cells, whose totals are the sequencing depth.
+        is_object: whether the data were in memory, without a file or name.
+        trains_on_valid: whether no rows are held out to select weights.
+        notes: how it was read, where there are other ways, for the user.
+        files: the fingerprint of the user's files, if it was read from such.
+        binarize: the default binarization for a likelihood of zeros and ones.
     """
 
     where: str
@@ -64,18 +64,18 @@ class Source:
 
     @property
     def schema(self) -> Schema:
-        """What other data must have to mean the same."""
+        """The requirements for other data with the same meaning."""
         y = self.train.beside.get("y")
         is_decimal = y is not None and y.is_floating_point() and not self.covariates
         return Schema(self.columns, self.labels, self.covariates, self.size_unit, is_decimal)
 
     def published(self) -> dict[str, Rows]:
-        """Return the rows as they came, by part; all are of train where nobody divided them."""
+        """Return the rows as published, by part; undivided rows are all of train."""
         parts = {"train": self.train, "valid": self.valid, "test": self.test}
         return {part: rows for part, rows in parts.items() if rows is not None}
 
     def fingerprint(self) -> Fingerprint:
-        """Return what tells these data from others: that of the files, or of the values."""
+        """Return the fingerprint of these data: of the files, or of the values."""
         if self.files is not None:
             return self.files
         total, of_x = hashlib.sha256(), hashlib.sha256()
@@ -85,12 +85,12 @@ class Source:
         return Fingerprint(total.hexdigest(), x=of_x.hexdigest())
 
     def parts(self, seed: int) -> dict[str, Rows]:
-        """Divide the rows into train, valid and test; ``seed`` decides what is not published.
+        """Divide the rows into train, valid and test, by ``seed`` where no parts are published.
 
-        Where it trains on valid, valid is a tenth of the training rows.
+        With ``trains_on_valid``, valid is a tenth of the training rows.
 
         Raises:
-            InputError: with too few rows to divide.
+            InputError: for too few rows to divide.
         """
         if self.trains_on_valid:
             train, test = self.train, self.test
@@ -113,7 +113,7 @@ class Source:
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
     def _cut(self, seed: int, *sizes: int) -> list[Rows]:
-        """Return the training rows less some, then as many as each of ``sizes``, shuffled."""
+        """Return the shuffled training rows in parts: the rest, then one part of each size."""
         if len(self.train) < FEWEST:
             raise InputError(
                 f"{self.where} has {len(self.train)} rows, and at least {FEWEST} are needed to "

@@ -14,11 +14,11 @@ from ppvae.data.scaling import Scaling
 Batch = dict[str, Tensor]
 
 Feed = Tensor | Batch
-"""The rows of a batch, where the data lie on the device already; else the batch itself."""
+"""The rows of a batch, if the data are on the device already; else the batch itself."""
 
 
 class Extremes(NamedTuple):
-    """What all numbers lie between."""
+    """The range of all numbers."""
 
     lowest: float
     highest: float
@@ -28,10 +28,10 @@ class Extremes(NamedTuple):
 class Split(ABC):
     """Rows of data, scaled and binarized as they are read.
 
-    A batch is a dictionary: ``x``, float32 ``(batch, *shape)``, and, where the data has them,
+    A batch is a dictionary: ``x``, float32 ``(batch, *shape)``, and, if the data have them,
     ``y``, int64 codes (batch,) or float32 covariates; ``mask``, bool ``(batch, *shape)``, True
-    where x was observed; ``size_factor``, float32 (batch,), what the mean of counts is multiplied
-    by. Unobserved entries of x are 0.
+    where x was observed; ``size_factor``, float32 (batch,), the factor of the mean of counts.
+    Unobserved entries of x are 0.
     """
 
     @property
@@ -42,22 +42,22 @@ class Split(ABC):
     @property
     @abstractmethod
     def extra_names(self) -> tuple[str, ...]:
-        """Which of ``"y"``, ``"mask"`` and ``"size_factor"`` a batch has beside ``"x"``."""
+        """Which of ``"y"``, ``"mask"`` and ``"size_factor"`` a batch has."""
 
     @property
     @abstractmethod
     def annotations(self) -> Annotations:
-        """What is known of the rows, in their order, beside what the programs are given."""
+        """Annotations of the rows, in order, which the programs are not given."""
 
     @property
     @abstractmethod
     def read_as(self) -> Scaling | None:
-        """How raw values became x, or None of rows that were given as they are."""
+        """The scaling of raw values to x, or None for rows given as they are."""
 
     @property
     @abstractmethod
     def beside(self) -> Batch:
-        """Of a batch of all rows what stands beside x and its mask: y, size factors."""
+        """The fields of all rows except x and its mask: y, size factors."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -65,17 +65,17 @@ class Split(ABC):
 
     @abstractmethod
     def to(self, device: torch.device | str) -> "Split":
-        """Return this split with what it holds in memory moved to ``device``."""
+        """Return this split with its data in memory moved to ``device``."""
 
     @abstractmethod
     def feed(
         self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
     ) -> Iterator[Feed]:
-        """Yield what crosses to ``device`` for each batch, for `batch` to make it there."""
+        """Yield what is moved to ``device`` for each batch, from which `batch` makes it there."""
 
     @abstractmethod
     def batch(self, feed: Feed) -> Batch:
-        """Make a batch by operations on tensors alone, so that it can be part of a graph."""
+        """Make a batch by tensor operations only, so that it can be part of a graph."""
 
     @abstractmethod
     def batches(
@@ -83,15 +83,15 @@ class Split(ABC):
     ) -> Iterator[Batch]:
         """Yield one batch on ``device`` per index tensor of ``order``, in that order.
 
-        Only a split that is binarized anew in each batch uses torch's global generator, that of
-        ``device``; it uses nothing else of it.
+        Torch's global generator, that of ``device``, is used only by a split that is binarized anew
+        in each batch, and only for that.
         """
 
     @abstractmethod
     def take(self, indices: Tensor) -> Batch:
         """Return those rows, on the device of this split, the same at each call.
 
-        It draws nothing from torch's global generator: looking at data does not change a run.
+        It draws nothing from torch's global generator, so that it does not change a run.
         """
 
     @abstractmethod
@@ -107,12 +107,12 @@ class Split(ABC):
 
     @property
     def blocks(self) -> Blocks | None:
-        """The blocks that rows on disk are read by, which a shuffle keeps together."""
+        """The blocks in which rows on disk are read; a shuffle keeps them together."""
         return None
 
     @property
     def extremes(self) -> Extremes | None:
-        """What all of x lies between, where a pass has found it; None: nobody has looked."""
+        """The range of x, if a pass has found it; else None."""
         return None
 
     def chunks(self, size: int, device: torch.device | str = "cpu") -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""An array on disk that is opened and not read: rows of it are, when they are asked for."""
+"""An array on disk that is opened without being read; rows are read when needed."""
 
 import math
 from abc import ABC, abstractmethod
@@ -22,28 +22,28 @@ from ppvae.errors import InputError
 SMALL = 2**26
 """Bytes in memory up to which a file is read whole (64 MiB), and its parts are in random order.
 
-Rows of a larger one stay in the order of the file, in which passes over it are fast. A rule of the
-data alone: a fit is the same on every machine.
+Rows of a larger file stay in the order of the file, for fast passes. The rule depends on the data
+only, so that a fit is the same on every machine.
 """
 
 SHARE = 4
-"""Larger data are held in memory where they take one part of so many of what is free."""
+"""Larger data are held in memory if they need at most one in so many parts of the free memory."""
 
 CHUNK = 2**24
-"""Bytes that a pass over an array looks at together (16 MiB), as float32."""
+"""Bytes per chunk of a pass over an array (16 MiB), as float32."""
 
 
 def budget(memory: float | None) -> int:
-    """Bytes of memory that data may take.
+    """Bytes of memory for the data.
 
     Args:
-        memory: what somebody says, in GiB; ``None``: a quarter of what is free.
+        memory: the user's choice, in GiB; ``None``: a quarter of the free memory.
     """
     return free_memory() // SHARE if memory is None else int(memory * 2**30)
 
 
 def is_read_whole(size: int, memory: float | None) -> bool:
-    """Whether data that take ``size`` bytes in memory are read when they are opened."""
+    """Whether data that need ``size`` bytes in memory are read when they are opened."""
     return size <= SMALL and (memory is None or size <= budget(memory))
 
 
@@ -52,11 +52,11 @@ class Stored(ABC):
 
     Args:
         path: the file, which must not change.
-        rows: how many there are.
-        shape: of one.
-        dtype: of the elements as they are read: bool, uint8, int64, float32 or float64.
+        rows: number of rows.
+        shape: that of one row.
+        dtype: of the elements when read: bool, uint8, int64, float32 or float64.
         memory: see `budget`.
-        has_mask: whether some entries are not there.
+        has_mask: whether some entries are missing.
     """
 
     def __init__(
@@ -76,21 +76,21 @@ class Stored(ABC):
         self.is_held, self.is_large = self.size <= self._budget, self.size > SMALL
         self.is_read_whole = is_read_whole(self.size, memory)
         self._as_opened = size_and_time([path])
-        self.surveys: dict[str, Survey] = {}  # by a digest of the rows that were looked at
+        self.surveys: dict[str, Survey] = {}  # by a digest of the surveyed rows
 
     @abstractmethod
     def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Return x of these rows, which do not fall, and the mask where there is one."""
+        """Return x of these rows, in ascending order, and the mask if there is one."""
 
     def blocks_of(self, _rows: Tensor) -> Blocks | None:
-        """The blocks that rows are read by; None: each row is read alone."""
+        """The blocks in which rows are read; None: each row is read alone."""
         return None
 
     def take(self, rows: Tensor) -> Batch:
-        """Return x of these rows, in their order, and the mask where there is one.
+        """Return x of these rows, in their order, and the mask if there is one.
 
         Raises:
-            InputError: where the file was written after it was opened.
+            InputError: if the file was written after it was opened.
         """
         self.check()
         numbers = rows.numpy()
@@ -101,38 +101,38 @@ class Stored(ABC):
         return {name: values[back] for name, values in self.read(numbers[order]).items()}
 
     def check(self) -> None:
-        """Refuse a file that is no longer what was opened; a map of it would be of other rows."""
+        """Refuse a file that changed since it was opened, as a map would show other rows."""
         try:
             now = size_and_time([self.path])
         except OSError as error:
             raise InputError(f"{self.path} is gone, and was being read: put it back.") from error
         if now != self._as_opened:
             raise InputError(
-                f"{self.path} was written while it was read: it has to stay as it is, for rows are "
-                "read as they are needed; begin again."
+                f"{self.path} was written while it was read: it must not change, as rows are "
+                "read when needed; start again."
             )
 
     @property
     def at_once(self) -> int:
-        """Rows that a pass looks at together."""
+        """Rows per chunk of a pass."""
         return max(1, CHUNK // (4 * max(1, math.prod(self.shape))))
 
     def spans(self) -> Iterator[Tensor]:
-        """All rows in their order, as many at a time as a pass looks at."""
+        """All rows in order, in the chunks of a pass."""
         return iter(torch.arange(self.rows).split(self.at_once))
 
     @property
     def note(self) -> str:
-        """What a fit says of where the rows are."""
+        """A note on where the rows are."""
         size, limit = (f"{each / 2**30:.3g}" for each in (self.size, self._budget))
         if self.is_held:
             return f"rows are held in memory, {size} GiB of at most {limit} (`data_memory`)"
-        return f"rows stay on disk, for in memory they take {size} GiB of {limit} (`data_memory`)"
+        return f"rows stay on disk, as in memory they need {size} GiB of {limit} (`data_memory`)"
 
 
 @final
 class Mapped(Stored):
-    """A .npy file, mapped into memory: the system reads its pages, and keeps what it has room for.
+    """A .npy file mapped into memory: the system reads its pages, and caches what fits.
 
     Args:
         path: the file.
@@ -145,7 +145,7 @@ class Mapped(Stored):
         super().__init__(path, len(array), tuple(some.shape[1:]), some.dtype, memory)
         self.notes: tuple[str, ...] = () if axes is None else (axes,)
         if array.ndim > 1 and not array.flags.c_contiguous:
-            slow = "columns lie one after the other (Fortran order), from which rows are slow"
+            slow = "columns are contiguous (Fortran order), which makes reading rows slow"
             self.notes += (f"{slow}: save np.ascontiguousarray(x)",)
         self._array = np.asarray(array)
 
@@ -157,12 +157,12 @@ class Mapped(Stored):
 
 
 def memory_of(rows: int, shape: Sequence[int], *, is_bytes: bool, has_mask: bool = False) -> int:
-    """Bytes that rows take in memory: bytes as they are, all else as float32."""
+    """Bytes of rows in memory: bytes stay bytes, all else is float32."""
     return rows * math.prod(shape) * ((1 if is_bytes else 4) + has_mask)
 
 
 def _place(rows: NDArray[np.int64]) -> Any:
-    """Rows that do not fall, as a slice where they follow each other, which copies nothing."""
+    """Ascending rows as a slice if they are consecutive, which avoids a copy."""
     if len(rows) and bool((np.diff(rows) == 1).all()):
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows

@@ -1,4 +1,4 @@
-"""A split that stays where it lies, and is read batch by batch."""
+"""A split that stays on disk, and is read batch by batch."""
 
 import os
 from collections import deque
@@ -19,25 +19,25 @@ from ppvae.data.rows import Rows
 from ppvae.data.scaling import Scaling
 from ppvae.data.split import Batch, Extremes, Feed, Split
 
-# Batches read ahead, each by a thread. Threads, not DataLoader's processes: readers let go of
+# Batches read ahead, each by a thread. Threads, not DataLoader's processes: readers release
 # Python's lock, while processes would take seconds of imports or fork under torch's threads,
 # would draw a seed from the global generator, and would turn a clear error into a traceback.
 AHEAD = min(4, os.cpu_count() or 1)
 
 READ_TOGETHER = 2**10
-"""Rows that are read together on their way into memory."""
+"""Rows per read on the way into memory."""
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class StreamedSplit(Split):
-    """Rows on disk as a model is to see them, never all in memory.
+    """Rows on disk, prepared batch by batch for a model, and never all in memory.
 
     Args:
         rows: the raw rows.
-        scaling: what is done to them.
-        binarization: and then.
-        shown: y in place of that of the rows, where some of it is hidden.
+        scaling: applied first.
+        binarization: applied after it.
+        shown: replaces y of the rows, if some of it is hidden.
     """
 
     rows: Rows
@@ -89,7 +89,7 @@ class StreamedSplit(Split):
 
     @override
     def to(self, device: torch.device | str) -> Split:
-        """Return these rows in the memory of ``device``, where they are to be held there."""
+        """Return these rows in the memory of ``device``, if they should be held there."""
         if not self.rows.is_held:
             return self
         held: Batch = {}
@@ -146,7 +146,7 @@ class StreamedSplit(Split):
         return replace(self, shown=y)
 
     def _read(self, rows: Tensor) -> tuple[Batch, Scaling]:
-        """Raw rows, scaled as far as they are in memory; and what is left to do on the device."""
+        """Raw rows, scaled as far as useful before the device, and the remaining scaling."""
         batch = self.rows.read(rows)
         x, still = scaled_once(batch["x"], self.scaling, batch.get("mask"))
         shown = {} if self.shown is None else {"y": self.shown[rows]}
@@ -159,7 +159,7 @@ class StreamedSplit(Split):
         device: torch.device | str,
         binarization: Binarization,
     ) -> Batch:
-        """Move and draw in the caller's thread, whose random state decides the noise."""
+        """Move and binarize in the caller's thread, whose random state determines the noise."""
         raw, still = read
         batch = {name: value.to(device) for name, value in raw.items()}
         return batch | {"x": binarization(still.apply(batch["x"]), rows)}

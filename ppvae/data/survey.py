@@ -1,4 +1,4 @@
-"""What one pass over rows on disk finds: ranges, moments, and numbers that cannot be used."""
+"""The result of one pass over rows on disk: ranges, moments, and unusable numbers."""
 
 import math
 from dataclasses import dataclass, field
@@ -17,19 +17,19 @@ _NOTHING = torch.zeros(1, dtype=torch.float64)
 @final
 @dataclass(eq=False)
 class Survey:
-    """What was seen of some rows, column by column of a table, and of others as a whole.
+    """Statistics of some rows, per column of a table, else of all values together.
 
-    Means and squares of chunks are put together by the formula of Chan, Golub and LeVeque (1979).
+    Means and squares of chunks are combined by the formula of Chan, Golub and LeVeque (1979).
 
     Args:
-        rows: how many were seen.
-        count: how many numbers were observed of each column, ``(columns,)`` or ``(1,)``.
+        rows: number of rows.
+        count: number of observed values of each column, ``(columns,)`` or ``(1,)``.
         mean: their means.
         squares: sums of squared distances from the mean.
         lowest: the smallest.
         highest: the largest.
-        is_whole: all are whole numbers.
-        wrong: rows with a number that float32 cannot hold.
+        is_whole: whether all are whole numbers.
+        wrong: number of rows with a value that float32 cannot hold.
         first_wrong: the first of these, by its number in the file.
     """
 
@@ -44,7 +44,7 @@ class Survey:
     first_wrong: int = -1
 
     def add(self, chunk: Batch, numbers: Tensor) -> None:
-        """Look at a chunk, of the rows of these numbers in the file."""
+        """Add a chunk with the rows of these numbers in the file."""
         if len(numbers) == 0:
             return
         self.rows += len(numbers)
@@ -76,14 +76,14 @@ class Survey:
 
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Means, and standard deviations: exactly the number and 0 where all are equal."""
+        """Means and standard deviations, which are exact for constant columns."""
         is_constant = self.lowest == self.highest
         deviation = (self.squares / self.count.clamp(min=1)).sqrt()
         mean = torch.where(is_constant, self.lowest, self.mean)
         return mean, deviation.masked_fill(is_constant, 0)
 
     def extremes(self, scaling: Scaling) -> Extremes:
-        """What the numbers lie between once they are scaled."""
+        """The range of the numbers after scaling."""
         seen = self.count > 0
         low, high = scaling.apply(torch.stack([self.lowest, self.highest]).where(seen, 0))
         is_same = scaling.loc is None and scaling.scale is None and scaling.kind != "8-bit"

@@ -1,4 +1,4 @@
-"""A table: its columns by type, what is missing, and the columns that are no part of x."""
+"""A table: columns by type, missing cells, and columns that are not part of x."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,23 +29,23 @@ def table_source(
     decimal: str = ".",
     notes: Sequence[str] = (),
 ) -> Source:
-    """Return a table as raw rows, with all that its other columns say of them.
+    """Return a table as raw rows, with the information in its other columns.
 
-    Numbers are real, or counts where they are whole and the smallest is 0 or 1; words and truth
-    values are categories, in sorted order. Empty cells become a mask. A label column of words or
-    whole numbers becomes codes, -1 where it is empty, and one of decimals a covariate.
+    Numbers are real, or counts if they are whole and the smallest is 0 or 1; words and truth values
+    are categories, in sorted order. Empty cells become a mask. A label column of words or whole
+    numbers becomes codes, -1 where it is empty; a label column of decimals becomes a covariate.
 
     Args:
         frame: the table, or one whose rows stay on disk.
-        where: the file or name that sentences about it begin with.
-        options: what its user says of the columns.
-        schema: what a fit read in its table, which this one has to have again.
-        row: what sentences call a row, by its place; default: by the index.
-        decimal: what stands before decimals in columns of text.
+        where: the file or name with which errors begin.
+        options: the user's options for the columns.
+        schema: that of a fit, which this table has to match.
+        row: the name of a row in sentences, by its position; default: by the index.
+        decimal: the decimal mark in columns of text.
         notes: how it was read so far.
 
     Raises:
-        InputError: with all faults of the table in one answer.
+        InputError: with all faults of the table in one message.
     """
     frame = frame if isinstance(frame, OpenedTable) else flattened(frame)
     options = options.of_new(frame.columns) if options.may_lack else options
@@ -54,7 +54,7 @@ def table_source(
     names = table.inputs(named(options), schema)
     known = {column.name: column for column in schema.columns or ()}
     if not names and schema.columns is None:
-        faults.add("no column is left for x: give fewer of them another part")
+        faults.add("no column is left for x: give another part to fewer of them")
     rows: Rows
     if isinstance(frame, OpenedTable):
         columns, empty = looked_at(table, names, options.kinds, known)
@@ -83,7 +83,7 @@ def table_source(
         )
     said = [*notes, *table.left_out({*names, *named(options)})]
     if beside.unlabelled:
-        said.append(f"{beside.unlabelled:,} labels are not known")
+        said.append(f"{beside.unlabelled:,} labels are unknown")
     if empty:
         said.append(f"{empty:,} empty cells are left out by a mask")
     return Source(
@@ -98,5 +98,5 @@ def table_source(
 
 
 def row_of_file(place: int) -> str:
-    """What sentences call a row of a file."""
+    """The name of a row of a file in sentences."""
     return f"row {place + 1} (counted from 1 below the header)"

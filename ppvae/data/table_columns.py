@@ -1,4 +1,4 @@
-"""The columns of a table, each read for the part that it has."""
+"""The columns of a table, each read by its part."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ppvae.data.opened_table import OpenedTable
 
 _MOST_LEVELS = 100
-"""Levels of a category at most, where nobody says that a column of words is one."""
+"""Largest number of levels of a column of words that counts as a category by default."""
 
 _LARGEST_COUNT = 2**24
-"""float32 holds every whole number up to here, and not the next one."""
+"""float32 holds every whole number up to here, but not the next one."""
 
 _PARTS = {
     "train": "train", "training": "train", "valid": "valid", "validation": "valid",
@@ -38,7 +38,7 @@ _PARTS = {
 @final
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of a table that is being read; what is wrong goes to ``faults``."""
+    """The columns of a table while it is read; errors are added to ``faults``."""
 
     frame: "pd.DataFrame | OpenedTable"
     where: str
@@ -48,11 +48,11 @@ class TableColumns:
 
     @property
     def names(self) -> list[str]:
-        """The columns, as they are called."""
+        """The names of the columns."""
         return list(map(str, self.frame.columns))
 
     def cells(self, name: str, *, may_be_words: bool = False) -> Cells | None:
-        """The cells of a column; ``None`` where there are none that can be used."""
+        """The cells of a column; ``None`` if they cannot be used."""
         if name not in self.frame:
             return None
         return self.faults.attempt(
@@ -60,7 +60,7 @@ class TableColumns:
         )
 
     def inputs(self, taken: Container[str], schema: Schema) -> list[str]:
-        """The columns of x: those that were fitted, or all that have no other part."""
+        """The columns of x: those of the fit, or all that have no other part."""
         if schema.columns is not None:
             names = [column.name for column in schema.columns]
             lacking = [name for name in names if name not in self.frame]
@@ -73,14 +73,14 @@ class TableColumns:
         return [name for name in self.names if name not in taken]
 
     def left_out(self, known: Container[str]) -> list[str]:
-        """A note on columns that nobody asked for."""
+        """A note on unused columns."""
         extra = [name for name in self.names if name not in known]
-        return [f"columns left out, for the fit had none such: {', '.join(extra)}"] * bool(extra)
+        return [f"columns left out, as the fit did not have them: {', '.join(extra)}"] * bool(extra)
 
     def column(
         self, name: str, kind: ColumnKind | None, known: Column | None
     ) -> tuple[Column, NDArray[np.float64]] | None:
-        """A column of x and its values, NaN where there is none; ``None``: it has a fault."""
+        """A column of x and its values, NaN for empty cells; ``None``: it has a fault."""
         said = kind if known is None else known.kind
         cells = self.cells(name, may_be_words=said == "category")
         if cells is None:
@@ -95,7 +95,7 @@ class TableColumns:
     def label(
         self, options: ReadOptions, schema: Schema
     ) -> tuple[Tensor | None, tuple[str, ...] | None]:
-        """The labels as codes, or as covariates where they are decimals."""
+        """The labels as codes, or as covariates if they are decimals."""
         name = options.label
         cells = None if name is None else self.cells(name, may_be_words=True)
         if cells is None:
@@ -107,7 +107,7 @@ class TableColumns:
     def covariates(
         self, options: ReadOptions, schema: Schema
     ) -> tuple[tuple[Covariate, ...], Tensor | None]:
-        """The covariates, and their numbers beside each other; of a new table those fitted."""
+        """The covariates, and their numbers side by side; for a new table those of the fit."""
         known = {each.name: each for each in schema.covariates}
         kept, blocks = [], []
         for name in known or options.covariates:
@@ -116,7 +116,7 @@ class TableColumns:
             cells = self.cells(name, may_be_words=is_category)
             if cells is None:
                 if name not in self.frame and name not in options.covariates:
-                    self.faults.add(f"it has no column {name}, a covariate that was fitted")
+                    self.faults.add(f"it has no column {name}, a covariate of the fit")
                 continue
             covariate = known.get(name) or Covariate.of(name, cells, is_category=is_category)
             block = self.faults.attempt(partial(covariate.encode, cells, self.row))
@@ -128,7 +128,7 @@ class TableColumns:
         return tuple(kept), torch.from_numpy(np.concatenate(blocks, 1))
 
     def index(self, name: str | None) -> NDArray[Any] | None:
-        """The names of the rows, where they have names."""
+        """The names of the rows, if they have any."""
         import pandas as pd
 
         if name is not None and name in self.frame:
@@ -142,7 +142,7 @@ class TableColumns:
         return None if is_numbered else index.to_numpy(object)
 
     def parts(self, name: str | None) -> dict[str, Tensor]:
-        """The rows of each part, where a column says it; empty where none does."""
+        """The rows of each part, if a column defines them; else empty."""
         if name is None or name not in self.frame:
             return {}
         said = self.frame[name].astype(str).str.strip().str.lower()
@@ -172,7 +172,7 @@ def _label(
 ) -> tuple[Tensor, tuple[str, ...] | None]:
     """Codes of words and whole numbers, and their names; or decimals.
 
-    A label that is empty, or the number -1, is not known.
+    An empty label, or the number -1, is unknown.
     """
     if kind == "count":
         raise InputError(f"`kinds` says that {what} is a count; it is a category, or real")
@@ -180,7 +180,7 @@ def _label(
         empty = np.flatnonzero(cells.is_missing | np.isnan(cells.numbers))
         if len(empty):
             raise InputError(
-                f"{what} is decimals, and there is none in {row(int(empty[0]))}: fill it, or drop "
+                f"{what} holds decimals, and is empty in {row(int(empty[0]))}: fill it, or drop "
                 "such rows"
             )
         return encode(cells.numbers, what)
@@ -196,7 +196,7 @@ def _label(
 
 
 def _column(name: str, cells: Cells, kind: ColumnKind | None) -> Column:
-    """What a column is, by its values or by what is said of it."""
+    """The kind of a column, by its values or by the user's choice."""
     if cells.is_missing.all():
         raise InputError(f"column {name} has no value: give `drop={[name]!r}`")
     if kind == "category" or (kind is None and cells.texts is not None):
@@ -229,7 +229,7 @@ def _column(name: str, cells: Cells, kind: ColumnKind | None) -> Column:
 
 
 def _values(column: Column, cells: Cells, row: Row) -> NDArray[np.float64]:
-    """The numbers of a column in x, NaN where there is none."""
+    """The numbers of a column in x, NaN for empty cells."""
     if column.kind != "category":
         if cells.texts is not None:
             raise InputError(f"column {column.name} holds words, and was fitted as numbers")

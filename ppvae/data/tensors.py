@@ -1,4 +1,4 @@
-"""Arrays of NumPy as tensors: types and axes as the rest of the package has them."""
+"""NumPy arrays as tensors, with the types and axes of this package."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from torch import Tensor
 from ppvae.errors import InputError
 
 LARGEST_COUNT = 2**24
-"""float32 holds every whole number up to here, and not the next one."""
+"""float32 holds every whole number up to here, but not the next one."""
 
 
 def as_tensor(x: NDArray[Any], *, is_own: bool = False) -> tuple[Tensor, str | None]:
     """Return ``x`` channels first, as bytes, truth values, int64, float32 or float64; and a note.
 
-    The note is what to say of the axes. An array of the caller's own is copied only where it must.
+    The note is about the axes. An array of the caller's own is copied only if necessary.
     """
     note = None
     match x.ndim:
@@ -31,7 +31,7 @@ def as_tensor(x: NDArray[Any], *, is_own: bool = False) -> tuple[Tensor, str | N
         if x.dtype.kind == "u" and x.dtype.itemsize == 8:  # int64 would make it negative
             x = np.minimum(x, np.iinfo(np.int64).max)
         x = x.astype(np.int64, copy=False)
-    # A copy of its own: read-only memory and negative strides cannot be a tensor.
+    # A separate copy: read-only memory and negative strides cannot be a tensor.
     may_stay = is_own and x.flags.writeable and x.flags.c_contiguous and x.dtype.isnative
     return torch.from_numpy(x if may_stay else np.array(x, order="C")), note
 
@@ -39,7 +39,7 @@ def as_tensor(x: NDArray[Any], *, is_own: bool = False) -> tuple[Tensor, str | N
 def channels_first(shape: tuple[int, ...]) -> tuple[bool, str | None]:
     """Return whether images of ``shape``, (N, C, H, W) or (N, H, W, C), have channels first.
 
-    And what to say where the sizes leave it open.
+    The second value is a note if the sizes are ambiguous.
     """
     first, last = shape[1], shape[3]
     if last in (1, 3) and first not in (1, 3):
@@ -52,7 +52,7 @@ def channels_first(shape: tuple[int, ...]) -> tuple[bool, str | None]:
 
 
 def unfit(where: str, wrong: int, rows: int, first: int, *, is_float: bool) -> InputError:
-    """What is said of numbers that float32 cannot hold."""
+    """The error for numbers that float32 cannot hold."""
     why = f"an integer beyond {LARGEST_COUNT}, which float32 would round"
     way_out = "rescale the values"
     if is_float:

@@ -1,4 +1,4 @@
-"""Any other image set of torchvision, by the name of its class."""
+"""Other image sets of torchvision, by the names of their classes."""
 
 import inspect
 import sys
@@ -23,19 +23,19 @@ from ppvae.errors import InputError
 # They need more than a folder, are read by this package itself, or are not published data.
 _EXCEPT = ("DatasetFolder", "FakeData", "ImageFolder", "Omniglot", "VisionDataset")
 
-# How torchvision's sets are asked for their training and test rows, in the order tried.
+# The arguments for training and test rows of torchvision's sets, in the order tried.
 _Options = dict[str, bool | str]
 _TRAIN: list[_Options] = [{"train": True}, {"split": "train"}, {"split": "trainval"}, {}]
 _TEST: list[_Options] = [{"train": False}, {"split": "test"}, {"split": "val"}]
 
 
 def simple(name: str) -> str:
-    """Return ``name`` as it is compared: small letters, without hyphens and underscores."""
+    """Return ``name`` in the form for comparisons: lower case, without hyphens and underscores."""
     return name.lower().replace("-", "").replace("_", "")
 
 
 def makers() -> dict[str, Callable[..., Any]]:
-    """Return what makes each set of torchvision that needs nothing but a folder, by its name."""
+    """Return the classes of torchvision's sets that need only a folder, by name."""
     import torchvision.datasets
 
     by_name: dict[str, Callable[..., Any]] = {"emnist": _emnist}
@@ -52,14 +52,14 @@ def makers() -> dict[str, Callable[..., Any]]:
 
 
 def check_reader_is_safe(name: str, data_dir: Path | None) -> None:
-    """Refuse data that a file names, not the user, where reading it could run or write something.
+    """Refuse data named by a config, not the user, if reading could run code or write files.
 
-    The readers of some sets unpickle what they find (CIFAR's batches, LSUN's cache), and any set
-    of torchvision may unpack what it finds beside it.
+    The readers of some sets unpickle their files (CIFAR's batches, LSUN's cache), and any set of
+    torchvision may unpack archives.
 
     Args:
-        name: the data, as a config names it.
-        data_dir: where it lies.
+        name: the data, as named in the config.
+        data_dir: their folder.
 
     Raises:
         InputError: for a set whose reader unpickles, and for any in a `ReadOnlyFolder`.
@@ -75,7 +75,7 @@ def check_reader_is_safe(name: str, data_dir: Path | None) -> None:
         return
     raise InputError(
         f"a config names where the data {name} is, and torchvision's reader of it {reason}: if you "
-        f"trust the files, say `trust=['torchvision']`, or name data and folder yourself, by "
+        f"trust the files, give `trust=['torchvision']`, or name data and folder yourself, by "
         f"`data={name!r}, data_dir='FOLDER'`."
     )
 
@@ -89,7 +89,7 @@ def vision_source(name: str, maker: Callable[..., Any], folder: Path) -> Source:
     """Read the set that ``maker`` makes from ``folder``, downloading what is missing.
 
     Raises:
-        InputError: where it cannot be had, or does not consist of images of one shape.
+        InputError: if it cannot be had, or does not consist of images of one shape.
     """
     with obtaining(name, folder):
         train = _first(maker, folder, _TRAIN)
@@ -107,7 +107,7 @@ def vision_source(name: str, maker: Callable[..., Any], folder: Path) -> Source:
 @final
 @dataclass(frozen=True)
 class VisionImages(Images):
-    """A torchvision set that decodes its images one by one; the first tells shape and colour."""
+    """A torchvision set whose images are decoded one by one; the first defines shape and colour."""
 
     name: str
 
@@ -124,19 +124,19 @@ class VisionImages(Images):
 
 
 def _emnist(folder: Path, **options: Any) -> Any:
-    """Make EMNIST's balanced division; its own ``split`` says which division."""
+    """Make EMNIST's balanced division; its own ``split`` argument names the division."""
     from torchvision.datasets import EMNIST
 
     if "train" not in options:
         raise ValueError("EMNIST is divided by train=")
     dataset = EMNIST(folder, split="balanced", **options)
-    # Published with rows and columns exchanged.
+    # Published with rows and columns swapped.
     dataset.data = dataset.data.transpose(1, 2)
     return dataset
 
 
 def _first(maker: Callable[..., Any], folder: Path, choices: Sequence[_Options]) -> Any | None:
-    """Make the first of ``choices`` that the set has, or None."""
+    """Make the set with the first of ``choices`` that it supports, or None."""
     parameters = inspect.signature(maker).parameters
     anything = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     divided = not {"train", "split"}.isdisjoint(parameters) or anything
@@ -150,12 +150,12 @@ def _first(maker: Callable[..., Any], folder: Path, choices: Sequence[_Options])
         except InputError:
             raise
         except (TypeError, ValueError):
-            continue  # this set calls its parts otherwise
+            continue  # this set has other names of parts
     return None
 
 
 def _made(maker: Callable[..., Any], folder: Path, choice: _Options, *, may_load: bool) -> Any:
-    """Make the set from the files there are, and download only where they do not suffice."""
+    """Make the set from existing files, and download only if they do not suffice."""
     if not may_load:
         return maker(folder, **choice)
     try:
@@ -167,7 +167,7 @@ def _made(maker: Callable[..., Any], folder: Path, choice: _Options, *, may_load
 
 
 def _codes(dataset: Any) -> list[int] | None:
-    """Return one whole number a row, under whichever name the set holds them, or None."""
+    """Return one whole number per row, from the attribute that has them, or None."""
     for name in ("targets", "labels", "_labels", "y"):
         values = getattr(dataset, name, None)
         if values is None:
@@ -179,7 +179,7 @@ def _codes(dataset: Any) -> list[int] | None:
 
 
 def _names(train: Any, codes: list[list[int] | None]) -> tuple[str, ...] | None:
-    """Return a name for each code from 0, or None where a part has no labels."""
+    """Return a name for each code from 0, or None if a part has no labels."""
     tops = [max(part) for part in codes if part]
     if len(tops) < len(codes) or any(min(part) < 0 for part in codes if part):
         return None
@@ -211,7 +211,7 @@ def _image(name: str, dataset: Any, row: int) -> Any:
 
     try:
         item = dataset[row]
-    except Exception as error:  # whatever a decoder raises on a damaged file
+    except Exception as error:  # a decoder may raise anything for a damaged file
         raise InputError(f"`data={name!r}`: row {row} cannot be read: {error}.") from error
     image = item[0] if isinstance(item, tuple) else item
     if not isinstance(image, Image.Image):

@@ -197,7 +197,7 @@ def test_axes_that_could_be_either_are_said() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "says"),
     [
-        ([[1.0, 2.0], [3.0]], None, "x is no array"),
+        ([[1.0, 2.0], [3.0]], None, "x is not an array"),
         (np.zeros(20, [("a", "f8"), ("b", "f8")]), None, "with the fields a, b"),
         (np.array(["a", 1.5] * 10, dtype=object), None, "Python objects (float, str)"),
         (pd.DataFrame({"a": range(20), "when": pd.Timestamp(0)}), None, "column when of x holds"),

@@ -87,10 +87,10 @@ REFUSED = {
     "no header": (POINTS, "no header"),
     "no header, decimal commas": (lines(lambda a, b: f"{comma(a)};{comma(b)}"), "no header"),
     "no header, and words": (IRIS, "no header"),
-    "thousands": ("a,b\n" + lines(lambda a, b: f'"1,{a:07.3f}",{b}'), "separators of thousands"),
+    "thousands": ("a,b\n" + lines(lambda a, b: f'"1,{a:07.3f}",{b}'), "thousands separators"),
     "thousands by points": ("a;b\n" + lines(lambda a, b: f"1.500,25;{b:.0f}"), "'1.500,25'"),
     "two decimal marks": ("a;b\n" + lines(lambda a, b: f"{comma(a)};{b}"), "a decimal comma and"),
-    "units": (f"a,b\n(m),(kg)\n{POINTS}", "leave the row out, if it holds units"),
+    "units": (f"a,b\n(m),(kg)\n{POINTS}", "remove the row, if it holds units"),
     "percent": ("a,b\n" + lines(lambda a, b: f"{a}%,{b}"), "signs of percent"),
     "dates": ("a,b\n" + lines(lambda a, b: f"2024-01-{a:02.0f},{b}"), "dates"),
     "hexadecimal": ("a,b\n" + lines(lambda a, b: f"0x{int(a):02x},{b}"), "column a holds '0x00'"),
@@ -98,7 +98,7 @@ REFUSED = {
         "a;b\n" + "1,5;2\n" * 600 + "3.5;1\n",
         "column a holds '3.5' in row 601",
     ),
-    "no text": ("a\0b\n", "bytes that are 0"),
+    "no text": ("a\0b\n", "holds zero bytes"),
     "comments alone": ("# a\n# b\n", "no lines, or only comments"),
 }
 

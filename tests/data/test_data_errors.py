@@ -85,7 +85,7 @@ def test_a_truncated_file_is_named(suffix: str, tmp_path: Path) -> None:
     path.write_bytes(whole.getvalue()[:-90])
     sentence = refusal(path)
     assert f"{path} cannot be read as a {suffix} file" in sentence
-    assert "write it anew" in sentence
+    assert "write it again" in sentence
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_a_truncated_file_is_named(suffix: str, tmp_path: Path) -> None:
         ({"x": holed(1e300) - 0.5}, "column 0 (counted from 0) is too wide to be standardized"),
         ({"z": X, "w": X}, "has no array 'x'; it holds z, w"),
         ({"x": X, "y": X[:5, 0]}, "y has shape (5,), and x has 12 rows"),
-        ({"x": X, "y": X.astype(int)}, "y has shape (12, 2); labels are one a row"),
+        ({"x": X, "y": X.astype(int)}, "y has shape (12, 2); labels are one per row"),
         ({"x": X, "y": holed(np.nan)}, "y is not a finite number in row 3 (counted from 0)"),
         ({"x": X, "y": X[:, 0] * 1j}, "y holds complex128"),
         ({"x": X, "mask": X[:, :1] > 0}, "mask has shape (12, 1), and x has (12, 2)"),
@@ -140,7 +140,7 @@ TABLE = "one,two,kind\n" + ROWS
         ),
         (TABLE.replace("\n3,", "\nthree,"), "kind", "column one holds 'three' in row 4"),
         (TABLE.replace("\n3,", "\ninf,"), "kind", "column one holds 'inf' in row 4"),
-        (TABLE, "knd", "`label='knd'` is no column of"),
+        (TABLE, "knd", "`label='knd'` is not one of"),
         (TABLE, "knd", "no column of it (did you mean kind?); its columns are one, two, kind"),
         (TABLE.replace(",a\n", ",\n").replace(",b\n", ",\n"), "kind", "is empty in every row"),
         ("kind\n" + "a\n" * 12, "kind", "no column is left for x"),
@@ -197,14 +197,14 @@ def test_an_unreadable_image_is_named_whenever_it_is_read(
 def test_an_image_of_sixteen_bits_is_refused_not_cut_off(tmp_path: Path) -> None:
     for path in pictures(tmp_path):
         Image.fromarray(np.full((3, 4), 999, np.uint16)).save(path)
-    assert "holds more than 8 bits a pixel (mode I;16)" in refusal(tmp_path)
+    assert "holds more than 8 bits per pixel (mode I;16)" in refusal(tmp_path)
 
 
 def test_images_beside_labelled_ones_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cat").mkdir()
     pictures(tmp_path / "cat")
     pictures(tmp_path)
-    assert "images both in sub-folders, which are labels, and beside them" in refusal(tmp_path)
+    assert "images both in sub-folders, which are labels, and next to them" in refusal(tmp_path)
 
 
 def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_a_label_goes_with_a_table_only(tmp_path: Path) -> None:
     for name in ("digits", tmp_path / "d.npy"):
         sentence = refusal(name, label="y")
         assert "`label='y'` names a column of a table (.csv, .tsv, .parquet, .h5ad)" in sentence
-        assert f"and {name} is none" in sentence
+        assert f"and {name} is not one: leave it out" in sentence
 
 
 @pytest.mark.parametrize("binarize", ["dynamic", "static", "threshold"])
@@ -257,7 +257,7 @@ BYTES = np.random.default_rng(0).integers(0, 256, (12, 2), dtype=np.uint8)
     ("x", "scaling", "says"),
     [
         (X[:, :1], data.Scaling("counts"), "has shape (1,), and the model was fitted on (2,)"),
-        (X / 24, data.Scaling("8-bit"), "holds no 8-bit intensities"),
+        (X / 24, data.Scaling("8-bit"), "does not hold 8-bit intensities"),
         (BYTES, data.Scaling("as-is"), "holds 8-bit intensities"),
         (BYTES, data.Scaling("counts", scale=(16.0,)), "fitted on counts over 16"),
         (X - 0.5, data.Scaling("counts"), "not whole numbers from 0"),

@@ -119,7 +119,7 @@ def test_files_of_other_types_are_said(tmp_path: Path) -> None:
     folder_of(tmp_path)
     (tmp_path / "00.heic").write_bytes(b"")
     (tmp_path / "README.txt").write_bytes(b"")
-    assert "files of other types passed over (1 .heic, 1 .txt)" in data.load(tmp_path).describe()
+    assert "files of other types ignored (1 .heic, 1 .txt)" in data.load(tmp_path).describe()
 
 
 def test_palettes_are_colours(tmp_path: Path) -> None:

@@ -41,12 +41,12 @@ def test_minus_one_is_no_class_and_stays_minus_one() -> None:
 
 def test_labels_beside_covariates_cannot_be_hidden() -> None:
     table = pd.DataFrame({"a": np.arange(20) / 7, "b": np.arange(20) / 3, "c": ["u", "v"] * 10})
-    with pytest.raises(InputError, match="`labels=4` hides labels that the model is shown, and"):
+    with pytest.raises(InputError, match="`labels=4` hides labels from the model, which"):
         hide(load(table, label="c", covariates=["b"]), 4)
 
 
 def test_labels_that_are_all_unknown_are_refused() -> None:
-    with pytest.raises(InputError, match="y is -1, not known, in every row; leave it out"):
+    with pytest.raises(InputError, match="y is -1, unknown, in every row; leave it out"):
         encode(np.array([-1, -1]), "it")
 
 

@@ -130,7 +130,7 @@ def test_parts_in_a_file_are_told_apart(tmp_path: Path) -> None:
     np.savez(tmp_path / "parts.npz", x_train=X, x_test=X[:5])
     loaded = data.load(tmp_path / "x.npy", test=tmp_path / "parts.npz")
     assert len(loaded.test) == 5
-    with pytest.raises(InputError, match="is divided into train and test, and none of them is va"):
+    with pytest.raises(InputError, match="is divided into train and test, without a part va"):
         data.load(tmp_path / "x.npy", valid=tmp_path / "parts.npz")
     with pytest.raises(InputError, match=r"^`valid='.*gone.csv'`: there is no such file"):
         data.load(tmp_path / "x.npy", valid=tmp_path / "gone.csv")
@@ -144,7 +144,7 @@ def test_parts_in_a_file_are_told_apart(tmp_path: Path) -> None:
     for more in ("x_val", "x"):
         arrays: dict[str, Any] = {"x_train": X, "x_valid": X, more: X}
         np.savez(tmp_path / "parts.npz", **arrays)
-        with pytest.raises(InputError, match=f"holds .*{more}.*: keep the one that is meant"):
+        with pytest.raises(InputError, match=f"holds .*{more}.*: keep only the intended one"):
             data.load(tmp_path / "parts.npz")
 
 
@@ -165,14 +165,14 @@ def test_pictures_of_a_data_set_are_decoded() -> None:
 REFUSED = {
     "two pairs": ((X, Y, X, Y), "is a tuple of 4: give (x, y), or (train, valid, test)"),
     "a mapping without x": ({"z": X}, "is a mapping of z: give x"),
-    "a set of shapes": ([X[0], X[0, :2]], "x is no array"),
+    "a set of shapes": ([X[0], X[0, :2]], "x is not an array"),
     "words": (np.full((24, 2), "a"), "it must hold numbers"),
     "lengths": ((FRAME, Y[:3]), "y has 3 rows, and x has 24"),
     "other names": ((FRAME, pd.Series(Y, index=Y + 5)), "have different names (their index)"),
     "nothing": (None, "Python objects (NoneType)"),
     "labels of two columns": (
         (FRAME, FRAME[["a", "b"]]),
-        "y has shape (24, 2), and beside a table",
+        "y has shape (24, 2), but labels of a table",
     ),
     "no covariates": (((X, X[:, 0]), (X, X[:, 0]), X), "test has no y, and data, train has cov"),
 }
@@ -273,7 +273,7 @@ def test_tabs_and_names_of_arrays(tmp_path: Path) -> None:
         assert loaded.labels == ("0", "1", "2")
         assert f"{name} taken for x; labels taken for y" in loaded.describe()
     np.savez(tmp_path / "d.npz", X=X, data=X)
-    with pytest.raises(InputError, match="holds X and data: call the one that is meant x"):
+    with pytest.raises(InputError, match="holds X and data: rename the intended one to x"):
         data.load(tmp_path / "d.npz")
 
 

@@ -108,7 +108,7 @@ def test_labels_that_are_empty_are_not_known() -> None:
         numbers = split.annotations.numbers.numpy()
         np.testing.assert_array_equal(y, np.where(numbers % 5 > 0, numbers % 2, -1))
     assert loaded.labels == ("0", "1")
-    assert "8 labels are not known" in loaded.describe()
+    assert "8 labels are unknown" in loaded.describe()
 
 
 def test_rows_keep_their_names() -> None:
@@ -137,7 +137,7 @@ def test_files_of_their_own_are_valid_and_test(tmp_path: Path) -> None:
     )
     assert [len(split) for split in loaded.splits.values()] == [30, 4, 6]
     assert len(data.load(tmp_path / "train.csv", test=tmp_path / "test.csv").valid) == 5
-    with pytest.raises(InputError, match="is no file or folder"):
+    with pytest.raises(InputError, match="is not a file or folder"):
         data.load(tmp_path / "train.csv", valid="digits")
     (tmp_path / "odd.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match="it has no column bill, year"):
@@ -150,7 +150,7 @@ def test_without_valid_all_but_the_test_rows_train() -> None:
     assert train | test == set(range(ROWS))
     assert not train & test
     assert valid < train
-    with pytest.raises(InputError, match="has a valid part of its own"):
+    with pytest.raises(InputError, match="has its own valid part"):
         data.load((FRAME, FRAME, FRAME), valid="none")
 
 
@@ -285,7 +285,7 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
     "several": (
         FRAME.assign(bill=FRAME["bill"].astype(str) + " mm", eggs=FRAME["eggs"] / 0.0),
         {"label": "specis"},
-        ("has 3 faults: (1) `label='specis'` is no column of it (did you mean species?)",
+        ("has 3 faults: (1) `label='specis'` is not one of its columns (did you mean species?)",
          "(2) column bill holds '40.0 mm' in row 0, and 40 such cells in all",
          "(3) column eggs holds 'inf' in row 1"),
     ),
@@ -405,7 +405,7 @@ def test_a_column_may_be_called_by_a_number() -> None:
     loaded = data.load(table, label=5, drop=[4])  # type: ignore[arg-type, list-item]
     assert loaded.labels == ("0", "1")
     assert [c.name for c in loaded.columns or ()] == ["0", "1", "2", "3"]
-    with pytest.raises(InputError, match="`label='9'` is no column of it"):
+    with pytest.raises(InputError, match="`label='9'` is not one of its columns"):
         data.load(table, label=9)  # type: ignore[arg-type]
 
 
