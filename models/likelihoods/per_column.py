@@ -183,7 +183,7 @@ def _family_of(column: Column, chosen: str | None) -> str:
         levels = f" of {len(column.levels)} levels" if column.levels else ""
         way_out = ""
         if kind != column.kind:
-            way_out = f"; to read it otherwise, give `kinds={ {column.name: kind} }`"
+            way_out = f"; to read it in another way, give `kinds={ {column.name: kind} }`"
         raise InputError(
             f"`likelihood.families` gives the column {column.name!r} the family {chosen!r}{other}, "
             f"and it is a {column.kind}{levels}, which takes {' or '.join(of_kind)}{way_out}"

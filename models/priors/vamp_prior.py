@@ -92,11 +92,9 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
     name = type(guide).__name__
     way_out = "take another guide, such as MeanField, or another prior, such as MixtureOfNormals"
     if getattr(guide, "posterior", None) is None:
-        raise InputError(
-            f"VampPrior is made of the guide's posterior, and {name} has none; {way_out}"
-        )
+        raise InputError(f"VampPrior needs the guide's posterior, and {name} has none; {way_out}")
     if getattr(guide, "y_size", 0):
-        raise InputError(f"VampPrior is made of q(z | u), and {name} asks for y as well; {way_out}")
+        raise InputError(f"VampPrior needs q(z | u), and {name} needs y as well; {way_out}")
     fn = _posterior(guide, u)
     base: Any = fn
     while isinstance(base, (torch.distributions.Independent, dist.MaskedDistribution)):

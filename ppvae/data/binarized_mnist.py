@@ -53,5 +53,5 @@ def zeros_and_ones(content: bytes, path: Path) -> Tensor:
         or (pairs[:, :-1, 1] != ord(" ")).any()
         or (pairs[:, -1, 1] != ord("\n")).any()
     ):
-        raise InputError(f"{path} is damaged: it holds something beside zeros, ones and spaces.")
+        raise InputError(f"{path} is damaged: it holds more than zeros, ones and spaces.")
     return torch.from_numpy(digits)

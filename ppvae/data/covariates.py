@@ -67,7 +67,7 @@ class Covariate:
         if len(unknown):
             raise InputError(
                 f"the covariate {self.name} is {cells.as_text(int(unknown[0]))!r} in "
-                f"{row(int(unknown[0]))}, which is none of its levels {', '.join(self.levels)}"
+                f"{row(int(unknown[0]))}, which is not one of its levels {', '.join(self.levels)}"
             )
         return np.eye(len(self.levels), dtype=np.float32)[codes]
 

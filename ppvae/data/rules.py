@@ -72,7 +72,7 @@ def infer_scaling(
     if raw.is_bytes and not (raw.is_table and target != "unit"):
         return (COUNTS if target == "counts" else EIGHT_BIT), None
     if target == "real" and not raw.is_table and raw.is_like_pixels:
-        note = f"values from 0 to {raw.highest:g} are taken for pixels of 8 bits"
+        note = f"values from 0 to {raw.highest:g} are treated as 8-bit pixels"
         return EIGHT_BIT, f"{note}; {_OVERRIDE}"
     if target == "real" and raw.is_whole and (raw.is_table or raw.highest > 1):
         note = "whole numbers are standardized, as the likelihood is of real numbers"
@@ -106,7 +106,7 @@ def _asked(
     if is_real is not None and not all(is_real):
         raise InputError(
             f"`scale='unit'` divides all values by the largest, and {source.where} has columns of "
-            f"counts or categories, which stay as they are: give `scale='standardize'`, which is "
+            f"counts or categories, which are not scaled: give `scale='standardize'`, which is "
             f"for its columns of real numbers."
         )
     if raw.is_unit:

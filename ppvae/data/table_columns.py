@@ -239,6 +239,6 @@ def _values(column: Column, cells: Cells, row: Row) -> NDArray[np.float64]:
     if len(unknown):
         raise InputError(
             f"column {column.name} is {cells.as_text(int(unknown[0]))!r} in "
-            f"{row(int(unknown[0]))}, which is none of its levels {', '.join(column.levels)}"
+            f"{row(int(unknown[0]))}, which is not one of its levels {', '.join(column.levels)}"
         )
     return np.where(cells.is_missing, np.nan, codes.astype(np.float64))

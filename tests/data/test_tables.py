@@ -371,7 +371,7 @@ def test_new_tables_are_read_by_the_names_of_their_columns() -> None:
             odd, scaling=fitted.scaling, shape=fitted.shape, options=options, schema=fitted.schema
         )
     assert "it has no column eggs, which the model was fitted on" in str(refusal.value)
-    assert "'Macaroni' in row 0, which is none of its levels" in str(refusal.value)
+    assert "'Macaroni' in row 0, which is not one of its levels" in str(refusal.value)
 
 
 def test_categories_are_no_numbers() -> None:

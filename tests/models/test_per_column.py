@@ -106,7 +106,7 @@ SENTENCES: dict[str, tuple[Any, ...]] = {
         (6,), MIXED, {"age": "Poison"},
     ),
     "'mass' the family 'Poisson', and it is a real, which takes Gaussian or Laplace or StudentT; "
-    "to read it otherwise, give `kinds={'mass': 'count'}`": ((6,), MIXED, {"mass": "Poisson"}),
+    "to read it in another way, give `kinds={'mass': 'count'}`": ((6,), MIXED, {"mass": "Poisson"}),
     "'kind' the family 'Bernoulli', and it is a category of 3 levels, which takes Categorical": (
         (6,), MIXED, {"kind": "Bernoulli"},
     ),

@@ -740,9 +740,9 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: priors.FlowPrior(2, kind="cubic"),  # type: ignore[arg-type]  # to be refused
     "transforms 0": lambda: priors.FlowPrior(2, transforms=0),
     "hidden is [8, 0]; each layer needs": lambda: priors.FlowPrior(2, hidden=(8, 0)),
-    "made of the guide's posterior, and Bare has none; take another guide, such as MeanField":
+    "needs the guide's posterior, and Bare has none; take another guide, such as MeanField":
         lambda: vamp(Bare()),
-    "made of q(z | u), and MeanField asks for y as well; take another":
+    "needs q(z | u), and MeanField needs y as well; take another":
         lambda: vamp(MeanField(2, (COLUMNS,), classes=4)),
     "under every component, which for Flow takes 2 passes through its networks for each of them; "
     "take another guide, such as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),

@@ -50,7 +50,7 @@ def _of_data(plate: Plate | None) -> Iterator[str]:
     if plate is None:
         yield (
             "no plate of the model holds the data: figures are totals over a batch divided by its "
-            "rows, and there are none per datum; write 'with pyro.plate(\"data\", len(x))'"
+            "rows, and not per datum; write 'with pyro.plate(\"data\", len(x))'"
         )
 
 
