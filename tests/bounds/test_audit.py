@@ -106,7 +106,7 @@ def test_a_support_may_end_apart_by_element_and_not_by_row() -> None:
         in_words(dist.Binomial(torch.full((64, 2), 5.0), probs=torch.tensor(0.5)).support)
         == "integers from 0 to 5"
     )
-    with pytest.raises(InputError, match="row to row"):
+    with pytest.raises(InputError, match="between rows"):
         first_outside_support(
             dist.Binomial(torch.arange(1.0, 4.0)[:, None], probs=torch.tensor(0.5)).support,
             x[:, :1],

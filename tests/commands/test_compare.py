@@ -82,7 +82,7 @@ def test_the_command_leaves_numbers_and_a_figure_and_takes_a_run(
         main(["--seeds", "1", *small])
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="no comparison"):
+    with pytest.raises(InputError, match="other files than a comparison"):
         compare(out=tmp_path / "mine", overwrite=True)
 
     monkeypatch.setattr("ppvae.fit._conclude", lambda *_: None)  # the slow end of a fit

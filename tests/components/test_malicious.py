@@ -164,5 +164,5 @@ def test_what_is_typed_wins_wherever_it_stands(tmp_path: Path) -> None:
         )  # fmt: skip
     config.write_text("trust: [evil_part]\n")
     for argv in (["--trust", "mine", "--config", str(config)], ["--config", str(config)]):
-        with pytest.raises(InputError, match="says trust"):
+        with pytest.raises(InputError, match="sets trust"):
             given_settings("fit", argv)

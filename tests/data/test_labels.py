@@ -88,7 +88,7 @@ def test_where_unknown_labels_make_no_sense_they_are_refused(
     ("model", "way_out"),
     [
         ("HierarchicalVAE", "for layers: TopDown, Ladder or BottomUp"),
-        ("SemiSupervisedVAE", "of a class: SemiSupervised, with .elbo='TraceEnum_ELBO'"),
+        ("SemiSupervisedVAE", "for a class: SemiSupervised, with .elbo='TraceEnum_ELBO'"),
     ],
 )
 def test_a_swap_of_the_model_alone_is_told_the_guides_that_go_with_it(

@@ -283,7 +283,7 @@ def test_a_latent_of_all_data_counts_once_or_it_is_said(tmp_path: Path) -> None:
     model = Shared()
     _, facts, _ = subject(model, SharedGuide(model), X)
     (note,) = (note for note in facts.notes if "'shift'" in note)
-    assert "once a batch" in note
+    assert "once per batch" in note
     assert "pyro.plate('data', N, subsample=torch.arange(len(x)))" in note
     model.size, kls = 72, []
     for rows_at_once in (9, 36):

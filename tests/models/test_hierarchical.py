@@ -616,7 +616,7 @@ def test_a_model_of_one_layer_is_refused_with_the_way_out(
         ({"layers": 1, "widths": (2,)}, "`model.layers` is 1; .* for one take `model='VAE'`"),
         ({"widths": (2,)}, r"`model.widths` is \[2\]; HierarchicalVAE has at least 2 layers"),
         ({"layers": 3, "widths": (4, 2)}, r"`model.widths` is \[4, 2\] and `model.layers` is 3"),
-        ({"widths": (4, 3)}, "the last, has 2 dimensions; give `latent_dim=3`"),
+        ({"widths": (4, 3)}, "the last layer, has 2 dimensions; give `latent_dim=3`"),
         ({"widths": (0, 2)}, r"`model.widths` is \[0, 2\]; each layer needs a width of at least 1"),
     ],
 )

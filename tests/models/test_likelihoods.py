@@ -557,7 +557,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
     "variance` is -1": lambda: likelihoods.Gaussian((3,), -1.0),
     "variance` is nan": lambda: likelihoods.Gaussian((3,), math.nan),
     "variance` is 0.0": lambda: likelihoods.Gaussian((3,), variance=0.0),
-    "floor` is 0.0; a variance is kept": lambda: likelihoods.Gaussian((3,), floor=0.0),
+    "floor` is 0.0; a variance needs a floor": lambda: likelihoods.Gaussian((3,), floor=0.0),
     "floor` is 0": lambda: likelihoods.Gaussian((3,), "optimal", floor=0.0),
     "floor` is -1": lambda: likelihoods.Gaussian((3,), "per-pixel", floor=-1.0),
     "momentum` is 0": lambda: likelihoods.Gaussian((3,), "optimal", momentum=0.0),
@@ -565,7 +565,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
     "scale` is 0": lambda: likelihoods.Laplace((3,), scale=0.0),
     "scale` is 'big'; give a number above 0, 'learned' or 'per-element'":
         lambda: likelihoods.Laplace((3,), scale="big"),  # type: ignore[arg-type]  # to be refused
-    "floor` is nan; a scale is kept": lambda: likelihoods.StudentT((3,), floor=math.nan),
+    "floor` is nan; a scale needs a floor": lambda: likelihoods.StudentT((3,), floor=math.nan),
     "df` is 1.0; Student's t has no mean": lambda: likelihoods.StudentT((3,), df=1.0),
     "total_count` is 0": lambda: likelihoods.Binomial((3,), total_count=0),
     "classes` is 1": lambda: likelihoods.Categorical((3,), classes=1),

@@ -748,10 +748,12 @@ SENTENCES: dict[str, Callable[[], Any]] = {
     "take another guide, such as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),
     "adds up densities, and Delta gives point masses; take another":
         lambda: vamp(Delta(2, (COLUMNS,))),
-    "for 2 data, densities of batch shape (2,) and event shape (2,), and MeanField gives (2,) and "
-    "(5,); take another guide, such as MeanField, or another prior, such as MixtureOfNormals":
+    "densities of batch shape (2,) and event shape (2,) from the guide for 2 data, and MeanField "
+    "gives (2,) and (5,); take another guide, such as MeanField, or another prior, such as "
+    "MixtureOfNormals":
         lambda: vamp(MeanField(5, (COLUMNS,))),
-    "for 1 data, densities of batch shape (1,) and event shape (2,), and Joint gives (1, 2) and ()":
+    "densities of batch shape (1,) and event shape (2,) from the guide for 1 data, and Joint gives "
+    "(1, 2) and ()":
         lambda: vamp(Joint(2, (COLUMNS,)), components=1),
 }  # fmt: skip
 
