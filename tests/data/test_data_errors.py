@@ -141,7 +141,7 @@ TABLE = "one,two,kind\n" + ROWS
         (TABLE.replace("\n3,", "\nthree,"), "kind", "column one holds 'three' in row 4"),
         (TABLE.replace("\n3,", "\ninf,"), "kind", "column one holds 'inf' in row 4"),
         (TABLE, "knd", "`label='knd'` is not one of"),
-        (TABLE, "knd", "no column of it (did you mean kind?); its columns are one, two, kind"),
+        (TABLE, "knd", "of its columns (did you mean kind?), which are one, two, kind"),
         (TABLE.replace(",a\n", ",\n").replace(",b\n", ",\n"), "kind", "is empty in every row"),
         ("kind\n" + "a\n" * 12, "kind", "no column is left for x"),
         (ROWS.replace(",a", "").replace(",b", ""), None, "has no header"),
