@@ -23,7 +23,7 @@ def h5ad_source(path: Path, options: ReadOptions, schema: Schema) -> Source:
     """Read the file at ``path``; see `annotated_source`.
 
     Raises:
-        InputError: where anndata is not installed, or the data cannot be used.
+        InputError: if anndata is not installed, or the data cannot be used.
     """
     anndata = needed("anndata", f"reading {path}")
     with parsing(path, "an .h5ad file"):

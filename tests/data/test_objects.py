@@ -259,7 +259,7 @@ def test_a_parquet_table_is_a_table(tmp_path: Path) -> None:
 
 
 def test_a_package_that_is_absent_is_named_with_its_command() -> None:
-    with pytest.raises(InputError, match=r"takes no_such_package, .*`pip install no_such_package`"):
+    with pytest.raises(InputError, match=r"needs no_such_package, .*`pip install no_such_package`"):
         needed("no_such_package", "reading t.parquet")
 
 
