@@ -29,7 +29,6 @@ SETTINGS = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
 """What of an essay is no finding: code and mathematics."""
 
 GIVEN = {
-    "03_monte_carlo_or_analytic_kl": {"0.8", "0.34"},  # differences of what is shown
     "04_swapping_priors": {"3.0"},  # of docs/results/published-numbers.md
 }
 """Numbers that no output of a notebook holds."""
