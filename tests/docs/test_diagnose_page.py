@@ -32,6 +32,6 @@ def test_the_table_of_efforts_has_the_efforts() -> None:
 
 def test_what_no_field_says_is_said_below_the_table() -> None:
     page = " ".join(PAGE.split())
-    assert f"transitions to warm up as it has draws, at most {WARM_UP}." in page
+    assert f"warm-up transitions as it has draws, at most {WARM_UP}." in page
     assert f"refined by its weights, the default is {DEFAULTS['weights'].steps} steps" in page
     assert f"among fits of at most {CHOOSING} iterations" in page
