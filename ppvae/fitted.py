@@ -146,7 +146,7 @@ class Run(stored.Run):
             n: how many.
             covariates: the label, by name, or the covariates that the model is conditional on: one
                 for all, or one for each draw. Without them they are those of some training data.
-            seed: of the draws.
+            seed: seed of the draws.
         """
         return Form(self.scaling, self.schema.columns).like_x(draws_of(self, n, covariates, seed))
 

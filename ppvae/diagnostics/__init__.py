@@ -1,19 +1,16 @@
-"""What a fitted pair of programs has learned, and how far its figures can be trusted.
+"""Diagnostics of a fitted model and guide: what was learned, and how reliable the results are.
 
-One folder per question, each asked of any two Pyro programs and any data (`subject`). A folder
-holds what is computed, the figures, and the `answer` that `questions` asks of a run:
+One folder per question, which can be asked of any two Pyro programs and any data (`subject`). A
+folder holds the computation, its figures, and its `answer` for a run, which `questions` collects:
 
-* `bound`: what is in the bound, and is the latent used?
-* `evidence`: what is log p(x)?
-* `baselines`: is that any good, beside simple models?
-* `gap`: where is the gap between the two: the guide's family, or the encoder?
-* `trust`: can the guide be trusted, datum by datum?
-* `model`: would the model generate such data?
-* `training`: did the fit end too early, or overfit?
-* `estimator`: which estimator of the gradient to climb by?
-* `deficits`: what would another decoder, likelihood, prior, guide or encoder win, or more training?
+* `bound`: what are the terms of the bound, and are the latents used? * `evidence`: what is log
+p(x)? * `baselines`: is log p(x) better than that of simple models? * `gap`: does the gap between
+them come from the guide's family or the encoder? * `trust`: can the guide be trusted, datum by
+datum? * `model`: would the model generate such data? * `training`: did the fit end too early, or
+overfit? * `estimator`: which gradient estimator is best? * `deficits`: what would another decoder,
+likelihood, prior, guide or encoder gain, or more training?
 
-What several of them use is in `shared`. What the answers say together is the `verdict`.
+Shared code is in `shared`. `verdict` draws the conclusion from all answers.
 """
 
 from ppvae.diagnostics.baselines.comparing import compare_baselines

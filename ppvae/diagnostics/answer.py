@@ -1,4 +1,4 @@
-"""The answer to a question: what was measured, and how it is shown."""
+"""Answers to questions: measurements, and how they are shown."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST = 0.05
-"""Nats per datum below which nothing is called a deficit."""
+"""Minimum deficit, in nats per datum."""
 
 ERRORS = 2.0
-"""Standard errors that a deficit must be above zero by."""
+"""Minimum deficit, in standard errors."""
 
 Row = tuple[str, str, str]
 """A row of a table: what was measured, its value, and a note."""
 
 
 def is_significant(nats: float, error: float | None) -> bool:
-    """Whether a number of nats is large enough to matter, and more than noise.
+    """Whether a number of nats is large enough to matter, and above noise.
 
-    A standard error that is not a number makes it insignificant; one that is ``None`` is zero.
+    A standard error of NaN makes it insignificant; ``None`` means zero.
     """
     noise = 0.0 if error is None else ERRORS * error
     return nats > LEAST and nats > noise
@@ -33,20 +33,20 @@ def is_significant(nats: float, error: float | None) -> bool:
 
 @dataclass(frozen=True)
 class Deficit:
-    """Nats that are lost in one part of a fit.
+    """Nats lost in one part of a fit.
 
-    Deficits do not add up: two parts may win the same nats, or only together.
+    Deficits do not add up: two parts may gain the same nats, or only together.
 
     Attributes:
         part: the part.
-        nats: how many, per datum: what deficits are ranked by. All are of the bound that the fit
-            climbed.
-        error: the standard error, where there is one.
+        nats: its size per datum, by which deficits are ranked, in nats of the bound that the fit
+            maximized.
+        error: the standard error, if there is one.
         remedy: what to change.
-        held: what another part wins alone, the others held; ``None`` where that is not known.
-        along: what it wins with all parts trained along, which is then ``nats``; ``None`` where it
-            was not trained.
-        log_p: what log p(x) gains with it; ``None`` of a part that has no say in it.
+        held: the gain of another part with the others held fixed; ``None`` if unknown.
+        along: its gain with all parts trained jointly, which is then ``nats``; ``None`` if not
+            trained.
+        log_p: its gain in log p(x); ``None`` for a part that does not affect log p(x).
     """
 
     part: str
@@ -59,7 +59,7 @@ class Deficit:
 
     @property
     def is_significant(self) -> bool:
-        """Whether it is large enough to matter, and more than noise."""
+        """Whether it is large enough to matter, and above noise."""
         return is_significant(self.nats, self.error)
 
 
@@ -68,9 +68,9 @@ class Picture:
     """A figure of an answer.
 
     Attributes:
-        name: of its file, without the suffix.
-        alt: what it shows, in words.
-        draw: makes it.
+        name: name of its file, without the suffix.
+        alt: description in words.
+        draw: function that draws it.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Answer(ABC):
     """The answer to one question.
 
     Attributes:
-        refusals: what could not be measured, and why.
+        refusals: reasons of what could not be measured, by part.
     """
 
     refusals: Mapping[str, str]
@@ -91,12 +91,12 @@ class Answer(ABC):
     @property
     @abstractmethod
     def question(self) -> str:
-        """What was asked."""
+        """The question."""
 
     @property
     @abstractmethod
     def metrics(self) -> Mapping[str, Any]:
-        """Numbers and words for ``diagnostics.json``, under the same keys for every run."""
+        """Values for ``diagnostics.json``, under the same keys for every run."""
 
     @property
     @abstractmethod
@@ -111,30 +111,30 @@ class Answer(ABC):
     @property
     @abstractmethod
     def deficits(self) -> tuple[Deficit, ...]:
-        """Nats that are lost, significant or not."""
+        """Deficits, significant or not."""
 
     @abstractmethod
     def sentences(self, answers: "Iterable[Answer]", /) -> tuple[str, ...]:
-        """What a person should know of it, given the ``answers`` to all questions asked."""
+        """Sentences for the verdict, given the ``answers`` to all questions asked."""
 
 
 def first[A: Answer](answers: Iterable[Answer], kind: type[A]) -> A | None:
-    """The answer of a kind, if its question was asked."""
+    """The answer of a type, if its question was asked."""
     return next((answer for answer in answers if isinstance(answer, kind)), None)
 
 
 class Attempts:
-    """Measurements, each of which some programs do not allow.
+    """Measurements that may be impossible for some programs.
 
     Attributes:
-        refusals: which were not possible, and why.
+        refusals: reasons of those that were not possible, by part.
     """
 
     def __init__(self) -> None:
         self.refusals: dict[str, str] = {}
 
     def __call__[T](self, part: str, measure: Callable[[], T]) -> T | None:
-        """What ``measure`` returns; ``None`` where it raises an `InputError`, which is kept."""
+        """Result of ``measure``; ``None`` if it raises an `InputError`, which is kept."""
         try:
             return measure()
         except InputError as error:

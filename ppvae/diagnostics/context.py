@@ -1,4 +1,4 @@
-"""What a diagnosis is made of: a run's programs, the data, and how much may be computed."""
+"""Context of a diagnosis: the programs of a run, the data, and the computing effort."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -25,23 +25,23 @@ from ppvae.run import Run
 
 @dataclass(frozen=True)
 class Context:
-    """What questions are asked of.
+    """Inputs of all questions.
 
     Attributes:
         run: the run.
         pair: its programs, on the device.
-        audit: what the audit found of them.
-        data: the data that are examined.
-        data_name: what these are called: a part of the run's own data, or new data.
-        is_own: they are a part of the run's own data.
-        train: what the run was fitted to; ``None`` where the examined data are these, or where it
-            cannot be had.
-        climbed: the training data as the fit saw them, binarized anew in each batch if they were.
-        choosing: the run's valid data, which choose among weights; the test data never do.
+        audit: their audit.
+        data: the examined data.
+        data_name: their name: a split of the run's own data, or new data.
+        is_own: whether they are a split of the run's own data.
+        train: the training data of the run; ``None`` if these are examined or not available.
+        climbed: the training data as the fit saw them, binarized again in each batch if they were.
+        choosing: the validation data of the run, used to select weights; test data never are.
         effort: how much to compute.
-        seed: of all draws.
+        seed: seed of all draws.
         device: where to compute.
-        progress: makes a progress bar, ``progress(what, total)``, that yields a function to count.
+        progress: context manager of a progress bar, ``progress(what, total)``; it yields a function
+            that counts.
     """
 
     run: Run
@@ -60,14 +60,14 @@ class Context:
 
     @cached_property
     def order(self) -> Tensor:
-        """Rows of the data in a random order: few data are the first of these, never the easiest.
+        """Rows of the data in random order; subsets are the first of these.
 
-        Fewer data are always among more, and first among them.
+        A smaller subset is always the start of a larger one.
         """
         return _shuffled(self.data, self.seed)
 
     def some(self, count: int) -> Split:
-        """The first ``count`` of the data in `order`, or all there are."""
+        """The first ``count`` of the data in `order`, or all if fewer."""
         return _few(self.data, self.order, count)
 
     def rows(self, order: Tensor) -> Split:
@@ -75,15 +75,15 @@ class Context:
         return _few(self.data, order, len(order))
 
     def some_of_training(self, count: int) -> Split | None:
-        """As many of the training data, in a random order too."""
+        """``count`` of the training data, also in random order."""
         if self.train is None:
             return None
         return _few(self.train, _shuffled(self.train, self.seed + 1), count)
 
     def gaining_and_choosing(self, count: int) -> tuple[Split, Split] | None:
-        """As many of the data, which gain by other weights, and as many which choose among these.
+        """``count`` data on which a gain is measured, and ``count`` that select weights.
 
-        Where the valid data are examined, one half of them gains, and the other chooses.
+        If the validation data are examined, one half measures and the other half selects.
         """
         if self.choosing is None:
             return None
@@ -96,7 +96,7 @@ class Context:
 
     @property
     def weighed(self) -> int:
-        """Draws of each datum that the bound of the fit weighs; 1 for a mean over draws."""
+        """Draws per datum that the bound of the fit weighs; 1 for a mean over draws."""
         if not traits_of(self.run.elbo).weighs_draws:
             return 1
         return int(self.run.config.get("particles", 1))
@@ -109,7 +109,7 @@ class Context:
     def weights(self) -> Tensor | str:
         """Log-weights of draws from the guide, ``(data, draws)``, or why there are none.
 
-        Of the first data in `order`; several questions share them.
+        For the first data in `order`; several questions share them.
         """
         few = self.some(self.effort.trusted_rows)
         try:
@@ -125,7 +125,7 @@ class Context:
     def evidence(self) -> Evidence | str:
         """Log p(x) of some of the data by importance sampling, or why there is none.
 
-        Of the first data in `order`; several questions share it.
+        For the first data in `order`; several questions share it.
         """
         few = self.some(self.effort.evidence_rows)
         try:
@@ -139,9 +139,9 @@ class Context:
 
     @cached_property
     def gaps(self) -> Gaps | str:
-        """Where the gap is, of some of the data, or why it cannot be split.
+        """Gaps of some of the data, or why they cannot be split.
 
-        Of the first data in `order`; several questions share it.
+        For the first data in `order`; several questions share it.
         """
         pair, audit = self.pair, self.audit
         few = self.some(self.effort.refined_rows)
@@ -149,7 +149,7 @@ class Context:
         if audit.is_local:
             known = exact_posterior(pair, audit, few, seed=self.seed, device=self.device)
         try:
-            with self.progress("the best guide of each datum", len(few)) as count:
+            with self.progress("best guide of each datum", len(few)) as count:
                 return gaps(
                     pair, audit, few, log_p=None if known is None else known.log_p,
                     steps=self.effort.refine_steps, draws=self.effort.refined_draws,
@@ -160,12 +160,12 @@ class Context:
 
     @cached_property
     def overfitting(self) -> Overfitting | str:
-        """What the training data have over the examined ones, or why that cannot be said."""
+        """Overfitting to the training data, or why it cannot be measured."""
         train, few = self.some_of_training(self.effort.rows), self.some(self.effort.rows)
         if train is None:
-            return "it takes the training data beside others, and these are not at hand"
+            return "it needs training data and other data, which are not available"
         try:
-            with self.progress("training data, beside others", len(train) + len(few)) as count:
+            with self.progress("training and other data", len(train) + len(few)) as count:
                 return overfitting(
                     self.pair, self.audit, train, few, is_own=self.is_own,
                     samples=min(self.effort.samples, self.effort.compared_samples),
@@ -177,13 +177,13 @@ class Context:
 
     @cached_property
     def log_p_name(self) -> str:
-        """What is estimated as log p(x): of programs that take y it is another."""
+        """Name of what is estimated as log p(x), which differs for programs that take y."""
         few = self.some(self.effort.evidence_rows)
         return evidence_name(self.pair, self.audit, few.beside)
 
     @property
     def is_continuous(self) -> bool:
-        """Whether x has a density and not a probability: nats then depend on its unit."""
+        """Whether x has a density instead of a probability: nats then depend on its unit."""
         return not all(support.is_discrete for _, support in self.audit.supports.values())
 
 

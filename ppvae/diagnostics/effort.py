@@ -1,40 +1,41 @@
-"""How much is computed: a minute's answer, or one to publish."""
+"""Computing effort: an answer in a minute, or one to publish."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Effort:
-    """Numbers of data and draws behind each figure.
+    """Numbers of data and draws per measurement.
 
     Attributes:
-        rows: most data that cheap questions are asked of: terms, activity, surgery, a better prior.
-        prior_codes: codes that a better prior is fitted to, at most.
-        evidence_rows: most data whose log p(x) is estimated.
-        samples: importance samples of each of them.
-        trusted_rows: most data with a Pareto k-hat and a curve of bounds.
-        trusted_samples: importance samples of each of them: what these find more than `samples` is
-            added to log p(x).
-        refined_rows: data whose own best guide is sought.
-        refine_steps: steps of that search; ``None``: as many as the search takes by default.
-        refined_draws: draws a datum behind each gap.
-        annealed_rows: data whose log p(x) is annealed, and as many simulated ones.
+        rows: maximum number of data for cheap questions: terms, activity, surgery, a better prior.
+        prior_codes: maximum number of codes to fit a better prior to.
+        evidence_rows: maximum number of data whose log p(x) is estimated.
+        samples: importance samples per datum.
+        trusted_rows: maximum number of data with a Pareto k-hat and a curve of bounds.
+        trusted_samples: importance samples per datum of these; their gain over `samples` is added
+            to log p(x).
+        refined_rows: data for which the best guide is optimized.
+        refine_steps: steps of that optimization; ``None``: its default.
+        refined_draws: draws per datum for each gap.
+        annealed_rows: data whose log p(x) is annealed, and number of simulated data.
         temperatures: steps of the annealing.
-        chains: annealed chains a datum.
+        chains: annealed chains per datum.
         sampled_rows: data whose posterior is sampled by NUTS.
-        nuts_draws: draws of each of two chains, after as many to warm up, at most 100.
-        simulations: simulated data that the guide is calibrated on.
+        nuts_draws: draws in each of two chains, after as many warm-up draws, at most 100.
+        simulations: simulated data for the calibration of the guide.
         replications: replicated data sets of the predictive checks.
-        replicated_rows: most data in each of them.
-        compared_samples: most importance samples a datum where training data are compared.
-        estimates: repetitions behind a gradient's variance.
-        particles: numbers of particles that estimators are compared at.
-        climbed_steps: steps that the programs are trained for with another part in them; that part
-            alone is trained for a quarter as many before.
-        climbed_rows: most examined data that gain by it, and most that choose among weights.
-        climbed_draws: draws of each of them.
+        replicated_rows: maximum number of data in each of them.
+        compared_samples: maximum number of importance samples per datum in the comparison with
+            training data.
+        estimates: repetitions to estimate the variance of a gradient.
+        particles: numbers of particles at which estimators are compared.
+        climbed_steps: training steps of the programs with an exchanged part; before, that part
+            alone is trained for a quarter as many.
+        climbed_rows: maximum number of examined data for its gain, and of data to select weights.
+        climbed_draws: draws per datum.
         kept_rows: data in ``posterior.nc``.
-        kept_draws: draws of each, in each of the chains that ArviZ wants.
+        kept_draws: draws per datum, in each of the chains of the ArviZ file.
     """
 
     rows: int = 10_000
@@ -82,7 +83,7 @@ QUICK = Effort(
     sampled_rows=1,
     nuts_draws=30,
     simulations=300,
-    replications=40,  # fewer could not come below p = 0.05
+    replications=40,  # fewer cannot reach p < 0.05
     replicated_rows=1_000,
     compared_samples=20,
     estimates=20,
@@ -93,4 +94,4 @@ QUICK = Effort(
     kept_rows=32,
     kept_draws=50,
 )
-"""About a minute on two cores for networks such as the default's."""
+"""About a minute on two cores for networks of the default size."""

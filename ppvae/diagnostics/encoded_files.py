@@ -1,4 +1,4 @@
-"""What was encoded, as a file: a table, arrays, or columns of the AnnData that it came from."""
+"""Files of encoded data: a table, arrays, or columns of the encoded AnnData."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,11 +19,11 @@ if TYPE_CHECKING:  # slow to import
 SUFFIXES = (".csv", ".parquet", ".npz", ".h5ad")
 
 TOGETHER = 2**16
-"""Rows of a table that are written together."""
+"""Rows written at a time."""
 
 
 def check_suffix(target: Path) -> None:
-    """Refuse a kind of file that is not written, or that takes a package which is not there."""
+    """Refuse an unknown file format, or one whose package is not installed."""
     if target.suffix not in SUFFIXES:
         raise InputError(
             f"`out={str(target)!r}`: the embedding is written as {', '.join(SUFFIXES)}; name such "
@@ -37,18 +37,18 @@ def check_suffix(target: Path) -> None:
 def write_encoded(
     target: Path, found: Mapping[str, Array], schema: Schema, annotated: Any = None
 ) -> None:
-    """Write what `ppvae.diagnostics.encoding.encoded` found, by the suffix of the file.
+    """Write the result of `ppvae.diagnostics.encoding.encoded` in the format of the suffix.
 
     A table (``.csv``, ``.parquet``) is that of `ppvae.diagnostics.encoding.encoded_table`, with the
-    names of the rows, or their numbers, in the first column. Arrays (``.npz``) are what was found,
-    with ``label`` as names, empty where they are not known. An AnnData (``.h5ad``) is the one that
-    was encoded with `annotate`. Rows are written some at a time.
+    names of the rows, or their numbers, in the first column. Arrays (``.npz``) are those of the
+    result, with ``label`` as names, empty if unknown. An AnnData (``.h5ad``) is the encoded one
+    after `annotate`. Rows are written in chunks.
 
     Args:
         target: the file.
-        found: what was found.
+        found: the result.
         schema: names of labels and covariates.
-        annotated: the AnnData that was encoded, or its file, for ``.h5ad``.
+        annotated: the encoded AnnData, or its file, for ``.h5ad``.
     """
     with aside(target, annotated if isinstance(annotated, Path) else None) as file:
         if target.suffix == ".npz":
@@ -67,8 +67,8 @@ def write_encoded(
 def annotate(annotated: Any, found: Mapping[str, Array]) -> Any:
     """Return a copy of an AnnData with codes: ``obsm["X_ppvae"]`` and ``obs["ppvae_log_p"]``.
 
-    ``obsm`` has ``loc`` of all latents side by side, and ``obs`` the error, the bound and the part
-    of the data too, where they are known. Rows that were not encoded are not a number.
+    ``obsm`` has the concatenated ``loc`` of all latents, and ``obs`` also the error, the bound and
+    the split, if known. Rows that were not encoded are NaN.
     """
     annotated = annotated.copy()
     codes, columns = _of_cells(annotated.n_obs, found)
@@ -83,8 +83,8 @@ def _of_cells(count: int, found: Mapping[str, Array]) -> tuple[Array, dict[str, 
     rows = found["row"]
     if len(np.unique(rows)) < len(rows) or rows.max(initial=-1) >= count:
         raise InputError(
-            "the rows that were encoded are of several files, or not of this AnnData; give a .csv "
-            "or .parquet file as `out`"
+            "the encoded rows are from several files, or not from this AnnData; give a .csv or "
+            ".parquet file as `out`"
         )
     locs = [found[name] for name in found if name == "loc" or name.startswith("loc_")]
     of_rows = np.concatenate([loc.reshape(len(rows), -1) for loc in locs], 1)
@@ -102,7 +102,7 @@ def _of_cells(count: int, found: Mapping[str, Array]) -> tuple[Array, dict[str, 
 
 
 def _tables(found: Mapping[str, Array], schema: Schema) -> Iterator["DataFrame"]:
-    """The table of what was found, some rows at a time; one without rows is a table too."""
+    """The table in chunks of rows; an empty table is one chunk."""
     for start in range(0, max(1, len(found["row"])), TOGETHER):
         some = {name: values[start : start + TOGETHER] for name, values in found.items()}
         yield encoded_table(some, schema)
@@ -123,7 +123,7 @@ def _write_parquet(file: BinaryIO, tables: Iterator["DataFrame"]) -> None:
 
 
 def _write_h5ad(file: BinaryIO, annotated: Any, found: Mapping[str, Array]) -> None:
-    """Write an AnnData with codes; into a copy of its file, whose X is not read."""
+    """Write an AnnData with codes; of a file, into a copy of it, without reading X."""
     import h5py
 
     io = needed("anndata", "writing .h5ad").io
@@ -142,4 +142,4 @@ def _named_labels(found: Mapping[str, Array], schema: Schema) -> dict[str, Array
     codes = found.get("label", found.get("y"))
     if codes is None or schema.labels is None or codes.dtype.kind != "i":
         return {}
-    return {"label": np.array([*schema.labels, ""])[codes]}  # the last stands for -1, not known
+    return {"label": np.array([*schema.labels, ""])[codes]}  # the last is for -1, unknown

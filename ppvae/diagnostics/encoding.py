@@ -1,4 +1,4 @@
-"""Each datum encoded: loc and scale of q(z | x), log p(x), the class; as arrays and as a table."""
+"""Encoded data: loc and scale of q(z | x), log p(x) and class, as arrays and as a table."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,22 +25,22 @@ type Array = NDArray[Any]
 _CLASSES = "class_probability"
 
 _BATCH = 128
-"""Rows whose draws are weighed together."""
+"""Rows per batch of importance sampling."""
 
 
 PIECE = 4096
-"""Rows that are encoded together: whole batches of `embed` and of `log_evidence`."""
+"""Rows per piece: whole batches of `embed` and of `log_evidence`."""
 
 
 class Encoding:
-    """Rows that are being encoded, piece by piece; each piece is a function of the seed alone.
+    """Encoding of rows in pieces; each piece depends on the seed only.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         rows: the data.
-        samples: importance samples for log p(x) of each datum; 0: no log p(x).
-        seed: of all draws.
+        samples: importance samples per datum for log p(x); 0: no log p(x).
+        seed: seed of all draws.
         device: where the pair is.
     """
 
@@ -68,7 +68,7 @@ class Encoding:
     def piece(
         self, number: int, on_rows: Callable[[int], None] = lambda _: None
     ) -> dict[str, Array]:
-        """What is computed of the rows of a piece: see `encoded`."""
+        """The encoded rows of a piece: see `encoded`."""
         pair, audit, device, rows = self.pair, self.audit, self.device, self.pieces[number]
         seed = Stream.CODES.seed(self._seed, number) if number else self._seed
         embedding = embed(pair, audit, self.rows, rows, seed=seed, device=device)
@@ -101,16 +101,16 @@ class Encoding:
 def encoded(
     encoding: Encoding, on_rows: Callable[[int], None] = lambda _: None
 ) -> dict[str, Array]:
-    """Encode each row, in the order of the rows.
+    """Encode all rows, in order.
 
     The result has ``loc`` and ``scale``, ``(data, latent)`` each (named ``loc_SITE`` and
-    ``scale_SITE`` where there are several latents); ``log_p``, its standard error ``log_p_error``
-    and ``elbo``, ``(data,)`` in nats, where there are samples and the guide has a density by datum;
-    ``class_probability``, ``(data, classes)``, where a class is among the latents; and what is
-    `known` of the rows.
+    ``scale_SITE`` for several latents); ``log_p``, its standard error ``log_p_error`` and ``elbo``,
+    ``(data,)`` in nats, if there are samples and the guide has a density per datum;
+    ``class_probability``, ``(data, classes)``, if a class is among the latents; and the `known`
+    values of the rows.
 
     Args:
-        encoding: of which rows, and how.
+        encoding: the rows and how to encode them.
         on_rows: called with the number of rows finished, for a progress bar.
     """
     pieces = [encoding.piece(number, on_rows) for number in range(len(encoding.pieces))]
@@ -120,11 +120,10 @@ def encoded(
 
 
 def known(rows: Split) -> dict[str, Array]:
-    """What is known of rows before they are encoded.
+    """Known values of rows before they are encoded.
 
-    ``y`` where the data has it, and the codes ``label`` where they are known beside it; ``row``,
-    the number of each row in the file or array that it was read from, from 0, and ``name``, its
-    name, where rows have such.
+    ``y`` if the data has it; label codes ``label`` if known; ``row``, the number of each row in the
+    file or array that it was read from, from 0; and ``name``, its name, if rows have names.
     """
     told, found = rows.annotations, {}
     if "y" in rows.beside:
@@ -138,15 +137,15 @@ def known(rows: Split) -> dict[str, Array]:
 
 
 def encoded_table(found: Mapping[str, Array], schema: Schema, index: Any = None) -> "DataFrame":
-    """What `encoded` found as a table of one row per datum, with names.
+    """The result of `encoded` as a table with one row per datum, with names.
 
-    Its index is the names of the rows, else their numbers. Columns are ``split`` where it is known;
-    ``label``, by name, missing where it is not known; covariates, by name; and then what was found:
-    of ``loc`` of three dimensions ``loc_0``, ``loc_1`` and ``loc_2``, of class probabilities those
-    of each class, by its name.
+    Its index is the names of the rows, else their numbers. Columns are ``split`` if known;
+    ``label``, by name, missing if unknown; covariates, by name; and then the results: ``loc_0``,
+    ``loc_1`` and ``loc_2`` for a three-dimensional ``loc``, and one column per class probability,
+    by name.
 
     Args:
-        found: what `encoded` found.
+        found: the result of `encoded`.
         schema: names of labels and covariates.
         index: other names of the rows.
     """
@@ -173,18 +172,18 @@ def encoded_table(found: Mapping[str, Array], schema: Schema, index: Any = None)
             columns |= dict(zip(names, flat.T, strict=True))
     if index is None:
         key = "name" if "name" in found else "row"
-        index = pd.Index(found[key].tolist(), name=key)  # numbers and dates as what they are
+        index = pd.Index(found[key].tolist(), name=key)  # keep the type of numbers and dates
     return pd.DataFrame(columns, index=index)
 
 
 def joined(parts: Mapping[str, Mapping[str, Array]]) -> tuple[dict[str, Array], Array]:
-    """What is found in parts of one data set, with ``split``, in the order of its rows.
+    """Results of the splits of a data set, with ``split``, in the order of its rows.
 
-    Where the parts were published, or came in files of their own, each has its own numbers, and one
-    part follows the other.
+    If the splits were published, or are separate files, each has its own row numbers, and they are
+    concatenated.
 
     Returns:
-        What was found; and at which place each row of the parts, one after the other, stands there.
+        The joined results; and the place there of each row of the concatenated splits.
     """
     found = {
         name: np.concatenate([part[name] for part in parts.values()])

@@ -1,4 +1,4 @@
-"""The files of a diagnosis: ``diagnostics.json`` and figures."""
+"""Files of a diagnosis: ``diagnostics.json`` and figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 _RECORD = "diagnostics.json"
 
 _BEGUN = ".diagnosis"
-"""Figures of a diagnosis that is being written, and of the one before: another clears them."""
+"""Lists the figures of a diagnosis in progress, and of the one before, to be cleared later."""
 
 
 def check_folder(folder: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds a diagnosis already, unless it may be replaced.
+    """Refuse a folder that holds a diagnosis, unless it may be replaced.
 
     Raises:
         InputError: naming the file, and the way out.
@@ -45,7 +45,8 @@ def check_folder(folder: Path, *, overwrite: bool) -> None:
     file = folder / _RECORD
     if is_there(file) and not overwrite:
         raise InputError(
-            f"{file} is there already; replace it by `overwrite=True`, or write elsewhere by `out`"
+            f"{file} exists already; replace it with `overwrite=True`, or write elsewhere with "
+            "`out`"
         )
 
 
@@ -55,7 +56,7 @@ def write_diagnosis(
     posterior: bytes | str,
     kind: Figures = "both",
 ) -> None:
-    """Write ``diagnostics.json``, figures, and ``posterior``: the file, or why there is none."""
+    """Write ``diagnostics.json``, figures, and ``posterior``, a file or why there is none."""
     pictures = [picture for answer in in_order(result) for picture in answer.pictures]
     if result.verdict.deficits:
         pictures.append(_budget(result))
@@ -82,14 +83,14 @@ def write_diagnosis(
         "settings": dict(settings),
         "versions": versions(),
     }
-    # Last, so that where there is such a file the rest of the diagnosis is there too.
+    # Last, so that this file exists only if the rest of the diagnosis does.
     text = json.dumps(plain(record), indent=1, allow_nan=False)
     write_text(folder / _RECORD, text + "\n")
     discard(folder / _BEGUN)
 
 
 def in_order(result: "Diagnosis") -> "list[Answer]":
-    """The answers in the order of the verdict: what measured its first finding comes first."""
+    """The answers in the order of the verdict: that of its first finding comes first."""
     parts = [finding.part for finding in result.verdict.findings]
 
     def place(answer: "Answer") -> int:
@@ -103,15 +104,15 @@ def _budget(result: "Diagnosis") -> Picture:
     from ppvae import plots
 
     lost = [(each.part, each.nats, each.error) for each in result.verdict.deficits]
-    alt = "Bars: the nats per datum that are lost in each part; the table has the same."
+    alt = "Bars: nats per datum lost in each part, as in the table."
     return Picture("budget", alt, lambda: plots.budget(lost))
 
 
 def _clear(folder: Path, names: Sequence[str]) -> None:
-    """Take away an earlier diagnosis, so that nothing of it stands beside the new one.
+    """Remove an earlier diagnosis, so that its files do not mix with the new one.
 
-    Its record goes first; which figures go with it, and which are about to be drawn, is kept until
-    the new record is there, for the process may be killed in between.
+    Its record is removed first. A list of its figures and of the new ones is kept until the new
+    record exists, since the process may be killed in between.
     """
     before = {name for file in (_RECORD, _BEGUN) for name in _figure_names(folder / file)}
     listed = [{"name": name} for name in sorted(before | set(names))]
@@ -123,7 +124,7 @@ def _clear(folder: Path, names: Sequence[str]) -> None:
 
 
 def _figure_names(file: Path) -> Sequence[str]:
-    """Names of the figures that a record lists; a stranger's may list anything."""
+    """Names of the figures that a record lists; the record may be malformed."""
     try:
         listed = read_json(file).get("figures")
     except (MissingError, ReadError):

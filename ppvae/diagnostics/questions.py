@@ -1,4 +1,4 @@
-"""The questions, in the order in which they are asked."""
+"""Questions in the order in which they are asked."""
 
 from collections.abc import Callable, Sequence
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""What every question is asked of: two programs, what is known of them, and data."""
+"""Subject of every question: two programs, their audit, and data."""
 
 from pyro.infer import ELBO, TraceMeanField_ELBO
 from torch import Tensor
@@ -19,19 +19,19 @@ def subject(
     size_factor: Tensor | None = None,
     elbo: type[ELBO] = TraceMeanField_ELBO,
 ) -> tuple[Pair, Audit, Split]:
-    """Any two Pyro programs and data, as the questions of this package take them.
+    """Arguments of the questions for any two Pyro programs and data.
 
-    Of a run they are ``run.pair``, ``run.audit`` and ``run.data().test``.
+    For a run they are ``run.pair``, ``run.audit`` and ``run.data().test``.
 
     Args:
         model: p(x, z), called as ``model(x, **extras)``.
-        guide: q(z | x), called alike.
+        guide: q(z | x), called with the same arguments.
         x: ``(data, *shape)``.
-        y: labels or covariates, ``(data, ...)``, if a program names them.
-        mask: True where x was observed, if a program names it.
-        size_factor: what the mean of counts is multiplied by, ``(data,)``, if a program names it.
-        elbo: the bound whose way of taking the KL is meant: in closed form where there is one, or,
-            by ``Trace_ELBO``, by Monte Carlo.
+        y: labels or covariates, ``(data, ...)``, if a program takes them.
+        mask: True where x was observed, if a program takes it.
+        size_factor: factor of the mean of counts, ``(data,)``, if a program takes it.
+        elbo: the bound that defines how the KL is taken: in closed form if there is one, or by
+            Monte Carlo for ``Trace_ELBO``.
 
     Raises:
         InputError: if the two do not agree, as `ppvae.bounds.audit.audit` finds.

@@ -1,4 +1,4 @@
-"""What is wrong with a fit on the face of it, whichever part is to blame."""
+"""Symptoms: visible failures of a fit, whatever their cause."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from ppvae.diagnostics.model.predictive import Predictive, Replicated
 from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
 SAYS = 0.05
-"""KL of all latents, in nats per datum, below which the posterior says nothing."""
+"""KL of all latents, in nats per datum, below which the posterior has collapsed."""
 
 SURE = 4.0
-"""Standard deviations of a replicated statistic that a gross failure is off by, at least."""
+"""Minimum deviation of a gross failure, in standard deviations of a replicated statistic."""
 
 SHARE = 0.1
-"""Difference of two shares of zeros that is gross, if one is also twice the other."""
+"""Minimum gross difference of two shares of zeros, if one is also twice the other."""
 
 REACH = 2.0
-"""How many times the largest replicated extreme an extreme of the data is beyond."""
+"""Minimum gross ratio of an extreme of the data to the largest replicated one."""
 
 
 _AGAINST_COLLAPSE = "a warm-up (`warm_up`), free bits (`elbo='FreeBitsELBO'`), or another prior"
@@ -31,13 +31,13 @@ class Symptom:
     """A failure that can be seen without knowing its cause.
 
     Attributes:
-        name: of it.
+        name: its name.
         clause: what is wrong, as a main clause.
-        remedy: what to try first, where no part is found to blame.
-        nats: its size, per datum, where it has one.
-        error: the standard error of it.
+        remedy: what to try first if no part explains it.
+        nats: its size per datum, if it has one.
+        error: its standard error.
         blames: the part that it points to, or ``""``.
-        is_decisive: that part is to blame, whatever else another part would win.
+        is_decisive: whether that part is the cause, whatever another part would gain.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Symptom:
 def symptoms(
     answers: Iterable[Answer], *, beta: float = 1.0, status: str = ""
 ) -> tuple[Symptom, ...]:
-    """The symptoms that the answers show, the worst first.
+    """Symptoms in the answers, the worst first.
 
     Args:
-        answers: to all questions that were asked.
+        answers: answers to all questions that were asked.
         beta: the weight of the KL in the fit.
-        status: how the fit ended, as ``summary.json`` has it.
+        status: status of the fit in ``summary.json``.
     """
     everything = tuple(answers)
     return (
@@ -86,7 +86,7 @@ def _climbing(status: str) -> Iterator[Symptom]:
 
 
 def _beaten(answers: Iterable[Answer]) -> Iterator[Symptom]:
-    """The baseline that is furthest ahead of the fit."""
+    """The baseline with the largest lead over the fit."""
     asked = first(answers, BaselinesAnswer)
     failures = () if asked is None or asked.baselines is None else asked.baselines.failures
     for worst in failures[:1]:
@@ -102,7 +102,7 @@ def _beaten(answers: Iterable[Answer]) -> Iterator[Symptom]:
 
 
 def _collapsed(answers: Iterable[Answer], beta: float) -> Iterator[Symptom]:
-    """A posterior that says of each datum what it says of the others."""
+    """A collapsed posterior, which is the same for all data."""
     asked = first(answers, BoundAnswer)
     if asked is None:
         return
@@ -122,7 +122,7 @@ def _collapsed(answers: Iterable[Answer], beta: float) -> Iterator[Symptom]:
 
 
 def _misfits(answers: Iterable[Answer]) -> Iterator[Symptom]:
-    """A statistic of whole data sets that no likelihood of this kind reproduces."""
+    """A statistic of data sets that the likelihood cannot reproduce."""
     everything = tuple(answers)
     asked = first(everything, ModelAnswer)
     if asked is None or asked.predictive is None:
@@ -135,15 +135,16 @@ def _misfits(answers: Iterable[Answer]) -> Iterator[Symptom]:
 def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Symptom]:
     """Gross failures of a predictive check, which point to the likelihood.
 
-    Of two kinds: another share of zeros, as where a density is fitted to counts; and data that
-    reach at least twice as far as any that the model generates, as heavy tails do.
+    There are two kinds: a different share of zeros, as when a density is fitted to counts; and data
+    at least twice as extreme as any that the model generates, as with heavy tails.
 
-    No density has zeros, and data of many zeros may have no better likelihood than a density: the
-    background of images, indicators of classes. So its zeros count until others were tried.
+    A density generates no exact zeros, but it may still be the best likelihood of data with many
+    zeros, such as image backgrounds or class indicators. So zeros count until other likelihoods
+    were tried.
 
     Args:
         predictive: the check.
-        is_best: other likelihoods of such values were tried, and none wins.
+        is_best: whether other likelihoods of such values were tried and none is better.
     """
     zeros = predictive.statistics.get("share of zeros")
     is_density = zeros is not None and float(zeros.replicated.max()) == 0
@@ -161,7 +162,7 @@ def _zeros(zeros: Replicated | None) -> str:
     data, model = zeros.observed, float(zeros.replicated.mean())
     if abs(data - model) < SHARE or max(data, model) < 2 * min(data, model):
         return ""
-    return f"a share of {data:.2f} of the data is 0, and of data from the model {model:.2f}"
+    return f"the share of zeros is {data:.2f} in the data and {model:.2f} in data from the model"
 
 
 def _reach(extreme: Replicated | None) -> str:
@@ -171,6 +172,7 @@ def _reach(extreme: Replicated | None) -> str:
     if abs(extreme.observed) <= REACH * furthest:
         return ""
     return (
-        f"the data reach as far as {extreme.observed:.3g}, and data from the model no further "
+        f"the most extreme value is {extreme.observed:.3g} in the data, but in data from the "
+        "model only "
         f"than {furthest:.3g}"
     )

@@ -1,7 +1,7 @@
-"""An encoding that is being written: ``OUT.partial/``, with each piece that is done.
+"""Unfinished encodings: ``OUT.partial/``, with the finished pieces.
 
-A piece is there whole or not at all. Whoever encodes the same again, after a kill for instance,
-goes on after the last one. One process at a time holds the folder.
+A piece is written whole or not at all. Encoding the same again, for instance after a kill, resumes
+after the last piece. One process at a time holds the folder.
 """
 
 import hashlib
@@ -35,26 +35,26 @@ from ppvae.run.store import (
 )
 
 _MARKED = 64
-"""Rows at either end by which data on disk are known again, beside the checksum of their files."""
+"""Rows at either end that identify data on disk, with the checksum of their files."""
 
 _PLAN = "plan.json"
 
 _OURS = re.compile(r"(train|valid|test)-\d{6}\.npz|\.[0-9a-f]{12}\.part|\.lock")
-"""Names in a folder that was left without a plan."""
+"""Names allowed in a folder without a plan."""
 
 
 class Unfinished:
-    """The pieces of an encoding on disk; no other process writes them until this is closed.
+    """Pieces of an encoding on disk, locked for other processes until closed.
 
     Args:
-        target: the file that it will be.
+        target: the final file.
         plan: what is encoded, and how.
-        overwrite: whether pieces of another plan may be thrown away.
-        refuse: raises if the target may not be written.
+        overwrite: whether pieces of another plan may be discarded.
+        refuse: function that raises if the target may not be written.
 
     Raises:
-        InputError: if another process encodes to the target; if pieces of another plan are there,
-            which are left as they are.
+        InputError: if another process encodes to the target; if pieces of another plan exist, which
+            are kept.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class Unfinished:
             if self.is_other and old is not None and not overwrite:
                 raise InputError(
                     f"{self.folder} has pieces of another encoding, which differs in "
-                    f"{', '.join(_differences(old, new))}; ask as before to go on with it, or give "
-                    "`overwrite=True` to throw it away and begin anew"
+                    f"{', '.join(_differences(old, new))}; ask as before to resume it, or give "
+                    "`overwrite=True` to discard it"
                 )
             if self.is_other:
                 self._held.begin_anew(text)
@@ -86,15 +86,15 @@ class Unfinished:
             raise
 
     def has(self, part: str, number: int) -> bool:
-        """Whether a piece is done."""
+        """Whether a piece is finished."""
         return is_there(self._piece(part, number))
 
     def write(self, part: str, number: int, found: Mapping[str, Array]) -> None:
-        """Keep a piece."""
+        """Write a piece."""
         write_arrays(self._piece(part, number), found)
 
     def read(self, part: str, number: int) -> dict[str, Array]:
-        """A piece that is done."""
+        """Read a finished piece."""
         try:
             with np.load(self._piece(part, number), allow_pickle=False) as content:
                 return dict(content)
@@ -104,11 +104,11 @@ class Unfinished:
             ) from error
 
     def gathered(self, counts: Mapping[str, int], places: Array) -> dict[str, Array]:
-        """All pieces, as arrays in files of the folder.
+        """All pieces, joined in arrays on disk.
 
         Args:
-            counts: how many pieces each part has.
-            places: at which place each row stands, of the parts one after the other.
+            counts: number of pieces of each split.
+            places: the place of each row of the concatenated splits.
         """
         arrays: dict[str, Array] = {}
         first = 0
@@ -127,25 +127,25 @@ class Unfinished:
         }
 
     def discard(self) -> None:
-        """Take all of it away; arrays that are open stay readable."""
+        """Remove the folder; open arrays stay readable."""
         self._held.discard()
 
     def close(self) -> None:
-        """Let others go on with it."""
+        """Release the folder."""
         self._held.close()
 
     def _piece(self, part: str, number: int) -> Path:
         return self.folder / f"{part}-{number:06d}.npz"
 
     def _plan(self) -> Any:
-        """The plan in the folder; None where there is none."""
+        """The plan in the folder, or None."""
         try:
             return read_json(self.folder / _PLAN)
         except MissingError:
             return None
 
     def _check_own(self) -> None:
-        """Refuse a folder that is no unfinished encoding: it stays as it is."""
+        """Refuse a folder that is not an unfinished encoding, and keep it."""
         is_ours = self.folder.is_dir() and not self.folder.is_symlink()
         if is_ours:
             try:
@@ -158,17 +158,17 @@ class Unfinished:
                 is_ours = False
         if not is_ours:
             raise InputError(
-                f"{self.folder} is there, and is no unfinished encoding; move it away, or give "
+                f"{self.folder} exists, but is not an unfinished encoding; move it away, or give "
                 "another `out`"
             )
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What two plans have otherwise, in words."""
+    """Differences of two plans, in words."""
     return [
         f"the {name}"
         if isinstance(new.get(name, old.get(name)), dict)
-        else f"{name} ({old.get(name)}, and now {new.get(name)})"
+        else f"{name} (was {old.get(name)}, now {new.get(name)})"
         for name in {**new, **old}
         if old.get(name) != new.get(name)
     ]
@@ -177,13 +177,13 @@ def _differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 def plan_of(
     encodings: Mapping[str, Encoding], settings: Mapping[str, Any], files: Fingerprint | None
 ) -> dict[str, Any]:
-    """What tells an encoding from others: weights, data, how they are encoded, and by what.
+    """Identity of an encoding: weights, data, settings and versions.
 
     Args:
-        encodings: the rows of each part.
-        settings: how they are encoded, by name.
-        files: what tells the data from others, where they are read from files that have been
-            compared with it. All rows are looked at where they are in memory, or there is none.
+        encodings: the rows of each split.
+        settings: settings of the encoding, by name.
+        files: fingerprint of the files that the data are read from, after a comparison with them.
+            Without it, or for data in memory, all rows are hashed.
     """
     first = next(iter(encodings.values()))
     rows = {name: each.rows for name, each in encodings.items()}
@@ -202,7 +202,7 @@ def plan_of(
 
 
 def _digest(rows: Split, files: Fingerprint | None) -> str:
-    """Of the numbers of all rows; and of the values of all, or of the first and last."""
+    """Hash of all row numbers and of the values of all rows, or of the first and last ones."""
     numbers = torch.arange(len(rows))
     if files is not None and not isinstance(rows, InMemorySplit):
         numbers = torch.cat([numbers[:_MARKED], numbers[-_MARKED:]])

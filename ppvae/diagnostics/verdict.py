@@ -1,9 +1,9 @@
-"""What the answers say together: what is worst, where the nats are lost, and what to change.
+"""The verdict on a fit: its worst problem, where nats are lost, and what to change.
 
-The order is that of urgency. A fit that diverged, that a simple model beats, whose posterior has
-collapsed, or whose data sets grossly differ from the real one, says so first. Then comes the part
-to blame: the one whose deficit is the largest, unless a symptom points to another part. Deficits
-are not parts of one sum: two parts may win the same nats, or only together.
+The most urgent comes first: a fit that diverged, is beaten by a simple model, has a collapsed
+posterior, or generates grossly different data. Then comes the part to blame: that of the largest
+deficit, unless a symptom points to another part. Deficits do not add up: two parts may gain the
+same nats, or only together.
 """
 
 import math
@@ -16,13 +16,13 @@ from ppvae.diagnostics.shared.wording import as_sentence, plus_minus
 from ppvae.diagnostics.symptoms import Symptom, symptoms
 
 COMPARABLE = 0.5
-"""Share of the largest deficit from which on a symptom decides that another part is to blame."""
+"""Minimum share of the largest deficit for a part that a symptom blames instead."""
 
 ALIKE = 0.8
-"""Share of the largest deficit from which on another is about as large."""
+"""Share of the largest deficit from which another counts as about as large."""
 
 SAID = 3
-"""Findings that the sentences have; the table has all."""
+"""Maximum number of findings in sentences; the table has all."""
 
 LARGEST = "The largest deficit measured"
 
@@ -32,9 +32,9 @@ class Finding:
     """An entry of the verdict.
 
     Attributes:
-        part: the part of the fit; a symptom's name where no part is found to blame for it.
-        nats: its size, per datum; ``None`` where it has none.
-        error: the standard error of it, where there is one.
+        part: the part of the fit; the name of a symptom that no part explains.
+        nats: its size per datum, or ``None``.
+        error: its standard error, if there is one.
         sentence: what is wrong, and what to change.
     """
 
@@ -49,9 +49,9 @@ class Verdict:
     """The conclusion.
 
     Attributes:
-        findings: what is wrong, the worst first; then what is within noise.
-        deficits: all that were measured, the largest first.
-        sentences: the worst findings, and what else a person should know.
+        findings: problems, the worst first; then what is within noise.
+        deficits: all measured deficits, the largest first.
+        sentences: the worst findings, and other important results.
     """
 
     findings: tuple[Finding, ...]
@@ -61,14 +61,14 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What `ppvae.diagnose.diagnose` finds of a run.
+    """Result of `ppvae.diagnose.diagnose`.
 
     Attributes:
-        data: what the examined data are called.
-        rows: how many there are.
+        data: name of the examined data.
+        rows: their number.
         answers: the answer to each question that was asked, by name.
-        verdict: where the nats are lost, and what to change.
-        path: the folder that holds it all.
+        verdict: where nats are lost, and what to change.
+        path: the folder of its files.
     """
 
     data: str
@@ -79,12 +79,12 @@ class Diagnosis:
 
 
 def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "") -> Verdict:
-    """Rank what the answers found.
+    """Rank the findings of all answers.
 
     Args:
-        answers: by question.
+        answers: answers by question.
         beta: the weight of the KL in the fit.
-        status: how the fit ended, as ``summary.json`` has it.
+        status: status of the fit in ``summary.json``.
     """
     everything = answers.values()
     deficits = _ranked(d for a in everything for d in a.deficits)
@@ -93,22 +93,22 @@ def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "
     within_noise = [_finding(d, "Not significant") for d in deficits if not d.is_significant]
     sentences = [each.sentence for each in wrong[:SAID]]
     if deficits and not wrong:
-        sentences = ["Of the deficits that were measured, none is significant."]
+        sentences = ["None of the measured deficits is significant."]
     sentences += [sentence for answer in everything for sentence in answer.sentences(everything)]
     sentences += _refused(answers)
     if not sentences:
-        sentences = ["No question was asked that has a verdict."]
+        sentences = ["The questions asked lead to no verdict."]
     return Verdict((*wrong, *within_noise), tuple(deficits), tuple(sentences))
 
 
 def _ranked(deficits: Iterable[Deficit]) -> list[Deficit]:
-    """One figure of each part, the largest first: with all trained along, where it was measured."""
+    """One deficit per part, the largest first: with joint training, if that was measured."""
     of_part: dict[str, Deficit] = {}
     for each in deficits:
         known = of_part.get(each.part)
         if known is None or (known.along is None and each.along is not None):
             of_part[each.part] = each
-    # What is not a number is no reason for an order, and comes last.
+    # NaN comes last.
     finite, others = (
         [each for each in of_part.values() if math.isfinite(each.nats) == wanted]
         for wanted in (True, False)
@@ -117,7 +117,7 @@ def _ranked(deficits: Iterable[Deficit]) -> list[Deficit]:
 
 
 def _wrong(deficits: Sequence[Deficit], seen: Sequence[Symptom]) -> list[Finding]:
-    """The findings that are more than noise: what is to blame for the symptoms first."""
+    """The significant findings: the cause of the symptoms first."""
     significant = [each for each in deficits if each.is_significant]
     blamed = _blamed(significant, seen)
     others = [_finding(each, "Next") for each in significant if each is not blamed]
@@ -129,7 +129,7 @@ def _wrong(deficits: Sequence[Deficit], seen: Sequence[Symptom]) -> list[Finding
 
 
 def _blamed(significant: Sequence[Deficit], seen: Sequence[Symptom]) -> Deficit | None:
-    """The part to blame: that of a symptom, or the one that would win most."""
+    """The part to blame: that of a symptom, or the one of the largest gain."""
     for symptom in seen:
         pointed = [each for each in significant if symptom.blames and symptom.blames in each.part]
         if pointed and (symptom.is_decisive or pointed[0].nats >= COMPARABLE * significant[0].nats):
@@ -140,10 +140,10 @@ def _blamed(significant: Sequence[Deficit], seen: Sequence[Symptom]) -> Deficit 
 
 
 def _largest(significant: Sequence[Deficit]) -> Deficit:
-    """The largest deficit; of several that are about as large, what wins most by itself.
+    """The largest deficit; of several about as large, the largest with the others held fixed.
 
-    With all parts trained along, one part may do another's work: a decoder can turn the latents
-    until a diagonal guide fits. The part that wins with the others held is at fault.
+    In joint training one part may do the work of another: a decoder can rotate the latents until a
+    diagonal guide fits. The part that gains with the others held fixed is at fault.
     """
     top = significant[0]
     if top.held is None:
@@ -154,7 +154,7 @@ def _largest(significant: Sequence[Deficit]) -> Deficit:
 
 def _finding(deficit: Deficit, opening: str) -> Finding:
     size = plus_minus(deficit.nats, deficit.error)
-    how = "" if deficit.held is None or deficit.along is not None else ", the others held"
+    how = "" if deficit.held is None or deficit.along is not None else ", others held fixed"
     change = f" Change: {deficit.remedy}." if deficit.is_significant else ""
     sentence = f"{opening}: {deficit.part}, {size} nats{how}.{change}"
     return Finding(deficit.part, deficit.nats, deficit.error, sentence)
@@ -167,7 +167,7 @@ def _alone(symptom: Symptom) -> Finding:
 
 
 def _refused(answers: Mapping[str, Answer]) -> list[str]:
-    """What the verdict does not know."""
+    """Questions without an answer."""
     names = [name for answer in answers.values() for name in answer.refusals]
     listed = ", ".join(dict.fromkeys(names))
     return [f"Not answered, for the reasons given: {listed}."] if names else []

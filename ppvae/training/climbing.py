@@ -31,7 +31,7 @@ class Climbed:
 
     Attributes:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         scaling: how raw values become x.
         elbo: the bound that was climbed.
         example: some rows of the data, on which the programs can be traced.

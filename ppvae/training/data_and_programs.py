@@ -50,7 +50,7 @@ class Meeting:
         batch: the first batch of the training data.
         made: the programs, and what they were made of.
         pair: the two as one.
-        facts: what the audit found of them.
+        facts: their audit.
         start: the run whose weights they have, or None.
     """
 

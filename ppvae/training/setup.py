@@ -74,7 +74,7 @@ def make_trainer(
         settings: the settings.
         chosen: the parts that they name.
         pair: the programs.
-        facts: what the audit found of them.
+        facts: their audit.
         data: the data.
         fabric: device, precision and processes.
         compile: whether to compile.

@@ -157,7 +157,7 @@ def test_one_question_alone(tmp_path: Path) -> None:
     assert found.path == run.path / "diagnostics-gap"  # a diagnosis of all is not lost for it
     assert list(look(found.path)["answers"]) == ["gap"]
     assert not (found.path / "posterior.nc").exists()
-    with pytest.raises(InputError, match=r"diagnostics.json is there already.*`overwrite=True`"):
+    with pytest.raises(InputError, match=r"diagnostics.json exists already.*`overwrite=True`"):
         diagnose(run.path, quick=True, only=["gap"])
     diagnose(run.path, quick=True, only=["gap"], seed=1, overwrite=True)
     assert look(found.path)["settings"]["seed"] == 1
@@ -177,7 +177,7 @@ def test_new_data_and_other_parts_have_folders_of_their_own(tmp_path: Path) -> N
     assert look(new.path)["settings"]["data"] == "new"
     train = diagnose(run.path, split="train", **some)
     assert train.path == run.path / "diagnostics-train-bound-training"
-    assert "it takes training data beside these" in train.answers["bound"].refusals["another prior"]
+    assert "it needs training data" in train.answers["bound"].refusals["another prior"]
     assert not (run.path / "diagnostics.json").exists()
     (tmp_path / "x.npy").unlink()  # what the run was fitted to: new data need it no longer
     again = diagnose(run.path, data=tmp_path / "new.npy", overwrite=True, **some)
@@ -283,7 +283,7 @@ def test_other_data_are_not_called_overfitting(tmp_path: Path) -> None:
     np.save(tmp_path / "far.npy", table(rows=30, seed=5) + 5)
     found = diagnose(run.path, data=tmp_path / "far.npy", quick=True, only=["training", "deficits"])
     assert not any("overfitting" in each.part for each in found.verdict.deficits)
-    assert any("other data" in sentence for sentence in found.verdict.sentences)
+    assert any("the data differ" in sentence for sentence in found.verdict.sentences)
     own = diagnose(run.path, quick=True, only=["training", "deficits"])
     assert any("overfitting" in each.part for each in own.verdict.deficits)
 

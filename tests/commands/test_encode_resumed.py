@@ -145,7 +145,7 @@ def test_pieces_of_other_samples_are_kept_unless_they_may_be_thrown_away(
     done = pieces(file)
     assert len(done) == 4
     with pytest.raises(
-        InputError, match=r"differs in samples \(3, and now 4\); .*`overwrite=True`"
+        InputError, match=r"differs in samples \(was 3, now 4\); .*`overwrite=True`"
     ):
         encode(run, data, samples=4, out=file)
     assert pieces(file) == done
@@ -201,6 +201,6 @@ def test_a_folder_of_somebody_else_is_left_alone(made: tuple[Run, Path], tmp_pat
     run, data = made
     (tmp_path / "codes.npz.partial").mkdir()
     (tmp_path / "codes.npz.partial" / "mine").write_text("mine")
-    with pytest.raises(InputError, match="is no unfinished encoding"):
+    with pytest.raises(InputError, match="is not an unfinished encoding"):
         encode(run, data, samples=3, out=tmp_path / "codes.npz")
     assert (tmp_path / "codes.npz.partial" / "mine").read_text() == "mine"

@@ -116,7 +116,7 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     ("argv", "sentence"),
     [
         (["--components", "0"], "--components is 0; it must be at least 1"),
-        (["--components", "1438"], "components is 1438, and there are 1437 data: a mixture is fit"),
+        (["--components", "1438"], "components is 1438, and there are 1437 data: a mixture needs"),
         (["--impute"], "--aggregate is for draws of new data"),
         (["--given", "3"], "--given 3: the model is not conditional on anything"),
         (["--count", "0"], "count is 0; it must be at least 1"),

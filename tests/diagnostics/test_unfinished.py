@@ -102,7 +102,7 @@ def test_what_somebody_has_there_stays_untouched(tmp_path: Path, name: str) -> N
     folder = tmp_path / "codes.npz.partial"
     folder.mkdir()
     (folder / name).write_text("[1]")
-    with pytest.raises(InputError, match="is no unfinished encoding"):
+    with pytest.raises(InputError, match="is not an unfinished encoding"):
         Unfinished(tmp_path / "codes.npz", PLAN, overwrite=True)
     assert names(folder) == [name]
 

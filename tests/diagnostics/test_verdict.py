@@ -168,11 +168,11 @@ def test_what_is_not_a_number_comes_last() -> None:
 def test_nothing_is_significant_that_noise_could_have_made() -> None:
     found = verdict_of(Deficit("a", 0.5, 0.4, ""), Deficit("b", -1.0, 0.2, ""))
     assert not any(deficit.is_significant for deficit in found.deficits)
-    assert found.sentences == ("Of the deficits that were measured, none is significant.",)
+    assert found.sentences == ("None of the measured deficits is significant.",)
     assert not Deficit("", 0.5, math.nan, "").is_significant
     assert Deficit("", 0.5, 0.2, "").is_significant
     assert not Deficit("", 0.04, None, "").is_significant
-    assert verdict_of().sentences == ("No question was asked that has a verdict.",)
+    assert verdict_of().sentences == ("The questions asked lead to no verdict.",)
 
 
 def test_a_baseline_that_is_better_comes_first_and_the_largest_deficit_is_to_blame() -> None:

@@ -1,4 +1,4 @@
-"""Is log p(x) any good, beside simple models of the same rows?"""
+"""Is log p(x) better than that of simple models of the same rows?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ from ppvae.diagnostics.shared.wording import as_sentence, plus_minus, with_error
 
 @dataclass(frozen=True)
 class BaselinesAnswer(Answer):
-    """The fit beside its baselines.
+    """Comparison of the fit with its baselines.
 
     Attributes:
-        log_p_name: what is compared: log p(x), or that with or given y.
-        baselines: the baselines; ``None`` where the data that fit them cannot be had.
+        log_p_name: name of what is compared: log p(x), or that with or given y.
+        baselines: the baselines; ``None`` if their training data are not available.
     """
 
     log_p_name: str
@@ -29,17 +29,17 @@ class BaselinesAnswer(Answer):
 
     @property
     def question(self) -> str:
-        """What was asked."""
+        """The question."""
         return f"Is {self.log_p_name} any good?"
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Each baseline: its own log p(x), and the lead of the fit over it, paired by row."""
+        """Log p(x) of each baseline, and the lead of the fit over it, paired by row."""
         return {} if self.baselines is None else self.baselines.to_dict()
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Each baseline, and by how much the fit is ahead."""
+        """Each baseline, and the lead of the fit."""
         rows: list[Row] = []
         for each in () if self.baselines is None else self.baselines.compared.values():
             rows.append((each.about, with_error(each.log_p), f"{each.rows:,} data"))
@@ -49,7 +49,7 @@ class BaselinesAnswer(Answer):
         return tuple(rows)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """Which baselines the fit does not beat, but for the worst case, or that it beats them."""
+        """Baselines that beat the fit, except the strongest; else its lead over the strongest."""
         found = self.baselines
         if found is None:
             return ()
@@ -58,9 +58,9 @@ class BaselinesAnswer(Answer):
 
 
 def sentences_of(found: Baselines) -> tuple[str, ...]:
-    """Which baselines are better than a fit, but for the best of them, which leads the verdict.
+    """The baselines that beat a fit, except the strongest, which leads the verdict.
 
-    Where none is, by how much the fit is ahead of the strongest.
+    If none does, the lead of the fit over the strongest.
     """
     _, *others = found.failures or (None,)
     listed = [
@@ -69,29 +69,29 @@ def sentences_of(found: Baselines) -> tuple[str, ...]:
         if each is not None and each.difference is not None
     ]
     if listed:
-        return (f"Better than the fit are also: {'; '.join(listed)} nats.",)
+        return (f"Other baselines are also better than the fit: {'; '.join(listed)} nats.",)
     strongest = found.strongest
     if found.failures or strongest is None or strongest.difference is None:
         return ()
     lead = with_error(strongest.difference)
-    said = f"the fit is {lead} nats ahead of it"
+    said = f"the fit leads it by {lead} nats"
     if not strongest.is_beaten:
-        said = f"the fit is not told apart from it, with a lead of {lead} nats"
+        said = f"the fit leads it by {lead} nats, which is not significant"
     return (f"The strongest baseline is {strongest.about}: {said}.",)
 
 
 def ask(context: Context) -> BaselinesAnswer:
-    """Fit the baselines to the run's training data, and score them on the examined rows.
+    """Fit the baselines to the training data, and score them on the examined rows.
 
-    Sizes are chosen on the valid data. Where these are examined, one half of them chooses, and the
-    other is scored: no row is scored that had a say in a baseline.
+    Sizes are selected on the validation data. If these are examined, one half selects and the other
+    half is scored, so that no scored row had an influence on a baseline.
     """
     name, train, valid = context.log_p_name, context.climbed, context.choosing
     if context.is_own and context.data_name == "train":
-        reason = "they are fitted to the very rows that are examined; examine test or valid data"
+        reason = "they are fitted to the rows that are examined; examine test or validation data"
         return BaselinesAnswer({"baselines": reason}, name, None)
     if train is None or valid is None:
-        reason = "the training data of the fit, to which they are fitted, are not at hand"
+        reason = "they need the training data of the fit, which are not available"
         return BaselinesAnswer({"baselines": reason}, name, None)
     count = context.effort.evidence_rows
     if context.is_own and context.data_name == "valid":

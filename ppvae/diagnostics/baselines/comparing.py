@@ -84,7 +84,7 @@ def compare_baselines(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         data: what they were fitted to: training rows fit the baselines, validation rows choose
             their sizes.
         test: the rows that are scored.
@@ -146,7 +146,7 @@ class _Scored:
 
     Attributes:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         test: the split of the rows.
         log_p: its log p(x) of each row of the split, where it has one.
         numbers: the rows that baselines are scored on.

@@ -1,7 +1,7 @@
-"""Is the latent used? Units whose posterior mean moves with x.
+"""Active units: latent dimensions whose posterior mean varies with x.
 
-Where it does not move, the guide says the same of every datum, and the decoder has learned to do
-without the latent: posterior collapse.
+If it does not vary, the posterior is the same for every datum and the decoder ignores the latent:
+posterior collapse.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,10 +20,10 @@ THRESHOLD = 0.01
 """Variance of the posterior mean above which a unit counts as active (Burda et al., 2016)."""
 
 LEAST = 5
-"""Fewest data over which a posterior is said to have collapsed."""
+"""Minimum number of data to detect a collapse."""
 
 THRESHOLDS = (0.001, THRESHOLD, 0.1)
-"""The published threshold between a tenth and ten times of it: does the count hang on it?"""
+"""The published threshold, a tenth and ten times of it: does the count depend on it?"""
 
 
 def active_units(loc: Tensor, threshold: float = THRESHOLD) -> int:
@@ -34,20 +34,20 @@ def active_units(loc: Tensor, threshold: float = THRESHOLD) -> int:
         threshold: a variance, in squared units of z.
     """
     if len(loc) < 2:
-        return 0  # nothing moves over a single datum
+        return 0  # no variance over a single datum
     return int((loc.var(dim=0) > threshold).sum())
 
 
 def collapsed(loc: Mapping[str, Tensor], scale: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Sites whose posterior has collapsed: q(z | x) says of each datum what it says of the others.
+    """Sites whose posterior has collapsed: q(z | x) is the same for all data.
 
-    A site counts where no unit of it is active, and, since the threshold is published for a prior
-    of scale 1, none moves by more than a hundredth of its own posterior variance either. Fewer than
-    5 data show nothing.
+    A site has collapsed if none of its units is active and, since the threshold is published for a
+    prior of scale 1, no mean varies by more than a hundredth of its posterior variance. Fewer than
+    5 data show no collapse.
 
     Args:
         loc: posterior means by site, ``(data, dimensions)``.
-        scale: posterior standard deviations, alike; not a number where a family has none.
+        scale: posterior standard deviations, in the same shapes; NaN where a family has none.
     """
     sites = []
     for site, mean in loc.items():
@@ -61,15 +61,15 @@ def collapsed(loc: Mapping[str, Tensor], scale: Mapping[str, Tensor]) -> tuple[s
 
 @dataclass(frozen=True)
 class Activity:
-    """How the posterior means move with x, by latent site.
+    """Variation of the posterior means with x, by latent site.
 
     Attributes:
         variance: Var_x(E_q[z | x]) of each dimension, ``(dimensions,)``, in squared units of z.
         error: its standard error over data, ``(dimensions,)``, from the fourth moment.
-        drawn: sites whose family in the guide has no mean, so that a draw stood in for it: their
-            variances have the posterior's own in them, and their counts are too high.
+        drawn: sites whose guide has no mean in closed form, so that a draw replaces it: their
+            variances include that of the posterior, and their counts are too high.
         data: number of data.
-        collapsed: sites whose posterior has collapsed, as `collapsed` finds.
+        collapsed: sites whose posterior has `collapsed`.
     """
 
     variance: dict[str, Tensor]
@@ -90,7 +90,7 @@ class Activity:
 
     @property
     def fraction(self) -> dict[str, float]:
-        """Share of each site's dimensions that is active, at the published threshold."""
+        """Share of active dimensions of each site, at the published threshold."""
         return {site: self.active[site] / size for site, size in self.sizes.items()}
 
     @property
@@ -104,7 +104,7 @@ class Activity:
 
 
 def activity(embedding: "Embedding") -> Activity:
-    """Say how the posterior means of an embedding move over its data.
+    """Variation of the posterior means of an embedding over its data.
 
     Raises:
         InputError: for fewer than 2 data, and for means that are not finite.
@@ -114,9 +114,7 @@ def activity(embedding: "Embedding") -> Activity:
     for site, loc in embedding.loc.items():
         count, loc = len(loc), loc.double()
         if count < 2:
-            raise InputError(
-                f"the embedding has {count} data, over which nothing moves; give at least 2"
-            )
+            raise InputError(f"the embedding has {count} data, but a variance needs at least 2")
         if not bool(loc.isfinite().all()):
             raise InputError(
                 f"posterior means of site '{site}' are not finite; take another checkpoint, or fit "
@@ -134,7 +132,7 @@ def activity(embedding: "Embedding") -> Activity:
 
 
 def alarm(sites: Iterable[str]) -> str:
-    """One sentence for a person, with what is tried against collapse; ``""`` where there is none.
+    """A sentence on a collapse with remedies; ``""`` if no site has collapsed.
 
     Example::
 

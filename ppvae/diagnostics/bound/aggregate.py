@@ -1,8 +1,8 @@
-"""What does the guide make of all the data together? The aggregate posterior q(z).
+"""The aggregate posterior q(z).
 
-q(z) = (1/N) sum_n q(z | x_n) is where the codes of the data lie (Makhzani et al., 2016; Hoffman and
-Johnson, 2016). Its density is a mixture of N components, and is taken over all of them: over a
-minibatch it would be biased.
+q(z) = (1/N) sum_n q(z | x_n) is the distribution of the codes of the data (Makhzani et al., 2016;
+Hoffman and Johnson, 2016). Its density is computed over all N components: over a mini-batch it
+would be biased.
 """
 
 import math
@@ -27,7 +27,7 @@ from ppvae.programs.sites import depends_on
 from ppvae.programs.streams import forked
 
 CHUNK = 2**21
-"""Numbers of codes times data times dimensions held at once: 8 MiB of float32 a tensor."""
+"""Maximum of codes times data times dimensions in memory: 8 MiB of float32 per tensor."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class Aggregate:
 
     Attributes:
         log_prob: log q(z) = log (1/N) sum_n q(z | x_n), ``(codes,)``, of all latents together.
-        by_dimension: log q(z_j), ``(codes, dimensions)``, by site; empty where it was not asked
-            for, or where the guide does not factorize.
+        by_dimension: log q(z_j), ``(codes, dimensions)``, by site; empty if not asked for, or if
+            the guide does not factorize.
         data: N.
     """
 
@@ -60,20 +60,19 @@ def aggregate_log_prob(
 ) -> Aggregate:
     """Score codes under the aggregate posterior of all N data.
 
-    Where the guide has one site, a batch is encoded once for all codes; where it has several, once
-    for each chunk of them, the codes in a plate outside all others. Memory is that of a chunk.
-
-    ``latents`` are codes by site, in the shapes of `Codes.latents`, and ``seed`` is that of their
-    binarization, where a split is binarized anew at each pass.
+    With one site in the guide, a batch is encoded once for all codes; with several, once for each
+    chunk of codes, which are in the outermost plate. Memory is that of a chunk. ``latents`` are
+    codes by site, in the shapes of `Codes.latents`; ``seed`` is that of their binarization, if a
+    split is binarized again at each pass.
 
     Raises:
-        InputError: as `draw_codes`, and where a site has no code.
+        InputError: as `draw_codes`, and if a site has no code.
     """
     check_density(audit)
     if set(latents) != set(audit.latents):
         raise InputError(
-            f"codes are given for {sorted(latents)}, and the latents are {sorted(audit.latents)}; "
-            "give those of every latent"
+            f"codes are given for {sorted(latents)}, but the latents are {sorted(audit.latents)}; "
+            "give codes for every latent"
         )
     device, split = torch.device(device), split.frozen(seed)
     codes = {name: value.to(device) for name, value in latents.items()}
@@ -106,7 +105,7 @@ def aggregate_log_prob(
 def why_undivided(
     pair: Pair, audit: Audit, batch: Batch, roles: Sequence[str] = ("guide", "model")
 ) -> str:
-    """Why q(z | x), or p(z), is no product over the dimensions of z; ``""`` where both are."""
+    """Why q(z | x) or p(z) is not a product over dimensions of z; ``""`` if both are."""
     names = set(audit.latents)
     with evaluating(pair), forked(batch["x"].device), TrackProvenance():
         guide, model = traces(pair, batch)
@@ -115,7 +114,8 @@ def why_undivided(
             node: Any = by_role[role].nodes[name]
             if univariate(node["fn"]) is None:
                 return (
-                    f"the {role}'s distribution of site '{name}' is no product of univariate ones"
+                    f"the {role}'s distribution of site '{name}' is not a product of univariate "
+                    "ones"
                 )
             others = (depends_on(node) & names) - {name}
             if others:
@@ -131,7 +131,7 @@ def _scored(
     sizes = {name: math.prod(value.shape[1:]) for name, value in codes.items()}
     widest = max(sizes.values())
     if len(codes) > 1:
-        # Networks between the sites run on every code with every datum: x stands for their width.
+        # Networks between the sites run on every code with every datum: x approximates their width.
         widest = max(widest, math.prod(batch["x"].shape[1:]))
     size = max(1, CHUNK // (rows * widest))
     if len(codes) > 1 and not audit.vectorizes:
@@ -157,7 +157,7 @@ def _scored(
 
 
 def _conditioned(pair: Pair, audit: Audit, batch: Batch, codes: Mapping[str, Tensor]) -> Any:
-    """The guide's trace with every code at every datum."""
+    """The trace of the guide with every code at every datum."""
     wide = {name: audit.axes.across(value, len(batch["x"])) for name, value in codes.items()}
     if not audit.vectorizes:
         wide = {name: audit.as_drawn(name, value) for name, value in wide.items()}

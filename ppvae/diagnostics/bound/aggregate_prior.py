@@ -1,10 +1,10 @@
-"""Where do the codes of the data lie? A density fitted to them, in the prior's place for draws.
+"""Aggregate prior: a density fitted to the codes of the data, to draw from instead of the prior.
 
-After training, the prior p(z) and the aggregate posterior q(z) = E_data[q(z | x)] are not the same
-(Hoffman and Johnson, 2016). Where p(z) has mass and no datum has its code, the decoder has learned
-nothing, and what it makes of a draw is unlike the data. A mixture fitted to draws of q(z) leaves
-such places out, with model and guide as they are (Ghosh et al., 2020; in two stages: Dai and Wipf,
-2019). It is the only way to draw from an autoencoder, whose codes no KL brings near p(z).
+After training, the prior p(z) and the aggregate posterior q(z) = E_data[q(z | x)] differ (Hoffman
+and Johnson, 2016). Where p(z) has mass but no datum has its code, the decoder is untrained, and
+decoded draws are unlike the data. A mixture fitted to draws of q(z) avoids such places, without
+changing model and guide (Ghosh et al., 2020; in two stages: Dai and Wipf, 2019). It is the only way
+to draw from an autoencoder, whose codes no KL brings near p(z).
 """
 
 from collections.abc import Sequence
@@ -28,24 +28,23 @@ from ppvae.programs.sites import Node
 from ppvae.programs.streams import Stream, generator, seeded
 
 FITTED = 50_000
-"""Codes that a density is fitted to, at most: of so many data, or of fewer several times."""
+"""Maximum number of codes to fit a density to; of fewer data, several codes each."""
 
 PER_DATUM = 10
-"""Codes of one datum that it is fitted to, at most."""
+"""Maximum number of codes per datum."""
 
 
 class AggregatePrior(Prior):
     """r(z) = sum_k w_k N(z; loc_k, L_k L_k'), fitted to the codes of data by `aggregate_prior`.
 
-    It is a prior like any other, with nothing left to learn: as the ``prior`` of a `VAE` it raises
-    the bound by its gain (`held_out_gain`). Where the model has several latents at the top, z is
-    all of them side by side.
+    It is a prior without learnable parameters: as the ``prior`` of a `VAE` it raises the bound by
+    its gain (`held_out_gain`). If the model has several top latents, z is their concatenation.
 
     Args:
         logits: log w, ``(components,)``.
         loc: ``(components, latent_dim)``.
         scale_tril: L, lower triangular, ``(components, latent_dim, latent_dim)``.
-        tops: the latents that z is made of.
+        tops: the latents in z.
     """
 
     logits: Tensor
@@ -67,7 +66,7 @@ class AggregatePrior(Prior):
         return BatchMixture(components, self.logits)
 
     def latents(self, count: int) -> dict[str, Tensor]:
-        """Draw ``count`` z ~ r(z): values by site, as `generation.decode` takes them."""
+        """Draw ``count`` z ~ r(z): values by site, as input of `generation.decode`."""
         shares = self().sample(torch.Size([count])).split([t.rest.numel() for t in self.tops], 1)
         return {top.name: top.value(share) for top, share in zip(self.tops, shares, strict=True)}
 
@@ -84,29 +83,28 @@ def aggregate_prior(
 ) -> AggregatePrior:
     """Fit a mixture of normals with full covariances to draws z ~ q(z), by maximum likelihood.
 
-    It is a density of what the model draws first: of the latents of real numbers that depend on no
-    other, together. Those below them are left to the model, and so are classes. So of a hierarchy
-    r(z_L) stands for p(z_L) alone, and of p(y) p(z) p(x | y, z) r(z) stands for p(z); a model that
-    is conditional on y has one r(z) for every y, as it has one p(z).
+    It is a joint density of the top latents: the real-valued latents that depend on no other. The
+    model draws the latents below them, and classes. So in a hierarchy r(z_L) replaces p(z_L) only,
+    and in p(y) p(z) p(x | y, z) r(z) replaces p(z); a model that is conditional on y has the same
+    r(z) for every y, as it has one p(z).
 
-    Codes are draws of q(z | x), not its means, which lie closer together than what the decoder was
-    shown. Each datum has up to 10; under a point mass it has one, unless data are binarized anew in
-    every batch. EM starts from k-means.
+    Codes are draws of q(z | x), not its means, which lie closer together than the latents that the
+    decoder was trained on. Each datum has up to 10; under a point mass it has one, unless data are
+    binarized again in every batch. EM starts from k-means.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
-        train: the data, best those that the pair was fitted to.
+        audit: their audit.
+        train: the data, preferably the training data of the pair.
         components: number of normals.
         batch_size: codes drawn at once.
-        seed: of the draws and of the fit.
+        seed: seed of the draws and the fit.
         device: where the pair is; the density is fitted on the CPU, and stays there.
 
     Raises:
         InputError: for fewer data than components; if some latents are shared by all data, or there
-            is no plate of the data; if none of real numbers is at the top, or one there has another
-            support, is masked, or has a prior that differs from datum to datum; for codes that are
-            no numbers.
+            is no plate of the data; if no top latent is real-valued, or one has another support, is
+            masked, or has a prior that differs between data; for codes that are not finite.
 
     Example::
 
@@ -138,20 +136,20 @@ def held_out_gain(
     seed: int = 0,
     device: torch.device | str = "cpu",
 ) -> Estimate:
-    """E_q[log r(z) - log p(z)] on data that r was not fitted to, with its error, in nats per datum.
+    """E_q[log r(z) - log p(z)] on data that r was not fitted to, in nats per datum, with its error.
 
-    By so much the bound would rise with r in the prior's place. Below 0, r overfits its own codes,
-    and fewer components do better. (`prior_gain` asks whether another prior is worth training, and
-    chooses the number of components for that.)
+    The bound would rise by this much with r as the prior. Below 0, r overfits its codes, and fewer
+    components are better. (`prior_gain` measures whether another prior is worth training, and
+    selects the number of components for that.)
 
     Args:
         prior: r.
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
         draws: draws z ~ q(z | x) for each datum.
         batch_size: data at a time.
-        seed: of the draws.
+        seed: seed of the draws.
         device: where the pair is.
 
     Raises:
@@ -172,9 +170,8 @@ def _check(audit: Audit, train: Split, components: int) -> None:
         raise InputError(f"components is {components}; a mixture needs at least 1")
     if len(train) < max(components, 2):
         raise InputError(
-            f"components is {components}, and there are {len(train)} data: a mixture is fitted to "
-            "at least as many data as it has components, and to 2; take fewer components, or give "
-            "more data"
+            f"components is {components}, and there are {len(train)} data: a mixture needs at "
+            "least 2 data, and as many as components; take fewer components, or give more data"
         )
     if not audit.is_local:
         raise InputError(
@@ -184,7 +181,7 @@ def _check(audit: Audit, train: Split, components: int) -> None:
 
 
 def _rows(audit: Audit, train: Split, seed: int) -> Tensor:
-    """The data whose codes are drawn: all of them equally often, as far as the number goes."""
+    """Rows whose codes are drawn: each equally often, as far as possible."""
     varies = audit.is_bound or train.frozen(seed) is not train
     rows = generator(Stream.AGGREGATE_PRIOR.seed(seed, 2))
     passes = range(PER_DATUM if varies else 1)
@@ -193,14 +190,14 @@ def _rows(audit: Audit, train: Split, seed: int) -> Tensor:
 
 
 def _check_prior(top: TopLatent, node: Node) -> None:
-    """Refuse a prior that knows of the datum: score the code of one as if it were any other's."""
+    """Refuse a prior that depends on the datum: score the code of one datum as that of others."""
     fn, value = node["fn"], node["value"]
     one = value.narrow(top.data_dim, 0, 1).expand_as(value)
     log_prob = fn.log_prob(one).movedim(top.data_dim + len(fn.event_shape), 0)
     if bool(((log_prob - log_prob[0]).abs() > 1e-4 * (1 + log_prob.abs())).any()):
         raise InputError(
-            f"the prior of latent site '{top.name}' differs from datum to datum (by what the model "
-            "is given beside x), so that there is no one p(z) for a density to stand for"
+            f"the prior of latent site '{top.name}' differs between data (it depends on other "
+            "inputs of the model), so there is no single p(z) to replace"
         )
 
 
@@ -217,7 +214,7 @@ def _codes(
 ) -> tuple[Tensor, Tensor]:
     """A draw z ~ q(z | x) for each row, ``(rows, latent_dim)``, and log p(z), ``(rows,)``."""
     chunks, codes, log_priors = rows.split(batch_size), [], []
-    # Of the binarization as well, where it is anew in each batch.
+    # Also of the binarization, if it is drawn again in each batch.
     with evaluating(pair), seeded(seed, device):
         for chunk, batch in zip(chunks, split.batches(chunks, device=device), strict=True):
             traced = Traced(pair, audit, batch, 1)
@@ -235,7 +232,7 @@ def _codes(
     strange = int((~z.isfinite().all(1)).sum())
     if strange:
         raise InputError(
-            f"{strange} of {len(z)} codes are no numbers: the guide has diverged; take another "
+            f"{strange} of {len(z)} codes are not finite: the guide has diverged; take another "
             "checkpoint, or fit again at a lower `lr`"
         )
     return z, torch.cat(log_priors)

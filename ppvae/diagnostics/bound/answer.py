@@ -1,4 +1,4 @@
-"""What is in the bound, and is the latent used?"""
+"""What are the terms of the bound, and are the latents used?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DRAWS = 20_000
-"""Least number of draws behind the terms, data and repetitions together."""
+"""Minimum number of draws for the terms, over data and repetitions."""
 
 
 @dataclass(frozen=True)
 class BoundAnswer(Answer):
-    """The terms of the bound, and the latents it speaks of; ``None`` where refused.
+    """The terms of the bound, and the use of the latents; ``None`` where refused.
 
     Attributes:
         terms: reconstruction and KL.
-        activity: which latent dimensions move with x.
-        surgery: what the KL is spent on.
-        prior_gain: what another prior would win.
+        activity: which latent dimensions vary with x.
+        surgery: the parts of the KL.
+        prior_gain: the gain of another prior.
         is_continuous: whether x has a density.
-        is_climbed: the ELBO, which these are of, is what the fit climbed.
+        is_climbed: whether the fit maximized the ELBO, whose terms these are.
     """
 
     terms: Decomposition | None
@@ -45,7 +45,7 @@ class BoundAnswer(Answer):
     is_continuous: bool
     is_climbed: bool = True
 
-    question = "What is in the bound, and is the latent used?"
+    question = "What are the terms of the bound, and are the latents used?"
 
     @property
     def metrics(self) -> Mapping[str, Any]:
@@ -92,7 +92,7 @@ class BoundAnswer(Answer):
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """The KL by dimension, and what it is spent on."""
+        """The KL by dimension, and its parts."""
         pictures = []
         if self.surgery is not None:
             pictures.append(_surgery_picture(self.surgery))
@@ -102,7 +102,7 @@ class BoundAnswer(Answer):
 
     @property
     def deficits(self) -> tuple[Deficit, ...]:
-        """What another prior wins with the others held, in nats of the bound that was climbed."""
+        """The gain of another prior with the others held fixed, if the fit maximized the ELBO."""
         gain = self.prior_gain
         if gain is None or not self.is_climbed:
             return ()
@@ -111,13 +111,13 @@ class BoundAnswer(Answer):
         return (Deficit("prior", held.mean, held.standard_error, remedy, held=held),)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """The bound and its terms; collapse, or how many latents are in use."""
+        """The bound and its terms; the effective latents, unless the posterior has collapsed."""
         sentences = [] if self.terms is None else [_terms_sentence(self.terms)]
         return (*sentences, *_latents_sentences(self.terms, self.activity))
 
 
 def ask(context: Context) -> BoundAnswer:
-    """Take the bound apart; look at the latents it speaks of."""
+    """Measure the terms of the bound and the use of its latents."""
     few, attempt = context.some(context.effort.rows), Attempts()
     pair, audit = context.pair, context.audit
     common: dict[str, Any] = {"seed": context.seed, "device": context.device}
@@ -134,7 +134,7 @@ def ask(context: Context) -> BoundAnswer:
     def measure_prior_gain() -> PriorGain:
         train = context.some_of_training(context.effort.rows)
         if train is None:
-            raise InputError("it takes training data beside these, to fit it to")
+            raise InputError("it needs training data, to fit it to")
         with context.progress("another prior", len(train) + len(few)) as count:
             codes = context.effort.prior_codes
             return prior_gain(pair, audit, train, few, codes=codes, on_rows=count, **common)
@@ -188,12 +188,12 @@ def _terms_rows(terms: Decomposition, *, is_continuous: bool) -> list[Row]:
 def _terms_sentence(terms: Decomposition) -> str:
     if terms.elbo is None or terms.rate is None:
         return (
-            "The guide is a point mass: there is no bound, and only the model's own log p(x), by "
-            "annealing, says how good the model is."
+            "The guide is a point mass: there is no bound, and only log p(x), by annealing, says "
+            "how good the model is."
         )
     return (
-        f"The bound is {with_error(terms.elbo)} nats per datum: {terms.distortion.mean:.2f} to say "
-        f"x given z, {terms.rate.mean:.2f} to say z."
+        f"The bound is {with_error(terms.elbo)} nats per datum: reconstruction "
+        f"{-terms.distortion.mean:.2f}, KL {terms.rate.mean:.2f}."
     )
 
 
@@ -202,10 +202,7 @@ def _latents_sentences(terms: Decomposition | None, activity: Activity | None) -
         return []  # the verdict begins with it
     if terms is not None and terms.effective_latents is not None:
         size = sum(kl.shape[1] for kl in terms.kl_by_dimension.values())
-        return [
-            f"{terms.effective_latents:.1f} of {size} latents are in effect in use, by their "
-            "shares of the KL."
-        ]
+        return [f"The KL is spread over {terms.effective_latents:.1f} effective latents of {size}."]
     if activity is None:
         return []
     counts = [f"{n} of {activity.sizes[site]} of {site}" for site, n in activity.active.items()]
@@ -276,7 +273,7 @@ def _surgery_picture(surgery: Surgery) -> Picture:
         )
 
     alt = (
-        "Bars: what the KL is spent on, such as mutual information of data and codes: mutual "
+        "Bars: the parts of the KL, such as the mutual information of data and codes: mutual "
         f"information {decimals(surgery.mutual_information.mean)}, KL of the aggregate to the "
         f"prior {decimals(surgery.marginal_kl.mean)} nats."
     )
@@ -284,7 +281,7 @@ def _surgery_picture(surgery: Surgery) -> Picture:
 
 
 def _dimensions_picture(terms: Decomposition, activity: Activity | None) -> Picture:
-    """The KL of each dimension beside the variance of its mean, all sites side by side."""
+    """The KL of each dimension next to the variance of its mean, for all sites."""
     kl_of = {site: kl.mean(0).numpy() for site, kl in terms.kl_by_dimension.items()}
     moves = {} if activity is None else activity.variance
     variance = None

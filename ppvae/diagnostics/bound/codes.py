@@ -1,4 +1,4 @@
-"""Codes of data: draws of the aggregate posterior q(z) = (1/N) sum_n q(z | x_n)."""
+"""Codes of data: draws from the aggregate posterior q(z) = (1/N) sum_n q(z | x_n)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ from ppvae.programs.streams import Stream
 
 @dataclass(frozen=True)
 class Codes:
-    """Draws z ~ q(z) of the aggregate posterior, each with the datum it is a code of; on the CPU.
+    """Draws z ~ q(z) of the aggregate posterior, each with the index of its datum; on the CPU.
 
     Attributes:
-        latents: values by site, ``(draws, *plates, *event)``: the plate of the data has size 1,
-            and so have others that a site is not in.
+        latents: values by site, ``(draws, *plates, *event)``: the plate of the data has size 1, and
+            so do plates that a site is not in.
         rows: n of each draw z ~ q(z | x_n), ``(draws,)``.
         log_guide: log q(z | x_n), ``(draws,)``, in nats.
         log_prior: log p(z), ``(draws,)``, in nats.
-        prior_by_dimension: log p(z_j), ``(draws, dimensions)``, in nats, by site; of sites whose
+        prior_by_dimension: log p(z_j), ``(draws, dimensions)``, in nats, by site, for sites whose
             prior is a product of univariate ones.
     """
 
@@ -53,15 +53,15 @@ def draw_codes(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Codes:
-    """Draw z ~ q(z): a datum, and a code of it.
+    """Draw z ~ q(z): first a datum, then a code of it.
 
-    Data are drawn without replacement until all have been, and then again: with ``draws`` a
-    multiple of N, each datum has the same number of codes. ``on_rows`` is told how many are drawn.
+    Data are drawn without replacement, repeatedly: with ``draws`` a multiple of N, each datum has
+    the same number of codes. ``on_rows`` is called with the number of new draws.
 
     Raises:
-        InputError: for fewer than one draw, and where q(z | x) has no density by datum: a point
-            mass, an auxiliary site, a mask on a latent, latents that all data share, or no plate of
-            the data.
+        InputError: for fewer than one draw, and if q(z | x) has no density per datum: a point mass,
+            an auxiliary site, a mask on a latent, latents shared by all data, or no plate of the
+            data.
     """
     check_at_least(1, draws=draws)
     check_density(audit)
@@ -88,7 +88,7 @@ def draw_codes(
 
 
 def check_density(audit: Audit) -> None:
-    """Refuse a guide whose q(z | x) has no density by datum."""
+    """Refuse a guide whose q(z | x) has no density per datum."""
     if not audit.is_bound:
         raise InputError("a guide with a point mass has no density, and so no aggregate posterior")
     if not audit.is_local:
@@ -99,23 +99,23 @@ def check_density(audit: Audit) -> None:
 
 
 def _check_sites(audit: Audit, nodes: Mapping[str, Node]) -> None:
-    """Refuse what would make the product over sites another thing than q(z | x)."""
+    """Refuse sites for which the product over sites is not q(z | x)."""
     for name, node in nodes.items():
         if name not in audit.latents:
             raise InputError(
-                f"the guide draws '{name}', which the model has not: the density of the latents "
-                "alone is an integral over it, and the aggregate posterior has none to offer"
+                f"the guide draws '{name}', which is not in the model: the density of the other "
+                "latents is an integral over it, which the aggregate posterior does not compute"
             )
         is_masked = node["mask"] is not None and node["mask"] is not True
         if is_masked or isinstance(node["fn"], dist.MaskedDistribution):
             raise InputError(
-                f"latent site '{name}' is masked: it has no density for some data, and so there is "
-                "no aggregate posterior; ask about the data where it is not masked, without a mask"
+                f"latent site '{name}' is masked: it has no density for some data, so there is no "
+                "aggregate posterior; give only data where it is not masked, without a mask"
             )
 
 
 def _drawn(pair: Pair, audit: Audit, batch: Batch, rows: Tensor) -> Codes:
-    """One code of each datum of a batch."""
+    """One code per datum of a batch."""
     traced = Traced(pair, audit, batch, 1)
     _check_sites(audit, traced.guide)
     log_guide = log_prior = torch.zeros((), dtype=torch.float64)
@@ -135,5 +135,5 @@ def _drawn(pair: Pair, audit: Audit, batch: Batch, rows: Tensor) -> Codes:
 
 
 def _by_row(traced: Traced, node: Node, log_prob: Tensor) -> Tensor:
-    """Without the site's scale, which is no part of its density: ``(data,)``."""
+    """Log-density per datum, ``(data,)``, without the scale of the site."""
     return traced.columns(node, log_prob, 0).sum(-1)[0].cpu().double()

@@ -1,8 +1,8 @@
-"""Do two clouds of points lie in the same places? By the neighbours of each point.
+"""Density and coverage: the overlap of two clouds of points, by nearest neighbours.
 
-Of samples beside data: are they like the data (density), and is there one beside each datum
-(coverage)? Of codes beside draws from the prior: how much of the prior has a code near (coverage),
-and how much is holes.
+For samples and data: are samples like the data (density), and does each datum have a sample nearby
+(coverage)? For codes and draws from the prior: which share of the prior has codes nearby
+(coverage), and which is holes.
 """
 
 from typing import NamedTuple
@@ -17,16 +17,16 @@ NEIGHBOURS = 5
 
 
 class Overlap(NamedTuple):
-    """How one cloud lies over another: about 1 and `expected_coverage` if both are of one law.
+    """Overlap of two clouds: about 1 and `expected_coverage` if both have the same distribution.
 
     Attributes:
-        density: how many balls of the reference a point is in, over what it would be if both were
-            of one law: 0 far away, and in many dimensions above 1 for what is nearer to the middle
-            than the reference is, as blurred images are. Its standard error is that of the points,
-            with the balls as they are.
-        coverage: the share of the reference's points in whose ball there is a point, with its
-            standard error.
-        expected_coverage: what coverage is in expectation if both clouds are of one law.
+        density: mean number of balls of the reference that contain a point, relative to its
+            expectation for equal distributions: 0 far away, and in many dimensions above 1 for
+            points closer to the middle than the reference, such as blurred images. Its standard
+            error is over the points, with fixed balls.
+        coverage: the share of reference points whose ball contains a point, with its standard
+            error.
+        expected_coverage: expectation of the coverage if both clouds have the same distribution.
     """
 
     density: Estimate
@@ -37,15 +37,14 @@ class Overlap(NamedTuple):
 def overlap(reference: Tensor, points: Tensor, neighbours: int = NEIGHBOURS) -> Overlap:
     """Density and coverage of ``points`` over ``reference`` (Naeem et al., 2020).
 
-    The ball of a reference point r_i has the distance to its k-th nearest neighbour among the
-    others for a radius. With N of them and M points p_j::
+    The radius of the ball of a reference point r_i is the distance to its k-th nearest neighbour
+    among the others. With N of them and M points p_j::
 
         density  = 1 / (k M) sum_j #{i: p_j in ball_i},
         coverage = 1 / N     #{i: some p_j in ball_i}.
 
-    Of two clouds of one continuous law, density is 1 and coverage
-    1 - (N-1) ... (N-k) / ((M+N-1) ... (M+N-k)) in expectation. Distances are Euclidean: of images
-    they are those of pixels.
+    For two clouds of the same continuous distribution, density is 1 and coverage 1 - (N-1) ...
+    (N-k) / ((M+N-1) ... (M+N-k)) in expectation. Distances are Euclidean; for images, over pixels.
 
     Args:
         reference: ``(N, ...)``, flattened: data, or draws from a prior.
@@ -63,10 +62,10 @@ def overlap(reference: Tensor, points: Tensor, neighbours: int = NEIGHBOURS) -> 
         )
     if not m or real.shape[1] != made.shape[1]:
         raise InputError(
-            f"points are {tuple(made.shape)} and the reference {tuple(real.shape)}; give some "
-            "points, of as many numbers each"
+            f"points are {tuple(made.shape)} and the reference {tuple(real.shape)}; give at least "
+            "one point, with as many numbers as a reference point"
         )
-    # The nearest of all is the point itself.
+    # The nearest one is the point itself.
     radius = _distances(real, real).kthvalue(k + 1, dim=1).values
     inside = _distances(real, made) <= radius[:, None]
     missed = 1.0
@@ -78,5 +77,5 @@ def overlap(reference: Tensor, points: Tensor, neighbours: int = NEIGHBOURS) -> 
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    """By differences: by products, near points lose their digits."""
+    """Pairwise distances by differences; by products, close points would lose precision."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")

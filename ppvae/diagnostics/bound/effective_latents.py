@@ -1,8 +1,8 @@
-"""How many latents are in use? The effective number of them, by their shares of the KL.
+"""Effective number of latents, by their shares of the KL.
 
-A count by the variance of the posterior mean calls a latent active that carries a thousandth of a
-nat. The shares of the KL weigh each latent by what it says. Shares alone do not see a collapse: of
-200 dimensions with a thousandth of a nat each, all have the same share.
+By the variance of the posterior mean, a latent that carries a thousandth of a nat may count as
+active. Shares of the KL weigh each latent by its information. Shares alone do not detect a
+collapse: 200 dimensions of a thousandth of a nat each have equal shares.
 """
 
 from collections.abc import Mapping
@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 
 LEAST = 0.01
-"""KL of a dimension, in nats per datum, below which it is not in use."""
+"""KL of a dimension, in nats per datum, below which it is unused."""
 
 
 def effective_latents(kl: Mapping[str, Tensor]) -> float:
     """Effective number of latent dimensions: exp of the entropy of the KL's shares.
 
-    With s_d = KL_d / sum_e KL_e it is exp(-sum_d s_d log s_d) (Hill, 1973). D dimensions with the
-    same KL count D, and one that has all of it counts 1. Dimensions of less than 0.01 nats are not
-    in use and have no share; where all are, it is 0.
+    With s_d = KL_d / sum_e KL_e it is exp(-sum_d s_d log s_d) (Hill, 1973). For D dimensions of
+    equal KL it is D; if one dimension has all the KL, it is 1. Dimensions of less than 0.01 nats
+    are unused and have no share; if all are, it is 0.
 
     Args:
         kl: by latent site, the mean KL of each dimension, ``(dimensions,)``, in nats. Estimates

@@ -1,9 +1,10 @@
-"""What is the KL made of? What the codes tell of their data, and how far q(z) is from p(z).
+"""ELBO surgery: the KL as mutual information of data and codes and KL from q(z) to p(z).
 
 The mean of KL(q(z | x) || p(z)) is I(n; z) + KL(q(z) || p(z)), with q(z) the aggregate posterior
-and n the number of a datum (Hoffman and Johnson, 2016); where all factorizes, KL(q(z) || p(z)) is
-TC + sum_j KL(q(z_j) || p(z_j)), with TC = KL(q(z) || prod_j q(z_j)) the total correlation (Chen et
-al., 2018). The mutual information buys reconstruction; the rest is what a better prior would save.
+and n the number of a datum (Hoffman and Johnson, 2016); if all factorizes, KL(q(z) || p(z)) is TC +
+sum_j KL(q(z_j) || p(z_j)), with TC = KL(q(z) || prod_j q(z_j)) the total correlation (Chen et al.,
+2018). The mutual information is what reconstruction needs; the rest is what a better prior would
+save.
 """
 
 import math
@@ -24,31 +25,31 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import forked
 
 NEAR = 1.0
-"""Nats below the ceiling log N from which on the mutual information counts as capped by it."""
+"""Distance to the ceiling log N, in nats, within which the mutual information is capped."""
 
 ROWS = 64
-"""Most data, and draws, on which the prior is looked at for being one for all data."""
+"""Number of data, and of draws, to check that the prior is the same for all data."""
 
 
 @dataclass(frozen=True)
 class Surgery:
-    """The KL of a guide to its prior, taken apart; figures are over draws z ~ q(z), in nats.
+    """The parts of the KL of a guide from its prior, as means over draws z ~ q(z), in nats.
 
-    For the N data themselves each figure is unbiased. As a figure of the population that they are
-    of, it is not: among N data a code can tell no more than which of them it is of, so that the
-    mutual information is at most log N, and understates that of codes that tell more; by as much,
-    KL(q(z) || p(z)), and the total correlation in it, are overstated. See `is_capped`.
+    Each part is unbiased for these N data, but not for their population: among N data a code can at
+    most identify its datum, so the mutual information is at most log N and underestimates that of
+    more informative codes; KL(q(z) || p(z)), and the total correlation in it, are overestimated by
+    the same amount. See `is_capped`.
 
-    Figures are means of the same draws, and add up: ``kl`` is ``mutual_information`` and
-    ``marginal_kl``, which is ``total_correlation`` and ``dimension_wise_kl``. Data are drawn
-    without replacement, which standard errors do not count on: they are rather too large.
+    Parts are means over the same draws, and add up: ``kl`` is ``mutual_information`` plus
+    ``marginal_kl``, which is ``total_correlation`` plus ``dimension_wise_kl``. Data are drawn
+    without replacement, which standard errors ignore, so they are slightly too large.
 
     Attributes:
         kl: mean over data of KL(q(z | x_n) || p(z)), by Monte Carlo.
         mutual_information: index-code mutual information, E[log q(z | x_n) - log q(z)].
         marginal_kl: KL(q(z) || p(z)), E[log q(z) - log p(z)].
         total_correlation: KL(q(z) || prod_j q(z_j)), over the dimensions of all latents; ``None``
-            where q(z | x) or p(z) is no product over them.
+            if q(z | x) or p(z) is not a product over them.
         dimension_wise_kl: sum_j KL(q(z_j) || p(z_j)), or ``None`` likewise.
         kl_by_dimension: KL(q(z_j) || p(z_j)), ``(dimensions,)``, by site; empty likewise.
         undivided: why the last three are absent, or ``""``.
@@ -75,8 +76,8 @@ class Surgery:
     def is_capped(self) -> bool:
         """Whether the mutual information is within `NEAR` nats of its ceiling.
 
-        Then nearly every code is of its own datum, the population's mutual information may be
-        anything above, and no more is known than the sum of the two terms.
+        Then nearly every code identifies its datum, the mutual information of the population may be
+        larger, and only the sum of the two terms is known.
         """
         return self.mutual_information.mean > self.ceiling - NEAR
 
@@ -92,24 +93,23 @@ def surgery(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Surgery:
-    """Take the mean KL of a split's data apart; moves nothing.
+    """Split the mean KL of data into its parts, without changing any state.
 
-    Every draw is scored under all N data. An aggregate over a minibatch in their place would have
-    a bias of its own.
+    Every draw is scored under all N data. An aggregate over a mini-batch would be biased.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the N data.
         draws: draws z ~ q(z | x_n), n without replacement as far as N goes; at least 2.
         batch_size: data at a time.
-        seed: of the draws.
+        seed: seed of the draws.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data in each batch, for a progress bar.
 
     Raises:
-        InputError: for fewer than 2 draws, where q(z | x) has no density by datum (see
-            `draw_codes`), and where the prior differs from datum to datum.
+        InputError: for fewer than 2 draws, if q(z | x) has no density per datum (see `draw_codes`),
+            and if the prior differs between data.
     """
     if draws < 2:
         raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
@@ -152,7 +152,7 @@ def surgery(
 def _check_prior(
     pair: Pair, audit: Audit, codes: Codes, densities: Densities, device: torch.device
 ) -> None:
-    """Refuse a prior that knows of the datum: score a few codes as if they were any datum's."""
+    """Refuse a prior that depends on the datum: score a few codes as those of other data."""
     rows = densities.rows
     latents = codes.latents.items()
     few = {name: audit.axes.across(value[:4], rows).to(device) for name, value in latents}
@@ -161,7 +161,6 @@ def _check_prior(
     spread = log_prior.amax(1) - log_prior.amin(1)
     if bool((spread > 1e-4 * (1 + log_prior.abs().amax(1))).any()):
         raise InputError(
-            "the prior of the latents differs from datum to datum (by what the model is given "
-            "beside x), so that no one p(z) is there to compare q(z) with; ask about data that "
-            "share what it depends on"
+            "the prior of the latents differs between data (it depends on other inputs of the "
+            "model), so there is no single p(z) to compare q(z) with; give data with equal inputs"
         )

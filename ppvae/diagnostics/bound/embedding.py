@@ -1,4 +1,4 @@
-"""Where does the guide put each datum? The embedding: mean and standard deviation of q(z | x)."""
+"""Embedding: mean and standard deviation of q(z | x) for each datum."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -17,21 +17,21 @@ from ppvae.programs.streams import seeded
 
 @dataclass(frozen=True)
 class Embedding:
-    """q(z | x) of each datum, latent by latent.
+    """Mean and standard deviation of q(z | x) by latent site.
 
     Attributes:
         loc: posterior mean by site, each ``(data, dimensions of the site)``.
         scale: posterior standard deviation by site, of the same shapes; 0 for a point mass.
 
-    Of a latent below others these are the mean and deviation given the means of those above; of a
-    family that has neither in closed form, those of `ppvae.distributions.moments.DRAWS` draws.
+    For a latent below others they are given the means of those above; for a family without closed
+    forms, they are those of `ppvae.distributions.moments.DRAWS` draws.
     """
 
     loc: dict[str, Tensor]
     scale: dict[str, Tensor]
 
     def joined(self) -> Tensor:
-        """All sites' means side by side: ``(data, dimensions)``."""
+        """Concatenated means of all sites: ``(data, dimensions)``."""
         return torch.cat(list(self.loc.values()), dim=-1)
 
 
@@ -45,9 +45,9 @@ def embed(
     batch_size: int = 512,
     device: torch.device | str = "cpu",
 ) -> Embedding:
-    """The embedding of a whole split, or of some rows, on the CPU, in the order of these.
+    """The embedding of a split, or of some rows in their order, on the CPU.
 
-    Any draws that it takes are those of ``seed``.
+    Draws, if it needs any, are determined by ``seed``.
     """
     device = torch.device(device)
     rows = torch.arange(len(split)) if rows is None else rows
@@ -62,10 +62,10 @@ def embed(
 
 
 def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
-    """The embedding of one batch: `embed`, on the batch's device and for latents of each datum.
+    """The embedding of one batch, as `embed`, on its device, without latents shared by all data.
 
-    A class has no place between others and is left out; what depends on it is given the likeliest.
-    Where moments are of draws, they move torch's random numbers.
+    Classes have no mean and are left out; latents that depend on a class get the most likely one.
+    Moments by draws advance torch's random state.
     """
     rows = len(batch["x"])
     with AtMeans() as at:
@@ -83,13 +83,13 @@ def embed_batch(pair: Pair, audit: Audit, batch: Batch) -> Embedding:
 
 
 def _drawn(pair: Pair, audit: Audit, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-    """Moments of latents that are a Delta of other draws, by draws: at those it is a point."""
+    """Moments, by draws, of latents that are a Delta of other draws."""
     traces: list[Any] = [poutine.trace(pair.call_guide).get_trace(**batch) for _ in range(DRAWS)]
     values = {n: torch.stack([t.nodes[n]["value"] for t in traces]) for n in audit.mapped}
     return {name: (value.mean(0), value.std(0)) for name, value in values.items()}
 
 
 def _by_datum(value: Tensor, fn: Any, axes: Axes) -> Tensor:
-    """``(data, everything else)`` of a tensor of batch and event shape."""
+    """A tensor of batch and event shape as ``(data, everything else)``."""
     events = len(fn.event_shape)
     return axes.columns(axes.padded(value, events), events)[0]

@@ -1,4 +1,4 @@
-"""What is in the KL? Its parts by latent dimension, and by what they cost the code."""
+"""Figures of the KL: by latent dimension, and its parts."""
 
 from collections.abc import Mapping, Sequence
 
@@ -32,8 +32,8 @@ from ppvae.plots.style import (
 from ppvae.plots.text import few_numbers, fitted
 
 _INACTIVE = "#A9A9A9"
-_NAMED = 24  # dimensions that there is room to name
-_OVER = WIDTH - 1.2  # inches that the panels have across
+_NAMED = 24  # maximum number of named dimensions
+_OVER = WIDTH - 1.2  # width of the panels in inches
 
 
 @house_style
@@ -45,14 +45,14 @@ def draw_kl_by_dimension(
     threshold: float = 0.01,
     error: npt.ArrayLike | None = None,
 ) -> Figure:
-    """The KL of each latent dimension, the greatest first, and whether the dimension is used.
+    """The KL of each latent dimension, the largest first, and whether the dimension is active.
 
     Args:
         kl: ``(L,)``, mean over data of KL(q(z_j | x) || p(z_j)), nats per datum. An estimate may be
             below zero.
         active_variance: ``(L,)``, Var_x(E_q[z_j | x]), on a log axis in the same order; a unit is
-            active where it is above ``threshold`` (Burda et al., 2016).
-        names: of the dimensions, else their indices; written for at most 24.
+            active if it is above ``threshold`` (Burda et al., 2016).
+        names: names of the dimensions, default their indices; written for at most 24.
         threshold: a variance, drawn as a dashed line.
         error: ``(L,)``, standard errors of ``kl``.
 
@@ -62,11 +62,11 @@ def draw_kl_by_dimension(
     """
     values = np.asarray(kl, dtype=np.float64)
     if values.ndim != 1 or not len(values):
-        raise InputError(f"kl must be one number a dimension; its shape is {values.shape}")
+        raise InputError(f"kl must be one number per dimension; its shape is {values.shape}")
     count = len(values)
     if not np.isfinite(values).all():
         bad = int(np.flatnonzero(~np.isfinite(values))[0])
-        raise InputError(f"kl must be finite, and is {values[bad]} for dimension {bad}")
+        raise InputError(f"kl must be finite, but is {values[bad]} for dimension {bad}")
     variance = _of_each(active_variance, count, "active_variance")
     errors = _of_each(error, count, "error")
     named = [str(i) for i in range(count)] if names is None else list(names)
@@ -111,7 +111,7 @@ def _of_each(values: npt.ArrayLike | None, count: int, what: str) -> Array | Non
     array = np.asarray(values, dtype=np.float64)
     if array.shape != (count,):
         raise InputError(
-            f"{what} must be one number for each of {count} dimensions; its shape is {array.shape}"
+            f"{what} must be one number per dimension, ({count},); its shape is {array.shape}"
         )
     return array
 
@@ -148,7 +148,7 @@ def _legend(active: npt.NDArray[np.bool_], threshold: float) -> list[Line2D | Pa
 
 def _name_dimensions(axes: Axes, names: Sequence[str]) -> None:
     if len(names) > _NAMED:
-        axes.set_xlabel("latent dimensions, the greatest KL first")
+        axes.set_xlabel("latent dimensions, the largest KL first")
         axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
         return
     fitting = [fitted(name, 1.3) for name in names]
@@ -165,7 +165,7 @@ def draw_surgery(
     total: tuple[float, float | None] | None = None,
     capped: Sequence[str] = (),
 ) -> Figure:
-    """The mean KL as its parts, each beginning where the one before it ends.
+    """The parts of the mean KL, each starting where the previous one ends.
 
     E_x KL(q(z | x) || p(z)) is the mutual information of data and codes, the total correlation of
     the aggregate posterior, and its dimension-wise KL from the prior (Hoffman and Johnson, 2016;
@@ -173,10 +173,10 @@ def draw_surgery(
 
     Args:
         terms: for each part, in this order, nats per datum and their standard error or ``None``.
-            A part may be estimated below zero.
+            An estimate may be negative.
         total: the KL and its standard error; by default the sum.
-        capped: parts that are the most that their estimator can say, such as a mutual information
-            of log N from N data: hatched, with a note.
+        capped: parts at the maximum of their estimator, such as a mutual information of log N from
+            N data: hatched, with a note.
 
     Raises:
         InputError: there are no terms, or ``capped`` names another.
@@ -195,9 +195,9 @@ def draw_surgery(
     rows.append(Row("KL", float(value), error, colour="#444444"))
     figure = new_figure(0.95 + ROW * len(rows) + (0.25 if capped else 0))
     axes = figure.add_subplot()
-    axes.set_title("What the KL is spent on")
+    axes.set_title("Parts of the KL")
     draw_rows(axes, rows, linked=True)
     if capped:
-        note = "hatched: as much as its estimator can say"
+        note = "hatched: at the maximum of its estimator"
         figure.supxlabel(note, fontsize=11, color=GREY)
     return figure

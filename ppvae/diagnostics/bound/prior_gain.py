@@ -1,8 +1,8 @@
-"""What would a better prior win? A density fitted to the codes of other data, in the prior's place.
+"""Gain of a better prior: a density fitted to the codes of other data replaces the prior.
 
-With encoder and decoder as they are, the bound would rise by E[log r(z) - log p(z)] if r were the
-prior: on data that r was not fitted to, a fair figure, and a lower bound on what a learned prior
-could win (Hoffman and Johnson, 2016; Tomczak and Welling, 2018, for priors of that kind).
+With encoder and decoder fixed, the bound would rise by E[log r(z) - log p(z)] if r were the prior.
+On data that r was not fitted to, this is a lower bound on the gain of a learned prior (Hoffman and
+Johnson, 2016; Tomczak and Welling, 2018, for priors of that kind).
 """
 
 import math
@@ -26,33 +26,34 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream, generator
 
 COMPONENTS = (1, 10, 50)
-"""Numbers of components that are tried."""
+"""Numbers of components to try."""
 
 FITTED = 20_000
-"""Codes that the density is fitted to, at most: of so many data, or of fewer several times. With a
-quarter of them the gain of another prior was missed on the digits."""
+"""Maximum number of codes to fit the density to; of fewer data, several codes each. A quarter of
+them missed the gain of another prior on the digits.
+"""
 
 PER_DATUM = 10
-"""Codes of one datum that the density is fitted to, at most."""
+"""Maximum number of codes per datum."""
 
 CHOOSING = 30
-"""Most iterations of the fits among which the number of components is chosen."""
+"""Maximum number of iterations of the fits that select the number of components."""
 
 HELD_OUT = 0.25
-"""Share of the fitting data that chooses the number of components."""
+"""Share of the fitting data that selects the number of components."""
 
 
 @dataclass(frozen=True)
 class PriorGain:
-    """What a mixture of normals would win in the prior's place.
+    """Gain of a mixture of normals as the prior.
 
     Attributes:
         gain: E_q[log r(z) - log p(z)] of each examined datum, ``(data,)``, in nats.
-        components: normals in r; 0 where none of them did better than the prior on the data that
-            chose, so that r is the prior, and the gain 0.
-        scores: mean gain, in nats, of each number of components on the data that chose.
-        fitted: codes that r was fitted to.
-        draws: draws that each datum's expectation is taken over.
+        components: normals in r; 0 if no mixture was better than the prior on the selection data:
+            then r is the prior, and the gain 0.
+        scores: mean gain, in nats, of each number of components on the selection data.
+        fitted: number of codes that r was fitted to.
+        draws: draws per datum for the expectation.
     """
 
     gain: Tensor
@@ -63,12 +64,12 @@ class PriorGain:
 
     @property
     def mean(self) -> float:
-        """Mean gain over data, in nats per datum: what the bound would rise by."""
+        """Mean gain of the bound over data, in nats per datum."""
         return self.estimate.mean
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `mean` over data, which the draws' own noise is part of."""
+        """Standard error of `mean` over data, including the noise of draws."""
         return self.estimate.standard_error
 
     @property
@@ -91,30 +92,31 @@ def prior_gain(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> PriorGain:
-    """Fit a mixture of normals (full covariances) to codes of ``train``, and try it on ``split``.
+    """Fit a mixture of normals (full covariances) to codes of ``train``; measure it on ``split``.
 
-    The number of components is the one whose fit to three quarters of the training data does best
-    on the codes of the last quarter; it is then fitted to the codes of all of them. A prior that
-    the data itself enters (by labels, say) is compared with an r that knows nothing of it.
+    The number of components is the one whose fit to three quarters of the training data is best on
+    the codes of the last quarter; the mixture is then fitted to all codes. A prior that depends on
+    the data (by labels, for example) is compared with an r that does not.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
-        train: data that the density is fitted to: not the examined ones, and best those that the
-            pair was fitted to.
+        audit: their audit.
+        train: data to fit the density to: not the examined ones, preferably the training data of
+            the pair.
         split: the examined data.
-        components: numbers of normals that are tried.
-        codes: codes that the density is fitted to, at most.
-        draws: draws z ~ q(z | x) for each examined datum.
+        components: numbers of normals to try.
+        codes: maximum number of codes to fit the density to.
+        draws: draws z ~ q(z | x) per examined datum.
         batch_size: data at a time.
-        seed: of the draws and of the fits.
+        seed: seed of the draws and fits.
         device: where the pair is; the density is fitted on the CPU.
-        on_rows: hears of each batch's number of codes drawn, of both splits, for a progress bar.
+        on_rows: called with the number of codes drawn in each batch of both splits, for a progress
+            bar.
 
     Raises:
-        InputError: where q(z | x) has no density by datum (see `draw_codes`), for latents whose
-            support is not the real numbers, for the same data twice, for fewer than 8 training
-            data, and for numbers of components or draws below 1.
+        InputError: if q(z | x) has no density per datum (see `draw_codes`), for latents that are
+            not real-valued, for the same data twice, for fewer than 8 training data, and for
+            numbers of components or draws below 1.
     """
     check_at_least(1, draws=draws, codes=codes)
     _check(train, split, components)
@@ -148,15 +150,15 @@ def _check(train: Split, split: Split, components: Sequence[int]) -> None:
         raise InputError(f"components is {tuple(components)}; give numbers of at least 1")
     if train is split:
         raise InputError(
-            "train and split are the same data, on which any fitted density wins; give data that "
-            "are not examined"
+            "train and split are the same data, on which any fitted density would gain; give "
+            "other data as train"
         )
     if len(train) < 8:
-        raise InputError(f"train has {len(train)} data; a density needs at least 8 to be fitted to")
+        raise InputError(f"train has {len(train)} data; fitting a density needs at least 8")
 
 
 def _check_support(pair: Pair, audit: Audit, split: Split, seed: int, device: torch.device) -> None:
-    """Refuse latents that a normal is no density of."""
+    """Refuse latents whose support is not that of a normal."""
     few = {name: value.to(device) for name, value in split.take(torch.arange(1)).items()}
     with evaluating(pair), Stream.PRIOR_GAIN.drawn(seed, device):
         sites = Traced(pair, audit, few, 1).model
@@ -164,18 +166,18 @@ def _check_support(pair: Pair, audit: Audit, split: Split, seed: int, device: to
         support = elements_of(sites[name]["fn"].support)
         if not isinstance(support, type(constraints.real)):
             raise InputError(
-                f"latent site '{name}' has the support {support}, and the density tried in the "
-                "prior's place is one of real numbers; ask this of real latents"
+                f"latent site '{name}' has the support {support}, but the density that replaces "
+                "the prior needs real-valued latents"
             )
 
 
 def _matrix(codes: Codes) -> Tensor:
-    """All latents side by side: ``(draws, dimensions)``, float64."""
+    """All latents concatenated: ``(draws, dimensions)``, float64."""
     return torch.cat(list(codes.columns.values()), 1).double()
 
 
 def _scores(codes: Codes, components: Sequence[int], seed: int) -> dict[int, float]:
-    """Mean gain of each number of components on data that were held out of its fit."""
+    """Mean gain of each number of components on data held out of its fit."""
     z, data = _matrix(codes), codes.rows.unique()
     order = torch.randperm(len(data), generator=generator(seed % 2**32))
     held_out = torch.isin(codes.rows, data[order[: max(1, math.ceil(HELD_OUT * len(data)))]])

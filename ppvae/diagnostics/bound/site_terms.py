@@ -1,4 +1,4 @@
-"""What does a site add to the bound? Log-densities and KLs of single sites, by draw and datum."""
+"""Terms of single sites: log-densities and KLs by draw and datum."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ from ppvae.programs.sites import Node, sites
 
 
 class Traced:
-    """One call of guide and model: log-densities of single sites, by draw and datum.
+    """Log-densities of single sites, by draw and datum, from one call of guide and model.
 
     ``particles`` are drawn at once: 1 where ``audit.vectorizes`` is false.
 
     Attributes:
-        guide: the guide's sites by name, as Pyro's traces have them.
-        model: the model's, at the guide's draws.
+        guide: sites of the guide by name, as in a Pyro trace.
+        model: sites of the model, at the draws of the guide.
     """
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch, particles: int) -> None:
@@ -36,13 +36,13 @@ class Traced:
         self.guide, self.model = sites(q), sites(p)
 
     def is_shared(self, node: Node) -> bool:
-        """Whether a site lies outside the plate of the data."""
+        """Whether a site is outside the plate of the data."""
         return self._plate(node) is None
 
     def columns(self, node: Node, value: Tensor, events: int) -> Tensor:
-        """``(particles, data, everything else)`` of a tensor of a site's batch shape and more.
+        """A tensor whose first axes are a site's batch as ``(particles, data, everything else)``.
 
-        A site that all data share has one datum here.
+        A site shared by all data has data size 1.
 
         Args:
             node: the site.
@@ -55,7 +55,7 @@ class Traced:
         return self._axes.columns(full, events).expand(self._particles, self._rows, -1)
 
     def log_likelihood(self, name: str) -> Tensor:
-        """Score an observed site, log p(x | z): ``(particles, data)``."""
+        """Log-likelihood of an observed site, log p(x | z): ``(particles, data)``."""
         return self._summed(self.model[name], self._log_prob(self.model[name]))
 
     def kl(self, name: str) -> Tensor:
@@ -70,17 +70,18 @@ class Traced:
         return log_q - self._summed(self.model[name], self._log_prob(self.model[name]))
 
     def kl_by_dimension(self, name: str) -> Tensor | str:
-        """The same by dimension, ``(particles, data, dimensions)``, or why there is no such."""
+        """The KL by dimension, ``(particles, data, dimensions)``, or why there is none."""
         q, p = self.guide[name], self.model.get(name)
         if p is None:
-            return f"site '{name}' is the guide's own, and has no prior"
+            return f"site '{name}' is only in the guide, and has no prior"
         if self.is_shared(q):
             return f"site '{name}' is shared by all data"
         q_fn, p_fn = univariate(q["fn"]), univariate(p["fn"])
         for role, fn in (("guide", q_fn), ("model", p_fn)):
             if fn is None:
                 return (
-                    f"the {role}'s distribution of site '{name}' is no product of univariate ones"
+                    f"the {role}'s distribution of site '{name}' is not a product of univariate "
+                    "ones"
                 )
         events = len(q["fn"].event_shape)
         if name in self._audit.exact:
@@ -97,7 +98,7 @@ class Traced:
         return self._weighed(node, node["fn"].log_prob(node["value"]))
 
     def _weighed(self, node: Node, term: Tensor, events: int = 0) -> Tensor:
-        """Apply a site's scale and mask, the N / B of a subsampled plate of the data aside."""
+        """Apply the scale and mask of a site, except the factor N / B of a subsampled data plate."""
         scale, mask = (
             value.reshape(value.shape + (1,) * events) if isinstance(value, Tensor) else value
             for value in (node["scale"], node["mask"])
@@ -108,12 +109,12 @@ class Traced:
         return weighed * share
 
     def _plate(self, node: Node) -> Plate | None:
-        """The plate of the data, if the site lies in it."""
+        """The plate of the data, if the site is in it."""
         return plate_along(node, self._axes.data, self._rows)
 
 
 def univariate(fn: Any) -> Any:
-    """The univariate distribution that ``fn`` is a product of, over its event; or ``None``.
+    """The univariate distribution of which ``fn`` is a product over its event, or ``None``.
 
     Its batch shape is batch and event shape of ``fn``.
     """

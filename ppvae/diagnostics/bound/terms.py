@@ -1,8 +1,7 @@
-"""What is in the bound? The log-likelihood of each observed site, the KL of each latent one.
+"""Terms of the bound: the log-likelihood of each observed site, the KL of each latent site.
 
-Their difference is the evidence lower bound. In the words of coding, minus the log-likelihood is
-the distortion, and the KL is the rate: what it takes, in nats, to say where z is (Alemi et al.,
-2018).
+Their difference is the evidence lower bound. In coding terms, minus the log-likelihood is the
+distortion, and the KL is the rate, the nats needed to encode z (Alemi et al., 2018).
 """
 
 import math
@@ -23,33 +22,33 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
 CHUNK = 2**23
-"""Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
+"""Maximum of numbers of x times draws in memory: 32 MiB of float32 per tensor."""
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """A bound, taken apart; tensors are ``(data,)`` and everything is in nats, on the CPU.
+    """The terms of a bound; tensors are ``(data,)``, in nats, on the CPU.
 
     Attributes:
         log_likelihood: E_q[log p(x | z)] by observed site.
         log_likelihood_error: its Monte Carlo standard error.
         kl: E_q[log q - log p] by latent site, given the sites before it, so that the sum over sites
             is KL(q(z | x) || p(z)); empty for a point mass, whose KL is infinite. An auxiliary site
-            of the guide has log q alone.
-        kl_error: its Monte Carlo standard error; 0 for a closed form that no other draw enters.
+            of the guide has log q only.
+        kl_error: its Monte Carlo standard error; 0 for a closed form that depends on no draw.
         elbo_error: Monte Carlo standard error of `elbo_by_datum`, ``None`` without a bound. Terms
-            are of the same draws, so that it is not the sum of theirs.
-        kl_by_dimension: the same KL, ``(data, dimensions)``, of each site whose two distributions
-            are products of univariate ones. Rows sum to ``kl``.
-        undivided: of every other latent site, why it has no KL by dimension.
+            share draws, so it is not the sum of their errors.
+        kl_by_dimension: the KL by dimension, ``(data, dimensions)``, of each site whose two
+            distributions are products of univariate ones. Rows sum to ``kl``.
+        undivided: why each other latent site has no KL by dimension.
         exact: the latent sites whose KL is in closed form (given the draws of the sites before).
-        shared: the sites that all data share. A figure of one of them is its total divided by the
-            number of data: the same share for each datum.
-        draws: draws of the latents that the means are taken over.
-        elements: D, the number of elements of x of a datum, unobserved ones among them.
+        shared: the sites shared by all data. Their terms are totals divided by the number of data:
+            the same share for each datum.
+        draws: draws of the latents for the means.
+        elements: D, the number of elements of x per datum, including unobserved ones.
         observed: how many of them were observed.
-        monte_carlo: by figure (``"elbo"``, ``"rate"``, ``"distortion"``), the standard error that
-            its mean has from the draws alone.
+        monte_carlo: by quantity (``"elbo"``, ``"rate"``, ``"distortion"``), the standard error of
+            its mean due to the draws only.
     """
 
     log_likelihood: dict[str, Tensor]
@@ -108,9 +107,9 @@ class Decomposition:
 
     @property
     def effective_latents(self) -> float | None:
-        """Effective number of latent dimensions of a datum, all sites together.
+        """Effective number of latent dimensions per datum, over all sites.
 
-        ``None`` where the KL of one of them has no parts: guide and prior must both be products of
+        ``None`` if one of them has no KL by dimension: guide and prior must both be products of
         univariate distributions.
         """
         if not self.kl_by_dimension or self.undivided.keys() - set(self.shared):
@@ -134,20 +133,20 @@ class Decomposition:
     def _estimate(self, name: str, values: Tensor) -> Estimate:
         estimate = Estimate.of(values)
         if not self.shared:
-            return estimate  # the spread of independent data has the draws' noise in it
+            return estimate  # the spread of independent data includes the noise of draws
         both = math.hypot(estimate.standard_error, self.monte_carlo[name])
         return Estimate(estimate.mean, both)
 
 
 def bits_per_dim(nats: Tensor, observed: Tensor) -> Estimate:
-    """-sum nats / (sum observed ln 2): what an observed element of x takes to say, in bits.
+    """Bits per observed element of x: -sum nats / (sum observed ln 2).
 
-    Each observed element counts alike, whatever else of its datum is missing. The error is that of
-    a ratio of two means, by the delta method; where all is observed, that of the one mean.
+    Each observed element has the same weight, whatever else of its datum is missing. The error is
+    that of a ratio of two means, by the delta method; if all is observed, that of one mean.
 
     Args:
         nats: log p(x) of each datum, or a bound on it, ``(data,)``.
-        observed: number of elements of x that it is of, ``(data,)``.
+        observed: number of observed elements of x, ``(data,)``.
     """
     nats, observed = nats.double().cpu(), observed.double().cpu()
     unit = observed.mean() * math.log(2)
@@ -157,7 +156,7 @@ def bits_per_dim(nats: Tensor, observed: Tensor) -> Estimate:
 
 
 def observed_elements(split: Split) -> Tensor:
-    """How many elements of x were observed in each datum: ``(data,)``."""
+    """Number of observed elements of x per datum: ``(data,)``."""
     if "mask" not in split.extra_names:
         return torch.full((len(split),), math.prod(split.shape))
     return torch.cat([batch["mask"].flatten(1).sum(1).cpu() for batch in split.chunks(4096)])
@@ -174,31 +173,31 @@ def decompose(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Decomposition:
-    """Take the bound apart, site by site and datum by datum; moves nothing.
+    """Split the bound into terms by site and datum, without changing any state.
 
-    A KL is in closed form where ``audit.exact`` says so, given the draws of the sites that it
-    depends on, and otherwise the mean of log q - log p over draws: as the bound itself takes it. A
-    latent that all data share belongs to a bound on all of them at once: its KL is divided by their
-    number, that of the plate where the programs subsample one, and of ``split`` where they do not.
+    As in the bound itself, a KL is in closed form if ``audit.exact`` says so, given the draws of
+    the sites that it depends on, and otherwise the mean of log q - log p over draws. The KL of a
+    latent shared by all data is divided by their number: the size of the plate if the programs
+    subsample it, else that of ``split``.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
-        draws: draws of the latents for each datum, at least 2.
+        draws: draws of the latents per datum, at least 2.
         batch_size: data at a time.
-        seed: of the draws.
+        seed: seed of the draws.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data in each batch, for a progress bar.
 
     Raises:
-        InputError: for fewer than 2 draws, or where no plate of the model holds the data.
+        InputError: for fewer than 2 draws, or if no plate of the model holds the data.
     """
     if draws < 2:
         raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
     if audit.axes.data is None:
         raise InputError(
-            "terms of a datum need a plate that holds the data, and the model has none; write "
+            "terms per datum need a plate that holds the data, but the model has none; write "
             "'with pyro.plate(\"data\", len(x))'"
         )
     device = torch.device(device)
@@ -273,7 +272,7 @@ def _joined(
 
     def means(moments: list[Moments]) -> dict[str, Tensor]:
         by_name = {name: torch.cat([m.mean[name] for m in moments]) for name in moments[0].mean}
-        # What all data share has one value, which every batch has estimated.
+        # A term shared by all data has one value, which every batch has estimated.
         return {
             name: value.mean().expand_as(value).clone() if name in shared else value
             for name, value in by_name.items()

@@ -1,4 +1,4 @@
-"""Latents of real numbers that depend on no other."""
+"""Top latents: real-valued latents that depend on no other."""
 
 from dataclasses import dataclass
 
@@ -20,11 +20,11 @@ from ppvae.programs.streams import forked
 
 @dataclass(frozen=True)
 class TopLatent:
-    """A latent that depends on no other, as a share of a vector of all of them.
+    """A latent that depends on no other, as a part of the vector of all such latents.
 
     Attributes:
-        name: its site.
-        data_dim: the dimension of its value along which the data are, from the right.
+        name: name of its site.
+        data_dim: the dimension of its value that holds the data, from the right.
         rest: the other dimensions of its value: plates inside, and event.
     """
 
@@ -33,14 +33,14 @@ class TopLatent:
     rest: torch.Size
 
     def value(self, columns: Tensor) -> Tensor:
-        """Its share, ``(data, numbers)``, in the shape that the site has."""
+        """Its part, ``(data, numbers)``, in the shape of the site."""
         return columns.reshape(-1, *self.rest).movedim(0, self.data_dim)
 
 
 def top_latents(
     pair: Pair, audit: Audit, train: Split, device: torch.device
 ) -> tuple[TopLatent, ...]:
-    """The latents of real numbers that depend on no other."""
+    """The real-valued latents that depend on no other."""
     some = train.take(torch.arange(min(len(train), 8)))
     batch = {name: value.to(device) for name, value in some.items()}
     shapes = {site.name: site.shape for site in audit.sites}
@@ -53,14 +53,14 @@ def top_latents(
         tops.append(TopLatent(name, data_dim, torch.Size(rest)))
     if not tops:
         raise InputError(
-            f"of the model's latents ({', '.join(audit.latents)}) none of real numbers is drawn "
-            "before all others, so that there is no p(z) for another density to stand for"
+            f"of the model's latents ({', '.join(audit.latents)}) none is real-valued and "
+            "independent of the others, so there is no p(z) to replace"
         )
     return tuple(tops)
 
 
 def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
-    """The model's sites of latents that depend on no other, classes and counts aside."""
+    """Sites of the model's real-valued latents that depend on no other."""
     with evaluating(pair), forked(batch["x"].device), TrackProvenance():
         _, model = traces(pair, batch)
         first = {}
@@ -73,17 +73,16 @@ def _first(pair: Pair, audit: Audit, batch: Batch) -> dict[str, Node]:
 
 
 def _check_site(name: str, node: Node) -> None:
-    """Refuse what a normal is no density of, or what only some data have."""
+    """Refuse latents whose support is not that of a normal, or that only some data have."""
     fn = node["fn"]
     support = elements_of(fn.support)
     if not isinstance(support, type(constraints.real)):
         raise InputError(
-            f"latent site '{name}' has the support {support}, and the density fitted to its codes "
-            "would be one of real numbers; draw from the model's own prior"
+            f"latent site '{name}' has the support {support}, but the density fitted to codes "
+            "needs real numbers; draw from the prior of the model"
         )
     is_masked = node["mask"] is not None and node["mask"] is not True
     if is_masked or isinstance(fn, dist.MaskedDistribution):
         raise InputError(
-            f"latent site '{name}' is masked: some data have no code; draw from the model's own "
-            "prior"
+            f"latent site '{name}' is masked: some data have no code; draw from the model's prior"
         )

@@ -1,4 +1,4 @@
-"""What would another part win?"""
+"""What would another part gain?"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,32 +17,32 @@ from ppvae.diagnostics.shared.wording import with_error
 from ppvae.errors import InputError
 
 LONG = 1_000
-"""Steps from which on flows are tried too, a step of which takes several times as long."""
+"""Minimum number of steps to try flows too, whose steps take several times as long."""
 
 COUNTED = ("standardized", "as-is", "counts")
-"""Kinds of scaling of tables, whose whole numbers are counts."""
+"""Scalings of tables whose integers are counts."""
 
 
 @dataclass(frozen=True)
 class DeficitsAnswer(Answer):
-    """What other parts would win.
+    """Gains of other parts.
 
     Attributes:
-        log_p_name: what is bounded: log p(x), or that with or given y.
-        found: what they win; ``None`` where refused.
-        others: what is known without another part in place: gaps, and overfitting.
+        log_p_name: name of what is bounded: log p(x), or that with or given y.
+        found: the gains; ``None`` where refused.
+        others: deficits known without an exchanged part: gaps, and overfitting.
     """
 
     log_p_name: str
     found: Deficits | None
     others: tuple[Deficit, ...] = ()
 
-    question = "What would another part win? (these do not add up)"
+    question = "What would another part gain? (gains do not add up)"
     pictures = ()
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """Both figures of each part, and what they were taken with."""
+        """Both gains of each part, and how they were measured."""
         if self.found is None:
             return {}
         return {
@@ -52,7 +52,7 @@ class DeficitsAnswer(Answer):
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Each part that was exchanged, the one that wins most first."""
+        """Each exchanged part, that of the largest gain first."""
         ranked = sorted(self._measured, key=lambda each: -each.along.mean)
         return tuple((each.part, with_error(each.along), self._note(each)) for each in ranked)
 
@@ -70,7 +70,7 @@ class DeficitsAnswer(Answer):
 
     @property
     def deficits(self) -> tuple[Deficit, ...]:
-        """Each part that was exchanged; of the others, what is known without that."""
+        """The deficit of each exchanged part; of the others, what is known without an exchange."""
         exchanged = tuple(
             Deficit(
                 each.part, each.along.mean, each.along.standard_error, each.remedy,
@@ -82,15 +82,15 @@ class DeficitsAnswer(Answer):
         return (*exchanged, *(each for each in self.others if each.part not in there))
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """What was measured, in one sentence."""
+        """The measurement in one sentence."""
         if self.found is None:
             return ()
         parts = ", ".join(each.part for each in self.found.measured)
         return (
-            f"Measured by {self.found.steps:,} steps with another part in place, all parts "
-            f"trained along, on {self.found.rows:,} data: {parts}. Their deficits do not add up. "
-            "Their errors are over these data and two trainings of the same programs, which came "
-            f"out {self.found.spread:.2f} nats apart.",
+            f"Deficits were measured by {self.found.steps:,} steps of joint training with another "
+            f"part, on {self.found.rows:,} data: {parts}. They do not add up. Their errors "
+            "include the data and two trainings of the same programs, which differed by "
+            f"{self.found.spread:.2f} nats.",
         )
 
 
@@ -102,11 +102,11 @@ def _metrics(each: Measured) -> dict[str, Any]:
 
 
 def ask(context: Context) -> DeficitsAnswer:
-    """Put another part in the place of each, train for a while, and see what that gains."""
+    """Exchange each part for another, train for a while, and measure the gain."""
     attempt = Attempts()
     found = attempt("deficits", lambda: _measured(context))
     gaps, overfitting = context.gaps, context.overfitting
-    # Gaps are of the ELBO, and so no figures of a bound that weighs draws.
+    # Gaps are of the ELBO, and so not comparable with a bound that weighs draws.
     by_gap = () if isinstance(gaps, str) or context.weighed > 1 else deficits_of(gaps)
     refusals = attempt.refusals
     if found is not None:
@@ -117,7 +117,7 @@ def ask(context: Context) -> DeficitsAnswer:
 
 
 def _with_gaps(measured: Iterable[Measured], gaps: Iterable[Deficit]) -> Iterator[Measured]:
-    """What a guide and an encoder win with the model held: the best for each datum, by the gaps."""
+    """Add the gains of guide and encoder with the model held fixed, by the gaps."""
     held = {each.part: each.held for each in gaps}
     for each in measured:
         yield replace(each, held=held.get(each.part, each.held))
@@ -129,8 +129,7 @@ def _measured(context: Context) -> Deficits:
     rows = context.gaining_and_choosing(effort.climbed_rows)
     if context.climbed is None or rows is None:
         raise InputError(
-            "it takes the training data of the fit beside the examined ones, and these are not at "
-            "hand"
+            "it needs the training data of the fit and other examined data, which are not at hand"
         )
     few, choosing = rows
     choice = Spec.parse(run.config.get("elbo"), "elbo", trusted=False)
@@ -140,7 +139,7 @@ def _measured(context: Context) -> Deficits:
         context.run.elbo, int(run.config.get("particles", 1)), dict(choice.init_args),
     )  # fmt: skip
     beta = float(run.config.get("beta", 1.0))
-    with context.progress("other parts, trained along", len(PARTS)) as count:
+    with context.progress("joint training with other parts", len(PARTS)) as count:
         climb = Climb(
             context.climbed, choosing, steps, first_length(steps),
             int(run.config.get("batch_size", 128)), seed=context.seed, device=context.device,
@@ -152,7 +151,7 @@ def _measured(context: Context) -> Deficits:
 
 
 def _steps(context: Context) -> Steps | None:
-    """How x is made of counts, where real numbers are; pixels are none."""
+    """How x is made from counts, if it is; pixels are not counts."""
     scaling, train = context.run.scaling, context.climbed
     if train is None or not context.is_continuous or scaling.kind not in COUNTED:
         return None

@@ -1,7 +1,7 @@
-"""A network with another beside it, which starts as the network that it was.
+"""Enlarged networks that start as the same function as the fitted network.
 
-A part that is larger than the old one, yet begins at the old one's function, spends a short budget
-of steps on what it wins, not on catching up (Chen, Goodfellow and Shlens, 2016: Net2Net).
+A larger part that starts at the function of the old one spends a short budget of steps on its gain,
+not on catching up (Chen, Goodfellow and Shlens, 2016: Net2Net).
 """
 
 from math import prod
@@ -15,7 +15,7 @@ from ppvae.networks.column_features import ColumnFeatures, size_of
 from ppvae.networks.log_counts import LogCounts
 
 HIDDEN = (400, 400)
-"""Widths of the hidden layers of a network that is put beside another."""
+"""Hidden widths of an added network."""
 
 
 class Beside(nn.Module):
@@ -24,8 +24,8 @@ class Beside(nn.Module):
     Args:
         old: the network as it was fitted.
         in_shape: shape of one input.
-        out_shape: shape of what comes out for it.
-        reads: how many numbers of a flat input ``old`` reads, the first ones; ``None``: all.
+        out_shape: shape of its output.
+        reads: number of leading inputs that ``old`` reads from a flat input; ``None``: all.
     """
 
     def __init__(
@@ -41,15 +41,15 @@ class Beside(nn.Module):
 
 
 class Appended(nn.Module):
-    """f(h) = (old(h), new(h)): more numbers than ``old`` gives, which start as constants.
+    """f(h) = (old(h), new(h)): outputs added to those of ``old``, which start as constants.
 
     Args:
         old: the network as it was fitted.
         in_shape: shape of one input.
-        out_shape: shape of what ``old`` gives for it.
-        grown: shape of what f gives: what differs from ``out_shape`` comes last, or is flat.
-        start: what the new numbers are at first; by default 0.
-        first: the new numbers come before the old ones.
+        out_shape: shape of the output of ``old``.
+        grown: shape of the output of f: new numbers come last, or the output is flat.
+        start: initial values of the new outputs; default 0.
+        first: whether the new outputs come before the old ones.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Appended(nn.Module):
 
 
 class First(nn.Module):
-    """The first numbers of those that a network gives: as many as ``shape`` has."""
+    """The first outputs of a network, as many as ``shape`` has."""
 
     def __init__(self, old: nn.Module, out_shape: Shape, shape: Shape) -> None:
         super().__init__()
@@ -98,9 +98,9 @@ class First(nn.Module):
 def beginning(
     old: nn.Module, in_shape: Shape, out_shape: Shape, start: Tensor | None = None
 ) -> nn.Module:
-    """A multilayer perceptron that gives ``start``, or zeros, whatever it reads.
+    """A multilayer perceptron whose output is initially ``start``, or zeros, for any input.
 
-    It is where ``old`` is, and reads counts, and columns of a table, in the way that this does.
+    It is on the device of ``old``, and transforms counts and columns of a table in the same way.
     """
     more = 0
     if isinstance(old, ColumnFeatures):

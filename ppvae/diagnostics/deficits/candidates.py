@@ -1,4 +1,4 @@
-"""Another part in the place of the fitted one."""
+"""Candidates: parts that replace a fitted one."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,11 +12,11 @@ from ppvae.programs import Pair
 
 
 class Put(NamedTuple):
-    """Programs with another part in them.
+    """Programs with a replaced part.
 
     Attributes:
-        fitted: the programs, looked at anew.
-        fresh: weights of the new part, that the fit did not know.
+        fitted: the programs, with a new audit.
+        fresh: new weights, which are not in the fit.
     """
 
     fitted: Fitted
@@ -25,13 +25,13 @@ class Put(NamedTuple):
 
 @dataclass(frozen=True)
 class Candidate:
-    """Another part.
+    """A part that may replace a fitted one.
 
     Attributes:
-        name: of it.
-        remedy: what to change to have it.
-        put: puts it in the place of the old one, for as long as the context lasts.
-        is_slow: a step with it takes much longer.
+        name: its name.
+        remedy: the settings to change.
+        put: context manager that replaces the old part.
+        is_slow: whether a step with it takes much longer.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Candidate:
 def put_in(
     fitted: Fitted, *places: tuple[Place, nn.Module], fresh: Sequence[nn.Parameter]
 ) -> Iterator[Put]:
-    """Put modules in their places."""
+    """Context manager that replaces modules."""
     with replaced(*places):
         yield Put(fitted.again(), fresh)
 
@@ -53,14 +53,14 @@ def put_in(
 def put_guide(
     fitted: Fitted, guide: Any, *places: tuple[Place, nn.Module], fresh: Sequence[nn.Parameter]
 ) -> Iterator[Put]:
-    """Put another guide beside the model, some of whose parts may be others too."""
+    """Context manager that replaces the guide, and optionally parts of the model."""
     with replaced(*places):
         pair = Pair(fitted.pair.program("model"), guide, fitted.batch)
         yield Put(fitted.again(pair.to(fitted.pair.device)), fresh)
 
 
 class Network(NamedTuple):
-    """A network of the programs, with the shapes that it joins."""
+    """A network of the programs, with its input and output shapes."""
 
     place: Place
     in_shape: tuple[int, ...]
@@ -71,7 +71,7 @@ def network_of(fitted: Fitted, part: str) -> Network:
     """The decoder or the encoder of the programs.
 
     Raises:
-        InputError: if they have none that another can be put beside.
+        InputError: if they have none that can be enlarged.
     """
     place = place_of(fitted.pair, part)
     return Network(place, *shapes_of(fitted, place.module, part))

@@ -1,4 +1,4 @@
-"""A short climb of a bound, from where the weights are, as far as held-out data follow."""
+"""Short training from the current weights, with early stopping on held-out data."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -14,26 +14,26 @@ from ppvae.networks.evaluation_mode import evaluating, modes_restored
 from ppvae.programs.streams import Stream, generator
 
 SHORT = 300
-"""Steps of a short climb, whose first ones have a length of 5e-3; longer ones begin with less."""
+"""Steps of a short climb, which starts with lr 5e-3; longer ones start with less."""
 
 
 def first_length(steps: int) -> float:
-    """Length of the first of so many steps of Adam: few have to be long, and many need not be."""
+    """Initial learning rate of Adam: larger for fewer steps."""
     return max(1e-3, 5e-3 * math.sqrt(SHORT / max(steps, SHORT)))
 
 
 @dataclass(frozen=True)
 class Climb:
-    """How a bound is climbed, by Adam whose steps shrink to nothing along a cosine.
+    """Training on a bound by Adam, with a cosine decay of the learning rate to 0.
 
     Attributes:
-        train: what moves the weights; binarized anew in each batch, if the data are.
-        valid: what chooses among them.
+        train: training data; binarized again in each batch, if the data are.
+        valid: data that select the weights.
         steps: number of steps.
-        lr: length of the first steps.
-        batch_size: data of a step.
-        choices: how often the weights are tried on ``valid``.
-        seed: of order and noise: two climbs of the same seed have both in common.
+        lr: initial learning rate.
+        batch_size: data per step.
+        choices: how often the weights are evaluated on ``valid``.
+        seed: seed of order and noise: climbs of the same seed share both.
         device: where the programs are.
     """
 
@@ -47,12 +47,12 @@ class Climb:
     device: torch.device | str = "cpu"
 
     def __call__(self, bound: Bound, leaves: Iterable[nn.Parameter], *, beta: float = 1.0) -> float:
-        """Climb, and leave the weights where the held-out bound at beta = 1 was best.
+        """Train, and keep the weights of the best held-out bound at beta = 1.
 
-        That may be where they are. A step whose gradient is not finite is not taken.
+        These may be the initial weights. A step whose gradient is not finite is skipped.
 
         Returns:
-            the held-out bound there, in nats per datum.
+            the best held-out bound, in nats per datum.
         """
         learned = [leaf for leaf in leaves if leaf.requires_grad]
         best, kept = self.score(bound), copied(bound)
@@ -85,7 +85,7 @@ class Climb:
         return best
 
     def score(self, bound: Bound) -> float:
-        """The mean of the bound at beta = 1 over the held-out data, always by the same noise."""
+        """Mean of the bound at beta = 1 over the held-out data, always with the same noise."""
         total = 0.0
         with evaluating(bound), Stream.DEFICITS.drawn(self.seed, self.device) as noise:
             for number, batch in enumerate(self.valid.chunks(1024, self.device)):
@@ -94,7 +94,7 @@ class Climb:
         return total / len(self.valid) if math.isfinite(total) else -math.inf
 
     def _rows(self) -> Iterator[Tensor]:
-        """The rows of each step: epoch by epoch, each in an order of its own."""
+        """The rows of each step, shuffled in each epoch."""
         order = generator(Stream.DEFICITS.seed(self.seed, 1))
         size, left = min(self.batch_size, len(self.train)), self.steps
         while left > 0:

@@ -1,4 +1,4 @@
-"""Other families for the columns of a mixed table: heavier tails, and counts that vary more."""
+"""Wider families for the columns of a mixed table: heavier tails, and overdispersed counts."""
 
 from collections.abc import Iterator
 
@@ -10,21 +10,21 @@ from ppvae.diagnostics.deficits.unexplained import Errors, log_r_of
 from ppvae.models.likelihoods import NegativeBinomial, PerColumn, StudentT
 
 OTHERS = {"Gaussian": "StudentT", "Laplace": "StudentT", "Poisson": "NegativeBinomial"}
-"""Families that may be too narrow for a column, each with a wider one of as many numbers."""
+"""Families that may be too narrow, each with a wider one of as many parameters."""
 
 NAMED = 4
-"""Columns that are named one by one, at most."""
+"""Maximum number of columns to name."""
 
 
 def of_columns(slot: Slot, old: PerColumn, errors: Errors) -> Iterator[Candidate]:
-    """The table with all columns of a family in a wider one, family by family."""
+    """For each family, the table with all its columns in a wider family."""
     for family, wider in OTHERS.items():
         names = [name for name, own in old.names.items() if own == family]
         if not names:
             continue
         new = PerColumn(old.data_shape, old.columns, old.names | dict.fromkeys(names, wider))
         if _layout(new) != _layout(old):
-            continue  # the decoder would have to give its numbers in another order
+            continue  # the decoder outputs would need another order
         _begin(new, old, errors)
         kinds = {column.kind for column in old.columns if column.name in names}
         all_of_kind = [column.name for column in old.columns if column.kind in kinds]
@@ -36,12 +36,12 @@ def of_columns(slot: Slot, old: PerColumn, errors: Errors) -> Iterator[Candidate
 
 
 def _layout(likelihood: PerColumn) -> tuple[list[int], list[tuple[int, ...]]]:
-    """Which columns stand where in the decoder's numbers, and in which groups."""
+    """Order and groups of the columns in the outputs of the decoder."""
     return likelihood.order.tolist(), [group.decoder_shape for group in likelihood.likelihoods]
 
 
 def _begin(new: PerColumn, old: PerColumn, errors: Errors) -> None:
-    """Start as the fitted likelihood; what is new, from what that leaves unexplained."""
+    """Start at the fitted likelihood; new parameters start from its residuals."""
     absolute = errors.average((errors.x - errors.mean).abs())
     spread = log_r_of(errors)
     widths = [group.data_shape[0] for group in new.likelihoods]

@@ -1,4 +1,4 @@
-"""The fitted programs with other parts in them, for a while; afterwards they are what they were."""
+"""Fitted programs, and context managers that replace their parts and restore them."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,12 +21,12 @@ from ppvae.programs.streams import forked
 
 @dataclass(frozen=True)
 class Fitted:
-    """Programs as they were fitted, and the bound that they climbed.
+    """Fitted programs, and the bound that they maximized.
 
     Attributes:
         pair: model and guide.
-        facts: what the audit found of them.
-        batch: some rows of the data, on which programs are traced.
+        facts: their audit.
+        batch: some rows of the data, to trace programs.
         elbo: the bound, as a class.
         particles: draws of the latents per datum in the bound.
         options: further arguments of the bound.
@@ -40,31 +40,31 @@ class Fitted:
     options: dict[str, Any]
 
     def bound(self) -> Bound:
-        """What is climbed."""
+        """The bound as a module."""
         return Bound(self.pair, self.elbo, self.facts, self.particles, **self.options)
 
     def again(self, pair: Pair | None = None) -> "Fitted":
-        """The programs as they now are, or others, looked at anew."""
+        """The current programs, or others, with a new audit."""
         pair = self.pair if pair is None else pair
         facts = audit(pair, self.elbo, self.batch)
         return Fitted(pair, facts, self.batch, self.elbo, self.particles, self.options)
 
 
 class Place(NamedTuple):
-    """Where a part stands: an attribute of a module."""
+    """The place of a part: an attribute of a module."""
 
     owner: nn.Module
     name: str
 
     @property
     def module(self) -> nn.Module:
-        """What stands there."""
+        """The module at this place."""
         module: nn.Module = getattr(self.owner, self.name)
         return module
 
 
 def place_of(pair: Pair, part: str) -> Place:
-    """Where the programs keep a part: the attribute of that name of either.
+    """The place of a part: the attribute of that name of model or guide.
 
     Raises:
         InputError: if they have none.
@@ -73,14 +73,14 @@ def place_of(pair: Pair, part: str) -> Place:
         if isinstance(getattr(owner, part, None), nn.Module):
             return Place(owner, part)
     raise InputError(
-        f"the programs have no attribute `{part}` that is a module, so that nothing can be put in "
-        f"its place; keep one as `self.{part}`"
+        f"the programs have no attribute `{part}` that is a module, so it cannot be replaced; "
+        f"keep one as `self.{part}`"
     )
 
 
 @contextmanager
 def replaced(*places: tuple[Place, nn.Module]) -> Iterator[None]:
-    """Put other modules in the place of parts; afterwards the old ones are there again."""
+    """Replace modules; restore the old ones after the block."""
     with ExitStack() as held:
         for place, new in places:
             held.callback(setattr, place.owner, place.name, place.module)
@@ -90,7 +90,7 @@ def replaced(*places: tuple[Place, nn.Module]) -> Iterator[None]:
 
 @contextmanager
 def unmoved(pair: Pair) -> Iterator[None]:
-    """Let weights and running means move inside of the block; afterwards they are as before."""
+    """Restore weights and running means after the block."""
     before = copied(pair)
     asked = {p: p.requires_grad for p in pair.parameters()}
     try:
@@ -107,7 +107,7 @@ def copied(module: nn.Module) -> dict[str, Tensor]:
 
 
 def shapes_of(fitted: Fitted, network: nn.Module, part: str) -> tuple[Shape, Shape]:
-    """The shapes that a network of the programs joins, each of one datum.
+    """Input and output shape of a network of the programs, per datum.
 
     Raises:
         InputError: if it is not called, or not from one tensor to another with the data first.
@@ -129,8 +129,8 @@ def shapes_of(fitted: Fitted, network: nn.Module, part: str) -> tuple[Shape, Sha
     ]
     if not calls:
         raise InputError(
-            f"the {part} {type(network).__name__} does not map one tensor to another, data first, "
-            "so that no other network can be put beside it"
+            f"the {part} {type(network).__name__} does not map one tensor to another with the "
+            "data first, so it cannot be enlarged"
         )
     given, out = calls[0]
     return tuple(given.shape[1:]), tuple(out.shape[1:])

@@ -1,4 +1,4 @@
-"""Another guide: a richer family, whose encoder starts as the fitted one."""
+"""Candidate guides: richer families whose encoder starts as the fitted one."""
 
 from functools import partial
 from math import prod
@@ -14,18 +14,18 @@ from ppvae.guides import Amortized, Flow, FullRank, LowRank, MeanField, Mixture
 from ppvae.networks import MLP
 
 LARGE = 64
-"""Latent dimensions above which correlations are of low rank."""
+"""Number of latent dimensions above which correlations are of low rank."""
 
 
 def guides(fitted: Fitted) -> list[Candidate]:
-    """A normal with correlations, and a flow; of those that are richer than the guide.
+    """A normal with correlations, and a flow, if richer than the guide.
 
-    Of a mean-field guide both start as it: their encoder is the fitted one, with a network beside
-    it for the numbers that are new.
+    For a mean-field guide both start at it: their encoder is the fitted one, with another network
+    for the new parameters.
 
     Raises:
-        InputError: for latents that are not one vector a datum, named "z"; for a flow, than which
-            nothing is richer here; for a model whose parameters are made by ``pyro.param``.
+        InputError: for latents other than one vector "z" per datum; for a flow, since no family is
+            richer; for a model with parameters by ``pyro.param``.
     """
     size = latent_size(fitted)
     guide: Any = fitted.pair.program("guide")
@@ -33,8 +33,8 @@ def guides(fitted: Fitted) -> list[Candidate]:
         raise InputError("the guide is a Flow, and no family of this package is richer")
     if len(fitted.pair.params):
         raise InputError(
-            "the programs make parameters by pyro.param, which another guide would begin anew; "
-            "keep them in modules"
+            "the programs make parameters by pyro.param, which another guide would initialize "
+            "again; keep them in modules"
         )
     families: list[type[Amortized]] = [Flow]
     if not isinstance(guide, (FullRank, LowRank, Mixture)) and size > 1:
@@ -43,16 +43,16 @@ def guides(fitted: Fitted) -> list[Candidate]:
 
 
 def latent_size(fitted: Fitted) -> int:
-    """How many dimensions the one latent vector has.
+    """Number of dimensions of the latent vector.
 
     Raises:
-        InputError: if there is another latent, or it is none of real numbers.
+        InputError: if there is another latent, or it is not real-valued.
     """
     latents = [site for site in fitted.facts.sites if site.guide is not None]
     if [site.name for site in latents] != ["z"] or len(latents[0].shape) != 2:
         names = ", ".join(site.name for site in latents)
         raise InputError(
-            "it takes a model with one latent vector a datum, at the site 'z', and this one has "
+            "it needs a model with one latent vector per datum, at the site 'z', but this one has "
             f"{names}"
         )
     return latents[0].shape[1]
@@ -77,7 +77,7 @@ def _richer(fitted: Fitted, family: type[Amortized], size: int) -> Candidate:
             first, shape = First(first, shape, (2 * size,)), (2 * size,)
         return Appended(first, in_shape, shape, wanted)
 
-    # What it is given beside x is of one size, be it classes or covariates.
+    # Its other input, classes or covariates, has one size.
     new = family(**given, encoder=grown, covariates=old.y_size)
     new = new.to(fitted.pair.device, fitted.pair.dtype)
     kept = {id(p) for p in place.module.parameters()}

@@ -1,4 +1,4 @@
-"""More latents: twice as many, of which the decoder and the encoder know nothing at first."""
+"""More latents: twice as many, which decoder and encoder ignore at first."""
 
 from functools import partial
 
@@ -12,22 +12,22 @@ from ppvae.models.priors import StandardNormal
 
 
 def latents(fitted: Fitted) -> list[Candidate]:
-    """Twice the latents, 4 more at least, under N(0, I), which is what the guide says of them.
+    """Twice the latents, at least 4 more; prior and guide of the new ones start as N(0, I).
 
     Raises:
-        InputError: for another prior than `StandardNormal`, or another guide than `MeanField`; for
-            a decoder that reads more than the latents.
+        InputError: for priors other than `StandardNormal`, or guides other than `MeanField`; for a
+            decoder with further inputs.
     """
     size = latent_size(fitted)
     prior, guide = place_of(fitted.pair, "prior"), fitted.pair.program("guide")
     if not isinstance(prior.module, StandardNormal) or not isinstance(guide, MeanField):
         raise InputError(
-            "more latents are tried under `prior='StandardNormal'` and `guide='MeanField'`, where "
-            "they change nothing at first"
+            "more latents are tried only with `prior='StandardNormal'` and `guide='MeanField'`, "
+            "where they change nothing at first"
         )
     decoder, encoder = network_of(fitted, "decoder"), network_of(fitted, "encoder")
     if decoder.in_shape != (size,):
-        raise InputError("the decoder reads more than the latents, or not all of them")
+        raise InputError("the decoder has other inputs than all the latents")
     more = max(2 * size, size + 4)
     decoded = Beside(decoder.place.module, (more,), decoder.out_shape, reads=size)
     encoded = Appended(encoder.place.module, encoder.in_shape, encoder.out_shape, (2, more))

@@ -1,7 +1,7 @@
 """Wider families of finitely many levels, started at or near the fitted likelihood.
 
-What a decoder gives is turned into the numbers of a wider family, whatever z is, by `Turned`: those
-of a categorical are the masses of the binomial, those of several logistics lie around the one.
+`Turned` maps the outputs of a decoder to the parameters of a wider family: the logits of a
+categorical give the masses of the binomial; several logistics lie around the one.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,11 +23,11 @@ from ppvae.models.likelihoods import (
 )
 
 COMPONENTS = 3
-"""Logistics of a mixture: enough for two modes and a tail, and cheap for a decoder."""
+"""Components of a mixture of logistics: enough for two modes and a tail, and cheap."""
 
 
 class Turned(nn.Module):
-    """A network's numbers, turned into those of another likelihood."""
+    """Outputs of a network mapped to the parameters of another likelihood."""
 
     def __init__(self, network: nn.Module, turn: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def of_levels(slot: Slot, old: Likelihood) -> Iterator[Candidate]:
 
 
 def as_logits(h: Tensor, dims: int, total: int) -> Tensor:
-    """Logits of the classes 0 .. ``total``, of the one logit of a binomial: the same masses.
+    """Logits of the classes 0 .. ``total`` with the masses of a binomial of the given logit.
 
     Shapes: ``(..., 1, *shape)`` to ``(..., total + 1, *shape)``, with ``dims`` axes of a datum.
     """
@@ -64,7 +64,7 @@ def as_logits(h: Tensor, dims: int, total: int) -> Tensor:
 
 
 def as_components(h: Tensor, dims: int) -> Tensor:
-    """Numbers of a mixture at the loc of one logistic, with scales below, at and above its own.
+    """Parameters of a mixture at the loc of one logistic, with scales below, at and above its own.
 
     Shapes: ``(..., 2, *shape)`` to ``(..., 3 COMPONENTS, *shape)``.
     """

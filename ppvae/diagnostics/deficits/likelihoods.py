@@ -1,4 +1,4 @@
-"""Another likelihood of the same values, started from what the fitted one leaves unexplained."""
+"""Candidate likelihoods of the same values, started from the residuals of the fitted one."""
 
 import math
 from collections.abc import Sequence
@@ -34,18 +34,18 @@ from ppvae.models.likelihoods.positive_number import PositiveNumber
 
 
 def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> list[Candidate]:
-    """The other likelihoods of the values that the fitted one takes.
+    """Other likelihoods with the support of the fitted one.
 
-    Of real numbers: `StudentT`, `Laplace`, and `Gaussian` with one variance or with one for each
-    element, read off z. Of counts, and of real numbers that are whole ones: `NegativeBinomial`, and
-    `ZeroInflated`. Of grey levels, and of counts out of a known total: a family that has more
-    shapes, see `ppvae.diagnostics.deficits.levels`. Of a mixed table: a wider family of its
-    columns, see `ppvae.diagnostics.deficits.columns`.
+    For real numbers: `StudentT`, `Laplace`, and `Gaussian` with one variance or one per element, as
+    a function of z. For counts, and integers fitted as real numbers: `NegativeBinomial` and
+    `ZeroInflated`. For grey levels, and counts out of a known total: a more flexible family, see
+    `ppvae.diagnostics.deficits.levels`. For a mixed table: wider families of its columns, see
+    `ppvae.diagnostics.deficits.columns`.
 
     Args:
         fitted: the programs.
-        batch: training data, whose errors they start from.
-        steps: how x is made of counts, where it is.
+        batch: training data, from whose residuals they start.
+        steps: how x is made from counts, if it is.
 
     Raises:
         InputError: if the model has no likelihood that is a `Likelihood`, or there is no other.
@@ -67,8 +67,8 @@ def likelihoods(fitted: Fitted, batch: Batch, steps: Steps | None = None) -> lis
         found = list(of_levels(slot, old))
     if not found:
         raise InputError(
-            f"{type(old).__name__} takes {in_words(old.support)}, and no other likelihood of such "
-            "values is tried"
+            f"{type(old).__name__} takes {in_words(old.support)}, for which no other likelihood "
+            "is tried"
         )
     return list(found)
 
@@ -81,7 +81,8 @@ def _of_real_numbers(slot: Slot, old: Likelihood, errors: Errors) -> list[Candid
     found = []
     if not isinstance(old, StudentT):
         new = StudentT(shape, df="learned", scale="learned")
-        # A normal's absolute error is 0.8 scales, and that of four degrees of freedom 1.
+        # The mean absolute error of a normal is 0.8 scales, that of a t with 4 degrees of freedom
+        # 1.
         _start(new.scale, float(absolute.mean()))
         found.append(slot.other(new, _chosen("StudentT", df="learned", scale="learned")))
     if not isinstance(old, Laplace):
@@ -121,7 +122,7 @@ def _of_counts(slot: Slot, old: Likelihood, errors: Errors) -> list[Candidate]:
 
 
 def _counted(slot: Slot, old: Likelihood, errors: Errors, steps: Steps) -> Candidate:
-    """Counts for what was taken for real numbers; the decoder's means become rates."""
+    """A likelihood of counts instead of real numbers; the means of the decoder become rates."""
     counts = NegativeBinomial(old.data_shape)
     new = Counted(counts, steps)
     raw = Errors(new.raw(errors.x), new.raw(errors.mean), errors.seen)
@@ -133,7 +134,7 @@ def _counted(slot: Slot, old: Likelihood, errors: Errors, steps: Steps) -> Candi
     new, both = new.to(pair.device, pair.dtype), both.to(pair.device, pair.dtype)
     fresh = (*new.parameters(), *both.new.parameters())
     put = partial(put_in, slot.fitted, (slot.place, new), (place, both), fresh=fresh)
-    remedy = f"{_chosen('NegativeBinomial')}, of the counts as they are (`scale='none'`)"
+    remedy = f"{_chosen('NegativeBinomial')}, of unscaled counts (`scale='none'`)"
     return Candidate("NegativeBinomial, of the counts", remedy, put)
 
 
@@ -142,7 +143,7 @@ def _is_fixed(likelihood: Gaussian) -> bool:
 
 
 def _start(number: PositiveNumber, value: float) -> None:
-    """Have a learned number start there."""
+    """Set the initial value of a learned number."""
     assert number.raw is not None
     above = max(value - number.floor, 1e-3)
     with torch.no_grad():

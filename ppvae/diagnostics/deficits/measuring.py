@@ -1,21 +1,20 @@
-"""What would another part win? Each is put in the place of the fitted one, and trained for a while.
+"""Gains of other parts: each replaces the fitted one and is trained for a while.
 
-Currency: the bound that the run climbed, at beta = 1, in nats per datum, on the examined rows. It
-is what a guide and an encoder can win, and what a model's part wins if it is good for log p(x):
-one figure that all parts can be ranked by. What a part of the model adds to log p(x) stands beside.
+Gains are in the bound that the run maximized, at beta = 1, in nats per datum, on the examined rows.
+Guide and encoder can raise it, and so can a part of the model that raises log p(x), so it ranks all
+parts. The gain in log p(x) is reported too.
 
-Two figures. *Held*: the new part alone is trained, and all others are as they were; over the
-programs as they are. *Along*: from there on all parts are trained, for a budget of steps; over the
-same programs trained for that very budget from where they are, on the same batches in the same
-order. So what more steps alone win is called optimization, and counts for no other part: only what
-a new part wins in its first steps alone is its own. Weights are chosen on held-out data in either
-case, so that no part loses by overfitting.
+There are two gains. *Held*: only the new part is trained, the others are fixed; the gain is over
+the fitted programs. *Along*: from there, all parts are trained jointly for a budget of steps; the
+gain is over the fitted programs trained for the same budget, on the same batches in the same order.
+So the gain of more steps is called optimization and is not attributed to another part. Weights are
+selected on held-out data in both cases, so that no part loses by overfitting.
 
-The error of a gain has two parts: that over the examined rows, and how far two such trainings of
-the same programs come out apart, in other orders and with other noise. The best of several
-candidates is chosen on other data than the examined ones, so that the choice adds nothing to it.
+The error of a gain has two parts: that over the examined rows, and the difference of two such
+trainings of the same programs with different order and noise. The best of several candidates is
+selected on other data than the examined ones, so that the selection causes no bias.
 
-The figures do not add up: two parts may win the same nats, or only together.
+Gains do not add up: two parts may gain the same nats, or only together.
 """
 
 import math
@@ -48,25 +47,25 @@ from ppvae.programs import evaluating
 from ppvae.programs.streams import Stream
 
 PARTS = ("optimization", "decoder", "likelihood", "prior", "guide", "encoder", "latents")
-"""The parts, in the order in which they are measured; and ``"beta"``, where that is not 1."""
+"""The parts in the order of measurement; also ``"beta"``, if it is not 1."""
 
 MODEL = frozenset({"decoder", "likelihood", "prior", "latents"})
-"""Parts that change log p(x), and not the bound alone."""
+"""Parts that change log p(x), not only the bound."""
 
 SHARE = 0.25
-"""Steps in which a new part is trained alone, before all parts are: as a share of the latter."""
+"""Steps that train only the new part, as a share of the steps of joint training."""
 
 STARTED = 2_000
-"""Training data that a likelihood's errors are taken on, at most."""
+"""Maximum number of training data for the residuals of a likelihood."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Figures of each examined datum, ``(data,)``, in nats.
+    """Scores of each examined datum, ``(data,)``, in nats.
 
     Attributes:
         bound: the bound at beta = 1.
-        log_p: log p(x), by as many importance samples as there are draws.
+        log_p: log p(x), with as many importance samples as draws.
     """
 
     bound: Tensor
@@ -75,17 +74,17 @@ class Scores:
 
 @dataclass(frozen=True)
 class Measured:
-    """What another part wins.
+    """The gain of another part.
 
     Attributes:
         part: the part.
-        name: what was tried in its place.
-        remedy: what to change to have it.
-        along: gain of the bound, all parts trained along.
-        held: gain of the bound, the others held; ``None`` where there is no such figure.
-        log_p: gain of log p(x), all parts trained along; ``None`` of a part that cannot change it.
+        name: its replacement.
+        remedy: the settings to change.
+        along: gain of the bound with joint training.
+        held: gain of the bound with the others fixed; ``None`` if not measured.
+        log_p: gain of log p(x) with joint training; ``None`` for a part that cannot change it.
 
-    The errors of ``along`` and ``log_p`` have the spread of trainings in them.
+    The errors of ``along`` and ``log_p`` include the spread of trainings.
     """
 
     part: str
@@ -98,15 +97,15 @@ class Measured:
 
 @dataclass(frozen=True)
 class Deficits:
-    """What other parts win.
+    """The gains of other parts.
 
     Attributes:
-        measured: each part that could be measured.
-        refusals: the others, and why.
-        steps: the budget of each: steps in which all parts are trained along.
-        spread: how far two trainings of the same programs came out apart, in nats per datum.
-        rows: examined data.
-        draws: draws of each.
+        measured: the gain of each measured part.
+        refusals: reasons for the others.
+        steps: the budget of each: steps of joint training.
+        spread: difference of two trainings of the same programs, in nats per datum.
+        rows: number of examined data.
+        draws: draws per datum.
     """
 
     measured: tuple[Measured, ...]
@@ -129,31 +128,31 @@ def deficits(
     parts: Iterable[str] = PARTS,
     on_part: Callable[[int], None] = lambda _: None,
 ) -> Deficits:
-    """Measure what another part would win, for each part.
+    """Measure the gain of another part, for each part.
 
     Args:
-        fitted: the programs, and the bound that they climbed; they are left as they are.
-        climb: how, on what, and for how long they are trained.
+        fitted: the programs, and the bound that they maximized; they are restored.
+        climb: the training.
         split: the examined data.
-        beta: weight of the KL in the fit. Where it is not 1, climbing at beta = 1 is a part too,
-            and the others are measured at it.
-        draws: draws of each examined datum.
-        slow: whether candidates that take long are tried beside others.
-        counts: how x is made of counts, where it is; all is of their probabilities then.
-        parts: parts to measure, beside what more steps and beta = 1 win.
+        beta: weight of the KL in the fit. If it is not 1, training at beta = 1 is a part too, and
+            the others are measured at it.
+        draws: draws per examined datum.
+        slow: whether slow candidates are tried too.
+        counts: how x is made from counts, if it is; all bounds are then of their probabilities.
+        parts: parts to measure, in addition to more steps and beta = 1.
         on_part: called with 1 after each of `PARTS`, for a progress bar.
 
     Raises:
-        InputError: if there is no bound, or none by datum.
+        InputError: if there is no bound, or none per datum.
     """
     if not fitted.facts.is_bound:
         raise InputError(
-            "the guide has a point mass, so that there is no bound that another part could raise"
+            "the guide has a point mass, so there is no bound that another part could raise"
         )
     if not fitted.facts.has_evidence:
         raise InputError(
-            "it takes the bound of each datum, and here latents are shared by all data, summed "
-            "over, or scaled by the programs"
+            "it needs the bound of each datum, but here latents are shared by all data, summed "
+            "out, or scaled by the programs"
         )
     ways = _ways(fitted, climb, counts)
     chosen = {part: way for part, way in ways.items() if part in set(parts)}
@@ -187,7 +186,7 @@ def _ways(
 
 @dataclass(frozen=True)
 class _Measuring:
-    """The programs, and how other parts are tried in them."""
+    """Measurements of other parts in the programs."""
 
     fitted: Fitted
     climb: Climb
@@ -199,7 +198,7 @@ class _Measuring:
     def all(
         self, ways: Mapping[str, Callable[[], list[Candidate]]], on_part: Callable[[int], None]
     ) -> Deficits:
-        """What each part wins, after what more steps of the same programs win."""
+        """The gain of each part, after that of more steps of the same programs."""
         attempt, climb = Attempts(), self.climb
         before = self.scores(self.fitted)
         valid, best = self._continued(climb, self.beta)
@@ -213,7 +212,7 @@ class _Measuring:
         networks: list[Scores] = []
         on_part(1)
         for part, candidates in ways.items():
-            # More latents come with such a decoder, and such an encoder.
+            # More latents come with a larger decoder and encoder.
             base = max([best, *networks], key=_mean) if part == "latents" else best
             outcome = attempt(part, partial(self._part, part, candidates, before, base, spread))
             on_part(1)
@@ -229,7 +228,7 @@ class _Measuring:
         )  # fmt: skip
 
     def _continued(self, climb: Climb, beta: float) -> tuple[float, Scores]:
-        """The same programs after as many steps: the held-out bound, and the examined data's."""
+        """The same programs after as many steps: the held-out bound, and the examined scores."""
         fitted = self.fitted
         with unmoved(fitted.pair):
             valid = climb(fitted.bound(), fitted.pair.parameters(), beta=beta)
@@ -243,7 +242,7 @@ class _Measuring:
         reference: Scores,
         spread: float,
     ) -> tuple[Measured, Scores]:
-        """What the best of some candidates wins: the one that wins most by itself."""
+        """The gain of the best of some candidates, by its gain with the others fixed."""
         alone = replace(self.climb, steps=max(1, round(SHARE * self.climb.steps)))
         tried: list[tuple[float, Candidate, Any]] = []
         candidates = make()
@@ -263,7 +262,7 @@ class _Measuring:
         return Measured(part, best.name, best.remedy, along, held, more), after
 
     def scores(self, fitted: Fitted) -> Scores:
-        """The figures of the examined data; of the same noise each time."""
+        """Scores of the examined data, with the same noise each time."""
         bounds, log_ps = [], []
         weighs, device = traits_of(fitted.elbo).weighs_draws, self.climb.device
         stream = Stream.DEFICITS.drawn(self.climb.seed, device)
@@ -281,14 +280,14 @@ class _Measuring:
         return Scores(torch.cat(bounds), torch.cat(log_ps))
 
     def _drawn(self, fitted: Fitted) -> int:
-        """Draws of a datum: whole groups of what the bound takes."""
+        """Draws per datum: a multiple of those of the bound."""
         return fitted.particles * math.ceil(self.draws / fitted.particles)
 
 
 def _optimization(after: Scores, before: Scores, spread: float) -> Measured:
     along, log_p = _gains(after, before, spread)
     remedy = "more `epochs`, or a larger `lr`"
-    return Measured("optimization", "the same, trained on", remedy, along, None, log_p)
+    return Measured("optimization", "the same, trained further", remedy, along, None, log_p)
 
 
 def _beta(at_one: Scores, reference: Scores, spread: float) -> Measured:
@@ -302,14 +301,14 @@ def _gains(after: Scores, before: Scores, spread: float) -> tuple[Estimate, Esti
 
 
 def _gain(after: Tensor, before: Tensor, spread: float = 0.0) -> Estimate:
-    """The mean gain of some data; its error is that over data, and the spread of trainings."""
+    """The mean gain; its error combines that over data and the spread of trainings."""
     gain = after - before
     lost = int((~gain.isfinite()).sum())
     if lost:
         raise InputError(
             f"the bound of {lost:,} of {len(gain):,} examined data is not finite, as fitted or "
-            "with the other part, so that there is no mean gain; leave these data out, or fit with "
-            "a smaller `lr`"
+            "with the other part, so there is no mean gain; leave these data out, or fit with a "
+            "smaller `lr`"
         )
     over_data = Estimate.of(gain)
     return Estimate(over_data.mean, math.hypot(over_data.standard_error, spread))

@@ -1,4 +1,4 @@
-"""Another decoder, another encoder: the fitted one with a wider and deeper one beside it."""
+"""Candidate decoders and encoders: the fitted one plus a wider and deeper one."""
 
 from functools import partial
 
@@ -10,16 +10,16 @@ _WIDTHS = "-".join(map(str, HIDDEN))
 
 
 def decoders(fitted: Fitted) -> list[Candidate]:
-    """The decoder with a multilayer perceptron beside it, of two hidden layers.
+    """The decoder plus a multilayer perceptron with two hidden layers.
 
     Raises:
-        InputError: if there is no decoder that a network can be put beside.
+        InputError: if there is no decoder that can be enlarged.
     """
     return [_wider(fitted, "decoder")]
 
 
 def encoders(fitted: Fitted) -> list[Candidate]:
-    """The encoder likewise."""
+    """The same for the encoder."""
     return [_wider(fitted, "encoder")]
 
 
@@ -28,4 +28,4 @@ def _wider(fitted: Fitted, part: str) -> Candidate:
     both = Beside(place.module, in_shape, out_shape)
     put = partial(put_in, fitted, (place, both), fresh=tuple(both.new.parameters()))
     remedy = f"a wider or deeper {part}: `{part}.hidden`, such as {list(HIDDEN)}"
-    return Candidate(f"an MLP of {_WIDTHS} beside it", remedy, put)
+    return Candidate(f"an added MLP of {_WIDTHS}", remedy, put)

@@ -1,4 +1,4 @@
-"""Another prior: a mixture of normals fitted to the codes, or a flow."""
+"""Candidate priors: a mixture of normals fitted to the codes, or a flow."""
 
 from functools import partial
 from typing import Any
@@ -14,23 +14,23 @@ from ppvae.errors import InputError
 from ppvae.models.priors import FlowPrior, MixtureOfNormals, Prior, StandardNormal
 
 CODES = 10_000
-"""Codes that a mixture starts from, at most: of so many data, or of fewer up to ten times."""
+"""Maximum number of codes to start a mixture; of fewer data, up to ten codes each."""
 
 COMPONENTS = 50
 
 
 def priors(fitted: Fitted, train: Split, seed: int) -> list[Candidate]:
-    """A mixture of normals, started from the codes of the data by EM; a flow, from N(0, I).
+    """A mixture of normals, started by EM on the codes of the data; a flow, started at N(0, I).
 
     Raises:
-        InputError: if the model has no prior that is a `Prior`, or its guide no density by datum.
+        InputError: if the model has no prior that is a `Prior`, or its guide no density per datum.
     """
     place = place_of(fitted.pair, "prior")
     old = place.module
     if not isinstance(old, Prior):
         raise InputError(
-            f"the prior {type(old).__name__} is not derived from ppvae.models.priors.Prior, so "
-            "that it is not known what could stand in its place"
+            f"the prior {type(old).__name__} is not derived from ppvae.models.priors.Prior, so it "
+            "cannot be replaced"
         )
     pair, size = fitted.pair, old.latent_dim
     codes = draw_codes(
@@ -56,7 +56,7 @@ def priors(fitted: Fitted, train: Split, seed: int) -> list[Candidate]:
 
 
 def _started(z: Tensor, seed: int) -> MixtureOfNormals:
-    """A mixture that is likely for codes, ``(codes, dimensions)``."""
+    """A mixture fitted to codes, ``(codes, dimensions)``."""
     import warnings
 
     from sklearn.exceptions import ConvergenceWarning
@@ -68,7 +68,7 @@ def _started(z: Tensor, seed: int) -> MixtureOfNormals:
         count, covariance_type="diag", max_iter=30, random_state=seed % 2**32, reg_covar=1e-4
     )
     with warnings.catch_warnings(), threadpool_limits(1):
-        warnings.simplefilter("ignore", ConvergenceWarning)  # it goes on by gradient
+        warnings.simplefilter("ignore", ConvergenceWarning)  # training continues by gradient
         em.fit(z.double().numpy())
     prior = MixtureOfNormals(z.shape[1], count)
     weights, loc, variance = map(torch.from_numpy, (em.weights_, em.means_, em.covariances_))

@@ -1,4 +1,4 @@
-"""Where another likelihood is put."""
+"""Slot of the likelihood in a model."""
 
 from functools import partial
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from ppvae.models.likelihoods import Likelihood
 
 
 class Slot(NamedTuple):
-    """Where the likelihood and the decoder of a model stand."""
+    """Places of the likelihood and the decoder in a model."""
 
     fitted: Fitted
     place: Place
@@ -21,7 +21,7 @@ class Slot(NamedTuple):
 
     @classmethod
     def of(cls, fitted: Fitted) -> "Slot":
-        """Those of the programs.
+        """The slot of the programs.
 
         Raises:
             InputError: if the model has no likelihood that is a `Likelihood`.
@@ -30,8 +30,7 @@ class Slot(NamedTuple):
         if not isinstance(place.module, Likelihood):
             raise InputError(
                 f"the likelihood {type(place.module).__name__} is not derived from "
-                "ppvae.models.likelihoods.Likelihood, so that it is not known what could stand in "
-                "its place"
+                "ppvae.models.likelihoods.Likelihood, so it cannot be replaced"
             )
         return cls(fitted, place, network_of(fitted, "decoder"))
 
@@ -44,14 +43,14 @@ class Slot(NamedTuple):
         first: bool = False,
         name: str | None = None,
     ) -> Candidate:
-        """Another likelihood, whose decoder gives at first what it gave, and ``start``.
+        """Another likelihood, whose decoder starts with the old outputs, plus ``start``.
 
         Args:
             new: the likelihood.
-            remedy: what to change to have it.
-            start: the numbers that the decoder did not give before, for each element.
-            first: these come before the others.
-            name: what it is called; by default by its class.
+            remedy: the settings to change.
+            start: initial values of the new decoder outputs, for each element.
+            first: whether these come before the old outputs.
+            name: its name; default that of its class.
         """
         pair, (place, in_shape, out_shape) = self.fitted.pair, self.decoder
         new = new.to(pair.device, pair.dtype)

@@ -1,4 +1,4 @@
-"""What a fitted likelihood leaves unexplained, from which another one starts."""
+"""Residuals of a fitted likelihood, from which another one starts."""
 
 from typing import NamedTuple
 
@@ -13,11 +13,11 @@ from ppvae.programs.streams import forked
 
 
 class Errors(NamedTuple):
-    """What the fitted likelihood leaves unexplained of some data, element by element.
+    """Residuals of the fitted likelihood on some data, by element.
 
     Attributes:
         x: the data, ``(data, *shape)``.
-        mean: E[x | z] at a draw of z ~ q(z | x) for each.
+        mean: E[x | z] at a draw of z ~ q(z | x) per datum.
         seen: True where x was observed.
     """
 
@@ -27,7 +27,7 @@ class Errors(NamedTuple):
 
     @classmethod
     def of(cls, fitted: Fitted, batch: Batch) -> "Errors":
-        """Those of a batch."""
+        """The residuals of a batch."""
         pair, x = fitted.pair, batch["x"]
         with evaluating(pair), forked(pair.device):
             _, model = traces(pair, batch)
@@ -36,13 +36,13 @@ class Errors(NamedTuple):
         return cls(x.to(mean), mean.reshape(x.shape), seen)
 
     def average(self, values: Tensor) -> Tensor:
-        """The mean of values over the data that were observed, for each element: ``shape``."""
+        """The mean of values over observed data, for each element: ``shape``."""
         mean: Tensor = values.where(self.seen, 0).sum(0) / self.seen.sum(0).clamp(min=1)
         return mean
 
 
 def log_r_of(errors: Errors) -> Tensor:
-    """Log r of m^2 / r, by how far each element varies beyond a Poisson's."""
+    """Log r of the overdispersion m^2 / r of each element relative to a Poisson."""
     m = errors.mean
     beyond = errors.average((errors.x - m).square() - m).clamp(min=1e-6)
     log_r = (errors.average(m.square()).clamp(min=1e-6) / beyond).log().clamp(-5, 5)

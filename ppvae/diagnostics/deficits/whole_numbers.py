@@ -1,7 +1,7 @@
-"""Whole numbers under a density of real ones: what would a likelihood of counts win?
+"""Integers under a density of real numbers: the gain of a likelihood of counts.
 
-Both are compared as probabilities, that of the step around a whole number (`baselines`), in which
-also all is climbed: a density of whole numbers has no upper end, and a short climb would go there.
+Both are compared, and trained, as probabilities of the step around an integer (see `baselines`): a
+density at integers is unbounded, and a short training would exploit that.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from ppvae.diagnostics.baselines.whole_numbers import Binning, Steps
 from ppvae.models.likelihoods import Likelihood, NegativeBinomial
 
 SHARP = 4.0
-"""How soon a rate that starts as a mean bends away from 0, in counts."""
+"""Sharpness, per count, of the softplus that keeps a rate positive."""
 
 
 class Probabilities(Binning):
-    """A handler under which densities are probabilities of steps, as those of counts are."""
+    """A handler that turns densities into probabilities of steps, like those of counts."""
 
     @override
     def _pyro_sample(self, msg: Any) -> None:
@@ -30,11 +30,11 @@ class Probabilities(Binning):
 
 
 class Counted(Likelihood):
-    """A likelihood of the counts that real numbers are: raw = x * scale + loc.
+    """A likelihood of counts, for x that is scaled counts: raw = x * scale + loc.
 
     Args:
         of_counts: the likelihood of raw.
-        steps: how x is made of raw.
+        steps: how x is made from raw.
     """
 
     support = constraints.real
@@ -59,7 +59,7 @@ class Counted(Likelihood):
 
 
 class Rate(nn.Module):
-    """The log rate of counts, off a network that gives the mean of x."""
+    """The log rate of counts, from a network that gives the mean of x."""
 
     def __init__(self, network: nn.Module, likelihood: Counted) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Rate(nn.Module):
 
 
 class _InSteps(dist.TorchDistribution):
-    """The distribution of x = (n - loc) / scale, for that of counts n; elementwise."""
+    """The distribution of x = (n - loc) / scale for counts n; elementwise."""
 
     arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own way)
     support = constraints.real

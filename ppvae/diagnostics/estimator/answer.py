@@ -1,4 +1,4 @@
-"""By which estimator to climb, and with how many particles?"""
+"""Which gradient estimator is best, and with how many particles?"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ROWS = 64
-"""Most data in the batch that the gradients are of."""
+"""Maximum number of data in the batch of the gradients."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class EstimatorAnswer(Answer):
     """Noise and time of each estimator.
 
     Attributes:
-        batch_rows: data in the batch that the gradients are of.
+        batch_rows: data in the batch of the gradients.
         estimators: the estimators; ``None`` where refused.
-        own: that of the run with one particle, where it is one of these.
+        own: the estimator of the run with one particle, if it is one of these.
     """
 
     batch_rows: int
     estimators: Estimators | None
     own: Estimator | None
 
-    question = "By which estimator to climb?"
+    question = "Which gradient estimator is best?"
     deficits = ()
 
     @property
@@ -65,7 +65,7 @@ class EstimatorAnswer(Answer):
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """Noise, time and value of each estimator by its particles."""
+        """Noise, time and value of each estimator by particles."""
         estimators = self.estimators
         if estimators is None:
             return ()
@@ -82,7 +82,7 @@ class EstimatorAnswer(Answer):
         return (Picture("estimators", alt, draw),)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """Which estimator to take; what it is compared with, and by how much, is in the table."""
+        """The recommended estimator; the table has the comparison."""
         estimators, own = self.estimators, self.own
         if estimators is None:
             return ()
@@ -94,7 +94,7 @@ class EstimatorAnswer(Answer):
 
 
 def ask(context: Context) -> EstimatorAnswer:
-    """Estimate value and gradient again and again, by each estimator, on one batch."""
+    """Estimate value and gradient repeatedly on one batch, with each estimator."""
     effort, attempt = context.effort, Attempts()
     batch = context.batch(context.order[: min(ROWS, int(context.run.config["batch_size"]))])
     total = len(ESTIMATORS) * len(effort.particles) * effort.estimates
@@ -116,7 +116,7 @@ def ask(context: Context) -> EstimatorAnswer:
 
 
 def _is_tie(one: Estimator, other: Estimator) -> bool:
-    """Whether two estimators take the same work for equal precision, as far as can be told."""
+    """Whether the work of two estimators for equal precision does not differ significantly."""
     apart = abs(one.relative_work - other.relative_work)
     noise = math.hypot(one.relative_work_error, other.relative_work_error)
     is_close = apart < max(ERRORS * noise, 0.1 * other.relative_work)

@@ -1,8 +1,8 @@
-"""Which estimator of the gradient? Noise and time of each, on one program at the same weights.
+"""Comparison of gradient estimators: noise and time of each, at the same weights.
 
-Three of them estimate one gradient, that of the evidence lower bound, and differ in noise and in
-time alone: the better one gets the same precision for less. The importance-weighted bound is
-another bound for each number of particles, and is looked at apart.
+Three of them estimate the gradient of the evidence lower bound and differ only in noise and time:
+the better one needs less time for the same precision. The importance-weighted bound is a different
+bound for each number of particles, and is compared separately.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,24 +34,24 @@ ESTIMATORS: tuple[type[ELBO], ...] = (
     StickingTheLandingELBO,
     ImportanceWeightedELBO,
 )
-"""What is compared: three estimators of one gradient, the simplest first, and one of others."""
+"""Compared estimators: three of the same gradient, the simplest first, and one of others."""
 
 
 ROUNDING = 1e-10
-"""Variance relative to the gradient's square, below which it is rounding and no noise."""
+"""Variance relative to the squared gradient below which it is only rounding."""
 
 
 @dataclass(frozen=True)
 class Estimators:
-    """What there is to choose from, and what to choose.
+    """The compared estimators and the recommended one.
 
     Attributes:
         rows: every estimator with every number of particles.
-        refused: why an estimator is none for this pair, by its name.
-        guide: the groups of parameters that the guide uses.
-        best: the row that is recommended.
-        clauses: why, the choice first.
-        draws: repetitions behind each row.
+        refused: why an estimator is not valid for this pair, by name.
+        guide: the parameter groups of the guide.
+        best: the recommended row.
+        clauses: the reasons, after the choice.
+        draws: repetitions per row.
     """
 
     rows: tuple[Estimator, ...]
@@ -63,7 +63,7 @@ class Estimators:
 
     @property
     def recommendation(self) -> str:
-        """What to choose and why, in one sentence."""
+        """The recommendation and its reasons in one sentence."""
         return "; ".join(self.clauses) + "."
 
     def row(self, name: str, particles: int = 1) -> Estimator:
@@ -93,38 +93,36 @@ def compare_estimators(
     grouping: Callable[[str], str] = group_of,
     on_draw: Callable[[int], None] = lambda _: None,
 ) -> Estimators:
-    """Estimate value and gradient of each bound again and again, time them, and recommend one.
+    """Estimate value and gradient of each bound repeatedly, time them, and recommend one.
 
-    Of the estimators of the evidence lower bound the one with the least `Estimator.relative_work`
-    with one particle is recommended, and then its number of particles with the least work. What
-    differs by less than a tenth, or by what noise shows once in a hundred times, is a tie, and goes
-    to the simpler one: ``Trace_ELBO``, then ``TraceMeanField_ELBO``, then
-    ``StickingTheLandingELBO``; to fewer particles. Variances are taken relative, group by group,
-    since optimizers such as Adam measure each gradient by its own size. It is in the guide that the
-    three differ: the gradient of a decoder has the same noise under all of them.
+    The estimator of the evidence lower bound with the least `Estimator.relative_work` at one
+    particle is recommended, and then its number of particles with the least work. Differences below
+    a tenth, or not significant at 1%, are ties and go to the simpler one: ``Trace_ELBO``, then
+    ``TraceMeanField_ELBO``, then ``StickingTheLandingELBO``; and to fewer particles. Variances are
+    relative, by group, since optimizers such as Adam scale each gradient by its size. The three
+    differ in the guide only: the gradient of a decoder has the same noise under all of them.
 
-    All noise is that of the latents, with networks in evaluation mode; more particles do not lessen
-    that of the choice of a batch. Times are of the programs as they are, uncompiled, on this
-    machine as it is now; all estimators are timed in turns, round by round, so that what else the
-    machine does falls on all. The figures of noise are a function of ``seed``, those of time are
-    not. Weights, gradients, modes and the caller's random state stay as they are.
+    The noise is that of the latents only, with networks in evaluation mode; more particles do not
+    reduce the noise of mini-batches. Times are of the uncompiled programs on this machine;
+    estimators are timed in turns, so that other load affects all of them. Noise is a function of
+    ``seed``, time is not. Weights, gradients, modes and the caller's random state are unchanged.
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them, under any bound.
+        audit: their audit, under any bound.
         batch: ``{"x": (batch, ...), ...}``, on the weights' device.
         particles: numbers of particles; 1 is always among them.
-        draws: repetitions behind each variance, at least 4.
-        rounds: how often each is timed, at least 3.
-        seed: of the noise.
-        grouping: from a parameter's name, as in ``pair.named_parameters()``, to its group.
-        on_draw: hears of each number of draws that are done, for a progress bar; in all they are
-            ``draws`` for each of the `ESTIMATORS` and each number of particles, those that are
-            refused among them.
+        draws: repetitions per variance, at least 4.
+        rounds: number of timings of each, at least 3.
+        seed: seed of the noise.
+        grouping: function from a name in ``pair.named_parameters()`` to a group.
+        on_draw: called with the number of finished draws, for a progress bar; the total is
+            ``draws`` for each of the `ESTIMATORS` and each number of particles, including refused
+            ones.
 
     Raises:
         InputError: for numbers that are too small; a guide with a point mass, which has no bound;
-            or a pair that ``Trace_ELBO`` itself has no finite estimate for.
+            or a pair without a finite estimate of ``Trace_ELBO``.
 
     Sources: Geffner and Domke, A Rule for Gradient Estimator Selection, 2020, on variance times
     time; Roeder, Wu and Duvenaud, Sticking the Landing, 2017; Rainforth et al., Tighter Variational
@@ -136,7 +134,7 @@ def compare_estimators(
     check_at_least(3, rounds=rounds)
     if not audit.is_bound:
         raise InputError(
-            "the guide has a point mass, so that there is no bound to estimate; compare estimators "
+            "the guide has a point mass, so there is no bound to estimate; compare estimators "
             "for a guide with a density, such as MeanField"
         )
 
@@ -178,7 +176,7 @@ def compare_estimators(
 
 
 _Key = tuple[str, int]
-"""Name of an estimator, and its particles."""
+"""Name and particles of an estimator."""
 
 
 def _bounds(
@@ -197,14 +195,14 @@ def _bounds(
             refused[name] = str(error)
             continue
         if traits_of(elbo).has_closed_form_kl and not facts.exact:
-            refused[name] = f"no KL of this pair has a closed form: it would be {REFERENCE}"
+            refused[name] = f"no KL of this pair has a closed form: it equals {REFERENCE}"
             continue
         bounds |= {(name, k): Bound(pair, elbo, facts, k) for k in counts}
     return bounds, refused
 
 
 def _weights(reference: Noise, guide: Sequence[str]) -> dict[str, float]:
-    """What each group's variance is multiplied by in the relative variance."""
+    """Weights of the variances of groups in the relative variance."""
     noisy = {
         name: group.variance
         for name, group in reference.groups.items()
@@ -239,7 +237,7 @@ def _row(
 
 
 def _groups_of_guide(pair: Pair, batch: Batch, grouping: Callable[[str], str]) -> tuple[str, ...]:
-    """Groups with a parameter that the guide's draws or their density depend on."""
+    """Groups with a parameter on which the draws of the guide or their density depend."""
     named = [(name, p) for name, p in pair.named_parameters() if p.requires_grad]
     with evaluating(pair), torch.enable_grad(), forked(batch["x"].device):
         trace: Any = poutine.trace(pair.call_guide).get_trace(**batch)

@@ -1,4 +1,4 @@
-"""Which estimator of the gradient? Noise and cost of each against its particles."""
+"""Figure of gradient estimators: noise and cost by particles."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ type _Series = dict[str, tuple[Array, Array, Array | None]]
 
 @house_style
 def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """The gradient's noise, the cost and the value of each estimator, by its particles.
+    """Gradient noise, cost and value of each estimator by particles.
 
     Args:
         rows: one for each estimator and number of particles, with ``name`` and ``particles``, and
@@ -44,7 +44,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
             - ``relative_cost``: of a step, relative to one of them;
             - ``value``: the bound, nats per datum; ``value_error``, its standard error.
 
-            What no row has gets no panel. Of groups of parameters the first four are drawn.
+            A quantity that no row has gets no panel. The first four groups of parameters are drawn.
 
     Raises:
         InputError: a row has no name or no particles, or no row has anything to draw.
@@ -53,7 +53,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
     for row in rows:
         if not row.get("name") or not float(row.get("particles") or 0) >= 1:
             raise InputError(
-                "each row needs a name and a number of particles, at least 1; one has "
+                "each row needs a name and at least 1 particle; one has "
                 f"{row.get('name')!r} and {row.get('particles')!r}"
             )
     names = list(dict.fromkeys(str(row["name"]) for row in rows))
@@ -80,7 +80,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
     if value:
         panels.append(_linear(value, looks))
     if not panels:
-        raise InputError(f"there is nothing to draw: {len(rows)} rows, and no figure in any")
+        raise InputError(f"there is nothing to draw: {len(rows)} rows without values")
 
     columns = min(len(panels), 2)
     figure, cells = panel_grid(len(panels), columns, around=0.6 + 0.2 * len(names), each=2.6)
@@ -100,7 +100,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = None) -> _Series:
-    """Particles, values and errors of each estimator that has some, by particles."""
+    """Particles, values and errors of each estimator that has any, sorted by particles."""
 
     def of(row: Mapping[str, Any], name: str) -> float:
         held = row.get(name)
@@ -120,7 +120,7 @@ def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = 
 
 
 def _finite(series: _Series) -> _Series:
-    """Without what a linear axis has no place for."""
+    """The finite values only."""
     finite: _Series = {}
     for name, (x, y, error) in series.items():
         there = np.isfinite(y)

@@ -1,7 +1,6 @@
-"""How noisy is an estimator? A bound and its gradient, estimated again and again on one batch.
+"""Noise of an estimator: repeated estimates of a bound and its gradient on one batch.
 
-Bounds that are equal in expectation differ in noise, and noise is what a step of the climb pays
-for. Everything here is at fixed weights, which it leaves where they are.
+Bounds of equal expectation differ in noise, which slows training. The weights are fixed.
 """
 
 import math
@@ -19,20 +18,20 @@ from ppvae.programs import evaluating
 from ppvae.programs.streams import Stream
 
 BLOCKS = 10
-"""Parts that the repetitions are divided into: their variances' spread is the variance's error."""
+"""Number of blocks of repetitions: the spread of their variances is the error of the variance."""
 
 
 @dataclass(frozen=True)
 class GroupNoise:
-    """The gradient's noise in one group of parameters; g is one repetition's gradient.
+    """Gradient noise in one group of parameters; g is the gradient of one repetition.
 
     Attributes:
         coordinates: number of parameters.
         variance: tr Var(g), the variances *summed* over coordinates, in (nats per datum)^2 over
             squared units of the parameters.
         variance_error: standard error of ``variance``, from the spread of blocks of repetitions.
-        mean_square: ||E g||^2, without bias: ||mean of g||^2 - variance / repetitions. It may come
-            out below zero where the noise hides the gradient.
+        mean_square: ||E g||^2, without bias: ||mean of g||^2 - variance / repetitions. It may be
+            negative if the noise hides the gradient.
     """
 
     coordinates: int
@@ -42,9 +41,9 @@ class GroupNoise:
 
     @property
     def snr(self) -> float:
-        """Signal to noise, ||E g|| / sqrt(tr Var(g)): that of a single estimate.
+        """Signal-to-noise ratio of a single estimate, ||E g|| / sqrt(tr Var(g)).
 
-        0 where no gradient shows above the noise, infinite where there is no noise.
+        0 if the noise hides the gradient, infinite without noise.
         """
         signal = math.sqrt(max(self.mean_square, 0.0))
         if self.variance > 0:
@@ -59,7 +58,7 @@ class Noise:
     Attributes:
         values: the bound at beta = 1, in nats per datum: ``(repetitions,)``, float64.
         groups: the gradient's noise, by group of parameters.
-        blocks: how many blocks of repetitions are behind each ``variance_error``.
+        blocks: number of blocks of repetitions for ``variance_error``.
     """
 
     values: Tensor
@@ -93,7 +92,7 @@ class Noise:
 
 
 def group_of(name: str) -> str:
-    """The group that a parameter is counted in: the first two components of its name.
+    """The group of a parameter: the first two components of its name.
 
     Example::
 
@@ -112,21 +111,21 @@ def noise(
     grouping: Callable[[str], str] = group_of,
     on_draw: Callable[[], None] = lambda: None,
 ) -> Noise:
-    """Estimate a bound and its gradient ``draws`` times, and say how they scatter.
+    """Estimate a bound and its gradient ``draws`` times, and measure their noise.
 
     Memory is a few copies of the gradient, whatever ``draws`` is.
 
     Args:
-        bound: the bound; weights, buffers, gradients and modes stay as they are.
+        bound: the bound; weights, buffers, gradients and modes are unchanged.
         batch: ``{"x": (batch, ...), ...}``, on the weights' device.
         draws: repetitions, at least 4.
-        seed: of the noise; the caller's random state is left alone.
-        beta: weight of the KL in what the gradient is of.
-        grouping: from a parameter's name, as in ``bound.pair``, to its group.
+        seed: seed of the noise; the caller's random state is unchanged.
+        beta: weight of the KL in the objective of the gradient.
+        grouping: function from a parameter name, as in ``bound.pair``, to a group.
         on_draw: called after each repetition, for a progress bar.
 
     Raises:
-        InputError: for fewer than 4 draws, or where the bound or its gradient is not finite.
+        InputError: for fewer than 4 draws, or if the bound or its gradient is not finite.
     """
     if draws < 4:
         raise InputError(f"`draws` is {draws}; a variance with an error needs at least 4 estimates")
@@ -168,9 +167,8 @@ def repeated(
     """Yield ``draws`` estimates of the bound, and of the gradient of the objective at ``beta``.
 
     Both are per datum, in nats, and the bound is that at beta = 1; the gradient is by name of the
-    parameter, as in ``bound.pair.named_parameters()``. Networks are in evaluation mode, so that the
-    noise is that of the latents alone. Repetition i has the noise that ``seed`` and i give it,
-    whatever came before.
+    parameter, as in ``bound.pair.named_parameters()``. Networks are in evaluation mode, so the
+    noise is that of the latents only. The noise of repetition i depends on ``seed`` and i only.
     """
     names, weights = zip(
         *((n, p) for n, p in bound.pair.named_parameters() if p.requires_grad), strict=True
@@ -196,7 +194,7 @@ def _totals(tensors: Mapping[str, Tensor], grouping: Callable[[str], str]) -> di
     totals: dict[str, float] = {}
     for name, tensor in tensors.items():
         group = grouping(name)
-        # Metal has no float64; elsewhere millions of small terms are summed in it.
+        # Sum millions of small terms in float64, which Metal does not have.
         wide = tensor if tensor.device.type == "mps" else tensor.double()
         totals[group] = totals.get(group, 0.0) + float(wide.sum())
     return totals

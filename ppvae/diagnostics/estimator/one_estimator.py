@@ -1,4 +1,4 @@
-"""What is known of one estimator of a bound's gradient: its noise, its time, its work."""
+"""One gradient estimator: its noise, time and work."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from pyro.infer import Trace_ELBO
 from ppvae.bounds import ImportanceWeightedELBO
 
 REFERENCE, WEIGHTED = Trace_ELBO.__name__, ImportanceWeightedELBO.__name__
-"""What all are measured against, and the one that climbs another bound."""
+"""The reference estimator, and the one of another bound."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Estimator:
     """One estimator with one number of particles; g is one estimate of its gradient.
 
     Attributes:
-        name: of the bound, as a class.
+        name: class name of the bound.
         particles: K, draws of the latents per datum.
         value: its bound, in nats per datum.
         value_error: standard error of ``value`` over draws.
@@ -24,11 +24,11 @@ class Estimator:
         variance_error: standard errors of ``variance``.
         snr: ||E g|| / sqrt(tr Var(g)) by group, as in `GroupNoise.snr`.
         relative_variance: the variance relative to that of ``Trace_ELBO`` with one particle, mean
-            over groups: half of it over the guide's, half over those of the model alone. Groups in
+            over groups: half the weight on the guide's, half on those of the model only. Groups in
             which the reference has no noise are left out.
-        relative_variance_error: standard error of ``relative_variance``, or a little more: the
-            errors of groups are taken to be of one sign.
-        ms: median milliseconds of value and gradient.
+        relative_variance_error: standard error of ``relative_variance``, slightly conservative: the
+            errors of groups are added.
+        ms: median time of value and gradient in milliseconds.
         relative_cost: the time, relative to ``Trace_ELBO`` with one particle: median over rounds.
         relative_cost_error: standard error of ``relative_cost``.
     """
@@ -50,8 +50,8 @@ class Estimator:
     def relative_work(self) -> float:
         """Relative variance x relative cost: the time for equal precision, 1 / efficiency.
 
-        It is the same for one estimate and for the mean of several, made one after the other. To
-        be compared between estimators of the same bound.
+        It is the same for one estimate and for the mean of several sequential ones. Compare it only
+        between estimators of the same bound.
         """
         return self.relative_variance * self.relative_cost
 

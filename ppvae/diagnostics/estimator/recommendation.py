@@ -1,4 +1,4 @@
-"""Which estimator to take, and why, in words that claim nothing noise could make."""
+"""Recommendation of an estimator, by significant differences only."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from ppvae.diagnostics.estimator.one_estimator import REFERENCE, WEIGHTED, Estim
 from ppvae.diagnostics.estimator.significance import errors_beyond_noise
 
 LEAST = 0.1
-"""Relative difference in work below which estimators are as good as each other."""
+"""Relative difference in work below which estimators are equally good."""
 
 
 def recommend(
     rows: Sequence[Estimator], noises: Mapping[tuple[str, int], Noise], guide: Sequence[str]
 ) -> tuple[Estimator, tuple[str, ...]]:
-    """The row to take, and clauses that say why, the choice first."""
+    """The recommended row, and clauses with the choice and its reasons."""
     freedom = 2 * (noises[REFERENCE, 1].blocks - 1)
     best, clauses = _choice(rows, freedom)
     clauses.append(_particles(best, rows, freedom))
@@ -25,12 +25,12 @@ def recommend(
 
 
 def _choice(rows: Sequence[Estimator], freedom: int) -> tuple[Estimator, list[str]]:
-    """The best estimator of the ELBO, with its best number of particles; and why this estimator."""
+    """The best estimator of the ELBO with its best number of particles, and the reasons."""
     single = [row for row in rows if row.particles == 1 and row.name != WEIGHTED]
     reference, chosen = single[0], _least_work(single, freedom)
     best = _least_work([row for row in rows if row.name == chosen.name], freedom)
     if len(single) == 1:
-        return best, [f"take {REFERENCE}, the one estimator of the ELBO that this pair allows"]
+        return best, [f"take {REFERENCE}, the only estimator of the ELBO that this pair allows"]
     others = []
     for row in single[1:]:
         if row is not chosen:
@@ -38,8 +38,8 @@ def _choice(rows: Sequence[Estimator], freedom: int) -> tuple[Estimator, list[st
             others.append(f"{row.name} has {_figures(row)}" + ("" if apart else " (a tie)"))
     if chosen is reference:
         return best, [
-            f"take {REFERENCE}: with one particle no other is told to give the same precision for "
-            f"less time; relative to it, {', and '.join(others)}"
+            f"take {REFERENCE}: with one particle no other takes significantly less time for the "
+            f"same precision; relative to it, {', and '.join(others)}"
         ]
     groups = [
         f"{group} {chosen.variance[group] / reference.variance[group]:.2g}"
@@ -62,13 +62,13 @@ def _figures(row: Estimator, by_group: str = "") -> str:
 
 
 def _least_work(rows: Sequence[Estimator], freedom: int) -> Estimator:
-    """The first, in the order given, that does not take significantly more than the least."""
+    """The first row that does not take significantly more work than the least."""
     least = min(rows, key=lambda row: row.relative_work)
     return next(row for row in rows if not _takes_more(row, least, freedom))
 
 
 def _takes_more(row: Estimator, other: Estimator, freedom: int) -> bool:
-    """Whether it takes more work, by more than noise shows, and by enough to matter."""
+    """Whether it takes significantly and noticeably more work."""
     if row.relative_work <= 0 or other.relative_work <= 0:
         return row.relative_work > other.relative_work
     error = math.hypot(
@@ -80,12 +80,12 @@ def _takes_more(row: Estimator, other: Estimator, freedom: int) -> bool:
 
 
 def _particles(best: Estimator, rows: Sequence[Estimator], freedom: int) -> str:
-    """Whether more particles pay, for the estimator that was chosen."""
+    """Whether more particles pay for the chosen estimator."""
     one, *more = [row for row in rows if row.name == best.name]
     if not more:
         return ""
     if one.relative_variance == 0:
-        return "there is no noise for more particles to lessen"
+        return "there is no noise for more particles to reduce"
     shown = more[-1] if best is one else best
     time = shown.relative_cost / one.relative_cost
     less = one.relative_variance / shown.relative_variance if shown.relative_variance else math.inf
@@ -94,7 +94,7 @@ def _particles(best: Estimator, rows: Sequence[Estimator], freedom: int) -> str:
         return f"{best.particles} particles pay, with {figures}"
     if _takes_more(shown, one, freedom):
         return f"more particles do not pay: {shown.particles} have {figures}"
-    return f"whether more particles pay cannot be told from noise: {shown.particles} have {figures}"
+    return f"whether more particles pay is not significant: {shown.particles} have {figures}"
 
 
 def _weighted(
@@ -103,20 +103,20 @@ def _weighted(
     guide: Sequence[str],
     count: int,
 ) -> str:
-    """How much tighter the importance-weighted bound is, and what becomes of the guide's signal."""
+    """How much tighter the importance-weighted bound is, and its effect on the guide's signal."""
     by_key = {(row.name, row.particles): row for row in rows}
     tight, loose = by_key[WEIGHTED, count], by_key[REFERENCE, count]
     gain, error = tight.value - loose.value, math.hypot(tight.value_error, loose.value_error)
     draws = len(noises[WEIGHTED, count].values)
     least = max(errors_beyond_noise(2 * (draws - 1)) * error, 1e-6 * max(1.0, abs(loose.value)))
-    clause = f"{WEIGHTED} with {count} particles climbs another bound, "
+    clause = f"{WEIGHTED} with {count} particles is another bound, "
     figures = f"{gain:.3g} +- {error:.1g} nats"
     if gain > least:
-        clause += f"{figures} nearer to log p(x) than the ELBO"
+        clause += f"{figures} closer to log p(x) than the ELBO"
     elif abs(gain) + error < 1e-6 * max(1.0, abs(loose.value)):
         clause += "of the same value here"
     else:
-        clause += f"no nearer to log p(x) than noise could make it ({figures})"
+        clause += f"not significantly closer to log p(x) ({figures})"
     if not guide:
         return clause
     (few, few_error), (many, many_error) = (_signal(noises[WEIGHTED, k], guide) for k in (1, count))
@@ -124,17 +124,18 @@ def _weighted(
     ratio = f"{_root(few):.2g} to {_root(many):.2g}"
     if abs(many - few) <= noise:
         return (
-            f"{clause}; the guide's signal-to-noise ratio goes from {ratio}, as noise could make it"
+            f"{clause}; the guide's signal-to-noise ratio changes from {ratio}, which is not "
+            "significant"
         )
     verb = "falls" if many < few else "rises"
     return f"{clause}; the guide's signal-to-noise ratio {verb} from {ratio}"
 
 
 def _signal(noise: Noise, guide: Sequence[str]) -> tuple[float, float]:
-    """||E g||^2 / tr Var(g) of the guide's groups, and its standard error, or more than that.
+    """||E g||^2 / tr Var(g) of the guide's groups, and an upper bound on its standard error.
 
     Of n estimates g with variance V, Var(||mean||^2) = 4 E[g]' V E[g] / n + 2 tr(V^2) / n^2, which
-    is largest where all variance lies along the mean.
+    is largest if all variance lies along the mean.
     """
     variance = sum(noise.groups[group].variance for group in guide)
     if variance <= 0:

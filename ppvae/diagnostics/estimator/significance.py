@@ -1,7 +1,7 @@
-"""Differences that noise alone would seldom show."""
+"""Significance of differences."""
 
 TAIL = 0.005
-"""Chance of noise alone making a difference that is called one, on each side."""
+"""Probability of a false difference, on each side."""
 
 
 def errors_beyond_noise(freedom: int, tail: float = TAIL) -> float:

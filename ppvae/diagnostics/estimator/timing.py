@@ -1,4 +1,4 @@
-"""How long does an estimate take? In turns, so that what else the machine does falls on all."""
+"""Timing of estimates, in turns, so that other load affects all of them."""
 
 import math
 import time
@@ -13,7 +13,7 @@ from ppvae.programs.streams import Stream
 
 
 def now(device: torch.device) -> float:
-    """Seconds, when all that was asked of the device is done."""
+    """Time in seconds, after all work of the device is done."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
     return time.perf_counter()
@@ -22,14 +22,14 @@ def now(device: torch.device) -> float:
 def gradient_times[K: Hashable](
     pair: Pair, bounds: Mapping[K, Bound], batch: Batch, rounds: int, seed: int
 ) -> dict[K, list[float]]:
-    """Milliseconds of value and gradient in each round; one before them warms the machine up."""
+    """Milliseconds of value and gradient in each round, after one warm-up round."""
     weights = [p for p in pair.parameters() if p.requires_grad]
     device = batch["x"].device
     times: dict[K, list[float]] = {key: [] for key in bounds}
     keys = list(bounds)
     with evaluating(pair), torch.enable_grad(), Stream.ESTIMATORS.drawn(seed, device):
         for number in range(rounds + 1):
-            # To and fro, so that a drift within a round favours none.
+            # Back and forth, so that a drift within a round favours none.
             for key in keys if number % 2 else reversed(keys):
                 start = now(device)
                 objective = bounds[key](batch).objective
@@ -40,7 +40,7 @@ def gradient_times[K: Hashable](
 
 
 def median(sample: Sequence[float]) -> tuple[float, float]:
-    """Median, and its standard error as of normal values, from their quartiles."""
+    """Median, and its standard error for normal values, from their quartiles."""
     values = torch.tensor(sample, dtype=torch.float64)
     low, middle, high = values.quantile(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64))
     scale = float(high - low) / 1.349

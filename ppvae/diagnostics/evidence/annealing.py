@@ -149,7 +149,7 @@ def anneal(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
         temperatures: their number, 0 and 1 among them.
         chains: chains of each datum.

@@ -1,9 +1,8 @@
 """What is log p(x)?
 
-Four estimates, each for what it can do: exactly, where the program is linear and Gaussian; by
-importance sampling, of every datum, and with more samples of some; by annealing, of a few, where
-the guide is no good proposal; and on data simulated from the model from both sides, which says how
-far annealing itself is off.
+There are four estimates: exact, if the program is linear and Gaussian; by importance sampling, for
+every datum, with more samples for some; by annealing, for a few, in case the guide is a poor
+proposal; and from both sides on data simulated from the model, which bounds the error of annealing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -33,13 +32,13 @@ class EvidenceAnswer(Answer):
     """Estimates of log p(x); ``None`` where there is none.
 
     Attributes:
-        log_p_name: what is estimated: log p(x), or that with or given y.
+        log_p_name: name of what is estimated: log p(x), or that with or given y.
         exact: in closed form.
         sampled: by importance sampling.
-        curve: the bound against the number of importance samples, of the first data.
-        curve_rows: how many data are behind it.
-        further: what more samples of the curve's data find; ``None`` where there are no more.
-        annealed: by annealing, of the first data.
+        curve: the bound against the number of importance samples, for the first data.
+        curve_rows: number of data of the curve.
+        further: the gain of more samples for the data of the curve; ``None`` if there are no more.
+        annealed: by annealing, for the first data.
         start: where chains start.
         sandwich: annealing from both sides, on simulated data.
     """
@@ -58,12 +57,12 @@ class EvidenceAnswer(Answer):
 
     @property
     def question(self) -> str:
-        """What was asked."""
+        """The question."""
         return f"What is {self.log_p_name}?"
 
     @property
     def log_p(self) -> Estimate | None:
-        """Log p(x) by importance sampling, with what further samples find of some data."""
+        """Log p(x) by importance sampling, with the gain of further samples for some data."""
         if self.sampled is None:
             return None
         log_p, further = self.sampled.log_p, self.further
@@ -71,7 +70,7 @@ class EvidenceAnswer(Answer):
 
     @property
     def missed(self) -> Estimate | None:
-        """What annealing finds more than the most samples that `log_p` is of, on the same data."""
+        """Log p(x) by annealing minus that of the most importance samples, on the same data."""
         if self.annealed is None or self.sampled is None:
             return None
         found = self.sampled.log_p if self.further is None else self.further.bound
@@ -80,7 +79,7 @@ class EvidenceAnswer(Answer):
 
     @property
     def samples(self) -> int | None:
-        """K of the bound that `log_p` is."""
+        """K of the bound in `log_p`."""
         most = self.sampled if self.further is None else self.further
         return None if most is None else most.samples
 
@@ -138,16 +137,16 @@ class EvidenceAnswer(Answer):
                 f"K = {self.further.samples:,}",
                 f"on {len(self.further.gain):,} of the data",
             )
-            rows.append((f"  {more} finds more", with_error(self.further, 3), note))
+            rows.append((f"  gain of {more}", with_error(self.further, 3), note))
             rows.append((f"importance sampled, {more}", with_error(self.log_p), "the sum"))
         if self.annealed is not None:
             note = f"{len(self.annealed.log_p):,} data; a lower bound in expectation"
             rows.append((f"annealed from the {self.start}", with_error(self.annealed), note))
         if self.missed is not None:
-            name = f"  less importance sampled, K = {self.samples:,}"
+            name = f"  minus importance sampled, K = {self.samples:,}"
             rows.append((name, with_error(self.missed), "on the same data"))
         if self.sandwich is not None:
-            note = "upper less lower bound: how far annealing is off"
+            note = "upper minus lower bound: the error of annealing"
             rows.append(("sandwich on simulated data", with_error(self.sandwich), note))
         return tuple(rows)
 
@@ -160,7 +159,7 @@ class EvidenceAnswer(Answer):
         return tuple(pictures)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """Log p(x), what importance sampling misses of it, and how far annealing is off."""
+        """Log p(x), what importance sampling misses, and the error of annealing."""
         sentences = []
         if self.sampled is not None and self.log_p is not None:
             draws = f"{self.sampled.samples:,} samples of each of {len(self.sampled.log_p):,} data"
@@ -177,24 +176,24 @@ class EvidenceAnswer(Answer):
         elif missed is not None and is_significant(missed.mean, missed.standard_error):
             sentences.append(
                 f"Importance sampling with K = {self.samples:,} misses {with_error(missed)} nats "
-                f"of {self.log_p_name} that annealing finds on the same data: add them in mind, or "
-                "take more `samples`."
+                f"of {self.log_p_name} that annealing finds on the same data: add them, or take "
+                "more `samples`."
             )
         if self.sandwich is not None:
             gap = self.sandwich
             opening = (
-                "Annealing may be off, as its two bounds are apart"
+                "Annealing may be inaccurate: its two bounds differ by more than noise"
                 if is_significant(gap.mean, gap.standard_error)
-                else "Annealing can be relied on: its two bounds meet, within noise,"
+                else "Annealing is reliable: its two bounds agree within noise"
             )
             sentences.append(
-                f"{opening} on data simulated from the model (upper less lower bound "
+                f"{opening} on data simulated from the model (upper minus lower bound "
                 f"{with_error(gap)} nats)."
             )
         return tuple(sentences)
 
     def _curve_picture(self, curve: Curve) -> Picture:
-        # The same data throughout: other data would stand at another level for no reason but that.
+        # The same data throughout: other data would be at another level.
         count = self.curve_rows
         references: dict[str, tuple[float, float | None]] = {}
         if self.exact is not None and len(self.exact.log_p) >= count:
@@ -222,19 +221,19 @@ class EvidenceAnswer(Answer):
 
         alt = (
             f"Lower and upper bounds on {self.log_p_name} of simulated data, by annealing: upper "
-            f"less lower bound {decimals(both.mean)} nats on average."
+            f"minus lower bound {decimals(both.mean)} nats on average."
         )
         return Picture("sandwich", alt, draw)
 
 
 def ask(context: Context) -> EvidenceAnswer:
-    """Estimate log p(x) in every way that these programs allow."""
+    """Estimate log p(x) in every way that the programs allow."""
     effort, attempt = context.effort, Attempts()
     pair, audit, log_p = context.pair, context.audit, context.log_p_name
     many, few = context.some(effort.evidence_rows), context.some(effort.annealed_rows)
     common: dict[str, Any] = {"seed": context.seed, "device": context.device}
-    # From the guide, where it has a density: on fitted programs a fraction of the temperatures
-    # does what it takes from the prior. How far off it is, the sandwich says in either case.
+    # From the guide, if it has a density: fitted programs then need a fraction of the #
+    # temperatures. The sandwich measures the error in either case.
     start: Start = "guide" if audit.is_bound else "prior"
     how = common | {"temperatures": effort.temperatures, "chains": effort.chains, "start": start}
 

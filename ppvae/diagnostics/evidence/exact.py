@@ -81,12 +81,12 @@ def exact_posterior(
 
     Args:
         pair: model and guide, of which the guide is not run.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
         batch_size: data at a time.
         seed: of the points at which the quadratic is tried; the answer does not depend on it.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data in each batch, for a progress bar.
 
     Raises:
         InputError: if there is no log p(x) of a datum, as `Densities` finds.

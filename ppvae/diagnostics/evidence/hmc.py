@@ -74,7 +74,7 @@ class AnnealingPath:
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         batch: the data.
         start: where the path starts.
         density: what scores positions, if batches share it; default: one of its own.
@@ -133,7 +133,7 @@ class PathDensity:
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         start: where the path starts.
         compile: whether it is one native graph; programs that cannot be a graph run as they are.
     """

@@ -124,7 +124,7 @@ class Weighing:
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
         samples: draws for each datum.
         batch_size: data at a time.
@@ -191,13 +191,13 @@ def log_evidence(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
         samples: K, draws for each datum.
         batch_size: data at a time.
-        seed: of the draws.
+        seed: seed of the draws.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data in each batch, for a progress bar.
         compile: whether whole chunks are one native graph, with the same draws; by default where
             that pays. See `Weighing`.
         weighing: what weighs the draws, where it is kept from one call to the next.

@@ -37,13 +37,13 @@ def importance_weights(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data.
         samples: S, draws for each datum.
         batch_size: data at a time.
-        seed: of the draws.
+        seed: seed of the draws.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data in each batch, for a progress bar.
         compile: as in `log_evidence`.
 
     Raises:

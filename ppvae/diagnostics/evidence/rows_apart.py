@@ -33,10 +33,10 @@ def log_p_apart(pair: Pair, audit: Audit, split: Split, *, samples: int, seed: i
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the rows.
         samples: draws for each.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Raises:
         InputError: as `ppvae.diagnostics.log_weights`.

@@ -96,7 +96,7 @@ def sandwich(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: gives shapes, and labels, covariates and masks; x itself is not looked at. Its rows
             are taken in turn, from the first, again where there are fewer than ``count``.
         count: number of data to simulate.

@@ -1,4 +1,4 @@
-"""Where is the gap between the bound and log p(x): the guide's family, or the encoder?"""
+"""Does the gap between bound and log p(x) come from the guide's family or the encoder?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GapAnswer(Answer):
-    """What the guide's family and the encoder lose.
+    """Losses of the guide's family and the encoder.
 
     Attributes:
-        log_p_name: what is bounded: log p(x), or that with or given y.
+        log_p_name: name of what is bounded: log p(x), or that with or given y.
         gaps: the gaps; ``None`` where refused.
-        is_climbed: the ELBO, which they are of, is what the fit climbed.
+        is_climbed: whether the fit maximized the ELBO, whose gaps these are.
     """
 
     log_p_name: str
@@ -30,12 +30,12 @@ class GapAnswer(Answer):
 
     @property
     def question(self) -> str:
-        """What was asked."""
+        """The question."""
         return f"Where is the gap between the bound and {self.log_p_name}?"
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """The gaps, and how they were found."""
+        """The gaps, and how they were measured."""
         if self.gaps is None:
             return {}
         return {
@@ -52,7 +52,7 @@ class GapAnswer(Answer):
         """The gaps."""
         if self.gaps is None:
             return ()
-        amortization = "what the encoder loses of the best in the family"
+        amortization = "the encoder against the best of the family"
         by = f"{len(self.gaps.log_p):,} data, {self.gaps.draws:,} draws each, "
         by += f"{len(self.gaps.climb):,} steps to the best guide"
         total = f"{self.log_p_name} - bound; {self.log_p_name} {self._log_p_by}; {by}"
@@ -60,7 +60,7 @@ class GapAnswer(Answer):
             ("amortization gap", with_error(self.gaps.amortization), amortization),
             (
                 "approximation gap", with_error(self.gaps.approximation),
-                "what the best in the family lacks",
+                "the best of the family against the posterior",
             ),
             ("total gap", with_error(self.gaps.total), total),
         )  # fmt: skip
@@ -88,18 +88,18 @@ class GapAnswer(Answer):
 
     @property
     def deficits(self) -> tuple[Deficit, ...]:
-        """Both gaps, unless the fit climbed another bound, by whose nats others are ranked."""
+        """Both gaps, unless the fit maximized another bound, in whose nats others are ranked."""
         return () if self.gaps is None or not self.is_climbed else deficits_of(self.gaps)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """The gaps, and whether the search for the best guide had ended."""
+        """The gaps, and whether the search for the best guide converged."""
         gaps = self.gaps
         if gaps is None:
             return ()
         sentences = [
-            f"The bound lacks {with_error(gaps.total)} nats of {self.log_p_name}, on "
-            f"{len(gaps.log_p):,} data: {with_error(gaps.approximation)} for the guide's "
-            f"family, {with_error(gaps.amortization)} for the encoder."
+            f"The bound is {with_error(gaps.total)} nats below {self.log_p_name}, on "
+            f"{len(gaps.log_p):,} data: {with_error(gaps.approximation)} due to the guide's "
+            f"family, {with_error(gaps.amortization)} due to the encoder."
         ]
         if gaps.still_climbing > max(LEAST, 0.1 * abs(gaps.total.mean)):
             sentences.append(
@@ -116,7 +116,7 @@ class GapAnswer(Answer):
 
 
 def deficits_of(gaps: Gaps) -> tuple[Deficit, ...]:
-    """What another guide and another encoder win with the model held: the best for each datum."""
+    """Gains of the best guide and encoder for each datum, with the model held fixed."""
     richer = "a richer family: `guide='FullRank'`, or `guide='Flow'`"
     wider = "a larger encoder (`encoder.hidden`), more `epochs`, or more data"
     both = (("guide", gaps.approximation, richer), ("encoder", gaps.amortization, wider))
@@ -127,7 +127,7 @@ def deficits_of(gaps: Gaps) -> tuple[Deficit, ...]:
 
 
 def ask(context: Context) -> GapAnswer:
-    """Refine q datum by datum, and see what that gains."""
+    """Optimize q for each datum, and measure the gain."""
     found = context.gaps
     if isinstance(found, str):
         return GapAnswer({"gaps": found}, context.log_p_name, None)

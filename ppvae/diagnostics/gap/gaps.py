@@ -145,7 +145,7 @@ def gaps(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the data; freeze a split that is binarized anew, if ``log_p`` is given.
         log_p: log p(x) of each of them, ``(data,)``, if it is known better than by importance
             sampling: exactly, or by annealing.
@@ -156,9 +156,9 @@ def gaps(
         lr: length of the first steps: for parameters in units of each datum's posterior scale.
         draws: draws per datum that bounds and evidence are taken from.
         batch_size: data at a time.
-        seed: of all draws.
+        seed: seed of all draws.
         device: where the pair is.
-        on_rows: hears of each batch's number of data, for a progress bar.
+        on_rows: called with the number of data in each batch, for a progress bar.
 
     Raises:
         InputError: if there is no bound to split or no way to climb it: a point mass, a guide's

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelAnswer(Answer):
-    """The data among data sets drawn from the model.
+    """Comparison of the data with data sets drawn from the model.
 
     Attributes:
         predictive: the check; ``None`` where refused.
@@ -81,7 +81,7 @@ class ModelAnswer(Answer):
         return (Picture("predictive", as_sentence(alt + predictive.verdict), draw),)
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """In what the data and the model's differ."""
+        """Differences between the data and those of the model."""
         predictive = self.predictive
         return (
             ()

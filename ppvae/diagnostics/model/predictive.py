@@ -209,7 +209,7 @@ def check(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: the real data.
         kind: ``"prior"`` for new data, ``"posterior"`` for each datum again.
         replications: number of replicated data sets, at least 2.
@@ -217,7 +217,7 @@ def check(
             there in real and replicated data.
         rows: at most so many data, evenly spread over the split; fewer where they are large.
         batch_size: data at a time in the programs.
-        seed: of all draws.
+        seed: seed of all draws.
         device: where the programs are.
         on_rows: hears of each batch's number of data, ``replications`` times for each datum.
 

@@ -1,1 +1,1 @@
-"""What several questions use."""
+"""Code shared by several questions."""

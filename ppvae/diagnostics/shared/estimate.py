@@ -1,4 +1,4 @@
-"""A mean over data, and how sure it is."""
+"""Means over data with their standard errors."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ class Estimate:
     """A mean over data.
 
     Attributes:
-        mean: in nats per datum, where nothing else is said.
-        standard_error: of the mean; not a number where there is one value only.
+        mean: in nats per datum unless stated otherwise.
+        standard_error: of the mean; NaN for a single value.
     """
 
     mean: float

@@ -1,4 +1,4 @@
-"""Mean and variance of tensors, one after the other."""
+"""Running mean and variance of tensors."""
 
 import math
 from collections.abc import Mapping
@@ -10,10 +10,10 @@ from torch import Tensor
 
 @dataclass
 class Moments:
-    """Mean and variance of a stream of named tensors, in two tensors a name (Welford, 1962).
+    """Mean and variance of a stream of named tensors, with two tensors per name (Welford, 1962).
 
     Attributes:
-        count: how many were added.
+        count: the number of added tensors per name.
         mean: their mean, by name.
         squares: the sum of their squared deviations from it, coordinate by coordinate.
     """
@@ -23,7 +23,7 @@ class Moments:
     squares: dict[str, Tensor] = field(default_factory=dict)
 
     def add(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take one more of each; the tensors themselves are not kept."""
+        """Add one of each; the tensors are not kept."""
         self.count += 1
         for name, value in tensors.items():
             if self.count == 1:
@@ -34,7 +34,7 @@ class Moments:
             self.squares[name].addcmul_(before, value - self.mean[name])
 
     def merge(self, other: "Moments") -> None:
-        """Take all that ``other`` took (Chan et al., 1979)."""
+        """Add all that ``other`` holds (Chan et al., 1979)."""
         if not other.count:
             return
         count = self.count + other.count
@@ -50,7 +50,7 @@ class Moments:
 
     @property
     def variance(self) -> dict[str, Tensor]:
-        """Unbiased variance of each coordinate, by name; not a number below two."""
+        """Unbiased variance of each coordinate, by name; NaN for fewer than two."""
         return {
             name: squares / (self.count - 1)
             if self.count > 1

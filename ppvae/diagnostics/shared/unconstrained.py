@@ -1,4 +1,4 @@
-"""Where may a chain move? The latents of a program as vectors of reals, and back."""
+"""Unconstrained space: the latents of a program as real vectors, and back."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,10 @@ from ppvae.programs.pair import traces
 
 
 class UnconstrainedSpace:
-    """The latents of the model side by side, each in as many reals as its support needs, and back.
+    """The concatenated latents of the model, mapped to unconstrained reals and back.
 
-    Latents have the shapes of `ppvae.programs.densities.Draws.latents`. Their supports are the
-    model's; of a site whose family in the model states none, as a flow may, the guide's.
+    Latents have the shapes of `ppvae.programs.densities.Draws.latents`. Their supports are those of
+    the model; if its distribution at a site states none, as a flow may, that of the guide.
 
     Raises:
         InputError: naming the site, if a latent is discrete, or its support is not known, has no
@@ -27,11 +27,11 @@ class UnconstrainedSpace:
     """
 
     def __init__(self, pair: Pair, audit: Audit, batch: Batch) -> None:
-        # Counted from the left, where particles are: a bijection may change the event's shape.
+        # Counted from the left, where particles are: a bijection may change the event shape.
         self._data_axis = audit.axes.data_axis
         self._bijections: dict[str, Transform] = {}
         self._shapes: dict[str, list[int]] = {}
-        # The model's families first: the guide's stand in where they state no support.
+        # The model's distributions first: the guide's are used where they state no support.
         some, others = (traces(pair, batch)[::-1] for _ in range(2))
         for name in audit.latents:
             node = some[0].nodes[name]
@@ -42,8 +42,8 @@ class UnconstrainedSpace:
             free = torch.zeros_like(bijection.inv(node["value"]))
             if not torch.allclose(bijection(free), moved(free)):
                 raise InputError(
-                    f"the support of site '{name}' depends on other latents, so that a chain could "
-                    "not move them one by one; give it a fixed support, scaled by them afterwards"
+                    f"the support of site '{name}' depends on other latents, so a chain cannot "
+                    "move them one by one; give it a fixed support and scale it afterwards"
                 )
             events = free.dim() - len(node["fn"].batch_shape)
             shape = list(audit.axes.padded(free, events).shape[1:])
@@ -51,7 +51,7 @@ class UnconstrainedSpace:
             self._bijections[name], self._shapes[name] = bijection, shape
 
     def position(self, latents: Mapping[str, Tensor]) -> Tensor:
-        """Latents by site as ``(chains, data, reals)``; not finite outside of their supports."""
+        """Latents by site as ``(chains, data, reals)``; not finite outside their supports."""
         columns = []
         for name, bijection in self._bijections.items():
             free = bijection.inv(latents[name]).movedim(self._data_axis, 1)
@@ -71,7 +71,7 @@ class UnconstrainedSpace:
         return latents, log_volume
 
     def astray(self, position: Tensor) -> str:
-        """The first site that some chain is not at finite reals of; ``""`` if there is none."""
+        """The first site where a chain is not finite; ``""`` if there is none."""
         parts = self._parts(position)
         return next((name for name, part in parts.items() if not part.isfinite().all()), "")
 
@@ -81,19 +81,19 @@ class UnconstrainedSpace:
 
 
 def _bijection(name: str, families: list[Any]) -> Transform:
-    """From the reals to the support of a latent, that of the first family that states one."""
+    """Bijection from the reals to the support of a latent, of the first family that has one."""
     support = _support(name, families)
     if support.is_discrete:
         raise InputError(
-            f"site '{name}' is discrete, and Hamiltonian transitions move real numbers; give the "
-            f"model as the sum over '{name}', or take log_evidence"
+            f"site '{name}' is discrete, but Hamiltonian transitions need real numbers; sum "
+            f"'{name}' out in the model, or take log_evidence"
         )
     try:
         bijection: Transform = biject_to(_shared(support))
     except NotImplementedError:
         raise InputError(
-            f"site '{name}' has the support {support}, to which torch knows no bijection from "
-            "the reals; register one with torch.distributions.biject_to"
+            f"site '{name}' has the support {support}, for which torch has no bijection from the "
+            "reals; register one with torch.distributions.biject_to"
         ) from None
     return bijection
 
@@ -105,13 +105,13 @@ def _support(name: str, families: list[Any]) -> Any:
         except NotImplementedError:  # a flow, for one
             continue
     raise InputError(
-        f"site '{name}': neither the model's family nor the guide's states its support, which a "
-        "chain must stay in; give one of them a property 'support'"
+        f"site '{name}': neither the model's distribution nor the guide's states its support, "
+        "which a chain needs; give one of them a property 'support'"
     )
 
 
 def _shared(support: Any) -> Any:
-    """Of a mixture, the support that all its components have."""
+    """The common support of the components of a mixture."""
     if isinstance(support, constraints.independent):
         inner = _shared(support.base_constraint)
         return constraints.independent(inner, support.reinterpreted_batch_ndims)
@@ -119,7 +119,7 @@ def _shared(support: Any) -> Any:
         shared = support.base_constraint
         while isinstance(shared, constraints.independent):
             shared = shared.base_constraint
-        # Bounds that are tensors may be others for each component.
+        # Tensor bounds may differ between components.
         if not any(isinstance(bound, Tensor | list) for bound in vars(shared).values()):
             return support.base_constraint
     return support

@@ -1,4 +1,4 @@
-"""Numbers and sentences for people."""
+"""Formatted numbers and sentences."""
 
 import re
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ def plus_minus(value: float, error: float | None, digits: int = 2) -> str:
 
 
 class Estimated(Protocol):
-    """What has a mean and a standard error."""
+    """An object with a mean and a standard error."""
 
     @property
     def mean(self) -> float:
@@ -28,11 +28,11 @@ def with_error(estimate: Estimated, digits: int = 2) -> str:
 
 
 def decimals(value: Any, digits: int = 2) -> str:
-    """A number with a true minus sign, as pages have it; a dash for what is none."""
+    """A number with a typographic minus sign; a dash if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "\N{EN DASH}"
     text = f"{value:,.{digits}f}"
-    # What rounds to zero has no sign.
+    # A value that rounds to zero has no sign.
     text = re.sub(r"^-(0(?:\.0*)?)$", r"\1", text)
     return text.replace("-", "\N{MINUS SIGN}")
 

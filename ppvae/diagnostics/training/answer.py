@@ -1,4 +1,4 @@
-"""How did the fit go: did it end too early, or overfit?"""
+"""Did the fit end too early, or overfit?"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from ppvae.diagnostics.training.overfitting import Overfitting
 
 @dataclass(frozen=True)
 class TrainingAnswer(Answer):
-    """The course of the fit, and what it overfitted; ``None`` where refused.
+    """The course of the fit, and its overfitting; ``None`` where refused.
 
     Attributes:
-        log_p_name: what is bounded: log p(x), or that with or given y.
-        course: the held-out objective over the epochs.
-        overfitting: training data beside the examined ones.
+        log_p_name: name of what is bounded: log p(x), or that with or given y.
+        course: the held-out objective by epoch.
+        overfitting: training data compared with the examined ones.
     """
 
     log_p_name: str
@@ -47,7 +47,7 @@ class TrainingAnswer(Answer):
         rows: list[Row] = []
         if self.course is not None:
             gain = f"{self.course.late_gain:+.2f}"
-            note = "gain of the best held-out objective"
+            note = "gain in the best held-out objective"
             rows.append((f"last {self.course.late} of the epochs", gain, note))
             rows.append(("best epoch", f"{self.course.best}", f"of {self.course.epochs}"))
         if self.overfitting is not None:
@@ -55,12 +55,12 @@ class TrainingAnswer(Answer):
             by = f", by {self.overfitting.rows:,} data, K = {self.overfitting.samples}"
             rows += [
                 (
-                    f"{self.log_p_name}, training less these",
+                    f"{self.log_p_name}, training minus these",
                     with_error(self.overfitting.log_p),
                     f"overfitting of the model{others}{by}",
                 ),
                 (
-                    "gap, these less training",
+                    "gap, these minus training",
                     with_error(self.overfitting.gap),
                     f"overfitting of the encoder{others}{by}",
                 ),
@@ -69,24 +69,24 @@ class TrainingAnswer(Answer):
 
     @property
     def deficits(self) -> tuple[Deficit, ...]:
-        """Overfitting. What more steps win is measured by more steps."""
+        """Overfitting. The gain of more steps is measured in `deficits`."""
         return () if self.overfitting is None else self.overfitting.deficits
 
     def sentences(self, _answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """Whether other data are unlike the training data."""
+        """Whether new data differ from the training data."""
         others = self.overfitting
         if others is None or others.is_own:
             return ()
         if not is_significant(others.log_p.mean, others.log_p.standard_error):
             return ()
         return (
-            f"These data have {with_error(others.log_p)} nats less {self.log_p_name} than the "
-            "training data: to this model they are other data, or it has overfitted its own.",
+            f"{self.log_p_name} is {with_error(others.log_p)} nats lower on these data than on "
+            "the training data: the data differ, or the model has overfitted.",
         )
 
 
 def ask(context: Context) -> TrainingAnswer:
-    """Read ``metrics.csv``, and estimate log p(x) of training data beside the examined ones."""
+    """Read ``metrics.csv``, and estimate log p(x) of training and examined data."""
     refusals: dict[str, str] = {}
     way = course(context.run)
     if way is None:

@@ -78,13 +78,13 @@ def overfitting(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         train: training data.
         split: the examined data.
         samples: importance samples a datum.
         weighed: draws of a datum that the bound of the fit weighs.
         is_own: the examined data are a part of the run's own.
-        seed: of all draws.
+        seed: seed of all draws.
         device: where the pair is.
         on_rows: called with the number of data finished, of both.
 

@@ -27,24 +27,24 @@ from ppvae.programs.generation import reconstruct
 from ppvae.run.pictured import observed
 
 WORST = 8
-"""How many of the worst data are shown."""
+"""Number of the worst data that are shown."""
 
 WARM_UP = 100
-"""Most transitions in which a chain adapts."""
+"""Maximum number of warm-up transitions of a chain."""
 
 RHAT = 1.1
-"""r-hat above which chains have not met."""
+"""r-hat above which chains have not converged."""
 
 
 @dataclass(frozen=True)
 class TrustAnswer(Answer):
-    """The guide's weights, ranks and posteriors; ``None`` where refused.
+    """Weights, calibration and posteriors of the guide; ``None`` where refused.
 
     Attributes:
         reliability: Pareto k-hat and effective sample sizes.
         worst: the data with the largest k-hat.
-        calibration: ranks of simulated latents among the guide's draws.
-        sampled: the posterior itself, of a few data.
+        calibration: ranks of simulated latents among draws from the guide.
+        sampled: the exact posterior of a few data, by NUTS.
     """
 
     reliability: Reliability | None
@@ -57,7 +57,7 @@ class TrustAnswer(Answer):
 
     @property
     def metrics(self) -> Mapping[str, Any]:
-        """k-hat, effective sample sizes, calibration, and the guide beside chains."""
+        """k-hat, effective sample sizes, calibration, and the guide against NUTS."""
         metrics: dict[str, Any] = {}
         if self.reliability is not None and self.worst is not None:
             khat, ess = self.reliability.khat, self.reliability.ess
@@ -95,7 +95,7 @@ class TrustAnswer(Answer):
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """k-hat, effective sample sizes, calibration, and the guide beside chains."""
+        """k-hat, effective sample sizes, calibration, and the guide against NUTS."""
         rows: list[Row] = []
         if self.reliability is not None:
             weights = self.reliability
@@ -123,7 +123,7 @@ class TrustAnswer(Answer):
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """k-hat, the worst data, calibration, and the guide beside chains."""
+        """k-hat, the worst data, calibration, and the guide against NUTS."""
         pictures = []
         if self.reliability is not None:
             pictures.append(reliability_picture(self.reliability))
@@ -136,14 +136,15 @@ class TrustAnswer(Answer):
         return tuple(pictures)
 
     def sentences(self, answers: Iterable[Answer], /) -> tuple[str, ...]:
-        """For how many data the weights are reliable, and whether the guide is calibrated."""
+        """The share of data with reliable weights, and whether the guide is calibrated."""
         sentences, evidence = [], first(answers, EvidenceAnswer)
         if self.reliability is not None:
             is_exact = evidence is not None and evidence.exact is not None
             is_annealed = evidence is not None and evidence.annealed is not None
-            where = "" if is_annealed else ", which `only=['evidence']` gives"
+            where = "" if is_annealed else " of `only=['evidence']`"
             advice = (
-                "; of the others importance sampling finds too little: read the annealed figure"
+                "; for the others importance sampling underestimates log p(x): use the annealed "
+                "estimate"
                 f"{where}"
             )
             sentences.append(
@@ -153,7 +154,7 @@ class TrustAnswer(Answer):
             )
         if self.sampled is not None and float(self.sampled.chains.rhat.max()) > RHAT:
             sentences.append(
-                f"The chains of NUTS have not met (r-hat above {RHAT}): do not read them closely."
+                f"The NUTS chains have not converged (r-hat above {RHAT}): do not rely on them."
             )
         if self.calibration is not None:
             sentences.append(as_sentence(self.calibration.verdict))
@@ -161,7 +162,7 @@ class TrustAnswer(Answer):
 
 
 def ask(context: Context) -> TrustAnswer:
-    """Weigh the guide's draws, rank simulated latents among them, and sample the posterior."""
+    """Weigh draws from the guide, rank simulated latents among them, and sample the posterior."""
     attempt, weights = Attempts(), context.weights
     tails = worst = None
     if isinstance(weights, Tensor):
@@ -196,10 +197,10 @@ def _worst(context: Context, tails: Reliability) -> WorstData:
 
 
 def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
-    """NUTS on the median datum, and, where more are asked for, on the worst ones."""
+    """NUTS on the median datum, and, if more are asked for, on the worst ones."""
     draws, rows = context.effort.nuts_draws, min(context.effort.sampled_rows, len(context.data))
     if tails is None or not rows:
-        raise InputError("it is shown beside a guide whose k-hats choose the data")
+        raise InputError("it needs the k-hats of the guide, which choose the data")
     by_khat = tails.khat.argsort(descending=True)
     chosen = torch.cat([by_khat[len(by_khat) // 2][None], by_khat[: rows - 1]])[:rows]
     places = context.order[chosen]
@@ -216,7 +217,7 @@ def _sample(context: Context, tails: Reliability | None) -> SampledPosterior:
 
 
 def _off(calibration: Calibration) -> list[tuple[str, str]]:
-    """Quantities whose ranks are not uniform, and how these are off."""
+    """Quantities whose ranks are not uniform, and how they deviate."""
     named = zip(calibration.names, calibration.shapes, strict=True)
     return [(name, shape) for name, shape in named if shape != "uniform"]
 

@@ -171,14 +171,14 @@ def calibrate(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         split: rows for the shape of x, and for the labels, covariates and masks that the programs
             are given; evenly spread over it, some of them again where there are too few.
         simulations: N, pairs (z, x) drawn from the model, one a row.
         draws: L, draws from q(z | x) for each; a rank is one of L + 1.
         level: probability, at most about, of calling a calibrated guide off.
         batch_size: simulations at a time; draws are taken in chunks of bounded size.
-        seed: of all draws.
+        seed: seed of all draws.
         device: where the programs are.
         on_rows: hears of each batch's number of simulations, for a progress bar.
 

@@ -136,7 +136,7 @@ def posterior_chains(
 
     Args:
         pair: model and guide.
-        audit: what the audit found of them.
+        audit: their audit.
         batch: a few data, ``{"x": (data, ...), ...}``, on the pair's device.
         chains: of each datum, at least 2.
         draws: of each chain, after its warm-up; at least 4.

@@ -229,8 +229,8 @@ def test_a_tie_is_not_a_lead() -> None:
         one = Comparison("a", "A", "density", Estimate(0, 1), Estimate(mean, 0.11), 9)
         return sentences_of(Baselines("log p(x)", {"a": one}, {}))[0]
 
-    assert "not told apart from it" in said(-0.05)
-    assert "1.00 +- 0.11 nats ahead of it" in said(1.0)
+    assert "by -0.05 +- 0.11 nats, which is not significant" in said(-0.05)
+    assert "leads it by 1.00 +- 0.11 nats." in said(1.0)
 
 
 @pytest.mark.parametrize("examined", ["train", "valid", "test"])
@@ -257,7 +257,7 @@ def test_no_row_is_scored_that_fitted_a_baseline_or_chose_its_size(
         )
     )  # fmt: skip
     if examined == "train":
-        assert "very rows" in answer.refusals["baselines"]
+        assert "rows that are examined" in answer.refusals["baselines"]
         return
     ((by, scored),) = given
     assert by.train is data.train

@@ -71,7 +71,7 @@ def test_it_is_the_same_for_images_and_in_any_unit() -> None:
     [
         ((5, 2), (9, 2), 5, "neighbours is 5.*below the 5 points"),
         ((5, 2), (9, 2), 0, "neighbours is 0"),
-        ((9, 2), (0, 2), 3, "give some points"),
+        ((9, 2), (0, 2), 3, "give at least one point"),
         ((9, 2), (9, 3), 3, r"\(9, 3\).*\(9, 2\)"),
     ],
 )

@@ -333,7 +333,7 @@ def test_what_has_no_aggregate_posterior_is_refused() -> None:
             pyro.sample("z", dist.Normal(x.double(), s).to_event(1))
 
     labelled = subject(model, guide, x, torch.arange(20) % 3)
-    with pytest.raises(InputError, match="prior of the latents differs from datum to datum"):
+    with pytest.raises(InputError, match="prior of the latents differs between data"):
         surgery(*labelled)
     alike = subject(model, guide, x, torch.ones(20, dtype=torch.long))
     adds_up(surgery(*alike, draws=10))
@@ -349,7 +349,7 @@ def test_what_has_no_aggregate_posterior_is_refused() -> None:
     def unlabelled(x: Tensor) -> None:
         model(x, torch.ones(len(x)))
 
-    with pytest.raises(InputError, match="draws 'u', which the model has not"):
+    with pytest.raises(InputError, match="draws 'u', which is not in the model"):
         surgery(*subject(unlabelled, auxiliary, x, elbo=Trace_ELBO))
     with pytest.raises(InputError, match="latent site 'z' is masked"):
         surgery(*subject(masked(unlabelled), masked(guide), x, elbo=Trace_ELBO))

@@ -97,5 +97,5 @@ def test_two_modes_are_the_loss_of_the_likelihood() -> None:
 
 def test_binary_elements_have_no_wider_family() -> None:
     x = (edges(64) > 8).float()
-    with pytest.raises(InputError, match="no other likelihood of such values is tried"):
+    with pytest.raises(InputError, match="no other likelihood is tried"):
         likelihoods(fitted(Bernoulli(SHAPE), x), {"x": x})

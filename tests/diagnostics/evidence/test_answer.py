@@ -32,7 +32,7 @@ def test_no_nats_are_told_twice(answer: EvidenceAnswer) -> None:
     assert answer.log_p.mean == pytest.approx(float(answer.sampled.log_p.mean()) + 2)
     assert answer.missed.mean == pytest.approx(1, abs=0.02)
     assert answer.metrics["annealed_less_importance_sampled"]["samples"] == 5000
-    assert "  less importance sampled, K = 5,000" in [name for name, _, _ in answer.rows]
+    assert "  minus importance sampled, K = 5,000" in [name for name, _, _ in answer.rows]
     (sentence,) = [s for s in answer.sentences([]) if "misses" in s]
     assert sentence.startswith("Importance sampling with K = 5,000 misses 1.0")
 
@@ -41,4 +41,4 @@ def test_without_further_samples_the_ones_there_are_miss_the_nats(answer: Eviden
     answer = replace(answer, further=None)
     assert answer.missed is not None
     assert answer.missed.mean == pytest.approx(3, abs=0.02)
-    assert "  less importance sampled, K = 1,000" in [name for name, _, _ in answer.rows]
+    assert "  minus importance sampled, K = 1,000" in [name for name, _, _ in answer.rows]

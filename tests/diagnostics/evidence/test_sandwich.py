@@ -216,9 +216,9 @@ def decides_y(x: Tensor, y: Tensor) -> None:
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        (reads_x, "depends on values of x"),
-        (in_parts, "observed whole at one site"),
-        (decides_y, "site 'y' is observed, and depends on what is drawn before it"),
+        (reads_x, "depends on the values of x"),
+        (in_parts, "observe x whole at one site"),
+        (decides_y, "site 'y' is observed and depends on earlier draws"),
     ],
 )
 def test_what_cannot_be_simulated_is_refused(model: Callable[..., Any], sentence: str) -> None:

@@ -88,7 +88,7 @@ def test_labels_stay_as_they_are() -> None:
 
 def test_labels_that_depend_on_the_latent_are_refused() -> None:
     pair, facts, batch = labelled(y_first=False)
-    with pytest.raises(InputError, match="'label' is observed, and depends on what is drawn"):
+    with pytest.raises(InputError, match="'label' is observed and depends on earlier draws"):
         simulate(pair, facts, batch)
     simulate(pair, facts, batch, check=False)
 
@@ -109,7 +109,7 @@ def test_a_model_that_reads_x_before_it_draws_it_is_refused() -> None:
     batch = {"x": torch.randn(20, 3)}
     _, latents = simulate(pair, facts, batch, check=False)
     for given in (None, latents):
-        with pytest.raises(InputError, match="site 'x' depends on values of x"):
+        with pytest.raises(InputError, match="site 'x' depends on the values of x"):
             simulate(pair, facts, batch, latents=given)
 
 
