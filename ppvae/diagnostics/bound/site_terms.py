@@ -98,7 +98,7 @@ class Traced:
         return self._weighed(node, node["fn"].log_prob(node["value"]))
 
     def _weighed(self, node: Node, term: Tensor, events: int = 0) -> Tensor:
-        """Apply the scale and mask of a site, except the factor N / B of a subsampled data plate."""
+        """Apply the scale and mask of a site, except the factor N / B of a subsampled plate."""
         scale, mask = (
             value.reshape(value.shape + (1,) * events) if isinstance(value, Tensor) else value
             for value in (node["scale"], node["mask"])
