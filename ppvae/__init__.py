@@ -1,11 +1,11 @@
 """Variational autoencoders as probabilistic programs, on Pyro.
 
-A model p(x, z) is a Pyro program, an amortized guide q(z | x) is another, and a bound on log p(x)
-is what `ppvae.training` climbs. Parts are in `ppvae.models` and `ppvae.guides`; `ppvae.fit.fit` is
-the main job, and `load` opens what it leaves.
+A model p(x, z) is a Pyro program, an amortized guide q(z | x) is another, and `ppvae.training`
+maximizes a bound on log p(x). Parts are in `ppvae.models` and `ppvae.guides`; `ppvae.fit.fit` fits
+them, and `load` opens the resulting run.
 """
 
-TYPE_CHECKING = False  # `typing` takes a moment, in which a command cannot yet be interrupted
+TYPE_CHECKING = False  # importing `typing` takes time, in which a command cannot be interrupted
 if TYPE_CHECKING:
     from typing import Any
 
@@ -25,13 +25,13 @@ _MODULES = (
 
 
 def __getattr__(name: str) -> "Any":
-    # Late, so that importing one module of the package does not import all that a run needs.
+    # Late, so that importing one module does not import all that a run needs.
     if name == "__version__":
         from importlib.metadata import PackageNotFoundError, version
 
         try:
             return version("ppvae")
-        except PackageNotFoundError:  # run from a checkout that is not installed
+        except PackageNotFoundError:  # a checkout that is not installed
             return "unknown"
     from importlib import import_module
 

@@ -1,4 +1,4 @@
-"""The commands by one name: ``ppvae fit``, ``ppvae diagnose RUN``; by itself, a list of them."""
+"""The ``ppvae`` command: ``ppvae fit``, ``ppvae diagnose RUN``; alone, a list of commands."""
 
 if __name__ == "__main__":  # before the imports that take time
     from ppvae.cli.interruption import leave_on_interrupt
@@ -17,13 +17,13 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The command that the wheel installs."""
+    """The installed command."""
     leave_on_interrupt()
     answer(_run)
 
 
 def _run(argv: Sequence[str]) -> None:
-    """A command by its name, or the list of them."""
+    """Run a command by name, or list the commands."""
     name, *words = argv or ["--help"]
     if name in ("-h", "--help"):
         sys.stdout.write(_listed())
@@ -33,20 +33,20 @@ def _run(argv: Sequence[str]) -> None:
             f"there is no command {name}{nearest(name, COMMANDS)}; there are {', '.join(COMMANDS)}"
         )
     start(name, words)
-    from importlib import import_module  # what the command does takes seconds to import
+    from importlib import import_module  # the command takes seconds to import
 
     import_module(f"ppvae.{name}").main(words)
 
 
 def _listed() -> str:
-    """The commands, each with what it does."""
+    """The commands with their descriptions."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.sentence}" for name, command in COMMANDS.items()]
     return "\n".join(
         [
             "Variational autoencoders as probabilistic programs.", "",
             "Usage: ppvae COMMAND ..., or python -m ppvae.COMMAND ...", "", *lines, "",
-            "ppvae COMMAND --help lists what each takes. Begin with: ppvae fit", "",
+            "ppvae COMMAND --help lists the settings. Start with: ppvae fit", "",
         ]
     )  # fmt: skip
 

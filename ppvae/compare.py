@@ -1,12 +1,12 @@
-"""Side by side: fitted runs on the same held-out rows, or two bounds on one program.
+"""Compare fitted runs on the same held-out rows, or two bounds on one program.
 
 python -m ppvae.compare runs/a runs/b runs/c                       # runs: which one is better?
-python -m ppvae.compare runs/a-* runs/b --rows 1000 --samples 200  # seeds of one setting are a row
-python -m ppvae.compare runs/a runs/b --data new.npy               # on other data than theirs
+python -m ppvae.compare runs/a-* runs/b --rows 1000 --samples 200  # seeds of one setting are one
+row python -m ppvae.compare runs/a runs/b --data new.npy               # on other data
 
 python -m ppvae.compare                                            # bounds: offline, under a minute
 python -m ppvae.compare --seeds 10 --epochs 50 --draws 1000        # tighter errors
-python -m ppvae.compare --run runs/digits-20260101-120000          # a program that was fitted
+python -m ppvae.compare --run runs/digits-20260101-120000          # the program of a run
 python -m ppvae.compare --likelihood Gaussian --decoder MLP --decoder.hidden 200,200
 python -m ppvae.compare --model mine.model --guide mine.guide      # your own Pyro programs
 """
@@ -54,14 +54,14 @@ def compare(runs: Sequence[str | Path | Opened], **settings: Any) -> RunComparis
 def compare(
     runs: Sequence[str | Path | Opened] | None = None, **settings: Any
 ) -> Comparison | RunComparison:
-    """Put runs side by side, or, without runs, two bounds on one program.
+    """Compare runs, or, without runs, two bounds on one program.
 
     Args:
         runs: run directories, or open runs.
-        settings: those of `compare_runs`, or without runs of `compare_bounds`.
+        settings: settings of `compare_runs`, or without runs of `compare_bounds`.
 
     Raises:
-        InputError: as either.
+        InputError: as in these functions.
     """
     return compare_bounds(**settings) if runs is None else compare_runs(runs, **settings)
 
@@ -69,18 +69,18 @@ def compare(
 @alone
 @takes(CompareRuns)
 def compare_runs(asked: CompareRuns) -> RunComparison:
-    """Put runs side by side: log p(x) on the same held-out rows, with errors of their differences.
+    """Compare log p(x) of runs on the same held-out rows, with errors of the differences.
 
-    log p(x) of each datum is estimated by importance sampling, a lower bound in expectation. A
-    difference is taken datum by datum, so that its error is often far below that of either figure.
-    Runs whose settings are equal but for the seed are one row, with an error over seeds. Beside
-    them stand the bound, the rate (the KL), effective latents, parameters and time. The folder has
-    ``comparison.json``, ``log_p.csv`` (a line per datum, a column per run), the figure, and
+    log p(x) of each datum is estimated by importance sampling, a lower bound in expectation.
+    Differences are paired by datum, so their errors are often far below those of the values. Runs
+    whose settings differ only in the seed are one row, with an error over seeds. The table also has
+    the bound, the rate (the KL), effective latents, parameters and time. The folder has
+    ``comparison.json``, ``log_p.csv`` (one line per datum, one column per run), the figure, and
     ``compare.html``.
 
     Raises:
-        InputError: for fewer than two runs, one that is damaged, unfinished or has no log p(x), and
-            two whose data, binarization, scaling or measure differ.
+        InputError: for fewer than two runs, for a run that is damaged, unfinished or has no log
+            p(x), and for runs whose data, binarization, scaling or measure differ.
     """
     from ppvae.cli.terminal import bar
     from ppvae.comparison.held_out.comparing import compare_on, same_rows, write_runs
@@ -117,22 +117,22 @@ def compare_runs(asked: CompareRuns) -> RunComparison:
 @alone
 @takes(CompareBounds)
 def compare_bounds(asked: CompareBounds) -> Comparison:
-    """Put Trace_ELBO and TraceMeanField_ELBO side by side on one program.
+    """Compare Trace_ELBO and TraceMeanField_ELBO on one program.
 
-    Each seed's fits begin at the same weights and take the same batches, an epoch of the one and
-    an epoch of the other in turns, so that what else the machine does falls on both. Values and
-    gradients are taken on one batch, at the weights of the run, or at those that the first seed's
-    fit by TraceMeanField_ELBO ended at. Held-out bounds are those of the valid data, by
-    TraceMeanField_ELBO for both: the KL in closed form where there is one. The caller's random
-    state is left as it was, and so are the weights of programs handed in as objects.
+    The fits of each seed start at the same weights and use the same batches. Their epochs
+    alternate, so that other load of the machine affects both. Values and gradients are estimated on
+    one batch, at the weights of the run, or else at the final weights of the first seed's fit by
+    TraceMeanField_ELBO. Held-out bounds are those of the validation data, by TraceMeanField_ELBO
+    for both: with the KL in closed form where there is one. The caller's random state is unchanged,
+    and so are the weights of programs passed as objects.
 
     Raises:
-        InputError: for what cannot be compared, such as a guide with a point mass, or a pair that
-            TraceMeanField_ELBO would be wrong for.
+        InputError: for what cannot be compared, such as a guide with a point mass, or a pair for
+            which TraceMeanField_ELBO would be wrong.
     """
     if asked.out is not None:
         check_folder(Path(asked.out), overwrite=asked.overwrite)
-    with restored():  # imports too may draw from the generators
+    with restored():  # imports may draw random numbers too
         from ppvae.cli.terminal import bar, say
         from ppvae.training.processes import one_process
 
@@ -158,7 +158,7 @@ def _opened(asked: CompareBounds) -> Run:
 
 
 def show(result: Comparison) -> None:
-    """Print the figures of both bounds side by side, the conclusion, and where it all is."""
+    """Print the results of both bounds, the conclusion, and the folder."""
     from ppvae.cli.terminal import say, show_table
 
     title = f"nats per datum; {result.draws} repetitions, {result.seeds} seed(s)"
@@ -169,7 +169,7 @@ def show(result: Comparison) -> None:
 
 
 def show_runs(result: RunComparison) -> None:
-    """Print a line for each row, what differs, the conclusion, and where it all is."""
+    """Print one line per row, the differences, the conclusion, and the folder."""
     from ppvae.cli.terminal import say, show_table
     from ppvae.comparison.held_out.grouping import UNSET
     from ppvae.comparison.held_out.table import SHORT, table
@@ -190,7 +190,7 @@ def show_runs(result: RunComparison) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: compare runs where there are some, else bounds; and show."""
+    """The command: compare runs if given, else bounds; and show the result."""
     given = given_settings("compare", argv)
     runs = given.pop("runs", ())
     allowed = CompareRuns if runs else CompareBounds

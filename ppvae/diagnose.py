@@ -1,7 +1,7 @@
-"""How good is this bound, and why: model, guide, encoder, optimizer or noise?
+"""Diagnose a run: how good is the bound, and why (model, guide, encoder, optimizer or noise)?
 
 python -m ppvae.diagnose runs/digits-20260101-120000 --quick       # about a minute
-python -m ppvae.diagnose RUN                                       # the figures to quote
+python -m ppvae.diagnose RUN                                       # results to quote
 python -m ppvae.diagnose RUN --data new.npy                        # on other data
 python -m ppvae.diagnose RUN --only evidence --samples 50000       # one question
 """
@@ -41,18 +41,18 @@ if TYPE_CHECKING:
 @alone
 @takes(Diagnose)
 def diagnose(asked: Diagnose) -> Diagnosis:
-    """Ask a fitted run where its nats are lost, and what to change.
+    """Diagnose where a fitted run loses nats, and what to change.
 
     Writes diagnostics.json, figures, posterior.nc (an ArviZ DataTree) and report.html, and returns
-    a `Diagnosis`. Nothing that was fitted moves; every figure is a function of the seed.
-    Questions: bound (what is in it, is the latent used), evidence (what is log p(x)),
-    gap (what guide and encoder lose), trust (is the guide to be relied on, datum by datum), model
-    (would it generate such data), training (did the fit end too early, or overfit),
-    estimator (which one to climb by), deficits (what another part would win).
+    a `Diagnosis`. The weights are unchanged; every result is a function of the seed. Questions:
+    bound (its terms, use of the latents), evidence (what is log p(x)), baselines (is it better than
+    simple models), gap (losses of guide and encoder), trust (is the guide reliable for each datum),
+    model (would it generate such data), training (did the fit end too early, or overfit), estimator
+    (which gradient estimator is best), deficits (what another part would gain).
 
     Raises:
-        InputError: for a run or data that cannot be read, an unknown question, or a diagnosis
-            that is there already.
+        InputError: for a run or data that cannot be read, an unknown question, or an existing
+            diagnosis.
     """
     from ppvae import report
     from ppvae.cli.terminal import bar, say
@@ -65,11 +65,11 @@ def diagnose(asked: Diagnose) -> Diagnosis:
     data, split, only = asked.data, asked.split, asked.only
     effort = QUICK if asked.quick else FULL
     if asked.samples is not None:
-        few = min(asked.samples, FULL.trusted_samples)  # weights that are held at once
+        few = min(asked.samples, FULL.trusted_samples)  # weights in memory at once
         effort = replace(effort, samples=asked.samples, trusted_samples=few)
     with contextlib.ExitStack() as held:
         held.enter_context(shown_by(bar))
-        held.enter_context(restored())  # opening a run draws, and so may libraries
+        held.enter_context(restored())  # opening a run draws random numbers, and so may libraries
         opened = opened_run(asked)
         folder = _folder(opened, data, split, only, asked.out)
         held.enter_context(writing(folder))
@@ -93,7 +93,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
             progress=bar,
         )
         result = ask_questions(context, only, folder)
-        posterior = "some questions alone were asked" if only else _posterior(context, result)
+        posterior = "only some questions were asked" if only else _posterior(context, result)
         opened.pair.to("cpu")
         settings = {
             "run": opened.path.name, "data": None if data is None else _name(data),
@@ -104,7 +104,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
         try:
             note = report.attempt(opened, rows, data_name=context.data_name, diagnosis=folder)
         except WriteError as error:
-            raise error.but("the diagnosis itself is whole, in diagnostics.json") from error
+            raise error.but("the diagnosis is complete in diagnostics.json") from error
         if note:
             say(f"note: {note}")
     return result
@@ -121,7 +121,7 @@ def _folder(
     only: Sequence[str],
     out: str | Path | None,
 ) -> Path:
-    """The run itself for all questions of its test data; a folder in it for anything else."""
+    """The run for all questions on its test data, else a folder in the run."""
     if out is not None:
         return Path(out)
     about = [] if data is None and split == "test" else [split if data is None else _name(data)]
@@ -132,7 +132,7 @@ def _folder(
 def _training_data(
     run: Run, data: str | Path | Rows | None, split: str, data_dir: str | Path | None
 ) -> Split | None:
-    """What the run was fitted to, unless that is what is examined, or it is no longer there."""
+    """The training data of the run, unless they are examined or no longer exist."""
     if data is None and split == "train":
         return None
     try:
@@ -140,16 +140,16 @@ def _training_data(
     except InputError:
         if data is None:
             raise
-        return None  # new data can be examined without the old
+        return None  # new data can be examined without them
 
 
 def _data_to_climb(
     run: Run, data: str | Path | Rows | None, split: str, data_dir: str | Path | None
 ) -> tuple[Split | None, Split | None]:
-    """What the programs can be trained on further, and the valid data, which choose among weights.
+    """The data for further training, and the validation data, which select weights.
 
-    There are none where the training data are examined, or no longer there. The test data choose
-    nothing: they are only reported.
+    There are none if the training data are examined or no longer exist. Test data select nothing:
+    they are only reported.
     """
     try:
         own = run.data(None if data_dir is None else Path(data_dir)).splits
@@ -160,9 +160,9 @@ def _data_to_climb(
 
 
 def _posterior(context: "Context", result: Diagnosis) -> bytes | str:
-    """Draws for ArviZ, of some of the examined data, with the calibration; or why there are none.
+    """Draws for ArviZ for some of the examined data, with the calibration; or why there are none.
 
-    The answers are not lost for that.
+    A failure here does not lose the answers.
     """
     from ppvae.arviz import to_datatree
     from ppvae.diagnostics.answer import first
@@ -186,7 +186,7 @@ def _posterior(context: "Context", result: Diagnosis) -> bytes | str:
 
 
 def show(result: Diagnosis) -> None:
-    """Print each answer, or why there is none; where the nats are lost; the verdict."""
+    """Print each answer or why there is none, the deficits, and the verdict."""
     from ppvae.cli.flags_in_sentences import in_flags
     from ppvae.cli.terminal import say, show_table
     from ppvae.diagnostics.shared.wording import plus_minus, with_error
@@ -205,8 +205,8 @@ def show(result: Diagnosis) -> None:
         for each in result.verdict.deficits
     ]  # fmt: skip
     if deficits:
-        columns = ("", "lost", "others held", "what to change")
-        title = "Where the nats are lost (not a sum; all parts trained along, where they could be)"
+        columns = ("", "lost", "others fixed", "what to change")
+        title = "Where nats are lost (not a sum; with joint training where measured)"
         show_table(title, columns, deficits)
     say("Verdict")
     for sentence in result.verdict.sentences:
@@ -217,7 +217,7 @@ def show(result: Diagnosis) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: diagnose, and show."""
+    """The command: diagnose, and show the result."""
     show(diagnose(**given_settings("diagnose", argv)))
 
 

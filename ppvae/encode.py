@@ -1,10 +1,10 @@
-"""Encode data with a fitted run: where q(z | x) lies, and log p(x), datum by datum.
+"""Encode data with a fitted run: loc and scale of q(z | x), and log p(x), for each datum.
 
 python -m ppvae.encode runs/digits-20260101-120000                 # the run's test data
-python -m ppvae.encode RUN --split all --out codes.csv              # a row per row of the file
+python -m ppvae.encode RUN --split all --out codes.csv              # one row per row of the file
 python -m ppvae.encode RUN --data cells.h5ad --out codes.h5ad      # obsm["X_ppvae"] of the AnnData
 python -m ppvae.encode RUN --data new.npy --samples 1000           # other data, scaled as the run's
-python -m ppvae.encode RUN --data new.npy --samples 0              # the embedding alone, in seconds
+python -m ppvae.encode RUN --data new.npy --samples 0              # the embedding only, in seconds
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
@@ -46,38 +46,38 @@ if TYPE_CHECKING:  # slow to import
     from ppvae.diagnostics.unfinished import Unfinished
 
 PARTS = ("train", "valid", "test")
-"""The parts of a run's own data."""
+"""The splits of a run's own data."""
 
 
 @alone
 @takes(Encode)
 def encode(asked: Encode) -> dict[str, Any]:
-    """Encode each datum: loc and scale of q(z | x), log p(x) with its error, q(y | x) of a class.
+    """Encode each datum: loc and scale of q(z | x), log p(x), and class probabilities.
 
-    A row of the result is a row of the input, in its order. The result has ``loc`` and ``scale``,
-    ``(data, latent)`` each (named ``loc_SITE`` and ``scale_SITE`` where there are several latents),
-    ``log_p`` (in nats, by importance sampling: a lower bound in expectation), ``log_p_error`` (its
-    standard error), ``elbo``, ``y`` where the data has labels, ``row``, the number of the row in
-    the file, from 0, ``name`` where rows have names, and ``split`` of the run's own data. Files
-    have labels by name; see `ppvae.diagnostics.encoded_files`.
+    Rows of the result are in the order of the input. The result has ``loc`` and ``scale``, ``(data,
+    latent)`` each (named ``loc_SITE`` and ``scale_SITE`` for several latents), ``log_p`` (in nats,
+    by importance sampling: a lower bound in expectation), ``log_p_error`` (its standard error),
+    ``elbo``, ``y`` if the data have labels, ``row``, the number of the row in the file, from 0,
+    ``name`` if rows have names, and ``split`` for the run's own data. Files have labels by name;
+    see `ppvae.diagnostics.encoded_files`.
 
-    More than 4,096 rows are written as they go to a folder ``OUT.partial``, which is gone at the
-    end. Whoever asks for the same again after a kill goes on there; the file is that of a run
-    without one. Pieces of other data, weights, settings or versions are refused, and begun anew
+    For more than 4,096 rows, finished pieces are written to a folder ``OUT.partial``, which is
+    removed at the end. After a kill, the same call resumes there; the final file is the same as
+    without a kill. Pieces of other data, weights, settings or versions are refused, or replaced
     with ``overwrite``; a second encoding to OUT at the same time is refused too. Arrays of more
-    than 64 MiB are then maps of a file, and take no memory.
+    than 64 MiB are then memory-mapped.
 
-    The error of a datum is too small where few weights carry its mean: log p(x) is
-    seldom below ``log_p - 1.96 * log_p_error`` (at most 4 % of the data, where it is known), and
-    often above ``log_p + 1.96 * log_p_error`` (1 to 36 %), also with 1,000 samples. With no
-    samples, or a guide without a density, there is neither ``log_p`` nor ``elbo``. Programs with a
-    class among their latents have ``class_probability`` too, ``(data, classes)``: q(y | x) as of
-    data without labels. Where the model takes y, ``log_p`` is log p(x | y), or, of data whose class
-    is known and a latent of the model, log p(x, y); each given the size factors, where it has them.
+    The error of a datum is too small if few weights dominate its mean: log p(x) is seldom below
+    ``log_p - 1.96 * log_p_error`` (at most 4 % of the data, where log p(x) is known), and often
+    above ``log_p + 1.96 * log_p_error`` (1 to 36 %), also with 1,000 samples. With no samples, or a
+    guide without a density, there is neither ``log_p`` nor ``elbo``. Programs with a class among
+    their latents also have ``class_probability``, ``(data, classes)``: q(y | x) without using
+    labels. If the model takes y, ``log_p`` is log p(x | y), or, if the class is a latent of the
+    model and known, log p(x, y); each given the size factors, if the model has them.
 
     Raises:
-        InputError: for a run or data that cannot be read, a file that is there already, or pieces
-            of another encoding.
+        InputError: for a run or data that cannot be read, an existing file, or pieces of another
+            encoding.
     """
     from ppvae.diagnostics.encoded_files import write_encoded
 
@@ -98,9 +98,9 @@ def encode(asked: Encode) -> dict[str, Any]:
 
 
 def codes_of(run: Run, asked: Encode) -> dict[str, Any]:
-    """What `encode` finds, and nothing is written: see `ppvae.diagnostics.encoding.encoded`.
+    """The result of `encode` without writing it: see `ppvae.diagnostics.encoding.encoded`.
 
-    Of the run's own data there is ``split`` too.
+    For the run's own data it has ``split`` too.
     """
     with _encodings(run, asked) as parts:
         return _at_once(parts, asked)
@@ -108,7 +108,7 @@ def codes_of(run: Run, asked: Encode) -> dict[str, Any]:
 
 @contextmanager
 def _encodings(run: Run, asked: Encode) -> Iterator[dict[str, "Encoding"]]:
-    """The rows that are encoded, by part of the data, with the programs on the device."""
+    """Context manager of the rows to encode, by split, with the programs on the device."""
     from ppvae.cli.terminal import bar
     from ppvae.diagnostics.encoding import Encoding
 
@@ -131,7 +131,7 @@ def _encodings(run: Run, asked: Encode) -> Iterator[dict[str, "Encoding"]]:
 
 
 def _at_once(parts: Mapping[str, "Encoding"], asked: Encode) -> dict[str, Any]:
-    """All that is found, in memory."""
+    """The result in memory."""
     from ppvae.cli.terminal import bar
     from ppvae.diagnostics.encoding import encoded, joined
 
@@ -141,7 +141,7 @@ def _at_once(parts: Mapping[str, "Encoding"], asked: Encode) -> dict[str, Any]:
 
 
 def _begun(parts: Mapping[str, "Encoding"], target: Path, run: Run, asked: Encode) -> "Unfinished":
-    """The folder of the pieces, held; with those that are of the same encoding."""
+    """The locked folder of pieces, with those of the same encoding."""
     from ppvae.cli.terminal import bar, say
     from ppvae.diagnostics.unfinished import Unfinished, plan_of
 
@@ -155,25 +155,27 @@ def _begun(parts: Mapping[str, "Encoding"], target: Path, run: Run, asked: Encod
         refuse=lambda: check_free(target, overwrite=asked.overwrite),
     )
     if unfinished.is_other:
-        say(f"{unfinished.folder} had pieces of another encoding, and is begun anew")
+        say(f"{unfinished.folder} had pieces of another encoding, and is started again")
     return unfinished
 
 
 def _files(run: Run, data: Any) -> Fingerprint | None:
-    """What tells the files of the data from others; None where they are in memory, or published."""
-    if data is None:  # it was compared with the files when they were opened
+    """Fingerprint of the files of the data; None for data in memory or published data."""
+    if data is None:  # compared with the files when they were opened
         return None if run.fingerprint is None else replace(run.fingerprint, modified=None)
     if not isinstance(data, str | Path) or named(data) is not None or not is_path(data):
         return None
     path = Path(data)
     found = Fingerprint.of_files(path, files_of(path))
-    return found if path.is_dir() else replace(found, modified=None)  # all of a file is summed
+    return (
+        found if path.is_dir() else replace(found, modified=None)
+    )  # the checksum covers the whole file
 
 
 def _gone_on(
     parts: Mapping[str, "Encoding"], unfinished: "Unfinished", asked: Encode
 ) -> dict[str, Any]:
-    """All that is found, written piece by piece; pieces that are there are not computed again."""
+    """The result, written in pieces; existing pieces are not computed again."""
     from ppvae.cli.terminal import bar, say
     from ppvae.diagnostics.encoding import joined, known
 
@@ -185,7 +187,7 @@ def _gone_on(
     done = sum(rows for name, number, rows in pieces if unfinished.has(name, number))
     total = sum(rows for *_, rows in pieces)
     if done:
-        say(f"going on with {unfinished.folder}: {done:,} of {total:,} rows are encoded")
+        say(f"resuming {unfinished.folder}: {done:,} of {total:,} rows are encoded")
     with bar("encoding", total, done) as count:
         for name, number, _ in pieces:
             if not unfinished.has(name, number):
@@ -200,7 +202,7 @@ def _gone_on(
 
 
 def _annotated(run: Run, data: Any) -> Any:
-    """The AnnData that is encoded, or its file.
+    """The encoded AnnData, or its file.
 
     Raises:
         InputError: if there is none.
@@ -211,16 +213,16 @@ def _annotated(run: Run, data: Any) -> Any:
         return data
     if not isinstance(data, (str, Path)) or Path(data).suffix.lower() != ".h5ad":
         raise InputError(
-            "`out` is an .h5ad file, which is written of data in such a file, and these are "
-            f"{data!r:.80}; give a .csv or .parquet file"
+            "`out` is an .h5ad file, which needs an AnnData or such a file as data, not "
+            "{data!r:.80}; give a .csv or .parquet file"
         )
     return Path(data)
 
 
 def opened_run(asked: Diagnose | Encode | Sample) -> Run:
-    """The run that is asked, opened if it is not yet.
+    """The run, opened if necessary.
 
-    From here on torch has the threads of its fit.
+    Also sets torch's threads to those of its fit.
     """
     run = asked.run
     if not isinstance(run, Run):
@@ -240,19 +242,20 @@ def rows_of(
     *,
     needs_observed: bool = True,
 ) -> Split:
-    """The rows asked for: new data, or a part of the run's own with its noise drawn once.
+    """The rows to use: new data, or a split of the run's own with its noise drawn once.
 
     Raises:
-        InputError: for rows that the model cannot score, or, where that is needed, of which
-            nothing was observed.
+        InputError: for rows that the model cannot score, or, if required, rows without observed
+            entries.
     """
     where = None if data_dir is None else Path(data_dir)
     if data is not None and split != "test":
         raise InputError(
-            f"`split={split!r}` is a part of the run's own data, and `data` brings others: give one"
+            f"`split={split!r}` is for the run's own data, but `data` gives others: give one of "
+            "the two"
         )
     if data is None and label is not None:
-        raise InputError(f"`label={label!r}` goes with `data`; the run has its labels already")
+        raise InputError(f"`label={label!r}` needs `data`; the run has its labels already")
     if isinstance(data, Split):
         run.check_scaled_alike(data)
         rows, name = data, "the data"
@@ -268,8 +271,7 @@ def rows_of(
         and not any(bool(batch["mask"].any()) for batch in rows.chunks(4096))
     ):
         raise InputError(
-            f"mask is False everywhere in {name}, so that nothing was observed; it must be True "
-            "where x was"
+            f"mask is False everywhere in {name}; it must be True where x was observed"
         )
     check_rows(rows, run.pair, run.audit, run.example(), name)
     return rows
@@ -293,14 +295,14 @@ def _target(
 
 
 def check_free(target: Path, *, overwrite: bool) -> None:
-    """Refuse a file that is there already, or is a link in a run."""
+    """Refuse an existing file, or a link in a run."""
     check_writable(target)
     if is_there(target) and not overwrite:
-        raise InputError(f"{target} is there already; give another `out`, or `overwrite=True`")
+        raise InputError(f"{target} exists already; give another `out`, or `overwrite=True`")
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: encode, and say what came out."""
+    """The command: encode, and print the result."""
     from ppvae.cli.terminal import number, say
     from ppvae.diagnostics.evidence.importance_sampling import COVERAGE, evidence_name
 

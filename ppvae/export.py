@@ -1,4 +1,4 @@
-"""Export the encoder or the decoder of a run, as a graph that runs with torch alone.
+"""Export the encoder or the decoder of a run, as a graph that needs only torch.
 
 python -m ppvae.export runs/digits-20260101-120000                 # x to loc and scale of q(z | x)
 python -m ppvae.export RUN --what decoder                          # z to the mean of p(x | z)
@@ -39,17 +39,17 @@ if TYPE_CHECKING:
     from ppvae.compilation.exporting.exporting import Exported
 
 ABOUT = "about.json"
-"""The file within the archive that says what goes in and out."""
+"""The file in the archive that describes inputs and outputs."""
 
 
 @dataclass(frozen=True)
 class ExportedPart:
-    """A part that was written.
+    """A written part.
 
     Attributes:
         path: the file.
-        program: what is in it.
-        about: names, shapes and units of what goes in and out: ``about.json`` in the file.
+        program: its content.
+        about: names, shapes and units of inputs and outputs: ``about.json`` in the file.
     """
 
     path: Path
@@ -60,22 +60,22 @@ class ExportedPart:
 @alone
 @takes(Export)
 def export(asked: Export) -> ExportedPart:
-    """Write a part of a run for use elsewhere, by ``torch.export``.
+    """Write a part of a run with ``torch.export``.
 
-    The encoder takes x (and what else the guide takes, such as y or mask) to ``loc`` and ``scale``
-    of q(z | x), ``(batch, latent)`` each (``loc_SITE`` and ``scale_SITE`` where there are several
-    latents). The decoder takes the latents (and what else the model takes) to the ``mean`` of
-    p(x | z), in the model's unit, and ``raw``, in that of the data, where the two differ. The batch
-    may be of any size. Each is compared with the programs before it is written, at several sizes.
-    The archive holds ``about.json``: names, shapes, scaling, labels and versions::
+    The encoder maps x (and other inputs of the guide, such as y or mask) to ``loc`` and ``scale``
+    of q(z | x), ``(batch, latent)`` each (``loc_SITE`` and ``scale_SITE`` for several latents). The
+    decoder maps the latents (and other inputs of the model) to the ``mean`` of p(x | z), in the
+    unit of the model, and ``raw``, in that of the data, if the two differ. The batch may have any
+    size. Each is compared with the programs at several sizes before it is written. The archive
+    holds ``about.json``: names, shapes, scaling, labels and versions::
 
         about = {"about.json": ""}
         encoder = torch.export.load("encoder.pt2", extra_files=about).module()
         encoder(x)["loc"]
 
     Raises:
-        InputError: for programs that have no such graph: their moments have no closed form, or what
-            they compute depends on numbers in the tensors, or on the other rows of a batch.
+        InputError: for programs without such a graph: their moments have no closed form, or they
+            depend on tensor values, or on the other rows of a batch.
     """
     from ppvae.compilation.exporting.exporting import export_part
     from ppvae.compilation.exporting.parts import decoder, encoder
@@ -86,8 +86,7 @@ def export(asked: Export) -> ExportedPart:
     target = Path(asked.out) if asked.out is not None else run.path / f"{asked.what}.pt2"
     if target.suffix != ".pt2":
         raise InputError(
-            f"`out={str(target)!r}`: a part is written as an archive of torch's, .pt2; name such a "
-            "file"
+            f"`out={str(target)!r}`: a part is written as a torch archive, .pt2; name such a file"
         )
     check_free(target, overwrite=asked.overwrite)
     with writing(target.parent):
@@ -108,7 +107,7 @@ def export(asked: Export) -> ExportedPart:
 
 
 def _about(run: Run, what: str, exported: "Exported") -> dict[str, Any]:
-    """What goes in and out, in words and numbers, for who has the file alone."""
+    """Description of inputs and outputs for users of the file."""
 
     def told(name: str, value: Tensor) -> dict[str, Any]:
         shape = ["batch", *value.shape[1:]]
@@ -133,7 +132,7 @@ def _about(run: Run, what: str, exported: "Exported") -> dict[str, Any]:
 
 
 def show(result: ExportedPart) -> None:
-    """Print what goes in and out, and where it is."""
+    """Print inputs and outputs, and the file."""
     from ppvae.cli.terminal import say, show_table
 
     rows = [
@@ -148,11 +147,11 @@ def show(result: ExportedPart) -> None:
     ]
     show_table(f"the {result.about['what']}", ("", "name", "shape", ""), rows)
     say(f"x: {result.about['scaling']['sentence']}, binarize: {result.about['binarize']}")
-    say(f"everything is in {result.path}, its {ABOUT} included; torch.export.load reads it")
+    say(f"everything, with {ABOUT}, is in {result.path}; torch.export.load reads it")
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: export, and show."""
+    """The command: export, and show the result."""
     show(export(**given_settings("export", argv)))
 
 

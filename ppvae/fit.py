@@ -1,4 +1,4 @@
-"""The main job: fit a variational autoencoder, and say how good it is.
+"""Fit a variational autoencoder, and report how good it is.
 
 python -m ppvae.fit                                                # offline, under a minute
 python -m ppvae.fit --data mnist --binarize dynamic --epochs 20    # MNIST
@@ -6,8 +6,8 @@ python -m ppvae.fit --likelihood Gaussian --likelihood.variance per-pixel
 python -m ppvae.fit --guide Delta --beta 0                         # the plain autoencoder
 python -m ppvae.fit --data table.csv --label kind --likelihood Gaussian
 python -m ppvae.fit --model mine.model --guide mine.guide          # your own Pyro programs
-python -m ppvae.fit --resume runs/digits-20260101-120000           # go on where it stopped
-python -m ppvae.fit --seeds 3 --out runs/three                     # a run for each of three seeds
+python -m ppvae.fit --resume runs/digits-20260101-120000           # resume a stopped fit
+python -m ppvae.fit --seeds 3 --out runs/three                     # one run for each of three seeds
 python -m ppvae.fit --start runs/first --data more.npy             # from the weights of a run
 torchrun --nproc-per-node 2 -m ppvae.fit --out runs/two            # in two processes
 python -m ppvae.fit --config runs/digits-20260101-120000/config.yaml --seed 1
@@ -82,34 +82,33 @@ if TYPE_CHECKING:  # it takes seconds to import
 @per_seed
 @quiet_where_asked
 def fit(settings: Settings) -> Run:
-    """Fit a model p(x, z) and a guide q(z | x) by climbing a bound on log p(x).
+    """Fit a model p(x, z) and a guide q(z | x) by maximizing a bound on log p(x).
 
-    What it leaves is a run directory; what it returns is that directory, opened at its best
-    weights, or with ``seeds`` a list of such. With ``in_memory`` the run goes with the object that
-    is returned. Each part is a class name, or in Python also a class; model and guide may be any
-    Pyro programs.
+    Writes a run directory and returns it, opened at its best weights, or with ``seeds`` a list of
+    runs. With ``in_memory`` the run lasts as long as the returned object. Each part is a class
+    name, or in Python also a class; model and guide may be any Pyro programs.
 
-    The process is left as it was found: generators, warning filters, log levels, environment. One
-    thread at a time can fit, for Pyro's handlers are one per process. SIGINT writes a checkpoint
-    and raises ``KeyboardInterrupt``; SIGTERM writes one and raises ``SystemExit(143)``, so that the
-    caller's ``finally`` runs. A second signal does not wait for the checkpoint.
+    The state of the process is restored: random generators, warning filters, log levels,
+    environment. Only one thread at a time can fit, since Pyro's handlers are global. SIGINT writes
+    a checkpoint and raises ``KeyboardInterrupt``; SIGTERM writes one and raises
+    ``SystemExit(143)``, so that the caller's ``finally`` runs. A second signal does not wait for
+    the checkpoint.
 
-    With several ``devices`` each process but the first starts the calling script anew, and all of
-    them run all of it: ``fit`` is called with the same arguments in each, and returns the same run.
-    So it is in a script that ``torchrun`` starts, on one machine or several. What is to happen once
-    is left to the first::
+    With several ``devices`` the other processes run the calling script again, as a whole: ``fit``
+    is called with the same arguments in each, and returns the same run. The same holds for a script
+    started by ``torchrun``, on one machine or several. Guard what should happen once::
 
         run = fit(data="mnist", devices=2, out="runs/two")
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several machines: "RANK"
             print(run.summary)
 
-    The processes, and the environment variables that they know each other by, stay until the
+    The processes, and the environment variables by which they find each other, last until the
     script ends. If one dies, the fit ends with an `InputError` that names it, and the others end
-    too. Started again by ``torchrun --max-restarts``, it goes on from its last checkpoint.
-    Interactive sessions have no script: take ``python -m ppvae.fit --devices 2``.
+    too. Restarted by ``torchrun --max-restarts``, it resumes from its last checkpoint. Interactive
+    sessions have no script: use ``python -m ppvae.fit --devices 2``.
 
     Raises:
-        InputError: for what cannot be fitted, in one sentence with the way out.
+        InputError: for invalid input, in one sentence with the way out.
         KeyboardInterrupt: once the checkpoint is written, after SIGINT.
     """
     if (begun := begun_before(settings)) is not None:
@@ -121,7 +120,7 @@ def fit(settings: Settings) -> Run:
     if settings.out is not None:
         check_unoccupied(Path(settings.out), overwrite=settings.overwrite)
 
-    # Data, and the two programs that meet on it.
+    # Data, and the two programs.
     fabric = launch(
         settings.device, settings.precision, processes, oversubscribe=settings.oversubscribe
     )
@@ -133,7 +132,7 @@ def fit(settings: Settings) -> Run:
     check_made_again(meeting, example, settings)
     check_alike(fabric, asked, meeting.data, meeting.pair)
 
-    # The bound, and what climbs it.
+    # The bound, and the trainer.
     data, pair = meeting.data, meeting.pair
     is_anew = data.binarize == "dynamic"
     settings = settings.laid_out(order_of(settings, data, fabric).whole, is_anew=is_anew)
@@ -143,7 +142,7 @@ def fit(settings: Settings) -> Run:
             settings, chosen, pair, meeting.facts, data, fabric, compile=is_compiled
         )
 
-    # Where it is written.
+    # The run directory.
     config = config_of(
         settings, chosen, meeting, trainer, is_compiled=is_compiled,
         asked=asked if processes.may_restart else None,
@@ -161,13 +160,13 @@ def fit(settings: Settings) -> Run:
         with run.given_back_on_failure():
             where = f"writing to {folder}" if home is None else "kept in memory"
             show_introduction(data, chosen, trainer, where, is_compiled=is_compiled)
-    folder = fabric.broadcast(folder)  # a name by the clock is not the same everywhere
+    folder = fabric.broadcast(folder)  # a name by the clock may differ between processes
     with run.given_back_on_failure(is_new=True) if fabric.is_global_zero else nullcontext():
         check_seen(fabric, Path(folder))
     if not fabric.is_global_zero:
         run = Run(folder)
     run.home = home
-    # The bound was typed here, or trusted: the run that is opened at the end may have it too.
+    # The bound was typed here, or trusted: the run opened at the end may use it too.
     trusted = (*settings.trust, chosen.elbo.target.__module__)
     return _climb(run, trainer, data, fabric, trusted, meeting.everything)
 
@@ -176,10 +175,10 @@ def fit(settings: Settings) -> Run:
 @alone
 @takes(Resume)
 def resume(asked: Resume) -> Run:
-    """Go on with a fit from its last checkpoint, bit by bit as if it had never stopped.
+    """Resume a fit from its last checkpoint, bit for bit as if it had never stopped.
 
     Raises:
-        InputError: if there is nothing to go on with, it is damaged, or another process writes it.
+        InputError: if there is no run, it is damaged, or another process writes it.
     """
     return _go_on(asked)
 
@@ -195,10 +194,10 @@ def _go_on(asked: Resume) -> Run:
     settings = replace(begun, **changes, trust=trust, tracker=asked.tracker, figures=asked.figures)
     if settings.epochs != begun.epochs and begun.schedule:
         raise InputError(
-            f"the learning-rate schedule of {run.path} was laid out for {begun.epochs} epochs; go "
-            "on without `epochs`, or fit anew with `schedule='none'`, whose epochs can be added to"
+            f"the learning-rate schedule of {run.path} was made for {begun.epochs} epochs; resume "
+            "without `epochs`, or fit again with `schedule='none'`, which can be extended"
         )
-    # What `precision='auto'` came out as holds on, also on a device that would choose otherwise.
+    # The resolved `precision='auto'` is kept, also on a device that would choose another.
     precision = run.resolved.get("precision", settings.precision)
     fabric = launch(settings.device, precision, processes, oversubscribe=bool(asked.oversubscribe))
     tell = teller(fabric)
@@ -207,7 +206,7 @@ def _go_on(asked: Resume) -> Run:
             run.begin_writing()
         state = run.resumable(asked.checkpoint)
 
-        # The data and the programs of the fit, made again, and the bound.
+        # Data, programs and bound of the fit.
         tell("reading the data")
         run.data_memory = asked.data_memory
         with shown_by(bar):
@@ -224,7 +223,7 @@ def _go_on(asked: Resume) -> Run:
             run.rewind(state, is_done=trainer.is_done)
             if changes:
                 run.write_config(run.config | changes)
-            tell(f"going on with {run.path} after {trainer.progress.step} steps")
+            tell(f"resuming {run.path} after {trainer.progress.step} steps")
         fabric.barrier()
         return _climb(run, trainer, data, fabric, trust, everything)
 
@@ -237,16 +236,16 @@ def _climb(
     trust: Sequence[str],
     everything: Data,
 ) -> Run:
-    """Climb, writing down each epoch; then evaluate the best weights, draw, and report.
+    """Train and record each epoch; then evaluate the best weights, draw figures, and report.
 
     Once the checkpoint is written, SIGINT ends in ``KeyboardInterrupt``, and SIGTERM in
     ``SystemExit(143)``.
 
     Raises:
-        WriteError: if the disk takes no more, with what is there to go on from.
+        WriteError: if the disk is full, with how to resume.
     """
     tell = teller(fabric)
-    go_on = f"go on with `resume({str(run.path)!r})`"
+    go_on = f"continue with `resume({str(run.path)!r})`"
     ranks.way_out = spoken(go_on)
     is_first = fabric.is_global_zero
     tracking = Tracking(trainer.plan.tracker if is_first else None, run.path)
@@ -261,13 +260,13 @@ def _climb(
                 tracking=tracking,
             )  # fmt: skip
         if number:
-            left = go_on if run.home is None else "nothing of it is left"
+            left = go_on if run.home is None else "nothing is kept"
             tell(f"stopped after {trainer.progress.step} steps; {left}")
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
         if trainer.stopped:
             tell(f"stopped early: {trainer.stopped}")
-        fabric.barrier()  # the best weights are written
-        # What was fitted is not made anew: who goes on with the run has these very programs.
+        fabric.barrier()  # wait until the best weights are written
+        # The run keeps the fitted programs themselves.
         pair = trainer.bound.pair
         fitted = Run(
             run.path, trust=trust, model=pair.program("model"), guide=pair.program("guide")
@@ -284,12 +283,12 @@ def _climb(
 def _conclude(
     run: Run, trainer: "Trainer", data: Data, labels: torch.Tensor | None, tracking: Tracking
 ) -> None:
-    """The final figures on the test data, by the best weights; pictures; the report.
+    """Final results on the test data with the best weights, figures, and report.
 
     Raises:
-        WriteError: if the disk does not take all of it; what it takes is there.
+        WriteError: if the disk is full; what fits is kept.
     """
-    from ppvae.report.figures import leave_pictures  # late: it imports what draws
+    from ppvae.report.figures import leave_pictures  # late: it imports plotting
 
     summary = summarize(trainer, data, labels, run.history())
     run.write_summary(summary.to_dict())
@@ -309,17 +308,17 @@ def _conclude(
     there = "metrics.csv, summary.json, checkpoints, figures, report.html"
     say(f"everything is in {run.path}: {there}")
     diagnosis = f"python -m ppvae.diagnose {shlex.quote(str(run.path))} --quick"
-    say(f"next: {diagnosis} says what is lost where, and what to change")
+    say(f"next: {diagnosis} says where nats are lost, and what to change")
 
 
 @in_ranks
 def main(argv: Sequence[str]) -> None:
-    """The command: a fit, or with ``--resume`` one that goes on."""
+    """The command: fit, or with ``--resume`` resume a fit."""
     given = given_settings("fit", argv)
     run = given.pop("resume", None)
     if run is None:
         if "checkpoint" in given:
-            raise InputError("--checkpoint says where --resume goes on from: give that too")
+            raise InputError("--checkpoint needs --resume: give that too")
         fits: Any = fit(**given)
         if isinstance(fits, list):
             show_seeds(fits)
@@ -327,8 +326,8 @@ def main(argv: Sequence[str]) -> None:
     allowed = [name for name, (_, about) in settings_of(FitCommand).items() if about.may_change]
     for name in given.keys() - set(allowed):
         raise InputError(
-            f"{flag(name)} cannot change in a fit that goes on: --resume takes "
-            f"{', '.join(sorted(map(flag, allowed)))}; for another setting start anew with "
+            f"{flag(name)} cannot change in a resumed fit: --resume takes "
+            f"{', '.join(sorted(map(flag, allowed)))}; for another setting start a new fit with "
             f"--config {run}/config.yaml"
         )
     resume(run, **given)

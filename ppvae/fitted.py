@@ -1,4 +1,4 @@
-"""A fitted run, and all that can be asked of it."""
+"""Fitted runs and their methods."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -33,14 +33,13 @@ type Part = Literal["train", "valid", "test"]
 
 
 class Run(stored.Run):
-    """A fitted run: `ppvae.run.Run`, and what can be asked of it.
+    """A fitted run: `ppvae.run.Run` with methods to use the programs.
 
-    Data are given as arrays of NumPy, tensors of torch, tables of pandas or sparse matrices, in the
-    unit of the data of the fit; as a name or a path; or as a `ppvae.data.Split`. They are scaled
-    and binarized as those of the fit were. Without data it is the run's own test data that is asked
-    about. A missing entry is NaN. A DataFrame is answered with a DataFrame or a Series with its
-    index, and so is everyone where the data of the fit have column names; all others are answered
-    with arrays. ``y`` has the labels, by name, or the covariates, of programs that take them.
+    Data are NumPy arrays, tensors, pandas tables or sparse matrices, in the unit of the data of the
+    fit; a name or a path; or a `ppvae.data.Split`. They are scaled and binarized as in the fit. The
+    default is the test data of the run. Missing entries are NaN. The result for a DataFrame, or for
+    any data if the data of the fit have column names, is a DataFrame or Series with its index; else
+    it is an array. ``y`` has the labels, by name, or the covariates, for programs that take them.
     """
 
     def __repr__(self) -> str:
@@ -63,19 +62,19 @@ class Run(stored.Run):
         seed: int = 0,
         device: Device = "auto",
     ) -> "DataFrame":
-        """Encode each datum: a table of one row per datum, with its index or row number.
+        """Encode each datum: a table with one row per datum, with its index or row number.
 
-        Columns are ``label`` where there are labels, ``loc_0``, ... and ``scale_0``, ... of
-        q(z | x), and ``log_p``, its standard error ``log_p_error`` and ``elbo``, in nats; see
-        `ppvae.diagnostics.encoding`, and `ppvae.encode.encode` on what the error covers.
+        Columns are ``label`` if there are labels, ``loc_0``, ... and ``scale_0``, ... of q(z | x),
+        and ``log_p``, its standard error ``log_p_error`` and ``elbo``, in nats; see
+        `ppvae.diagnostics.encoding`, and `ppvae.encode.encode` on the coverage of the error.
 
         Args:
             x: the data; see the class.
             y: their labels or covariates.
             mask: True where x was observed.
-            split: the part of the run's own data.
-            samples: importance samples for log p(x) of each datum; 0: loc and scale alone.
-            seed: of the samples.
+            split: the split of the run's own data.
+            samples: importance samples per datum for log p(x); 0: loc and scale only.
+            seed: seed of the samples.
             device: where to compute.
         """
         from ppvae.diagnostics.encoding import encoded_table
@@ -101,12 +100,12 @@ class Run(stored.Run):
     ) -> Any:
         """Log p(x) of each datum, in nats, by importance sampling: ``(data,)``.
 
-        It is of x in the unit that the model sees; see ``run.scaling``.
+        x is in the unit of the model; see ``run.scaling``.
 
         Args: as `encode`.
 
         Raises:
-            InputError: where there is none: of a point mass, or latents that all data share.
+            InputError: if there is none: for a point mass, or latents shared by all data.
         """
         from ppvae.diagnostics import log_evidence
 
@@ -122,14 +121,14 @@ class Run(stored.Run):
     def decode(self, z: Any, covariates: Any = None) -> Any:
         """The mean of p(x | z) at each z, in the unit of the data: ``(n, *shape)``.
 
-        Of binarized data it is the mean intensity, as 1 stands for the largest.
+        For binarized data it is the mean intensity, where 1 stands for the largest.
 
         Args:
-            z: ``(n, latent)``; what `encode` gave, of which ``loc`` is taken; the AnnData that
-                ``python -m ppvae.encode`` wrote; or a mapping from latents to arrays, where the
-                model has several.
-            covariates: the label, by name, or the covariates that the model is conditional on:
-                one for all, or one for each z. Without them they are those of some training data.
+            z: ``(n, latent)``; the result of `encode`, of which ``loc`` is used; the AnnData that
+                ``python -m ppvae.encode`` wrote; or a mapping from latents to arrays for a model
+                with several.
+            covariates: the label, by name, or the covariates of a conditional model: one for all,
+                or one per z. The default is those of some training data.
         """
         z = of_annotated(z)
         index = z.index if is_frame(z) else None
@@ -138,14 +137,14 @@ class Run(stored.Run):
 
     @alone
     def sample(self, n: int = 1, covariates: Any = None, *, seed: int = 0) -> Any:
-        """Draws of p(x), z ~ p(z) and x ~ p(x | z), in the unit of the data: ``(n, *shape)``.
+        """Draws from p(x), z ~ p(z) and x ~ p(x | z), in the unit of the data: ``(n, *shape)``.
 
-        Of binarized data a draw is 0 or the largest intensity.
+        For binarized data a draw is 0 or the largest intensity.
 
         Args:
-            n: how many.
-            covariates: the label, by name, or the covariates that the model is conditional on: one
-                for all, or one for each draw. Without them they are those of some training data.
+            n: number of draws.
+            covariates: the label, by name, or the covariates of a conditional model: one for all,
+                or one per draw. The default is those of some training data.
             seed: seed of the draws.
         """
         return Form(self.scaling, self.schema.columns).like_x(draws_of(self, n, covariates, seed))
@@ -179,7 +178,7 @@ class Run(stored.Run):
     ) -> Any:
         """Fill in the missing entries of x by E[x_missing | x_observed]; the others stay.
 
-        `ppvae.programs.imputation.impute` has their spread, error, and draws of them too.
+        `ppvae.programs.imputation.impute` also gives their spread, error, and draws.
 
         Args: as `encode`.
 
@@ -194,7 +193,7 @@ class Run(stored.Run):
         return form.filled(found.x, found.mask)
 
     def diagnose(self, x: Any = None, y: Any = None, **settings: Any) -> "Diagnosis":
-        """Ask where nats are lost: `ppvae.diagnose.diagnose`, with its settings.
+        """Diagnose where nats are lost: `ppvae.diagnose.diagnose`, with its settings.
 
         Args:
             x: other data; see the class.
@@ -216,8 +215,8 @@ class Run(stored.Run):
         """A figure of the run and its test data.
 
         Args:
-            what: ``"elbo"`` (the bound and its terms over epochs), ``"reconstructions"``,
-                ``"samples"``, ``"latent"``, or ``"manifold"`` where the latent has two dimensions.
+            what: ``"elbo"`` (the bound and its terms by epoch), ``"reconstructions"``,
+                ``"samples"``, ``"latent"``, or ``"manifold"`` for a two-dimensional latent.
         """
         from ppvae.report.figures import figure_of
 
@@ -240,10 +239,10 @@ class Run(stored.Run):
 
         return to_datatree(self, self._given(x, y), **settings)
 
-    # How data come in, and answers go out
+    # Conversion of data and results
 
     def _given(self, x: Any, y: Any, mask: Any = None) -> Any:
-        """Arrays as a split; names, paths, splits and nothing as they are."""
+        """Arrays as a split; names, paths, splits and None unchanged."""
         if x is None or isinstance(x, (str, Path, Split)):
             return x
         return self.new_rows(x, y, mask)
@@ -251,7 +250,7 @@ class Run(stored.Run):
     def _asked(
         self, x: Any, y: Any, mask: Any, split: str, *, needs_observed: bool = True
     ) -> tuple[Split, Form]:
-        """The rows that are asked about, and the form of the answer."""
+        """The rows to use, and the form of the result."""
         take_threads_of_fit(self.resolved.get("threads"))
         given = self._given(x, y, mask)
         rows = rows_of(self, given, split, None, None, needs_observed=needs_observed)
@@ -259,7 +258,7 @@ class Run(stored.Run):
 
     @contextmanager
     def _at(self, device: Device) -> Iterator[torch.device]:
-        """The programs on a device, and then on the CPU again."""
+        """Move the programs to a device, and back to the CPU after the block."""
         where = one_device(device)
         self.pair.to(where)
         try:
@@ -277,20 +276,20 @@ def load(
     model: Program | None = None,
     guide: Program | None = None,
 ) -> Run:
-    """Open a run directory; see `Run` for what can be asked of it.
+    """Open a run directory; see `Run` for its methods.
 
-    A `ppvae.errors.FitWarning` says of a fit that it diverged, that it was still climbing steeply
-    when it ended, or that it is worse than independent elements.
+    A `ppvae.errors.FitWarning` is given for a fit that diverged, whose bound was still rising
+    steeply at its end, or that is worse than independent elements.
 
     Args:
         path: the run directory.
         trust: modules whose code the run may import, by name.
-        checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is.
-        model: the model itself, for a run that was fitted to an object made in Python.
-        guide: the guide itself, likewise.
+        checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; default the best one, if it exists.
+        model: the model object, for a run that was fitted with one.
+        guide: the guide object, in the same case.
 
     Raises:
-        InputError: if there is no run there, or it is broken, or of another format.
+        InputError: if there is no run, or it is damaged, or has another format.
 
     Example::
 

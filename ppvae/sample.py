@@ -1,11 +1,11 @@
-"""Draw from a fitted run, reconstruct data with it, and walk between data.
+"""Draw from a fitted run, reconstruct data with it, and interpolate between data.
 
-python -m ppvae.sample runs/digits-20260101-120000                 # draws, reconstructions, walks
-python -m ppvae.sample RUN --count 256 --seed 1 --out pictures
-python -m ppvae.sample RUN --data new.npy                          # reconstruct other data
-python -m ppvae.sample RUN --given 3                               # draw of one class alone
-python -m ppvae.sample RUN --aggregate                             # draw where the codes lie
-python -m ppvae.sample RUN --impute --data holed.npz               # fill in missing entries
+python -m ppvae.sample runs/digits-20260101-120000                 # draws, reconstructions,
+interpolations python -m ppvae.sample RUN --count 256 --seed 1 --out pictures python -m ppvae.sample
+RUN --data new.npy                          # reconstruct other data python -m ppvae.sample RUN
+--given 3                               # draws of one class python -m ppvae.sample RUN
+--aggregate                             # draw where the codes lie python -m ppvae.sample RUN
+--impute --data holed.npz               # fill in missing entries
 """
 
 if __name__ == "__main__":  # before the imports that take seconds
@@ -59,40 +59,39 @@ def sample(asked: Sample) -> dict[str, Any]:
     the straight line between the codes of two data.
 
     With ``aggregate`` z is drawn where the codes of the training data lie, not from p(z), and there
-    are draws and nothing else, in samples-aggregate.npz: ``samples_mean`` and ``samples``, and
-    ``gain`` with its standard error ``gain_error``, in nats by which the density fitted to those
-    codes is above p(z) at the codes of the test data; see
-    `ppvae.diagnostics.bound.aggregate_prior`.
+    are only draws, in samples-aggregate.npz: ``samples_mean`` and ``samples``, and ``gain`` with
+    its standard error ``gain_error``, the nats by which the density fitted to those codes exceeds
+    p(z) at the codes of the test data; see `ppvae.diagnostics.bound.aggregate_prior`.
 
-    With ``impute`` it is the missing entries that are drawn, and nothing else: imputed.npz, with
-    ``x`` (what was observed, and E[x_missing | x_observed]), ``scale`` (the standard deviation of
-    each missing entry given what was observed), ``error`` (of ``x``, from the importance samples),
-    ``draws`` (five completed data sets), ``ess`` and ``mask``; see `Imputation`.
+    With ``impute`` only missing entries are filled in: imputed.npz, with ``x`` (the observed
+    entries, and E[x_missing | x_observed]), ``scale`` (the standard deviation of each missing entry
+    given the observed ones), ``error`` (of ``x``, from the importance samples), ``draws`` (five
+    completed data sets), ``ess`` and ``mask``; see `Imputation`.
 
     Everything is in the unit of x as the model sees it, scaled as ``scaling`` in config.yaml says.
-    Of a table there are .csv files too, in the units of its file and with its names: the draws
+    For a table there are also .csv files, in the units of its file and with its names: the draws
     (samples.csv, or samples-aggregate.csv), the reconstructions and the imputed rows, by the
     numbers or names of the rows. A category is a level there; its mean is the most probable one.
 
     Raises:
-        InputError: for a run or data that cannot be read, files that are there already, a
-            condition that the model does not have, or nothing to impute.
+        InputError: for a run or data that cannot be read, existing files, a condition that the
+            model does not have, or nothing to impute.
     """
     if asked.out is not None and Path(asked.out).suffix in _FILES:
         raise InputError(
-            f"`out={str(asked.out)!r}` is the name of a file, and a folder is written: name one"
+            f"`out={str(asked.out)!r}` is the name of a file, but a folder is written: name one"
         )
     impute, given, aggregate = asked.impute, asked.given, asked.aggregate
     count, seed, data_dir, components = asked.count, asked.seed, asked.data_dir, asked.components
     if impute and given is not None:
         raise InputError(
-            f"`given={given!r}` is for draws of new data; what is imputed is conditional on the "
-            "labels or covariates of the data themselves: leave it out"
+            f"`given={given!r}` is for draws of new data; imputation is conditional on the labels "
+            "or covariates of the data: leave it out"
         )
     if impute and aggregate:
         raise InputError(
-            "`aggregate=True` is for draws of new data; what is imputed is drawn given what was "
-            "observed of the data themselves: leave it out"
+            "`aggregate=True` is for draws of new data; imputation is given the observed entries "
+            "of the data: leave it out"
         )
     opened = opened_run(asked)
     folder = Path(asked.out) if asked.out is not None else opened.path / "samples"
@@ -110,7 +109,7 @@ def sample(asked: Sample) -> dict[str, Any]:
         check_memory(8 * components * len(rows), f"components = {components}")
         if impute:
             return _imputed(opened, rows, asked.samples, seed, target, asked.figures)
-        # Rows for the shapes, and for what a conditional model is conditional on.
+        # Rows for the shapes, and for the condition of a conditional model.
         some = Stream.SHOWN_ROWS.rows(len(rows), count, seed, 0)
         like, held = _given(opened, rows.take(some[torch.arange(count) % len(some)]), given)
         if aggregate:
@@ -178,7 +177,7 @@ def _drawn(
 
 
 def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
-    """Rows with the y that was given as a word, and that y as a latent; see `conditioned`."""
+    """Rows with the given y, and that y as a latent; see `conditioned`."""
     y: Any = given
     fitted = run.example().get("y")
     if given is not None and run.label_names is None and fitted is not None:
@@ -188,18 +187,18 @@ def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
             y = []
         if len(y) != fitted[0].numel() or not np.isfinite(y).all():
             raise InputError(
-                f"`given={given!r}` is not what the model is conditional on: give as many numbers "
-                f"as there are covariates, {fitted[0].numel()}, set off by commas"
+                f"`given={given!r}` does not match the covariates of the model: give "
+                f"{fitted[0].numel()} comma-separated numbers"
             )
     return conditioned(run, like, y, "given")
 
 
 def _own_data(run: Run, data_dir: str | Path | None) -> Data:
-    """The data of the fit, whose codes are asked for."""
+    """The data of the fit."""
     if not isinstance(run.config.get("data"), str):
         raise InputError(
-            f"`aggregate=True` draws where the codes of the training data lie, and those of "
-            f"{run.path} were handed in from Python: give them there to "
+            "`aggregate=True` draws where the codes of the training data lie, but those of "
+            f"{run.path} were passed in Python: give them there to "
             "ppvae.diagnostics.bound.aggregate_prior.aggregate_prior, and its draws to "
             "ppvae.programs.generation.decode"
         )
@@ -216,7 +215,7 @@ def _at_codes(
     target: Path,
     kind: Figures,
 ) -> dict[str, Any]:
-    """Draw where the codes of the training data lie; those of the test data judge the density."""
+    """Draw where the codes of the training data lie; codes of the test data measure the gain."""
     from ppvae import plots
     from ppvae.diagnostics.bound.aggregate_prior import aggregate_prior, held_out_gain
     from ppvae.programs.generation import decode
@@ -247,7 +246,7 @@ def _at_codes(
 def _imputed(
     run: Run, rows: Split, samples: int, seed: int, target: Path, kind: Figures
 ) -> dict[str, Any]:
-    """Fill in what is missing; the picture shows data of which something is."""
+    """Fill in missing entries; the picture shows data with missing entries."""
     from ppvae import plots
     from ppvae.cli.terminal import bar
     from ppvae.programs.imputation import impute
@@ -276,7 +275,7 @@ def _write(
     tables: Mapping[str, "DataFrame | None"],
     kind: Figures,
 ) -> None:
-    """The numbers last: where they are, the pictures and tables are theirs."""
+    """Write the numbers last: if they exist, the pictures and tables belong to them."""
     discard(target)
     for name, figure in pictures.items():
         figures.leave(figure, target.parent, name, kind)
@@ -288,7 +287,7 @@ def _write(
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: draw, and say where it is."""
+    """The command: draw, and print the files."""
     from ppvae.cli.terminal import number, say
 
     given = given_settings("sample", argv)
@@ -299,14 +298,14 @@ def main(argv: Sequence[str]) -> None:
         say(
             f"{missing:,} missing entries are imputed, in {folder}: "
             f"{_files(folder, 'imputed.png', 'imputed.csv', 'imputed.npz')}; "
-            f"{given.get('samples', 1000):,} samples a datum are worth {np.nanmedian(ess):,.0f} of "
-            f"equal weight (the median over data; the least is {np.nanmin(ess):,.1f})"
+            f"{given.get('samples', 1000):,} samples per datum have an effective sample size of "
+            f"{np.nanmedian(ess):,.0f} (median over data; minimum {np.nanmin(ess):,.1f})"
         )
         return
     if given.get("aggregate"):
         gain, error = float(arrays["gain"]), float(arrays["gain_error"])
         side = "above" if gain > 0 else "below"
-        advice = "" if gain > 0 else ", which is the better: take that, or fewer `components`"
+        advice = "" if gain > 0 else ", which is better: use the prior, or fewer `components`"
         say(
             f"{len(arrays['samples']):,} draws are in {folder}: "
             f"{_files(folder, *(f'samples-aggregate.{k}' for k in ('png', 'svg', 'csv', 'npz')))}; "
@@ -331,7 +330,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _files(folder: Path, *names: str) -> str:
-    """Those of the files that were written: tables are of tables alone."""
+    """The files that were written: only tables have .csv files."""
     return ", ".join(name for name in names if is_there(folder / name))
 
 

@@ -1,7 +1,7 @@
-"""A variational autoencoder as an estimator of scikit-learn.
+"""A variational autoencoder as a scikit-learn estimator.
 
-It fits a table, encodes it, scores rows by log p(x) and draws new ones, in pipelines and grid
-searches as any other. It prints nothing and leaves no files.
+It fits a table, encodes it, scores rows by log p(x) and draws new ones, and works in pipelines and
+grid searches. It prints nothing and leaves no files.
 """
 
 import re
@@ -36,17 +36,17 @@ _NAMES = {
     "n_iter_no_change": "patience",
     "learning_rate": "lr",
 }
-"""Parameters of the estimator that settings of a fit call otherwise."""
+"""Parameters of the estimator with other names than the settings of a fit."""
 
 _ALIKE = ("prior", "guide", "encoder", "decoder", "elbo", "beta", "batch_size", "device")
-"""Those that they call alike."""
+"""Parameters with the same names."""
 
 
 class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
     """A variational autoencoder of a table: p(x, z) with a code z of ``n_components`` numbers.
 
     Columns are standardized by the training rows, unless all values are in [0, 1]. Missing entries
-    (NaN) are integrated out: log p(x) is that of what was observed. A part of the programs is a
+    (NaN) are integrated out: log p(x) is that of the observed entries. A part of the programs is a
     class name of `ppvae`, a mapping of ``class_path`` and ``init_args``, or a class.
 
     Args:
@@ -56,29 +56,29 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         guide: q(z | x).
         encoder: the network of the guide; by default an MLP of two hidden layers of 200.
         decoder: the network of the model; by default an MLP of three hidden layers of 200.
-        elbo: the bound that is climbed.
+        elbo: the bound to maximize.
         beta: the weight of the KL in it.
-        max_iter: passes over the training rows; by default 100, or of few rows as many as make 400
-            steps, at most 400.
+        max_iter: passes over the training rows; default 100, or for few rows enough for 400 steps,
+            at most 400.
         n_iter_no_change: stop after this many passes without a better bound on the validation rows;
-            by default never. The best weights are kept in any case.
-        batch_size: rows of a step.
-        learning_rate: that of Adam at the start; it falls along a cosine.
-        n_samples: importance samples of each log p(x), from the next fit on.
-        validation_fraction: share of the rows that choose the best weights, and that `p_value`
-            compares with; at least one row.
-        device: auto, cpu, cuda or mps. What is fitted is kept on the CPU.
-        random_state: of the division of the rows, initial weights, order, and all noise.
+            default never. The best weights are kept in any case.
+        batch_size: rows per step.
+        learning_rate: initial learning rate of Adam; it decays along a cosine.
+        n_samples: importance samples per log p(x), from the next fit on.
+        validation_fraction: share of the rows that select the best weights, and with which
+            `p_value` compares; at least one row.
+        device: auto, cpu, cuda or mps. The fitted programs are kept on the CPU.
+        random_state: seed of the split of the rows, initial weights, order, and all noise.
         verbose: print a line for each pass with an evaluation.
 
     Attributes:
         n_iter_: passes over the training rows.
-        validation_scores_: log p(x) of the validation rows, ascending; empty of a guide that is a
-            point mass, which has none.
+        validation_scores_: log p(x) of the validation rows, ascending; empty for a point mass,
+            which has none.
         model_: the fitted model, a Pyro program in double precision.
-        guide_: the fitted guide, likewise.
+        guide_: the fitted guide, in double precision too.
         n_features_in_: the number of columns.
-        feature_names_in_: their names, where all are strings.
+        feature_names_in_: their names, if all are strings.
 
     Example::
 
@@ -127,10 +127,10 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         self.verbose = verbose
 
     def fit(self, X: ArrayLike, y: object = None) -> Self:
-        """Fit the model and its guide to the rows of ``X``; ``y`` is not looked at.
+        """Fit the model and its guide to the rows of ``X``; ``y`` is ignored.
 
         Raises:
-            InputError: a `ValueError`, for what cannot be fitted, with the way out.
+            InputError: a `ValueError` for invalid input, with the way out.
         """
         from ppvae.training.climbing import climb
         from ppvae.training.fitted_table import FittedTable
@@ -152,7 +152,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
     def transform(self, X: ArrayLike) -> Array:
         """The mean of q(z | x) of each row: ``(rows, n_components)``.
 
-        Of a guide that has none in closed form it is that of 128 draws, the same for every row.
+        For a guide without a closed form it is the mean of 128 draws, the same for every row.
         """
         x = self._checked(X)
         return self._fitted.codes(x, seed=self._seed).astype(x.dtype)
@@ -163,8 +163,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         codes = check_array(X)
         if codes.shape[1] != self._n_features_out:
             raise InputError(
-                f"X has {codes.shape[1]} columns, and a code has {self._n_features_out} numbers; "
-                "give what `transform` gives"
+                f"X has {codes.shape[1]} columns, but a code has {self._n_features_out} numbers; "
+                "give the output of `transform`"
             )
         return self._fitted.means(codes, seed=self._seed)
 
@@ -172,9 +172,9 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         """Draw z ~ p(z) and x ~ p(x | z), in the units of the data: ``(n_samples, columns)``.
 
         Args:
-            n_samples: how many rows.
-            random_state: of the draws; by default that of the estimator, which gives the same rows
-                at every call if it is an integer.
+            n_samples: number of rows.
+            random_state: seed of the draws; default that of the estimator, which gives the same
+                rows at every call if it is an integer.
         """
         check_is_fitted(self)
         _count("n_samples", n_samples)
@@ -182,11 +182,11 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return self._fitted.draws(n_samples, seed=_seed(given))
 
     def score_samples(self, X: ArrayLike) -> Array:
-        """The score of a row: log p(x) in nats, in the units of the data. ``(rows,)``.
+        """Log p(x) of each row in nats, in the units of the data: ``(rows,)``.
 
-        It is estimated by ``n_samples`` importance samples, a lower bound in expectation. The draws
-        are the same for every row, so that a score does not depend on what is scored beside it. Of
-        real numbers it is a log-density, which may be above 0.
+        It is estimated with ``n_samples`` importance samples, a lower bound in expectation. The
+        draws are the same for every row, so a score does not depend on the other rows. For real
+        numbers it is a log-density, which may be above 0.
         """
         return self._scores(self._checked(X))
 
@@ -195,12 +195,13 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return float(self.score_samples(X).mean())
 
     def p_value(self, X: ArrayLike) -> Array:
-        """How often rows are as unlikely as each of these: small for an anomaly. ``(rows,)``.
+        """The p-value of each row, small for an anomaly: ``(rows,)``.
 
-        The share of the validation rows whose log p(x) is not above the row's, counting the row
-        itself: (1 + #{scores <= score}) / (1 + #scores), a conformal p-value (Vovk et al., 2005).
-        A row of the same source as the validation rows has a p-value of at most u with probability
-        at most u, for every u. As those rows chose the best weights, it is slightly too small.
+        It is the share of validation rows whose log p(x) is not above that of the row, counting the
+        row itself: (1 + #{scores <= score}) / (1 + #scores), a conformal p-value (Vovk et al.,
+        2005). A row from the same distribution as the validation rows has a p-value of at most u
+        with probability at most u, for every u. Since the validation rows also selected the best
+        weights, it is slightly too small.
         """
         scores = self.score_samples(X)
         known = self.validation_scores_
@@ -214,7 +215,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         return tags
 
     def _checked(self, X: ArrayLike, *, reset: bool = False) -> Array:
-        """``X`` as an array, of as many columns as were fitted."""
+        """``X`` as an array with the columns of the fit."""
         if not reset:
             check_is_fitted(self)
         x = validate_data(
@@ -228,8 +229,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         share = self.validation_fraction
         if not 0 < share < 1:
             raise InputError(
-                f"`validation_fraction` is {share}; it must be above 0 and below 1, for some rows "
-                "choose the best weights"
+                f"`validation_fraction` is {share}; it must be above 0 and below 1, since some "
+                "rows select the best weights"
             )
         count = min(max(1, round(share * len(x))), len(x) - 1)
         shuffled = np.random.default_rng(self._seed).permutation(len(x))
@@ -263,7 +264,7 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
 
 
 def _seed(random_state: RandomState) -> int:
-    """A seed of a random state, as scikit-learn means it."""
+    """A seed from a random state of scikit-learn."""
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
@@ -276,7 +277,7 @@ def _count(name: str, value: object) -> int:
 
 @contextmanager
 def _own_names() -> Iterator[None]:
-    """Sentences name the parameters of the estimator."""
+    """Errors within this context name the parameters of the estimator."""
     own = {theirs: name for name, theirs in _NAMES.items()}
     try:
         yield

@@ -1,7 +1,7 @@
-"""What a user sets: each setting of each command, with its type, default, values and sentence.
+"""Settings of all commands, with their types, defaults, values and descriptions.
 
-The settings of a fit (`fit`), of one that goes on (`resume`), of a comparison (`compare`), and of
-what is asked of a run (`run`); what a setting is (`setting`), and what it may be (`values`).
+The settings of a fit (`fit`), of a resumed fit (`resume`), of a comparison (`compare`), and of the
+commands on a run (`run`); what a setting is (`setting`), and its possible values (`values`).
 Nothing here needs torch.
 """
 

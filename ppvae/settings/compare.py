@@ -1,4 +1,4 @@
-"""The settings of comparisons: of two bounds on one program, and of runs on the same rows."""
+"""Settings of comparisons: of two bounds on one program, and of runs on the same rows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -33,22 +33,22 @@ from ppvae.settings.values import (
 )
 
 _as_encode = partial(again, Encode)
-"""A setting of `Encode` again."""
+"""Repeats a setting of `Encode`."""
 
 _unset = partial(again, Settings, default=None)
-"""A setting of a fit again, unset by default."""
+"""Repeats a setting of a fit, unset by default."""
 
 _BEGUN = Settings()
-"""The defaults of a fit."""
+"""Defaults of a fit."""
 
 
 @dataclass(frozen=True)
 class CompareBounds(Checked):
-    """What `ppvae.compare.compare_bounds` takes."""
+    """Settings of `ppvae.compare.compare_bounds`."""
 
     # fmt: off
     run: str | Path | Opened | None = setting(
-        None, DATA, Source(), "A run directory, whose program, data and settings are taken.",
+        None, DATA, Source(), "A run directory, whose program, data and settings are used.",
         "a new program"
     )
     data: str | Path | Dataset | None = setting(
@@ -66,21 +66,23 @@ class CompareBounds(Checked):
     latent_dim: int | None = _unset("latent_dim", unset=f"the run's, or {_BEGUN.latent_dim}")
     particles: int | None = _unset("particles", unset=f"the run's, or {_BEGUN.particles}")
     beta: float | None = _unset("beta", unset=f"the run's, or {_BEGUN.beta:g}")
-    epochs: int = setting(10, TRAINING, Whole(1), "Passes over the training data in each climb.")
+    epochs: int = setting(10, TRAINING, Whole(1), "Passes over the training data in each fit.")
     batch_size: int | None = _unset(
-        "batch_size", sentence="Rows of a batch.", unset=f"the run's, or {_BEGUN.batch_size}"
+        "batch_size", sentence="Rows per batch.", unset=f"the run's, or {_BEGUN.batch_size}"
     )
     lr: float | None = _unset("lr", unset=f"the run's, or {_BEGUN.lr:g}")
-    seeds: int = setting(3, DRAWS, Whole(1), "Climbs of each bound.")
+    seeds: int = setting(3, DRAWS, Whole(1), "Fits by each bound.")
     seed: int = _as_encode("seed", sentence="The seed of the first of them.")
-    draws: int = setting(100, DRAWS, Whole(4), "Draws of value and gradient at the same weights.")
+    draws: int = setting(
+        100, DRAWS, Whole(4), "Estimates of value and gradient at the same weights."
+    )
     device: Device = _as_encode("device")
     out: str | Path | None = _as_encode(
         "out", sentence="The folder to write to.", unset="runs/compare-<data>-<time>"
     )
     figures: Figures = again(Settings, "figures")
     overwrite: bool = _as_encode(
-        "overwrite", sentence="Replace a comparison that is already there."
+        "overwrite", sentence="Replace an existing comparison."
     )
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on
@@ -92,13 +94,13 @@ class CompareBounds(Checked):
 
 @dataclass(frozen=True)
 class CompareRuns(Checked):
-    """What `ppvae.compare.compare_runs` takes."""
+    """Settings of `ppvae.compare.compare_runs`."""
 
     # fmt: off
     runs: Sequence[str | Path | Opened] = field(
         metadata={
             "setting": Setting(
-                DATA, Sources(), "Run directories, to be put side by side on the same rows."
+                DATA, Sources(), "Run directories to compare on the same rows."
             )
         }
     )
@@ -107,17 +109,17 @@ class CompareRuns(Checked):
     )
     split: Literal["train", "valid", "test"] = _as_encode(
         "split", values=Word(Literal["train", "valid", "test"]),
-        sentence="The part of the run's own data: train, valid or test."
+        sentence="The split of the run's own data: train, valid or test."
     )
     data_dir: str | Path | None = _as_encode("data_dir")
     label: str | None = _as_encode("label")
     rows: int | None = setting(
-        None, DATA, Whole(2), "How many rows runs are compared on, chosen by the seed.",
+        None, DATA, Whole(2), "Number of rows to compare runs on, chosen by the seed.",
         "all of them"
     )
     samples: int = _as_encode(
         "samples", values=Whole(1), default=1000,
-        sentence="Importance samples for log p(x) of each datum under each run."
+        sentence="Importance samples for log p(x), per datum and run."
     )
     seed: int = _as_encode("seed", sentence="The seed of the rows and samples.")
     device: Device = _as_encode("device")
@@ -127,28 +129,30 @@ class CompareRuns(Checked):
     )
     figures: Figures = again(Settings, "figures")
     overwrite: bool = _as_encode(
-        "overwrite", sentence="Replace a comparison that is already there."
+        "overwrite", sentence="Replace an existing comparison."
     )
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on
 
 
 _of_runs = partial(again, CompareRuns)
-"""A setting of a comparison of runs again."""
+"""Repeats a setting of a comparison of runs."""
 
 
 @dataclass(frozen=True)
 class Compare(CompareBounds):
-    """What the command takes: the settings of a comparison of runs, or else of two bounds."""
+    """Settings of the command: of a comparison of runs, or else of two bounds."""
 
     # fmt: off
     runs: Sequence[str | Path | Opened] = _of_runs(
         "runs", default=(),
-        sentence="Run directories, to be put side by side on the same rows; without them two "
-        "bounds are compared on one program."
+        sentence=(
+            "Run directories to compare on the same rows; without them two bounds are compared on "
+            "one program."
+        )
     )
     data: str | Path | Dataset | None = setting(
-        None, DATA, Source(), "The data, as in ppvae.fit; beside runs, other data to compare on.",
+        None, DATA, Source(), "The data, as in ppvae.fit; with runs, other data to compare on.",
         "digits, or the runs' own"
     )
     seed: int = _of_runs("seed", sentence="The seed of the first fit, or of rows and samples.")

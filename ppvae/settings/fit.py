@@ -1,4 +1,4 @@
-"""The settings of a fit."""
+"""Settings of a fit."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -50,28 +50,28 @@ from ppvae.settings.values import (
 )
 
 EPOCHS = 100
-"""Epochs of a fit where nobody says."""
+"""Default number of epochs."""
 
 LEAST_STEPS = 400
-"""Steps that they make at least, if `MOST_EPOCHS` does it. More of them overfit a table."""
+"""Minimum number of steps, within `MOST_EPOCHS`. More steps overfit a table."""
 
 LEAST_STEPS_ANEW = 4_400
-"""The same where rows are binarized anew: the noise keeps them from being overfitted."""
+"""The same if rows are binarized again in each batch: the noise prevents overfitting."""
 
 MOST_EPOCHS = 400
-"""Epochs of the fewest rows."""
+"""Maximum default number of epochs, for few rows."""
 
 
 READING = (
     "label", "covariates", "index", "drop", "kinds", "size_factor", "split_column", "valid", "test",
     "size", "data_memory",
 )  # fmt: skip
-"""Settings that say how data is read."""
+"""Settings of reading data."""
 
 
 @dataclass(frozen=True)
 class Settings(Checked):
-    """The settings of a fit: what `ppvae.fit.fit` takes, and a run's ``config.yaml`` keeps."""
+    """Settings of a fit: arguments of `ppvae.fit.fit`, recorded in ``config.yaml`` of a run."""
 
     # fmt: off
     data: Any = setting(
@@ -81,7 +81,7 @@ class Settings(Checked):
         "folder of images)."
     )
     data_dir: str | Path | None = setting(
-        None, DATA, PLACE, "The folder where published data lie, or are downloaded to.",
+        None, DATA, PLACE, "The folder of published data, to which they are downloaded.",
         "$PPVAE_DATA, or ~/.cache/ppvae", may_change=True
     )
     label: str | None = setting(
@@ -91,64 +91,70 @@ class Settings(Checked):
     )
     covariates: Sequence[str] | None = setting(
         None, DATA, Names(),
-        "Columns of a table that the programs are conditional on, as a,b.", "none"
+        "Columns of a table on which the programs are conditional, as a,b.", "none"
     )
     index: str | None = setting(
         None, DATA, TEXT, "The column of a table that names its rows.", "rows have numbers"
     )
     drop: Sequence[str] | None = setting(
-        None, DATA, Names(), "Columns of a table that are left out, as a,b.", "none"
+        None, DATA, Names(), "Columns of a table to leave out, as a,b.", "none"
     )
     kinds: Mapping[str, Kind] | None = setting(
         None, DATA, Words(Kind),
-        "What the values of columns are, as year=category,age=real: real, count or category.",
+        "Kinds of columns, as year=category,age=real: real, count or category.",
         "by their values"
     )
     size_factor: str | None = setting(
         None, DATA, TEXT,
-        "What the mean of counts is multiplied by: total (the sum of the row), a column, or none.",
-        "total where counts of an .h5ad meet a likelihood of counts, else none"
+        "The factor of the mean of counts: total (the sum of the row), a column, or none.",
+        "total for counts of an .h5ad with a likelihood of counts, else none"
     )
     split_column: str | None = setting(
         None, DATA, TEXT, "The column of a table that says train, valid or test.", "by the seed"
     )
     valid: str | Path | None = setting(
         None, DATA, PLACE,
-        "A file of the rows that choose the best weights; none: train on all but the test rows, "
-        "and keep the last weights.", "a part of the data"
+        "A file of the validation rows, which select the best weights; none: train on all but the "
+        "test rows, and keep the last weights.",
+        "a part of the data"
     )
     test: str | Path | None = setting(
-        None, DATA, PLACE, "A file of the rows that figures are reported of.", "a part of the data"
+        None, DATA, PLACE,
+        "A file of the test rows, on which results are reported.",
+        "a part of the data"
     )
     size: tuple[int, int] | None = setting(
-        None, DATA, Size(), "Height and width that the images of a folder are brought to.",
-        "their own, if they have one"
+        None, DATA, Size(), "Height and width to which the images of a folder are resized.",
+        "their own, if equal"
     )
     data_memory: float | None = setting(
         None, DATA, Number(zero=True),
-        "GiB of memory that the rows of a file may take; larger data stay on disk, and batches are "
-        "read from there.", "a quarter of what is free", is_recorded=False, may_change=True
+        "Maximum memory in GiB for the rows of a file; batches of larger data are read from disk.",
+        "a quarter of the free memory", is_recorded=False, may_change=True
     )
     labels: int | None = setting(
         None, DATA, Whole(1),
-        "How many labels of the training data are kept, evenly over classes; the others, and all "
-        "of the held-out data, are hidden.", "all of them"
+        "Number of training labels to keep, evenly over classes; the others, and all of the "
+        "held-out data, are hidden.",
+        "all of them"
     )
     binarize: Binarize | None = setting(
         None, DATA, Word(Binarize),
-        "Binarize intensities: dynamic (drawn anew for training), static (drawn once), threshold "
+        "Binarize intensities: dynamic (drawn again in each batch), static (drawn once), threshold "
         "(at 0.5), or none.",
-        "dynamic for the digits under a likelihood of zeros and ones, else none"
+        "dynamic for the digits with a likelihood of zeros and ones, else none"
     )
     scale: Scale | None = setting(
         None, DATA, Word(Scale),
-        "Scale values: none (as they are), unit (divided by the largest there may be), or "
-        "standardize (mean 0 and deviation 1 in training).", "by type, range and likelihood"
+        "Scale values: none, unit (divided by the largest possible value), or standardize (mean 0 "
+        "and deviation 1 on the training rows).",
+        "by type, range and likelihood"
     )
     recipe: str | None = setting(
         None, DATA, TEXT,
-        "A published protocol by name, whose settings hold where no other is given; list shows all "
-        "of them, with their figures.", "none"
+        "A published protocol by name, which gives the defaults of the other settings; list shows "
+        "all of them, with their results.",
+        "none"
     )
     model: Part = setting(
         None, PROGRAMS, Class(), "The generative program p(x, z).",
@@ -157,7 +163,7 @@ class Settings(Checked):
     prior: Part = setting(None, PROGRAMS, Class(), "The prior p(z).", "StandardNormal")
     likelihood: Part = setting(
         None, PROGRAMS, Class(), "The likelihood p(x | z).",
-        "Bernoulli; of a table Gaussian, NegativeBinomial or PerColumn, by its columns"
+        "Bernoulli; for a table Gaussian, NegativeBinomial or PerColumn, by its columns"
     )
     decoder: Part = setting(
         None, PROGRAMS, Class(), "The network from z to the parameters of the likelihood.",
@@ -170,23 +176,23 @@ class Settings(Checked):
     )
     encode_covariates: Switch = setting(
         "on", PROGRAMS, Word(Switch),
-        "Let the encoder read y, labels or covariates, beside x: on, or off, which leaves them to "
-        "the decoder."
+        "Let the encoder read y, labels or covariates, as well as x: on, or off (only the decoder "
+        "reads y)."
     )
     latent_dim: int = setting(20, PROGRAMS, Whole(1), "The number of latent dimensions.")
-    elbo: Part = setting("TraceMeanField_ELBO", BOUND, Class(), "The bound that is climbed.")
+    elbo: Part = setting("TraceMeanField_ELBO", BOUND, Class(), "The bound to maximize.")
     particles: int = setting(1, BOUND, Whole(1), "Draws of the latents per datum and step.")
     beta: float = setting(
         1.0, BOUND, Number(zero=True),
-        "The weight of the KL in what is climbed; the bound is always reported at 1."
+        "The weight of the KL in training; the bound is always reported at 1."
     )
     warm_up: int = setting(
         0, BOUND, Whole(), "Epochs over which the weight of the KL rises linearly from 0."
     )
     epochs: int | None = setting(
         None, TRAINING, Whole(1), "Passes over the training data.",
-        f"{EPOCHS}; of few rows as many as make {LEAST_STEPS} steps, or {LEAST_STEPS_ANEW:,} where "
-        f"they are binarized anew, at most {MOST_EPOCHS}", may_change=True
+        f"{EPOCHS}; for few rows enough for {LEAST_STEPS} steps, or {LEAST_STEPS_ANEW:,} if they "
+        f"are binarized in each batch, at most {MOST_EPOCHS}", may_change=True
     )
     patience: int | None = setting(
         None, TRAINING, Whole(1),
@@ -194,32 +200,33 @@ class Settings(Checked):
     )
     evaluate_every: int | None = setting(
         None, TRAINING, Whole(1),
-        "Epochs from one evaluation on held-out data, with a checkpoint, to the next; the last "
+        "Number of epochs between evaluations on held-out data, each with a checkpoint; the last "
         "epoch has one too.",
-        "by sizes, for a tenth of the time of training, but ten evaluations at least"
+        "so that they take about a tenth of the training time, but at least ten evaluations"
     )
     batch_size: int = setting(
         128, TRAINING, Whole(1, 2**31 - 1),
-        "Rows of a batch, all processes together; a step takes `accumulate` batches."
+        "Rows per batch, over all processes; a step takes `accumulate` batches."
     )
     accumulate: int = setting(
         1, TRAINING, Whole(1, 2**31 - 1),
-        "Batches of a step, taken one after another, whose gradients are summed before the weights "
-        "move: a batch of so many times the rows, in the memory of one.", is_later=True
+        "Number of batches per step, whose gradients are accumulated: a larger batch in the "
+        "memory of one.", is_later=True
     )
     labelled: int | None = setting(
         None, TRAINING, Whole(1),
-        "How many rows of each batch have a label, where few do: these pass over and over, all "
-        "others once an epoch.", "as they come"
+        "Number of labelled rows in each batch, if few rows have labels: these are repeated, all "
+        "others are seen once per epoch.",
+        "at random"
     )
     optimizer: Part = setting("Adam", TRAINING, Class(), "A class of torch.optim.")
     lr: float = setting(5e-3, TRAINING, Number(), "The learning rate.")
     schedule: Part = setting(
         "CosineAnnealingLR", TRAINING, Class(),
-        "A class of torch.optim.lr_scheduler, stepped once an epoch, or none."
+        "A class of torch.optim.lr_scheduler, stepped once per epoch, or none."
     )
     clip: float | None = setting(
-        None, TRAINING, Number(), "The largest norm of the gradient, in nats per datum.",
+        None, TRAINING, Number(), "The maximum norm of the gradient, in nats per datum.",
         "unclipped"
     )
     seed: int = setting(
@@ -227,64 +234,66 @@ class Settings(Checked):
     )
     seeds: int | None = setting(
         None, TRAINING, Whole(1),
-        "Fit once for each of so many seeds, from `seed` on: a list of runs, in folders seed-N of "
-        "`out`.", "one run, no list", is_recorded=False
+        "Number of seeds, from `seed` on, to fit with: a list of runs, in folders seed-N of `out`.",
+        "one run, no list", is_recorded=False
     )
     start: str | Path | Opened | None = setting(
         None, TRAINING, Source(),
-        "A run to begin from, at its best weights: for more data, or another bound. Data are "
-        "scaled as its were.", "initial weights by `seed`"
+        "A run whose best weights are the initial weights: for more data, or another bound. Data "
+        "are scaled as in that run.",
+        "initial weights by `seed`"
     )
     device: Device = setting(
         "auto", MACHINE, Word(Device), "The device: auto, cpu, cuda or mps.", may_change=True
     )
     devices: int | None = setting(
-        None, MACHINE, Whole(1), "The number of processes on each machine, a device for each.",
-        "1; under torchrun or srun as many as it has started", may_change=True
+        None, MACHINE, Whole(1), "The number of processes on each machine, with one device each.",
+        "1; set by torchrun or srun", may_change=True
     )
     nodes: int | None = setting(
         None, MACHINE, Whole(1), "The number of machines.",
-        "1; under torchrun or srun as many as it has started on", may_change=True, is_later=True
+        "1; set by torchrun or srun on", may_change=True, is_later=True
     )
     threads: int | None = setting(
         None, MACHINE, Whole(1), "Threads of torch on a CPU.",
-        "1 where steps are too small to share, else $OMP_NUM_THREADS or the cores",
+        "$OMP_NUM_THREADS, else 1 for small steps, or the number of cores",
         may_change=True
     )
     precision: Precision = setting(
         "32", MACHINE, Word(Precision),
-        "32, 64, bf16-mixed (networks in bfloat16, densities in float32), or auto: bf16-mixed "
-        "where the device multiplies bfloat16 by instructions of its own, 32 elsewhere."
+        "32, 64, bf16-mixed (networks in bfloat16, densities in float32), or auto: bf16-mixed if "
+        "the device has instructions for bfloat16, else 32."
     )
     compile: Compile = setting(
         "auto", MACHINE, Word(Compile),
-        "Compile the training step: on, off, or auto (where it wins back the time it takes)."
+        "Compile the training step: on, off, or auto (if it saves time)."
     )
     tensorboard: bool = setting(
-        False, OUTPUT, SWITCH, "Write TensorBoard events beside metrics.csv.", may_change=True
+        False, OUTPUT, SWITCH, "Also write TensorBoard events.", may_change=True
     )
     figures: Figures = setting(
         "both", OUTPUT, Word(Figures),
-        "What figures are written as: png, svg (for print, and for pages that turn dark), or both.",
+        "Format of figures: png, svg (for print and dark pages), or both.",
         is_recorded=False, may_change=True
     )
     tracker: str | Tracker | MetricsLogger | None = setting(
         None, OUTPUT, Tracking(),
-        "What is told of each epoch: csv or tensorboard (loggers of Fabric's, in the run's folder "
-        "trackers), or in Python anything with log(metrics, step).", "none", is_recorded=False,
+        "A tracker of metrics: csv or tensorboard (loggers of Fabric, in the run's folder "
+        "trackers), or in Python any object with log(metrics, step).",
+        "none", is_recorded=False,
         may_change=True
     )
     out: str | Path | None = setting(
         None, OUTPUT, PLACE, "The run directory.", "runs/<data>-<time>", is_recorded=False
     )
     overwrite: bool = setting(
-        False, OUTPUT, SWITCH, "Replace a run that is there already.", is_recorded=False,
+        False, OUTPUT, SWITCH, "Replace an existing run.", is_recorded=False,
         is_for_people=True
     )
     in_memory: bool = setting(
         False, OUTPUT, SWITCH,
-        "Leave no files: the run lasts as long as the object that is returned, and has no figures "
-        "and no report.", is_recorded=False, is_for_people=True, is_for_python=True
+        "Write no files: the run lasts as long as the returned object, and has no figures or "
+        "report.", is_recorded=False, is_for_people=True, is_for_python=True
     )
     quiet: bool = setting(
         False, OUTPUT, SWITCH, "Print nothing.", is_recorded=False, is_for_people=True,
@@ -296,7 +305,7 @@ class Settings(Checked):
     )
     trust: Sequence[str] = setting(
         (), PROGRAMS, Several(),
-        "A module that parts named in a file may be imported from; can be repeated.",
+        "A module from which parts named in a file may be imported; can be repeated.",
         is_recorded=False, is_for_people=True, may_change=True
     )
     # fmt: on
@@ -305,40 +314,40 @@ class Settings(Checked):
         super().__post_init__()
         if self.warm_up >= self.passes:
             raise InputError(
-                f"`warm_up` is {self.warm_up}, which leaves none of the {self.passes} epochs at "
-                "the full `beta`; shorten it, or take more `epochs`"
+                f"`warm_up` is {self.warm_up}, so none of the {self.passes} epochs has the full "
+                "`beta`; shorten it, or take more `epochs`"
             )
         if self.in_memory and self.out is not None:
             raise InputError(
-                f"`out` is {str(self.out)!r}, and with `in_memory=True` a run has no files: give "
+                f"`out` is {str(self.out)!r}, but with `in_memory=True` a run has no files: give "
                 "one of the two"
             )
         if self.in_memory and isinstance(self.tracker, str):
             raise InputError(
-                f"`tracker` is {self.tracker!r}, which writes files, and with `in_memory=True` a "
-                "run has none: give `out`, or a tracker of your own"
+                f"`tracker` is {self.tracker!r}, which writes files, but with `in_memory=True` a "
+                "run has none: give `out`, or your own tracker"
             )
         if self.seeds is not None and not isinstance(self.tracker, (str, type(None))):
             raise InputError(
-                f"`tracker` is one, and `seeds={self.seeds}` makes fits whose figures it could not "
-                "tell apart: fit each by its `seed`, with a tracker of its own"
+                f"`tracker` is one object, but `seeds={self.seeds}` makes several fits: fit each "
+                "with its own `seed` and tracker"
             )
         for name in ("devices", "nodes"):
             value = getattr(self, name)
             if self.in_memory and value is not None and value > 1:
                 raise InputError(
-                    f"`{name}` is {value}, and with `in_memory=True` a run is of one process: give "
+                    f"`{name}` is {value}, but with `in_memory=True` a run has one process: give "
                     f"`out`, or `{name}=1`"
                 )
         if self.valid == "none" and self.patience is not None:
             raise InputError(
-                f"`patience` is {self.patience}, and with `valid='none'` no rows are held out to "
-                "stop by; leave one of them out"
+                f"`patience` is {self.patience}, but with `valid='none'` no rows are held out for "
+                "early stopping; leave one of them out"
             )
 
     @classmethod
     def of_arguments(cls, *args: Any, **kwargs: Any) -> Self:
-        """The settings that are given, above those of the recipe that they name."""
+        """The given settings, which override those of their recipe."""
         named = dict(zip((each.name for each in fields(cls)), args, strict=False)) | kwargs
         if named.get("recipe") is not None:
             named = {**recipe(named["recipe"]).settings, **named}
@@ -346,22 +355,22 @@ class Settings(Checked):
 
     @property
     def rows_per_step(self) -> int:
-        """Rows between two moves of the weights, all processes together."""
+        """Rows per step, over all processes."""
         return self.batch_size * self.accumulate
 
     @property
     def passes(self) -> int:
-        """Passes over the training data: ``epochs``, or the least that it comes to."""
+        """Passes over the training data: ``epochs``, or the smallest default."""
         return EPOCHS if self.epochs is None else self.epochs
 
     def laid_out(self, steps_per_epoch: int, *, is_anew: bool) -> Self:
-        """These settings with ``epochs`` as they resolve: few rows are passed over more often.
+        """These settings with ``epochs`` resolved: fewer rows have more epochs.
 
-        A table of 100 rows has one or two steps an epoch, and 100 epochs would leave it unfitted.
+        A table of 100 rows has one or two steps per epoch, so 100 epochs would underfit.
 
         Args:
-            steps_per_epoch: steps of an epoch.
-            is_anew: the training rows are binarized anew in each batch.
+            steps_per_epoch: steps per epoch.
+            is_anew: whether the training rows are binarized again in each batch.
         """
         if self.epochs is not None:
             return self
@@ -375,23 +384,23 @@ class Settings(Checked):
 
     @classmethod
     def of(cls, config: Mapping[str, Any], file: Path) -> Self:
-        """The settings that a run's ``config.yaml`` keeps.
+        """The settings in ``config.yaml`` of a run.
 
         Raises:
-            InputError: if one of them is missing, or is not what `fit` writes there.
+            InputError: if one of them is missing or invalid.
         """
         recorded = {n: about for n, (_, about) in settings_of(cls).items() if about.is_recorded}
         kept = [n for n, about in recorded.items() if n in config or not about.is_later]
         missing = sorted(set(kept) - config.keys())
         if missing:
-            raise InputError(f"{file} lacks {', '.join(missing)}; mend it, or fit anew")
+            raise InputError(f"{file} lacks {', '.join(missing)}; correct it, or fit again")
         try:
             return cls(**{name: config[name] for name in kept})
         except InputError as error:
             sentence = str(error).replace("`", "")
-            raise InputError(f"{file}: {sentence}; mend it, or fit anew") from error
+            raise InputError(f"{file}: {sentence}; correct it, or fit again") from error
 
     def recorded(self) -> dict[str, Any]:
-        """The settings that ``config.yaml`` keeps, as they were given."""
+        """The settings to record in ``config.yaml``, as given."""
         kept = settings_of(type(self))
         return {name: getattr(self, name) for name, (_, about) in kept.items() if about.is_recorded}

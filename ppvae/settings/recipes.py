@@ -1,8 +1,8 @@
-"""Recipes: published protocols as settings by name, each with its source and its figures.
+"""Recipes: published protocols as settings by name, with sources and results.
 
-A recipe is a YAML file of ``ppvae/recipes``: the settings of a fit, and under ``about`` what they
-reproduce. It writes out every setting of the protocol, so that it stays as it is when a default of
-the package moves. ``--recipe NAME`` takes it, ``--recipe list`` shows all of them.
+A recipe is a YAML file in ``ppvae/recipes``: the settings of a fit, and under ``about`` what they
+reproduce. It defines every setting of the protocol, so it does not change with the defaults of the
+package. ``--recipe NAME`` uses it, ``--recipe list`` shows all of them.
 """
 
 import functools
@@ -16,7 +16,7 @@ from ppvae.errors import InputError, nearest
 FOLDER = Path(__file__).parent.parent / "recipes"
 
 LIST = "list"
-"""What is asked for in place of a name, to be shown all of them."""
+"""The name that lists all recipes."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Recipe:
     """A published protocol.
 
     Attributes:
-        name: its own.
-        title: what is fitted, to which data.
-        source: where it was published.
-        differs: what these settings do otherwise than the published protocol.
-        measure: what its figure is of the test data: ``"log p(x)"`` in nats per datum, or
-            ``"accuracy"`` of the classes in percent.
-        samples: importance samples of log p(x); 0 where there are none.
-        seeds: seeds that the figure is a mean over.
-        published: the published figure.
-        ours: the figure of this package, as `measured` says; ``None``: not measured yet.
+        name: its name.
+        title: model and data.
+        source: its publication.
+        differs: differences from the published protocol.
+        measure: the measure on the test data: ``"log p(x)"`` in nats per datum, or ``"accuracy"``
+            of the classes in percent.
+        samples: importance samples of log p(x); 0 if there are none.
+        seeds: number of seeds in the mean.
+        published: the published result.
+        ours: the result of this package, as `measured` says; ``None``: not measured yet.
         measured: how ours was measured: errors, date and command.
         settings: the settings of the fit, by name.
     """
@@ -61,7 +61,7 @@ def recipe(name: str) -> Recipe:
     """The recipe of this name.
 
     Raises:
-        InputError: if there is none, with those that there are.
+        InputError: if there is none, with the list of recipes.
     """
     known = recipes()
     if name not in known:
@@ -72,7 +72,7 @@ def recipe(name: str) -> Recipe:
 
 
 def _read(file: Path) -> Recipe:
-    import yaml  # late: `--help` needs none
+    import yaml  # late: `--help` does not need it
 
     content = yaml.safe_load(file.read_text("utf-8"))
     about = content.pop("about")

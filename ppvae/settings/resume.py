@@ -1,4 +1,4 @@
-"""The settings of a fit that goes on."""
+"""Settings of a resumed fit."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -30,31 +30,31 @@ from ppvae.settings.values import (
 
 @dataclass(frozen=True)
 class FitCommand(Settings):
-    """What the command takes beside the settings of a fit."""
+    """Settings of the command in addition to those of a fit."""
 
     # fmt: off
     resume: str | None = setting(
-        None, OUTPUT, PLACE, "Go on with the fit in this run directory.", "a new fit",
+        None, OUTPUT, PLACE, "Resume the fit in this run directory.", "a new fit",
         is_recorded=False, is_for_people=True
     )
     checkpoint: Literal["last", "best"] | None = setting(
         None, OUTPUT, Word(Literal["last", "best"]),
-        "With --resume: last, or best where last is damaged.", "last", is_recorded=False,
+        "With --resume: last, or best if last is damaged.", "last", is_recorded=False,
         may_change=True
     )
     # fmt: on
 
 
 def _changed(name: str) -> Any:
-    """A setting of a fit that goes on: unset, it is as it was."""
+    """A setting of a resumed fit: unset, it keeps its value."""
     if not settings_of(Settings)[name][1].may_change:
-        raise TypeError(f"{name} cannot change in a fit that goes on")
-    return again(Settings, name, default=None, unset="as the fit was begun")
+        raise TypeError(f"{name} cannot change in a resumed fit")
+    return again(Settings, name, default=None, unset="as in the fit")
 
 
 @dataclass(frozen=True)
 class Resume(Checked):
-    """What `ppvae.fit.resume` takes: a run, and the settings that may change."""
+    """Settings of `ppvae.fit.resume`: a run, and the settings that may change."""
 
     # fmt: off
     run: str | Path = field(metadata={"setting": Setting(DATA, PLACE, "The run directory.")})
@@ -72,24 +72,24 @@ class Resume(Checked):
     oversubscribe: bool | None = _changed("oversubscribe")
     trust: Sequence[str] | None = _changed("trust")
     model: Callable[..., Any] | None = setting(
-        None, PROGRAMS, Class(), "The model itself, for a fit that was begun with an object.",
+        None, PROGRAMS, Class(), "The model object, for a fit that was started with one.",
         "that of the run"
     )
     guide: Callable[..., Any] | None = setting(
-        None, PROGRAMS, Class(), "The guide itself, likewise.", "that of the run"
+        None, PROGRAMS, Class(), "The guide object, in the same case.", "that of the run"
     )
     data: Any = setting(
-        None, DATA, Source(), "The data itself, likewise.", "that of the run"
+        None, DATA, Source(), "The data object, in the same case.", "that of the run"
     )
     checkpoint: Literal["last", "best"] = setting(
         "last", OUTPUT, Word(Literal["last", "best"]),
-        "Where to go on from: last, or best where last is damaged."
+        "The checkpoint: last, or best if last is damaged."
     )
     # fmt: on
 
     def changes(self) -> dict[str, Any]:
-        """The recorded settings that are given another value."""
+        """The recorded settings that change."""
         names = [name for name, (_, about) in settings_of(Settings).items() if about.is_recorded]
         changed = {n: getattr(self, n) for n in names if settings_of(Settings)[n][1].may_change}
-        del changed["data_dir"]  # where the data lie now, which is this sitting's affair
+        del changed["data_dir"]  # the current location of the data is not recorded
         return {name: value for name, value in changed.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The settings of what is asked of a run that is there."""
+"""Settings of the commands on an existing run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ _RUN = {"setting": Setting(DATA, Source(), "The run directory.")}
 
 @dataclass(frozen=True)
 class Encode(Checked):
-    """What `ppvae.encode.encode` takes."""
+    """Settings of `ppvae.encode.encode`."""
 
     # fmt: off
     run: str | Path | Opened = field(metadata=_RUN)
@@ -48,46 +48,46 @@ class Encode(Checked):
     )
     split: Literal["train", "valid", "test", "all"] = setting(
         "test", DATA, Word(Literal["train", "valid", "test", "all"]),
-        "The part of the run's own data: train, valid, test, or all, in the order of the file."
+        "The split of the run's own data: train, valid, test, or all, in the order of the file."
     )
     data_dir: str | Path | None = setting(
-        None, DATA, PLACE, "The folder where published data lie.", "as in the fit"
+        None, DATA, PLACE, "The folder of published data.", "as in the fit"
     )
     data_memory: float | None = again(Settings, "data_memory")
     label: str | None = setting(
         None, DATA, TEXT, "The column of a new table that holds the labels.", "that of the fit"
     )
     samples: int = setting(
-        100, DRAWS, Whole(0), "Importance samples for log p(x); 0: loc and scale alone."
+        100, DRAWS, Whole(0), "Importance samples for log p(x); 0: loc and scale only."
     )
     seed: int = setting(0, DRAWS, SEED, "The seed of the samples.")
     device: Device = again(Settings, "device")
     checkpoint: str | None = setting(
-        None, DATA, TEXT, "The weights: best, last or step-N.", "the best there are"
+        None, DATA, TEXT, "The weights: best, last or step-N.", "best, if it exists"
     )
     out: str | Path | None = setting(
         None, OUTPUT, PLACE,
-        "The file to write: .csv, .parquet, .npz, or .h5ad with the AnnData that was encoded.",
+        "The file to write: .csv, .parquet, .npz, or .h5ad with the encoded AnnData.",
         "RUN/embedding-<split or data>.npz"
     )
     overwrite: bool = setting(
-        False, OUTPUT, SWITCH, "Replace a file that is already there.", is_for_people=True
+        False, OUTPUT, SWITCH, "Replace an existing file.", is_for_people=True
     )
     trust: Sequence[str] = setting(
         (), MACHINE, Several(),
-        "A module that the run's own parts may be imported from; can be repeated.",
+        "A module from which parts of the run may be imported; can be repeated.",
         is_for_people=True
     )
     # fmt: on
 
 
 _as_encode = partial(again, Encode)
-"""A setting of `Encode` again."""
+"""Repeats a setting of `Encode`."""
 
 
 @dataclass(frozen=True)
 class Diagnose(Checked):
-    """What `ppvae.diagnose.diagnose` takes."""
+    """Settings of `ppvae.diagnose.diagnose`."""
 
     # fmt: off
     run: str | Path | Opened = field(metadata=_RUN)
@@ -96,7 +96,7 @@ class Diagnose(Checked):
     )
     split: Literal["train", "valid", "test"] = _as_encode(
         "split", values=Word(Literal["train", "valid", "test"]),
-        sentence="The part of the run's own data: train, valid or test."
+        sentence="The split of the run's own data: train, valid or test."
     )
     data_dir: str | Path | None = _as_encode("data_dir")
     data_memory: float | None = _as_encode("data_memory")
@@ -105,7 +105,7 @@ class Diagnose(Checked):
         False, DRAWS, SWITCH, "Fewer data and draws: about a minute, with wider errors."
     )
     samples: int | None = setting(
-        None, DRAWS, Whole(1), "Importance samples for log p(x) of each datum.",
+        None, DRAWS, Whole(1), "Importance samples for log p(x), per datum.",
         "1,000, and 5,000 for some of the data; 500 and 1,000 if quick"
     )
     only: Sequence[str] = setting(
@@ -120,14 +120,14 @@ class Diagnose(Checked):
         unset="the run, or RUN/diagnostics-<data>-<question> for other data and single questions"
     )
     figures: Figures = again(Settings, "figures")
-    overwrite: bool = _as_encode("overwrite", sentence="Replace a diagnosis that is already there.")
+    overwrite: bool = _as_encode("overwrite", sentence="Replace an existing diagnosis.")
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on
 
 
 @dataclass(frozen=True)
 class Sample(Checked):
-    """What `ppvae.sample.sample` takes."""
+    """Settings of `ppvae.sample.sample`."""
 
     # fmt: off
     run: str | Path | Opened = field(metadata=_RUN)
@@ -137,17 +137,17 @@ class Sample(Checked):
     )
     split: Literal["train", "valid", "test"] = _as_encode(
         "split", values=Word(Literal["train", "valid", "test"]),
-        sentence="The part of the run's own data: train, valid or test."
+        sentence="The split of the run's own data: train, valid or test."
     )
     data_dir: str | Path | None = _as_encode("data_dir")
     data_memory: float | None = _as_encode("data_memory")
     label: str | None = _as_encode("label")
-    pairs: int = setting(6, DRAWS, Whole(1), "Walks between two data.")
-    steps: int = setting(9, DRAWS, Whole(2), "Points on a walk, its ends included.")
+    pairs: int = setting(6, DRAWS, Whole(1), "Number of interpolations between two data.")
+    steps: int = setting(9, DRAWS, Whole(2), "Points of an interpolation, with both ends.")
     given: str | None = setting(
         None, DRAWS, TEXT,
-        "What every draw is conditional on: a label, or covariates as numbers set off by commas.",
-        "the labels or covariates of the rows themselves"
+        "The condition of all draws: a label, or covariates as comma-separated numbers.",
+        "the labels or covariates of the rows"
     )
     aggregate: bool = setting(
         False, DRAWS, SWITCH,
@@ -157,21 +157,21 @@ class Sample(Checked):
     impute: bool = setting(
         False, DRAWS, SWITCH, "Fill in the missing entries of the data instead."
     )
-    samples: int = setting(1000, DRAWS, Whole(1), "Importance samples for each datum to impute.")
+    samples: int = setting(1000, DRAWS, Whole(1), "Importance samples per datum to impute.")
     seed: int = _as_encode("seed", sentence="The seed of the draws.")
     checkpoint: str | None = _as_encode("checkpoint")
     out: str | Path | None = _as_encode(
         "out", sentence="The folder to write to.", unset="RUN/samples"
     )
     figures: Figures = again(Settings, "figures", default="png")
-    overwrite: bool = _as_encode("overwrite", sentence="Replace files that are already there.")
+    overwrite: bool = _as_encode("overwrite", sentence="Replace existing files.")
     trust: Sequence[str] = _as_encode("trust")
     # fmt: on
 
 
 @dataclass(frozen=True)
 class Export(Checked):
-    """What `ppvae.export.export` takes."""
+    """Settings of `ppvae.export.export`."""
 
     # fmt: off
     run: str | Path | Opened = field(metadata=_RUN)

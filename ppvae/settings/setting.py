@@ -1,4 +1,4 @@
-"""A setting: one field of a frozen dataclass, with its group, values, sentence and default.
+"""Settings: fields of frozen dataclasses, with group, values, description and default.
 
 Flags, ``--config``, ``--help``, the keyword arguments of the functions, the checks of plain values
 and the settings in ``config.yaml`` are all made from these fields.
@@ -20,19 +20,19 @@ DRAWS, MACHINE, OUTPUT = "draws", "machine", "output"
 
 @dataclass(frozen=True)
 class Setting:
-    """What is known of a field beside its name, type and default.
+    """Metadata of a field in addition to name, type and default.
 
     Attributes:
-        group: the heading that it is listed under.
-        values: what it may be.
-        sentence: what it does.
-        unset: what is done where it is ``None``, which is its default.
-        is_recorded: whether ``config.yaml`` keeps it.
-        is_for_people: whether a person alone may set it, and no file: it may be a stranger's.
-        may_change: whether a fit that goes on may be given another.
-        is_for_python: whether it has a meaning in Python alone, and so no flag.
-        is_later: whether it is younger than the format of runs: an older ``config.yaml`` lacks it,
-            and the fit was that of its default.
+        group: its heading in lists.
+        values: its possible values.
+        sentence: its description.
+        unset: the meaning of its default ``None``.
+        is_recorded: whether it is recorded in ``config.yaml``.
+        is_for_people: whether it cannot be set by a file, which may come from someone else.
+        may_change: whether a resumed fit may change it.
+        is_for_python: whether it has a meaning in Python only, and so no flag.
+        is_later: whether it is newer than the format of runs: an older ``config.yaml`` lacks it and
+            means its default.
     """
 
     group: str
@@ -49,14 +49,14 @@ class Setting:
 def setting[T](
     default: T, group: str, values: Values, sentence: str, unset: str = "", **more: bool
 ) -> T:
-    """A field with what is known of it: see `Setting`."""
+    """A field with metadata: see `Setting`."""
     about = Setting(group, values, sentence, unset, **more)
     found: T = field(default=default, metadata={"setting": about})
     return found
 
 
 def again(of: "type[Checked]", name: str, **other: Any) -> Any:
-    """A setting of other settings again, with another default or another of what is known of it."""
+    """Repeats a setting of other settings, with another default or other metadata."""
     each, about = settings_of(of)[name]
     default = other.pop("default", each.default)
     return field(default=default, metadata={"setting": replace(about, **other)})
@@ -64,7 +64,7 @@ def again(of: "type[Checked]", name: str, **other: Any) -> Any:
 
 @dataclass(frozen=True)
 class Checked:
-    """Settings that are checked, one by one, when they are made.
+    """Settings that are checked when they are constructed.
 
     Raises:
         InputError: naming the setting, its value, and what it must be.
@@ -72,7 +72,7 @@ class Checked:
 
     @classmethod
     def of_arguments(cls, *args: Any, **kwargs: Any) -> Self:
-        """The settings that are given, as arguments."""
+        """The settings given as arguments."""
         return cls(*args, **kwargs)
 
     def __post_init__(self) -> None:
@@ -88,10 +88,10 @@ class Checked:
 
 
 def refusal(name: str, value: Any, must: object) -> InputError:
-    """The sentence on a setting that is not what it must be."""
+    """The error for an invalid setting."""
     try:
         shown = f"{value}" if isinstance(value, (int, float)) else repr(value)
-    except ValueError:  # Python writes no number of so many digits
+    except ValueError:  # Python does not print so many digits
         shown = "a number of thousands of digits"
     if len(shown) > 100:
         shown = f"{shown[:100]}..."
@@ -104,13 +104,13 @@ def settings_of(kind: type[Checked]) -> dict[str, tuple[Field[Any], Setting]]:
 
 
 def flagged(kind: type[Checked]) -> dict[str, tuple[Field[Any], Setting]]:
-    """Those of the settings that a command line and its files have."""
+    """The settings of the command line and its files."""
     found = settings_of(kind).items()
     return {name: (each, about) for name, (each, about) in found if not about.is_for_python}
 
 
 def check_seed(seed: int, name: str = "seed") -> None:
-    """Refuse a seed that a generator does not take.
+    """Refuse a seed that is invalid for random generators.
 
     Raises:
         InputError: for a seed that is negative or too large.
@@ -124,7 +124,7 @@ def check_seed(seed: int, name: str = "seed") -> None:
 def takes[**P, S: Checked, R](
     settings: Callable[P, S],
 ) -> Callable[[Callable[[S], R]], Callable[P, R]]:
-    """Decorator: what takes ``settings`` takes their fields instead, as arguments of its own."""
+    """Decorator that replaces the parameter ``settings`` of a function by its fields."""
     made: Callable[P, S] = getattr(settings, "of_arguments")  # noqa: B009  # a class of settings
 
     def decorate(function: Callable[[S], R]) -> Callable[P, R]:
@@ -148,7 +148,7 @@ def takes[**P, S: Checked, R](
 
 
 def _documented(text: str, settings: Mapping[str, tuple[Field[Any], Setting]]) -> str:
-    """A docstring with the settings as its arguments, before what is raised."""
+    """A docstring with the settings as arguments, before the raised errors."""
     lines = [
         textwrap.fill(
             f"{name}: {told(*each)}", 100, initial_indent=" " * 4, subsequent_indent=" " * 8,
@@ -156,14 +156,14 @@ def _documented(text: str, settings: Mapping[str, tuple[Field[Any], Setting]]) -
         )
         for name, each in settings.items()
     ]  # fmt: skip
-    # Python 3.13 takes the indentation off by itself, 3.12 does not.
+    # Python 3.13 removes the indentation, 3.12 does not.
     before, mark, after = inspect.cleandoc(text).partition("Raises:\n")
     arguments = "\n".join(["Args:", *lines])
     return f"{before.rstrip()}\n\n{arguments}\n\n{mark}{after}"
 
 
 def told(each: Field[Any], about: Setting) -> str:
-    """The sentence of a setting, with its default."""
+    """The description of a setting, with its default."""
     default = about.unset if each.default is None else each.default
     if default is MISSING or default is False or default == ():
         return about.sentence

@@ -1,4 +1,4 @@
-"""What a setting may be: its type for editors, its values, and how they are read and checked."""
+"""Values of settings: types for editors, and how values are read and checked."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ class Dataset(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Its name."""
 
 
 class Rows(Protocol):
@@ -40,11 +40,11 @@ class Rows(Protocol):
 
     @property
     def extra_names(self) -> tuple[str, ...]:
-        """What there is beside x."""
+        """Names of the other tensors than x."""
 
 
 class Opened(Protocol):
-    """A run that is open already, such as `ppvae.load` gives."""
+    """An open run, as returned by `ppvae.load`."""
 
     @property
     def path(self) -> Path:
@@ -53,64 +53,64 @@ class Opened(Protocol):
 
 @runtime_checkable
 class Tracker(Protocol):
-    """What takes figures of a fit, such as a run of Weights & Biases."""
+    """A receiver of the metrics of a fit, such as a run of Weights & Biases."""
 
     def log(self, metrics: Mapping[str, float], step: int, /) -> object:
-        """Take figures by name, as they are after ``step`` steps."""
+        """Log metrics by name, after ``step`` steps."""
 
 
 @runtime_checkable
 class MetricsLogger(Protocol):
-    """A logger of Lightning Fabric's, or one like it."""
+    """A logger of Lightning Fabric, or a similar one."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int, /) -> object:
-        """Take figures by name, as they are after ``step`` steps."""
+        """Log metrics by name, after ``step`` steps."""
 
 
 TRACKERS = ("csv", "tensorboard")
-"""Loggers of Lightning Fabric's, by name."""
+"""Loggers of Lightning Fabric, by name."""
 
 QUESTIONS = (
     "bound", "evidence", "baselines", "gap", "trust", "model", "training", "estimator", "deficits",
 )  # fmt: skip
-"""What `ppvae.diagnose` asks, in this order: folders of `ppvae.diagnostics`."""
+"""Questions of `ppvae.diagnose`, in this order: folders of `ppvae.diagnostics`."""
 
 SEEDS = 2**32
-"""Seeds are below this number: no generator takes more."""
+"""Upper limit of seeds of random generators."""
 
 _LEAST, _MOST = 1e-37, 1e37
 """The smallest and the largest positive number that single precision can invert."""
 
 
 class Values:
-    """What a setting may be: read from a word of a command or a value of YAML, and checked.
+    """Possible values of a setting: read from a command line or YAML, and checked.
 
     Attributes:
-        metavar: what ``--help`` calls a value.
+        metavar: name of a value in ``--help``.
     """
 
     metavar: str = "VALUE"
 
     def read(self, value: Any) -> Any:
-        """The value that a word of a command line, or a value of YAML, stands for."""
+        """The value of a word of a command line, or of YAML."""
         return value
 
     def spelled(self, value: Any) -> list[str]:
-        """The words of a command line for a value: one for each time that its flag is given."""
+        """The words of a value on a command line: one for each repetition of its flag."""
         return list(map(str, value)) if isinstance(value, list) else [str(value)]
 
     def checked(self, value: Any) -> Any:
-        """The value, as Python's own types.
+        """The value in Python's types.
 
         Raises:
-            ValueError: saying what it must be.
+            ValueError: with what it must be.
         """
         return value
 
 
 @dataclass(frozen=True)
 class Whole(Values):
-    """Whole numbers of a range."""
+    """Integers of a range."""
 
     least: int = 0
     most: float = math.inf
@@ -138,7 +138,7 @@ class Whole(Values):
 
 @dataclass(frozen=True)
 class Number(Values):
-    """Numbers above 0, or with ``zero`` 0 too; finite, and in the range of single precision."""
+    """Finite numbers above 0, or with ``zero`` also 0, in the range of single precision."""
 
     zero: bool = False
     metavar = "NUMBER"
@@ -160,14 +160,14 @@ class Number(Values):
 
 
 class Word(Values):
-    """One of some words, those of a ``Literal``."""
+    """One of the words of a ``Literal``."""
 
     def __init__(self, words: Any) -> None:
         self.words: tuple[str, ...] = get_args(words)
         self.metavar = "WORD"
 
     def read(self, value: Any) -> Any:
-        # YAML takes on and off for truth values, and 32 for a number.
+        # YAML reads on and off as Booleans, and 32 as a number.
         if isinstance(value, bool) and "on" in self.words:
             return "on" if value else "off"
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
@@ -181,7 +181,7 @@ class Word(Values):
 
 @dataclass(frozen=True)
 class Instance(Values):
-    """Values of a type, as they are."""
+    """Values of a type."""
 
     kinds: type | tuple[type, ...]
     must: str
@@ -194,7 +194,7 @@ class Instance(Values):
 
 
 class Several(Values):
-    """Any number of words, or of those of ``words`` where there are such."""
+    """Any number of words, from ``words`` if given."""
 
     metavar = "NAME"
 
@@ -213,7 +213,7 @@ class Several(Values):
 
 
 class Names(Values):
-    """Names set off by commas, or a list of them."""
+    """Comma-separated names, or a list of them."""
 
     metavar = "NAME,..."
 
@@ -230,14 +230,14 @@ class Names(Values):
         names = self.read(value)
         is_list = isinstance(names, Sequence) and not isinstance(names, str)
         if not is_list or not all(isinstance(name, str) and name for name in names):
-            raise ValueError("names of columns, set off by commas")
+            raise ValueError("comma-separated names of columns")
         if len(set(names)) < len(names):
-            raise ValueError("names that differ")
+            raise ValueError("different names")
         return tuple(names)
 
 
 class Words(Values):
-    """A word for each of some names: ``year=category,age=real``, or a mapping."""
+    """One word per name: ``year=category,age=real``, or a mapping."""
 
     metavar = "NAME=WORD,..."
 
@@ -257,7 +257,7 @@ class Words(Values):
     def checked(self, value: Any) -> dict[str, str]:
         words = self.read(value)
         if not isinstance(words, Mapping) or not all(isinstance(n, str) and n for n in words):
-            raise ValueError(f"a word for each column, as `name=word`: {', '.join(self.words)}")
+            raise ValueError(f"one word per column, as `name=word`: {', '.join(self.words)}")
         for word in words.values():
             if word not in self.words:
                 raise ValueError(
@@ -292,7 +292,7 @@ class Size(Values):
 
 
 class Source(Values):
-    """A name or a path, or in Python the thing itself."""
+    """A name or a path, or in Python an object."""
 
     metavar = "NAME"
 
@@ -308,7 +308,7 @@ class Source(Values):
 
 
 class Sources(Values):
-    """Names or paths, or in Python the things themselves; in a command, words without a flag."""
+    """Names or paths, or in Python objects; in a command, words without a flag."""
 
     metavar = "NAME"
 
@@ -323,7 +323,7 @@ class Sources(Values):
 
 
 class Tracking(Values):
-    """A tracker by name, or in Python the tracker itself."""
+    """A tracker by name, or in Python an object."""
 
     metavar = "NAME"
 
@@ -334,24 +334,24 @@ class Tracking(Values):
         if value in TRACKERS or isinstance(value, (Tracker, MetricsLogger)):
             return value
         near = nearest(value, TRACKERS) if isinstance(value, str) else ""
-        raise ValueError(f"{' or '.join(TRACKERS)}{near}, or anything with log(metrics, step)")
+        raise ValueError(f"{' or '.join(TRACKERS)}{near}, or any object with log(metrics, step)")
 
 
 class Class(Values):
-    """A class by name, with its arguments, or in Python the class or program itself."""
+    """A class by name, with its arguments, or in Python a class or program."""
 
     metavar = "NAME"
 
 
 def _joined(names: Sequence[str]) -> str:
-    """Names set off by commas, in quotes where they hold one."""
+    """Comma-separated names, quoted if they contain a comma."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(names)
     return line.getvalue()
 
 
 def _number(text: Any) -> Any:
-    """The number that a word spells; the value itself if it spells none, or is no word."""
+    """The number that a word spells; else the value unchanged."""
     if not isinstance(text, str) or not text.isascii() or "_" in text:
         return text
     try:

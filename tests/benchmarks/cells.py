@@ -135,9 +135,9 @@ def scvi(cells: Cells, given: argparse.Namespace) -> Found:
 CASES: dict[str, str] = {
     "pca": "PCA of log(1 + x)",
     "pca-sized": "PCA of log(1 + x / size factor)",
-    "untold": "`VAE`, told neither size factors nor batch",
-    "told": "`ConditionalVAE`, size factors, batch told to the decoder",
-    "scvi": "SCVI, size factors, batch told to the decoder",
+    "untold": "`VAE`, without size factors or batch",
+    "told": "`ConditionalVAE`, size factors, batch given to the decoder",
+    "scvi": "SCVI, size factors, batch given to the decoder",
 }
 
 

@@ -121,7 +121,7 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
     tree.close()
 
     said = capsys.readouterr().out
-    for word in ("What is log p(x)?", "Where the nats are lost", "Verdict", "diagnostics.json"):
+    for word in ("What is log p(x)?", "Where nats are lost", "Verdict", "diagnostics.json"):
         assert word in said
     for sentence in record["sentences"]:
         assert in_flags(sentence) in said.replace("\n", " ")
@@ -343,7 +343,7 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
         (["{run}", "--data", "nothing.npy"], "nothing.npy"),
         (["{run}", "--split", "testing"], "split"),
         (["{run}", "--samples", "-3"], "`samples` is -3"),
-        (["{run}", "--data", "x.npy", "--split", "train"], "`data` brings others"),
+        (["{run}", "--data", "x.npy", "--split", "train"], "`data` gives others"),
         (["{run}", "--checkpoint", "step-1"], "no checkpoint 'step-1'"),
     ],
 )

@@ -150,7 +150,7 @@ def test_pieces_of_other_samples_are_kept_unless_they_may_be_thrown_away(
         encode(run, data, samples=4, out=file)
     assert pieces(file) == done
     found = encode(run, data, samples=4, out=file, overwrite=True)
-    assert "is begun anew" in " ".join(capsys.readouterr().out.split())
+    assert "is started again" in " ".join(capsys.readouterr().out.split())
     whole = encode(run, data, samples=4, out=tmp_path / "whole.npz")
     np.testing.assert_array_equal(found["log_p"], whole["log_p"])
     assert not list(tmp_path.glob("*.partial"))

@@ -106,7 +106,7 @@ def test_without_valid_the_last_weights_are_the_best(file: Path, tmp_path: Path)
     assert valid["objective"].idxmax() != valid.index[-1]  # so that choosing would be seen
     assert run.checkpoint == f"step-{valid['step'].iloc[-1]}"
     assert len(run.data().train) == 54
-    with pytest.raises(InputError, match=r"`patience` is 3, and with `valid='none'`"):
+    with pytest.raises(InputError, match=r"`patience` is 3, but with `valid='none'`"):
         fit(**asked, patience=3, out=tmp_path / "other")
 
 

@@ -233,7 +233,7 @@ def test_data_from_python_are_still_there_when_the_fit_returns(
     assert rebuilt.shape == (4, 8, 8)
     assert rebuilt.max() > 1
     assert set(np.unique(run.sample(3))) == {0.0, run.scaling.undo(torch.ones(1)).item()}
-    with pytest.raises(InputError, match="handed in from Python"):
+    with pytest.raises(InputError, match="passed in Python"):
         Run(run.path).encode()
 
 

@@ -98,7 +98,7 @@ def test_it_holds_its_data_with_the_labels_that_the_fit_saw(tmp_path: Path) -> N
     y = np.arange(90) % 3
     run = small(tmp_path, data=from_arrays(table(), y))
     assert run.data().labels == ("0", "1", "2")
-    with pytest.raises(InputError, match="handed in from Python"):
+    with pytest.raises(InputError, match="passed in Python"):
         Run(run.path).data()
 
 
@@ -120,8 +120,8 @@ def test_a_quiet_fit_says_nothing_and_leaves_the_process_as_it_was(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"out": "there"}, "`out` is 'there', and with `in_memory=True` a run has no files"),
-        ({"devices": 2}, "`devices` is 2, and with `in_memory=True` a run is of one process"),
+        ({"out": "there"}, "`out` is 'there', but with `in_memory=True` a run has no files"),
+        ({"devices": 2}, "`devices` is 2, but with `in_memory=True` a run has one process"),
     ],
 )
 def test_what_a_run_in_memory_cannot_have_is_refused(

@@ -105,7 +105,7 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     gain = held_out_gain(r, run.pair, run.audit, data.test)
     assert (one["gain"], one["gain_error"]) == (gain.mean, gain.standard_error)
     with pytest.raises(
-        InputError, match=r"samples-aggregate.npz is there already; .*`overwrite=True`"
+        InputError, match=r"samples-aggregate.npz exists already; .*`overwrite=True`"
     ):
         sample(run, out=tmp_path / "one", **some)
     # Draws from the prior have a file of their own.
@@ -157,7 +157,7 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     capsys.readouterr()
     rows = from_python.path, "--aggregate", "--data", tmp_path / "y.npy"
     assert (
-        "handed in from Python: give them there to ppvae.diagnostics.bound.aggregate_prior"
+        "passed in Python: give them there to ppvae.diagnostics.bound.aggregate_prior"
         in refusal(main, capsys, *rows)
     )
 

@@ -136,7 +136,7 @@ def test_of_parts_that_were_not_exchanged_the_verdict_has_what_is_known_of_them(
         ("overfitting", 3.0), ("prior", 2.0), ("guide", 1.0), ("encoder", 1.0)
     ]  # fmt: skip
     assert all(each.along is None and each.is_significant for each in found.deficits)
-    assert "prior, 2.00 +- 0.00 nats, the others held." in found.findings[1].sentence
+    assert "prior, 2.00 +- 0.00 nats, others held fixed." in found.findings[1].sentence
     assert "held" not in found.findings[0].sentence
 
 

@@ -614,7 +614,7 @@ def test_half_of_the_digits_tell_more_of_the_other_half_than_the_mean_digit(
     assert 0.7 < np.sqrt(np.square(off[hidden] / found["scale"][hidden]).mean()) < 1.3
     said = " ".join(capsys.readouterr().out.split())
     assert f"{hidden.sum():,} missing entries are imputed, in {out}" in said
-    assert "100 samples a datum are worth 100 of equal weight" in said
+    assert "100 samples per datum have an effective sample size of 100" in said
 
 
 def test_the_runs_own_data_are_imputed_by_default_and_a_file_is_not_overwritten(
@@ -627,7 +627,7 @@ def test_the_runs_own_data_are_imputed_by_default_and_a_file_is_not_overwritten(
     assert np.array_equal(found["mask"], test["mask"].numpy())
     assert np.array_equal(found["x"][found["mask"]], test["x"][test["mask"]].numpy())
     before = (tmp_path / "imputed.npz").read_bytes()
-    with pytest.raises(InputError, match=r"imputed.npz is there already; .*`overwrite=True`"):
+    with pytest.raises(InputError, match=r"imputed.npz exists already; .*`overwrite=True`"):
         sample(run, **some)
     assert (tmp_path / "imputed.npz").read_bytes() == before
     again = sample(run, overwrite=True, seed=1, **some)

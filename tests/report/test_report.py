@@ -78,7 +78,7 @@ def test_the_verdict_of_a_fit_is_its_summary(made: Callable[[str], Run]) -> None
 def test_without_a_bound_the_page_says_why_and_promises_no_gap(made: Callable[[str], Run]) -> None:
     page = Page(made("point-mass").path / "report.html")
     assert "There is no bound on log p(x)" in page.says("verdict")
-    assert "Where the nats are lost" not in page.says("verdict")
+    assert "Where nats are lost" not in page.says("verdict")
     assert "the bound is always" not in page.says("verdict")  # though beta is not 1
     assert "no bound, and so no gap to split" in page.says("gaps")
     assert "point mass" in page.says("kl")

@@ -178,7 +178,7 @@ def test_what_a_person_alone_may_set_is_not_recorded() -> None:
         ({"seed": 2**32}, r"from 0 to 4294967295 \(2\*\*32 - 1\)"),
         ({"overwrite": 1}, "`overwrite` is 1; it must be true or false"),
         ({"trust": "mine"}, "`trust` is 'mine'; it must be a list of names"),
-        ({"warm_up": 3, "epochs": 3}, "`warm_up` is 3, which leaves none of the 3 epochs"),
+        ({"warm_up": 3, "epochs": 3}, "`warm_up` is 3, so none of the 3 epochs"),
     ],
 )
 def test_a_value_that_is_none_is_a_sentence(settings: dict[str, Any], sentence: str) -> None:

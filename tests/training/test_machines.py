@@ -122,7 +122,7 @@ def test_a_fit_that_is_started_again_goes_on(tmp_path: Path) -> None:
         launched.kill(1)
         out, said = launched.agent.communicate(timeout=400)
     assert launched.agent.returncode == 0, said
-    assert f"going on with {run} after " in out.replace("\n", " ")
+    assert f"resuming {run} after " in out.replace("\n", " ")
     assert "after 0 steps" not in out
     rows = figures(run)
     assert [row["epoch"] for row in rows if row["split"] == "train"] == list(range(1, 61))

@@ -59,7 +59,7 @@ class DeficitsAnswer(Answer):
     def _note(self, each: Measured) -> str:
         notes = [each.name]
         if each.held is not None:
-            notes.append(f"others held {with_error(each.held)}")
+            notes.append(f"others fixed {with_error(each.held)}")
         if each.log_p is not None:
             notes.append(f"{self.log_p_name} {with_error(each.log_p)}")
         return "; ".join(notes)
