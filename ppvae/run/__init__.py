@@ -1,7 +1,7 @@
-"""The run directory: one fit, complete in itself, and safe to open whoever made it.
+"""The run directory: one fit, self-contained, and safe to open whoever made it.
 
-Nothing in it is unpickled, classes are looked up by exact name among those of this package, and
-others are imported only from modules that the caller trusts by name.
+Nothing in it is unpickled, classes of this package are looked up by exact name, and others are
+imported only from modules that the caller trusts by name.
 """
 
 from importlib import import_module

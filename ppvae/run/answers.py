@@ -1,4 +1,4 @@
-"""The form of an answer: arrays are answered with arrays, and tables with tables."""
+"""The form of results: arrays for arrays, tables for tables."""
 
 import sys
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ from ppvae.data.scaling import Scaling
 
 @dataclass(frozen=True)
 class Form:
-    """The form that an answer takes, in the unit of the data of a fit.
+    """The form of a result, in the unit of the data of a fit.
 
     Attributes:
         scaling: how raw values became x.
-        columns: the columns of the fit's data, where they are a table.
-        x: what was asked about; None: the run's own data.
-        index: names of the rows: those of a table of pandas that was given, else those that the
-            data has, else their numbers in the file or array, from 0; None: numbers from 0.
+        columns: the columns of the fit's data, if they are a table.
+        x: the given data; None: the run's own data.
+        index: names of the rows: the index of a given pandas table, else the names in the data,
+            else their numbers in the file or array, from 0; None: numbers from 0.
     """
 
     scaling: Scaling
@@ -36,13 +36,13 @@ class Form:
 
     @classmethod
     def of(cls, scaling: Scaling, columns: Sequence[Column] | None, x: Any, rows: Split) -> Self:
-        """The form of answers about ``rows``, which were read of ``x``."""
+        """The form of results for ``rows``, which were read from ``x``."""
         known = rows.annotations
         index = known.numbers.numpy() if known.index is None else known.index
         return cls(scaling, columns, x, x.index if is_frame(x) else index)
 
     def values(self, values: NDArray[Any]) -> Any:
-        """A number for each row: an array, or a Series of a table."""
+        """One number per row: an array, or a Series for a table."""
         if not is_frame(self.x) and self.columns is None:
             return values
         import pandas as pd
@@ -50,7 +50,7 @@ class Form:
         return pd.Series(values, index=self.index)
 
     def like_x(self, x: Tensor) -> Any:
-        """Rows as the model sees them, as a table or in the shape of the array that was given."""
+        """Rows as the model sees them, as a table or in the shape of the given array."""
         x = x.detach().cpu()
         if self.columns is not None:
             table = as_frame(x, self.columns, self.scaling)
@@ -63,7 +63,7 @@ class Form:
         return _laid_out(values, tuple(np.shape(self.x))) if is_array(self.x) else values
 
     def filled(self, x: Tensor, mask: Tensor) -> Any:
-        """What was given, with ``x`` where ``mask`` is False; the rest stays to the bit."""
+        """The given data, with ``x`` where ``mask`` is False; the rest is unchanged."""
         answer = self.like_x(x)
         if is_frame(self.x):
             names = list(map(str, self.x.columns))
@@ -82,15 +82,15 @@ def is_frame(x: Any) -> bool:
 
 
 def is_array(x: Any) -> bool:
-    """Whether ``x`` is an array or a tensor, whose axes are its own."""
+    """Whether ``x`` is an array or a tensor."""
     return isinstance(x, (np.ndarray, Tensor))
 
 
 def _laid_out(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """Rows with the axes of the array that was given.
+    """Rows with the axes of the given array.
 
-    Grey images and single numbers come without the axis that the programs see, and channels may
-    come last.
+    Grey images and single numbers may lack an axis that the programs see, and channels may come
+    last.
     """
     if len(shape) in (1, 3):
         return values.reshape(shape)
@@ -98,11 +98,12 @@ def _laid_out(values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def _filled_frame(frame: Any, places: Sequence[int], answer: Any, seen: NDArray[np.bool_]) -> Any:
-    """A table with the values of ``answer`` where none was seen.
+    """A table with missing values replaced by those of ``answer``.
 
     Args:
-        frame: the table, which stays as it is.
-        places: of each column of ``answer`` that in ``frame``; names may be twice, or numbers.
+        frame: the table, which is not changed.
+        places: the place in ``frame`` of each column of ``answer``; names may be repeated, or
+            numbers.
         answer: values in the columns of the fit.
         seen: like ``answer``.
     """
@@ -115,9 +116,9 @@ def _filled_frame(frame: Any, places: Sequence[int], answer: Any, seen: NDArray[
 
 
 def _filled(column: Any, values: Sequence[Any], seen: NDArray[np.bool_]) -> Any:
-    """A column with values where none was seen: of its own type, or of one that holds them.
+    """A column with missing values replaced, in its own type or one that holds them.
 
-    Levels, which a fit knows by their names, are those of the column.
+    Levels, which the fit knows by name, are those of the column.
     """
     import pandas as pd
 

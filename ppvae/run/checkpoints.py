@@ -1,8 +1,8 @@
-"""The checkpoints of a run: whole folders, and names that point at them.
+"""Checkpoints of a run: folders, and names that point at them.
 
-A checkpoint is written first, then ``best``, if it is that, then ``last``, and then older ones go:
-whenever the process is killed, each name points at a checkpoint that is whole, and the fit goes on
-from ``last`` as if it had not been killed.
+A checkpoint is written first, then ``best`` if it is the best, then ``last``, and then older ones
+are removed: whenever the process is killed, each name points at a complete checkpoint, and the fit
+can resume from ``last`` as if it had not been killed.
 """
 
 import json
@@ -29,7 +29,7 @@ from ppvae.run.store import (
 _STEP = re.compile(r"step-\d+")
 
 _HISTORY = "history.json"
-"""What a checkpoint keeps of ``metrics.csv``."""
+"""The file of a checkpoint that seals ``metrics.csv``."""
 
 
 def _step_name(step: int) -> str:
@@ -47,10 +47,10 @@ class Checkpoints:
         self._run, self._folder = run, run / "checkpoints"
 
     def resolve(self, name: str | None) -> str:
-        """``"step-N"`` of ``"best"``, ``"last"`` or itself; of ``None``, the best there is.
+        """``"step-N"`` for ``"best"``, ``"last"`` or itself; for ``None``, the best if it exists.
 
         Raises:
-            InputError: if there is none of that name, or there was a best one, which is missing.
+            InputError: if there is none of that name, or the best one is missing.
         """
         if name is None:
             name = "best" if is_there(self._folder / "best") else "last"
@@ -70,7 +70,7 @@ class Checkpoints:
         """The state that was saved under a name, as `resolve` takes it.
 
         Raises:
-            InputError: if it is damaged, with another that is whole.
+            InputError: if it is damaged, with another intact one.
         """
         state = self._steadily(name, load_tree)
         if not isinstance(state, dict) or not isinstance(state.get("weights"), dict):
@@ -82,10 +82,10 @@ class Checkpoints:
         return state
 
     def seal(self, name: str) -> Seal:
-        """What ``metrics.csv`` was at a checkpoint.
+        """The seal of ``metrics.csv`` at a checkpoint.
 
         Raises:
-            InputError: if the checkpoint does not say.
+            InputError: if the checkpoint has none.
         """
 
         def read(folder: Path) -> Seal:
@@ -113,13 +113,13 @@ class Checkpoints:
         self._drop_others()
 
     def best_of(self, state: Mapping[str, Any]) -> str | None:
-        """The best checkpoint as a state knows it; ``None`` if there was none yet."""
+        """The best checkpoint according to a state; ``None`` if there was none yet."""
         progress = state.get("progress")
         step = progress.get("best_step") if isinstance(progress, Mapping) else None
         return _step_name(step) if type(step) is int else None
 
     def rewind(self, state: Mapping[str, Any]) -> None:
-        """Have the names point where they did when a state was saved, and drop all else."""
+        """Restore the names as of a saved state, and remove other checkpoints."""
         self._point("last", _step_name(state["progress"]["step"]))
         best = self.best_of(state)
         if best is None:
@@ -141,7 +141,7 @@ class Checkpoints:
                 discard(self._folder / name)
 
     def _steadily[T](self, name: str | None, read: Callable[[Path], T]) -> T:
-        """Read a checkpoint, although a fit may replace it at the same time."""
+        """Read a checkpoint that a fit may replace at the same time."""
         while True:
             step = self.resolve(name)
             try:
@@ -151,17 +151,17 @@ class Checkpoints:
                     raise InputError(f"{error}{self._others(name)}") from error
 
     def _check_no_best(self) -> None:
-        """Refuse to read a fit at its last if it has had a best."""
+        """Refuse to read the last checkpoint if there was a best one."""
         state = self._steadily("last", load_tree)
         best = self.best_of(state) if isinstance(state, dict) else None
         if best is not None and not is_there(self._folder / "best"):
             raise InputError(
                 f"{self._folder / 'best'} is missing: it named {best}; take `checkpoint='last'`, "
-                "which is whole, or fit anew"
+                "which is intact, or fit again"
             )
 
     def _check_best(self, state: Mapping[str, Any]) -> None:
-        """Refuse what ``best`` names if it was not the best when it was saved."""
+        """Refuse a checkpoint named ``best`` that was not the best when it was saved."""
         if not is_there(self._folder / "best"):
             return
         progress = state.get("progress")
@@ -173,7 +173,7 @@ class Checkpoints:
             )
 
     def _others(self, name: str | None = None) -> str:
-        """What there is beside a checkpoint that cannot be had, as the end of a sentence."""
+        """Other checkpoints than a missing one, as the end of a sentence."""
         for other in ("last", "best"):
             if other == (name or "best"):
                 continue
@@ -181,7 +181,9 @@ class Checkpoints:
                 step = read_text(self._folder / other).strip()
                 if _STEP.fullmatch(step):
                     load_tree(self._folder / step)
-                    return f"; {other} ({step}) is whole: take `checkpoint={other!r}`, or fit anew"
+                    return (
+                        f"; {other} ({step}) is intact: take `checkpoint={other!r}`, or fit again"
+                    )
             except InputError:
                 continue
-        return "; no other is whole: fit anew"
+        return "; no other is intact: fit again"

@@ -1,4 +1,4 @@
-"""What draws are conditional on: labels by name, or covariates."""
+"""Conditions of draws: labels by name, or covariates."""
 
 from typing import Any
 
@@ -17,32 +17,32 @@ _ONE = (str, bytes, bool, int, float, np.generic)
 
 
 def conditioned(run: Run, like: Batch, y: Any, name: str) -> tuple[Batch, Batch]:
-    """Rows with the y that was given, and that y as a latent, where the model has it as one.
+    """Rows with the given y, and that y as a latent, if it is one in the model.
 
     Args:
         run: the run.
         like: rows of its data.
-        y: a label, or one for each row; covariates, or those of each row; covariates of a table
-            that was fitted as `ppvae.run.named.by_name` takes them. None: those of ``like``.
-        name: what the caller calls ``y``.
+        y: a label, or one per row; covariates, or those of each row; for covariates of a fitted
+            table see `ppvae.run.named.by_name`. None: those of ``like``.
+        name: the caller's name of ``y``.
 
     Raises:
-        InputError: if the model is conditional on nothing, or on something else.
+        InputError: if the model is not conditional on such y.
     """
     if y is None:
         return like, {}
     is_latent = "y" in run.audit.latents
     if not is_latent and "y" not in run.pair.names("model"):
         raise InputError(
-            f"`{name}={y!r:.80}`: the model is not conditional on anything; fit a "
-            "ConditionalVAE, or a SemiSupervisedVAE, for one that is"
+            f"`{name}={y!r:.80}`: the model is not conditional on anything; fit a ConditionalVAE "
+            "or a SemiSupervisedVAE instead"
         )
     value = _condition(run, y, len(like["x"]), name)
     return like | {"y": value}, {"y": value} if is_latent else {}
 
 
 def _condition(run: Run, y: Any, count: int, name: str) -> Tensor:
-    """Codes of labels, or covariates, a row for each of ``count``."""
+    """Codes of labels, or covariates, for ``count`` rows."""
     names, fitted, schema = run.label_names, run.example().get("y"), run.schema
     if schema.covariates:
         said = by_name(schema.covariates, y, count, name)
@@ -53,7 +53,7 @@ def _condition(run: Run, y: Any, count: int, name: str) -> Tensor:
         unknown = [each for each in given if str(each) not in names]
         if unknown:
             raise InputError(
-                f"`{name}={str(unknown[0])!r}` is no label of the run's data; its labels are "
+                f"`{name}={str(unknown[0])!r}` is not a label of the run's data; its labels are "
                 f"{', '.join(names)}"
             )
         codes = torch.tensor([names.index(str(each)) for each in given])
@@ -67,14 +67,14 @@ def _condition(run: Run, y: Any, count: int, name: str) -> Tensor:
         covariates = torch.tensor(torch.nan)
     if not covariates.isfinite().all():
         raise InputError(
-            f"`{name}={y!r:.80}` is not what the model is conditional on: give as many numbers as "
-            f"there are covariates, {shape.numel()}"
+            f"`{name}={y!r:.80}` does not match the covariates of the model: give {shape.numel()} "
+            "numbers"
         )
     return _rows(covariates, shape, count, name)
 
 
 def plain_list(y: Any, name: str) -> list[Any]:
-    """Labels as a list, whatever holds them."""
+    """Labels as a list."""
     contents = plain(y, name, "y")
     if contents.categories is None:
         return list(contents.values.tolist())
@@ -82,12 +82,12 @@ def plain_list(y: Any, name: str) -> list[Any]:
 
 
 def _rows(value: Tensor, shape: torch.Size, count: int, name: str) -> Tensor:
-    """The value for each row: one for all of them is repeated."""
+    """One value per row: a single value is repeated."""
     if value.shape == shape:
         return value.expand(count, *shape)
     if value.shape != (count, *shape):
         raise InputError(
             f"`{name}` has shape {tuple(value.shape)}; give one for all rows, {tuple(shape)}, or "
-            f"one for each of the {count} rows, {(count, *shape)}"
+            f"one per row, {(count, *shape)}"
         )
     return value

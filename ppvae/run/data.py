@@ -1,4 +1,4 @@
-"""The data of a run: read again as the fit read it, and other data as if it were the fit's."""
+"""Data of a run: read again as in the fit, and other data read in the same way."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,15 +25,15 @@ from ppvae.settings import READING, Binarize, Settings, check_seed, settings_of
 
 
 class RunData:
-    """A run as its ``config.yaml`` tells of its data; `ppvae.run.Run` is one.
+    """The data of a run according to its ``config.yaml``; the base of `ppvae.run.Run`.
 
     Args:
         path: the run directory.
-        config: ``config.yaml``, which a stranger may have written.
+        config: ``config.yaml``, which is untrusted.
         trust: modules whose code may be run to read the data.
 
     Attributes:
-        data_memory: GiB of memory that the rows of a file may take, as `ppvae.data.load` has it.
+        data_memory: maximum memory in GiB for the rows of a file, as in `ppvae.data.load`.
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], trust: Iterable[str]) -> None:
@@ -42,7 +42,7 @@ class RunData:
         self.data_memory: float | None = None
 
     def hold_data(self, data: Data) -> None:
-        """Hold the data of the fit, with all of their labels, where they have no name or path."""
+        """Hold the data of the fit, with all labels, if they have no name or path."""
         if not isinstance(self.config.get("data"), str):
             self._held = data
 
@@ -61,14 +61,14 @@ class RunData:
 
     @property
     def label_names(self) -> tuple[str, ...] | None:
-        """Names of the label codes, where the data has labels."""
+        """Names of the label codes, if the data has labels."""
         if self._facts.get("labels") is None:
             return None
         return tuple(str(name) for name in entry(self._facts, "labels", list, self.path))
 
     @property
     def column_names(self) -> tuple[str, ...] | None:
-        """Names of the columns of x, where the data were an array that had them, and no table."""
+        """Names of the columns of x, if the data were an array with names and not a table."""
         if self._facts.get("names") is None:
             return None
         names = tuple(map(str, entry(self._facts, "names", list, self.path)))
@@ -81,7 +81,7 @@ class RunData:
 
     @property
     def covariates(self) -> int:
-        """How many covariates a datum has."""
+        """Number of covariates."""
         count = self._facts.get("covariates")
         if type(count) is not int or not 0 <= count <= 1_000_000:
             raise InputError(f"{self.path / 'config.yaml'}: covariates of the data is {count!r}")
@@ -89,12 +89,12 @@ class RunData:
 
     @property
     def scaling(self) -> Scaling:
-        """How the data was scaled."""
+        """Scaling of the data."""
         return Scaling.from_dict(self._facts.get("scaling"))
 
     @property
     def fingerprint(self) -> Fingerprint | None:
-        """What tells its data from others, where it was recorded."""
+        """Fingerprint of the data, if it was recorded."""
         return Fingerprint.from_dict(self._facts.get("fingerprint"))
 
     @property
@@ -111,8 +111,8 @@ class RunData:
         name = self.config.get("data")
         if not isinstance(name, str):
             raise InputError(
-                f"the data of {self.path} was handed in from Python; save it as .npz (x, and y) "
-                "and give that as `data`"
+                f"the data of {self.path} was passed in Python; save it as .npz (x, and y) and "
+                "give that as `data`"
             )
         return name
 
@@ -120,12 +120,12 @@ class RunData:
         """The data of the fit, read again in the same way.
 
         Args:
-            data_dir: where published data lie now; default: as in the fit.
-            hidden: whether labels that the fit was not shown are hidden here too.
+            data_dir: current folder of published data; default: as in the fit.
+            hidden: whether labels hidden from the fit are hidden here too.
 
         Raises:
-            InputError: if it was handed in from Python, to a fit that this object is not of; if it
-                is no longer where it was.
+            InputError: if it was passed in Python to a fit in another session; if it no longer
+                exists.
         """
         data = self._held or self._read_again(data_dir)
         if self.config.get("labels") is None or not hidden:
@@ -142,18 +142,18 @@ class RunData:
         if is_file and old is not None:
             self._check_same(name, fingerprint_now(old, Path(name), files_of(Path(name))))
         data = self.read_alike(name, where)
-        is_whole = not is_file or (old is not None and old.size is None)  # read of several files
+        is_whole = not is_file or (old is not None and old.size is None)  # read from several files
         if is_whole and data.source is not None:
             self._check_same(name, data.source.fingerprint())
         if data.shape != self.data_shape:
             raise InputError(
-                f"{name} now has data of shape {data.shape}, and the run was fitted to "
+                f"{name} now has data of shape {data.shape}, but the run was fitted to "
                 f"{self.data_shape}; give the data it was fitted to as `data`"
             )
         return data
 
     def intensities(self) -> Data | None:
-        """The data of the fit as they were before they were binarized, if they were.
+        """The data of the fit before binarization, if they were binarized.
 
         Raises:
             InputError: if they cannot be read again.
@@ -167,12 +167,12 @@ class RunData:
     def read_alike(
         self, data: Any, data_dir: Path | None = None, *, binarize: Binarize | None = None
     ) -> Data:
-        """Data by their name or path, or in memory, read as the fit read its own.
+        """Data by name or path, or in memory, read as in the fit.
 
         Args:
-            data: what `ppvae.data.load` takes.
-            data_dir: where published data lie now; default: as in the fit.
-            binarize: another way than that of the fit.
+            data: data as in `ppvae.data.load`.
+            data_dir: current folder of published data; default: as in the fit.
+            binarize: another binarization than that of the fit.
         """
         is_begun_anew = self.config.get("start") is None
         return load_data(
@@ -186,7 +186,7 @@ class RunData:
 
     @property
     def _reading(self) -> dict[str, Any]:
-        """How the data was read, as `ppvae.data.load` takes it."""
+        """How the data was read, as arguments of `ppvae.data.load`."""
         found: dict[str, Any] = {"data_memory": self.data_memory}
         for name in READING:
             value = self.config.get(name)
@@ -202,15 +202,15 @@ class RunData:
 
     @property
     def schema(self) -> Schema:
-        """What the fit read in its data: columns, names of labels, covariates."""
+        """Schema of the data of the fit: columns, names of labels, covariates."""
         return Schema.from_dict(self._facts)
 
     def new_data(self, name: Any, data_dir: Path | None = None, label: str | None = None) -> Split:
-        """Other data, scaled and binarized as the fit's was.
+        """Other data, scaled and binarized as in the fit.
 
         Args:
-            name: a name, a path, or, in memory, what `ppvae.data.load` takes.
-            data_dir: where published data lie now; default: as in the fit.
+            name: a name, a path, or data in memory as in `ppvae.data.load`.
+            data_dir: current folder of published data; default: as in the fit.
             label: the column of a table that holds the labels; default: that of the fit.
         """
         where = data_dir or self._folder
@@ -229,13 +229,13 @@ class RunData:
         )
 
     def new_rows(self, x: Any, y: Any = None, mask: Any = None) -> Split:
-        """Other data from arrays, scaled and binarized as the fit's was.
+        """Other data from arrays, scaled and binarized as in the fit.
 
         Args:
-            x: see `ppvae.data.from_arrays`; NaN: not observed. Of a table with the columns of the
-                fit all is read that the fit read of its own.
-            y: labels, by name, or covariates; those of a table that was fitted as
-                `ppvae.run.named.by_name` takes them, or as the numbers that the programs see.
+            x: see `ppvae.data.from_arrays`; NaN: not observed. A table with the columns of the fit
+                is read like that of the fit.
+            y: labels, by name, or covariates; for a fitted table as in `ppvae.run.named.by_name`,
+                or as the numbers that the programs see.
             mask: True where x was observed.
         """
         x, y = self._with_covariates(x, y)
@@ -245,7 +245,7 @@ class RunData:
         )  # fmt: skip
 
     def _with_covariates(self, x: Any, y: Any) -> tuple[Any, Any]:
-        """X and y, where y has covariates of a table by name: as columns of x, or as numbers."""
+        """X and y, with covariates of a table in y by name as columns of x, or as numbers."""
         fitted = self.schema.covariates
         if not fitted or y is None or (np.ndim(y) == 2 and not is_frame(y) and not is_frame(x)):
             return x, y
@@ -256,7 +256,7 @@ class RunData:
         return x, encode_values(fitted, said, np.shape(x)[0])
 
     def _options(self, label: str | None) -> ReadOptions:
-        """How other data is read: as the fit's was; its names and labels may be absent."""
+        """Options to read other data as in the fit; names and labels may be absent."""
         said = {
             name: value for name, value in self._reading.items()
             if name not in ("valid", "test", "split_column", "kinds", "data_memory")
@@ -266,7 +266,7 @@ class RunData:
         return ReadOptions(**said | ({"label": label} if label else {}), may_lack=may_lack)
 
     def check_fitted_to(self, data: Data) -> None:
-        """Refuse data that are handed in, and are not those of the fit, where both are known."""
+        """Refuse given data that differ from those of the fit, if both are known."""
         if data.source is None:
             return
         for what, own, fitted in zip(
@@ -275,33 +275,33 @@ class RunData:
         ):  # fmt: skip
             if own != fitted:
                 raise InputError(
-                    f"{data.name} has {what} {_listed(own)}, and the data that {self.path} was "
-                    f"fitted to {_listed(fitted)}: read it as that was, by ppvae.data.load with "
-                    "the same `label`, `covariates`, `index` and `drop`"
+                    f"{data.name} has {what} {_listed(own)}, but the data of {self.path} has "
+                    f"{_listed(fitted)}: read it in the same way, by ppvae.data.load with the "
+                    "same `label`, `covariates`, `index` and `drop`"
                 )
         self._check_same(
             data.name, data.source.fingerprint(),
-            "fit anew, or by `start` to begin from the weights of this run",
+            "fit again, or with `start` from the weights of this run",
         )  # fmt: skip
 
     def _check_same(self, name: str, now: Fingerprint, way_out: str | None = None) -> None:
         old = self.fingerprint
         if old is None or (old.size is None) != (now.size is None) or old.sha256 == now.sha256:
             return
-        to_read = f"give `data={name!r}` to have it read as new data, by the scaling of the fit"
+        to_read = f"give `data={name!r}` to read it as new data, with the scaling of the fit"
         raise InputError(
             f"{name} is not the data that {self.path} was fitted to: that was {old.sentence()}, "
-            f"and this is {now.sentence()}; {way_out or f'{to_read}, or fit anew'}"
+            f"and this is {now.sentence()}; {way_out or f'{to_read}, or fit again'}"
         )
 
     def check_scaled_alike(self, split: Split) -> None:
-        """Refuse rows that were scaled otherwise than those of the fit, where both are known."""
+        """Refuse rows with another scaling than the fit, if both are known."""
         of_intensities = split.read_as == AS_IS and self.scaling.kind != "standardized"
         if split.read_as in (None, self.scaling) or of_intensities:
             return
         raise InputError(
-            f"the rows have {split.read_as.sentence()}, and {self.path} was fitted to "
-            f"{self.scaling.sentence()}: take them of ppvae.data.scaled_as(data, run.scaling)"
+            f"the rows have {split.read_as.sentence()}, but {self.path} was fitted to "
+            f"{self.scaling.sentence()}: take them from ppvae.data.scaled_as(data, run.scaling)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Latents from Python: an array, a table of codes, or values by site."""
+"""Latents given in Python: an array, a table of codes, or values by site."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,20 +16,20 @@ from ppvae.run.answers import is_frame
 from ppvae.run.run import Run
 
 CODES = "X_ppvae"
-"""The entry of ``obsm`` of an AnnData that has its codes."""
+"""The entry of ``obsm`` of an AnnData with its codes."""
 
 
 def codes_by_site(run: Run, z: Any) -> dict[str, Tensor]:
-    """The values of each latent site that are given, ``(data, dimensions)``.
+    """The given values of each latent site, ``(data, dimensions)``.
 
     Args:
         run: the run.
-        z: an array of ``(data, latent)``, where the model has one latent of a datum; a table that
-            `ppvae.Run.encode` gave, of which the columns ``loc`` are taken; or a mapping from sites
-            to arrays.
+        z: an array ``(data, latent)``, for a model with one latent per datum; a table from
+            `ppvae.Run.encode`, of which the columns ``loc`` are used; or a mapping from sites to
+            arrays.
 
     Raises:
-        InputError: for latents that the model has not, or that are no numbers.
+        InputError: for latents that are not in the model, or not finite.
     """
     sites = [name for name in run.audit.latents if name != "y"]
     if is_frame(z):
@@ -37,14 +37,14 @@ def codes_by_site(run: Run, z: Any) -> dict[str, Tensor]:
     if not isinstance(z, Mapping):
         if len(sites) != 1:
             raise InputError(
-                f"`z` is one array, and the model has the latents {', '.join(sites) or 'none'}; "
-                "give a mapping from their names to arrays, or what encode gives"
+                f"`z` is one array, but the model has the latents {', '.join(sites) or 'none'}; "
+                "give a mapping from their names to arrays, or the result of encode"
             )
         z = {sites[0]: z}
     unknown = [name for name in z if name not in run.audit.latents]
     if unknown:
         raise InputError(
-            f"`z` has {unknown[0]!r}, and the model's latents are {', '.join(run.audit.latents)}"
+            f"`z` has {unknown[0]!r}, but the model's latents are {', '.join(run.audit.latents)}"
         )
     found = {}
     for site, value in z.items():
@@ -54,12 +54,12 @@ def codes_by_site(run: Run, z: Any) -> dict[str, Tensor]:
         found[str(site)] = torch.as_tensor(values.astype(np.float64))
     if len({len(value) for value in found.values()}) != 1:
         sizes = {name: tuple(value.shape) for name, value in found.items()}
-        raise InputError(f"`z` has the shapes {sizes}; give as many rows of each")
+        raise InputError(f"`z` has the shapes {sizes}; give equally many rows of each")
     return found
 
 
 def of_annotated(z: Any) -> Any:
-    """The codes that an AnnData was encoded into, as a table; anything else as it is.
+    """The codes of an encoded AnnData as a table; anything else unchanged.
 
     Raises:
         InputError: for an AnnData without codes.
@@ -70,8 +70,8 @@ def of_annotated(z: Any) -> Any:
 
     if CODES not in z.obsm:
         raise InputError(
-            f"`z` is an AnnData without obsm[{CODES!r}]; give run.encode(adata), or what "
-            "ppvae.encode.encode(run, data=adata, out='coded.h5ad') leaves in that file"
+            f"`z` is an AnnData without obsm[{CODES!r}]; give run.encode(adata), or the file of "
+            "ppvae.encode.encode(run, data=adata, out='coded.h5ad')"
         )
     codes = np.asarray(z.obsm[CODES])
     names = [f"loc_{i}" for i in range(codes.shape[1])]
@@ -79,7 +79,7 @@ def of_annotated(z: Any) -> Any:
 
 
 def shaped(run: Run, codes: Mapping[str, Tensor], like: Batch) -> dict[str, Tensor]:
-    """Codes in the shapes of their sites; latents that all data share, where the guide has them.
+    """Codes in the shapes of their sites, and latents shared by all data, if the guide has any.
 
     Raises:
         InputError: for codes of another size.
@@ -100,7 +100,7 @@ def shaped(run: Run, codes: Mapping[str, Tensor], like: Batch) -> dict[str, Tens
 
 
 def _of_table(table: Any, sites: list[str]) -> dict[str, Any]:
-    """The columns ``loc`` of a table of codes, by site; of one site all columns, without such."""
+    """The columns ``loc`` of a table of codes by site; without them all columns, for one site."""
     ends = {site: f"loc_{site}_" if len(sites) > 1 else "loc_" for site in sites}
     found = {
         site: table[[name for name in table.columns if str(name).startswith(start)]]

@@ -1,7 +1,7 @@
-"""``metrics.csv``: a row for each epoch and split.
+"""``metrics.csv``: one row per epoch and split.
 
-Rows are added at its end. Each checkpoint says how long the file was then and what its digest was:
-damage is noticed, and what a killed process wrote after the checkpoint is cut off.
+Rows are appended. Each checkpoint records length and digest of the file: damage is detected, and
+what a killed process wrote after the checkpoint is cut off.
 """
 
 import csv
@@ -23,15 +23,16 @@ COLUMNS = (
     "epoch", "step", "seconds", "split", "elbo", "reconstruction", "kl", "objective", "beta", "lr",
     "active_units", "alarm",
 )  # fmt: skip
-"""Columns of ``metrics.csv``: nats per datum, an empty cell where there is no such figure. Of the
-held-out rows, ``active_units`` counts latent dimensions in use, and ``alarm`` says in words that a
-posterior has collapsed."""
+"""Columns of ``metrics.csv``: nats per datum, empty cells for missing values. For held-out rows,
+``active_units`` counts active latent dimensions, and ``alarm`` is a sentence if a posterior has
+collapsed.
+"""
 
 EMPTY = (",".join(COLUMNS) + "\n").encode()
 """A table without rows."""
 
 _WORDS = frozenset({"split", "alarm"})
-"""Columns that hold words; the others hold numbers."""
+"""Columns with text; the others have numbers."""
 
 
 class Seal(NamedTuple):
@@ -55,7 +56,7 @@ class Metrics:
 
     def __init__(self, run: Path) -> None:
         self._file = run / NAME
-        self._digest: Any = None  # of all that is in the file, once this process has written it
+        self._digest: Any = None  # of the whole file, once this process has written to it
         self._size = 0
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -71,7 +72,7 @@ class Metrics:
         self._size += len(data)
 
     def seal(self) -> Seal:
-        """The table as it is, for a checkpoint to keep."""
+        """The seal of the current table, for a checkpoint."""
         if self._digest is None:
             data = read_bytes(self._file)
             self._digest, self._size = hashlib.sha256(data), len(data)
@@ -81,7 +82,7 @@ class Metrics:
         """The rows, numbers as numbers and empty cells as ``None``.
 
         Raises:
-            InputError: if what was there at the checkpoint is no longer.
+            InputError: if the rows up to the checkpoint were changed.
         """
         sealed, more = self._parted(seal)
         try:
@@ -90,7 +91,7 @@ class Metrics:
                 raise ValueError
             rows = list(_rows(lines))
         except ValueError as error:
-            raise InputError(f"{self._file} is no table of the columns {COLUMNS}") from error
+            raise InputError(f"{self._file} is not a table of the columns {COLUMNS}") from error
         # After the last checkpoint a killed process may have left half a row.
         whole, _, _ = more.rpartition(b"\n")
         try:
@@ -101,15 +102,15 @@ class Metrics:
         return rows
 
     def verify(self, seal: Seal) -> None:
-        """Refuse a table that has lost what it held at a checkpoint.
+        """Refuse a table whose rows up to a checkpoint were changed.
 
         Raises:
-            InputError: saying so.
+            InputError: if they were.
         """
         self._parted(seal)
 
     def cut(self, seal: Seal) -> None:
-        """Drop what was written after a checkpoint."""
+        """Remove rows written after a checkpoint."""
         sealed, more = self._parted(seal)
         if more:
             write_bytes(self._file, sealed)
@@ -127,7 +128,7 @@ class Metrics:
 
 
 def as_frame(rows: Sequence[Mapping[str, Any]]) -> "DataFrame":
-    """Rows as a table: whole numbers stay whole, and what is absent is a missing value."""
+    """Rows as a table, with integers kept and empty cells as missing values."""
     import pandas as pd
 
     columns = {name: [row[name] for row in rows] for name in COLUMNS}

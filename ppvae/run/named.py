@@ -1,4 +1,4 @@
-"""Covariates that are said from Python, by the names of their columns."""
+"""Covariates given in Python, by column name."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from ppvae.run.answers import is_frame
 
 
 def by_name(fitted: Sequence[Covariate], y: Any, count: int, name: str) -> dict[str, Any]:
-    """The values of covariates by name: one for all of ``count`` rows, or a list of one for each.
+    """The values of covariates by name: one for all ``count`` rows, or a list with one per row.
 
     Args:
         fitted: the covariates of the fit.
-        y: a mapping of names, a table, of which other columns are left out, or the values of the
-            one covariate that there is.
-        count: how many rows they go with.
-        name: what the caller calls ``y``.
+        y: a mapping from names, a table, whose other columns are ignored, or the values of a single
+            covariate.
+        count: number of rows.
+        name: the caller's name of ``y``.
 
     Raises:
         InputError: for anything else, or another number of values.

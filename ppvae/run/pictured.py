@@ -1,4 +1,4 @@
-"""Data as people read them: columns by name, and nothing where nothing was observed."""
+"""Data for figures: columns by name, and NaN where nothing was observed."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def columns_of(run: "Run") -> "Columns":
-    """The columns of a run's table; without names where the data is none."""
+    """The columns of a run's table; without names if the data is not a table."""
     from ppvae.plots import Columns  # late: matplotlib takes a second to import
 
     columns = run.schema.columns
@@ -31,11 +31,11 @@ def columns_of(run: "Run") -> "Columns":
 
 
 def in_units(run: "Run", x: Any) -> Any:
-    """Rows of a table in the units of its columns; of a category the number of its level.
+    """Rows of a table in the units of its columns; levels of categories as numbers.
 
     Args:
         run: the run.
-        x: rows ``(..., D)`` as its model has them; what is NaN stays so.
+        x: rows ``(..., D)`` as the model sees them; NaN stays NaN.
     """
     rows = np.asarray(x, dtype=np.float64)
     if run.schema.columns is None:
@@ -46,18 +46,18 @@ def in_units(run: "Run", x: Any) -> Any:
 
 
 def observed(batch: Batch) -> Any:
-    """x, and NaN where it was not observed."""
+    """x, with NaN where it was not observed."""
     x = batch["x"].cpu().numpy()
     return np.where(batch["mask"].cpu().numpy(), x, np.nan) if "mask" in batch else x
 
 
 def table_of(run: "Run", x: Tensor, rows: Annotations | None = None) -> "DataFrame | None":
-    """Rows in the units and under the names of the run's table; ``None`` where it has none.
+    """Rows with the units and names of the run's table; ``None`` if the data is not a table.
 
     Args:
         run: the run.
-        x: rows as its model has them.
-        rows: which these are; ``None``: drawn ones.
+        x: rows as the model sees them.
+        rows: their numbers and names; ``None`` for drawn rows.
     """
     columns = run.schema.columns
     if columns is None:

@@ -1,4 +1,4 @@
-"""The programs of a run, made anew from what its ``config.yaml`` names."""
+"""Programs of a run, built from its ``config.yaml``."""
 
 from collections.abc import Iterable, Mapping
 
@@ -23,9 +23,9 @@ def build_pair(
     """Both programs, with initial weights.
 
     Args:
-        run: its ``config.yaml``, which a stranger may have written.
-        handed: for ``model`` and ``guide`` the program itself, of a fit that was given an object.
-        example: rows that the programs are traced on.
+        run: its ``config.yaml``, which is untrusted.
+        handed: ``model`` and ``guide`` objects, for a fit that was given objects.
+        example: rows to trace the programs.
         trust: modules whose code may be imported.
 
     Raises:
@@ -41,8 +41,8 @@ def build_pair(
     if missing := [part for part in objects if handed.get(part) is None]:
         wanted = ", ".join(f"{part}=..." for part in missing)
         raise InputError(
-            f"the {missing[0]} of {path} was the Python object {objects[missing[0]]}; make one "
-            f"like it and hand it in: ppvae.load('{path}', {wanted})"
+            f"the {missing[0]} of {path} was the Python object {objects[missing[0]]}; make a "
+            f"similar one and pass it: ppvae.load('{path}', {wanted})"
         )
     for part in DEFAULTS:
         value, program = config.get(part), handed.get(part)
@@ -69,8 +69,8 @@ def build_pair(
         return Pair(programs.model, programs.guide, example).to(dtype)
     except (RuntimeError, TypeError, OverflowError) as error:
         if tuple(trust) or any(program is not None for program in handed.values()):
-            raise  # code that is not this package's: its author wants the traceback
+            raise  # code outside this package: its author needs the traceback
         reason = str(error).splitlines()[0][:200]
         raise InputError(
-            f"{path / 'config.yaml'} does not describe programs that can be made: {reason}"
+            f"{path / 'config.yaml'} does not describe valid programs: {reason}"
         ) from error

@@ -1,4 +1,4 @@
-"""One fit on disk: what was fitted, to which data, and what came of it."""
+"""One fit on disk: settings, data, weights and results."""
 
 import json
 import warnings
@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # slow to import
     from pandas import DataFrame
 
 EXAMPLE = "example"
-"""The folder of a run that holds some rows of its data."""
+"""The folder of a run with some rows of its data."""
 
 
 class Run(RunData):
@@ -55,17 +55,17 @@ class Run(RunData):
     Args:
         path: the run directory.
         trust: modules whose code the run may import, by name.
-        checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is.
-        model: the model itself, for a run that was fitted to an object made in Python.
-        guide: the guide itself, likewise.
+        checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; default the best one, if it exists.
+        model: the model object, for a run that was fitted with one.
+        guide: the guide object, in the same case.
 
     Attributes:
         path: the run directory.
         config: ``config.yaml``: the settings, and under ``"run"`` what they resolved to.
-        home: of a run in memory, the folder that goes with this object.
+        home: for a run in memory, the folder that is removed with this object.
 
     Raises:
-        InputError: if there is no run there, or it is broken, or of another format.
+        InputError: if there is no run, or it is damaged, or has another format.
     """
 
     def __init__(
@@ -99,19 +99,19 @@ class Run(RunData):
         *,
         overwrite: bool = False,
     ) -> Self:
-        """Make the directory, with its first checkpoint in it: whole, or not at all.
+        """Create the directory with its first checkpoint, atomically.
 
-        The run is held for writing from its first moment on; see `writing`.
+        The run is locked for writing from the start; see `writing`.
 
         Args:
             path: the run directory.
             config: ``config.yaml``.
             state: the first checkpoint.
-            example: some rows of the data, on which the programs are traced when the run is opened.
-            overwrite: replace a run that is there already.
+            example: some rows of the data, to trace the programs when the run is opened.
+            overwrite: replace an existing run.
 
         Raises:
-            InputError: if something is there that may not be overwritten, or is being written.
+            InputError: if the path exists and may not be overwritten, or is being written.
         """
 
         def fill(fresh: Path) -> None:
@@ -125,16 +125,16 @@ class Run(RunData):
         run._writer = writer
         return run
 
-    # What was fitted
+    # Settings and programs
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The settings alone, as `ppvae.fit.fit` takes them."""
+        """The settings, as arguments of `ppvae.fit.fit`."""
         return {key: value for key, value in self.config.items() if key != "run"}
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """What the settings resolved to: format, versions, device, facts of the data."""
+        """Resolved settings: format, versions, device, facts of the data."""
         record: dict[str, Any] = self.config["run"]
         return record
 
@@ -150,7 +150,7 @@ class Run(RunData):
 
     @cached_property
     def pair(self) -> Pair:
-        """Both programs, with the weights of the checkpoint asked for."""
+        """Both programs, with the weights of the checkpoint."""
         pair = self.build()
         weights = self.state(self._wanted)["weights"]
         try:
@@ -158,36 +158,36 @@ class Run(RunData):
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(
-                f"the weights in {self.path} are not those of its programs ({reason}); the code of "
+                f"the weights in {self.path} do not fit its programs ({reason}); the code of "
                 "the programs, or config.yaml, has changed since the fit"
             ) from error
         return pair.eval()
 
     def hold(self, pair: Pair, facts: Audit) -> Self:
-        """Hold programs that are there already, those that were fitted, at the best weights."""
+        """Hold the fitted programs, at the best weights."""
         pair.load_state_dict(self.state(self._wanted)["weights"])
         self.__dict__ |= {"pair": pair.eval(), "audit": facts}
         return self
 
     @alone
     def build(self) -> Pair:
-        """Both programs anew, with initial weights."""
+        """New programs, with initial weights."""
         return build_pair(self, self._handed, self.example(), self._trust)
 
     @cached_property
     def audit(self) -> Audit:
-        """What the audit says of the programs under the run's bound."""
+        """The audit of the programs with the run's bound."""
         return audit(self.pair, self.elbo, self.example())
 
     @property
     def elbo(self) -> type[ELBO]:
-        """The bound that was climbed, as a class."""
+        """The class of the bound."""
         choice = Spec.parse(self.config.get("elbo"), "elbo", trusted=False)
         elbo: type[ELBO] = resolve(KINDS["elbo"], choice, self._trust)
         return elbo
 
     def example(self) -> Batch:
-        """Some rows of the data, on which the programs are traced."""
+        """Some rows of the data, to trace the programs."""
         folder = self.path / EXAMPLE
         return _batch(load_tree(folder), folder, self.data_shape)
 
@@ -199,28 +199,29 @@ class Run(RunData):
         return self._checkpoints.resolve(self._wanted)
 
     def state(self, name: str | None = None) -> dict[str, Any]:
-        """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; by default the best there is."""
+        """A checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; default the best, if it exists."""
         state = self._checkpoints.read(name)
         if identity_of(self.path) != self._identity:
-            raise InputError(f"{self.path} was replaced by another run meanwhile; open it again")
+            raise InputError(
+                f"{self.path} was replaced by another run in the meantime; open it again"
+            )
         return state
 
     # Writing: one process at a time
 
     def begin_writing(self) -> None:
-        """Hold the run for writing, until `writing` has ended.
+        """Lock the run for writing, until `writing` ends.
 
         Raises:
-            InputError: if another process writes it, or has just done so; if something in it is a
-                link.
+            InputError: if another process writes it, or has just written it; if it contains a link.
         """
         self._writer = Writer(self.path)
         if read_config(self.path) != self.config or identity_of(self.path) != self._identity:
-            raise InputError(f"{self.path} was changed by another process just now; begin again")
+            raise InputError(f"{self.path} was just changed by another process; try again")
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the run for writing as long as this lasts."""
+        """Context manager that locks the run for writing."""
         if self._writer is None:
             with writing(self.path):
                 yield
@@ -232,7 +233,7 @@ class Run(RunData):
 
     @contextmanager
     def given_back_on_failure(self, *, is_new: bool = False) -> Iterator[None]:
-        """Let others write the run if what is done meanwhile fails; a new one is taken away."""
+        """Context manager that unlocks the run on failure, and removes a new one."""
         try:
             yield
         except BaseException:
@@ -251,10 +252,10 @@ class Run(RunData):
         self._checkpoints.save(state, self._table.seal(), is_best=is_best)
 
     def resumable(self, name: str = "last") -> dict[str, Any]:
-        """A checkpoint that the fit can go on from: all that this needs is whole.
+        """A checkpoint from which the fit can resume, after all its parts are verified.
 
         Raises:
-            InputError: saying what is not.
+            InputError: if a part is damaged.
         """
         state = self.state(name)
         best = self._checkpoints.best_of(state)
@@ -264,11 +265,11 @@ class Run(RunData):
         return state
 
     def rewind(self, state: Mapping[str, Any], *, is_done: bool) -> None:
-        """Bring the run to where a checkpoint was saved: what was written after it goes.
+        """Restore the run to a checkpoint, and remove what was written after it.
 
         Args:
             state: the checkpoint.
-            is_done: whether no epoch is left to train; if there is one, the run has no summary.
+            is_done: whether no epoch is left to train; else the summary is removed.
         """
         with writing(self.path):
             self._checkpoints.rewind(state)
@@ -276,19 +277,19 @@ class Run(RunData):
             if not is_done:
                 discard(self.path / "summary.json")
 
-    # Figures and tables
+    # Metrics and results
 
     def append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Add rows to ``metrics.csv``."""
         self._table.append(rows)
 
     def metrics(self) -> "DataFrame":
-        """``metrics.csv``: a row for each epoch and split, in nats per datum.
+        """``metrics.csv``: one row per epoch and split, in nats per datum.
 
-        Empty cells are missing values. ``active_units`` are whole numbers or missing.
+        Empty cells are missing values. ``active_units`` are integers or missing.
 
         Raises:
-            InputError: if some of it is lost.
+            InputError: if rows are lost.
         """
         return table.as_frame(self.history())
 
@@ -296,19 +297,19 @@ class Run(RunData):
         """The rows of ``metrics.csv``, numbers as numbers and empty cells as ``None``.
 
         Raises:
-            InputError: if some of them are lost.
+            InputError: if rows are lost.
         """
         while True:
             seal = self._checkpoints.seal("last")
             try:
                 return self._table.read(seal)
-            except InputError:  # a fit may go on from an earlier checkpoint just now
+            except InputError:  # a fit may just be resuming from an earlier checkpoint
                 if self._checkpoints.seal("last") == seal:
                     self._verify_metrics("last")
                     raise
 
     def _verify_metrics(self, name: str) -> None:
-        """Refuse a table that was damaged, with the checkpoint before the damage."""
+        """Refuse a damaged table, with the checkpoint before the damage."""
         try:
             self._table.verify(self._checkpoints.seal(name))
         except InputError as error:
@@ -316,20 +317,21 @@ class Run(RunData):
                 self._table.verify(self._checkpoints.seal("best"))
             except InputError:
                 raise InputError(
-                    f"{error}; the weights are whole, and the history is lost: fit anew to have it"
+                    f"{error}; the weights are intact, but the history is lost: fit again to have "
+                    "it"
                 ) from error
             raise InputError(
-                f"{error}; it is whole up to the best checkpoint: go on from that by "
+                f"{error}; it is intact up to the best checkpoint: resume from there with "
                 f"`resume({str(self.path)!r}, checkpoint='best')`"
             ) from error
 
     def write_config(self, config: Mapping[str, Any]) -> None:
-        """Replace ``config.yaml``, when a resumed run is given more epochs, for instance."""
+        """Replace ``config.yaml``, for example when a resumed run gets more epochs."""
         self.config = sealed(config)
         write_text(self.path / "config.yaml", text_of(self.config))
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json``: the final figures."""
+        """Write ``summary.json``, the final results."""
         write_text(
             self.path / "summary.json", json.dumps(plain(summary), indent=2, allow_nan=False) + "\n"
         )
@@ -344,9 +346,9 @@ class Run(RunData):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences to know before its figures: it diverged, climbs still, or loses to a baseline.
+        """Problems of the fit: it diverged, was still climbing, or is worse than a baseline.
 
-        Of a fit that has ended, and a summary that can be read; else there are none.
+        Empty unless the fit has ended and its summary can be read.
         """
         try:
             told = (self.summary or {}).get("warnings")
@@ -356,7 +358,7 @@ class Run(RunData):
 
 
 def _batch(tree: Any, folder: Path, shape: tuple[int, ...]) -> Batch:
-    """The rows that a folder holds, if they are some."""
+    """The rows in a folder."""
     is_batch = (
         isinstance(tree, dict)
         and all(isinstance(value, torch.Tensor) and value.dim() for value in tree.values())
@@ -365,7 +367,7 @@ def _batch(tree: Any, folder: Path, shape: tuple[int, ...]) -> Batch:
         and len({len(value) for value in tree.values()}) == 1
     )
     if not is_batch:
-        raise InputError(f"{folder} holds no rows of the run's data; it was damaged: fit anew")
+        raise InputError(f"{folder} holds no rows of the run's data; it was damaged: fit again")
     batch: Batch = tree
     return batch
 
@@ -379,10 +381,10 @@ def load(
     model: Program | None = None,
     guide: Program | None = None,
 ) -> Run:
-    """Open a run directory; see `Run` for the arguments and for what is refused.
+    """Open a run directory; see `Run` for the arguments and errors.
 
-    A `ppvae.errors.FitWarning` says of a fit that it diverged, that it was still climbing steeply
-    when it ended, or that it is worse than independent elements.
+    A `ppvae.errors.FitWarning` is given for a fit that diverged, whose bound was still rising
+    steeply at its end, or that is worse than independent elements.
 
     Example::
 
@@ -393,8 +395,8 @@ def load(
 
 
 def opened[R: Run](run: R) -> R:
-    """The run, with its programs made, and what is to be known of it said by warnings."""
-    _ = run.pair  # whatever is wrong with it is said here, not at first use
+    """The run, with its programs built and warnings of its problems."""
+    _ = run.pair  # raise errors here, not at first use
     for sentence in run.warnings:
         warnings.warn(f"{run.path}: {sentence}", FitWarning, stacklevel=4)
     return run

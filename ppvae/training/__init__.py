@@ -1,1 +1,1 @@
-"""The loop that climbs a bound: its state, its evaluation, its devices and processes."""
+"""The training loop: its state, evaluation, devices and processes."""

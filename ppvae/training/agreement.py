@@ -1,7 +1,7 @@
-"""The agreement of the processes of a fit, on whatever machines: what has to be the same in all.
+"""Checks that all processes of a fit, on all machines, agree on settings, data and versions.
 
-It is checked before the first step: processes that differ would wait for each other for ever, or
-climb different bounds as if they were one.
+They run before the first step: processes that differ would wait for each other forever, or train
+different bounds as if they were one.
 """
 
 from collections.abc import Mapping
@@ -21,24 +21,24 @@ if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
 _WAYS_OUT = {
-    "settings": "start all processes with the same words",
+    "settings": "start all processes with the same command",
     "data": "give all machines the same files",
-    "precision": "name it by `precision`, which `auto` takes by the processor",
+    "precision": "set `precision`, since `auto` depends on the processor",
     "programs": "give all machines the same code and settings",
 }
 
 
 def check_alike(fabric: "Fabric", asked: str, data: Data, pair: Pair) -> None:
-    """Refuse processes that were asked for different fits, or have other versions or data.
+    """Refuse processes with different settings, versions or data.
 
     Args:
         fabric: the processes.
-        asked: what tells the settings from others.
+        asked: digest of the settings.
         data: the data, as read in this process.
-        pair: the programs, as made in this process.
+        pair: the programs, as built in this process.
 
     Raises:
-        InputError: in all processes, naming the first that differs from rank 0, and in what.
+        InputError: in all processes, naming the first one that differs from rank 0, and how.
     """
     if fabric.world_size == 1:
         return
@@ -60,7 +60,7 @@ def check_alike(fabric: "Fabric", asked: str, data: Data, pair: Pair) -> None:
 
 
 def check_seen(fabric: "Fabric", folder: Path) -> None:
-    """Refuse a run directory that the first process has made, and another does not see.
+    """Refuse a run directory of the first process that another does not see.
 
     Raises:
         InputError: in all processes, naming the machine.
@@ -71,22 +71,23 @@ def check_seen(fabric: "Fabric", folder: Path) -> None:
     for rank, other in enumerate(_gathered(fabric, seen)):
         if not other["sees"]:
             raise InputError(
-                f"rank {rank} (on {other['host']}) does not see {folder}, which rank 0 has made: "
+                f"rank {rank} (on {other['host']}) does not see {folder}, which rank 0 created: "
                 "give `out`, a folder on a file system that all machines share"
             )
 
 
 def all_agree(fabric: "Fabric", value: bool) -> bool:
-    """Whether something is so in all processes."""
+    """Whether a value is true in all processes."""
     return all(_gathered(fabric, value))
 
 
 def _differs(name: str, rank: int, other: Mapping[str, Any], first: Mapping[str, Any]) -> str:
     who, zero = f"rank {rank} (on {other['host']})", f"rank 0 (on {first['host']})"
     if name in _WAYS_OUT:
-        return f"{who} has other {name} than {zero}: {_WAYS_OUT[name]}"
+        return f"{who} has different {name} than {zero}: {_WAYS_OUT[name]}"
     return (
-        f"{who} has {name} {other[name]}, and {zero} {first[name]}: install the same version on "
+        f"{who} has {name} {other[name]}, but {zero} has {first[name]}: install the same version "
+        "on "
         "each machine"
     )
 

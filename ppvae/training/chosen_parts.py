@@ -1,4 +1,4 @@
-"""The parts of a fit, however they were expressed: by name, with arguments, or as objects."""
+"""Parts of a fit, given by name, with arguments, or as objects."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from ppvae.settings import Part, Settings
 
 @dataclass(frozen=True)
 class Chosen:
-    """What a fit is made of.
+    """The parts of a fit.
 
     Attributes:
-        programs: of each part of model and guide the choice, the program itself, or ``None``: the
+        programs: the choice for each part of model and guide, an object, or ``None`` for the
             default.
         elbo: makes the bound.
         optimizer: makes the optimizer.
-        schedule: makes the learning-rate schedule; ``None``: the rate is constant.
+        schedule: makes the learning-rate schedule; ``None``: a constant rate.
     """
 
     programs: Mapping[str, Spec | Program | None]
@@ -31,7 +31,7 @@ class Chosen:
     schedule: Factory | None
 
     def recorded(self) -> dict[str, object]:
-        """How ``config.yaml`` names what climbs."""
+        """Bound, optimizer and schedule as recorded in ``config.yaml``."""
         return {
             "elbo": self.elbo.spec.plain(),
             "optimizer": self.optimizer.spec.plain(),
@@ -43,7 +43,7 @@ def chosen_parts(settings: Settings) -> Chosen:
     """The parts that the settings name.
 
     Raises:
-        InputError: for a name or an argument that is none.
+        InputError: for an unknown name or argument.
     """
     programs = {name: part_of(name, getattr(settings, name)) for name in DEFAULTS}
     elbo = factory_for("elbo", settings.elbo, settings.trust)
@@ -62,7 +62,7 @@ def chosen_parts(settings: Settings) -> Chosen:
 def suited_programs(
     programs: Mapping[str, Spec | Program | None], data: Data, trust: Iterable[str] = ()
 ) -> dict[str, Spec | Program | None]:
-    """The parts of the programs, with those that nobody named as the data ask for them.
+    """The parts of the programs, with defaults that suit the data.
 
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
     zeros and ones by `Bernoulli`, and any other by `PerColumn`, where the model takes a likelihood;
@@ -83,23 +83,23 @@ def suited_programs(
 
 
 def _takes_one(model: Spec | Program | None, trust: Iterable[str]) -> bool:
-    """Whether a model is made here, and of a likelihood."""
+    """Whether the model is built here, from a likelihood."""
     if not isinstance(model, Spec | None):
         return False
     return factory_of(KINDS["model"], model or DEFAULTS["model"], trust).names("likelihood")
 
 
 def is_per_column(programs: Mapping[str, Spec | Program | None]) -> bool:
-    """Whether each column of a table has a family of its own."""
+    """Whether each column of a table has its own family."""
     likelihood = programs.get("likelihood")
     return isinstance(likelihood, Spec) and likelihood.class_path == "PerColumn"
 
 
 def recorded_parts(config: Mapping[str, object], trust: Iterable[str]) -> Chosen:
-    """What climbs in the fit of a run, by its ``config.yaml``; its programs the run makes itself.
+    """Bound, optimizer and schedule of a run, by its ``config.yaml``; the run builds the programs.
 
     Raises:
-        InputError: for what is none, or is not trusted.
+        InputError: for unknown or untrusted classes.
     """
 
     def factory(kind: str) -> Factory:
@@ -110,7 +110,7 @@ def recorded_parts(config: Mapping[str, object], trust: Iterable[str]) -> Chosen
 
 
 def part_of(kind: str, value: Part | Spec) -> Spec | Program | None:
-    """A choice, however it was expressed; a program that was handed in whole stays itself."""
+    """A choice in any form; a program object stays itself."""
     if value is None or isinstance(value, Spec):
         return value
     if isinstance(value, (str, Mapping)):
@@ -121,17 +121,17 @@ def part_of(kind: str, value: Part | Spec) -> Spec | Program | None:
         return Spec(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
     if not KINDS[kind].is_program:
         raise InputError(
-            f"`{kind}` is {value!r}; give its class or class name, or compose the model (or guide) "
-            "in Python and hand in that"
+            f"`{kind}` is {value!r}; give its class or class name, or compose the model (or "
+            "guide) in Python and pass that"
         )
     return value
 
 
 def factory_for(kind: str, value: Part | Spec, trust: Iterable[str]) -> Factory:
-    """Resolve a part that is made by name.
+    """Resolve a part that is given by name.
 
     Raises:
-        InputError: if it is none.
+        InputError: if the name is unknown.
     """
     choice = part_of(kind, value)
     if not isinstance(choice, Spec):

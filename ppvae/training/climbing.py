@@ -1,6 +1,6 @@
-"""A fit without a run: the best weights, held in memory, and nothing else.
+"""A fit without a run: only the best weights, in memory.
 
-What `ppvae.fit.fit` does beside this is a run: its folder, final figures, pictures and report.
+`ppvae.fit.fit` also writes a run: its folder, results, figures and report.
 """
 
 from collections.abc import Callable
@@ -33,9 +33,9 @@ class Climbed:
         pair: model and guide.
         audit: their audit.
         scaling: how raw values become x.
-        elbo: the bound that was climbed.
-        example: some rows of the data, on which the programs can be traced.
-        epochs: how many were trained.
+        elbo: the bound.
+        example: some rows of the data, to trace the programs.
+        epochs: number of trained epochs.
     """
 
     pair: Pair
@@ -46,7 +46,7 @@ class Climbed:
     epochs: int
 
     def __getstate__(self) -> dict[str, Any]:
-        # Supports of the audit are known by what they are, which a copy of them is not.
+        # Supports in the audit are compared by identity, which copies lose.
         return vars(self) | {"audit": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -55,14 +55,14 @@ class Climbed:
 
 @in_turn
 def climb(settings: Settings, on_epoch: Callable[["Epoch"], None] = lambda _: None) -> Climbed:
-    """Climb the bound on data in memory, in one process, and keep the best weights.
+    """Train on data in memory, in one process, and keep the best weights.
 
     Args:
-        settings: as `ppvae.fit.fit` takes them; those of a run have no effect.
+        settings: as in `ppvae.fit.fit`; those of a run have no effect.
         on_epoch: called after each epoch.
 
     Raises:
-        InputError: for what cannot be fitted, in one sentence with the way out.
+        InputError: for invalid input, in one sentence with the way out.
     """
     chosen = chosen_parts(settings)
     fabric = one_process(settings.device, settings.precision)

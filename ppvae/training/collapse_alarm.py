@@ -1,6 +1,6 @@
-"""The alarm of a collapsed posterior, raised while a fit still runs.
+"""Alarm of posterior collapse during a fit.
 
-At each evaluation it looks at held-out rows: is the latent used, or is it being learned?
+At each evaluation it checks on held-out rows whether the latent is used, or still being learned.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,36 +15,36 @@ if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
 GRACE = 0.1
-"""Share of the epochs before which there is no alarm: at first no latent is used yet."""
+"""Share of the epochs without an alarm, since at first no latent is used."""
 
 EARLY = 4
-"""Epochs before which the KL does not show whether a latent is being learned."""
+"""Number of first epochs in which the KL does not show whether a latent is being learned."""
 
 RECENT = 5
-"""Evaluations over which the KL is compared."""
+"""Number of evaluations over which the KL is compared."""
 
 RISE = 1.02
-"""Least rise of the KL over the lowest of those, in a latent that is being learned."""
+"""Minimum rise of the KL over the lowest of those, for a latent that is being learned."""
 
 FLOOR = 0.01
-"""Nats per datum below which the KL says nothing: a collapsed one goes up and down there."""
+"""Nats per datum below which the KL is only noise."""
 
 PATIENCE = 3
-"""Evaluations without a rise after which a latent is no longer being learned."""
+"""Number of evaluations without a rise after which a latent is no longer being learned."""
 
 ROWS = 2_000
-"""Most held-out rows that are encoded: enough for the variance of their means to some per cent."""
+"""Maximum number of held-out rows to encode: enough for the variance of means to a few percent."""
 
 
 class LatentUse(NamedTuple):
     """Use of the latents at an evaluation.
 
     Attributes:
-        active_units: latent dimensions in use; ``None`` where no latent belongs to a datum,
-            or there are too few data to tell.
+        active_units: number of active latent dimensions; ``None`` if no latent belongs to a datum,
+            or there are too few data.
         alarm: a sentence if the posterior of a site has collapsed, else ``""``. There is none in
-            the first tenth of the epochs, in the first four, and in the warm-up, nor while the
-            course of the KL shows that the latent is being learned: see `is_learned`.
+            the first tenth of the epochs, in the first four, in the warm-up, and while the KL shows
+            that the latent is being learned: see `is_learned`.
     """
 
     active_units: int | None
@@ -52,11 +52,11 @@ class LatentUse(NamedTuple):
 
 
 class CollapseAlarm:
-    """Counts active units on held-out rows, and warns of a collapse; the fit's noise is untouched.
+    """Counts active units on held-out rows, and warns of a collapse; random states are unchanged.
 
     Args:
         loop: the fit.
-        rows: the rows of ``metrics.csv`` so far: the KL of earlier evaluations is read from them.
+        rows: the rows of ``metrics.csv`` so far, with the KL of earlier evaluations.
     """
 
     def __init__(self, loop: "Trainer", rows: Sequence[Mapping[str, Any]] = ()) -> None:
@@ -87,10 +87,10 @@ class CollapseAlarm:
 
 
 def is_learned(course: Sequence[float | None]) -> bool:
-    """Whether the KL was on its way up at one of the last 3 evaluations.
+    """Whether the KL was rising at one of the last 3 evaluations.
 
-    It was at one at which it is 2 % above its lowest in the 5 that end there, and not below 0.01
-    nats. So the KL of a slow start, or of a small learning rate, shows that it is learned.
+    It rises at an evaluation if it is 2 % above its lowest value in the last 5 evaluations and not
+    below 0.01 nats. So slow learning, as with a small learning rate, is detected.
 
     Args:
         course: the KL of each evaluation, in nats per datum; ``None`` where there is none.

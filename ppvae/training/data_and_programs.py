@@ -1,4 +1,4 @@
-"""Data, and the two programs that meet on it, before the first step of a fit."""
+"""Data and programs of a fit, before the first step."""
 
 import os
 from collections.abc import Mapping
@@ -34,24 +34,24 @@ from ppvae.training.starting import opened_start, scaled_as_start, take_weights
 from ppvae.training.trial import check_numbers, unmoved
 
 EXAMPLES = 2_000
-"""Training data that a part may start from, as a VampPrior's pseudo-inputs do."""
+"""Number of training data for the initialization of parts, such as pseudo-inputs."""
 
 KEPT = 2**20
-"""Numbers of data that a run keeps at most, for the programs to be traced on: 4 MiB."""
+"""Maximum size of the rows that a run keeps to trace the programs: 4 MiB."""
 
 
 @dataclass(frozen=True)
 class Meeting:
-    """Data, and the two programs that meet on it.
+    """Data, and the two programs built for it.
 
     Attributes:
         everything: the data, with all of its labels.
-        data: the data as the programs see it, with the labels that they may.
+        data: the data as the programs see it, without hidden labels.
         batch: the first batch of the training data.
-        made: the programs, and what they were made of.
+        made: the programs, and their parts.
         pair: the two as one.
         facts: their audit.
-        start: the run whose weights they have, or None.
+        start: the run whose weights they start from, or None.
     """
 
     everything: Data
@@ -64,7 +64,7 @@ class Meeting:
 
 
 def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
-    """Make the programs for these data, with initial weights by the seed, and look at them."""
+    """Build the programs for these data, with initial weights by the seed, and audit them."""
     data = labels_hidden(everything, settings)
     seed_process(settings.seed)
     batch = first_batch(data, settings)
@@ -76,10 +76,10 @@ def meet(settings: Settings, chosen: Chosen, everything: Data) -> Meeting:
 
 
 def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
-    """Read the data, and have programs meet on them; scaled and binarized as the likelihood asks.
+    """Read the data, scaled and binarized for the likelihood, and build the programs.
 
     Raises:
-        InputError: for data that the programs give no probability.
+        InputError: for data outside the support of the programs.
     """
     start = opened_start(settings)
     everything = read_data(settings, UNKNOWN_SCHEMA if start is None else start.schema)
@@ -101,7 +101,7 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
     check_density(pair, facts, meeting.batch)
     if settings.labels is not None and not has_classes(facts):
         raise InputError(
-            f"`labels={settings.labels}` hides labels from a model that infers them; take "
+            f"`labels={settings.labels}` hides labels, so the model must infer them; take "
             "`model='SemiSupervisedVAE', guide='SemiSupervised', elbo='TraceEnum_ELBO'`, or leave "
             "it out"
         )
@@ -110,19 +110,19 @@ def meet_suited(settings: Settings, chosen: Chosen) -> Meeting:
 
 
 def first_batch(data: Data, settings: Settings) -> Batch:
-    """The first rows of the training data, on which the programs are traced.
+    """The first rows of the training data, to trace the programs.
 
-    Of these only shapes, sites and supports are read, which all rows have in common; no figure is.
+    Only shapes, sites and supports are read from them, which are the same for all rows.
     """
     return data.train.take(torch.arange(min(settings.batch_size, len(data.train))))
 
 
 def read_data(settings: Settings, schema: Schema = UNKNOWN_SCHEMA) -> Data:
-    """The data by name or path; data that was handed in stays itself.
+    """The data by name or path; a data object stays itself.
 
     Args:
         settings: how they are read.
-        schema: what the fit that this one begins from read in its own.
+        schema: the schema of the run that the fit starts from.
     """
     data, where = settings.data, settings.data_dir
     asked = {name: getattr(settings, name) for name in READING}
@@ -130,7 +130,7 @@ def read_data(settings: Settings, schema: Schema = UNKNOWN_SCHEMA) -> Data:
     if isinstance(data, Data):
         for name, value in said.items():
             raise InputError(
-                f"`{name}={value!r}` says how data is read, and {data.name} is read already: give "
+                f"`{name}={value!r}` says how to read data, but {data.name} is read already: give "
                 "it to ppvae.data.load"
             )
         return data
@@ -145,12 +145,12 @@ def read_data(settings: Settings, schema: Schema = UNKNOWN_SCHEMA) -> Data:
 
 
 def labels_hidden(data: Data, settings: Settings) -> Data:
-    """The data with as many labels as ``labels`` of the settings leaves, all where it is absent."""
+    """The data with the number of labels in the settings, by default all."""
     return data if settings.labels is None else hide(data, settings.labels, settings.seed)
 
 
 def true_labels(data: Data) -> torch.Tensor | None:
-    """The test data's labels, one number a datum, if it has them."""
+    """Labels of the test data, one number per datum, if there are any."""
     if data.labels is None:
         return None
     label = data.test.annotations.label
@@ -158,7 +158,7 @@ def true_labels(data: Data) -> torch.Tensor | None:
 
 
 def recorded(data: object) -> Any:
-    """How ``config.yaml`` names the data, so that it is found from any folder."""
+    """The data as recorded in ``config.yaml``, so that it is found from any folder."""
     if not isinstance(data, (str, os.PathLike)):
         return {"python_object": data.name if isinstance(data, Data) else type(data).__name__}
     path = Path(data).expanduser()
@@ -166,14 +166,14 @@ def recorded(data: object) -> Any:
 
 
 def recorded_part(path: str | Path | None) -> str | None:
-    """How ``config.yaml`` names a file of further rows; ``none`` is a word."""
+    """A file of further rows as recorded in ``config.yaml``; ``none`` is kept."""
     return None if path is None else "none" if path == "none" else str(Path(path).resolve())
 
 
 def assembled(
     parts: Mapping[str, Spec | Program | None], data: Data, settings: Settings
 ) -> Programs:
-    """Model and guide for these data, given what the data tell: see `build_programs`."""
+    """Model and guide for these data: see `build_programs`."""
     some = data.train.take(Stream.EXAMPLES.rows(len(data.train), EXAMPLES, settings.seed))
     return build_programs(
         parts,
@@ -193,7 +193,7 @@ def assembled(
 
 
 def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
-    """The data of a fit that goes on: read again, where they lie now, or handed in."""
+    """The data of a resumed fit: read again, or given."""
     where = None if data_dir is None else Path(data_dir)
     if data is None:
         return run.data(where, hidden=False)
@@ -208,24 +208,24 @@ def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
 def programs_again(
     run: Run, settings: Settings, chosen: Chosen, everything: Data
 ) -> tuple[Data, Pair, Audit]:
-    """What a fit that goes on climbs: its data, its programs, and what the audit finds of them."""
+    """Data, programs and audit of a resumed fit."""
     data = labels_hidden(everything, settings)
     seed_process(settings.seed)
     pair = run.build().to(torch.float32)
     batch = first_batch(data, settings)
     with explained(f"on the first {len(batch['x'])} rows"):
         facts = audit(pair, chosen.elbo.target, batch)
-    check_support(data, facts)  # the file may hold other data by now
+    check_support(data, facts)  # the file may have changed
     return data, pair, facts
 
 
 def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> None:
-    """Make programs by name a second time, as whoever opens the run will.
+    """Check that programs given by name can be built again when the run is opened.
 
-    Those of the package alone, whose tests do that, and objects made in Python are passed over.
+    Programs of the package, which its tests check, and objects made in Python are skipped.
 
     Raises:
-        InputError: if the fitted weights would not be those of the programs.
+        InputError: if the fitted weights would not fit the programs.
     """
     data, pair, trust = meeting.data, meeting.pair, settings.trust
     parts = {name: value for name, value in meeting.made.parts.items() if value is not None}
@@ -249,14 +249,14 @@ def check_made_again(meeting: Meeting, example: Batch, settings: Settings) -> No
         one, other = (tuple(d[name].shape) if name in d else None for d in (weights, fresh))
         if one != other:
             raise InputError(
-                f"of the programs made a second time '{name}' has shape {other}, and of those to "
-                f"be fitted {one}, so that the run could not be opened: make sizes of the "
-                "constructors' arguments and of the shape of x alone"
+                f"'{name}' has shape {other} in the programs built a second time, but {one} in "
+                "those to be fitted, so the run could not be opened: sizes must depend only on "
+                "the constructor arguments and the shape of x"
             )
 
 
 def few(batch: Batch) -> Batch:
-    """Of a batch the rows that a run keeps: all, unless they are large."""
+    """The rows of a batch that a run keeps: all, unless they are large."""
     numbers = sum(value[0].numel() for value in batch.values())
     rows = max(2, KEPT // numbers)
     return {name: value[:rows] for name, value in batch.items()}

@@ -1,4 +1,4 @@
-"""The device of a command and its precision, by name."""
+"""Device and precision by name."""
 
 import warnings
 from typing import Literal
@@ -10,10 +10,10 @@ from ppvae.settings import Device, Precision
 
 
 def one_device(device: Device) -> torch.device:
-    """The device by name, for work of one process; ``auto`` takes an accelerator if there is one.
+    """The device by name, for one process; ``auto`` uses an accelerator if there is one.
 
     Raises:
-        InputError: for a device that is not there.
+        InputError: for a device that is not available.
     """
     _check_device(device)
     if device != "auto":
@@ -25,9 +25,9 @@ def one_device(device: Device) -> torch.device:
 def fabric_precision(
     asked: Precision, device: torch.device
 ) -> Literal["32-true", "64-true", "bf16-mixed"]:
-    """The precision as Lightning Fabric calls it; ``auto`` is decided by the device.
+    """The precision as named by Lightning Fabric; ``auto`` depends on the device.
 
-    A warning tells of bfloat16 that the processor has no instructions for.
+    Warns about bfloat16 on a processor without instructions for it.
 
     Raises:
         InputError: for a device that cannot compute in that precision.
@@ -37,8 +37,8 @@ def fabric_precision(
     is_fast = _multiplies_bfloat16(device)
     if asked == "bf16-mixed" and device.type == "cpu" and is_fast is False:
         warnings.warn(
-            "`precision='bf16-mixed'`: this processor has no instructions for bfloat16, and takes "
-            "many times as long as in single precision; take `precision='auto'` or 32",
+            "`precision='bf16-mixed'`: this processor has no instructions for bfloat16, which is "
+            "many times slower than single precision; take `precision='auto'` or 32",
             FitWarning,
             stacklevel=2,
         )
@@ -48,7 +48,7 @@ def fabric_precision(
 
 
 def _multiplies_bfloat16(device: torch.device) -> bool | None:
-    """Whether a product of bfloat16 is a device's own; ``None`` where torch does not say."""
+    """Whether a device has bfloat16 products in hardware; ``None`` if torch does not say."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu" or not hasattr(torch.cpu, "get_capabilities"):

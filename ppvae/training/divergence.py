@@ -1,4 +1,4 @@
-"""Divergence: what is said of a fit whose bound, gradient or weights are no longer numbers."""
+"""Errors for a fit whose bound, gradient or weights are no longer finite."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # it takes seconds to import
 
 
 class Climb(Protocol):
-    """A fit under way, as `ppvae.training.trainer.Trainer` is."""
+    """A running fit, such as `ppvae.training.trainer.Trainer`."""
 
     bound: Bound
     optimizer: Optimizer
@@ -36,12 +36,12 @@ class Climb(Protocol):
 
 @contextmanager
 def explaining(climb: Climb, batch: Batch | None = None) -> Iterator[None]:
-    """Turn what a diverged network makes distributions complain of into what happened."""
+    """Turn errors of distributions after a divergence into an explanation."""
     try:
         yield
     except (InputError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # the programs are the user's, and may raise anything
+    except Exception as error:  # a user's programs may raise anything
         is_of_number = "nan" in str(error) or "inf" in str(error)
         is_unfit = isinstance(error, ValueError) and is_of_number
         if is_unfit or not all_finite(climb.bound.parameters()):
@@ -53,11 +53,11 @@ def explaining(climb: Climb, batch: Batch | None = None) -> Iterator[None]:
 def unfit(
     climb: Climb, batch: Batch | None, look: Callable[[Pair, Batch], str] = unfit_site
 ) -> str:
-    """The site that is no number, where the weights are."""
+    """The site that is not finite at the current weights."""
     if batch is None or not all_finite(climb.bound.parameters()):
         return ""
     with streams.restored():
-        if climb.noise is not None:  # the very draws, where there is one a datum
+        if climb.noise is not None:  # the same draws, with one per datum
             streams.set_state(climb.fabric.device, climb.noise)
         said = of_some_draws(lambda: look(climb.bound.pair, batch))
         return said or "a density overflowed"
@@ -66,15 +66,17 @@ def unfit(
 def all_finite(tensors: Iterable[Tensor]) -> bool:
     """Whether all numbers in some tensors, weights or gradients, are finite."""
     tensors = [tensor.detach() for tensor in tensors]
-    # A sum is finite only if its terms are, and quick; if it is not, it may have overflowed.
+    # A fast test: a sum is finite only if its terms are; if it is not, it may have overflowed.
     total = sum(tensor.sum() for tensor in tensors)
     return math.isfinite(total) or all(bool(tensor.isfinite().all()) for tensor in tensors)
 
 
 def diverged(climb: Climb, said: str = "") -> InputError:
-    """The error of a bound that is no longer finite; ``said``: what is no number, if known."""
-    clip = "a smaller clip" if climb.plan.clip else "clip, the largest norm of a gradient (say 10)"
-    bounded = ", bound what the network says of the site, or compute in `precision='64'`"
+    """The error for a bound that is no longer finite; ``said``: what is not finite, if known."""
+    clip = (
+        "a smaller clip" if climb.plan.clip else "clip, the maximum norm of a gradient (such as 10)"
+    )
+    bounded = ", bound the network output for the site, or use `precision='64'`"
     return InputError(
         f"the bound is no longer finite in epoch {climb.progress.epoch + 1}, at step "
         f"{climb.progress.step}: {said or 'the weights diverged'}; take a smaller lr (now "

@@ -1,4 +1,4 @@
-"""The course of a fit: steps, and what is written down of each epoch."""
+"""Training with records: metrics and checkpoints of each epoch."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing_fit(run: Run) -> Iterator[None]:
-    """Hold a run for writing; a full disk is told with what is there to go on from."""
+    """Lock a run for writing; the error of a full disk says how to resume."""
     with run.writing():
         try:
             yield
@@ -32,7 +32,7 @@ def writing_fit(run: Run) -> Iterator[None]:
                 raise error.but("the run is lost: give `out`, a folder with room") from error
             done = Run(run.path, checkpoint="last").checkpoint
             raise error.but(
-                f"the fit is whole up to {done}: make room, and go on with "
+                f"the fit is saved up to {done}: free disk space, and resume with "
                 f"`resume({str(run.path)!r})`"
             ) from error
 
@@ -47,23 +47,24 @@ def train(
     on_epoch: Callable[["Epoch", str], None],
     tracking: Tracking,
 ) -> int:
-    """Climb, and write down each epoch in the run; save it where it is evaluated.
+    """Train, and record each epoch in the run, with a checkpoint at each evaluation.
 
     Args:
-        run: where: rows of ``metrics.csv``, events, checkpoints; by the first process alone.
-        trainer: what climbs.
+        run: the run, for ``metrics.csv``, events and checkpoints; written by the first process
+            only.
+        trainer: the trainer.
         fabric: the processes.
         on_step: called after each step.
-        on_compile: called before a step that takes long because it is compiled, with ``None``, and
-            after it, with the seconds that compiling has taken in this fit.
+        on_compile: called with ``None`` before a step that is compiled, and after it with the
+            compile time of this fit in seconds.
         on_epoch: called after each epoch, with the alarm of a collapsed posterior, or ``""``.
-        tracking: is told of each epoch, by the first process alone.
+        tracking: logs each epoch, in the first process only.
 
     Returns:
-        The number of the signal that asked to stop, once a checkpoint is written; 0: it is done.
+        The signal that asked to stop, after a checkpoint is written; 0: the fit is done.
 
     Raises:
-        WriteError: if the disk takes no more.
+        WriteError: if the disk is full.
     """
     is_first = fabric.is_global_zero
     has_events = run.config["tensorboard"] and is_first
@@ -90,7 +91,7 @@ def train(
         state = trainer.state()
         if is_first:
             run.save(state)
-        # Any process may have had the signal; all stop in the same way.
+        # Any process may have received the signal; all stop together.
         numbers = fabric.all_reduce(torch.tensor(signals.number), reduce_op="max")
         return int(cast("torch.Tensor", numbers)) or signal.SIGTERM
 

@@ -1,4 +1,4 @@
-"""Evaluation: means of a bound and its terms over data, under noise of their own."""
+"""Evaluation: means of a bound and its terms over data, with fixed noise."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
@@ -24,7 +24,7 @@ class Figures:
             `ppvae.bounds.objective.Terms`); ``None`` for a point mass.
         reconstruction: E_q[log p(x | z)].
         kl: KL(q(z | x) || p(z)); ``None`` for a point mass.
-        objective: what is climbed, at the beta asked for.
+        objective: the training objective, at the given beta.
     """
 
     elbo: float | None
@@ -45,17 +45,16 @@ def evaluate(
     fabric: "Fabric | None" = None,
     device: torch.device | str = "cpu",
 ) -> Figures:
-    """Mean of the bound and its terms over rows of a split, in nats per datum; no weight moves.
+    """Mean of the bound and its terms over rows of a split, in nats per datum.
 
-    All rows are taken where none are named. Each datum is drawn for ``draws`` times. Each batch has
-    noise of its own, made from ``seed`` and the batch's number, and the caller's random state is
-    left alone: the answer is the same however often it is asked for, and however many processes
-    share the work. It is computed in full precision, also where the training steps run their
-    networks in bfloat16.
+    The default is all rows, with ``draws`` draws per datum. The noise of each batch depends on
+    ``seed`` and the batch number, and the caller's random state is unchanged: the result is the
+    same for repeated calls and for any number of processes. It is computed in full precision, even
+    if training runs networks in bfloat16.
     """
     rank, world = (0, 1) if fabric is None else (fabric.global_rank, fabric.world_size)
     device = torch.device(device) if fabric is None else fabric.device
-    # Several draws of a datum are several rows, so that little data still fills a batch.
+    # Several draws of a datum are several rows, so that few data still fill a batch.
     rows = torch.arange(len(split)) if rows is None else rows
     chunks = list(rows.repeat(draws).split(batch_size))
     numbers = range(rank, len(chunks), world)
@@ -71,7 +70,7 @@ def evaluate(
 
 
 def figures(means: Terms, bound: Bound) -> Figures:
-    """Means over data, in nats per datum, as figures; there is no bound for a point mass."""
+    """Means over data, in nats per datum, as `Figures`; without a bound for a point mass."""
     objective, elbo, reconstruction, kl = (float(mean) for mean in means)
     if not bound.audit.is_bound:
         return Figures(None, reconstruction, None, objective)

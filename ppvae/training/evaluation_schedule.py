@@ -1,10 +1,10 @@
-"""The evaluation schedule: when a fit is evaluated and saved, and on how many held-out rows.
+"""Evaluation schedule: when a fit is evaluated and saved, and on how many held-out rows.
 
-By default the rule aims at a tenth of the time of training for evaluations and the checkpoints that
-go with them. It is a rule of sizes, of a cost model and never of a clock: equal fits decide alike.
-Held-out rows are left out first, down to 2,000; then epochs go by without an evaluation, but no
-more than a tenth of the fit, and a third of the patience. So a fit of at least ten epochs has at
-least ten evaluations, also where that is more than a tenth of the time.
+By default, evaluations and their checkpoints should take a tenth of the training time. The rule
+uses a cost model of sizes, not a clock, so that equal fits have equal schedules. First, held-out
+rows are left out, down to 2,000; then evaluations become rarer, with gaps of at most a tenth of the
+fit and a third of the patience. So a fit of at least ten epochs has at least ten evaluations, even
+if they take more than a tenth of the time.
 """
 
 import math
@@ -20,17 +20,18 @@ from ppvae.programs.streams import Stream
 from ppvae.training.sizes import Sizes
 
 SHARE = 0.1
-"""Share of the time of training that evaluations and checkpoints are to take at most."""
+"""Maximum share of the training time for evaluations and checkpoints."""
 
 DRAWS = 2_000
-"""Least number of draws behind a held-out figure, data and repetitions together: what chooses the
-best weights should not choose by luck. The noise is the same in each evaluation."""
+"""Minimum number of draws for a held-out value, over data and repetitions, so that the best weights
+are not selected by luck. The noise is the same in each evaluation.
+"""
 
 FEWEST = 2_000
-"""Held-out rows that are evaluated at least, where there are so many."""
+"""Minimum number of evaluated held-out rows, if there are so many."""
 
 LEAST = 10
-"""Least number of evaluations of a fit, where it has so many epochs: a course can be seen then."""
+"""Minimum number of evaluations of a fit, if it has so many epochs, to show its course."""
 
 ROWS, NUMBERS = 4_096, 2**21
 """Most rows of an evaluated batch, and most numbers in it, particles included: 8 MiB. More gains no
@@ -38,22 +39,22 @@ time. There is no gradient, for which a training step keeps all that it computes
 
 # The cost model, in seconds on one core. Only ratios matter.
 _OPERATION = 2e-11
-_STEP, _PER_PARAMETER = 7e-4, 1e-9  # a compiled step beside its products; the optimizer
-_CALL = 2.5e-3  # of programs under Pyro's handlers, as evaluation calls them
-_SAVE, _SAVE_PER_PARAMETER = 1e-2, 3e-8  # a checkpoint, through to the disk
-_ROW = 1e-3  # a row of metrics.csv, through to the disk: each epoch has one
-_GRADIENT = 2.5  # times the work of the bound alone: the bound and its gradient, compiled
+_STEP, _PER_PARAMETER = 7e-4, 1e-9  # a compiled step without its products; the optimizer
+_CALL = 2.5e-3  # a call of programs under Pyro's handlers, as in evaluation
+_SAVE, _SAVE_PER_PARAMETER = 1e-2, 3e-8  # a checkpoint, flushed to disk
+_ROW = 1e-3  # a row of metrics.csv, flushed to disk once per epoch
+_GRADIENT = 2.5  # cost of the compiled bound with its gradient, relative to the bound
 
 
 @dataclass(frozen=True)
 class EvaluationSchedule:
-    """When a fit is evaluated and saved, and on what.
+    """When a fit is evaluated and saved, and on which rows.
 
     Attributes:
-        every: epochs from one evaluation, and checkpoint, to the next; the last epoch has one too.
-        rows: held-out rows that are evaluated, the same ones each time.
-        draws: how often each of them is drawn for.
-        batch_size: rows of an evaluated batch, repetitions counted.
+        every: epochs between evaluations, each with a checkpoint; the last epoch has one too.
+        rows: number of evaluated held-out rows, the same ones each time.
+        draws: draws per row.
+        batch_size: rows per evaluated batch, including repetitions.
     """
 
     every: int
@@ -67,15 +68,15 @@ class EvaluationSchedule:
 
     @classmethod
     def read(cls, recorded: Any, count: int) -> Self:
-        """A schedule as ``config.yaml`` keeps it, of ``count`` held-out rows.
+        """A schedule from ``config.yaml``, for ``count`` held-out rows.
 
         Raises:
-            InputError: if it is none.
+            InputError: if it is invalid.
         """
         names = {each.name for each in fields(cls)}
         is_one = isinstance(recorded, dict) and recorded.keys() == names
         if not is_one or any(type(n) is not int or n < 1 for n in recorded.values()):
-            raise InputError(f"config.yaml: evaluation is {recorded!r}; mend it, or fit anew")
+            raise InputError(f"config.yaml: evaluation is {recorded!r}; correct it, or fit again")
         if recorded["rows"] > count:
             raise InputError(
                 f"config.yaml: evaluation is of {recorded['rows']} rows, and there are {count}"
@@ -83,7 +84,7 @@ class EvaluationSchedule:
         return cls(**recorded)
 
     def chosen(self, count: int, seed: int) -> Tensor:
-        """The rows that are evaluated, of ``count``: by chance, the same for a seed."""
+        """The evaluated rows, a random choice of ``count`` that depends on the seed only."""
         return Stream.EVALUATED_ROWS.rows(count, self.rows, seed)
 
 
@@ -93,10 +94,10 @@ def schedule_for(
     """The schedule of a fit.
 
     Args:
-        sizes: of the fit.
-        epochs: how many it has at most.
+        sizes: sizes of the fit.
+        epochs: maximum number of epochs.
         patience: epochs without a better objective that end it.
-        every: the user's own word on the epochs between evaluations; all rows are evaluated then.
+        every: the user's setting of the epochs between evaluations; then all rows are evaluated.
     """
     budget, rows = allowance(sizes), sizes.valid
     if every is None:
@@ -111,12 +112,12 @@ def schedule_for(
 
 
 def allowance(sizes: Sizes) -> float:
-    """Seconds that an epoch leaves for evaluations and checkpoints, by the cost model."""
+    """Seconds per epoch for evaluations and checkpoints, by the cost model."""
     return SHARE * training_seconds(sizes) - _ROW
 
 
 def training_seconds(sizes: Sizes) -> float:
-    """Seconds of an epoch's steps, by the cost model: compiled, as they are at their quickest."""
+    """Seconds of the steps of an epoch, compiled, by the cost model."""
     steps = math.ceil(sizes.train / sizes.batch)
     beside = steps * (_STEP + _PER_PARAMETER * sizes.parameters)
     return beside + _GRADIENT * sizes.train * sizes.work * _OPERATION
@@ -126,21 +127,21 @@ def evaluation_seconds(sizes: Sizes, rows: int) -> float:
     """Seconds of an evaluation on so many rows, and of its checkpoint, by the cost model."""
     draws = rows * draws_for(rows, DRAWS)
     calls = 1 + math.ceil(draws / evaluated_batch(sizes.batch, sizes.numbers))
-    products = (draws + min(rows, DRAWS)) * sizes.work  # the alarm of a collapse encodes too
+    products = (draws + min(rows, DRAWS)) * sizes.work  # the collapse alarm encodes too
     save = _SAVE + _SAVE_PER_PARAMETER * sizes.parameters
     return calls * _CALL + products * _OPERATION + save
 
 
 def evaluated_batch(batch: int, numbers: int) -> int:
-    """Rows that are evaluated at once: as in training, or more where these are small.
+    """Rows per evaluated batch: as in training, or more if rows are small.
 
     Args:
         batch: rows of a training step.
-        numbers: how many numbers a row has, over all particles.
+        numbers: numbers per row, over all particles.
     """
     return max(batch, min(ROWS, NUMBERS // numbers))
 
 
 def draws_for(rows: int, least: int) -> int:
-    """How often each row is drawn for, so that there are at least so many draws."""
+    """Draws per row, so that there are at least ``least`` draws."""
     return math.ceil(least / rows)

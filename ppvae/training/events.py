@@ -1,4 +1,4 @@
-"""The rows of ``metrics.csv`` as TensorBoard events."""
+"""Rows of ``metrics.csv`` as TensorBoard events."""
 
 import io
 import os
@@ -12,20 +12,19 @@ from ppvae.run.store import append_bytes
 
 
 def scalars(row: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of a row of ``metrics.csv`` by tag, such as ``elbo/valid``."""
+    """The values of a row of ``metrics.csv`` by tag, such as ``elbo/valid``."""
     names = "elbo", "reconstruction", "kl", "objective", "beta", "lr", "active_units"
     return {f"{name}/{row['split']}": row[name] for name in names if row[name] is not None}
 
 
 class Events:
-    """A writer of events: each sitting of a fit has a file of its own.
+    """A writer of events, with a new file each time a fit is resumed.
 
-    They are written here and not by torch, whose writer is a thread of its own, in which a full
-    disk is a traceback.
+    They are not written by torch, whose writer thread would print a traceback for a full disk.
 
     Args:
         folder: the run directory; events go to its folder ``tensorboard``.
-        step: steps taken before: what a killed process wrote of later ones is not shown.
+        step: steps taken before; events of a killed process after this step are hidden.
     """
 
     def __init__(self, folder: Path, step: int) -> None:
@@ -41,7 +40,7 @@ class Events:
         )
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write the figures of some rows."""
+        """Write the values of some rows."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.compat.proto.summary_pb2 import Summary
 

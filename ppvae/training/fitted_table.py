@@ -1,4 +1,4 @@
-"""What can be asked of a fitted table, in arrays of its own units."""
+"""A fitted table with results as arrays in its units."""
 
 import math
 from dataclasses import dataclass
@@ -22,14 +22,14 @@ type Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class FittedTable:
-    """A fitted pair of programs, asked in the units of the data.
+    """A fitted pair of programs, used in the units of the data.
 
     Tables are ``(rows, columns)``, with NaN where nothing was observed; codes are ``(rows,
-    latent)``, all latents side by side.
+    latent)``, all latents concatenated.
 
     Args:
-        climbed: the pair, which is brought to double precision: what is computed of a row then
-            agrees to some 14 digits whatever rows are computed beside it.
+        climbed: the pair, which is converted to double precision: results of a row then agree to
+            about 14 digits whatever the other rows.
     """
 
     climbed: Climbed
@@ -44,12 +44,12 @@ class FittedTable:
 
     @property
     def width(self) -> int:
-        """Numbers of a code."""
+        """Number of latent dimensions."""
         return sum(map(math.prod, self._latents.values()))
 
     @property
     def _latents(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each latent of one row."""
+        """Shape of each latent, for one row."""
         shapes = {site.name: site.shape[1:] for site in self.climbed.audit.sites}
         return {name: shapes[name] for name in self.climbed.audit.latents}
 
@@ -63,10 +63,10 @@ class FittedTable:
 
     @in_turn
     def log_p(self, x: Array, *, samples: int, seed: int) -> Array:
-        """Estimate log p(x) of each row, in nats: a density is that of values as they were given.
+        """Estimate log p(x) of each row, in nats; a density is in the unit of the given values.
 
-        Of x = (raw - loc) / scale the density of raw is that of x over the product of the scales of
-        what was observed. Probabilities, of whole numbers, stay what they are.
+        For x = (raw - loc) / scale, the density of raw is that of x divided by the product of the
+        scales of observed entries. Probabilities do not change.
         """
         pair, audit, scaling = self.climbed.pair, self.climbed.audit, self.climbed.scaling
         of_x: Array = log_p_apart(pair, audit, self._rows(x), samples=samples, seed=seed).numpy()

@@ -1,8 +1,8 @@
-"""The lifeline of a fit: a connection of each process to the first, which breaks when one dies.
+"""Lifelines: a connection from each process of a fit to the first, which breaks when one dies.
 
-The system closes the connections of a process that is gone, however it went, and so the first knows
-at once, and tells the others. Of a machine that lost power the system learns within half a minute.
-What several processes complain of, once one is gone, is told as that one's end.
+The system closes the connections of a dead process, however it died, so the first process knows at
+once and tells the others. A machine that lost power is detected within half a minute. Errors of
+several processes after one died are reported as the death of that one.
 """
 
 import contextlib
@@ -24,18 +24,18 @@ if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
 PATIENCE = 1.0
-"""Seconds from the first complaint to the verdict: who died is known after who suffers of it."""
+"""Seconds from the first error to the verdict: a death may be known after its consequences."""
 
 _ARRIVAL = 20.0
-"""Seconds in which all processes connect; each has just taken part in a broadcast."""
+"""Maximum time for all processes to connect, in seconds, right after a broadcast."""
 
 _LONGEST = 2**16
-"""Bytes of a message at most."""
+"""Maximum size of a message in bytes."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A process of a fit: its rank, its machine, and its numbers there."""
+    """A process of a fit: its rank, its machine, and its ids there."""
 
     rank: int
     local_rank: int
@@ -48,9 +48,9 @@ class Verdict:
     """Why all processes of a fit end.
 
     Attributes:
-        sentence: for a person.
-        by: the process that was the first to fail.
-        is_dead: whether it is gone; else it ended itself, and has said so.
+        sentence: the message to the user.
+        by: the first process that failed.
+        is_dead: whether it died; else it ended itself with a message.
     """
 
     sentence: str
@@ -58,17 +58,17 @@ class Verdict:
     is_dead: bool
 
     def is_told_by(self, member: Member) -> bool:
-        """Whether this process says it: one on each machine does; names of hosts may be equal."""
+        """Whether this process prints it: one per machine does; host names may be equal."""
         is_first_gone = self.is_dead and self.by.rank == member.rank - member.local_rank
         return member.local_rank == (1 if is_first_gone else 0)
 
 
 class Lifeline:
-    """One process's end of the lifeline; made in all processes at the same time.
+    """The lifeline of one process; created in all processes at the same time.
 
     Args:
         fabric: the processes, launched.
-        way_out: how to go on when one has died; asked for when it has.
+        way_out: how to resume after a death; called then.
 
     Attributes:
         own: this process.
@@ -93,7 +93,7 @@ class Lifeline:
         self._thread.start()
 
     def _take_in(self, fabric: "Fabric") -> None:
-        """The first process: take the connections of all others."""
+        """First process: accept the connections of all others."""
         dual = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if dual else socket.AF_INET
         with socket.create_server(
@@ -115,7 +115,7 @@ class Lifeline:
                 self._greet(connection, token)
 
     def _greet(self, connection: socket.socket, token: str) -> None:
-        """Take a connection if it has the token: any stranger may knock at a port."""
+        """Accept a connection if it has the token, since anyone may connect to a port."""
         connection.settimeout(5.0)
         try:
             said = json.loads(_line(connection))
@@ -129,7 +129,7 @@ class Lifeline:
         self._peers[connection] = member
 
     def _connect(self, fabric: "Fabric") -> None:
-        """Another process: connect to the first."""
+        """Other processes: connect to the first."""
         found: Any = fabric.broadcast(None)
         port, token, first = found
         try:
@@ -145,35 +145,35 @@ class Lifeline:
         self._peers[connection] = Member(**first)
 
     def complain(self, sentence: str, patience: float) -> Verdict | None:
-        """Tell the others that this process fails, and wait for why all of them do."""
+        """Tell the others that this process failed, and wait for the verdict."""
         self._complaint = sentence
         if self.own.rank:
             self._send({"complaint": sentence})
         return self.verdict(patience)
 
     def verdict(self, patience: float | None) -> Verdict | None:
-        """Why all processes end, if that is known by then."""
+        """Why all processes end, if known in time."""
         self._is_settled.wait(patience)
         return self._verdict
 
     def close(self) -> None:
-        """Leave in peace: the work is done, or all know why it is not."""
+        """Close the connections after the work, or after the verdict."""
         self._is_closed.set()
         self._is_settled.set()
         self._send({"left": True})
         if self.own.rank:
             for connection in self._peers:
-                with contextlib.suppress(OSError):  # the thread that listens to it wakes
+                with contextlib.suppress(OSError):  # wakes the listening thread
                     connection.shutdown(socket.SHUT_RDWR)
         self._thread.join(5.0)
 
     def wait_closed(self, patience: float) -> bool:
-        """Whether `close` is called by then."""
+        """Whether `close` is called in time."""
         return self._is_closed.wait(patience)
 
     def _send(self, message: Mapping[str, Any]) -> None:
         for connection in list(self._peers):
-            with contextlib.suppress(OSError):  # it is gone: whoever listens to it knows
+            with contextlib.suppress(OSError):  # it is dead: its listener knows
                 connection.sendall(_message(message))
 
     def _settle(self, verdict: Verdict) -> None:
@@ -181,7 +181,7 @@ class Lifeline:
         self._is_settled.set()
 
     def _hear_first(self) -> None:
-        """What the first process says; its end is the end of all."""
+        """Listen to the first process; if it ends, all end."""
         ((connection, first),) = self._peers.items()
         with connection:
             while not self._is_closed.is_set():
@@ -195,7 +195,7 @@ class Lifeline:
                     return
 
     def _hear_all(self) -> None:
-        """The first process: hear all others, decide what ends all, and tell them."""
+        """First process: listen to all others, decide why all end, and tell them."""
         found: Verdict | None = None
         until = 0.0
         with selectors.DefaultSelector() as selector:
@@ -235,16 +235,16 @@ class Lifeline:
 
 
 def _rank_of(verdict: Verdict) -> tuple[bool, int]:
-    """The smallest is told: a death before all complaints, which are of it."""
+    """Order of verdicts: a death comes before errors, which follow from it."""
     return not verdict.is_dead, verdict.by.rank
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """Have the system notice that the other machine is gone: after 10 s, and 3 times 5 s."""
+    """Detect a dead machine after 10 s, and 3 times 5 s."""
     connection.settimeout(None)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, name):  # of Linux
+        if hasattr(socket, name):  # on Linux
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
@@ -253,7 +253,7 @@ def _message(said: Mapping[str, Any]) -> bytes:
 
 
 def _line(connection: socket.socket) -> bytes:
-    """A line, byte by byte: what follows it is the next message."""
+    """A line, read byte by byte, since the next message follows."""
     line = b""
     while not line.endswith(b"\n"):
         byte = connection.recv(1)
@@ -264,7 +264,7 @@ def _line(connection: socket.socket) -> bytes:
 
 
 def _heard(connection: socket.socket) -> dict[str, Any] | None:
-    """The next message; ``None``: the other is gone."""
+    """The next message; ``None``: the other process is dead."""
     try:
         said = json.loads(_line(connection))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The order of the training data: which rows make which step of an epoch."""
+"""Order of the training data: the rows of each step of an epoch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,21 +16,20 @@ from ppvae.programs.streams import Stream, generator
 
 @dataclass(frozen=True)
 class Order:
-    """Steps of an epoch, by chance: a function of seed and epoch alone.
+    """Random batches of an epoch: a function of seed and epoch only.
 
-    Each row passes once an epoch. Where labels are few, a batch may be asked to hold some rows that
-    have one: those pass over and over, all of them before one comes again. The rows of a step are
-    taken in one batch, or in several, one after another (`Order.parts`).
+    Each row is seen once per epoch. If labels are few, batches may include a number of labelled
+    rows, which are repeated, all of them before any comes again. The rows of a step form one batch,
+    or several in sequence (`Order.parts`).
 
     Attributes:
-        once: rows that pass once an epoch: ``(rows,)``.
-        again: rows with a label, where batches are asked to hold some: ``(labelled rows,)``.
-        size: rows of a step.
-        labelled: how many of these are of ``again``.
-        processes: how many share a step; a last one with fewer rows is left out.
-        accumulate: batches of a step.
-        blocks: the blocks that rows are read by, where these are shuffled in pools; see
-            `ppvae.data.pools`.
+        once: rows that are seen once per epoch: ``(rows,)``.
+        again: repeated labelled rows: ``(labelled rows,)``.
+        size: rows per step.
+        labelled: number of these from ``again``.
+        processes: number of processes that share a step; a last step with fewer rows is left out.
+        accumulate: batches per step.
+        blocks: the blocks of rows, if they are shuffled in pools; see `ppvae.data.pools`.
     """
 
     once: Tensor
@@ -49,14 +48,13 @@ class Order:
 
         Args:
             train: the split.
-            size: rows of a batch.
-            labelled: rows with a label in each batch; ``None``: as they come.
-            processes: how many share a batch.
-            accumulate: batches of a step.
+            size: rows per batch.
+            labelled: labelled rows in each batch; ``None``: at random.
+            processes: number of processes that share a batch.
+            accumulate: batches per step.
 
         Raises:
-            InputError: if no row has a label, every row has one, or a batch has no place for
-                others.
+            InputError: if no row or every row has a label, or a batch has no room for other rows.
         """
         size = min(size, len(train))
         step = min(size * accumulate, len(train))
@@ -67,13 +65,13 @@ class Order:
         again, once = everything[is_known], everything[~is_known]
         if not (len(again) and len(once)):
             raise InputError(
-                f"`labelled={labelled}` mixes rows with a label and rows without, and "
+                f"`labelled={labelled}` mixes rows with and without labels, but "
                 f"{'all' if len(again) else 'none'} of the training data have one; leave it out, "
                 "or hide labels by `labels`"
             )
         if labelled >= size:
             raise InputError(
-                f"`labelled={labelled}` leaves no place in a batch of {size} for rows without a "
+                f"`labelled={labelled}` leaves no room in a batch of {size} for rows without a "
                 "label; take fewer, or a larger `batch_size`"
             )
         labelled = labelled * step // size
@@ -87,7 +85,7 @@ class Order:
 
     @property
     def whole(self) -> int:
-        """Steps of an epoch without a ragged last one; at least one."""
+        """Steps of an epoch without an incomplete last one; at least one."""
         return max(len(self.once) // (self.size - self.labelled), 1)
 
     def batches(self, seed: int, epoch: int, device: torch.device) -> list[Tensor]:
@@ -104,9 +102,9 @@ class Order:
         return [torch.cat(both) for both in zip(batches, again.split(self.labelled), strict=False)]
 
     def parts(self, rows: Sequence[int] | Tensor, rank: int) -> list[Any]:
-        """The batches that a process takes one after another of the rows of a step.
+        """The batches of a process in a step.
 
-        Each has every so many-th row: as large as the others, and with its share of the labels.
+        Each takes every n-th row, so that all have equal sizes and shares of the labels.
         """
         mine = rows[rank :: self.processes]
         count = min(self.accumulate, len(mine))

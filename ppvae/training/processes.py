@@ -1,4 +1,4 @@
-"""The processes of one fit: as many as there is room for, each on its device."""
+"""Processes of a fit, each on its device."""
 
 import os
 import sys
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 
 
 START_UP = 300.0
-"""Seconds that the processes of a fit wait for each other at first: some are started by hand."""
+"""Seconds that processes wait for each other at the start, since some are started by hand."""
 
 _LONG = timedelta(days=7)
-"""What a process waits for others later on: whether they are alive is `ranks`' affair."""
+"""Maximum wait later on: `ranks` detects dead processes."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Processes:
     Attributes:
         devices: on each machine.
         nodes: machines.
-        world: what a launcher has started, if there is one; else this process starts those of its
+        world: the processes of a launcher, if there is one; else this process starts those of its
             machine.
     """
 
@@ -47,16 +47,15 @@ class Processes:
 
     @classmethod
     def of(cls, devices: int | None, nodes: int | None, begun: tuple[int, int] = (1, 1)) -> Self:
-        """The processes of a fit that is asked for.
+        """The processes of a requested fit.
 
         Args:
-            devices: processes of each machine; ``None``: those that a launcher has started, or
-                ``begun``.
-            nodes: machines, likewise.
-            begun: processes of each machine, and machines, of a fit that goes on.
+            devices: processes per machine; ``None``: those of the launcher, or ``begun``.
+            nodes: number of machines, with the same default.
+            begun: processes per machine, and machines, of a resumed fit.
 
         Raises:
-            InputError: if a launcher has started others, or machines do not know of each other.
+            InputError: if a launcher has started other numbers, or machines do not know each other.
         """
         world = World.told()
         if world is None:
@@ -69,19 +68,19 @@ class Processes:
             if value not in (None, there):
                 what = "processes on this machine" if name == "devices" else "machines"
                 raise InputError(
-                    f"`{name}` is {value}, and {world.by} has {there} {what}: leave it out, or "
+                    f"`{name}` is {value}, but {world.by} has {there} {what}: leave it out, or "
                     "start as many"
                 )
         if world.local_size * world.nodes != world.size:
             raise InputError(
                 f"{world.by} has {world.size} processes, {world.local_size} of them on this "
-                "machine, and each machine has to have as many as the others"
+                "machine, but all machines need equal numbers"
             )
         return cls(world.local_size, world.nodes, world)
 
     @property
     def size(self) -> int:
-        """How many there are."""
+        """Number of processes."""
         return self.devices * self.nodes
 
     @property
@@ -91,24 +90,25 @@ class Processes:
 
 
 def one_process(device: Device, precision: Precision) -> "Fabric":
-    """Fabric for this process alone, whatever others a launcher has started."""
+    """Fabric for this process only, whatever a launcher has started."""
     return launch(device, precision, Processes(1, 1, None))
 
 
 def launch(
     device: Device, precision: Precision, processes: Processes, *, oversubscribe: bool = False
 ) -> "Fabric":
-    """Start as many processes as there are to be, each on its device; or join those that there are.
+    """Start the processes, each on its device, or join those of a launcher.
 
     Args:
         device: the kind of device.
-        precision: of networks and densities; mixed precision is `ppvae.networks.mixed_precision`'s.
-        processes: how many.
-        oversubscribe: whether there may be more processes than cores.
+        precision: precision of networks and densities; for mixed precision see
+            `ppvae.networks.mixed_precision`.
+        processes: the processes.
+        oversubscribe: whether more processes than cores are allowed.
 
     Raises:
-        InputError: for a device that is not there, more processes than there is room for, or a
-            device that cannot compute in that precision.
+        InputError: for a device that is not available, too many processes, or a device that does
+            not support the precision.
     """
     one, world, devices = one_device(device), processes.world, processes.devices
     kind = one.type
@@ -137,14 +137,14 @@ def launch(
         fabric.launch()
     if processes.size > 1 and (world is not None or processes.nodes > 1):
         ranks.connect(fabric)
-    # Equal runs give equal weights: the fastest algorithm is not chosen by timing it.
+    # Equal runs give equal weights: do not choose algorithms by timing.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     return fabric
 
 
 def _environment(world: World | None) -> "ClusterEnvironment":
-    """What tells Fabric of the processes; left to itself it would also take a SLURM job for one."""
+    """Fabric's view of the processes; its own detection would also accept a SLURM batch job."""
     from lightning_fabric.plugins.environments.lightning import LightningEnvironment
     from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -156,7 +156,7 @@ def _environment(world: World | None) -> "ClusterEnvironment":
 
 @contextmanager
 def _in_time(processes: Processes) -> Iterator[None]:
-    """Have this process end where the others do not come: some may be started by hand."""
+    """End this process if the others do not join, since some may be started by hand."""
 
     def where() -> str:
         return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}"
@@ -171,8 +171,9 @@ def _in_time(processes: Processes) -> Iterator[None]:
 
     def give_up() -> None:
         say(
-            f"error: of {processes.size} processes not all came to {where()} in {START_UP:.0f} s; "
-            "see whether each machine has started its own, and can connect to that port"
+            f"error: not all of {processes.size} processes joined at {where()} within "
+            f"{START_UP:.0f} s; check that each machine has started its own, and can connect to "
+            "that port"
         )
         os._exit(2)
 
@@ -190,30 +191,30 @@ def _in_time(processes: Processes) -> Iterator[None]:
 
 
 def _check_machines(nodes: int) -> None:
-    """Refuse several machines that do not know of each other."""
+    """Refuse several machines that do not know each other."""
     names = "MASTER_ADDR", "MASTER_PORT", "NODE_RANK"
     missing = [name for name in names if name not in os.environ]
     if nodes == 1 or not missing:
         rank = os.environ.get("NODE_RANK", "0")
         if nodes > 1 and not (rank.isdecimal() and int(rank) < nodes):
             raise InputError(
-                f"`nodes` is {nodes}, and NODE_RANK is {rank}: it is the number of this machine, "
+                f"`nodes` is {nodes}, but NODE_RANK is {rank}: it is the number of this machine, "
                 f"from 0 to {nodes - 1}"
             )
         return
     raise InputError(
         f"`nodes` is {nodes}, and the environment has no {', '.join(missing)}: start it on each "
         "machine by torchrun, or set MASTER_ADDR and MASTER_PORT to the address and a free port of "
-        "the first, and NODE_RANK to the machine's number from 0; for this machine alone give "
+        "the first, and NODE_RANK to the machine's number from 0; for this machine only give "
         "`nodes=1`"
     )
 
 
 def _tied_ddp() -> "DDPStrategy":
-    """Fabric's strategy for several processes, with a launcher that ties their lives.
+    """Fabric's strategy for several processes, with a launcher that ends all if one dies.
 
-    Fabric's own would kill the launching process without a word. Where a cluster has started the
-    processes, their lives are the cluster's affair.
+    Fabric's own launcher would kill the launching process silently. Processes started by a cluster
+    are managed by it.
     """
     from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
@@ -243,22 +244,22 @@ def _tied_ddp() -> "DDPStrategy":
 
 
 def _check_script(devices: int) -> None:
-    """Refuse several processes where there is no script for them to run."""
+    """Refuse several processes without a script to run."""
     import __main__
 
     if __main__.__spec__ is None and getattr(__main__, "__file__", None) is None:
         raise InputError(
-            f"`devices` is {devices}: each process starts this script anew, and there is none; "
-            "write the lines to a file, or take python -m ppvae.fit"
+            f"`devices` is {devices}: each process runs the script again, but there is none; "
+            "write the lines to a file, or use python -m ppvae.fit"
         )
 
 
 def _check_no_session(devices: int) -> None:
-    """Refuse several processes in an interactive session, of which they could not start anew."""
+    """Refuse several processes in an interactive session, which they could not run again."""
     if hasattr(sys, "ps1"):
         raise InputError(
-            f"`devices` is {devices}, and this is an interactive session, of which each process "
-            "would have to start anew; take `devices=1` here, or a script"
+            f"`devices` is {devices}, but other processes cannot run an interactive session "
+            "again; take `devices=1` here, or a script"
         )
 
 
@@ -268,16 +269,16 @@ def _check_room(kind: str, devices: int, *, oversubscribe: bool) -> None:
         count = torch.accelerator.device_count()
         if devices > count:
             raise InputError(
-                f"`devices` is {devices}, and this process sees {count}; ask for no more. Under a "
+                f"`devices` is {devices}, but this process sees {count}; ask for no more. Under a "
                 "launcher let each process see all devices of its machine (no gpus-per-task), "
-                "and set LOCAL_WORLD_SIZE where you set RANK by hand"
+                "and set LOCAL_WORLD_SIZE if you set RANK by hand"
             )
         return
-    from joblib import cpu_count  # it knows of affinity, and of a container's quota
+    from joblib import cpu_count  # it respects affinity and container quotas
 
     cores = cpu_count()
     if devices > cores and not oversubscribe:
         raise InputError(
-            f"`devices` is {devices}, and this process may use {cores} cores; ask for no more, or "
+            f"`devices` is {devices}, but this process may use {cores} cores; ask for no more, or "
             "give `oversubscribe=True`"
         )

@@ -1,4 +1,4 @@
-"""The progress of a fit: epochs, steps, the best so far, as plain numbers that are saved."""
+"""Progress of a fit: epochs, steps and the best so far, as plain numbers."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,17 +15,17 @@ class Progress:
     """The progress of a fit.
 
     Attributes:
-        epoch: epochs done.
-        step: steps done.
-        cursor: batches done in this epoch.
-        seconds: time spent, over all sittings.
-        compile_seconds: of these, on tracing and compiling.
+        epoch: finished epochs.
+        step: finished steps.
+        cursor: finished batches of this epoch.
+        seconds: total time, including earlier runs of a resumed fit.
+        compile_seconds: of these, for tracing and compiling.
         best: the best held-out objective.
         best_step: its step.
         stale: epochs since then.
         evaluated: the epoch of the last evaluation; 0: there was none.
-        is_one_graph: whether a training step may be one graph; false once it was found not to.
-        uncompiled: why nothing is compiled any more, as a sentence; ``""``: it may be.
+        is_one_graph: whether a training step may be one graph; false once that failed.
+        uncompiled: why nothing is compiled any more; ``""`` if it may be.
         sums: sums over this epoch so far.
     """
 
@@ -44,7 +44,7 @@ class Progress:
 
     @classmethod
     def read(cls, saved: Mapping[str, Any]) -> "Progress":
-        """Progress as it was saved.
+        """Read saved progress.
 
         Raises:
             TypeError: if it was not saved by this class.

@@ -1,7 +1,7 @@
-"""The ranks of a fit: all end with the first that does.
+"""Ranks of a fit: all end when the first one does.
 
-Else they would wait for a rank that died, and ranks would outlive a launcher that was killed. Ranks
-that this process launched are its children, which it watches; others are on a `Lifeline`.
+Otherwise they would wait for a dead rank, and ranks would outlive a killed launcher. Ranks launched
+by this process are its children, which it watches; others are on a `Lifeline`.
 """
 
 import ctypes
@@ -25,24 +25,24 @@ if TYPE_CHECKING:  # it takes seconds to import
     from lightning_fabric import Fabric
 
 VARIABLES = ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK", "WORLD_SIZE", LAUNCHER)
-"""What is set in the environment of each process for as long as there are ranks."""
+"""Environment variables of each process while there are ranks."""
 
 GRACE = 5.0
-"""Seconds in which whoever waits for a dead rank may find out by itself, and clean up."""
+"""Seconds for a process that waits for a dead rank to notice by itself and clean up."""
 
 ECHO = 15.0
 """Seconds that another process of a machine leaves the first to say what all of them have to say,
 and to end them: they do not start at the same moment."""
 
 STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
-"""Exit codes of a rank that has done its work, or was asked to stop as all were."""
+"""Exit codes of a rank that finished, or was asked to stop with the others."""
 
 
 class Ranks:
-    """The ranks that this process launched, or is one of; there is one object of this class.
+    """The ranks that this process launched or belongs to; a singleton.
 
     Attributes:
-        way_out: how to go on when a rank has died.
+        way_out: how to resume after the death of a rank.
     """
 
     def __init__(self) -> None:
@@ -58,13 +58,13 @@ class Ranks:
         return os.environ.get(LAUNCHER, str(os.getpid())) != str(os.getpid())
 
     def watch(self, processes: Sequence[subprocess.Popen[bytes]]) -> None:
-        """Watch over ranks that were launched, in a thread."""
+        """Watch launched ranks in a thread."""
         self._processes = list(processes)
         self._variables = {name: os.environ[name] for name in VARIABLES if name in os.environ}
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
 
     def tie(self) -> None:
-        """Tie the life of this process, if it is a rank, to its launcher's."""
+        """End this process, if it is a rank, together with its launcher."""
         if not self._is_rank:
             return
         if sys.platform == "linux":  # at once, by the kernel
@@ -73,7 +73,7 @@ class Ranks:
         threading.Thread(target=_end_with_launcher, name="launcher", daemon=True).start()
 
     def connect(self, fabric: "Fabric") -> None:
-        """Tie this process to all others of a fit, on whatever machine, until the work is done."""
+        """Connect this process to all others of a fit, on all machines, until the work is done."""
         if self._line is not None:
             return
         self._line = Lifeline(fabric, lambda: self.way_out)
@@ -82,7 +82,7 @@ class Ranks:
             self._term_before = signal.signal(signal.SIGTERM, self._asked_to_end)
 
     def _guard(self, line: Lifeline) -> None:
-        """End this process where it does not find out by itself that another is gone."""
+        """End this process if it does not notice by itself that another is dead."""
         verdict = line.verdict(None)
         if verdict is None or line.wait_closed(GRACE):
             return
@@ -92,18 +92,18 @@ class Ranks:
         os._exit(2)
 
     def _asked_to_end(self, number: int, _frame: FrameType | None) -> None:
-        """SIGTERM: by whoever started the processes, often because one of them died."""
+        """Handle SIGTERM, which launchers often send because a process died."""
         if self._line is not None:
             self._line.verdict(2 * PATIENCE)
         raise SystemExit(128 + number)
 
     def _end_by(self, line: Lifeline, error: BaseException) -> NoReturn:
-        """End as all do, with the one sentence of why; on each machine one process says it."""
+        """End like all ranks, with one message per machine."""
         own, is_sentence = line.own, isinstance(error, InputError)
         if isinstance(error, Exception):
             kind = f"rank {own.rank} ended by {type(error).__name__}: {error}"
             verdict = line.complain(str(error) if is_sentence else kind, PATIENCE + GRACE)
-        else:  # an interrupt, which the others have had too, or have not
+        else:  # an interrupt, which the others may have received too
             verdict = line.verdict(0.0) or line.complain(f"rank {own.rank} was interrupted", 0.0)
         is_own = verdict is not None and verdict.by == own and not verdict.is_dead
         if verdict is None or (is_own and not is_sentence):
@@ -114,7 +114,7 @@ class Ranks:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """While this lasts, a rank that dies ends the work of all. One within another does nothing.
+        """Context manager in which a rank that dies ends all; a nested one does nothing.
 
         Raises:
             InputError: naming the rank that died.
@@ -130,9 +130,11 @@ class Ranks:
                 self._end_by(self._line, error)
             is_echo = self._is_rank or not is_first_here()
             if is_echo and isinstance(error, Exception):
-                time.sleep(ECHO)  # the first has the same trouble, says it first, and ends us
+                time.sleep(
+                    ECHO
+                )  # the first process has the same error, reports it, and ends this one
             dead = self._dead(patience=GRACE / 2) if isinstance(error, Exception) else None
-            # What all refuse ends all of them; a rank that was killed is what the others suffer of.
+            # A refusal of all ends all; after a kill, the other errors are its consequences.
             is_why = dead is not None and (dead[1] < 0 or not isinstance(error, InputError))
             sentence = self._sentence(*dead) if dead is not None and is_why else None
             self._end()
@@ -142,7 +144,7 @@ class Ranks:
         finally:
             self._working = False
             self._disconnect()
-            if self._processes:  # the ranks stay until the script ends, and know it by these
+            if self._processes:  # the ranks use these until the script ends
                 os.environ.update(self._variables)
 
     def _disconnect(self) -> None:
@@ -162,14 +164,14 @@ class Ranks:
             time.sleep(GRACE)
             if (
                 self._working and self._processes and self._line is None
-            ):  # it waits for the dead, where nothing wakes it
+            ):  # it waits for a dead rank, and nothing wakes it
                 sys.stderr.write(f"error: {self._sentence(*dead)}\n")
                 sys.stderr.flush()
                 self._end()
                 os._exit(2)
 
     def _dead(self, patience: float = 0.0) -> tuple[int, int] | None:
-        """Number and exit code of a rank that died; of several, one that was killed."""
+        """Number and exit code of a dead rank; if several, one that was killed."""
         until = time.monotonic() + patience
         while True:
             codes = [(process.poll(), rank) for rank, process in enumerate(self._processes, 1)]
@@ -204,7 +206,7 @@ ranks = Ranks()
 
 
 def in_ranks[**P, R](function: Callable[P, R]) -> Callable[P, R]:
-    """Decorator for what may run in several processes: one that dies ends the work of all."""
+    """Decorator for functions that may run in several processes: if one dies, all end."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,4 +1,4 @@
-"""What ``config.yaml`` holds: the settings as they resolved, and the facts of the fit."""
+"""Content of ``config.yaml``: the resolved settings and facts of the fit."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -26,16 +26,15 @@ def config_of(
     is_compiled: bool,
     asked: str | None,
 ) -> dict[str, Any]:
-    """The ``config.yaml`` of a fit that is about to begin.
+    """The ``config.yaml`` of a fit that is about to start.
 
     Args:
-        settings: as they resolved.
-        chosen: the parts that they name.
+        settings: the resolved settings.
+        chosen: the parts.
         meeting: data and programs.
-        trainer: what climbs.
+        trainer: the trainer.
         is_compiled: whether it compiles.
-        asked: what tells the settings, as they were given, from others, where a launcher may start
-            the fit again.
+        asked: digest of the given settings, if a launcher may restart the fit.
     """
     where, made, start = settings.data_dir, meeting.made, meeting.start
     resolved = {
@@ -77,5 +76,5 @@ def config_of(
 
 
 def _size_factor(settings: Settings, data: Data) -> str | None:
-    """What scales the mean of counts, as it came out; what is none stays as it was asked for."""
+    """The resolved size factor; without one, the setting as given."""
     return settings.size_factor if data.size_factor in ("auto", "none") else data.size_factor

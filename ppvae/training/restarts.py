@@ -1,7 +1,7 @@
-"""Fits that a launcher starts again after a failure: they go on from their last checkpoint.
+"""Restarts by a launcher after a failure: the fit resumes from its last checkpoint.
 
-``torchrun --max-restarts`` starts the command anew, word for word. A run that is there by then is
-the fit's own if it was begun with the same settings.
+``torchrun --max-restarts`` repeats the same command. An existing run belongs to the fit if it has
+the same settings.
 """
 
 import hashlib
@@ -17,23 +17,23 @@ from ppvae.settings import Resume, Settings
 from ppvae.training.world import World
 
 _MANY = 1_000
-"""Values of a sequence from which on it is data, not a setting."""
+"""Minimum length of a sequence that counts as data, not a setting."""
 
 
 def digest_of(settings: Settings) -> str:
-    """What tells the settings of a fit from others, as they were given: a digest of their values.
+    """Digest of the given settings of a fit.
 
-    Of an object made in Python its type counts: the same script makes it again.
+    For an object only its type counts, since the same script makes it again.
     """
     told = {name: _plain(value) for name, value in settings.recorded().items()}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def begun_before(settings: Settings) -> Resume | None:
-    """How to go on with what this fit did before it was started again; ``None``: it begins.
+    """How to resume this fit after a restart; ``None``: it starts.
 
     Raises:
-        InputError: if the launcher may start it again, and it could not find its run then.
+        InputError: if the launcher may restart it, and it could not find its run then.
     """
     world = World.told()
     if world is None or not (world.may_restart or world.restarts):
@@ -42,13 +42,13 @@ def begun_before(settings: Settings) -> Resume | None:
         if settings.in_memory:
             return None
         raise InputError(
-            f"{world.by} may start this fit again when a process dies, and without `out` it would "
-            "begin anew: give the folder in which it goes on, or no restarts"
+            f"{world.by} may restart this fit when a process dies, and without `out` it would "
+            "start again: give the folder to resume from, or no restarts"
         )
     if settings.overwrite:
         raise InputError(
-            f"{world.by} may start this fit again when a process dies, and with `overwrite` it "
-            "could not tell its own run from one that was there before: take another `out`, or "
+            f"{world.by} may restart this fit when a process dies, and with `overwrite` it could "
+            "not distinguish its run from an earlier one: take another `out`, or "
             "remove the folder and leave out `overwrite`"
         )
     path = Path(settings.out)
@@ -56,10 +56,10 @@ def begun_before(settings: Settings) -> Resume | None:
         return None
     config = Run(path).config
     if config["run"].get("asked") != digest_of(settings):
-        return None  # another fit, which is refused or replaced as at any time
+        return None  # another fit, which is refused or replaced as usual
 
     def own(name: str) -> Any:
-        """What was handed in as an object, which no file names."""
+        """The setting, if it is an object, which no file names."""
         recorded = config.get(name)
         is_object = isinstance(recorded, Mapping) and "python_object" in recorded
         return getattr(settings, name) if is_object else None
@@ -72,7 +72,7 @@ def begun_before(settings: Settings) -> Resume | None:
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it, or the name of its type."""
+    """A value for JSON, or the name of its type."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, Mapping):

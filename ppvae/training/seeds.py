@@ -1,4 +1,4 @@
-"""Several fits of the same settings, one for each of several seeds."""
+"""Several fits of the same settings, one per seed."""
 
 import functools
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from ppvae.training.restarts import begun_before
 
 
 def per_seed[R](function: Callable[[Settings], R]) -> Callable[[Settings], R]:
-    """Decorator: fit once for each of the seeds that the settings ask for, and return a list.
+    """Decorator: fit once per seed of the settings, and return a list.
 
-    To a type checker it returns what a single fit does: an overload would hide from editors which
-    keyword is wrong.
+    For type checkers it returns the type of a single fit: an overload would hide which keyword is
+    wrong.
     """
 
     @functools.wraps(function)
@@ -34,7 +34,7 @@ def settings_by_seed(settings: Settings) -> list[Settings]:
     """The settings of each fit: its seed, and its folder ``seed-N`` in ``out``.
 
     Raises:
-        InputError: if one of the folders is taken, or a seed is none.
+        InputError: if one of the folders exists, or a seed is invalid.
     """
     count = settings.seeds or 1
     check_seed(settings.seed + count - 1, "the last of the seeds")
@@ -57,21 +57,20 @@ def _parent(settings: Settings) -> Path:
         count = Processes.of(settings.devices, settings.nodes).size
         if count > 1:
             raise InputError(
-                f"`seeds={settings.seeds}` in {count} processes needs a folder that all of them "
-                "know; give `out`"
+                f"`seeds={settings.seeds}` in {count} processes needs a common folder; give `out`"
             )
         return free_folder(Path("runs"), _name(settings.data))
     parent = Path(settings.out)
     if (parent / "config.yaml").is_file():
         raise InputError(
-            f"{parent} holds a run, and `seeds={settings.seeds}` makes folders of runs in it; give "
+            f"{parent} holds a run, but `seeds={settings.seeds}` makes folders of runs in it; give "
             "another `out`"
         )
     return parent
 
 
 def _name(data: object) -> str:
-    """What the data are called in the name of a folder."""
+    """Name of the data for a folder name."""
     if isinstance(data, Data):
         return data.name
     return Path(data).stem if isinstance(data, (str, Path)) else "data"

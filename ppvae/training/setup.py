@@ -1,4 +1,4 @@
-"""The trainer of a fit, set up: bound, optimizer, schedule, compiled or not."""
+"""Setup of the trainer of a fit: bound, optimizer, schedule, compilation."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 
 
 def order_of(settings: Settings, data: Data, fabric: "Fabric") -> Order:
-    """The order of the training data in a fit of these settings."""
+    """The order of the training data for these settings."""
     return Order.of(
         data.train, settings.batch_size, settings.labelled, fabric.world_size, settings.accumulate
     )
 
 
 def decide_compile(settings: Settings, data: Data, pair: Pair, fabric: "Fabric") -> bool:
-    """What ``compile`` comes to; ``auto`` asks the number and the size of the steps.
+    """Resolve ``compile``; ``auto`` depends on the number and size of the steps.
 
-    Without a C++ compiler, ``auto`` leaves steps on a CPU as they are.
+    Without a C++ compiler, ``auto`` does not compile steps on a CPU.
     """
     from ppvae.compilation.native import has_compiler
     from ppvae.compilation.step import pays
@@ -66,9 +66,9 @@ def make_trainer(
     compile: bool = False,
     recorded: Mapping[str, Any] | None = None,
 ) -> "Trainer":
-    """The bound, what climbs it, and the loop that does, after a trial of it.
+    """Bound, optimizer, schedule and training loop, after a trial of one step.
 
-    From here on torch has as many threads as the fit takes.
+    Also sets torch's threads to those of the fit.
 
     Args:
         settings: the settings.
@@ -78,10 +78,10 @@ def make_trainer(
         data: the data.
         fabric: device, precision and processes.
         compile: whether to compile.
-        recorded: what a fit that goes on resolved to, as ``config.yaml`` keeps it.
+        recorded: the resolved settings of a resumed fit, from ``config.yaml``.
     """
     _check_room(settings, pair, data, fabric)
-    # Late: Lightning Fabric, which the loop is typed by, takes seconds to import.
+    # Late: Lightning Fabric, used in the types of the loop, takes seconds to import.
     from ppvae.bounds.objective import Bound
     from ppvae.training.trainer import Trainer
 
@@ -111,14 +111,14 @@ def _evaluated_each_epoch(settings: Settings) -> Settings:
     """The settings of a fit whose schedule reads the held-out objective."""
     if settings.evaluate_every not in (None, 1):
         raise InputError(
-            f"`evaluate_every` is {settings.evaluate_every}, and ReduceLROnPlateau reads the "
+            f"`evaluate_every` is {settings.evaluate_every}, but ReduceLROnPlateau needs the "
             "held-out objective of each epoch; leave it out, or take another schedule"
         )
     return replace(settings, evaluate_every=1)
 
 
 def _sizes(settings: Settings, pair: Pair, data: Data, work: int) -> Sizes:
-    """What the rules of a fit look at; ``work``: operations of the bound on a row."""
+    """Sizes of a fit for its rules; ``work``: operations of the bound per row."""
     return Sizes(
         train=len(data.train),
         valid=len(data.valid),
@@ -130,7 +130,7 @@ def _sizes(settings: Settings, pair: Pair, data: Data, work: int) -> Sizes:
 
 
 def _optimizer(maker: Factory, pair: Pair, lr: float) -> torch.optim.Optimizer:
-    """The optimizer of the parameters that are learned."""
+    """The optimizer of the learned parameters."""
     learned = [p for p in pair.parameters() if p.requires_grad]
     classes = "torch.optim, or one derived from torch.optim.Optimizer"
     make = partial(maker, params=learned, lr=lr)
@@ -143,7 +143,7 @@ def _schedule(
     """The learning-rate schedule of an optimizer, over epochs."""
     known: dict[str, Any] = {"T_max": epochs, "total_steps": epochs}
     if maker.names("threshold_mode"):
-        # A threshold relative to a negative bound calls worse better.
+        # A threshold relative to a negative bound has the wrong sign.
         known |= {"mode": "max", "threshold_mode": "abs"}
     classes = "torch.optim.lr_scheduler, or one derived from its LRScheduler"
     make = partial(maker, optimizer=optimizer, **known)
@@ -153,7 +153,7 @@ def _schedule(
 def _made[T](
     base: type[T], classes: str, kind: str, maker: Factory, make: Callable[[], object]
 ) -> T:
-    """What ``make`` gives; what torch says of arguments that do not go together is a sentence."""
+    """The result of ``make``; torch's errors of invalid arguments become an `InputError`."""
     try:
         made = make()
     except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
@@ -161,15 +161,15 @@ def _made[T](
         raise InputError(f"`{kind}={maker.spec.class_path!r}`: {reason}") from error
     if not isinstance(made, base):
         raise InputError(
-            f"`{kind}={maker.spec.class_path!r}` is no {kind}; give a class of {classes}"
+            f"`{kind}={maker.spec.class_path!r}` is not a {kind}; give a class of {classes}"
         )
     return made
 
 
 def _check_room(settings: Settings, pair: Pair, data: Data, fabric: "Fabric") -> None:
-    """Refuse a fit that the device has no memory for: its weights, or the draws of one step.
+    """Refuse a fit that exceeds the memory of the device, by weights or the draws of one step.
 
-    A draw has at least the numbers of its likelihood and its latents, each with a gradient.
+    A draw has at least the parameters of its likelihood and its latents, each with a gradient.
     """
     weights = sum(p.numel() * p.element_size() for p in pair.parameters())
     check_memory(TRAINING * weights, "the model and its guide", fabric.device)

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first asks a fit to stop, the second interrupts it."""
+"""SIGINT and SIGTERM: the first signal asks a fit to stop, the second interrupts it."""
 
 import signal
 import threading
@@ -7,12 +7,12 @@ from typing import Any
 
 
 class Signals:
-    """While this context lasts, the first signal is noted and the second interrupts.
+    """Context manager that records the first signal; the second one interrupts.
 
-    Outside the main thread no handler can be set, and it notes nothing.
+    Outside the main thread no handler can be set, so nothing is recorded.
 
     Attributes:
-        number: that of the signal that was received; 0 before.
+        number: number of the received signal; 0 before.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Signals:
         self._before: dict[int, Any] = {}
 
     def received(self) -> bool:
-        """Whether a signal has asked to stop."""
+        """Whether a signal was received."""
         return self.number != 0
 
     def __enter__(self) -> "Signals":

@@ -1,4 +1,4 @@
-"""The sizes of a fit, by which it decides what it does: equal fits decide alike on any machine."""
+"""Sizes of a fit, on which its rules depend, so that equal fits decide alike on any machine."""
 
 from dataclasses import dataclass
 
@@ -10,13 +10,13 @@ class Sizes:
     """The sizes of a fit.
 
     Attributes:
-        train: rows of the training data.
-        valid: rows of the held-out data.
-        batch: rows of a step, all processes together.
-        numbers: how many numbers a row has, over all particles.
-        parameters: how many numbers are learned.
-        work: floating-point operations of the bound on a row, all particles together, in matrix
-            products and convolutions.
+        train: number of training rows.
+        valid: number of held-out rows.
+        batch: rows per step, over all processes.
+        numbers: numbers per row, over all particles.
+        parameters: number of learned parameters.
+        work: floating-point operations of the bound per row, over all particles, in matrix products
+            and convolutions.
     """
 
     train: int
@@ -28,5 +28,5 @@ class Sizes:
 
 
 def room_of(pair: Pair) -> int:
-    """Bytes that a run takes: a value and Adam's two of each parameter, in four checkpoints."""
+    """Size of a run in bytes: each parameter with Adam's two moments, in four checkpoints."""
     return 4 * 3 * sum(p.numel() * p.element_size() for p in pair.parameters())

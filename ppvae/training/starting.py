@@ -1,4 +1,4 @@
-"""A fit that begins from the weights of a run."""
+"""Fits that start from the weights of a run."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -15,20 +15,20 @@ from ppvae.settings import Settings
 
 
 def opened_start(settings: Settings) -> Run | None:
-    """The run that a fit begins from; its weights are read, and nothing of it is made or run.
+    """The run from which a fit starts; its weights are read, and none of its code is run.
 
     Raises:
-        InputError: if there is none there.
+        InputError: if there is none.
     """
     start = settings.start
     return start if start is None or isinstance(start, Run) else Run(Path(str(start)))
 
 
 def with_parts_of_start(settings: Settings) -> Settings:
-    """The settings, with the programs of the run that a fit begins from where nobody names others.
+    """The settings, with the programs of the starting run as defaults.
 
     Raises:
-        InputError: if there is no run there.
+        InputError: if there is no run.
     """
     start = opened_start(settings)
     if start is None:
@@ -48,17 +48,17 @@ def with_parts_of_start(settings: Settings) -> Settings:
 
 
 def scaled_as_start(data: Data, start: Run | None, settings: Settings) -> Data:
-    """The data in the unit that the weights are used to, unless somebody says how to scale them.
+    """The data scaled as in the starting run, unless the settings give a scaling.
 
     Raises:
-        InputError: if they cannot have that unit, or their labels are others.
+        InputError: if they cannot be scaled so, or have other labels.
     """
     if start is None:
         return data
     names = start.label_names
     if names is not None and data.labels is not None and names != data.labels:
         raise InputError(
-            f"`start={str(start.path)!r}`: its labels are {', '.join(names)}, and those of "
+            f"`start={str(start.path)!r}`: its labels are {', '.join(names)}, but those of "
             f"{data.name} are {', '.join(data.labels)}; give data with the same labels"
         )
     is_alike = data.source is None or settings.scale is not None or data.scaling == start.scaling
@@ -69,7 +69,7 @@ def take_weights(pair: Pair, start: Run) -> None:
     """Give the programs the weights of a run.
 
     Raises:
-        InputError: if its programs have others, or of another shape.
+        InputError: if its programs have other weights, or other shapes.
     """
     weights = start.state(start.checkpoint)["weights"]
     own = pair.state_dict()
@@ -77,7 +77,7 @@ def take_weights(pair: Pair, start: Run) -> None:
         here, there = (tuple(d[name].shape) if name in d else None for d in (own, weights))
         if here != there:
             raise InputError(
-                f"`start={str(start.path)!r}`: '{name}' has shape {there} in its programs, and "
+                f"`start={str(start.path)!r}`: '{name}' has shape {there} in its programs, but "
                 f"{here} in those of this fit; take its model, guide, networks and `latent_dim`, "
                 "and data of its shape"
             )

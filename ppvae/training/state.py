@@ -1,4 +1,4 @@
-"""The state of a fit: all that its future depends on, as tensors and plain values."""
+"""State of a fit, sufficient to resume it, as tensors and plain values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -32,7 +32,7 @@ def state_of(climb: Climb) -> dict[str, Any]:
 
 
 def total_sums(climb: Climb) -> list[float]:
-    """Sums over an epoch so far, of all processes; collective, so every process must call it."""
+    """Sums over an epoch so far, over all processes; collective, so every process must call it."""
     own = torch.tensor(climb.progress.sums, dtype=torch.float64)
     sums: list[float] = cast("torch.Tensor", climb.fabric.all_reduce(own, reduce_op="sum")).tolist()
     return sums
@@ -45,15 +45,15 @@ def load_state(climb: Climb, state: Mapping[str, Any]) -> None:
     except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
         raise InputError(
-            f"the checkpoint is not one that this fit could have written ({reason}); take "
-            "another checkpoint, or fit anew"
+            f"the checkpoint does not belong to this fit ({reason}); take another checkpoint, or "
+            "fit again"
         ) from error
 
 
 def _load(climb: Climb, state: Mapping[str, Any]) -> None:
     climb.bound.pair.load_state_dict(state["weights"])
     slots = {i: slot for i, slot in enumerate(state["optimizer"]["state"]) if slot is not None}
-    # Whether its count of steps is kept on the device is this machine's affair.
+    # Whether its step count is on the device depends on this machine.
     groups = [
         saved | ({"capturable": own["capturable"]} if "capturable" in own else {})
         for saved, own in zip(
@@ -66,11 +66,11 @@ def _load(climb: Climb, state: Mapping[str, Any]) -> None:
         climb.schedule.load_state_dict(state["schedule"])
     streams.restore(climb.fabric, state["random"])
     climb.progress = Progress.read(state["progress"])
-    if climb.fabric.global_rank:  # the sums are those of all processes together
+    if climb.fabric.global_rank:  # the sums are over all processes
         climb.progress.sums = Progress().sums
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A schedule's state without what it holds beside numbers (functions, for instance)."""
+    """The state of a schedule without values other than numbers, such as functions."""
     plain = (bool, int, float, str, type(None), Sequence)
     return {key: value for key, value in state.items() if isinstance(value, plain)}

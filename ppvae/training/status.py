@@ -1,19 +1,19 @@
-"""How a fit ended: converged, climbing, collapsed or diverged; and what is said of it loudly.
+"""Status of a fit: converged, climbing, collapsed or diverged, and warnings.
 
 ``diverged``
-    Log p(x) of the test data (or, where there is none, the bound) is no number, or more than 10
-    nats per element of x below that of independent elements; or the objective of the training data
-    ended more than 1 nat per element below its best epoch.
+    Log p(x) of the test data (or the bound, if there is none) is not finite, or more than 10 nats
+    per element of x below that of independent elements; or the objective of the training data ended
+    more than 1 nat per element below its best epoch.
 ``collapsed``
-    The last evaluation raised the alarm of a collapsed posterior.
+    The last evaluation raised the collapse alarm.
 ``climbing``
-    In the last tenth of the way the best held-out objective rose by more than 0.1 nats, and by more
-    than 9 % of all that it won: its rise since the first tenth (a straight line rises by 11 %), or
-    its lead over independent elements where that is more, since noise that a falling learning rate
-    takes away lets a long fit rise once more. The way is measured in steps times learning rate:
-    under a schedule that ends at 0 every course is flat. The first tenth, and the first evaluation
-    of several, do not count, as a start may be arbitrarily bad. Nor has a fit converged, as far as
-    can be told, that was evaluated once, or took fewer than 200 steps and ended at its best.
+    In the last tenth of training the best held-out objective rose by more than 0.1 nats, and by
+    more than 9 % of its total gain: its rise since the first tenth (a straight line rises by 11 %),
+    or its lead over independent elements if that is more, since a decaying learning rate reduces
+    noise and lets a long fit rise again. Training is measured in steps times learning rate, since
+    every curve flattens under a schedule that ends at 0. The first tenth, and the first of several
+    evaluations, do not count, as the start may be arbitrarily bad. A fit that was evaluated once,
+    or that took fewer than 200 steps and ended at its best, also counts as climbing.
 ``converged``
     None of these.
 
@@ -33,36 +33,38 @@ from ppvae.diagnostics.shared.wording import plus_minus
 type Word = Literal["converged", "climbing", "collapsed", "diverged"]
 
 FAR = 10.0
-"""Nats per element of x below independent elements at which a fit has diverged."""
+"""Nats per element of x below independent elements that mean divergence."""
 
 FALLEN = 1.0
-"""Nats per element of x that the training objective of a diverged fit fell from its best."""
+"""Fall of the training objective from its best, in nats per element of x, that means divergence."""
 
 LATE = 0.1
-"""The last part of the way, steps times learning rate; and the first, which does not count."""
+"""The last part of training, in steps times learning rate; and the first, which does not count."""
 
 STEEP = 0.09
-"""Share of all that was won that is steep in that part."""
+"""Share of the total gain in that part that means climbing."""
 
 FEW = 3
-"""Evaluations of which the first does not count."""
+"""Minimum number of evaluations of which the first does not count."""
 
 LEAST = 0.1
-"""Nats below which a rise is none."""
+"""Minimum rise in nats."""
 
 FEW_STEPS = 200
-"""Steps below which a fit has not converged that ended at its best: a schedule flattens the end."""
+"""Minimum number of steps of a converged fit that ended at its best, since schedules flatten the
+end.
+"""
 
 Rows = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a fit ended.
+    """Status of a fit.
 
     Attributes:
         word: ``"converged"``, ``"climbing"``, ``"collapsed"`` or ``"diverged"``.
-        warnings: sentences that come before all figures, and again after them.
+        warnings: sentences to show before and after the results.
     """
 
     word: Word
@@ -70,13 +72,13 @@ class Status:
 
 
 def status(metrics: Rows, baselines: Baselines, value: float | None, elements: int) -> Status:
-    """How a fit ended, by its course and by its baselines.
+    """Status of a fit, by its course and baselines.
 
     Args:
         metrics: the rows of ``metrics.csv``.
-        baselines: what its log p(x) is held against.
-        value: log p(x) of the test data, or the bound where there is none; in nats per datum.
-        elements: how many x has.
+        baselines: the baselines of its log p(x).
+        value: log p(x) of the test data, or the bound if there is none; in nats per datum.
+        elements: number of elements of x.
     """
     train, valid = (_at_final_beta(metrics, split) for split in ("train", "valid"))
     divergence = _divergence(train, baselines, value, elements)
@@ -93,17 +95,17 @@ def status(metrics: Rows, baselines: Baselines, value: float | None, elements: i
 
 
 def _at_final_beta(metrics: Rows, split: str) -> list[Mapping[str, Any]]:
-    """The rows of a split with an objective, at the weight of the KL that the fit ended with."""
+    """The rows of a split with an objective, at the final weight of the KL."""
     rows = [row for row in metrics if row["split"] == split and row["objective"] is not None]
     return [row for row in rows if math.isclose(row["beta"], rows[-1]["beta"])]
 
 
 def _divergence(train: Rows, baselines: Baselines, value: float | None, elements: int) -> str:
-    """What shows that the fit diverged, if it did."""
-    remedy = "Take a smaller `lr`, or `clip`, the largest norm of a gradient."
+    """Warning of a divergence, if there is one."""
+    remedy = "Take a smaller `lr`, or `clip`, the maximum norm of a gradient."
     independent, said = baselines.independent, baselines.evidence
     if value is not None and not math.isfinite(value):
-        return f"The fit diverged: {said} of the test data is no number. {remedy}"
+        return f"The fit diverged: {said} of the test data is not finite. {remedy}"
     if independent is not None and value is not None:
         below = independent.log_p.mean - value
         if below > FAR * elements:
@@ -122,20 +124,20 @@ def _divergence(train: Rows, baselines: Baselines, value: float | None, elements
 
 
 def _failure(baselines: Baselines) -> str:
-    """That the fit is worse than independent elements, if it is."""
+    """Warning of a fit that is worse than independent elements, if it is."""
     independent = baselines.independent
     if independent is None or independent.difference is None or not independent.is_better:
         return ""
     of = independent.difference
     below = plus_minus(-of.mean, of.standard_error)
     return (
-        f"The fit is worse than {independent.about}, which know nothing of each other: "
+        f"The fit is worse than {independent.about}, without any dependence: "
         f"{baselines.evidence} is {below} nats below theirs."
     )
 
 
 def _climb(train: Rows, valid: Rows, baselines: Baselines) -> str:
-    """That the held-out objective was still rising steeply, if it was."""
+    """Warning of a held-out objective that was still rising steeply, if it was."""
     way = dict(_way(train))
     if not way or (valid and not math.isfinite(valid[-1]["objective"])):
         return ""
@@ -170,7 +172,7 @@ def _climb(train: Rows, valid: Rows, baselines: Baselines) -> str:
 
 
 def _way(train: Rows) -> Iterator[tuple[int, float]]:
-    """By epoch, the steps so far, each times its learning rate."""
+    """By epoch, the sum of learning rates over steps so far."""
     way, step = 0.0, 0
     for row in train:
         way += (row["step"] - step) * row["lr"]

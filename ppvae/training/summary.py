@@ -1,4 +1,4 @@
-"""The end of a fit: the figures of its best weights on the test data."""
+"""Summary of a fit: results of its best weights on the test data."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,40 +22,40 @@ if TYPE_CHECKING:  # the loop takes seconds to import
     from ppvae.training.trainer import Trainer
 
 SAMPLES = 50
-"""Importance samples of the final bound on log p(x); `ppvae.encode` takes any number."""
+"""Number of importance samples of the final log p(x); `ppvae.encode` takes any number."""
 
 DRAWS = 10_000
-"""Least number of draws that the final bound is averaged over, data and repetitions together."""
+"""Minimum number of draws for the final bound, over data and repetitions."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Figures of the best weights on the test data, in nats per datum.
+    """Results of the best weights on the test data, in nats per datum.
 
     Attributes:
         figures: the bound and its terms.
         rows: the number of test data.
         beta: the weight of the KL in the objective.
-        log_p: mean of the importance-weighted bound on log p(x); ``None`` where there is none.
+        log_p: mean of the importance-weighted bound on log p(x), or ``None``.
         log_p_error: its standard error.
-        evidence: what it is a bound on: ``"log p(x)"``, or of data that has y too.
-        baselines: simple models of the same rows, beside log p(x).
-        status: how the fit ended.
-        bits_per_dim: the same in bits per observed element, for 8-bit intensities.
-        classification: how well classes are told, where the model tells them.
-        effective_latents: latent dimensions in use, weighed by their shares of the KL; ``None``
-            where guide and prior are not both products of univariate distributions.
-        active_units: latent dimensions whose posterior mean moves; ``None`` where no latent
+        evidence: name of the bounded quantity: ``"log p(x)"``, or that with or given y.
+        baselines: simple models of the same rows.
+        status: status of the fit.
+        bits_per_dim: log p(x) in bits per observed element, for 8-bit intensities.
+        classification: accuracy of predicted classes, if the model predicts them.
+        effective_latents: effective number of latent dimensions, by their shares of the KL;
+            ``None`` if guide and prior are not both products of univariate distributions.
+        active_units: number of latent dimensions whose posterior mean varies; ``None`` if no latent
             belongs to a datum.
-        embedding: where the guide puts the test data.
-        is_bound: whether the guide has a density, so that there is a bound.
+        embedding: codes of the test data.
+        is_bound: whether the guide has a density, and so a bound.
         best_epoch: the epoch of the best weights.
         epochs: epochs trained.
         steps: steps trained.
-        seconds: time of these.
-        compile_seconds: of that time, on tracing and compiling; 0: nothing was compiled.
-        uncompiled: why nothing is compiled any more; ``""``: it may be.
-        seed: of the fit.
+        seconds: training time.
+        compile_seconds: of that time, for tracing and compiling; 0: nothing was compiled.
+        uncompiled: why nothing is compiled any more; ``""`` if it may be.
+        seed: seed of the fit.
     """
 
     figures: Figures
@@ -82,11 +82,11 @@ class Summary:
 
     @property
     def latent_dimensions(self) -> int | None:
-        """Latent dimensions of a datum."""
+        """Number of latent dimensions per datum."""
         return self.embedding.joined().shape[1] if self.embedding.loc else None
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``summary.json`` holds."""
+        """Content of ``summary.json``."""
         log_p = None
         if self.log_p is not None:
             log_p = {
@@ -126,13 +126,13 @@ def summarize(
     labels: Tensor | None = None,
     metrics: Sequence[Mapping[str, Any]] = (),
 ) -> Summary:
-    """The figures of a fit whose programs have their best weights.
+    """Summarize a fit whose programs have their best weights.
 
     Args:
-        trainer: what was climbed, and how.
-        data: what it was climbed on.
-        labels: the true classes of the test data, where they are known.
-        metrics: the rows of ``metrics.csv``, which say how it went.
+        trainer: the trainer.
+        data: the data.
+        labels: the true classes of the test data, if known.
+        metrics: the rows of ``metrics.csv``.
     """
     device, plan, facts = trainer.device, trainer.plan, trainer.bound.audit
     pair, progress = trainer.bound.pair, trainer.progress
@@ -147,7 +147,7 @@ def summarize(
         device=device,
     )
     embedding = embed(pair, facts, test, device=device)
-    evidence, reason = None, "latents are shared by all data, summed over, or scaled"
+    evidence, reason = None, "latents are shared by all data, summed out, or scaled"
     if not facts.is_bound:
         reason = "the guide is a point mass"
     if facts.has_evidence:
@@ -190,7 +190,7 @@ def summarize(
 
 
 def _effective_latents(trainer: "Trainer", test: Split) -> float | None:
-    """Effective number of latent dimensions, by two draws of each datum."""
+    """Effective number of latent dimensions, with two draws per datum."""
     audit = trainer.bound.audit
     if not audit.is_bound or audit.axes.data is None:
         return None

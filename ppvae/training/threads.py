@@ -1,7 +1,7 @@
-"""The number of threads of a fit on a CPU: one, where a step is too small to be shared.
+"""Number of threads of a fit on a CPU: one, if steps are too small to share.
 
-Threads wait for each other at the end of every operation, and spin as they wait: what they save in
-small matrices they lose there, and beside other work far more.
+Threads wait for each other, spinning, at the end of every operation: for small matrices this costs
+more than they save, and far more under other load.
 """
 
 import os
@@ -13,16 +13,16 @@ from ppvae.errors import InputError
 from ppvae.training.sizes import Sizes
 
 _SHARED = 1e8
-"""Operations of the bound on a batch from which on a second thread saves time, even beside none."""
+"""Operations of the bound per batch from which a second thread saves time on an idle machine."""
 
 MOST = 4_096
 """More threads than any machine has cores."""
 
 
 def threads_for(sizes: Sizes, device: torch.device) -> int:
-    """How many threads a fit takes: a rule of its sizes.
+    """Number of threads of a fit, by its sizes.
 
-    Whoever sets ``OMP_NUM_THREADS`` has decided, and so has whoever computes elsewhere.
+    ``OMP_NUM_THREADS``, or a device other than the CPU, overrides the rule.
     """
     is_small = sizes.batch * sizes.work < _SHARED
     if device.type == "cpu" and is_small and "OMP_NUM_THREADS" not in os.environ:
@@ -31,12 +31,12 @@ def threads_for(sizes: Sizes, device: torch.device) -> int:
 
 
 def take_threads_of_fit(recorded: Any) -> None:
-    """Have torch compute on a run with the threads of its fit, or all where these are fewer.
+    """Set torch's threads to those of the fit of a run, or fewer if there are fewer.
 
-    Whoever sets ``OMP_NUM_THREADS`` has decided.
+    ``OMP_NUM_THREADS`` overrides it.
 
     Args:
-        recorded: how many the fit took, as ``config.yaml`` keeps it.
+        recorded: threads of the fit, from ``config.yaml``.
 
     Raises:
         InputError: as `take_threads`.
@@ -46,10 +46,10 @@ def take_threads_of_fit(recorded: Any) -> None:
 
 
 def take_threads(count: Any) -> None:
-    """Have torch compute with so many threads; `ppvae.programs.isolation.alone` puts it back.
+    """Set torch's threads; `ppvae.programs.isolation.alone` restores them.
 
     Raises:
-        InputError: if that is no number of threads, as a damaged ``config.yaml`` may have it.
+        InputError: if that is not a number of threads, as in a damaged ``config.yaml``.
     """
     if _checked(count) != torch.get_num_threads():
         torch.set_num_threads(count)

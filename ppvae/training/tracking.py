@@ -1,4 +1,4 @@
-"""What a tracker of experiments is told of a fit: the figures of each epoch, and the final ones."""
+"""Experiment tracking: metrics of each epoch, and final results."""
 
 import math
 import warnings
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from ppvae.training.summary import Summary
 
 FOLDER = "trackers"
-"""The folder of a run that trackers by name write to, each sitting of a fit anew."""
+"""The folder of a run for trackers by name, new each time a fit is resumed."""
 
 
 class Tracking:
-    """Tells a tracker of figures for as long as it takes them: no fit is lost for want of one.
+    """Sends metrics to a tracker, whose failure does not stop the fit.
 
-    Where it raises anything, a `FitWarning` says so, and it is told nothing more.
+    If it raises, a `FitWarning` says so, and it is no longer called.
 
     Args:
-        tracker: what has ``log(metrics, step)``, or a logger of Fabric's; or the name of one;
-            or nothing.
+        tracker: an object with ``log(metrics, step)``, a logger of Fabric, the name of one, or
+            None.
         folder: the run directory.
     """
 
@@ -32,7 +32,7 @@ class Tracking:
         self._name = tracker if isinstance(tracker, str) else type(tracker).__name__
         self._send: Callable[[Mapping[str, float], int], object] | None = None
         self._end: Callable[[], object] = lambda: None
-        self._guarded(lambda: self._connect(tracker, folder), "could not begin")
+        self._guarded(lambda: self._connect(tracker, folder), "could not start")
 
     def _connect(self, tracker: Any, folder: Path) -> None:
         if isinstance(tracker, str):
@@ -44,11 +44,11 @@ class Tracking:
             self._send = tracker.log_metrics
 
     def epoch(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Tell of an epoch: the rows of ``metrics.csv`` as ``elbo/valid`` and so on."""
+        """Log an epoch: the rows of ``metrics.csv`` as ``elbo/valid`` and so on."""
         self._tell({k: v for row in rows for k, v in scalars(row).items()}, rows[0]["step"])
 
     def summary(self, summary: "Summary") -> None:
-        """Tell of the final figures: ``elbo/test``, ``log_p/test`` and so on."""
+        """Log the final results: ``elbo/test``, ``log_p/test`` and so on."""
         told = {
             "elbo": summary.figures.elbo, "reconstruction": summary.figures.reconstruction,
             "kl": summary.figures.kl, "log_p": summary.log_p,
@@ -57,7 +57,7 @@ class Tracking:
         self._tell({f"{k}/test": v for k, v in told.items() if v is not None}, summary.steps)
 
     def close(self) -> None:
-        """End what was opened by name; a tracker that was handed in stays open."""
+        """Close a tracker that was opened by name; a given object stays open."""
         if self._send is not None:
             self._guarded(self._end, "could not end")
 
@@ -70,18 +70,18 @@ class Tracking:
     def _guarded(self, do: Callable[[], object], what: str) -> None:
         try:
             do()
-        except Exception as error:  # anything at all: it is anybody's code, often over a network
+        except Exception as error:  # a user's code may raise anything, often because of a network
             self._send = None
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200].rstrip(". :")
             warnings.warn(
-                f"the tracker {self._name} {what} ({reason}): the fit goes on without it",
+                f"the tracker {self._name} {what} ({reason}): the fit continues without it",
                 FitWarning,
                 stacklevel=2,
             )
 
 
 def _logger(name: str, folder: Path) -> Any:
-    """A logger of Fabric's by its name."""
+    """A logger of Fabric by name."""
     from lightning_fabric.loggers.csv_logs import CSVLogger
     from lightning_fabric.loggers.tensorboard import TensorBoardLogger
 

@@ -1,7 +1,7 @@
-"""Stochastic variational inference: the loop that climbs a bound, epoch by epoch.
+"""Stochastic variational inference: the training loop.
 
-The loop writes no files and prints nothing. After each epoch it yields figures; its caller writes
-them down, and saves `Trainer.state`, from which another loop goes on exactly as this one.
+The loop writes no files and prints nothing. After each epoch it yields metrics; the caller records
+them, and saves `Trainer.state`, from which another loop continues exactly as this one.
 """
 
 import math
@@ -40,18 +40,18 @@ from ppvae.training.state import load_state, state_of, total_sums
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is known after an epoch.
+    """Metrics of an epoch.
 
     Attributes:
-        epoch: number of epochs done.
-        step: number of steps done.
-        seconds: time spent training and evaluating, over all sittings.
+        epoch: number of finished epochs.
+        step: number of finished steps.
+        seconds: time of training and evaluation, including earlier runs of a resumed fit.
         beta: weight of the KL at the last step.
         lr: learning rate of the last step.
-        train: figures of the training batches, as they were seen, while the weights moved.
-        valid: figures of the held-out data, at the weights as they now are; ``None`` after an epoch
-            without an evaluation.
-        is_best: the held-out objective is the best so far, among evaluations after the warm-up.
+        train: means over the training batches, at the changing weights.
+        valid: means over the held-out data, at the current weights; ``None`` without an evaluation.
+        is_best: whether the held-out objective is the best so far, among evaluations after the
+            warm-up.
     """
 
     epoch: int
@@ -67,28 +67,27 @@ class Epoch:
 class Trainer:
     """The loop over epochs and steps.
 
-    A step takes a batch, or several one after another, estimates the bound on it, and lets the
-    optimizer climb. Every datum has the same weight in an epoch: the last, smaller step moves the
-    weights in proportion to its size. Where batches are asked to hold rows with a label, these
-    weigh more, for they pass more often (`ppvae.training.order`).
+    A step takes a batch, or several in sequence, estimates the bound and calls the optimizer. Every
+    datum has the same weight in an epoch: the gradient of a smaller last step is scaled by its
+    size. Repeated labelled rows have more weight (`ppvae.training.order`).
 
-    Compiled, a step is one graph (`CapturedStep`), or, where processes share their gradients, a
-    step has several batches, or the optimizer cannot be part of a graph, the bound and its gradient
-    are (`Captured`). The ragged step at the end of an epoch is never compiled for: it is climbed as
-    it is, and so is the first of all, in which the optimizer makes its state.
+    Compiled, a step is one graph (`CapturedStep`); if processes share gradients, a step has several
+    batches, or the optimizer cannot be part of a graph, only the bound and its gradient are
+    (`Captured`). The incomplete step at the end of an epoch is not compiled, nor is the very first
+    step, in which the optimizer creates its state.
 
     Args:
-        bound: what is climbed, not yet set up by Fabric.
-        optimizer: over ``bound.parameters()``.
-        data: what it is climbed on; ``train`` moves the weights, ``valid`` chooses among them.
-        plan: how: epochs, batch size, the weight of the KL, patience, the largest gradient.
+        bound: the bound, not yet set up by Fabric.
+        optimizer: optimizer of ``bound.parameters()``.
+        data: the data; ``train`` trains the weights, ``valid`` selects them.
+        plan: epochs, batch size, the weight of the KL, patience, gradient clipping.
         fabric: device, precision and processes; launched.
         schedule: a learning-rate schedule over epochs.
         compile: whether to compile.
 
     Attributes:
-        evaluation: when held-out data are evaluated: after each epoch, unless it is replaced.
-        notes: sentences that a user should read: why something runs uncompiled, for one.
+        evaluation: schedule of evaluations; by default after each epoch.
+        notes: sentences for the user, such as why something runs uncompiled.
     """
 
     def __init__(
@@ -118,13 +117,15 @@ class Trainer:
         self._rows = self.order.size
         if self._rows < fabric.world_size:
             raise InputError(
-                f"a batch of {self._rows} cannot be shared by {fabric.world_size} processes; "
+                f"a batch of {self._rows} rows cannot be shared by {fabric.world_size} processes; "
                 "take a larger batch_size, or fewer devices"
             )
         self.stopped = ""
-        self.noise: dict[str, Tensor | None] | None = None  # before the last step's draws
+        self.noise: dict[str, Tensor | None] | None = (
+            None  # state before the draws of the last step
+        )
         self._compile = compile
-        self._ready: bool | None = None  # what was compiled for: one graph, or the bound alone
+        self._ready: bool | None = None  # what was compiled: one graph, or only the bound
         self._sums = torch.zeros(
             SUMS, dtype=torch.float64, device="cpu" if self.device.type == "mps" else self.device
         )
@@ -134,7 +135,7 @@ class Trainer:
         if compile and plan.accumulate > 1:
             self.notes.append(
                 f"with `accumulate={plan.accumulate}` the training step is not one graph, which "
-                "would hold all of its batches at once; its bound is compiled alone"
+                "would hold all of its batches at once; only its bound is compiled"
             )
         if compile and fabric.world_size == plan.accumulate == 1:
             self._step = CapturedStep(
@@ -145,17 +146,17 @@ class Trainer:
                 clip=plan.clip,
                 context=fabric.autocast,
             )
-        # Equal weights everywhere, and from here on noise of each process's own.
+        # Equal weights in all processes, but from here on different noise.
         Stream.TRAINING.begin(plan.seed, fabric.global_rank)
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of batches in a pass over the training data."""
+        """Number of steps in a pass over the training data."""
         return self.order.steps
 
     @property
     def is_done(self) -> bool:
-        """Whether there is no epoch left to train: all are done, or patience has run out.
+        """Whether training is finished: all epochs are done, or patience has run out.
 
         Patience counts epochs, and ends a fit after an evaluation.
         """
@@ -175,15 +176,14 @@ class Trainer:
         on_step: Callable[[], None] = lambda: None,
         on_compile: Callable[[float | None], None] = lambda _: None,
     ) -> Iterator[Epoch]:
-        """Train, and yield after each epoch, until `is_done` or ``stop()`` says to leave.
+        """Train, and yield after each epoch, until `is_done` or ``stop()`` is true.
 
-        ``stop`` is asked after each step; the state is then whole, in the middle of an epoch.
-        ``on_step`` is called after each step, and ``on_compile`` before the one that takes long
-        because it is compiled, with ``None``, and after it, with the seconds that compiling has
-        taken in this fit, for a progress bar.
+        ``stop`` is called after each step; the state is then complete, in the middle of an epoch.
+        ``on_step`` is called after each step, and ``on_compile`` with ``None`` before a step that
+        is compiled, and after it with the compile time of this fit in seconds, for a progress bar.
 
         Raises:
-            InputError: if the bound is no longer finite, with what may help.
+            InputError: if the bound is no longer finite, with remedies.
         """
         while not self.is_done:
             started = time.perf_counter()
@@ -201,7 +201,7 @@ class Trainer:
         on_step: Callable[[], None],
         on_compile: Callable[[float | None], None],
     ) -> bool:
-        """Take the steps of one epoch that are left; false if asked to stop before its end."""
+        """Take the remaining steps of an epoch; false if asked to stop before its end."""
         progress = self.progress
         self.bound.train()
         sums = self._sums.copy_(torch.tensor(progress.sums, dtype=torch.float64))
@@ -212,7 +212,7 @@ class Trainer:
         for rows, parts in zip(order, mine, strict=True):
             step = list(islice(feeds, len(parts)))
             beta = self.plan.weight(progress.step, self.steps_per_epoch)
-            # What is compiled is compiled for whole batches, and for a state that is there.
+            # Compile only for full batches and an existing optimizer state.
             is_compiled = self._compile and len(rows) == self._rows and progress.step > 0
             is_compiled = is_compiled and not progress.uncompiled
             if is_compiled and self._ready != progress.is_one_graph:
@@ -236,9 +236,9 @@ class Trainer:
         return True
 
     def _step_as_is(self, feeds: Sequence[Feed], beta: float, sums: Tensor) -> None:
-        """Batches, bound and gradient of each, clipping, optimizer, one after the other."""
+        """An eager step: bound and gradient of each batch, clipping, optimizer."""
         for number, feed in enumerate(feeds, 1):
-            # Processes share their gradients once a step, with the last batch.
+            # Processes share gradients once per step, with the last batch.
             with self.fabric.no_backward_sync(self._wrapped, enabled=number < len(feeds)):
                 self._climb(self.train.batch(feed), beta, sums)
         if self.plan.clip is not None:
@@ -249,13 +249,13 @@ class Trainer:
         self._stepper.zero_grad()
 
     def _climb(self, batch: Batch, beta: float, sums: Tensor) -> None:
-        """The bound on a batch, and its gradient, added to those of the step so far."""
+        """Add the bound on a batch, and its gradient, to those of the step."""
         self.noise = streams.state(self.device)
         with explaining(self, batch):
             terms = self._wrapped(batch, beta)
-        if not bool(terms.objective.isfinite()):  # the weights are not moved by it
+        if not bool(terms.objective.isfinite()):  # do not update the weights
             raise diverged(self, unfit(self, batch))
-        # Processes average their gradients, hence the factor.
+        # Processes average gradients, hence the factor.
         self.fabric.backward(-terms.objective * (self.fabric.world_size / self._rows))
         gradients = [p.grad for p in self.bound.parameters() if p.grad is not None]
         if not all_finite(gradients):
@@ -264,29 +264,27 @@ class Trainer:
         sums += torch.cat([seen, seen.new_tensor([len(batch["x"])])])
 
     def _step_as_graph(self, feeds: Sequence[Feed], beta: float, sums: Tensor) -> bool:
-        """The same in one launch; false if it has no graph, and nothing has been done."""
+        """A step as one graph; false if there is none, and nothing was done."""
         if self._step is None or not self.progress.is_one_graph:
             return False
         try:
             self._step(feeds[0], beta, sums)
-        except Unfaithful as why:  # which took the step, as the bound does
+        except Unfaithful as why:  # the step was taken anyway
             self._give_up(f"the training step runs uncompiled: {why}")
         except NotStatic as why:
-            self.notes.append(
-                f"the training step is not one graph: {why}; its bound is tried alone"
-            )
+            self.notes.append(f"the training step is not one graph: {why}; only its bound is tried")
             self.progress.is_one_graph = False
             return False
         return True
 
     def _give_up(self, why: str) -> None:
-        """Compile no more, in this sitting or another."""
+        """Stop compiling, also after a resume."""
         self.notes.append(why)
         if self.progress.step > 0:
             self.progress.uncompiled = why
 
     def _close(self) -> Epoch:
-        """End an epoch after its last step: evaluate, if that is due, and decide what is best."""
+        """End an epoch after its last step: evaluate, if due, and update the best."""
         progress, plan = self.progress, self.plan
         started = time.perf_counter()
         *sums, rows = total_sums(self)
@@ -301,13 +299,13 @@ class Trainer:
             progress.evaluated = progress.epoch
         progress.cursor, progress.sums = 0, [0.0] * SUMS
         if isinstance(self.schedule, ReduceLROnPlateau):
-            if valid is not None:  # as it is after each epoch beside such a schedule
+            if valid is not None:  # such a schedule has an evaluation after each epoch
                 self.schedule.step(valid.objective)
         elif self.schedule is not None:
             self.schedule.step()
         is_best = False
-        if progress.epoch > plan.warm_up:  # before that, objectives are of another beta
-            is_last = plan.valid == "none"  # no rows are held out that could choose
+        if progress.epoch > plan.warm_up:  # before that, objectives have another beta
+            is_last = plan.valid == "none"  # no held-out rows to select weights
             is_best = valid is not None and (
                 is_last or progress.best is None or valid.objective > progress.best
             )
@@ -321,10 +319,10 @@ class Trainer:
         )
 
     def evaluate(self, bound: Bound) -> Figures:
-        """The held-out figures of a bound on these programs, by the schedule of this fit.
+        """Evaluate a bound on the held-out data, by the schedule of this fit.
 
         Raises:
-            InputError: if they are no numbers.
+            InputError: if the values are not finite.
         """
         by, plan = self.evaluation, self.plan
         with explaining(self):
@@ -343,9 +341,9 @@ class Trainer:
         return valid
 
     def _means(self, sums: Sequence[float], rows: float) -> Terms:
-        """Means over an epoch; the objective at the beta asked for, also while it warms up.
+        """Means over an epoch; the objective at the given beta, also during the warm-up.
 
-        Where it is no plain sum of the terms, it is as it was climbed.
+        If the objective is not a plain sum of the terms, it is that of training.
         """
         means = Terms(*torch.tensor(sums, dtype=torch.float64) / rows)
         if not self.bound.is_linear:
@@ -353,24 +351,24 @@ class Trainer:
         return means._replace(objective=means.reconstruction - self.plan.beta * means.kl)
 
     def _agreed(self, stop: bool) -> bool:
-        """Whether any process was asked to stop; all of them leave at the same step."""
+        """Whether any process was asked to stop; all stop at the same step."""
         if self.fabric.world_size == 1:
             return stop
         votes = torch.tensor(float(stop), device=self.device)
         return bool(cast("Tensor", self.fabric.all_reduce(votes, reduce_op="sum")) > 0)
 
     def state(self) -> dict[str, Any]:
-        """All that the future depends on: weights, optimizer, schedule, random state, position.
+        """The state to resume from: weights, optimizer, schedule, random state, position.
 
         Raises:
-            InputError: if a weight is no longer finite: there is nothing to go on from.
+            InputError: if a weight is no longer finite.
         """
         return state_of(self)
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state` gave.
+        """Restore a result of `state`.
 
         Raises:
-            InputError: if it is not a state of these programs, optimizer and schedule.
+            InputError: if it does not fit these programs, optimizer and schedule.
         """
         load_state(self, state)

@@ -1,8 +1,8 @@
-"""A trial of two programs before the first step, so that errors show at once.
+"""Trial of the programs before the first step, so that errors show at once.
 
-The pair is called as the fit will call it, in training with a gradient, on a whole batch and on the
-ragged one at the end of an epoch, and in evaluation on a batch of each size that occurs. Nothing
-moves: weights, running means, counters in Python and the generators are as they were.
+The pair is called as in the fit: in training with a gradient, on a full batch and on the incomplete
+last one, and in evaluation on each batch size that occurs. Weights, running means, counters in
+Python and random states are unchanged.
 """
 
 from contextlib import AbstractContextManager
@@ -24,15 +24,15 @@ if TYPE_CHECKING:  # the loop takes seconds to import
 
 
 def try_out(loop: "Trainer") -> int:
-    """Climb by the batches of an epoch, without a step.
+    """Compute bound and gradient on the batches of an epoch, without a step.
 
     Returns:
-        Floating-point operations of the bound on a row, in matrix products and convolutions. They
-        are counted on a whole batch, whose rows share those of pseudo-inputs, say; in each process
-        on all of its rows, so that all decide alike.
+        Floating-point operations of the bound per row, in matrix products and convolutions. They
+            are counted on a full batch, whose rows share those of pseudo-inputs, for example; in
+            each process on all of its rows, so that all decide alike.
 
     Raises:
-        InputError: for whatever the programs raise, and for a bound or gradient that is no number.
+        InputError: for errors of the programs, and for a bound or gradient that is not finite.
     """
     bound, rank, world = loop.bound, loop.fabric.global_rank, loop.fabric.world_size
     rows, order = min(loop.plan.batch_size, len(loop.train)), loop.order
@@ -57,10 +57,10 @@ def try_out(loop: "Trainer") -> int:
 
 
 def try_evaluation(loop: "Trainer") -> None:
-    """Evaluate a batch of each size that an evaluation of the fit has.
+    """Evaluate a batch of each size in an evaluation of the fit.
 
     Raises:
-        InputError: for whatever the programs raise.
+        InputError: for errors of the programs.
     """
     by, plan = loop.evaluation, loop.plan
     batches = by.chosen(len(loop.valid), plan.seed).repeat(by.draws).split(by.batch_size)
@@ -78,7 +78,7 @@ def try_evaluation(loop: "Trainer") -> None:
 
 
 def unmoved(pair: Pair) -> AbstractContextManager[None]:
-    """A context after which a pair is what it was: its buffers, and what Python keeps of it."""
+    """Context manager that restores the buffers and Python state of a pair."""
     return preserved({"model": pair.program("model"), "guide": pair.program("guide"), "pair": pair})
 
 
@@ -87,7 +87,7 @@ def _take(split: Split, rows: range, device: torch.device) -> Batch:
 
 
 def _climb(loop: "Trainer", batch: Batch) -> None:
-    """The bound and its gradient, which must be numbers."""
+    """Compute the bound and its gradient, which must be finite."""
     bound = loop.bound
     try:
         objective = bound(batch, loop.plan.beta).objective
@@ -99,20 +99,20 @@ def _climb(loop: "Trainer", batch: Batch) -> None:
     learned = {name: p for name, p in bound.pair.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(objective, list(learned.values()), allow_unused=True)
     if not bool(objective.isfinite()):
-        return  # by chance: what comes of it is told when it comes
+        return  # a rare draw: the fit reports it if it happens
     for name, gradient in zip(learned, gradients, strict=True):
         if gradient is not None and bool(gradient.isnan().any()):
             if said := unfit_gradient(bound.pair, batch):
                 raise InputError(_at_first(said, batch))
             raise InputError(
-                f"the bound is finite at the initial weights, and its gradient by '{name}' is not "
-                "a number: a function in the programs has no slope there (the root or the norm of "
-                "0, a where with such a branch); keep its argument off that point"
+                f"the bound is finite at the initial weights, but its gradient for '{name}' is "
+                "not: a function in the programs has no derivative there (the root or the norm "
+                "of 0, a where with such a branch); keep its argument away from that point"
             )
 
 
 def check_numbers(pair: Pair, batch: Batch) -> None:
-    """Refuse programs of which a parameter or a density is no number at the initial weights.
+    """Refuse programs with a parameter or density that is not finite at the initial weights.
 
     Raises:
         InputError: naming the site, and the way out.
@@ -124,7 +124,7 @@ def check_numbers(pair: Pair, batch: Batch) -> None:
 
 
 def _check_numbers_of_some_draws(pair: Pair, batch: Batch, error: Exception | None) -> None:
-    """The same of what is so for some draws alone, and of a density of 0."""
+    """The same for failures at some draws only, and for a density of 0."""
     if said := of_some_draws(lambda: unfit_site(pair, batch, zero=error is None)):
         raise InputError(_at_first(said, batch)) from error
 
@@ -134,29 +134,30 @@ def _at_first(said: str, batch: Batch) -> str:
     if largest > LARGE:
         return (
             f"{said} at the initial weights; x goes up to {largest:g}: scale the data, or bound "
-            "what the network says of it"
+            "the network output for it"
         )
     return (
-        f"{said} at the initial weights; bound what the network says of it (a scale or a rate by "
-        "ppvae.networks.positive), or compute in `precision='64'`"
+        f"{said} at the initial weights; bound the network output for it (a scale or a rate by "
+        "ppvae.networks.positive), or use `precision='64'`"
     )
 
 
 LARGE = 100.0
-"""Size of x above which the data are what is wrong at the initial weights, rather than a network:
-layers are made for inputs of about 1."""
+"""Size of x above which the data, not a network, is at fault at the initial weights: layers are
+initialized for inputs of about 1.
+"""
 
 
 def _tied(rows: int) -> str:
     return (
-        f"; on a whole batch, of {rows} rows, they do not fail: something is tied to that number, "
-        "as the parameters of an AutoGuide are for latents of each datum; give such latents an "
-        "encoder, and make sizes of len(x)"
+        f"; on a full batch, of {rows} rows, they do not fail: something depends on that number, "
+        "such as the parameters of an AutoGuide for latents of each datum; give such latents an "
+        "encoder, and use len(x) for sizes"
     )
 
 
 def _other_size(data: int, rows: int) -> str:
     better = next((n for n in range(rows + 1, 2 * rows + 2) if data % n != 1), rows + 1)
     return (
-        f"; batch normalization needs at least two rows: of {data} rows take `batch_size={better}`"
+        f"; batch normalization needs at least two rows: for {data} rows take `batch_size={better}`"
     )

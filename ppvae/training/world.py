@@ -1,7 +1,7 @@
-"""The processes that a launcher has started: how many there are, and which of them this one is.
+"""Processes started by a launcher: their number, and the rank of this one.
 
-``torchrun`` says so in the environment of each, and so do ``srun`` and whoever sets its variables
-by hand. A process that was told nothing launches others itself, or is alone.
+``torchrun`` and ``srun`` set environment variables for them, which can also be set by hand. A
+process without them launches others itself, or is alone.
 """
 
 import os
@@ -12,24 +12,24 @@ from typing import Literal, Self
 from ppvae.errors import InputError
 
 LAUNCHER = "PPVAE_LAUNCHER"
-"""The environment variable that tells a rank the number of the process that launched it."""
+"""The environment variable with the process id of the launcher of a rank."""
 
 _VARIABLES = "RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"
-"""What torch's processes know each other by."""
+"""Environment variables of torch's processes."""
 
 
 @dataclass(frozen=True)
 class World:
-    """The processes that a launcher has started.
+    """The processes started by a launcher.
 
     Attributes:
-        by: what started them: ``"torchrun"``, ``"srun"``, or ``"the environment"``.
-        size: how many there are on all machines.
+        by: the launcher: ``"torchrun"``, ``"srun"``, or ``"the environment"``.
+        size: number of processes on all machines.
         rank: the number of this one, from 0.
-        local_size: how many there are on this machine.
+        local_size: number of processes on this machine.
         local_rank: the number of this one among them, from 0.
-        restarts: how often the launcher has started them again.
-        may_restart: whether it starts them again when one of them fails.
+        restarts: number of restarts so far.
+        may_restart: whether the launcher restarts them when one fails.
     """
 
     by: Literal["torchrun", "srun", "the environment"]
@@ -42,12 +42,12 @@ class World:
 
     @classmethod
     def told(cls, environment: Mapping[str, str] = os.environ) -> "Self | None":
-        """The world that the environment tells of; ``None`` where it tells of none.
+        """The world described by the environment, or ``None``.
 
         Raises:
-            InputError: if it tells half of it, or what cannot be.
+            InputError: if the description is incomplete or impossible.
         """
-        if LAUNCHER in environment:  # the variables are those of a fit that launched the others
+        if LAUNCHER in environment:  # the variables were set by a fit that launched the others
             return None
         number = _Numbers(environment)
         if "TORCHELASTIC_RUN_ID" in environment:
@@ -67,8 +67,8 @@ class World:
         if missing:
             there = ", ".join(f"{n}={environment[n]}" for n in _VARIABLES if n in environment)
             raise InputError(
-                f"the environment has {there}, and not {', '.join(missing)}: start the processes "
-                "by torchrun, which sets all of these, or unset them for a process alone"
+                f"the environment has {there}, but not {', '.join(missing)}: start the processes "
+                "by torchrun, which sets all of these, or unset them for a single process"
             )
         size, rank, local_rank = number.of("WORLD_SIZE", "RANK", "LOCAL_RANK")
         if not 0 <= rank < size:
@@ -85,12 +85,12 @@ class World:
 
 
 def is_first_here() -> bool:
-    """Whether this is the first process of its machine, or alone: what all say, it says."""
+    """Whether this is the first process of its machine, which prints common messages."""
     return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
 
 
 class _Numbers:
-    """Whole numbers of the environment."""
+    """Integers in the environment."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -101,36 +101,36 @@ class _Numbers:
             return int(text)
         except ValueError:
             raise InputError(
-                f"the environment has {name}={text}, which is no whole number; start the processes "
+                f"the environment has {name}={text}, which is not an integer; start the processes "
                 f"by torchrun, or unset {name}"
             ) from None
 
     def of(self, *names: str) -> list[int]:
-        """Several of them, which have to be there."""
+        """Several required integers."""
         for name in names:
             if name not in self._environment:
                 raise InputError(
-                    f"{name} is missing in the environment, beside others of a launcher: start the "
-                    "processes by torchrun or srun, which set it"
+                    f"{name} is missing in the environment, which has others of a launcher: start "
+                    "the processes by torchrun or srun, which set it"
                 )
         return [self(name, 0) for name in names]
 
 
 def _even(size: int, nodes: int) -> int:
-    """Processes of each machine."""
+    """Processes per machine."""
     if size % nodes:
         raise InputError(
-            f"srun started {size} processes on {nodes} machines, and each machine has to have as "
-            "many as the others: ask for so many tasks per node"
+            f"srun started {size} processes on {nodes} machines, but all machines need equal "
+            "numbers: set the tasks per node"
         )
     return size // nodes
 
 
 def _check_known(environment: Mapping[str, str], number: _Numbers) -> None:
-    """Refuse processes that know of each other by what is not read here."""
+    """Refuse processes of an unsupported launcher."""
     size = number("OMPI_COMM_WORLD_SIZE", 1)
     if size > 1 and "RANK" not in environment:
         raise InputError(
-            f"mpirun started this process as one of {size}, and only torchrun, srun and the "
-            f"variables {', '.join(_VARIABLES)} are read; take one of these"
+            f"mpirun started this process as one of {size}, but only torchrun, srun and the "
+            f"variables {', '.join(_VARIABLES)} are supported; use one of these"
         )

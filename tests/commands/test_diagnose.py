@@ -335,7 +335,7 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["nowhere"], "nowhere is no run of ppvae"),
+        (["nowhere"], "nowhere is not a run of ppvae"),
         (
             ["{run}", "--only", "gaps"],
             "deficits (did you mean gap?)",

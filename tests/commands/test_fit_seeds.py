@@ -73,9 +73,9 @@ def test_a_fit_begins_from_the_best_weights_of_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ({"latent_dim": 3}, r"has shape \(.*\) in its programs, and \(.*\) in those of this fit"),
+        ({"latent_dim": 3}, r"has shape \(.*\) in its programs, but \(.*\) in those of this fit"),
         ({"data": from_arrays(table(columns=4))}, r"fitted on tables of 3 columns"),
-        ({"start": "nowhere"}, "nowhere is no run"),
+        ({"start": "nowhere"}, "nowhere is not a run"),
     ],
     ids=["latents", "columns", "nothing"],
 )
@@ -93,7 +93,7 @@ def test_labels_of_other_classes_are_refused(tmp_path: Path) -> None:
     kinds = from_arrays(x, np.array(["a", "b"] * 20))
     first = small(tmp_path, "first", data=kinds, model="ConditionalVAE", epochs=1)
     others = from_arrays(x, np.array(["b", "c"] * 20))
-    with pytest.raises(InputError, match="its labels are a, b, and those of arrays are b, c"):
+    with pytest.raises(InputError, match="its labels are a, b, but those of arrays are b, c"):
         small(tmp_path, data=others, model="ConditionalVAE", start=first)
 
 

@@ -128,7 +128,7 @@ def test_a_fit_goes_on_with_its_data_in_memory_or_elsewhere(file: Path, tmp_path
     assert resume(run.path, epochs=2, data=moved).metrics()["epoch"].max() == 2
     held = fit(data=FRAME, **asked, out=tmp_path / "held")
     assert held.data().labels == resume(held.path, epochs=2, data=FRAME).data().labels
-    with pytest.raises(InputError, match=r"is not the data that .*; fit anew, or by `start`"):
+    with pytest.raises(InputError, match=r"is not the data that .*; fit again, or with `start`"):
         resume(held.path, epochs=3, data=FRAME.assign(mass=FRAME["mass"] + 1))
     with pytest.raises(InputError, match=r"has columns bill, .*by ppvae.data.load with the same"):
         resume(held.path, epochs=3, data=ppvae.data.load(FRAME.drop(columns=["ring", "part"])))

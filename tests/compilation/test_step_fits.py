@@ -235,7 +235,7 @@ def test_it_says_that_it_compiles_and_what_it_cannot(
     flat(tmp_path, "half", **ON, optimizer="Adafactor", schedule=None)
     out = capsys.readouterr().out
     assert "note: the training step is not one graph: " in out
-    assert "its bound is tried alone" in out
+    assert "only its bound is tried" in out
     assert kinds_of_traces == ["step", "step", "captured"]
     # A schedule that turns the momentum too.
     cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}

@@ -68,10 +68,10 @@ def test_a_file_with_some_labels_is_learned_from_as_it_is(tmp_path: Path) -> Non
     ("settings", "sentence"),
     [
         ({"model": "ConditionalVAE"}, "are -1, unknown, and the model is conditional on them"),
-        ({"labels": 9}, "`labels=9` hides labels from a model that infers them; take `model="),
+        ({"labels": 9}, "`labels=9` hides labels, so the model must infer them; take `model="),
         (
             {"model": "ConditionalVAE", "labels": 9},
-            "`labels=9` hides labels from a model that infers them",
+            "`labels=9` hides labels, so the model must infer them",
         ),
     ],
 )

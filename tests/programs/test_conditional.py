@@ -226,7 +226,7 @@ def test_the_command_draws_of_a_class_by_its_name(
     assert both.min() < -0.5
     assert both.max() > 0.5
     assert given_settings("sample", [str(run.path), "--given", "dog"])["given"] == "dog"
-    with pytest.raises(InputError, match=r"is no label of .* its labels are cat, dog"):
+    with pytest.raises(InputError, match=r"is not a label of .* its labels are cat, dog"):
         sample(run, given="cow", out=tmp_path / "cow")
 
 

@@ -172,7 +172,7 @@ def test_what_is_still_good_is_named(run: Path) -> None:
     best = _file(run, "best/tensors.safetensors")
     kept = best.read_bytes()
     best.write_bytes(kept[:-1])
-    with pytest.raises(InputError, match=r"last \(step-9\) is whole: take `checkpoint='last'`"):
+    with pytest.raises(InputError, match=r"last \(step-9\) is intact: take `checkpoint='last'`"):
         ppvae.load(run)
     ppvae.load(run, checkpoint="last")
     best.write_bytes(kept)
@@ -189,7 +189,7 @@ def test_a_best_that_points_elsewhere_is_not_the_best(run: Path) -> None:
 
 def test_from_a_damaged_last_the_fit_goes_on_from_its_best(run: Path, whole: Path) -> None:
     _file(run, "last/tree.json").write_bytes(b"")
-    with pytest.raises(InputError, match=r"best \(step-\d\) is whole: take `checkpoint='best'`"):
+    with pytest.raises(InputError, match=r"best \(step-\d\) is intact: take `checkpoint='best'`"):
         resume(run)
     resume(run, checkpoint="best")
     assert not differences(future(run), future(whole / "run"))

@@ -261,7 +261,7 @@ def test_what_is_appended_is_at_the_end(tmp_path: Path) -> None:
 def test_a_reader_is_not_misled_by_a_run_that_is_replaced(run: Path, tmp_path: Path) -> None:
     opened = Run(run)
     small(tmp_path, overwrite=True, seed=1)
-    with pytest.raises(InputError, match="was replaced by another run meanwhile"):
+    with pytest.raises(InputError, match="was replaced by another run in the meantime"):
         _ = opened.pair
     assert ppvae.load(run).config["seed"] == 1
 

@@ -106,7 +106,7 @@ def test_a_killed_rank_ends_all_with_one_sentence(moment: str, victim: int, tmp_
     if moment != "start-up":  # torchrun alone knows of the processes before they know each other
         (said,) = errors
         assert said.startswith(f"error: rank {victim} of 2 processes (pid {pid} on ")
-        assert said.endswith(f"was killed; go on with --resume {run}")
+        assert said.endswith(f"was killed; continue with --resume {run}")
         state = Run(run).state("last")
         assert state["progress"]["step"] >= 0
     assert not any(Path(f"/proc/{each}").exists() for each in pids.values())

@@ -45,7 +45,7 @@ def test_a_last_batch_too_small_for_all_processes_is_left_out() -> None:
 
 
 def test_labelled_rows_that_cannot_be_are_refused() -> None:
-    with pytest.raises(InputError, match="`labelled=10` leaves no place in a batch of 10"):
+    with pytest.raises(InputError, match="`labelled=10` leaves no room in a batch of 10"):
         Order.of(TRAIN, 10, 10, 1)
     with pytest.raises(InputError, match="training data has none"):
         Order.of(as_split(torch.zeros(5, 2)), 4, 1, 1)

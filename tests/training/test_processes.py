@@ -76,7 +76,7 @@ def test_more_than_the_cores_on_demand(tmp_path: Path, monkeypatch: pytest.Monke
 def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.accelerator.device_count", lambda: 1)
-    with pytest.raises(InputError, match=r"`devices` is 2, and this process sees 1.*gpus-per-task"):
+    with pytest.raises(InputError, match=r"`devices` is 2, but this process sees 1.*gpus-per-task"):
         launch("cuda", "32", Processes(2, 1, None), oversubscribe=True)
 
 
@@ -215,7 +215,7 @@ def test_a_fit_whose_process_is_killed(victim: str, tmp_path: Path) -> None:
     if victim == "rank":
         assert launcher.returncode == 2
         assert "Traceback" not in said
-        assert f"(pid {children[0]}) was killed by SIGKILL; go on with --resume" in said
+        assert f"(pid {children[0]}) was killed by SIGKILL; continue with --resume" in said
     step = Run(tmp_path / "run").state("last")["progress"]["step"]
     assert step > 0
     assert all(bool(value.isfinite().all()) for value in weights(tmp_path / "run").values())

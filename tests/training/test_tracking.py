@@ -58,7 +58,7 @@ def test_a_tracker_that_raises_is_told_no_more_and_the_fit_is_whole(
     tracker = Recorder(fails_at)
     sentence = (
         r"the tracker Recorder failed at step \d+ \(ConnectionError: no route to host\): "
-        "the fit goes on without it$"
+        "the fit continues without it$"
     )
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

@@ -85,7 +85,7 @@ def test_what_is_asked_for_is_what_was_started(told: pytest.MonkeyPatch) -> None
     with pytest.raises(InputError, match="`nodes` is 1, and torchrun has 2 machines"):
         Processes.of(None, 1)
     told.setenv("LOCAL_WORLD_SIZE", "3")
-    with pytest.raises(InputError, match="as many as the others"):
+    with pytest.raises(InputError, match="equal numbers"):
         Processes.of(None, None)
 
 
@@ -102,10 +102,10 @@ def test_machines_without_a_launcher_know_of_the_first(told: pytest.MonkeyPatch)
 def test_a_fit_that_may_be_started_again_says_where_it_goes_on(told: pytest.MonkeyPatch) -> None:
     tell(told, TORCHRUN | {"TORCHELASTIC_MAX_RESTARTS": "2"})
     told.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    with pytest.raises(InputError, match="without `out` it would begin anew"):
+    with pytest.raises(InputError, match="without `out` it would start again"):
         begun_before(Settings())
     assert begun_before(Settings(out="nowhere")) is None
-    with pytest.raises(InputError, match="with `overwrite` it could not tell its own run"):
+    with pytest.raises(InputError, match="with `overwrite` it could not distinguish its run"):
         begun_before(Settings(out="nowhere", overwrite=True))
 
 
