@@ -1,4 +1,4 @@
-"""YAML documents that anyone may have written: plain values, each key once, of bounded size."""
+"""Untrusted YAML documents: plain values, unique keys, bounded size."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 import yaml
 
 MOST = 100_000
-"""Values of a document, those that an alias repeats counted each time."""
+"""Maximum number of values of a document, counting repeats by aliases."""
 
 
 def read_yaml(text: str) -> Any:
     """The content of a YAML document.
 
     Raises:
-        yaml.YAMLError: for what is no YAML, for a key that is given twice, of which one would be
-            ignored, and for aliases that repeat themselves, or repeat lists of lists without end.
-        RecursionError: for lists nested beyond reason.
+        yaml.YAMLError: for invalid YAML, a repeated key, recursive aliases, or aliases that expand
+            beyond the limit.
+        RecursionError: for lists nested too deeply.
     """
     return yaml.load(text, _Loader)
 
 
 class _Loader(yaml.SafeLoader):
-    """The loader of plain values, which counts them before it makes them."""
+    """A loader of plain values, which counts them before it constructs them."""
 
     def get_single_node(self) -> Any:
         node = super().get_single_node()
@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, IndexError, KeyError, AttributeError) as error:
             shown, kind = f"{node.value!r:.40}", node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
-                None, None, f"{shown} is no {kind}", node.start_mark
+                None, None, f"{shown} is not a {kind}", node.start_mark
             ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
@@ -51,12 +51,12 @@ class _Loader(yaml.SafeLoader):
 
 
 def _size(node: Any, known: dict[int, int | None]) -> int:
-    """Values in a node, with those behind each alias counted where they are repeated."""
+    """Number of values in a node, counting repeats by aliases."""
     if id(node) in known:
         size = known[id(node)]
         if size is None:
             raise yaml.composer.ComposerError(
-                None, None, "an alias repeats what it is a part of", node.start_mark
+                None, None, "an alias contains itself", node.start_mark
             )
         return size
     known[id(node)] = None

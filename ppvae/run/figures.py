@@ -1,4 +1,4 @@
-"""Figures as files."""
+"""Files of figures."""
 
 import os
 from pathlib import Path
@@ -14,11 +14,11 @@ SUFFIXES = (".png", ".svg")
 
 
 def save(figure: "Figure", path: str | os.PathLike[str]) -> Path:
-    """Write a PNG or an SVG, whole or not at all; see `ppvae.plots.png` and `ppvae.plots.svg`.
+    """Write a PNG or an SVG atomically; see `ppvae.plots.png` and `ppvae.plots.svg`.
 
     Args:
-        figure: any.
-        path: the file, whose suffix says which. Its folder is made, and a file that is there is
+        figure: the figure.
+        path: the file, whose suffix is the format. Its folder is created, and an existing file
             replaced.
 
     Returns:
@@ -32,7 +32,7 @@ def save(figure: "Figure", path: str | os.PathLike[str]) -> Path:
 
 
 def leave(figure: "Figure", folder: Path, name: str, figures: Figures = "both") -> None:
-    """Write a figure to a folder, as ``figures`` says; no other file of its name stays."""
+    """Write a figure to a folder, in the formats of ``figures``; others of its name are removed."""
     for suffix in SUFFIXES:
         file = folder / f"{name}{suffix}"
         if figures in ("both", suffix[1:]):
@@ -42,12 +42,12 @@ def leave(figure: "Figure", folder: Path, name: str, figures: Figures = "both") 
 
 
 def forget(folder: Path, name: str) -> None:
-    """Take a figure away."""
+    """Remove a figure."""
     for suffix in SUFFIXES:
         discard(folder / f"{name}{suffix}")
 
 
 def file_of(folder: Path, name: str) -> Path | None:
-    """The file of a figure: the SVG, else the PNG, else nothing."""
+    """The file of a figure: the SVG, else the PNG, else None."""
     files = (folder / f"{name}{suffix}" for suffix in reversed(SUFFIXES))
     return next((file for file in files if is_there(file)), None)

@@ -1,4 +1,4 @@
-"""May a run be written here?"""
+"""Folders for new runs."""
 
 import itertools
 import time
@@ -10,38 +10,36 @@ from ppvae.run.store import WriteError, finish_swap
 
 
 def check_unoccupied(path: Path, *, overwrite: bool) -> None:
-    """Refuse a directory that holds anything, unless it is a run that may be overwritten.
+    """Refuse a non-empty directory, unless it is a run that may be overwritten.
 
     Raises:
-        InputError: naming what is there, and the way out.
+        InputError: naming the directory and the way out.
     """
     finish_swap(path)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{path} is no folder of its own; give another `out`")
+        raise InputError(f"{path} is not a separate folder; give another `out`")
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / "config.yaml").is_file():
-        raise InputError(
-            f"{path} holds files that are no run of ppvae, and stays; give another `out`"
-        )
+        raise InputError(f"{path} holds files that are not a run of ppvae; give another `out`")
     if not overwrite:
         raise InputError(
-            f"{path} holds a run already; give another `out`, go on with it by "
-            f"`resume({str(path)!r})`, or lose it by `overwrite=True`"
+            f"{path} holds a run already; give another `out`, continue with "
+            f"`resume({str(path)!r})`, or replace it with `overwrite=True`"
         )
 
 
 def free_folder(parent: Path, name: str) -> Path:
-    """A folder for ``name`` and the present time that is not there yet."""
+    """A new folder named by ``name`` and the current time."""
     return next(_free_folders(parent, name))
 
 
 def in_free_folder[R](name: str, create: Callable[[Path], R]) -> R:
-    """Create a run in a folder of ``runs`` that no other process takes meanwhile.
+    """Create a run in a new folder of ``runs``, safe against other processes.
 
     Args:
-        name: what the folder is called, beside the present time.
-        create: creates it at a path, whole or not at all.
+        name: the name of the folder, before the current time.
+        create: creates the run at a path, atomically.
     """
     places = _free_folders(Path("runs"), name)
     for _ in range(100):
@@ -49,7 +47,7 @@ def in_free_folder[R](name: str, create: Callable[[Path], R]) -> R:
             return create(next(places))
         except WriteError:
             raise
-        except InputError as error:  # it is there by now, or just being made
+        except InputError as error:  # it exists by now, or is being created
             taken = error
     raise taken
 

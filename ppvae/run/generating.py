@@ -1,4 +1,4 @@
-"""What a fitted model makes: means at given latents and draws, as the model sees x."""
+"""Means at given latents, and draws, as the model sees x."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,19 +17,19 @@ from ppvae.run.run import Run
 from ppvae.settings import check_seed
 
 CHUNK = 512
-"""Rows that are decoded together."""
+"""Rows per batch of decoding."""
 
 
 def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
-    """The mean of p(x | z) at each z, at a size factor of 1 where there is one: ``(n, *shape)``.
+    """The mean of p(x | z) at each z, with size factors of 1, if any: ``(n, *shape)``.
 
     Args:
         run: the run.
         z: latents; see `ppvae.run.latents.codes_by_site`.
-        covariates: what the model is conditional on; see `ppvae.run.conditions.conditioned`.
+        covariates: the condition of the model; see `ppvae.run.conditions.conditioned`.
 
     Raises:
-        InputError: for covariates of other rows than those of z, by their names.
+        InputError: for covariates whose rows have other names than those of z.
     """
     check_same_index(z, covariates, "`covariates`", ("z", "covariates"))
     codes = codes_by_site(run, z)
@@ -39,7 +39,7 @@ def means_at(run: Run, z: Any, covariates: Any = None) -> Tensor:
         like["size_factor"] = torch.ones_like(like["size_factor"])
     like, held = conditioned(run, like, covariates, "covariates")
     means = []
-    with seeded(0, run.pair.device):  # of latents that are not given
+    with seeded(0, run.pair.device):  # for latents that are not given
         for rows in torch.arange(count).split(CHUNK):
             some = _taken(like, rows)
             latents = shaped(run, _taken(codes, rows), some) | _taken(held, rows)
@@ -65,7 +65,7 @@ def draws_of(run: Run, count: int, covariates: Any = None, seed: int = 0) -> Ten
 
 
 def _like(run: Run, count: int) -> Batch:
-    """So many rows of the training data, for their shape and what they come with."""
+    """Rows of the training data, for shapes and other inputs."""
     example = run.example()
     return _taken(example, torch.arange(count) % len(example["x"]))
 

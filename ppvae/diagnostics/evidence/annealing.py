@@ -1,8 +1,8 @@
-"""What is log p(x), when the guide cannot be trusted as a proposal? Annealed importance sampling.
+"""Annealed importance sampling: log p(x) when the guide is a poor proposal.
 
-Chains walk from a density that can be drawn from to p(x, z), one Hamiltonian step a temperature,
-and the weights that they gather on the way have p(x) as their mean, however short the walk (Neal,
-2001; Wu et al., 2017).
+Chains move from a density that can be sampled to p(x, z), one Hamiltonian transition per
+temperature, and the mean of their weights is p(x), however short the path (Neal, 2001; Wu et al.,
+2017).
 """
 
 import math
@@ -29,18 +29,18 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
 ACCEPTANCE = 0.65
-"""Share of proposals accepted that step sizes are tuned to (Neal, 2011; Beskos et al., 2013)."""
+"""Target acceptance rate of the step sizes (Neal, 2011; Beskos et al., 2013)."""
 
 GAIN = 0.8
-"""Change of a log step size over the acceptance missed; more than that in the warm-up."""
+"""Change of a log step size per deviation of the acceptance rate; more in the warm-up."""
 
 PILOT_CHAINS = 8
 PILOT_WARM_UP = 20
 PILOT_TEMPERATURES = 30
-"""The fewest temperatures of a pilot run; a long path's pilot has a fifth of the path's own."""
+"""Minimum number of temperatures of a pilot run; a long path has a fifth of its own."""
 
 PAYS = 2**29
-"""Numbers of x times data times gradients from which a graph wins back its compiling."""
+"""Numbers of x times data times gradients from which compiling a graph saves time."""
 
 PILOT, FORWARD, SIMULATION, BACKWARD = range(4)
 
@@ -52,13 +52,13 @@ Tick = Callable[[], None]
 class Annealed:
     """log p(x) of each datum, by annealed importance sampling.
 
-    All are ``(data,)`` and in nats where nothing else is said.
+    All are ``(data,)`` and in nats unless stated otherwise.
 
     Attributes:
         log_p: log of the mean weight of the chains: in expectation a lower bound on log p(x), which
             rises with temperatures and with chains.
-        error: standard error of ``log_p``, by the delta method over chains; it misleads where few
-            chains carry the sum, and is NaN where there is one chain.
+        error: standard error of ``log_p``, by the delta method over chains; it is unreliable if few
+            chains dominate the sum, and NaN for one chain.
         effective: effective sample size of the chains, (sum w)^2 / sum w^2, between 1 and
             ``chains``.
         acceptance: mean probability that a proposal was accepted, over chains and data, at each
@@ -66,7 +66,7 @@ class Annealed:
         step_size: step of the leapfrog at the same temperatures, in units of the unconstrained
             latents: ``(temperatures - 2, data)``.
         schedule: the temperatures, from 0 to 1: ``(temperatures,)``, float64.
-        chains: number of chains of each datum.
+        chains: number of chains per datum.
     """
 
     log_p: Tensor
@@ -84,20 +84,20 @@ class Annealed:
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `mean` over data, which the chains' own noise is part of."""
+        """Standard error of `mean` over data, including the noise of chains."""
         return Estimate.of(self.log_p).standard_error
 
 
 def schedule(temperatures: int) -> Tensor:
     """Temperatures from exactly 0 to exactly 1, dense at both ends: ``(temperatures,)``, float64.
 
-    They are a sigmoid's values between -4 and 4, stretched to [0, 1] (Wu et al., 2017).
+    They are values of a sigmoid between -4 and 4, rescaled to [0, 1] (Wu et al., 2017).
 
     Raises:
         InputError: for fewer than 2.
     """
     if temperatures < 2:
-        raise InputError(f"temperatures is {temperatures}; a path has at least 2, its two ends")
+        raise InputError(f"temperatures is {temperatures}; a path needs at least 2, its two ends")
     t = torch.linspace(-4, 4, temperatures, dtype=torch.float64).sigmoid()
     t = (t - t[0]) / (t[-1] - t[0])
     t[0], t[-1] = 0.0, 1.0
@@ -119,54 +119,52 @@ def anneal(
     on_rows: Callable[[int], None] = lambda _: None,
     compile: bool | None = None,
 ) -> Annealed:
-    """Estimate log p(x) of each datum by annealed importance sampling; moves nothing.
+    """Estimate log p(x) of each datum by annealed importance sampling, without changing any state.
 
-    A chain starts at a draw of f_0 and goes through the temperatures t = 0, ..., 1. At each it
-    multiplies its weight by f_t / f_before, taken at the place where it is, and then makes one
-    Hamiltonian transition that leaves f_t invariant: a fresh momentum, ``leapfrog`` steps of the
-    leapfrog, and a Metropolis test. The path is
+    A chain starts at a draw from f_0 and goes through the temperatures t = 0, ..., 1. At each it
+    multiplies its weight by f_t / f_before at its current position, and then makes one Hamiltonian
+    transition that leaves f_t invariant: a new momentum, ``leapfrog`` leapfrog steps, and a
+    Metropolis test. The path is
 
-    - from the prior, f_t = p(z) p(x | z)^t: it does without the guide, and so serves one that has a
-      point mass;
-    - from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t: the shorter way where the guide is near the
-      posterior, and the longer one where it is narrow and beside it.
+    - from the prior, f_t = p(z) p(x | z)^t: it does not need the guide, and so works for a point
+    mass; - from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t: shorter if the guide is near the
+    posterior, longer if it is narrow and misses it.
 
-    With two temperatures nothing moves: that is importance sampling.
+    With two temperatures there is no transition: that is importance sampling.
 
-    The mean of a weight is p(x) exactly, with any number of temperatures and however badly the
+    The mean of the weights is exactly p(x), for any number of temperatures and however badly the
     chains mix: since each transition leaves its f_t invariant, the weight is that of importance
-    sampling on whole walks, whose target walks backwards from the posterior. This asks for
-    transitions that know nothing of the chains they move. So the step sizes, one for each datum and
-    temperature, are tuned in a pilot run with chains and noise of its own, and frozen before the
-    chains that count are drawn. The log of a mean of such weights is in expectation a lower bound.
+    sampling of whole paths, whose target goes backwards from the posterior. This requires
+    transitions that do not depend on the chains they move. So the step sizes, one per datum and
+    temperature, are tuned in a separate pilot run, and fixed before the chains are drawn. The log
+    of a mean of such weights is in expectation a lower bound.
 
-    Latents with a constrained support move in the coordinates that
-    ``torch.distributions.biject_to`` has for it, under the density that they have there.
+    Latents with a constrained support move in the unconstrained coordinates of
+    ``torch.distributions.biject_to``.
 
-    The price is ``(temperatures - 2) * leapfrog + 1`` gradients of the density a chain, and for
-    the pilot's 8 chains of each datum a fifth of that, or 50 times ``leapfrog`` if that is more.
-    Memory does not grow with ``chains``: they walk in groups of bounded size.
+    The cost is ``(temperatures - 2) * leapfrog + 1`` gradients of the density per chain, and for
+    the pilot's 8 chains per datum a fifth of that, or 50 times ``leapfrog`` if that is more. Memory
+    does not grow with ``chains``: they run in groups of bounded size.
 
     Args:
         pair: model and guide.
         audit: their audit.
         split: the data.
-        temperatures: their number, 0 and 1 among them.
-        chains: chains of each datum.
-        leapfrog: steps in a trajectory.
+        temperatures: their number, including 0 and 1.
+        chains: chains per datum.
+        leapfrog: steps per trajectory.
         start: where chains start.
-        batch_size: data at once.
-        seed: of the noise; the caller's random state is left alone.
-        device: where the chains walk.
-        on_rows: hears of numbers of data as the work proceeds, all rows in all, for a progress bar.
-        compile: whether density and gradient are one native graph; by default where there is so
-            much to compute that compiling is won back. Programs that cannot be a graph run as they
-            are.
+        batch_size: data per batch.
+        seed: seed of the noise; the caller's random state is unchanged.
+        device: device of the chains.
+        on_rows: called with numbers of finished data, whose total is all rows, for a progress bar.
+        compile: whether density and gradient are one native graph; by default if that saves time.
+            Programs that cannot be a graph run eagerly.
 
     Raises:
         InputError: for a latent that is discrete, has no bijection to the reals, has a support that
-            other latents decide, or is shared by all data; for a start from a guide that has a
-            point mass or auxiliary sites; for numbers out of their range.
+            depends on other latents, or is shared by all data; for a start from a guide with a
+            point mass or auxiliary sites; for numbers out of range.
     """
     plan = AnnealingPlan(temperatures, chains, leapfrog)
     device = torch.device(device)
@@ -202,7 +200,7 @@ def anneal(
 
 
 class AnnealingPlan:
-    """How chains are walked: temperatures, number of chains, length of trajectories, as `anneal`'s.
+    """Temperatures, number of chains and length of trajectories, as in `anneal`.
 
     Attributes:
         schedule: the temperatures.
@@ -212,28 +210,28 @@ class AnnealingPlan:
         self.schedule = schedule(temperatures)
         check_at_least(1, chains=chains, leapfrog=leapfrog)
         self._chains, self._leapfrog = chains, leapfrog
-        # None at 0, where chains start, nor at 1, where they have their weight.
+        # No transition at 0, where chains start, nor at 1, where they have their weight.
         self._transitions = temperatures - 2
         self._pilot = max(PILOT_TEMPERATURES, self._transitions // 5)
 
     @property
     def _piloted(self) -> int:
-        """Transitions of the pilot."""
+        """Number of transitions of the pilot."""
         return PILOT_WARM_UP + self._pilot if self._transitions else 0
 
     def pays(self, numbers: int, walks: int) -> bool:
-        """Whether a graph of density and gradient wins back its compiling: a rule of sizes.
+        """Whether compiling density and gradient saves time, by sizes.
 
         Args:
-            numbers: of x, over all data.
-            walks: how often all chains walk, beside the pilot.
+            numbers: numbers of x over all data.
+            walks: number of runs of all chains, without the pilot.
         """
         walked = PILOT_CHAINS * self._piloted + walks * self._chains * self._transitions
         gradients = self._leapfrog * walked
         return numbers * gradients >= PAYS
 
     def ticks(self, batch: Batch, walks: int, on_rows: Callable[[int], None]) -> Tick:
-        """Spread a batch's rows evenly over the pilot and ``walks`` walks of all chains."""
+        """Spread the rows of a batch over the pilot and ``walks`` runs, for progress."""
         total = self._piloted + walks * len(self._groups(batch)) * (self._transitions + 1)
         rows, made = len(batch["x"]), 0
 
@@ -249,13 +247,13 @@ class AnnealingPlan:
     def tuned(self, path: AnnealingPath, tick: Tick) -> Tensor:
         """Step sizes by temperature and datum, from a pilot run: ``(temperatures - 2, data)``.
 
-        The step follows the acceptance along a coarser path, at each datum by itself, and the
-        path's own temperatures read it off between the pilot's.
+        The step adapts to the acceptance along a coarser path, separately for each datum, and is
+        interpolated to the temperatures of the path.
         """
         length = self._pilot
         point = path.draw(PILOT_CHAINS)
         _, rows, dimensions = point.position.shape
-        # The step that a normal start would take, but for a factor (Beskos et al., 2013).
+        # The step for a normal start, up to a factor (Beskos et al., 2013).
         log_step = torch.full_like(point.base[0], -0.25 * math.log(dimensions))
         if not self._transitions:
             return log_step.new_empty(0, rows)
@@ -268,7 +266,7 @@ class AnnealingPlan:
             log_steps.append(log_step)
             tick()
         known = torch.stack(log_steps[PILOT_WARM_UP:])
-        # Both are values of one sigmoid: what is between is found by the place on the path.
+        # Both are values of one sigmoid: interpolate by the place on the path.
         place = torch.linspace(0, length + 1, self._transitions + 2, dtype=torch.float64)[1:-1] - 1
         place = place.clamp(0, length - 1)
         low = place.long().clamp(max=length - 2)
@@ -276,7 +274,7 @@ class AnnealingPlan:
         return torch.lerp(known[low], known[low + 1], share).exp()
 
     def forward(self, path: AnnealingPath, steps: Tensor, tick: Tick) -> tuple[Tensor, Tensor]:
-        """Walk from the start to p(x, z).
+        """Run chains from the start to p(x, z).
 
         Returns:
             log weights, ``(chains, data)``, and the mean probability of acceptance over chains,
@@ -287,7 +285,7 @@ class AnnealingPlan:
     def backward(
         self, path: AnnealingPath, latents: Mapping[str, Tensor], steps: Tensor, tick: Tick
     ) -> tuple[Tensor, Tensor]:
-        """Walk from one draw of the posterior to the start: `forward` reversed in time."""
+        """Run chains from one draw of the posterior to the start: `forward` reversed in time."""
 
         def place(n: int) -> Point:
             return path.place({name: v.expand(n, *v.shape[1:]) for name, v in latents.items()})
@@ -318,6 +316,6 @@ class AnnealingPlan:
         return torch.cat(log_weights), accepted / self._chains
 
     def _groups(self, batch: Batch) -> list[int]:
-        """Numbers of chains that walk together, so that memory is bounded."""
+        """Sizes of groups of chains, so that memory is bounded."""
         at_once = max(1, CHUNK // batch["x"].numel())
         return [min(at_once, self._chains - i) for i in range(0, self._chains, at_once)]

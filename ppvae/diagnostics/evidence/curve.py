@@ -16,16 +16,15 @@ from ppvae.errors import InputError
 class Curve:
     """The K-sample bound against K, in nats per datum; all ``(counts,)``, float64.
 
-    The points are made of the same draws, so that they go up and down together, and a rise between
-    two of them is surer than the errors of either.
+    The points share draws, so their errors are correlated, and a rise between two of them is more
+    precise than either.
 
     Attributes:
         counts: the values of K.
         bound: L_K, the mean over data of E log (1/K) sum_k w_k.
-        standard_error: standard error of ``bound`` over data, to which the noise of the draws
-            adds its part; not a number for a single datum.
-        monte_carlo_error: the part of it that is the draws' own: what the error would be if these
-            data were all there are.
+        standard_error: standard error of ``bound`` over data, including the noise of draws; NaN for
+            a single datum.
+        monte_carlo_error: the part of it due to the draws, for fixed data.
     """
 
     counts: tuple[int, ...]
@@ -37,19 +36,19 @@ class Curve:
 def bound_curve(log_weights: Tensor, counts: Sequence[int] | None = None) -> Curve:
     """The K-sample bound at several K, from one matrix of weights.
 
-    L_K = E log (1/K) sum_k w_k rises from the evidence lower bound, at K = 1, to log p(x) (Burda
-    et al., Importance Weighted Autoencoders, 2016). Each datum's draws are cut into groups of K,
-    as many as there are whole ones, and the mean is over groups and data: unbiased at each K. The
-    Monte Carlo error is that of the groups' spread, and where there is one group only it is
-    the delta method's, which misleads where few weights carry the sum.
+    L_K = E log (1/K) sum_k w_k rises from the evidence lower bound, at K = 1, to log p(x) (Burda et
+    al., Importance Weighted Autoencoders, 2016). The draws of each datum are cut into complete
+    groups of K, and the mean is over groups and data: unbiased at each K. The Monte Carlo error is
+    from the spread of groups; for one group it is by the delta method, which is unreliable if few
+    weights dominate the sum.
 
     Args:
-        log_weights: ``(data, samples)``, as `importance_weights` gives them.
-        counts: the values of K; by default 1, 2, 5, 10, 20, 50, ... up to the samples there are.
+        log_weights: ``(data, samples)``, from `importance_weights`.
+        counts: the values of K; default 1, 2, 5, 10, 20, 50, ... up to the number of samples.
 
     Raises:
         InputError: if a K is below 1 or above the number of samples, or a weight is infinite or
-            not a number. A weight of 0 is a weight: a bound that it enters alone is ``-inf``.
+            NaN. A weight of 0 is valid: a bound from it only is ``-inf``.
     """
     data, samples = check_log_weights(log_weights)
     counts = _one_two_five(samples) if counts is None else tuple(counts)
@@ -70,13 +69,13 @@ def bound_curve(log_weights: Tensor, counts: Sequence[int] | None = None) -> Cur
 
 @dataclass(frozen=True)
 class Rise:
-    """What the bound gains from more samples, in nats per datum.
+    """Gain of the bound from more samples, in nats per datum.
 
     Attributes:
         samples: K of the higher bound.
         bound: that bound of each datum: ``(rows,)``, float64.
-        gain: it less the lower bound, of the same draws; 0 where the lower one is ``-inf``, as
-            where all weights are 0: ``(rows,)``, float64.
+        gain: it minus the lower bound, with the same draws; 0 where the lower one is ``-inf``, as
+            if all weights are 0: ``(rows,)``, float64.
     """
 
     samples: int
@@ -96,34 +95,33 @@ class Rise:
     def added_to(self, log_p: Tensor) -> Estimate:
         """The mean of the lower bound over many data, plus the mean gain of the first of them.
 
-        The standard error has the covariance of both, which share these data: where all are the
-        same, the sum is that of each datum.
+        The standard error includes the covariance of both, which share these data.
 
         Args:
-            log_p: the lower bound of each datum, by other draws: ``(data,)``. Its first rows and
-                `gain`'s are the same data.
+            log_p: the lower bound of each datum, with other draws: ``(data,)``. Its first rows and
+                those of `gain` are the same data.
         """
         lower, gain = Estimate.of(log_p), Estimate.of(self.gain)
         shared = min(len(log_p), len(self.gain))
         pairs = torch.stack([log_p[:shared].double(), self.gain[:shared]])
         one, other = pairs - pairs.mean(1, keepdim=True)
-        # Cov(mean of n, mean of m) = Cov * shared / (n m); not a number for a single datum.
+        # Cov(mean of n, mean of m) = Cov * shared / (n m); NaN for a single datum.
         covariance = (one * other).sum() / (shared - 1) / max(len(log_p), len(self.gain))
         variance = lower.standard_error**2 + gain.standard_error**2 + 2 * covariance
         return Estimate(lower.mean + gain.mean, float(variance.clamp(min=0).sqrt()))
 
 
 def rise(log_weights: Tensor, low: int, high: int) -> Rise:
-    """What the bound gains from K = ``low`` to K = ``high``: a difference within each datum.
+    """Gain of the bound from K = ``low`` to K = ``high``, paired by datum.
 
-    Both bounds are of the same draws, so that it is far surer than either. Added to the bound at
-    K = ``low`` of many more data, it makes that at K = ``high`` of a part of its cost (Giles,
+    Both bounds share draws, so it is far more precise than either. Added to the bound at K =
+    ``low`` over many more data, it gives that at K = ``high`` at a fraction of the cost (Giles,
     Multilevel Monte Carlo Methods, 2015).
 
     Args:
-        log_weights: ``(data, samples)``, as `importance_weights` gives them.
+        log_weights: ``(data, samples)``, from `importance_weights`.
         low: fewer samples.
-        high: more of them, at most those there are.
+        high: more samples, at most all.
 
     Raises:
         InputError: as `bound_curve`.
@@ -141,7 +139,8 @@ def _check_counts(counts: Sequence[int], samples: int) -> None:
     for count in counts:
         if not 1 <= count <= samples:
             raise InputError(
-                f"counts holds {count}, and there are {samples} samples; a K is from 1 to them"
+                f"counts holds {count}, but there are {samples} samples; K must be from 1 to that "
+                "number"
             )
 
 

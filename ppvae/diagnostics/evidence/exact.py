@@ -1,10 +1,9 @@
-"""Is log p(x) known exactly? Where a program is linear and Gaussian, Laplace's method is no guess.
+"""Exact log p(x) of linear Gaussian programs, for which Laplace's method is exact.
 
-There log p(x, z) is a quadratic function of z, all latents of a datum side by side, so that its
-gradient and Hessian at any one point say everything: the posterior is N(z*, H^-1), with H minus the
-Hessian and z* one Newton step away, and log p(x) = log p(x, z*) + (k log 2 pi - log |H|) / 2
-(Tipping and Bishop, 1999, for probabilistic PCA). Whether it is quadratic is not read off the
-program's text: it is tried, near and far.
+There log p(x, z) is a quadratic function of z, the concatenated latents of a datum, so its gradient
+and Hessian at any point determine it: the posterior is N(z*, H^-1), with H minus the Hessian and z*
+one Newton step away, and log p(x) = log p(x, z*) + (k log 2 pi - log |H|) / 2 (Tipping and Bishop,
+1999, for probabilistic PCA). Whether it is quadratic is tested numerically, near and far.
 """
 
 import math
@@ -25,25 +24,25 @@ NORMAL = frozenset({"Normal", "MultivariateNormal", "LowRankMultivariateNormal"}
 """Families whose log-density is a quadratic function of the value and of the mean."""
 
 NEAR = (0.3, 1.0, 3.0)
-"""Distances from the mode, in posterior standard deviations, at which the quadratic is tried."""
+"""Distances from the mode, in posterior standard deviations, at which the quadratic is tested."""
 
 FAR = (1.0, 10.0, 100.0)
-"""Multiples of draws from the prior at which it is tried: what bends little there bends not at all
-where the posterior is."""
+"""Multiples of draws from the prior at which it is tested: a function with little curvature there
+is quadratic near the posterior.
+"""
 
 
 @dataclass(frozen=True)
 class GaussianPosterior:
     """log p(x) and p(z | x) = N(loc, covariance) of each datum, in closed form; all in float64.
 
-    They are as exact as the arithmetic of the pair's own floating-point type; the closed form
-    itself is evaluated in float64.
+    They are exact up to the precision of the pair; the closed form is evaluated in float64.
 
     Attributes:
         log_p: log p(x), in nats: ``(data,)``.
-        loc: posterior means, all latents side by side: ``(data, k)``.
+        loc: posterior means of the concatenated latents: ``(data, k)``.
         covariance: posterior covariances, ``(data, k, k)``.
-        sites: which of the k columns are whose, by latent site, in the model's order.
+        sites: the columns of each latent site, in the order of the model.
     """
 
     log_p: Tensor
@@ -69,18 +68,18 @@ def exact_posterior(
 ) -> GaussianPosterior | None:
     """The posterior and the evidence of a linear-Gaussian program; ``None`` for any other.
 
-    A program counts as one if every site is normal and log p(x, z) of every datum agrees with one
-    quadratic function of z at random points from the posterior's own neighbourhood to a hundred
-    times as far as the prior reaches. The tolerance is the square root of the rounding unit,
-    relative to the terms compared (1.5e-8 in float64, 3.5e-4 in float32). Networks are evaluated in
-    the pair's own type: a copy in double would miss whatever a program refers to and does not own.
-    For more digits, hand in a pair whose parameters are float64.
+    A program is linear Gaussian if every site is normal and log p(x, z) of every datum agrees with
+    one quadratic function of z at random points from near the posterior to a hundred times the
+    scale of the prior. The tolerance is the square root of the rounding unit, relative to the terms
+    compared (1.5e-8 in float64, 3.5e-4 in float32). Networks are evaluated in the precision of the
+    pair: a copy in double precision would miss modules that a program refers to but does not own.
+    For more digits, give a pair with float64 parameters.
 
     A batch of n data with k latent dimensions takes k second derivatives of n values, and the
-    result holds k^2 numbers a datum.
+    result holds k^2 numbers per datum.
 
     Args:
-        pair: model and guide, of which the guide is not run.
+        pair: model and guide; the guide is not run.
         audit: their audit.
         split: the data.
         batch_size: data at a time.
@@ -95,8 +94,8 @@ def exact_posterior(
         return None
     device = torch.device(device)
     parts: list[GaussianPosterior] = []
-    # Far out a program that is not linear may leave its distributions' domain: that too is an
-    # answer, and no error.
+    # Far out a nonlinear program may leave the domain of its distributions: this is not an error, #
+    # but means that it is not linear.
     stream = Stream.EXACT_POSTERIOR.drawn(seed, device)
     with evaluating(pair), stream as noise, pyro.validation_enabled(False):
         for number, batch in enumerate(split.chunks(batch_size, device)):
@@ -115,10 +114,10 @@ def exact_posterior(
 
 
 def _may_be(audit: Audit) -> bool:
-    """Whether the sites' families, and what multiplies their densities, admit a closed form."""
+    """Whether the families of the sites, and factors of their densities, allow a closed form."""
     scales = [site.scale for site in audit.sites]
-    # A subsampled plate multiplies all sites alike, and `Densities` undoes it; anything else makes
-    # of the densities something whose integral is not p(x).
+    # A subsampled plate multiplies all sites alike, and `Densities` undoes it; with any other
+    # factor the integral is not p(x).
     is_density = all(math.isclose(s, scales[0], rel_tol=1e-6) for s in scales) and (
         audit.data_size is not None or math.isclose(scales[0], 1.0, rel_tol=1e-6)
     )
@@ -153,7 +152,7 @@ class _Joint:
 
 
 def _laplace(joint: _Joint) -> GaussianPosterior | None:
-    """Laplace's method on one batch; ``None`` where it would be an approximation."""
+    """Laplace's method on one batch; ``None`` if it would be an approximation."""
     prior = joint.prior(len(FAR))
     if not _has_no_third_difference(joint, prior[-1]):
         return None
@@ -163,8 +162,8 @@ def _laplace(joint: _Joint) -> GaussianPosterior | None:
     if bool(failed.any()) or not bool(root.isfinite().all()):
         return None
     loc = _solve(root, gradient).to(prior)
-    # A gradient far from the mode is a difference of large numbers; near the mode it is not, and a
-    # second step of Newton's mends what the first lost to rounding.
+    # A gradient far from the mode is a difference of large numbers: a second Newton step, near the
+    # mode, corrects the rounding errors of the first.
     gradient, _ = _derivatives(joint, loc[None], second=False)
     peak = _wide(joint(loc[None]))[0]
     exact_loc = _wide(loc) + _solve(root, gradient)
@@ -176,9 +175,9 @@ def _laplace(joint: _Joint) -> GaussianPosterior | None:
 
 
 def _has_no_third_difference(joint: _Joint, direction: Tensor) -> bool:
-    """Whether log p(x, z) may be quadratic on one long line through 0; a cheap first look.
+    """Whether log p(x, z) may be quadratic on one long line through 0; a cheap first test.
 
-    It asks for no derivatives, of which a decoder may have only the first.
+    It needs no derivatives, of which a decoder may have only the first.
     """
     steps = torch.tensor([-3.0, -1.0, 1.0, 3.0]).to(direction)[:, None, None]
     values = _wide(joint(max(FAR) / 3 * steps * direction))
@@ -187,9 +186,9 @@ def _has_no_third_difference(joint: _Joint, direction: Tensor) -> bool:
 
 
 def _derivatives(joint: _Joint, z: Tensor, *, second: bool = True) -> tuple[Tensor, Tensor]:
-    """Gradient ``(data, k)`` and Hessian ``(data, k, k)`` of log p(x, z) at one point a datum.
+    """Gradient ``(data, k)`` and Hessian ``(data, k, k)`` of log p(x, z) at one point per datum.
 
-    Data are independent, so that the derivatives of the sum over data are those of each.
+    Data are independent, so the derivatives of the sum over data are those of each datum.
     """
     with torch.enable_grad():
         z = z.detach().requires_grad_()
@@ -204,7 +203,7 @@ def _derivatives(joint: _Joint, z: Tensor, *, second: bool = True) -> tuple[Tens
 
 
 def _is_quadratic(joint: _Joint, prior: Tensor, loc: Tensor, root: Tensor, peak: Tensor) -> bool:
-    """Whether log p(x, z) = peak - (z - loc)' H (z - loc) / 2 wherever it is tried."""
+    """Whether log p(x, z) = peak - (z - loc)' H (z - loc) / 2 at all test points."""
     noise = torch.randn(len(NEAR), *loc.shape, dtype=torch.float64)
     steps = torch.linalg.solve_triangular(root.mT, noise[..., None], upper=True)[..., 0]
     near = loc + torch.tensor(NEAR, dtype=torch.float64)[:, None, None] * steps
@@ -216,7 +215,7 @@ def _is_quadratic(joint: _Joint, prior: Tensor, loc: Tensor, root: Tensor, peak:
 
 
 def _tolerance(like: Tensor) -> float:
-    """Far above rounding in this type, far below what a bend makes of the terms compared."""
+    """Tolerance far above rounding in this precision, and far below effects of nonlinearity."""
     return math.sqrt(torch.finfo(like.dtype).eps)
 
 
@@ -226,5 +225,5 @@ def _solve(root: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _wide(tensor: Tensor) -> Tensor:
-    """In float64, on the CPU: Metal has none, and matrices of k x k are small."""
+    """In float64 on the CPU: Metal has no float64, and k x k matrices are small."""
     return tensor.detach().cpu().double()

@@ -1,4 +1,4 @@
-"""What is log p(x)? Bounds from below that rise with the samples, and from both sides."""
+"""Figures of log p(x): bounds by number of samples, and bounds from both sides."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,7 @@ from ppvae.plots.style import (
 )
 from ppvae.plots.text import few_numbers, fitted, measured
 
-# As colours alone, of lines that all lie level, are not enough.
+# Colours alone do not distinguish horizontal lines.
 _LEVELS: tuple[tuple[str, object], ...] = (
     (VERMILLION, (0, (6, 2))),
     ("#009E73", (0, (2, 1.5))),
@@ -46,14 +46,14 @@ def draw_bound_curve(
     *,
     references: Mapping[str, tuple[float, float | None]] = {},
 ) -> Figure:
-    """The K-sample bound against K, and what it should reach.
+    """The K-sample bound against K, with its limits.
 
     Args:
         counts: ``(n,)``, K, at least 1, in any order.
         bound: ``(n,)``, the bound's mean over data, nats per datum (Burda et al., 2016).
         error: ``(n,)``, its standard errors, drawn as a band.
-        references: by name a value and its standard error or ``None``, nats per datum, as level
-            lines with bands: the ELBO, annealing's lower bound, log p(x) where it is known.
+        references: by name a value and its standard error or ``None``, nats per datum, drawn as
+            horizontal lines with bands: the ELBO, the lower bound of annealing, log p(x) if known.
 
     Raises:
         InputError: there is no finite bound, a count is below 1, or the lengths differ.
@@ -64,13 +64,13 @@ def draw_bound_curve(
     spread = np.zeros_like(values) if error is None else np.asarray(error, dtype=np.float64)
     if samples.ndim != 1 or not samples.shape == values.shape == spread.shape:
         raise InputError(
-            "counts, bound and error must be as long as each other; their shapes are "
+            "counts, bound and error must have equal lengths; their shapes are "
             f"{samples.shape}, {values.shape} and {spread.shape}"
         )
     if not np.isfinite(values).any():
         raise InputError(f"there is no bound to draw: none of {len(values)} is finite")
     if not (samples >= 1).all():
-        raise InputError(f"counts must be at least 1; the least is {samples.min():g}")
+        raise InputError(f"counts must be at least 1; the minimum is {samples.min():g}")
     order = np.argsort(samples, kind="stable")
     samples, values = samples[order], np.where(np.isfinite(values), values, np.nan)[order]
     spread = np.where(np.isfinite(spread), spread, 0.0)[order]
@@ -82,7 +82,7 @@ def draw_bound_curve(
     band: Look = {"color": BLUE, "alpha": 0.22, "linewidth": 0}
     axes.fill_between(samples, values - spread, values + spread, **band)
     axes.plot(samples, values, color=BLUE, marker="o", markersize=5, zorder=3)
-    if len(samples) == 1 and has_error:  # a band of no width is not seen
+    if len(samples) == 1 and has_error:  # a band of zero width is invisible
         axes.errorbar(samples, values, yerr=spread, color=BLUE, capsize=4)
     label = "bound of K samples" + (" ± standard error" if has_error else "")
     handles = [Line2D([], [], color=BLUE, marker="o", markersize=5, label=label)]
@@ -98,7 +98,7 @@ def draw_bound_curve(
         handles.append(Line2D([], [], label=label, **line))
     label_counts(axes, samples.tolist(), apart=0.1)
     axes.set_ylim(*_room(values, spread, references))
-    axes.set_xlabel("K, importance samples a datum")
+    axes.set_xlabel("K, importance samples per datum")
     axes.set_ylabel(NATS)
     few_numbers(axes.yaxis, 5)
     grid_lines(axes, "y")
@@ -110,7 +110,7 @@ def draw_bound_curve(
 def _room(
     values: Array, spread: Array, references: Mapping[str, tuple[float, float | None]]
 ) -> Limits:
-    """From the least to the greatest that is drawn, and a little more."""
+    """Range of the drawn values with a margin."""
     every = [*(values - spread), *(values + spread)]
     for value, off in references.values():
         every += [value - (off or 0.0), value + (off or 0.0), value]
@@ -126,13 +126,13 @@ def draw_sandwich(
     *,
     truth: npt.ArrayLike | None = None,
 ) -> Figure:
-    """How far a lower and an upper bound of log p(x) are apart, datum by datum.
+    """Gap between a lower and an upper bound on log p(x), by datum.
 
     Args:
-        lower: ``(N,)``, bounds from below in expectation, nats, of data drawn from the model.
-        upper: ``(N,)``, bounds from above; noise may put one below its lower bound (Grosse et al.,
-            2015).
-        truth: ``(N,)``, log p(x) where it is known; without it the middle of both is level.
+        lower: ``(N,)``, lower bounds in expectation, nats, for data drawn from the model.
+        upper: ``(N,)``, upper bounds in expectation; noise may put one below its lower bound
+            (Grosse et al., 2015).
+        truth: ``(N,)``, log p(x) if known, as the zero level; else the middle of both bounds.
 
     Raises:
         InputError: the shapes differ, or no datum has two finite bounds.
@@ -142,7 +142,7 @@ def draw_sandwich(
     middle = (below + above) / 2 if truth is None else np.asarray(truth, dtype=np.float64)
     if below.ndim != 1 or not below.shape == above.shape == middle.shape:
         raise InputError(
-            "lower, upper and truth must be one number a datum; their shapes are "
+            "lower, upper and truth must be one number per datum; their shapes are "
             f"{below.shape}, {above.shape} and {middle.shape}"
         )
     finite = np.isfinite(below) & np.isfinite(above) & np.isfinite(middle)
@@ -176,7 +176,7 @@ def _draw_sides(axes: Axes, below: Array, above: Array, level: str) -> None:
     axes.plot(places, below, marker="v", color=BLUE, **dots)
     axes.axhline(0, color=GREY, linewidth=0.8, zorder=0)
     axes.set_xlabel("simulated data, by gap")
-    axes.set_ylabel(f"nats, less {level}")
+    axes.set_ylabel(f"nats, minus {level}")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
     axes.set_xlim(0.4, len(below) + 0.6)
     few_numbers(axes.yaxis, 5)
@@ -188,7 +188,7 @@ def _draw_gap(axes: Axes, gap: Array) -> None:
     error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else None
     axes.axvline(gap.mean(), color="#222222", linewidth=1.8)
     axes.set_title(f"mean {measured(float(gap.mean()), error)}", fontsize=11)
-    axes.set_xlabel("upper less lower, nats")
+    axes.set_xlabel("upper minus lower, nats")
     axes.set_ylabel("data")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     few_numbers(axes.xaxis, 3, 1.8)

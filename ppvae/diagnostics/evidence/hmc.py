@@ -1,7 +1,7 @@
-"""How does a chain move, and leave a density as it is? One Hamiltonian transition (Neal, 2011).
+"""Hamiltonian transitions, which leave a density invariant (Neal, 2011).
 
-All latents of a datum are one vector of reals, in coordinates without constraints. The density is
-one of those between a start, p(z) or q(z | x), and p(x, z), named by its temperature.
+The latents of a datum are one vector in unconstrained coordinates. The density is between a start,
+p(z) or q(z | x), and p(x, z), according to its temperature.
 """
 
 from collections.abc import Mapping
@@ -23,20 +23,21 @@ Start = Literal["prior", "guide"]
 """Where chains start: at draws of p(z), or of q(z | x)."""
 
 JITTER = 0.2
-"""Largest relative change of a trajectory's step, drawn anew for each: a trajectory of always the
-same length may be a whole number of periods long, and end where it began (Neal, 2011)."""
+"""Maximum relative jitter of the step of each trajectory: trajectories of constant length may be
+whole periods, and end where they started (Neal, 2011).
+"""
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where chains are, and log f_t = base + t * slope there, with its gradient.
+    """Positions of chains, and log f_t = base + t * slope there, with its gradient.
 
-    Both parts are kept, so that a change of temperature costs nothing.
+    Both parts are kept, so that a change of temperature is free.
 
     Attributes:
         position: unconstrained latents: ``(chains, data, dimensions)``.
         base: log f_0: ``(chains, data)``, in nats.
-        slope: log f_1 - log f_0, alike.
+        slope: log f_1 - log f_0, in the same shape.
         base_gradient: derivative of ``base`` by ``position``, in the shape of the latter.
         slope_gradient: that of ``slope``.
     """
@@ -56,7 +57,7 @@ class Point:
         return self.base_gradient.add(self.slope_gradient, alpha=t)
 
     def moved(self, to: "Point", where: Tensor) -> "Point":
-        """The other point, where that is true: ``(chains, data)``."""
+        """The other point where ``where``, ``(chains, data)``, is true."""
         wide = where.unsqueeze(-1)
         return Point(
             torch.where(wide, to.position, self.position),
@@ -76,8 +77,8 @@ class AnnealingPath:
         pair: model and guide.
         audit: their audit.
         batch: the data.
-        start: where the path starts.
-        density: what scores positions, if batches share it; default: one of its own.
+        start: the start of the path.
+        density: the density of positions, if shared by batches; default: a new one.
 
     Raises:
         InputError: if there is no such path.
@@ -106,8 +107,8 @@ class AnnealingPath:
         others = sorted(latents.keys() - self._latents)
         if others:
             raise InputError(
-                f"the guide draws '{others[0]}' beside the model's latents, so that the density of "
-                "its start is not known; take start='prior'"
+                f"the guide draws '{others[0]}', which is not a latent of the model, so the "
+                "density of its start is unknown; take start='prior'"
             )
         return self.place(latents)
 
@@ -116,14 +117,13 @@ class AnnealingPath:
         position = self._space.position(latents)
         if name := self._space.astray(position):
             raise InputError(
-                f"a draw of site '{name}' lies outside the support that the model gives it, or on "
-                "its edge, and no chain can start there; take start='prior', or a prior that keeps "
-                "off the edge"
+                f"a draw of site '{name}' is outside its support in the model, or on its edge, "
+                "where no chain can start; take start='prior', or a prior that avoids the edge"
             )
         return self.at(position)
 
     def at(self, position: Tensor) -> Point:
-        """Score a position: one pass through the programs, and one back."""
+        """Score a position, by one forward and one backward pass."""
         position = position.detach()
         return Point(position, *self._density(self._space, self.batch, position))
 
@@ -134,8 +134,8 @@ class PathDensity:
     Args:
         pair: model and guide.
         audit: their audit.
-        start: where the path starts.
-        compile: whether it is one native graph; programs that cannot be a graph run as they are.
+        start: the start of the path.
+        compile: whether it is one native graph; programs that cannot be a graph run eagerly.
     """
 
     def __init__(self, pair: Pair, audit: Audit, start: Start, *, compile: bool = False) -> None:
@@ -150,13 +150,13 @@ class PathDensity:
         if compile:
             from ppvae.compilation.captured import Captured  # late: it takes seconds to import
 
-            # What positions of a batch share, as q(z | x) is, is computed once a batch.
+            # What positions of a batch share, such as q(z | x), is computed once per batch.
             self._run = Captured(self._scoring, check=0, tell=lambda _: None, fixed=1)
 
     def __call__(
         self, space: UnconstrainedSpace, batch: Batch, position: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """All of a `Point` but its position."""
+        """The values of a `Point`, without its position."""
         self._scoring.space = space
         scored: tuple[Tensor, Tensor, Tensor, Tensor] = self._run(batch, position)
         return scored
@@ -166,7 +166,7 @@ class _Scoring(nn.Module):
     """A `PathDensity` of one batch at a time, as a module.
 
     Attributes:
-        space: where the latents of the batch move.
+        space: unconstrained space of the latents of the batch.
     """
 
     space: UnconstrainedSpace
@@ -177,12 +177,12 @@ class _Scoring(nn.Module):
 
     def forward(self, batch: Batch, position: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         position = position.detach().requires_grad_()
-        # A trajectory that diverges is turned down for its density; validation would raise.
+        # A diverging trajectory is rejected by its density; validation would raise.
         with torch.enable_grad(), pyro.validation_enabled(False):
             latents, log_volume = self.space.latents(position)
             densities = Densities(self.pair, self._audit, batch)
             draws = densities.at(latents, guide=self._from_guide)
-            # Two parts without a common term: the way back goes through each network once.
+            # Two parts without a common term: the backward pass goes through each network once.
             if draws.log_guide is None:
                 first, second = draws.log_prior + log_volume, draws.log_likelihood
             else:
@@ -199,12 +199,12 @@ def transition(
 ) -> tuple[Point, Tensor]:
     """Move chains by one Hamiltonian transition that leaves f_t invariant.
 
-    A fresh momentum, ``leapfrog`` steps of the leapfrog, and a Metropolis test. It is reversible,
-    so that the same transitions serve on the way back. A step has the length ``step``, of each
-    datum by itself: ``(data,)``.
+    It draws a new momentum, makes ``leapfrog`` leapfrog steps, and a Metropolis test. It is
+    reversible, so the same transitions are used backwards. ``step``, ``(data,)``, is the step size
+    of each datum.
 
     Returns:
-        where the chains are then, and the probability of acceptance: ``(chains, data)``.
+        the new positions, and the probability of acceptance: ``(chains, data)``.
     """
     jitter = 1 + JITTER * (2 * torch.rand_like(point.base) - 1)
     step = (step * jitter).unsqueeze(-1)
@@ -217,13 +217,13 @@ def transition(
         is_last = i == leapfrog - 1
         momentum = momentum + (0.5 if is_last else 1.0) * step * proposal.gradient(t)
     after = proposal.log_density(t) - 0.5 * momentum.square().sum(-1)
-    # Not a number: the trajectory left for infinity, and is turned down.
+    # NaN: the trajectory diverged, and is rejected.
     probability = (after - before).clamp(max=0).exp().nan_to_num(nan=0)
     return point.moved(proposal, torch.rand_like(probability) < probability), probability
 
 
 def _gradient(values: Tensor, position: Tensor) -> Tensor:
-    """The derivative of values by position, each value being of its own chain and datum."""
+    """The derivative of values by position, for each chain and datum."""
     if not values.requires_grad:  # a density that is flat in z
         return torch.zeros_like(position)
     (gradient,) = torch.autograd.grad(

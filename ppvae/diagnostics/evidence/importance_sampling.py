@@ -1,4 +1,4 @@
-"""What is log p(x)? Importance sampling with the guide as the proposal."""
+"""Importance sampling of log p(x) with the guide as the proposal."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -17,19 +17,21 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
 CHUNK = 2**21
-"""Numbers of x times particles held at once: 8 MiB of float32 a tensor of that shape, which stays
-in the caches between a product and what is computed of it."""
+"""Maximum of numbers of x times particles in memory: 8 MiB of float32 per tensor, which stay in the
+cache between operations.
+"""
 
 COVERAGE = (
-    "this standard error is too small where few weights carry the mean: with log p(x) known, of "
-    "linear Gaussian models, it lay above log_p + 1.96 errors for 1 to 36 % of the data, and "
+    "this standard error is too small if few weights dominate the mean: in linear Gaussian "
+    "models, the known log p(x) was above log_p + 1.96 errors for 1 to 36 % of the data, and "
     "below log_p - 1.96 errors for at most 4 %"
 )
-"""What the error of a single datum is worth, with 50, 200 and 1,000 samples."""
+"""Coverage of the error of a single datum, with 50, 200 and 1,000 samples."""
 
 PAYS = 2**31
-"""Numbers of x times data times samples from which a graph wins back its compiling, which takes 5
-to 15 seconds: on two cores each number costs some 12 ns as the programs are and 5 ns as a graph."""
+"""Numbers of x times data times samples from which compiling, which takes 5 to 15 seconds, saves
+time: on two cores each number costs about 12 ns eagerly and 5 ns as a graph.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,9 @@ class Evidence:
     Attributes:
         log_p: log of the mean weight p(x, z) / q(z | x): in expectation a lower bound on
             log p(x) that rises with K (Burda et al., 2016).
-        error: standard error of ``log_p``, by the delta method; not a number for one weight. No
-            interval of 95 %: see `COVERAGE`.
-        elbo: mean of the log weights: the evidence lower bound by the same draws.
+        error: standard error of ``log_p``, by the delta method; NaN for one weight. It gives no 95
+            % interval: see `COVERAGE`.
+        elbo: mean of the log weights: the evidence lower bound with the same draws.
         samples: K.
     """
 
@@ -59,22 +61,22 @@ class Evidence:
     def ess(self) -> Tensor:
         """Effective sample size of each datum's weights, (sum w)^2 / sum w^2 (Kish, 1965).
 
-        From 1, where one weight carries the sum, to K, where all are equal.
+        From 1, if one weight dominates, to K, if all are equal.
         """
         return self.samples / (1 + self.samples * self.error.square())
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `mean` over data, which the draws' own noise is part of."""
+        """Standard error of `mean` over data, including the noise of draws."""
         return Estimate.of(self.log_p).standard_error
 
 
 def evidence_name(pair: Pair, audit: Audit, batch: Mapping[str, Tensor]) -> str:
-    """What `log_evidence` estimates of data such as ``batch``.
+    """Name of what `log_evidence` estimates for data such as ``batch``.
 
-    It is log p(x, y) where the model has a site "y" and some of the labels or covariates are known
-    (-1 is a class that is not), log p(x | y) where y is only told to the model, and log p(x)
-    elsewhere; each given the size factors, where the model has them.
+    It is log p(x, y) if the model has a site "y" and some of the labels or covariates are known (-1
+    is an unknown class), log p(x | y) if y is only an input of the model, and else log p(x); each
+    given the size factors, if the model has them.
     """
     role = role_of_y(pair, audit, batch.get("y"))
     is_sized = "size_factor" in batch and "size_factor" in pair.names("model")
@@ -84,7 +86,7 @@ def evidence_name(pair: Pair, audit: Audit, batch: Mapping[str, Tensor]) -> str:
 
 
 def role_of_y(pair: Pair, audit: Audit, y: Tensor | None) -> Literal["given", "observed", "absent"]:
-    """What labels or covariates ``y`` of the data are to the model."""
+    """Role of the labels or covariates ``y`` of the data in the model."""
     if y is None or "y" not in pair.names("model"):
         return "absent"
     if not any(site.name == "y" for site in audit.sites):
@@ -120,17 +122,17 @@ class _LogWeights(nn.Module):
 
 
 class Weighing:
-    """Log-weights of many draws, in chunks of bounded size; as a native graph where that pays.
+    """Log-weights of many draws, in chunks; as a native graph if that saves time.
 
     Args:
         pair: model and guide.
         audit: their audit.
         split: the data.
-        samples: draws for each datum.
+        samples: draws per datum.
         batch_size: data at a time.
         device: where the pair is.
-        compile: whether whole chunks are one graph, with the same draws; ``None``: by the rule of
-            sizes `PAYS`. Programs that cannot be a graph run as they are.
+        compile: whether full chunks are one graph, with the same draws; ``None``: by the rule of
+            sizes `PAYS`. Programs that cannot be a graph run eagerly.
     """
 
     def __init__(
@@ -151,9 +153,9 @@ class Weighing:
         if compile:
             from ppvae.compilation.captured import Captured  # late: it takes seconds to import
 
-            # What draws of a batch share, as q(z | x) is, is computed once a batch.
+            # What draws of a batch share, such as q(z | x), is computed once per batch.
             self._as_graph = Captured(self._as_it_is, check=0, tell=lambda _: None, fixed=1)
-        # Ragged chunks, of data or of draws, are few and not compiled for.
+        # Incomplete chunks, of data or of draws, are few and not compiled.
         rows = min(batch_size, len(split))
         self._whole = rows, _at_once(rows * math.prod(split.shape))
 
@@ -167,7 +169,7 @@ class Weighing:
 
 
 def _at_once(numbers: int) -> int:
-    """How many draws of so many numbers are one chunk."""
+    """Number of draws per chunk, by the size of a draw."""
     return max(1, CHUNK // numbers)
 
 
@@ -185,24 +187,24 @@ def log_evidence(
     weighing: Weighing | None = None,
     batches: range | None = None,
 ) -> Evidence:
-    """Estimate log p(x) of each datum of a split; moves nothing, and is a function of ``seed``.
+    """Estimate log p(x) of each datum of a split; the result is a function of ``seed``.
 
-    Draws are taken in chunks of bounded size, so that memory does not grow with ``samples``.
+    Draws are made in chunks of bounded size, so memory does not grow with ``samples``.
 
     Args:
         pair: model and guide.
         audit: their audit.
         split: the data.
-        samples: K, draws for each datum.
+        samples: K, draws per datum.
         batch_size: data at a time.
         seed: seed of the draws.
         device: where the pair is.
         on_rows: called with the number of data in each batch, for a progress bar.
-        compile: whether whole chunks are one native graph, with the same draws; by default where
-            that pays. See `Weighing`.
-        weighing: what weighs the draws, where it is kept from one call to the next.
-        batches: the numbers of the batches whose data are estimated; by default all. A datum has
-            the same estimate whatever is estimated with it.
+        compile: whether full chunks are one native graph, with the same draws; by default if that
+            saves time. See `Weighing`.
+        weighing: the `Weighing`, if it is reused between calls.
+        batches: the numbers of the batches to estimate; default all. The estimate of a datum does
+            not depend on the others.
 
     Raises:
         InputError: as `log_weights`.

@@ -1,7 +1,7 @@
-"""Log-weights of the guide's draws, datum by datum.
+"""Log-weights of draws from the guide, by datum.
 
-A matrix of them answers several questions: draw it once, by `importance_weights`, and ask it for
-the bound at every K (`curve`), and for the tail of each datum (`ppvae.diagnostics.trust`).
+Compute the matrix once, with `importance_weights`, and use it for the bound at every K (`curve`)
+and the tail of each datum (`ppvae.diagnostics.trust`).
 """
 
 from collections.abc import Callable
@@ -31,15 +31,15 @@ def importance_weights(
 ) -> Tensor:
     """Log-weights log p(x, z) - log q(z | x) of draws z ~ q(z | x): ``(data, samples)``.
 
-    They are in nats, on the CPU, of the pair's type or, where that is shorter, float32.
-    Draws are taken in chunks of bounded size: what grows with ``samples`` is the answer alone. It
-    is a function of ``seed``, and moves nothing.
+    They are in nats, on the CPU, in the precision of the pair, but at least float32. Draws are made
+    in chunks of bounded size: only the result grows with ``samples``. It is a function of ``seed``,
+    without changing any state.
 
     Args:
         pair: model and guide.
         audit: their audit.
         split: the data.
-        samples: S, draws for each datum.
+        samples: S, draws per datum.
         batch_size: data at a time.
         seed: seed of the draws.
         device: where the pair is.
@@ -69,11 +69,11 @@ def importance_weights(
 
 
 def check_log_weights(log_weights: Tensor) -> tuple[int, int]:
-    """Numbers of data and of samples; refuse what is no matrix of log-weights."""
+    """Numbers of data and of samples; refuse an invalid matrix of log-weights."""
     if log_weights.dim() != 2 or not log_weights.numel():
         raise InputError(
-            f"log_weights has shape {tuple(log_weights.shape)}; give (data, samples), as "
-            "importance_weights does"
+            f"log_weights has shape {tuple(log_weights.shape)}; give (data, samples), as from "
+            "importance_weights"
         )
     wrong = log_weights.isnan() | log_weights.isposinf()
     if wrong.any():
@@ -88,7 +88,7 @@ def check_log_weights(log_weights: Tensor) -> tuple[int, int]:
 
 
 def blocks(log_weights: Tensor) -> list[slice]:
-    """Rows to take at a time, so that copies in double precision stay small."""
+    """Blocks of rows, so that copies in double precision stay small."""
     data, samples = log_weights.shape
     step = max(1, CHUNK // samples)
     return [slice(start, min(start + step, data)) for start in range(0, data, step)]

@@ -1,7 +1,7 @@
-"""Rows scored apart: log p(x) and codes that do not depend on which rows stand beside a row.
+"""Rows scored independently: log p(x) and codes that do not depend on the other rows.
 
-Each row is scored as if it stood alone, by the same draws as any other. Where the programs allow
-it, many rows are taken at once by `torch.vmap`, which gives all of them the same random numbers.
+Each row is scored as if it were alone, with the same draws as any other. If the programs allow it,
+`torch.vmap` computes many rows at once with the same random numbers.
 """
 
 import math
@@ -27,15 +27,15 @@ from ppvae.programs.streams import OpenStream, Stream, state
 def log_p_apart(pair: Pair, audit: Audit, split: Split, *, samples: int, seed: int = 0) -> Tensor:
     """Estimate log p(x) of each row, ``(data,)`` in nats, by ``samples`` importance samples.
 
-    They are those of `ppvae.diagnostics.log_evidence`, but that every row has the same draws
-    eps of the guide's noise (common random numbers): in z = loc(x) + scale(x) * eps, say. So a row
-    has one score, whatever it is scored beside, up to the rounding of the pair's precision.
+    As in `ppvae.diagnostics.log_evidence`, but every row has the same draws eps of the noise of the
+    guide (common random numbers), as in z = loc(x) + scale(x) * eps. So the score of a row does not
+    depend on the other rows, up to rounding in the precision of the pair.
 
     Args:
         pair: model and guide.
         audit: their audit.
         split: the rows.
-        samples: draws for each.
+        samples: draws per row.
         seed: seed of the draws.
 
     Raises:
@@ -52,16 +52,16 @@ def log_p_apart(pair: Pair, audit: Audit, split: Split, *, samples: int, seed: i
 
 
 def loc_apart(pair: Pair, audit: Audit, split: Split, *, seed: int = 0) -> Tensor:
-    """E[z | x] by the guide of each row, ``(data, latent)``, all sites side by side.
+    """E[z | x] of the guide for each row, ``(data, latent)``, with all sites concatenated.
 
-    As `ppvae.diagnostics.embed` has them where the guide's means are known in closed form, and else
-    of `ppvae.distributions.moments.DRAWS` draws, the same for every row.
+    As in `ppvae.diagnostics.embed` if the means have a closed form, else from
+    `ppvae.distributions.moments.DRAWS` draws, the same for every row.
     """
     with evaluating(pair), Stream.CODES.drawn(seed, pair.device) as noise:
         noise.at(0)
         before = _state(pair)
         whole = [embed_batch(pair, audit, b).joined() for b in split.chunks(512, pair.device)]
-        if torch.equal(before, _state(pair)):  # nothing was drawn
+        if torch.equal(before, _state(pair)):  # no random numbers were drawn
             return torch.cat(whole)
 
         def encode(row: Batch) -> Tensor:
@@ -73,7 +73,7 @@ def loc_apart(pair: Pair, audit: Audit, split: Split, *, seed: int = 0) -> Tenso
 
 
 def _state(pair: Pair) -> Tensor:
-    """The state of the generator that a pair draws from."""
+    """State of the random generator of a pair."""
     of = state(pair.device)
     return cast("Tensor", of["cpu"] if of["device"] is None else of["device"])
 
@@ -81,7 +81,7 @@ def _state(pair: Pair) -> Tensor:
 def _apart(
     score: Callable[[Batch], Tensor], split: Split, size: int, noise: OpenStream
 ) -> Iterator[Tensor]:
-    """A function of one row, as a batch of one, at every row of a split: ``size`` at a time."""
+    """Apply a function of one row, as a batch of one, to all rows of a split."""
     is_mapped = True
     for batch in split.chunks(size):
         found = _at_once(score, batch, noise) if is_mapped else None
@@ -90,7 +90,7 @@ def _apart(
 
 
 def _at_once(score: Callable[[Batch], Tensor], batch: Batch, noise: OpenStream) -> Tensor | None:
-    """A function of one row at all rows of a batch; ``None`` for programs that cannot be mapped."""
+    """A function of one row applied to all rows of a batch; ``None`` if vmap fails."""
 
     def of_row(row: Batch) -> Tensor:
         return score({name: value[None] for name, value in row.items()})
@@ -100,7 +100,7 @@ def _at_once(score: Callable[[Batch], Tensor], batch: Batch, noise: OpenStream) 
         warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
         try:
             found: Tensor = torch.vmap(of_row, randomness="same")(batch)
-        except RuntimeError:  # a branch on values, or draws whose numbers depend on the row
+        except RuntimeError:  # a branch on values, or a number of draws that depends on the row
             return None
     first = _one_by_one(score, {name: value[:1] for name, value in batch.items()}, noise)
     return found if torch.allclose(found[:1], first, rtol=1e-4, atol=1e-4) else None

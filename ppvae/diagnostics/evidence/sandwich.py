@@ -1,7 +1,7 @@
-"""How far off is annealed importance sampling? log p(x) from both sides, on simulated data.
+"""Error of annealed importance sampling: log p(x) from both sides, on simulated data.
 
-On data simulated from the model, where a draw of the exact posterior is at hand, a walk from it
-backwards gives an upper bound on log p(x), beside the lower bound of the walk there (Grosse,
+For data simulated from the model, an exact draw from the posterior is known, and annealing
+backwards from it gives an upper bound on log p(x), in addition to the lower bound (Grosse,
 Ghahramani and Adams, 2015).
 """
 
@@ -30,14 +30,14 @@ class Sandwich:
     Both are stochastic: they hold in expectation, and those of a single datum may cross.
 
     Attributes:
-        lower: log of the mean weight of chains that walk to the posterior: ``(data,)``, in nats.
-        upper: minus the log of the mean inverse weight of chains that walk from it: ``(data,)``,
+        lower: log of the mean weight of chains towards the posterior: ``(data,)``, in nats.
+        upper: minus the log of the mean inverse weight of chains from the posterior: ``(data,)``,
             in nats.
         x: the simulated data: ``(data, *shape)``.
         acceptance: as in `ppvae.diagnostics.evidence.annealing.Annealed`, over both directions:
             ``(temperatures - 2,)``.
         schedule: the temperatures, from 0 to 1: ``(temperatures,)``, float64.
-        chains: number of chains of each datum, in each direction.
+        chains: number of chains per datum, in each direction.
     """
 
     lower: Tensor
@@ -56,13 +56,13 @@ class Sandwich:
     def mean(self) -> float:
         """Mean of `gap` over data, in nats per datum.
 
-        In expectation neither bound is further than this from the mean of log p(x).
+        In expectation neither bound is farther than this from the mean of log p(x).
         """
         return Estimate.of(self.gap).mean
 
     @property
     def standard_error(self) -> float:
-        """Standard error of `mean` over data, which the chains' own noise is part of."""
+        """Standard error of `mean` over data, including the noise of chains."""
         return Estimate.of(self.gap).standard_error
 
 
@@ -82,32 +82,32 @@ def sandwich(
     on_rows: Callable[[int], None] = lambda _: None,
     compile: bool | None = None,
 ) -> Sandwich:
-    """Bound log p(x) from both sides, on data simulated from the model; moves nothing.
+    """Bound log p(x) from both sides, on data simulated from the model.
 
-    Each datum is drawn with its latents, (z*, x*) ~ p(x, z), so that z* is a draw of the exact
-    posterior p(z | x*). Chains that start there and walk the path of `anneal` backwards, by the
-    same transitions, gather weights whose inverse has the mean 1 / p(x*): minus the log of a mean
-    of inverse weights is in expectation an upper bound. All chains of a datum share its z*, which
-    leaves the bound as valid and makes it less sharp than independent ones would.
+    Each datum is drawn with its latents, (z*, x*) ~ p(x, z), so z* is a draw from the exact
+    posterior p(z | x*). For chains that start there and follow the path of `anneal` backwards, with
+    the same transitions, the mean of the inverse weights is 1 / p(x*): minus the log of their mean
+    is in expectation an upper bound. All chains of a datum share its z*, so the bound is valid but
+    looser than with independent draws.
 
-    It holds for simulated data alone; of real data no exact draw of the posterior is known. There
-    annealing is still a lower bound, and the gap here says how far off to expect it, as far as data
-    and model are alike.
+    It holds for simulated data only; for real data no exact draw from the posterior is known. There
+    annealing is still a lower bound, and the gap estimates its error, as far as data and model are
+    alike.
 
     Args:
         pair: model and guide.
         audit: their audit.
-        split: gives shapes, and labels, covariates and masks; x itself is not looked at. Its rows
-            are taken in turn, from the first, again where there are fewer than ``count``.
+        split: gives shapes, labels, covariates and masks; x is not used. Its rows are taken in
+            order, and repeated if there are fewer than ``count``.
         count: number of data to simulate.
         temperatures: as in `anneal`.
-        chains: chains of each datum, in each direction.
+        chains: chains per datum, in each direction.
         leapfrog: as in `anneal`.
-        start: the path's other end.
-        batch_size: data at once.
-        seed: of the noise; the caller's random state is left alone.
-        device: where the chains walk.
-        on_rows: hears of numbers of data as the work proceeds, ``count`` in all.
+        start: the other end of the path.
+        batch_size: data per batch.
+        seed: seed of the noise; the caller's random state is unchanged.
+        device: device of the chains.
+        on_rows: called with numbers of finished data, whose total is ``count``.
         compile: as in `anneal`.
 
     Raises:
@@ -126,7 +126,7 @@ def sandwich(
             tick = plan.ticks(like, 2, on_rows)
             noise.at(number, SIMULATION)
             batch, latents = simulate(pair, audit, like, check=number == 0)
-            # The pilot must not know z*: given x*, its step sizes are independent of it.
+            # The pilot must not depend on z*: given x*, its step sizes are independent of it.
             noise.at(number, PILOT)
             path = AnnealingPath(pair, audit, batch, start, density)
             step = plan.tuned(path, tick)

@@ -1,4 +1,4 @@
-"""Where is the gap between the bound and log p(x)? In the family, or in the encoder."""
+"""Figure of the gap between the bound and log p(x), due to family and encoder."""
 
 import math
 from collections.abc import Mapping
@@ -38,16 +38,16 @@ def draw_gaps(
     log_p: npt.ArrayLike | None = None,
     errors: Mapping[str, float] | None = None,
 ) -> Figure:
-    """The two parts of log p(x) - ELBO: on average from one to the other, and over the data.
+    """The two parts of log p(x) - ELBO: their means, and their distribution over data.
 
     Args:
-        approximation: ``(N,)``, nats: log p(x) less the bound of the best member of the family for
-            this x (Cremer et al., 2018). Noise may put a gap below zero.
-        amortization: ``(N,)``, nats: that bound less the encoder's.
+        approximation: ``(N,)``, nats: log p(x) minus the bound of the best member of the family for
+            this x (Cremer et al., 2018). Noise may make a gap negative.
+        amortization: ``(N,)``, nats: that bound minus the encoder's.
         elbo: ``(N,)`` or a mean, nats per datum; drawn with ``log_p``.
         log_p: ``(N,)`` or a mean, nats per datum; without both there is no panel of means.
         errors: standard errors of means by name (``"approximation"``, ``"amortization"``,
-            ``"elbo"``, ``"log_p"``); by default from the spread over data, where there is one.
+            ``"elbo"``, ``"log_p"``); default from the spread over data, if there is one.
 
     Raises:
         InputError: the two differ in shape, or neither holds a finite number.
@@ -56,7 +56,7 @@ def draw_gaps(
     family, encoder = (np.asarray(a, dtype=np.float64) for a in (approximation, amortization))
     if family.ndim != 1 or family.shape != encoder.shape:
         raise InputError(
-            "approximation and amortization must be one number a datum; their shapes are "
+            "approximation and amortization must be one number per datum; their shapes are "
             f"{family.shape} and {encoder.shape}"
         )
     finite = np.isfinite(family) & np.isfinite(encoder)
@@ -93,7 +93,7 @@ def draw_gaps(
 
 
 def _standard_error(values: Array) -> float | None:
-    """Of a mean, from the spread over data; one datum has none."""
+    """Standard error of a mean, from the spread over data; None for one datum."""
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
@@ -110,7 +110,7 @@ def _waterfall(
     log_p: npt.ArrayLike,
     errors: Mapping[str, float],
 ) -> list[Row]:
-    # Data differ by more than the gaps do: the spread over data is not the error of the steps.
+    # Data differ more than gaps do: the spread over data is not the error of the steps.
     rows = [_level("ELBO", elbo, errors.get("elbo"))]
     for name, (mean, error) in means.items():
         start = rows[-1].end
@@ -119,12 +119,12 @@ def _waterfall(
 
 
 def _draw_shares(axes: Axes, by_name: Mapping[str, Array]) -> None:
-    """The share of data whose gap is at most so much; the mean of each as a tick."""
+    """The cumulative share of data by gap, with the means as ticks."""
     every = np.concatenate(list(by_name.values()))
     low, high = float(every.min()), float(every.max())
     most = float(np.quantile(every, 0.995))
     label = "gap of a datum, nats  (▲ mean)"
-    # One datum in two hundred is not worth most of the room.
+    # One datum in two hundred must not take most of the room.
     if high - low > 3 * (most - low) > 0:
         label += f"\n{int((every > most).sum())} beyond, to {four_digits(high)}"
         high = most

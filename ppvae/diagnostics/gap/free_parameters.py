@@ -1,8 +1,8 @@
-"""What would the guide say if it could choose each datum's numbers? Its distributions let free.
+"""Free parameters of the guide's distributions, for each datum.
 
-Where every latent of the guide has a distribution of a parametric family, and none depends on
-another's draw, the guide at a datum is no more than the numbers that the encoder gives for it. Here
-these become leaves, in unconstrained space, all data of a batch at once.
+If every latent of the guide has a parametric distribution, and none depends on the draw of another,
+the guide at a datum is determined by the encoder outputs for it. Here these become leaves, in
+unconstrained space, for all data of a batch at once.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ from ppvae.programs.sites import depends_on, sites
 
 
 class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refined instead)
-    """The guide's parameters cannot be let free datum by datum; the message says why."""
+    """The parameters of the guide cannot be freed per datum; the message says why."""
 
 
 def guide_sites(pair: Pair, batch: Batch) -> dict[str, Any]:
-    """The guide's random variables on a batch, plates and deterministic sites aside, by name."""
+    """Random variables of the guide on a batch by name, without plates and deterministic sites."""
     return sites(poutine.trace(pair.call_guide).get_trace(**batch))
 
 
 def check_independent(pair: Pair, batch: Batch) -> None:
-    """Refuse a guide of which one site depends on another's draw.
+    """Refuse a guide in which one site depends on the draw of another.
 
     Raises:
         NotFree: naming the two sites.
@@ -49,16 +49,16 @@ def check_independent(pair: Pair, batch: Batch) -> None:
 
 
 def free_parameters(pair: Pair, audit: Audit, batch: Batch) -> Freed:
-    """Let the parameters of every site of the guide free, each datum's from the encoder's answer.
+    """Free the parameters of every site of the guide, starting at the encoder outputs.
 
-    Constants, that no weight of the guide reaches, stay as they are; so does what is one number by
-    broadcasting, except over data. The gradient is that of draws alone, as densities are held
-    (Roeder, Wu and Duvenaud, 2017: "sticking the landing").
+    Constants, which depend on no weight of the guide, stay fixed; numbers that are broadcast stay
+    one number, except over data. The gradient is through draws only, with fixed densities (Roeder,
+    Wu and Duvenaud, 2017: "sticking the landing").
 
     Raises:
-        NotFree: if a site's distribution is not one of its parameters, in a way that is known.
+        NotFree: if the distribution of a site is not a known function of its parameters.
     """
-    # What the weights reach shows in copies of them that ask for gradients.
+    # Copies of the weights that require gradients show what depends on them.
     with torch.enable_grad():
         nodes = guide_sites(free_weights(pair), batch)
     free = {name: _Site(name, node, audit.axes) for name, node in nodes.items()}
@@ -74,7 +74,7 @@ def free_parameters(pair: Pair, audit: Audit, batch: Batch) -> Freed:
 
 
 class _Substitute(Messenger):
-    """Puts other distributions in the place of those of a program's sites."""
+    """Replaces the distributions of sites of a program."""
 
     def __init__(self, distributions: Mapping[str, dist.TorchDistribution]) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class _Site:
         for parameter, constraint in _parameters(base, name).items():
             value = getattr(base, parameter, None)
             if not isinstance(value, Tensor):
-                raise NotFree(f"site '{name}' does not say its '{parameter}'")
+                raise NotFree(f"site '{name}' does not expose its '{parameter}'")
             if not value.requires_grad:
                 self._constants[parameter] = value
                 continue
@@ -111,11 +111,11 @@ class _Site:
 
     @property
     def leaves(self) -> list[Tensor]:
-        """What is climbed."""
+        """The optimized tensors."""
         return [parameter.leaf for parameter in self._free.values()]
 
     def distribution(self) -> dist.TorchDistribution:
-        """The distribution as it is now: draws follow the leaves, and its density holds them."""
+        """The current distribution: gradients go through draws, not through the density."""
         moving = {name: parameter.value() for name, parameter in self._free.items()}
         held = {name: value.detach() for name, value in moving.items()}
         return _Landing(self._made(moving), self._made(held))
@@ -126,12 +126,12 @@ class _Site:
         return made
 
     def _check(self, name: str, node: Any) -> None:
-        """Refuse a family that its constructor and its named parameters do not make again."""
+        """Refuse a family that its constructor and named parameters do not reproduce."""
         try:
             again = self.distribution().log_prob(node["value"])
         except (TypeError, ValueError, RuntimeError) as error:
             raise NotFree(
-                f"{self._family.__name__}, of site '{name}', is not made of its parameters alone"
+                f"{self._family.__name__}, of site '{name}', is not determined by its parameters"
             ) from error
         if not torch.allclose(again, node["fn"].log_prob(node["value"]), rtol=1e-3, atol=1e-3):
             raise NotFree(
@@ -145,8 +145,8 @@ class _Parameter:
 
     def __init__(self, base: Any, value: Tensor, constraint: Any, data_dim: int) -> None:
         events = constraint.event_dim
-        # A number that was broadcast over dimensions of one datum is one number of the family; one
-        # that was broadcast over data is freed for each.
+        # A number broadcast over dimensions of one datum is one number of the family; a number #
+        # broadcast over data is freed for each.
         narrow = [slice(None)] * value.dim()
         for dim in range(value.dim() - events):
             is_data = dim - (value.dim() - events) == data_dim
@@ -158,20 +158,20 @@ class _Parameter:
         self.leaf = leaf.clone().requires_grad_()
 
     def value(self) -> Tensor:
-        """The parameter as it is now."""
+        """The current value of the parameter."""
         value: Tensor = self._unit * self._transform(self.leaf)
         return value
 
 
 class _Landing(dist.TorchDistribution):
-    """Draws from one distribution, with its gradient; the density of another, equal in value."""
+    """Draws with gradient from one distribution; the density of another of equal value."""
 
     arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (as torch has it)
     has_rsample = True
 
     def __init__(self, moving: dist.TorchDistribution, held: dist.TorchDistribution) -> None:
         self.moving, self.held = moving, held
-        # It has no arguments of its own; the two that it is made of have been checked.
+        # It has no arguments; both of its distributions were checked.
         super().__init__(moving.batch_shape, moving.event_shape, validate_args=False)
 
     @property
@@ -191,7 +191,7 @@ class _Landing(dist.TorchDistribution):
 
 
 def _peeled(fn: Any) -> tuple[Any, int]:
-    """A distribution without what declares its dimensions dependent, and how many these are."""
+    """A distribution without its wrappers of dependent dimensions, and their number."""
     events = len(fn.event_shape)
     while isinstance(fn, torch.distributions.Independent):
         fn = fn.base_dist
@@ -199,14 +199,14 @@ def _peeled(fn: Any) -> tuple[Any, int]:
 
 
 def _parameters(base: Any, name: str) -> dict[str, Any]:
-    """Parameters that make a distribution anew, with their constraints: one name for each."""
+    """Parameters that reconstruct a distribution, with their constraints, one name each."""
     try:
         constraint_of = dict(base.arg_constraints)
     except NotImplementedError:
         constraint_of = {}
     if not constraint_of:
         raise NotFree(
-            f"{type(base).__name__}, of site '{name}', is no family with named parameters"
+            f"{type(base).__name__}, of site '{name}', is not a family with named parameters"
         )
     for chosen, others in _SAME:
         if chosen in constraint_of:
@@ -215,11 +215,11 @@ def _parameters(base: Any, name: str) -> dict[str, Any]:
 
 
 _SAME = (("scale_tril", ("covariance_matrix", "precision_matrix")), ("logits", ("probs",)))
-"""Of several names for one parameter, the one that is easiest to climb in, and the others."""
+"""For parameters with several names, the one easiest to optimize, and the others."""
 
 
 def _unit(base: Any, value: Tensor, constraint: Any) -> Tensor:
-    """What a parameter is measured in, so that steps mean the same whatever the latent's unit."""
+    """Unit of a parameter, so that steps do not depend on the unit of the latent."""
     one = torch.ones_like(value)
     while isinstance(constraint, constraints.independent):
         constraint = constraint.base_constraint
@@ -235,6 +235,6 @@ def _unit(base: Any, value: Tensor, constraint: Any) -> Tensor:
     if scale.dim() != value.dim() or any(a not in (1, b) for a, b in sizes):
         return one
     if constraint is constraints.lower_cholesky:
-        # A row has up to as many entries as there are dimensions, and all of them step at once.
+        # A row has up to as many entries as dimensions, and all of them change at once.
         scale = scale / value.shape[-1] ** 0.5
     return torch.where(scale.isfinite() & (scale > 0), scale, one)

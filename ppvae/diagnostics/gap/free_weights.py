@@ -1,7 +1,7 @@
-"""What would the guide say if its weights were its own for these data? A pair let free.
+"""Free weights: a copy of the guide's weights, optimized for given data.
 
-Any family can be refined so, flows and guides with a hierarchy among them. The guide is run with
-copies of its weights, which may move while the pair itself stays as it is.
+Any family can be refined so, including flows and hierarchical guides. The guide runs with copies of
+its weights, so the pair itself is unchanged.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,10 +14,10 @@ from ppvae.programs import Pair
 
 
 class Freed(Pair):
-    """A pair that runs its guide by ``call``, and shares all else with the original.
+    """A pair that runs its guide by ``call``, and shares the rest with the original.
 
     Attributes:
-        leaves: the tensors that the guide depends on when it is run so, to be moved in place.
+        leaves: the tensors on which this guide depends, updated in place.
     """
 
     def __init__(self, pair: Pair, call: Callable[..., Any], leaves: Sequence[Tensor]) -> None:
@@ -26,18 +26,18 @@ class Freed(Pair):
         self._reroute, self.leaves = call, leaves
 
     def call_guide(self, x: Tensor, **extras: Tensor) -> Any:
-        """Run the guide the other way."""
+        """Run the guide by ``call``."""
         return self._reroute(x, **extras)
 
 
 def free_weights(pair: Pair) -> Freed:
-    """Let copies of all the guide's weights free, starting from where the weights are."""
+    """Free copies of all weights of the guide, starting at their values."""
     own = [*pair.guide.parameters(), *pair.params.parameters()]
     copies = {id(p): p.detach().clone().requires_grad_() for p in own if p.is_floating_point()}
 
     def call(x: Tensor, **extras: Tensor) -> Any:
-        # A copy of the guide would miss the networks that a function refers to; and of a network
-        # that model and guide share, only the guide's use is to change.
+        # A copy of the guide would miss networks that a function refers to; and for a network
+        # shared with the model, only the use in the guide should change.
         with replaced(pair, copies):
             return pair.call_guide(x, **extras)
 

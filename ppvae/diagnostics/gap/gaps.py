@@ -1,9 +1,9 @@
-"""Where is the gap? What the encoder loses for each datum, and what the guide's family cannot say.
+"""Gaps of the bound for each datum, due to the guide's family and to the encoder.
 
-The bound misses log p(x) for two reasons (Cremer, Li and Duvenaud, 2018): log p(x) - ELBO[q_x] is
-the sum of the *approximation gap* log p(x) - ELBO[q*], q* being the best member of the guide's
-family for this very x, and of the *amortization gap* ELBO[q*] - ELBO[q_x], the price of one network
-that answers for all x. To find q*, each datum's guide is refined on that datum alone (`refining`).
+The gap has two parts (Cremer, Li and Duvenaud, 2018): log p(x) - ELBO[q_x] is the sum of the
+*approximation gap* log p(x) - ELBO[q*], with q* the best member of the guide's family for this x,
+and the *amortization gap* ELBO[q*] - ELBO[q_x], the cost of one network for all x. To find q*, the
+guide is refined on each datum separately (`refining`).
 """
 
 import math
@@ -25,16 +25,16 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import OpenStream, Stream
 
 GIVEN = "given"
-"""What `Gaps.estimator` is where log p(x) was handed in: it is known better."""
+"""Value of `Gaps.estimator` if log p(x) was given."""
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A difference of two figures of each datum, in nats.
+    """A difference of two quantities of each datum, in nats.
 
     Attributes:
-        by_datum: ``(data,)``. It may come out below zero by as much as its error, and by more
-            where the search for q* has failed.
+        by_datum: ``(data,)``. It may be negative within its error, and by more if the search for q*
+            failed.
         error: its Monte Carlo standard error, ``(data,)``.
     """
 
@@ -61,15 +61,15 @@ class Gaps:
         log_p_error: its standard error.
         elbo: ELBO[q_x], the encoder's bound.
         elbo_error: its standard error.
-        refined: ELBO[q*], by draws with the same noise.
+        refined: ELBO[q*], with the same noise.
         refined_error: its standard error.
         approximation: log p(x) - ELBO[q*].
         amortization: ELBO[q*] - ELBO[q_x].
         total: log p(x) - ELBO[q_x].
         how: what was refined.
-        estimator: where ``log_p`` comes from, in words.
+        estimator: the source of ``log_p``, in words.
         climb: the refined bound, mean over data, at each step of the search: ``(steps,)``.
-        draws: draws per datum that bounds and evidence are taken from.
+        draws: draws per datum for bounds and evidence.
     """
 
     log_p: Tensor
@@ -88,11 +88,11 @@ class Gaps:
 
     @property
     def still_climbing(self) -> float:
-        """What the last quarter of the search gained, in nats per datum.
+        """Gain in the last quarter of the search, in nats per datum.
 
-        Its second half's mean less its first half's. Far above `still_climbing_error`, and not
-        small beside the gaps, it says that more steps would move nats from the approximation gap
-        to the amortization gap.
+        It is the mean of its second half minus that of its first half. If it is far above
+        `still_climbing_error`, and not small compared with the gaps, more steps would move nats
+        from the approximation gap to the amortization gap.
         """
         before, after = self._last_quarter()
         return float(after.mean() - before.mean())
@@ -125,51 +125,50 @@ def gaps(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Gaps:
-    """Split log p(x) - ELBO of each datum into what the family and what the encoder loses.
+    """Split log p(x) - ELBO of each datum into losses of the family and of the encoder.
 
-    Where every latent of the guide has a distribution of a parametric family with reparameterized
-    draws, and none depends on another's draw, ``how`` is ``"parameters"``: the numbers that the
-    encoder gives for a datum are let free and climb that datum's bound, all data of a batch at
-    once. Constants of the guide, that no weight reaches, stay as they are; so does what is one
-    number by broadcasting. The gradient is that of the path alone (Roeder, Wu and Duvenaud, 2017:
-    "sticking the landing"), whose noise vanishes as q* comes near p(z | x). Otherwise, for flows
-    and guides with a hierarchy, it is ``"weights"``: all the guide's weights are fitted anew to
-    one datum after the other, which serves any family and takes some twenty times as long. Adam's
-    steps shrink to nothing towards the end. The pair itself is left as it is.
+    If every latent of the guide has a parametric distribution with reparameterized draws, and none
+    depends on the draw of another, ``how`` is ``"parameters"``: the encoder outputs of each datum
+    are optimized on its bound, for all data of a batch at once. Constants of the guide, which
+    depend on no weight, stay fixed; numbers that are broadcast stay one number. The gradient is the
+    path derivative (Roeder, Wu and Duvenaud, 2017: "sticking the landing"), whose noise vanishes as
+    q* approaches p(z | x). Otherwise, for flows and hierarchical guides, it is ``"weights"``: all
+    weights of the guide are fitted to each datum in turn, which works for any family and takes
+    about twenty times as long. The learning rate of Adam decays to 0. The pair itself is unchanged.
 
     Without ``log_p`` it is estimated by importance sampling. q* is a better proposal than the
-    encoder's guide, yet too narrow where its family lacks the posterior's correlations, so that a
-    few of its weights would carry the sum: from q* a proposal is sought that makes the weights
-    even, on the bound that averages them (Burda et al., 2016). In expectation the estimate is too
-    low, by about half the square of its error, and so is the approximation gap.
+    encoder's guide, but too narrow if its family lacks the correlations of the posterior, so that a
+    few weights would dominate: starting at q*, a proposal with more even weights is optimized on
+    the importance-weighted bound (Burda et al., 2016). In expectation the estimate is too low, by
+    about half the square of its error, and so is the approximation gap.
 
     Args:
         pair: model and guide.
         audit: their audit.
-        split: the data; freeze a split that is binarized anew, if ``log_p`` is given.
-        log_p: log p(x) of each of them, ``(data,)``, if it is known better than by importance
-            sampling: exactly, or by annealing.
-        log_p_error: its standard error, ``(data,)``; by default none.
-        how: what to refine; by default parameters where that can be done.
+        split: the data; freeze a split that is binarized in each batch, if ``log_p`` is given.
+        log_p: log p(x) of each datum, ``(data,)``, if a better value than by importance sampling is
+            known: exactly, or by annealing.
+        log_p_error: its standard error, ``(data,)``; default none.
+        how: what to refine; default parameters, if possible.
         steps: steps of Adam.
         particles: draws per datum and step.
-        lr: length of the first steps: for parameters in units of each datum's posterior scale.
-        draws: draws per datum that bounds and evidence are taken from.
+        lr: initial learning rate; for parameters in units of the posterior scale of each datum.
+        draws: draws per datum for bounds and evidence.
         batch_size: data at a time.
         seed: seed of all draws.
         device: where the pair is.
         on_rows: called with the number of data in each batch, for a progress bar.
 
     Raises:
-        InputError: if there is no bound to split or no way to climb it: a point mass, a guide's
-            site without a reparameterized draw, latents that the data share; and for ``log_p`` of
+        InputError: if there is no bound, or it cannot be optimized: a point mass, a site of the
+            guide without reparameterized draws, latents shared by all data; and for ``log_p`` of
             another length, or numbers that are too small.
     """
     if draws < 2:
         raise InputError(f"draws is {draws}; a mean with an error needs at least 2")
     _check_given(len(split), log_p, log_p_error)
     device = torch.device(device)
-    # A search may try parameters at the edge of their domain: a step on the way, and no error.
+    # A search may try parameters at the edge of their domain, which is not an error.
     stream = Stream.GAPS.drawn(seed, device)
     with evaluating(pair), stream as noise, pyro.validation_enabled(False):
         how = choose(pair, audit, next(split.chunks(min(2, len(split)), device)), how)
@@ -198,17 +197,17 @@ def gaps(
 
 def _check_given(rows: int, log_p: Tensor | None, log_p_error: Tensor | None) -> None:
     if log_p is None and log_p_error is not None:
-        raise InputError("log_p_error without log_p: give the estimate that it is the error of")
+        raise InputError("log_p_error without log_p: give the estimate too")
     for name, value in (("log_p", log_p), ("log_p_error", log_p_error)):
         if value is not None and tuple(value.shape) != (rows,):
             raise InputError(
-                f"{name} has shape {tuple(value.shape)} and there are {rows} data; give one number "
-                "for each"
+                f"{name} has shape {tuple(value.shape)}, but there are {rows} data; give one "
+                "number per datum"
             )
 
 
 def _log_weights(pair: Pair, audit: Audit, batch: Batch, draws: int, noise: OpenStream) -> Tensor:
-    """Log p(x, z) - log q(z), ``(draws, data)`` in float64; of the same noise each time."""
+    """Log p(x, z) - log q(z), ``(draws, data)`` in float64; with the same noise each time."""
     size = max(1, CHUNK // batch["x"].numel())
     chunks = []
     for start in range(0, draws, size):
@@ -221,19 +220,19 @@ def _log_weights(pair: Pair, audit: Audit, batch: Batch, draws: int, noise: Open
 def _figures(
     weights: Tensor, log_p: Tensor | None, log_p_error: Tensor | None
 ) -> dict[str, Tensor]:
-    """What log-weights come to, of the encoder, of q*, and, if ``log_p`` is wanted, of a proposal.
+    """Bounds from log-weights of the encoder, of q* and, to estimate ``log_p``, of a proposal.
 
-    ``weights`` is ``(guides, draws, data)``, in logarithms; a draw's noise is that of all guides.
+    ``weights`` is ``(guides, draws, data)``, in logarithms; all guides share the noise of a draw.
     """
     if not bool(weights.isfinite().all()):
         raise InputError(
-            "a refined guide's bound is not finite; take a smaller lr, or another checkpoint"
+            "the bound of a refined guide is not finite; take a smaller lr, or another checkpoint"
         )
     before, after = weights[0], weights[1]
     if log_p is None:
         proposal = weights[2]
         estimate = proposal.logsumexp(0) - math.log(len(proposal))
-        # What each draw adds to the estimate, to first order: w / mean(w).
+        # The contribution of each draw to the estimate, to first order: w / mean(w).
         adds, noise = (proposal - estimate).exp(), torch.zeros_like(estimate)
     else:
         estimate = log_p.cpu().double()
@@ -253,7 +252,7 @@ def _figures(
 
 
 def _differences(figures: dict[str, Tensor]) -> dict[str, Any]:
-    """The figures with the gaps in place of the gaps' errors."""
+    """The values with gaps instead of the errors of gaps."""
     log_p, elbo, refined = figures["log_p"], figures["elbo"], figures["refined"]
     return figures | {
         "approximation": Gap(log_p - refined, figures["approximation"]),

@@ -1,7 +1,7 @@
-"""Which guide of the family is best for these very data? The search for it.
+"""Search for the best guide of the family for given data.
 
-The guide is let free for a batch, by each datum's parameters (`free_parameters`) or by its weights
-(`free_weights`), and climbs that batch's bound by Adam, along reparameterized draws.
+The guide is freed for a batch, by the parameters of each datum (`free_parameters`) or by its
+weights (`free_weights`), and maximizes the bound of that batch by Adam, with reparameterized draws.
 """
 
 import math
@@ -29,21 +29,22 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.sites import family_name
 
 How = Literal["parameters", "weights"]
-"""What is refined: the parameters of each datum's distributions, or all the guide's weights."""
+"""What is refined: the parameters of the distributions of each datum, or all weights of the guide.
+"""
 
 FEWEST_STEPS = 8
-"""The last quarter of the climb is halved, to see whether it still climbs."""
+"""The last quarter of the search is halved, to test whether it still improves."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """How the best guide is sought.
+    """Settings of the search for the best guide.
 
     Attributes:
         how: what is refined.
         steps: steps of Adam.
         particles: draws per datum and step.
-        lr: length of the first steps.
+        lr: initial learning rate.
     """
 
     how: How
@@ -52,14 +53,14 @@ class Search:
     lr: float
 
     def rows(self, shape: tuple[int, ...], batch_size: int) -> int:
-        """How many data of a shape are refined at once: one where they would share weights."""
+        """Number of data of a shape to refine at once: one if they would share weights."""
         if self.how == "weights":
             return 1
-        # A proposal's search has twice as many particles.
+        # The search for a proposal has twice as many particles.
         return max(1, min(batch_size, CHUNK // (2 * self.particles * math.prod(shape))))
 
     def let_free(self, pair: Pair, audit: Audit, batch: Batch) -> Freed:
-        """The pair with its guide let free for a batch, where the encoder has put it."""
+        """The pair with its guide freed for a batch, starting at the encoder."""
         return free_weights(pair) if self.how == "weights" else free_parameters(pair, audit, batch)
 
 
@@ -67,13 +68,14 @@ DEFAULTS: Mapping[How, Search] = {
     "parameters": Search("parameters", steps=250, particles=8, lr=0.3),
     "weights": Search("weights", steps=300, particles=16, lr=3e-3),
 }
-"""Enough steps to come within 0.02 nats of where many times as many lead, by parameters, and within
-0.1 by weights, for a 784-400-20 network on MNIST. Parameters are in units of each datum's posterior
-scale, so that some twenty of these can be travelled."""
+"""Enough steps to come within 0.02 nats of the result of many more steps for parameters, and within
+0.1 nats for weights, for a 784-400-20 network on MNIST. Parameters are in units of the posterior
+scale of each datum, of which about twenty can be crossed.
+"""
 
 
 def plan(how: How, steps: int | None, particles: int | None, lr: float | None) -> Search:
-    """The search asked for, the rest by default.
+    """The requested search, with defaults for the rest.
 
     Raises:
         InputError: for numbers that are too small.
@@ -81,36 +83,34 @@ def plan(how: How, steps: int | None, particles: int | None, lr: float | None) -
     asked: dict[str, Any] = {"steps": steps, "particles": particles, "lr": lr}
     search = replace(DEFAULTS[how], **{n: value for n, value in asked.items() if value is not None})
     if search.steps < FEWEST_STEPS:
-        raise InputError(
-            f"steps is {search.steps}; to see how it climbs takes at least {FEWEST_STEPS}"
-        )
+        raise InputError(f"steps is {search.steps}; the search needs at least {FEWEST_STEPS}")
     check_at_least(1, particles=search.particles)
     if search.lr <= 0:
-        raise InputError(f"lr is {search.lr:g}; a step has a length above 0")
+        raise InputError(f"lr is {search.lr:g}; it must be above 0")
     return search
 
 
 def choose(pair: Pair, audit: Audit, batch: Batch, how: How | None) -> How:
-    """What to refine, once it is known that draws can be climbed along; by default parameters.
+    """What to refine, by default parameters, after a check of the gradient through draws.
 
     Raises:
-        InputError: if there is no bound of each datum, or no gradient of the guide's draws, or if
-            parameters are asked for and cannot be let free.
+        InputError: if there is no bound per datum, no gradient through draws of the guide, or if
+            requested parameters cannot be freed.
     """
     if how not in (None, *DEFAULTS):
         raise InputError(f"how is '{how}'; it is one of {', '.join(map(repr, DEFAULTS))}")
     if not audit.is_bound:
         raise InputError(
-            "the guide has a point mass, so that there is no bound whose gap could be split; take "
-            "a guide with a density"
+            "the guide has a point mass, so there is no bound and no gap to split; take a guide "
+            "with a density"
         )
     Densities(pair, audit, batch)  # refuses what has no density per datum
     for name, node in guide_sites(pair, batch).items():
         if not node["fn"].has_rsample:
             raise InputError(
                 f"site '{name}' of the guide is {family_name(node['fn'])}, which has no "
-                "reparameterized draw for a refined guide to climb along; the whole gap is "
-                "log_evidence's log_p - elbo"
+                "reparameterized draw to refine the guide with; the total gap is log_p - elbo of "
+                "log_evidence"
             )
     if how == "weights":
         return how
@@ -125,23 +125,23 @@ def choose(pair: Pair, audit: Audit, batch: Batch, how: How | None) -> How:
 
 
 def climb_bound(freed: Freed, audit: Audit, batch: Batch, search: Search) -> Tensor:
-    """Move a guide to the best of its family, q*, by the evidence lower bound.
+    """Optimize a guide to the best of its family, q*, by the evidence lower bound.
 
     Returns:
         the bound at each step, summed over data, in nats: ``(steps,)``.
 
     Raises:
-        InputError: if the guide has no leaves, or none that reaches its draws.
+        InputError: if the guide has no leaves, or its draws depend on none.
     """
     return _climb(freed, audit, batch, search, partial(torch.mean, dim=0))
 
 
 def climb_evenly(freed: Freed, audit: Audit, batch: Batch, search: Search) -> None:
-    """Move a guide from q* to a proposal, whose weights p(x, z) / q(z) are even.
+    """Optimize a guide from q* to a proposal with more even weights p(x, z) / q(z).
 
-    It climbs the bound that averages the weights (Burda et al., 2016), in fewer and shorter steps,
-    with twice the particles. Where the guide's own weights are free, no density is held, and the
-    gradient is simply that of the bound; else it is that of `evenly`.
+    It maximizes the importance-weighted bound (Burda et al., 2016), with fewer and smaller steps
+    and twice the particles. With free weights no density is fixed, and the gradient is that of the
+    bound; else it is that of `evenly`.
     """
     shorter = replace(
         search,
@@ -154,19 +154,19 @@ def climb_evenly(freed: Freed, audit: Audit, batch: Batch, search: Search) -> No
 
 
 def evenly(log_weight: Tensor) -> Tensor:
-    """What has the gradient of the log of the mean weight, where densities are held: ``(data,)``.
+    """An objective with the gradient of the log mean weight, if densities are fixed: ``(data,)``.
 
     ``log_weight`` is ``(particles, data)``.
 
-    That bound asks for weights that are even, so that its guide covers the posterior. With the
-    gradient of the path alone each weight counts by its square (Tucker et al., 2019).
+    That bound favours even weights, so its guide covers the posterior. In the path derivative each
+    weight counts by its square (Tucker et al., 2019).
     """
     return (log_weight.softmax(0).detach().square() * log_weight).sum(0)
 
 
 _NOTHING = (
-    "no weight of the guide reaches its draws, so that there is nothing to refine; name its "
-    "weights by pyro.module, or use what pyro.param returns"
+    "no draw of the guide depends on its weights, so there is nothing to refine; register its "
+    "weights by pyro.module, or use the values that pyro.param returns"
 )
 
 
@@ -177,13 +177,13 @@ def _climb(
     search: Search,
     objective: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """Move the leaves up an objective of the log-weights; its sum over data at each step."""
+    """Maximize an objective of the log-weights over the leaves; its sum over data at each step."""
     if not freed.leaves:
         raise InputError(_NOTHING)
     densities = Densities(freed, audit, batch)
     adam = torch.optim.Adam(freed.leaves, lr=search.lr)
-    # Long steps at first, for a datum that the encoder has never seen the like of; then an ever
-    # smaller noise about the top.
+    # Large steps first, for a datum unlike the training data; then decreasing noise at the #
+    # optimum.
     rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: (1 - step / search.steps) ** 2)
     values = []
     for _ in range(search.steps):

@@ -61,7 +61,7 @@ def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
     assert abs(some.mean - found.mean) < SIGMAS * some.standard_error
     assert some.standard_error > found.standard_error
     assert rise(w, 50, 50).mean == 0
-    with pytest.raises(InputError, match="counts holds 1001, and there are 1000 samples"):
+    with pytest.raises(InputError, match="counts holds 1001, but there are 1000 samples"):
         rise(w, 20, 1001)
 
 

@@ -95,7 +95,7 @@ def test_what_are_no_weights_is_refused() -> None:
         bound_curve(w[0])
     with pytest.raises(InputError, match=r"shape \(0, 100\)"):
         reliability(w[:0])
-    with pytest.raises(InputError, match="counts holds 101, and there are 100"):
+    with pytest.raises(InputError, match="counts holds 101, but there are 100"):
         bound_curve(w, (1, 101))
     with pytest.raises(InputError, match="counts holds 0"):
         bound_curve(w, (0,))

@@ -325,7 +325,7 @@ def test_a_guide_of_constants_has_nothing_to_refine() -> None:
             pyro.sample("z", dist.Normal(torch.zeros(2).double(), 1.0).to_event(1))
 
     subject = programs(p.pair.model, guide, p.x)
-    with pytest.raises(InputError, match="no weight of the guide reaches"):
+    with pytest.raises(InputError, match="no draw of the guide depends on its weights"):
         gaps(*subject)
     with pytest.raises(InputError, match="but no weight of the guide reaches a parameter"):
         gaps(*subject, how="parameters")
@@ -342,7 +342,7 @@ def test_what_cannot_be_split_is_refused() -> None:
     with pytest.raises(InputError, match="every latent inside the plate"):
         gaps(p.pair, shared, p.rows)
     for options, message in (
-        ({"log_p": p.log_p[:2]}, r"log_p has shape \(2,\) and there are 5 data"),
+        ({"log_p": p.log_p[:2]}, r"log_p has shape \(2,\), but there are 5 data"),
         ({"log_p_error": p.log_p}, "log_p_error without log_p"),
         ({"log_p": p.log_p, "log_p_error": p.log_p[:2]}, r"log_p_error has shape \(2,\)"),
         ({"draws": 1}, "draws is 1"),
@@ -369,5 +369,7 @@ def test_a_search_that_runs_away_ends_in_a_sentence() -> None:
             pyro.sample("z", dist.Normal(loc + 0 * x, 0.5).to_event(1))
 
     it = programs(model, guide, torch.tensor([[3.0], [5.0], [0.0]]))
-    with pytest.raises(InputError, match="refined guide's bound is not finite; take a smaller lr"):
+    with pytest.raises(
+        InputError, match="bound of a refined guide is not finite; take a smaller lr"
+    ):
         gaps(*it, steps=20, draws=20, lr=1.0)
