@@ -232,7 +232,7 @@ def ask(context: Context) -> EvidenceAnswer:
     pair, audit, log_p = context.pair, context.audit, context.log_p_name
     many, few = context.some(effort.evidence_rows), context.some(effort.annealed_rows)
     common: dict[str, Any] = {"seed": context.seed, "device": context.device}
-    # From the guide, if it has a density: fitted programs then need a fraction of the #
+    # From the guide, if it has a density: fitted programs then need a fraction of the
     # temperatures. The sandwich measures the error in either case.
     start: Start = "guide" if audit.is_bound else "prior"
     how = common | {"temperatures": effort.temperatures, "chains": effort.chains, "start": start}

@@ -94,7 +94,7 @@ def exact_posterior(
         return None
     device = torch.device(device)
     parts: list[GaussianPosterior] = []
-    # Far out a nonlinear program may leave the domain of its distributions: this is not an error, #
+    # Far out a nonlinear program may leave the domain of its distributions: this is not an error,
     # but means that it is not linear.
     stream = Stream.EXACT_POSTERIOR.drawn(seed, device)
     with evaluating(pair), stream as noise, pyro.validation_enabled(False):

@@ -145,7 +145,7 @@ class _Parameter:
 
     def __init__(self, base: Any, value: Tensor, constraint: Any, data_dim: int) -> None:
         events = constraint.event_dim
-        # A number broadcast over dimensions of one datum is one number of the family; a number #
+        # A number broadcast over dimensions of one datum is one number of the family; a number
         # broadcast over data is freed for each.
         narrow = [slice(None)] * value.dim()
         for dim in range(value.dim() - events):

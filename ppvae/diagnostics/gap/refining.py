@@ -182,7 +182,7 @@ def _climb(
         raise InputError(_NOTHING)
     densities = Densities(freed, audit, batch)
     adam = torch.optim.Adam(freed.leaves, lr=search.lr)
-    # Large steps first, for a datum unlike the training data; then decreasing noise at the #
+    # Large steps first, for a datum unlike the training data; then decreasing noise at the
     # optimum.
     rates = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: (1 - step / search.steps) ** 2)
     values = []
