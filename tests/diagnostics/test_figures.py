@@ -213,7 +213,7 @@ def test_no_text_lies_on_another_or_is_cut_off_whatever_the_data(name: str, tmp_
         (lambda: draw_posterior_against_guide(np.zeros((2, 5, 3)), [0], [0]), "must be"),
         (
             lambda: draw_posterior_against_guide(np.zeros((1, 5, 2)), [[0, 0]], [[1, -1]]),
-            "no scale below 0",
+            "scale at least 0",
         ),
         (
             lambda: draw_posterior_against_guide(np.full((1, 5, 2), NAN), [[0, 0]], [[1, 1]]),

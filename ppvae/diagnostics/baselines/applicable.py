@@ -1,4 +1,4 @@
-"""Which baselines apply to some data, by their support and values; never by the name of a class.
+"""Applicable baselines, by the support and values of x, never by the name of a class.
 
 =========== ===================================================================================
 x           baselines
@@ -11,7 +11,7 @@ counts      ``negative_binomial``: of each element; where they end, ``histogram`
 columns     ``independent`` alone: each column of a mixed table by its own family
 =========== ===================================================================================
 
-Whole numbers under a continuous likelihood have those of counts, or of grey levels, as well.
+Integers under a continuous likelihood also have those of counts or grey levels.
 """
 
 from collections.abc import Iterator
@@ -44,13 +44,13 @@ from ppvae.distributions.support import elements_of, ends_of, in_words
 from ppvae.programs.sites import base
 
 ELEMENTS = 1_024
-"""Elements of x up to which a baseline with a full covariance is fitted."""
+"""Maximum number of elements of x for a baseline with a full covariance."""
 
 FLOOR = 1e-4
-"""The least variance of a continuous baseline, as a share of the mean variance of x."""
+"""Minimum variance of a continuous baseline, as a share of the mean variance of x."""
 
 LEVELS = 256
-"""Most levels of a histogram."""
+"""Maximum number of levels of a histogram."""
 
 _ZERO = torch.zeros(1)
 
@@ -60,9 +60,9 @@ class Parts:
     """The data as matrices.
 
     Attributes:
-        train: rows that fit.
-        valid: rows that choose sizes.
-        scored: rows that are scored.
+        train: training rows.
+        valid: rows that select sizes.
+        scored: rows to score.
     """
 
     train: Matrix
@@ -70,11 +70,11 @@ class Parts:
     scored: Matrix
 
     def some(self, elements: Tensor) -> "Parts":
-        """The same with some of the elements, by a bool for each."""
+        """The same with some of the elements, by a bool per element."""
         return Parts(*(rows.some(elements) for rows in (self.train, self.valid, self.scored)))
 
     def raw(self, steps: Steps) -> "Parts":
-        """The same as the whole numbers that x is made of."""
+        """The same as integers, from which x is made."""
         return Parts(*(steps.raw(rows) for rows in (self.train, self.valid, self.scored)))
 
     @property
@@ -90,9 +90,9 @@ class Candidate:
 
     Attributes:
         name: the baseline.
-        measure: what its log p(x) is the logarithm of.
-        parts: the data, as it takes them.
-        fit: fits it; or a sentence that says why it is left out.
+        measure: whether its log p(x) is of a density or a probability.
+        parts: its data.
+        fit: function that fits it, or a sentence on why it is left out.
     """
 
     name: str
@@ -110,23 +110,23 @@ def candidates(
     latents: int,
     seed: int,
 ) -> Iterator[Candidate]:
-    """The baselines that apply, and those that would but for a reason.
+    """The applicable baselines, and those left out with a reason.
 
     Args:
-        fn: the distribution that the model observes x at.
-        support: that of x.
+        fn: the distribution of x in the model.
+        support: the support of x.
         parts: the data.
-        steps: how x is made of whole numbers, where the likelihood is continuous and they are.
+        steps: how x is made from integers, if it is and the likelihood is continuous.
         scaling: how raw values became x.
-        latents: dimensions of a datum's latents; 0 where none is its own.
-        seed: of starts.
+        latents: latent dimensions per datum; 0 if none belongs to a datum.
+        seed: seed of starting values.
     """
     elements = elements_of(support)
     if isinstance(elements, Columnwise):
         yield from _of_columns(base(fn), parts, _measure(elements))
         return
     if any(isinstance(end, Tensor) for end in ends_of(elements)):
-        reason = f"elements of x have ends of their own: {in_words(elements)}"
+        reason = f"elements of x have different bounds: {in_words(elements)}"
         yield Candidate("independent", _measure(elements), parts, reason)
         return
     family = family_of(fn) or _default(elements)
@@ -142,7 +142,7 @@ def candidates(
 
 
 def _default(elements: Any) -> Family:
-    """The family for a support, where the likelihood's elements are not independent."""
+    """The family for a support, if the elements of the likelihood are not independent."""
     fn: Any = dist.Normal(_ZERO, _ZERO + 1)
     if elements is constraints.boolean:
         fn = dist.Bernoulli(logits=_ZERO)
@@ -165,7 +165,7 @@ def _independent(family: Family, elements: Any, parts: Parts, width: float) -> C
 
 
 def _of_columns(fn: Any, parts: Parts, measure: Measure) -> Iterator[Candidate]:
-    """Columns of several families: each group of columns by its own."""
+    """Columns of several families, each group with its own."""
     assert isinstance(fn, PerColumn), "of no other a support differs from column to column"
     groups: list[tuple[Family, Any, Tensor]] = []
     for own, columns in zip(fn.groups, fn.by_group(torch.arange(len(fn.order))), strict=True):
@@ -188,7 +188,7 @@ def _of_columns(fn: Any, parts: Parts, measure: Measure) -> Iterator[Candidate]:
         )
 
     yield Candidate("independent", measure, parts, fit)
-    why = "x has columns of several families, and this is of real numbers alone"
+    why = "x has columns of several families, but this baseline needs real numbers only"
     for name in ("pca", "normal", "mixture"):
         yield Candidate(name, "density", parts, why)
 
@@ -220,14 +220,14 @@ def _of_continuous(parts: Parts, floor: float, latents: int, seed: int) -> Itera
     of_mixture: Fit | str = lambda t, v: fit_mixture_of_normals(t, v, floor, seed)  # noqa: E731
     if parts.has_mask:
         of_pca = of_normal = of_mixture = (
-            "entries of x are missing, and what scikit-learn fits takes whole rows"
+            "entries of x are missing, but scikit-learn needs complete rows"
         )
     elif count > ELEMENTS:
-        of_pca = of_normal = f"x has more than {ELEMENTS:,} elements, too many for seconds"
+        of_pca = of_normal = f"x has more than {ELEMENTS:,} elements, which would take too long"
     elif count == 1:
         of_pca = "x has one element, and so no smaller dimension"
     elif not latents:
-        of_pca = "no latent is a datum's own, whose dimension it would have"
+        of_pca = "no latent belongs to a datum, so its dimension is unknown"
     yield Candidate("pca", "density", parts, of_pca)
     yield Candidate("normal", "density", parts, of_normal)
     yield Candidate("mixture", "density", parts, of_mixture)
@@ -258,7 +258,7 @@ def _negative_binomial(parts: Parts) -> Candidate:
 
 
 def _least_variance(train: Matrix, steps: Steps | None) -> float:
-    """A share of the mean variance of x; of whole numbers, that of rounding to a step too."""
+    """A share of the mean variance of x; for integers, at least that of rounding to a step."""
     count: Tensor = train.weight.sum(0).clamp(min=1)
     off = (train.x - train.x.sum(0) / count) * train.weight
     floor = max(FLOOR * float((off.square().sum(0) / count).mean()), 1e-12)

@@ -1,10 +1,10 @@
-"""Is log p(x) any good? Simple models of the same rows, fitted and scored beside it.
+"""Comparison of log p(x) with simple models of the same rows.
 
-All are fitted to the training rows as the programs see them, choose their sizes on the validation
-rows, and are scored on the very rows of log p(x), in its unit and measure. Whole numbers under a
-continuous likelihood are compared as densities with the densities, and as probabilities with
-histograms and negative binomials: see `whole_numbers`. What is constant in the training rows has no
-density worth comparing, and is left out: see `constant`.
+All are fitted to the training rows as the programs see them, select their sizes on the validation
+rows, and are scored on the rows of log p(x), in its unit and measure. Integers under a continuous
+likelihood are compared as densities with densities, and as probabilities with histograms and
+negative binomials: see `whole_numbers`. Elements that are constant in the training rows have no
+meaningful density, and are left out: see `constant`.
 """
 
 import math
@@ -54,13 +54,13 @@ NUMERIC = (
     np.linalg.LinAlgError,
     torch.linalg.LinAlgError,  # type: ignore[attr-defined]
 )
-"""What a fit to unsuitable numbers ends in; anything else is a defect, and is raised."""
+"""Errors of a fit to unsuitable numbers; any other error is a bug, and is raised."""
 
 TRACED = 64
-"""Rows that the model is traced on."""
+"""Number of rows to trace the model."""
 
 BINNED = 2**25
-"""Numbers of x times samples behind probabilities of whole numbers."""
+"""Maximum of numbers of x times samples for probabilities of integers."""
 
 
 def compare_baselines(
@@ -75,24 +75,23 @@ def compare_baselines(
     device: torch.device | str = "cpu",
     reason: str = "",
 ) -> Baselines:
-    """Fit the baselines that apply to ``data``, and hold the fit's log p(x) against theirs.
+    """Fit the applicable baselines to ``data``, and compare the fit's log p(x) with theirs.
 
-    Nothing that was fitted moves, and the answer is a function of ``seed``. Each takes seconds:
-    they are fitted to, and scored on, at most 2**23 numbers of x, of a seeded sample of rows; a
-    full covariance is left out above 1,024 elements; and a mixture is tried in sizes whose
-    iterations are short.
+    The programs are unchanged, and the result is a function of ``seed``. Each takes seconds: they
+    are fitted to, and scored on, at most 2**23 numbers of x, in a seeded sample of rows; a full
+    covariance is left out above 1,024 elements; and only mixtures with short iterations are tried.
 
     Args:
         pair: model and guide.
         audit: their audit.
-        data: what they were fitted to: training rows fit the baselines, validation rows choose
-            their sizes.
-        test: the rows that are scored.
-        log_p: the fit's log p(x) of each of these, ``(rows,)``; ``None`` where it has none.
-        samples: importance samples behind it.
-        seed: of starts, and of samples of rows.
+        data: the data of the fit: training rows fit the baselines, validation rows select their
+            sizes.
+        test: the rows to score.
+        log_p: the fit's log p(x) of each of these, ``(rows,)``, or ``None``.
+        samples: number of its importance samples.
+        seed: seed of starting values and samples of rows.
         device: where the pair is.
-        reason: why the fit has no log p(x), where it has none.
+        reason: why the fit has no log p(x), if it has none.
     """
     test = test.frozen(0)
     every = test.beside
@@ -101,11 +100,13 @@ def compare_baselines(
     observed = [site.name for site in audit.sites if site.kl == "-"]
     others = [name for name in observed if name not in (*audit.supports, "y")]
     if len(audit.supports) != 1 or others:
-        reason = f"the model does not observe x, whole and alone (it observes {listed(observed)})"
+        reason = (
+            f"the model does not observe x as a whole at one site (it observes {listed(observed)})"
+        )
         return Baselines(evidence, {}, {"independent": reason})
     note = ""
     if log_p is None:
-        why = "it is not that of a datum" if audit.is_bound else "the guide is a point mass"
+        why = "it is not defined per datum" if audit.is_bound else "the guide is a point mass"
         note = f"there is no {evidence} of the fit to compare with these: {reason or why}"
     parts = Parts(*(matrix(split, seed) for split in (data.train, data.valid, test)))
     support = audit.supports[audit.data_site][1]
@@ -148,12 +149,12 @@ class _Scored:
         pair: model and guide.
         audit: their audit.
         test: the split of the rows.
-        log_p: its log p(x) of each row of the split, where it has one.
-        numbers: the rows that baselines are scored on.
-        steps: how x is made of whole numbers, where the likelihood is continuous and x is.
-        kept: the elements of x that are compared, where some are left out.
+        log_p: its log p(x) of each row of the split, if it has one.
+        numbers: the rows on which baselines are scored.
+        steps: how x is made from integers, if it is and the likelihood is continuous.
+        kept: the compared elements of x, if some are left out.
         samples: importance samples.
-        seed: of draws.
+        seed: seed of draws.
         device: where the pair is.
     """
 
@@ -176,7 +177,7 @@ class _Scored:
         fitted = candidate.fit(parts.train, parts.valid)
         theirs = fitted.log_prob(parts.scored).double()
         if not bool(theirs.isfinite().all()):
-            raise InputError(f"{fitted.about}: a row that is scored has no finite log p(x)")
+            raise InputError(f"{fitted.about}: a scored row has no finite log p(x)")
         ours = None if self.log_p is None else self.log_p.cpu()[numbers]
         is_of_steps = self.steps is not None and candidate.measure == "probability"
         if ours is not None and (is_of_steps or self.kept is not None):
@@ -190,7 +191,7 @@ class _Scored:
 
     @cached_property
     def _of_steps(self) -> tuple[Tensor, Tensor]:
-        """The fit's log-probability of whole numbers, and which of the scored rows it is of."""
+        """The fit's log-probability of integers, and the scored rows that it is for."""
         assert self.steps is not None, "x is made of whole numbers"
         half, shape = self.steps.half, self.test.shape
         if self.kept is not None and half.numel() > 1:
@@ -199,7 +200,7 @@ class _Scored:
 
     @cached_property
     def _of_kept(self) -> tuple[Tensor, Tensor]:
-        """The fit's log-density of the elements that are kept, likewise."""
+        """The fit's log-density of the kept elements, and the scored rows that it is for."""
         assert self._like_x is not None, "some are left out"
         return self._under(LeavingOut(self.audit.data_site, self._like_x))
 
@@ -208,7 +209,7 @@ class _Scored:
         return None if self.kept is None else self.kept.reshape(self.test.shape)
 
     def _under(self, handler: Elementwise) -> tuple[Tensor, Tensor]:
-        """The fit's log p(x) under a handler, and which of the scored rows it is of."""
+        """The fit's log p(x) under a handler, and the scored rows that it is for."""
         shape = self.test.shape
         most = max(2, BINNED // (self.samples * math.prod(shape)))
         some = Stream.BASELINES.rows(len(self.numbers), most, self.seed, 2)
@@ -223,7 +224,7 @@ class _Scored:
 
 
 def _told(candidate: Candidate, role: str, y: Tensor | None, support: Any) -> Candidate:
-    """The baseline told of y what the model is told, or left out."""
+    """The baseline given y as the model is, or left out."""
     if isinstance(candidate.fit, str) or y is None or role == "absent":
         return candidate
     if role == "observed":
@@ -235,11 +236,11 @@ def _told(candidate: Candidate, role: str, y: Tensor | None, support: Any) -> Ca
         return replace(candidate, fit=given_covariates(candidate.fit))
     if candidate.name == "independent":
         return replace(candidate, fit=untold(candidate.fit))
-    return replace(candidate, fit="only densities of real numbers are given covariates")
+    return replace(candidate, fit="only densities of real numbers can be given covariates")
 
 
 def _observed_at(pair: Pair, audit: Audit, test: Split) -> Any:
-    """The distribution that the model observes x at."""
+    """The distribution of x in the model."""
     batch = test.take(torch.arange(min(TRACED, len(test))))
     batch = {name: value.to(pair.device) for name, value in batch.items()}
     with evaluating(pair), forked(pair.device), pyro.validation_enabled(False):
@@ -247,7 +248,7 @@ def _observed_at(pair: Pair, audit: Audit, test: Split) -> Any:
 
 
 def _latents(audit: Audit) -> int:
-    """Dimensions of a datum's latents, classes apart; 0 where none is its own."""
+    """Latent dimensions per datum, without classes; 0 if none belongs to a datum."""
     if not audit.is_local:
         return 0
     own = [site for site in audit.sites if site.name in audit.latents and not site.is_class]
@@ -256,7 +257,7 @@ def _latents(audit: Audit) -> int:
 
 @contextmanager
 def _same_threads() -> Iterator[None]:
-    """Have NumPy's products take as many threads as torch's do."""
+    """Limit NumPy's products to torch's number of threads."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(torch.get_num_threads()):

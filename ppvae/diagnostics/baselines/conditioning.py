@@ -1,4 +1,4 @@
-"""Baselines that are told what the programs are told: labels and covariates."""
+"""Baselines conditional on labels and covariates, like the programs."""
 
 from collections.abc import Callable
 
@@ -10,14 +10,14 @@ from ppvae.diagnostics.baselines.rows import Matrix
 from ppvae.errors import InputError
 
 LEAST = 10
-"""Training rows of a class that a baseline is fitted to, at least; of independent elements, 1."""
+"""Minimum number of training rows per class; for independent elements, 1."""
 
 type Fit = Callable[[Matrix, Matrix], Fitted]
-"""Fits a baseline to training rows, its sizes chosen on others."""
+"""A function that fits a baseline to training rows and selects its sizes on others."""
 
 
 def by_class(fit: Fit, least: int = LEAST) -> Fit:
-    """p(x | y): the baseline fitted to each class apart.
+    """p(x | y): the baseline fitted to each class.
 
     A class without validation rows has the simplest of its sizes.
 
@@ -32,7 +32,7 @@ def by_class(fit: Fit, least: int = LEAST) -> Fit:
             own, other = train.where(labels == label), valid.where(held_out == label)
             if len(own.numbers.unique()) < least:
                 raise InputError(
-                    f"it is fitted class by class, and class {label} has fewer than {least} "
+                    f"it is fitted to each class, but class {label} has fewer than {least} "
                     "training rows"
                 )
             each[label] = fit(own, other)
@@ -52,7 +52,7 @@ def by_class(fit: Fit, least: int = LEAST) -> Fit:
 
 
 def with_frequency(fit: Fit) -> Fit:
-    """p(x) p(y): the baseline, and y by its frequency among the training labels that are known."""
+    """p(x) p(y): the baseline, and y by its frequency among known training labels."""
 
     def fit_both(train: Matrix, valid: Matrix) -> Fitted:
         fitted, labels = fit(train, valid), _known(train.y)
@@ -70,13 +70,13 @@ def with_frequency(fit: Fit) -> Fit:
 
 
 def given_covariates(fit: Fit) -> Fit:
-    """p(x | y): the baseline of what a linear regression on y leaves of x."""
+    """p(x | y): the baseline of the residuals of a linear regression of x on y."""
 
     def fit_rest(train: Matrix, valid: Matrix) -> Fitted:
         from sklearn.linear_model import LinearRegression
 
         if train.observed is not None:
-            raise InputError("a linear regression on the covariates takes whole rows of x")
+            raise InputError("a linear regression on the covariates needs complete rows of x")
         line = LinearRegression().fit(_columns(train.y), train.x.double().numpy())
 
         def rest(rows: Matrix) -> Matrix:
@@ -84,18 +84,18 @@ def given_covariates(fit: Fit) -> Fit:
             return rows.of((rows.x.double() - expected).to(rows.x.dtype))
 
         fitted = fit(rest(train), rest(valid))
-        about = f"{fitted.about}, of what a linear regression on y leaves"
+        about = f"{fitted.about}, of the residuals of a linear regression on y"
         return Fitted(about, lambda rows: fitted.log_prob(rest(rows)))
 
     return fit_rest
 
 
 def untold(fit: Fit) -> Fit:
-    """p(x): the baseline that is not told y, though the model is."""
+    """p(x): the baseline without y, though the model has it."""
 
     def fit_untold(train: Matrix, valid: Matrix) -> Fitted:
         fitted = fit(train, valid)
-        return Fitted(f"{fitted.about}, not told y", fitted.log_prob)
+        return Fitted(f"{fitted.about}, without y", fitted.log_prob)
 
     return fit_untold
 

@@ -1,9 +1,8 @@
-"""Elements that are constant in the training rows, which a comparison of densities leaves out.
+"""Constant elements of the training rows, which are left out of comparisons of densities.
 
-The density of what never varies has no bound: a baseline that takes each element apart may put all
-its mass there, and wins as many nats as its least variance allows. That says nothing of the data.
-So these elements are left out on both sides: of the rows that baselines are fitted to and scored
-on, and of log p(x | z) in the fit's importance weights.
+The density of a constant is unbounded: an element-wise baseline may put all its mass there, and
+gain as many nats as its minimum variance allows, which is meaningless. So these elements are left
+out on both sides: in the rows of baselines, and in log p(x | z) of the fit's importance weights.
 """
 
 from typing import Any
@@ -17,7 +16,7 @@ from ppvae.programs.sites import base
 
 
 def varying(train: Matrix) -> Tensor:
-    """Which elements vary where they were observed: ``(elements,)``, bool."""
+    """Elements whose observed values vary: ``(elements,)``, bool."""
     seen = train.weight.bool()
     least = train.x.masked_fill(~seen, torch.inf).amin(0)
     return train.x.masked_fill(~seen, -torch.inf).amax(0) > least
@@ -33,7 +32,7 @@ class LeavingOut(Elementwise):
 
     Args:
         site: the site.
-        kept: which elements count, like one datum, bool.
+        kept: the elements to keep, shaped like one datum, bool.
     """
 
     def __init__(self, site: str, kept: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""A site whose log-density is taken otherwise, by elements: of steps, or of some of them."""
+"""Sites with another element-wise log-density: of steps, or of some elements."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 type OfElements = Callable[[Any, Tensor], Tensor]
-"""From the distribution of single elements and their values to a log-density of each."""
+"""A function from the distribution of elements and their values to a log-density of each."""
 
 
 class Elementwise(Messenger):
@@ -40,12 +40,12 @@ class _Other(dist.TorchDistribution):
 
     @property
     def support(self) -> Any:
-        """That of the density."""
+        """As for the density."""
         return self._fn.support
 
     @property
     def mean(self) -> Tensor:
-        """That of the density."""
+        """As for the density."""
         mean: Tensor = self._fn.mean
         return mean
 
@@ -54,7 +54,7 @@ class _Other(dist.TorchDistribution):
 
 
 def by_elements(fn: Any, value: Tensor, of: OfElements) -> Tensor:
-    """What ``fn.log_prob(value)`` is, with another log-density of the elements."""
+    """``fn.log_prob(value)`` with another log-density of the elements."""
     if isinstance(fn, torch.distributions.Independent):
         inner = by_elements(fn.base_dist, value, of)
         dims = tuple(range(-fn.reinterpreted_batch_ndims, 0))

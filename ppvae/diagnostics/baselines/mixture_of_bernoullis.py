@@ -11,28 +11,28 @@ from ppvae.diagnostics.baselines.rows import Matrix
 from ppvae.programs.streams import Stream, generator
 
 FIRST, MOST = 5, 320
-"""The first number of components, which is doubled as long as that is better on valid."""
+"""The first number of components, which is doubled while the validation score improves."""
 
 ROWS = 8
-"""Least training rows for each component."""
+"""Minimum number of training rows per component."""
 
 ITERATIONS = 10
 """Iterations of EM at each number."""
 
 WORK = 3e10
-"""Multiplications of all iterations at a number of components, above which it is not tried."""
+"""Maximum number of multiplications of all iterations for a number of components."""
 
 
 def fit_mixture_of_bernoullis(train: Matrix, valid: Matrix, seed: int) -> Fitted:
     """sum_k w_k prod_d p_kd^x_d (1 - p_kd)^(1 - x_d), by EM; the size that is best on ``valid``.
 
-    Components are split in two from size to size. Each has one row more, of the means of all rows,
-    so that none of its probabilities is 0 or 1. Elements that were not observed do not count.
+    Components are split in two from size to size. Each has a pseudo-row, the mean of all rows, so
+    that no probability is 0 or 1. Unobserved elements do not count.
 
     Args:
         train: the training rows.
-        valid: rows that choose the number of components.
-        seed: of the start.
+        valid: rows that select the number of components.
+        seed: seed of the start.
     """
     return best(_mixtures(train, seed), valid)
 

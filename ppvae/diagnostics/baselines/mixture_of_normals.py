@@ -1,4 +1,4 @@
-"""A mixture of normals."""
+"""Mixtures of normals."""
 
 import warnings
 from collections.abc import Iterator
@@ -11,26 +11,26 @@ from ppvae.diagnostics.baselines.rows import Matrix
 from ppvae.errors import InputError
 
 COMPONENTS = (2, 3, 5, 8, 12, 20)
-"""Numbers of components that are tried, as long as more are better on valid."""
+"""Numbers of components to try, while the validation score improves."""
 
 ROWS = 8
-"""Least training rows for each component."""
+"""Minimum number of training rows per component."""
 
 WORK = 5e9
-"""Multiplications of an iteration times the components' number, above which a size is not tried."""
+"""Maximum of multiplications per iteration times the number of components."""
 
 
 def fit_mixture_of_normals(train: Matrix, valid: Matrix, floor: float, seed: int) -> Fitted:
-    """Full or diagonal covariances, and as many components as are best on ``valid``; by EM.
+    """A mixture by EM; type of covariance and number of components are selected on ``valid``.
 
     Args:
         train: the training rows.
-        valid: rows that choose.
+        valid: rows for the selection.
         floor: added to each variance, in squared units of x.
-        seed: of the start.
+        seed: seed of the start.
 
     Raises:
-        InputError: where no size can be tried: too few rows, or too many elements for seconds.
+        InputError: if no size can be tried: too few rows, or too many elements.
     """
     found = []
     for kind in ("diag", "full"):
@@ -40,7 +40,7 @@ def fit_mixture_of_normals(train: Matrix, valid: Matrix, floor: float, seed: int
     if not found:
         raise InputError(
             f"{train.x.shape[0]:,} rows of {train.x.shape[1]:,} elements are too few for a "
-            "mixture, or too many for seconds"
+            "mixture, or would take too long"
         )
     return best(found, valid)
 
@@ -48,7 +48,7 @@ def fit_mixture_of_normals(train: Matrix, valid: Matrix, floor: float, seed: int
 def _is_feasible(kind: str, components: int, train: Matrix) -> bool:
     rows, elements = train.x.shape
     width = elements if kind == "full" else 1
-    # Each component of a full covariance takes as many rows as elements, at least.
+    # Each component with a full covariance needs at least as many rows as elements.
     is_told = rows >= components * max(ROWS, 2 * elements if kind == "full" else 0)
     return is_told and 100 * rows * components * elements * width <= WORK
 
@@ -65,11 +65,11 @@ def _mixtures(
             components, covariance_type=kind, reg_covar=floor, random_state=seed % 2**32
         )
         with warnings.catch_warnings():
-            # One that has not converged is a density all the same, and is judged on other rows.
+            # One that has not converged is still a density, and is scored on other rows.
             warnings.simplefilter("ignore", ConvergenceWarning)
             try:
                 model.fit(x)
-            except ValueError as error:  # scikit-learn's word for a covariance that is singular
+            except ValueError as error:  # scikit-learn raises it for a singular covariance
                 raise InputError(f"a mixture of {components} normals: {error}") from error
 
         def log_prob(rows: Matrix, model: GaussianMixture = model) -> Tensor:

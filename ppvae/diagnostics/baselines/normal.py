@@ -9,14 +9,14 @@ from ppvae.diagnostics.baselines.rows import Matrix
 
 
 def fit_normal(train: Matrix, valid: Matrix, floor: float) -> Fitted:
-    """N(x; mean, covariance): the empirical one, or a shrunk one where that is better on ``valid``.
+    """N(x; mean, covariance): the empirical covariance, or a shrunk one if better on ``valid``.
 
     The shrunk one is that of Ledoit and Wolf (2004). No eigenvalue is below ``floor``.
 
     Args:
         train: the training rows.
-        valid: rows that choose between the two.
-        floor: the least variance in any direction, in squared units of x.
+        valid: rows that select one of the two.
+        floor: minimum variance in any direction, in squared units of x.
     """
     from sklearn.covariance import EmpiricalCovariance, LedoitWolf
 
@@ -38,7 +38,7 @@ class _Density:
     Args:
         mean: ``(elements,)``.
         covariance: ``(elements, elements)``.
-        floor: of its eigenvalues.
+        floor: minimum of its eigenvalues.
     """
 
     def __init__(self, mean: np.ndarray, covariance: np.ndarray, floor: float) -> None:

@@ -1,4 +1,4 @@
-"""Probabilistic PCA: the linear Gaussian model of as many latents."""
+"""Probabilistic PCA: the linear Gaussian model with the same number of latents."""
 
 import torch
 from torch import Tensor
@@ -8,14 +8,14 @@ from ppvae.diagnostics.baselines.rows import Matrix
 
 
 def fit_pca(train: Matrix, latents: int, floor: float) -> Fitted:
-    """The most likely x = W z + mean + noise, z and noise normal (Tipping and Bishop, 1999).
+    """Maximum likelihood of x = W z + mean + noise, z and noise normal (Tipping and Bishop, 1999).
 
-    It is what a variational autoencoder with a linear decoder and one variance can reach at best.
+    It is the optimum of a variational autoencoder with a linear decoder and one variance.
 
     Args:
         train: the training rows.
-        latents: dimensions of z; at most as many as x has, less one.
-        floor: the least variance of the noise, in squared units of x.
+        latents: dimensions of z; at most those of x minus one.
+        floor: minimum variance of the noise, in squared units of x.
     """
     from sklearn.decomposition import PCA
 

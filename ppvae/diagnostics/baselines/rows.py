@@ -1,4 +1,4 @@
-"""Rows of data as a baseline takes them: a matrix, of a size that takes seconds."""
+"""Rows of data for baselines: a matrix of limited size."""
 
 import math
 from dataclasses import dataclass, replace
@@ -10,10 +10,10 @@ from ppvae.data import Split
 from ppvae.programs.streams import Stream
 
 NUMBERS = 2**23
-"""Numbers of x that a baseline is fitted to at most, 32 MiB, and that it is scored on at most."""
+"""Maximum number of values of x to fit and to score a baseline, 32 MiB each."""
 
 DRAWN = 10_000
-"""Rows that data with fresh noise in each batch are drawn up to: several draws of each row."""
+"""Number of rows up to which data with fresh noise in each batch are drawn repeatedly."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Matrix:
     Attributes:
         x: ``(rows, elements)``, float32, as the model sees it.
         observed: where x was observed, bool, like it; ``None``: everywhere.
-        y: labels ``(rows,)`` or covariates ``(rows, ...)``, where the data have any.
-        numbers: which rows of the split they are.
-        size_factor: what the mean of counts is multiplied by, ``(rows,)``, where the data have it.
+        y: labels ``(rows,)`` or covariates ``(rows, ...)``, if the data have any.
+        numbers: row numbers in the split.
+        size_factor: factor of the mean of counts, ``(rows,)``, if the data have it.
     """
 
     x: Tensor
@@ -44,7 +44,7 @@ class Matrix:
         return Matrix(self.x[chosen], observed, y, self.numbers[chosen], size_factor)
 
     def some(self, elements: Tensor) -> "Matrix":
-        """Some of the elements, by a bool for each, or by their places."""
+        """Some of the elements, by a bool per element, or by index."""
         observed = None if self.observed is None else self.observed[:, elements]
         return replace(self, x=self.x[:, elements], observed=observed)
 
@@ -59,10 +59,10 @@ class Matrix:
 
 
 def matrix(split: Split, seed: int) -> Matrix:
-    """The rows of a split, or a seeded sample of them where there are more than `NUMBERS` numbers.
+    """The rows of a split, or a seeded sample of them above `NUMBERS` numbers.
 
-    Rows that are binarized anew in each batch are drawn as in training, each several times where
-    there are fewer than `DRAWN`.
+    Rows that are binarized in each batch are drawn as in training, several times if there are fewer
+    than `DRAWN`.
     """
     elements = math.prod(split.shape)
     most = max(2, NUMBERS // elements)

@@ -1,8 +1,8 @@
-"""Whole numbers under a density: the probability of each, so that it is comparable with counts.
+"""Probabilities of integers under a density, to compare with likelihoods of counts.
 
-A continuous likelihood gives a whole number n the density p(n), which no probability of counts can
-be held against. Its probability is P(n - 1/2 < x < n + 1/2); of a normal, Phi(n + 1/2) -
-Phi(n - 1/2). Where the data were scaled, half a step is 1/2 over the scale.
+A continuous likelihood gives an integer n the density p(n), which is not comparable with a
+probability of counts. Its probability is P(n - 1/2 < x < n + 1/2); for a normal, Phi(n + 1/2) -
+Phi(n - 1/2). If the data were scaled, half a step is 1/2 divided by the scale.
 """
 
 import math
@@ -19,13 +19,13 @@ from ppvae.diagnostics.baselines.rows import Matrix
 from ppvae.errors import InputError
 
 ULPS = 8
-"""Roundings to single precision that a whole number may be off by, as scaled ones are."""
+"""Maximum deviation from an integer, in roundings to single precision, due to scaling."""
 
 MOST = 0.1
-"""How far off it may be at most, whatever its size."""
+"""Maximum deviation from an integer, whatever its size."""
 
 LEAST = 1e-9
-"""Difference of two values of a distribution function below which rounding decides it."""
+"""Difference of two values of a distribution function below which rounding dominates."""
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -35,23 +35,23 @@ NODES = 32
 
 @dataclass(frozen=True)
 class Steps:
-    """How x is made of whole numbers: raw = x * scale + loc.
+    """How x is made from integers: raw = x * scale + loc.
 
     Attributes:
-        loc: of each element, or one of all.
-        scale: likewise.
+        loc: of each element, or one for all.
+        scale: of each element, or one for all.
     """
 
     loc: Tensor
     scale: Tensor
 
     def raw(self, rows: Matrix) -> Matrix:
-        """The rows as whole numbers."""
+        """The rows as integers."""
         raw = (rows.x.double() * self.scale + self.loc).round().float()
         return rows.of(raw if rows.observed is None else raw.where(rows.observed, 0))
 
     def some(self, elements: Tensor) -> "Steps":
-        """Those of some of the elements, by a bool for each."""
+        """The steps of some of the elements, by a bool per element."""
         loc, scale = (
             each[elements] if each.numel() > 1 else each for each in (self.loc, self.scale)
         )
@@ -64,12 +64,12 @@ class Steps:
 
 
 def steps_of(scaling: Scaling, *parts: Matrix) -> Steps | None:
-    """How x is made of whole numbers; ``None`` where some value of it is not."""
+    """How x is made from integers; ``None`` if some value is not."""
     steps = _of(scaling)
     for rows in parts:
         raw = rows.x.double() * steps.scale + steps.loc
         off = (raw - raw.round()).abs() * rows.weight
-        # x has one rounding, of its own size; what scaled it had others, of the size of loc.
+        # x has one rounding, of its size; scaling had others, of the size of loc.
         size = (raw - steps.loc).abs() + steps.loc.abs() + 1
         if bool((off > (ULPS * EPS * size).clamp(max=MOST)).any()):
             return None
@@ -87,9 +87,9 @@ class Binning(Elementwise):
 
     Args:
         site: the site.
-        half: half of a step, for each element of x or one for all.
-        shape: that of one datum.
-        kept: which elements count, like one datum, bool; ``None``: all.
+        half: half of a step, per element of x or one for all.
+        shape: shape of one datum.
+        kept: the elements to keep, shaped like one datum, bool; ``None``: all.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ def log_mass(fn: Any, value: Tensor, half: Tensor) -> Tensor:
     """Log P(value - half < x < value + half), as ``fn.log_prob(value)`` is the log-density.
 
     Raises:
-        InputError: for a distribution of vectors, whose probability is no product of elements'.
+        InputError: for a distribution of vectors that is not a product over elements.
     """
     return by_elements(fn, value, lambda fn, x: _of_elements(fn, x.double(), half.double()))
 
@@ -116,7 +116,7 @@ def log_mass(fn: Any, value: Tensor, half: Tensor) -> Tensor:
 def _of_elements(fn: Any, value: Tensor, half: Tensor) -> Tensor:
     if fn.event_shape:
         raise InputError(
-            f"the probability of whole numbers under {type(fn).__name__} is an integral over "
+            f"the probability of integers under {type(fn).__name__} is an integral over "
             f"{math.prod(fn.event_shape)} elements at once, which is not computed; take "
             "independent elements, such as `Normal(...).to_event(1)`"
         )
@@ -132,7 +132,7 @@ def _of_elements(fn: Any, value: Tensor, half: Tensor) -> Tensor:
 
 
 def _of_normal(z: Tensor, half: Tensor) -> Tensor:
-    """Log (Phi(z + half) - Phi(z - half)), from the side on which both are small."""
+    """Log (Phi(z + half) - Phi(z - half)), computed in the tail where both are small."""
     z = -z.abs()
     above, below = (torch.special.log_ndtr(end) for end in (z + half, z - half))
     return torch.add(above, (-(below - above).exp()).log1p())

@@ -1,1 +1,1 @@
-"""What is in the bound, and is the latent used?"""
+"""What are the terms of the bound, and are the latents used?"""

@@ -1,1 +1,1 @@
-"""What would another part win: decoder, likelihood, prior, guide, encoder, optimization, data?"""
+"""What would another decoder, likelihood, prior, guide or encoder gain, or more steps or data?"""

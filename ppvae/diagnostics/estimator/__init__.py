@@ -1,1 +1,1 @@
-"""Which estimator of the gradient to climb by?"""
+"""Which gradient estimator is best?"""

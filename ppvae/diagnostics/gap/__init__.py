@@ -1,1 +1,1 @@
-"""Where is the gap between the bound and log p(x): the guide's family, or the encoder?"""
+"""Does the gap between bound and log p(x) come from the guide's family or the encoder?"""

@@ -1,4 +1,4 @@
-"""Statistics of a mixed table, column by column, and of how its columns hang together."""
+"""Statistics of a mixed table: of each column, and the association of columns."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -14,14 +14,14 @@ from ppvae.networks.columns import Column
 from ppvae.networks.log_counts import log_counts
 
 MOST = 30
-"""Columns, and levels of a category, of which each has its own statistics, at most."""
+"""Maximum number of columns, and of levels of a category, with their own statistics."""
 
 
 def statistics_for(supports: Mapping[str, tuple[str, Any]]) -> Mapping[str, Statistic]:
-    """Statistics of what the model observes: of each column, where columns are of several kinds.
+    """Statistics for the observed sites: of each column, if columns are of several kinds.
 
     Args:
-        supports: of each site, its family and its support, as the audit finds them.
+        supports: family and support of each site, from the audit.
     """
     for _, support in supports.values():
         elements = elements_of(support)
@@ -31,7 +31,7 @@ def statistics_for(supports: Mapping[str, tuple[str, Any]]) -> Mapping[str, Stat
 
 
 def of_columns(columns: Sequence[Column]) -> Mapping[str, Statistic]:
-    """Association of the columns; of each its mean and deviation, or the share of each level."""
+    """Association of the columns, and mean and deviation, or shares of levels, of each."""
     found: dict[str, Statistic] = {"association of columns": partial(association, columns=columns)}
     for place, column in list(enumerate(columns))[:MOST]:
         for code, level in list(enumerate(column.levels))[:MOST]:
@@ -58,7 +58,7 @@ def _scale(x: Tensor, place: int) -> Tensor:
 def association(x: Tensor, columns: Sequence[Column]) -> Tensor:
     """Root mean square correlation of features of different columns.
 
-    Features are real numbers, log(1 + x) of counts, and a category's levels as 0 and 1.
+    Features are real numbers, log(1 + x) of counts, and one-hot levels of categories.
     """
     each: list[Tensor] = []
     owner: list[int] = []

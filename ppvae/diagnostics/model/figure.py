@@ -1,4 +1,4 @@
-"""Are the data like the model's? Statistics of both."""
+"""Figure of predictive checks: statistics of data and model."""
 
 from collections.abc import Mapping
 
@@ -37,14 +37,13 @@ def draw_predictive(
     replicated: Mapping[str, npt.ArrayLike],
     p_values: Mapping[str, float] = {},
 ) -> Figure:
-    """Each statistic of the data among those of replicated data sets.
+    """Each statistic of the data, and its histogram over replicated data sets.
 
     Args:
-        observed: by name, a statistic of the data.
+        observed: statistics of the data by name.
         replicated: by the same names, ``(replications,)``, the same statistic of data sets drawn
             from the model.
-        p_values: by name, the share of replications at least as extreme; absent ones are not
-            written.
+        p_values: by name, the share of replications at least as extreme; optional.
 
     Raises:
         InputError: there is no statistic, one is missing on a side, or none of its replications is
@@ -54,15 +53,15 @@ def draw_predictive(
     if not observed or set(observed) != set(replicated):
         apart = sorted(set(observed) ^ set(replicated))
         raise InputError(
-            "observed and replicated must be of the same statistics, and at least one; "
+            "observed and replicated must have the same statistics, at least one; "
             f"on one side only: {', '.join(apart) or 'none'}"
         )
     values = {name: np.ravel(np.asarray(replicated[name], dtype=np.float64)) for name in observed}
     for name, draws in values.items():
         if not np.isfinite(draws).any():
             raise InputError(f"statistic {name!r} has no finite replication")
-    # What is the same in all sets and in the data, such as the largest of zeros and ones, says
-    # nothing.
+    # A statistic that is equal in the data and all sets, such as the largest of zeros and ones, is
+    # not informative.
     telling = [name for name in observed if (values[name] != observed[name]).any()]
     shown = (telling or list(observed))[:_MOST]
     columns = min(len(shown), 2)
@@ -92,7 +91,7 @@ def draw_predictive(
 
 def _draw_statistic(axes: Axes, observed: float, draws: Array) -> None:
     low, high = float(draws.min()), float(draws.max())
-    # Replications that are all alike are one bar, of a width that floating point can tell.
+    # Equal replications are one bar, of a width above floating-point resolution.
     width = (high - low) / min(25, max(6, round(len(draws) ** 0.5))) or max(0.02, 0.02 * abs(low))
     edges = np.arange(low - width / 2, high + width, width)
     counts, edges = np.histogram(draws, bins=edges)

@@ -1,8 +1,8 @@
-"""Does the model generate data like these? Predictive checks, by statistics of whole data sets.
+"""Predictive checks: statistics of the data and of data sets drawn from the model.
 
-Data sets of the size of the real one are drawn from the model, and a few numbers are taken of each:
-where the real data's number lies outside those of the replicated ones, the model has missed that
-trait of the data. It is the other half of calibration, which asks the guide about the model alone.
+Data sets of the size of the real one are drawn from the model, and a few statistics are computed
+for each: if a statistic of the real data is outside the range of the replicated ones, the model
+misses that feature. Calibration, by contrast, tests the guide against the model.
 """
 
 import math
@@ -23,16 +23,16 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
 Kind = Literal["prior", "posterior"]
-"""Where z comes from: p(z), for new data, or q(z | x), for each datum again."""
+"""Distribution of z: p(z), for new data, or q(z | x), for each datum again."""
 
 Statistic = Callable[[Tensor], Tensor | float]
-"""From a data set, ``(data, *shape)``, to one number; not a number where it has no meaning."""
+"""A function from a data set, ``(data, *shape)``, to one number; NaN if undefined."""
 
 ELBO = "elbo"
-"""What the statistic is called that the model itself supplies."""
+"""Name of the statistic that the model supplies."""
 
 HELD = 2**24
-"""Numbers of x held at once, as real data and again as replicated: 64 MiB of float32 each."""
+"""Maximum size of real, and of replicated, data in memory: 64 MiB of float32 each."""
 
 
 def mean(x: Tensor) -> Tensor:
@@ -46,12 +46,12 @@ def scale(x: Tensor) -> Tensor:
 
 
 def scale_within(x: Tensor) -> Tensor:
-    """Standard deviation of the elements of a datum, on average: an image's contrast."""
+    """Mean standard deviation of the elements of a datum: the contrast of images."""
     return x.flatten(1).std(1, correction=0).mean()  # of one element, 0
 
 
 def scale_between(x: Tensor) -> Tensor:
-    """Standard deviation of the data's own means: how images differ in brightness."""
+    """Standard deviation of the means of data: differences in brightness of images."""
     return x.flatten(1).mean(1).std()
 
 
@@ -71,10 +71,10 @@ def largest(x: Tensor) -> Tensor:
 
 
 def correlation(x: Tensor) -> Tensor:
-    """Correlation of neighbours in the last dimension, pooled: of pixels in a row, of columns.
+    """Pooled correlation of neighbours in the last dimension: pixels in a row, or columns.
 
-    Each element is taken less its mean over data, so that it is not the average datum's own shape
-    that correlates. Not a number where there are no neighbours, or nothing varies.
+    The mean of each element over data is subtracted, so that the shape of the average datum does
+    not matter. NaN if there are no neighbours, or nothing varies.
     """
     centred = x - x.mean(0)
     left, right = centred[..., :-1], centred[..., 1:]
@@ -93,16 +93,16 @@ STATISTICS: Mapping[str, Statistic] = MappingProxyType(
         "correlation of neighbours": correlation,
     }
 )
-"""Statistics for discrete and continuous data alike; add to them by ``{**STATISTICS, name: f}``."""
+"""Statistics for discrete and continuous data; add others by ``{**STATISTICS, name: f}``."""
 
 
 @dataclass(frozen=True)
 class Replicated:
-    """One statistic, of the real data and of each replicated data set.
+    """One statistic of the real data and of each replicated data set.
 
     Attributes:
-        observed: of the real data.
-        replicated: of the replicated ones, ``(replications,)``, float64.
+        observed: value for the real data.
+        replicated: values for the replicated ones, ``(replications,)``, float64.
     """
 
     observed: float
@@ -110,7 +110,7 @@ class Replicated:
 
     @property
     def p_value(self) -> float:
-        """Two-sided p-value: how far out in either tail the observed value is.
+        """Two-sided p-value of the observed value.
 
         With R replications it is 2 min(1 + #{T_r >= T}, 1 + #{T_r <= T}) / (R + 1), at most 1, and
         so at least 2 / (R + 1).
@@ -122,10 +122,10 @@ class Replicated:
 
     @property
     def z_score(self) -> float:
-        """Observed value less the replicated ones' mean, in standard deviations of a new one.
+        """Observed value minus the mean of replicated ones, in standard deviations of a new one.
 
-        Infinite where the replicated values are all the same and the observed one is another, or
-        where one of them is not a number.
+        Infinite if the replicated values are all equal and differ from the observed one, or if one
+        of them is NaN.
         """
         off = self.observed - float(self.replicated.mean())
         if off == 0:
@@ -136,19 +136,18 @@ class Replicated:
 
 @dataclass(frozen=True)
 class Predictive:
-    """Real data against data from the model, statistic by statistic.
+    """Statistics of real data and of data from the model.
 
     Attributes:
-        kind: ``"prior"``: x ~ p(x | z) at z ~ p(z), new data from the model. Under a model that
-            fits, p-values are uniform (weights fitted to the same data aside). Or
-            ``"posterior"``: x ~ p(x | z) at z ~ q(z | x), each datum again. Here the data are used
-            twice, and p-values are conservative: a model may pass that does not generate such data
-            at all, yet a statistic that fails is a fault of reconstruction.
-        statistics: by name; those that are not a number for the data at hand are left out.
-            ``"elbo"``, in nats per datum, is there where the guide has a density: one draw of the
-            bound for each datum. Real data far below simulated ones are data that the model, or
-            its guide, does not expect.
-        rows: data in each data set.
+        kind: ``"prior"``: x ~ p(x | z) at z ~ p(z), new data from the model. For a correct model
+            p-values are uniform (apart from weights fitted to the same data). Or ``"posterior"``: x
+            ~ p(x | z) at z ~ q(z | x), each datum again. Here the data are used twice, and p-values
+            are conservative: a model may pass that does not generate such data, but a failed
+            statistic shows a fault of reconstruction.
+        statistics: by name; undefined ones are left out. ``"elbo"``, in nats per datum, is included
+            if the guide has a density: one draw of the bound per datum. Real data far below
+            simulated ones are unexpected for the model or its guide.
+        rows: number of data in each data set.
     """
 
     kind: Kind
@@ -157,16 +156,16 @@ class Predictive:
 
     @property
     def replications(self) -> int:
-        """Number of replicated data sets; 0 where no statistic is a number."""
+        """Number of replicated data sets; 0 if no statistic is defined."""
         return max((len(s.replicated) for s in self.statistics.values()), default=0)
 
     def misfits(self, threshold: float = 4.0) -> tuple[str, ...]:
-        """Names of the statistics that are off by more than ``threshold``, worst first.
+        """Names of the statistics that deviate by more than ``threshold``, worst first.
 
         Args:
-            threshold: in standard deviations, of which a few dozen replications tell more than
-                their p-value does. Of ten statistics that fit, one exceeds 4 in about 1 of 500
-                checks with 50 replications, if they are about normal; extremes often are not.
+            threshold: in standard deviations, which for a few dozen replications are more
+                informative than p-values. Of ten correct statistics, one exceeds 4 in about 1 of
+                500 checks with 50 replications, if they are about normal; extremes often are not.
         """
         off = {name: abs(s.z_score) for name, s in self.statistics.items()}
         return tuple(n for n in sorted(off, key=lambda n: -off[n]) if off[n] > threshold)
@@ -177,7 +176,7 @@ class Predictive:
         made = "new data" if self.kind == "prior" else "reconstructed data"
         misfits = self.misfits()
         if not misfits:
-            return f"the model's {made} are like these in all {len(self.statistics)} statistics"
+            return f"the model's {made} match the data in all {len(self.statistics)} statistics"
         misfit = "; ".join(
             f"{name} {s.observed:.4g} in the data, {float(s.replicated.mean()):.4g} +- "
             f"{float(s.replicated.std()):.2g} in the model's"
@@ -185,7 +184,7 @@ class Predictive:
             for s in [self.statistics[name]]
         )
         rest = f"; and {len(misfits) - 3} more" if len(misfits) > 3 else ""
-        return f"the model's {made} differ from these in {misfit}{rest}"
+        return f"the model's {made} differ from the data in {misfit}{rest}"
 
 
 def check(
@@ -204,8 +203,8 @@ def check(
 ) -> Predictive:
     """Compare data with data sets drawn from the model.
 
-    Each replicated data set has the rows, labels, covariates and masks of the real one; one is held
-    at a time, and of each the statistics alone are kept.
+    Each replicated data set has the rows, labels, covariates and masks of the real one; only one is
+    in memory at a time, and only its statistics are kept.
 
     Args:
         pair: model and guide.
@@ -213,18 +212,18 @@ def check(
         split: the real data.
         kind: ``"prior"`` for new data, ``"posterior"`` for each datum again.
         replications: number of replicated data sets, at least 2.
-        statistics: by name, from ``(data, *shape)`` to a number. What a mask hides is the same
-            there in real and replicated data.
-        rows: at most so many data, evenly spread over the split; fewer where they are large.
-        batch_size: data at a time in the programs.
+        statistics: by name, functions from ``(data, *shape)`` to a number. Hidden entries are equal
+            in real and replicated data.
+        rows: maximum number of data, evenly spread over the split; fewer if they are large.
+        batch_size: data per batch.
         seed: seed of all draws.
         device: where the programs are.
-        on_rows: hears of each batch's number of data, ``replications`` times for each datum.
+        on_rows: called with the number of data in each batch, ``replications`` times per datum.
 
     Raises:
-        InputError: for fewer than 2 replications or data, a kind that there is not, a statistic
-            named ``"elbo"``, latents that all data share, or a model that cannot be simulated, as
-            `ppvae.diagnostics.shared.simulation.simulate` finds.
+        InputError: for fewer than 2 replications or data, an unknown kind, a statistic named
+            ``"elbo"``, latents shared by all data, or a model that cannot be simulated, see
+            `ppvae.diagnostics.shared.simulation.simulate`.
 
     Source: Gelman, Meng and Stern, Posterior Predictive Assessment of Model Fitness, 1996; Gabry
     et al., Visualization in Bayesian Workflow, 2019.
@@ -233,10 +232,10 @@ def check(
     device = torch.device(device)
     count = min(rows, len(split), max(2, HELD // math.prod(split.shape)))
     if count < 2:
-        raise InputError(f"a check compares data sets, and rows is {count}; give at least 2")
+        raise InputError(f"a check compares data sets, but rows is {count}; give at least 2")
     index = torch.arange(count) * len(split) // count
     with evaluating(pair), Stream.PREDICTIVE.drawn(seed, device) as noise:
-        # Read once, also where reading binarizes anew: the data that are compared are these.
+        # Read once, since reading may binarize again: these are the compared data.
         real = list(split.batches(list(index.split(batch_size)), device=device))
         statistics = _where_they_vary(statistics, torch.cat([batch["x"] for batch in real]))
         observed = _values(pair, audit, real, statistics)
@@ -268,16 +267,18 @@ def _check(audit: Audit, kind: str, replications: int, statistics: Mapping[str, 
         raise InputError(f"kind is '{kind}'; it is 'prior' or 'posterior'")
     check_at_least(2, replications=replications)
     if ELBO in statistics:
-        raise InputError(f"a statistic is named '{ELBO}', as the model's own is; name it otherwise")
+        raise InputError(
+            f"a statistic is named '{ELBO}', which is reserved for the bound; rename it"
+        )
     if not audit.is_local:
         raise InputError(
-            "replicated data are drawn datum by datum, and here some latents are shared by all "
-            "data, or there is no plate of the data"
+            "replicated data are drawn for each datum separately, but here some latents are "
+            "shared by all data, or there is no plate of the data"
         )
 
 
 def _where_they_vary(statistics: Mapping[str, Statistic], x: Tensor) -> Mapping[str, Statistic]:
-    """Zeros of the elements that are not the same in all data: padding is no trait to model."""
+    """Zeros of elements that vary over the data, without padding."""
     varies = (x != x[0]).any(0)
     return {
         name: (lambda every: zeros(every[:, varies])) if statistic is zeros else statistic
@@ -288,7 +289,7 @@ def _where_they_vary(statistics: Mapping[str, Statistic], x: Tensor) -> Mapping[
 def _values(
     pair: Pair, audit: Audit, batches: list[Batch], statistics: Mapping[str, Statistic]
 ) -> dict[str, float]:
-    """Every statistic of one data set."""
+    """All statistics of one data set."""
     x = torch.cat([batch["x"] for batch in batches])
     values = {name: float(statistic(x)) for name, statistic in statistics.items()}
     if audit.is_bound:

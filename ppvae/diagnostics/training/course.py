@@ -1,4 +1,4 @@
-"""Would more epochs have paid? The held-out objective over the epochs."""
+"""Course of a fit: the held-out objective by epoch."""
 
 import math
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ class Course:
     """The held-out objective over the evaluated epochs at the final beta; nats per datum.
 
     Attributes:
-        epochs: how many there were.
-        best: the epoch whose objective was best.
-        late: how many epochs are the last tenth, one evaluation at least.
-        late_gain: by how much the best objective rose in these: 0, or more.
-        after_best: by how much the objective fell from its best to the end.
+        epochs: number of epochs.
+        best: the epoch of the best objective.
+        late: number of epochs in the last tenth, with at least one evaluation.
+        late_gain: rise of the best objective in these, at least 0.
+        after_best: fall of the objective from its best to the end.
     """
 
     epochs: int
@@ -26,7 +26,7 @@ class Course:
 
 
 def course(run: Run) -> Course | None:
-    """The course of a fit; ``None`` where there are too few epochs to speak of one."""
+    """The course of a fit; ``None`` for too few epochs."""
     rows = [row for row in run.history() if row["split"] == "valid"]
     rows = [r for r in rows if r["objective"] is not None and math.isfinite(r["objective"])]
     if rows:

@@ -1,11 +1,11 @@
-"""How much did the fit overfit? The same estimates on training data and on others.
+"""Overfitting: the same estimates on training data and on other data.
 
-log p(x) is the model's alone, and what lies between it and the bound is the guide's doing.
+log p(x) depends on the model only, and the gap between it and the bound on the guide.
 
-What the training data have over others is not what was lost by it. Weights that maximize a sum over
-training data are as far below the best ones on new data as they are above them on their own, to
-first order in the noise of the weights (Akaike, 1974; Takeuchi, 1976): half of the difference was
-lost, and half is what any weights lose that were chosen by these data.
+The lead of training data over other data is twice the loss by overfitting. To first order in the
+noise of the weights, weights that maximize a sum over training data are as far below the best ones
+on new data as above them on training data (Akaike, 1974; Takeuchi, 1976): only half of the
+difference is lost on new data.
 """
 
 from collections.abc import Callable
@@ -25,21 +25,19 @@ from ppvae.programs.facts import Audit
 
 @dataclass(frozen=True)
 class Overfitting:
-    """What the training data have over the examined ones.
+    """The lead of training data over the examined ones.
 
-    Over data from the same source it is overfitting; over other data it is as well how these
-    differ. log p(x) is by few importance samples, for what the two sets of data have in common
-    cancels: what the guide loses beyond these, more on data that it has not seen, counts as the
-    model's.
+    For data from the same source it is overfitting; for other data it also includes their
+    difference. log p(x) uses few importance samples, since common errors cancel; losses of the
+    guide beyond these, which are larger on unseen data, are attributed to the model.
 
     Attributes:
-        is_own: the examined data are a part of the run's own.
+        is_own: whether the examined data are a split of the run's own.
         log_p: difference of mean log p(x): overfitting of the model.
-        gap: by how much less the bound lacks of log p(x): overfitting of the encoder.
-        bound: difference of the mean bound that the fit climbed: the sum of the two where it weighs
-            no draws.
-        rows: how many of the examined data.
-        samples: importance samples a datum.
+        gap: difference of the mean gap between bound and log p(x): overfitting of the encoder.
+        bound: difference of the mean training bound: the sum of the two if it weighs no draws.
+        rows: number of examined data.
+        samples: importance samples per datum.
     """
 
     is_own: bool
@@ -51,7 +49,7 @@ class Overfitting:
 
     @property
     def deficits(self) -> tuple[Deficit, ...]:
-        """What the weights lost by being chosen by few data; of other data, that cannot be said."""
+        """Losses by overfitting; unknown for other data."""
         if not self.is_own:
             return ()
         bound, log_p = (
@@ -74,26 +72,26 @@ def overfitting(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Overfitting:
-    """Estimate log p(x) of training data beside the examined ones.
+    """Estimate log p(x) of training and examined data.
 
     Args:
         pair: model and guide.
         audit: their audit.
         train: training data.
         split: the examined data.
-        samples: importance samples a datum.
-        weighed: draws of a datum that the bound of the fit weighs.
-        is_own: the examined data are a part of the run's own.
+        samples: importance samples per datum.
+        weighed: draws per datum that the bound of the fit weighs.
+        is_own: whether the examined data are a split of the run's own.
         seed: seed of all draws.
         device: where the pair is.
-        on_rows: called with the number of data finished, of both.
+        on_rows: called with the number of finished data of both.
 
     Raises:
         InputError: if there is no log p(x) by importance sampling.
     """
     if not audit.has_evidence:
         raise InputError(
-            "it takes log p(x) of each datum by importance sampling, and there is none"
+            "it needs log p(x) of each datum by importance sampling, which is not available"
         )
     common: dict[str, Any] = {"seed": seed, "device": device}
     seen, unseen = (
@@ -101,7 +99,7 @@ def overfitting(
         for each in (train, split)
     )
     bounds = [seen.elbo, unseen.elbo]
-    if weighed > 1:  # of as many samples as it weighs, log p(x) is that bound
+    if weighed > 1:  # with as many samples as it weighs, log p(x) is that bound
         bounds = [
             log_evidence(pair, audit, each, samples=weighed, **common).log_p
             for each in (train, split)

@@ -1,8 +1,8 @@
-"""Is the guide calibrated, as a posterior of the model? Simulation-based calibration, by ranks.
+"""Simulation-based calibration of the guide, by ranks.
 
-Of a pair (z, x) drawn from the model, z is a draw from the exact posterior of x. If the guide is
-that posterior, then z ranks among draws from q(z | x) like any of them: every rank is as likely as
-any other. An amortized guide has its q(z | x) ready for simulated data too, so nothing is refitted.
+For a pair (z, x) drawn from the model, z is a draw from the exact posterior of x. If the guide is
+that posterior, all ranks of z among draws from q(z | x) are equally likely. An amortized guide
+gives q(z | x) for simulated data too, so nothing is refitted.
 """
 
 import math
@@ -21,36 +21,34 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.streams import Stream
 
 LARGE = 3.0
-"""Standard errors from which a moment of the ranks is named as the way in which they are off."""
+"""Minimum deviation of a moment of the ranks, in standard errors, to be named in the verdict."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Where latents drawn with the data rank among the guide's draws.
+    """Ranks of latents drawn with the data among draws from the guide.
 
-    This is about the guide as a posterior *of the model*, on data *from the model*. It says nothing
-    of how well the model fits real data, nor how the guide does on data that the model would not
-    give: a guide can pass under a hopeless model. `ppvae.diagnostics.model` asks after that.
+    This tests the guide as the posterior *of the model*, on data *from the model*. It does not test
+    how well the model fits real data, nor the guide on data unlike the model's: a guide can pass
+    under a bad model. See `ppvae.diagnostics.model` for that.
 
-    A guide can also pass dimension by dimension with no use of x at all: the prior is calibrated
-    on average over data. log p(x, z) sees through that; log q(z | x) sees a factorized guide of a
-    posterior that is correlated, which, fitted by the ELBO, log p(x, z) is nearly blind to.
+    A guide can also pass in each dimension without using x: the prior is calibrated on average over
+    data. log p(x, z) detects that; log q(z | x) detects a factorized guide for a correlated
+    posterior, to which log p(x, z) is nearly blind if the guide was fitted by the ELBO.
 
     Attributes:
-        names: of the quantities: ``"z[0]"``, ``"z[1]"``, ... for the dimensions of each latent site
-            (``"z"`` where it has one), and then those of `JOINT`; log q(z | x) is left out where
-            the guide has auxiliary sites, whose values for a simulated z are not known.
+        names: names of the quantities: ``"z[0]"``, ``"z[1]"``, ... for the dimensions of each
+            latent site (``"z"`` where it has one), and then those of `JOINT`; log q(z | x) is left
+            out where the guide has auxiliary sites, whose values for a simulated z are not known.
         sites: the site that each quantity is a dimension of, ``""`` for those of `JOINT`.
         pit: normalized ranks, ``(simulations, quantities)``, float64, in (0, 1): with L draws,
             m of them below and n of them equal to the simulated value, (m + u (n + 1)) / (L + 1)
             with u ~ Uniform(0, 1). So drawn, they are exactly uniform if the guide is the
             posterior, for discrete quantities too.
-        p_values: of the hypothesis that a quantity's ranks are uniform, ``(quantities,)``, by
-            ArviZ's test of ordered values (``pot_c``). Small ones are what they say; large ones are
-            not to be read (none exceeds 1/2).
+        p_values: p-values of uniform ranks, ``(quantities,)``, by ArviZ's test of ordered values
+            (``pot_c``). Only small ones are meaningful (none exceeds 1/2).
         draws: L.
-        level: probability, at most about, of calling a calibrated guide off, over all quantities
-            together.
+        level: approximate maximum probability of rejecting a calibrated guide, over all quantities.
     """
 
     names: tuple[str, ...]
@@ -77,20 +75,21 @@ class Calibration:
 
     @property
     def is_calibrated(self) -> bool:
-        """Whether nothing speaks against it at `level`; more simulations may yet."""
+        """Whether calibration is not rejected at `level`."""
         return self.p_value >= self.level
 
     @property
     def location(self) -> Tensor:
-        """Mean rank less 1/2, in standard errors: ``(quantities,)``.
+        """Mean rank minus 1/2, in standard errors: ``(quantities,)``.
 
-        Above zero, simulated values lie above the guide's draws. A uniform rank has variance 1/12.
+        Above zero, simulated values are above the draws of the guide. A uniform rank has variance
+        1/12.
         """
         return (self.pit.mean(0) - 0.5) * math.sqrt(12 * self.simulations)
 
     @property
     def spread(self) -> Tensor:
-        """Variance of the ranks less 1/12, in standard errors: ``(quantities,)``.
+        """Variance of the ranks minus 1/12, in standard errors: ``(quantities,)``.
 
         Above zero, ranks pile up at both ends: simulated values lie outside the draws more often
         than they should. The squared deviation of a uniform rank has variance 1/180.
@@ -99,14 +98,13 @@ class Calibration:
 
     @property
     def shapes(self) -> tuple[str, ...]:
-        """In what way each quantity's ranks are off.
+        """Kind of deviation of the ranks of each quantity.
 
-        ``"uniform"``, where `adjusted` is not below `level`. Else, of a dimension of z,
-        ``"shifted"``, ``"too narrow"`` or ``"too wide"`` (the guide, on average over data: one
-        whose locations are wrong now this way, now that, is too narrow for what it knows), or
-        ``"shifted, too narrow"``. Of a quantity of `JOINT`, whose value is a log-density,
-        ``"too high"`` or ``"too low"``: at the guide's draws against latents of the posterior.
-        ``"uneven"``, where neither moment says how.
+        ``"uniform"`` if `adjusted` is not below `level`. Else, for a dimension of z, ``"shifted"``,
+        ``"too narrow"`` or ``"too wide"`` (the guide, on average over data: errors of location in
+        both directions make it too narrow), or ``"shifted, too narrow"``. For a quantity of
+        `JOINT`, a log-density, ``"too high"`` or ``"too low"``: at draws of the guide compared with
+        latents of the posterior. ``"uneven"`` if neither moment shows how.
         """
         return tuple(
             "uniform" if p >= self.level else _marginal(at, by) if site else _density(at)
@@ -121,7 +119,7 @@ class Calibration:
 
     @property
     def by_site(self) -> dict[str, Tensor]:
-        """The ranks as ArviZ's ``plot_ecdf_pit`` takes them, in a group ``prior_sbc``.
+        """The ranks for ArviZ's ``plot_ecdf_pit``, in a group ``prior_sbc``.
 
         By site ``(simulations, dimensions)``, and by name ``(simulations,)`` for each of `JOINT`.
         """
@@ -165,27 +163,27 @@ def calibrate(
     device: torch.device | str = "cpu",
     on_rows: Callable[[int], None] = lambda _: None,
 ) -> Calibration:
-    """Rank latents simulated with their data among the guide's draws given those data.
+    """Rank latents simulated with their data among draws from the guide given those data.
 
-    What can be seen: with N simulations, a mean rank is known to within 0.29 / sqrt(N).
+    With N simulations, the standard error of a mean rank is 0.29 / sqrt(N).
 
     Args:
         pair: model and guide.
         audit: their audit.
-        split: rows for the shape of x, and for the labels, covariates and masks that the programs
-            are given; evenly spread over it, some of them again where there are too few.
-        simulations: N, pairs (z, x) drawn from the model, one a row.
-        draws: L, draws from q(z | x) for each; a rank is one of L + 1.
-        level: probability, at most about, of calling a calibrated guide off.
-        batch_size: simulations at a time; draws are taken in chunks of bounded size.
+        split: rows for the shape of x, and for labels, covariates and masks; evenly spread over it,
+            with repetitions if there are too few.
+        simulations: N, pairs (z, x) drawn from the model, one per row.
+        draws: L, draws from q(z | x) for each; there are L + 1 ranks.
+        level: approximate maximum probability of rejecting a calibrated guide.
+        batch_size: simulations per batch; draws are made in chunks of bounded size.
         seed: seed of all draws.
         device: where the programs are.
-        on_rows: hears of each batch's number of simulations, for a progress bar.
+        on_rows: called with the number of simulations in each batch, for a progress bar.
 
     Raises:
-        InputError: for fewer than 2 simulations or 1 draw, a guide with a point mass, latents that
-            all data share, a density that is not a number, or a model that cannot be simulated,
-            as `ppvae.diagnostics.shared.simulation.simulate` finds.
+        InputError: for fewer than 2 simulations or 1 draw, a guide with a point mass, latents
+            shared by all data, a density that is NaN, or a model that cannot be simulated, see
+            `ppvae.diagnostics.shared.simulation.simulate`.
 
     Source: Talts et al., Validating Bayesian Inference Algorithms with Simulation-Based
     Calibration, 2018; Modrák et al., Simulation-Based Calibration Checking for Bayesian
@@ -222,11 +220,11 @@ def _check(audit: Audit, simulations: int, draws: int, level: float) -> None:
     check_at_least(2, simulations=simulations)
     check_at_least(1, draws=draws)
     if not 0 < level < 1:
-        raise InputError(f"level is {level}; it is a probability, above 0 and below 1")
+        raise InputError(f"level is {level}; it must be a probability, above 0 and below 1")
     if not audit.is_bound:
         raise InputError(
-            "a guide with a point mass has no draws to rank among, and so no calibration; take one "
-            "with a density, such as MeanField"
+            "a guide with a point mass has no calibration; take one with a density, such as "
+            "MeanField"
         )
 
 
@@ -243,7 +241,7 @@ def _marginal(location: float, spread: float) -> str:
     faults = ["shifted"] if abs(location) > LARGE else []
     if spread > LARGE:
         faults.append("too narrow")
-    # A shift alone lowers the variance as well, always by fewer standard errors.
+    # A shift alone also lowers the variance, but by fewer standard errors.
     if spread < -LARGE and -spread > abs(location):
         faults = ["too wide"]
     return ", ".join(faults) or "uneven"

@@ -1,4 +1,4 @@
-"""Is the guide calibrated as a posterior of the model? Ranks against the uniform distribution."""
+"""Figure of calibration: ranks against the uniform distribution."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from ppvae.plots.style import (
 from ppvae.plots.text import few_numbers, fitted, probability
 
 _MOST = 8
-_POINTS = 100  # where the curve is compared with its envelope
+_POINTS = 100  # points at which the curve is compared with its envelope
 _LEVEL = 0.95
 _ENVELOPE: Look = {"facecolor": "#DDDDDD", "edgecolor": "none"}
 
@@ -41,7 +41,7 @@ def draw_calibration(
     *,
     joint: Sequence[str] = (),
 ) -> Figure:
-    """How far ranks are from uniform: their distribution function less that of the uniform.
+    """Deviation of ranks from uniform: their distribution function minus the uniform one.
 
     The envelope holds the whole curve of a calibrated quantity with probability 95 % (Säilynoja,
     Bürkner and Vehtari, 2022, by ArviZ); ranks of different simulations are independent, as it
@@ -49,10 +49,10 @@ def draw_calibration(
 
     Args:
         pit: ``(simulations, quantities)``, normalized ranks in [0, 1], ties broken at random.
-        names: of the quantities. At most 8 are drawn.
-        p_values: ``(quantities,)``, of the hypothesis that the ranks are uniform; the smallest are
-            drawn first, and what is not a number last.
-        joint: names of quantities of all latents, which are drawn before those of one dimension.
+        names: names of the quantities. At most 8 are drawn.
+        p_values: ``(quantities,)``, p-values of uniform ranks; the smallest are drawn first, and
+            NaN last.
+        joint: names of quantities of all latents, drawn before those of one dimension.
 
     Raises:
         InputError: a rank is not in [0, 1], there are fewer than 2 simulations, or the arguments
@@ -71,7 +71,7 @@ def draw_calibration(
     if not ((ranks >= 0) & (ranks <= 1)).all():
         raise InputError("pit must be in [0, 1]: normalized ranks of simulated values")
     first = [(name not in joint, value) for name, value in zip(names, np.ravel(p), strict=True)]
-    # What is not a number has no place of its own in an order.
+    # NaN cannot be sorted.
     chosen = sorted(range(len(names)), key=lambda i: (first[i][0], np.nan_to_num(p[i], nan=9.0)))
     chosen = chosen[:_MOST]
 
@@ -82,14 +82,14 @@ def draw_calibration(
         _draw_curve(axes, at, ranks[:, i], low, high)
         axes.set_title(fitted(names[i], WIDTH / columns - 1.75, size=12, lines=2))
         axes.set_title(probability(float(p[i])), loc="right", fontsize=11, color=GREY)
-        # A panel with none below has the numbers of the shared axis.
+        # A panel with none below has the tick labels of the shared axis.
         axes.tick_params(labelbottom=place + columns >= len(chosen))
         if place + columns >= len(chosen):
             axes.set_xlabel("normalized rank")
     few_numbers(panels[0].yaxis, 4)
     title = "Ranks of simulated latents among the guide's draws"
     headline(figure, entitle(title, len(chosen), len(names)))
-    figure.supylabel("ECDF less uniform", fontsize=11)
+    figure.supylabel("ECDF minus uniform", fontsize=11)
     handles = [
         Line2D([], [], color=BLUE, label="ranks"),
         Line2D([], [], color=VERMILLION, label="outside"),
@@ -102,16 +102,16 @@ def draw_calibration(
 
 
 def _envelope(simulations: int) -> tuple[Array, Array, Array]:
-    """Where curves are compared, and between what distances from the uniform they stay."""
+    """Points of comparison, and the envelope of deviations from uniform."""
     from arviz_stats import ecdf_utils
 
-    # Few points, as the envelope costs a binomial tail for each in each of a thousand trials.
+    # Few points, since the envelope needs a binomial tail for each in each of a thousand trials.
     points = min(simulations, _POINTS)
     at = np.arange(1, points) / points
     bands: Any = ecdf_utils  # untyped
     trials = np.random.default_rng(0)
     alone = bands.simulate_confidence_bands(simulations, 1, at, _LEVEL, 1000, trials)
-    # What is just as unlikely as the bound of the envelope is inside it.
+    # Values exactly as unlikely as the bound of the envelope are inside.
     alone = min(1.0, alone + 1e-9)
     low, high = bands.get_pointwise_confidence_band(alone, simulations, at)
     return at, low - at, high - at

@@ -1,7 +1,7 @@
-"""What does the posterior itself look like? The No-U-Turn sampler on p(z | x), datum by datum.
+"""Exact posteriors of single data by the No-U-Turn sampler on p(z | x).
 
-A guide is judged best beside what it stands for. Markov chains owe nothing to its family: where
-they agree with each other and not with the guide, the guide is wrong, and one sees in what way.
+Markov chains do not depend on the family of the guide: if they agree with each other but not with
+the guide, the guide is wrong, and they show how.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,13 +25,13 @@ from ppvae.programs.streams import Stream
 
 @dataclass(frozen=True)
 class GuideDifference:
-    """The guide beside the chains; all ``(data, dimensions)``, float64.
+    """Difference of guide and chains; all ``(data, dimensions)``, float64.
 
     Attributes:
         shift: |E_q[z] - E_p[z]| in posterior standard deviations; 0 for an exact guide.
         shift_error: its Monte Carlo standard error.
-        ratio: standard deviation of the guide over that of the posterior; 1 for an exact guide,
-            and below 1, as a rule, for a mean-field guide of correlated latents.
+        ratio: standard deviation of the guide divided by that of the posterior; 1 for an exact
+            guide, usually below 1 for a mean-field guide of correlated latents.
         ratio_error: its Monte Carlo standard error.
     """
 
@@ -41,12 +41,12 @@ class GuideDifference:
     ratio_error: Tensor
 
     def differs(self, sigmas: float = 4.0) -> Tensor:
-        """Where mean or standard deviation of the guide is off by more than the chains' noise.
+        """Whether mean or standard deviation of the guide differs by more than the noise of chains.
 
-        It says that a difference is there, not that it is large; with draws enough any shows.
+        A significant difference need not be large; with enough draws any is significant.
 
         Args:
-            sigmas: how many standard errors.
+            sigmas: threshold in standard errors.
         """
         off: Tensor = (self.shift > sigmas * self.shift_error) | (
             (self.ratio - 1).abs() > sigmas * self.ratio_error
@@ -56,27 +56,27 @@ class GuideDifference:
 
 @dataclass(frozen=True)
 class Chains:
-    """Draws from p(z | x) of a few data, and the guide's moments beside them; float64.
+    """Draws from p(z | x) of a few data, and moments of the guide; float64.
 
-    Latents are in their own space: a scale is positive. Each number of a latent is a dimension.
+    Latents are in their constrained space. Each number of a latent is a dimension.
 
     Attributes:
-        sites: name of the site and index in it, of each dimension.
+        sites: name of the site and index in it, for each dimension.
         draws: ``(data, chains, draws, dimensions)``.
         log_joint: log p(x, z) at each draw, in nats: ``(data, chains, draws)``.
         divergences: transitions after the warm-up whose trajectory diverged, ``(data, chains)``,
-            int64: more than a few, and the draws are biased.
-        rhat: rank-normalized split r-hat, ``(data, dimensions)``; chains that agree have less
-            than 1.01, or, of a few hundred draws, 1.05 (Vehtari et al., 2021).
+            int64: with more than a few the draws are biased.
+        rhat: rank-normalized split r-hat, ``(data, dimensions)``; below 1.01 for chains that agree,
+            or 1.05 for a few hundred draws (Vehtari et al., 2021).
         ess: bulk effective sample size over all chains, ``(data, dimensions)``.
         loc: posterior mean, ``(data, dimensions)``.
         loc_error: its Monte Carlo standard error.
         scale: posterior standard deviation, ``(data, dimensions)``.
         scale_error: its Monte Carlo standard error.
         guide_loc: mean of q(z | x), ``(data, dimensions)``.
-        guide_loc_error: its Monte Carlo standard error; 0 where the mean is known in closed form.
+        guide_loc_error: its Monte Carlo standard error; 0 for a closed form.
         guide_scale: standard deviation of q(z | x), ``(data, dimensions)``; 0 for a point mass.
-        guide_scale_error: its Monte Carlo standard error, alike.
+        guide_scale_error: its Monte Carlo standard error; 0 for a closed form.
     """
 
     sites: tuple[tuple[str, int], ...]
@@ -122,34 +122,33 @@ def posterior_chains(
 ) -> Chains:
     """Draw from p(z | x) of each datum by Pyro's NUTS (Hoffman and Gelman, 2014).
 
-    One datum and one chain after the other, each chain with a seed of its own, a step size and a
-    diagonal mass matrix that it finds in its warm-up. It starts at a draw of the guide moved to
-    twice its distance from the guide's mean, in the space where supports are the whole line:
-    r-hat tells chains that have not met only if they start farther apart than they end. A mode
-    that is far from all the guide draws may still go unseen. The answer is a function of ``seed``,
-    and moves nothing.
+    Data and chains run in sequence, each chain with its own seed, step size and diagonal mass
+    matrix from its warm-up. It starts at a draw of the guide moved to twice its distance from the
+    guide's mean, in unconstrained space: r-hat detects chains that have not converged only if they
+    start overdispersed. A mode far from all draws of the guide may still be missed. The result is a
+    function of ``seed``, without changing any state.
 
     The time is that of ``data * chains * (warmup + draws)`` transitions, of some 10 gradients of
-    log p(x, z) each: 1 to 3 seconds for 100 transitions of a 784-400-20 decoder on one core. Number
-    and gradient are a graph where the programs allow it (`ppvae.compilation.gradient`); a datum
-    whose graph is found wrong is sampled again without it, from the same seed.
+    log p(x, z) each: 1 to 3 seconds for 100 transitions of a 784-400-20 decoder on one core.
+    Density and gradient are a graph if the programs allow it (`ppvae.compilation.gradient`); a
+    datum with a wrong graph is sampled again without it, from the same seed.
 
     Args:
         pair: model and guide.
         audit: their audit.
         batch: a few data, ``{"x": (data, ...), ...}``, on the pair's device.
-        chains: of each datum, at least 2.
-        draws: of each chain, after its warm-up; at least 4.
-        warmup: transitions in which a chain adapts, and which are not kept; at least 1.
-        max_tree_depth: a trajectory has less than 2 to this power steps. It costs efficiency, not
-            correctness, where it is short of a U-turn.
-        seed: of the chains.
-        on_draw: called after each transition, the warm-up's too, for a progress bar.
+        chains: chains per datum, at least 2.
+        draws: draws per chain, after its warm-up; at least 4.
+        warmup: warm-up transitions, which are not kept; at least 1.
+        max_tree_depth: a trajectory has fewer than 2 to this power steps. A limit before the U-turn
+            costs efficiency, not correctness.
+        seed: seed of the chains.
+        on_draw: called after each transition, including warm-up, for a progress bar.
 
     Raises:
         InputError: if the programs have no posterior per datum (latents outside the data's plate,
-            or no such plate); if a latent is discrete, or its support depends on another latent;
-            if p(x, z) is 0 or not finite wherever the guide draws; if a number is too small.
+            or no such plate); if a latent is discrete, or its support depends on another latent; if
+            p(x, z) is 0 or not finite at all draws of the guide; if a number is too small.
     """
     device, data = batch["x"].device, len(batch["x"])
     check_at_least(1, **{"the number of data": data})
@@ -171,7 +170,9 @@ def posterior_chains(
     parts = []
     with (
         evaluating(pair),
-        pyro.validation_enabled(False),  # trajectories pass where densities are not finite
+        pyro.validation_enabled(
+            False
+        ),  # trajectories may reach points where densities are not finite
         Stream.CHAINS.drawn(seed, device) as noise,
         _one_thread(),
     ):
@@ -184,7 +185,7 @@ def posterior_chains(
             ticks = iter([on_draw] * (chains * (warmup + draws)))
             try:
                 sampled = [sample(target, row, chain, ticks) for chain in range(chains)]
-            except Unfaithful:  # draws were taken by a wrong graph; the target has none any more
+            except Unfaithful:  # the graph was wrong; the target no longer has one
                 sampled = [sample(target, row, chain, ticks) for chain in range(chains)]
             vectors = torch.stack([drawn for drawn, _ in sampled])
             divergences = torch.tensor([count for _, count in sampled])
@@ -195,12 +196,12 @@ def posterior_chains(
 
 
 def _nothing() -> None:
-    """Transitions that are made again were counted."""
+    """No progress for repeated transitions, which were counted before."""
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One datum's gradient is too little to share: threads would wait for each other."""
+    """Use one thread, since the gradient of one datum is too small to share."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -212,7 +213,7 @@ def _one_thread() -> Iterator[None]:
 def _sample(
     kernel: NUTS, start: Tensor, draws: int, warmup: int, on_draw: Callable[[], None]
 ) -> tuple[Tensor, int]:
-    """A chain of vectors, ``(draws, numbers)``, and how many of its transitions diverged."""
+    """A chain of vectors, ``(draws, numbers)``, and its number of divergences."""
     diverged: list[int] = []
 
     def hook(kernel: NUTS, _values: Any, stage: str, _number: int) -> None:

@@ -1,4 +1,4 @@
-"""Does the guide lie where the posterior does? A Markov chain's draws under its ellipse."""
+"""Figure of posterior draws and the ellipses of the guide."""
 
 from collections.abc import Sequence
 
@@ -43,10 +43,10 @@ def draw_posterior_against_guide(
         draws: ``(data, n, 2)``, draws from p(z | x), as points; data after the sixth are not drawn.
         loc: ``(data, 2)``, the guide's means.
         scale: ``(data, 2)``, its standard deviations: ellipses at one and two of them.
-        names: of the two dimensions.
-        titles: of the data, else ``"datum 1"`` and so on.
-        images: ``(data, *shape)``, the data themselves, small beside the titles: pictures where
-            that is what they are, curves where not.
+        names: names of the two dimensions.
+        titles: titles of the data; default ``"datum 1"`` and so on.
+        images: ``(data, *shape)``, the data, drawn small next to the titles, as pictures or else as
+            curves.
 
     Raises:
         InputError: the shapes do not fit, a scale is negative, or a datum has no finite draw.
@@ -61,14 +61,14 @@ def draw_posterior_against_guide(
             f"{points.shape}, {centres.shape} and {scales.shape}"
         )
     if not (scales >= 0).all() or not np.isfinite(scales).all() or not np.isfinite(centres).all():
-        raise InputError("loc and scale must be finite, and no scale below 0")
+        raise InputError("loc and scale must be finite, and scale at least 0")
     empty = np.flatnonzero(~np.isfinite(points).all(axis=2).any(axis=1))
     if len(empty):
         raise InputError(f"datum {empty[0] + 1} has no finite draw")
     labels = [f"datum {i + 1}" for i in range(total)] if titles is None else list(titles)
     shown = None if images is None else data_array(images, "images", 2)
     if len(labels) != total or len(names) != 2 or (shown is not None and len(shown) != total):
-        raise InputError(f"titles and images must be one for each of {total} data, and names two")
+        raise InputError(f"titles and images must be one per datum, {total}, and names two")
 
     count = min(total, _MOST)
     columns = 1 if count == 1 else 2 if count <= 4 else 3
@@ -99,7 +99,7 @@ def draw_posterior_against_guide(
 
 
 def _named(name: str, inches: float) -> str:
-    """A formula as it is, another name as far as there is room."""
+    """A formula unchanged; another name shortened to the available room."""
     is_formula = name.startswith("$") and name.endswith("$") and name.count("$") == 2
     return name if is_formula else fitted(name, inches)
 

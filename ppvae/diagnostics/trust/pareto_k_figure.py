@@ -1,4 +1,4 @@
-"""Can the guide be trusted, datum by datum? Tails of the weights, and the data that are worst."""
+"""Figure of Pareto k-hat and effective sample sizes."""
 
 from collections.abc import Sequence
 
@@ -40,15 +40,15 @@ def draw_reliability(
     samples: int,
     threshold: float,
 ) -> Figure:
-    """How heavy the tail of each datum's weights is, and how many draws they are worth.
+    """Histogram of Pareto k-hat, and distribution of effective sample sizes, over data.
 
     Args:
-        khat: ``(N,)``, shapes of the Pareto distributions fitted to the largest weights. What is
-            infinite has its zone and no bar: ``-inf`` where those weights are all equal, ``inf``
-            where the rest are 0 beside the largest. Not a number is no fit, and no zone.
+        khat: ``(N,)``, shapes of the Pareto distributions fitted to the largest weights. Infinite
+            values have a zone but no bar: ``-inf`` if those weights are all equal, ``inf`` if the
+            rest are 0 relative to the largest. NaN means no fit, and no zone.
         ess: ``(N,)``, effective sample sizes, between 1 and ``samples``; on a log axis.
-        samples: draws for each datum.
-        threshold: k-hat from which an estimate of so many draws is not reliable, at most 0.7; from
+        samples: draws per datum.
+        threshold: k-hat from which an estimate with so many draws is unreliable, at most 0.7; from
             1 on the weights have no mean (Vehtari et al., 2024).
 
     Raises:
@@ -58,7 +58,7 @@ def draw_reliability(
     shape, effective = (np.asarray(a, dtype=np.float64) for a in (khat, ess))
     if shape.ndim != 1 or not len(shape) or shape.shape != effective.shape:
         raise InputError(
-            "khat and ess must be one number for each datum; their shapes are "
+            "khat and ess must be one number per datum; their shapes are "
             f"{shape.shape} and {effective.shape}"
         )
     hopeless = max(1.0, threshold)
@@ -95,7 +95,7 @@ def _draw_khat(axes: Axes, khat: Array, zones: Sequence[_Zone], threshold: float
     finite = khat[np.isfinite(khat)]
     low = min([threshold - 0.2, *finite])
     high = max([threshold + 0.2, 1.05, *finite])
-    # Whole bins on either side of the threshold and of 1: each has one colour.
+    # The threshold and 1 are edges of bins, so that each bin has one colour.
     width = (high - low) / 30
     inner = sorted({threshold, max(1.0, threshold)})
     bins = [

@@ -1,4 +1,4 @@
-"""The figures of the question, and what they show in words."""
+"""Figures of the question, with their alt texts."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,12 +23,12 @@ class WorstData:
     """The data with the largest k-hat, the worst first.
 
     Attributes:
-        rows: which rows they are.
+        rows: their row numbers.
         khat: their k-hat.
-        x: the data, ``(rows, *shape)``, NaN where nothing was observed; ``None`` where the model
-            does not observe x itself.
-        rebuilt: their reconstructions, alike.
-        run: whose data they are.
+        x: the data, ``(rows, *shape)``, NaN where nothing was observed; ``None`` if the model does
+            not observe x itself.
+        rebuilt: their reconstructions, in the same shape.
+        run: the run of the data.
     """
 
     rows: list[int]
@@ -47,7 +47,7 @@ class SampledPosterior:
         khat: their k-hat.
         x: the data, ``(rows, *shape)``.
         chains: the draws.
-        warmup: transitions in which each chain adapted.
+        warmup: warm-up transitions of each chain.
     """
 
     rows: list[int]
@@ -112,9 +112,9 @@ def calibration_picture(calibration: Calibration) -> Picture:
 
 
 def posterior_picture(sampled: SampledPosterior) -> Picture:
-    """The guide beside NUTS."""
+    """The guide compared with NUTS."""
     chains = sampled.chains
-    # The two dimensions in which the posterior is the narrowest: what the datum decides.
+    # The two dimensions with the narrowest posterior, which the datum determines best.
     columns: list[int] = chains.scale.mean(0).argsort()[:2].sort().values.tolist()
 
     def draw() -> "Figure":

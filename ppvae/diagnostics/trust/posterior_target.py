@@ -1,4 +1,4 @@
-"""The posterior of one datum as a density on the whole space, and the guide beside it."""
+"""Posterior of one datum as an unconstrained density, with the moments of the guide."""
 
 from typing import Any
 
@@ -16,17 +16,17 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 
 GUIDE_DRAWS = 1000
-"""Draws of the guide from which its moments are taken, where they are not known in closed form."""
+"""Number of draws for the moments of the guide without a closed form."""
 
 STARTS = 32
-"""Draws of the guide from which a chain's start is made."""
+"""Number of draws of the guide to try as the start of a chain."""
 
 STRETCH = 2.0
-"""How many times farther from the guide's mean a chain starts than a draw of the guide lies."""
+"""Factor on the distance of a draw from the guide's mean for the start of a chain."""
 
 
 class PosteriorTarget:
-    """p(z | x) of one datum, as a density of one vector on the whole space, and the guide's q.
+    """p(z | x) of one datum, as a density of one unconstrained vector, and the guide.
 
     Attributes:
         potential: minus the log-density of a vector, up to a constant.
@@ -47,9 +47,9 @@ class PosteriorTarget:
         return tuple((name, i) for name, v in columns.items() for i in range(v.shape[-1]))
 
     def start(self, number: int) -> Tensor:
-        """A vector for a chain to start from: a draw of the guide, farther out.
+        """Start of a chain: an overdispersed draw of the guide.
 
-        Where the density is not finite out there, another, or a draw as it is.
+        If the density is not finite there, another draw, or an unchanged draw.
         """
         latents = self._densities.draw(STARTS).latents
         vectors = self._space.position(latents)[:, 0]
@@ -59,7 +59,7 @@ class PosteriorTarget:
         if not is_finite.any():
             raise InputError(
                 f"log p(x, z) of datum {number} is not finite at any of {STARTS} draws of the "
-                "guide, so that no chain can start; look at that datum, or take another checkpoint"
+                "guide, so no chain can start; look at that datum, or take another checkpoint"
             )
         return candidates[is_finite.nonzero()[0, 0]].clone()
 
@@ -92,7 +92,7 @@ class PosteriorTarget:
         scale = second.mean(0).sqrt()
         root = len(mean) ** 0.5
         scale_error = second.std(0) / root / (2 * scale)
-        # A point mass has no scale, and no error of it.
+        # A point mass has scale 0, without error.
         return loc, mean.std(0) / root, scale, torch.where(scale > 0, scale_error, 0.0)
 
     def _log_density(self, vectors: Tensor) -> Tensor:

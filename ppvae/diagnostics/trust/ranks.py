@@ -12,23 +12,23 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.sites import dimension_names
 
 CHUNK = 2**23
-"""Numbers of x times draws held at once: 32 MiB of float32 a tensor of that shape."""
+"""Maximum of numbers of x times draws in memory: 32 MiB of float32 per tensor."""
 
 JOINT = ("log p(x, z)", "log q(z | x)")
-"""Quantities of all of z and of x, which catch what no dimension of z shows on its own."""
+"""Joint quantities of z and x, which detect what single dimensions of z do not show."""
 
 
 def ranks_of(
     pair: Pair, audit: Audit, batch: Batch, draws: int, *, check: bool
 ) -> tuple[Tensor, Tensor, list[tuple[str, str]]]:
-    """Draws below and equal to what was simulated, ``(data, quantities)``; names with sites."""
+    """Numbers of draws below and equal to simulated values, ``(data, quantities)``; names."""
     simulated, latents = simulate(pair, audit, batch, check=check)
     densities = Densities(pair, audit, simulated)
     truth = densities.at(latents)
     sites = audit.latents
     joint = JOINT if truth.latents.keys() == set(sites) else JOINT[:1]
     true = _quantities(densities, sites, truth, joint)[0]
-    # Equal log-densities may differ by rounding, as they come of calls of different shapes.
+    # Equal log-densities may differ by rounding, since they are from calls of different shapes.
     tolerance = true.abs() * 16 * torch.finfo(true.dtype).eps
     tolerance[:, : -len(joint)] = 0
     below, equal = (torch.zeros(true.shape, dtype=torch.float64) for _ in range(2))
@@ -38,8 +38,8 @@ def ranks_of(
         values = _quantities(densities, sites, draw, joint)
         if true.isnan().any() or values.isnan().any():
             raise InputError(
-                "a latent, or its density, is not a number on simulated data, so that there is "
-                "nothing to rank; take another checkpoint"
+                "a latent, or its density, is not a number on simulated data, so there is nothing "
+                "to rank; take another checkpoint"
             )
         below += (values < true - tolerance).sum(0).cpu()
         equal += ((values - true).abs() <= tolerance).sum(0).cpu()

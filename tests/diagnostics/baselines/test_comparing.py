@@ -183,7 +183,7 @@ def test_counts_with_covariates_are_beside_elements_that_are_not_told_them() -> 
     found = asked(of, MeanField(2, (3,), AFFINE, 1), data)
     assert list(found.compared) == ["independent"]
     assert found.independent is not None
-    assert found.independent.about == "independent Poisson elements, not told y"
+    assert found.independent.about == "independent Poisson elements, without y"
     assert "covariates" in found.left_out["negative_binomial"]
 
 

@@ -278,7 +278,7 @@ def test_a_start_that_has_no_density_is_refused() -> None:
             pyro.sample("rate", dist.LogNormal(0.1 * e, 1.0))
 
     it = rates(torch.ones(5), helped)
-    with pytest.raises(InputError, match="the guide draws 'e' beside"):
+    with pytest.raises(InputError, match="the guide draws 'e', which is not"):
         anneal(*it, start="guide")
     found = anneal(*it, temperatures=3, leapfrog=1)
     assert bool(found.log_p.isfinite().all())

@@ -99,7 +99,9 @@ def test_what_are_no_weights_is_refused() -> None:
         bound_curve(w, (1, 101))
     with pytest.raises(InputError, match="counts holds 0"):
         bound_curve(w, (0,))
-    with pytest.raises(InputError, match="29 samples a datum; a tail of weights needs at least 30"):
+    with pytest.raises(
+        InputError, match="29 samples per datum; a tail of weights needs at least 30"
+    ):
         reliability(w[:, :29])
     broken = w.clone()
     broken[1, 7], broken[2, 3] = math.inf, math.nan

@@ -51,7 +51,7 @@ def test_a_models_own_data_pass() -> None:
         z = torch.tensor([each.statistics[name].z_score for each in found])
         assert 0.3 < float(z.square().mean()) < 3.0
     assert sum(bool(each.misfits()) for each in found) <= 1
-    assert found[0].verdict == "the model's new data are like these in all 9 statistics"
+    assert found[0].verdict == "the model's new data match the data in all 9 statistics"
 
 
 @pytest.mark.parametrize("kind", ["prior", "posterior"])
@@ -96,7 +96,7 @@ def test_what_differs_is_named(
     assert found.statistics["elbo"].z_score < -6
     assert f"{misfits[0]} " in found.verdict
     drawn = {"prior": "new", "posterior": "reconstructed"}[kind]
-    assert found.verdict.startswith(f"the model's {drawn} data differ from these in ")
+    assert found.verdict.startswith(f"the model's {drawn} data differ from the data in ")
     assert found.misfits(threshold=1e6) == ()
     assert [abs(found.statistics[name].z_score) for name in misfits] == sorted(
         (abs(found.statistics[name].z_score) for name in misfits), reverse=True
