@@ -193,7 +193,7 @@ def test_pieces_of_another_version_or_device_are_refused(
     run, data = made
     file = stopped(data)
     monkeypatch.setattr("ppvae.diagnostics.unfinished.versions", lambda: {"torch": "1.0"})
-    with pytest.raises(InputError, match=r"torch \([^)]*, and now 1\.0\)"):
+    with pytest.raises(InputError, match=r"torch \(was [^)]*, now 1\.0\)"):
         encode(run, data, samples=3, out=file)
 
 

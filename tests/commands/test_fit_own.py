@@ -127,7 +127,7 @@ def test_objects_of_ones_own(tmp_path: Path) -> None:
     assert rows[-1]["elbo"] > rows[1]["elbo"]
     assert not list(pyro.get_param_store().keys())  # the store is as it was
     assert "python_object" in run.config["model"]
-    with pytest.raises(InputError, match="hand it in"):
+    with pytest.raises(InputError, match="pass it"):
         ppvae.load(tmp_path / "run")
     again = ppvae.load(tmp_path / "run", model=model_of_mine, guide=GuideOfMine())
     assert not differences(dict(again.pair.state_dict()), weights(tmp_path / "run", "best"))

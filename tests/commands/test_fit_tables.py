@@ -59,7 +59,7 @@ def test_a_table_is_read_again_as_it_was(file: Path, tmp_path: Path) -> None:
         assert known.index is not None
         assert known.index.tolist() == [f"b{i}" for i in known.numbers.tolist()]
         assert FRAME["part"][known.numbers.numpy()].unique().tolist() == [name]
-    with pytest.raises(InputError, match="was laid out for 2 epochs"):
+    with pytest.raises(InputError, match="was made for 2 epochs"):
         resume(run.path, epochs=3)
 
 
@@ -147,7 +147,7 @@ def test_a_fit_of_cells_goes_on_with_their_totals(tmp_path: Path) -> None:
 
 
 def test_what_is_said_of_columns_does_not_go_with_data_that_are_read() -> None:
-    with pytest.raises(InputError, match="`label='species'` says how data is read"):
+    with pytest.raises(InputError, match="`label='species'` says how to read data"):
         fit(data=ppvae.data.load(FRAME[["bill", "mass"]]), label="species")
 
 

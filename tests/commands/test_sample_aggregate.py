@@ -143,7 +143,7 @@ def test_a_density_that_knows_its_codes_by_heart_is_told_as_such(
     )
     main([str(run.path), "--aggregate", "--components", "1", "--out", str(tmp_path)])
     said = " ".join(capsys.readouterr().out.split())
-    assert "2.50 nats below the model's prior (standard error 0.50), which is the better" in said
+    assert "2.50 nats below the model's prior (standard error 0.50), which is better" in said
 
 
 def test_data_that_are_gone_are_told_of_and_the_way_out(

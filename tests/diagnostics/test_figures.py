@@ -202,7 +202,7 @@ def test_no_text_lies_on_another_or_is_cut_off_whatever_the_data(name: str, tmp_
         (lambda: draw_surgery({"a": (1.0, None)}, capped=["b"]), "'b', which is not among a"),
         (lambda: draw_bound_curve([1, 2], [-1.0], [0.1]), r"\(2,\), \(1,\) and \(1,\)"),
         (lambda: draw_bound_curve([1], [NAN], [0.1]), "none of 1 is finite"),
-        (lambda: draw_bound_curve([0], [-1.0], [0.1]), "the least is 0"),
+        (lambda: draw_bound_curve([0], [-1.0], [0.1]), "the minimum is 0"),
         (lambda: draw_sandwich([1.0], [1.0, 2.0]), "one number per datum"),
         (lambda: draw_sandwich([NAN], [1.0]), "none of 1 data"),
         (lambda: draw_gaps([1.0], [1.0, 2.0]), "one number per datum"),

@@ -216,5 +216,5 @@ def test_ellipses_and_marks_are_of_two_latents() -> None:
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a hole"]
     others: list[dict[str, Any]] = [{"scale": np.ones((1, 2))}, {"marks": {"a": (0.0, 0.0)}}]
     for more in others:
-        with pytest.raises(InputError, match="of two latents; loc has 3"):
+        with pytest.raises(InputError, match="need two latents; loc has 3"):
             plots.latent(np.zeros((4, 3)), **more)

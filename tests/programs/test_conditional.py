@@ -244,7 +244,7 @@ def test_the_command_draws_at_covariates(
     # Tables are standardized: y of -1 and 1 are some 2 standard deviations of x apart.
     assert far[1] - far[0] > 1.2
     for wrong in ("1,2,3", "tall", "nan"):
-        with pytest.raises(InputError, match=f"`given={wrong!r}` .* {columns}, set off by commas"):
+        with pytest.raises(InputError, match=f"`given={wrong!r}` .* {columns} comma-separated"):
             sample(run, given=wrong, out=tmp_path / wrong)
 
 

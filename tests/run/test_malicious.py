@@ -45,7 +45,7 @@ def test_a_newer_format(run: Path) -> None:
 
 def test_an_older_format(run: Path) -> None:
     rewrite_config(run, lambda c: c["run"].update(format=1))
-    assert "fit it anew" in refusal(run)
+    assert "fit again" in refusal(run)
 
 
 @pytest.mark.parametrize("file", ["tensors.safetensors", "tree.json"])

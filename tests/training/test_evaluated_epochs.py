@@ -134,7 +134,7 @@ def test_one_process_looks_for_a_collapse_and_all_gather_the_state(
 def test_a_schedule_that_reads_the_objective_has_one_each_epoch(tmp_path: Path) -> None:
     run = small(tmp_path, schedule="ReduceLROnPlateau", evaluate_every=None, epochs=4)
     assert evaluations(run) == [1, 2, 3, 4]
-    with pytest.raises(InputError, match=r"`evaluate_every` is 2, and ReduceLROnPlateau"):
+    with pytest.raises(InputError, match=r"`evaluate_every` is 2, but ReduceLROnPlateau"):
         small(tmp_path, "refused", schedule="ReduceLROnPlateau", evaluate_every=2)
 
 

@@ -284,7 +284,7 @@ answer(lambda _: command.fit(x, **settings), [])
     ("what", "words"),
     [
         ("data", ("other data than rank 0", "same files")),
-        ("settings", ("other settings than rank 0", "same words")),
+        ("settings", ("other settings than rank 0", "same command")),
         ("torch", ("has torch 1.0", "same version")),
         ("folder", ("does not see run", "--out", "share")),
         ("defect", ("rank 1 ended by KeyError: 'a defect'",)),

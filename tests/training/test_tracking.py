@@ -117,7 +117,7 @@ def test_a_logger_of_fabrics_is_a_tracker(tmp_path: Path) -> None:
     [
         ({"tracker": "tensorbord"}, r"`tracker` is 'tensorbord'.*did you mean tensorboard"),
         ({"tracker": object()}, r"`tracker` is <object .*any object with log\(metrics, step\)"),
-        ({"tracker": Recorder(), "seeds": 2}, "fit each by its `seed`"),
+        ({"tracker": Recorder(), "seeds": 2}, "fit each with its own `seed`"),
         ({"tracker": "csv", "in_memory": True, "out": None}, "a run has none"),
     ],
 )

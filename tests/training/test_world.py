@@ -80,9 +80,9 @@ def test_what_is_asked_for_is_what_was_started(told: pytest.MonkeyPatch) -> None
     tell(told, TORCHRUN)
     assert (Processes.of(None, None).devices, Processes.of(2, 2).size) == (2, 4)
     assert Processes.of(None, None, begun=(8, 8)).size == 4  # a fit goes on in other numbers
-    with pytest.raises(InputError, match="`devices` is 3, and torchrun has 2 processes"):
+    with pytest.raises(InputError, match="`devices` is 3, but torchrun has 2 processes"):
         Processes.of(3, None)
-    with pytest.raises(InputError, match="`nodes` is 1, and torchrun has 2 machines"):
+    with pytest.raises(InputError, match="`nodes` is 1, but torchrun has 2 machines"):
         Processes.of(None, 1)
     told.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(InputError, match="equal numbers"):

@@ -243,7 +243,8 @@ def test_a_prior_or_a_guide_that_does_not_factorize_says_so() -> None:
 
     found = surgery(*coded(codes, prior=prior), draws=20_000)
     assert (
-        found.undivided == "the model's distribution of site 'z' is no product of univariate ones"
+        found.undivided
+        == "the model's distribution of site 'z' is not a product of univariate ones"
     )
     assert found.total_correlation is None
     adds_up(found)

@@ -262,7 +262,7 @@ def test_a_site_that_does_not_factorize_says_so() -> None:
     x = torch.randn(20, 2)
     found = decompose(*subject(model, guide, x, elbo=Trace_ELBO), draws=400)
     assert found.kl_by_dimension == {}
-    assert "guide's distribution of site 'z' is no product" in found.undivided["z"]
+    assert "guide's distribution of site 'z' is not a product" in found.undivided["z"]
     trace = tril.square().sum() + x.double().square().sum(1) - 2
     kl = 0.5 * trace - tril.diagonal().log().sum()
     assert within(found.kl["z"], kl, found.kl_error["z"])

@@ -116,7 +116,7 @@ def test_a_transformed_draw_is_refined_by_weights() -> None:
     found = gaps(pair, facts, rows, steps=150, lr=0.05, log_p=p.log_p, draws=300)
     assert found.how == "weights"
     assert holds(found.approximation, 0.0, slack=0.03)
-    with pytest.raises(InputError, match="TransformedDistribution, of site 'z', is no family"):
+    with pytest.raises(InputError, match="TransformedDistribution, of site 'z', is not a family"):
         gaps(pair, facts, rows, how="parameters")
 
 
