@@ -214,7 +214,7 @@ def _annotated(run: Run, data: Any) -> Any:
     if not isinstance(data, (str, Path)) or Path(data).suffix.lower() != ".h5ad":
         raise InputError(
             "`out` is an .h5ad file, which needs an AnnData or such a file as data, not "
-            "{data!r:.80}; give a .csv or .parquet file"
+            f"{data!r:.80}; give a .csv or .parquet file"
         )
     return Path(data)
 
