@@ -207,7 +207,7 @@ def test_no_text_lies_on_another_or_is_cut_off_whatever_the_data(name: str, tmp_
         (lambda: draw_sandwich([NAN], [1.0]), "none of 1 data"),
         (lambda: draw_gaps([1.0], [1.0, 2.0]), "one number per datum"),
         (lambda: draw_gaps([NAN], [1.0]), "none of 1 data"),
-        (lambda: draw_reliability([], [], samples=5, threshold=0.7), "each datum"),
+        (lambda: draw_reliability([], [], samples=5, threshold=0.7), "per datum"),
         (lambda: plots.worst_data(IMAGES, IMAGES[:1], CAPTIONS), "the same shape"),
         (lambda: plots.worst_data(IMAGES, IMAGES, CAPTIONS[:2]), "one per datum, 10, not 2"),
         (lambda: draw_posterior_against_guide(np.zeros((2, 5, 3)), [0], [0]), "must be"),

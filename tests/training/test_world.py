@@ -63,7 +63,7 @@ def test_a_process_alone(variables: dict[str, str]) -> None:
         ({"RANK": "1", "WORLD_SIZE": "2"}, ("RANK=1", "not LOCAL_RANK, MASTER_ADDR", "unset")),
         ({"RANK": "1"}, ("RANK=1", "WORLD_SIZE", "torchrun")),
         (BY_HAND | {"RANK": "4"}, ("RANK=4", "from 0 to 3")),
-        (BY_HAND | {"WORLD_SIZE": "two"}, ("WORLD_SIZE=two", "whole number")),
+        (BY_HAND | {"WORLD_SIZE": "two"}, ("WORLD_SIZE=two", "not an integer")),
         ({"TORCHELASTIC_RUN_ID": "none", "RANK": "1"}, ("WORLD_SIZE is missing",)),
         (SRUN | {"SLURM_STEP_NUM_NODES": "3"}, ("4 processes on 3 machines",)),
         ({"OMPI_COMM_WORLD_SIZE": "2"}, ("mpirun", "one of 2", "torchrun")),
