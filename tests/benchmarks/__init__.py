@@ -6,6 +6,7 @@ From the root of a checkout::
     uv run python -m tests.benchmarks --device cuda
     uv run python -m tests.benchmarks --shape mlp --only ours-compiled pyro-meanfield products
     uv run python -m tests.benchmarks --scaling            # cost by batch, latents and particles
+    uv run python -m tests.benchmarks --processes          # a fit in one and in two processes
     uv run python -m tests.benchmarks --time-to-bound      # seconds to a bound, beside the peers
     uv run python -m tests.benchmarks --encode             # all of MNIST encoded
     uv run python -m tests.benchmarks --imports            # what starting each command costs

@@ -14,7 +14,9 @@ from .plan import Plan, Table
 
 TABLES = (
     Table("speed", "cost of a step beside its peers (the default)", briefly=("--shape", "mlp")),
-    Table("scaling", "cost of ours by batch, latent size, particles and processes", briefly=None),
+    Table("scaling", "cost of ours by batch, latent size and particles", briefly=None),
+    Table("processes", "a fit in one and in two processes, and on paper on several machines",
+          rounds=3),
     Table("imports", "what starting the commands costs, in time and memory", rounds=5),
     Table("epoch", "an epoch of ppvae.fit against its steps", rounds=5),
     Table("whole_fit", "where the seconds of a fit go, from start to report", rounds=3),

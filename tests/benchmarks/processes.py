@@ -1,4 +1,4 @@
-"""Rows per second of a fit in one and in two processes, and what gradients cost on a network.
+"""One more table: a fit in one and in two processes, and what gradients cost on a network.
 
 A step of N processes computes on its share of the batch, and then adds up the gradients of all: in
 a ring each process sends and receives 2 (N - 1) / N times their bytes, in 2 (N - 1) messages.
@@ -15,10 +15,11 @@ from typing import Any
 from .bars import Bar
 from .data import ROOT
 from .data import folder as data_folder
+from .machine import versions
 from .plan import Plan
-from .table import figure, show
+from .table import figure, publish, show
 
-__all__ = ["BATCHES", "COUNTS", "MOST", "NETWORKS", "best_count", "measured", "on_paper", "step"]
+__all__ = ["BATCHES", "COUNTS", "MOST", "NETWORKS", "best_count", "processes", "step"]
 
 MOST = 0.7
 """Seconds of two processes to those of one, on two cores, at the largest batch: at most."""
@@ -36,7 +37,13 @@ MACHINES = (1, 2, 4, 8, 16, 32, 64)
 _EPOCHS = 3
 
 
-def measured(plan: Plan, data: str = "mnist") -> tuple[list[dict[str, Any]], list[Bar]]:
+def processes(plan: Plan, data: str = "mnist") -> None:
+    """Fit in one and in two processes, calculate on paper for more machines; print and write."""
+    rows, bars = _measured(plan, data)
+    publish(plan, [*rows, *_on_paper(rows)], bars, versions=versions("torch", "pyro"))
+
+
+def _measured(plan: Plan, data: str) -> tuple[list[dict[str, Any]], list[Bar]]:
     """Rows per second by the number of processes and the batch; each fit in fresh processes."""
     rows: list[dict[str, Any]] = []
     for batch in BATCHES:
@@ -67,7 +74,7 @@ def measured(plan: Plan, data: str = "mnist") -> tuple[list[dict[str, Any]], lis
     return rows, [Bar(f"a step of {BATCHES[-1]} rows in two processes / in one", MOST, ratio)]
 
 
-def on_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _on_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Milliseconds of a step by the number of machines, from what one process takes of it."""
     alone = [row for row in rows if row["processes"] == 1]
     told = [

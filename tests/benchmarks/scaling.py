@@ -1,14 +1,10 @@
-"""The second table: what a step of ours costs as the batch, the latent space and particles grow.
-
-And what it costs in two processes, and would cost on several machines.
-"""
+"""The second table: what a step of ours costs as the batch, the latent space and particles grow."""
 
 from dataclasses import replace
 from typing import Any
 
 from .contenders import CONTENDERS
 from .plan import Plan
-from .processes import measured, on_paper
 from .race import race, took_part
 from .table import figure, publish, show
 
@@ -73,6 +69,4 @@ def scaling(plan: Plan) -> None:
             if row["contender"] == name
         ]
         show(CONTENDERS[name].title, header, shown)
-    in_processes, bars = measured(plan)
-    rows += in_processes + on_paper(in_processes)
-    publish(plan, rows, bars, **took_part(results))
+    publish(plan, rows, **took_part(results))

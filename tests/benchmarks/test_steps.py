@@ -69,6 +69,14 @@ def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) ->
         ("_CONTENDERS", ("ours",)), ("_BATCHES", (2,)), ("_LATENTS", (2,)), ("_PARTICLES", (1, 2)),
     ):  # fmt: skip
         monkeypatch.setattr(scaling, name, values)
+    plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job("mlp", batch=4)])
+    scaling.scaling(plan)
+    rows = rows_of(plan.out)
+    assert len(rows) == 4
+    assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows)
+
+
+def test_processes(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "BATCHES", (16,))
 
     def fitted(count: int, batch: int, _: str) -> dict[str, float]:
@@ -77,11 +85,10 @@ def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(processes, "_child", fitted)
     plan = Plan(tmp_path / "x.csv", 1, 1, jobs=[Job("mlp", batch=4)])
-    scaling.scaling(plan)
+    processes.processes(plan)
     rows = rows_of(plan.out)
-    assert len(rows) == 4 + 2 + len(processes.NETWORKS)
-    assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows[:4])
-    one, two = rows[4:6]
+    assert len(rows) == 2 + len(processes.NETWORKS)
+    one, two = rows[:2]
     assert float(one["megabytes_per_step"]) == 0
     assert float(two["megabytes_per_step"]) == pytest.approx(4e-6 * float(two["parameters"]))
     (bar,) = (line for line in lines_of(plan.out) if line["bar"])

@@ -75,7 +75,8 @@ BARS: dict[str, list[float]] = {
     "evidence": [evidence.MOST, evidence.MEMORY],
     "annealing": [annealing.MOST],
     "diagnose": list(diagnose.MOST.values()),
-    "scaling": [processes.MOST],
+    "scaling": [],
+    "processes": [processes.MOST],
     "larger_than_memory": [larger_than_memory.MEMORY, larger_than_memory.SLOWER],
 }
 """The bars of each table."""
