@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self, cast, final, override
 
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from ppvae.data.annotations import Annotations
@@ -123,7 +124,7 @@ class StreamedSplit(Split):
         self, order: Sequence[Tensor], *, device: torch.device | str = "cpu"
     ) -> Iterator[Batch]:
         waiting: deque[tuple[Tensor, Future[tuple[Batch, Scaling]]]] = deque()
-        with ThreadPoolExecutor(AHEAD) as pool:
+        with ThreadPoolExecutor(AHEAD, initializer=compute_alone) as pool:
             for rows in order:
                 waiting.append((rows, pool.submit(self._read, rows.cpu())))
                 if len(waiting) > AHEAD:
@@ -163,6 +164,12 @@ class StreamedSplit(Split):
         raw, still = read
         batch = {name: value.to(device) for name, value in raw.items()}
         return batch | {"x": binarization(still.apply(batch["x"]), rows)}
+
+
+def compute_alone() -> None:
+    """Have this thread compute without others, which would spin between its small operations."""
+    torch.get_num_threads()  # torch takes its own number at a thread's first call, and only then
+    threadpool_limits(1, user_api="openmp")
 
 
 def _first[T](waiting: deque[tuple[Tensor, Future[T]]]) -> tuple[Tensor, T]:

@@ -1,6 +1,7 @@
 """Laws of rows that stay on disk: batch by batch they are those in memory."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from ppvae import data
-from ppvae.data import blocks, stored
+from ppvae.data import blocks, stored, streamed
 from ppvae.data.in_memory import InMemorySplit
 from ppvae.data.pools import Blocks
 from ppvae.data.streamed import StreamedSplit
@@ -195,6 +196,20 @@ def test_a_row_group_that_is_too_large_to_be_read_is_refused(
     pd.DataFrame(TABLE, columns=list("abcde")).to_parquet(tmp_path / "x.parquet")
     with pytest.raises(InputError, match=r"row group has 600 rows.*row_group_size=12"):
         data.load(tmp_path / "x.parquet", data_memory=0)
+
+
+def test_threads_that_read_compute_alone_and_the_others_as_before() -> None:
+    """OpenMP would give each of them a team of its own, whose threads spin as they wait."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with ThreadPoolExecutor(1, initializer=streamed.compute_alone) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 1
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 2
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_shuffle_of_blocks_passes_each_row_once_and_each_block_in_one_pool() -> None:
