@@ -1,4 +1,4 @@
-"""Stand-ins for libraries of the pages that are not installed: as much of each as a page calls."""
+"""Stubs of libraries that pages use but that are not installed: only what the pages call."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -8,12 +8,12 @@ from typing import Any
 
 
 def is_absent(name: str) -> bool:
-    """Whether the library itself is not there."""
+    """Whether the library is not installed."""
     return find_spec(name) is None
 
 
 def mlflow(told: list[tuple[str, Any]]) -> Any:
-    """MLflow's fluent functions, which write down what they are called with."""
+    """MLflow's fluent functions, which record their arguments."""
     module: Any = ModuleType("mlflow")
 
     @contextmanager
@@ -31,7 +31,7 @@ def mlflow(told: list[tuple[str, Any]]) -> Any:
 
 
 def wandb(told: list[tuple[str, Any]]) -> Any:
-    """Weights & Biases: ``init``, and ``log`` while a run of theirs is open."""
+    """Weights & Biases: ``init``, and ``log`` of an open run."""
     module: Any = ModuleType("wandb")
     is_open: list[str] = []
 

@@ -1,4 +1,4 @@
-"""What tests of annealing share."""
+"""Shared code of the tests of annealing."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def unbiased(found: Annealed, truth: Tensor) -> bool:
 
 @pytest.fixture
 def short_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what holds with any steps: they come near to good ones, and cost little."""
+    """A short pilot, for laws that hold with any step sizes."""
     monkeypatch.setattr(annealing, "PILOT_WARM_UP", 8)
     monkeypatch.setattr(annealing, "PILOT_TEMPERATURES", 4)
 
@@ -42,7 +42,7 @@ def short_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
 def story(
     model: Callable[..., Any], guide: Callable[..., Any], x: Tensor
 ) -> tuple[Pair, Audit, Split]:
-    """Two plain functions and data; there has to be a parameter, and so there is one."""
+    """A model and a guide as plain functions, with one parameter, and data."""
 
     @wraps(guide)
     def with_parameter(x: Tensor) -> None:

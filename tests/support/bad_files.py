@@ -1,4 +1,4 @@
-"""What the lines of ``bad_inputs.txt`` name in braces: files, folders and runs, made once each."""
+"""Files, folders and runs that ``bad_inputs.txt`` names in braces, each made once."""
 
 import os
 import re
@@ -45,7 +45,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def typed(line: str) -> list[str]:
-    """The words of a command line, with what stands in braces made in the working folder."""
+    """The words of a command line, with files in braces made in the working folder."""
     words: list[str] = []
     for word in shlex.split(line):
         content = re.fullmatch(r"\{([\w.]+): ?(.*)\}", word)

@@ -14,7 +14,7 @@ DRIVER = shutil.which("chromedriver")
 
 @contextmanager
 def new_browser() -> Iterator[Any]:
-    """A browser of one's own."""
+    """A new browser."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
@@ -29,7 +29,7 @@ def new_browser() -> Iterator[Any]:
 
 
 def put_mouse_aside(browser: Any) -> None:
-    """Put the mouse where no page that is scrolled under it takes that for a move over its map."""
+    """Put the mouse where scrolling does not move it over the map."""
     corner = {"type": "mouseMoved", "x": 0, "y": 0}
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", corner)
 
@@ -37,7 +37,7 @@ def put_mouse_aside(browser: Any) -> None:
 def opened(
     browser: Any, file: Path, *, width: int = 1200, height: int = 900, scheme: str = "light"
 ) -> Any:
-    """The page in the browser, once its plots stand."""
+    """The page in the browser, after its plots are drawn."""
     from selenium.webdriver.support.ui import WebDriverWait
 
     feature = {"name": "prefers-color-scheme", "value": scheme}
@@ -64,5 +64,5 @@ def printed(browser: Any) -> bytes:
 
 
 def sheets(pdf: bytes) -> int:
-    """How many sheets a PDF has."""
+    """Number of pages of a PDF."""
     return len(re.findall(rb"/Type\s*/Page\b", pdf))

@@ -1,4 +1,4 @@
-"""Captured beside eager: data, pairs, and the law that both give the same numbers."""
+"""Captured and eager programs: data, pairs, and the law that both give the same numbers."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -55,7 +55,7 @@ def bound_of(
 
 
 def value_and_gradients(module: nn.Module, *args: Any, seed: int = 1) -> tuple[Terms, Terms]:
-    """What a module gives under a seed, and the gradient of its first output."""
+    """Outputs of a module with a seed, and the gradient of its first output."""
     pyro.set_rng_seed(seed)
     outputs = module(*args)
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
@@ -85,7 +85,7 @@ COMPILERS = [
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many tensors each trace was of: as many entries as there were traces."""
+    """The number of tensors of each trace."""
     seen: list[int] = []
 
     def counted(function: Any, tensors: Any) -> Any:
@@ -98,7 +98,7 @@ def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture
 def by_graph(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The graph itself, in place of the minute's wait for native code."""
+    """Use the graph without compiling native code, which takes a minute."""
     monkeypatch.setattr("ppvae.compilation.step.compiled", lambda graph: graph)
     monkeypatch.setattr("ppvae.compilation.captured.compiled", lambda graph: graph)
 

@@ -30,7 +30,7 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Cells:
-    """Counts of genes in cells, and what they were drawn from.
+    """Counts of genes in cells, and the parameters of their simulation.
 
     Attributes:
         x: counts, ``(cells, genes)``.
@@ -66,7 +66,7 @@ class Cells:
 def simulated(
     cells: int = 2_000, genes: int = 1_000, seed: int = 0, *, depth: float = 2.0
 ) -> Cells:
-    """Draw cells as single-cell counts are: negative binomials about log-normal library sizes.
+    """Simulate single-cell counts: negative binomials with log-normal library sizes.
 
     A gene's log share is normal over genes; a type raises or lowers one gene in ten, by a normal of
     deviation 1.5, and a batch every gene, by one of 0.5. Types are about as many as each other, and
@@ -89,7 +89,7 @@ def simulated(
 
 @dataclass(frozen=True)
 class Judged:
-    """What codes of cells tell of what the cells are.
+    """Scores of codes of cells: how well they encode type, batch and library size.
 
     Attributes:
         library: R^2 of a linear regression of the log total on the codes.
@@ -117,7 +117,7 @@ class Judged:
 
 
 def as_data(cells: Cells, *, sized: bool = True, told: bool = True) -> Data:
-    """The cells as a fit takes them.
+    """The cells as data of a fit.
 
     Args:
         cells: the cells.
@@ -129,7 +129,7 @@ def as_data(cells: Cells, *, sized: bool = True, told: bool = True) -> Data:
 
 
 def as_rows(cells: Cells, data: Data) -> Split:
-    """All of the cells in their order, as the programs see those of ``data``."""
+    """All cells in order, as the programs see them."""
     names = data.train.extra_names
     unit = data.source.size_unit if data.source is not None else None
     return as_split(

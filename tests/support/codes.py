@@ -1,4 +1,4 @@
-"""Programs whose codes are known, for what is fitted to codes."""
+"""Programs with known codes, to test densities fitted to codes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -64,7 +64,7 @@ def mixture(codes: Tensor, scale: float = 0.6) -> dist.TorchDistribution:
 
 
 def autoencoder(codes: Tensor) -> Programs:
-    """A guide that puts each datum at its code, and at no other place."""
+    """A point-mass guide at the code of each datum."""
     model, _ = programs(1.0, codes.shape[1])
 
     def guide(x: Tensor) -> None:
@@ -84,7 +84,7 @@ def clusters(count: int, seed: int = 0) -> Tensor:
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Every mixture that scikit-learn fits, with what it is fitted to as ``seen_``."""
+    """Every mixture that scikit-learn fits, with its training data as ``seen_``."""
     from sklearn.mixture import GaussianMixture
 
     made, fit = list[Any](), GaussianMixture.fit

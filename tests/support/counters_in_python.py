@@ -1,4 +1,4 @@
-"""Counters in Python that a graph could freeze: each kind of state, changed by running."""
+"""Counters in Python that a graph could freeze: each kind of state that changes in a call."""
 
 import itertools
 import random
@@ -16,14 +16,14 @@ __all__ = ["COUNTERS", "Counter"]
 
 
 class Counter(NamedTuple):
-    """A model that counts, and the words for what it counts in; ``""``: a buffer, in a graph."""
+    """A model that counts, and the name of its kind of counter; ``""``: a buffer, in a graph."""
 
     make: Callable[[], nn.Module]
     path: str
 
 
 def counting(thing: Callable[[], Any], turn: Callable[[Any], Any]) -> Callable[[], nn.Module]:
-    """A model that holds a thing, and turns it at each call."""
+    """A model that holds an object, and changes it at each call."""
 
     def make() -> nn.Module:
         model = Model(lambda self: turn(self.n))

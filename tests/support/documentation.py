@@ -1,4 +1,4 @@
-"""The pages of the documentation, taken apart into blocks of code and commands."""
+"""Pages of the documentation, parsed into blocks of code and commands."""
 
 import re
 import shlex
@@ -42,7 +42,7 @@ class Block:
 
 
 def pages() -> list[Path]:
-    """Every page of the repository that a reader is sent to."""
+    """Every page of the repository that documentation links to."""
     tops = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "notebooks" / "README.md"]
     return [*tops, *sorted((ROOT / "docs").rglob("*.md"))]
 
@@ -73,7 +73,7 @@ def commands(text: str) -> list[tuple[str, list[str]]]:
 
 
 def commands_in_prose(page: Path) -> list[tuple[str, list[str]]]:
-    """The same, of the code in a page's sentences and tables."""
+    """The same for code in sentences and tables of a page."""
     prose = _BLOCK.sub("", page.read_text("utf-8"))
     quoted = re.findall(r"`([^`]+)`", prose)
     return [command for text in quoted for command in commands(" ".join(text.split()))]

@@ -1,4 +1,4 @@
-"""Numbers to draw, a figure of each kind, and what is looked up in one."""
+"""Numbers to draw, a figure of each kind, and helpers to inspect figures."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -98,7 +98,7 @@ ESS = np.clip(5000 * np.exp(-5.5 * KHAT.clip(min=0)), 1, 5000)
 
 
 def chains(data: int = 4) -> tuple[Array, Array, Array]:
-    """Draws of posteriors that turn and bend, and a mean-field guide that is too narrow."""
+    """Draws of correlated, curved posteriors, and a mean-field guide that is too narrow."""
     centre = rng().normal(size=(data, 1, 2))
     noise = rng().normal(size=(data, 500, 2)) * np.array([0.3, 0.12])
     bent = (
@@ -109,7 +109,7 @@ def chains(data: int = 4) -> tuple[Array, Array, Array]:
 
 
 def ranks(simulations: int = 300, quantities: int = 5) -> Array:
-    """Of a guide that is too narrow in the first dimension and shifted in the second."""
+    """Ranks for a guide that is too narrow in the first dimension and shifted in the second."""
     uniform = rng().random((simulations, quantities))
     uniform[:, 0] = rng().beta(0.5, 0.5, size=simulations)
     uniform[:, 1:2] **= 1.4
@@ -251,7 +251,7 @@ def colours(figure: Figure) -> list[Any]:
 
 
 def picture(figure: Figure) -> Array:
-    """The one image of a figure, as it is handed to matplotlib."""
+    """The only image of a figure, as passed to matplotlib."""
     (image,) = figure.axes[0].get_images()
     return on_white(np.asarray(image.get_array(), dtype=np.float64))
 
@@ -276,5 +276,5 @@ def ticks(axes: Axes, which: str) -> list[str]:
 
 
 def on_white(sheet: Array) -> Array:
-    """A picture ``(height, width, 4)`` without its opacity, as white paper shows it."""
+    """A picture ``(height, width, 4)`` on a white background."""
     return sheet if sheet.shape[-1] != 4 else 1 - sheet[..., 3:] * (1 - sheet[..., :3])

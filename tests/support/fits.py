@@ -46,7 +46,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def table(rows: int = ROWS, columns: int = 3, seed: int = 0) -> NDArray[np.float32]:
-    """A table whose columns hang together."""
+    """A table with correlated columns."""
     generator = np.random.default_rng(seed)
     code = generator.normal(size=(rows, 1))
     noise = generator.normal(size=(rows, columns))
@@ -54,7 +54,7 @@ def table(rows: int = ROWS, columns: int = 3, seed: int = 0) -> NDArray[np.float
 
 
 def table_file(folder: Path, name: str = "x.npy") -> Path:
-    """The table as a file; the same one however often it is asked for."""
+    """The table as a file, written once."""
     path = folder / name
     if not path.exists():
         np.save(path, table())
@@ -62,7 +62,7 @@ def table_file(folder: Path, name: str = "x.npy") -> Path:
 
 
 def small(folder: Path, out: str | None = "run", **settings: Any) -> Run:
-    """A fit of the table in ``folder``, with every setting small; ``settings`` win."""
+    """A fit of the table in ``folder``, with small settings, overridden by ``settings``."""
     if "data" not in settings:
         settings["data"] = table_file(folder)
     defaults: dict[str, Any] = {
@@ -76,7 +76,7 @@ def small(folder: Path, out: str | None = "run", **settings: Any) -> Run:
 
 
 def small_copy(folder: Path, out: str = "run", **settings: Any) -> Path:
-    """A copy of a ``small`` fit that is made once in a process: for tests of what comes after.
+    """A copy of a ``small`` fit that is made once per process, for tests of later steps.
 
     Its data are not in ``folder``. Settings are plain values, as those of a command line.
     """
@@ -95,7 +95,7 @@ def _made_once(settings: str) -> Path:
 
 @cache
 def _folder() -> "TemporaryDirectory[str]":
-    """A folder that is gone when the process ends."""
+    """A folder that is removed when the process ends."""
     return TemporaryDirectory()
 
 
@@ -150,7 +150,7 @@ def weights(run: Path, name: str = "last") -> dict[str, Any]:
 
 
 def figures(run: Path | Run) -> list[dict[str, Any]]:
-    """The rows of ``metrics.csv``, without the one column that no seed decides."""
+    """The rows of ``metrics.csv``, without the column of times."""
     opened = run if isinstance(run, Run) else Run(run)
     return [{k: v for k, v in row.items() if k != "seconds"} for row in opened.history()]
 
@@ -164,7 +164,7 @@ def future(run: Path, name: str = "last") -> dict[str, Any]:
 
 
 def rewrite_config(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change ``config.yaml`` as a person may: with its digest taken out."""
+    """Change ``config.yaml`` as by hand, with its digest removed."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["run"].pop("digest", None)
     change(config)
@@ -172,14 +172,14 @@ def rewrite_config(run: Path, change: Callable[[dict[str, Any]], object]) -> Non
 
 
 def reseal(step: Path) -> None:
-    """Give a changed checkpoint digests that are right, as a stranger may."""
+    """Give a changed checkpoint valid digests, as an attacker may."""
     names = ("tensors.safetensors", "tree.json", "history.json")
     files = {name: (step / name).read_bytes() for name in names if (step / name).is_file()}
     (step / "SHA256SUMS").write_bytes(sums(files))
 
 
 def rewrite_metrics(run: Path, text: str) -> None:
-    """Give a run another ``metrics.csv``, which its checkpoints vouch for."""
+    """Give a run another ``metrics.csv`` with valid seals in its checkpoints."""
     data = text.encode()
     (run / "metrics.csv").write_bytes(data)
     seal = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
@@ -197,7 +197,7 @@ def program(x: torch.Tensor) -> None:
 
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, number: int, after: int) -> None:
-    """Have the signal ``number`` arrive after so many steps."""
+    """Send the signal ``number`` after a number of steps."""
     taken = 0
     before = EpochBar.step
 

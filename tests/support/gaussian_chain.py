@@ -1,4 +1,4 @@
-"""Chains of linear-Gaussian latents, whose posterior is a guide, and what tests take of a bound."""
+"""Chains of linear-Gaussian latents, with the posterior as a guide, and helpers for bounds."""
 
 import math
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def gradient(loss: Tensor, parameters: list[nn.Parameter]) -> Tensor:
 
 
 class Part(nn.Module):
-    """The model or the guide of ``owner`` as a module, as Pyro's ELBOModule wants them."""
+    """The model or the guide of ``owner`` as a module, for Pyro's ELBOModule."""
 
     def __init__(self, owner: Any, role: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Chain(nn.Module):
         self.size, self.taken = size, taken
 
     def moved(self) -> "Chain":
-        """The guide beside the posterior: its gradient has a mean and noise."""
+        """The guide moved away from the posterior: its gradient has a mean and noise."""
         with torch.no_grad():
             self.a.add_(0.3)
             self.log_s.add_(0.3)

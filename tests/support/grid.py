@@ -79,7 +79,7 @@ def grid() -> Iterator[Cell]:
 
 
 def covering(strength: int) -> list[Cell]:
-    """Cells such that any ``strength`` parts of different kinds meet in one of them."""
+    """Cells that cover all combinations of ``strength`` parts of different kinds."""
     chosen: list[Cell] = []
     wanted = dict.fromkeys(group for cell in grid() for group in _groups(cell, strength))
     lists = axes()
@@ -126,7 +126,7 @@ def digits() -> tuple[Tensor, Tensor]:
 
 
 def data_for(likelihood: str) -> Tensor:
-    """Real data that the likelihood gives a probability to."""
+    """Real data in the support of the likelihood."""
     counts, _ = digits()
     if likelihood == "Bernoulli":
         return (counts > 8).float()
@@ -144,7 +144,7 @@ def _is_count(likelihood: str) -> bool:
 
 
 def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
-    """The cell's two programs, what the audit says of them, a batch, and the bound's class.
+    """The two programs of a cell, their audit, a batch, and the class of the bound.
 
     Raises:
         InputError: if they do not go together.
@@ -173,7 +173,7 @@ def made(cell: Cell) -> tuple[Pair, Audit, dict[str, Tensor], Any]:
 
 
 def climb(cell: Cell, steps: int = 3) -> list[float]:
-    """The objective at each of a few steps up the cell's bound, in nats per datum."""
+    """The objective at each of a few training steps, in nats per datum."""
     pair, facts, batch, elbo = made(cell)
     bound = Bound(pair, elbo, facts, particles=2)
     optimizer = torch.optim.Adam(pair.parameters(), lr=1e-3)

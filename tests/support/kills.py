@@ -1,4 +1,4 @@
-"""Kills and full disks, in one process: what the store asks of the system is counted on its way.
+"""Kills and full disks in one process, by counting the system calls of the store.
 
 A kill at an operation leaves on the disk what the operations before it have done, for no
 ``finally`` runs in a process that is gone. So one undisturbed command shows them all: before each
@@ -23,7 +23,7 @@ _TIDY = ("ftruncate", "unlink", "rmdir")
 
 
 class Counted:
-    """The module ``os`` as the store sees it, with a word before each change of the disk.
+    """The module ``os`` of the store, with a callback before each change of the disk.
 
     Args:
         before: called with the name of the operation; may raise, as the system would.
@@ -103,7 +103,7 @@ def content(home: Path) -> dict[str, bytes | None]:
 
 @contextmanager
 def full_from(operation: int) -> Iterator[None]:
-    """A disk that takes nothing more from the operation of this number on, counted from 0."""
+    """A disk that is full from the operation of this number on, counted from 0."""
     count = 0
 
     def before(name: str) -> None:

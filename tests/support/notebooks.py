@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, and what of a run is kept.
+"""Running the notebooks, and cleaning their outputs.
 
 python -m tests.support.notebooks                        # all, in full; outputs written in place
 python -m tests.support.notebooks notebooks/02_*.ipynb   # some
@@ -100,7 +100,7 @@ def _environment(outer: Mapping[str, str], *, quick: bool) -> dict[str, str]:
 
 
 def clean(notebook: Notebook) -> Notebook:
-    """What is committed: no time stamps, no name of a machine, no widget without its kernel.
+    """Remove time stamps, machine names and widgets, which need a kernel, from outputs.
 
     Pictures have few colours.
     """

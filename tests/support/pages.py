@@ -1,4 +1,4 @@
-"""Pages of runs of every kind, taken apart."""
+"""Pages of runs of every kind, parsed."""
 
 import io
 import re
@@ -30,7 +30,7 @@ DOT = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'></svg>"
 
 
 class Page(HTMLParser):
-    """A page, taken apart."""
+    """A parsed page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -75,12 +75,12 @@ def cells(page: Page, caption: str) -> list[list[str]]:
 
 
 def shown_of(run: Run) -> PageData:
-    """What a page of the run's test data is made from."""
+    """Inputs of the page of the run's test data."""
     return PageData(run, run.data().test, "test", None, run.path, None)
 
 
 def pictured(folder: Path, **settings: Any) -> Run:
-    """A fit of small pictures in three classes, one of them of an evil name."""
+    """A fit of small pictures in three classes, one of them with a malicious name."""
     generator = np.random.default_rng(0)
     kinds = generator.integers(0, 3, 90)
     x = (generator.random((90, 8, 8)) < 0.15 + 0.3 * kinds[:, None, None]).astype(np.uint8) * 255
@@ -121,7 +121,7 @@ KINDS: dict[str, Callable[[Path], Run]] = {
 
 
 def white_dot() -> bytes:
-    """A picture of one white dot: laying out the letters of a figure is the slow part of a page."""
+    """A picture of one white dot, since drawing figures is the slow part of a page."""
     picture = io.BytesIO()
     Image.new("L", (1, 1), 255).save(picture, "PNG")
     return picture.getvalue()

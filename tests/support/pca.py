@@ -31,7 +31,7 @@ def affine(network: nn.Module) -> nn.Linear:
 
 @dataclass(frozen=True)
 class PCA:
-    """A pair in float64, data drawn from its own model, and what is known of both.
+    """A pair in float64, data drawn from its model, and exact results.
 
     Attributes:
         pair: the model, and a mean-field guide made of the posterior.

@@ -1,4 +1,4 @@
-"""A model and a guide whose mean Python decides: it is scaled by a factor from somewhere."""
+"""A model and a guide whose mean is scaled by a factor in Python state."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

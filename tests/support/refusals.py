@@ -1,4 +1,4 @@
-"""What a command says of a mistake."""
+"""Error messages of commands."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from ppvae.cli.answering import answer
 def refusal(
     command: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str], *argv: str | Path
 ) -> str:
-    """The one sentence that a command ends with."""
+    """The error message of a command."""
     with pytest.raises(SystemExit) as left:
         answer(command, [str(word) for word in argv])
     assert left.value.code == 2

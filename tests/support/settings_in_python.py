@@ -21,7 +21,7 @@ Change = Callable[[], Any]
 
 
 class Setting(NamedTuple):
-    """A model, and what changes it from outside."""
+    """A model, and a function that changes it from outside."""
 
     model: nn.Module
     change: Change
@@ -83,7 +83,7 @@ class Helper:
 
 
 def held(thing: Any, read: Callable[[Any], Any], change: Callable[[Any], Any]) -> Any:
-    """A thing that a model holds, changed in place."""
+    """An object held by a model, changed in place."""
 
     def make() -> Setting:
         own = thing()

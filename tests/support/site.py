@@ -1,4 +1,4 @@
-"""The site, built with warnings as errors; whether what its pages load and link to is there.
+"""The site, built with warnings as errors, and a check of its links and resources.
 
 uv run --group docs python -m tests.support.site build/site
 """
@@ -37,7 +37,7 @@ class Page(HTMLParser):
 
 
 def problems(site: Path) -> Iterator[str]:
-    """What a page loads from elsewhere, and links within the site that lead nowhere."""
+    """External resources of a page, and broken links within the site."""
     read = cache(Page)
     for path in sorted(set(site.rglob("*.html")) - set(site.glob("_static/**/*"))):
         page = read(path)

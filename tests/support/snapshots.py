@@ -57,7 +57,7 @@ def snapshot() -> Snapshot:
 
 
 def changes(before: Snapshot) -> list[str]:
-    """What is otherwise now; a logger that a library makes when imported is the library's own."""
+    """Changes since a snapshot, except loggers that libraries create on import."""
     after = snapshot()
     return [
         f"{part}, {name}: {old.get(name)} is now {after[part].get(name)}"

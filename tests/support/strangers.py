@@ -1,4 +1,4 @@
-"""A stranger's run directory: what is refused of it, and what would run if it were unpickled."""
+"""Malicious run directories, and code that would run if they were unpickled."""
 
 import os
 from collections.abc import Callable

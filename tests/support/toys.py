@@ -1,4 +1,4 @@
-"""Programs of a user's own, small enough to be told apart by what they do wrong."""
+"""Small user programs with various mistakes."""
 
 from typing import Any, override
 

@@ -1,4 +1,4 @@
-"""Runs, and the trees that they are as ArviZ has them."""
+"""Runs, and their ArviZ trees."""
 
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ def fitted(folder: Path, out: str, **settings: Any) -> Run:
 
 
 def steep(run: Run) -> Run:
-    """The run with networks that tell data apart, and latents, as a longer fit would."""
+    """The run with networks that separate data and latents, as after a longer fit."""
     with torch.no_grad():
         for p in run.pair.parameters():
             p.mul_(3.0)
