@@ -71,7 +71,7 @@ def test_new_rows_of_a_table_are_read_by_name(file: Path, tmp_path: Path) -> Non
     )
     with pytest.raises(InputError, match="it has no column mass, eggs"):
         run.encode(FRAME[["bill", "clinic"]])
-    with pytest.raises(InputError, match=r"column clinic is 'w' in row 0, which is none of its"):
+    with pytest.raises(InputError, match=r"column clinic is 'w' in row 0, which is not one of its"):
         run.encode(FRAME.assign(clinic="w"))
 
 
