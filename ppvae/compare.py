@@ -166,6 +166,7 @@ def show(result: Comparison) -> None:
     say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
     say(result.sentence)
     say(f"everything is in {result.path}: compare.html, comparison.json, figures")
+    say(f"next: read {result.path / 'compare.html'}")
 
 
 def show_runs(result: RunComparison) -> None:
@@ -187,6 +188,7 @@ def show_runs(result: RunComparison) -> None:
     say(result.sentence)
     there = "compare.html, comparison.json, log_p.csv, figures"
     say(f"everything is in {result.path}: {there}")
+    say(f"next: read {result.path / 'compare.html'}")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -206,14 +206,15 @@ def show(result: Diagnosis) -> None:
     ]  # fmt: skip
     if deficits:
         columns = ("", "lost", "others fixed", "what to change")
-        title = "Where nats are lost (not a sum; with joint training where measured)"
-        show_table(title, columns, deficits)
+        show_table("Where nats are lost (not a sum)", columns, deficits)
     say("Verdict")
     for sentence in result.verdict.sentences:
         say(f"  {in_flags(sentence)}")
     names = ("diagnostics.json", "figures", "posterior.nc", "report.html")
     there = ", ".join(name for name in names if (result.path / name).exists())
     say(f"everything is in {result.path}: {there}")
+    change = result.verdict.sentences[0].partition(" Change: ")[2]
+    say(f"next: {in_flags(change) or f'read {result.path / "report.html"}'}")
 
 
 def main(argv: Sequence[str]) -> None:

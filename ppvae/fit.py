@@ -21,7 +21,6 @@ if __name__ == "__main__":  # before the imports that take seconds
 
     start("fit")
 
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -288,7 +287,9 @@ def _conclude(
     Raises:
         WriteError: if the disk is full; what fits is kept.
     """
-    from ppvae.report.figures import leave_pictures  # late: it imports plotting
+    # Late: they import plotting.
+    from ppvae.report.figures import leave_pictures
+    from ppvae.report.next_step import step_after_fit
 
     summary = summarize(trainer, data, labels, run.history())
     run.write_summary(summary.to_dict())
@@ -307,8 +308,8 @@ def _conclude(
         raise full
     there = "metrics.csv, summary.json, checkpoints, figures, report.html"
     say(f"everything is in {run.path}: {there}")
-    diagnosis = f"python -m ppvae.diagnose {shlex.quote(str(run.path))} --quick"
-    say(f"next: {diagnosis} says where nats are lost, and what to change")
+    step = step_after_fit(run, run.summary or {})
+    say(f"next: {step.command or step.sentence}", whole=True)
 
 
 @in_ranks

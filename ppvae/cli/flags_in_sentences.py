@@ -55,6 +55,8 @@ def spoken(sentence: str) -> str:
 
 def _as_flags(text: str) -> str:
     """``--model A --guide B`` for ``model='A', guide='B'``; empty unless all are settings."""
+    if re.fullmatch(r"'[^']*'", text):  # another value of the parameter before
+        return text[1:-1]
     text = _CALL.sub(r"resume=\1", text)
     if _SETTINGS.fullmatch(text) is None:
         return ""

@@ -1,12 +1,14 @@
 """Terminal output: the audit, progress, and results."""
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from textwrap import TextWrapper
 from typing import TYPE_CHECKING, Any
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -35,16 +37,29 @@ MINUTE = 60.0
 """Seconds between two lines of a log."""
 
 
-def say(sentence: str, style: str = "") -> None:
-    """Print a sentence, with flags in a command. The style applies to terminals only."""
-    console.print(spoken(sentence), markup=False, style=style)
+def say(sentence: str, style: str = "", *, whole: bool = False) -> None:
+    """Print a sentence, with flags in a command. The style applies to terminals only.
+
+    In a terminal, lines end between words. With ``whole`` the terminal breaks them, so that a
+    command can be copied. Elsewhere a sentence is one line.
+    """
+    text = spoken(sentence)
+    if console.is_terminal and not whole:
+        indent = " " * (len(text) - len(text.lstrip()))
+        lines = TextWrapper(
+            console.width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+        )
+        text = lines.fill(text)
+    console.print(text, markup=False, style=style)
 
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a small table, with the first column left-aligned and the others right-aligned."""
+    """Print a small table: numbers right-aligned, the first column and sentences left-aligned."""
     table = Table(title=title or None, box=box.SIMPLE, title_justify="left", pad_edge=False)
     for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        has_words = any(re.search("[a-z]{3,} [a-z]", row[i]) for row in rows)
+        justify: JustifyMethod = "left" if i == 0 or has_words else "right"
+        table.add_column(name, justify=justify, overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
@@ -141,15 +156,9 @@ def show_baselines(found: "Baselines") -> None:
     """Print baselines on the same rows, and the lead of the fit over each."""
     from ppvae.diagnostics.shared.wording import with_error
 
-    of_numbers = {"density": "", "probability": ", of whole numbers"}
-    is_mixed = len({each.measure for each in found.compared.values()}) > 1
     rows = [
-        (
-            each.about + (of_numbers[each.measure] if is_mixed else ""),
-            number(each.log_p.mean),
-            "-" if each.difference is None else with_error(each.difference),
-        )
-        for each in found.compared.values()
+        (about, number(log_p.mean), "-" if difference is None else with_error(difference))
+        for about, log_p, difference in found.rows
     ]
     if rows:
         header = ("", found.evidence, "lead of the fit")
@@ -161,8 +170,8 @@ def show_baselines(found: "Baselines") -> None:
             f"note: {found.evidence} from importance samples is a lower bound in expectation, and "
             "so is each difference"
         )
-    for name, reason in found.left_out.items():
-        say(f"note: no baseline '{name}': {reason}")
+    for reason, names in found.reasons.items():
+        say(f"note: no baseline {names}: {reason}")
 
 
 def show_seeds(runs: Sequence["Run"]) -> None:

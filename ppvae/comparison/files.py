@@ -32,7 +32,7 @@ def check_folder(path: Path, *, overwrite: bool) -> None:
 def write_comparison(
     path: Path,
     record: Mapping[str, Any],
-    draw: Callable[[], "Figure"],
+    drawings: Mapping[str, Callable[[], "Figure"]],
     others: Mapping[str, str] | None = None,
     *,
     overwrite: bool = False,
@@ -43,15 +43,16 @@ def write_comparison(
     Args:
         path: the folder.
         record: the content of ``comparison.json``, to which unit and versions are added.
-        draw: draws the figure for ``figures/compare.png``.
+        drawings: draw the figures ``figures/NAME.png``, by name.
         others: the text of other files, by name.
         overwrite: replace an existing comparison.
-        kind: the format of the figure.
+        kind: the format of the figures.
     """
     whole = {**record, "unit": "nats per datum", "versions": versions()}
 
     def fill(fresh: Path) -> None:
-        figures.leave(draw(), fresh / "figures", "compare", kind)
+        for name, draw in drawings.items():
+            figures.leave(draw(), fresh / "figures", name, kind)
         for name, text in (others or {}).items():
             write_text(fresh / name, text)
         write_text(fresh / "comparison.json", json.dumps(plain(whole), indent=1) + "\n")

@@ -37,8 +37,8 @@ PALETTE = (
 # Viridis without its yellow end, which is invisible on a white page.
 SEQUENTIAL = ListedColormap(mpl.colormaps["viridis"](np.linspace(0.0, 0.9, 256)), "ppvae")
 
-WIDTH = 6.4  # inches, of every figure
-DPI = 150
+WIDTH = 5.0  # inches, of every figure
+DPI = 192
 # White between the dashes keeps the line visible over thousands of points.
 DASHED: Look = {
     "color": GREY,

@@ -178,7 +178,8 @@ def _of_columns(table: Array, other: Array, columns: Columns, title: str, draw: 
     figure, panels = panel_grid(count, across, around=1.1, each=1.75)
     for place, axes in enumerate(panels):
         draw(axes, table[:, place], other[:, place], place)
-        axes.set_title(fitted(columns.names[place], WIDTH / across - 0.5, size=12))
+        name = fitted(columns.names[place], WIDTH / across - 0.45, size=10)
+        axes.set_title(name, fontsize=10)
         settle(axes)
     headline(figure, title)
 
@@ -273,7 +274,7 @@ def _confusion(axes: Axes, own: Array, rebuilt: Array, levels: Sequence[str]) ->
             found[:, 0], found[:, 1], s=420 * counts / counts.sum(), c=colours, linewidths=0
         )
         right = counts[is_right].sum() / counts.sum()
-        axes.set_title(f"{right:.0%} right", loc="right", fontsize=11, color=GREY)
+        axes.set_xlabel(f"{right:.0%} right", color=GREY)
     _name_levels(axes, levels)
     axes.set_yticks(range(len(levels)), labels=[fitted(level, 0.8) for level in levels])
     axes.set_xlim(-0.5, len(levels) - 0.5)

@@ -110,9 +110,9 @@ def few_numbers(axis: Axis, most: int = 4, room: float | None = None) -> None:
     On a horizontal axis they fit its ``room``, the length in inches; its limits are then final.
     """
     formatter = ScalarFormatter(useOffset=False)
-    formatter.set_powerlimits((-4, 8))
+    formatter.set_powerlimits((-5, 8))
     axis.set_major_formatter(formatter)
-    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
+    axis.set_major_locator(MaxNLocator(most, steps=[1, 2, 2.5, 5, 10], min_n_ticks=min(2, most)))
     if room is not None and most > 1 and _are_crowded(axis, room):
         few_numbers(axis, most - 1, room)
 

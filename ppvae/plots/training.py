@@ -100,7 +100,8 @@ def _draw_term(
     if window.limits:
         axes.set_ylim(*window.limits)
     axes.set_title(title)
-    axes.set_title(window.outside, loc="right", fontsize=11, color=GREY)
+    note = window.outside.replace(" the axis", "").replace("; ", "\n")
+    axes.set_title(note, loc="right", fontsize=11, color=GREY)
     axes.set_ylabel(NATS)
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
     grid_lines(axes, "y")
@@ -166,7 +167,9 @@ def history(metrics: "Rows | DataFrame", *, best_epoch: int | None = None) -> Fi
         handles.append(
             Line2D([], [], linestyle="none", label=f"trained at β = {four_digits(beta[-1])}")
         )
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=2 if shade or len(handles) > 3 else 3
+    )
     if "elbo" not in shown:
         if never["elbo"] and never["kl"]:
             headline(figure, "There is no bound: the guide is a point mass")

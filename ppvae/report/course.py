@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ppvae.diagnostics.shared.wording import decimals
+from ppvae.diagnostics.shared.wording import HUGE, decimals
 from ppvae.errors import InputError
 from ppvae.report.interactive import item, plain_text, plot
 from ppvae.report.page_data import PageData
@@ -71,7 +71,7 @@ def _panels(
 ) -> tuple[Any, Sequence[str]]:
     """One panel per term, on a shared axis of epochs; and, in words, what is outside the axes."""
     from bokeh.layouts import column
-    from bokeh.models import ColumnDataSource, HoverTool, Range1d
+    from bokeh.models import ColumnDataSource, HoverTool, PrintfTickFormatter, Range1d
     from bokeh.models.annotations import Span
 
     from ppvae import plots
@@ -104,6 +104,8 @@ def _panels(
         )  # fmt: skip
         if window.limits is not None:
             panel.y_range = Range1d(start=window.limits[0], end=window.limits[1])
+            if max(map(abs, window.limits)) >= HUGE:
+                panel.yaxis.formatter = PrintfTickFormatter(format="%.1e")
         for split, colour, width in (("valid", plots.VERMILLION, 2.6), ("train", plots.BLUE, 1.5)):
             source = sources[split]
             look = {"x": "epoch", "y": f"{split} {term}", "source": source, "color": colour}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ppvae.diagnostics.baselines.comparison import Baselines, Comparison
-from ppvae.diagnostics.shared.wording import decimals
+from ppvae.diagnostics.shared.wording import HUGE, LARGE, decimals
 from ppvae.errors import InputError
 from ppvae.report.draws import strip
 from ppvae.report.next_step import next_step
@@ -14,13 +14,8 @@ from ppvae.report.sections import Section, Tile, reason_of
 
 TITLE = "At a glance"
 
-LARGE, HUGE = 1e4, 1e6
-"""Nats from which a tile shows no decimals, and from which it uses powers of ten."""
-
 LEVELS = {"converged": "good", "climbing": "fair", "collapsed": "bad", "diverged": "bad"}
 """Severity of each status."""
-
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 MEANINGS = {
     "converged": "the bound no longer rises",
@@ -54,7 +49,7 @@ def _tiles(page: PageData) -> Iterator[Tile]:
         yield Tile("Reconstruction", said, "no bound: the guide has no density")
     else:
         parts = f"{said} reconstruction \N{MINUS SIGN} {decimals(kl)} KL"
-        yield Tile("Bound (ELBO)", _short(bound), parts)
+        yield Tile("Bound (ELBO)", decimals(bound), parts)
     used, of = summary.get("effective_latents"), summary.get("latent_dimensions")
     share = used / of if isinstance(used, (int, float)) and isinstance(of, int) and of else None
     value = "\N{EN DASH}" if used is None else f"{decimals(used, 1)} of {of}"
@@ -78,9 +73,9 @@ def _log_p(page: PageData) -> Tile:
     if not isinstance(log_p, dict):
         return Tile(name, "\N{EN DASH}", "not available for this run")
     mean, error = log_p.get("mean"), log_p.get("standard_error")
-    value = _short(mean)
+    value = decimals(mean)
     if isinstance(mean, float) and isinstance(error, float) and abs(mean) < HUGE:
-        value += f" \N{PLUS-MINUS SIGN} {decimals(error, _digits(mean))}"
+        value += f" \N{PLUS-MINUS SIGN} {decimals(error, 0 if abs(mean) >= LARGE else 2)}"
     nearest = Baselines.of_summary(page.summary, name).strongest
     if nearest is None or nearest.difference is None:
         return Tile(name, value, "nats per datum")
@@ -95,23 +90,9 @@ def _distance(nearest: Comparison) -> str:
     side = "above" if lead.mean >= 0 else "below"
     told = "" if nearest.is_beaten or nearest.is_better else "; not significant"
     error = lead.standard_error
-    noise = "" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {_short(error)}"
-    return f"{_short(abs(lead.mean))}{noise} {side} {nearest.about}{told}"
+    noise = "" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {decimals(error)}"
+    return f"{decimals(abs(lead.mean))}{noise} {side} {nearest.about}{told}"
 
 
 def _level(nearest: Comparison) -> str:
     return "bad" if nearest.is_better else "good" if nearest.is_beaten else "fair"
-
-
-def _short(value: Any) -> str:
-    """A number of nats; a large one in powers of ten."""
-    if not isinstance(value, (int, float)) or not HUGE <= abs(value) < math.inf:
-        return decimals(value, _digits(value))
-    mantissa, power = f"{value:.2e}".split("e")
-    raised = str(int(power)).translate(_SUPERSCRIPTS)
-    return f"{mantissa}\N{MULTIPLICATION SIGN}10{raised}".replace("-", "\N{MINUS SIGN}")
-
-
-def _digits(value: Any) -> int:
-    """Decimals of a number of nats."""
-    return 0 if isinstance(value, (int, float)) and abs(value) >= LARGE else 2

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.bound.activity import THRESHOLD
-from ppvae.diagnostics.shared.wording import as_sentence, decimals
+from ppvae.diagnostics.shared.wording import as_sentence, decimals, with_error
 from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.page_data import PageData
 from ppvae.report.sections import Section, Table
@@ -19,7 +19,7 @@ def section(page: PageData) -> Section:
     sentences, commands = [*_alarm(page), *page.run.warnings], list[str]()
     tables = tuple(_baselines(page))
     if page.diagnosis is None:
-        sentences += _summary(page)
+        sentences += [*_summary(page), *_notes(page)]
         asked = (
             "The run was not diagnosed yet: a diagnosis says where nats are lost, and what to "
             "change."
@@ -39,7 +39,7 @@ def section(page: PageData) -> Section:
         count, name = diagnosis.get("rows"), diagnosis.get("data")
         sentences += [str(sentence) for sentence in diagnosis.get("sentences", [])]
         sentences.append(f"Diagnosed on {decimals(count, 0)} {name} data.")
-    sentences += _notes(page)
+        sentences += _notes(page)
     return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands), tables=tables)
 
 
@@ -60,22 +60,17 @@ def _strongest(page: PageData) -> Iterator[str]:
 def _baselines(page: PageData) -> Iterator[Table]:
     """Simple models of the same rows, and the lead of the fit over each."""
     found = Baselines.of_summary(page.summary, page.evidence)
-    rows = [
+    rows = tuple(
         (
-            each.about,
-            each.measure,
-            _number(each.log_p.mean),
-            *(
-                _number(getattr(each.difference, name, math.nan))
-                for name in ("mean", "standard_error")
-            ),
+            about,
+            _number(log_p.mean),
+            decimals(None) if less is None or math.isnan(less.mean) else with_error(less),
         )
-        for each in found.compared.values()
-    ]
+        for about, log_p, less in found.rows
+    )
     if rows:
         caption = f"{page.evidence} of the fit and of simple models on the same test rows, in nats"
-        header = ("model", "measure", page.evidence, "lead of the fit", "standard error")
-        yield Table(caption, header, tuple(rows))
+        yield Table(caption, ("model", page.evidence, "lead of the fit"), rows, prose=True)
 
 
 def _notes(page: PageData) -> Iterator[str]:
@@ -84,7 +79,7 @@ def _notes(page: PageData) -> Iterator[str]:
     if found.note:
         yield as_sentence(found.note)
     if found.left_out:
-        reasons = "; ".join(f"{name} ({why})" for name, why in found.left_out.items())
+        reasons = "; ".join(f"{names} ({why})" for why, names in found.reasons.items())
         yield f"Simple models that were left out: {reasons}."
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ppvae.data import Batch
@@ -33,8 +34,41 @@ def section(page: PageData) -> Section:
     diagnosed = pictured(page, "worst_data")
     if diagnosed is not None:
         sentence = "Data whose posterior the guide fits worst: the largest Pareto k-hat first."
+        table = _least_trusted(page)
+        if table is not None:
+            return Section("worst", TITLE, (sentence,), tables=(table,))
         return Section("worst", TITLE, (sentence,), pictures=(diagnosed,))
     return _lowest(page)
+
+
+def _least_trusted(page: PageData) -> Table | None:
+    """The rows that a diagnosis trusts least, where they are shown and each column has its own."""
+    answers = (page.diagnosis or {}).get("answers", {})
+    found = answers.get("trust", {}).get("pareto_k", {})
+    named = zip(found.get("worst_rows", ()), found.get("worst_k", ()), strict=True)
+    worst = list(named)[:WORST_ROWS]
+    place = {number: i for i, number in enumerate(page.numbers.tolist())}
+    if not worst or not {row for row, _ in worst} <= set(place):
+        return None
+    if not ShownColumns.of(page.run).is_listed:
+        return None
+    places = [place[row] for row, _ in worst]
+    captions = [f"{_called(page, i)}  k {k:.2f}" for i, (_, k) in zip(places, worst, strict=True)]
+    batch, means = _rebuilt(page, torch.tensor(places))
+    return _listed(page, batch, means, captions)
+
+
+def _called(page: PageData, place: int) -> str:
+    """The number of a row, and its name where it has one."""
+    return f"#{int(page.numbers[place])}{f' {page.names[place]}' if page.names else ''}"
+
+
+def _rebuilt(page: PageData, places: Tensor) -> tuple[Batch, Tensor]:
+    """Data, and their reconstructions."""
+    batch, pair = page.rows.take(places), page.run.pair
+    with seeded(0, pair.device):
+        means, _ = reconstruct(pair, page.run.audit, batch)
+    return batch, means.cpu()
 
 
 def _listed(page: PageData, batch: Batch, means: Tensor, captions: Sequence[str]) -> Table:
@@ -56,11 +90,9 @@ def _listed(page: PageData, batch: Batch, means: Tensor, captions: Sequence[str]
 
 def _lowest(page: PageData) -> Section:
     """The data shown with the lowest bound; for a point mass, with the lowest reconstruction."""
-    import torch
-
     from ppvae import plots
 
-    terms, audit = page.terms, page.run.audit
+    terms = page.terms
     bound = terms.elbo_by_datum
     score = -terms.distortion_by_datum if bound is None else bound
     is_pictured = as_images(np.empty((1, *page.rows.shape)), 1) is not None
@@ -72,22 +104,15 @@ def _lowest(page: PageData) -> Section:
         f"{f'reconstruction, E_q[{what}]' if bound is None else f'bound on {page.evidence}'}, "
         "in nats."
     )
-    if not audit.supports:
+    if not page.run.audit.supports:
         raise InputError("no site of the model observes x itself, so nothing is reconstructed")
-    batch = page.rows.take(worst)
-    pair = page.run.pair
-    with seeded(0, pair.device):
-        means, _ = reconstruct(pair, audit, batch)
-    captions = [
-        f"#{int(page.numbers[i])}{f' {page.names[i]}' if page.names else ''}  "
-        f"{what} {decimals(float(score[i]), 1)}"
-        for i in worst.tolist()
-    ]
+    batch, means = _rebuilt(page, worst)
+    captions = [f"{_called(page, i)}  {decimals(float(score[i]), 1)} nats" for i in worst.tolist()]
     if ShownColumns.of(page.run).is_listed:
-        table = _listed(page, batch, means.cpu(), captions)
+        table = _listed(page, batch, means, captions)
         return Section("worst", TITLE, (sentence,), tables=(table,))
     figure = plots.worst_data(
-        in_units(page.run, observed(batch)), in_units(page.run, means.cpu()), captions,
+        in_units(page.run, observed(batch)), in_units(page.run, means), captions,
         title="The worst, the lowest first", columns=columns_of(page.run),
     )  # fmt: skip
     spoken = ", ".join(caption.replace("  ", " with ") for caption in captions)

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ppvae import plots
+from ppvae.plots.style import WIDTH
 from ppvae.run.figures import save
 from ppvae.run.store import WriteError
 from tests.support.drawings import FIGURES, IMAGES
@@ -56,12 +57,12 @@ def test_a_figure_is_the_same_bytes_however_often_it_is_saved(name: str, tmp_pat
 @every_figure
 def test_no_text_is_small_and_none_is_cut_off(name: str) -> None:
     figure, _ = saved(name)
-    assert figure.get_figwidth() == pytest.approx(6.4)
+    assert figure.get_figwidth() == pytest.approx(WIDTH)
     texts = [t for t in figure.findobj(Text) if isinstance(t, Text)]
     seen = [t for t in texts if t.get_visible() and t.get_text()]
     assert seen
     for text in seen:
-        assert float(text.get_fontsize()) >= 10 * 6.4 / 6, text.get_text()
+        assert float(text.get_fontsize()) >= 10 * WIDTH / 6, text.get_text()
     ticks = {t for a in figure.axes for t in (*a.get_xticklabels(), *a.get_yticklabels())}
     page = figure.bbox.padded(1)
     for text in set(seen) - ticks:

@@ -34,7 +34,7 @@ def test_columns_stand_against_their_reconstructions() -> None:
     figure = plots.rebuilt_columns(MIXED, wrong, PARTS)
     points = np.asarray(figure.axes[0].collections[0].get_offsets())
     np.testing.assert_allclose(points, np.stack([MIXED[:, 0]] * 2, axis=1))
-    assert figure.axes[4].get_title(loc="right") == "60% right"
+    assert figure.axes[4].get_xlabel() == "60% right"
 
 
 def test_what_was_not_observed_has_no_point() -> None:

@@ -142,9 +142,9 @@ def test_the_worst_data_are_those_of_the_lowest_bound(
     np.testing.assert_allclose(means, reconstruct(run.pair, run.audit, batch)[0], atol=1e-6)
     numbers = page.numbers[lowest].tolist()
     said = [(f"#{n}", decimals(float(score[i]), 1)) for n, i in zip(numbers, lowest, strict=True)]
-    assert captions == [f"{row}  bound {value}" for row, value in said]
+    assert captions == [f"{row}  {value} nats" for row, value in said]
     (picture,) = section.pictures
-    assert picture.alt.endswith(", ".join(f"{r} with bound {v}" for r, v in said) + ".")
+    assert picture.alt.endswith(", ".join(f"{r} with {v} nats" for r, v in said) + ".")
 
 
 def test_an_alarm_of_the_last_epoch_is_told_first(
@@ -380,6 +380,12 @@ def test_numbers_have_a_true_minus_and_zero_no_sign() -> None:
     assert decimals(None) == decimals("many") == "\u2013"
 
 
+def test_measurements_are_short_however_large_and_counts_are_in_full() -> None:
+    assert decimals(-26930587.46) == "\u22122.69\u00d710\u2077"
+    assert decimals(12345.67) == "12,346"
+    assert decimals(1234567, 0) == "1,234,567"
+
+
 def test_plots_made_alike_are_equal_and_their_models_defined_before_use() -> None:
     def made_so() -> dict[str, Any]:
         figure = plot(height=100)
@@ -418,12 +424,13 @@ def test_large_colour_pictures_stay_under_five_megabytes(tmp_path: Path) -> None
     assert file.stat().st_size < 5e6
 
 
-def test_the_verdict_names_the_measure_of_each_baseline_and_why_others_are_not_there() -> None:
+def test_the_verdict_names_measures_of_baselines_that_differ_and_why_others_are_not_there() -> None:
     of = {"about": "A", "measure": "probability", "mean": -3.0, "rows": 9}
     summary: dict[str, Any] = {
         "baselines": {
             "a": of | {"difference": 0.1, "standard_error": 0.2},
-            "b": of | {"about": "B", "difference": None, "standard_error": None},
+            "b": of
+            | {"about": "B", "measure": "density", "difference": None, "standard_error": None},
         },
         "baselines_left_out": {"pca": "entries are missing"},
         "baselines_note": None,
@@ -443,8 +450,9 @@ def test_the_verdict_names_the_measure_of_each_baseline_and_why_others_are_not_t
 
     words, found = shown()
     assert "pca (entries are missing)" in words
-    assert found.tables[0].header[1] == "measure"
-    assert found.tables[0].rows[0][1] == "probability"
+    first, second = found.tables[0].rows
+    assert first == ("A, of whole numbers", "\N{MINUS SIGN}3.00", "0.10 +- 0.20")
+    assert second == ("B", "\N{MINUS SIGN}3.00", "\N{EN DASH}")
     assert " ".join(_strongest(beside)).startswith(
         "The strongest simple model of the same rows is B"
     )

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,16 +15,18 @@ import torch
 from ppvae.report.plane import decoded, plane_of
 from ppvae.run import Run
 from tests.support.browsing import (
+    AXE,
     CHROMIUM,
     DRIVER,
     MOST_SHEETS,
+    issues,
     new_browser,
     opened,
     printed,
     put_mouse_aside,
     sheets,
 )
-from tests.support.pages import shown_of
+from tests.support.pages import KINDS, shown_of
 
 in_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
@@ -428,17 +429,16 @@ def test_a_page_is_printed_on_few_sheets(made: Callable[[str], Run], browser: An
     assert 1 < sheets(printed(browser)) <= MOST_SHEETS
 
 
-AXE = os.environ.get("AXE_CORE", "")
-
-
 @in_browser
 @pytest.mark.skipif(not AXE, reason="AXE_CORE names axe.min.js of the npm package axe-core")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_no_issue(scheme: str, made: Callable[[str], Run], browser: Any) -> None:
-    opened(browser, made("pictures").path / "report.html", scheme=scheme)
-    browser.execute_script(Path(AXE).read_text())
-    run = "axe.run().then((found) => arguments[0](found.violations.map((each) => each.id)))"
-    assert browser.execute_async_script(run) == []
+@pytest.mark.parametrize(
+    "kind",
+    ["pictures", *(pytest.param(k, marks=pytest.mark.slow) for k in KINDS if k != "pictures")],
+)
+def test_axe_finds_no_issue(kind: str, made: Callable[[str], Run], browser: Any) -> None:
+    for scheme, width in (("light", 1200), ("dark", 1200), ("light", 390)):
+        opened(browser, made(kind).path / "report.html", scheme=scheme, width=width)
+        assert issues(browser) == []
 
 
 @in_browser

@@ -1,6 +1,7 @@
 """Pages in headless Chromium."""
 
 import base64
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -52,6 +53,32 @@ def opened(
     WebDriverWait(browser, 30).until(lambda driver: driver.execute_script(ready))
     return browser
 
+
+AXE = os.environ.get("AXE_CORE", "")
+"""``axe.min.js`` of the npm package axe-core, where there is one."""
+
+
+def issues(browser: Any) -> list[str]:
+    """What axe finds wrong with the page that is open: rule, and the first place."""
+    browser.execute_script(Path(AXE).read_text())
+    run = (
+        "axe.run().then((found) => arguments[0](found.violations.map("
+        "(each) => `${each.id}: ${each.nodes[0].target}`)))"
+    )
+    found: list[str] = browser.execute_async_script(run)
+    return found
+
+
+def complaints(browser: Any, width: int) -> list[str]:
+    """What is wrong with the page that is open: errors of its scripts, its width, issues of axe."""
+    found = [line["message"] for line in browser.get_log("browser") if line["level"] != "INFO"]
+    wide = browser.execute_script("return document.documentElement.scrollWidth")
+    found += [f"{wide} pixels wide, of {width}"] if wide > width else []
+    return found + (issues(browser) if AXE else [])
+
+
+MOST_BYTES = 5e6
+"""Bytes of a page at most."""
 
 MOST_SHEETS = 8
 """Sheets of paper that a page takes at most."""

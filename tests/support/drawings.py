@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from ppvae import plots
-from ppvae.comparison.bounds.figure import draw_comparison
+from ppvae.comparison.bounds.figure import draw_comparison, draw_glance
 from ppvae.comparison.held_out.figure import draw_runs
 from ppvae.comparison.held_out.result import OneRun, Row
 from ppvae.comparison.held_out.statistics import rows_of
@@ -231,6 +231,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
     ),
     "estimators": lambda: draw_estimators(noise_of_estimators()),
     "compare_runs": lambda: draw_runs(compared_runs()),
+    "glance_of_bounds": lambda: draw_glance({"one": summary(0), "two": summary(1)}),
     "compare_bounds": lambda: draw_comparison({"one": summary(0), "two": summary(1)}),
 }
 

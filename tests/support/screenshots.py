@@ -4,11 +4,13 @@ python -m tests.support.screenshots --runs /tmp/runs --out /tmp/pictures       #
 python -m tests.support.screenshots table counts --only phone dark             # some
 
 Runs are made once, in a few minutes; a later call writes their pages anew and photographs them.
+What needs no eyes is checked too: errors of scripts, widths, bytes, sheets of paper, and, where
+AXE_CORE names ``axe.min.js`` of the npm package axe-core, what axe finds.
 """
 
 import argparse
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,15 @@ from ppvae.diagnose import diagnose
 from ppvae.fit import fit
 from ppvae.report import report
 from ppvae.run import Run, load
-from tests.support.browsing import new_browser, opened, printed, sheets
+from tests.support.browsing import (
+    MOST_BYTES,
+    MOST_SHEETS,
+    complaints,
+    new_browser,
+    opened,
+    printed,
+    sheets,
+)
 from tests.support.penguins import mixed_penguins
 
 VIEWS: dict[str, tuple[int, int, str]] = {
@@ -111,17 +121,24 @@ def compared(folder: Path) -> Path:
     return compare_runs(runs, samples=50, out=path, overwrite=True).path / "compare.html"
 
 
-def photograph(browser: Any, file: Path, name: str, out: Path, views: Sequence[str]) -> None:
-    """Pictures of a page: the first screen, all of it, and what comes out of a printer."""
+def photograph(
+    browser: Any, file: Path, name: str, out: Path, views: Sequence[str]
+) -> Iterator[str]:
+    """Take a page's first screen, all of it, and its print; yield what is wrong with it."""
+    if file.stat().st_size > MOST_BYTES:
+        yield f"{file.stat().st_size / 1e6:.2f} MB"
     for view in views:
         if view == "print":
             opened(browser, file, width=1400)
             pdf = printed(browser)
             (out / f"{name}-print.pdf").write_bytes(pdf)
             print(f"{name}: {sheets(pdf)} sheets, {file.stat().st_size / 1e6:.2f} MB")
+            if sheets(pdf) > MOST_SHEETS:
+                yield f"{sheets(pdf)} sheets"
             continue
         width, height, scheme = VIEWS[view]
         opened(browser, file, width=width, height=height, scheme=scheme)
+        yield from (f"{view}: {each}" for each in complaints(browser, width))
         for part in ("first", "whole"):
             (out / f"{name}-{view}-{part}.png").write_bytes(shown(browser, width, part == "whole"))
 
@@ -152,7 +169,8 @@ def main() -> None:
                 if state == "compared"
                 else made(state, given.runs).path / "report.html"
             )
-            photograph(browser, file, state, given.out, given.only)
+            for wrong in photograph(browser, file, state, given.out, given.only):
+                print(f"{state}: {wrong}")
 
 
 if __name__ == "__main__":

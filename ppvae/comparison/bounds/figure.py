@@ -1,17 +1,18 @@
 """Figure of two bounds on one program."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import Array
+from ppvae.plots.log_axes import label_decades
 from ppvae.plots.style import (
     GREY,
     NATS,
@@ -66,32 +67,31 @@ def _draw_points(
 
 
 def _draw_groups(axes: Axes, bounds: Mapping[str, Mapping[str, Any]], field: str) -> None:
-    """Bars on a log axis, one row per group of parameters."""
+    """Dots on a log axis, one row per group of parameters.
+
+    The length of a bar would depend on where the axis begins.
+    """
     groups = list(dict.fromkeys(g for s in bounds.values() for g in s.get(field) or {}))
-    height = 0.8 / len(bounds)
     values = {
         (row, g): float(summary[field][group])
         for row, summary in enumerate(bounds.values())
         for g, group in enumerate(groups)
         if group in (summary.get(field) or {})
     }
-    positive = [v for v in values.values() if v > 0 and math.isfinite(v)]
+    positive = np.array([v for v in values.values() if v > 0 and math.isfinite(v)] or [1.0])
+    low, high = float(positive.min()) / 1.6, float(positive.max()) * 1.6
     axes.set_xscale("log")
-    low, high = (min(positive), max(positive)) if positive else (1.0, 1.0)
-    floor = 10.0 ** (math.floor(math.log10(low) - 0.3))
-    axes.set_xlim(floor, max(high * (high / floor) ** 0.08, 11 * floor))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlim(low, high)
+    label_decades(axes, "x", low, high)
     for (row, g), value in values.items():
-        place = g - 0.4 + (row + 0.5) * height
+        place = g + (row - (len(bounds) - 1) / 2) * 0.5 / len(bounds)
         if value > 0 and math.isfinite(value):
-            colour = OKABE_ITO[row % 8]
-            axes.barh(place, value - floor, left=floor, height=0.9 * height, color=colour)
+            axes.plot(value, place, "o", color=OKABE_ITO[row % 8], markersize=9)
         else:
-            axes.text(floor, place, f" {four_digits(value)}", va="center", fontsize=11, color=GREY)
+            axes.text(low, place, f" {four_digits(value)}", va="center", fontsize=11, color=GREY)
     axes.set_ylim(len(groups) - 0.45, -0.55)
-    axes.set_yticks(
-        range(len(groups)), labels=[g if len(g) <= 15 else "…" + g[-14:] for g in groups]
-    )
+    names = [(g if len(g) <= 15 else "…" + g[-14:]).replace(".", ".\n") for g in groups]
+    axes.set_yticks(range(len(groups)), labels=names)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     grid_lines(axes, "x")
@@ -126,8 +126,26 @@ def _draw_cost(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 @house_style
+def draw_glance(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """What tells bounds apart: the noise of their gradients, and how fast each climbs.
+
+    Args:
+        bounds: as for `draw_comparison`.
+
+    Raises:
+        InputError: no bound has either.
+
+    """
+    wanted: list[tuple[bool, Callable[[Axes], None]]] = [
+        (_has(bounds, "gradient_variance"), _groups(bounds, "gradient_variance")),
+        (_has(bounds, "curves"), lambda axes: _draw_curves(axes, bounds)),
+    ]
+    return _drawn(bounds, [draw for is_there, draw in wanted if is_there], across=1)
+
+
+@house_style
 def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Bounds on one program: their values, noise, cost, and the fits that they give.
+    """Bounds on one program: their values, their signal, their cost, and held-out bounds.
 
     Args:
         bounds: for each name of a bound (at most eight) a mapping with any of
@@ -138,7 +156,8 @@ def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
             - ``curves``: for each seed ``(steps, bound)`` of the fit;
             - ``held_out``: for each seed the held-out bound after equal steps (nats per datum).
 
-            A quantity that no bound has gets no panel.
+            A quantity that no bound has gets no panel. Gradient variance and curves are those of
+            `draw_glance`.
 
     Raises:
         InputError: no bound has anything to draw.
@@ -155,38 +174,50 @@ def draw_comparison(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
 
         return draw
 
-    def groups(field: str, title: str, units: str) -> Callable[[Axes], None]:
-        def draw(axes: Axes) -> None:
-            _draw_groups(axes, bounds, field)
-            axes.set_title(title)
-            axes.set_xlabel(units)
-
-        return draw
-
-    def has(field: str) -> bool:
-        return any(summary.get(field) for summary in bounds.values())
-
     estimates = points("values", "Estimates, same weights", f"{NATS}\nmean ± sd", of_mean=False)
     held_out = points("held_out", "Held out, by seed", f"{NATS}\nmean ± se", of_mean=True)
-    variance = groups("gradient_variance", "Gradient variance", f"({NATS})²")
     wanted: list[tuple[bool, Callable[[Axes], None]]] = [
         (any_has("values"), estimates),
         (any_has("ms_per_step"), lambda axes: _draw_cost(axes, bounds)),
-        (has("gradient_variance"), variance),
-        (has("snr"), groups("snr", "Gradient SNR", "|mean| / sd")),
-        (has("curves"), lambda axes: _draw_curves(axes, bounds)),
         (any_has("held_out"), held_out),
+        (_has(bounds, "snr"), _groups(bounds, "snr")),
     ]
-    panels = [draw for is_there, draw in wanted if is_there]
+    return _drawn(bounds, [draw for is_there, draw in wanted if is_there], across=2)
+
+
+_GROUPED = {
+    "gradient_variance": ("Gradient variance", f"({NATS})²"),
+    "snr": ("Gradient SNR", "|mean| / sd"),
+}
+
+
+def _groups(bounds: Mapping[str, Mapping[str, Any]], field: str) -> Callable[[Axes], None]:
+    title, units = _GROUPED[field]
+
+    def draw(axes: Axes) -> None:
+        _draw_groups(axes, bounds, field)
+        axes.set_title(title)
+        axes.set_xlabel(units)
+
+    return draw
+
+
+def _has(bounds: Mapping[str, Mapping[str, Any]], field: str) -> bool:
+    return any(summary.get(field) for summary in bounds.values())
+
+
+def _drawn(
+    bounds: Mapping[str, Any], panels: Sequence[Callable[[Axes], None]], *, across: int
+) -> Figure:
+    """Panels in rows, below the names of the bounds."""
     if not panels:
         raise InputError(f"there is nothing to compare: none of {len(bounds)} bounds has a figure")
-
-    rows = -(-len(panels) // 2)
-    figure = new_figure(0.6 + 2.5 * rows)
-    cells = figure.add_gridspec(rows, 2)
+    rows = -(-len(panels) // across)
+    figure = new_figure(0.6 + 2.3 * rows)
+    cells = figure.add_gridspec(rows, across)
     for i, draw in enumerate(panels):
-        alone = i == len(panels) - 1 and i % 2 == 0
-        axes = figure.add_subplot(cells[i // 2, :] if alone else cells[i // 2, i % 2])
+        alone = i == len(panels) - 1 and i % across == 0
+        axes = figure.add_subplot(cells[i // across, :] if alone else cells[divmod(i, across)])
         draw(axes)
         settle(axes)
     handles = [Patch(color=OKABE_ITO[i % 8], label=name) for i, name in enumerate(bounds)]

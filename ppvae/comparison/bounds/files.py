@@ -16,14 +16,16 @@ def write_bounds(
     overwrite: bool = False,
     kind: Figures = "both",
 ) -> None:
-    """Write ``comparison.json``, with the ``settings``, the figure and the page, all or nothing."""
-    from ppvae.comparison.bounds.figure import draw_comparison
+    """Write ``comparison.json`` with the ``settings``, the figures and the page, all or nothing."""
+    from ppvae.comparison.bounds.figure import draw_comparison, draw_glance
     from ppvae.comparison.bounds.page import page_of
 
     record = asdict(result) | {"settings": settings}
     del record["path"]
     sides = record["sides"]
     pages = {"compare.html": page_of(result, sides)}
-    write_comparison(
-        result.path, record, lambda: draw_comparison(sides), pages, overwrite=overwrite, kind=kind
-    )
+    drawings = {
+        "glance": lambda: draw_glance(sides),
+        "compare": lambda: draw_comparison(sides),
+    }
+    write_comparison(result.path, record, drawings, pages, overwrite=overwrite, kind=kind)

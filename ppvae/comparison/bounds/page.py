@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ppvae.comparison.bounds.figure import draw_comparison
+from ppvae.comparison.bounds.figure import draw_comparison, draw_glance
 from ppvae.comparison.bounds.result import ANALYTIC, SAMPLED, Comparison
 from ppvae.comparison.bounds.table import table_rows
 from ppvae.diagnostics.shared.wording import as_sentence, decimals
@@ -21,11 +21,12 @@ def page_of(result: Comparison, figures: Mapping[str, Mapping[str, Any]]) -> str
         result: the comparison.
         figures: the figures of each bound, as in ``comparison.json``.
     """
-    alt = f"Estimates, gradient noise, time and fits of both bounds. {result.sentence}"
+    glanced = drawn(draw_glance(figures), f"Gradient noise and climb. {result.sentence}")
+    alt = "Estimates at the same weights, time of a step, held-out bounds and gradient SNR."
     glance = Section("glance", "At a glance", (result.sentence,), tiles=_tiles(result))
     picture = Section(
         "figure", "Both bounds", tuple(map(as_sentence, result.notes)),
-        pictures=(drawn(draw_comparison(figures), alt),),
+        pictures=(glanced, drawn(draw_comparison(figures), alt)),
     )  # fmt: skip
     about = (
         f"At the same weights: {result.weights}. Held-out bounds of both: {result.estimator}.",

@@ -95,7 +95,7 @@ def write_runs(result: RunComparison, asked: CompareRuns) -> None:
     write_comparison(
         result.path,
         result.record() | {"settings": settings},
-        lambda: draw_runs(result.rows, result.what),
+        {"compare": lambda: draw_runs(result.rows, result.what)},
         {"log_p.csv": "\n".join(lines) + "\n", "compare.html": page_of(result, asked)},
         overwrite=asked.overwrite,
         kind=asked.figures,

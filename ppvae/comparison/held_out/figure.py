@@ -43,10 +43,10 @@ def draw_runs(rows: Sequence[Row], what: str = "held-out log p(x)") -> Figure:
     panels[1].axvline(0, zorder=0, **DASHED)
     panels[0].set_ylim(len(rows) - 0.45, -0.55)
     panels[0].set_yticks(range(len(rows)), labels=[fitted(row.name, 1.6, lines=2) for row in rows])
-    for axes, title in zip(panels, ("mean ± se", "minus the best, paired"), strict=True):
+    for axes, title in zip(panels, ("mean ± se", "minus the best"), strict=True):
         axes.set_title(title)
         axes.set_xlabel(NATS)
-        few_numbers(axes.xaxis, room=1.9)
+        few_numbers(axes.xaxis, room=1.4)
         grid_lines(axes, "x")
         settle(axes)
         axes.tick_params(axis="y", length=0)

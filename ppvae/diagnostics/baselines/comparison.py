@@ -1,7 +1,7 @@
 """Baselines compared with a fit: paired differences of log p(x)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,6 +97,23 @@ class Baselines:
     def failures(self) -> tuple[Comparison, ...]:
         """Baselines that are better than the fit, the best first."""
         return tuple(sorted((c for c in self.compared.values() if c.is_better), key=_lead))
+
+    @property
+    def rows(self) -> Iterator[tuple[str, Estimate, Estimate | None]]:
+        """Each in words, its own log p(x), and the fit's less it; its measure where they differ."""
+        of_numbers = {"density": "", "probability": ", of whole numbers"}
+        is_mixed = len({each.measure for each in self.compared.values()}) > 1
+        for each in self.compared.values():
+            about = each.about + (of_numbers[each.measure] if is_mixed else "")
+            yield about, each.log_p, each.difference
+
+    @property
+    def reasons(self) -> Mapping[str, str]:
+        """Why some were left out: for each reason, the names that it holds for."""
+        names: dict[str, list[str]] = {}
+        for name, why in self.left_out.items():
+            names.setdefault(why, []).append(name)
+        return {why: ", ".join(of) for why, of in names.items()}
 
     @classmethod
     def of_summary(cls, summary: Mapping[str, Any], evidence: str) -> "Baselines":

@@ -188,8 +188,8 @@ def _draw_gap(axes: Axes, gap: Array) -> None:
     error = float(gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else None
     axes.axvline(gap.mean(), color="#222222", linewidth=1.8)
     axes.set_title(f"mean {measured(float(gap.mean()), error)}", fontsize=11)
-    axes.set_xlabel("upper minus lower, nats")
+    axes.set_xlabel("their gap, nats")
     axes.set_ylabel("data")
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
-    few_numbers(axes.xaxis, 3, 1.8)
+    few_numbers(axes.xaxis, 3, 1.3)
     settle(axes)

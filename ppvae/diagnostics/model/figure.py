@@ -65,11 +65,11 @@ def draw_predictive(
     telling = [name for name in observed if (values[name] != observed[name]).any()]
     shown = (telling or list(observed))[:_MOST]
     columns = min(len(shown), 2)
-    figure, panels = panel_grid(len(shown), columns, around=1.4, each=1.8)
+    figure, panels = panel_grid(len(shown), columns, around=1.65, each=1.8)
     for place, (axes, name) in enumerate(zip(panels, shown, strict=True)):
         draws = values[name]
         _draw_statistic(axes, float(observed[name]), draws[np.isfinite(draws)])
-        axes.set_title(fitted(name, WIDTH / columns - 1.75, size=12, lines=2))
+        axes.set_title(fitted(name, WIDTH / columns - 1.45, size=12, lines=2))
         if name in p_values and np.isfinite(observed[name]):
             # With R replications none is below 2 / (R + 1), see `Replicated.p_value`.
             p_value = probability(p_values[name], least=2 / (len(draws) + 1))
@@ -85,7 +85,7 @@ def draw_predictive(
         Patch(color=_LIGHT, label=f"{sets:,} sets drawn from the model{floor}"),
         Line2D([], [], label="the data", **_OBSERVED),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside lower center")
     return figure
 
 

@@ -1,12 +1,13 @@
 """Formatted numbers and sentences."""
 
+import math
 import re
 from typing import Any, Protocol
 
 
 def plus_minus(value: float, error: float | None, digits: int = 2) -> str:
     """A number with its standard error."""
-    text = f"{value:,.{digits}f}"
+    text = f"{round(value, digits) + 0.0:,.{digits}f}"  # what rounds to zero has no sign
     return text if error is None or error != error else f"{text} +- {error:.{digits}f}"
 
 
@@ -27,11 +28,24 @@ def with_error(estimate: Estimated, digits: int = 2) -> str:
     return plus_minus(estimate.mean, estimate.standard_error, digits)
 
 
+LARGE, HUGE = 1e4, 1e6
+"""From here on a number has no decimals, and from there on it has powers of ten."""
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
 def decimals(value: Any, digits: int = 2) -> str:
-    """A number with a typographic minus sign; a dash if it is not a number."""
+    """A number with a typographic minus sign; a dash if it is not a number.
+
+    With ``digits`` it is a measurement, short however large it is; without, a count, in full.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "\N{EN DASH}"
-    text = f"{value:,.{digits}f}"
+    if digits and HUGE <= abs(value) < math.inf:
+        mantissa, power = f"{value:.2e}".split("e")
+        text = f"{mantissa}\N{MULTIPLICATION SIGN}10{str(int(power)).translate(_SUPERSCRIPTS)}"
+    else:
+        text = f"{value:,.{0 if abs(value) >= LARGE else digits}f}"
     # A value that rounds to zero has no sign.
     text = re.sub(r"^-(0(?:\.0*)?)$", r"\1", text)
     return text.replace("-", "\N{MINUS SIGN}")

@@ -77,10 +77,10 @@ def draw_calibration(
 
     at, low, high = _envelope(len(ranks))
     columns = min(len(chosen), 2)
-    figure, panels = panel_grid(len(chosen), columns, around=1.6, each=1.75, shared=True)
+    figure, panels = panel_grid(len(chosen), columns, around=1.85, each=1.75, shared=True)
     for place, (axes, i) in enumerate(zip(panels, chosen, strict=True)):
         _draw_curve(axes, at, ranks[:, i], low, high)
-        axes.set_title(fitted(names[i], WIDTH / columns - 1.75, size=12, lines=2))
+        axes.set_title(fitted(names[i], WIDTH / columns - 1.45, size=12, lines=2))
         axes.set_title(probability(float(p[i])), loc="right", fontsize=11, color=GREY)
         # A panel with none below has the tick labels of the shared axis.
         axes.tick_params(labelbottom=place + columns >= len(chosen))
@@ -96,7 +96,7 @@ def draw_calibration(
         Patch(label=f"where {_LEVEL:.0%} of calibrated curves stay", **_ENVELOPE),
     ]
     note = "high at the left, low at the right: the guide is too narrow"
-    below: Look = {"loc": "outside lower center", "ncols": 3, "title_fontsize": 11}
+    below: Look = {"loc": "outside lower center", "ncols": 2, "title_fontsize": 11}
     figure.legend(handles=handles, title=note, **below)
     return figure
 

@@ -80,7 +80,7 @@ def draw_posterior_against_guide(
     for place, axes in enumerate(panels):
         cloud = points[place][np.isfinite(points[place]).all(axis=1)]
         _draw_datum(axes, cloud, centres[place], scales[place], across)
-        axes.set_title(in_parts(labels[place], room, size=12, lines=2), y=1.02, pad=0)
+        axes.set_title(in_parts(labels[place], room, size=11, lines=3), fontsize=11, y=1.02, pad=0)
         if place + columns >= count:
             axes.set_xlabel(_named(names[0], across))
         if place % columns == 0:

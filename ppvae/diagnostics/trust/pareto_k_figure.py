@@ -70,7 +70,7 @@ def draw_reliability(
         ("#8C8C8C", "no $\\hat{k}$ fitted", np.isnan(shape)),
     ]
     there = [zone for zone in zones if zone[2].any()]
-    figure = new_figure(5.4)
+    figure = new_figure(5.8)
     upper, lower = figure.subplots(2, 1)
     _draw_khat(upper, shape, zones[:3], threshold)
     _draw_ess(lower, effective, there, samples)
@@ -80,7 +80,7 @@ def draw_reliability(
         Patch(color=colour, label=f"{name} ({_share(mine)})") for colour, name, mine in there
     ]
     handles.append(Line2D([], [], label=f"threshold {edge}", **DASHED))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside lower center")
     return figure
 
 

@@ -119,15 +119,17 @@ def posterior_picture(sampled: SampledPosterior) -> Picture:
 
     def draw() -> "Figure":
         from ppvae.diagnostics.trust.chains_figure import draw_posterior_against_guide
+        from ppvae.plots.arrays import as_images
 
         named = zip(sampled.rows, sampled.khat, strict=True)
+        data = sampled.x.numpy()
         return draw_posterior_against_guide(
             chains.draws[..., columns].flatten(1, 2).numpy(),
             chains.guide_loc[:, columns].numpy(),
             chains.guide_scale[:, columns].numpy(),
             names=[f"{site}[{index}]" for site, index in (chains.sites[c] for c in columns)],
             titles=[f"row {row}, k {khat:.2f}" for row, khat in named],
-            images=sampled.x.numpy(),
+            images=data if as_images(data, 1) is not None else None,
         )
 
     rows = ", ".join(str(row) for row in sampled.rows)
