@@ -24,6 +24,9 @@ from ppvae.plots.style import (
     stacked,
 )
 
+LARGE = 48
+"""Pixels of a side from which an image has details that want room."""
+
 
 def gap_between(height: int) -> int:
     """Gap in pixels between pictures of a height."""
@@ -119,13 +122,17 @@ def reconstructions(
 
 
 def _layers(layers: Mapping[str, Array], title: str) -> Figure:
-    """Rows of up to eight data, with the layers of each below one another, on one scale."""
+    """Rows of up to eight data, or four photographs, each in layers one below the other.
+
+    All are on one scale.
+    """
     total = len(next(iter(layers.values())))
     shown = [images[:32] for images in layers.values()]
     limits = value_range(*shown)
     count, _, height, width = shown[0].shape
     # Wide images take fewer columns: a row must be as high as its label.
-    columns = min(8, count, max(1, int(16 * height / width)))
+    most = 4 if min(height, width) >= LARGE else 8
+    columns = min(most, count, max(1, int(16 * height / width)))
     blocks, deep = -(-count // columns), len(shown)
     tiles = np.stack(
         [_fill(paint(part, limits), blocks, columns) for part in shown], axis=1

@@ -60,6 +60,7 @@ AXE = os.environ.get("AXE_CORE", "")
 
 def issues(browser: Any) -> list[str]:
     """What axe finds wrong with the page that is open: rule, and the first place."""
+    browser.set_script_timeout(600)
     browser.execute_script(Path(AXE).read_text())
     run = (
         "axe.run().then((found) => arguments[0](found.violations.map("

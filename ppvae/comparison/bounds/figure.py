@@ -102,7 +102,9 @@ def _draw_curves(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
     for summary, colour in zip(bounds.values(), OKABE_ITO * 9, strict=False):
         for steps, bound in summary.get("curves") or ():
             values = np.asarray(bound, dtype=np.float64)
-            axes.plot(np.asarray(steps), values, color=colour, linewidth=1.3, alpha=0.8)
+            marker = "o" if len(values) <= 20 else ""
+            look: Look = {"color": colour, "linewidth": 1.3, "alpha": 0.8, "markersize": 4}
+            axes.plot(np.asarray(steps), values, marker=marker, **look)
             curves.append(values)
     window = window_on(curves)
     if window.limits:
