@@ -72,7 +72,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
         for group in groups:
             series = _by_name(rows, field, group)
             if series:
-                heading = f"{title}\n{fitted(group, WIDTH / 2 - 1.3, size=12)}"
+                heading = f"{title}\n{fitted(group, WIDTH / 2 - 1.1, size=12)}"
                 panels.append(_logarithmic(series, looks, heading, units))
     cost, value = _by_name(rows, "relative_cost"), _finite(_by_name(rows, "value"))
     if cost:

@@ -99,7 +99,7 @@ def _draw_statistic(axes: Axes, observed: float, draws: Array) -> None:
     if np.isfinite(observed):
         axes.axvline(observed, **_OBSERVED)
     else:
-        axes.set_title("data not finite", loc="right", fontsize=11, color=VERMILLION)
+        axes.set_title("not finite", loc="right", fontsize=11, color=VERMILLION)
     axes.margins(x=0.06)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True, min_n_ticks=1))
     few_numbers(axes.xaxis, 3, 2.2)
