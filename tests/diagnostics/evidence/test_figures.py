@@ -37,6 +37,6 @@ def test_a_sandwich_is_drawn_about_the_truth_and_its_gaps_counted() -> None:
     upper, lower = (line for line in left.get_lines() if line.get_marker() in ("^", "v"))
     np.testing.assert_allclose(np.asarray(upper.get_ydata()), [0.2, 0.1, 0.1])
     np.testing.assert_allclose(np.asarray(lower.get_ydata()), [-0.1, -0.3, -0.5])
-    assert left.get_ylabel() == "nats, less log p(x)"
+    assert left.get_ylabel() == "nats, minus log p(x)"
     assert sum(heights(right)) == 3
     assert right.get_title(loc="left").startswith("mean 0.43")
