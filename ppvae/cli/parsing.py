@@ -15,6 +15,7 @@ from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 from ppvae.settings import Checked, Class, Setting, flagged, refusal, settings_of
 from ppvae.settings.recipes import LIST, recipe, recipes
+from ppvae.settings.values import Number, Size, Whole
 
 _OWN_ARGUMENT = re.compile(r"--([a-z]+)\.([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
 
@@ -81,7 +82,8 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
 
 def _read(name: str, value: Any, about: Setting, *, trusted: bool) -> Any:
     """Convert a word of the command line, or a value of a file, for the setting ``name``."""
-    if value is None:
+    can_be_unset = about.unset and isinstance(about.values, (Whole, Number, Size))
+    if value is None or (value == "none" and can_be_unset):
         return None
     if isinstance(about.values, Class):
         spec = Spec.parse(value, name, trusted=trusted)

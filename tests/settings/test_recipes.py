@@ -65,6 +65,13 @@ def test_flags_a_file_and_keywords_override_a_recipe(tmp_path: Path) -> None:
     assert (by_keywords.data, by_keywords.epochs, by_keywords.lr) == ("digits", 5, 1e-4)
 
 
+def test_none_unsets_a_number_of_a_recipe() -> None:
+    assert parse("fit", ["--recipe", "m2-100"]).given["labelled"] == 16
+    assert parse("fit", ["--recipe", "m2-100", "--labelled", "none"]).given["labelled"] is None
+    with pytest.raises(InputError, match="`batch_size` is 'none'"):  # it has a default
+        parse("fit", ["--batch-size", "none"])
+
+
 def test_a_file_of_the_same_name_comes_before_a_recipe(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
