@@ -78,7 +78,7 @@ class BottomUpPass(nn.Module):
     ) -> None:
         if features < 2:
             raise InputError(
-                f"`guide.features` is {features}; at least 2 numbers are needed to normalize them"
+                f"`guide.features` is {features}; it must be at least 2, as features are normalized"
             )
         super().__init__()
         size = (features,)

@@ -1,8 +1,8 @@
 """Compare fitted runs on the same held-out rows, or two bounds on one program.
 
 python -m ppvae.compare runs/a runs/b runs/c                       # runs: which one is better?
-python -m ppvae.compare runs/a-* runs/b --rows 1000 --samples 200  # seeds of one setting are one
-row python -m ppvae.compare runs/a runs/b --data new.npy               # on other data
+python -m ppvae.compare runs/a-* runs/b --rows 1000 --samples 200  # seeds of a setting: one row
+python -m ppvae.compare runs/a runs/b --data new.npy               # on other data
 
 python -m ppvae.compare                                            # bounds: offline, under a minute
 python -m ppvae.compare --seeds 10 --epochs 50 --draws 1000        # tighter errors

@@ -167,9 +167,8 @@ def _files(run: Run, data: Any) -> Fingerprint | None:
         return None
     path = Path(data)
     found = Fingerprint.of_files(path, files_of(path))
-    return (
-        found if path.is_dir() else replace(found, modified=None)
-    )  # the checksum covers the whole file
+    # The checksum covers the whole file, so its time does not matter.
+    return found if path.is_dir() else replace(found, modified=None)
 
 
 def _gone_on(

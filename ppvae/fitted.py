@@ -286,7 +286,7 @@ def load(
         trust: modules whose code the run may import, by name.
         checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; default the best one, if it exists.
         model: the model object, for a run that was fitted with one.
-        guide: the guide object, in the same case.
+        guide: the guide object, for a run that was fitted with one.
 
     Raises:
         InputError: if there is no run, or it is damaged, or has another format.

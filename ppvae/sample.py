@@ -1,11 +1,11 @@
 """Draw from a fitted run, reconstruct data with it, and interpolate between data.
 
-python -m ppvae.sample runs/digits-20260101-120000                 # draws, reconstructions,
-interpolations python -m ppvae.sample RUN --count 256 --seed 1 --out pictures python -m ppvae.sample
-RUN --data new.npy                          # reconstruct other data python -m ppvae.sample RUN
---given 3                               # draws of one class python -m ppvae.sample RUN
---aggregate                             # draw where the codes lie python -m ppvae.sample RUN
---impute --data holed.npz               # fill in missing entries
+python -m ppvae.sample runs/digits-20260101-120000                 # draws, interpolations, ...
+python -m ppvae.sample RUN --count 256 --seed 1 --out pictures
+python -m ppvae.sample RUN --data new.npy                          # reconstruct other data
+python -m ppvae.sample RUN --given 3                               # draws of one class
+python -m ppvae.sample RUN --aggregate                             # draw where the codes lie
+python -m ppvae.sample RUN --impute --data holed.npz               # fill in missing entries
 """
 
 if __name__ == "__main__":  # before the imports that take seconds

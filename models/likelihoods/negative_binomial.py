@@ -79,8 +79,8 @@ class NegativeBinomial(Likelihood):
     ) -> Tensor:
         log_mean, s = marginal_log_rate(x, mask, size_factor), alike(size_factor, x).double()
         m, of_s = log_mean.exp(), moments(s, mask)
-        # By moments, with mean s m and variance s m + (s m)^2 / r; counts that vary no more than a
-        # Poisson's start almost as one.
+        # By moments, with mean s m and variance s m + (s m)^2 / r; without overdispersion the start
+        # is nearly a Poisson.
         off = moments((x - s * moments(x, mask).total / of_s.total).square(), mask)
         beyond, square = off.mean - of_s.mean * m, m.square() * moments(s.square(), mask).mean
         r = square / torch.maximum(beyond, square / MOST)

@@ -24,9 +24,9 @@ class DoublyReparameterizedELBO(WeightedELBO):
         model:  sum_k v_k d log p(x, z_k) / d theta,
         guide:  sum_k v_k^2 (d log w_k / d z_k) (d z_k / d phi).
 
-    The model's gradient is that of the value. The guide's would be too with v_k in place of v_k^2
-    and without the score, sum_k v_k d log q(z_k; phi) / d phi at given z_k. Here the score's
-    expectation is not zero, but it can itself be written as a derivative along the draws, and both
+    The model's gradient is that of the value. The value's gradient by the guide has v_k in place of
+    v_k^2, minus the score, sum_k v_k d log q(z_k; phi) / d phi at given z_k. The expectation of the
+    score is not zero here, but it can itself be written as a derivative along the draws, and both
     together give the line above. Both gradients have the same mean. The signal-to-noise ratio of
     this one rises like sqrt(K), where that of the other falls like 1 / sqrt(K); with the exact
     posterior as guide it is zero for every draw. At K = 1 it is `StickingTheLandingELBO`.

@@ -35,7 +35,7 @@ def start(name: str, argv: Sequence[str] | None = None) -> None:
             raise SystemExit(0)
         sys.stderr.write(
             f"note: {name} runs in one process: of {world.size} that {world.by} has started, the "
-            "others leave\n"
+            "others exit\n"
         )
 
     answer(read, argv)

@@ -224,7 +224,7 @@ def check_labels(data: Data, pair: Pair, facts: Audit) -> None:
     if data.labels is not None and len(data.labels) == 1:
         raise InputError(
             f"every label of {data.name} is {data.labels[0]!r}, and the model is conditional on "
-            "them: a single class has no effect; take `model='VAE'`, or give more classes"
+            "them: a single class carries no information; take `model='VAE'`, or give more classes"
         )
     for name, split in data.splits.items():
         unknown = sum(int((batch["y"] < 0).sum()) for batch in split.chunks(CHUNK))

@@ -13,7 +13,7 @@ from ppvae.settings import Binarize
 
 _BINARIZED: dict[Binarize, str] = {
     "none": "",
-    "dynamic": ", binarized anew in every training batch",
+    "dynamic": ", binarized again in every training batch",
     "static": ", binarized by one draw",
     "threshold": ", 1 from 0.5 on and else 0",
 }

@@ -79,7 +79,7 @@ def read(
     check_options(str(name), options, is_table=known is None and path.suffix.lower() in TABLES)
     if options.size is not None and (known is not None or not path.is_dir()):
         raise InputError(
-            f"`size={options.size}` is for a folder of images, unlike {name}: leave it out."
+            f"`size={options.size}` is for a folder of images, and {name} is not one: leave it out."
         )
     if known is not None:
         return NAMED[known](data_folder(data_dir))

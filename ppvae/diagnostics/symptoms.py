@@ -172,7 +172,6 @@ def _reach(extreme: Replicated | None) -> str:
     if abs(extreme.observed) <= REACH * furthest:
         return ""
     return (
-        f"the most extreme value is {extreme.observed:.3g} in the data, but in data from the "
-        "model only "
-        f"than {furthest:.3g}"
+        f"the most extreme value is {extreme.observed:.3g} in the data, but only "
+        f"{furthest:.3g} in data from the model"
     )

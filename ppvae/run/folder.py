@@ -17,7 +17,7 @@ def check_unoccupied(path: Path, *, overwrite: bool) -> None:
     """
     finish_swap(path)
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise InputError(f"{path} is not a separate folder; give another `out`")
+        raise InputError(f"{path} is not a folder, or is a link; give another `out`")
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / "config.yaml").is_file():

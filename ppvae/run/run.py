@@ -57,7 +57,7 @@ class Run(RunData):
         trust: modules whose code the run may import, by name.
         checkpoint: ``"best"``, ``"last"`` or ``"step-N"``; default the best one, if it exists.
         model: the model object, for a run that was fitted with one.
-        guide: the guide object, in the same case.
+        guide: the guide object, for a run that was fitted with one.
 
     Attributes:
         path: the run directory.

@@ -248,11 +248,11 @@ class Settings(Checked):
     )
     devices: int | None = setting(
         None, MACHINE, Whole(1), "The number of processes on each machine, with one device each.",
-        "1; set by torchrun or srun", may_change=True
+        "1; under torchrun or srun as many as they start per machine", may_change=True
     )
     nodes: int | None = setting(
         None, MACHINE, Whole(1), "The number of machines.",
-        "1; set by torchrun or srun on", may_change=True, is_later=True
+        "1; under torchrun or srun the number of machines they use", may_change=True, is_later=True
     )
     threads: int | None = setting(
         None, MACHINE, Whole(1), "Threads of torch on a CPU.",

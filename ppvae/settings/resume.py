@@ -76,14 +76,16 @@ class Resume(Checked):
         "that of the run"
     )
     guide: Callable[..., Any] | None = setting(
-        None, PROGRAMS, Class(), "The guide object, in the same case.", "that of the run"
+        None, PROGRAMS, Class(), "The guide object, for a fit that was started with one.",
+        "that of the run",
     )
     data: Any = setting(
-        None, DATA, Source(), "The data object, in the same case.", "that of the run"
+        None, DATA, Source(), "The data object, for a fit that was started with one.",
+        "that of the run",
     )
     checkpoint: Literal["last", "best"] = setting(
         "last", OUTPUT, Word(Literal["last", "best"]),
-        "The checkpoint: last, or best if last is damaged."
+        "The checkpoint to resume from: last, or best if last is damaged."
     )
     # fmt: on
 

@@ -130,9 +130,8 @@ class Ranks:
                 self._end_by(self._line, error)
             is_echo = self._is_rank or not is_first_here()
             if is_echo and isinstance(error, Exception):
-                time.sleep(
-                    ECHO
-                )  # the first process has the same error, reports it, and ends this one
+                # The first process has the same error, reports it, and ends this one.
+                time.sleep(ECHO)
             dead = self._dead(patience=GRACE / 2) if isinstance(error, Exception) else None
             # A refusal of all ends all; after a kill, the other errors are its consequences.
             is_why = dead is not None and (dead[1] < 0 or not isinstance(error, InputError))

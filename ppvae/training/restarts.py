@@ -43,7 +43,7 @@ def begun_before(settings: Settings) -> Resume | None:
             return None
         raise InputError(
             f"{world.by} may restart this fit when a process dies, and without `out` it would "
-            "start again: give the folder to resume from, or no restarts"
+            "start from the first epoch: give `out`, the folder to resume from, or no restarts"
         )
     if settings.overwrite:
         raise InputError(

@@ -131,8 +131,8 @@ def _failure(baselines: Baselines) -> str:
     of = independent.difference
     below = plus_minus(-of.mean, of.standard_error)
     return (
-        f"The fit is worse than {independent.about}, without any dependence: "
-        f"{baselines.evidence} is {below} nats below theirs."
+        f"The fit is worse than {independent.about}, a model without any dependence: "
+        f"{baselines.evidence} is {below} nats below its value."
     )
 
 

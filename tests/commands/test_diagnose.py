@@ -102,7 +102,7 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
     )
     assert evidence["annealed_less_importance_sampled"]["samples"] == 40
     assert any(
-        "(30 samples of each of 9 data, 40 of each of 9)" in sentence
+        "(30 samples per datum, 9 data; 40 for 9 of them)" in sentence
         for sentence in record["sentences"]
     )
 

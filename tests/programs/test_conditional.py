@@ -155,7 +155,7 @@ def test_a_fit_to_data_without_labels_says_where_labels_come_from(tmp_path: Path
 
 
 def learned_digits(seconds: int = 12) -> tuple[ConditionalVAE, Split]:
-    """A short fit to the digits, binarized anew in every batch."""
+    """A short fit to the digits, binarized again in every batch."""
     torch.manual_seed(0)
     data = load("digits", binarize="dynamic")
     network = partial(MLP, hidden=(128,))

@@ -93,7 +93,7 @@ def test_an_awful_start_does_not_hide_a_climb() -> None:
 def test_worse_than_independent_elements_is_said_and_far_worse_has_diverged() -> None:
     found = status(rows(FLAT), independent(-2.0), -22.0, 4)
     assert found.word == "converged"
-    assert "2.00 +- 0.10 nats below theirs" in found.warnings[0]
+    assert "2.00 +- 0.10 nats below its value" in found.warnings[0]
     assert status(rows(FLAT), independent(-0.1), -20.1, 4).warnings == ()
     far = status(rows(FLAT), independent(-100.0), -120.0, 4)
     assert far.word == "diverged"

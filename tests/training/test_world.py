@@ -102,7 +102,7 @@ def test_machines_without_a_launcher_know_of_the_first(told: pytest.MonkeyPatch)
 def test_a_fit_that_may_be_started_again_says_where_it_goes_on(told: pytest.MonkeyPatch) -> None:
     tell(told, TORCHRUN | {"TORCHELASTIC_MAX_RESTARTS": "2"})
     told.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    with pytest.raises(InputError, match="without `out` it would start again"):
+    with pytest.raises(InputError, match="without `out` it would start from the first epoch"):
         begun_before(Settings())
     assert begun_before(Settings(out="nowhere")) is None
     with pytest.raises(InputError, match="with `overwrite` it could not distinguish its run"):
@@ -126,6 +126,6 @@ def test_commands_beside_a_fit_are_of_the_first_process(
     assert capsys.readouterr().err == ""
     tell(told, {"RANK": "0", "LOCAL_RANK": "0"})
     start("encode", ["runs/x"])
-    assert "of 4 that torchrun has started, the others leave" in capsys.readouterr().err
+    assert "of 4 that torchrun has started, the others exit" in capsys.readouterr().err
     start("fit", [])
     assert capsys.readouterr().err == ""

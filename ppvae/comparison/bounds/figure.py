@@ -129,7 +129,7 @@ def _draw_cost(axes: Axes, bounds: Mapping[str, Mapping[str, Any]]) -> None:
 
 @house_style
 def draw_glance(bounds: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """What tells bounds apart: the noise of their gradients, and how fast each climbs.
+    """Differences of bounds: gradient noise, and held-out bound by step.
 
     Args:
         bounds: as for `draw_comparison`.

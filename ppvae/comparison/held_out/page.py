@@ -61,7 +61,7 @@ def _tiles(result: RunComparison) -> Iterator[Tile]:
     if len(result.rows) > 1:
         nearest = result.rows[1]
         lead = nearest.difference
-        told = "more than noise" if nearest.is_lower else "not told apart"
+        told = "significant" if nearest.is_lower else "not significant"
         yield Tile(
             "Lead over the next",
             f"{decimals(-lead.mean)} \N{PLUS-MINUS SIGN} {decimals(lead.error)}",

@@ -26,7 +26,7 @@ def conclusion(rows: Sequence[Row], data: str, count: int, what: str) -> str:
     lower = [row for row in others if row.is_lower]
     alike = [row for row in others if not row.is_lower]
     clauses = [f"{where} {best.name} has the highest {what}, {figure(best.log_p)} nats per datum"]
-    clauses += [f"{row.name} is not told apart from it, at {_below(row)}" for row in alike[:NAMED]]
+    clauses += [f"{row.name} is not significantly lower, at {_below(row)}" for row in alike[:NAMED]]
     if len(alike) > NAMED:
         clauses.append(f"neither are {len(alike) - NAMED} others")
     clauses += [f"{row.name} is {_below(row)}" for row in lower[:NAMED]]

@@ -88,7 +88,9 @@ def ask(context: Context) -> BaselinesAnswer:
     """
     name, train, valid = context.log_p_name, context.climbed, context.choosing
     if context.is_own and context.data_name == "train":
-        reason = "they are fitted to the rows that are examined; examine test or validation data"
+        reason = (
+            "they are fitted to the rows that are examined; give `split='test'` or `split='valid'`"
+        )
         return BaselinesAnswer({"baselines": reason}, name, None)
     if train is None or valid is None:
         reason = "they need the training data of the fit, which are not available"

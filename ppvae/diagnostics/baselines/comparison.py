@@ -100,7 +100,7 @@ class Baselines:
 
     @property
     def rows(self) -> Iterator[tuple[str, Estimate, Estimate | None]]:
-        """Each in words, its own log p(x), and the fit's less it; its measure where they differ."""
+        """Description, log p(x) and lead of the fit for each baseline; the measure if mixed."""
         of_numbers = {"density": "", "probability": ", of whole numbers"}
         is_mixed = len({each.measure for each in self.compared.values()}) > 1
         for each in self.compared.values():
@@ -109,7 +109,7 @@ class Baselines:
 
     @property
     def reasons(self) -> Mapping[str, str]:
-        """Why some were left out: for each reason, the names that it holds for."""
+        """Names of the baselines left out, by reason."""
         names: dict[str, list[str]] = {}
         for name, why in self.left_out.items():
             names.setdefault(why, []).append(name)

@@ -195,7 +195,9 @@ def _bounds(
             refused[name] = str(error)
             continue
         if traits_of(elbo).has_closed_form_kl and not facts.exact:
-            refused[name] = f"no KL of this pair has a closed form: it equals {REFERENCE}"
+            refused[name] = (
+                f"no KL of this pair has a closed form: this estimator equals {REFERENCE}"
+            )
             continue
         bounds |= {(name, k): Bound(pair, elbo, facts, k) for k in counts}
     return bounds, refused

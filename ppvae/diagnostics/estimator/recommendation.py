@@ -94,7 +94,7 @@ def _particles(best: Estimator, rows: Sequence[Estimator], freedom: int) -> str:
         return f"{best.particles} particles pay, with {figures}"
     if _takes_more(shown, one, freedom):
         return f"more particles do not pay: {shown.particles} have {figures}"
-    return f"whether more particles pay is not significant: {shown.particles} have {figures}"
+    return f"more particles make no significant difference: {shown.particles} have {figures}"
 
 
 def _weighted(

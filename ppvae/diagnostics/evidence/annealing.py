@@ -127,8 +127,9 @@ def anneal(
     Metropolis test. The path is
 
     - from the prior, f_t = p(z) p(x | z)^t: it does not need the guide, and so works for a point
-    mass; - from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t: shorter if the guide is near the
-    posterior, longer if it is narrow and misses it.
+      mass;
+    - from the guide, f_t = q(z | x)^(1 - t) p(x, z)^t: shorter if the guide is near the posterior,
+      longer if it is narrow and misses it.
 
     With two temperatures there is no transition: that is importance sampling.
 

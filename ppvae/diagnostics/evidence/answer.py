@@ -162,9 +162,9 @@ class EvidenceAnswer(Answer):
         """Log p(x), what importance sampling misses, and the error of annealing."""
         sentences = []
         if self.sampled is not None and self.log_p is not None:
-            draws = f"{self.sampled.samples:,} samples of each of {len(self.sampled.log_p):,} data"
+            draws = f"{self.sampled.samples:,} samples per datum, {len(self.sampled.log_p):,} data"
             if self.further is not None:
-                draws += f", {self.further.samples:,} of each of {len(self.further.gain):,}"
+                draws += f"; {self.further.samples:,} for {len(self.further.gain):,} of them"
             sentences.append(
                 f"{self.log_p_name} is {with_error(self.log_p)}, by importance sampling ({draws})."
             )

@@ -29,7 +29,7 @@ def with_error(estimate: Estimated, digits: int = 2) -> str:
 
 
 LARGE, HUGE = 1e4, 1e6
-"""From here on a number has no decimals, and from there on it has powers of ten."""
+"""Numbers from `LARGE` on have no decimals; from `HUGE` on they have powers of ten."""
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -80,7 +80,7 @@ def test_the_sentence_claims_nothing_within_noise(chance: torch.Generator) -> No
     rows = compared([hardness], [near], [hardness - 3 + 0.1 * noise])
     told = conclusion(rows, "test", 100, "held-out log p(x)")
     assert told.startswith("On 100 test rows a has the highest held-out log p(x), ")
-    assert "b is not told apart from it, at 0.05 +- 0." in told
+    assert "b is not significantly lower, at 0.05 +- 0." in told
     assert "c is 3." in told or "c is 2.9" in told
     assert told.endswith(" lower.")
     assert ". " not in told

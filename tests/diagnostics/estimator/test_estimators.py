@@ -149,7 +149,7 @@ def test_the_weighted_bound_rises_and_the_guides_signal_falls(
     ("cost", "particles", "words"),
     [
         (lambda name, k: 1.0, 20, "20 particles pay, with "),
-        (lambda name, k: float(k), 1, "whether more particles pay is not significant"),
+        (lambda name, k: float(k), 1, "more particles make no significant difference"),
         (lambda name, k: float(k) ** 2, 1, "more particles do not pay: 20 have "),
     ],
 )
@@ -328,7 +328,9 @@ def test_latents_that_all_data_share_have_no_weighted_bound(x: dict[str, Tensor]
 def test_without_a_closed_form_the_analytic_kl_is_trace_elbo(x: dict[str, Tensor]) -> None:
     prior = dist.Normal(torch.tensor(0.0), 1.0)
     found = with_guide(x, lambda h: dist.StudentT(5.0, h, 1.0), prior)
-    assert found.refused == {ANALYTIC: "no KL of this pair has a closed form: it equals Trace_ELBO"}
+    assert found.refused == {
+        ANALYTIC: "no KL of this pair has a closed form: this estimator equals Trace_ELBO"
+    }
     assert {row.name for row in found.rows} == {TRACE, PATH, WEIGHTED}
 
 
