@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         except (ValueError, IndexError, KeyError, AttributeError) as error:
             shown, kind = f"{node.value!r:.40}", node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
-                None, None, f"{shown} is not a {kind}", node.start_mark
+                None, None, f"{shown} is not a valid {kind}", node.start_mark
             ) from error
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:

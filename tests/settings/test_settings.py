@@ -220,7 +220,7 @@ def test_a_scalar_that_yaml_cannot_make_is_refused_by_its_place(
     scalar: str, tmp_path: Path
 ) -> None:
     (tmp_path / "f.yaml").write_text(f"epochs: {scalar}\n")
-    with pytest.raises(InputError, match=r"f.yaml cannot be read as YAML.* is no .*line 1"):
+    with pytest.raises(InputError, match=r"f.yaml cannot be read as YAML.* is not a valid .*line 1"):
         parse("fit", ["--config", str(tmp_path / "f.yaml")])
 
 
