@@ -178,8 +178,8 @@ def _of_columns(table: Array, other: Array, columns: Columns, title: str, draw: 
     figure, panels = panel_grid(count, across, around=1.1, each=1.75)
     for place, axes in enumerate(panels):
         draw(axes, table[:, place], other[:, place], place)
-        name = fitted(columns.names[place], WIDTH / across - 0.45, size=10)
-        axes.set_title(name, fontsize=10)
+        name = fitted(columns.names[place], WIDTH / across - 0.45, size=9)
+        axes.set_title(name, fontsize=9)
         settle(axes)
     headline(figure, title)
 

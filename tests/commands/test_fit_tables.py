@@ -184,7 +184,7 @@ def test_arrays_in_memory_are_fitted_as_tables_are(tmp_path: Path) -> None:
 
 DAMAGED: dict[str, tuple[Any, str]] = {
     "kinds": ({"bill": "word"}, r"kinds is {'bill': 'word'}; it must be words among real"),
-    "covariates": (3, "covariates is 3; it must be names of columns"),
+    "covariates": (3, "covariates is 3; it must be comma-separated names of columns"),
     "size": ([0, 1], r"size is \[0, 1\]; it must be a height and a width"),
 }
 

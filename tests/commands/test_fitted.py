@@ -153,7 +153,7 @@ def test_what_a_model_is_conditional_on_is_given_by_name(told: Run) -> None:
     assert (drawn > 2000).all()
     codes = told.encode(raw()[:3], ["dry", "dry", "wet"], samples=0)
     assert list(codes["label"]) == ["dry", "dry", "wet"]
-    for wrong, match in ((["dry", "moist"], "moist"), (["dry"], "2 rows")):
+    for wrong, match in ((["dry", "moist"], "moist"), (["dry"], r"one per row, \(2,\)")):
         with pytest.raises(InputError, match=match):
             told.decode(z, wrong)
 

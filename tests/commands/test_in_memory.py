@@ -65,7 +65,7 @@ def test_a_fit_that_is_interrupted_leaves_nothing(
             in_memory()
     finally:
         signal.signal(signal.SIGINT, handler)
-    assert "stopped after 1 steps; nothing of it is left" in capsys.readouterr().out
+    assert "stopped after 1 steps; nothing is kept" in capsys.readouterr().out
     gc.collect()
     assert list(places.rglob("*")) == [places / "memory"]
 

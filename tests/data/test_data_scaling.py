@@ -139,7 +139,7 @@ def test_a_census_is_standardized_and_its_run_says_so(
     assert run.config["scale"] is None
     # Rows of the same table, read without the likelihood, are no data for it.
     unscaled = data.from_arrays(CENSUS)
-    with pytest.raises(InputError, match=r"counts as they are, and .* standardized"):
+    with pytest.raises(InputError, match=r"counts as they are, but .* standardized"):
         encode(run, unscaled.test, out=tmp_path / "codes.npz")
     encode(run, data.scaled_as(unscaled, run.scaling).test, samples=2, out=tmp_path / "codes.npz")
 

@@ -73,7 +73,7 @@ def test_a_wild_start_neither_hides_the_rest_nor_is_hidden() -> None:
     assert max(settled) < high
     assert high - low < 20
     below = sum(float(r["elbo"] or 0) < low for r in rows)
-    assert axes.get_title(loc="right") == f"{below} points below the axis, to \u22121e+06"
+    assert axes.get_title(loc="right") == f"{below} points below, to \u22121e+06"
 
 
 def test_a_tame_history_is_shown_whole_without_remark() -> None:

@@ -232,7 +232,7 @@ def test_a_run_by_names_opens_in_another_process(by_name: str, tmp_path: Path) -
 def test_what_could_not_be_opened_is_refused_before_the_first_step(
     by_name: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"made a second time .*more"):
+    with pytest.raises(InputError, match=r"guide\.more.* built a second time"):
         small(
             tmp_path, data=rows(), model="tests.support.toys.Model", guide="byname.Fickle", **PARTS
         )

@@ -59,6 +59,7 @@ def test_a_function_takes_its_settings_and_tells_of_each(function: Any) -> None:
         fit(sed=3)  # type: ignore[call-arg]  # what a type checker would refuse
 
 
+@pytest.mark.slow
 def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -> None:
     (tmp_path / "asks.py").write_text(
         "from ppvae.fit import fit, resume\n"
@@ -220,7 +221,9 @@ def test_a_scalar_that_yaml_cannot_make_is_refused_by_its_place(
     scalar: str, tmp_path: Path
 ) -> None:
     (tmp_path / "f.yaml").write_text(f"epochs: {scalar}\n")
-    with pytest.raises(InputError, match=r"f.yaml cannot be read as YAML.* is not a valid .*line 1"):
+    with pytest.raises(
+        InputError, match=r"f.yaml cannot be read as YAML.* is not a valid .*line 1"
+    ):
         parse("fit", ["--config", str(tmp_path / "f.yaml")])
 
 

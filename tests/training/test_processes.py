@@ -58,7 +58,7 @@ def test_a_strangers_config_starts_no_processes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="`devices` is 10000"):
         main(argv)
     rewrite_config(run, lambda c: c.update(oversubscribe=True))
-    with pytest.raises(InputError, match="says oversubscribe"):
+    with pytest.raises(InputError, match="sets oversubscribe"):
         main(argv)
     assert given_settings("fit", ["--oversubscribe"])["oversubscribe"] is True
 
