@@ -1,6 +1,6 @@
 """Diagnose a run: how good is the bound, and why (model, guide, encoder, optimizer or noise)?
 
-python -m ppvae.diagnose runs/digits-20260101-120000 --quick       # about a minute
+python -m ppvae.diagnose runs/digits-20260101-120000 --quick       # a few minutes
 python -m ppvae.diagnose RUN                                       # results to quote
 python -m ppvae.diagnose RUN --data new.npy                        # on other data
 python -m ppvae.diagnose RUN --only evidence --samples 50000       # one question

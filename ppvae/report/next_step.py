@@ -42,7 +42,7 @@ def step_after_fit(run: Run, summary: Mapping[str, Any]) -> NextStep:
         return _mended(run, str(status))
     if handed(run):
         return NextStep(f"Diagnose where nats are lost: {ask_in_python(run)}.")
-    return NextStep("Diagnose where nats are lost, in about a minute:", ask_command(run))
+    return NextStep("Diagnose where nats are lost, in a few minutes:", ask_command(run))
 
 
 def _mended(run: Run, status: str) -> NextStep:

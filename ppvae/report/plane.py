@@ -87,7 +87,7 @@ def planes_of(codes: Tensor, kl: Tensor | None, names: Sequence[str]) -> list[Pl
         directions = torch.eye(codes.shape[1]).double()[[i, j]]
         sentence = (
             f"The plane of {names[i]} and {names[j]}, the dimensions of largest KL, through the "
-            "mean of the codes. Decoded pictures lie on the plane; the code of a datum may lie "
+            "mean of the codes. What is decoded lies on the plane; the code of a datum may lie "
             "off it."
         )
         axes = (names[i], names[j])
@@ -123,7 +123,7 @@ def plane_of(codes: Tensor) -> Plane:
         names = ("first principal component", "second principal component")
         sentence = (
             "The plane of the first two principal components of the codes, through their mean: "
-            f"it holds {share:.0%} of their variance. Decoded pictures lie on the plane; the code "
+            f"it holds {share:.0%} of their variance. What is decoded lies on the plane; the code "
             "of a datum may lie off it."
         )
     label = "the latent space" if width <= 2 else "principal components"

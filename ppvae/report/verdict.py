@@ -30,9 +30,9 @@ def section(page: PageData) -> Section:
                 "other questions can be asked."
             )
         if handed(page.run):
-            sentences.append(f"{asked} Diagnose it in about a minute: {ask_in_python(page.run)}.")
+            sentences.append(f"{asked} Diagnose it in a few minutes: {ask_in_python(page.run)}.")
         else:
-            sentences.append(f"{asked} Diagnose it in about a minute:")
+            sentences.append(f"{asked} Diagnose it in a few minutes:")
             commands.append(ask_command(page.run))
     else:
         diagnosis = page.diagnosis

@@ -102,7 +102,7 @@ class Diagnose(Checked):
     data_memory: float | None = _as_encode("data_memory")
     label: str | None = _as_encode("label")
     quick: bool = setting(
-        False, DRAWS, SWITCH, "Fewer data and draws: about a minute, with wider errors."
+        False, DRAWS, SWITCH, "Fewer data and draws: a few minutes at most, with wider errors."
     )
     samples: int | None = setting(
         None, DRAWS, Whole(1), "Importance samples for log p(x), per datum.",

@@ -35,7 +35,7 @@ def test_a_glance_is_of_noise_and_climb() -> None:
     assert variance.get_xscale() == "log"
     assert bars(variance) == []
     assert [t.get_text() for t in variance.get_yticklabels()] == ["encoder", "decoder"]
-    dots = sorted(float(line.get_xdata()[0]) for line in variance.get_lines())
+    dots = sorted(float(np.asarray(line.get_xdata())[0]) for line in variance.get_lines())
     np.testing.assert_allclose(dots, [1e-5, 1e-5, 1e-3, 1e-3])
 
 
