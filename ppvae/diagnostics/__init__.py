@@ -3,12 +3,15 @@
 One folder per question, which can be asked of any two Pyro programs and any data (`subject`). A
 folder holds the computation, its figures, and its `answer` for a run, which `questions` collects:
 
-* `bound`: what are the terms of the bound, and are the latents used? * `evidence`: what is log
-p(x)? * `baselines`: is log p(x) better than that of simple models? * `gap`: does the gap between
-them come from the guide's family or the encoder? * `trust`: can the guide be trusted, datum by
-datum? * `model`: would the model generate such data? * `training`: did the fit end too early, or
-overfit? * `estimator`: which gradient estimator is best? * `deficits`: what would another decoder,
-likelihood, prior, guide or encoder gain, or more training?
+* `bound`: what are the terms of the bound, and are the latents used?
+* `evidence`: what is log p(x)?
+* `baselines`: is log p(x) better than that of simple models?
+* `gap`: does the gap between them come from the guide's family or the encoder?
+* `trust`: can the guide be trusted, datum by datum?
+* `model`: would the model generate such data?
+* `training`: did the fit end too early, or overfit?
+* `estimator`: which gradient estimator is best?
+* `deficits`: what would another decoder, likelihood, prior, guide or encoder gain, or more training?
 
 Shared code is in `shared`. `verdict` draws the conclusion from all answers.
 """
