@@ -77,7 +77,7 @@ def sentences_of(found: Baselines) -> tuple[str, ...]:
     said = f"the fit leads it by {lead} nats"
     if not strongest.is_beaten:
         said = f"the fit leads it by {lead} nats, which is not significant"
-    return (f"The strongest baseline is {strongest.about}: {said}.",)
+    return (f"The strongest baseline is the {strongest.about}: {said}.",)
 
 
 def ask(context: Context) -> BaselinesAnswer:
