@@ -11,7 +11,8 @@ folder holds the computation, its figures, and its `answer` for a run, which `qu
 * `model`: would the model generate such data?
 * `training`: did the fit end too early, or overfit?
 * `estimator`: which gradient estimator is best?
-* `deficits`: what would another decoder, likelihood, prior, guide or encoder gain, or more training?
+* `deficits`: what would another decoder, likelihood, prior, guide or encoder gain, or more
+  training?
 
 Shared code is in `shared`. `verdict` draws the conclusion from all answers.
 """

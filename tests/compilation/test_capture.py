@@ -239,12 +239,15 @@ def test_a_trace_per_signature_and_none_for_a_number(traces: list[int]) -> None:
 
 @pytest.mark.parametrize(
     "likelihood",
-    [
-        Bernoulli,
-        ContinuousBernoulli,
-        partial(Gaussian, variance=1.0),
-        partial(Gaussian, variance="learned"),
-    ],
+    few(
+        [
+            Bernoulli,
+            ContinuousBernoulli,
+            partial(Gaussian, variance=1.0),
+            partial(Gaussian, variance="learned"),
+        ],
+        4,
+    ),
     ids=["Bernoulli", "ContinuousBernoulli", "Gaussian", "learned Gaussian"],
 )
 @pytest.mark.parametrize("vectorize", [pytest.param(False, marks=pytest.mark.slow), True])

@@ -183,7 +183,7 @@ def test_no_text_lies_on_another(name: str) -> None:
     check_that_all_can_be_read(saved(name)[0])
 
 
-@pytest.mark.parametrize("name", few(HARD, 3))
+@pytest.mark.parametrize("name", few(HARD, 6))
 def test_no_text_lies_on_another_or_is_cut_off_whatever_the_data(name: str, tmp_path: Path) -> None:
     figure = HARD[name]()
     save(figure, tmp_path / "figure.png")

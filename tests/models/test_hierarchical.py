@@ -592,7 +592,7 @@ def function(x: Tensor) -> None:
 
 @pytest.mark.parametrize("guide", [Ladder, TopDown])
 def test_a_pass_up_of_single_numbers_is_refused(guide: type[Ladder] | type[TopDown]) -> None:
-    with pytest.raises(InputError, match=r"`guide\.features` is 1; at least 2 numbers"):
+    with pytest.raises(InputError, match=r"`guide\.features` is 1; it must be at least 2"):
         guide(model_of(), (COLUMNS,), features=1)
 
 

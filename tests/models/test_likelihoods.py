@@ -532,7 +532,7 @@ class Scored(nn.Module):
 KINDS = [(n, a) for n, a in CASES if not a or any(isinstance(v, str) for v in a.values())]
 
 
-@pytest.mark.parametrize(("name", "own"), few(KINDS, 4), ids=[f"{n} {a or ''}" for n, a in KINDS])
+@pytest.mark.parametrize(("name", "own"), few(KINDS, 8), ids=[f"{n} {a or ''}" for n, a in KINDS])
 def test_captured_it_is_what_it_was(name: str, own: dict[str, Any]) -> None:
     likelihood = made(name, own).train()
     x = drawn(likelihood, decoded(likelihood, 5))

@@ -123,7 +123,7 @@ def _fails_at(name: str, tmp_path: Path, every: int) -> None:
             COMMANDS[name](home)
 
 
-@pytest.mark.parametrize("name", few(COMMANDS, 4))
+@pytest.mark.parametrize("name", few(COMMANDS, 8))
 def test_a_disk_that_is_full_at_some_operations(name: str, tmp_path: Path) -> None:
     _fails_at(name, tmp_path, 151 if name in ("fit", "overwrite", "resume") else 17)
 
