@@ -17,6 +17,7 @@ from ppvae.run.answers import Form, is_frame
 from ppvae.run.generating import CHUNK, draws_of, means_at
 from ppvae.run.glance import lines
 from ppvae.run.latents import of_annotated
+from ppvae.run.opening import opened
 from ppvae.settings import Device, Encode
 from ppvae.training.devices import one_device
 from ppvae.training.threads import take_threads_of_fit
@@ -297,4 +298,4 @@ def load(
         codes = run.encode()
         z = run.guide(run.data().test.take(torch.arange(8))["x"])
     """
-    return stored.opened(Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide))
+    return opened(Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide))

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
     from ppvae.run.config import FORMAT, versions
     from ppvae.run.folder import check_unoccupied
     from ppvae.run.metrics import COLUMNS
-    from ppvae.run.run import Run, load
+    from ppvae.run.opening import load
+    from ppvae.run.run import Run
 
 __all__ = ["COLUMNS", "FORMAT", "Run", "check_unoccupied", "load", "versions"]
 
 _HOMES = {
-    "COLUMNS": "metrics", "FORMAT": "config", "Run": "run", "load": "run",
+    "COLUMNS": "metrics", "FORMAT": "config", "Run": "run", "load": "opening",
     "check_unoccupied": "folder", "versions": "config",
 }  # fmt: skip
 

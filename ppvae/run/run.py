@@ -1,7 +1,6 @@
 """One fit on disk: settings, data, weights and results."""
 
 import json
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -16,7 +15,7 @@ from ppvae.components.kinds import KINDS
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.data import Batch
-from ppvae.errors import FitWarning, InputError
+from ppvae.errors import InputError
 from ppvae.programs import Pair, Program
 from ppvae.programs.facts import Audit
 from ppvae.programs.isolation import alone
@@ -370,33 +369,3 @@ def _batch(tree: Any, folder: Path, shape: tuple[int, ...]) -> Batch:
         raise InputError(f"{folder} holds no rows of the run's data; it was damaged: fit again")
     batch: Batch = tree
     return batch
-
-
-@alone
-def load(
-    path: str | Path,
-    *,
-    trust: Iterable[str] = (),
-    checkpoint: str | None = None,
-    model: Program | None = None,
-    guide: Program | None = None,
-) -> Run:
-    """Open a run directory; see `Run` for the arguments and errors.
-
-    A `ppvae.errors.FitWarning` is given for a fit that diverged, whose bound was still rising
-    steeply at its end, or that is worse than independent elements.
-
-    Example::
-
-        run = ppvae.load("runs/digits")
-        z = run.guide(run.data().test.take(torch.arange(8))["x"])
-    """
-    return opened(Run(path, trust=trust, checkpoint=checkpoint, model=model, guide=guide))
-
-
-def opened[R: Run](run: R) -> R:
-    """The run, with its programs built and warnings of its problems."""
-    _ = run.pair  # raise errors here, not at first use
-    for sentence in run.warnings:
-        warnings.warn(f"{run.path}: {sentence}", FitWarning, stacklevel=4)
-    return run

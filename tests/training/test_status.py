@@ -13,7 +13,7 @@ from ppvae.diagnostics import Baselines, Comparison, compare_baselines
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.errors import FitWarning
 from ppvae.fit import fit
-from ppvae.run.run import load
+from ppvae.run.opening import load
 from ppvae.training.status import status
 from tests.support.pages import Page, quickly
 
@@ -114,7 +114,7 @@ def test_each_warning_is_told_on_loading(monkeypatch: pytest.MonkeyPatch) -> Non
         def __init__(self, path: Path, **_: Any) -> None:
             self.path, self.pair, self.warnings = path, None, ("worse than all", "still climbing")
 
-    monkeypatch.setattr("ppvae.run.run.Run", Opened)
+    monkeypatch.setattr("ppvae.run.opening.Run", Opened)
     with pytest.warns(FitWarning) as told:
         load("somewhere")
     assert [str(each.message) for each in told] == [
