@@ -1,12 +1,12 @@
 """Settings of a fit."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 from ppvae.errors import InputError
+from ppvae.settings.epochs import EPOCHS_IN_WORDS, LEAST_EPOCHS, default_epochs
 from ppvae.settings.recipes import recipe
 from ppvae.settings.setting import (
     BOUND,
@@ -48,19 +48,6 @@ from ppvae.settings.values import (
     Word,
     Words,
 )
-
-EPOCHS = 100
-"""Default number of epochs."""
-
-LEAST_STEPS = 400
-"""Minimum number of steps, within `MOST_EPOCHS`. More steps overfit a table."""
-
-LEAST_STEPS_ANEW = 4_400
-"""The same if rows are binarized again in each batch: the noise prevents overfitting."""
-
-MOST_EPOCHS = 400
-"""Maximum default number of epochs, for few rows."""
-
 
 READING = (
     "label", "covariates", "index", "drop", "kinds", "size_factor", "split_column", "valid", "test",
@@ -190,9 +177,8 @@ class Settings(Checked):
         0, BOUND, Whole(), "Epochs over which the weight of the KL rises linearly from 0."
     )
     epochs: int | None = setting(
-        None, TRAINING, Whole(1), "Passes over the training data.",
-        f"{EPOCHS}; for few rows enough for {LEAST_STEPS} steps, or {LEAST_STEPS_ANEW:,} if they "
-        f"are binarized in each batch, at most {MOST_EPOCHS}", may_change=True
+        None, TRAINING, Whole(1), "Passes over the training data.", EPOCHS_IN_WORDS,
+        may_change=True
     )
     patience: int | None = setting(
         None, TRAINING, Whole(1),
@@ -361,21 +347,13 @@ class Settings(Checked):
     @property
     def passes(self) -> int:
         """Passes over the training data: ``epochs``, or the smallest default."""
-        return EPOCHS if self.epochs is None else self.epochs
+        return LEAST_EPOCHS if self.epochs is None else self.epochs
 
     def laid_out(self, steps_per_epoch: int, *, is_anew: bool) -> Self:
-        """These settings with ``epochs`` resolved: fewer rows have more epochs.
-
-        A table of 100 rows has one or two steps per epoch, so 100 epochs would underfit.
-
-        Args:
-            steps_per_epoch: steps per epoch.
-            is_anew: whether the training rows are binarized again in each batch.
-        """
+        """These settings with ``epochs`` resolved: see `ppvae.settings.epochs.default_epochs`."""
         if self.epochs is not None:
             return self
-        wanted = math.ceil((LEAST_STEPS_ANEW if is_anew else LEAST_STEPS) / steps_per_epoch)
-        return replace(self, epochs=min(max(EPOCHS, wanted), MOST_EPOCHS))
+        return replace(self, epochs=default_epochs(steps_per_epoch, is_anew=is_anew))
 
     def weight(self, step: int, steps_per_epoch: int) -> float:
         """The weight of the KL at a step, counted from 0."""
