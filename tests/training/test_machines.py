@@ -283,8 +283,8 @@ answer(lambda _: command.fit(x, **settings), [])
 @pytest.mark.parametrize(
     ("what", "words"),
     [
-        ("data", ("other data than rank 0", "same files")),
-        ("settings", ("other settings than rank 0", "same command")),
+        ("data", ("different data than rank 0", "same files")),
+        ("settings", ("different settings than rank 0", "same command")),
         ("torch", ("has torch 1.0", "same version")),
         ("folder", ("does not see run", "--out", "share")),
         ("defect", ("rank 1 ended by KeyError: 'a defect'",)),
