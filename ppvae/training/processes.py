@@ -15,6 +15,7 @@ from ppvae.errors import InputError
 from ppvae.settings import Device, Precision
 from ppvae.training.devices import fabric_precision, one_device
 from ppvae.training.ranks import ranks
+from ppvae.training.rendezvous import fresh_store
 from ppvae.training.world import LAUNCHER, World, is_first_here
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def launch(
         accelerator=device,
         devices=devices,
         num_nodes=processes.nodes,
-        strategy=_tied_ddp() if processes.size > 1 else "auto",
+        strategy=_tied_ddp(world) if processes.size > 1 else "auto",
         plugins=[_environment(world)],
         precision=fabric_precision(precision, one),
     )
@@ -210,15 +211,18 @@ def _check_machines(nodes: int) -> None:
     )
 
 
-def _tied_ddp() -> "DDPStrategy":
+def _tied_ddp(world: World | None) -> "DDPStrategy":
     """Fabric's strategy for several processes, with a launcher that ends all if one dies.
 
     Fabric's own launcher would kill the launching process silently. Processes started by a cluster
-    are managed by it.
+    are managed by it. Those of ``torchrun`` meet anew each time they are started.
     """
     from lightning_fabric.strategies.ddp import DDPStrategy
     from lightning_fabric.strategies.launchers.subprocess_script import _SubprocessScriptLauncher
-    from lightning_fabric.utilities.distributed import _set_num_threads_if_needed
+    from lightning_fabric.utilities.distributed import (
+        _init_dist_connection,
+        _set_num_threads_if_needed,
+    )
 
     class Launcher(_SubprocessScriptLauncher):
         @override
@@ -239,6 +243,15 @@ def _tied_ddp() -> "DDPStrategy":
         def _configure_launcher(self) -> None:
             environment = cast("ClusterEnvironment", self.cluster_environment)
             self._launcher = Launcher(environment, self.num_processes, self.num_nodes)
+
+        @override
+        def _setup_distributed(self) -> None:
+            if world is not None and world.by == "torchrun":
+                store = fresh_store(world.rank, world.size, _LONG)
+                environment = cast("ClusterEnvironment", self.cluster_environment)
+                backend = self._get_process_group_backend()
+                _init_dist_connection(environment, backend, store=store, timeout=_LONG)
+            super()._setup_distributed()  # which leaves a connection that there is
 
     return TiedDDP(timeout=_LONG)
 

@@ -130,6 +130,35 @@ def test_a_fit_that_is_started_again_goes_on(tmp_path: Path) -> None:
     assert figures(whole)[-1]["objective"] == pytest.approx(rows[-1]["objective"], abs=0.5)
 
 
+AGAIN = """
+import os, sys, time
+import torch
+from ppvae.training.processes import Processes, launch
+from ppvae.training.world import World
+rank, start = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
+if start == 1 and rank == int(sys.argv[1]):
+    time.sleep(3)  # the other finds what the dead one left
+fabric = launch("cpu", "32", Processes(2, 1, World.told()))
+told = int(fabric.all_reduce(torch.tensor(10.0 ** rank), reduce_op="sum"))
+if start == 0:
+    os.kill(os.getpid(), 9)
+print(told)
+"""
+
+
+@pytest.mark.slow
+@on_linux
+@pytest.mark.parametrize("late", ["0", "1"])
+def test_processes_that_are_started_again_do_not_wait_for_dead_ones(
+    late: str, tmp_path: Path
+) -> None:
+    (tmp_path / "script.py").write_text(AGAIN)
+    with Launched("script.py", late, cwd=tmp_path, restarts=1) as launched:
+        out, said = launched.agent.communicate(timeout=400)
+    assert launched.agent.returncode == 0, said
+    assert out.split() == ["11", "11"]
+
+
 @pytest.mark.slow
 @on_linux
 def test_the_run_of_another_fit_is_not_gone_on_with(tmp_path: Path) -> None:
