@@ -90,7 +90,7 @@ class Columns:
             )  # fmt: skip
             return
         axes.set_xlabel("column index")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 PLAIN = Columns()

@@ -82,6 +82,11 @@ def _without_middle(text: str, inches: float, size: float) -> str:
     return f"{head}…{tail}"
 
 
+def labelled(name: str, said: str, inches: float, *, size: float = 11) -> str:
+    """``name: said`` in a line of that width; only the name is shortened."""
+    return f"{fitted(name, inches - _width(f': {said}', size), size=size)}: {said}"
+
+
 def measured(value: float, error: float | None = None) -> str:
     """A number with its standard error, to the first digit of the error, or the second if small.
 

@@ -65,6 +65,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
         dict.fromkeys(g for f in ("variance", "snr") for row in rows for g in row.get(f) or {})
     )[:_GROUPS]
     panels: list[Callable[[Axes], None]] = []
+    beyond: list[Array] = []
     for field, title, units in (
         ("variance", "Gradient variance", f"({NATS})²"),
         ("snr", "Gradient SNR", "|mean| / sd"),
@@ -74,9 +75,11 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
             if series:
                 heading = f"{title}\n{fitted(group, WIDTH / 2 - 1.1, size=12)}"
                 panels.append(_logarithmic(series, looks, heading, units))
+                beyond += _values(series)
     cost, value = _by_name(rows, "relative_cost"), _finite(_by_name(rows, "value"))
     if cost:
         panels.append(_logarithmic(cost, looks, "Cost of a step", "relative"))
+        beyond += _values(cost)
     if value:
         panels.append(_linear(value, looks))
     if not panels:
@@ -96,6 +99,7 @@ def draw_estimators(rows: Sequence[Mapping[str, Any]]) -> Figure:
     ]
     narrow = all(fitted(name, WIDTH / 2 - 0.8) == fitted(name, WIDTH) for name in names)
     figure.legend(handles=handles, loc="outside upper center", ncols=2 if narrow else 1)
+    figure.supxlabel(beyond_note(*beyond), fontsize=11, color=GREY)
     return figure
 
 
@@ -119,6 +123,10 @@ def _by_name(rows: Sequence[Mapping[str, Any]], field: str, group: str | None = 
     return series
 
 
+def _values(series: _Series) -> list[Array]:
+    return [values for _, values, _ in series.values()]
+
+
 def _finite(series: _Series) -> _Series:
     """The finite values only."""
     finite: _Series = {}
@@ -133,14 +141,12 @@ def _logarithmic(
     series: _Series, looks: Mapping[str, Look], title: str, units: str
 ) -> Callable[[Axes], None]:
     def draw(axes: Axes) -> None:
-        values = [values for _, values, _ in series.values()]
+        values = _values(series)
         limits = log_limits(*values)
         for i, (name, (x, y, error)) in enumerate(series.items()):
             draw_on_log(axes, x, y, limits, error=error, nudge=1.05**i, **looks[name])
         set_log(axes, *values)
-        note = beyond_note(*values)
         axes.set_title(title)
-        axes.set_title(f"{note}\n ", loc="right", fontsize=11, color=GREY)
         axes.set_ylabel(units)
 
     return draw

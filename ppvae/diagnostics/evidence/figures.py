@@ -25,7 +25,7 @@ from ppvae.plots.style import (
     new_figure,
     settle,
 )
-from ppvae.plots.text import few_numbers, fitted, measured
+from ppvae.plots.text import few_numbers, fitted, labelled, measured
 
 # Colours alone do not distinguish horizontal lines.
 _LEVELS: tuple[tuple[str, object], ...] = (
@@ -94,7 +94,7 @@ def draw_bound_curve(
             axes.axhline(value, zorder=2, **line)
         if np.isfinite(value) and off is not None and np.isfinite(off) and off > 0:
             axes.axhspan(value - off, value + off, color=colour, alpha=0.15, linewidth=0)
-        label = f"{fitted(name, 3.4)}: {measured(value, off)}"
+        label = labelled(name, measured(value, off), WIDTH - 0.8)
         handles.append(Line2D([], [], label=label, **line))
     label_counts(axes, samples.tolist(), apart=0.1)
     axes.set_ylim(*_room(values, spread, references))
