@@ -9,10 +9,11 @@ import time
 from datetime import timedelta
 from uuid import uuid4
 
-from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 
-def fresh_store(rank: int, size: int, timeout: timedelta) -> distributed.Store:
+def fresh_store(rank: int, size: int, timeout: timedelta) -> Store:
     """Agree on a new name, and give the part of the launcher's store under it.
 
     Rank 0 invents the name. The others ask for it by a word that nobody used before, so that no
@@ -23,18 +24,18 @@ def fresh_store(rank: int, size: int, timeout: timedelta) -> distributed.Store:
         size: the number of processes.
         timeout: how long processes wait for each other.
     """
-    store, *_ = next(distributed.rendezvous("env://", rank, size, timeout=timeout))
-    store = distributed.PrefixStore("ppvae", store)
+    store, *_ = next(rendezvous("env://", rank, size, timeout=timeout))
+    store = PrefixStore("ppvae", store)
     word = uuid4().hex
     if rank:
         store.set(f"asks/{rank}", word)
         name = store.get(f"answer/{word}").decode()
         store.set(f"{name}/heard/{rank}", "")
-        return distributed.PrefixStore(name, store)
+        return PrefixStore(name, store)
     heard = [f"{word}/heard/{other}" for other in range(1, size)]
     while not store.check(heard):
         for other in range(1, size):
             if store.check([f"asks/{other}"]):
                 store.set(f"answer/{store.get(f'asks/{other}').decode()}", word)
         time.sleep(0.05)
-    return distributed.PrefixStore(word, store)
+    return PrefixStore(word, store)
