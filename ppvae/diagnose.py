@@ -16,7 +16,7 @@ if __name__ == "__main__":  # before the imports that take seconds
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +25,7 @@ from ppvae.cli.answering import answer
 from ppvae.cli.given import given_settings
 from ppvae.data import Split
 from ppvae.data.progress import shown_by
+from ppvae.diagnostics.answer import Answer
 from ppvae.diagnostics.verdict import Diagnosis
 from ppvae.encode import opened_run, rows_of
 from ppvae.errors import InputError
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from ppvae.diagnostics.context import Context
 
 
-@alone
 @takes(Diagnose)
 def diagnose(asked: Diagnose) -> Diagnosis:
     """Diagnose where a fitted run loses nats, and what to change.
@@ -54,6 +54,15 @@ def diagnose(asked: Diagnose) -> Diagnosis:
         InputError: for a run or data that cannot be read, an unknown question, or an existing
             diagnosis.
     """
+    return _diagnosed(asked, lambda *_: lambda _: None)
+
+
+type Teller = Callable[[str, int], Callable[[Answer], None]]
+"""For the name of the data and their rows, a function that is called with each answer."""
+
+
+@alone
+def _diagnosed(asked: Diagnose, teller: Teller) -> Diagnosis:
     from ppvae import report
     from ppvae.cli.terminal import bar, say
     from ppvae.diagnostics.context import Context
@@ -92,7 +101,7 @@ def diagnose(asked: Diagnose) -> Diagnosis:
             device=chosen,
             progress=bar,
         )
-        result = ask_questions(context, only, folder)
+        result = ask_questions(context, only, folder, teller(context.data_name, len(rows)))
         posterior = "only some questions were asked" if only else _posterior(context, result)
         opened.pair.to("cpu")
         settings = {
@@ -185,18 +194,28 @@ def _posterior(context: "Context", result: Diagnosis) -> bytes | str:
     return bytes(tree.to_netcdf(None, engine="h5netcdf"))
 
 
-def show(result: Diagnosis) -> None:
-    """Print each answer or why there is none, the deficits, and the verdict."""
+def show_answers(data: str, rows: int) -> Callable[[Answer], None]:
+    """Say what is examined, and give a function that prints an answer, or why there is none."""
+    from ppvae.cli.flags_in_sentences import in_flags
+    from ppvae.cli.terminal import say, show_table
+
+    say(f"{data} data, {rows:,} rows; nats per datum, +- one standard error")
+
+    def show(answer: Answer) -> None:
+        if answer.rows:
+            show_table(answer.question, ("", "value", ""), answer.rows)
+        for part, why in answer.refusals.items():
+            say(in_flags(f"note: {part}: {why}"))
+
+    return show
+
+
+def show_verdict(result: Diagnosis) -> None:
+    """Print the deficits, the verdict, and what to do next."""
     from ppvae.cli.flags_in_sentences import in_flags
     from ppvae.cli.terminal import say, show_table
     from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
-    say(f"{result.data} data, {result.rows:,} rows; nats per datum, +- one standard error")
-    for each in result.answers.values():
-        if each.rows:
-            show_table(each.question, ("", "value", ""), each.rows)
-        for part, why in each.refusals.items():
-            say(in_flags(f"note: {part}: {why}"))
     deficits = [
         (
             each.part, plus_minus(each.nats, each.error),
@@ -218,8 +237,10 @@ def show(result: Diagnosis) -> None:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command: diagnose, and show the result."""
-    show(diagnose(**given_settings("diagnose", argv)))
+    """The command: diagnose, and show each answer when it is there."""
+    show_verdict(
+        _diagnosed(Diagnose.of_arguments(**given_settings("diagnose", argv)), show_answers)
+    )
 
 
 if __name__ == "__main__":

@@ -62,15 +62,40 @@ DEFAULTS = {
 """The default parts; that the decoder is the deeper network was found by trial."""
 
 
+SYNONYMS: dict[str, dict[str, str]] = {
+    "model": {"hvae": "HierarchicalVAE", "ladder": "HierarchicalVAE", "cvae": "ConditionalVAE",
+              "m2": "SemiSupervisedVAE", "ppca": "LinearGaussian"},
+    "prior": {"normal": "StandardNormal", "gaussian": "StandardNormal", "gmm": "MixtureOfNormals",
+              "mog": "MixtureOfNormals", "mixtureofgaussians": "MixtureOfNormals",
+              "vamp": "VampPrior", "flow": "FlowPrior", "t": "StudentT"},
+    "likelihood": {"normal": "Gaussian", "mse": "Gaussian", "bce": "Bernoulli",
+                   "nb": "NegativeBinomial", "zinb": "ZeroInflated",
+                   "zip": "ZeroInflated", "t": "StudentT"},
+    "decoder": {"dense": "MLP", "linear": "MLP", "cnn": "ConvDecoder", "conv": "ConvDecoder",
+                "resnet": "ResidualDecoder"},
+    "guide": {"diagonal": "MeanField", "normal": "MeanField", "gaussian": "MeanField",
+              "iaf": "Flow", "map": "Delta", "lvae": "Ladder"},
+    "encoder": {"dense": "MLP", "linear": "MLP", "cnn": "ConvEncoder", "conv": "ConvEncoder",
+                "resnet": "ResidualEncoder"},
+    "elbo": {"elbo": "Trace_ELBO", "analytic": "TraceMeanField_ELBO",
+             "iwae": "ImportanceWeightedELBO", "dreg": "DoublyReparameterizedELBO",
+             "stl": "StickingTheLandingELBO"},
+}  # fmt: skip
+"""Other words of the field for these parts, in small letters without signs."""
+
+
 def check_name(kind: str, name: str) -> None:
     """Refuse a name that is neither that of a part nor an import path.
 
     Raises:
-        InputError: with the list of names, and the nearest.
+        InputError: with the list of names, and the one that is meant or the nearest.
     """
     names, module = NAMES[kind], name.rpartition(".")[0]
     if not module and name not in names and (kind, name) != ("schedule", "none"):
+        word = "".join(filter(str.isalnum, name.lower()))
+        meant = SYNONYMS.get(kind, {}).get(word)
+        near = f"; here it is called {meant}" if meant else nearest(name, names)
         raise InputError(
-            f"`{kind}={name!r}`: there is no such {kind}{nearest(name, names)}; choose from "
+            f"`{kind}={name!r}`: there is no such {kind}{near}; choose from "
             f"{', '.join(names)}, or give an import path of your own (mypackage.MyClass)"
         )

@@ -14,9 +14,15 @@ QUESTIONS: dict[str, Callable[[Context], Answer]] = {
 }
 
 
-def ask_questions(context: Context, only: Sequence[str], folder: Path) -> Diagnosis:
-    """Ask all questions, or those of ``only``, in their order."""
-    answers = {name: ask(context) for name, ask in QUESTIONS.items() if not only or name in only}
+def ask_questions(
+    context: Context, only: Sequence[str], folder: Path, tell: Callable[[Answer], None]
+) -> Diagnosis:
+    """Ask all questions, or those of ``only``, in their order, and ``tell`` each answer."""
+    answers: dict[str, Answer] = {}
+    for name, ask in QUESTIONS.items():
+        if not only or name in only:
+            answers[name] = ask(context)
+            tell(answers[name])
     beta, summary = context.run.config.get("beta"), context.run.summary or {}
     conclusion = verdict(
         answers,

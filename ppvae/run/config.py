@@ -47,6 +47,8 @@ def read_config(path: Path) -> dict[str, Any]:
         nearby = [*near, *(name for name in nearby if name not in near)]
         more = ", ..." if len(nearby) > 5 else ""
         hint = f"; there are {', '.join(nearby[:5])}{more}" if nearby else ""
+        if not path.exists():
+            raise InputError(f"there is no run {path}{hint}") from error
         raise InputError(f"{path} is not a run of ppvae: it has no config.yaml{hint}") from error
     except (RecursionError, ValueError, yaml.YAMLError) as error:
         if isinstance(error, InputError):

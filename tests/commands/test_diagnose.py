@@ -320,7 +320,7 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
     monkeypatch.setattr("ppvae.arviz.sizes.LIMIT", 1)
     ask = questions.ask_questions
     monkeypatch.setattr(
-        questions, "ask_questions", lambda context, _, folder: ask(context, ["bound"], folder)
+        questions, "ask_questions", lambda context, _, *more: ask(context, ["bound"], *more)
     )
     run = small(tmp_path)
     diagnose(run, quick=True)
@@ -329,13 +329,29 @@ def test_answers_are_not_lost_where_draws_cannot_be_kept(
     assert record["answers"]["bound"]["elbo"]["value"] < 0
 
 
+def test_a_diagnosis_that_is_stopped_has_shown_what_it_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stopped(_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(questions.QUESTIONS, "evidence", stopped)
+    run = small(tmp_path)
+    capsys.readouterr()
+    with pytest.raises(KeyboardInterrupt):
+        main([str(run.path), "--quick", "--device", "cpu"])
+    said = capsys.readouterr().out
+    assert "nats per datum, +- one standard error" in said
+    assert "elbo" in said
+
+
 # Mistakes
 
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["nowhere"], "nowhere is not a run of ppvae"),
+        (["nowhere"], "there is no run nowhere"),
         (
             ["{run}", "--only", "gaps"],
             "deficits (did you mean gap?)",

@@ -7,6 +7,7 @@ import torch
 
 from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
+from ppvae.components.names import NAMES, SYNONYMS, check_name
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
@@ -44,6 +45,17 @@ def test_lists_without_a_shells_brackets(given: Any, hidden: list[int]) -> None:
     assert isinstance(net, MLP)
     widths = [layer.out_features for layer in net.modules() if isinstance(layer, torch.nn.Linear)]
     assert widths == [*hidden, 3]
+
+
+def test_other_words_of_the_field_are_answered_by_the_name_here() -> None:
+    for kind, words in SYNONYMS.items():
+        assert not words.keys() & {name.lower() for name in NAMES[kind]}
+        for word, name in words.items():
+            assert name in NAMES[kind]
+            with pytest.raises(InputError, match=f"here it is called {name}; choose from"):
+                check_name(kind, word)
+    with pytest.raises(InputError, match="here it is called MixtureOfNormals"):
+        check_name("prior", "Mixture-of-Gaussians")
 
 
 def test_a_factory_is_given_what_it_names() -> None:

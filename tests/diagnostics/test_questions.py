@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ppvae.diagnose import diagnose, show
+from ppvae.diagnose import diagnose, show_answers, show_verdict
 from ppvae.diagnostics.answer import Answer, Deficit, Picture, Row, first
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.questions import QUESTIONS
@@ -77,7 +77,8 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
     assert found.verdict.sentences == sentences
 
     capsys.readouterr()
-    show(found)
+    show_answers(found.data, found.rows)(found.answers["length"])
+    show_verdict(found)
     said = capsys.readouterr().out
     for words in ("How many data are there?", "counted", "3.50 +- 0.50", "nobody measured it"):
         assert words in said

@@ -44,7 +44,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """A diagnosis of one question, whose tree is empty; pictures of a few bytes."""
     ask = questions.ask_questions
     monkeypatch.setattr(
-        questions, "ask_questions", lambda context, _, path: ask(context, ["bound"], path)
+        questions, "ask_questions", lambda context, _, *more: ask(context, ["bound"], *more)
     )
     monkeypatch.setattr("ppvae.diagnose._posterior", lambda *_: b"a tree")
     monkeypatch.setattr("ppvae.plots.png", lambda _: b"\x89PNG")

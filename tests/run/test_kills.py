@@ -198,7 +198,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ppvae.diagnostics.effort.QUICK", TINY)
     ask = questions.ask_questions
     monkeypatch.setattr(
-        questions, "ask_questions", lambda context, _, path: ask(context, ["bound"], path)
+        questions, "ask_questions", lambda context, _, *more: ask(context, ["bound"], *more)
     )
     tree = bytes(xarray.DataTree().to_netcdf(None, engine="h5netcdf"))
     monkeypatch.setattr("ppvae.diagnose._posterior", lambda *_: tree)
