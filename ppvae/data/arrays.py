@@ -44,7 +44,7 @@ def array_source(
     if values.ndim == 0 or values.size == 0:
         raise InputError(f"{where} holds no data: x has shape {values.shape}.")
     if values.dtype.kind not in "biuf":
-        raise InputError(f"{where}: x holds {values.dtype}; it must hold numbers.")
+        raise InputError(f"{where}: x holds {values.dtype}; it must hold real numbers.")
     seen = None if mask is None else _mask(plain(mask, where, "mask").values, values, where)
     if contents.mask is not None:
         seen = contents.mask if seen is None else seen & contents.mask

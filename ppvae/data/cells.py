@@ -169,8 +169,8 @@ def _finite(numbers: NDArray[np.float64], name: object, row: Row) -> NDArray[np.
     wrong = np.flatnonzero(np.isinf(numbers))
     if len(wrong):
         raise InputError(
-            f"column {name} holds '{numbers[wrong[0]]:g}' in {row(int(wrong[0]))}, and "
-            f"{len(wrong)} such cells in all: leave those cells empty"
+            f"column {name} holds '{numbers[wrong[0]]:g}' in {row(int(wrong[0]))} "
+            f"(such cells: {len(wrong):,}): leave them empty"
         )
     return numbers
 
@@ -182,15 +182,15 @@ def _mixed(
     is_marked = any(character.isdigit() for character in texts[first])
     if is_marked:
         way_out = (
-            "write plain numbers, without units, signs of percent, dates or other marks, or give "
+            "write plain numbers, without units, percent signs, dates or other marks, or give "
             f"`kinds={{{column.name!r}: 'category'}}` if it holds categories, or "
             f"`drop={[column.name]!r}`"
         )
     elif first == 0 and len(odd) == 1:
         way_out = "remove the row, if it holds units"
     else:
-        way_out = "leave those cells empty, or write numbers"
+        way_out = "leave them empty, or write numbers"
     return (
-        f"column {column.name} holds {texts[first][:80]!r} in {row(first)}, and {len(odd)} such "
-        f"cells in all: {way_out}"
+        f"column {column.name} holds {texts[first][:80]!r} in {row(first)} (such cells: "
+        f"{len(odd):,}): {way_out}"
     )

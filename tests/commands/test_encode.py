@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from pyro.infer import TraceEnum_ELBO
 
-from ppvae.diagnose import diagnose, show_answers
+from ppvae.diagnose import diagnose, show_answers, show_verdict
 from ppvae.diagnostics import log_evidence, subject
 from ppvae.diagnostics.effort import Effort
 from ppvae.diagnostics.evidence.importance_sampling import evidence_name
@@ -155,6 +155,7 @@ def test_fit_encode_and_diagnose_say_which_figure_it_is(
     assert f"{name} is " in said(capsys)
     result = diagnose(run, quick=True, only=["evidence"])
     show_answers(result.data, result.rows)(result.answers["evidence"])
+    show_verdict(result)
     told = said(capsys)
     assert f"What is {name}?" in told
     assert f"{name} is " in told

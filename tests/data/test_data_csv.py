@@ -91,7 +91,7 @@ REFUSED = {
     "thousands by points": ("a;b\n" + lines(lambda a, b: f"1.500,25;{b:.0f}"), "'1.500,25'"),
     "two decimal marks": ("a;b\n" + lines(lambda a, b: f"{comma(a)};{b}"), "a decimal comma and"),
     "units": (f"a,b\n(m),(kg)\n{POINTS}", "remove the row, if it holds units"),
-    "percent": ("a,b\n" + lines(lambda a, b: f"{a}%,{b}"), "signs of percent"),
+    "percent": ("a,b\n" + lines(lambda a, b: f"{a}%,{b}"), "percent signs"),
     "dates": ("a,b\n" + lines(lambda a, b: f"2024-01-{a:02.0f},{b}"), "dates"),
     "hexadecimal": ("a,b\n" + lines(lambda a, b: f"0x{int(a):02x},{b}"), "column a holds '0x00'"),
     "another mark far below": (

@@ -166,7 +166,7 @@ REFUSED = {
     "two pairs": ((X, Y, X, Y), "is a tuple of 4: give (x, y), or (train, valid, test)"),
     "a mapping without x": ({"z": X}, "is a mapping of z: give x"),
     "a set of shapes": ([X[0], X[0, :2]], "x is not an array"),
-    "words": (np.full((24, 2), "a"), "it must hold numbers"),
+    "words": (np.full((24, 2), "a"), "it must hold real numbers"),
     "lengths": ((FRAME, Y[:3]), "y has 3 rows, and x has 24"),
     "other names": ((FRAME, pd.Series(Y, index=Y + 5)), "have different names (their index)"),
     "nothing": (None, "Python objects (NoneType)"),

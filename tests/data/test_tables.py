@@ -286,7 +286,7 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
         FRAME.assign(bill=FRAME["bill"].astype(str) + " mm", eggs=FRAME["eggs"] / 0.0),
         {"label": "specis"},
         ("has 3 faults: (1) `label='specis'` is not one of its columns (did you mean species?)",
-         "(2) column bill holds '40.0 mm' in row 0, and 40 such cells in all",
+         "(2) column bill holds '40.0 mm' in row 0 (such cells: 40)",
          "(3) column eggs holds 'inf' in row 1"),
     ),
     "names of rows": (
@@ -306,7 +306,7 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
     "a mixture": (
         FRAME.assign(bill=FRAME["bill"].astype(object).where(PLACES != 3, "broken")),
         {},
-        ("column bill holds 'broken' in row 3, and 1 such cells in all",),
+        ("column bill holds 'broken' in row 3 (such cells: 1)",),
     ),
     "two parts": (FRAME, {"label": "code", "drop": ["code"]}, ("as label and as drop",)),
     "a covariate that is empty": (
