@@ -20,6 +20,7 @@ from tests.support.fits import quick
 __all__ = ["quick"]  # a fixture, used by every test here
 
 
+@pytest.mark.slow
 def test_toys_are_fitted_diagnosed_and_judged_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ def test_evidence(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_annealing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_graph: None) -> None:
     monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_WARM_UP", 1)
     monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_TEMPERATURES", 2)

@@ -78,6 +78,7 @@ def test_scaling(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) ->
     assert all(row["note"] == "" and float(row["ms_per_step"]) > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_processes(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "BATCHES", (16,))
     names, lock = map("run-{}".format, count(1)), Lock()
@@ -111,6 +112,7 @@ def test_machines_pay_until_their_messages_cost_more() -> None:
     assert processes.best_count(row | {"parameters": 10**7}, 1e8, 0.0) == 1
 
 
+@pytest.mark.slow
 def test_compiling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiling, "_child", lambda job, _: compiling.timed(job))
     compiling.compiling(plan := Plan(tmp_path / "x.csv", 1, jobs=[Job("mlp", batch=4)]))

@@ -24,6 +24,7 @@ from tests.support.toy_mode import uncompiled
 __all__ = ["by_graph", "quick", "uncompiled"]  # fixtures
 
 
+@pytest.mark.slow
 def test_orderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ppvae.distributions.moments.DRAWS", 2)
     x = np.random.default_rng(0).random((150, 4)) < 0.5

@@ -22,6 +22,7 @@ from tests.support.toy_mode import here, rows_of, uncompiled
 __all__ = ["by_graph", "here", "quick", "uncompiled"]  # fixtures
 
 
+@pytest.mark.slow
 def test_time_to_bound(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (80, 28, 28), np.uint8)
     np.save(tmp_path / "x.npy", images)

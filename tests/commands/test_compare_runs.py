@@ -183,7 +183,7 @@ REFUSALS: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     "alone": (lambda f: [small_copy(f, "a")], r"only .*a is given.*`run='.*a'`"),
     "none": (lambda f: [], "there is no run: give two"),
     "twice": (lambda f: [small_copy(f, "a"), f / "b" / ".." / "a"], "a is given twice"),
-    "nowhere": (lambda f: [small_copy(f, "a"), f / "nowhere"], "nowhere is not a run"),
+    "nowhere": (lambda f: [small_copy(f, "a"), f / "nowhere"], "there is no run"),
     "unfinished": (
         lambda f: [small_copy(f, "a"), unfinished(small_copy(f, "b", latent_dim=1))],
         "the fit of .*b has not finished.*resume",

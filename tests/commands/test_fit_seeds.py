@@ -75,7 +75,7 @@ def test_a_fit_begins_from_the_best_weights_of_a_run(tmp_path: Path) -> None:
     [
         ({"latent_dim": 3}, r"has shape \(.*\) in its programs, but \(.*\) in those of this fit"),
         ({"data": from_arrays(table(columns=4))}, r"fitted on tables of 3 columns"),
-        ({"start": "nowhere"}, "nowhere is not a run"),
+        ({"start": "nowhere"}, "there is no run nowhere"),
     ],
     ids=["latents", "columns", "nothing"],
 )

@@ -161,6 +161,7 @@ def test_columns_of_arrays_keep_their_names(tmp_path_factory: pytest.TempPathFac
             ask(others)
 
 
+@pytest.mark.slow
 def test_runs_are_compared_on_rows_whatever_stands_beside_them(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:

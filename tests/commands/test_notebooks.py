@@ -86,22 +86,15 @@ def definitions(path: Path) -> list[tuple[ast.AST, str]]:
     ]
 
 
-# The shortest by default; the others with the slow tests.
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(
-            path, id=path.stem, marks=() if path.stem == "02_the_bound" else pytest.mark.slow
-        )
-        for path in notebooks()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_runs_from_top_to_bottom_without_a_warning(path: Path, tmp_path: Path) -> None:
     notebook = execute(read(path), tmp_path, quick=True)
     assert [complaints(cell) for cell in code(notebook) if complaints(cell)] == []
     assert any(has_picture(cell) for cell in code(notebook))
 
 
+@pytest.mark.slow
 def test_is_run_by_the_python_that_runs_the_tests(tmp_path: Path) -> None:
     lines = "import sys, os; print(sys.prefix, bool(os.environ.get('PPVAE_QUICK')))"
     cell = nbformat.v4.new_code_cell(lines)
@@ -110,6 +103,7 @@ def test_is_run_by_the_python_that_runs_the_tests(tmp_path: Path) -> None:
     assert texts(notebook.cells[0]) == [f"{sys.prefix} True\n"]
 
 
+@pytest.mark.slow
 def test_no_reply_is_overlooked_while_a_widget_is_told_its_state(tmp_path: Path) -> None:
     lines = "import ipywidgets\nout = ipywidgets.Output()\n"
     lines += "for i in range(30):\n    with out:\n        print(i, flush=True)"

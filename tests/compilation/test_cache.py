@@ -110,6 +110,7 @@ def test_code_is_compiled_once_and_computes_the_same_bits_from_the_folder(
     assert [path.suffix for path in folder.iterdir()] == [".zip"]
 
 
+@pytest.mark.slow
 def test_another_process_finds_it(compiler: Compiler) -> None:
     computed()
     script = (

@@ -60,9 +60,9 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("likelihood", "guided", "compile"),
     [
-        *few([(*each, False) for each in SOME], 5),
-        *(pytest.param(*each, False, marks=pytest.mark.slow) for each in OTHERS),
-        *(pytest.param(*each, True, marks=pytest.mark.slow) for each in COMPILED),
+        *few([(*each, False) for each in SOME], 10),
+        *few([(*each, False) for each in OTHERS], 0, slow=4),
+        *few([(*each, True) for each in COMPILED], 0, slow=2),
     ],
 )
 def test_every_model_guide_and_bound_is_captured_as_it_is(

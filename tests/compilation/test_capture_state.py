@@ -45,7 +45,7 @@ def assert_alike(one: Captured, seed: int) -> None:
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("name", few(SETTINGS, 8))
+@pytest.mark.parametrize("name", few(SETTINGS, 8, slow=2))
 def test_what_was_changed_is_seen_at_the_very_next_call(name: str, compile: bool) -> None:
     model, change = SETTINGS[name]()
     loss = captured(model, compile=compile, check=0)
@@ -62,7 +62,7 @@ def test_what_was_changed_is_seen_at_the_very_next_call(name: str, compile: bool
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("name", few(COUNTERS, 4))
+@pytest.mark.parametrize("name", few(COUNTERS, 6, slow=2))
 def test_a_program_that_counts_is_run_as_it_is(name: str, compile: bool) -> None:
     counter, results = COUNTERS[name], []
     for enabled in (False, True):

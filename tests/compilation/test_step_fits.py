@@ -60,6 +60,7 @@ Compile = dict[str, Any]
 ON: Compile = {"compile": "on"}
 
 
+@pytest.mark.slow
 def test_a_fit_by_graphs_is_the_fit(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str]
 ) -> None:

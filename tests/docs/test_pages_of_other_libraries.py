@@ -39,6 +39,7 @@ def test_adapters_of_trackers_tell_what_the_run_keeps(
     assert wandb[-1][0] == "config"
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_in_a_comparison(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if absent.is_absent("optuna"):
         monkeypatch.setitem(sys.modules, "optuna", absent.optuna())

@@ -30,14 +30,14 @@ def saved(name: str) -> tuple[Figure, bytes]:
         return figure, save(figure, Path(folder) / "figure.png").read_bytes()
 
 
-@pytest.mark.parametrize("name", few(FIGURES, 8))
+@pytest.mark.parametrize("name", few(FIGURES, 16))
 def test_a_figure_leaves_the_settings_of_the_user_alone(name: str) -> None:
     before = dict.copy(mpl.rcParams)
     saved(name)
     assert dict.copy(mpl.rcParams) == before
 
 
-@pytest.mark.parametrize("name", few(FIGURES, 8))
+@pytest.mark.parametrize("name", few(FIGURES, 16))
 def test_a_figure_is_the_same_bytes_whoever_draws_it(name: str, tmp_path: Path) -> None:
     theirs: Any = {"figure.facecolor": "black", "xtick.labelsize": 4, "savefig.bbox": "tight"}
     with mpl.rc_context({**theirs, "font.size": 30, "lines.linewidth": 9}):

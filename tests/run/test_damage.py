@@ -14,6 +14,7 @@ from ppvae.fit import resume
 from ppvae.report import report
 from ppvae.run import Run
 from tests.support.fits import differences, figures, future, quick, small
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -135,8 +136,7 @@ def test_damage_is_a_sentence(damage: str, run: Path) -> None:
     assert failures == {}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", few(DAMAGES, 0, slow=2))
 @pytest.mark.parametrize("name", FILES)
 def test_damage_is_a_sentence_to_every_command(name: str, damage: str, run: Path) -> None:
     _possible(damage)

@@ -1,4 +1,4 @@
-"""Cases of a long list: some run by default, and all with the slow tests."""
+"""Cases of a long list: some run by default, some with the slow tests, all on request."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,15 +6,19 @@ from typing import Any
 import pytest
 
 
-def few(values: Iterable[Any], every: int) -> list[Any]:
-    """The cases of a parametrized test, of which each ``every``-th runs by default.
+def few(values: Iterable[Any], every: int, *, slow: int = 1) -> list[Any]:
+    """The cases of a parametrized test, every ``every``-th of which runs by default.
 
-    The others are marked slow.
+    Every ``slow``-th of the others is marked slow, and the rest exhaustive.
 
     Args:
         values: one value per case, or a tuple where a case has several.
-        every: 3 keeps the first, the fourth, ...
+        every: 3 keeps the first, the fourth, ...; 0 keeps none.
+        slow: the same for the others.
     """
-    slow = pytest.mark.slow
     cases = [value if isinstance(value, tuple) else (value,) for value in values]
-    return [pytest.param(*case, marks=slow if i % every else ()) for i, case in enumerate(cases)]
+    default = range(0, len(cases), every) if every else ()
+    others = [i for i in range(len(cases)) if i not in default]
+    marks = dict.fromkeys(others, pytest.mark.exhaustive)
+    marks |= dict.fromkeys(others[::slow], pytest.mark.slow)
+    return [pytest.param(*case, marks=marks.get(i, ())) for i, case in enumerate(cases)]

@@ -117,6 +117,7 @@ def guide_of(p: PCA) -> tuple[Tensor, Tensor]:
     return loc, posterior_scale(raw)
 
 
+@pytest.mark.slow
 def test_the_variance_falls_as_one_over_particles(away: tuple[PCA, Estimators]) -> None:
     _, found = away
     for name in (TRACE, PATH):
@@ -255,6 +256,7 @@ def x() -> dict[str, Tensor]:
     return {"x": torch.randn(6, 3, generator=torch.Generator().manual_seed(2))}
 
 
+@pytest.mark.slow
 def test_any_pair_of_programs(x: dict[str, Tensor]) -> None:
     programs = Programs()
     pair = Pair(programs.model, programs.guide, x)
