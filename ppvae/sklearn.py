@@ -42,7 +42,7 @@ _ALIKE = ("prior", "guide", "encoder", "decoder", "elbo", "beta", "batch_size", 
 """Parameters with the same names."""
 
 
-class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]
+class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn states no types
     """A variational autoencoder of a table: p(x, z) with a code z of ``n_components`` numbers.
 
     Columns are standardized by the training rows, unless all values are in [0, 1]. Missing entries

@@ -51,7 +51,7 @@ class Likelihood(nn.Module, ABC):
     def forward(self, h: Tensor) -> dist.TorchDistribution:
         """The distribution p(x | z) for the decoder's output ``h``: ``(..., *decoder_shape)``."""
 
-    def given(self, h: Tensor, y: Tensor) -> dist.TorchDistribution:  # noqa: ARG002
+    def given(self, h: Tensor, y: Tensor) -> dist.TorchDistribution:
         """The distribution p(x | z, y) for a model that is conditional on y.
 
         The decoder has read y; by default the likelihood does not use it.
@@ -63,7 +63,7 @@ class Likelihood(nn.Module, ABC):
         fn: dist.TorchDistribution = self(h)
         return fn
 
-    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:  # noqa: ARG002
+    def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
         """Fit the likelihood to the distribution of each element of data, independent of z.
 
         The likelihood's own parameters are set, and the decoder's returned: training starts with
@@ -81,9 +81,9 @@ class Likelihood(nn.Module, ABC):
 
     def fit_scaled_marginal(
         self,
-        x: Tensor,  # noqa: ARG002
-        size_factor: Tensor,  # noqa: ARG002
-        mask: Tensor | None = None,  # noqa: ARG002
+        x: Tensor,
+        size_factor: Tensor,
+        mask: Tensor | None = None,
     ) -> Tensor | None:
         """Fit to data where the mean of each row is multiplied by its size factor, ``(n,)``.
 

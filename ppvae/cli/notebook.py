@@ -24,6 +24,6 @@ class LiveLine:
 
         shown = {"text/plain": text}
         if self._handle is None:
-            self._handle = display(shown, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+            self._handle = display(shown, raw=True, display_id=True)
         else:
             self._handle.update(shown, raw=True)

@@ -20,7 +20,7 @@ class Allocations(TorchDispatchMode):
     """
 
     def __init__(self, on_size: Callable[[int], None]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own is untyped
+        super().__init__()
         self._on_size = on_size
 
     @override

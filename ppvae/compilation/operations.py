@@ -19,7 +19,7 @@ class Operations(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # torch's own is untyped
+        super().__init__()
         self.count = 0
 
     @override

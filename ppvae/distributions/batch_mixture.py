@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import cast, override
+from typing import ClassVar, cast, override
 
 import pyro.distributions as dist
 import torch
@@ -26,7 +26,7 @@ class BatchMixture(dist.TorchDistribution):
     Shapes: batch shape ``batch_shape``; event shape that of the components.
     """
 
-    arg_constraints = {"logits": constraints.real_vector}  # noqa: RUF012  (as torch has it)
+    arg_constraints: ClassVar = {"logits": constraints.real_vector}
 
     def __init__(
         self,

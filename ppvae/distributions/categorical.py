@@ -32,7 +32,7 @@ class Categorical(dist.Categorical):
 
     @override
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        classes: Tensor = super().sample(torch.Size(sample_shape))  # type: ignore[no-untyped-call]  # torch's has no types
+        classes: Tensor = super().sample(torch.Size(sample_shape))
         return classes.to(self.logits.dtype)
 
     @property

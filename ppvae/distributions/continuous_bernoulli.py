@@ -1,7 +1,7 @@
 """An exponential density truncated to [0, 1], exact at any logit."""
 
 from collections.abc import Sequence
-from typing import override
+from typing import ClassVar, override
 
 import pyro.distributions as dist
 import torch
@@ -25,7 +25,7 @@ class ContinuousBernoulli(dist.TorchDistribution):
     Shapes: elementwise.
     """
 
-    arg_constraints = {"logits": constraints.real}  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar = {"logits": constraints.real}
     support = constraints.unit_interval
 
     def __init__(self, logits: Tensor, validate_args: bool | None = None) -> None:

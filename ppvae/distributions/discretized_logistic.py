@@ -1,7 +1,7 @@
 """Logistic densities in bins: probabilities of grey levels, also as mixtures."""
 
 from collections.abc import Sequence
-from typing import override
+from typing import ClassVar, override
 
 import pyro.distributions as dist
 import torch
@@ -32,7 +32,7 @@ class DiscretizedLogistic(dist.TorchDistribution):
     Shapes: elementwise; ``loc`` and ``scale`` broadcast.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
 
     def __init__(
         self,

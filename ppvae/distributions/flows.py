@@ -6,7 +6,7 @@ for the whole process, and its adaptor to Pyro returns a density that is no func
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Any, Literal, cast, override
+from typing import Any, ClassVar, Literal, cast, override
 
 import pyro
 import pyro.distributions as dist
@@ -45,7 +45,7 @@ class NormalizingFlow(dist.TorchDistribution):
     Shapes: those of the base.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     support = constraints.real_vector
     has_rsample = True
 

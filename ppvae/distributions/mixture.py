@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import override
+from typing import ClassVar, override
 
 import pyro.distributions as dist
 import torch
@@ -34,7 +34,7 @@ class NormalMixture(dist.TorchDistribution):
     Shapes: batch shapes are broadcast; the event shape is ``(dimensions,)``.
     """
 
-    arg_constraints = {  # noqa: RUF012  (as torch has it)
+    arg_constraints: ClassVar = {
         "logits": constraints.real_vector,
         "loc": constraints.independent(constraints.real, 2),
         "scale": constraints.independent(constraints.positive, 2),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import override
+from typing import ClassVar, override
 
 import pyro.distributions as dist
 import torch
@@ -34,7 +34,7 @@ class NegativeBinomial(dist.TorchDistribution):
     Shapes: elementwise; the two broadcast.
     """
 
-    arg_constraints = {  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar = {
         "log_mean": constraints.real, "log_inverse_dispersion": constraints.real
     }  # fmt: skip
     support = constraints.nonnegative_integer

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import Any, override
+from typing import Any, ClassVar, override
 
 import pyro.distributions as dist
 import torch
@@ -31,7 +31,7 @@ class PerColumn(dist.TorchDistribution):
     Shapes: batch shape ``(*lead, D)``; event shape ``()``.
     """
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
 
     def __init__(
         self,
@@ -128,9 +128,7 @@ class Columnwise(constraints.cat):
         self.supports, self.columns = tuple(supports), tuple(columns)
         # Equal neighbours are checked together.
         runs = [list(run) for _, run in groupby(supports, key=str)]
-        super().__init__(  # type: ignore[no-untyped-call]  # torch's has no types
-            [run[0] for run in runs], -1, [len(run) for run in runs]
-        )
+        super().__init__([run[0] for run in runs], -1, [len(run) for run in runs])
 
     @property
     def is_discrete(self) -> bool:  # type: ignore[override]  # torch states an attribute

@@ -30,7 +30,7 @@ class Poisson(dist.Poisson):
     """
 
     def __init__(self, rate: Tensor, validate_args: bool | None = None) -> None:
-        super().__init__(rate, validate_args=validate_args)  # type: ignore[no-untyped-call]  # torch's has no types
+        super().__init__(rate, validate_args=validate_args)
 
     @override
     def expand(self, batch_shape: Sequence[int], _instance: "Poisson | None" = None) -> "Poisson":

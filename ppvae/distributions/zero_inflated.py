@@ -25,9 +25,7 @@ class ZeroInflated(dist.ZeroInflatedDistribution):
         gate_logits: Tensor,
         validate_args: bool | None = None,
     ) -> None:
-        super().__init__(  # type: ignore[no-untyped-call]  # torch's has no types
-            base_dist, gate_logits=gate_logits, validate_args=validate_args
-        )
+        super().__init__(base_dist, gate_logits=gate_logits, validate_args=validate_args)
 
     @property
     def gate(self) -> Tensor:

@@ -84,15 +84,15 @@ def test_the_line_of_a_notebook_is_replaced(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_terminal_keeps_a_line_of_each_tenth_above_a_bar_that_fits(
     no_color: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    screen = Console(file=StringIO(), force_terminal=True, width=80, no_color=no_color)
+    written = StringIO()
+    screen = Console(file=written, force_terminal=True, width=80, no_color=no_color)
     monkeypatch.setattr("ppvae.cli.epoch_bar.progress_console", screen)
     with EpochBar(20, steps=1) as bar:
         for n in range(1, 21):
             bar.step()
             alarm = "all clouds are the prior" if n >= 15 else ""
             bar.epoch(Epoch(n, n, 0.0, 1.0, 0.1, FIGURES, FIGURES, is_best=False), alarm)
-    seen = screen.file.getvalue()  # type: ignore[attr-defined]
-    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    words = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue())
     plain = [line for line in re.split(r"[\r\n]+", words) if line]
     kept = [line for line in plain if re.match(r"epoch \d+/20: ", line)]
     assert [int(line[6:].split("/")[0]) for line in kept] == [1, *range(2, 21, 2)]
@@ -104,4 +104,4 @@ def test_a_terminal_keeps_a_line_of_each_tenth_above_a_bar_that_fits(
         "alarm, epoch 15: all clouds are the prior"
     ]
     assert any("collapsed" in line for line in live)
-    assert ("\x1b[1;31m" in seen) != no_color
+    assert ("\x1b[1;31m" in written.getvalue()) != no_color

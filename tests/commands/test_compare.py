@@ -1,7 +1,6 @@
 """Laws of the command: what it leaves, refuses, and gives back."""
 
 import json
-import random
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from ppvae.errors import InputError
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP, Shape
+from tests.support.snapshots import changes, snapshot
 
 C, D, K = 0.3, 5, 2  # variance of x given z, dimensions of x and z
 
@@ -38,16 +38,14 @@ def test_comparing_objects_leaves_them_and_the_generators_alone(
     model, guide = programs
     x = torch.randn(120, D, generator=torch.Generator().manual_seed(1))
     before = [p.detach().clone() for part in programs for p in part.parameters()]
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy()  # noqa: NPY002  (the global one)
+    process = snapshot()
     result = compare(
         data=from_arrays(x), model=model, guide=guide, epochs=2, seeds=1, draws=8,
         batch_size=32, device="cpu", out=tmp_path / "c",
     )  # fmt: skip
     after = [p.detach() for part in programs for p in part.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(after, before, strict=True))
-    assert torch.equal(torch.get_rng_state(), states[0])
-    assert random.getstate() == states[1]
-    assert np.array_equal(np.random.get_state()[1], states[2])  # noqa: NPY002  (the global one)
+    assert not changes(process)
     assert result.steps == 2 * 3
     assert result.held_out_difference[1] is None
     first = result.sides[SAMPLED].curves[0][1]

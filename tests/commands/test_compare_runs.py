@@ -107,7 +107,7 @@ def test_new_rows_are_compared_on_alike_and_a_frame_is_for_arviz(
     result = compare_runs(three, rows, **QUICK, out=tmp_path / "c")
     assert result.count == 9
     assert result.data == "given"
-    import arviz  # type: ignore[import-untyped]  # ships no types
+    import arviz
 
     frame = result.to_frame()
     assert frame.attrs["kind"] == "held-out"

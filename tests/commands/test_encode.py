@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -196,7 +197,6 @@ def test_a_table_has_a_row_for_each_row_of_the_file(tmp_path: Path, suffix: str)
 
 
 def test_codes_go_into_the_annotated_data_that_they_came_from(tmp_path: Path) -> None:
-    anndata = pytest.importorskip("anndata")
     generator = np.random.default_rng(0)
     counts = generator.poisson(3.0, size=(60, 4)).astype(np.float32)
     cells = anndata.AnnData(counts, obs=pd.DataFrame(index=[f"cell-{i}" for i in range(60)]))

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -135,7 +136,6 @@ def test_a_fit_goes_on_with_its_data_in_memory_or_elsewhere(file: Path, tmp_path
 
 
 def test_a_fit_of_cells_goes_on_with_their_totals(tmp_path: Path) -> None:
-    anndata = pytest.importorskip("anndata")
     counts = np.random.default_rng(0).poisson(3, (ROWS, 3)) + 1
     held = anndata.AnnData(counts.astype(np.float32))
     run = fit(data=held, out=tmp_path / "run", **ONCE)

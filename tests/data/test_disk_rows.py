@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,8 +63,10 @@ def check_same(path: Path, **how: Any) -> data.Data:
         assert torch.equal(other.annotations.numbers, own.annotations.numbers)
         for name, values in own.beside.items():
             assert torch.equal(other.beside[name], values)
-    for part, rows in inside.source.published().items():  # type: ignore[union-attr]
-        assert outside.source.published()[part].digest() == rows.digest()  # type: ignore[union-attr]
+    assert inside.source is not None
+    assert outside.source is not None
+    for part, rows in inside.source.published().items():
+        assert outside.source.published()[part].digest() == rows.digest()
     return outside
 
 
@@ -101,7 +104,6 @@ def test_a_table_on_disk_has_all_that_one_in_memory_has(tmp_path: Path, group: i
 
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_cells_on_disk_are_those_in_memory(tmp_path: Path, *, is_sparse: bool) -> None:
-    anndata = pytest.importorskip("anndata")
     from scipy.sparse import csc_matrix, csr_matrix
 
     counts = NOISE.poisson(1.0, (200, 8)).astype(np.float32)

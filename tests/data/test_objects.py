@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, override
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -139,7 +140,9 @@ def test_parts_in_a_file_are_told_apart(tmp_path: Path) -> None:
     assert [len(split) for split in loaded.splits.values()] == [24, 4, 24]
     hole = np.arange(72).reshape(24, 3) > 0
     np.savez(tmp_path / "parts.npz", x_train=np.where(hole, X, np.nan), mask_train=hole, x_test=X)
-    (batch,) = data.load(tmp_path / "parts.npz").source.train.chunks()  # type: ignore[union-attr]
+    source = data.load(tmp_path / "parts.npz").source
+    assert source is not None
+    (batch,) = source.train.chunks()
     np.testing.assert_array_equal(batch["mask"], hole)
     for more in ("x_val", "x"):
         arrays: dict[str, Any] = {"x_train": X, "x_valid": X, more: X}
@@ -193,7 +196,6 @@ def test_columns_are_named_of_tables_alone() -> None:
 
 def cells() -> Any:
     """24 cells of three genes."""
-    anndata = pytest.importorskip("anndata")
     counts = np.random.default_rng(1).poisson(3, (24, 3)) + 1
     names = [f"cell{i}" for i in range(24)]
     obs = pd.DataFrame({"batch": ["u", "v"] * 12, "type": ["T", "B", "NK"] * 8}, index=names)
@@ -226,7 +228,7 @@ def test_cells_keep_barcodes_genes_and_annotations(tmp_path: Path) -> None:
 def test_cells_have_labels_beside_them_and_may_lie_on_disk(tmp_path: Path) -> None:
     held = cells()
     held.write_h5ad(tmp_path / "cells.h5ad")
-    backed = pytest.importorskip("anndata").read_h5ad(tmp_path / "cells.h5ad", backed="r")
+    backed = anndata.read_h5ad(tmp_path / "cells.h5ad", backed="r")
     for thing, label in (((held, held.obs["type"]), None), (backed, "type")):
         loaded = data.load(thing, label=label)
         batch, expected = (each.test.take(torch.arange(2))
@@ -251,7 +253,6 @@ def test_genes_of_new_cells_are_brought_into_order() -> None:
 
 
 def test_a_parquet_table_is_a_table(tmp_path: Path) -> None:
-    pytest.importorskip("pyarrow")
     FRAME.assign(kind=["u", "v"] * 12).to_parquet(tmp_path / "t.parquet")
     loaded = data.load(tmp_path / "t.parquet", label="kind")
     assert loaded.labels == ("u", "v")

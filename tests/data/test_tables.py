@@ -402,11 +402,11 @@ def test_whole_real_numbers_are_no_counts() -> None:
 
 def test_a_column_may_be_called_by_a_number() -> None:
     table = FRAME.set_axis(range(6), axis=1)
-    loaded = data.load(table, label=5, drop=[4])  # type: ignore[arg-type, list-item]
+    loaded = data.load(table, label=5, drop=[4])  # type: ignore[arg-type, list-item]  # as pandas has it
     assert loaded.labels == ("0", "1")
     assert [c.name for c in loaded.columns or ()] == ["0", "1", "2", "3"]
     with pytest.raises(InputError, match="`label='9'` is not one of its columns"):
-        data.load(table, label=9)  # type: ignore[arg-type]
+        data.load(table, label=9)  # type: ignore[arg-type]  # likewise
 
 
 def test_a_schema_survives_a_file() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import random
 import signal
 import sys
 import warnings
@@ -52,6 +53,7 @@ def snapshot() -> Snapshot:
         "draws": {
             "torch": torch.get_rng_state().tolist(),
             "numpy": str(np.random.get_state()),  # noqa: NPY002  # it is the global one
+            "python": random.getstate(),
         },
     }
 

@@ -182,8 +182,8 @@ def _of_columns(fn: Any, parts: Parts, measure: Measure) -> Iterator[Candidate]:
         names = ", ".join(dict.fromkeys(family.name for family, _, _ in groups))
         return Fitted(
             f"independent columns of {names}",
-            lambda rows: sum(  # type: ignore[arg-type,return-value]  # there is a group
-                fitted.log_prob(rows.some(columns)) for fitted, columns in each
+            lambda rows: sum(
+                (fitted.log_prob(rows.some(columns)) for fitted, columns in each), torch.zeros(())
             ),
         )
 
@@ -215,22 +215,25 @@ def _of_discrete(family: Family, elements: Any, parts: Parts, seed: int) -> Iter
 
 def _of_continuous(parts: Parts, floor: float, latents: int, seed: int) -> Iterator[Candidate]:
     count = parts.train.x.shape[1]
-    of_pca: Fit | str = lambda train, _: fit_pca(train, latents, floor)  # noqa: E731
-    of_normal: Fit | str = lambda train, valid: fit_normal(train, valid, floor)  # noqa: E731
-    of_mixture: Fit | str = lambda t, v: fit_mixture_of_normals(t, v, floor, seed)  # noqa: E731
+    fits: dict[str, Fit] = {
+        "pca": lambda train, _: fit_pca(train, latents, floor),
+        "normal": lambda train, valid: fit_normal(train, valid, floor),
+        "mixture": lambda train, valid: fit_mixture_of_normals(train, valid, floor, seed),
+    }
+    why_not: dict[str, str] = {}
     if parts.has_mask:
-        of_pca = of_normal = of_mixture = (
-            "entries of x are missing, but scikit-learn needs complete rows"
+        why_not = dict.fromkeys(
+            fits, "entries of x are missing, but scikit-learn needs complete rows"
         )
     elif count > ELEMENTS:
-        of_pca = of_normal = f"x has more than {ELEMENTS:,} elements, which would take too long"
+        why = f"x has more than {ELEMENTS:,} elements, which would take too long"
+        why_not = {"pca": why, "normal": why}
     elif count == 1:
-        of_pca = "x has one element, and so no smaller dimension"
+        why_not = {"pca": "x has one element, and so no smaller dimension"}
     elif not latents:
-        of_pca = "no latent belongs to a datum, so its dimension is unknown"
-    yield Candidate("pca", "density", parts, of_pca)
-    yield Candidate("normal", "density", parts, of_normal)
-    yield Candidate("mixture", "density", parts, of_mixture)
+        why_not = {"pca": "no latent belongs to a datum, so its dimension is unknown"}
+    for name, fit in fits.items():
+        yield Candidate(name, "density", parts, why_not.get(name, fit))
 
 
 def _of_whole_numbers(parts: Parts, scaling: Scaling) -> Iterator[Candidate]:

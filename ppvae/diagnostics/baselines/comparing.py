@@ -52,7 +52,7 @@ from ppvae.programs.streams import Stream, forked
 NUMERIC = (
     ArithmeticError,
     np.linalg.LinAlgError,
-    torch.linalg.LinAlgError,  # type: ignore[attr-defined]
+    torch.linalg.LinAlgError,  # type: ignore[attr-defined]  # torch does not say that it exports it
 )
 """Errors of a fit to unsuitable numbers; any other error is a bug, and is raised."""
 

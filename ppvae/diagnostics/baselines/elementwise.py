@@ -1,7 +1,7 @@
 """Sites with another element-wise log-density: of steps, or of some elements."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -32,10 +32,10 @@ class Elementwise(Messenger):
 class _Other(dist.TorchDistribution):
     """A distribution with another log-density."""
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, fn: Any, of: OfElements) -> None:
-        super().__init__(fn.batch_shape, fn.event_shape, validate_args=False)
+        super().__init__(fn.batch_shape, fn.event_shape)
         self._fn, self._of = fn, of
 
     @property

@@ -82,7 +82,7 @@ def _template(fn: Any, plates: int) -> tuple[tuple[tuple[int, ...], ...], _Make]
 
     def make(raw: Iterator[Tensor]) -> Any:
         given = {name: argument(raw) for name, argument in arguments.items()}
-        return type(fn)(**given, validate_args=False)
+        return type(fn)(**given, validate_args=False)  # transformed onto their constraints
 
     return tuple(shapes), make
 

@@ -5,7 +5,7 @@ density at integers is unbounded, and a short training would exploit that.
 """
 
 from collections.abc import Sequence
-from typing import Any, override
+from typing import Any, ClassVar, override
 
 import pyro.distributions as dist
 import torch
@@ -76,11 +76,11 @@ class Rate(nn.Module):
 class _InSteps(dist.TorchDistribution):
     """The distribution of x = (n - loc) / scale for counts n; elementwise."""
 
-    arg_constraints: dict[str, Any] = {}  # noqa: RUF012  (torch's own way)
+    arg_constraints: ClassVar[dict[str, Any]] = {}
     support = constraints.real
 
     def __init__(self, counts: Any, loc: Tensor, scale: Tensor) -> None:
-        super().__init__(counts.batch_shape, validate_args=False)
+        super().__init__(counts.batch_shape)
         self._counts, self._loc, self._scale = counts, loc, scale
 
     @override

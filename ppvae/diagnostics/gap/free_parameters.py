@@ -6,7 +6,7 @@ unconstrained space, for all data of a batch at once.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pyro.distributions as dist
 import torch
@@ -166,13 +166,12 @@ class _Parameter:
 class _Landing(dist.TorchDistribution):
     """Draws with gradient from one distribution; the density of another of equal value."""
 
-    arg_constraints: dict[str, constraints.Constraint] = {}  # noqa: RUF012  (as torch has it)
+    arg_constraints: ClassVar[dict[str, constraints.Constraint]] = {}
     has_rsample = True
 
     def __init__(self, moving: dist.TorchDistribution, held: dist.TorchDistribution) -> None:
         self.moving, self.held = moving, held
-        # It has no arguments; both of its distributions were checked.
-        super().__init__(moving.batch_shape, moving.event_shape, validate_args=False)
+        super().__init__(moving.batch_shape, moving.event_shape)
 
     @property
     def support(self) -> Any:

@@ -278,7 +278,7 @@ def test_what_is_given_labels_or_covariates_is_beside_baselines_that_are_too() -
     by = MeanField(2, (3,), AFFINE, 3)
     far = from_arrays(x + 10 * y[:, None].astype(np.float32), y)
     told = asked(of, by, far).compared
-    untold = asked(model, guide, from_arrays(np.asarray(far.train.x))).compared  # type: ignore[attr-defined]
+    untold = asked(model, guide, from_arrays(np.asarray(far.train.x))).compared  # type: ignore[attr-defined]  # kept in memory
     assert told["normal"].log_p.mean > untold["independent"].log_p.mean + 2
     assert "3 classes" in told["normal"].about
 

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Any, cast
 
-import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -40,6 +39,7 @@ from tests.support.codes import (
     wide,
 )
 from tests.support.pca import AFFINE
+from tests.support.snapshots import snapshot
 
 __all__ = ["seen"]  # fixtures
 
@@ -231,11 +231,10 @@ def test_few_data_and_many_components_win_less_than_nothing_on_others() -> None:
 def test_it_is_a_function_of_the_seed_and_moves_nothing() -> None:
     pair, facts, rows = coded(clusters(60))
     pair.train()
-    state, numpy_state = torch.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002  (the global one)
+    draws = snapshot()["draws"]
     one = aggregate_prior(pair, facts, rows, components=2)
     gain = held_out_gain(one, pair, facts, rows)
-    assert torch.equal(state, torch.get_rng_state())
-    assert numpy_state == repr(np.random.get_state())  # noqa: NPY002  (the global one)
+    assert snapshot()["draws"] == draws
     assert pair.training
     torch.rand(3)
     again = aggregate_prior(pair, facts, rows, components=2)

@@ -1,6 +1,7 @@
 """Other families of the columns of a mixed table, put in place of the fitted ones."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from ppvae.models import VAE, PerColumn, StandardNormal
 from ppvae.networks import MLP
 from ppvae.networks.column_features import ColumnFeatures
 from ppvae.programs import Pair
+from tests.support.decoders import last_layer
 
 COLUMNS = (
     Column("count", "count"), Column("kind", "category", ("a", "b", "c")),
@@ -37,8 +39,8 @@ def fitted(x: torch.Tensor, families: dict[str, str]) -> tuple[Fitted, PerColumn
     start = likelihood.fit_marginal(x)
     assert start is not None
     with torch.no_grad():
-        model.decoder.layers[-1].bias.copy_(start)  # type: ignore[union-attr,index]
-        model.decoder.layers[-1].weight.zero_()  # type: ignore[union-attr,index]
+        last_layer(model).bias.copy_(start)
+        last_layer(model).weight.zero_()
     pair = Pair(model, MeanField(2, (4,), ColumnFeatures.before(small, COLUMNS)), {"x": x[:8]})
     facts = audit(pair, TraceMeanField_ELBO, {"x": x[:8]})
     return Fitted(pair, facts, {"x": x[:8]}, TraceMeanField_ELBO, 1, {}), likelihood
@@ -63,17 +65,17 @@ def test_a_wider_family_starts_as_the_fitted_one_and_takes_its_decoder() -> None
     assert counts.remedy == f"`likelihood='PerColumn', {families}`"
     flags = "--likelihood PerColumn --likelihood.families '{count: NegativeBinomial}'"
     assert in_flags(counts.remedy) == flags
-    decoder = old.pair.program("model").decoder  # type: ignore[attr-defined]
+    before: Any = old.pair.program("model")
     for candidate in (narrow, counts):
         with candidate.put() as (put, fresh):
             model = put.pair.program("model")
             assert isinstance(model, VAE)
-            assert model.decoder is decoder
+            assert model.decoder is before.decoder
             assert fresh
             elements = model.likelihood(model.decoder(torch.zeros(1, 2))).base_dist
             with torch.no_grad():
                 mean = elements.log_prob(x).sum(1).mean()
-                was = likelihood(decoder(torch.zeros(1, 2))).log_prob(x).mean()
+                was = likelihood(before.decoder(torch.zeros(1, 2))).log_prob(x).mean()
             assert float(mean) > float(was) + 0.1
     merged, _ = fitted(x, {"tailed": "StudentT"})
     with pytest.raises(InputError, match="no other likelihood is tried"):

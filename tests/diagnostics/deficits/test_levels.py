@@ -20,6 +20,7 @@ from ppvae.models import VAE, StandardNormal
 from ppvae.models.likelihoods import Bernoulli, Binomial, DiscretizedLogistic, Likelihood
 from ppvae.networks import MLP
 from ppvae.programs import Pair
+from tests.support.decoders import last_layer
 
 SHAPE = (1, 2, 2)
 
@@ -32,7 +33,7 @@ def fitted(likelihood: Likelihood, x: torch.Tensor) -> Fitted:
     start = likelihood.fit_marginal(x)
     assert start is not None
     with torch.no_grad():
-        model.decoder.layers[-1].bias.copy_(start.reshape(-1))  # type: ignore[union-attr,index]
+        last_layer(model).bias.copy_(start.reshape(-1))
     batch = {"x": x[:8]}
     pair = Pair(model, MeanField(2, x.shape[1:], small), batch)
     return Fitted(pair, audit(pair, TraceMeanField_ELBO, batch), batch, TraceMeanField_ELBO, 1, {})
@@ -43,7 +44,8 @@ def log_p(case: Fitted, x: torch.Tensor) -> torch.Tensor:
     model: Any = case.pair.program("model")
     z = torch.randn(len(x), 2, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        return model.likelihood(model.decoder(z)).log_prob(x)  # type: ignore[no-any-return]
+        log_prob: torch.Tensor = model.likelihood(model.decoder(z)).log_prob(x)
+    return log_prob
 
 
 def edges(rows: int) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Statistics of mixed tables: of each column, and one of how all of them hang together."""
 
 import math
-from typing import Any
 
 import torch
 from pyro.infer import TraceMeanField_ELBO
@@ -12,6 +11,7 @@ from ppvae.diagnostics.model.predictive import STATISTICS, check
 from ppvae.guides import MeanField
 from ppvae.models import VAE, Gaussian, PerColumn, StandardNormal
 from ppvae.networks.columns import Column
+from tests.support.decoders import last_layer
 from tests.support.pca import AFFINE
 from tests.support.penguins import COLUMNS, as_modelled, mixed_penguins
 
@@ -36,9 +36,8 @@ def test_independent_columns_fail_by_their_association_alone() -> None:
     start = likelihood.fit_marginal(x, mask)
     assert start is not None
     with torch.no_grad():  # the decoder's weights are 0: z tells nothing
-        last: Any = model.decoder.layers[-1]  # type: ignore[index]
-        last.weight.zero_()
-        last.bias.copy_(start)
+        last_layer(model).weight.zero_()
+        last_layer(model).bias.copy_(start)
     pair, facts, split = subject(model, MeanField(2, (8,), AFFINE), x, elbo=TraceMeanField_ELBO)
     found = check(
         pair, facts, split, statistics=statistics_for(facts.supports), replications=20, rows=500
