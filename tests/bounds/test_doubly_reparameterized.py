@@ -1,7 +1,7 @@
 """Laws of the importance-weighted bound's gradient without the guide's score."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import pyro
@@ -21,7 +21,9 @@ from ppvae.bounds import (
 )
 from ppvae.compilation import capture
 from ppvae.errors import InputError
+from tests.support.bounds import both_ways
 from tests.support.gaussian_chain import (
+    NOTHING,
     ROWS,
     SIGMAS,
     Chain,
@@ -35,16 +37,6 @@ from tests.support.gaussian_chain import (
     slopes,
 )
 from tests.support.slow import few
-
-NOTHING = 1e-10
-
-both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
-
-
-@pytest.fixture(autouse=True)
-def own_parameters() -> Iterator[None]:
-    with pyro.get_param_store().scope():
-        yield
 
 
 def ours(k: int = 3, vectorize: bool = True, elbo: Any = DoublyReparameterizedELBO) -> Any:

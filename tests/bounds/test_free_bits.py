@@ -1,7 +1,7 @@
 """Laws of the bound with free bits, on programs whose KL has a closed form by dimension."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import pyro
@@ -20,17 +20,10 @@ from ppvae.bounds import FreeBitsELBO
 from ppvae.bounds.free_bits import _parts
 from ppvae.compilation import capture
 from ppvae.errors import InputError
+from tests.support.bounds import both_ways
 from tests.support.gaussian_chain import Latents, Part, Program, gradient, loss_of
 
 ROWS, LATENTS = 6, 3
-
-both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
-
-
-@pytest.fixture(autouse=True)
-def own_parameters() -> Iterator[None]:
-    with pyro.get_param_store().scope():
-        yield
 
 
 def ours(free_bits: float, k: int = 1, vectorize: bool = True, **options: Any) -> Any:

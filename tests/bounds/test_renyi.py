@@ -1,7 +1,6 @@
 """Laws of Renyi's bound, on a linear-Gaussian chain whose divergences have closed forms."""
 
 import math
-from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +19,7 @@ from ppvae.bounds.objective import Bound
 from ppvae.compilation import capture
 from ppvae.errors import InputError
 from ppvae.programs import Pair
+from tests.support.bounds import both_ways
 from tests.support.gaussian_chain import (
     ROWS,
     SIGMAS,
@@ -32,14 +32,7 @@ from tests.support.gaussian_chain import (
     slopes,
 )
 
-both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
 ORDERS = [-0.5, 0.5, 2.0]
-
-
-@pytest.fixture(autouse=True)
-def own_parameters() -> Iterator[None]:
-    with pyro.get_param_store().scope():
-        yield
 
 
 def ours(alpha: float, k: int = 3, vectorize: bool = True, elbo: Any = RenyiELBO) -> Any:

@@ -1,9 +1,19 @@
-"""Lists of bounds by what they are."""
+"""Lists of bounds by what they are, and both ways to draw their particles."""
+
+from typing import Any
+
+import pytest
 
 from ppvae.bounds import ELBOS
 from ppvae.bounds.traits import traits_of
 
-__all__ = ["LINEAR"]
+__all__ = ["LINEAR", "both_ways", "particles"]
 
 LINEAR = tuple(elbo for elbo in ELBOS if traits_of(elbo).is_linear)
 """Those whose value is reconstruction - beta KL, draw by draw."""
+
+both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
+
+
+def particles(elbo: Any, k: int = 1, vectorize: bool = False, **options: Any) -> Any:
+    return elbo(num_particles=k, vectorize_particles=vectorize, **options)

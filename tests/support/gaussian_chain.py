@@ -11,6 +11,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 SIGMAS = 5.0  # by fixed seeds, a chance of 1e-4 of a false alarm in some hundred comparisons
+NOTHING = 1e-10
 ROWS, COLUMNS, VARIANCE = 6, 4, 0.5
 
 Program = Callable[..., Any]
