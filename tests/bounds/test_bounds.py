@@ -1,7 +1,6 @@
 """Laws of the bounds: on a linear-Gaussian program every figure has a closed form."""
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -24,11 +23,12 @@ from ppvae.networks import MLP
 from ppvae.programs import Pair
 from ppvae.training.evaluation import evaluate
 from tests.support.bounds import LINEAR
+from tests.support.gaussian_chain import SIGMAS, sample
+from tests.support.pca import affine
 from tests.support.slow import few
 
 AFFINE = partial(MLP, hidden=())
 ROWS, COLUMNS, LATENT, VARIANCE = 12, 3, 2, 0.5
-SIGMAS = 5.0  # with some hundred comparisons by fixed seeds, a chance of 1e-4 of a false alarm
 
 
 class ClosedForm(NamedTuple):
@@ -54,11 +54,6 @@ def linear_pair() -> Pair:
     return Pair(model, guide, {"x": rows()})
 
 
-def affine(network: nn.Module) -> nn.Linear:
-    (layer,) = [m for m in network.modules() if isinstance(m, nn.Linear)]
-    return layer
-
-
 def closed_form(pair: Pair, x: Tensor) -> ClosedForm:
     """E_q log N(x; Wz + b, cI) and KL(q || N(0, I)), summed over rows, by hand.
 
@@ -80,22 +75,6 @@ def closed_form(pair: Pair, x: Tensor) -> ClosedForm:
 
 def bound_of(pair: Pair, elbo: type[ELBO], x: Tensor, particles: int = 1) -> Bound:
     return Bound(pair, elbo, audit(pair, elbo, {"x": x}), particles)
-
-
-class Sample(NamedTuple):
-    """Means over draws and their standard errors."""
-
-    mean: Tensor
-    error: Tensor
-
-    def holds(self, truth: Tensor) -> bool:
-        return bool(((self.mean - truth).abs() <= SIGMAS * self.error + 1e-9).all())
-
-
-def sample(draw: Callable[[], Tensor], n: int, seed: int = 0) -> Sample:
-    torch.manual_seed(seed)
-    values = torch.stack([draw() for _ in range(n)])
-    return Sample(values.mean(0), values.std(0) / math.sqrt(n))
 
 
 def gradient(objective: Tensor, pair: Pair) -> Tensor:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ppvae.errors import InputError
 from tests.support.bounds import both_ways
-from tests.support.one_latent import COLUMNS, ROWS, Program, ours, rows
+from tests.support.one_latent import COLUMNS, ROWS, Program, discrete, discrete_guide, ours, rows
 
 
 def inner_plates(x: Tensor) -> None:
@@ -142,17 +142,6 @@ def extra_guide(x: Tensor) -> None:
 def global_noise_guide(x: Tensor) -> None:
     pyro.sample("noise", dist.Normal(0.0, 1.0), infer={"is_auxiliary": True})
     local_guide(x)
-
-
-def discrete(x: Tensor) -> None:
-    with pyro.plate("data", len(x)):
-        z = pyro.sample("z", dist.Bernoulli(torch.full((), 0.5).to(x)))
-        pyro.sample("x", dist.Normal(z[..., None], torch.ones_like(x[0])).to_event(1), obs=x)
-
-
-def discrete_guide(x: Tensor) -> None:
-    with pyro.plate("data", len(x)):
-        pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))
 
 
 def point_guide(x: Tensor) -> None:

@@ -30,6 +30,7 @@ from tests.support.gaussian_chain import (
     rows,
     sample,
 )
+from tests.support.one_latent import discrete, discrete_guide
 
 ours, theirs = partial(particles, StickingTheLandingELBO), partial(particles, Trace_ELBO)
 
@@ -232,17 +233,6 @@ def test_a_point_mass_is_left_whole() -> None:
         for e in (ours(), theirs())
     )
     torch.testing.assert_close(ours_, pyros)
-
-
-def discrete(x: Tensor) -> None:
-    with pyro.plate("data", len(x)):
-        z = pyro.sample("z", dist.Bernoulli(torch.full((), 0.5).to(x)))
-        pyro.sample("x", dist.Normal(z[..., None], torch.ones_like(x[0])).to_event(1), obs=x)
-
-
-def discrete_guide(x: Tensor) -> None:
-    with pyro.plate("data", len(x)):
-        pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))
 
 
 def planar_pair() -> tuple[Program, Program]:

@@ -1,10 +1,8 @@
 """Data that cannot be used: one sentence that names it, the place in it, and the way out."""
 
 import io
-import os
 import pickle
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from ppvae import data
 from ppvae.data import image_rows
 from ppvae.data.options import Schema
 from ppvae.errors import InputError
+from tests.support.strangers import Exploit
 
 X = np.arange(24.0).reshape(12, 2)
 
@@ -34,16 +33,6 @@ def holed(value: float) -> NDArray[Any]:
     x = X.copy()
     x[3, 1] = x[7, 0] = value
     return x
-
-
-class Exploit:
-    """What runs ``touch`` when it is unpickled."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, (f"touch {self.target}",)
 
 
 @pytest.mark.parametrize("form", ["pickle", "object array", "npz member"])

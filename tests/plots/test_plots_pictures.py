@@ -123,8 +123,10 @@ def test_an_interpolation_of_a_table_is_a_line_a_step() -> None:
 
 
 def test_one_step_is_a_walk_too() -> None:
-    plots.interpolation(np.zeros((1, 1, 1, 4, 4)))
-    plots.interpolation(np.zeros((1, 1, 4)))
+    image = np.arange(16.0).reshape(4, 4) / 15
+    np.testing.assert_allclose(picture(plots.interpolation(image[None, None, None]))[..., 0], image)
+    (line,) = plots.interpolation(TABLE[None, :1]).axes[0].get_lines()
+    np.testing.assert_array_equal(line.get_ydata(), TABLE[0])
 
 
 def test_the_worst_data_stand_above_their_reconstructions_with_captions() -> None:

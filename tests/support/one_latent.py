@@ -73,3 +73,14 @@ def ours(k: int, vectorize: bool = True, **kwargs: Any) -> Any:
     return cast("Any", ImportanceWeightedELBO)(
         num_particles=k, vectorize_particles=vectorize, **kwargs
     )
+
+
+def discrete(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        z = pyro.sample("z", dist.Bernoulli(torch.full((), 0.5).to(x)))
+        pyro.sample("x", dist.Normal(z[..., None], torch.ones_like(x[0])).to_event(1), obs=x)
+
+
+def discrete_guide(x: Tensor) -> None:
+    with pyro.plate("data", len(x)):
+        pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))

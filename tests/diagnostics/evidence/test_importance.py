@@ -24,15 +24,11 @@ from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.networks import MLP
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from tests.support.pca import affine
 
 AFFINE = partial(MLP, hidden=())
 COLUMNS, LATENT, VARIANCE = 4, 2, 0.5
 SIGMAS = 5.0
-
-
-def affine(network: nn.Module) -> nn.Linear:
-    (layer,) = [m for m in network.modules() if isinstance(m, nn.Linear)]
-    return layer
 
 
 def split(n: int = 40) -> Split:
