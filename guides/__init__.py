@@ -1,7 +1,7 @@
 """Variational families q(z | x), each an amortized Pyro program."""
 
 # Registers the KLs in closed form that torch and Pyro lack for these families.
-import ppvae.distributions.divergences  # noqa: F401  (see above)
+import ppvae.distributions.divergences  # noqa: F401  # see above
 from ppvae.guides.amortized import Amortized
 from ppvae.guides.bottom_up import BottomUp
 from ppvae.guides.delta import Delta

@@ -35,7 +35,7 @@ from ppvae.networks.tracing import tracing
 Function = Callable[..., Any]
 
 
-class NotStatic(Exception):  # noqa: N818  (not a mistake: such a function runs without a graph)
+class NotStatic(Exception):  # noqa: N818  # not a mistake: such a function runs without a graph
     """A function has no graph that is valid for all its inputs; the message says why."""
 
 
@@ -120,7 +120,7 @@ _FROZEN = "it draws numbers from elsewhere than torch, which a graph would freez
 
 def drawn_elsewhere() -> tuple[Any, ...]:
     """The state of the other common generators: Python's and NumPy's."""
-    state: Any = np.random.get_state()  # noqa: NPY002  (the global one)
+    state: Any = np.random.get_state()  # noqa: NPY002  # the global one
     if not isinstance(state, tuple):  # of another than the default generator
         return random.getstate(), repr(state)
     name, keys, *rest = state

@@ -4,7 +4,6 @@ Only this file seeds, forks or reads torch's generators, that of the CPU and tha
 there is one.
 """
 
-import random
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import IntEnum, unique
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyro
 import torch
+from pyro.util import get_rng_state, set_rng_state
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def seed_process(seed: int) -> None:
 @contextmanager
 def restored() -> Iterator[None]:
     """Restore the generators of Python, NumPy and torch, on every device, at the end."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the global one)
+    before = get_rng_state()
     accelerator = torch.accelerator.current_accelerator()
     kind = "cuda" if accelerator is None else accelerator.type
     count = 0 if accelerator is None else torch.accelerator.device_count()
@@ -168,8 +168,7 @@ def restored() -> Iterator[None]:
         with torch.random.fork_rng(range(count), device_type=kind):
             yield
     finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)  # noqa: NPY002  (the global one)
+        set_rng_state(before)
 
 
 def state(device: torch.device) -> dict[str, Tensor | None]:

@@ -19,7 +19,7 @@ __all__ = ["WorkerFailed", "WorkerProcess", "python_of"]
 _WORDS = 80  # characters of a failure that a row has room for
 
 
-class WorkerFailed(Exception):  # noqa: N818  (a failure is a row of the table, not an error)
+class WorkerFailed(Exception):  # noqa: N818  # a failure is a row of the table, not an error
     """The contender cannot go on; the message says why, in a few words."""
 
 
@@ -36,7 +36,7 @@ class WorkerProcess:
         """
         place = mkdtemp(dir=folder)
         command = [*python_of(CONTENDERS[name]), "-m", f"{__package__}.worker"]
-        self._log = TemporaryFile("w+", errors="replace")  # noqa: SIM115  (closed on exit)
+        self._log = TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed on exit
         # The process it comes from is to be small: its peak of memory is the child's first one.
         self._process = subprocess.Popen(
             [*command, name, json.dumps(asdict(job))],

@@ -15,7 +15,7 @@ from pyro.optim import PyroOptim
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-import ppvae.distributions.divergences  # noqa: F401  (registers a KL that torch lacks)
+import ppvae.distributions.divergences  # noqa: F401  # registers a KL that torch lacks
 from ppvae.bounds import FreeBitsELBO
 from ppvae.bounds.free_bits import _parts
 from ppvae.compilation import capture

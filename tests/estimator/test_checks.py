@@ -11,7 +11,7 @@ from ppvae.sklearn import VAE
 from tests.support.fits import SMALL
 
 
-@parametrize_with_checks([VAE(max_iter=2, n_samples=5, encoder=SMALL, decoder=SMALL)])  # type: ignore[untyped-decorator]
+@parametrize_with_checks([VAE(max_iter=2, n_samples=5, encoder=SMALL, decoder=SMALL)])  # type: ignore[untyped-decorator]  # scikit-learn states no types
 def test_of_scikit_learn(estimator: VAE, check: Callable[[VAE], None]) -> None:
     check(estimator)
 

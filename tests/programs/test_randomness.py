@@ -116,7 +116,7 @@ def test_everything_restored_is_python_numpy_and_torch() -> None:
     import random
 
     def draw() -> list[float]:
-        return [random.random(), np.random.rand(), float(torch.rand(()))]  # noqa: NPY002  (the global one)
+        return [random.random(), np.random.rand(), float(torch.rand(()))]  # noqa: NPY002  # the global one
 
     with restored():
         first = draw()

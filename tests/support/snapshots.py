@@ -2,7 +2,6 @@
 
 import logging
 import os
-import random
 import signal
 import sys
 import warnings
@@ -12,6 +11,7 @@ import matplotlib as mpl
 import numpy as np
 import pyro
 import torch
+from pyro.util import get_rng_state
 
 Snapshot = dict[str, dict[Any, Any]]
 
@@ -22,7 +22,7 @@ def snapshot() -> Snapshot:
     loggers = {"": logging.getLogger()} | {
         name: logger for name, logger in known if isinstance(logger, logging.Logger)
     }
-    cudnn = torch.backends.cudnn
+    cudnn, generators = torch.backends.cudnn, get_rng_state()
     return {
         "environment": dict(os.environ),
         "warnings": {"filters": list(warnings.filters), "show": warnings.showwarning},
@@ -51,9 +51,9 @@ def snapshot() -> Snapshot:
             "recursion": sys.getrecursionlimit(),
         },
         "draws": {
-            "torch": torch.get_rng_state().tolist(),
-            "numpy": str(np.random.get_state()),  # noqa: NPY002  # it is the global one
-            "python": random.getstate(),
+            "torch": generators["torch"].tolist(),
+            "numpy": str(generators["numpy"]),
+            "python": generators["random"],
         },
     }
 

@@ -25,7 +25,7 @@ from ppvae.programs.facts import Audit
 from ppvae.programs.sites import depends_on, sites
 
 
-class NotFree(InputError):  # noqa: N818  (a reason as a rule: weights are refined instead)
+class NotFree(InputError):  # noqa: N818  # a reason as a rule: weights are refined instead
     """The parameters of the guide cannot be freed per datum; the message says why."""
 
 

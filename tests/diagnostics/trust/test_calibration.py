@@ -267,7 +267,7 @@ def test_draws_in_chunks_give_ranks_of_the_same_law(monkeypatch: pytest.MonkeyPa
 
 
 def test_arviz_takes_the_ranks_as_they_are() -> None:
-    import arviz_stats  # noqa: F401  the accessor that xarray lends
+    import arviz_stats  # noqa: F401  # makes `azstats` an accessor of xarray
     import xarray as xr
 
     found = of(pca(), simulations=100)
