@@ -10,16 +10,13 @@ import pytest
 import torch
 from pyro import poutine
 from pyro.infer import TraceEnum_ELBO
-from torch import Tensor
 
-from ppvae.bounds.audit import audit
-from ppvae.data import as_split, from_arrays
+from ppvae.data import from_arrays
 from ppvae.diagnostics import log_evidence, subject
 from ppvae.errors import InputError
 from ppvae.guides import SemiSupervised
 from ppvae.models import Bernoulli, Gaussian, SemiSupervisedVAE, StandardNormal
 from ppvae.networks import MLP
-from ppvae.programs import Pair
 from tests.support.fits import quick, small
 from tests.support.pca import affine
 from tests.support.semi_supervised import (
@@ -198,26 +195,6 @@ def test_weights_make_the_round_trip() -> None:
         torch.manual_seed(0)
         losses.append(enumerated().loss(p, q, data(), y=LABELS))
     assert losses[0] == losses[1]
-
-
-def test_entries_that_were_not_observed_are_left_out() -> None:
-    model, guide = random_pair()
-    mask = torch.rand(6, COLUMNS, generator=torch.Generator().manual_seed(0)) < 0.5
-    pair = Pair(model, guide, {"x": data(), "y": LABELS, "mask": mask})
-    x = torch.where(mask, data(), 0.0)
-
-    def loss(seen: Tensor, **extras: Tensor) -> float:
-        torch.manual_seed(0)
-        held = poutine.condition(pair.call_model, {"x": seen})
-        value: float = enumerated().loss(held, pair.call_guide, x, y=LABELS, **extras)
-        return value
-
-    assert loss(x, mask=mask) == loss(torch.where(mask, x, 9.0), mask=mask)
-    assert loss(x, mask=mask) != loss(x)
-    rows = as_split(x, LABELS, mask)
-    facts = audit(pair, TraceEnum_ELBO, rows.take(torch.arange(6)))
-    assert facts.is_local
-    assert facts.vectorizes
 
 
 def test_at_first_no_class_is_preferred_and_none_makes_a_difference() -> None:
