@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -47,7 +48,7 @@ def snapshot() -> Snapshot:
         "system": {
             "hooks": (sys.excepthook, sys.unraisablehook, sys.displayhook),
             "path": list(sys.path),
-            "folder": os.getcwd(),  # noqa: PTH109  # a string, to be compared
+            "folder": Path.cwd(),
             "recursion": sys.getrecursionlimit(),
         },
         "draws": {
