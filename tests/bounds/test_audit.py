@@ -259,6 +259,7 @@ def mean_and_error(p: Program, q: Program, elbo: type[ELBO], n: int = 400) -> tu
     return float(values.mean()), float(values.std()) / n**0.5
 
 
+@pytest.mark.slow
 def test_in_the_models_order_both_bounds_agree() -> None:
     one, error = mean_and_error(ladder, top_down, TraceMeanField_ELBO)
     two, other = mean_and_error(ladder, top_down, Trace_ELBO)

@@ -32,6 +32,7 @@ def three(tmp_path: Path) -> list[Path]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_seeds_are_one_row_and_figures_are_those_of_log_evidence(
     three: list[Path], tmp_path: Path
 ) -> None:

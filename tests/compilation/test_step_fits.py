@@ -82,7 +82,7 @@ def test_a_fit_by_graphs_is_the_fit(
 
 
 @pytest.mark.parametrize("settings", few([{"precision": "bf16-mixed"}, {"precision": "64"}, {}], 3))
-@pytest.mark.parametrize("data", few(["folder", "rows"], 2))
+@pytest.mark.parametrize("data", few(["folder", "rows"], 0))
 def test_graphs_serve_each_precision_and_kind_of_data(
     settings: dict[str, Any], data: str, tmp_path: Path, by_graph: None, kinds_of_traces: list[str]
 ) -> None:

@@ -122,6 +122,7 @@ def test_particles_stand_outside() -> None:
         )
 
 
+@pytest.mark.slow
 def test_captured_it_is_what_pyro_computes() -> None:
     model, x = random_model(noise="learned").float(), data().float()
     guide, mask = ExactPosterior(model), some(x.shape)

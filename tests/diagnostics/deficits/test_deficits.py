@@ -171,6 +171,7 @@ def log_p(x: Tensor, w: Tensor, b: Tensor, variance: float) -> Tensor:
     return exact
 
 
+@pytest.mark.slow
 def test_a_variance_that_is_wrong_is_the_likelihoods_loss() -> None:
     """Four times too large, with the model's posterior under it as the guide."""
     known = pca(rows=ROWS, variance=0.25)

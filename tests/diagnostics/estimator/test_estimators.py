@@ -146,6 +146,7 @@ def test_the_weighted_bound_rises_and_the_guides_signal_falls(
     assert found.best.name != WEIGHTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cost", "particles", "words"),
     [
