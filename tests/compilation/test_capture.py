@@ -17,7 +17,6 @@ from ppvae.compilation import Captured, capture
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, ContinuousBernoulli, Gaussian, StandardNormal
 from ppvae.networks import ConvDecoder, ConvEncoder
-from tests.programs.test_programs import functions
 from tests.support.bounds import LINEAR
 from tests.support.captures import (
     COLUMNS,
@@ -31,6 +30,7 @@ from tests.support.captures import (
     traces,
     value_and_gradients,
 )
+from tests.support.plain_programs import functions
 from tests.support.slow import few
 
 __all__ = ["clean", "traces"]  # fixtures

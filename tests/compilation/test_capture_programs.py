@@ -11,8 +11,8 @@ from pyro.infer import ELBO, Trace_ELBO, TraceMeanField_ELBO
 from torch import Tensor, nn
 
 from ppvae.compilation import capture
-from tests.programs.test_programs import Tutorial, functions
 from tests.support.captures import COLUMNS, COMPILERS, ROWS, clean, value_and_gradients
+from tests.support.plain_programs import Tutorial, functions
 from tests.support.slow import few
 
 __all__ = ["clean"]  # fixtures

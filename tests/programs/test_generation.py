@@ -15,8 +15,8 @@ from ppvae.networks import ConvDecoder, ConvEncoder
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from ppvae.programs.generation import decode, generate, posterior_means, reconstruct
-from tests.diagnostics.evidence.test_importance import COLUMNS, SIGMAS, VARIANCE, pca, split
 from tests.support.pca import affine
+from tests.support.wide_guide import COLUMNS, SIGMAS, VARIANCE, pca, split
 
 
 def image_pair() -> tuple[Pair, Audit, dict[str, Tensor]]:

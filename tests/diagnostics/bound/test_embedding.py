@@ -12,7 +12,7 @@ from ppvae.guides import Delta, MeanField
 from ppvae.guides.scales import posterior_scale
 from ppvae.models import VAE, Gaussian, StandardNormal
 from ppvae.programs import Pair
-from tests.diagnostics.evidence.test_importance import COLUMNS, LATENT, pca, split, whole
+from tests.support.wide_guide import COLUMNS, LATENT, pca, split, whole
 
 
 def test_active_units_are_those_whose_mean_moves() -> None:

@@ -1,62 +1,27 @@
 """Laws of the evidence: on probabilistic PCA log p(x) is known in closed form."""
 
 import math
-from functools import partial
 from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import pytest
 import torch
-from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
+from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
-from ppvae import data
 from ppvae.bounds.audit import audit
 from ppvae.compilation import native
-from ppvae.data import Split
 from ppvae.diagnostics import embed, log_evidence, log_weights
 from ppvae.diagnostics.evidence import importance_sampling as importance
 from ppvae.diagnostics.evidence.importance_sampling import Evidence
 from ppvae.errors import InputError
-from ppvae.guides import Delta, MeanField
+from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal
-from ppvae.networks import MLP
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from tests.support.pca import affine
-
-AFFINE = partial(MLP, hidden=())
-COLUMNS, LATENT, VARIANCE = 4, 2, 0.5
-SIGMAS = 5.0
-
-
-def split(n: int = 40) -> Split:
-    x = torch.randn(2 * n, COLUMNS, generator=torch.Generator().manual_seed(3))
-    return data.from_arrays(x.numpy()).train
-
-
-def whole(rows: Split) -> dict[str, Tensor]:
-    return rows.take(torch.arange(len(rows)))
-
-
-def pca(rows: Split) -> tuple[Pair, Audit]:
-    """Probabilistic PCA, and a guide with the posterior's mean and too large a variance."""
-    torch.manual_seed(1)
-    model = VAE(StandardNormal(LATENT), Gaussian((COLUMNS,), variance=VARIANCE), AFFINE)
-    guide = MeanField(LATENT, (COLUMNS,), AFFINE)
-    decoder, encoder = affine(model.decoder), affine(guide.encoder)
-    with torch.no_grad():
-        w, b = decoder.weight, decoder.bias
-        covariance = torch.linalg.inv(torch.eye(LATENT) + w.T @ w / VARIANCE)
-        gain = covariance @ w.T / VARIANCE
-        encoder.weight.zero_()
-        encoder.weight[:LATENT] = gain
-        encoder.bias[:LATENT] = -gain @ b
-        encoder.bias[LATENT:] = 0.5 * covariance.diagonal().log() + 0.2
-    batch = whole(rows)
-    pair = Pair(model.double(), guide.double(), batch)
-    return pair, audit(pair, TraceMeanField_ELBO, batch)
+from tests.support.wide_guide import COLUMNS, SIGMAS, VARIANCE, pca, split, whole
 
 
 def exact(pair: Pair, x: Tensor) -> Tensor:

@@ -13,62 +13,26 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 
 from ppvae.bounds.audit import audit
-from ppvae.data import Split, as_split
-from ppvae.diagnostics.gap.gaps import Gap, Gaps, gaps
+from ppvae.data import Split
+from ppvae.diagnostics.gap.gaps import Gaps, gaps
 from ppvae.diagnostics.gap.refining import How, evenly
 from ppvae.errors import InputError
 from ppvae.guides import Delta
 from ppvae.models import VAE, Gaussian, StandardNormal
-from ppvae.programs import Pair, Program
+from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
+from tests.support.gaps import SIGMAS, STEPS, best_diagonal, encoder, holds, programs
 from tests.support.pca import AFFINE, PCA, pca
 from tests.support.slow import few
-
-SIGMAS = 5.0
-STEPS = 100
 
 
 def split(p: PCA, **options: Any) -> Gaps:
     return gaps(p.pair, p.facts, p.rows, **{"steps": STEPS, "draws": 500, **options})
 
 
-def programs(
-    model: Program, guide: Program, x: Tensor, y: Tensor | None = None
-) -> tuple[Pair, Audit, Split]:
-    batch = {"x": x} if y is None else {"x": x, "y": y}
-    pair = Pair(model, guide, batch)
-    return pair, audit(pair, Trace_ELBO, batch), as_split(x, y)
-
-
-def holds(gap: Gap, truth: Tensor | float, slack: float = 1e-6) -> bool:
-    """Within the stated errors, datum by datum and in the mean."""
-    off = gap.by_datum - truth
-    each = bool((off.abs() < SIGMAS * gap.error + slack).all())
-    error = float(gap.error.square().sum().sqrt()) / len(off)
-    return each and abs(float(off.mean())) < SIGMAS * error + slack
-
-
-def best_diagonal(p: PCA) -> float:
-    """KL from the best diagonal normal to the posterior: (sum ln M_jj - ln |M|) / 2."""
-    m = p.precision
-    return 0.5 * float(m.diagonal().log().sum() - torch.logdet(m))
-
-
 def encoder_kl(p: PCA, shift: float, widen: float) -> Tensor:
     scale = widen * p.precision.diagonal().rsqrt()
     return p.kl(p.posterior_loc + shift, scale.expand_as(p.posterior_loc))
-
-
-def encoder(p: PCA, shift: float = 0.5) -> nn.Linear:
-    """A layer from x to two posterior means, off by ``shift``, and two log scales."""
-    network = nn.Linear(len(p.b), 4).double()
-    gain = torch.linalg.solve(p.precision, p.w.T) / p.variance
-    with torch.no_grad():
-        network.weight.zero_()
-        network.weight[:2] = gain
-        network.bias[:2] = shift - gain @ p.b
-        network.bias[2:] = -0.5 * p.precision.diagonal().log()
-    return network
 
 
 @pytest.mark.parametrize("is_given", few([True, False], 2))

@@ -14,7 +14,7 @@ from ppvae.diagnostics.gap.refining import How
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
-from tests.diagnostics.gap.test_gaps import SIGMAS, STEPS, best_diagonal, encoder, holds, programs
+from tests.support.gaps import SIGMAS, STEPS, best_diagonal, encoder, holds, programs
 from tests.support.pca import PCA, pca
 
 
