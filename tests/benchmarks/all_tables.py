@@ -1,4 +1,4 @@
-"""All tables in a row, each in a process of its own."""
+"""All tables in a row, each in its own process."""
 
 import csv
 import subprocess
@@ -14,9 +14,12 @@ __all__ = ["all_tables"]
 
 
 def all_tables(tables: Sequence[Table], folder: Path, flags: Sequence[str] = ()) -> int:
-    """Leave ``NAME.csv`` and, as it was printed, ``NAME.md`` of each table; then show all bars.
+    """Write ``NAME.csv`` and the output ``NAME.md`` of each table, then print all bars.
 
-    ``flags`` are for each of them. One that fails is a note; gives how many failed.
+    Every table gets the ``flags``. A failure is noted in its ``NAME.md``.
+
+    Returns:
+        The number of tables that failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     bars: list[Bar] = []
@@ -25,7 +28,7 @@ def all_tables(tables: Sequence[Table], folder: Path, flags: Sequence[str] = ())
         if table.briefly is None:
             continue
         out = folder / f"{table.name}.csv"
-        out.unlink(missing_ok=True)  # of an earlier time
+        out.unlink(missing_ok=True)  # of an earlier run
         made = subprocess.run(
             [
                 sys.executable, "-m", __package__, table.flag, *table.briefly, *flags,
@@ -46,7 +49,7 @@ def all_tables(tables: Sequence[Table], folder: Path, flags: Sequence[str] = ())
 
 
 def _bars(path: Path) -> list[Bar]:
-    """The bars that a table has written, if it got there."""
+    """The bars in the CSV of a table; none if it was not written."""
     if not path.is_file():
         return []
     with path.open(newline="") as file:

@@ -1,4 +1,4 @@
-"""A bar: what a figure is to be at most."""
+"""Bars: upper bounds on figures."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ __all__ = ["Bar"]
 
 @dataclass(frozen=True)
 class Bar:
-    """``what`` is to be at most ``most``; ``reached`` is what it is, None where it was not run."""
+    """An upper bound ``most`` on the figure ``what``; ``reached``: its value, None if not run."""
 
     what: str
     most: float
@@ -15,7 +15,7 @@ class Bar:
 
     @property
     def verdict(self) -> str:
-        """Whether the bar is met, and by how much it is not."""
+        """``met``, ``not run``, or by how much the bar is missed."""
         if self.reached is None:
             return "not run"
         if self.reached <= self.most:

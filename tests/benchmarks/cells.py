@@ -1,20 +1,20 @@
-"""What do the codes of single cells tell of depth, batch and type? Beside PCA and SCVI.
+"""Codes of simulated cells, compared with PCA and SCVI: do they depend on depth, batch and type?
 
 ``uv run python -m tests.benchmarks.cells`` simulates 2,000 cells of 1,000 genes, six types and two
 batches, with log-normal library sizes (`tests.support.cells`), and embeds them by
 
-- PCA of log(1 + x), as it is and after x is divided by size factors;
-- a `VAE` of the counts that is told neither size factors nor batch;
-- a `ConditionalVAE` of the counts with size factors, that is told the batch;
-- SCVI of scvi-tools with the same size factors, batch and likelihood, in an environment of its own
-  that ``uv`` installs.
+- PCA of log(1 + x), and of log(1 + x / size factor);
+- a `VAE` of the counts, without size factors or batch;
+- a `ConditionalVAE` of the counts, with size factors and batch;
+- SCVI of scvi-tools with the same size factors, batch and likelihood, in its own environment, which
+  ``uv`` installs.
 
-The table is written to ``tests/benchmarks/cells.md``: for all cells R^2 of a linear regression of
-the log total count on the codes, accuracy of telling the batch by 15 nearest neighbours above that
-of guessing, and the adjusted Rand index of k-means and types; for held-out cells log p(x), by
-importance sampling; and seconds of the fit, of processor time, which other work on the machine does
-not lengthen. Cells decoded under another batch are judged by their distance from the shares that
-they would have had there, in the logarithm of each gene's share.
+The table is written to ``tests/benchmarks/cells.md``. Its columns for all cells are R^2 of a linear
+regression of the log total count on the codes, the accuracy of predicting the batch from 15 nearest
+neighbours minus that of guessing, and the adjusted Rand index of k-means and types. For held-out
+cells it has log p(x) by importance sampling. The last column is the processor time of the fit.
+Cells decoded under another batch are compared with their true shares in that batch, in the
+logarithm of each gene's share.
 """
 
 import argparse
@@ -57,7 +57,7 @@ SCVI = Contender("SCVI", "scvi_model", uses=("scvi-tools",), requires=("scvi-too
 
 @dataclass(frozen=True)
 class Found:
-    """Codes of all cells, and log p(x) of those held out, in nats, where the method has one."""
+    """Codes of all cells; log p(x) of held-out cells in nats, None if the method has none."""
 
     z: NDArray[Any]
     seconds: float
@@ -66,7 +66,7 @@ class Found:
 
 
 def pca(cells: Cells, *, sized: bool) -> Found:
-    """The first components of log(1 + x), or log(1 + x / size factor)."""
+    """The first principal components of log(1 + x), or of log(1 + x / size factor)."""
     x = cells.x / cells.size_factor[:, None] if sized else cells.x
     start = time.process_time()
     z = PCA(SETTINGS["latent_dim"], random_state=0).fit_transform(np.log1p(x))
@@ -74,7 +74,7 @@ def pca(cells: Cells, *, sized: bool) -> Found:
 
 
 def ours(cells: Cells, given: argparse.Namespace, *, told: bool) -> Found:
-    """A fit, told size factors and batch or neither."""
+    """A fit with size factors and batch if ``told``, else with neither."""
     data = as_data(cells, sized=told, told=told)
     model = "ConditionalVAE" if told else "VAE"
     own = SETTINGS if given.epochs is None else SETTINGS | {"epochs": given.epochs}
@@ -88,7 +88,7 @@ def ours(cells: Cells, given: argparse.Namespace, *, told: bool) -> Found:
 
 
 def corrected(run: Run, z: NDArray[Any], cells: Cells) -> str:
-    """How far cells decoded under the other batch are from what they would have been there."""
+    """Distance of cells decoded under the other batch from their true shares in each batch."""
     off = {"own": [], "other": []}  # type: dict[str, list[float]]
     for batch in range(BATCHES):
         rows = cells.batch == batch
@@ -99,16 +99,16 @@ def corrected(run: Run, z: NDArray[Any], cells: Cells) -> str:
             off[name].append(float(np.sqrt(np.square(share - truth).mean())))
     there, here = np.mean(off["other"]), np.mean(off["own"])
     return (
-        f"Decoded under the other batch, cells are {there:.2f} from their shares there, and "
-        f"{here:.2f} from those of their own batch (root mean square of log share)."
+        f"Cells decoded under the other batch are {there:.2f} from their true shares in that "
+        f"batch, and {here:.2f} from those in their own batch (root mean square of log share)."
     )
 
 
 def scvi(cells: Cells, given: argparse.Namespace) -> Found:
-    """SCVI, in an environment of its own.
+    """SCVI, in its own environment.
 
     Raises:
-        WorkerFailed: where it cannot be installed, or fails.
+        WorkerFailed: if it cannot be installed, or fails.
     """
     data = as_data(cells)
     with tempfile.TemporaryDirectory() as folder:
@@ -165,7 +165,7 @@ def _with_error(log_p: NDArray[Any]) -> str:
 
 def _beside(scvi: NDArray[Any], told: NDArray[Any]) -> str:
     return (
-        f"Log p(x) of SCVI less that of the `ConditionalVAE`, by the same cells, is "
+        f"Log p(x) of SCVI minus that of the `ConditionalVAE`, paired by cell, is "
         f"{_with_error(scvi - told)} nats."
     )
 
@@ -178,7 +178,7 @@ def _table(lines: Sequence[str], notes: Sequence[str], given: argparse.Namespace
             "# Simulated cells",
             "",
             f"`{command} --seed {given.seed}`, {date}, {machine()}; log p(x) given size factor and "
-            f"batch where they are told, {given.samples} importance samples.",
+            f"batch if the method uses them, {given.samples} importance samples.",
             "",
             "| | log total: R^2 | batch: accuracy above guessing | type: adjusted Rand index | "
             "held-out log p(x), nats | CPU seconds |",
@@ -191,7 +191,7 @@ def _table(lines: Sequence[str], notes: Sequence[str], given: argparse.Namespace
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit, and write the table after each case."""
+    """Fit each case, and write the table after each."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.cells",
         description=__doc__,
@@ -200,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--cells", type=int, default=2_000)
     parser.add_argument("--genes", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, help="default: each one's own")
+    parser.add_argument("--epochs", type=int, help="default: that of each method")
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))

@@ -1,4 +1,4 @@
-"""One more table: what compiling a training step takes, the first time and in a later process."""
+"""Table of the seconds to compile a training step, in a first and a second process."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from .table import figure, publish, show, under_way
 __all__ = ["compiling"]
 
 MOST = {"first": 12.0, "second": 3.0}
-"""Seconds that compiling is to take at most: in the first process, and in one after it."""
+"""Bar: seconds to compile in the first process, and in the second."""
 
 _STEPS = 3
-"""Steps that are timed: a program may make something in its first, and is compiled in the next."""
+"""Timed steps: programs may create parameters in the first, and are compiled in the second."""
 
 
 def compiling(plan: Plan) -> None:
-    """Take the first steps in one process and then in another, with one folder that is new."""
+    """Take the first steps in two processes in a row, which share a cache that starts empty."""
     rows: list[dict[str, Any]] = []
     with under_way() as say_what:
         for job in plan.jobs:
@@ -46,7 +46,7 @@ def compiling(plan: Plan) -> None:
 
 
 def _child(job: Job, folder: str) -> float:
-    """Seconds of the first steps in a process of its own, with its code kept in a folder."""
+    """Seconds of the first steps in a fresh process whose compiled code is cached in ``folder``."""
     command = [sys.executable, "-m", "tests.benchmarks.compiling", json.dumps(asdict(job))]
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": folder}
     done = subprocess.run(
@@ -56,7 +56,7 @@ def _child(job: Job, folder: str) -> float:
 
 
 def timed(job: Job) -> float:
-    """Seconds that the first compiled steps take; those after them take milliseconds."""
+    """Seconds of the first compiled steps; later ones take milliseconds."""
     from .contenders.ours import make
 
     take = make(job, compiled=True, precision="32").take

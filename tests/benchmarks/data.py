@@ -1,4 +1,4 @@
-"""The data: zeros and ones, binarized once and resident, the same in every worker."""
+"""Data of the benchmarks: binarized once, held in memory, the same in every worker."""
 
 import os
 from pathlib import Path
@@ -19,24 +19,24 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).parents[2]
-_ROWS = 2560  # 20 batches of 128, and fewer where batches are larger
-_HEADER = 16  # of an idx file of images
+_ROWS = 2560  # 20 batches of 128, fewer of larger batches
+_HEADER = 16  # bytes of an idx file of images
 
 
 def folder() -> Path | None:
-    """Where published data lies, if it does."""
+    """The folder of published data, if it exists."""
     found = Path(os.environ.get("PPVAE_DATA") or ROOT.parent / "shared" / "data")
     return found if found.is_dir() else None
 
 
 def _mnist(part: str = "train") -> Path | None:
-    """MNIST's images, where they are at hand."""
+    """The file of MNIST's images, if it exists."""
     file = (folder() or Path()) / "MNIST" / "raw" / f"{part}-images-idx3-ubyte"
     return file if file.is_file() else None
 
 
 def all_images() -> NDArray[np.uint8]:
-    """All 70,000 images in grey, or as many of noise, ``(rows, 28, 28)``."""
+    """All 70,000 grey images, or as many of noise, ``(rows, 28, 28)``."""
     files = [file for part in ("train", "t10k") if (file := _mnist(part))]
     if not files:
         return np.random.default_rng(0).integers(0, 256, (70_000, 28, 28), np.uint8)
@@ -45,7 +45,7 @@ def all_images() -> NDArray[np.uint8]:
 
 
 def origin() -> str:
-    """What the data is, for the reader of the table."""
+    """Description of the data, for the table."""
     return "MNIST, binarized once" if _mnist() else "noise, Bernoulli(0.3)"
 
 
@@ -64,12 +64,12 @@ def resident(job: Job) -> NDArray[np.float32]:
 
 
 def training_images(job: Job) -> NDArray[np.float32]:
-    """Intensities of the images of a fit, ``(rows, 784)``."""
+    """Intensities of the training images of a fit, ``(rows, 784)``."""
     return np.asarray(_part(job, "train"), np.float32) / np.float32(255)
 
 
 def held_out_images(job: Job) -> NDArray[np.float32]:
-    """Zeros and ones that a fit is judged by, ``(rows, 784)``."""
+    """Binarized held-out images of a fit, ``(rows, 784)``."""
     return np.asarray(_part(job, "held_out"), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""One more table: what ``ppvae.diagnose`` takes, question by question and as a whole."""
+"""Table of the seconds of ``ppvae.diagnose``, by question and in all."""
 
 import json
 import subprocess
@@ -19,13 +19,13 @@ from .table import figure, publish, show, under_way
 __all__ = ["diagnose"]
 
 MOST = {"full": 600.0, "quick": 60.0}
-"""Seconds that a diagnosis of MNIST's 10,000 test images is to take at most."""
+"""Bar: seconds of a diagnosis of MNIST's 10,000 test images."""
 
 _WHOLE, _REST = "the whole command", "start, draws for ArviZ, figures and report"
 
 
 def diagnose(plan: Plan, data: str = "mnist", **settings: Any) -> None:
-    """Fit the README's network for two epochs, and diagnose it by the command, once each way."""
+    """Fit the default network for two epochs, and diagnose it in full and quick."""
     from ppvae.fit import fit
 
     rows: list[dict[str, Any]] = []
@@ -54,7 +54,7 @@ def diagnose(plan: Plan, data: str = "mnist", **settings: Any) -> None:
 
 
 def _child(run: Path, effort: str) -> dict[str, float]:
-    """Seconds of each question, in a fresh process as the command's is."""
+    """Seconds of each question, in a fresh process like that of the command."""
     command = [sys.executable, "-m", "tests.benchmarks.diagnose", str(run), effort]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
     seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -62,7 +62,7 @@ def _child(run: Path, effort: str) -> dict[str, float]:
 
 
 def timed(run: Path, effort: str) -> dict[str, float]:
-    """Diagnose, with a clock around each question."""
+    """Diagnose, and return the seconds of each question."""
     from ppvae.diagnose import diagnose as ask_all
     from ppvae.diagnostics import questions
 

@@ -1,4 +1,4 @@
-"""One more table: what it takes to encode all of MNIST, beyond starting the command."""
+"""Table of the seconds to encode all of MNIST, start-up excluded."""
 
 import subprocess
 import sys
@@ -20,15 +20,15 @@ from .table import figure, publish, show, under_way
 __all__ = ["encode"]
 
 MOST = 3.0
-"""Seconds for all images, start-up apart."""
+"""Bar: seconds for all images, start-up excluded."""
 
 _FEW = 10
 
 
 def encode(plan: Plan, rows: int | None = None, fit: Sequence[str] = ()) -> None:
-    """Fit for one epoch, then encode all images, and ten of them, once a round; print and write.
+    """Fit for one epoch, then encode all images and ten of them, once per round.
 
-    What is written is loc and scale of each image; ten images are the start-up.
+    The command writes loc and scale of each image. The time of ten images is the start-up.
     """
     images = all_images()[:rows]
     with TemporaryDirectory() as folder, under_way() as report:
@@ -62,7 +62,7 @@ def encode(plan: Plan, rows: int | None = None, fit: Sequence[str] = ()) -> None
         ("", "seconds", "peak MiB"),
         [(row["what"], figure(row["seconds"]), figure(row.get("peak_mib"), 0)) for row in table],
     )
-    bar = Bar(f"seconds to encode {len(images):,} images, start-up apart", MOST, median(beyond))
+    bar = Bar(f"seconds to encode {len(images):,} images, start-up excluded", MOST, median(beyond))
     publish(plan, table, [bar], versions=versions("torch", "pyro"))
 
 

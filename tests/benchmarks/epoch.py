@@ -1,4 +1,4 @@
-"""One more table: what an epoch of ``ppvae.fit`` takes beyond its steps."""
+"""Table of the overhead of an epoch of ``ppvae.fit`` over its steps."""
 
 import tempfile
 import time
@@ -19,17 +19,17 @@ from .table import figure, publish, show
 __all__ = ["epoch"]
 
 MOST = 1.10
-"""An epoch, its evaluation excluded, is to take at most so many times its steps."""
+"""Bar: seconds of an epoch, its evaluation excluded, over the seconds of its steps."""
 
 _ALONE = 300
 
 
 def epoch(plan: Plan, data: str = "mnist", **settings: Any) -> None:
-    """Fit images, binarized anew in each batch, by the command's own function; a round an epoch.
+    """Fit images, binarized anew in each batch, by the command's own function, an epoch per round.
 
-    Before and after each epoch but the first, which compiles, the same step is taken alone for a
-    while, on random batches: the two are compared within a phase of the machine. Those steps move
-    the weights, which matters to no timing.
+    The first epoch compiles and is not timed. Before and after each other epoch the same step is
+    timed alone on random batches, so that the comparison is not affected by a drift of the machine.
+    These steps change the weights, which does not change the timings.
     """
     from ppvae.fit import fit
     from ppvae.training.trainer import Trainer
@@ -69,7 +69,7 @@ def epoch(plan: Plan, data: str = "mnist", **settings: Any) -> None:
 
 
 def _alone(loop: Any) -> float:
-    """Seconds that the loop's own step takes."""
+    """Seconds of a step of the loop."""
     order = torch.randperm(len(loop.train)).split(loop._rows)[:-1][:_ALONE]
     feeds = list(loop.train.feed(order, device=loop.device))
     sums = torch.zeros_like(loop._sums)

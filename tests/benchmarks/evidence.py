@@ -1,4 +1,4 @@
-"""One more table: what log p(x) by importance sampling costs, beside its matrix products alone."""
+"""Table of the cost of log p(x) by importance sampling, against its matrix products alone."""
 
 import math
 import resource
@@ -24,18 +24,17 @@ if TYPE_CHECKING:
 __all__ = ["evidence", "images", "programs"]
 
 MOST, MEMORY = 1.2, 2048
-"""At most so many times the products; at most so many MiB at the peak, all of the process's."""
+"""Bars: compiled seconds over those of the products; peak memory of the process in MiB."""
 
 _LATENT, _BATCH = 20, 128
 
 
 def evidence(plan: Plan, samples: int = 5_000) -> None:
-    """Estimate log p(x) of the plan's rows by ``samples`` each, in turns with its products.
+    """Time log p(x) by ``samples`` draws per image, in turn with its matrix products.
 
-    A round takes batches of 128 images by ours, as it is and compiled, and the products of the same
-    shapes and numbers. What is taken once however many images there are, compiling above all, ends
-    with the first batch, and is told apart. The whole set is then a pass of its own, whose peak
-    memory is reported.
+    A round takes batches of 128 images, compiled and eager, and products of the same shapes and
+    number. The first batch includes the set-up, above all compiling, which is reported separately.
+    Then all rows of the plan are estimated once, and the peak memory is reported.
     """
     from ppvae.data import as_split
     from ppvae.diagnostics import log_evidence, subject
@@ -44,8 +43,8 @@ def evidence(plan: Plan, samples: int = 5_000) -> None:
     model, guide = programs()
     pair, facts, whole = subject(model, guide, images(rows))
     few = as_split(images(2 * _BATCH))
-    first: dict[str, list[float]] = {"compiled": [], "as it is": [], "products": [0.0]}
-    taken: dict[str, list[float]] = {"compiled": [], "as it is": [], "products": []}
+    first: dict[str, list[float]] = {"compiled": [], "eager": [], "products": [0.0]}
+    taken: dict[str, list[float]] = {"compiled": [], "eager": [], "products": []}
 
     def ours(name: str) -> None:
         ends = [time.perf_counter()]
@@ -62,7 +61,7 @@ def evidence(plan: Plan, samples: int = 5_000) -> None:
             say_what(f"round {i + 1} of {rounds}")
             taken["products"].append(_products(model.decoder, guide.encoder, samples))
             ours("compiled")
-            ours("as it is")
+            ours("eager")
         say_what(f"all {rows:,} images")
         started = time.perf_counter()
         found = log_evidence(pair, facts, whole, samples=samples)
@@ -102,7 +101,7 @@ def evidence(plan: Plan, samples: int = 5_000) -> None:
 
 
 def programs() -> tuple["VAE", "MeanField"]:
-    """Model and guide, untrained: 784-400-20 and back."""
+    """Untrained model and guide, 784-400-20 and back."""
     from functools import partial
 
     from ppvae.guides import MeanField
@@ -116,13 +115,13 @@ def programs() -> tuple["VAE", "MeanField"]:
 
 
 def images(rows: int) -> Tensor:
-    """So many images, in turn from the first: ``(rows, 784)``."""
+    """The first ``rows`` images, from the beginning again after the last: ``(rows, 784)``."""
     there = torch.from_numpy(resident(Job("mlp"))).flatten(0, 1)
     return there[torch.arange(rows) % len(there)]
 
 
 def _products(decoder: nn.Module, encoder: nn.Module, samples: int) -> float:
-    """Seconds of the matrix products alone: decoder, every draw; encoder, once a batch."""
+    """Seconds of the products alone: of the decoder for every draw, of the encoder per chunk."""
     at_once = 2**23 // (_BATCH * 784)
     x = torch.randn(_BATCH, 784)
     z = torch.randn(_BATCH * at_once, _LATENT)

@@ -1,7 +1,7 @@
-"""What a fresh Python holds in memory once it has done something.
+"""Memory of a fresh Python process after it has run a module or code.
 
-``python -m tests.benchmarks.footprint FILE -m MODULE ARGUMENTS``, or ``FILE -c CODE``, does it and
-leaves the figures in the file. Linux alone tells them.
+``python -m tests.benchmarks.footprint FILE -m MODULE ARGUMENTS``, or ``FILE -c CODE``, runs it and
+writes the figures to the file. They are measured on Linux only.
 """
 
 import atexit
@@ -20,11 +20,11 @@ _STATUS = Path("/proc/self/status")
 
 
 def footprint(arguments: Sequence[str]) -> dict[str, float]:
-    """Do what ``arguments`` tell Python.
+    """Run Python with ``arguments``.
 
     Returns:
-        ``peak_mib``, the largest resident memory; ``anonymous_mib``, what of it at the end is no
-        file's; ``modules``, how many were imported. Nothing where the system does not tell.
+        ``peak_mib``, the peak of resident memory; ``anonymous_mib``, the anonymous resident memory
+        at the end; ``modules``, the number of modules imported. Empty if the system is not Linux.
 
     Raises:
         CalledProcessError: if it fails.
@@ -45,7 +45,7 @@ def _leave(file: Path, before: int) -> None:
 
 
 def main() -> None:
-    """Do it, and leave the figures when Python ends."""
+    """Run the module or code, and write the figures when Python exits."""
     _, file, how, what, *rest = sys.argv
     if _STATUS.is_file():
         atexit.register(_leave, Path(file), len(sys.modules))

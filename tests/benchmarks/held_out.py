@@ -1,4 +1,4 @@
-"""The bound on held-out images, from weights alone: one judge of all contenders."""
+"""Bound on held-out images, computed from weights in the same way for all contenders."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,9 +23,9 @@ _ACTIVATIONS: dict[Activation, Callable[[Floats], Floats]] = {
 
 
 def held_out_bound(job: Job, encoder: Layers, decoder: Layers) -> float:
-    """Mean of log p(x | z) - KL(q(z | x) || p(z)), nats per image, one z each.
+    """Mean of log p(x | z) - KL(q(z | x) || p(z)), nats per image, with one z per image.
 
-    The noise is the same whenever and for whomever it is asked.
+    The noise is the same in every call.
     """
     images = held_out_images(job)
     noise = np.random.default_rng(0).standard_normal((len(images), job.latent), np.float32)

@@ -1,6 +1,6 @@
-"""The third table: what starting each command costs, beside importing torch and Pyro.
+"""Table of the start-up of each command, against the import of torch and Pyro.
 
-And what it holds in memory, and what the default fit does.
+It also has their memory, and time and memory of the default fit.
 """
 
 import subprocess
@@ -31,19 +31,19 @@ _COMMANDS = {
 }
 _FIT = ["-m", "ppvae.fit"]
 MOST = 1.5
-"""``--help`` is to answer within this many times the import of torch."""
+"""Bar: seconds of ``--help`` over those of the import of torch."""
 
 
 def imports(plan: Plan, fit: Sequence[str] = ()) -> None:
-    """Start each of them once a round, in an order that rotates; print the table and write it.
+    """Start each command once per round, in an order that rotates.
 
-    Memory is that of one more start, and of one fit, whose settings ``fit`` may change.
+    Memory is measured in one more start of each, and in one fit, with the flags ``fit``.
     """
     rounds = plan.rounds
     results = {name: Result() for name in _COMMANDS}
     names = list(_COMMANDS)
     with under_way() as report, TemporaryDirectory() as folder:
-        for number in range(rounds + 1):  # the first is not counted: it warms the file cache
+        for number in range(rounds + 1):  # the first fills the file cache and is not counted
             report(f"round {number} of {rounds}")
             turn = number % len(names)
             for name in (*names[turn:], *names[:turn]):
@@ -79,8 +79,8 @@ def imports(plan: Plan, fit: Sequence[str] = ()) -> None:
         )
         for row in rows
     ]
-    header = ("", "ms", "/ torch", "/ torch, pyro", "peak MiB", "of no file, MiB", "modules")
-    show(f"whole processes, {rounds} rounds; one of the default fit", header, shown)
+    header = ("", "ms", "/ torch", "/ torch, pyro", "peak MiB", "anonymous MiB", "modules")
+    show(f"whole processes, {rounds} rounds; the default fit once", header, shown)
     bars = [
         Bar(f"{name} / {_TORCH}", MOST, ratio(result, results[_TORCH]))
         for name, result in results.items()
@@ -90,7 +90,7 @@ def imports(plan: Plan, fit: Sequence[str] = ()) -> None:
 
 
 def _ms(arguments: list[str]) -> float:
-    """Milliseconds that a fresh Python takes to do this and end."""
+    """Milliseconds of a fresh Python process with these arguments."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, check=True)
     return (time.perf_counter() - started) * 1e3

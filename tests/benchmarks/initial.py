@@ -1,4 +1,4 @@
-"""Initial weights: the same for every contender, drawn as torch would draw them."""
+"""Initial weights, the same for every contender, from torch's distribution."""
 
 import math
 from itertools import pairwise
@@ -12,7 +12,7 @@ __all__ = ["initial_weights"]
 
 
 def initial_weights(job: Job) -> tuple[Layers, Layers]:
-    """Those of the encoder, and of the decoder: uniform, within 1 / sqrt(fan-in)."""
+    """Weights of encoder and decoder, uniform within +- 1 / sqrt(fan-in)."""
     few, many = CHANNELS
     encoder: list[tuple[int, ...]]
     decoder: list[tuple[int, ...]]

@@ -1,6 +1,6 @@
-"""Fits that a benchmark keeps, each found again by the settings that it was asked for.
+"""Fits of earlier runs of a benchmark, found by their settings.
 
-A folder's own ``config.yaml`` says what was fitted there; nothing else is believed.
+The settings are those of ``config.yaml`` in the folder of the fit.
 """
 
 from collections.abc import Mapping
@@ -15,39 +15,39 @@ from ppvae.training.chosen_parts import chosen_parts, factory_for
 from ppvae.training.data_and_programs import recorded
 
 FREE = ("recipe", "data_dir", "device", "threads", "compile", "tensorboard")
-"""Settings that say how a fit is named, and where and how fast it runs, not what is fitted."""
+"""Settings that do not change what is fitted: names, places, device and speed."""
 
 
 def kept(folder: Path, asked: Mapping[str, Any]) -> Run | None:
-    """The fit of these settings in a folder, ended or not; ``None``: none was begun.
+    """The fit with these settings in a folder, finished or not; ``None`` if there is no fit.
 
     Raises:
-        InputError: if the folder holds a fit of other settings, with what differs.
+        InputError: if the folder holds a fit with other settings.
     """
     if not (folder / "config.yaml").is_file():
         return None
     run = Run(folder)
     if others := differences(run.config, asked):
         raise InputError(
-            f"{folder} holds a fit of other settings ({', '.join(others)}); take another `--out`, "
-            "or remove it"
+            f"{folder} holds a fit with other settings ({', '.join(others)}); choose another "
+            "`--out`, or remove it"
         )
     return run
 
 
 def differences(config: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """Settings of a run that are not those asked for, each with both values.
+    """Settings of a run that differ from those asked for, each with both values.
 
     Args:
         config: ``config.yaml`` of the run.
-        asked: the settings of a fit, as `ppvae.fit.fit` takes them.
+        asked: settings of a fit, as `ppvae.fit.fit` takes them.
     """
     settings = Settings.of_arguments(**asked)
     resolved = settings.recorded() | {"data": recorded(settings.data)}
     resolved |= chosen_parts(settings).recorded()
     for name, default in DEFAULTS.items():
         part = factory_for(name, getattr(settings, name) or default, settings.trust)
-        # What its program does not take is recorded as none.
+        # A setting that the program does not use is recorded as none.
         resolved[name] = None if config.get(name) is None else part.spec.plain()
     may_be_open = ("binarize", "epochs", "devices", "nodes")
     left_open = [name for name in may_be_open if resolved[name] is None]

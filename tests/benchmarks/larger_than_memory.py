@@ -1,4 +1,4 @@
-"""One more table: a fit whose data stay on disk, beside one that holds them in memory."""
+"""Table of a fit whose data stay on disk, compared with one that holds them in memory."""
 
 import json
 import os
@@ -26,27 +26,27 @@ from .table import figure, publish, show, under_way
 __all__ = ["GIB", "MEMORY", "SLOWER", "larger_than_memory"]
 
 MEMORY = 4.0
-"""GiB that a fit owns at most, whatever the file."""
+"""Bar: GiB of anonymous memory of a fit, for a file of any size."""
 
 SLOWER = 1 / 0.8
-"""Rows per second in memory over those from a disk that is warm, at most."""
+"""Bar: rows per second in memory over rows per second from a cached file."""
 
 GIB = 10.0
 """Size of the file."""
 
 COLUMNS = 784
 _HELD = 0.5
-"""GiB of the beginning of it that is held in memory, to be as fast as that is."""
+"""GiB of the smaller file, which is held in memory for the comparison."""
 
 _WARM_UP = 20
 
 
 def larger_than_memory(plan: Plan, gib: float = GIB, folder: str | None = None) -> None:
-    """Fit on a file that stays on disk and on one that is held, in turn; print and write.
+    """Fit on a file that stays on disk and on one that is held in memory, in turn.
 
-    Each is a process, which opens the file, looks at all of it, takes ``plan.steps`` steps of 128
-    rows, which lie all over the file, and encodes ``plan.rows`` rows without samples. The large
-    file is read once before, so that of the disk the system holds what it has room for.
+    Each fit is a process that opens the file, scans it, takes ``plan.steps`` steps of 128 rows from
+    all over the file, and encodes ``plan.rows`` rows without samples. The scan leaves as much of
+    the file in the system's cache as fits.
     """
     with TemporaryDirectory(dir=folder) as place, under_way() as report:
         whole, held = Path(place) / "whole.npy", Path(place) / "held.npy"
@@ -72,7 +72,7 @@ def larger_than_memory(plan: Plan, gib: float = GIB, folder: str | None = None) 
         ]
     show(
         f"{COLUMNS} columns of float32, {plan.steps} steps of 128 rows, {plan.rounds} rounds",
-        ("", "GiB", "seconds to look at", "rows per second", "own GiB at most"),
+        ("", "GiB", "seconds to scan", "rows per second", "peak anonymous GiB"),
         [
             (
                 str(row["what"]), figure(float(row["gib"])), figure(float(row["look_seconds"])),
@@ -87,14 +87,14 @@ def larger_than_memory(plan: Plan, gib: float = GIB, folder: str | None = None) 
     )
     own = max(each["own_gib"] for each in taken["on disk"])
     bars = [
-        Bar(f"GiB of memory that a fit of {gib:g} GiB owns", MEMORY, own),
-        Bar("rows per second in memory over those from a warm disk", SLOWER, slower),
+        Bar(f"peak anonymous GiB of a fit on {gib:g} GiB", MEMORY, own),
+        Bar("rows per second, in memory / from a cached file", SLOWER, slower),
     ]
     publish(plan, table, bars, versions=versions("torch", "pyro"))
 
 
 def _write(file: Path, gib: float) -> None:
-    """Write normal numbers with a few causes, every byte of them."""
+    """Write normal data of eight factors plus noise, without holes in the file."""
     rows = max(1000, int(gib * 2**30) // (4 * COLUMNS))
     noise = np.random.default_rng(0)
     causes = noise.normal(size=(8, COLUMNS)).astype(np.float32)
@@ -108,7 +108,7 @@ def _write(file: Path, gib: float) -> None:
 
 
 def _apart(file: Path, memory: float, plan: Plan) -> dict[str, float]:
-    """Fit and encode in a process of its own."""
+    """Fit and encode in a fresh process."""
     command = [sys.executable, "-m", __name__, str(file), str(memory), str(plan.steps)]
     made = subprocess.run(
         [*command, str(plan.rows)], cwd=ROOT, capture_output=True, check=True, text=True
@@ -119,7 +119,7 @@ def _apart(file: Path, memory: float, plan: Plan) -> dict[str, float]:
 
 @contextmanager
 def owned() -> Iterator[Callable[[], int]]:
-    """The largest anonymous memory of this process, in bytes, looked at fifty times a second."""
+    """Peak anonymous memory of this process in bytes, sampled fifty times per second."""
     peak, ended = 0, threading.Event()
 
     def look() -> None:
@@ -140,7 +140,7 @@ def owned() -> Iterator[Callable[[], int]]:
 
 @alone
 def fitted(file: Path, memory: float, steps: int, rows: int) -> dict[str, float]:
-    """Look at the data, take some steps, encode some rows; what it took."""
+    """Scan the data, take some steps and encode some rows; return the timings."""
     import torch
 
     from ppvae.diagnostics.bound.embedding import embed

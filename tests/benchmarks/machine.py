@@ -1,4 +1,4 @@
-"""What the figures were taken on."""
+"""Description of the machine that the figures are from."""
 
 import os
 import platform
@@ -15,12 +15,12 @@ __all__ = ["load", "machine", "versions"]
 
 
 def load() -> float:
-    """Cores that are busy now: a busy machine tells nothing."""
+    """Number of cores that are busy now; figures of a busy machine are unreliable."""
     return float(psutil.cpu_percent(interval=0.5)) / 100 * (os.cpu_count() or 1)
 
 
 def machine(device: str = "cpu", threads: Iterable[int] = ()) -> str:
-    """Processor, cores, torch's threads as workers had them, the accelerator if it ran."""
+    """Processor, cores, torch's threads in the workers, and the accelerator of a CUDA run."""
     parts = [_processor(), f"{os.cpu_count()} cores"]
     if threads := set(threads):
         parts.append(f"{'/'.join(map(str, sorted(threads)))} threads")
@@ -40,6 +40,6 @@ def _processor() -> str:
 
 
 def versions(*libraries: str) -> dict[str, str]:
-    """Those of Python and of libraries, as they are here."""
+    """Versions of Python and of libraries in this environment."""
     found = {library: Contender.version(library) for library in libraries}
     return {"python": sys.version.split()[0]} | found

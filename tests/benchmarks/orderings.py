@@ -1,12 +1,11 @@
-"""Do richer priors, guides and bounds win as they did in the papers? Equal networks and budget.
+"""Priors, guides and bounds with equal networks and budget: are richer ones better, as published?
 
 ``PPVAE_DATA=... uv run python -m tests.benchmarks.orderings`` fits each program on MNIST in its
-fixed binarization, once for each seed, and estimates log p(x) of all test images with the same
-number of importance samples. What was fitted and scored already is read, so that the command goes
-on where it was stopped; a folder that holds a fit of other settings is refused. After each fit the
-table is written to ``tests/benchmarks/orderings.md``, of what is there so far: the mean of log p(x)
-over seeds and images, and the difference to the plain VAE, image by image and seed by seed, each
-with its standard errors over images and over seeds.
+fixed binarization, once per seed, and estimates log p(x) of all test images with the same number
+of importance samples. Finished fits and scores are read, so the command resumes where it was
+stopped. A folder that holds a fit with other settings is refused. After each fit, the table so far
+is written to ``tests/benchmarks/orderings.md``: the mean of log p(x) over seeds and images, and the
+difference to the plain VAE, paired by image and seed, with standard errors over images and seeds.
 """
 
 import argparse
@@ -47,14 +46,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "flow-guide": ("inverse autoregressive spline guide", {"guide": "Flow", "elbo": "Trace_ELBO"}),
     "iw-50": ("importance weighted, K = 50", {"elbo": "ImportanceWeightedELBO", "particles": 50}),
 }
-"""What is changed of the plain VAE; the cheapest first."""
+"""Changes to the plain VAE, cheapest first."""
 
 
 def _run(name: str, seed: int, given: argparse.Namespace) -> Run:
-    """The fit of a case: read, gone on with, or begun."""
+    """The fit of a case: read, resumed or started."""
     folder = given.out / f"{name}-{seed}"
     decoder = {"class_path": "MLP", "init_args": {"hidden": given.hidden}}
-    # What a ladder's encoder gives is a hidden layer itself, of 200 numbers.
+    # The output of a ladder's encoder is itself a hidden layer, of 200 numbers.
     hidden = given.hidden[:-1] if name == "ladder" else given.hidden
     encoder = {"class_path": "MLP", "init_args": {"hidden": hidden}}
     asked = {
@@ -69,7 +68,7 @@ def _run(name: str, seed: int, given: argparse.Namespace) -> Run:
 
 
 def _log_p(name: str, seed: int, given: argparse.Namespace) -> Tensor:
-    """Log p(x) of each test image, kept beside the fit."""
+    """Log p(x) of each test image, saved in the folder of the fit."""
     run = _run(name, seed, given)
     kept = run.path / f"log_p-{given.samples}.pt"
     if not kept.is_file():
@@ -88,11 +87,11 @@ def _table(found: Mapping[str, Mapping[int, Tensor]], given: argparse.Namespace)
         "",
         f"{given.data}, {given.epochs} epochs of batches of {given.batch_size}, the first "
         f"{given.warm_up} of them warm-up, Adam {given.lr:g} falling to 0 along a cosine, MLP "
-        f"{given.hidden}, {given.latent_dim} latent dimensions a layer, {given.precision}. Log "
+        f"{given.hidden}, {given.latent_dim} latent dimensions per layer, {given.precision}. Log "
         f"p(x) in nats with {given.samples:,} importance samples, of all {images:,} test images; "
         "standard errors over images, then over seeds.",
         "",
-        "| | log p(x) | more than the plain VAE | seeds |",
+        "| | log p(x) | difference to the plain VAE | seeds |",
         "|---|---|---|---|",
     ]
     for name, by_seed in found.items():
@@ -105,7 +104,7 @@ def _table(found: Mapping[str, Mapping[int, Tensor]], given: argparse.Namespace)
 
 
 def _mean(values: Tensor) -> str:
-    """Mean of ``(seeds, images)`` with its errors over images, and over seeds where there are."""
+    """Mean of ``(seeds, images)`` with its errors over images and, if there are several, seeds."""
     seeds, images = values.shape
     errors = [float(values.mean(0).std()) / math.sqrt(images)]
     if seeds > 1:
@@ -114,7 +113,7 @@ def _mean(values: Tensor) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit, estimate, and write the table after each fit."""
+    """Fit and score each case, and write the table after each fit."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.orderings",
         description=__doc__,

@@ -1,4 +1,4 @@
-"""A figure of several seeds."""
+"""Means over seeds."""
 
 from collections.abc import Sequence
 from math import sqrt
@@ -8,6 +8,6 @@ __all__ = ["over_seeds"]
 
 
 def over_seeds(values: Sequence[float]) -> str:
-    """The mean and, of more than one seed, its standard error."""
+    """The mean, with its standard error if there are several seeds."""
     error = f" +- {stdev(values) / sqrt(len(values)):.2f}" if len(values) > 1 else ""
     return f"{fmean(values):.2f}{error}"

@@ -1,4 +1,4 @@
-"""What a table is asked for, and what there is to ask."""
+"""Settings of a table, and the declaration of tables."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ __all__ = ["Plan", "Table"]
 
 @dataclass(frozen=True)
 class Plan:
-    """How much a table is to measure; a table reads what concerns it.
+    """Settings of a table; each table reads those that it needs.
 
     Attributes:
         out: the CSV to write.
         rounds: how often each thing is timed.
-        steps: of training in a round.
-        rows: images, where they are passed once.
+        steps: training steps per round.
+        rows: rows, if a table takes one pass over data.
         jobs: networks to train.
-        only: contenders that take part, of those that there are for the device.
-        limit: seconds of training after which a contender has not reached what it was to reach.
-        load: cores that other work kept busy at the start.
+        only: contenders that take part, all of which support the device.
+        limit: seconds of training after which a contender is stopped.
+        load: cores kept busy by other work at the start.
     """
 
     out: Path
@@ -37,7 +37,7 @@ class Plan:
 
     @property
     def device(self) -> str:
-        """Where all jobs are done."""
+        """Device of all jobs."""
         return self.jobs[0].device
 
 
@@ -46,10 +46,10 @@ class Table:
     """A module of this folder whose function of the same name makes a table from a `Plan`.
 
     Attributes:
-        name: of both.
+        name: name of the module and of its function.
         help: what it measures.
-        rounds: how often it times each thing, if nothing else is asked for.
-        briefly: flags that keep it short among all tables; None: it is not one of them.
+        rounds: default number of rounds.
+        briefly: flags that shorten it under ``--all``; None: ``--all`` leaves it out.
     """
 
     name: str
@@ -59,11 +59,11 @@ class Table:
 
     @property
     def flag(self) -> str:
-        """What asks for it on the command line."""
+        """Its flag on the command line."""
         return f"--{self.name.replace('_', '-')}"
 
     def maker(self) -> Callable[[Plan], None]:
-        """Import the module: a parent that holds no torch starts small children."""
+        """Import the module, no earlier, so that a process without torch starts small children."""
         make: Callable[[Plan], None] = getattr(
             import_module(f"{__package__}.{self.name}"), self.name
         )

@@ -1,7 +1,7 @@
-"""One more table: a fit in one and in two processes, and what gradients cost on a network.
+"""Table of a fit in one and in two processes, with estimates for several machines.
 
-A step of N processes computes on its share of the batch, and then adds up the gradients of all: in
-a ring each process sends and receives 2 (N - 1) / N times their bytes, in 2 (N - 1) messages.
+In a step, each of N processes computes on its share of the batch, and then all sum their gradients.
+In a ring, each process sends and receives 2 (N - 1) / N times their bytes in 2 (N - 1) messages.
 """
 
 import subprocess
@@ -23,9 +23,9 @@ from .table import figure, publish, show
 __all__ = ["BATCHES", "MOST", "NETWORKS", "best_count", "processes", "step"]
 
 MOST = 1.15
-"""A step of two processes to the same work in two that exchange nothing, at the largest batch.
+"""Bar: a step of two processes over the same work in two that exchange nothing, largest batch.
 
-Two cores seldom do twice the work of one; what processes exchange is the package's part of that.
+Two cores seldom do twice the work of one. The ratio excludes that, and measures the exchange.
 """
 
 ALONE, TOGETHER, APART = "one", "two", "two that exchange nothing"
@@ -34,7 +34,7 @@ BATCHES = (128, 1024)
 NETWORKS: Mapping[str, tuple[float, float]] = {
     "1 Gbit/s": (1.25e8, 1e-4), "10 Gbit/s": (1.25e9, 5e-5), "100 Gbit/s": (1.25e10, 2e-5),
 }  # fmt: skip
-"""Bytes per second, and seconds of a message."""
+"""Bytes per second, and seconds per message."""
 
 MACHINES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -42,13 +42,13 @@ _EPOCHS = 3
 
 
 def processes(plan: Plan, data: str = "mnist") -> None:
-    """Fit in one and in two processes, calculate on paper for more machines; print and write."""
+    """Fit in one and in two processes, and estimate the step on more machines."""
     rows, bars = _measured(plan, data)
     publish(plan, [*rows, *_on_paper(rows)], bars, versions=versions("torch", "pyro"))
 
 
 def _measured(plan: Plan, data: str) -> tuple[list[dict[str, Any]], list[Bar]]:
-    """Rows per second by the number of processes and the batch; each fit in fresh processes."""
+    """Rows per second by number of processes and batch size; each fit in fresh processes."""
     rows: list[dict[str, Any]] = []
     for batch in BATCHES:
         for what in (ALONE, TOGETHER, APART):
@@ -64,7 +64,7 @@ def _measured(plan: Plan, data: str) -> tuple[list[dict[str, Any]], list[Bar]]:
             )  # fmt: skip
     header = ("processes", "batch", "rows/s", "ms/step", "MB sent and received by each")
     show(
-        f"rows per second of a fit of {data}, uncompiled, one thread a process",
+        f"rows per second of a fit of {data}, uncompiled, one thread per process",
         header,
         [
             (
@@ -80,7 +80,7 @@ def _measured(plan: Plan, data: str) -> tuple[list[dict[str, Any]], list[Bar]]:
 
 
 def _on_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Milliseconds of a step by the number of machines, from what one process takes of it."""
+    """Estimated milliseconds of a step by number of machines, from those of one process."""
     alone = [row for row in rows if row["processes"] == ALONE]
     told = [
         {"network": name, "batch": row["batch"], "best_machines": best_count(row, speed, delay)}
@@ -92,8 +92,8 @@ def _on_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for name, (speed, delay) in NETWORKS.items()
     ]
     show(
-        "on paper: ms per step by machines, one process each, the batch shared by all",
-        ("network", "batch", *map(str, MACHINES), "quickest on"),
+        "estimated ms per step by number of machines, one process each, which share the batch",
+        ("network", "batch", *map(str, MACHINES), "fastest on"),
         [
             (
                 row["network"], str(row["batch"]), *(figure(row[f"ms_on_{n}"]) for n in MACHINES),
@@ -106,27 +106,27 @@ def _on_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def step(alone: float, parameters: int, speed: float, delay: float, machines: int) -> float:
-    """Seconds of a step: a share of the computation, and a ring that adds up the gradients.
+    """Seconds of a step: a share of the computation, then a ring that sums the gradients.
 
     Args:
         alone: seconds of the whole batch in one process.
-        parameters: how many numbers are learned, of 4 bytes each.
+        parameters: number of parameters, of 4 bytes each.
         speed: bytes per second of the network.
-        delay: seconds of a message.
-        machines: how many share the batch.
+        delay: seconds per message.
+        machines: number of machines that share the batch.
     """
     messages = 2 * (machines - 1)
     return alone / machines + messages * (4 * parameters / machines / speed + delay)
 
 
 def best_count(row: Mapping[str, Any], speed: float, delay: float) -> int:
-    """The number of machines on which a step is quickest; beyond it another one costs time."""
+    """The number of machines, up to 1,024, on which a step is fastest."""
     alone, parameters = row["ms_per_step"] / 1e3, row["parameters"]
     return min(range(1, 1025), key=lambda n: step(alone, parameters, speed, delay, n))
 
 
 def _fits(what: str, batch: int, data: str) -> dict[str, float]:
-    """One fit, in one process or two; or two at once, each of half the batch, and the slower."""
+    """A fit in one or two processes, or the slower of two simultaneous fits of half the batch."""
     if what != APART:
         return _fit(1 if what == ALONE else 2, batch, data)
     with ThreadPoolExecutor(2) as pool:
@@ -135,7 +135,7 @@ def _fits(what: str, batch: int, data: str) -> dict[str, float]:
 
 
 def _fit(count: int, batch: int, data: str) -> dict[str, float]:
-    """Fit in fresh processes, and read what the steps took from the run."""
+    """Fit in fresh processes, and read the timings from the run."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         words = [
@@ -152,7 +152,7 @@ def _fit(count: int, batch: int, data: str) -> dict[str, float]:
 
 
 def timed(run: Path) -> dict[str, float]:
-    """Seconds of a step, of the epochs between the first and the last, which is evaluated."""
+    """Seconds per step, without the first epoch and the last, which is evaluated."""
     from ppvae.run import Run
 
     fit = Run(run)

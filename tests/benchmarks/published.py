@@ -1,15 +1,15 @@
-"""The published figures beside ours: each recipe of the package, fitted, scored and written down.
+"""Results of all recipes of the package, compared with the published ones.
 
-``PPVAE_DATA=... uv run python -m tests.benchmarks.published`` fits all recipes, or those that are
-named, one seed after another. A fit that was stopped goes on where it was, and what is measured
-already is read; a folder that holds a fit of other settings is refused. Log p(x) is that of all
-test images, by importance samples in single precision, also where the steps of the fit had networks
-in bfloat16. After each fit the table is written to ``tests/benchmarks/published.csv`` and, for the
-eye, ``published.md``. A row holds the fits that there are: one of them has no error over seeds.
+``PPVAE_DATA=... uv run python -m tests.benchmarks.published`` fits all recipes, or those given by
+name, one seed after another. A stopped fit is resumed, and finished ones are read. A folder that
+holds a fit with other settings is refused. Log p(x) is that of all test images, by importance
+sampling in single precision, also if the fit used bfloat16. After each fit the table is written to
+``tests/benchmarks/published.csv`` and ``published.md``. A row has the fits so far; a single fit has
+no error over seeds.
 
-A row names the commit that a fit was begun with: ``changed`` where files were not as committed,
-``with --settings`` where a recipe was overridden. Where a fit was killed, its processor time is not
-known: ``nan``.
+A row names the commit at the start of its last fit, with ``changed`` if files differed from the
+commit, and ``with --settings`` if the recipe was overridden. The processor time of a fit that was
+killed is unknown, ``nan``.
 """
 
 import argparse
@@ -38,34 +38,34 @@ from .kept import kept
 from .machine import machine
 
 PIECE = 2_500
-"""Test data whose log p(x) is kept at once: what a stop may lose."""
+"""Test data whose log p(x) is saved at once; a stop loses at most these."""
 
 TABLE = Path(__file__).with_suffix(".csv")
 
 ROOT = Path(__file__).parents[2]
 
 CODE = ("ppvae", "models", "guides", "tests/benchmarks/*.py")
-"""What a row depends on; the table itself is written to all the time."""
+"""Files that a row depends on; not the table, which is written after each fit."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A recipe, and what came of it; figures are nats per image, or percent.
+    """A recipe and its result, in nats per image or percent.
 
     Attributes:
         recipe: its name.
-        data: name, binarization, and numbers of rows that train, choose the best weights and test.
+        data: name, binarization, and numbers of training, validation and test rows.
         network: encoder and decoder, latents, prior, bound.
-        training: how, with the number of steps.
-        samples: importance samples of each image.
-        seeds: how many fits.
+        training: schedule of the training, with the number of steps.
+        samples: importance samples per image.
+        seeds: number of fits.
         ours: mean of the measure over seeds and test data.
         data_error: its standard error over test data.
-        seed_error: and over seeds; ``None`` of one seed.
+        seed_error: its standard error over seeds; ``None`` for one seed.
         published: the published figure.
-        difference: ours less the published.
+        difference: ours minus the published figure.
         minutes: processor time of a fit and of its evaluation, on one core.
-        made: commit, whether its code or its recipe was changed, and date, as the last fit began.
+        made: commit, changes to its code or recipe, and date, at the start of the last fit.
     """
 
     recipe: str
@@ -84,7 +84,7 @@ class Row:
 
 
 def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> Row:
-    """The row of a recipe, of the seeds that there are; fits and scores what there is not."""
+    """The row of a recipe with these seeds; missing fits and scores are computed."""
     runs = [_fitted(known, seed, given) for seed in seeds]
     by_datum = torch.stack([_measure(run, known, given) for run in runs])
     means = by_datum.mean(1)
@@ -108,7 +108,7 @@ def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> 
 
 
 def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
-    """The fit of a recipe: read, gone on with, or begun."""
+    """The fit of a recipe: read, resumed or started."""
     folder = given.out / f"{known.name}-{seed}"
     asked = {**known.settings, **given.settings, "recipe": known.name, "seed": seed}
     run = kept(folder, asked)
@@ -119,12 +119,12 @@ def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
     try:
         return fit(**asked, out=folder) if run is None else resume(folder)
     finally:
-        if (folder / "config.yaml").is_file():  # it is not, where the fit was refused
+        if (folder / "config.yaml").is_file():  # missing if the fit was refused
             _spend(folder, **before | {"fit": before["fit"] + time.process_time() - began})
 
 
 def _measure(run: Run, known: Recipe, given: argparse.Namespace) -> Tensor:
-    """Log p(x) of each test datum in nats, or whether its class is told right, in percent."""
+    """Log p(x) of each test datum in nats, or whether its class is predicted, in percent."""
     if known.measure == "accuracy":
         return 100.0 * _is_right(run)
     samples = known.samples if given.samples is None else given.samples
@@ -136,7 +136,7 @@ def _measure(run: Run, known: Recipe, given: argparse.Namespace) -> Tensor:
 
 
 def _is_right(run: Run) -> Tensor:
-    """Whether the most probable class of each test datum is its own, of those that have one."""
+    """Whether the most probable class is the label, for each labelled test datum."""
     device = next(run.pair.parameters()).device
     batches = run.data(hidden=False).test.chunks(PIECE, device)
     told = [(classify(run.pair, batch).argmax(-1), batch["y"]) for batch in batches]
@@ -156,7 +156,7 @@ def _piece(run: Run, number: int, x: Tensor, samples: int) -> Tensor:
     return found
 
 
-# What was spent is kept beside a fit, in a file that the package ignores.
+# Time spent, in a file in the folder of the fit that the package ignores.
 
 _WHAT = ("fit", "score")
 
@@ -172,7 +172,7 @@ def _spend(folder: Path, **more: Any) -> None:
 
 
 def _made(given: argparse.Namespace) -> str:
-    """The commit of the code that is run, what else than its recipes was asked for, the date."""
+    """Commit of the code, whether it or the settings were changed, and date."""
     commit = _git("rev-parse", "--short", "HEAD") or "no commit"
     changed = ", changed" if _git("status", "--porcelain", "--", *CODE) else ""
     other = ", with --settings" if given.settings else ""
@@ -184,12 +184,12 @@ def _git(*words: str) -> str:
     return told.stdout.strip()
 
 
-# What a row tells of a fit.
+# The cells of a row.
 
 
 def _summary(run: Run) -> dict[str, Any]:
     if run.summary is None:
-        raise ValueError(f"{run.path} has no summary: its fit has not ended")
+        raise ValueError(f"{run.path} has no summary: its fit has not finished")
     return run.summary
 
 
@@ -202,7 +202,7 @@ def _data(run: Run) -> str:
 
 
 def _asked(run: Run, known: Recipe, given: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were asked for, above all others, whose parts are named alone."""
+    """Settings of the run, with parts by name alone, overridden by those asked for."""
     names = {
         key: part["class_path"] if isinstance(part, dict) and "class_path" in part else part
         for key, part in run.config.items()
@@ -251,8 +251,8 @@ def _write(rows: Mapping[str, Row], path: Path) -> None:
         "Log p(x) of the test images in nats per image, or accuracy in percent, with its standard "
         "errors over images and over seeds. Minutes are processor time on one core, of the fit and "
         f"of its evaluation, with {torch.get_num_threads()} thread(s) on {machine()}. A row has "
-        "the settings that were fitted. Its commit alone gives them again, unless it says changed "
-        "(files were not as committed) or with --settings (the recipe there was overridden).",
+        "the settings that were fitted. They are those of its commit, unless it says changed "
+        "(files differed from the commit) or with --settings (the recipe was overridden).",
         "",
         f"| {' | '.join(header)} |",
         f"|{'---|' * len(header)}",
@@ -270,7 +270,7 @@ def _write(rows: Mapping[str, Row], path: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Row]:
-    """The rows that were measured before."""
+    """The rows of earlier runs."""
     if not path.is_file():
         return {}
     with path.open(newline="") as file:
@@ -291,20 +291,20 @@ def _row(cells: Mapping[str, str]) -> Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, and write the table after each fit."""
+    """Fit and score the recipes, and write the table after each fit."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.published",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes; all of them, if none")
-    parser.add_argument("--seeds", type=int, nargs="+", help="in place of the recipe's own")
-    parser.add_argument("--samples", type=int, help="importance samples, likewise")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="recipes; default: all")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: those of the recipe")
+    parser.add_argument("--samples", type=int, help="importance samples; default: the recipe's")
     parser.add_argument(
         "--settings",
         type=json.loads,
         default={},
-        help="of the fit, as JSON, in place of a recipe's",
+        help="settings of the fit as JSON, which override those of the recipe",
     )
     parser.add_argument("--out", type=Path, default=Path("runs/published"))
     parser.add_argument("--table", type=Path, default=TABLE)

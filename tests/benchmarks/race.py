@@ -1,4 +1,4 @@
-"""Contenders set up one after another, then asked in turn: one of them computes at any time."""
+"""Race of contenders, which are set up one after another and then timed in turn."""
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,16 +17,16 @@ __all__ = ["Result", "race", "ratio", "took_part"]
 
 @dataclass
 class Result:
-    """What became of a contender; ``None`` is what it did not live to tell.
+    """Timings of a contender; ``None`` if it failed before the measurement.
 
     Attributes:
-        ms: milliseconds per step, round by round.
-        loss: where its last step stood, nats per datum; NaN where it climbs nothing.
-        seconds: what setting it up took, compiling included.
-        peak_mib: largest resident memory of its process.
-        versions: of what it ran on.
-        threads: of torch's, where it has torch.
-        note: what failed; empty if nothing did.
+        ms: milliseconds per step, by round.
+        loss: loss of its last step, nats per datum; NaN if it has none.
+        seconds: set-up, compiling included.
+        peak_mib: peak resident memory of its process.
+        versions: versions of its libraries.
+        threads: torch's threads, if it uses torch.
+        note: the failure; empty if there was none.
     """
 
     ms: list[float] = field(default_factory=list)
@@ -39,12 +39,12 @@ class Result:
 
     @property
     def median(self) -> float | None:
-        """Milliseconds per step."""
+        """Median milliseconds per step; ``None`` without rounds."""
         return statistics.median(self.ms) if self.ms else None
 
     @contextmanager
     def noting(self) -> Iterator[None]:
-        """Make a failure of the worker a note, and forget the rounds before it."""
+        """Turn a failure of the worker into a note, and discard its rounds."""
         try:
             yield
         except WorkerFailed as failure:
@@ -53,9 +53,9 @@ class Result:
 
 
 def ratio(one: Result | None, other: Result | None) -> float | None:
-    """How many times as long ``one`` takes as ``other``: the median of the ratios in each round.
+    """Time of ``one`` over that of ``other``: the median of the ratios within rounds.
 
-    ``None`` where either did not run.
+    ``None`` if either did not run.
     """
     if one is None or other is None or not (one.ms and other.ms):
         return None
@@ -63,7 +63,7 @@ def ratio(one: Result | None, other: Result | None) -> float | None:
 
 
 def took_part(results: Iterable[Result]) -> dict[str, Any]:
-    """Every library, once, and torch's threads: ``versions`` and ``threads`` of `publish`."""
+    """All library versions and torch's threads, as arguments of `publish`."""
     versions: dict[str, str] = {}
     threads = []
     for result in results:
@@ -78,7 +78,7 @@ def race(names: Sequence[str], job: Job, rounds: int, steps: int) -> dict[str, R
     workers: dict[str, WorkerProcess] = {}
     with ExitStack() as stack:
         report = stack.enter_context(under_way())
-        # What workers write goes with them.
+        # Files that workers write are deleted with the folder.
         temporary = TemporaryDirectory(prefix="benchmarks-", ignore_cleanup_errors=True)
         folder = stack.enter_context(temporary)
         for name in names:
@@ -89,7 +89,7 @@ def race(names: Sequence[str], job: Job, rounds: int, steps: int) -> dict[str, R
                 ready = workers[name].set_up()
                 result.seconds, result.threads = ready["seconds"], ready["threads"]
                 result.versions = ready["versions"]
-        for number in range(rounds + 1):  # the first is not counted: it warms the machine's caches
+        for number in range(rounds + 1):  # the first fills the caches and is not counted
             report(f"{job.shape}: round {number} of {rounds}")
             turn = number % len(names)
             for name in (*names[turn:], *names[:turn]):

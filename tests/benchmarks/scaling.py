@@ -1,4 +1,4 @@
-"""The second table: what a step of ours costs as the batch, the latent space and particles grow."""
+"""Table of the cost of a step of this package by batch, latent size and particles."""
 
 from dataclasses import replace
 from typing import Any
@@ -17,9 +17,9 @@ _PARTICLES = (1, 5, 20)
 
 
 def scaling(plan: Plan) -> None:
-    """Vary one thing at a time, each point in fresh processes; print the table and write it.
+    """Vary one setting at a time, each point in fresh processes.
 
-    A round has as many data as its steps of the job itself: few steps where a step is large.
+    All rounds process the same number of data, so large steps are few.
     """
     points = {
         point: None

@@ -1,24 +1,24 @@
-"""What are images without labels worth? MNIST with 100 labels, as in Kingma et al. (2014).
+"""Classification of MNIST with 100 labels, as in Kingma et al. (2014): do unlabelled images help?
 
-``PPVAE_DATA=... uv run python -m tests.benchmarks.semi_supervised --epochs 10 --seeds 0 1 2`` tells
-the test digits apart in five ways. A seed decides which images keep their labels, ten a class, and
-all weights and noise. What was told already is read, so that the command goes on where it was
-stopped. The table is written to ``tests/benchmarks/semi_supervised.md``, whatever is there so far:
-the mean over seeds, and its standard error.
+``PPVAE_DATA=... uv run python -m tests.benchmarks.semi_supervised --epochs 10 --seeds 0 1 2``
+classifies the test digits by five methods. A seed determines which images keep their labels, ten
+per class, and all weights and noise. Finished results are read, so the command resumes where it was
+stopped. The table so far is written to ``tests/benchmarks/semi_supervised.md``: the mean over seeds
+and its standard error.
 
-Three ways see nothing but the labelled images: logistic regression, the nearest neighbour, and the
-guide's network q(y | x) by itself. The other two see all 50,000: M2 is a `SemiSupervisedVAE` of the
-images, M1+M2 one of their codes, the posterior means of a `VAE` that saw no label.
+Three methods use the labelled images only: logistic regression, the nearest neighbour, and the
+guide's network q(y | x) alone. The other two use all 50,000: M2 is a `SemiSupervisedVAE` of the
+images, M1+M2 is one of their codes, the posterior means of a `VAE` fitted without labels.
 
-Of both, three choices let the bound teach q(y | x), and not draw it to a division of its own, which
-100 labels would not bring back:
+With few labels the bound can pull q(y | x) to clusters that are not the classes. M2 and M1+M2 avoid
+this in three ways:
 
-- One image in 500 has a label. Here each batch has some (``--labelled``), so that their bounds
-  weigh more than the paper's.
-- The batch mean of log q(y | x) at labels weighs as much as the mean of the bounds (``--weight``);
-  in the paper a tenth of it.
-- A decoder that knows nothing of classes yet misleads q(y | x). So first q(y | x) is fitted to the
-  labels alone; then, for one epoch, everything else under it; then all together.
+- One image in 500 has a label. Here each batch has some (``--labelled``), so that their bounds have
+  a larger weight than in the paper.
+- The batch mean of log q(y | x) at labels has the weight of the mean of the bounds (``--weight``);
+  in the paper it has a tenth of it.
+- A decoder that does not depend on classes yet misleads q(y | x). So q(y | x) is fitted to the
+  labels alone first, then everything else for one epoch, then all together.
 """
 
 import argparse
@@ -48,20 +48,20 @@ from tests.benchmarks.over_seeds import over_seeds
 
 LABELS = 100
 PARTS = ("valid", "test")
-"""The former is what settings are chosen by."""
+"""Held-out parts; settings were chosen on the first."""
 
 CASES = {
-    "logistic": ("logistic regression, of the labelled images", ""),
-    "neighbour": ("nearest neighbour, of the labelled images", ""),
-    "network": ("the guide's network q(y \\| x), of the labelled images", ""),
+    "logistic": ("logistic regression, labelled images only", ""),
+    "neighbour": ("nearest neighbour, labelled images only", ""),
+    "network": ("the guide's network q(y \\| x), labelled images only", ""),
     "m2": ("M2: `SemiSupervisedVAE` of all images", "88.03 +- 1.71"),
     "m1-m2": ("M1+M2: `SemiSupervisedVAE` of the codes of a `VAE` of all images", "96.67"),
 }
-"""What each is, and the accuracy that Kingma et al. (2014) tell of it, in percent."""
+"""Title of each method, and its accuracy in Kingma et al. (2014) in percent."""
 
 
 def _tell(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
-    """The share of digits that a case tells right in each held-out part, in percent."""
+    """Accuracy of a method on each held-out part, in percent."""
     if name == "logistic":
         return _alone(LogisticRegression(max_iter=1_000), given.data, seed)
     if name == "neighbour":
@@ -87,7 +87,7 @@ def _tell(name: str, seed: int, given: argparse.Namespace) -> dict[str, float]:
 def _alone(
     judge: LogisticRegression | KNeighborsClassifier, data: str, seed: int
 ) -> dict[str, float]:
-    """What learns of the labelled images alone, which it sees in grey."""
+    """Accuracy of a classifier fitted to the labelled images alone, in grey."""
     whole = load(data)
     seen = whole.train.take(_known(hide(whole, LABELS, seed)))
     judge.fit(seen["x"].flatten(1).numpy(), seen["y"].numpy())
@@ -123,7 +123,7 @@ def _fit_classifier(guide: SemiSupervised, few: Data, steps: int) -> None:
 def _fit_bound(
     model: SemiSupervisedVAE, guide: SemiSupervised, few: Data, given: argparse.Namespace
 ) -> None:
-    """Climb the bound: for an epoch under q(y | x) as it is, then all together."""
+    """Maximize the bound: for an epoch with q(y | x) fixed, then all together."""
     elbo = TraceEnum_ELBO(max_plate_nesting=1)
 
     def loss(batch: Batch) -> Tensor:
@@ -137,7 +137,7 @@ def _fit_bound(
 
 
 def _coded(few: Data, given: argparse.Namespace) -> Data:
-    """The data as posterior means of a VAE that sees no label."""
+    """The data encoded as posterior means of a VAE fitted without labels."""
     network = partial(MLP, hidden=given.code_hidden)
     model = VAE(StandardNormal(given.code_dim), Bernoulli(few.shape), network)
     guide = MeanField(given.code_dim, few.shape, network)
@@ -167,7 +167,7 @@ def _descend(
     order: Sequence[Tensor],
     lr: float,
 ) -> None:
-    """A step of Adam for each batch, its learning rate falling to 0 along a cosine."""
+    """Take a step of Adam per batch; the learning rate falls to 0 along a cosine."""
     optimizer = torch.optim.Adam(parameters, lr)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(len(order), 1))
     for batch in split.batches(order):
@@ -177,11 +177,11 @@ def _descend(
         schedule.step()
 
 
-# Which rows.
+# The rows of each batch.
 
 
 def _mixed(few: Data, epochs: int, given: argparse.Namespace) -> list[Tensor]:
-    """Rows of each batch, labelled and not; an epoch has each that is not once."""
+    """Labelled and unlabelled rows of each batch; an epoch has each unlabelled row once."""
     rest, size = (_all(few.train)["y"] < 0).nonzero()[:, 0], given.batch_size - given.labelled
     again = _endless(_known(few))
     return [
@@ -192,7 +192,7 @@ def _mixed(few: Data, epochs: int, given: argparse.Namespace) -> list[Tensor]:
 
 
 def _endless(rows: Tensor) -> Iterator[Tensor]:
-    """Row by row, all of them before one comes again."""
+    """Rows one by one without end, all of them before any repeats."""
     while True:
         yield from _shuffled(rows).split(1)
 
@@ -210,11 +210,11 @@ def _all(split: Split) -> Batch:
     return split.take(torch.arange(len(split)))
 
 
-# What was found.
+# Results.
 
 
 def _accuracy(name: str, seed: int, given: argparse.Namespace) -> float:
-    """In percent, made anew or read."""
+    """Accuracy in percent, read or computed."""
     others = ("seeds", "only", "part", "out", "table")
     settings = {key: value for key, value in vars(given).items() if key not in others}
     file = given.out / f"{name}-{seed}-{given.epochs}.json"
@@ -230,7 +230,7 @@ def _table(found: dict[str, list[float]], given: argparse.Namespace) -> str:
     lines = [
         "# 100 labels",
         "",
-        f"{given.data}, {LABELS} images labelled, ten a class. Accuracy on the "
+        f"{given.data}, {LABELS} images labelled, ten per class. Accuracy on the "
         f"{given.part} images in percent: mean over seeds and its standard error, then the seeds, "
         f"{', '.join(map(str, given.seeds))}. {given.epochs} epochs, batches of "
         f"{given.batch_size} with {given.labelled} labelled, MLP {given.hidden}, "
@@ -248,7 +248,7 @@ def _table(found: dict[str, list[float]], given: argparse.Namespace) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Tell, and write the table after each case."""
+    """Run each method, and write the table after each."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.semi_supervised",
         description=__doc__,
@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--code-hidden", type=int, nargs="+", default=[400])
     parser.add_argument("--code-dim", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("runs/semi-supervised"))
-    parser.add_argument("--steps", type=int, default=300, help="of q(y | x) by itself")
+    parser.add_argument("--steps", type=int, default=300, help="steps of q(y | x) alone")
     parser.add_argument("--data", default="mnist")
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args(arguments)

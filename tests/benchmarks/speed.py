@@ -1,4 +1,4 @@
-"""The first table: what a step costs each contender, and the bars."""
+"""Table of the cost of a step of each contender."""
 
 from collections.abc import Mapping
 
@@ -24,12 +24,12 @@ BARS = (
     ("ours-bf16", "numpyro-loop", 0.65),
     ("ours", "pyro-meanfield", 1.00),
 )
-"""A contender, its rival, and how many times as long it is to take at most."""
+"""Bars: a contender, its rival, and the ratio of their times."""
 _CUDA = (("ours-compiled", "torch-cudagraphs", 1.00),)
 
 
 def speed(plan: Plan) -> None:
-    """Race the contenders at each job, print the tables and write them."""
+    """Race the contenders at each job."""
     rounds, steps = plan.rounds, plan.steps
     raced = {job: race(plan.only, job, rounds, steps) for job in plan.jobs}
     results = [result for of_job in raced.values() for result in of_job.values()]
@@ -81,7 +81,7 @@ def _show(job: Job, results: Mapping[str, Result], rounds: int, steps: int) -> N
 
 
 def _bars(job: Job, results: Mapping[str, Result]) -> list[Bar]:
-    """The bars of this job whose contenders were asked to take part."""
+    """The bars of this job whose contenders took part."""
     if job.shape != "mlp":
         return []
     return [

@@ -1,4 +1,4 @@
-"""A table for the eye, in Markdown, and the same as CSV."""
+"""Output of tables: Markdown on the terminal, and CSV."""
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,17 +23,17 @@ _progress = Console(stderr=True, highlight=False)
 
 
 def say(sentence: str) -> None:
-    """Print a sentence as it is."""
+    """Print a sentence, without markup."""
     _console.print(sentence, markup=False)
 
 
 def figure(value: float | None, digits: int = 2) -> str:
-    """A figure for people; a dash where there is none."""
+    """A number in a table; a dash for None or NaN."""
     return "-" if value is None or value != value else f"{value:,.{digits}f}"
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; figures are read right, columns without a name left."""
+    """Print a table; columns are aligned to the right, those without a name to the left."""
     table = Table(title=title, box=box.MARKDOWN, title_justify="left")
     for name in header:
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
@@ -43,7 +43,7 @@ def show(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> No
 
 
 def show_bars(bars: Iterable[Bar]) -> None:
-    """Print what is to be at most what, and whether it is."""
+    """Print each bar with its value and whether it is met."""
     rows = [(bar.what, figure(bar.most), figure(bar.reached), bar.verdict) for bar in bars]
     show("bars", ("", "at most", "is", ""), rows)
 
@@ -56,7 +56,7 @@ def publish(
     versions: Mapping[str, str],
     threads: Iterable[int] = (),
 ) -> None:
-    """Print the bars, and what the figures were taken on; write rows and bars as one CSV.
+    """Print the bars and the machine; write rows and bars to one CSV.
 
     A bar is a row with its own columns ``bar``, ``at_most``, ``is`` and ``verdict``.
     """
@@ -79,7 +79,7 @@ def publish(
 
 
 def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as CSV, whose columns are all keys of all rows."""
+    """Write rows as CSV, with a column for each key of any row."""
     columns = dict.fromkeys(key for row in rows for key in row)
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(columns))
@@ -89,6 +89,6 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 @contextmanager
 def under_way() -> Iterator[Callable[[str], None]]:
-    """One line on a terminal that says what is being done; yields what changes it."""
+    """A status line on the terminal; yields the function that changes it."""
     with _progress.status("") as status:
         yield status.update

@@ -1,11 +1,11 @@
-"""Does the default fit of a table of real numbers beat probabilistic PCA?
+"""Default fits of tables of real numbers, compared with probabilistic PCA.
 
 ``uv run python -m tests.benchmarks.tables_of_numbers`` fits scikit-learn's wine, breast cancer and
-diabetes, and a table in the shape of the Palmer penguins (`tests.support.penguins`), under
-``likelihood="Gaussian"`` and all other defaults. Each seed shuffles the rows, of which a tenth is
-held out, and decides weights and noise. The difference of log p(x), by importance samples, to
-probabilistic PCA of as many latents (at most columns - 1) is paired by row, as ``summary.json`` has
-it. A fit that is there already is read. The table is written to
+diabetes, and a table like the Palmer penguins (`tests.support.penguins`), with
+``likelihood="Gaussian"`` and all other defaults. A seed determines the order of the rows, of which
+a tenth is held out, and weights and noise. The difference of log p(x), by importance sampling, to
+probabilistic PCA with as many latents (at most columns - 1) is paired by row and taken from
+``summary.json``. Finished fits are read. The table is written to
 ``tests/benchmarks/tables_of_numbers.md`` after each row: mean over seeds and its standard error.
 """
 
@@ -34,7 +34,7 @@ TABLES: dict[str, Callable[[], NDArray[np.float64]]] = {
 
 
 def _summary(name: str, latents: int, seed: int, given: argparse.Namespace) -> dict[str, Any]:
-    """What a fit leaves, made anew or read."""
+    """The summary of a fit, read or fitted."""
     out: Path = given.out / f"{name.replace(' ', '-')}-{latents}-{seed}"
     if not (out / "summary.json").is_file():
         rows = np.random.default_rng(seed).permutation(TABLES[name]())
@@ -58,7 +58,7 @@ def _row(name: str, latents: int, summaries: Sequence[dict[str, Any]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Fit, and write the table after each row."""
+    """Fit each table, and write the results after each."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.tables_of_numbers",
         description=__doc__,

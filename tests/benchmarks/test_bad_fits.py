@@ -1,4 +1,4 @@
-"""The benchmark of the verdict, on toys; its fits, where the time allows."""
+"""The benchmark of the verdict, on toy data; the slow test runs its real fits."""
 
 import csv
 import re

@@ -1,4 +1,4 @@
-"""Tables of fits and of encoding, on toys."""
+"""Tables of fits and of encoding, on toy data."""
 
 import sys
 import time
@@ -46,7 +46,7 @@ def test_encode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encode.encode(plan := Plan(tmp_path / "x.csv", 2), rows=20)
     whole, start, difference = rows_of(plan.out)
     assert [whole["what"], start["what"]] == ["20 images", "10 images"]
-    assert float(difference["seconds"]) == -1  # each took a second more than that before it
+    assert float(difference["seconds"]) == -1  # each call takes a second more than the one before
     for _, module, *flags in asked:
         given_settings(module.removeprefix("ppvae."), flags)  # takes them
 

@@ -1,7 +1,7 @@
-"""Every contender steps, and every table of steps is made, on toys: so that none goes stale.
+"""All contenders that are installed, and all tables of steps, on toy data.
 
-What belongs to the package's own environment is run. At a learning rate of about 0 all contenders
-stay at their initial weights, which are the same: so are their losses, but for noise.
+At a learning rate of about 0 all contenders stay at their initial weights, which are the same, so
+their losses are equal up to noise.
 """
 
 import math
@@ -28,12 +28,12 @@ HERE = [name for name in CPU if all(map(find_spec, CONTENDERS[name].uses))]
 """Contenders whose libraries are installed."""
 
 APART = 2.0
-"""Nats between the losses of two contenders at equal weights, on a batch: noise makes up to 1."""
+"""Largest difference of a batch's loss at equal weights, in nats; noise is up to 1."""
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # Pyro's JIT is made of it
-@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # and asks numbers while it traces
+@pytest.mark.filterwarnings("ignore:.*torch.jit:FutureWarning")  # Pyro's JIT uses it
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")  # and reads numbers while it traces
 @pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # of Python 3.13.0
 @pytest.mark.parametrize(
     ("shape", "names"),
@@ -84,7 +84,7 @@ def test_processes(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) 
     names, lock = map("run-{}".format, count(1)), Lock()
 
     def fitted(_: int, batch: int, __: str) -> dict[str, float]:
-        with lock:  # in this process one fit at a time
+        with lock:  # one fit at a time in a process
             run = small(tmp_path, next(names), batch_size=batch, epochs=3, evaluate_every=3)
             return processes.timed(run.path)
 
@@ -103,7 +103,7 @@ def test_processes(tmp_path: Path, here: None, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_machines_pay_until_their_messages_cost_more() -> None:
-    """Of a network that is only slow to begin a message the best number is known in closed form."""
+    """If only the delay of messages costs time, the best number has a closed form."""
     row = {"ms_per_step": 80.0, "parameters": 1000}
     assert processes.step(0.08, 1000, math.inf, 1e-4, 1) == 0.08
     assert processes.best_count(row, math.inf, 1e-4) == round(math.sqrt(0.08 / 2e-4)) == 20

@@ -1,4 +1,4 @@
-"""Studies of many fits, on toys."""
+"""Studies of many fits, on toy data."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_orderings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     orderings.main(asked)
     assert (tmp_path / "table.md").read_text() == table
     with pytest.raises(
-        InputError, match=r"vae-0 holds a fit of other settings \(lr: 0.002, not 0.5"
+        InputError, match=r"vae-0 holds a fit with other settings \(lr: 0.002, not 0.5"
     ):
         orderings.main([*asked, "--lr", "0.5"])
 
@@ -61,7 +61,7 @@ def test_semi_supervised(tmp_path: Path) -> None:
 
 
 def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each seed is a fit, which is read the second time; log p(x) is of all test data."""
+    """Each seed is fitted once and read afterwards; log p(x) is that of all test data."""
     monkeypatch.setattr(published, "PIECE", 10)
     x = np.random.default_rng(0).random((150, 4)) < 0.5
     np.save(tmp_path / "x.npy", x.astype(np.float32))
@@ -86,7 +86,7 @@ def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published, "log_evidence", None)
     published.main([*asked, "--settings", json.dumps(settings)])
     assert list(published._read(tmp_path / "table.csv").values()) == [row]
-    # What else is asked for is not what the folder holds, and is not written there.
+    # Other settings than those of the folder are refused, and not written there.
     kept = (tmp_path / "vae-400-0" / "published.json").read_text()
     with pytest.raises(InputError, match=r"vae-400-0 holds .* \(beta: 1.0, not 2.0\)"):
         published.main([*asked, "--settings", json.dumps(settings | {"beta": 2.0})])
@@ -150,7 +150,7 @@ def test_tables_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each way has its row, and SCVI, which is not installed here, is handed what it needs."""
+    """Each method has its row. SCVI is not installed here; its input is checked."""
     asked = ["--cells", "90", "--genes", "12", "--epochs", "1", "--samples", "2"]
     table = tmp_path / "table.md"
 
@@ -173,7 +173,7 @@ def test_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "nan" not in text
     assert "| -4.00 +- 0.23 | 1.0 |" in text
     assert "scvi-tools 0" in text
-    assert "less that of the `ConditionalVAE`, by the same cells" in text
+    assert "minus that of the `ConditionalVAE`, paired by cell" in text
 
     def fail(_: Any) -> Any:
         raise WorkerFailed("needs uv on the PATH")

@@ -1,4 +1,4 @@
-"""Tables: each is listed, has its module, and is published with its bars."""
+"""The list of tables, their modules, and their output with bars."""
 
 import re
 from pathlib import Path
@@ -57,7 +57,7 @@ def test_all_tables_are_made_though_one_fails(
     assert all_tables(tables, tmp_path, ["--rounds=1"]) == 1
     assert (tmp_path / "bad_one.md").read_text() == "half a table\nfailed with status 3\n"
     assert {path.name for path in tmp_path.iterdir()} == {"bad_one.md", "good.md", "good.csv"}
-    assert capsys.readouterr().out.count("missed by 50.0%") == 2  # beside it, and at the end
+    assert capsys.readouterr().out.count("missed by 50.0%") == 2  # with its table, and at the end
 
 
 def test_each_table_is_a_module_with_its_function() -> None:

@@ -1,4 +1,4 @@
-"""The table of the time to a bound, on toys: its rows, its bar and its judge."""
+"""The table of the time to a bound, on toy data: its rows, its bar and its held-out bound."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -82,7 +82,7 @@ def test_the_bar_of_time_to_bound_needs_ours_and_a_peer_that_got_there(
 
 @pytest.mark.parametrize("spread", get_args(Spread))
 def test_the_judge_of_time_to_bound_is_the_bound(spread: Spread, tmp_path: Path) -> None:
-    """Exactly, where a decoder takes no notice of its code."""
+    """A decoder that ignores z makes the bound exact."""
     job = Job("mlp", latent=3, encoder=(5,), spread=spread, images=str(tmp_path / "x.npz"))
     x = (np.random.default_rng(0).random((1_500, 784)) < 0.5).astype(np.float32)
     np.savez(tmp_path / "x.npz", held_out=x.astype(np.uint8))

@@ -1,17 +1,17 @@
-"""One more table: how long a fit takes to a given bound on held-out images.
+"""Table of the seconds of a fit until it reaches a given bound on held-out images.
 
 All contenders train on the training rows of ``ppvae.fit --data mnist``, binarized anew in each
-epoch. After each they are judged alike on its test rows, binarized once, by `held_out_bound`, and
-not in their time. All start from torch's distribution of initial weights.
+epoch. After each epoch `held_out_bound` evaluates them on its test rows, binarized once; this is
+not timed. All start from torch's distribution of initial weights.
 
-Two kinds of fit each. *Ours*: network, batch, Adam and its rate, which falls along a cosine, as in
-``ppvae.fit --data mnist --binarize dynamic --epochs 25``. *Its own*: network, latent size, batch
-and rate of its published example or its defaults, with Adam in all:
+Each contender has up to two fits. *Ours*: network, batch, Adam and its rate, which falls along a
+cosine, as in ``ppvae.fit --data mnist --binarize dynamic --epochs 25``. *Its own*: network, latent
+size, batch and rate of its published example or its defaults, with Adam in all:
 
 * Pyro: ``examples/vae/vae.py`` and ``examples/vae/utils/mnist_cached.py`` of pyro-ppl/pyro
 * NumPyro: ``examples/vae.py`` of pyro-ppl/numpyro, with the KL in closed form
 * pythae: ``VAEConfig`` with ``Encoder_VAE_MLP`` and ``Decoder_AE_MLP``, ``BaseTrainerConfig``; its
-  configuration asks for a latent size, and 10 is that of ``BaseAEConfig``; a Bernoulli likelihood
+  configuration requires a latent size, 10 as in ``BaseAEConfig``; a Bernoulli likelihood
 * PyTorch: ``vae/main.py`` of pytorch/examples
 """
 
@@ -40,7 +40,7 @@ TARGET = -97.0
 """Nats per image: the mean of log p(x | z) - KL(q(z | x) || p(z)) over the held-out images."""
 
 MOST = 1.0
-"""Ours is to take at most so many times what the fastest peer takes with its settings."""
+"""Bar: seconds of this package over those of the fastest peer, both with our settings."""
 
 OURS = Job(
     "mlp", batch=64, latent=20, lr=2e-3, encoder=(400, 400), decoder=(400,), activation="silu",
@@ -61,21 +61,21 @@ _THEIRS = {
     "torch-compiled": _PYTORCH,
 }
 _ALIKE = ("ours-compiled", "pyro-meanfield", "numpyro-loop", "pythae", "torch", "torch-compiled")
-"""Who fits with the settings of ours."""
+"""Contenders that fit with our settings."""
 
 
 @dataclass
 class _Fit:
-    """What became of a fit; what it took is that of its last epoch where it got nowhere.
+    """A fit, up to the epoch that reached the bound or was the last.
 
     Attributes:
         name: of the contender.
-        settings: whose they are.
+        settings: ``"ours"`` or ``"its own"``.
         result: its set-up, versions, and failure.
-        seconds: of training, the warm-up apart, which belongs to the set-up.
-        steps: that it took, the warm-up's too.
-        epochs: after which it was judged.
-        bound: the last one, nats per image.
+        seconds: training time; the warm-up belongs to the set-up.
+        steps: steps taken, the warm-up included.
+        epochs: epochs taken.
+        bound: the last bound, nats per image.
     """
 
     name: str
@@ -88,14 +88,14 @@ class _Fit:
 
     @property
     def all_seconds(self) -> float | None:
-        """Set-up and training to the bound; None where it was not reached."""
+        """Seconds of set-up and training until the bound; None if it was not reached."""
         if self.bound is None or self.bound < TARGET or self.result.seconds is None:
             return None
         return self.result.seconds + self.seconds
 
 
 def time_to_bound(plan: Plan, data: str = "mnist", ours: Job = OURS) -> None:
-    """Fit by each contender until it reaches the bound, or its time is up; print and write."""
+    """Fit by each contender until it reaches the bound or the limit of time."""
     fits = []
     asked = [(name, "ours", ours) for name in _ALIKE]
     asked += [(name, "its own", job) for name, job in _THEIRS.items()]
@@ -119,9 +119,10 @@ def time_to_bound(plan: Plan, data: str = "mnist", ours: Job = OURS) -> None:
 
 
 def _write_images(data: str, path: Path) -> int:
-    """Leave the rows that `ppvae.fit` trains on, and those of its test; gives how many to train on.
+    """Write training and test rows of `ppvae.fit`, for peers in environments without the package.
 
-    Peers read them in environments without the package.
+    Returns:
+        The number of training rows.
     """
     import torch
 
@@ -139,7 +140,7 @@ def _write_images(data: str, path: Path) -> int:
 
 
 def _run(fit: _Fit, job: Job, limit: float, folder: str) -> None:
-    """Train epoch after epoch, and judge after each."""
+    """Train epoch after epoch, and evaluate the bound after each."""
     result = fit.result
     with WorkerProcess(fit.name, job, folder) as worker:
         ready = worker.set_up()
@@ -147,7 +148,7 @@ def _run(fit: _Fit, job: Job, limit: float, folder: str) -> None:
         result.versions = ready["versions"]
         fit.steps = WARM_UP
         for fit.epochs in count(1):
-            # The warm-up is of the first epoch, whose end the batches go by.
+            # The warm-up took the first steps of the first epoch.
             steps = fit.epochs * job.epoch - fit.steps
             fit.seconds += worker.take(steps)["seconds"]
             fit.steps += steps
@@ -165,7 +166,7 @@ def _verdict(fit: _Fit, limit: float) -> str:
 
 
 def _bar(fits: Iterable[_Fit]) -> Bar:
-    """Ours against the fastest peer with our settings; not run if either did not get there."""
+    """Ours over the fastest peer with our settings; not run if either missed the bound."""
     seconds = {
         fit.name: fit.all_seconds
         for fit in fits
@@ -173,7 +174,7 @@ def _bar(fits: Iterable[_Fit]) -> Bar:
     }
     ours, peers = seconds.pop("ours-compiled", None), seconds.values()
     return Bar(
-        "seconds in all, settings of ours: ours / the fastest peer",
+        "total seconds with our settings, ours / the fastest peer",
         MOST,
         None if ours is None or not peers else ours / min(peers),
     )
@@ -181,7 +182,7 @@ def _bar(fits: Iterable[_Fit]) -> Bar:
 
 def _show(fits: list[_Fit], limit: float) -> None:
     header = (
-        "", "settings", "set-up s", "training s", "in all s", "epochs", "steps", "ms/step", "bound",
+        "", "settings", "set-up s", "training s", "total s", "epochs", "steps", "ms/step", "bound",
         "peak MiB", "",
     )  # fmt: skip
     rows = [

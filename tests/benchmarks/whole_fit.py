@@ -1,4 +1,4 @@
-"""One more table: where the seconds of a whole fit go, from the command to the report."""
+"""Table of the seconds of a whole fit by part, from the command to the report."""
 
 import json
 import subprocess
@@ -23,16 +23,16 @@ from .table import figure, publish, show, under_way
 __all__ = ["whole_fit"]
 
 MOST, SHARE = 10.0, 0.10
-"""Seconds of the default fit at most; and of its steps, what evaluations and checkpoints take."""
+"""Bars: seconds of the default fit; those of evaluations and checkpoints over those of steps."""
 
-PARTS = "start", "steps", "beside", "end", "whole"
-"""Up to the first step; the steps; evaluations, checkpoints and tables; figures and report."""
+PARTS = "start", "steps", "evaluation", "end", "whole"
+"""Up to the first step; steps; evaluations, checkpoints and tables; figures and report; in all."""
 
 
 def whole_fit(plan: Plan, fits: dict[str, Sequence[str]] | None = None) -> None:
-    """Fit by the command's own function, each in a fresh process; a row a fit and round.
+    """Fit by the command's own function in a fresh process, a row per fit and round.
 
-    What compiles is not in the steps: each epoch counts as the median one.
+    Every epoch counts as the median one, so compiling is not part of the steps.
     """
     mnist = ("--data", "mnist", "--data-dir", str(data_folder()), "--binarize", "dynamic")
     fits = fits or {"default": (), "mnist": (*mnist, "--epochs", "4", "--compile", "on")}
@@ -42,13 +42,13 @@ def whole_fit(plan: Plan, fits: dict[str, Sequence[str]] | None = None) -> None:
             for name, flags in fits.items():
                 report(f"{name}, round {number + 1} of {plan.rounds}")
                 seconds = _child([*flags, "--out", f"{folder}/{name}-{number}"])
-                share = seconds["beside"] / seconds["steps"]
-                rows.append({"fit": name} | seconds | {"beside_to_steps": share})
+                share = seconds["evaluation"] / seconds["steps"]
+                rows.append({"fit": name} | seconds | {"evaluation_to_steps": share})
     shown = [
-        (row["fit"], *(figure(row[part]) for part in PARTS), figure(row["beside_to_steps"]))
+        (row["fit"], *(figure(row[part]) for part in PARTS), figure(row["evaluation_to_steps"]))
         for row in rows
     ]
-    show("seconds of a fit", ("", *PARTS, "beside / steps"), shown)
+    show("seconds of a fit", ("", *PARTS, "evaluation / steps"), shown)
     medians = {
         name: {
             k: median(row[k] for row in rows if row["fit"] == name) for k in rows[0] if k != "fit"
@@ -58,14 +58,14 @@ def whole_fit(plan: Plan, fits: dict[str, Sequence[str]] | None = None) -> None:
     bars = [Bar(f"seconds of a {name} fit", MOST, of["whole"])
             for name, of in medians.items() if name == "default"]  # fmt: skip
     bars += [
-        Bar(f"evaluations and checkpoints / steps, {name}", SHARE, of["beside_to_steps"])
+        Bar(f"evaluations and checkpoints / steps, {name}", SHARE, of["evaluation_to_steps"])
         for name, of in medians.items()
     ]
     publish(plan, rows, bars, versions=versions("torch", "pyro"))
 
 
 def _child(flags: Sequence[str]) -> dict[str, float]:
-    """Seconds of each part, in a fresh process as the command's is."""
+    """Seconds of each part, in a fresh process like that of the command."""
     command = [sys.executable, "-m", "tests.benchmarks.whole_fit", *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)
     seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
@@ -73,7 +73,7 @@ def _child(flags: Sequence[str]) -> dict[str, float]:
 
 
 def timed(flags: Sequence[str]) -> dict[str, float]:
-    """Fit, with a clock around the training and around each epoch's steps."""
+    """Fit, and return the seconds of each part."""
     from ppvae import fit
     from ppvae.training.trainer import Trainer
 
@@ -87,14 +87,14 @@ def timed(flags: Sequence[str]) -> dict[str, float]:
     return {
         "start": training[0] - begun,
         "steps": len(ran) * median(ran),
-        "beside": trained - sum(ran),
+        "evaluation": trained - sum(ran),
         "end": time.time() - training[1],
         "whole": whole,
     }
 
 
 def _clocked(home: Any, name: str, times: list[float]) -> AbstractContextManager[Any]:
-    """Have a function write down when it begins and ends."""
+    """Patch a function to append the times of its start and end to ``times``."""
     real: Callable[..., Any] = getattr(home, name)
 
     def clocked(*args: Any, **kwargs: Any) -> Any:

@@ -1,10 +1,10 @@
-"""One contender in a process of its own, which computes only when it is asked to.
+"""Worker: a contender in its own process, which computes on request.
 
-``python -m tests.benchmarks.worker NAME JOB``. It speaks in lines of JSON: when it is set up it
-says so, ``{"seconds": s, "versions": {...}, "threads": n}``; it answers ``{"steps": n}`` with
-``{"seconds": s, "loss": l}``, and no steps with ``{"bound": b}``, that of its weights on held-out
-images; the end of its input it answers with ``{"peak_mib": m}``, and ends.
-Whatever fails is answered with ``{"failed": "a few words"}``.
+``python -m tests.benchmarks.worker NAME JOB`` writes lines of JSON. After the set-up it writes
+``{"seconds": s, "versions": {...}, "threads": n}``. It answers ``{"steps": n}`` with
+``{"seconds": s, "loss": l}``, and ``{"steps": 0}`` with ``{"bound": b}``, the bound of its weights
+on held-out images. At the end of its input it writes ``{"peak_mib": m}`` and exits. A failure is
+``{"failed": "a few words"}``.
 """
 
 import json
@@ -19,12 +19,12 @@ from .contenders import CONTENDERS
 from .held_out import held_out_bound
 from .job import Job, Run
 
-WARM_UP = 3  # steps; a compiler that records what it replays needs more than one
+WARM_UP = 3  # steps; CUDA graphs record only after the first
 
 
 def main() -> None:
-    """Set up the contender, then obey."""
-    # What libraries print must not be taken for an answer.
+    """Set up the contender, then answer requests."""
+    # Output of libraries goes to stderr, so that it is not read as an answer.
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         name, job = sys.argv[1], Job(**json.loads(sys.argv[2]))
@@ -35,7 +35,7 @@ def main() -> None:
                 steps = json.loads(line)["steps"]
                 _say(answers, _timed(run, steps) if steps else _judged(run, job))
             _say(answers, {"peak_mib": _peak_mib()})
-        except Exception as error:  # whatever it is, the table says it
+        except Exception as error:  # the table reports any failure
             _say(answers, {"failed": f"{type(error).__name__}: {error}"})
             raise
 
@@ -45,7 +45,7 @@ def _say(answers: TextIO, answer: dict[str, Any]) -> None:
 
 
 def _set_up(name: str, job: Job) -> tuple[Run, dict[str, Any]]:
-    """Make the contender and warm it up: its imports are no part of the seconds."""
+    """Set up the contender and take the warm-up steps; imports are not timed."""
     contender = CONTENDERS[name]
     versions = {"python": sys.version.split()[0]}
     for library in contender.uses:
@@ -72,8 +72,8 @@ def _judged(run: Run, job: Job) -> dict[str, float]:
 
 
 def _peak_mib() -> float:
-    """The largest resident memory that this process has had."""
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    """Peak resident memory of this process."""
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, else kilobytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 

@@ -1,4 +1,4 @@
-"""A worker's process as its parent sees it: started, asked, and ended."""
+"""Control of a worker by its parent process."""
 
 import json
 import os
@@ -16,28 +16,28 @@ from .job import Job
 
 __all__ = ["WorkerFailed", "WorkerProcess", "python_of"]
 
-_WORDS = 80  # characters of a failure that a row has room for
+_WORDS = 80  # characters of a failure in a row
 
 
 class WorkerFailed(Exception):  # noqa: N818  # a failure is a row of the table, not an error
-    """The contender cannot go on; the message says why, in a few words."""
+    """Failure of a contender, with a short message."""
 
 
 class WorkerProcess:
-    """A contender's process; as a context, it has ended when the context has.
+    """Process of a contender, and a context manager that ends it.
 
     Every method raises `WorkerFailed` if the contender fails.
     """
 
     def __init__(self, name: str, job: Job, folder: str) -> None:
-        """Start it; whatever it writes goes below ``folder``, to a place of its own.
+        """Start it, with its own temporary folder below ``folder``.
 
-        So no compiler finds what another contender, or an earlier run, has cached.
+        So no compiler finds code cached by another contender or an earlier run.
         """
         place = mkdtemp(dir=folder)
         command = [*python_of(CONTENDERS[name]), "-m", f"{__package__}.worker"]
         self._log = TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed on exit
-        # The process it comes from is to be small: its peak of memory is the child's first one.
+        # The parent must be small: a child's peak of memory starts at that of its parent.
         self._process = subprocess.Popen(
             [*command, name, json.dumps(asdict(job))],
             stdin=subprocess.PIPE,
@@ -52,25 +52,25 @@ class WorkerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._log, self._process:  # its input ends, which is its order to leave
+        with self._log, self._process:  # closes its input, so that it exits
             pass
 
     def set_up(self) -> dict[str, Any]:
-        """Wait until it can start: ``seconds``, ``versions``, ``threads``."""
+        """Wait for its set-up: ``seconds``, ``versions``, ``threads``."""
         return self._answer()
 
     def take(self, steps: int) -> dict[str, float]:
-        """Have it take some steps: ``seconds``, ``loss``."""
+        """Take some steps: ``seconds``, ``loss``."""
         assert self._process.stdin is not None
         print(json.dumps({"steps": steps}), file=self._process.stdin, flush=True)
         return self._answer()
 
     def bound(self) -> float:
-        """Have its weights judged: the bound on held-out images, nats per image."""
+        """The bound of its weights on held-out images, nats per image."""
         return self.take(0)["bound"]
 
     def finish(self) -> float:
-        """Let it end, and tell its peak of resident memory, in MiB."""
+        """End it, and return its peak resident memory in MiB."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         return float(self._answer()["peak_mib"])
@@ -93,13 +93,13 @@ class WorkerProcess:
 
 
 def python_of(contender: Contender) -> list[str]:
-    """How to start Python with what the contender requires."""
+    """The command that starts Python with the libraries of a contender."""
     if not contender.requires:
         return [sys.executable]
     uv = os.environ.get("UV") or shutil.which("uv")
     if uv is None:
-        raise WorkerFailed("needs uv on the PATH, to install it beside the package")
-    # The same interpreter, none of its packages, and nothing of the project's environment changed.
+        raise WorkerFailed("needs uv on the PATH, to install it in its own environment")
+    # The same interpreter without its packages; the project's environment does not change.
     start = [uv, "run", "--no-project", "--isolated", "--python", sys.executable]
     for requirement in contender.requires:
         start += ["--with", _pinned(requirement)]
@@ -107,9 +107,9 @@ def python_of(contender: Contender) -> list[str]:
 
 
 def _pinned(requirement: str) -> str:
-    """A library that the package has too is asked for in the same version."""
+    """The requirement, in the version installed here if there is one."""
     try:
-        # Without what follows a plus: the build (cpu, cu132) is of no index but its own.
+        # Without the local part after a plus (cpu, cu132), which only its own index has.
         return f"{requirement}=={version(requirement).partition('+')[0]}"
     except PackageNotFoundError:
         return requirement

@@ -1,4 +1,4 @@
-"""Stubs of libraries that pages use but that are not installed: only what the pages call."""
+"""Stubs of libraries that pages use and that are not installed, with the functions they call."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,7 +51,7 @@ def wandb(told: list[tuple[str, Any]]) -> Any:
 
 
 def optuna(most: int = 2) -> Any:
-    """Optuna: a study that proposes the ends of each range, ``most`` trials at most."""
+    """Optuna: a study that proposes the ends of each range, for at most ``most`` trials."""
     module: Any = ModuleType("optuna")
 
     class Trial:

@@ -25,10 +25,10 @@ STARTS: tuple[Start, ...] = ("prior", "guide")
 
 
 def unbiased(found: Annealed, truth: Tensor) -> bool:
-    """Whether the mean weight over p(x) is 1, over data that know nothing of one another."""
+    """Whether the mean of weight over p(x) is 1, for independent data."""
     ratio = (found.log_p.double() - truth.double()).exp()
     error = float(ratio.std()) / math.sqrt(len(ratio))
-    assert error < 0.05, f"the test is blunt: its error is {error}"
+    assert error < 0.05, f"the standard error {error} is too large for this test"
     return abs(float(ratio.mean()) - 1) < SIGMAS * error
 
 

@@ -1,4 +1,4 @@
-"""Files, folders and runs that ``bad_inputs.txt`` names in braces, each made once."""
+"""Files, folders and runs that ``bad_inputs.txt`` names in braces."""
 
 import os
 import re
@@ -45,7 +45,7 @@ RUNS: dict[str, dict[str, Any]] = {
 
 
 def typed(line: str) -> list[str]:
-    """The words of a command line, with files in braces made in the working folder."""
+    """The words of a command line; files in braces are created in the working folder."""
     words: list[str] = []
     for word in shlex.split(line):
         content = re.fullmatch(r"\{([\w.]+): ?(.*)\}", word)
@@ -60,7 +60,7 @@ def typed(line: str) -> list[str]:
 
 
 def _written(suffix: str, content: str) -> str:
-    """A file of that content, by its suffix: arrays as NumPy has them, text as it stands."""
+    """A file with this content, by its suffix: an array of NumPy, or text."""
     path = Path(f"given.{suffix.removeprefix('raw.')}")
     if suffix == "npy":
         np.save(path, eval(content, dict(ARRAYS)), allow_pickle=True)

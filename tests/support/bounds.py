@@ -1,4 +1,4 @@
-"""Lists of bounds by what they are, and both ways to draw their particles."""
+"""Lists of bounds by their traits, and both ways to draw their particles."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from ppvae.bounds.traits import traits_of
 __all__ = ["LINEAR", "both_ways", "particles"]
 
 LINEAR = tuple(elbo for elbo in ELBOS if traits_of(elbo).is_linear)
-"""Those whose value is reconstruction - beta KL, draw by draw."""
+"""Bounds whose value is reconstruction - beta KL for every draw."""
 
 both_ways = pytest.mark.parametrize("vectorize", [False, True], ids=["looped", "vectorized"])
 

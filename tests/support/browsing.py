@@ -55,11 +55,11 @@ def opened(
 
 
 AXE = os.environ.get("AXE_CORE", "")
-"""``axe.min.js`` of the npm package axe-core, where there is one."""
+"""Path of ``axe.min.js`` of the npm package axe-core, if set."""
 
 
 def issues(browser: Any) -> list[str]:
-    """What axe finds wrong with the page that is open: rule, and the first place."""
+    """Violations that axe finds in the open page: rule and first place."""
     browser.set_script_timeout(600)
     browser.execute_script(Path(AXE).read_text())
     run = (
@@ -71,7 +71,7 @@ def issues(browser: Any) -> list[str]:
 
 
 def complaints(browser: Any, width: int) -> list[str]:
-    """What is wrong with the page that is open: errors of its scripts, its width, issues of axe."""
+    """Problems of the open page: errors of its scripts, its width, issues of axe."""
     found = [line["message"] for line in browser.get_log("browser") if line["level"] != "INFO"]
     wide = browser.execute_script("return document.documentElement.scrollWidth")
     found += [f"{wide} pixels wide, of {width}"] if wide > width else []
@@ -79,10 +79,10 @@ def complaints(browser: Any, width: int) -> list[str]:
 
 
 MOST_BYTES = 5e6
-"""Bytes of a page at most."""
+"""Largest size of a page in bytes."""
 
 MOST_SHEETS = 8
-"""Sheets of paper that a page takes at most."""
+"""Largest number of sheets of a printed page."""
 
 
 def printed(browser: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Captured and eager programs: data, pairs, and the law that both give the same numbers."""
+"""Captured and eager programs: data, pairs, and the law that both compute the same numbers."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -31,7 +31,7 @@ Terms = tuple[Tensor, ...]
 
 
 def data(shape: tuple[int, ...] = (COLUMNS,)) -> Tensor:
-    """Zeros and ones: in the support of every likelihood."""
+    """Zeros and ones, which are in the support of every likelihood."""
     return torch.rand(ROWS, *shape, generator=torch.Generator().manual_seed(0)).round()
 
 
@@ -55,7 +55,7 @@ def bound_of(
 
 
 def value_and_gradients(module: nn.Module, *args: Any, seed: int = 1) -> tuple[Terms, Terms]:
-    """Outputs of a module with a seed, and the gradient of its first output."""
+    """Outputs of a module under a seed, and the gradient of its first output."""
     pyro.set_rng_seed(seed)
     outputs = module(*args)
     outputs = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
@@ -68,7 +68,7 @@ def value_and_gradients(module: nn.Module, *args: Any, seed: int = 1) -> tuple[T
 
 
 def assert_agree(module: nn.Module, *args: Any, compile: bool = False) -> None:
-    """The law: eager and captured, under the same noise, to rounding."""
+    """Assert the law: eager and captured agree under the same noise, up to rounding."""
     captured = Captured(module, compile=compile)
     want = value_and_gradients(module, *args)
     got = value_and_gradients(captured, *args)
@@ -85,7 +85,7 @@ COMPILERS = [
 
 @pytest.fixture
 def traces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of tensors of each trace."""
+    """The number of tensors in each trace."""
     seen: list[int] = []
 
     def counted(function: Any, tensors: Any) -> Any:

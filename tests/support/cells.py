@@ -25,7 +25,7 @@ SETTINGS: dict[str, Any] = {
     "likelihood": "NegativeBinomial", "latent_dim": 10, "encode_covariates": "off",
     "encoder": _LAYER, "decoder": _LAYER,
 }  # fmt: skip
-"""Settings under which codes of cells tell their types, and neither depth nor batch."""
+"""Settings under which codes of cells encode their types, and neither depth nor batch."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,11 @@ def simulated(
 ) -> Cells:
     """Simulate single-cell counts: negative binomials with log-normal library sizes.
 
-    A gene's log share is normal over genes; a type raises or lowers one gene in ten, by a normal of
-    deviation 1.5, and a batch every gene, by one of 0.5. Types are about as many as each other, and
-    half of the cells are of each batch. A cell has about ``depth`` counts a gene, with a deviation
-    of 0.5 of the logarithm; the variance of a count of mean m is m + m^2 / r, where log r is normal
-    over genes about log 2.
+    Log shares are normal over genes. A type changes one gene in ten by a normal of standard
+    deviation 1.5, and a batch changes every gene by one of 0.5. Types are about equally frequent,
+    and each batch has half of the cells. A cell has about ``depth`` counts per gene, with a
+    standard deviation of 0.5 in the logarithm. The variance of a count with mean m is m + m^2 / r,
+    where log r is normal over genes with mean log 2.
     """
     rng = np.random.default_rng(seed)
     batch, type_ = rng.integers(BATCHES, size=cells), rng.integers(TYPES, size=cells)
@@ -93,9 +93,9 @@ class Judged:
 
     Attributes:
         library: R^2 of a linear regression of the log total on the codes.
-        batch: accuracy of telling the batch by 15 nearest neighbours, in five folds, less the share
-            of the larger batch.
-        type: adjusted Rand index of as many k-means clusters as there are types.
+        batch: accuracy of predicting the batch from 15 nearest neighbours, in five folds, minus
+            the share of the larger batch.
+        type: adjusted Rand index of the types and as many k-means clusters.
     """
 
     library: float
@@ -104,7 +104,7 @@ class Judged:
 
     @classmethod
     def of(cls, z: NDArray[Any], cells: Cells) -> Self:
-        """Judge codes, ``(cells, dimensions)``."""
+        """Score codes, ``(cells, dimensions)``."""
         total = np.log(cells.x.sum(1))
         neighbours = KNeighborsClassifier(15)
         chance = np.bincount(cells.batch).max() / len(z)
@@ -145,7 +145,7 @@ def codes_of(run: Run, cells: Split) -> NDArray[Any]:
 
 
 def decoded(run: Run, z: NDArray[Any], batch: int) -> NDArray[Any]:
-    """Mean counts of an average cell at each code, as if it were of a batch: ``(cells, genes)``."""
+    """Mean counts of an average cell at each code, in a given batch: ``(cells, genes)``."""
     (genes,) = run.data_shape
     like = {
         "x": torch.zeros(len(z), genes),

@@ -32,7 +32,7 @@ def normal(*shape: int, seed: int = 0) -> Tensor:
 def programs(
     scale: float, width: int = 2, prior: Callable[[], Any] | None = None
 ) -> tuple[Callable[[Tensor], None], Callable[[Tensor], None]]:
-    """q(z | x) = N(x, scale^2 I) with p(z) = N(0, I): each datum is where its code lies."""
+    """q(z | x) = N(x, scale^2 I) with p(z) = N(0, I): the code of a datum is the datum."""
 
     def standard() -> Any:
         return dist.Normal(torch.zeros(width, dtype=torch.float64), 1.0).to_event(1)
@@ -99,7 +99,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def moments(prior: AggregatePrior) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the mixture, by its parameters."""
+    """Mean and covariance of a mixture, from its parameters."""
     weights = prior.logits.softmax(0)
     mean = weights @ prior.loc
     off = prior.loc - mean

@@ -13,13 +13,13 @@ _CYCLE: tuple[tuple[ColumnKind, tuple[str, ...]], ...] = (
 
 
 def mixed(count: int) -> tuple[Column, ...]:
-    """Columns of all kinds in turns, named by their places."""
+    """Columns of alternating kinds, named by position."""
     each = (_CYCLE[place % len(_CYCLE)] for place in range(count))
     return tuple(Column(str(place), kind, levels) for place, (kind, levels) in enumerate(each))
 
 
 def likelihood_of(name: str, shape: tuple[int, ...], **own: Any) -> Likelihood:
-    """A likelihood by name; of columns, a vector of as many mixed ones as the shape has places."""
+    """A likelihood by name; ``PerColumn`` has as many mixed columns as the shape has elements."""
     if name == "PerColumn":
         columns = mixed(prod(shape))
         return likelihoods.PerColumn((len(columns),), columns, **own)

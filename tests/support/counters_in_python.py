@@ -1,4 +1,4 @@
-"""Counters in Python that a graph could freeze: each kind of state that changes in a call."""
+"""Models that count their calls in Python state, which a graph could freeze."""
 
 import itertools
 import random
@@ -16,14 +16,14 @@ __all__ = ["COUNTERS", "Counter"]
 
 
 class Counter(NamedTuple):
-    """A model that counts, and the name of its kind of counter; ``""``: a buffer, in a graph."""
+    """A model that counts, and the name of its kind of counter; ``""``: a buffer of the graph."""
 
     make: Callable[[], nn.Module]
     path: str
 
 
 def counting(thing: Callable[[], Any], turn: Callable[[Any], Any]) -> Callable[[], nn.Module]:
-    """A model that holds an object, and changes it at each call."""
+    """A model with an attribute that it changes at each call."""
 
     def make() -> nn.Module:
         model = Model(lambda self: turn(self.n))

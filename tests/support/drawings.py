@@ -88,7 +88,7 @@ GENES = rng().poisson(8, (10, 20)).astype(np.float64)
 CODES = rng().normal(size=(60, 5))
 CLASSES = np.arange(60) % 10
 
-# Of a diagnosis: 20 dimensions of which 13 are used, 400 data, on the scale of MNIST.
+# A diagnosis on the scale of MNIST: 20 dimensions of which 13 are used, and 400 data.
 KL = np.where(np.arange(20) < 13, 3.2 * 0.82 ** np.arange(20), 4e-4)[rng().permutation(20)]
 VARIANCE = np.where(KL > 0.01, 1 - np.exp(-2 * KL), 2e-5 * (1 + np.arange(20)))
 APPROXIMATION = rng().gamma(2.0, 0.7, size=400) - 0.1
@@ -246,7 +246,7 @@ def legend(figure: Figure) -> list[str]:
 
 
 def colours(figure: Figure) -> list[Any]:
-    """Of the lines in the one legend of a figure."""
+    """Colours of the lines in the only legend of a figure."""
     (found,) = figure.legends
     return [line.get_color() for line in found.legend_handles if isinstance(line, Line2D)]
 
@@ -258,7 +258,7 @@ def picture(figure: Figure) -> Array:
 
 
 def bars(axes: Axes) -> list[tuple[float, float]]:
-    """Where each level bar begins, and how long it is."""
+    """Start and length of each horizontal bar."""
     found = [p for p in axes.patches if isinstance(p, Rectangle)]
     return [(p.get_x(), p.get_width()) for p in found]
 

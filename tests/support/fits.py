@@ -1,4 +1,4 @@
-"""Small fits for the tests: seconds become tenths of one."""
+"""Small fits for the tests, without slow parts."""
 
 import hashlib
 import json
@@ -76,7 +76,7 @@ def small(folder: Path, out: str | None = "run", **settings: Any) -> Run:
 
 
 def small_copy(folder: Path, out: str = "run", **settings: Any) -> Path:
-    """A copy of a ``small`` fit that is made once per process, for tests of later steps.
+    """A copy of a ``small`` fit that is fitted once per process, for tests of later steps.
 
     Its data are not in ``folder``. Settings are plain values, as those of a command line.
     """
@@ -110,7 +110,7 @@ def small_flags(folder: Path, out: str = "run") -> list[str]:
 
 
 def checkpoint(run: Path, name: str = "last") -> dict[str, Any]:
-    """What a checkpoint holds."""
+    """The content of a checkpoint."""
     folder = run / "checkpoints"
     tree: dict[str, Any] = load_tree(folder / (folder / name).read_text().strip())
     return tree
@@ -156,7 +156,7 @@ def figures(run: Path | Run) -> list[dict[str, Any]]:
 
 
 def future(run: Path, name: str = "last") -> dict[str, Any]:
-    """A checkpoint without the time it took."""
+    """A checkpoint without its timings."""
     state = checkpoint(run, name)
     timed = ("seconds", "compile_seconds")
     state["progress"] = {k: v for k, v in state["progress"].items() if k not in timed}
@@ -164,7 +164,7 @@ def future(run: Path, name: str = "last") -> dict[str, Any]:
 
 
 def rewrite_config(run: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    """Change ``config.yaml`` as by hand, with its digest removed."""
+    """Change ``config.yaml`` as a user would, with its digest removed."""
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["run"].pop("digest", None)
     change(config)

@@ -1,4 +1,4 @@
-"""A process that is forked off a test: it begins with all that the test holds."""
+"""A process forked from a test, with all state of the test."""
 
 import multiprocessing
 import warnings
@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 
 def run_forked(target: Callable[[], object]) -> int | None:
-    """Run it in a process that is forked off; how that ended, as ``Process.exitcode`` says it.
+    """Run ``target`` in a forked process, and return its ``Process.exitcode``.
 
-    JAX and Python warn of forks where another test has started threads: this process does no more
-    than the target, and needs none of them.
+    JAX and Python warn of forks if another test has started threads. The target uses none of them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -10,7 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-SIGMAS = 5.0  # by fixed seeds, a chance of 1e-4 of a false alarm in some hundred comparisons
+SIGMAS = 5.0  # a probability of 1e-4 of a false alarm in a hundred comparisons; seeds are fixed
 NOTHING = 1e-10
 ROWS, COLUMNS, VARIANCE = 6, 4, 0.5
 
@@ -48,7 +48,7 @@ class Part(nn.Module):
 
 
 class Latents(poutine.messenger.Messenger):
-    """Weighs the latents, as a warm-up does, and leaves out those of some rows."""
+    """Scales the latents, as a warm-up does, and masks those of some rows."""
 
     def __init__(self, beta: Any, mask: Tensor | None = None) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Latents(poutine.messenger.Messenger):
 
 
 class Chain(nn.Module):
-    """z_i ~ N(sum_{j<i} A_ij z_j, 1), x ~ N(W z + b, c I), each z_i a site of its own.
+    """z_i ~ N(sum_{j<i} A_ij z_j, 1), x ~ N(W z + b, c I), with a site for each z_i.
 
     q(z_i | z_<i, x) = N(V_i x + a_i + sum_{j<i} K_ij z_j, s_i^2), at first the exact posterior: the
     posterior of z is N(m, S), m = G (x - b), and with S = L L', T = L^-1, it is drawn site by

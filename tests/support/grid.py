@@ -1,4 +1,4 @@
-"""Every prior x likelihood x program x bound: what can be fitted, and why the rest cannot.
+"""The grid of prior, likelihood, program and bound: which cells can be fitted.
 
 ``uv run python -m tests.support.grid`` writes its tables into ``docs/reference/parts.md``, between
 markers.
@@ -38,7 +38,7 @@ PROGRAMS: tuple[tuple[str, str], ...] = (
     ("SemiSupervisedVAE", "SemiSupervised"),
     *(("LinearGaussian", guide) for guide in ("ExactPosterior", "MeanField")),
 )  # fmt: skip
-"""Models, each with the guides that are written for its latents."""
+"""Models, each with the guides for its latents."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "MixtureOfNormals": {"components": 3},
@@ -65,7 +65,7 @@ class Cell:
 
 
 def axes() -> tuple[list[str], list[str], list[tuple[str, str]], list[str]]:
-    """Everything that can be chosen by name, along each axis of the grid."""
+    """The names along each axis of the grid."""
     names = {
         kind: sorted(KINDS[kind].names()) for kind in ("prior", "likelihood", "model", "guide")
     }
@@ -74,7 +74,7 @@ def axes() -> tuple[list[str], list[str], list[tuple[str, str]], list[str]]:
 
 
 def grid() -> Iterator[Cell]:
-    """All of it."""
+    """All cells."""
     return (Cell(*parts) for parts in product(*axes()))
 
 
@@ -85,7 +85,7 @@ def covering(strength: int) -> list[Cell]:
     lists = axes()
     generator = np.random.default_rng(0)
     while wanted:
-        # Of some random cells that hold a group yet to be met, the one that meets most of them.
+        # Of random cells that cover a missing group, take the one that covers most of them.
         first = next(iter(wanted))
         cells = []
         for _ in range(40):
@@ -188,7 +188,7 @@ def climb(cell: Cell, steps: int = 3) -> list[float]:
 
 
 def verdict(cell: Cell) -> str:
-    """How the KL is taken, or that the cell is refused."""
+    """How the KL is computed, or ``refused``."""
     try:
         _, facts, _, _ = made(cell)
     except InputError:
@@ -201,7 +201,7 @@ def verdict(cell: Cell) -> str:
 
 
 def tables() -> str:
-    """What works: the KL of each prior and guide, and the bounds that a guide can be fitted by."""
+    """Tables of the KL for each prior and guide, and of the bounds for each guide."""
     priors, _, programs, elbos = axes()
     guides = [guide for model, guide in programs if model == "VAE"]
     analytic = TraceMeanField_ELBO.__name__

@@ -1,8 +1,8 @@
-"""Kills and full disks in one process, by counting the system calls of the store.
+"""Simulation of kills and full disks in one process, by counting the system calls of the store.
 
-A kill at an operation leaves on the disk what the operations before it have done, for no
-``finally`` runs in a process that is gone. So one undisturbed command shows them all: before each
-operation, and in the middle of each write, what is there is copied.
+A killed process runs no ``finally``, so a kill leaves the disk as the operations before it did. One
+undisturbed command thus shows the result of every kill: the folder is copied before each operation
+and in the middle of each write.
 """
 
 import errno
@@ -19,7 +19,7 @@ from ppvae.run.store import disk, lock, new_folder
 
 _CHANGES = ("mkdir", "open", "write", "fsync", "ftruncate", "rename", "unlink", "rmdir")
 _TIDY = ("ftruncate", "unlink", "rmdir")
-"""What works on a full disk too."""
+"""Operations that work on a full disk too."""
 
 
 class Counted:
@@ -52,7 +52,7 @@ class Counted:
 
 @contextmanager
 def counted(before: Callable[[str], None], *, has_swap: bool = True) -> Iterator[None]:
-    """Have ``before`` called before each change of the disk by the store."""
+    """Call ``before`` before each change of the disk by the store."""
     swap = disk.swap
 
     def counted_swap(one: Path, other: Path) -> bool:
@@ -72,7 +72,7 @@ def states(
 ) -> tuple[list[Path], int]:
     """States of ``home`` that a kill of ``command`` leaves, and the number of operations.
 
-    Of every so many operations the one; of states that are equal, the first.
+    Only each ``every``-th operation is considered, and the first of equal states.
     """
     kept: list[Path] = []
     count = 0
@@ -92,7 +92,7 @@ def states(
 
 
 def content(home: Path) -> dict[str, bytes | None]:
-    """All files of a folder; the lock's, which says when and by whom, without what it says."""
+    """All files of a folder with their content, except that of the lock (a time and a process)."""
     return {
         str(path.relative_to(home)): None
         if path.is_dir() or path.name == lock.LOCK
@@ -103,7 +103,7 @@ def content(home: Path) -> dict[str, bytes | None]:
 
 @contextmanager
 def full_from(operation: int) -> Iterator[None]:
-    """A disk that is full from the operation of this number on, counted from 0."""
+    """A disk that is full from operation ``number`` on, counted from 0."""
     count = 0
 
     def before(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Fits in several processes, as ``torchrun`` starts them: on this machine, or on two of its own."""
+"""Fits in several processes, as started by ``torchrun`` on one machine or on two simulated ones."""
 
 import os
 import signal
@@ -14,18 +14,18 @@ RUN = (sys.executable, "-m", "torch.distributed.run")
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process: one thread, and this package wherever it runs."""
+    """The environment of a process: one thread, and this package on the path."""
     return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | more
 
 
 class Launched:
-    """Processes that ``torchrun`` has started on this machine; they end with the context.
+    """Processes that ``torchrun`` starts on this machine; they end with the context.
 
     Args:
-        words: what they run: ``-m MODULE ...`` or a script with its words.
-        processes: how many.
-        restarts: how often they may be started again.
-        variables: of the environment.
+        words: what they run, ``-m MODULE ...`` or a script with its arguments.
+        processes: number of processes.
+        restarts: largest number of restarts.
+        variables: environment variables.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class Launched:
 
     def __exit__(self, *_: object) -> None:
         if self.agent.poll() is None:
-            self.agent.terminate()  # which ends the ranks
+            self.agent.terminate()  # ends the ranks too
         self.agent.communicate()
 
     def ranks(self) -> dict[int, int]:
-        """The process numbers of the ranks that there are."""
+        """Process ids of the running ranks."""
         children = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text()
         found = {}
         for pid in map(int, children.split()):
@@ -64,13 +64,13 @@ class Launched:
         return found
 
     def kill(self, rank: int) -> int:
-        """Kill a rank, and give its number as a process."""
+        """Kill a rank, and return its process id."""
         pid = self.ranks()[rank]
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def ended(self, within: float) -> tuple[int, list[str]]:
-        """The exit code, and the errors that the ranks told, once all have left."""
+        """Wait for the end of all ranks; return the exit code and their errors."""
         _, said = self.agent.communicate(timeout=within)
         assert "Traceback" not in said.split("elastic/multiprocessing")[0]
         return self.agent.returncode, [x for x in said.splitlines() if x.startswith("error: ")]
@@ -79,12 +79,12 @@ class Launched:
 def _environment(pid: int) -> Sequence[bytes]:
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:  # it is gone
+    except OSError:  # it has ended
         return ()
 
 
 def wait_for(there: Callable[[], bool], within: float = 200.0) -> None:
-    """Wait until something is so."""
+    """Wait until a condition is true."""
     until = time.monotonic() + within
     while not there():
         assert time.monotonic() < until

@@ -26,22 +26,22 @@ FOLDER = Path(__file__).parents[2] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 COLOURS = 64
-"""Of a picture that is committed; more make a file several times as large, and look the same."""
+"""Colours of a committed picture; more make the file several times as large and look the same."""
 
-type Notebook = Any  # nbformat's own is a dictionary with attributes
+type Notebook = Any  # nbformat's type is a dictionary with attributes
 
 
 class _Shell(AsyncZMQSocketChannel):
-    """The channel of requests and replies, on which no reply is overlooked.
+    """Channel of requests and replies that misses no reply.
 
-    Sending consumes the one sign that a reply has come. Where a widget's state is sent while the
-    reply of its cell is waited for, it would be found at the end of the cell's time only.
+    Sending clears the notification that a reply has arrived. If the state of a widget is sent while
+    the client waits for a cell, the reply would only be read when the time of the cell has run out.
     """
 
     def send(self, msg: dict[str, Any]) -> None:
         super().send(msg)
         if self.socket is not None:
-            self.socket.get(zmq.EVENTS)  # looks for what has come, and has it read
+            self.socket.get(zmq.EVENTS)  # notices replies that have arrived
 
 
 class _Client(AsyncKernelClient):
@@ -53,26 +53,25 @@ class _Manager(AsyncKernelManager):
 
 
 def notebooks() -> list[Path]:
-    """All of them, in their order."""
+    """All notebooks, in order."""
     return sorted(FOLDER.glob("*.ipynb"))
 
 
 def read(path: Path) -> Notebook:
-    """A notebook, in the format that every cell has an id in."""
+    """A notebook, in the format whose cells have ids."""
     with path.open(encoding="utf-8") as file:
         return nbformat.read(file, as_version=4)
 
 
 def code(notebook: Notebook) -> list[Any]:
-    """The cells that are run."""
+    """The code cells."""
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def execute(notebook: Notebook, folder: Path, *, quick: bool = False) -> Notebook:
-    """Run a notebook in ``folder``, by the Python that runs this; it raises what a cell raises.
+    """Run a notebook in ``folder`` with this Python; an error of a cell is raised.
 
-    Quick, it takes the data that ship with a dependency, and as little of everything as shows that
-    it runs.
+    A quick run uses data that ship with a dependency and the smallest settings.
     """
     client = NotebookClient(
         notebook,
@@ -89,7 +88,7 @@ def execute(notebook: Notebook, folder: Path, *, quick: bool = False) -> Noteboo
 
 
 def _environment(outer: Mapping[str, str], *, quick: bool) -> dict[str, str]:
-    """The kernel's environment variables; a shell's own choices of looks are none of its."""
+    """The kernel's environment variables, without those of a shell that change its output."""
     kept = {
         name: value for name, value in outer.items() if name not in ("MPLBACKEND", "PPVAE_QUICK")
     }
@@ -123,7 +122,7 @@ def clean(notebook: Notebook) -> Notebook:
 
 
 def _of_few_colours(png: str) -> str:
-    """A picture in base64, of few colours where that makes it smaller."""
+    """A picture in base64, with few colours if that makes it smaller."""
     small = io.BytesIO()
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
         few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
@@ -132,13 +131,13 @@ def _of_few_colours(png: str) -> str:
 
 
 def write(path: Path, notebook: Notebook) -> None:
-    """Write a notebook where it was."""
+    """Write a notebook to its file."""
     with path.open("w", encoding="utf-8") as file:
         nbformat.write(notebook, file)
 
 
 def main(argv: list[str]) -> None:
-    """Run the notebooks named, or all, in a folder of their own, and keep their outputs."""
+    """Run the given notebooks, or all, in temporary folders, and keep their outputs."""
     import tempfile
 
     for path in [Path(name) for name in argv] or notebooks():

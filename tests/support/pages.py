@@ -26,7 +26,7 @@ SECTIONS = ["glance", "map", "verdict", "course", "data", "kl", "gaps", "worst",
 
 
 DOT = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'></svg>"
-"""A figure of nothing."""
+"""An empty figure."""
 
 
 class Page(HTMLParser):
@@ -90,7 +90,7 @@ def pictured(folder: Path, **settings: Any) -> Run:
 
 
 def own_model(x: torch.Tensor) -> None:
-    """A story in two chapters, with sites of other names."""
+    """A model as a function with two latents and unusual site names."""
     scale = pyro.param("scale", torch.ones(()))
     with pyro.plate("data", len(x)):
         mood = pyro.sample("mood", dist.Normal(torch.zeros(2), 1.0).to_event(1))
@@ -128,7 +128,7 @@ def white_dot() -> bytes:
 
 
 def dotted_gallery(run: Run, *_: object) -> None:
-    """Leave the figures of a fit as dots."""
+    """Write the figures of a fit as dots."""
     (run.path / "figures").mkdir()
     for name in ("elbo", "reconstructions", "samples", "latent"):
         (run.path / "figures" / f"{name}.png").write_bytes(white_dot())
@@ -136,9 +136,9 @@ def dotted_gallery(run: Run, *_: object) -> None:
 
 @contextmanager
 def quickly(*, in_full: bool = False) -> Iterator[None]:
-    """One draw behind each figure, no baselines, no pictures but those of the page, which are dots.
+    """One draw behind each figure, no baselines, and dots for the pictures of the page.
 
-    In full there are those of the fit too, as dots, and those of the page are as they are.
+    In full, the page has its real pictures, and the figures of the fit are written as dots.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ppvae.training.evaluation_schedule.DRAWS", 1)
@@ -156,7 +156,7 @@ def quickly(*, in_full: bool = False) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
-    """Each kind of run, fitted when it is first asked for; the first in full."""
+    """Each kind of run, fitted on first use; the first in full."""
     runs: dict[str, Run] = {}
 
     def make(kind: str) -> Run:

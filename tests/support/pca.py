@@ -1,8 +1,8 @@
-"""Probabilistic PCA, where every answer is known: x = W z + b + sqrt(c) noise, z ~ N(0, I).
+"""Probabilistic PCA, with exact results: x = W z + b + sqrt(c) noise, z ~ N(0, I).
 
-The posterior is N(S W' (x - b) / c, S) with S^-1 = M = I + W' W / c, and x ~ N(b, W W' + c I). With
-orthogonal columns of W, M is diagonal and a mean-field guide can be exact; with others the best
-diagonal one has variances 1 / M_jj, and KL(q || posterior) = (sum_j ln M_jj - ln |M|) / 2.
+The posterior is N(S W' (x - b) / c, S) with S^-1 = M = I + W' W / c, and x ~ N(b, W W' + c I). If
+the columns of W are orthogonal, M is diagonal and a mean-field guide can be exact. If not, the best
+diagonal guide has variances 1 / M_jj, and KL(q || posterior) = (sum_j ln M_jj - ln |M|) / 2.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ AFFINE = partial(MLP, hidden=())
 
 
 def affine(network: nn.Module) -> nn.Linear:
-    """The one layer of a network without hidden ones."""
+    """The only layer of a network without hidden layers."""
     (layer,) = [m for m in network.modules() if isinstance(m, nn.Linear)]
     return layer
 
@@ -36,8 +36,8 @@ class PCA:
     Attributes:
         pair: the model, and a mean-field guide made of the posterior.
         facts: its audit under ``TraceMeanField_ELBO``.
-        rows: data, all of them.
-        x: the same, ``(rows, columns)``, float64.
+        rows: all data.
+        x: all data as a tensor, ``(rows, columns)``, float64.
         w: W, ``(columns, latent)``.
         b: b, ``(columns,)``.
         variance: c.
@@ -101,7 +101,7 @@ def pca(
         variance: c.
         rotated: whether the columns of W are oblique; if not, the guide is the exact posterior.
         shift: added to each posterior mean in the guide.
-        widen: what multiplies each scale in the guide.
+        widen: factor of each scale in the guide.
         seed: of W, b and the data.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -129,7 +129,7 @@ def pca(
         encoder.weight.zero_()
         encoder.weight[:latent] = gain
         encoder.bias[:latent] = shift - gain @ b
-        encoder.bias[latent:] = 10 * (log_scale / 10).atanh()  # undoes the guide's bend
+        encoder.bias[latent:] = 10 * (log_scale / 10).atanh()  # inverts the guide's tanh
     x = x.float().double()  # as a split holds it
     batch = {"x": x}
     pair = Pair(model, guide, batch)

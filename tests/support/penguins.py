@@ -1,4 +1,4 @@
-"""A table in the shape of the Palmer penguins: four measurements of three species."""
+"""A simulated table like the Palmer penguins: four measurements of three species."""
 
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ CORRELATION = 0.3
 
 
 def penguins(rows: int = 342, seed: int = 0) -> NDArray[np.float64]:
-    """Rows of six clusters, a species and a sex each, whose measurements correlate by size.
+    """Rows of six clusters, one per species and sex, whose measurements correlate through size.
 
     Shapes: ``(rows, 4)``.
     """
@@ -42,11 +42,11 @@ SEXES = ("female", "male")
 MEASURES = ("bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g")
 ON_ISLANDS = np.array([[0.3, 0.37, 0.33], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
 DIVES = np.array([4.0, 12.0, 30.0])
-"""Where the species live, and how often they dive in an hour, of which negative binomial counts."""
+"""Islands of the species, and their mean dives per hour, for negative binomial counts."""
 
 
 def mixed_penguins(rows: int = 342, seed: int = 0, missing: float = 0.03) -> "pd.DataFrame":
-    """The measurements beside species, island, sex and a count, with empty cells."""
+    """The measurements with species, island, sex and a count, and empty cells."""
     import pandas as pd
 
     rng = np.random.default_rng(seed)
@@ -75,7 +75,7 @@ COLUMNS = (
 
 
 def as_modelled(table: "pd.DataFrame") -> tuple[Tensor, Tensor]:
-    """The table as a model sees it, reals standardized, and what was observed: ``(rows, 8)``."""
+    """The table as a model sees it, with standardized reals, and its mask, both ``(rows, 8)``."""
     each = []
     for column in COLUMNS:
         values = table[column.name]

@@ -14,7 +14,7 @@ __all__ = ["Guide", "Model"]
 
 
 class Model(nn.Module):
-    """p(x, z): the mean of x is z, weighed and scaled by a factor."""
+    """p(x, z): the mean of x is an affine map of z, times a factor."""
 
     if TYPE_CHECKING:
         scales: Any
@@ -34,7 +34,7 @@ class Model(nn.Module):
 
 
 class Guide(nn.Module):
-    """q(z | x), with a mean of its own alone."""
+    """q(z), which does not depend on x."""
 
     def __init__(self) -> None:
         super().__init__()

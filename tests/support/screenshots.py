@@ -1,11 +1,11 @@
-"""The pages of runs of every state, as browsers and paper show them: pictures to be looked at.
+"""Pictures of the pages of runs in every state, in browsers and on paper, to look at.
 
 python -m tests.support.screenshots --runs /tmp/runs --out /tmp/pictures       # all of them
 python -m tests.support.screenshots table counts --only phone dark             # some
 
-Runs are made once, in a few minutes; a later call writes their pages anew and photographs them.
-What needs no eyes is checked too: errors of scripts, widths, bytes, sheets of paper, and, where
-AXE_CORE names ``axe.min.js`` of the npm package axe-core, what axe finds.
+Runs are fitted once, in a few minutes; a later call writes their pages anew and takes the pictures.
+Errors of scripts, widths, bytes and sheets of paper are checked, and issues of axe if AXE_CORE
+names ``axe.min.js`` of the npm package axe-core.
 """
 
 import argparse
@@ -37,7 +37,7 @@ VIEWS: dict[str, tuple[int, int, str]] = {
     "phone": (390, 844, "light"),
     "dark": (1400, 900, "dark"),
 }
-"""Width and height in pixels, and the scheme of colours."""
+"""Width and height in pixels, and the colour scheme."""
 
 
 def counted(folder: Path) -> Path:
@@ -95,13 +95,13 @@ STATES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "collapsed": lambda _: {"beta": 30.0, "epochs": 10},
     "point-mass": lambda _: {"guide": "Delta", "beta": 0.0, "latent_dim": 2, "epochs": 10},
 }  # fmt: skip
-"""The settings of each run, otherwise those of the defaults."""
+"""The settings of each run that are not defaults."""
 
 DIAGNOSED = ("digits", "table")
 
 
 def made(state: str, folder: Path) -> Run:
-    """The run of a state, fitted when it is first asked for; then its page is written anew."""
+    """The run of a state, fitted on first use, with its page written anew."""
     path = folder / state
     if (path / "report.html").exists():
         run = load(path)
@@ -124,7 +124,7 @@ def compared(folder: Path) -> Path:
 def photograph(
     browser: Any, file: Path, name: str, out: Path, views: Sequence[str]
 ) -> Iterator[str]:
-    """Take a page's first screen, all of it, and its print; yield what is wrong with it."""
+    """Save a page's first screen, the whole page and its print; yield its problems."""
     if file.stat().st_size > MOST_BYTES:
         yield f"{file.stat().st_size / 1e6:.2f} MB"
     for view in views:

@@ -1,4 +1,4 @@
-"""Settings in Python that a graph could freeze: each kind of state, changed from outside."""
+"""Models with settings in Python state, changed from outside, which a graph could freeze."""
 
 import types
 from collections import deque
@@ -264,7 +264,7 @@ def class_of_a_module() -> Setting:
 
 def replaced_method() -> Setting:
     model = Model(lambda self: self.beta())
-    model.beta = lambda: 1.0  # type: ignore[assignment]  # as a user may
+    model.beta = lambda: 1.0  # type: ignore[assignment]  # as a user might
     return Setting(model, lambda: setattr(model, "beta", lambda: 0.1))
 
 

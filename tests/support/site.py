@@ -17,7 +17,7 @@ LOADED = {("script", "src"), ("img", "src"), ("link", "href"), ("iframe", "src")
 
 
 class Page(HTMLParser):
-    """What a page links to and loads, and the anchors that it has."""
+    """Links, resources and anchors of a page."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ def build(site: Path) -> int:
 
 
 def main(site: Path) -> int:
-    """Build, check, and say what is wrong."""
+    """Build the site, check it, and print its problems."""
     if status := build(site):
         return status
     found = list(problems(site))

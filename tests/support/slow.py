@@ -1,4 +1,4 @@
-"""Cases of a long list: some run by default, some with the slow tests, all on request."""
+"""Long lists of cases: some run by default, some with the slow tests, all on request."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ def few(values: Iterable[Any], every: int, *, slow: int = 1) -> list[Any]:
     Every ``slow``-th of the others is marked slow, and the rest exhaustive.
 
     Args:
-        values: one value per case, or a tuple where a case has several.
+        values: one value per case, or a tuple if a case has several.
         every: 3 keeps the first, the fourth, ...; 0 keeps none.
         slow: the same for the others.
     """

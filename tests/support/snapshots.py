@@ -18,7 +18,7 @@ Snapshot = dict[str, dict[Any, Any]]
 
 
 def snapshot() -> Snapshot:
-    """The state as it is now, by part and name."""
+    """The current state, by part and name."""
     known = logging.Logger.manager.loggerDict.items()
     loggers = {"": logging.getLogger()} | {
         name: logger for name, logger in known if isinstance(logger, logging.Logger)

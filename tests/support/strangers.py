@@ -1,4 +1,4 @@
-"""Malicious run directories, and code that would run if they were unpickled."""
+"""Malicious run directories, and objects that run code if they are unpickled."""
 
 import os
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def refusal(run: Path, **options: Any) -> str:
 
 
 class Exploit:
-    """What runs ``touch`` when it is unpickled."""
+    """An object that runs ``touch`` when it is unpickled."""
 
     def __init__(self, target: Path) -> None:
         self.target = target

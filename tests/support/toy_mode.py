@@ -1,6 +1,6 @@
-"""Toys of the benchmarks: every table, script and contender runs, so that none goes stale.
+"""Toy runs of the benchmarks, which test every table, script and contender.
 
-Native code is not compiled: graphs are run as they were traced.
+Native code is not compiled; traced graphs are run instead.
 """
 
 import csv
@@ -20,7 +20,7 @@ TINY = {"class_path": "MLP", "init_args": {"hidden": [4]}}
 
 
 class Here:
-    """A contender in this process, with a parameter store of its own: `WorkerProcess`, at once."""
+    """A `WorkerProcess` in this process, with its own parameter store."""
 
     def __init__(self, name: str, job: Job, folder: str) -> None:
         self._name, self._job = name, job
@@ -67,7 +67,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(worker, "WARM_UP", 1)
     threads = torch.get_num_threads()
     yield
-    torch.set_num_threads(threads)  # a fit takes as many as it pays for
+    torch.set_num_threads(threads)  # a fit changes their number
 
 
 def lines_of(table: Path) -> list[dict[str, str]]:
@@ -76,5 +76,5 @@ def lines_of(table: Path) -> list[dict[str, str]]:
 
 
 def rows_of(table: Path) -> list[dict[str, str]]:
-    """Those that are no bars."""
+    """The lines of a CSV that are not bars."""
     return [line for line in lines_of(table) if not line.get("bar")]

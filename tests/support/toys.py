@@ -16,7 +16,7 @@ __all__ = ["Guide", "Model", "rows", "toy"]
 
 
 def toy(count: int = 90) -> NDArray[np.float32]:
-    """A linear Gaussian: rows of 4 numbers with 2 latents."""
+    """Data of a linear Gaussian with 2 latents, in rows of 4 numbers."""
     g = torch.Generator().manual_seed(0)
     basis, z = torch.randn(2, 4, generator=g), torch.randn(count, 2, generator=g)
     made: NDArray[np.float32] = (z @ basis + 0.5 * torch.randn(count, 4, generator=g)).numpy()
@@ -24,7 +24,7 @@ def toy(count: int = 90) -> NDArray[np.float32]:
 
 
 def rows(count: int = 90) -> Data:
-    """The same as data of a fit: of 90 rows 72 train, 2 batches of 32 and one of 8."""
+    """`toy` as data of a fit: 72 of 90 rows train, in 2 batches of 32 and one of 8."""
     return from_arrays(toy(count))
 
 

@@ -35,7 +35,7 @@ def fitted(folder: Path, out: str, **settings: Any) -> Run:
 
 
 def steep(run: Run) -> Run:
-    """The run with networks that separate data and latents, as after a longer fit."""
+    """The run with weights that separate data and latents, as after a longer fit."""
     with torch.no_grad():
         for p in run.pair.parameters():
             p.mul_(3.0)

@@ -1,10 +1,10 @@
-"""Is the verdict right? Fits that are bad on purpose, diagnosed.
+"""Verdicts of a diagnosis on deliberately bad fits: are they right?
 
 ``uv run python -m tests.benchmarks.bad_fits`` fits seven programs with one bad part each, and the
-same with a good part in its place. What the bad one lacks of the good one's bound, on the same test
-rows, is the true loss. A diagnosis of the bad fit must name its part first, and a size within a
-factor of two. ``--siblings`` has others of the same kind; ``--full`` diagnoses in full, not quick.
+same programs with a good part in its place. The true loss is the bound of the good fit minus that
+of the bad one, on the same test rows. The diagnosis of the bad fit must name the bad part first,
+and its size within a factor of two. ``--siblings`` adds more cases; ``--full`` diagnoses in full.
 
-Runs and diagnoses that are there are read, so that the command goes on where it was stopped. The
-table is written after each, as Markdown and as CSV.
+Finished runs and diagnoses are read, so the command resumes where it was stopped. The table is
+written after each case, as Markdown and as CSV.
 """

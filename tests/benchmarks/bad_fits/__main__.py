@@ -1,4 +1,4 @@
-"""``uv run python -m tests.benchmarks.bad_fits``: what it does, the package says."""
+"""Command ``python -m tests.benchmarks.bad_fits``; the package's docstring describes it."""
 
 import argparse
 import csv
@@ -17,15 +17,20 @@ from .judged import ASKED, Judged, judge
 
 
 def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
-    """Judge each verdict, and write the table after each; ``settings`` are those of the fits."""
+    """Judge the verdict of each case, and write the table after each.
+
+    Args:
+        arguments: those of the command line.
+        settings: settings of `ppvae.fit.fit` that override those of the fits.
+    """
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks.bad_fits",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--siblings", action="store_true", help="others of the same kind too")
+    parser.add_argument("--siblings", action="store_true", help="add more cases")
     parser.add_argument("--full", action="store_true", help="diagnose in full")
-    parser.add_argument("--fits", nargs="+", metavar="NAME", help="of these bad fits alone")
+    parser.add_argument("--fits", nargs="+", metavar="NAME", help="bad fits; default: the seven")
     parser.add_argument("--only", nargs="+", default=ASKED, help="questions of the diagnosis")
     parser.add_argument("--out", type=Path, default=Path("runs/bad-fits"))
     parser.add_argument("--table", type=Path, default=Path(__file__).parent / "verdicts.md")
@@ -43,7 +48,7 @@ def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
 
 
 def _commit() -> str:
-    """The commit that is checked out, and whether files of it were changed."""
+    """The commit that is checked out, and whether files differ from it."""
     asked = ("git", "describe", "--always", "--dirty=, changed", "--exclude=*")
     found = subprocess.run(asked, capture_output=True, text=True, check=False)
     return found.stdout.strip() or "unknown"
@@ -55,7 +60,7 @@ def _write(found: Sequence[Judged], table: Path, command: str) -> None:
         "# Verdicts on bad fits",
         "",
         f"`{command}`, commit {_commit()}, {date}. Nats per datum, test rows, +- one standard "
-        "error. True loss: the bound of the good fit less that of the bad one.",
+        "error. True loss: the bound of the good fit minus that of the bad one.",
         "",
         "| bad fit | true loss | the verdict's first part | its size | ratio | |",
         "|---|---:|---|---:|---:|---|",

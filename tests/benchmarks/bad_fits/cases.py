@@ -1,4 +1,4 @@
-"""The bad fits, and the good one beside each: one part is another."""
+"""Bad fits, each with a good one that differs in one part."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +13,8 @@ class Fit:
     """A fit.
 
     Attributes:
-        data: the name of its data, see `DATA`.
-        settings: those of `ppvae.fit.fit` that are not `COMMON`.
+        data: the name of its data in `DATA`.
+        settings: settings of `ppvae.fit.fit` that differ from `COMMON`.
     """
 
     data: str = "digits"
@@ -22,18 +22,18 @@ class Fit:
 
     @property
     def whole(self) -> Settings:
-        """All settings of its programs, bound and training: no default of `fit` is among them."""
+        """All settings of its programs, bound and training; none is left to the defaults."""
         return COMMON | self.settings
 
 
 @dataclass(frozen=True)
 class Case:
-    """A bad fit.
+    """A bad fit and a good one.
 
     Attributes:
-        what: is bad about it.
-        bad: the name of the fit, see `FITS`.
-        good: the name of the fit that has a good part in place of the bad one.
+        what: what is bad.
+        bad: the name of the bad fit in `FITS`.
+        good: the name of the fit with a good part in place of the bad one.
         culprits: parts of which the verdict must name one first.
     """
 
@@ -59,7 +59,7 @@ COMMON: Settings = {
     "start": None, "encode_covariates": "on", "accumulate": 1,
     "optimizer": "Adam", "lr": 2e-3, "schedule": "CosineAnnealingLR", "clip": None, "seed": 0,
 }  # fmt: skip
-"""Settings that all fits share, written out: where a default of `fit` moves, no fit changes."""
+"""Settings of all fits, written out so that changed defaults do not change them."""
 
 _TABLE: Settings = {
     "likelihood": _gaussian("learned"), "latent_dim": 2, "decoder": _mlp(100),
@@ -112,7 +112,7 @@ CASES = (
     Case("Gaussian on counts", "counts-gaussian", "counts", ("likelihood",)),
     Case("Gaussian on heavy tails", "heavy-tails-gaussian", "heavy-tails", ("likelihood",)),
 )
-"""The seven."""
+"""The seven cases."""
 
 SIBLINGS = (
     Case("160 rows, binarized anew", "digits-160", "digits", ("overfitting",)),
@@ -129,4 +129,4 @@ SIBLINGS = (
         "clusters-one-normal", ("likelihood",),
     ),
 )  # fmt: skip
-"""Others of the same kind."""
+"""More cases of the same kind."""

@@ -1,4 +1,4 @@
-"""Data of the bad fits: the digits, and tables whose law is known."""
+"""Data of the bad fits: the digits, and tables simulated from known distributions."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +12,7 @@ from ppvae.data.in_memory import InMemorySplit
 from .parts import LOADINGS
 
 ROWS = 2_000
-"""Rows of each table: 1,600 to train, 200 each to choose and to test."""
+"""Rows of each table: 1,600 training, 200 validation and 200 test rows."""
 
 
 def digits() -> Data:
@@ -21,17 +21,17 @@ def digits() -> Data:
 
 
 def few_digits() -> Data:
-    """160 digits to train on; the others are those of `digits`."""
+    """160 training digits; validation and test rows are those of `digits`."""
     return _few(digits())
 
 
 def static_digits() -> Data:
-    """All digits, binarized once: no noise that keeps from overfitting."""
+    """All digits, binarized once, so that no new noise prevents overfitting."""
     return load("digits", binarize="static")
 
 
 def few_static_digits() -> Data:
-    """160 of them to train on."""
+    """160 training digits, binarized once."""
     return _few(static_digits())
 
 
@@ -67,14 +67,14 @@ def heavy_tails() -> Data:
 
 
 def linear() -> Data:
-    """W z + noise of variance 1/4, by `FixedLinear`'s W: its four latents are standard normals."""
+    """W z + noise of variance 1/4, with W of `FixedLinear` and z of four standard normals."""
     g = _generator(5)
     z = torch.randn(ROWS, 4, generator=g)
     return _table(z @ LOADINGS.T + 0.5 * torch.randn(ROWS, 6, generator=g), "linear")
 
 
 def clusters() -> Data:
-    """6 columns, linear in two latents, which lie in five clusters; little noise."""
+    """6 columns, linear in two latents that form five clusters, with little noise."""
     g = _generator(6)
     angle = torch.randint(5, (ROWS,), generator=g) * (2 * torch.pi / 5)
     centre = 3 * torch.stack([angle.cos(), angle.sin()], 1)

@@ -1,4 +1,4 @@
-"""What a diagnosis says of a bad fit, beside what it truly loses."""
+"""The verdict on a bad fit, compared with its true loss."""
 
 import json
 from collections.abc import Sequence
@@ -20,26 +20,26 @@ from .cases import Case
 from .runs import opened
 
 ASKED = ("baselines", "bound", "gap", "model", "training", "deficits")
-"""The questions that a verdict is made of."""
+"""The questions of a diagnosis that the verdict uses."""
 
 SAMPLES = 100
-"""Draws behind the bound of each test row."""
+"""Draws per test row for the bound."""
 
 FACTOR = 2.0
-"""How far a size may be from the true loss."""
+"""Largest ratio of the size and the true loss, either way."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict beside the truth.
+    """A verdict and the true loss.
 
     Attributes:
-        case: what was bad.
-        loss: the bound of the good fit less that of the bad one, by test rows.
-        part: what the verdict names first.
-        nats: the size it gives; ``None``: none.
-        error: the standard error of it.
-        sentence: its first sentence.
+        case: the bad fit.
+        loss: the bound of the good fit minus that of the bad one, paired by test row.
+        part: the first part of the verdict.
+        nats: its size, if it has one.
+        error: the standard error of the size.
+        sentence: the first sentence of the verdict.
     """
 
     case: Case
@@ -51,24 +51,24 @@ class Judged:
 
     @property
     def is_named(self) -> bool:
-        """Whether the part is the one that is bad."""
+        """Whether the verdict names the bad part."""
         return any(self.part.startswith(culprit) for culprit in self.case.culprits)
 
     @property
     def ratio(self) -> float | None:
-        """The size that the verdict gives over the true loss."""
+        """The size in the verdict over the true loss."""
         return None if self.nats is None else self.nats / self.loss.mean
 
     @property
     def is_right(self) -> bool:
-        """Whether the part is named, and the size within a factor of two."""
+        """Whether the verdict names the bad part, and its size within a factor of two."""
         return self.is_named and self.ratio is not None and 1 / FACTOR <= self.ratio <= FACTOR
 
 
 def judge(
     case: Case, folder: Path, *, quick: bool, only: Sequence[str] = ASKED, **settings: Any
 ) -> Judged:
-    """Fit, diagnose, and hold the verdict against the truth."""
+    """Fit, diagnose, and compare the verdict with the true loss."""
     bad, good = (opened(name, folder, **settings) for name in (case.bad, case.good))
     first = _verdict(bad, quick=quick, only=only)
     return Judged(
@@ -78,7 +78,7 @@ def judge(
 
 
 def bound(run: Run) -> Tensor:
-    """The bound of each test row; of whole numbers that of their probability, under a density."""
+    """The bound of each test row; for whole numbers under a density, of their probability."""
     test = run.data().test.frozen(0)
     audit, x = run.audit, test.take(torch.arange(len(test)))["x"]
     is_density = not all(support.is_discrete for _, support in audit.supports.values())
@@ -90,7 +90,7 @@ def bound(run: Run) -> Tensor:
 
 
 def _verdict(run: Run, *, quick: bool, only: Sequence[str]) -> dict[str, Any]:
-    """The first finding of a diagnosis, made anew or read."""
+    """The first finding of a diagnosis, read or computed."""
     file = run.path / "diagnosis" / "diagnostics.json"
     if not file.is_file():
         diagnose(run=run, quick=quick, only=list(only), out=file.parent, device="cpu")

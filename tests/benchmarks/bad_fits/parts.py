@@ -1,4 +1,4 @@
-"""Parts that are wrong on purpose, and the right ones beside them."""
+"""Parts that are wrong on purpose, and a fixed decoder."""
 
 from typing import Any, override
 
@@ -15,7 +15,7 @@ LOADINGS = torch.tensor(
         [0.9, 0.9, 0.9, 1.0], [1.0, 0.9, 0.9, 0.9], [0.9, 0.9, 1.0, 0.9],
     ]
 )  # fmt: skip
-"""W of `FixedLinear`: columns so alike that the latents are correlated given x."""
+"""W of `FixedLinear`; its columns are similar, so that the latents are correlated given x."""
 
 
 class FrozenMLP(MLP):
@@ -27,7 +27,7 @@ class FrozenMLP(MLP):
 
 
 class FixedLinear(nn.Module):
-    """z to W z, with W the `LOADINGS`: a decoder that has nothing to learn."""
+    """Decoder z to W z with the fixed W of `LOADINGS`."""
 
     loadings: Tensor
 

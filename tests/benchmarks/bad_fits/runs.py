@@ -1,4 +1,4 @@
-"""Runs of the bad fits: made once, and opened with their data."""
+"""Runs of the bad fits, fitted once and opened with their data."""
 
 from pathlib import Path
 from typing import Any, override
@@ -14,7 +14,7 @@ _PARTS = "tests.benchmarks.bad_fits.parts"
 
 
 class RunWithData(Run):
-    """A run whose data were handed in, and are here again.
+    """A run with the data that it was fitted to.
 
     Args:
         path: the run directory.
@@ -31,7 +31,7 @@ class RunWithData(Run):
 
 
 def opened(name: str, folder: Path, **others: Any) -> Run:
-    """The run of a fit in ``folder``, fitted if it is not there yet; ``others`` are settings."""
+    """The run of a fit in ``folder``, fitted if it is missing; ``others`` override settings."""
     made, data = FITS[name], DATA[FITS[name].data]()
     path = folder / name
     if not (path / "summary.json").is_file():

@@ -1,4 +1,4 @@
-"""Who takes part, by name; none of them is imported before its worker runs it."""
+"""Contenders by name; each is imported in its own worker only."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,25 +12,24 @@ from ..job import Job, Run
 __all__ = ["CONTENDERS", "LIMIT", "REFERENCE", "Contender"]
 
 REFERENCE = "pyro-meanfield"
-"""Pyro's own way to do the job; costs are told as ratios to it."""
+"""Pyro's own SVI, the denominator of ratios."""
 LIMIT = "products"
-"""What no way of writing the program can do without."""
+"""The matrix products alone, a lower limit of the cost."""
 
 _DISTRIBUTIONS = {"pyro": "pyro-ppl"}
 
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to do the job.
+    """An implementation of the job.
 
     Attributes:
-        title: what it is, for the table.
-        module: the file of this folder whose ``make(job, **arguments)`` gives its `Run`.
-        arguments: which of the file's variants it is.
-        uses: libraries whose versions belong to its figures.
-        requires: what is installed to run it, in an environment of its own; nothing: the package's
-            environment has it all.
-        device: the only device that it is for, if there is one.
+        title: its name in tables.
+        module: module of this folder whose ``make(job, **arguments)`` returns its `Run`.
+        arguments: arguments that select a variant of the module.
+        uses: libraries whose versions are reported.
+        requires: libraries to install in its own environment; empty: it runs in the package's.
+        device: the only device it supports; None: all.
     """
 
     title: str
@@ -41,13 +40,13 @@ class Contender:
     device: str | None = None
 
     def maker(self) -> Callable[[Job], Run]:
-        """Import the contender, and give what makes its `Run`."""
+        """Import the contender, and return the function that makes its `Run`."""
         make: Callable[..., Run] = import_module(f"{__name__}.{self.module}").make
         return partial(make, **self.arguments)
 
     @staticmethod
     def version(library: str) -> str:
-        """The version of one of `uses` here."""
+        """The installed version of a library of `uses`."""
         return version(_DISTRIBUTIONS.get(library, library))
 
 
@@ -62,14 +61,14 @@ def _pyro(elbo: str) -> Contender:
 
 def _numpyro(title: str, loop: bool) -> Contender:
     uses, requires = ("numpyro", "jax"), ("numpyro", "jax[cpu]")
-    # JAX as installed here has no CUDA, and would be timed on the processor instead.
+    # `jax[cpu]` has no CUDA, and would be timed on the processor instead.
     return Contender(title, "numpyro_svi", {"loop": loop}, uses, requires, device="cpu")
 
 
 CONTENDERS: dict[str, Contender] = {
-    "ours": _ours("ours, eager", compiled=False),
-    "ours-compiled": _ours("ours, compiled", compiled=True),
-    "ours-bf16": _ours("ours, compiled, bf16-mixed", compiled=True, precision="bf16-mixed"),
+    "ours": _ours("ppvae, eager", compiled=False),
+    "ours-compiled": _ours("ppvae, compiled", compiled=True),
+    "ours-bf16": _ours("ppvae, compiled, bf16-mixed", compiled=True, precision="bf16-mixed"),
     "pyro-trace": _pyro("Trace_ELBO"),
     "pyro-meanfield": _pyro("TraceMeanField_ELBO"),
     "pyro-jit": _pyro("JitTrace_ELBO"),

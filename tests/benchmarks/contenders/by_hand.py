@@ -1,4 +1,4 @@
-"""The job in plain PyTorch: no probabilistic program, the loss written out."""
+"""The job in plain PyTorch, with the loss written out."""
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +31,7 @@ class _Loss(nn.Module):
 
 
 def make(job: Job, mode: str | None = None) -> Run:
-    """Run the loss eagerly, or compiled in one of `torch.compile`'s modes."""
+    """Run the loss eagerly, or compiled in a mode of `torch.compile`."""
     loss = _Loss(job).to(job.device)
     optimizer = torch.optim.Adam(loss.parameters(), lr=job.lr)
     climbed = loss if mode is None else torch.compile(loss, mode=mode)

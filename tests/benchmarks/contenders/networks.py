@@ -14,21 +14,21 @@ _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU, "softplus": nn.Softplus}
 
 
 def encoder(job: Job) -> nn.Sequential:
-    """From x to loc and s, one after the other: ``(batch, 2 latent)``; with initial weights."""
+    """Encoder from x to loc and s, concatenated: ``(batch, 2 latent)``; with initial weights."""
     layers = _encoder(job)
     put_weights(layers, initial_weights(job)[0])
     return layers
 
 
 def decoder(job: Job) -> nn.Sequential:
-    """From z to the logits of x; with initial weights."""
+    """Decoder from z to the logits of x, with initial weights."""
     layers = _decoder(job)
     put_weights(layers, initial_weights(job)[1])
     return layers
 
 
 def put_weights(network: nn.Module, weights: Layers) -> None:
-    """Give a network these weights, layer by layer."""
+    """Set the weights of a network, layer by layer."""
     flat = [values for layer in weights for values in layer]
     with torch.no_grad():
         for parameter, values in zip(network.parameters(), flat, strict=True):
@@ -36,13 +36,13 @@ def put_weights(network: nn.Module, weights: Layers) -> None:
 
 
 def weights(network: nn.Module) -> Layers:
-    """Those of the linear layers, as they now are."""
+    """Current weights and biases of the linear layers."""
     layers = [module for module in network.modules() if isinstance(module, nn.Linear)]
     return [(f.weight.detach().cpu().numpy(), f.bias.detach().cpu().numpy()) for f in layers]
 
 
 def log_scale(s: Tensor, job: Job) -> Tensor:
-    """Logarithm of the posterior's scale, from what the encoder says."""
+    """Logarithm of the posterior's scale, from s of the encoder."""
     if job.spread == "bounded":
         return 10 * torch.tanh(torch.where(s > 0, torch.asinh(s), s) / 10)
     return s / 2 if job.spread == "log_variance" else s

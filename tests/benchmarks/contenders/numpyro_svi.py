@@ -1,6 +1,6 @@
 """The job in NumPyro on JAX: many updates in one compiled loop, or one compiled update at a time.
 
-Images have their channels last, as JAX's compiler for CPUs likes them.
+Images have their channels last, which JAX's compiler for CPUs prefers.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ Parameters = Sequence[tuple[Any, Any]]
 
 
 def make(job: Job, loop: bool) -> Run:
-    """Run ``svi.update``: compiled in a loop over the steps asked for, or each by itself."""
-    # Not at the top: only this contender's own environment has them.
+    """Run ``svi.update``, compiled in a loop over the steps or one step at a time."""
+    # Imported here: only this contender's environment has them.
     jax, np = import_module("jax"), import_module("jax.numpy")
     numpyro, dist = import_module("numpyro"), import_module("numpyro.distributions")
     infer = import_module("numpyro.infer")
@@ -85,7 +85,7 @@ def make(job: Job, loop: bool) -> Run:
 
 
 class _Resident:
-    """Batches that were binarized once."""
+    """Batches in memory, binarized once."""
 
     def __init__(self, job: Job) -> None:
         jax, np = import_module("jax"), import_module("jax.numpy")
@@ -94,16 +94,16 @@ class _Resident:
         self.each = list(self.all)
 
     def order(self, epoch: int) -> Any:
-        """They come in one order."""
+        """The batches have one order only."""
         return epoch
 
     def batch(self, i: Any, order: Any) -> Any:
-        """The batch of a step; of a step that is traced, cut out of all."""
+        """The batch of a step; if the step is traced, sliced from the array of all batches."""
         return self.each[i % len(self.each)] if type(i) is int else self.all[i % len(self.all)]
 
 
 class _Binarized:
-    """Batches of a fit, shuffled and binarized anew in each epoch, as in NumPyro's own example."""
+    """Batches of a fit, shuffled and binarized anew in each epoch, as in NumPyro's example."""
 
     def __init__(self, job: Job) -> None:
         self.jax, self.job = import_module("jax"), job
@@ -111,7 +111,7 @@ class _Binarized:
         self.images = self.jax.device_put(training_images(job))
 
     def order(self, epoch: int) -> Any:
-        """The rows in the order of an epoch."""
+        """The order of the rows in an epoch."""
         random = self.jax.random
         return random.permutation(random.fold_in(self.key, epoch), len(self.images))
 
@@ -141,21 +141,21 @@ class _Networks:
         return [(self.jax.numpy.asarray(w), self.jax.numpy.asarray(b)) for w, b in layers]
 
     def log_scale(self, s: Any) -> Any:
-        """Logarithm of the posterior's scale, from what the encoder says."""
+        """Logarithm of the posterior's scale, from s of the encoder."""
         np = self.jax.numpy
         if self.job.spread == "bounded":
             return 10 * np.tanh(np.where(s > 0, np.arcsinh(s), s) / 10)
         return s / 2 if self.job.spread == "log_variance" else s
 
     def encoder(self, parameters: Parameters, x: Any) -> Any:
-        """From x to loc and s, one after the other."""
+        """Encoder from x to loc and s, concatenated."""
         *hidden, last = parameters
         for layer in hidden:
             x = self.activation(self._layer(layer, x))
         return self._affine(last, x.reshape(len(x), -1))
 
     def decoder(self, parameters: Parameters, z: Any) -> Any:
-        """From z to the logits of x."""
+        """Decoder from z to the logits of x."""
         first, *rest = parameters
         h = self._affine(first, z)
         if self.job.shape == "conv":
@@ -169,7 +169,7 @@ class _Networks:
         return x @ weight + bias
 
     def _layer(self, layer: tuple[Any, Any], x: Any, up: bool = False) -> Any:
-        """An affine map of a table, a convolution of images: halving them, or doubling."""
+        """An affine map of vectors, or a convolution that halves or doubles the size of images."""
         if x.ndim == 2:
             return self._affine(layer, x)
         weight, bias = layer
@@ -184,7 +184,7 @@ class _Networks:
 
 
 def _channels_last(encoder: Layers, decoder: Layers) -> tuple[Layers, Layers]:
-    """Torch's weights for images with their channels last, 7 x 7 at the smallest."""
+    """Torch's weights for images with channels last, whose smallest size is 7 x 7."""
     *convolutions, (weight, bias) = encoder
     many = CHANNELS[-1]
     to_code = weight.reshape(-1, many, 7, 7).transpose(2, 3, 1, 0).reshape(-1, len(weight))
@@ -193,6 +193,6 @@ def _channels_last(encoder: Layers, decoder: Layers) -> tuple[Layers, Layers]:
     size = weight.shape[1]
     from_code = weight.reshape(many, 7, 7, size).transpose(3, 1, 2, 0).reshape(size, -1)
     first_bias = first_bias.reshape(many, 7, 7).transpose(1, 2, 0).reshape(-1)
-    # Torch's transposed convolution turns its kernel round.
+    # Torch's transposed convolution flips its kernel.
     up = [(w[:, :, ::-1, ::-1].transpose(2, 3, 0, 1), b) for w, b in transposed]
     return [*down, (to_code, bias)], [(from_code, first_bias), *up]

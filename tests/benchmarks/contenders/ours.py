@@ -28,12 +28,12 @@ __all__ = ["make"]
 def make(job: Job, *, compiled: bool, precision: str) -> Run:
     """Run the package's training step.
 
+    A job that is a fit is run by `ours_fit`, which decides on its own whether to compile.
+
     Args:
         job: what is fitted.
-        compiled: the whole step as one graph, or operation by operation.
+        compiled: whether the step is one compiled graph.
         precision: as ``--precision`` takes it, ``"32"`` or ``"bf16-mixed"``.
-
-    A fit is that of `ppvae.fit`, which decides itself what is compiled.
     """
     if job.images:
         return ours_fit.make(job)
@@ -55,7 +55,7 @@ def make(job: Job, *, compiled: bool, precision: str) -> Run:
     networks = (guide.encoder, model.decoder)
     if not compiled:
         return repeat(step, job, networks)
-    step(batches(job)[0])  # in which the optimizer makes its state
+    step(batches(job)[0])  # creates the state of the optimizer
     captured = CapturedStep(bound, optimizer, _batch, per=1 / job.batch, clip=None, context=mixed)
     sums = torch.zeros(SUMS, dtype=torch.float64, device=job.device)
 
@@ -74,7 +74,7 @@ def _batch(x: Tensor) -> dict[str, Tensor]:
 
 
 def _bound(job: Job) -> Bound:
-    """The package's programs with the job's layers, and what is climbed."""
+    """The bound of the package's programs, with the job's layers."""
     encoder: Network
     decoder: Network
     if job.shape == "mlp":

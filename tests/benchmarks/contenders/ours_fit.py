@@ -1,4 +1,4 @@
-"""A fit with this package: the trainer that `ppvae.fit` makes, without its held-out evaluation."""
+"""A fit with this package: the trainer of `ppvae.fit`, without its held-out evaluation."""
 
 import math
 from typing import Any, cast
@@ -19,7 +19,7 @@ __all__ = ["make"]
 
 
 def make(job: Job) -> Run:
-    """Run the steps of `Trainer.epochs`, the ragged batch at the end of each epoch among them."""
+    """Run the steps of `Trainer.epochs`, with the smaller batch at the end of each epoch."""
 
     def mlp(widths: tuple[int, ...]) -> dict[str, object]:
         return {"class_path": "MLP", "init_args": {"hidden": widths, "activation": job.activation}}
@@ -41,10 +41,10 @@ def make(job: Job) -> Run:
 
     def run(steps: int) -> float:
         last = trainer.progress.step + steps
-        # The benchmark evaluates all contenders itself, and not in their time.
+        # The benchmark evaluates all contenders itself, and does not time it.
         with patch("ppvae.training.trainer.evaluate", lambda *_, **__: Figures(0.0, 0.0, 0.0, 0.0)):
             for _ in trainer.epochs(stop=lambda: trainer.progress.step >= last):
                 pass
-        return math.nan  # the sums of an epoch are gone once it is closed
+        return math.nan  # the trainer discards the sums at the end of an epoch
 
     return Run(run, lambda: (weights(guide.encoder), weights(model.decoder)))

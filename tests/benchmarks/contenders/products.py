@@ -1,4 +1,4 @@
-"""The limit: the matrix products and convolutions of a step, forward and back, and nothing else."""
+"""Lower limit: only the matrix products and convolutions of a step, forward and backward."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Product = Callable[[], object]
 
 
 def make(job: Job) -> Run:
-    """Run each layer's map, the gradient of its weights, and the gradient of its input."""
+    """Run each layer's product, and those of the gradients of its weights and its input."""
     x = batches(job)[0]
     z = torch.randn(job.batch, job.latent, device=job.device)
     networks = [(encoder(job), x, False), (decoder(job), z, True)]
@@ -35,7 +35,7 @@ def make(job: Job) -> Run:
 
 
 def _products(network: nn.Sequential, x: Tensor, into_x: bool) -> Iterator[Product]:
-    """The products of a network; ``into_x``: its input needs a gradient, as data do not."""
+    """The products of a network; ``into_x``: its input is not data and needs a gradient."""
     network.requires_grad_(False)
     for layer in network:
         y = layer(x)
@@ -50,7 +50,7 @@ def _products(network: nn.Sequential, x: Tensor, into_x: bool) -> Iterator[Produ
 
 
 def _linear(weight: Tensor, x: Tensor, g: Tensor, into_x: bool) -> Iterator[Product]:
-    # Into buffers that are kept: a product alone allocates nothing.
+    # Outputs are allocated once, so that only the products are timed.
     yield partial(torch.mm, x, weight.t(), out=torch.empty_like(g))
     yield partial(torch.mm, g.t(), x, out=torch.empty_like(weight))
     if into_x:

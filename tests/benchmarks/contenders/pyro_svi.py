@@ -1,10 +1,10 @@
-"""The job as Pyro's tutorial writes it: `SVI.step`, Pyro's Adam, validation as Pyro has it."""
+"""The job as in Pyro's tutorial: `SVI.step`, Pyro's Adam, Pyro's default validation."""
 
 import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import SVI
-from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro makes it at run time
+from pyro.optim import Adam  # type: ignore[attr-defined]  # Pyro defines it at run time
 from torch import Tensor, nn
 
 from ..job import Job, Run
@@ -37,7 +37,7 @@ class _VAE(nn.Module):
 
 
 def make(job: Job, elbo: str) -> Run:
-    """Run `SVI.step` with the bound of that name."""
+    """Run `SVI.step` with a bound of Pyro, by name."""
     vae = _VAE(job).to(job.device)
     adam = Adam({"lr": job.lr})
     svi = SVI(vae.model, vae.guide, adam, getattr(pyro.infer, elbo)())
@@ -45,5 +45,5 @@ def make(job: Job, elbo: str) -> Run:
     def step(x: Tensor) -> float:
         return float(svi.step(x)) / job.batch
 
-    # Pyro has an optimizer of torch's for each parameter, from the first step on.
+    # Pyro creates an optimizer of torch for each parameter in the first step.
     return repeat(step, job, (vae.encoder, vae.decoder), adam.optim_objs.values)

@@ -1,8 +1,8 @@
-"""The job in pythae: its VAE with the job's networks, moved by its own trainer.
+"""The job in pythae: its VAE with the job's networks, trained by its own trainer.
 
-What is timed is ``BaseTrainer.train_step``, one pass over its own loader, progress bar included:
-that loader collates row by row, and no other is to be had through its API. Its Bernoulli takes
-probabilities, so that a sigmoid ends the decoder. The loss is the mean over the pass.
+The timed function is ``BaseTrainer.train_step``, one pass over its own loader with its progress
+bar. That loader collates row by row, and its API takes no other. Its Bernoulli takes probabilities,
+so the decoder ends with a sigmoid. The loss is the mean over the pass.
 """
 
 from functools import cache
@@ -22,8 +22,8 @@ __all__ = ["make"]
 
 
 def make(job: Job) -> Run:
-    """Run passes over as many batches as there are steps to take."""
-    # Not at the top: only this contender's own environment has them.
+    """Run a pass over as many batches as steps."""
+    # Imported here: only this contender's environment has them.
     models, trainers = import_module("pythae.models"), import_module("pythae.trainers")
     nn, base = import_module("pythae.models.nn"), import_module("pythae.models.base.base_utils")
     datasets = import_module("pythae.data.datasets")
@@ -60,7 +60,7 @@ def make(job: Job) -> Run:
         chosen = torch.cat(list(islice(endless, steps)))
         return datasets.BaseDataset(chosen, torch.zeros(len(chosen)))
 
-    # Resident rows are put together once for rounds of one length, those of a fit each time.
+    # Without a fit, the rows of rounds of equal length are collected once.
     rows = dataset if job.images else cache(dataset)
     vae = models.VAE(config, Encoder(), Decoder())
     trainer = trainers.BaseTrainer(vae, rows(1), training_config=plan)

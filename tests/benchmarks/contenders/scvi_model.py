@@ -1,10 +1,10 @@
 """SCVI of scvi-tools on cells: ``python -m tests.benchmarks.contenders.scvi_model CELLS OUT``.
 
-It is run in an environment of its own, by `tests.benchmarks.cells`, on what that wrote: counts
-``x``, ``size_factor``, ``batch``, and which rows are ``train`` and ``test``. Counts are negative
-binomials of mean size factor times rate, with one dispersion a gene, and the batch is told to the
-decoder alone, as ours are; all else is SCVI's own. It writes ``z``, the posterior means of all
-cells, and ``log_p``, that of each test cell by importance sampling.
+`tests.benchmarks.cells` runs it in its own environment, on a file of counts ``x``, ``size_factor``,
+``batch``, and the rows ``train`` and ``test``. As in our fit, counts are negative binomials with
+mean size factor times rate and one dispersion per gene, and only the decoder takes the batch. All
+else is SCVI's default. It writes ``z``, the posterior means of all cells, and ``log_p`` of each
+test cell by importance sampling.
 """
 
 import argparse
@@ -25,10 +25,10 @@ def main() -> None:
     parser.add_argument("cells", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--samples", type=int, required=True)
-    parser.add_argument("--epochs", type=int, help="default: SCVI's own")
+    parser.add_argument("--epochs", type=int, help="default: that of SCVI")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    # Not at the top: only this contender's own environment has them.
+    # Imported here: only this contender's environment has them.
     scvi, anndata = import_module("scvi"), import_module("anndata")
     warnings.filterwarnings("ignore")
     scvi.settings.seed = given.seed

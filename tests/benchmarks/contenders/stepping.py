@@ -1,4 +1,4 @@
-"""A step on one batch, repeated over all of them: the loop of all contenders in PyTorch."""
+"""The training loop of all contenders in PyTorch."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import cycle, islice
@@ -15,12 +15,12 @@ __all__ = ["batches", "binarized", "repeat"]
 
 
 def batches(job: Job) -> list[Tensor]:
-    """The resident batches, on the job's device."""
+    """The batches in memory, on the job's device."""
     return list(torch.from_numpy(resident(job)).to(job.device))
 
 
 def binarized(job: Job) -> Iterator[Tensor]:
-    """Whole batches of a fit without end, shuffled and binarized anew in each epoch."""
+    """Endless whole batches of a fit, shuffled and binarized anew in each epoch."""
     grey = torch.from_numpy(training_images(job)).to(job.device)
     while True:
         for rows in torch.randperm(len(grey)).split(job.batch)[: job.epoch]:
@@ -33,11 +33,15 @@ def repeat(
     networks: tuple[nn.Module, nn.Module],
     optimizers: Callable[[], Iterable[Optimizer]] = tuple,
 ) -> Run:
-    """Run ``step``, which takes a batch and gives its loss (nats per datum), on one after another.
+    """Repeat ``step`` over batches.
 
-    The last loss is read as a number, for which everything before it has to be computed: on CUDA
-    nothing is in flight when the run returns. ``optimizers`` are those whose rate the job sets;
-    ``networks`` are encoder and decoder.
+    The run returns the last loss as a number, so that CUDA finishes all steps before.
+
+    Args:
+        step: takes a batch, and returns its loss in nats per datum.
+        job: what is fitted.
+        networks: encoder and decoder.
+        optimizers: optimizers whose learning rate the job sets.
     """
     endless = binarized(job) if job.images else cycle(batches(job))
     done = 0
