@@ -1,4 +1,4 @@
-"""Squared error as a likelihood, weighed by a variance that is given, learned or computed."""
+"""Squared error as a likelihood, weighted by a variance that is given, learned or computed."""
 
 from typing import Literal, override
 
@@ -17,7 +17,7 @@ from ppvae.networks import Shape, inverse_positive, positive
 
 
 class Gaussian(Likelihood):
-    """p(x | z) = N(x; loc(z), c I): squared error, weighed by 1 / (2 c).
+    """p(x | z) = N(x; loc(z), c I): squared error, weighted by 1 / (2 c).
 
     The variance c balances reconstruction and prior: the larger c, the more the prior counts.
     Without a floor, a decoder that copies x sends c to 0 and the density to infinity (Mattei and

@@ -1,4 +1,4 @@
-"""Reconstruction and KL where latents are enumerated: terms at every value, weighed by it.
+"""Reconstruction and KL with enumerated latents: terms at every value, weighted by its probability.
 
 Under ``TraceEnum_ELBO`` a discrete latent takes all of its values at once, along an extra dimension
 to the left of all plates, so that a bound is no plain sum of log-probabilities. Where no score is
@@ -17,7 +17,7 @@ from ppvae.programs.plates import plates
 def expectations(model: Sites, guide: Sites) -> tuple[Tensor, Tensor]:
     """Reconstruction and KL: E_q of the observed sites' log p, and of the latent ones' log q / p.
 
-    A term is weighed by the guide's probability of every enumerated site that it may depend on:
+    A term is weighted by the guide's probability of every enumerated site that it may depend on:
     those whose plates are all plates of the term. Both are sums over data and draws, in nats; their
     difference is the bound that ``TraceEnum_ELBO`` computes from the same draws.
 

@@ -137,7 +137,7 @@ class FreeBitsELBO(DifferentiableELBO, TraceMeanField_ELBO):
 
 
 class _Terms(NamedTuple):
-    """Sums over the cells of the data's plates, weighed by their scales and masks.
+    """Sums over the cells of the data's plates, weighted by their scales and masks.
 
     Attributes:
         kl: in nats.

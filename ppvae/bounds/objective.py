@@ -1,4 +1,4 @@
-"""The objective of a fit: a bound, with the KL weighed by beta, as an ``nn.Module``."""
+"""The objective of a fit: a bound, with the KL weighted by beta, as an ``nn.Module``."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast

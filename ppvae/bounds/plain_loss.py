@@ -2,7 +2,7 @@
 
 Most VAEs are written as error + KL. With a standard normal prior and a diagonal normal guide such a
 loss is, up to a factor and a constant, minus the ELBO of one model, which depends on how both terms
-are averaged and weighed (Bishop, 2006, section 1.2.5, for the variance behind a squared
+are averaged and weighted (Bishop, 2006, section 1.2.5, for the variance behind a squared
 error; Rybkin et al., 2021; Higgins et al., 2017, for the weight of the KL).
 """
 

@@ -36,7 +36,7 @@ _OPTIONS = {"fallback_random": True, "size_asserts": False}
 """Settings of Inductor: torch's random numbers, and no checks of what the trace has fixed."""
 
 _FORMAT = 1
-"""Raise it whenever this file makes different code from a graph: it is part of the key."""
+"""Version of the code generated from a graph, a part of the key: raise it if the code changes."""
 
 
 def compile_natively(graph: GraphModule, tensors: Sequence[Tensor], *, is_on_cpu: bool) -> Function:
@@ -269,7 +269,7 @@ def _without_kernels(source: str) -> str:
     else:
         source = f"from torch._inductor.select_algorithm import extern_kernels\n{source}"
     if "async_compile" in source:
-        raise ValueError("it compiles something else than kernels")
+        raise ValueError("it compiles something other than kernels")
     return source
 
 

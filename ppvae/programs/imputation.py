@@ -1,8 +1,8 @@
 """Imputation of missing entries: p(x_missing | x_observed), by importance sampling.
 
 Given z the elements of x are independent, so that the missing ones have the mean E[x_missing | z]
-whatever was observed. The observed ones decide which z are likely: draws from the guide are weighed
-by p(x_observed, z) / q(z | x), as for log p(x) itself.
+whatever was observed. The observed ones determine which z are likely: draws from the guide are
+weighted by p(x_observed, z) / q(z | x), as for log p(x) itself.
 """
 
 import math

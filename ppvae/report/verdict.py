@@ -115,7 +115,7 @@ def _summary(page: PageData) -> Iterator[str]:
         )
     beta = summary.get("beta")
     if beta is not None and beta != 1 and summary.get("elbo") is not None:
-        yield f"Training weighed the KL by {beta:g}; the bound is always reported at 1."
+        yield f"Training weighted the KL by {beta:g}; the bound is always reported at 1."
     log_p = summary.get("log_p")
     if log_p:
         yield (

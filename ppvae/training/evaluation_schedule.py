@@ -34,8 +34,8 @@ LEAST = 10
 """Minimum number of evaluations of a fit, if it has so many epochs, to show its course."""
 
 ROWS, NUMBERS = 4_096, 2**21
-"""Most rows of an evaluated batch, and most numbers in it, particles included: 8 MiB. More gains no
-time. There is no gradient, for which a training step keeps all that it computes."""
+"""Maximum of rows of an evaluated batch, and of numbers in it, particles included: 8 MiB. Larger
+batches save no time. They may be larger than in training, which keeps results for the gradient."""
 
 # The cost model, in seconds on one core. Only ratios matter.
 _OPERATION = 2e-11

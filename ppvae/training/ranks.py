@@ -31,8 +31,8 @@ GRACE = 5.0
 """Seconds for a process that waits for a dead rank to notice by itself and clean up."""
 
 ECHO = 15.0
-"""Seconds that another process of a machine leaves the first to say what all of them have to say,
-and to end them: they do not start at the same moment."""
+"""Seconds that other processes of a machine wait for the first to print the error and end them, as
+they do not start at the same moment."""
 
 STOPPED = (0, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit codes of a rank that finished, or was asked to stop with the others."""

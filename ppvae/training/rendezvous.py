@@ -1,8 +1,8 @@
-"""Where the processes of `torchrun` meet: a part of its store that only this start of them knows.
+"""Rendezvous of the processes of `torchrun`: a part of its store, new for each start.
 
-The store outlives the processes. Processes that are started again would find the addresses of dead
-ones in it, and wait for them for ever (pytorch/pytorch#135712). The number of restarts is no name
-for a start: each machine counts its own.
+The store outlives the processes. Restarted processes would find the addresses of dead ones in it,
+and wait for them forever (pytorch/pytorch#135712). The number of restarts cannot name the part,
+because each machine counts its own.
 """
 
 import time
@@ -14,10 +14,10 @@ from torch.distributed.rendezvous import rendezvous
 
 
 def fresh_store(rank: int, size: int, timeout: timedelta) -> Store:
-    """Agree on a new name, and give the part of the launcher's store under it.
+    """Agree on a new name, and return the part of the launcher's store under it.
 
-    Rank 0 invents the name. The others ask for it by a word that nobody used before, so that no
-    answer is an old one.
+    Rank 0 chooses the name. Each other rank asks for it under a new random key, so that it cannot
+    read the answer of an earlier start.
 
     Args:
         rank: the rank of this process.

@@ -1,4 +1,4 @@
-"""A family of distributions of single numbers, taken from a distribution of a trace."""
+"""Families of distributions of single numbers, from the distributions of a trace."""
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
@@ -12,7 +12,7 @@ from torch.distributions import biject_to, constraints
 from ppvae.programs.sites import base
 
 FAR = 16.0
-"""Where a parameter that is bounded, or above 0, ends: exp(16) is 9 million."""
+"""Limit of the unconstrained value of a bounded or positive parameter: exp(16) is 9 million."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class Family:
 
     Attributes:
         name: its name.
-        shapes: of the parameters of one number.
-        make: the distribution, given parameters without constraints, ``(elements, *shape)`` each.
+        shapes: shapes of the parameters of one number.
+        make: returns the distribution for unconstrained parameters, ``(elements, *shape)`` each.
     """
 
     name: str
@@ -31,14 +31,15 @@ class Family:
 
 
 def family_of(fn: Any) -> Family | None:
-    """The family of a distribution whose elements are independent, whatever their parameters.
+    """The family of a distribution with independent elements, whatever their parameters.
 
-    It is found by the class's signature and its ``arg_constraints``, as any distribution of torch
-    or Pyro has them, so that it may be a user's own. Arguments that are no real numbers (trials,
-    levels) stay as they are.
+    It is found by the signature and the ``arg_constraints`` of the class, which all distributions
+    of torch and Pyro have, and so may a user's own. Arguments that are not real numbers (trials,
+    levels) are kept.
 
     Returns:
-        ``None`` where the elements are not independent, or the class cannot be made anew.
+        The family; ``None`` if the elements are not independent, or no other distribution of the
+        class can be made.
     """
     fn = base(fn)
     if fn.event_shape:
@@ -56,11 +57,11 @@ type _Make = Callable[[Iterator[Tensor]], Any]
 
 
 def _template(fn: Any, plates: int) -> tuple[tuple[tuple[int, ...], ...], _Make]:
-    """Shapes of a distribution's parameters for one number, and what makes another of them.
+    """Shapes of a distribution's parameters for one number, and a function that makes another.
 
     Args:
         fn: the distribution.
-        plates: dimensions of its batch that the numbers of x have; further ones are components.
+        plates: number of its batch dimensions that x has; further ones are components.
     """
     shapes: list[tuple[int, ...]] = []
     arguments: dict[str, _Make] = {}

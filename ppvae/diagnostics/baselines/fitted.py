@@ -22,9 +22,9 @@ class Fitted:
 
 
 def best(candidates: Iterable[Fitted], valid: Matrix, *, patience: int = 2) -> Fitted:
-    """The candidate that is likeliest on ``valid``; none follow after ``patience`` worse ones.
+    """The candidate with the highest likelihood on ``valid``, until ``patience`` were worse.
 
-    Where ``valid`` has no rows nothing is told, and the first is taken, which is the simplest.
+    If ``valid`` has no rows, the first and simplest candidate is taken.
     """
     if not len(valid):
         return next(iter(candidates))

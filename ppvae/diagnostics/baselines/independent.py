@@ -1,4 +1,4 @@
-"""Independent elements, each with parameters of its own, of any family: by maximum likelihood."""
+"""Independent elements of any family, each with its own parameters, by maximum likelihood."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,36 +14,35 @@ from ppvae.distributions.scaled_mean import scaled
 from ppvae.distributions.support import elements_of
 
 STEPS, BEGUN, REFINED = 150, 60, 25
-"""Most steps of the search; and where it begins on some of the rows, on these, and on all."""
+"""Maximum number of steps of the search; of a search that starts on some rows: on these, on all."""
 
 CLOSE, LONGEST, FAR = 1e-4, 1e4, 1e8
-"""Step below which the search ends; the longest; and the largest unconstrained parameter."""
+"""Step below which the search ends; longest step; largest unconstrained parameter."""
 
 LEVELS = 256
-"""Distinct values of x up to which they are counted, and rows need not be gone through."""
+"""Maximum number of distinct values of x that are counted, so that rows are not needed."""
 
 NUMBERS, FEW = 2**20, 2**16
-"""Numbers that each step of the search goes through at most, and those that it begins on: levels,
-or rows, times elements."""
+"""Maximum of numbers (levels or rows, times elements) per step of the search, and at its start."""
 
 FEWEST = 16
-"""Rows that it goes through at least."""
+"""Minimum number of rows per step of the search."""
 
 
 def fit_independent(family: Family, support: Any, train: Matrix, width: float) -> Fitted:
-    """p(x) = prod_d p(x_d; theta_d), with theta at its most likely on the training rows.
+    """p(x) = prod_d p(x_d; theta_d), with theta by maximum likelihood on the training rows.
 
-    Every element has one row more, made of the values of all elements, where these are discrete:
-    what is constant in the training rows, or absent from them, is not impossible. Where they are
-    continuous, each is taken as two, ``width`` to either side, which adds ``width`` squared to a
-    variance: what is constant in the training rows has no infinite density. Where rows have size
-    factors, the mean of an element is multiplied by that of the row, as the model's is.
+    If elements are discrete, each gets one more row, made of the values of all elements, so that
+    values absent from the training rows are not impossible. If they are continuous, each value is
+    replaced by two, ``width`` to either side, which adds ``width`` squared to a variance, so that a
+    constant element has no infinite density. If rows have size factors, these multiply the means of
+    the elements, as in the model.
 
     Args:
-        family: of one element.
-        support: of one element.
+        family: family of an element.
+        support: support of an element.
         train: the training rows.
-        width: half of the least spread, in units of x.
+        width: half of the minimum spread, in units of x.
     """
     elements = elements_of(support)
     values, weight, sizes = _counted(_filled(train), elements)
@@ -80,9 +79,9 @@ def _most_likely(
 ) -> list[Tensor]:
     """Unconstrained parameters, ``(elements, *shape)`` each, by resilient propagation.
 
-    Elements do not know of each other, and this search (Riedmiller and Braun, 1993) takes the sign
-    of each slope alone: it is one search per parameter, whatever the scales. A step grows as long
-    as the sign stays, and is halved where it turns.
+    Elements are independent, and this search (Riedmiller and Braun, 1993) uses the sign of each
+    slope only, so that every parameter has its own search, whatever its scale. A step grows while
+    the sign stays the same, and is halved when it changes.
     """
     values, weight = values.double(), weight.double()
     raw = [_start(weight.shape[1], shape) for shape in family.shapes]
@@ -103,7 +102,7 @@ def _search(
     most: int,
     length: float,
 ) -> list[Tensor]:
-    """Go on from parameters: ``most`` steps, the first of this length."""
+    """Search from given parameters: at most ``most`` steps, of initial length ``length``."""
     steps = [torch.full_like(each, length) for each in raw]
     before = [torch.zeros_like(each) for each in raw]
     for _ in range(most if raw else 0):
@@ -124,7 +123,7 @@ def _search(
 
 
 def _start(elements: int, shape: tuple[int, ...]) -> Tensor:
-    """Zeros; components of a mixture start apart."""
+    """Initial parameters: zeros, but spread over the components of a mixture."""
     start = torch.zeros(elements, *shape, dtype=torch.float64)
     if shape:
         start += torch.linspace(-1, 1, start[0].numel()).reshape(shape)
@@ -132,17 +131,17 @@ def _start(elements: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _filled(train: Matrix) -> Matrix:
-    """The rows with a value of the support, any, where x was not observed."""
+    """The rows with some value of the support where x was not observed."""
     if train.observed is None or not bool(train.observed.any()):
         return train
     return train.of(train.x.where(train.observed, train.x[train.observed].median()))
 
 
 def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Values and their weights: ``(levels, 1)`` and ``(levels, elements)`` of few distinct ones.
+    """Distinct values and their weights, ``(levels, 1)`` and ``(levels, elements)``, if few.
 
-    Else, and where rows have size factors, the rows themselves, or some of them: ``(rows,
-    elements)`` each, with their size factors, ``(rows,)``.
+    If there are many, or rows have size factors, all rows or some of them: ``(rows, elements)``
+    each, with their size factors, ``(rows,)``.
     """
     x, observed, levels = train.x, train.weight, train.x.unique()
     sizes = train.size_factor
@@ -151,7 +150,7 @@ def _counted(train: Matrix, support: Any) -> tuple[Tensor, Tensor, Tensor | None
     is_few = len(levels) <= min(LEVELS, len(x)) and len(levels) * x.shape[1] <= NUMBERS
     if is_few and sizes is None:
         return levels[:, None], counts(levels, x, observed), None
-    # Each k-th of the rows, whatever their order, is a sample of every part of it.
+    # Every k-th row is a sample of the whole file, whatever the order of the rows.
     every = -(-len(x) // max(FEWEST, NUMBERS // x.shape[1]))
     return x[::every], observed[::every], None if sizes is None else sizes[::every]
 
@@ -167,9 +166,9 @@ def counts(levels: Tensor, x: Tensor, weight: Tensor) -> Tensor:
 def _with_quantiles(
     values: Tensor, weight: Tensor, sizes: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """A row more of discrete values that are too many to be counted: some pooled quantiles.
+    """The additional row of discrete values that are too many to count: some pooled quantiles.
 
-    Their size factor is 1.
+    They have a size factor of 1.
     """
     seen = values[weight > 0]
     at = torch.linspace(0, 1, max(5, min(65, len(values) // 4)))
@@ -180,7 +179,7 @@ def _with_quantiles(
 
 
 def _spread(values: Tensor, width: float, support: Any) -> tuple[Tensor, Tensor]:
-    """Values to either side, inside of the support: halfway to its end where that is near."""
+    """Values to either side within the support: at most halfway to its end."""
     below, above = values - width, values + width
     low = getattr(support, "lower_bound", None)
     high = getattr(support, "upper_bound", None)

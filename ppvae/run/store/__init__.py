@@ -1,10 +1,10 @@
-"""Files, read and written: every change of the disk goes through here.
+"""The store: every change of the disk by the package goes through here.
 
-A change is one atomic step: what a name holds is the old content or the new one, whenever the
-process is killed. `disk` has the operations of the system, `reading` reads what may be damaged,
-`lock` and `writing` see to one writer of a run and to its scratch, `new_folder` puts a new folder
-or a long file in its place, `held_folder` is one that a process works in for long, and `trees`
-writes tensors and plain values, of which nothing is ever unpickled.
+A change is one atomic step: if the process is killed, a name has either its old or its new content.
+`disk` has the operations of the system, and `reading` reads files that may be damaged. `lock` and
+`writing` give a run one writer and its scratch folder. `new_folder` creates folders and long files
+atomically, and `held_folder` folders for long work. `trees` writes tensors and plain values;
+nothing is ever unpickled.
 """
 
 from ppvae.run.store.disk import WriteError

@@ -1,7 +1,7 @@
-"""Changes of the disk: the operations by which files are made, moved and removed.
+"""Changes of the disk: operations that create, move and remove files.
 
-Nothing is written or removed through a symbolic link, new files and folders have the modes that the
-umask leaves them, and what fails is a `WriteError` that names the path.
+Nothing is written or removed through a symbolic link, new files and folders follow the umask, and
+a failure is a `WriteError` that names the path.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ _EXCHANGE, _HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
 
 
 class WriteError(InputError):
-    """A change of the disk that failed: what, why, and what is still good.
+    """A change of the disk that failed.
 
     Args:
-        path: what could not be written.
+        path: the file or folder that could not be written.
         reason: why.
-        good: what is still there, and the way out.
+        good: what is intact, and the way out.
     """
 
     def __init__(
@@ -34,29 +34,29 @@ class WriteError(InputError):
         self.path, self.reason = path, reason
 
     def but(self, good: str) -> "WriteError":
-        """The same, with other words on what is still good."""
+        """The same error with another statement of what is intact."""
         return WriteError(self.path, self.reason, good)
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Failures of the system within this block are of ``path``."""
+    """Convert errors of the system within this context to a `WriteError` of ``path``."""
     try:
         yield
     except OSError as error:
-        # Written anew, for the sentence of the system may name a scratch file.
+        # Not the message of the system, which may name a scratch file.
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise WriteError(path, reason) from error
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder that is not there yet."""
+    """Create a folder, which must not exist."""
     with naming(path):
         os.mkdir(path)
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and those above it, as far as they are not there."""
+    """Create a folder and its parents, if they do not exist."""
     missing = []
     while not os.path.isdir(path):
         missing.append(path)
@@ -67,11 +67,11 @@ def make_folders(path: Path) -> None:
         with naming(folder), contextlib.suppress(FileExistsError):
             os.mkdir(folder)
         if not os.path.isdir(folder):
-            raise WriteError(folder, "it is no folder")
+            raise WriteError(folder, "it is not a folder")
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Write a file that is not there yet, through to the disk."""
+    """Write a file, which must not exist, and flush it to the disk."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
     with naming(path):
         handle = os.open(path, flags, 0o666)
@@ -83,7 +83,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def append_file(path: Path, data: bytes) -> None:
-    """Add to a file that is there, through to the disk; all or nothing, unless the power fails."""
+    """Append to an existing file and flush it to the disk; atomic unless the power fails."""
     flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK
     with naming(path):
         handle = os.open(path, flags)
@@ -108,14 +108,14 @@ def _write_all(handle: int, data: bytes) -> None:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file or folder another name; a file, or an empty folder, of that name gives way."""
+    """Rename a file or folder; a file or an empty folder of the new name is replaced."""
     with naming(target):
         os.rename(source, target)
     _sync_folder(target.parent)
 
 
 def swap(one: Path, other: Path) -> bool:
-    """Exchange two names in one step; false, and nothing done, where the system cannot."""
+    """Exchange two names atomically; false, without any change, if the system cannot."""
     call = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if call is None:
         return False
@@ -131,7 +131,7 @@ def swap(one: Path, other: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link, or a folder with all that is in it; nothing if it is not there."""
+    """Remove a file, a link, or a folder with its content, if it exists."""
     with naming(path):
         try:
             mode = os.lstat(path).st_mode
@@ -146,7 +146,7 @@ def remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the disk hold the names of a folder; some file systems cannot say."""
+    """Flush the names in a folder to the disk, if the file system supports it."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -1,4 +1,4 @@
-"""A folder that one process works in for long, and that a killed one leaves to the next."""
+"""A locked folder for long work, which another process can continue after a kill."""
 
 import contextlib
 import os
@@ -13,25 +13,25 @@ from ppvae.run.store.writing import check_writable, write_text
 
 
 class _TakenError(Exception):
-    """Another process has made the folder."""
+    """Another process has created the folder."""
 
 
 class HeldFolder:
-    """A folder with a file that says what it is of, locked until it is closed.
+    """A folder with a file that describes it, locked until it is closed.
 
-    It has that file from its first moment to its last.
+    The folder has that file for as long as it exists.
 
     Args:
         path: the folder.
         label: name of the file.
-        text: what it says, where the folder is new.
-        target: what the folder is for, which sentences name.
-        refuse: raises if nothing may be made for the target; asked once it is held too.
-        check: raises if a folder that is there is somebody else's.
+        text: content of the file in a new folder.
+        target: the result for which the folder is used, named in errors.
+        refuse: raises if the target must not be written; called before and after locking.
+        check: raises if an existing folder is not such a folder.
 
     Raises:
         InputError: if another process holds it.
-        WriteError: if it cannot be made.
+        WriteError: if it cannot be created.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class HeldFolder:
             if os.path.lexists(path):
                 raise _TakenError
 
-        for _ in range(100):  # another may make it, or take it away, just then
+        for _ in range(100):  # another process may create or remove it at the same time
             with contextlib.suppress(_TakenError):
                 bear(path, lambda new: disk.write_file(new / label, text.encode()),
                      refuse=refuse_both, is_run=False)  # fmt: skip
@@ -63,7 +63,7 @@ class HeldFolder:
                     self._lock = Lock(path, target)
                     break
         else:
-            raise WriteError(path, "it comes and goes")
+            raise WriteError(path, "other processes keep removing it")
         try:
             refuse()
         except BaseException:
@@ -71,20 +71,20 @@ class HeldFolder:
             raise
 
     def begin_anew(self, text: str) -> None:
-        """Take all away that is in it, and have it say what it is of now."""
+        """Remove all other files, and write a new description."""
         self._clear()
         write_text(self.path / self._label, text)
 
     def discard(self) -> None:
-        """Take it away, with all that is in it, and let others make it."""
+        """Remove the folder with its content, and release the lock."""
         self._clear()
         disk.remove(self.path / self._label)
         self._lock.release(self.path)
-        with contextlib.suppress(OSError):  # the next may be in it
+        with contextlib.suppress(OSError):  # another process may use it already
             os.rmdir(self.path)
 
     def close(self) -> None:
-        """Let others work in it."""
+        """Release the lock."""
         self._lock.release()
 
     def _clear(self) -> None:

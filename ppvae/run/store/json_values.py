@@ -1,4 +1,4 @@
-"""Values as JSON has them."""
+"""Conversion of values to those of JSON."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def plain(value: Any) -> Any:
-    """The same of what JSON has: ``None`` for numbers that it lacks, text for paths and choices."""
+    """A value of JSON: ``None`` for numbers that are not finite, text for paths and choices."""
     if isinstance(value, Mapping):
         return {str(key): plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

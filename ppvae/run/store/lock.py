@@ -1,4 +1,4 @@
-"""A lock on a folder: one process writes it, and the system frees it when that process ends."""
+"""A lock on a folder for one writing process; the system releases it when the process ends."""
 
 import contextlib
 import errno
@@ -16,7 +16,7 @@ from ppvae.errors import InputError
 from ppvae.run.store.disk import WriteError, naming
 
 LOCK = ".lock"
-"""Name of the file that is locked, in the folder; it says who holds it."""
+"""Name of the locked file in the folder; it names the process that holds the lock."""
 
 _ABSENT = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 
@@ -29,13 +29,13 @@ class Lock:
     """An advisory lock on a folder, held until it is released or the process ends.
 
     Args:
-        folder: which.
-        name: what it is called in sentences, where it will have another name soon.
+        folder: the folder.
+        name: its name in errors, if it will be renamed.
 
     Raises:
-        InputError: if another process holds it, saying which.
-        WriteError: if nothing can be written there.
-        GoneError: if the folder is no longer there.
+        InputError: if another process holds it; the error names the process.
+        WriteError: if the folder is not writable.
+        GoneError: if the folder does not exist any more.
     """
 
     def __init__(self, folder: Path, name: Path | None = None) -> None:
@@ -51,7 +51,7 @@ class Lock:
         self._close = weakref.finalize(self, os.close, handle)
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
-                raise WriteError(file, "it is no file")
+                raise WriteError(file, "it is not a file")
             self._take(handle)
             self._check_same(handle, file)
         except BaseException:
@@ -60,11 +60,11 @@ class Lock:
         self._sign(handle)
 
     def release(self, folder: Path | None = None) -> None:
-        """Let others write.
+        """Release the lock.
 
         Args:
-            folder: where the folder is now; the file is then taken away. Whoever has opened it
-                meanwhile finds that it is gone, and makes another.
+            folder: the current path of the folder, if the file is to be removed. A process that
+                opened the file before finds that it is gone, and creates another.
         """
         if folder is not None:
             with contextlib.suppress(OSError):
@@ -77,18 +77,18 @@ class Lock:
         except OSError as error:
             if error.errno not in _ABSENT:
                 raise InputError(
-                    f"{self.name} is being written by {_holder(handle)}; wait until that has "
-                    "ended, or stop it"
+                    f"{self.name} is being written by {_holder(handle)}; wait until that process "
+                    "has ended, or stop it"
                 ) from error
             warnings.warn(
-                f"the file system of {self.name} has no locks: see to it yourself that nothing "
-                "else writes there",
+                f"the file system of {self.name} has no locks: make sure that no other process "
+                "writes there",
                 stacklevel=2,
             )
 
     @staticmethod
     def _check_same(handle: int, file: Path) -> None:
-        """Refuse a lock on what the name no longer stands for."""
+        """Refuse a lock on a file that was removed or replaced."""
         try:
             there = os.lstat(file)
         except FileNotFoundError as error:
@@ -98,7 +98,7 @@ class Lock:
 
     @staticmethod
     def _sign(handle: int) -> None:
-        """Say who holds it, for the sentence that others get; without room, it goes unsaid."""
+        """Write who holds the lock, for the errors of other processes, if the disk has room."""
         said = {"process": os.getpid(), "host": gethostname(), "since": time.strftime("%F %T")}
         with contextlib.suppress(OSError):
             os.ftruncate(handle, 0)

@@ -1,10 +1,10 @@
-"""A new folder, or a long file, at its name: made beside it, and put there in one step, whole.
+"""Atomic creation of folders and long files: written next to their name, then moved to it.
 
-It is made in ``.NAME.partial``, which is locked while it lasts. Where something may be replaced,
-the two folders are exchanged in one step. Where the system cannot do that, the old one is first
-moved into ``.NAME.partial`` as ``old``: if the process is killed before the new one has its name,
-whoever opens the run next finds ``old`` there and nothing at the name, and finishes. What a killed
-process left there is cleared by the next that writes at the name.
+They are written in ``.NAME.partial``, which is locked meanwhile. An existing folder is exchanged
+for the new one in one step. If the system cannot do that, the old one is first moved to
+``.NAME.partial/old``. If the process is killed before the new one has its name, the next process
+that opens the run finds ``old`` and no folder at the name, and completes the exchange. Files left
+by a killed process are removed when the name is written again.
 """
 
 import contextlib
@@ -31,20 +31,20 @@ def bear(
     refuse: Callable[[], None],
     is_run: bool = True,
 ) -> Writer | None:
-    """Make a folder, whole or not at all.
+    """Create a folder, completely or not at all.
 
     Args:
-        path: its name.
-        fill: writes what is in it, given the folder that will be moved.
-        refuse: raises if what is at the name may not be replaced; asked before and after.
-        is_run: whether it is a run, which is then held for writing from its first moment on.
+        path: the folder.
+        fill: writes its content, given the temporary folder.
+        refuse: raises if an existing folder must not be replaced; called before and after.
+        is_run: whether it is a run, which is locked for writing from its creation on.
 
     Returns:
         The writer of the run; ``None`` for another folder.
 
     Raises:
-        InputError: if something is there that may not be replaced, or is being written.
-        WriteError: if it cannot be made.
+        InputError: if an existing folder must not be replaced, or is being written.
+        WriteError: if it cannot be created.
     """
     refuse()
     disk.make_folders(path.parent)
@@ -71,11 +71,11 @@ def bear(
 
 @contextmanager
 def aside(path: Path, like: Path | None = None) -> Iterator[BinaryIO]:
-    """A file for others to write, which then has its name, whole; what is there is replaced.
+    """Context with an open file that becomes ``path`` at the end, replacing an existing file.
 
     Args:
-        path: its name.
-        like: a file whose content it has to begin with.
+        path: the file.
+        like: a file with the initial content.
 
     Raises:
         InputError: if another process writes it.
@@ -101,16 +101,16 @@ def _beside(path: Path) -> Iterator[Path]:
         except WriteError as error:
             if nursery not in error.path.parents:
                 raise
-            raise WriteError(path, error.reason) from error  # the name that a person knows
+            raise WriteError(path, error.reason) from error  # the name that the user knows
 
 
 def finish_swap(path: Path) -> None:
-    """Give the name its folder, if a killed process left it none between two renames.
+    """Complete the exchange of a process that was killed between two renames.
 
-    What else such a process left beside the name is cleared.
+    Other files that it left in ``.NAME.partial`` are removed.
     """
     if os.path.lexists(_nursery_of(path)):
-        # Held, it is being finished right now; and what cannot be cleared may stay.
+        # If it is locked, another process completes it; files that cannot be removed may stay.
         with contextlib.suppress(InputError), _nursery(path):
             pass
 
@@ -129,7 +129,7 @@ def _nursery_of(path: Path) -> Path:
 
 @contextmanager
 def _nursery(path: Path) -> Iterator[Path]:
-    """The folder beside ``path``, locked; what a killed process left in it is cleared."""
+    """The folder ``.NAME.partial``, locked and empty."""
     nursery = _nursery_of(path)
     lock = _lock(nursery, path)
     try:
@@ -137,7 +137,7 @@ def _nursery(path: Path) -> Iterator[Path]:
         _clear(nursery)
         yield nursery
     finally:
-        # What cannot be cleared now is cleared by the next that is made here.
+        # Files that cannot be removed now are removed when the name is written again.
         with contextlib.suppress(WriteError):
             _clear(nursery)
             disk.remove(nursery)
@@ -146,22 +146,22 @@ def _nursery(path: Path) -> Iterator[Path]:
 
 def _lock(nursery: Path, path: Path) -> Lock:
     if os.path.islink(nursery) or (os.path.lexists(nursery) and not nursery.is_dir()):
-        raise WriteError(path, f"{nursery} is in the way, and is no folder")
-    for _ in range(100):  # another may clear it just then
+        raise WriteError(path, f"{nursery} is in the way, and is not a folder")
+    for _ in range(100):  # another process may remove it at the same time
         if not os.path.lexists(nursery):
             with disk.naming(path), contextlib.suppress(FileExistsError):
                 os.mkdir(nursery)
         elif set(os.listdir(nursery)) - {LOCK, _NEW, _OLD}:
-            raise WriteError(path, f"{nursery} is in the way, and holds files of somebody's")
+            raise WriteError(path, f"{nursery} is in the way, and holds other files")
         try:
             return Lock(nursery, path)
         except GoneError:
             continue
         except WriteError:
             with contextlib.suppress(OSError):
-                os.rmdir(nursery)  # it was made for this alone
+                os.rmdir(nursery)  # nothing else uses it
             raise
-    raise WriteError(path, f"{nursery} comes and goes")
+    raise WriteError(path, f"other processes keep removing {nursery}")
 
 
 def _clear(nursery: Path) -> None:
@@ -170,13 +170,13 @@ def _clear(nursery: Path) -> None:
 
 
 def _place(fresh: Path, path: Path, refuse: Callable[[], None], *, is_run: bool) -> None:
-    """Move what is whole to its name; what is there, and may be replaced, is exchanged for it."""
+    """Move the complete folder to its name, or exchange it for the existing one."""
     refuse()
     if not os.path.lexists(path) or not os.listdir(path):
         try:
             disk.move(fresh, path)
         except WriteError:
-            refuse()  # another was the first
+            refuse()  # another process was faster
             raise
         return
     with contextlib.ExitStack() as held:
@@ -189,7 +189,7 @@ def _place(fresh: Path, path: Path, refuse: Callable[[], None], *, is_run: bool)
 
 
 def _swap_in_two(fresh: Path, path: Path) -> None:
-    """Exchange two folders where the system cannot do it in one step."""
+    """Exchange two folders in several steps, if the system cannot do it in one."""
     old = fresh.with_name(_OLD)
     disk.move(path, old)
     try:

@@ -1,4 +1,4 @@
-"""Files that may be damaged, or no files: read, or refused in a sentence that names them."""
+"""Reading of files that may be missing or damaged; errors name the file."""
 
 import json
 import os
@@ -18,22 +18,22 @@ _KINDS = {
 
 
 class ReadError(InputError):
-    """A file that cannot be read, or does not hold what it should."""
+    """A file that cannot be read, or whose content is invalid."""
 
 
 class MissingError(ReadError):
-    """A file that is not there."""
+    """A file that does not exist."""
 
 
 def is_there(path: Path) -> bool:
-    """Whether a name is taken, if only by a link to nothing.
+    """Whether a name exists, even if it is a broken link.
 
     Raises:
-        ReadError: if its folder cannot be looked into.
+        ReadError: if its folder cannot be read.
     """
     try:
         os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last for what is no name
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: an invalid name
         return False
     except OSError as error:
         raise ReadError(f"{path} cannot be read: {_reason(error)}") from error
@@ -41,17 +41,17 @@ def is_there(path: Path) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file; a pipe or a device is not waited for.
+    """The content of a file; pipes and devices are refused without waiting.
 
     Raises:
-        MissingError: if there is none of that name.
-        ReadError: if it is no file, or cannot be read.
+        MissingError: if it does not exist.
+        ReadError: if it is not a file, or cannot be read.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         if os.path.islink(path):
-            raise ReadError(f"{path} is a link to nothing") from error
+            raise ReadError(f"{path} is a broken link") from error
         raise MissingError(f"{path} is missing") from error
     except OSError as error:
         raise ReadError(f"{path} cannot be read: {_reason(error)}") from error
@@ -71,19 +71,19 @@ def read_text(path: Path) -> str:
     """The text of a file in UTF-8.
 
     Raises:
-        MissingError, ReadError: as `read_bytes`, and for what is no text.
+        MissingError, ReadError: as `read_bytes`, and if it is not text.
     """
     try:
         return read_bytes(path).decode()
     except UnicodeDecodeError as error:
-        raise ReadError(f"{path} is no text in UTF-8: it was damaged") from error
+        raise ReadError(f"{path} is not text in UTF-8: it was damaged") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The mapping that a file of JSON holds.
+    """The mapping in a JSON file.
 
     Raises:
-        MissingError, ReadError: as `read_text`, and for what is no mapping in JSON.
+        MissingError, ReadError: as `read_text`, and if it is not a mapping in JSON.
     """
     try:
         content = json.loads(read_text(path))
@@ -93,7 +93,7 @@ def read_json(path: Path) -> dict[str, Any]:
         reason = str(error).splitlines()[0]
         raise ReadError(f"{path} cannot be read as JSON ({reason}): it was damaged") from error
     if not isinstance(content, dict):
-        raise ReadError(f"{path} holds no mapping: it was damaged")
+        raise ReadError(f"{path} is not a mapping: it was damaged")
     return content
 
 

@@ -1,9 +1,9 @@
 """Trees of tensors and plain values on disk, as safetensors and JSON: nothing is ever unpickled.
 
-A tree is what ``state_dict`` gives: dictionaries with string keys, lists, numbers, strings, nulls
-and tensors. Tensors go to ``tensors.safetensors``, the rest to ``tree.json``, in which each tensor
-is named. Two leaves that are one tensor are written once, and come back equal. ``SHA256SUMS`` has a
-digest of each file, as ``sha256sum --check`` reads it.
+A tree is like the result of ``state_dict``: dictionaries with string keys, lists, numbers, strings,
+nulls and tensors. Tensors are in ``tensors.safetensors``, the rest in ``tree.json``, which refers
+to each tensor by name. Two leaves that are one tensor are written once, and read as equal.
+``SHA256SUMS`` has a digest of each file, in the format of ``sha256sum --check``.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ SUMS = "SHA256SUMS"
 
 
 def save_tree(folder: Path, tree: Any, more: Mapping[str, bytes] | None = None) -> None:
-    """Write ``tree`` as the folder ``folder``, whole or not at all, with ``more`` files in it."""
+    """Write ``tree`` as a folder, with ``more`` files in it, completely or not at all."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
@@ -44,7 +44,7 @@ def save_tree(folder: Path, tree: Any, more: Mapping[str, bytes] | None = None) 
             return [strip(value, f"{path}/{i}") for i, value in enumerate(node)]
         if node is None or isinstance(node, (bool, int, float, str)):
             return node
-        raise TypeError(f"{path} is a {type(node).__name__}, which is neither a tensor nor plain")
+        raise TypeError(f"{path} is a {type(node).__name__}, not a tensor or a plain value")
 
     stripped = json.dumps(strip(tree, ""), indent=1).encode()
     files = {_TENSORS: save(tensors), _TREE: stripped, **(more or {})}
@@ -58,31 +58,31 @@ def sums(files: Mapping[str, bytes]) -> bytes:
 
 
 def read_sealed(folder: Path, name: str) -> bytes:
-    """A file of a tree's folder, as it was written.
+    """A file of a tree's folder, checked against its digest.
 
     Raises:
-        ReadError: if it is missing, or not what its digest says.
+        ReadError: if it is missing, or its digest differs.
     """
     data = read_bytes(folder / name)
     if _digests(folder).get(name) != hashlib.sha256(data).hexdigest():
-        raise ReadError(f"{name} is not what its digest in {SUMS} says: one of them was damaged")
+        raise ReadError(f"{name} does not have its digest in {SUMS}: one of them was damaged")
     return data
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """Digests by names of files, of which none is in another folder."""
+    """Digests by names of files in this folder."""
     lines = read_text(folder / SUMS).splitlines()
     found = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     if any(Path(name).name != name for name in found):
-        raise ReadError(f"{folder / SUMS} was damaged: it names what is no file of the folder")
+        raise ReadError(f"{folder / SUMS} was damaged: it names a file outside of the folder")
     return found
 
 
 def load_tree(folder: Path) -> Any:
-    """Read what `save_tree` wrote.
+    """Read the result of `save_tree`.
 
     Raises:
-        ReadError: naming the file that is missing or damaged.
+        ReadError: if a file is missing or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load

@@ -1,7 +1,7 @@
-"""Files written whole or not at all; in a run, by one writer, in scratch of its own.
+"""Files written completely or not at all; in a run, by one writer.
 
-A folder is a run if it has ``config.yaml`` and ``checkpoints``. Whatever is written in one is first
-written in its folder ``.partial``, which only the holder of its lock uses and clears.
+A folder is a run if it has ``config.yaml`` and ``checkpoints``. Its files are first written in its
+folder ``.partial``, which only the holder of its lock uses and clears.
 """
 
 import contextlib
@@ -29,27 +29,27 @@ _FILES = (
     "config.yaml", "metrics.csv", "summary.json", "diagnostics.json", "posterior.nc", "report.html",
     LOCK, SCRATCH,
 )  # fmt: skip
-"""Names of a run that commands write to."""
+"""Names in a run that commands write to."""
 
 _writers: WeakValueDictionary[tuple[int, int], "Writer"] = WeakValueDictionary()
-"""Runs that this process writes, by device and inode: they keep these when they are moved."""
+"""Runs that this process writes, by device and inode, which a move does not change."""
 
 
 class Writer:
-    """The one writer of a run, until it is closed.
+    """The only writer of a run, until it is closed.
 
     Args:
         run: the run's folder.
-        name: what it is called in sentences, where it will have another name soon.
+        name: its name in errors, if it will be renamed.
 
     Raises:
-        InputError: if another holds it.
+        InputError: if the run has another writer.
         WriteError: if something in it is a link, or cannot be written.
     """
 
     def __init__(self, run: Path, name: Path | None = None) -> None:
         self.run, self.thread = run, threading.get_ident()
-        for _ in range(100):  # a run that is replaced meanwhile has a new folder
+        for _ in range(100):  # the run may be replaced by a new folder at the same time
             with contextlib.suppress(GoneError):
                 self._lock = Lock(run, name)
                 break
@@ -65,7 +65,7 @@ class Writer:
         _writers[found.st_dev, found.st_ino] = self
 
     def close(self) -> None:
-        """Clear the scratch, and let others write."""
+        """Remove the scratch folder, and release the lock."""
         for key in [key for key, writer in _writers.items() if writer is self]:
             del _writers[key]
         with contextlib.suppress(WriteError):
@@ -75,12 +75,12 @@ class Writer:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Hold the run that ``path`` is, or lies in, for as long as this lasts; nothing outside of one.
+    """Context that locks the run that ``path`` is or lies in, if any.
 
-    What this thread holds already it holds on.
+    A run that this thread has locked already stays locked afterwards.
 
     Raises:
-        InputError: if another process or thread holds it.
+        InputError: if another process or thread has locked it.
     """
     run = run_of(path)
     if run is None or _is_held(run):
@@ -91,34 +91,34 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; its folder is made, and a file that is there replaced."""
+    """Write or replace a file, completely or not at all; its folder is created if missing."""
     with scratch(path) as fresh:
         disk.write_file(fresh, data)
         disk.move(fresh, path)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write or replace a text file, completely or not at all."""
     write_bytes(path, text.encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write arrays as .npz, whole or not at all."""
+    """Write arrays as .npz, completely or not at all."""
     packed = io.BytesIO()
     np.savez(packed, allow_pickle=False, **arrays)
     write_bytes(path, packed.getvalue())
 
 
 def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Map a new .npy file into memory, of zeros; its room on the disk is taken now.
+    """Map a new .npy file of zeros into memory; its space on the disk is allocated at once.
 
     Raises:
-        WriteError: where there is no such room.
+        WriteError: if the disk has too little space.
     """
     check_writable(path)
     with disk.naming(path):
         array = np.lib.format.open_memmap(path, "w+", dtype, shape)
-        # A page without room would end the process, so that all are written to now.
+        # Writing to a page without space on the disk would end the process.
         if hasattr(os, "posix_fallocate"):
             with path.open("rb+") as file:
                 os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -129,7 +129,7 @@ def new_map(path: Path, dtype: Any, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of files that is not there yet, whole or not at all."""
+    """Write a new folder of files, completely or not at all."""
     with scratch(path) as fresh:
         disk.make_folder(fresh)
         for name, data in files.items():
@@ -138,7 +138,7 @@ def write_folder(path: Path, files: Mapping[str, bytes]) -> None:
 
 
 def append_bytes(path: Path, data: bytes) -> None:
-    """Add to a file, which is made where it is not there; a kill in between may leave a part."""
+    """Append to a file, which is created if missing; a kill may leave a part of the data."""
     if not os.path.lexists(path):
         write_bytes(path, data)
         return
@@ -148,7 +148,7 @@ def append_bytes(path: Path, data: bytes) -> None:
 
 
 def discard(path: Path) -> None:
-    """Take away a file or folder in one step; nothing if it is not there."""
+    """Remove a file or folder in one step, if it exists."""
     if not os.path.lexists(path):
         return
     with scratch(path) as fresh:
@@ -157,7 +157,7 @@ def discard(path: Path) -> None:
 
 
 def identity_of(folder: Path) -> tuple[int, int] | None:
-    """What tells a folder from another that takes its name: device and inode."""
+    """Device and inode, which distinguish a folder from a later one of the same name."""
     try:
         found = os.stat(folder)
     except OSError:
@@ -167,7 +167,7 @@ def identity_of(folder: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def scratch(path: Path) -> Iterator[Path]:
-    """A place on the same file system, from which what is made moves to ``path``."""
+    """A temporary path on the same file system, to be moved to ``path``."""
     with writing(path.parent):
         check_writable(path)
         disk.make_folders(path.parent)
@@ -184,14 +184,14 @@ def scratch(path: Path) -> Iterator[Path]:
             ours = fresh if run is None else fresh.parent
             if error.path != ours and ours not in error.path.parents:
                 raise
-            raise WriteError(path, error.reason) from error  # the name that a person knows
+            raise WriteError(path, error.reason) from error  # the name that the user knows
         finally:
             with contextlib.suppress(WriteError):
                 disk.remove(fresh)
 
 
 def run_of(path: Path) -> Path | None:
-    """The run that a path is or lies in."""
+    """The run that a path is or lies in, if any."""
     path = Path(os.path.abspath(path))
     for folder in (path, *path.parents):
         if _is_run(folder) or _is_held(folder, by_any=True):
@@ -210,10 +210,10 @@ def _is_held(run: Path, *, by_any: bool = False) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse a path in a run that is a link, or lies behind one.
+    """Refuse a path in a run if it or a folder above it is a link.
 
     Raises:
-        WriteError: naming the link.
+        WriteError: if there is a link.
     """
     path = Path(os.path.abspath(path))
     run = run_of(path.parent)
@@ -227,7 +227,7 @@ def check_writable(path: Path) -> None:
 
 
 def _check_no_links(run: Path) -> None:
-    """Refuse a run where a name that commands write to, or what is in its folders, is a link."""
+    """Refuse a run with a link among the names that commands write to, or in its folders."""
     for name in (*_FILES, *_FOLDERS):
         if os.path.islink(run / name):
             raise _link(run / name)
@@ -242,5 +242,5 @@ def _link(path: Path) -> WriteError:
     return WriteError(
         path,
         "it is a link, and nothing in a run is written or removed through one",
-        "nothing was changed; put a file or folder of its own in its place",
+        "nothing was changed; replace the link by a file or folder",
     )
