@@ -1,4 +1,4 @@
-"""Tests run side by side, one process a core: each computes with one thread."""
+"""Settings of all tests: they run in one process per core, each with one thread."""
 
 import os
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 @pytest.fixture(autouse=True, scope="session")
 def compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep what tests compile for this session alone, out of the user's cache."""
+    """Keep compiled code for this session only, outside of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "compiled"))
         yield

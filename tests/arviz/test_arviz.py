@@ -1,4 +1,4 @@
-"""Laws of the ArviZ tree: names, draws and densities are those of the programs, on disk as well."""
+"""Laws of the ArviZ tree: its names, draws and densities are those of the programs."""
 
 import math
 import warnings
@@ -152,7 +152,7 @@ def likelihood_of(run: Run, z: Tensor) -> Any:
 
 
 def surprise(run: Run, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean of log p(x | z) less its expectation, which is minus the entropy, and its error."""
+    """Mean of log p(x | z) minus its expectation (minus the entropy), and its standard error."""
     given = likelihood_of(run, z)
     found = given.log_prob(x) + given.entropy()
     return found.mean(), found.std() / math.sqrt(found.numel())
@@ -166,7 +166,7 @@ def test_draws_and_densities_are_those_of_the_programs(
     run: Run = request.getfixturevalue("tables" if kind == "table" else "images")
     facts = Audit(**{**run.audit.__dict__, "vectorizes": vectorizes})
     monkeypatch.setitem(run.__dict__, "audit", facts)
-    # Chunks that divide neither the rows nor the draws.
+    # Chunk sizes that divide neither the rows nor the draws.
     monkeypatch.setattr(ppvae.arviz.drawing, "BATCH", 4)
     monkeypatch.setattr(ppvae.arviz.drawing, "CHUNK", 4 * math.prod(run.data_shape) * 7)
     tree = ppvae.to_datatree(run, **SMALL_TREE)
@@ -177,7 +177,7 @@ def test_draws_and_densities_are_those_of_the_programs(
     assert is_near(z.mean((0, 1)), loc, scale / math.sqrt(n))
     pulls = (z - loc) / scale
     assert is_near(pulls.square().mean(), torch.tensor(1.0), math.sqrt(2 / pulls.numel()))
-    # A batch of another size rounds the networks' products otherwise.
+    # Products of batches of different sizes are rounded differently.
     log_guide = Normal(loc, scale).log_prob(z).sum(-1)
     torch.testing.assert_close(
         values(tree, "sample_stats/log_guide"), log_guide, rtol=1e-4, atol=1e-3
@@ -192,7 +192,7 @@ def test_draws_and_densities_are_those_of_the_programs(
         drawn = values(tree, f"{group}_predictive/x").float()
         own, error = surprise(run, z, drawn)
         assert is_near(own, torch.tensor(0.0), error)
-        # At the z of another draw of the same datum x would not be so likely.
+        # At the z of another draw of the same datum, x would be less likely.
         other, error = surprise(run, z.roll(1, dims=1), drawn)
         assert float(other) < -SIGMAS * float(error)
     z = values(tree, "prior/z")

@@ -1,4 +1,4 @@
-"""Laws of the audit: what it says of programs, ours and others', and what it refuses."""
+"""Laws of the audit: its facts about programs of the package and of users, and its refusals."""
 
 import re
 from collections.abc import Callable
@@ -339,7 +339,7 @@ def test_a_latent_shared_by_all_data_is_not_local() -> None:
 
 
 def stubborn(x: Tensor) -> None:
-    """As `guide`, by a network that takes exactly (batch, columns)."""
+    """Like `guide`, with a network that takes exactly (batch, columns)."""
     pyro.module("network", NETWORK)
     with pyro.plate("data", len(x)):
         latent("z", NETWORK(x))

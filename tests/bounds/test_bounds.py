@@ -1,4 +1,4 @@
-"""Laws of the bounds: on a linear-Gaussian program every figure has a closed form."""
+"""Laws of the bounds, on a linear-Gaussian program with closed forms."""
 
 import math
 from functools import partial
@@ -50,7 +50,7 @@ def linear_pair() -> Pair:
     model = vae()
     guide = MeanField(LATENT, (COLUMNS,), AFFINE).double()
     with torch.no_grad():
-        affine(guide.encoder).weight.mul_(0.4)  # a guide of no great width: less noise
+        affine(guide.encoder).weight.mul_(0.4)  # a narrow guide, for less noise
     return Pair(model, guide, {"x": rows()})
 
 
@@ -117,7 +117,7 @@ def test_terms_and_gradient_are_those_of_the_closed_form(elbo: type[ELBO], beta:
     got = sample(draw, 250)
     figures = torch.stack([objective, truth.reconstruction, truth.kl]).detach()
     assert got.holds(torch.cat([figures, slope]))
-    # The test can tell: errors are small beside what they are errors of.
+    # The errors are small enough for the test to be meaningful.
     assert bool((got.error[:3] < 0.05 * figures.abs()).all())
     assert float(got.error[3:].norm()) < 0.1 * float(slope.norm())
 
@@ -189,7 +189,7 @@ def test_with_the_exact_posterior_the_bound_is_the_evidence_without_noise(partic
         torch.manual_seed(seed)
         objective = bound({"x": x}).objective
         torch.testing.assert_close(objective, evidence.sum(), rtol=1e-10, atol=0)
-    # The analytic bound has it in the mean alone: its two terms no longer cancel draw by draw.
+    # The analytic bound has it in the mean only, as its terms do not cancel draw by draw.
     analytic = bound_of(pair, TraceMeanField_ELBO, x, particles)
     got = sample(lambda: analytic({"x": x}).objective.detach(), 200)
     assert got.holds(evidence.sum())
@@ -211,7 +211,7 @@ def test_with_the_exact_posterior_importance_sampling_is_exact(samples: int) -> 
         found.log_p.double(), marginal.log_prob(x).detach(), rtol=1e-5, atol=0
     )
     torch.testing.assert_close(found.elbo, found.log_p, rtol=1e-5, atol=0)
-    if samples == 1:  # one weight does not tell how weights scatter
+    if samples == 1:  # the spread of weights needs more than one
         assert bool(found.error.isnan().all())
     else:
         assert float(found.error.max()) < 1e-3

@@ -106,7 +106,7 @@ WAYS: dict[str, Callable[[Program], Program]] = {
 
 @pytest.mark.parametrize("way", few(WAYS, 3))
 def test_it_is_the_derivative_of_the_expected_bound_by_finite_differences(way: str) -> None:
-    """Of two dependent sites, in two directions, with common random numbers."""
+    """The gradient for two dependent sites, in two directions, with common random numbers."""
     chain = Chain(2).moved()
     model, guide, x = WAYS[way](chain.model), WAYS[way](chain.guide), rows().repeat(REPEATS, 1)
     weights = chain.of_guide
@@ -125,7 +125,7 @@ def test_it_is_the_derivative_of_the_expected_bound_by_finite_differences(way: s
     analytic = torch.stack([gradient(loss, weights) for loss in losses]) @ directions.T
     apart = (analytic - numeric) / REPEATS
     assert bool((apart.mean(0).abs() <= SIGMAS * apart.std(0) / math.sqrt(PARTS) + 1e-6).all())
-    # The test can tell: errors are small beside what they are errors of.
+    # The errors are small enough for the test to be meaningful.
     assert float(apart.std(0).norm()) / math.sqrt(PARTS) < 0.05 * float(
         analytic.mean(0).norm() / REPEATS
     )
@@ -134,7 +134,7 @@ def test_it_is_the_derivative_of_the_expected_bound_by_finite_differences(way: s
 @both_ways
 @pytest.mark.parametrize("taken", few([2, None], 2))
 def test_its_mean_is_that_of_the_gradient_of_the_value(vectorize: bool, taken: int | None) -> None:
-    """Of three dependent sites: with the same noise the two differ by what has no mean."""
+    """For three dependent sites and the same noise, the difference of both has mean zero."""
     chain, x = Chain(3, taken and ROWS, taken).moved(), rows()
     seeds = iter(range(1000))
 
@@ -151,7 +151,7 @@ def test_its_mean_is_that_of_the_gradient_of_the_value(vectorize: bool, taken: i
 
 
 def test_more_particles_raise_its_signal_to_noise_and_lower_that_of_the_other() -> None:
-    """The guide beside the posterior; Rainforth et al. have rates of sqrt(K) and 1 / sqrt(K)."""
+    """For a guide near the posterior; the rates of Rainforth et al. are sqrt(K) and 1 / sqrt(K)."""
     chain, x = Chain(1), rows()
     with torch.no_grad():
         chain.a.add_(0.1)
@@ -167,13 +167,13 @@ def test_more_particles_raise_its_signal_to_noise_and_lower_that_of_the_other() 
 
 
 def jacobian(scale: Tensor, loc: Tensor) -> None:
-    """z0 = loc + scale * u, of a u that is a draw with a path of its own."""
+    """z0 = loc + scale * u, where u is a draw with its own path."""
     u = pyro.sample("u", dist.Normal(loc / 2, scale), infer={"is_auxiliary": True})
     pyro.sample("z0", dist.Delta(loc + scale * u, -scale.log().expand(u.shape)))
 
 
 def uniform(scale: Tensor, loc: Tensor) -> None:
-    """The second's density moves with the first's draw, and has no score."""
+    """The density of the second site depends on the first draw, and has no score."""
     u = pyro.sample("u", dist.Normal(loc, scale), infer={"is_auxiliary": True})
     pyro.sample("z0", dist.Uniform(u - 3 * scale, u + 3 * scale))
 
@@ -204,7 +204,7 @@ def test_densities_that_are_left_whole_keep_its_mean(
 
 
 def test_auxiliary_sites_count_in_q() -> None:
-    """At the exact posterior, of z0 = 2 u, of a u that the model knows nothing of."""
+    """The exact posterior, with z0 = 2 u, where u is not in the model."""
     chain, x = Chain(1), rows()
 
     def guide(x: Tensor) -> None:
@@ -218,7 +218,7 @@ def test_auxiliary_sites_count_in_q() -> None:
 
 
 def test_inner_plates_are_parts_of_a_datum() -> None:
-    """Two latents a datum in a plate of their own: at the posterior nothing, else the same mean."""
+    """Two latents per datum in their own plate: zero at the posterior, else the same mean."""
     w = nn.Parameter(torch.tensor([0.3, 0.2], dtype=torch.float64))
     x = rows()[:, :2].repeat(300, 1)
 
@@ -247,7 +247,7 @@ def test_inner_plates_are_parts_of_a_datum() -> None:
     got = sample(apart, 40)
     assert got.holds(torch.zeros_like(got.mean))
     assert float(got.error.max()) < 0.05 * float(slope(DoublyReparameterizedELBO, 0).norm())
-    # A weight as a tensor is what it is as a number, and one for some parts alone is refused.
+    # A weight may be a tensor instead of a number; one that differs between parts is refused.
     elbo = cast("Any", DoublyReparameterizedELBO)(num_particles=3, max_plate_nesting=2)
     slopes = [
         gradient(loss_of(elbo, by(model), by(guide), x, 0), [w])
@@ -333,7 +333,7 @@ def test_it_is_used_as_pyros_bounds_are(vectorize: bool) -> None:
 @both_ways
 def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
     chain, x = Chain(2).moved(), rows()
-    # Of a tensor: what a weight is in a graph, where nobody looks at its number.
+    # As a tensor, like a weight in a graph, whose value is not read.
     weight = torch.tensor(0.4, dtype=torch.float64)
     model, guide = (Latents(weight)(program) for program in (chain.model, chain.guide))
     elbo, weights = ours(2, vectorize), list(chain.parameters())
@@ -348,7 +348,7 @@ def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
 
 
 class Second(poutine.messenger.Messenger):
-    """Weighs the second latent alone."""
+    """Scales the second latent only."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if msg["name"] == "z1":

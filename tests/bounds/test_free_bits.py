@@ -44,7 +44,7 @@ def rows() -> Tensor:
 class Linear(nn.Module):
     """p(z) = N(m, I), p(x | z) = N(W z, I); q(z | x) = N(v x, diag s^2).
 
-    The first dimension says much about x, the second little, the third nothing: its KL is 0.
+    The first dimension determines most of x, the second little, the third nothing: its KL is 0.
     """
 
     def __init__(self, size: int | None = None, taken: int | None = None) -> None:
@@ -78,7 +78,7 @@ class Linear(nn.Module):
             pyro.sample("z", self.family(self.v * x[i], self.log_s.exp().expand_as(x[i])))
 
     def kl(self, x: Tensor) -> Tensor:
-        """Of each row and dimension."""
+        """The KL of each row and dimension."""
         variance = (2 * self.log_s).exp()
         return 0.5 * ((self.v * x - self.m).square() + variance - 1 - 2 * self.log_s)
 
@@ -97,7 +97,7 @@ def correlated(loc: Tensor, scale: Tensor) -> Any:
 
 
 def student(loc: Tensor, scale: Tensor) -> Any:
-    """A family of which no KL to a normal is known in closed form."""
+    """A family whose KL to a normal has no closed form."""
     return dist.StudentT(torch.tensor(5.0).double(), loc, scale).to_event(1)
 
 
@@ -127,7 +127,7 @@ def test_it_is_the_papers_formula(vectorize: bool, k: int) -> None:
     linear, x, free = Linear(), rows(), 0.7
     means = linear.kl(x).mean(0)
     assert means[0] > free > means[1]
-    assert linear.kl(x)[:, 0].min() < free  # but it is the mean that counts
+    assert linear.kl(x)[:, 0].min() < free  # the maximum is taken of the mean
     kl = ROWS * torch.maximum(means, torch.tensor(free).double()).sum()
     loss = loss_of(ours(free, k, vectorize), linear.model, linear.guide, x, 0)
     if vectorize or k == 1:
@@ -168,7 +168,7 @@ def test_without_free_bits_an_estimate_below_zero_stays_there() -> None:
 
 
 def free_kl(loss: Tensor, linear: Linear, x: Tensor) -> float:
-    """What a loss counts as KL, of all data, with a likelihood that all draws have alike."""
+    """The KL term of a loss over all data, under a likelihood that is the same for all draws."""
     nothing = dist.Normal(torch.zeros_like(x), 1.0).log_prob(x).sum()
     return float((loss + nothing).detach())
 
@@ -359,7 +359,7 @@ def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
 
 
 def test_dimensions_that_would_be_given_up_are_kept() -> None:
-    """What it is for: with the likelihood weak at first, no dimension's KL goes to 0."""
+    """Its purpose: while the likelihood is weak at first, no dimension's KL goes to 0."""
     found = []
     for elbo in (pyros(), ours(0.2)):
         linear, x = silent(), rows()

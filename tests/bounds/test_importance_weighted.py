@@ -58,7 +58,7 @@ def test_one_particle_is_the_evidence_lower_bound(vectorize: bool) -> None:
 @pytest.mark.parametrize("k", [2, 5])
 def test_without_subsampling_it_is_renyis_bound_of_order_zero(vectorize: bool, k: int) -> None:
     linear, x = Linear().blurred(), rows()
-    # Nesting is found by a first run, as Pyro finds it: the very draws are the same.
+    # As in Pyro, a first run finds the nesting, so the draws are the same.
     value, slope = bound(ours(k, vectorize), linear, x)
     renyi = RenyiELBO(alpha=0, num_particles=k, vectorize_particles=vectorize)
     theirs, their_slope = bound(renyi, linear, x)
@@ -110,7 +110,7 @@ def test_it_rises_with_the_number_of_particles_to_the_evidence_at_the_known_rate
 
 
 def with_draws(linear: Linear, z: Tensor) -> Program:
-    """The guide, with these draws in place of its own, at its density there."""
+    """The guide with given draws, scored by its own density."""
 
     def guide(x: Tensor, subsample: Tensor | None = None) -> None:
         with linear.plate(x, subsample) as i:
@@ -121,7 +121,7 @@ def with_draws(linear: Linear, z: Tensor) -> Program:
 
 
 def over_subsamples(elbo: Any, z: Tensor, x: Tensor, size: int) -> tuple[float, float]:
-    """A bound on all data, and the mean of those by the subsamples, with the same draws."""
+    """The bound on all data, and the mean of bounds on subsamples, with the same draws."""
     linear = Linear().blurred()
     whole = -elbo.loss(linear.model, with_draws(linear, z), x)
     linear = Linear(size=len(x), taken=size).blurred()
@@ -158,7 +158,7 @@ def test_all_particles_see_the_subsample_that_a_plate_draws(vectorize: bool) -> 
         distance = (possible * ROWS / 2 - value).abs()
         assert float(distance.min()) < 1e-9
         found.add(int(distance.argmin()))
-    # Each of the ten pairs is missed by 60 draws with a chance of 0.002.
+    # The probability that 60 draws miss one of the ten pairs is 0.002.
     assert len(found) > 7
 
 

@@ -17,7 +17,7 @@ from tests.support.one_latent import COLUMNS, ROWS, Program, discrete, discrete_
 
 
 def inner_plates(x: Tensor) -> None:
-    """Two latents, the columns in a plate of their own, and two observed sites."""
+    """Two latents, columns in their own plate, and two observed sites."""
     data = pyro.plate("data", len(x), dim=-1)
     with data:
         z = pyro.sample("z", dist.Normal(torch.zeros(()).to(x), 1.0))
@@ -33,7 +33,7 @@ def test_inner_plates_and_auxiliary_sites_are_summed_within_a_datum(vectorize: b
     drawn = []
 
     def guide(x: Tensor) -> None:
-        """z = 2 u, of a u that the model knows nothing of: a normal twice as wide."""
+        """z = 2 u, where u is not in the model: a normal twice as wide."""
         with pyro.plate("data", len(x), dim=-1):
             u = pyro.sample("u", dist.Normal(0.3 * x.sum(-1), 0.5), infer={"is_auxiliary": True})
             pyro.sample("z", dist.Delta(2 * u, torch.full_like(u, -math.log(2))))
@@ -84,7 +84,7 @@ def test_a_deterministic_value_is_no_site_of_the_data() -> None:
     assert values[0] == values[1]
 
 
-# What is refused: each a model and a guide, the words of the sentence, and the way out.
+# Refused models and guides, with words of the error and its way out.
 
 
 def unplated(x: Tensor) -> None:

@@ -88,7 +88,7 @@ def test_it_is_a_power_mean_of_the_weights() -> None:
     want = (1 / (1 / weights).mean(0)).log()
     torch.testing.assert_close(ours(2.0).bounds(log_w), want)
     torch.testing.assert_close(ours(0.5).bounds(log_w), 2 * weights.sqrt().mean(0).log())
-    # Towards order 1 that of the logs; at the ends the least and the greatest.
+    # Near order 1 the mean of the logs; at the limits the minimum and the maximum.
     torch.testing.assert_close(ours(1 + 1e-8).bounds(log_w), log_w.mean(0), atol=1e-6, rtol=0)
     torch.testing.assert_close(ours(1 - 1e-8).bounds(log_w), log_w.mean(0), atol=1e-6, rtol=0)
     torch.testing.assert_close(ours(1e4).bounds(log_w), log_w.amin(0), atol=1e-3, rtol=0)
@@ -116,7 +116,7 @@ def test_log_weights_far_below_what_a_number_can_be_do_no_harm() -> None:
 
 @pytest.mark.parametrize("alpha", ORDERS)
 def test_many_draws_give_the_evidence_less_renyis_divergence(alpha: float) -> None:
-    """Of two normals; of a negative order it is negative, and the bound an upper one."""
+    """The divergence of two normals; for negative orders it is negative: an upper bound."""
     exact, chain, x = Chain(1), Chain(1).moved(), rows()
     if alpha > 1:  # powers of 1 / w have a variance where the guide is the narrower one
         with torch.no_grad():
@@ -135,7 +135,7 @@ def test_many_draws_give_the_evidence_less_renyis_divergence(alpha: float) -> No
         return -torch.tensor(elbo.loss(chain.model, chain.guide, x))
 
     got = sample(draw, 60)
-    # What is left of the bias is of order 1 / K.
+    # The remaining bias is of order 1 / K.
     assert abs(got.mean - want) < SIGMAS * got.error + 0.01
     assert float(got.error) < 0.1 * abs(divergence) * ROWS
     assert (float(want) > float(exact.evidence(x).sum())) is (alpha < 0)
@@ -177,7 +177,7 @@ def test_of_a_negative_order_the_evidence_is_above_what_is_reported_of_many_draw
 
 
 def with_draws(chain: Chain, z: Tensor) -> Program:
-    """The guide, with these draws in place of its own, at its density there."""
+    """The guide with given draws, scored by its own density."""
 
     def guide(x: Tensor, subsample: Tensor | None = None) -> None:
         with pyro.plate("data", ROWS, subsample_size=chain.taken, subsample=subsample) as i:
@@ -188,7 +188,7 @@ def with_draws(chain: Chain, z: Tensor) -> Program:
 
 
 def over_subsamples(elbo: Any, z: Tensor, x: Tensor) -> tuple[float, float]:
-    """A bound on all data, and the mean of those by the subsamples of two, with the same draws."""
+    """The bound on all data, and the mean of bounds on subsamples of two, with the same draws."""
     chain = Chain(1).moved()
     whole = -elbo.loss(chain.model, with_draws(chain, z), x)
     parts = []

@@ -1,4 +1,4 @@
-"""Laws of the gradient without the guide's score: same mean, and nothing at the exact posterior."""
+"""Laws of the gradient without the guide's score: the same mean, and zero at the posterior."""
 
 import math
 from collections.abc import Iterator
@@ -102,7 +102,7 @@ def test_elsewhere_the_expected_gradient_is_that_of_the_closed_form(
     truth = gradient(closed_form(p, beta), weights)
     got = sample(lambda: gradient(bound({"x": p.x}, beta).objective, weights), 120)
     assert got.holds(truth)
-    # The test can tell: errors are small beside what they are errors of.
+    # The errors are small enough for the test to be meaningful.
     assert float(got.error.norm()) < 0.1 * float(truth.norm())
 
 
@@ -127,7 +127,7 @@ def test_particles_divide_the_variance_alike(vectorize: bool) -> None:
 
 
 class WithoutEarlierDraws(Trace_ELBO):
-    """Drops d log q_i(z_i; phi, z_<i) at a given z_i altogether, also by way of z_<i."""
+    """Drops d log q_i(z_i; phi, z_<i) at a given z_i completely, also through z_<i."""
 
     def _get_trace(self, *args: Any) -> Any:
         p, q = cast("Any", super())._get_trace(*args)
@@ -171,7 +171,7 @@ def test_dependent_sites_keep_the_expected_gradient(latents: int) -> None:
     got = sample(apart, 40)
     assert got.holds(torch.zeros_like(got.mean))
     assert float(got.error.max()) > 0.01
-    # Beside the posterior the path has less noise: the draws of the guide's last scale.
+    # Near the posterior the path has less noise: the draws of the guide's last scale.
     one, other = (
         sample(partial(next_slope, elbo, chain, seeds), 40) for elbo in (ours(), theirs())
     )

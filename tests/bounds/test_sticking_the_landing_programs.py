@@ -36,7 +36,7 @@ ours, theirs = partial(particles, StickingTheLandingELBO), partial(particles, Tr
 
 
 def score(chain: Chain, guide: Program, x: Tensor, seed: int, parameters: Any) -> Tensor:
-    """d log q / d phi at given draws, by scoring the guide again at them."""
+    """d log q / d phi at given draws, by a second scoring of the guide."""
     torch.manual_seed(seed)
     drawn: Any = poutine.trace(guide).get_trace(x)
     drawn.detach_()
@@ -81,7 +81,7 @@ def test_a_mask_that_leaves_nothing_leaves_nothing() -> None:
 
 
 class Remembering(torch.distributions.Normal):
-    """As zuko's flows do, it draws and scores in one go."""
+    """Draws and scores in one call, like zuko's flows."""
 
     def rsample_and_log_prob(self, shape: Any = ()) -> tuple[Tensor, Tensor]:
         z = self.rsample(shape)
@@ -101,7 +101,7 @@ class Remembering(torch.distributions.Normal):
 def test_flows_that_remember_the_density_of_their_own_draw(
     family: Callable[[Tensor, Tensor], Any],
 ) -> None:
-    """Such a density, asked for, is that of the draw by way of its noise, weights and all."""
+    """The density of such a draw is computed from its noise, including the weights."""
     chain, x = Chain(1), rows()
 
     def guide(x: Tensor) -> None:
@@ -119,7 +119,7 @@ def test_flows_that_remember_the_density_of_their_own_draw(
 
 
 def test_auxiliary_sites_count_in_q() -> None:
-    """z0 = 2 u, of a u that the model knows nothing of."""
+    """z0 = 2 u, where u is not in the model."""
     chain, x = Chain(1), rows()
 
     def guide(x: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""What bounds are, by themselves and by what they are derived from."""
+"""Traits of bounds, their own and inherited ones."""
 
 import pytest
 from pyro.infer import ELBO, Trace_ELBO, TraceEnum_ELBO, TraceGraph_ELBO, TraceMeanField_ELBO

@@ -1,4 +1,4 @@
-"""What a fit says where there is no terminal."""
+"""Output of a fit without a terminal."""
 
 import re
 from io import StringIO
@@ -18,7 +18,7 @@ FIGURES = Figures(elbo=-3.0, reconstruction=-2.0, kl=1.0, objective=-3.0)
 
 
 def lines(epochs: int, every: int, capsys: pytest.CaptureFixture[str]) -> list[int]:
-    """The epochs that have a line, of a fit that is compiled in the second one."""
+    """The epochs with a line, in a fit that compiles in the second epoch."""
     bar = EpochBar(epochs, steps=1)
     for n in range(1, epochs + 1):
         if n == 2:

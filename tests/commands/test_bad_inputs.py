@@ -1,4 +1,4 @@
-"""Every input of ``bad_inputs.txt`` is refused in one sentence, and nothing is left behind."""
+"""Every input of ``bad_inputs.txt`` is refused in one sentence, and leaves no files."""
 
 import importlib
 import os
@@ -29,7 +29,7 @@ SECONDS = 10
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One working folder for all, so that runs are fitted once."""
+    """The working folder of all tests, so that runs are fitted once."""
     return tmp_path_factory.mktemp("inputs")
 
 
@@ -45,7 +45,7 @@ def _content(folder: Path) -> dict[str, tuple[int, int]]:
 
 @contextmanager
 def _changes(folder: Path) -> Iterator[list[str]]:
-    """What is made, changed or removed meanwhile; what was made is taken away for the next."""
+    """Files created, changed or removed in this context; created ones are removed at the end."""
     changed: list[str] = []
     before = _content(folder)
     try:
@@ -60,7 +60,7 @@ def _changes(folder: Path) -> Iterator[list[str]]:
 
 @contextmanager
 def _in_time() -> Iterator[None]:
-    """End what hangs."""
+    """End a command that hangs."""
 
     def end(number: int, frame: FrameType | None) -> None:
         pytest.fail(f"nothing was said within {SECONDS} s")
@@ -75,9 +75,9 @@ def _in_time() -> Iterator[None]:
 
 
 def _is_named(word: str, sentence: str) -> bool:
-    """Whether the word stands in the sentence by itself, however its flag is spelled."""
+    """Whether the sentence contains the word as a whole, in any spelling of its flag."""
     word, sentence = word.replace("_", "-"), sentence.replace("_", "-")
-    more = r"(\.0)?" if re.fullmatch(r"-?\d+", word) else ""  # 3 may be told as 3.0
+    more = r"(\.0)?" if re.fullmatch(r"-?\d+", word) else ""  # 3 may be printed as 3.0
     return re.search(rf"(?<!\w){re.escape(word)}{more}(?!\w|\.\d)", sentence) is not None
 
 
@@ -99,7 +99,7 @@ def test_a_bad_input_is_refused_in_a_sentence_that_names_it(
             with pytest.raises(SystemExit) as left:
                 answer(main, argv)
         told = capsys.readouterr().err.splitlines()
-    # The runs are so short that opening one warns that its fit was climbing still.
+    # Opening these short runs warns that the fit was still climbing.
     told = [each for each in told if not each.startswith("warning: ")]
     assert left.value.code == 2, told
     assert len(told) == 1, told

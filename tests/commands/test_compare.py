@@ -1,4 +1,4 @@
-"""Laws of the command: what it leaves, refuses, and gives back."""
+"""Laws of the command: its files, refusals and result."""
 
 import json
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_comparing_objects_leaves_them_and_the_generators_alone(
     assert result.steps == 2 * 3
     assert result.held_out_difference[1] is None
     first = result.sides[SAMPLED].curves[0][1]
-    assert first[0] != first[1]  # it did climb
+    assert first[0] != first[1]  # the fit has made progress
 
 
 def test_the_command_leaves_numbers_and_a_figure_and_takes_a_run(

@@ -1,4 +1,4 @@
-"""Runs side by side: what is measured, which are one row, what is left, and what is refused."""
+"""Comparison of runs: measurements, grouping of seeds, files and refusals."""
 
 import json
 import re

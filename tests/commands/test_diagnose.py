@@ -1,4 +1,4 @@
-"""The command that says where the nats are lost: its answers, its files, its refusals."""
+"""The command ``diagnose``: its answers, files and refusals."""
 
 import json
 import math
@@ -34,7 +34,7 @@ TINY = Effort(
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every figure of few data and draws, and no pictures, which take as long as all the rest."""
+    """Few data and draws for every figure, and no pictures, which take half of the time."""
     monkeypatch.setattr("ppvae.diagnostics.effort.QUICK", TINY)
     monkeypatch.setattr("ppvae.run.figures.save", lambda *_: None)
     monkeypatch.setattr("ppvae.diagnostics.evidence.annealing.PILOT_WARM_UP", 2)
@@ -78,12 +78,12 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
     )
     test = run.data().test
     assert terms["active_units"]["z"] == active_units(embed(run.pair, run.audit, test).loc["z"])
-    # The gap's parts are of the same data, and add up.
+    # The parts of the gap are of the same data, and add up.
     gap = answers["gap"]
     assert gap["total_gap"]["value"] == pytest.approx(
         gap["approximation_gap"]["value"] + gap["amortization_gap"]["value"], abs=1e-5
     )
-    # Each says how much it is of.
+    # Each has the numbers of data and draws.
     nuts, model = answers["trust"]["nuts"], answers["model"]
     assert (nuts["chains"], nuts["draws"], nuts["warmup"]) == (2, 6, 6)
     assert (gap["rows"], gap["draws"], gap["steps"]) == (4, 1000, 30)
@@ -94,7 +94,7 @@ def test_a_diagnosis_answers_all_and_leaves_it_in_the_run(
         evidence["exact"]["value"], abs=0.1
     )
     assert any("known exactly" in sentence for sentence in record["sentences"])
-    # More samples of some data are told apart, and what they find is in the sum.
+    # The gain of more samples of some data is separate, and included in the sum.
     further = evidence["further"]
     assert (further["samples"], further["rows"]) == (40, 9)
     assert evidence["log_p"]["value"] == pytest.approx(
@@ -154,7 +154,7 @@ def test_one_question_alone(tmp_path: Path) -> None:
     run = small(tmp_path)
     found = diagnose(run.path, quick=True, only=["gap"])
     assert list(found.answers) == ["gap"]
-    assert found.path == run.path / "diagnostics-gap"  # a diagnosis of all is not lost for it
+    assert found.path == run.path / "diagnostics-gap"  # a full diagnosis is kept
     assert list(look(found.path)["answers"]) == ["gap"]
     assert not (found.path / "posterior.nc").exists()
     with pytest.raises(InputError, match=r"diagnostics.json exists already.*`overwrite=True`"):
@@ -179,7 +179,7 @@ def test_new_data_and_other_parts_have_folders_of_their_own(tmp_path: Path) -> N
     assert train.path == run.path / "diagnostics-train-bound-training"
     assert "it needs training data" in train.answers["bound"].refusals["another prior"]
     assert not (run.path / "diagnostics.json").exists()
-    (tmp_path / "x.npy").unlink()  # what the run was fitted to: new data need it no longer
+    (tmp_path / "x.npy").unlink()  # the training data, which new data do not need
     again = diagnose(run.path, data=tmp_path / "new.npy", overwrite=True, **some)
     assert "another prior" in again.answers["bound"].refusals
 
@@ -190,7 +190,7 @@ def test_a_point_mass_is_told_what_it_has_and_what_not(tmp_path: Path) -> None:
     record = look(run.path)
     assert "elbo" not in record["answers"]["bound"]
     assert record["answers"]["bound"]["distortion"]["value"] > 0
-    assert "annealed" in record["answers"]["evidence"]  # the model's own log p(x) is there
+    assert "annealed" in record["answers"]["evidence"]  # log p(x) of the model
     refused = [each["part"] for each in record["not_answered"]]
     for what in ("importance sampling", "gaps", "Pareto k-hat", "calibration"):
         assert what in refused
@@ -226,7 +226,7 @@ def test_programs_of_ones_own_with_several_latents(tmp_path: Path) -> None:
     )
     found = diagnose(run, quick=True)
     refused = {name: answer.refusals for name, answer in found.answers.items() if answer.refusals}
-    assert refused.keys() == {"deficits"}  # which part is which of its own code is not known
+    assert refused.keys() == {"deficits"}  # the parts of a user's own code are unknown
     record = look(run.path)
     (kept,) = record["answers"]["deficits"]["parts"]
     assert kept["part"] == "optimization"

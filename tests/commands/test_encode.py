@@ -1,4 +1,4 @@
-"""What `encode` writes of programs that take y, and what all commands call their figure."""
+"""Files of `encode` for programs that take y, and the name of the figure in all commands."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def test_a_run_with_a_class_is_asked_for_its_probabilities(tmp_path: Path) -> No
     np.testing.assert_allclose(told, classify(run.pair, rows).numpy(), rtol=1e-5)
     with np.load(run.path / "embedding-train.npz") as kept:
         np.testing.assert_array_equal(kept["class_probability"], told)
-    # Labels do not count: the same data, some labelled, have what they have without labels.
+    # Labels are ignored: the same data, some of them labelled, have the same results.
     blank = tmp_path / "blank.npz"
     np.savez(blank, x=np.load(data)["x"])
     whole = encode(run, data, out=tmp_path / "with.npz")["class_probability"]
@@ -63,7 +63,7 @@ def test_a_run_with_a_class_is_asked_for_its_probabilities(tmp_path: Path) -> No
     np.testing.assert_allclose(whole, without, rtol=1e-5)
     table = np.genfromtxt(tmp_path / "without.csv", delimiter=",", names=True)
     np.testing.assert_allclose(table["class_probability_1"], without[:, 1], rtol=1e-5)
-    # The clusters are told apart.
+    # The clusters are classified.
     hits = whole.argmax(1) == np.load(data)["y"]
     assert hits.mean() > 0.9
 
@@ -101,7 +101,7 @@ def test_the_figure_is_named_by_what_it_is() -> None:
         assert evidence_name(pair, facts, {"y": known}) == "log p(x, y)"
         assert evidence_name(pair, facts, {"y": none}) == "log p(x)"
         assert evidence_name(pair, facts, {}) == "log p(x)"
-    # Of a label that is known the figure is the smaller one.
+    # With a known label the figure is smaller.
     pair, facts, rows = subject(*semi, x, none, elbo=TraceEnum_ELBO)
     alone = log_evidence(pair, facts, rows, samples=500).log_p
     pair, facts, rows = subject(*semi, x, some, elbo=TraceEnum_ELBO)
@@ -114,7 +114,7 @@ def test_the_figure_is_named_by_what_it_is() -> None:
     for y in (some.clamp(min=0), floats):
         pair, facts, _ = subject(*told, x, y)
         assert evidence_name(pair, facts, {"y": y}) == "log p(x | y)"
-    # A guide that reads y does not change what the model says.
+    # A guide that reads y does not change the model.
     pair, facts, _ = subject(
         VAE(StandardNormal(2), Gaussian((3,), variance=1.0)), told[1], x, floats
     )
@@ -187,7 +187,7 @@ def test_a_table_has_a_row_for_each_row_of_the_file(tmp_path: Path, suffix: str)
     np.testing.assert_allclose(table[["loc_0", "loc_1"]], found["loc"], rtol=1e-6)
     for name in ("log_p", "log_p_error"):
         np.testing.assert_allclose(table[name], found[name], rtol=1e-6)
-    # Each row is that of the file, by its own codes.
+    # Each row is that of the file, by its codes.
     alone = run.encode(frame, samples=0)
     np.testing.assert_allclose(table[["loc_0", "loc_1"]], alone[["loc_0", "loc_1"]], rtol=1e-4)
     test = encode(run, samples=5, out=tmp_path / "test.npz")

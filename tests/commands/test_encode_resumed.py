@@ -1,4 +1,4 @@
-"""Encoding as it goes: pieces on disk, and a file that does not tell whether it was killed."""
+"""Encoding in pieces on disk: after a kill, the file is that of an undisturbed run."""
 
 import os
 import signal
@@ -40,7 +40,7 @@ encode(sys.argv[1], sys.argv[2], samples=3, out=sys.argv[3])
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Run, Path]:
-    """A run, and 400 named rows with labels, of which a piece has 128."""
+    """A run, and 400 named rows with labels, in pieces of 128."""
     monkeypatch.setattr(encoding, "PIECE", FEW)
     frame = pd.DataFrame(table(400), columns=["a", "b", "c"])
     frame.insert(0, "id", [f"row-{number}" for number in range(400)])

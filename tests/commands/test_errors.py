@@ -1,4 +1,4 @@
-"""What a user can mend is one sentence: what was given, and the way out; and nothing is left."""
+"""Errors of users are one sentence with the value and the way out, and leave no files."""
 
 import math
 import re
@@ -22,7 +22,7 @@ Main = Callable[[Sequence[str]], None]
 
 
 def refusal(capsys: pytest.CaptureFixture[str], main: Main, argv: Sequence[str]) -> str:
-    """The one sentence that the command leaves with."""
+    """The error message of the command."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as left:
         answer(main, argv)
@@ -35,7 +35,7 @@ def refusal(capsys: pytest.CaptureFixture[str], main: Main, argv: Sequence[str])
     return sentences[0]
 
 
-# What each sentence must offer. That every bad input has one is for `test_bad_inputs.py`.
+# The way out in each sentence. `test_bad_inputs.py` tests that every bad input has one.
 WAYS_OUT = {
     "choice, near": ("--prior StandardNorml", "StandardNormal", "import path"),
     "choice, far": ("--guide qqqq", "MeanField", "Delta"),
@@ -132,7 +132,7 @@ def test_weights_that_diverge_keep_the_last_good_checkpoint(
 def test_a_state_of_weights_that_are_no_numbers_is_never_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal in the very step that diverged would have it written as the last checkpoint."""
+    """A signal in the step that diverges must not write its weights as the last checkpoint."""
 
     def spoil(loop: Trainer, *_: object) -> bool:
         with torch.no_grad():

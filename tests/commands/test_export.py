@@ -1,4 +1,4 @@
-"""The command: a file that runs without this package, and says what goes in and out."""
+"""The command ``export``: a file that runs without this package and describes its inputs."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Fits: what they leave, what decides them, and that each setting does what it says."""
+"""Fits: their files, their reproducibility, and the effect of each setting."""
 
 import importlib
 import json
@@ -30,7 +30,7 @@ from tests.support.fits import (
 __all__ = ["quick"]  # a fixture, used by every test here
 
 
-# What a fit leaves
+# Files of a fit
 
 
 def test_a_fit_of_the_digits_leaves_the_run_directory_of_the_contract(
@@ -104,12 +104,12 @@ def test_tensorboard_events(tmp_path: Path) -> None:
     assert told == [(row["step"], pytest.approx(row["elbo"], rel=1e-5)) for row in rows]
 
 
-# What decides a fit
+# Reproducibility
 
 
 def test_the_seed_decides_everything(tmp_path: Path) -> None:
     for out, seed in (("a", 3), ("b", 3), ("c", 4)):
-        torch.rand(5)  # the state of the world before does not matter
+        torch.rand(5)  # the random state before does not matter
         small(tmp_path, out, seed=seed)
     assert not differences(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert figures(tmp_path / "a") == figures(tmp_path / "b")
@@ -153,18 +153,18 @@ def test_every_datum_counts_once_in_an_epoch(tmp_path: Path) -> None:
 
 
 def test_evaluation_moves_no_weights(tmp_path: Path) -> None:
-    """The last checkpoint is from before the conclusion; what the run gives afterwards is equal."""
+    """The last checkpoint is written before the final results; the run has the same weights."""
     run = small(tmp_path, optimizer={"class_path": "SGD", "init_args": {"momentum": 0.9}}, epochs=1)
     held = checkpoint(run.path)
     assert held["progress"]["step"] == 3
     assert not differences(dict(run.pair.state_dict()), held["weights"])
-    # The weights did move by training, so that equality says something.
+    # Training has changed the weights, so that equality is meaningful.
     longer = small(tmp_path, "longer", epochs=2)
     assert differences(weights(longer.path), held["weights"])
 
 
 def test_best_and_patience_begin_after_the_warm_up(tmp_path: Path) -> None:
-    """With a learning rate that only harms, the first epoch at full beta is best, and ends it."""
+    """With a harmful learning rate the first epoch at full beta is best, and ends the fit."""
     run = small(tmp_path, warm_up=3, epochs=9, patience=1, lr=0.5, optimizer="SGD")
     rows = [row for row in run.history() if row["split"] == "valid"]
     assert rows[-1]["epoch"] >= 5  # 3 of warm-up, one that is best, one that is not

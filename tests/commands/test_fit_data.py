@@ -1,4 +1,4 @@
-"""Fits of data of one's own: arrays, tables, folders of images."""
+"""Fits of user data: arrays, tables, folders of images."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Fits of programs and parts of one's own, given as objects and by import path."""
+"""Fits of user-defined programs and parts, given as objects and by import path."""
 
 import sys
 from pathlib import Path
@@ -90,7 +90,7 @@ class Wide(Prior):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A user's module on the path, under a name that no other test has imported."""
+    """A user's module on the path, under a name that no other test imports."""
     name = f"mine_{abs(hash(request.node.name))}"
     home = tmp_path / "home"
     home.mkdir()
@@ -175,11 +175,11 @@ def test_a_prior_of_ones_own(tmp_path: Path, mine: str) -> None:
 
 
 class MyELBO(Trace_ELBO):
-    """A bound of one's own."""
+    """A user-defined bound."""
 
 
 class OptionsELBO(Trace_ELBO):
-    """A bound of one's own that hands the rest on to Pyro's."""
+    """A user-defined bound that leaves the rest to Pyro's."""
 
     def __init__(self, own: float = 1.0, **options: Any) -> None:
         self.own = own

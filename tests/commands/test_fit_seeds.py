@@ -1,4 +1,4 @@
-"""Fits by several seeds, and fits that begin from the weights of a run."""
+"""Fits with several seeds, and fits that start from the weights of a run."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ def test_the_command_fits_by_several_seeds(
 
 def test_a_fit_begins_from_the_best_weights_of_a_run(tmp_path: Path) -> None:
     first = Run(small_copy(tmp_path, "first"))
-    # Of a vanishing rate the weights stay where they begin, under another bound too.
+    # With a vanishing learning rate the weights stay the initial ones, also under another bound.
     more = from_arrays(3 + 2 * table(120, seed=1))
     still: dict[str, Any] = {"lr": 1e-30, "elbo": "Trace_ELBO", "data": more}
     for number, start in enumerate((first, str(first.path))):
@@ -63,7 +63,7 @@ def test_a_fit_begins_from_the_best_weights_of_a_run(tmp_path: Path) -> None:
         assert_same(weights(second, "last"), weights(first))
         assert second.config["start"] == str(first.path)
         assert second.resolved["start"] == first.checkpoint
-    # The unit stays, for it is that of the weights.
+    # The unit is kept, since the weights depend on it.
     assert second.scaling == first.scaling
     assert small(tmp_path, "other", **still, epochs=1).scaling != first.scaling
     anew = small(tmp_path, "anew", **still, start=first, scale="standardize", epochs=1)

@@ -1,4 +1,4 @@
-"""Fits to tables: what is kept of how they were read, and what is read again by it."""
+"""Fits to tables: the recorded schema, and data read again with it."""
 
 from pathlib import Path
 from typing import Any

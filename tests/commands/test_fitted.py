@@ -1,4 +1,4 @@
-"""What a run answers from Python: in the unit of the data, in the form that they came in."""
+"""Methods of a run: results in the unit of the data and in the form of the input."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ NAMES = ["length", "width", "depth"]
 
 
 def raw(rows: int = 90) -> NDArray[np.float64]:
-    """A table in a unit of its own, with the label of each row in its sign."""
+    """A table in some unit, with the label of each row in its sign."""
     generator = np.random.default_rng(1)
     code = generator.normal(size=(rows, 1))
     noise = generator.normal(size=(rows, 3))
@@ -238,7 +238,7 @@ def test_data_from_python_are_still_there_when_the_fit_returns(
 
 
 def birds(rows: int = 90) -> pd.DataFrame:
-    """A mixed table whose columns hang together, with names, a label, and holes."""
+    """A mixed table with dependent columns, names, a label, and missing cells."""
     generator = np.random.default_rng(2)
     code = generator.normal(size=rows)
     frame = pd.DataFrame(
@@ -257,7 +257,7 @@ def birds(rows: int = 90) -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A fit of the birds, handed in."""
+    """A fit of the birds as a DataFrame."""
     parts: dict[str, Any] = {"likelihood": ..., "label": "species", "epochs": 20, "lr": 1e-2}
     with pytest.MonkeyPatch.context() as patch:
         leave_out_slow_parts(patch)

@@ -1,4 +1,4 @@
-"""What a run answers about tables: rows, columns and covariates go by their names."""
+"""Methods of a run on tables: rows, columns and covariates are matched by name."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def plain(rows: int = 60) -> pd.DataFrame:
 
 
 def batches(rows: int = 60) -> pd.DataFrame:
-    """The same beside a batch, a site and a label."""
+    """The same with a batch, a site and a label."""
     names = {"batch": ["u", "v", "w"], "site": ["n", "s"], "kind": ["p", "q"]}
     return plain(rows).assign(**{key: np.resize(each, rows) for key, each in names.items()})
 

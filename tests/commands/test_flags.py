@@ -1,4 +1,4 @@
-"""Sentences of the library name parameters; those of a command name flags."""
+"""Messages name parameters in Python, and flags in commands."""
 
 import pytest
 

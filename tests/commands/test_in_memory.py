@@ -1,4 +1,4 @@
-"""Runs in memory: they speak as others do, print nothing where asked, and leave no files."""
+"""Runs in memory: the same methods, no output if quiet, and no files."""
 
 import gc
 import os
@@ -27,7 +27,7 @@ __all__ = ["quick"]  # a fixture, used by every test here
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in, and one in it where folders of a process are made."""
+    """A working folder, with a folder in it for temporary files."""
     (tmp_path / "memory").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(private_folder, "_MEMORY", tmp_path / "memory")

@@ -1,4 +1,4 @@
-"""A table of numbers, counts and categories, from its file to tables with its names again."""
+"""A table of numbers, counts and categories: from its file to results with its names."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ SMALL = {"class_path": "MLP", "init_args": {"hidden": [16]}}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A short fit of the penguins, whose likelihood nobody named."""
+    """A short fit of the penguins with the default likelihood."""
     folder = tmp_path_factory.mktemp("penguins")
     mixed_penguins(200, missing=0.05).to_csv(folder / "penguins.csv", index=False)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""Rows for a fitted model: those that it cannot score are refused, wherever they come from."""
+"""New rows for a fitted model: rows that it cannot score are refused in every command."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -65,7 +65,7 @@ def test_a_file_that_has_changed_since_the_fit(tmp_path: Path) -> None:
 
 
 def test_y_must_be_as_it_was_in_the_fit(tmp_path: Path) -> None:
-    """Whole numbers for covariates would become one-hot vectors without a word."""
+    """Whole numbers for covariates would silently become one-hot vectors."""
     y = np.random.default_rng(1).normal(size=(60, 2)).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=table(60), y=y)
     run = small(tmp_path, data=tmp_path / "d.npz", model="ConditionalVAE", epochs=1)
@@ -92,7 +92,7 @@ def test_a_mask_that_the_model_would_not_hear_of(tmp_path: Path) -> None:
 
 
 def test_a_part_of_which_nothing_was_observed_is_refused() -> None:
-    """A row and a column may be unknown altogether; a part by which a fit is judged may not."""
+    """A row or a column may be completely unknown, but not a held-out part."""
     x, mask = table(60), np.ones((60, 3), bool)
     mask[7], mask[:, 1] = False, False
     from_arrays(x, mask=mask)
@@ -103,7 +103,7 @@ def test_a_part_of_which_nothing_was_observed_is_refused() -> None:
 
 
 def test_one_row_is_enough(tmp_path: Path) -> None:
-    """Ten rows leave one to choose by and one to report, and new data may be one row."""
+    """Ten rows leave one for validation and one for testing; new data may be a single row."""
     np.save(tmp_path / "t.npy", table(10))
     run = small(tmp_path, data=tmp_path / "t.npy")
     assert run.summary is not None
@@ -114,7 +114,7 @@ def test_one_row_is_enough(tmp_path: Path) -> None:
 
 
 def test_a_schedule_that_goes_up_and_down(tmp_path: Path) -> None:
-    """No other schedule's mode is handed to it."""
+    """CyclicLR does not get the argument ``mode`` of ReduceLROnPlateau."""
     cycle = {"base_lr": 0.001, "max_lr": 0.005, "step_size_up": 2}
     run = small(tmp_path, epochs=5, schedule={"class_path": "CyclicLR", "init_args": cycle})
     paces = [row["lr"] for row in run.history() if row["split"] == "valid"]

@@ -1,4 +1,4 @@
-"""The notebooks run as they are, show what they say, and define nothing to be used again."""
+"""The notebooks run, their text agrees with their outputs, and they define no reusable code."""
 
 import ast
 import base64
@@ -26,12 +26,12 @@ IMPORTS = 6  # of the first cell; later ones are made where the text says what t
 
 NUMBER = re.compile(r"(?<![\w.])\d+\.\d+(?![\w.]|\d)")
 SETTINGS = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$", re.DOTALL)
-"""What of an essay is no finding: code and mathematics."""
+"""Parts of the text that state no results: code and mathematics."""
 
 GIVEN = {
     "04_swapping_priors": {"3.0"},  # of docs/results/published-numbers.md
 }
-"""Numbers that no output of a notebook holds."""
+"""Numbers that are in no output of a notebook."""
 
 MACHINE = re.compile(
     r"(?<![\w.])/(home|root|tmp|work|mnt|Users|usr|opt|var|private)/|\b[A-Z]:\\\\\w|file://"
@@ -44,7 +44,7 @@ HOSTS = re.compile(
 
 
 def texts(cell: Any) -> list[str]:
-    """All that a cell's outputs say in words."""
+    """The text of a cell's outputs."""
     found = []
     for output in cell.outputs:
         found.append(output.get("text", ""))

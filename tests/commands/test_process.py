@@ -1,4 +1,4 @@
-"""The process that a fit runs in: one thread at a time, left as it was found, and interrupted."""
+"""The process of a fit: one thread at a time, restored state, and interruption."""
 
 import logging
 import os
@@ -32,7 +32,7 @@ __all__ = ["quick"]  # a fixture, used by every test here
 
 @pytest.fixture(autouse=True)
 def heard() -> Iterator[None]:
-    """SIGINT as a terminal sends it, also where the tests were started to ignore it."""
+    """SIGINT as from a terminal, even if the tests were started to ignore it."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -57,7 +57,7 @@ assert not changes(before), changes(before)
 @pytest.mark.slow
 @pytest.mark.parametrize("compiled", ["off", "on"])
 def test_a_process_with_one_fit_in_it_is_as_before(compiled: str, tmp_path: Path) -> None:
-    """With all that is imported on the way, pictures and page included."""
+    """Including all imports, pictures and the page."""
     words = [Path(__file__).parents[2], table_file(tmp_path), tmp_path / "run", compiled]
     command = [sys.executable, "-W", "ignore", "-c", ALONE, *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=500)
@@ -65,7 +65,7 @@ def test_a_process_with_one_fit_in_it_is_as_before(compiled: str, tmp_path: Path
 
 
 def test_a_fit_leaves_the_process_as_it_found_it(tmp_path: Path) -> None:
-    """Also one that fails in the middle."""
+    """Also if the fit fails."""
     before = snapshot()
     small(tmp_path)
     assert not changes(before)
@@ -107,7 +107,7 @@ def test_a_fit_in_a_thread_of_its_own(tmp_path: Path) -> None:
 def test_two_fits_in_two_threads_are_refused_in_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While one thread fits, another can neither fit, nor resume, nor open a run; later it can."""
+    """While one thread fits, another cannot fit, resume or open a run; afterwards it can."""
     done = small(tmp_path, "done", epochs=1).path
     others: dict[str, Callable[[], Any]] = {
         "fit": lambda: small(tmp_path, "other"),
@@ -170,7 +170,7 @@ def test_a_turn_is_given_back_after_a_failure() -> None:
 
 @pytest.mark.parametrize("command", ["fit", "compare", "diagnose", "encode", "sample"])
 def test_an_interrupt_in_the_first_seconds(command: str, tmp_path: Path) -> None:
-    """It comes as soon as the command's own code runs, in the middle of its imports."""
+    """The signal arrives during the imports of the command."""
     words = [] if command in ("fit", "compare") else ["nowhere"]
     module = tmp_path / "torch"  # what every command imports first of what takes long
     module.mkdir()
@@ -187,7 +187,7 @@ def test_an_interrupt_in_the_first_seconds(command: str, tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 1, 2, 3, 4, 6, 9])
 def test_an_interrupt_at_any_moment(seconds: float, tmp_path: Path) -> None:
-    """The first tenths of a second are the interpreter's own."""
+    """In the first tenths of a second only the interpreter runs."""
     flags = [*small_flags(tmp_path), "--epochs", "100000"]
     fitting = subprocess.Popen(
         [sys.executable, "-m", "ppvae.fit", *flags], stderr=subprocess.PIPE, text=True
@@ -201,7 +201,7 @@ def test_an_interrupt_at_any_moment(seconds: float, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_import_is_an_interrupt(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever a library makes of a KeyboardInterrupt."""
+    """Even if a library converts the KeyboardInterrupt."""
 
     def command(_: Sequence[str]) -> None:
         try:

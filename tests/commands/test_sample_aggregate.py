@@ -1,4 +1,4 @@
-"""``ppvae.sample --aggregate``: draws where the codes of the training data lie."""
+"""``ppvae.sample --aggregate``: draws from a density fitted to codes of the training data."""
 
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ def test_draws_of_an_autoencoder_are_digits_where_the_codes_are_and_not_where_th
 
 
 class Nearest:
-    """How far draws are from data, and the share of data with a draw nearer than their fifth."""
+    """Distance of draws to data, and share of data with a draw nearer than their 5th neighbour."""
 
     def __init__(self, distance: float, coverage: float) -> None:
         self.distance, self.coverage = distance, coverage

@@ -1,4 +1,4 @@
-"""What was compiled is kept, found again for the same graph alone, and never trusted blindly."""
+"""The cache of compiled code: found for the same graph only, and verified."""
 
 import os
 import random
@@ -34,7 +34,7 @@ def arguments(size: int = 3) -> list[Tensor]:
 
 
 def computed() -> list[Tensor]:
-    """What the function gives and makes of x, by native code."""
+    """Result and change of x by the function as native code."""
     run, tensors = compiled(trace(function, arguments())), arguments()
     torch.manual_seed(0)
     return [*run(*tensors), tensors[0]]
@@ -44,9 +44,9 @@ class Compiler:
     """The compiler, called once for all tests.
 
     Attributes:
-        calls: how often it was asked in this test.
-        parts: what it made.
-        first: what the function gave when it was just compiled.
+        calls: number of calls in this test.
+        parts: its results.
+        first: result of the function right after compilation.
     """
 
     calls = 0
@@ -80,7 +80,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def compiler(compiler_of_all: Compiler, monkeypatch: pytest.MonkeyPatch) -> Compiler:
-    """Nothing else compiles: neither g++, nor torch in its own way."""
+    """No compilation: neither by g++ nor by torch."""
     compiler_of_all.calls = 0
     monkeypatch.setattr(inductor, "_compile", compiler_of_all)
     monkeypatch.setattr(inductor, "_by_torch", None)
@@ -129,7 +129,7 @@ def test_another_process_finds_it(compiler: Compiler) -> None:
 def test_torch_keeps_what_it_compiles_in_its_own_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on CUDA, and where Inductor writes something else than is known here."""
+    """As on CUDA, and with unknown code of Inductor."""
     from torch._dynamo.utils import counters
 
     def failing(*_: object) -> None:
@@ -186,7 +186,7 @@ def test_the_key_changes_with_what_code_follows_from(
 def test_fits_of_the_same_shapes_ask_for_the_same_code(
     quick: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever their seed, learning rate and number of epochs."""
+    """For any seed, learning rate and number of epochs."""
     keys: list[str] = []
 
     def ask(key: str) -> None:
@@ -253,7 +253,7 @@ def test_no_damaged_part_is_read_whichever_byte_is_damaged(
         damaged[place] ^= 255
         entry.write_bytes(damaged)
         found.append(cache.read("key"))
-    # Bytes that say when a part was written do not matter; with some a part is lost.
+    # Time stamps in a file do not matter; other changed bytes lose the part.
     assert all(one is None or one.items() <= parts.items() for one in found)
     assert found.count(None) > len(found) / 2
     assert said() == []
@@ -267,11 +267,11 @@ def test_a_folder_that_takes_nothing_is_said_once(
     compiler: Compiler,
     said: Callable[[], list[str]],
 ) -> None:
-    """In a log: warnings are errors here, and would send the graph to torch's own compiler."""
+    """In a log message: a warning is an error here, and torch would compile the graph."""
     (tmp_path / "file").touch()
     if attempt == "read":
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    else:  # whose error names another file each time
+    else:  # its error names another file each time
         monkeypatch.setattr("ppvae.compilation.cache.tempfile.mkstemp", full_disk)
     for calls in (1, 2):
         computed()

@@ -1,4 +1,4 @@
-"""Laws of captured programs: the numbers of eager ones, fresh noise, honest retreats."""
+"""Laws of captured programs: equal to eager ones, fresh noise, reported fallbacks."""
 
 from functools import partial
 from itertools import cycle, product
@@ -36,7 +36,7 @@ from tests.support.slow import few
 __all__ = ["clean", "traces"]  # fixtures
 
 CAPTURED = [elbo for elbo in ELBOS if elbo is not TraceEnum_ELBO]
-"""One that enumerates looks at the shapes of its draws, call by call, and is run as it is."""
+"""A bound that enumerates reads the shapes of its draws in each call, and runs uncompiled."""
 
 
 LIKELIHOODS: dict[str, Any] = {
@@ -47,7 +47,7 @@ LIKELIHOODS: dict[str, Any] = {
 }
 GUIDED = [*((MeanField, elbo) for elbo in CAPTURED), *((Delta, elbo) for elbo in LINEAR)]
 PARTICLES = (1, 2)
-# Each guide and bound with each number of particles, likelihoods in turns: a trace takes a second.
+# Each guide and bound with each number of particles, alternating likelihoods.
 SOME = list(zip(cycle(LIKELIHOODS), product(GUIDED, PARTICLES), strict=False))
 COMPILED = [each for i, each in enumerate(SOME) if i % 4 in (0, 3)]
 OTHERS = [
@@ -211,7 +211,7 @@ def test_dropout_is_of_training_alone() -> None:
 
 
 class Weighed(nn.Module):
-    """As few operations as a bound can have: a trace of it takes no time."""
+    """A bound with few operations, for fast traces."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A compiled fit is the fit, whatever its programs read and count in Python."""
+"""Compiled fits equal eager ones, whatever state the programs read and change in Python."""
 
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ def fitted(folder: Path, name: str, compile: str) -> Run:
 
 
 def uncompiled(run: Run) -> Any:
-    """Why a run was not compiled to its end, as its summary has it."""
+    """Why a run was not compiled to its end, from its summary."""
     assert run.summary is not None
     return run.summary["uncompiled"]
 
@@ -70,7 +70,7 @@ SETTING = {"scale": 1.0}
 
 
 def looked_up(x: Tensor) -> None:
-    """A model whose scale no look at its code can find."""
+    """A model whose scale cannot be found in its code."""
     scale = globals()["SETTING"]["scale"]
     weight = pyro.param("weight", torch.ones(2, 3))
     with pyro.plate("data", len(x)):

@@ -1,4 +1,4 @@
-"""Anybody's programs, captured: they give the numbers of eager ones."""
+"""Captured user programs: equal to eager ones."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -111,7 +111,7 @@ def test_anybodys_programs(name: str, elbo: type[ELBO], compile: bool) -> None:
     assert loss.reason == ""
     for one, other in zip(want[0] + want[1], got[0] + got[1], strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
-    # And it is what Pyro says of the programs themselves.
+    # It is the value of Pyro for the programs.
     pyro.clear_param_store()
     pyro.set_rng_seed(1)
     assert float(got[0][0]) == pytest.approx(cast("Any", elbo()).loss(model, guide, x), rel=1e-4)
@@ -126,7 +126,7 @@ def test_the_score_function_estimator(compile: bool) -> None:
     assert loss.reason == ""
     for one, other in zip(want[0] + want[1], got[0] + got[1], strict=True):
         torch.testing.assert_close(other, one, rtol=1e-4, atol=1e-4)
-    assert bool(got[1][0].ne(0))  # the guide's parameter is reached by the score alone
+    assert bool(got[1][0].ne(0))  # the guide's parameter has a gradient by the score only
 
 
 @pytest.mark.slow
@@ -150,7 +150,7 @@ def test_running_means_move_as_they_do_uncaptured() -> None:
 
 @pytest.mark.slow
 def test_gradients_are_unbiased() -> None:
-    """Against the gradient of the exact bound of a linear-Gaussian pair."""
+    """Compared with the gradient of the exact bound of a linear-Gaussian pair."""
     w, a, s = 0.8, 0.5, 0.7
     x = torch.randn(ROWS, 1, generator=torch.Generator().manual_seed(0))
 
@@ -180,7 +180,7 @@ def test_gradients_are_unbiased() -> None:
 
 
 def test_particles_that_pyro_vectorizes() -> None:
-    """Pyro counts the plates at the first call, by noise of its own."""
+    """Pyro counts the plates in the first call, with its own noise."""
     x = torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0))
     elbo = Trace_ELBO(num_particles=3, vectorize_particles=True)
     owner = Tutorial()

@@ -1,4 +1,4 @@
-"""What has no graph, or is decided by Python: never frozen, run as it is, and told."""
+"""Programs without a valid graph: never frozen, run uncompiled, and reported."""
 
 import itertools
 import random
@@ -76,12 +76,12 @@ def test_what_has_no_graph_is_run_as_it_is_and_says_why(model: Any, why: str) ->
     x = torch.randn(ROWS, COLUMNS)
     loss = capture(model, simple_guide, Trace_ELBO(), x)
     with pytest.warns(UserWarning, match=f"runs uncompiled: .*{why}"):
-        answers = [loss(x) for _ in range(2)]  # the first may make what is made once
+        answers = [loss(x) for _ in range(2)]  # the first may create state
     assert loss.reason
     assert all(map(torch.isfinite, answers))
     values = []
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # it has been said
+        warnings.simplefilter("error")  # it was reported before
         for module in (loss, loss.module):
             GENERATOR.bit_generator.state = np.random.default_rng(0).bit_generator.state
             pyro.set_rng_seed(1)
@@ -129,7 +129,7 @@ def test_a_bound_without_a_differentiable_loss_is_refused() -> None:
 
 
 class Weighed(nn.Module):
-    """A weight times what a case makes of it."""
+    """A weight times a factor that a case defines."""
 
     def __init__(self, case: str) -> None:
         super().__init__()
@@ -195,7 +195,7 @@ def test_what_python_decides_or_counts_is_not_frozen(case: str, why: str) -> Non
         random.seed(seed)
         weighed = Weighed(case)
         captured = Captured(weighed, compile=False)
-        captured(torch.ones(2))  # the first call of all may make what is made once
+        captured(torch.ones(2))  # the first call may create state
         with pytest.warns(UserWarning, match=why):
             captured(torch.ones(2))
         assert weighed.calls == (2 if case == "counter" else 0)

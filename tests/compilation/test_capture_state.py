@@ -1,4 +1,4 @@
-"""A captured program never computes something else than the program."""
+"""A captured program always computes the same as the program."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def captured(model: nn.Module, **options: Any) -> Captured:
 
 
 def assert_alike(one: Captured, seed: int) -> None:
-    """Captured, then eager from where it stood: the same value and gradients."""
+    """Captured, then eager from the same state: equal values and gradients."""
     got = value_and_gradients(one, data(), seed=seed)
     want = value_and_gradients(one.module, data(), seed=seed)
     assert len(got[1]) == len(want[1])
@@ -86,7 +86,7 @@ HIDDEN = {"scale": 1.0}
 
 
 def hidden(self: Any) -> float:
-    """A factor that no look at the code can find."""
+    """A factor that cannot be found in the code."""
     found: float = vars(sys.modules[__name__])["HID" + "DEN"]["scale"]
     return found
 
@@ -147,7 +147,7 @@ def test_a_handler_around_a_call_is_heeded() -> None:
 def compared(
     program: Callable[[Tensor], Tensor], graph: Callable[[Tensor], Tensor]
 ) -> tuple[int | None, int]:
-    """What the comparison says of two functions of a weight, and how often the graph was run."""
+    """The result of comparing two functions of a weight, and the number of runs of the graph."""
     weight, calls = torch.linspace(0.1, 1, 10), list[int]()
 
     def by_graph(_: Any) -> list[Tensor | None]:
@@ -170,11 +170,11 @@ def test_rounding_is_no_difference_and_a_rare_one_is_forgiven() -> None:
     assert compared(lambda w: nan, lambda w: nan.clone()) == (None, 0)
     assert compared(lambda w: nan, torch.sin) == (0, 1)
 
-    # What is nothing but rounding differs as a whole, as it does between two near weights.
+    # Rounding noise differs as much as between two close weights.
     def rest(w: Tensor) -> Tensor:
         return (w * 3).sum() - w.sum() * 3 + w * 0
 
     assert compared(lambda w: rest(w * 1.01), lambda w: rest(w * 0.99))[0] is None
-    # A threshold that falls otherwise by rounding, once.
+    # A threshold that rounding crosses, once.
     flips = iter([True])
     assert compared(torch.sin, lambda w: torch.sin(w) + next(flips, False)) == (None, 2)

@@ -1,4 +1,4 @@
-"""Exported parts: any number of rows gives the programs' own values; what has no graph is told."""
+"""Exported parts: equal to the programs for any number of rows; impossible ones are refused."""
 
 import builtins
 import io
@@ -108,7 +108,7 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 
 
 def mixed_table() -> Subject:
-    """The decoder gives means of numbers, and of categories the most probable level."""
+    """The decoder returns means of numbers, and the most probable levels of categories."""
     torch.manual_seed(0)
     columns = mixed(6)
     x = torch.stack([torch.arange(ROWS) % max(len(c.levels), 2) for c in columns], 1).float()
@@ -130,7 +130,7 @@ MORE: dict[str, Callable[[], Subject]] = {
 
 
 def loaded(exported: Exported) -> Callable[..., dict[str, Tensor]]:
-    """The graph as one finds it in a file."""
+    """The graph as loaded from its file."""
     file = io.BytesIO()
     torch.export.save(exported.program, file)
     file.seek(0)
@@ -139,7 +139,7 @@ def loaded(exported: Exported) -> Callable[..., dict[str, Tensor]]:
 
 
 def check(kind: Callable[[], Subject]) -> None:
-    """Both parts give what ``embed`` and ``decode`` give, at other numbers of rows."""
+    """Both parts equal ``embed`` and ``decode`` at other numbers of rows."""
     pair, facts, example = kind()
     code = export_part(pair, encoder(pair, facts, example), "encoder")
     part = decoder(pair, facts, example, None)
@@ -178,7 +178,7 @@ def test_a_graph_of_any_family_gives_the_programs_values(kind: str) -> None:
 
 @pytest.mark.slow
 def test_a_graph_has_what_it_depends_on_and_no_more() -> None:
-    """Neither y, which this guide does not read, nor the encoder in a prior of pseudo-inputs."""
+    """Without y, which this guide does not read, and without the encoder in a VampPrior."""
     pair, facts, example = vamp()
     before = builtins.len
     code = export_part(pair, encoder(pair, facts, example), "encoder")
@@ -245,7 +245,7 @@ def test_what_has_no_graph_is_refused_in_a_sentence(kind: str) -> None:
 
 @pytest.mark.slow
 def test_rows_that_depend_on_each_other_are_exported_as_the_batch_that_they_are() -> None:
-    """The mean of a batch is that of the batch, whatever its size: nothing is frozen."""
+    """The mean of a batch is computed at any size, and not frozen."""
     check(lambda: subject(own_model, coupled_guide, {"x": torch.randn(ROWS, 3)}))
 
 

@@ -1,4 +1,4 @@
-"""A number and its gradient as a graph: the same as the function's own, and fewer calls of it."""
+"""A number and its gradient as a graph: equal to those of the function, with fewer calls."""
 
 import pytest
 import torch
@@ -44,7 +44,7 @@ def test_number_and_gradient_are_the_functions_own_at_few_calls_of_it() -> None:
 
 @pytest.mark.parametrize("changes", [True, False])
 def test_what_has_no_graph_is_the_function_itself(changes: bool) -> None:
-    """One looks at numbers; the other reads a number of Python that changes."""
+    """One branches on values; the other reads a Python number that changes."""
     scales = [1.0]
 
     def function(z: Tensor) -> Tensor:
@@ -66,7 +66,7 @@ def test_what_has_no_graph_is_the_function_itself(changes: bool) -> None:
 
 
 def test_a_graph_that_was_wrong_unseen_is_no_silent_matter() -> None:
-    """Its third call is not compared; what was made of it must be made again."""
+    """Its third call is not compared, so the result must be computed again."""
     scales = [1.0]
     potential = Potential(lambda z: scales[0] * z.sum(), nn.Module())
     z = torch.ones(2)

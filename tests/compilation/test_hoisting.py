@@ -1,4 +1,4 @@
-"""A graph in two parts: what its fixed inputs decide is computed once, and nothing else changes."""
+"""A graph in two parts: nodes that depend on fixed inputs only are computed once."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def targets(graph: GraphModule) -> list[str]:
 
 
 def kept_in(parts: list[GraphModule]) -> Callable[[GraphModule], Function]:
-    """A compiler that compiles nothing, and keeps what it is given."""
+    """A compiler that compiles nothing and records the graphs."""
 
     def keep(graph: GraphModule) -> Function:
         parts.append(graph)
@@ -30,7 +30,7 @@ def kept_in(parts: list[GraphModule]) -> Callable[[GraphModule], Function]:
 
 
 def draws(weight: Tensor, x: Tensor, scale: Tensor) -> Tensor:
-    """An encoder of x, drawn from and decoded: what of it is the draws' own?"""
+    """An encoder of x, draws, and a decoder."""
     loc = torch.tanh(x @ weight)
     z = loc + scale * torch.randn(50, *loc.shape)
     return ((z @ weight.T - x).square() + (1 + x).log()).sum(-1)
@@ -82,7 +82,7 @@ def test_inference_tensors_are_followed_though_they_count_no_changes() -> None:
 
 
 def test_what_is_spread_over_draws_is_not_kept() -> None:
-    """It would take the memory of all draws, in each batch."""
+    """It would need memory for all draws in each batch."""
 
     def spread(x: Tensor, noise: Tensor) -> Tensor:
         return (x.expand(50, 3, 4).exp() * noise).sum()
@@ -93,7 +93,7 @@ def test_what_is_spread_over_draws_is_not_kept() -> None:
 
 
 class Sums(nn.Module):
-    """Of a network that is frozen, and of one that counts its calls in a buffer."""
+    """With a frozen network, and with one that counts its calls in a buffer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,5 +130,5 @@ def test_a_module_that_changes_its_buffers_is_not_taken_apart(
             number = torch.tensor(float(i))
             torch.testing.assert_close(graph(batch, number), other(batch, number))
     assert not graph.reason
-    # Weight, bias, buffer and x stay; the number does not.
+    # Weight, bias, buffer and x stay the same; the number does not.
     assert made == ([] if counts else [4])

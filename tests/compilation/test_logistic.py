@@ -1,4 +1,4 @@
-"""The polynomial in the place of log(1 + exp(-|x|)): as exact, and there where it is meant."""
+"""The polynomial for log(1 + exp(-|x|)): its precision, and where it is used."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_a_bernoulli_density_takes_no_logarithm_and_stays_what_it_is(with_gradie
     exact = log_density(logits.double(), x.double())
     after = graph(logits, x)
     assert float((after[0].double() - exact).abs().sub(EPS * exact.abs()).max()) < 2 * EPS
-    # Of many such terms the sum is not off to one side.
+    # The errors of many terms are not biased.
     near = (logits.abs() < 8) & (logits != 0)
     assert abs(float((after[0].double() - exact)[near].mean())) < 1e-3 / 784 / 10
     for one, other in zip(before[1:], after[1:], strict=True):

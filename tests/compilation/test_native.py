@@ -1,4 +1,4 @@
-"""Laws of the passes over a graph: what they make of it computes the same."""
+"""Laws of graph passes: the changed graph computes the same."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ def test_products_of_another_library_are_the_products(monkeypatch: pytest.Monkey
     for want, got in zip(products(*tensors), run(*tensors), strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
     assert targets(graph).count("ppvae.linear.default") == 6
-    # Those with a transposed left factor, with weights of their own, and of another type stay.
+    # Products with a transposed left factor, with other weights, or of another type stay.
     assert sum("mm.default" in target for target in targets(graph)) == 3
 
 

@@ -1,4 +1,4 @@
-"""Counted operations are those of the products, whatever mode they are computed in."""
+"""Counted operations are those of the products, in any mode."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Private names of torch, Pyro and Fabric: which versions they were read in, and where they are."""
+"""Private names of torch, Pyro and Fabric: the checked versions, and the files that use them."""
 
 import re
 from importlib.metadata import version
@@ -17,7 +17,7 @@ WRITTEN_FOR = {
     ),
     "lightning-fabric": ("2.6", "ppvae/training/processes.py"),
 }
-"""The version of each library whose private names are used, and the code that uses them."""
+"""The checked version of each library, and the code that uses its private names."""
 
 DOORS = {
     "torch": ("ppvae/compilation/",),

@@ -1,4 +1,4 @@
-"""What a processor can do is known with a torch that does not say all of it."""
+"""Features of a processor, also with versions of torch that do not report all of them."""
 
 from collections.abc import Iterator
 

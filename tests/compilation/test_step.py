@@ -50,7 +50,7 @@ def step_of(bound: Bound, optimizer: Optimizer, clip: float | None = None) -> Ca
 
 
 def plain_step(bound: Bound, optimizer: Optimizer, beta: float, clip: float | None = None) -> None:
-    """The law's other side, as one would write it."""
+    """The eager step, for comparison."""
     optimizer.zero_grad()
     (-bound(binarized(GREY), beta).objective / ROWS).backward()
     if clip is not None:
@@ -80,7 +80,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 
 
 USUAL = ("Adam", "SGD with momentum")
-"""Optimizers that are tried by default; the others with the slow tests."""
+"""Optimizers of the default tests; the others are slow tests."""
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_captured_step_is_the_step(name: str) -> None:
     for p, q in zip(one.parameters(), other.parameters(), strict=True):
         # Torch keeps the number of steps, and so the bias corrections, in single precision.
         torch.testing.assert_close(q, p, rtol=1e-4, atol=1e-5)
-    # The optimizer's state too is where an ordinary step would have left it.
+    # The state of the optimizer is also that of an eager step.
     for optimizer, bound in zip(optimizers, (one, other), strict=True):
         pyro.set_rng_seed(2)
         plain_step(bound, optimizer, 1.0)
@@ -184,7 +184,7 @@ def test_an_optimizer_that_counts_in_python_is_refused() -> None:
 
 
 class Clocked(torch.optim.SGD):
-    """An optimizer that keeps a count of its own."""
+    """An optimizer with its own counter."""
 
     clock = 0
 

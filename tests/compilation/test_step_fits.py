@@ -1,4 +1,4 @@
-"""Laws of fits that climb by graphs."""
+"""Laws of fits with compiled steps."""
 
 import signal
 from pathlib import Path
@@ -43,7 +43,7 @@ def flat(folder: Path, out: str = "run", **settings: Any) -> Run:
 
 
 def interrupt(patch: pytest.MonkeyPatch, after: int) -> None:
-    """Have SIGTERM arrive after so many steps."""
+    """Send SIGTERM after a number of steps."""
     taken, before = 0, EpochBar.step
 
     def step(self: EpochBar) -> None:
@@ -64,7 +64,7 @@ ON: Compile = {"compile": "on"}
 def test_a_fit_by_graphs_is_the_fit(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str]
 ) -> None:
-    """Ragged batches, a warm-up, a schedule and clipping among them, from a single trace."""
+    """Also with incomplete batches, warm-up, schedule and clipping, from a single trace."""
     more: dict[str, Any] = {
         "epochs": 4, "warm_up": 2, "schedule": "CosineAnnealingLR", "clip": 5.0, "particles": 2,
     }  # fmt: skip
@@ -125,7 +125,7 @@ def test_a_fit_by_graphs_goes_on_bit_by_bit(
 def test_a_retreat_is_remembered(
     tmp_path: Path, by_graph: None, kinds_of_traces: list[str]
 ) -> None:
-    """A step that was found to be no graph is none after a resume either: bit by bit the same."""
+    """A step that cannot be compiled is not compiled after a resume either, with equal results."""
     cycle = {"class_path": "OneCycleLR", "init_args": {"max_lr": 0.01}}
     flat(tmp_path, "whole", **ON, schedule=cycle, epochs=4)
     with pytest.MonkeyPatch.context() as patch:
@@ -267,7 +267,7 @@ def test_a_dynamic_program_is_fitted_as_it_is_and_says_why(
 
 @pytest.mark.slow
 def test_a_compiled_fit_is_the_fit(tmp_path: Path) -> None:
-    """Native code, to the same held-out bound; and the same again when it is asked for again."""
+    """Native code reaches the same held-out bound, reproducibly."""
     more: dict[str, Any] = {"epochs": 6, "schedule": "CosineAnnealingLR", "clip": 5.0}
     small(tmp_path, "eager", compile="off", **more)
     small(tmp_path, "compiled", **ON, **more)

@@ -1,4 +1,4 @@
-"""A part of one's own that breaks its contract is told so before a step, in one sentence."""
+"""User-defined parts that break their contract are refused before the first step."""
 
 import re
 import sys
@@ -20,7 +20,7 @@ from ppvae.networks import MLP
 
 
 class Bits(Likelihood):
-    """Zeros and ones; what is wrong with it is up to those that derive from it."""
+    """A likelihood of zeros and ones, from which faulty ones derive."""
 
     support = constraints.boolean
 
@@ -82,21 +82,21 @@ class FlatPrior(Prior):
 
 
 class Half(Prior):
-    """Where no normal guide stays; its log density elsewhere is -inf."""
+    """A bounded support, which no normal guide stays in; the log density elsewhere is -inf."""
 
     def forward(self) -> Any:
         return dist.HalfNormal(torch.ones(self.latent_dim)).to_event(1)
 
 
 class Decay(Prior):
-    """Likewise; its log density elsewhere is nan."""
+    """The same with NaN elsewhere."""
 
     def forward(self) -> Any:
         return dist.Gamma(torch.full((self.latent_dim,), 2.0), 1.0).to_event(1)
 
 
 class Rise(Prior):
-    """Likewise; its log density elsewhere is some number."""
+    """The same with a finite number elsewhere."""
 
     def forward(self) -> Any:
         return dist.Exponential(torch.ones(self.latent_dim)).to_event(1)

@@ -1,4 +1,4 @@
-"""Any prior x likelihood x program x bound: it is fitted, or refused with the reason."""
+"""Each prior x likelihood x program x bound is fitted, or refused with the reason."""
 
 import math
 
@@ -59,7 +59,7 @@ def _all_fit_or_say_why(cells: list[Cell]) -> None:
     for cell in cells:
         try:
             _fits_or_says_why(cell)
-        except Exception as error:  # whatever it is, the other cells are tried too
+        except Exception as error:  # the other cells are tried after any error
             wrong[str(cell)] = f"{type(error).__name__}: {error}"
     assert cells
     assert not wrong

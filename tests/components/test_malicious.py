@@ -1,4 +1,4 @@
-"""A stranger's settings: no code is run that they name, unless the user trusts it."""
+"""Settings from strangers: code that they name runs only if the user trusts it."""
 
 from operator import methodcaller
 from pathlib import Path
@@ -146,14 +146,14 @@ def test_tags_of_python_are_harmless(run: Path, tmp_path: Path) -> None:
 
 
 def test_flags_of_the_user_are_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is typed is meant: an import path on the command line needs no further word."""
+    """An import path on the command line is trusted."""
     marker = evil(tmp_path, monkeypatch, "evil_flag")
     main([*small_flags(tmp_path), "--prior", "evil_flag.Prior", "--epochs", "1"])
     assert marker.exists()
 
 
 def test_what_is_typed_wins_wherever_it_stands(tmp_path: Path) -> None:
-    """A file after a flag does not take its place, nor the trust that the typed word has."""
+    """A file after a flag neither overrides it nor gets its trust."""
     config = tmp_path / "stranger.yaml"
     config.write_text("prior: evil_part.Prior\ndata: kmnist\nepochs: 3\n")
     typed = ["--prior", "VampPrior", "--data", "digits", "--epochs", "5"]

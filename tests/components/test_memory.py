@@ -1,4 +1,4 @@
-"""Sizes that there is no memory for: a sentence, before anything is taken."""
+"""Sizes beyond the memory are refused before anything is allocated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ BAD = {
 
 @pytest.fixture(autouse=True)
 def few_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted to the end all the same, but sooner; and a machine of 1 GB."""
+    """Lower limits, for fast tests, and a machine with 1 GB."""
     monkeypatch.setattr(memory, "TENSORS", 200)
     monkeypatch.setattr(memory, "CALLS", 2_000)
     monkeypatch.setattr(memory, "free_memory", lambda *_: 10**9)
@@ -97,7 +97,7 @@ def test_draws_without_end(
 
 
 class Wide(nn.Module):
-    """A part of one's own: no kind of tensor is overlooked."""
+    """A user-defined part: all kinds of tensors are counted."""
 
     def __init__(self, make: Callable[[], torch.Tensor]) -> None:
         super().__init__()

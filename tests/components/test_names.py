@@ -1,4 +1,4 @@
-"""The table of names is that of the classes, and needs none of them."""
+"""The table of names equals that of the classes, without importing them."""
 
 import inspect
 import subprocess
@@ -19,7 +19,7 @@ from ppvae.models import Likelihood, Prior
 
 
 def exported(module: ModuleType, base: type, *but: type) -> set[str]:
-    """What a module exports that derives from ``base``, from none of ``but``, and can be made."""
+    """Exported concrete classes of a module that derive from ``base`` and from none of ``but``."""
     classes = {name: getattr(module, name) for name in module.__all__}
     return {
         name
@@ -29,7 +29,7 @@ def exported(module: ModuleType, base: type, *but: type) -> set[str]:
     }
 
 
-# LBFGS wants the loss again and again within a step; SparseAdam wants sparse gradients.
+# LBFGS evaluates the loss repeatedly in a step; SparseAdam needs sparse gradients.
 OTHER_LOOP = {"Optimizer", "LBFGS", "SparseAdam"}
 MADE_OF_OTHERS = {"SequentialLR", "ChainedScheduler", "LambdaLR", "MultiplicativeLR"}
 

@@ -1,4 +1,4 @@
-"""A prior's name becomes an object on a short way, which a reader can follow."""
+"""The path from a prior's name to its object passes through few files."""
 
 import functools
 import inspect
@@ -18,7 +18,7 @@ PACKAGE = Path(ppvae.__file__).resolve().parent
 
 
 def files_on_the_stack() -> list[str]:
-    """Files of the package on the way to the caller, each as often as it is entered."""
+    """Files of the package on the stack of the caller, in order."""
     paths = [Path(frame.filename).resolve() for frame in inspect.stack(context=0)]
     names = [str(p.relative_to(PACKAGE)) for p in reversed(paths) if p.is_relative_to(PACKAGE)]
     return [name for name, _ in groupby(names)]

@@ -1,4 +1,4 @@
-"""Names with arguments are read by the types of what they name."""
+"""Arguments of a named part are read by the types of its signature."""
 
 from typing import Any
 

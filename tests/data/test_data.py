@@ -1,4 +1,4 @@
-"""Laws of splits: what is drawn when, what is the same when, and what training rows decide."""
+"""Laws of splits: when noise is drawn, what is reproducible, what depends on training rows."""
 
 from pathlib import Path
 

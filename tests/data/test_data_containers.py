@@ -1,4 +1,4 @@
-"""What a container means besides its numbers: masks, zeros, names, categories, axes."""
+"""Meaning of containers besides their numbers: masks, zeros, names, categories, axes."""
 
 import re
 from pathlib import Path
@@ -249,5 +249,5 @@ def test_rows_are_the_same_in_chunks_and_their_digest_tells_them_apart() -> None
 
 
 def test_the_package_takes_no_container_without_its_library() -> None:
-    """Nothing of pandas or SciPy is imported to see that an array is none of theirs."""
+    """Pandas and SciPy are not imported to recognize an array of NumPy."""
     assert containers.plain(X, "d", "x").values is X

@@ -1,4 +1,4 @@
-"""Tables of text, as people have them: read right, or refused with what was seen."""
+"""Text tables of all kinds: read correctly, or refused with what was found."""
 
 from collections.abc import Callable
 from pathlib import Path

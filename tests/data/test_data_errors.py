@@ -1,4 +1,4 @@
-"""Data that cannot be used: one sentence that names it, the place in it, and the way out."""
+"""Unusable data are refused in one sentence with the place and the way out."""
 
 import io
 import pickle

@@ -1,4 +1,4 @@
-"""What image files and their folders mean: orientation, transparency, pages, parts."""
+"""Meaning of image files and folders: orientation, transparency, pages, parts."""
 
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ def read(path: Path) -> torch.Tensor:
     return next(new.chunks(999))["x"]
 
 
-# How a file is stored, by the orientation that its tag tells.
+# How a file is stored, by the orientation in its tag.
 STORED: dict[int, Any] = {
     1: lambda image: image,
     2: np.fliplr,

@@ -1,4 +1,4 @@
-"""A stranger's choice of data: nothing is unpickled, and nothing written where he says."""
+"""Data chosen by a stranger's config: nothing is unpickled or written to its folder."""
 
 import inspect
 import pickle
@@ -23,7 +23,7 @@ __all__ = ["quick", "run"]  # fixtures
 
 
 def at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The user's own folder of data; nothing comes from the net."""
+    """The user's data folder, without downloads."""
     home = tmp_path / "cache"
     monkeypatch.setenv("PPVAE_DATA", str(home))
     return home
@@ -65,7 +65,7 @@ def test_a_run_does_not_have_its_data_unpickled(
             with pytest.raises(InputError, match=r"`trust=\['torchvision'\]`"):
                 main([*argv, *more])
     assert not marker.exists()
-    # What the user names is read, however unwise.
+    # Data that the user names are read.
     with pytest.raises(InputError, match="cifar10"):
         ppvae.load(run, trust=["torchvision"]).data()
     assert marker.exists()
@@ -76,7 +76,7 @@ def test_a_run_does_not_have_its_data_unpickled(
 
 
 def test_readers_that_unpickle_are_known() -> None:
-    """By what torchvision's sources say, whichever version is installed."""
+    """By the sources of the installed torchvision."""
     unsafe = re.compile(r"pickle\.load|allow_pickle=True|weights_only=False|[^.\w]eval\(")
     for name, maker in makers().items():
         source = inspect.getsource(sys.modules[maker.__module__])
@@ -88,7 +88,7 @@ def test_readers_that_unpickle_are_known() -> None:
 def test_nothing_is_written_where_a_stranger_says(
     name: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither downloads nor folders, in a data_dir that is there or not."""
+    """No downloads and no folders, whether the data_dir exists or not."""
     home, asked = at_home(tmp_path, monkeypatch), []
     argv = ["--config", str(run / "config.yaml"), "--out", str(tmp_path / "new")]
     monkeypatch.setattr("urllib.request.urlopen", lambda *a, **_: asked.append(a))

@@ -1,4 +1,4 @@
-"""Published sets: the right files, read right, and had from elsewhere where they are missing."""
+"""Published data sets: checked, read correctly, and downloaded if missing."""
 
 import gzip
 import hashlib
@@ -310,7 +310,7 @@ def test_cifar10_is_read_by_torchvision(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 class Pictures:
-    """What torchvision's sets that decode one image at a time look like."""
+    """A set like those of torchvision that decode one image at a time."""
 
     classes = ("even", "odd")
 

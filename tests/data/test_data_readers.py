@@ -1,4 +1,4 @@
-"""What each kind of file becomes."""
+"""Readers of each kind of file."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ def whole(split: data.Split) -> torch.Tensor:
 
 
 def test_digits_are_those_of_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the file of another version lies elsewhere."""
+    """Also if another version has the file elsewhere."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -56,7 +56,7 @@ FLOATS = np.random.default_rng(1).normal(size=(12, 5, 4)).astype(np.float32)
         (IMAGES, "8-bit", IMAGES.transpose(0, 3, 1, 2) / np.float32(255)),
         (IMAGES[..., 0], "8-bit", IMAGES[:, None, ..., 0] / np.float32(255)),
         (IMAGES[..., :1], "8-bit", IMAGES[:, None, ..., 0] / np.float32(255)),
-        (IMAGES[..., 0, 0], "counts", IMAGES[..., 0, 0]),  # bytes of a table are no pixels
+        (IMAGES[..., 0, 0], "counts", IMAGES[..., 0, 0]),  # bytes in a table are not pixels
         (IMAGES[..., 0] // 128, "as-is", IMAGES[:, None, ..., 0] // 128),
         (IMAGES[..., 0] > 99, "as-is", IMAGES[:, None, ..., 0] > 99),
         (IMAGES[..., 0].astype(">i2"), "counts", IMAGES[:, None, ..., 0]),
@@ -122,7 +122,7 @@ def test_a_csv_has_numeric_columns_and_a_label(
     header = "a,b,kind" + (",word" if words else "")
     (tmp_path / "t.csv").write_text("\n".join([header, *lines]))
     loaded = data.load(tmp_path / "t.csv", label=label)
-    # Without the column of fractions all is whole numbers.
+    # Without the column of fractions all are whole numbers.
     assert loaded.scaling.kind == ("counts" if label == "a" else "standardized")
     assert loaded.labels == labels
     assert loaded.shape == (columns,)

@@ -1,4 +1,4 @@
-"""What whole numbers and pixels mean: by type, range and likelihood, or as somebody says."""
+"""Scaling of whole numbers and pixels: by type, range and likelihood, or as chosen."""
 
 import re
 from pathlib import Path
@@ -34,7 +34,7 @@ FRACTIONS = NOISE.normal(5, 2, (60, 3))
 @pytest.mark.parametrize(
     ("x", "values", "kind"),
     [
-        # Tables of whole numbers, in whatever type.
+        # Tables of whole numbers of any type.
         (CENSUS, "real", "standardized"),
         (CENSUS.astype(np.float64), "real", "standardized"),
         (CENSUS.astype(np.float32), "counts", "counts"),
@@ -137,7 +137,7 @@ def test_a_census_is_standardized_and_its_run_says_so(
     assert run.scaling.kind == "standardized"
     assert run.data().scaling == run.scaling
     assert run.config["scale"] is None
-    # Rows of the same table, read without the likelihood, are no data for it.
+    # Rows of the same table that were read without the likelihood are refused.
     unscaled = data.from_arrays(CENSUS)
     with pytest.raises(InputError, match=r"counts as they are, but .* standardized"):
         encode(run, unscaled.test, out=tmp_path / "codes.npz")
@@ -180,7 +180,7 @@ def test_pixels_under_a_likelihood_of_counts_are_counts(tmp_path: Path) -> None:
     assert run.resolved["log_counts"] is False
 
 
-# What an encoder reads of counts.
+# Inputs of encoders of counts.
 
 
 def test_an_encoder_reads_logarithms_of_counts_alone() -> None:
@@ -191,7 +191,7 @@ def test_an_encoder_reads_logarithms_of_counts_alone() -> None:
     network = made((3,), (2,))
     assert isinstance(network, LogCounts)
     torch.testing.assert_close(network(x), network.network(logs))
-    # Covariates, which may be negative, stay beside them.
+    # Covariates, which may be negative, are unchanged.
     joined = made((5,), (2,))
     assert isinstance(joined, LogCounts)
     y = torch.tensor([[-7.0, 1.0], [3.0, -0.5]])
@@ -201,7 +201,7 @@ def test_an_encoder_reads_logarithms_of_counts_alone() -> None:
 
 
 def test_logarithms_have_a_slope_at_zero() -> None:
-    """Most counts are 0, and pseudo-inputs that start there must be able to leave."""
+    """Most counts are 0, and pseudo-inputs that start at 0 need a gradient."""
     network = LogCounts.before(lambda a, b: MLP(a, b, hidden=()), (2,))((2,), (1,))
     x = torch.zeros(1, 2, requires_grad=True)
     (slope,) = torch.autograd.grad(network(x).sum(), x)
@@ -263,7 +263,7 @@ def test_other_data_is_read_as_it_is(
 
 
 class OwnNetwork(MLP):
-    """A network of one's own reads x itself."""
+    """A user-defined network reads x itself."""
 
 
 def test_a_network_of_ones_own_reads_x_itself(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_a_file_that_was_replaced_is_refused(
     run = small(tmp_path, data=path, epochs=1)
     record = run.resolved["data"]["fingerprint"]
     assert record["size"] == path.stat().st_size
-    path.touch()  # another time, the same bytes
+    path.touch()  # a new time stamp, the same bytes
     assert len(run.data().train) == 72
     written(path, shift=100.0)
     says = (
@@ -309,7 +309,7 @@ def test_a_file_that_was_replaced_is_refused(
     ):
         with pytest.raises(InputError, match=re.escape(says)):
             opening()
-    # As other data it is welcome, by the scaling of the fit.
+    # As new data it is accepted, with the scaling of the fit.
     new = encode(run, data=path, samples=2, out=tmp_path / "c.npz")
     assert len(new["loc"]) == 90
     assert np.abs(new["loc"]).max() > 0

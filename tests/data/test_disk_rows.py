@@ -1,4 +1,4 @@
-"""Laws of rows that stay on disk: batch by batch they are those in memory."""
+"""Laws of rows that stay on disk: their batches equal those in memory."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +43,7 @@ ARRAYS: dict[str, NDArray[Any]] = {
 
 
 def check_same(path: Path, **how: Any) -> data.Data:
-    """Data that stay on disk are, batch by batch, those in memory."""
+    """Batches of data on disk equal those of data in memory."""
     inside, outside = data.load(path, **how), data.load(path, data_memory=0, **how)
     assert outside.scaling == inside.scaling
     assert outside.schema == inside.schema
@@ -138,7 +138,7 @@ def test_a_pass_finds_the_moments_of_all_rows() -> None:
 
 @pytest.fixture
 def large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A file that counts as large, and is looked at in pieces."""
+    """A file that counts as large, and is read in pieces."""
     monkeypatch.setattr(stored, "SMALL", 1000)
     monkeypatch.setattr(stored, "CHUNK", 3000)
     monkeypatch.setattr("ppvae.data.numpy_files._MAPPED", 1000)
@@ -201,7 +201,7 @@ def test_a_row_group_that_is_too_large_to_be_read_is_refused(
 
 
 def test_threads_that_read_compute_alone_and_the_others_as_before() -> None:
-    """OpenMP would give each of them a team of its own, whose threads spin as they wait."""
+    """OpenMP would give each thread a team, whose members spin while they wait."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:

@@ -1,4 +1,4 @@
-"""Labels that are not known: read from a file, refused where a model needs them, hidden."""
+"""Unknown labels: read from a file, refused if a model needs them, hidden."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Data that is in memory, in whatever Python holds it."""
+"""Data in memory, in any container of Python."""
 
 from pathlib import Path
 from typing import Any, override
@@ -21,7 +21,7 @@ Y = np.arange(24) % 3
 
 
 class Pairs(Dataset[Any]):
-    """x and y, one by one."""
+    """A data set of pairs (x, y)."""
 
     def __len__(self) -> int:
         return len(X)
@@ -32,7 +32,7 @@ class Pairs(Dataset[Any]):
 
 
 class Items(Dataset[Any]):
-    """What a list holds, one by one."""
+    """A data set of the items of a list."""
 
     def __init__(self, held: list[Any]) -> None:
         self.held = held
@@ -46,7 +46,7 @@ class Items(Dataset[Any]):
 
 
 class Stream(IterableDataset[Any]):
-    """x alone, in turn."""
+    """An iterable data set of x only."""
 
     def __iter__(self) -> Any:
         return iter(X)

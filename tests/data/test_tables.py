@@ -1,4 +1,4 @@
-"""Tables as people have them: what each column is, and all faults in one answer."""
+"""Tables: kinds of columns, and all faults in one error."""
 
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def test_covariates_are_numbers_with_names() -> None:
     assert (y[:, :3].sum(1) == 1).all()
     whole = torch.cat([s.take(torch.arange(len(s)))["y"][:, 3] for s in loaded.splits.values()])
     np.testing.assert_allclose([whole.mean(), whole.std(correction=0)], [0, 1], atol=1e-6)
-    # The label is for people then, and not shown to the programs.
+    # The label is then an annotation, and not given to the programs.
     assert loaded.classes == 0
     label = loaded.test.annotations.label
     assert label is not None

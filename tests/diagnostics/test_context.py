@@ -1,4 +1,4 @@
-"""Laws of what questions are asked of: which rows examine, and which choose."""
+"""Laws of the context of questions: examined rows, and rows that select."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Figures of a diagnosis can be read, whatever the data are, or are refused in a sentence."""
+"""Figures of a diagnosis are legible for any data, or refused in a sentence."""
 
 import itertools
 from collections.abc import Callable, Iterator
@@ -144,7 +144,7 @@ HARD: dict[str, Callable[[], Figure]] = {
 
 
 def written(figure: Figure) -> Iterator[tuple[str, Any]]:
-    """All that is to be read, and where it stands."""
+    """All texts, with their places."""
     unseen = set()
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):

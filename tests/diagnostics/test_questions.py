@@ -1,4 +1,4 @@
-"""A new question is its folder and one line in the list: everything that is shown reads answers."""
+"""A new question needs its folder and one line in the list; all output is made from answers."""
 
 import json
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ def draw() -> "Figure":
 
 @dataclass(frozen=True)
 class LengthAnswer(Answer):
-    """How many data there are."""
+    """A question that counts the data."""
 
     length: int
 
@@ -103,7 +103,7 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
 
 
 def test_a_record_has_the_same_keys_for_every_run(tmp_path: Path) -> None:
-    """Keys of metrics are words of code, and never labels or sentences."""
+    """Keys of metrics are identifiers, not labels or sentences."""
     with quickly():
         run = small(tmp_path, epochs=1)
         diagnose(run, quick=True, only=["bound", "training"])

@@ -1,4 +1,4 @@
-"""What the audit says of a pair is true: bounds against exact values of log p(x)."""
+"""Facts of the audit are true: bounds compared with exact values of log p(x)."""
 
 from math import isfinite, log
 from pathlib import Path
@@ -71,7 +71,7 @@ def test_a_delta_of_an_auxiliary_draw_has_its_density(factor: float, elbo: Any) 
 
 
 class Point(Guide):
-    """A point mass, as ever."""
+    """A point mass."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -86,7 +86,7 @@ def test_a_point_mass_stays_one() -> None:
 
 
 class Noisy(Guide):
-    """Draws noise that nothing is made of."""
+    """Draws unused noise."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -97,7 +97,7 @@ class Noisy(Guide):
 
 
 class Wider(Guide):
-    """Takes three draws for two latents."""
+    """Uses three draws for two latents."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -109,7 +109,7 @@ class Wider(Guide):
 
 
 class Conditional(Guide):
-    """Draws z given noise, which a bound without a reverse model of it does not take."""
+    """Draws z given noise, which needs a bound with a reverse model of the noise."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -128,7 +128,7 @@ def test_noise_that_adds_its_entropy_is_no_bound_and_said_to_be_none(guide: Any)
 
 
 class Renamed(Guide):
-    """Calls its latent otherwise."""
+    """Has another name for its latent."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -142,7 +142,7 @@ def test_no_refusal_advises_to_call_a_latent_auxiliary() -> None:
 
 
 class Mixture(PyroModule):
-    """p(x) as a mixture of normals, by k alone or by k and a normal z; summed in the model."""
+    """p(x) as a mixture of normals, by k or by k and a normal z, summed out in the model."""
 
     def __init__(self, prior: bool) -> None:
         super().__init__()
@@ -155,7 +155,7 @@ class Mixture(PyroModule):
     def forward(self, x: Tensor) -> None:
         with pyro.plate("data", len(x)):
             probs = dist.Categorical(logits=self.logits)
-            if self.prior:  # p(z) is a mixture, and p(x | z) does not know of k
+            if self.prior:  # p(z) is a mixture, and p(x | z) does not depend on k
                 k = pyro.sample("k", probs, infer={"enumerate": "parallel"})
                 z = pyro.sample("z", dist.Normal(self.loc[k], 1.0).to_event(1))
                 pyro.sample("x", dist.Normal(z, 0.7).to_event(1), obs=x)
@@ -165,7 +165,7 @@ class Mixture(PyroModule):
                 pyro.sample("x", dist.Normal(self.loc[k] + z, 0.7).to_event(1), obs=x)
 
     def log_p(self, x: Tensor) -> Tensor:
-        """Of both forms, in closed form."""
+        """log p(x) of both forms, in closed form."""
         each: Tensor = dist.Normal(self.loc, (1 + 0.7**2) ** 0.5).to_event(1).log_prob(x[:, None])
         return (each + self.logits.log_softmax(-1)).logsumexp(-1)
 
@@ -320,7 +320,7 @@ def test_programs_with_scales_of_their_own_finish_without_log_p(
 
 
 class Named(Model):
-    """Calls its latent as labels are called."""
+    """Names its latent like labels."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -345,7 +345,7 @@ def test_a_latent_called_y_that_is_no_class_is_not_classified(tmp_path: Path) ->
 
 
 class Rate(PyroModule):
-    """Has latents with ranges of their own, which all data share."""
+    """Has bounded latents that all data share."""
 
     @override
     def forward(self, x: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The folder of an encoding that is not finished: whose it is, and what a kill leaves of it."""
+"""The folder of an unfinished encoding: its lock, its checks, and its state after a kill."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ PLAN = {"samples": 3, "data": {"rows": "0a"}}
 
 
 def killed(do: Callable[[], object]) -> None:
-    """Do it in a process of its own, which is then killed."""
+    """Run a function in a process that is killed afterwards."""
 
     def do_and_die() -> None:
         try:

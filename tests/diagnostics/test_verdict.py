@@ -1,4 +1,4 @@
-"""Laws of the verdict: the worst first, the right part blamed, nothing that is noise."""
+"""Laws of the verdict: the worst first, the right part to blame, nothing within noise."""
 
 import math
 from collections.abc import Iterable
@@ -28,7 +28,7 @@ from ppvae.diagnostics.verdict import Verdict, verdict
 
 @dataclass(frozen=True)
 class Lost(Answer):
-    """An answer that has deficits alone."""
+    """An answer with deficits only."""
 
     lost: tuple[Deficit, ...]
 
@@ -61,7 +61,7 @@ def verdict_of(
 
 
 def behind(difference: float, error: float = 0.1) -> BaselinesAnswer:
-    """A fit that is so far ahead of a baseline."""
+    """A fit with a given lead over a baseline."""
     compared = Comparison(
         "mixture", "mixture of 80 Bernoullis", "probability", Estimate(-22.0, 0.2),
         Estimate(difference, error), 180,
@@ -102,7 +102,7 @@ def test_of_deficits_about_as_large_the_one_to_blame_wins_most_by_itself() -> No
     decoder, guide = deficit("decoder", 4.2, 0.3), deficit("guide", 3.8, 3.7)
     assert verdict_of(decoder, guide).findings[0].part == "guide"
     assert verdict_of(decoder, deficit("guide", 3.0, 3.7)).findings[0].part == "decoder"
-    more = deficit("optimization", 4.3, None)  # nothing is held where nothing is replaced
+    more = deficit("optimization", 4.3, None)  # without a replaced part, none is fixed
     assert verdict_of(decoder, guide, more).findings[0].part == "optimization"
     assert verdict_of(decoder, deficit("beta", 4.0, None)).findings[0].part == "decoder"
 
@@ -129,7 +129,7 @@ def overfitted(*, is_own: bool = True) -> TrainingAnswer:
 
 
 def test_of_parts_that_were_not_exchanged_the_verdict_has_what_is_known_of_them() -> None:
-    """As of programs of a user's own, of which it is not known which part is which."""
+    """As for user-defined programs, whose parts are unknown."""
     refused = DeficitsAnswer({"deficits": "no decoder"}, "log p(x)", None)
     found = verdict_of(others=(gap_answer(), gained(), overfitted(), refused))
     assert [(each.part, each.nats) for each in found.deficits] == [
@@ -233,12 +233,12 @@ def test_a_fit_that_was_still_climbing_points_to_the_optimization() -> None:
     ("check", "blames"),
     [
         (predictive("share of zeros", 0.57, 0.0, 0.0), "likelihood"),
-        (predictive("share of zeros", 0.57, 0.55, 0.001), "decoder"),  # sure, yet small
+        (predictive("share of zeros", 0.57, 0.55, 0.001), "decoder"),  # significant, but small
         (predictive("share of zeros", 0.57, 0.2, 0.5), "decoder"),  # within noise
         (predictive("largest", 60.0, 4.0, 0.5), "likelihood"),
         (predictive("smallest", -60.0, -4.0, 0.5), "likelihood"),
         (predictive("largest", 6.0, 4.0, 0.2), "decoder"),
-        (predictive("mean", 60.0, 4.0, 0.5), "decoder"),  # says nothing of the likelihood
+        (predictive("mean", 60.0, 4.0, 0.5), "decoder"),  # not a sign of a wrong likelihood
     ],
 )
 def test_a_gross_failure_of_a_predictive_check_says_likelihood(
@@ -254,7 +254,7 @@ def test_a_check_that_fails_is_no_match_for_a_deficit_that_is_much_larger() -> N
     small = Deficit("likelihood", 1.0, 0.1, "")
     found = verdict_of(DECODER, small, others=(predictive("largest", 60.0, 4.0, 0.5),))
     assert found.findings[0].part == "decoder"
-    # Nor do zeros that a density lacks decide: images have a background.
+    # Zeros that a density lacks do not decide: images have a background.
     found = verdict_of(DECODER, small, others=(predictive("share of zeros", 0.57, 0.0, 0.0),))
     assert found.findings[0].part == "decoder"
     (alone, *_) = verdict_of(others=(predictive("share of zeros", 0.57, 0.0, 0.0),)).findings
@@ -268,7 +268,7 @@ def test_zeros_under_a_density_are_no_symptom_once_no_other_likelihood_wins() ->
     assert only.sentence.startswith("Not significant")
     (first, _) = verdict_of(DECODER, nothing, others=(check,)).findings
     assert first.sentence.startswith("The largest deficit")
-    # A likelihood of counts with too few zeros is no density.
+    # A likelihood of counts with too few zeros is not a density.
     few = predictive("share of zeros", 0.57, 0.1, 0.001)
     assert "0.57" in verdict_of(nothing, others=(few,)).findings[0].sentence
 

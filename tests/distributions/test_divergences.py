@@ -1,4 +1,4 @@
-"""Closed-form KLs of correlated normals: they agree with torch's general ones and with draws."""
+"""Closed-form KLs of correlated normals, compared with torch's general ones and with draws."""
 
 import math
 from functools import partial
@@ -41,7 +41,7 @@ def diagonal(library: Any, *batch: int) -> Any:
 
 
 def whole(fn: Any) -> torch.distributions.MultivariateNormal:
-    """The same normal, by a covariance matrix."""
+    """The same normal, with a covariance matrix."""
     covariance = getattr(fn, "covariance_matrix", None)
     covariance = torch.diag_embed(fn.variance) if covariance is None else covariance
     return torch.distributions.MultivariateNormal(fn.mean, covariance)

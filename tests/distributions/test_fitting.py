@@ -13,7 +13,7 @@ from ppvae.distributions.fitting import fit_normals
 def test_a_fit_has_one_thread_and_no_more_iterations_than_are_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What other work has is as before."""
+    """Other work has the same number of threads as before."""
 
     def threads() -> set[int]:
         return {each["num_threads"] for each in threadpool_info()}

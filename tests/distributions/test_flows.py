@@ -1,4 +1,4 @@
-"""Laws of flows: a bijection with its Jacobian, a density, and the same one of the very draw."""
+"""Laws of flows: a bijection with its Jacobian, a density, and equal densities of draws."""
 
 import copy
 import math
@@ -32,7 +32,7 @@ def made(
     noise: float = 0.3,
     **own: Any,
 ) -> Autoregressive:
-    """A small flow in double precision, with no weight where it starts."""
+    """A small flow in double precision, with random weights instead of the initial ones."""
     torch.manual_seed(0)
     size: dict[str, Any] = {"transforms": 2, "hidden": (6,)} | own
     flow = Autoregressive(features, context, kind, inverse=inverse, **size).double()
@@ -43,14 +43,14 @@ def made(
 
 
 def told(context: int, *lead: int, seed: int = 1) -> Tensor | None:
-    """What a flow is conditional on, if it is."""
+    """The context of a conditional flow, else None."""
     generator = torch.Generator().manual_seed(seed)
     size = (*lead, context)
     return torch.randn(size, generator=generator, dtype=torch.float64) if context else None
 
 
 def points(*shape: int, seed: int = 2) -> Tensor:
-    """Values within, at the ends of, and beyond where splines bend."""
+    """Values within, at the ends of, and outside of the interval of the splines."""
     generator = torch.Generator().manual_seed(seed)
     return 3 * torch.randn(shape, generator=generator, dtype=torch.float64)
 
@@ -60,7 +60,7 @@ def points(*shape: int, seed: int = 2) -> Tensor:
 def test_the_density_integrates_to_one_and_is_that_of_the_draws(
     kind: str, inverse: bool, context: int, features: int
 ) -> None:
-    # Bent gently: a sum over a grid misses the kinks of a spline that is bent hard.
+    # Nearly straight: a sum over a grid misses the kinks of a strongly bent spline.
     fn = made(kind, inverse, context, features, noise=0.15)(told(context))
     assert (fn.batch_shape, fn.event_shape) == ((), (features,))
     axis = torch.linspace(-12, 12, 4001 if features == 1 else 251, dtype=torch.float64)
@@ -124,7 +124,7 @@ def test_untrained_it_is_its_base(
     normal = torch.from_numpy(stats.norm.logpdf(z.numpy()).sum(1))
     torch.testing.assert_close(flow(y).log_prob(z), normal)
     torch.testing.assert_close(flow(y).transform(z), z)
-    # It can leave its start: every layer's last weights have a slope.
+    # It can leave its start: the last weights of every layer have a gradient.
     slopes = torch.autograd.grad(
         flow(y).log_prob(z).sum(), list(flow.parameters()), allow_unused=True
     )
@@ -135,7 +135,7 @@ def test_untrained_it_is_its_base(
 
 
 def line(network: Any, inputs: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Shift and log-scale, ``(rows, 2)`` each, that a masked network with one hidden layer gives.
+    """Shift and log-scale, ``(rows, 2)`` each, of a masked network with one hidden layer.
 
     Log-scales are drawn in between log 1e-3 and log 1e3.
     """
@@ -158,7 +158,7 @@ def test_an_affine_flow_is_what_a_hand_computes(context: int) -> None:
     u, log_det = z.numpy(), np.zeros(7)
     layers: Any = flow.transform.get_submodule("transforms")
     for layer, (one, two) in zip(layers, ((0, 1), (1, 0)), strict=True):
-        # What z_1 is bent by hangs on nothing, and what z_2 is bent by on z_1.
+        # The transformation of z_1 depends on nothing, that of z_2 on z_1.
         nothing = np.concatenate([np.full((7, 2), 7.7), beside], 1)
         shift, log_scale = line(layer.hyper, nothing)
         shift_one, log_one = shift[:, one], log_scale[:, one]
@@ -172,7 +172,7 @@ def test_an_affine_flow_is_what_a_hand_computes(context: int) -> None:
         u, log_det = bent, log_det + log_one + log_scale[:, two]
     want = stats.norm.logpdf(u).sum(1) + log_det
     np.testing.assert_allclose(flow(y).log_prob(z).detach().numpy(), want, rtol=1e-9)
-    # The same map, its direction turned.
+    # The same map in the other direction.
     turned = copy.deepcopy(flow)
     turned.inverse = True
     torch.testing.assert_close(turned(y).transform(torch.from_numpy(u)), z)
@@ -205,7 +205,7 @@ def test_splines_bend_nothing_beyond_five() -> None:
 
 @contextmanager
 def passes(flow: Autoregressive) -> Iterator[list[str]]:
-    """Counts passes through the networks of a flow."""
+    """Count the passes through the networks of a flow."""
     seen: list[str] = []
     networks = {n: m for n, m in flow.named_modules() if n.endswith("hyper")}
     handles = [
@@ -233,14 +233,14 @@ def test_a_draw_is_scored_in_the_pass_that_made_it_as_any_other_value(
         assert len(seen) == drawing
         anew = fn.log_prob(z.clone())
         scoring = len(seen) - drawing
-    # Of two layers: one pass each in the fast direction, and in the slow one a number at a time,
-    # and once more for the derivative.
+    # For two layers: one pass each in the fast direction; in the slow one a pass per number,
+    # and one more for the derivative.
     assert (scoring if not inverse else drawing) == 2
     assert (drawing if not inverse else scoring) == 2 * (4 + 1)
     assert z.shape == (5, 6, 4) if context else (5, 4)
     assert known.shape == z.shape[:-1]
     torch.testing.assert_close(known, anew)
-    # So is the gradient, by way of the draw and by the parameters.
+    # So is the gradient, through the draw and by the parameters.
     weights = list(flow.parameters())
     slopes = [torch.autograd.grad(t.sum(), weights, retain_graph=True) for t in (known, anew)]
     torch.testing.assert_close(*slopes)
@@ -256,7 +256,7 @@ def test_only_the_very_draw_is_known(kind: str, inverse: bool, context: int) -> 
     torch.testing.assert_close(fn.log_prob(second), fn.log_prob(second.clone()))
     with torch.no_grad():
         free = fn.sample()
-        free += 1.0  # changed where it stands
+        free += 1.0  # changed in place
         torch.testing.assert_close(fn.log_prob(free), fn.log_prob(free.clone()))
         free = fn.sample()
     assert fn.log_prob(free).requires_grad  # the score of a draw that was made without a gradient
@@ -308,7 +308,7 @@ def test_batches_of_context_and_base_are_broadcast(kind: str, inverse: bool, con
     wide = fn.expand((2, 4, 3))
     assert wide.rsample().shape == (2, 4, 3, 2)
     torch.testing.assert_close(wide.log_prob(z[:2]), log_prob[:2])
-    if y is not None:  # told something else it says something else
+    if y is not None:  # another context gives another density
         assert not torch.isclose(flow(y.roll(1, 0), base).log_prob(z), log_prob).any()
 
 
@@ -341,7 +341,7 @@ def test_saved_and_loaded_it_is_the_same(kind: str, inverse: bool, context: int)
 def test_nothing_is_infinite_whatever_its_networks_say(
     kind: str, inverse: bool, context: int
 ) -> None:
-    # What a line adds has no bound: larger weights would make numbers that single precision lacks.
+    # Affine maps are unbounded: larger weights would overflow single precision.
     size = {"spline": 100.0, "affine": 3.0}[kind]
     flow = made(kind, inverse, context, features=3, noise=size).float()
     y = told(context, 50)

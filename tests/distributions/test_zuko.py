@@ -1,4 +1,4 @@
-"""Zuko, and what it switches off."""
+"""Zuko, and the checks that it switches off."""
 
 import pytest
 from torch.distributions import Distribution

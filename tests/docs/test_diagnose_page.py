@@ -1,4 +1,4 @@
-"""The page on the effort of a diagnosis says what is computed."""
+"""The page on the effort of a diagnosis has the numbers of the code."""
 
 import re
 from dataclasses import fields
@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "effort.md").read_tex
 
 
 def shown(effort: Effort, name: str) -> str:
-    """A number as the table has it; several, beside each other."""
+    """A number, or several, in the format of the table."""
     value = getattr(effort, name)
     if value is None:
         assert name == "refine_steps"

@@ -1,4 +1,4 @@
-"""The pages: links lead somewhere, names are there, and the front page is short."""
+"""The pages: links and names exist, and the front page is short."""
 
 import pkgutil
 import re
@@ -67,7 +67,7 @@ def test_every_notebook_is_listed(page: str) -> None:
 @EACH
 def test_what_a_page_names_can_be_imported(page: Path) -> None:
     for name in NAME.findall(page.read_text("utf-8")):
-        pkgutil.resolve_name(name)  # raises where it is not there
+        pkgutil.resolve_name(name)  # raises if it does not exist
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS.keys() - {"optimizer", "schedule"}))

@@ -1,4 +1,4 @@
-"""The pages that call other libraries: with these where they are installed, else with stand-ins."""
+"""Pages that call other libraries, run with these if they are installed, else with stubs."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ __all__ = ["folder", "quick"]  # fixtures, the latter used by every test here
 def test_adapters_of_trackers_tell_what_the_run_keeps(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stand-ins even where the libraries are: theirs ask for an account, or a server."""
+    """Stubs even of installed libraries, if these need an account or a server."""
     mlflow: list[tuple[str, Any]] = []
     wandb: list[tuple[str, Any]] = []
     monkeypatch.setitem(sys.modules, "mlflow", absent.mlflow(mlflow))

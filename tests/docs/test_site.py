@@ -1,4 +1,4 @@
-"""The tree of the site holds every page once, and its sections list their pages."""
+"""The tree of the site has every page once, and its sections list their pages."""
 
 from fnmatch import fnmatch
 from pathlib import Path

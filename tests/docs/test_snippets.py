@@ -1,4 +1,4 @@
-"""The code on the pages: every command has the flags it names, and what is marked runs."""
+"""Code on the pages: the flags of every command exist, and marked code runs."""
 
 import ast
 import importlib
@@ -33,7 +33,7 @@ from tests.support.fits import leave_out_slow_parts, quick
 __all__ = ["quick"]  # a fixture, used by every test here
 
 RUN_SHORT = {"ppvae.fit": ["--epochs", "1", "--device", "cpu"]}
-"""Flags that end a command of a page soon; the last one given counts."""
+"""Flags that make a command of a page short; the last of repeated flags counts."""
 
 HOW_TO = ROOT / "docs" / "how-to"
 OWN_PARTS = tuple(
@@ -46,7 +46,7 @@ RUN_ELSEWHERE = (*OWN_PARTS, OWN_PROGRAM, TRACKERS, SWEEP)
 
 
 def parse(command: str, argv: Sequence[str]) -> dict[str, Any]:
-    """What a command makes of its arguments, without doing it."""
+    """The arguments of a command, parsed but not run."""
     module = importlib.import_module(command)
     real: Callable[..., dict[str, Any]] = module.given_settings
     found: dict[str, Any] = {}
@@ -99,7 +99,7 @@ def test_every_block_is_of_a_known_kind(page: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A reader's empty folder, where fits are short and graphs are not compiled."""
+    """An empty folder in which fits are short and graphs are not compiled."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(compilation, "capture", partial(compilation.capture, compile=False))
@@ -121,7 +121,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that pages go on with, fitted once."""
+    """The run that pages share, fitted once."""
     out = tmp_path_factory.mktemp("first") / "run"
     with pytest.MonkeyPatch.context() as patch:
         leave_out_slow_parts(patch)

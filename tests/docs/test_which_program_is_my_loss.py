@@ -29,7 +29,7 @@ SMALL = partial(MLP, hidden=(8,))
 
 
 def rows() -> list[tuple[str, str, str, str]]:
-    """Of each row: the loss, the likelihood, and c or beta and the factor as expressions."""
+    """The loss, the likelihood, and c or beta and the factor as expressions, for each row."""
     found = []
     for line in PAGE.read_text().splitlines():
         if line.startswith("| `PlainLoss("):
@@ -58,7 +58,7 @@ def batch(program: str) -> Tensor:
 
 
 def in_pyro(model: VAE, guide: MeanField, x: Tensor, beta: float = 1.0) -> Tensor:
-    """The negative bound, mean over the batch, by Pyro's own estimator; its draw has a seed."""
+    """The negative bound, mean over the batch, by Pyro's estimator with a seed."""
     pyro.set_rng_seed(7)
     weighed = Weighed(model, beta), Weighed(guide, beta)
     loss: Tensor = TraceMeanField_ELBO().differentiable_loss(*weighed, x)
@@ -82,7 +82,7 @@ def gradients(loss: Tensor, *modules: nn.Module) -> list[Tensor]:
 
 
 def check_equal(loss: Any, program: Program, model: VAE, guide: MeanField, x: Tensor) -> None:
-    """Check that loss = factor * bound + constant, and all gradients = factor * those of it."""
+    """Check that loss = factor * bound + constant, with gradients equal up to the factor."""
     bound, plain = in_pyro(model, guide, x, program.beta), in_torch(loss, model, guide, x)
     expected = program.factor * bound + program.constant
     torch.testing.assert_close(plain, expected, rtol=1e-5, atol=1e-5)

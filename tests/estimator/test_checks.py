@@ -1,4 +1,4 @@
-"""The checks of scikit-learn, all of them, and that importing the estimator is light."""
+"""All checks of scikit-learn, and a fast import of the estimator."""
 
 import subprocess
 import sys

@@ -44,11 +44,11 @@ def holed(x: Array) -> Array:
     return found
 
 
-# What it computes
+# Results
 
 
 def test_a_score_is_a_density_of_the_units_that_the_data_have(fitted: VAE) -> None:
-    """Of a x + b it is that of x less log a, column by column: the fit is the same."""
+    """Log p of a x + b is that of x minus log a for each column: the fit is the same."""
     factors = np.array([10.0, 0.5, 3.0])
     other = clone(fitted).fit(X * factors + 7)
     moved = other.score_samples(X * factors + 7)
@@ -116,14 +116,14 @@ def test_a_p_value_counts_the_validation_rows_that_are_no_likelier(fitted: VAE) 
     scores, p = fitted.score_samples(X), fitted.p_value(X)
     counted = (1 + (known[None] <= scores[:, None] + 1e-8).sum(1)) / 16
     np.testing.assert_array_equal(p, counted)
-    # The validation rows are among these: each counts itself, and those below it.
+    # The validation rows are among these: each counts itself and the lower ones.
     for rank, score in enumerate(known):
         assert (2 + rank) / 16 in p[np.isclose(scores, score, rtol=1e-9)]
     far = np.full((1, 3), 1e3)
     assert fitted.p_value(far) == pytest.approx([1 / 16])
 
 
-# How it behaves
+# Behaviour
 
 
 def test_it_is_a_function_of_its_seed_and_leaves_the_process_alone(

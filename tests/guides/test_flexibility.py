@@ -20,7 +20,7 @@ from tests.support.pca import AFFINE, PCA, pca
 
 
 def fitted(guide: Any, known: PCA) -> Tensor:
-    """KL(q || posterior) of each row, as small as the family lets it be."""
+    """The smallest KL(q || posterior) of each row in the family."""
     posterior = dist.MultivariateNormal(known.posterior_loc, precision_matrix=known.precision)
     optimizer = torch.optim.LBFGS(
         guide.parameters(),
@@ -104,7 +104,7 @@ def test_flows_and_mixtures_follow_a_posterior_that_is_bent() -> None:
 
 
 class Says(nn.Module):
-    """An encoder that says the same of every datum."""
+    """An encoder with the same output for every datum."""
 
     def __init__(self, numbers: Tensor) -> None:
         super().__init__()

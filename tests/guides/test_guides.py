@@ -1,4 +1,4 @@
-"""Laws of every guide of one latent: one line of arguments, and a family inherits them all."""
+"""Laws of all guides with one latent; a new family needs one line of arguments."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from tests.support.slow import few
 
 
 def grid(fn: Any) -> tuple[Tensor, float]:
-    """Points, ``(points, 1, dimensions)``, that hold the mass of ``fn``, and the cell of each."""
+    """Points that cover the mass of ``fn``, ``(points, 1, dimensions)``, and the cell of each."""
     with torch.no_grad():
         draws = fn.sample((2000,)).reshape(2000, -1)
     low, high = draws.min(0).values, draws.max(0).values
@@ -69,7 +69,7 @@ def test_gradients_by_way_of_draws_have_no_bias(name: str) -> None:
     def height(z: Tensor) -> Tensor:
         return z[..., 0].sin() + 0.5 * z[..., 1].square() + (z[..., 0] * z[..., 1]).cos()
 
-    # A sum over a grid misses the kinks of a spline that is bent hard.
+    # A sum over a grid misses the kinks of a strongly bent spline.
     noise, slack = (0.1, 1e-2) if name == "Flow" else (0.3, 1e-3)
     _, guide = programs(name, noise=noise)
     weights, x = list(guide.parameters()), data(1)
@@ -94,7 +94,7 @@ def test_the_gradient_of_the_density_is_a_finite_difference(name: str) -> None:
     slopes = torch.autograd.grad(guide.posterior(x).log_prob(z).sum(), moved)
     *_, last = guide.encoder.parameters()
     (said,) = (s for s, t in zip(slopes, moved, strict=True) if t is last)
-    assert bool((said != 0).all())  # all that the encoder says counts
+    assert bool((said != 0).all())  # every output of the encoder has an effect
     directions = [torch.randn_like(t) for t in moved]
     slope = sum(float((s * d).sum()) for s, d in zip(slopes, directions, strict=True))
 

@@ -22,7 +22,7 @@ def moments(fn: Any) -> tuple[Tensor, Tensor]:
 
 
 def refining(known: PCA, **own: Any) -> SemiAmortized:
-    """The guide that starts from the answers of the known pair's own."""
+    """The guide that starts from the results of the known pair's guide."""
     encoder = cast("Any", known.pair.guide).encoder
     return SemiAmortized(2, (4,), known.pair.model, encoder, **own).double()
 
@@ -49,7 +49,7 @@ def test_a_step_is_the_gradient_of_the_bound_in_units_of_the_scale() -> None:
     with torch.no_grad():
         loc, scale = first_guess(known)
         refined = moments(guide.posterior(known.x))
-    # The log joint is a parabola: its mean over signs has the curvature M, correlated by the signs.
+    # The log joint is quadratic: its mean over signs has curvature M, correlated by the signs.
     m, signs = known.precision, guide.signs
     g = -scale * ((loc - known.posterior_loc) @ m)
     pull = ((scale.unsqueeze(1) * signs) @ m * scale.unsqueeze(1) * signs).mean(1)

@@ -71,7 +71,7 @@ def test_with_skips_x_is_decoded_from_all_layers_and_nothing_else_changes(
         torch.manual_seed(0)
         loss = Trace_ELBO().differentiable_loss(pair.call_model, pair.call_guide, **data())
         (slope,) = torch.autograd.grad(loss, next(model.decoder.parameters()))
-        assert bool(slope.abs().sum(0).gt(0).all())  # no layer is left out
+        assert bool(slope.abs().sum(0).gt(0).all())  # every layer has a gradient
 
 
 def test_by_default_each_layer_is_twice_as_wide_as_that_above() -> None:

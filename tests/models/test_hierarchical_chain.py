@@ -30,8 +30,8 @@ def set_affine(network: nn.Module, weight: Tensor, bias: Tensor) -> None:
 
 
 def set_normal(network: nn.Module, weight: Tensor, bias: Tensor, scale: Tensor) -> None:
-    """Have it give loc = weight input + bias, and ``scale`` whatever the input."""
-    bent = 10 * (scale.log() / 10).atanh()  # undoes the bend of scales
+    """Set a network to loc = weight input + bias, and to ``scale`` for any input."""
+    bent = 10 * (scale.log() / 10).atanh()  # inverts the tanh of scales
     set_affine(network, torch.cat([weight, 0 * weight]), torch.cat([bias, bent]))
 
 
@@ -82,7 +82,7 @@ def chain_of(upper: Tensor, scale: Tensor, lower: Tensor, c: float, rows: int = 
 
 
 def oblique() -> Chain:
-    """Nothing is orthogonal to anything."""
+    """A chain whose maps are not orthogonal."""
     generator = torch.Generator().manual_seed(5)
     upper = torch.randn(3, 2, generator=generator, dtype=torch.float64)
     lower = torch.randn(COLUMNS, 3, generator=generator, dtype=torch.float64)
@@ -101,7 +101,7 @@ def orthogonal() -> Chain:
 
 
 def posterior_of(chain: Chain, guide: Guide, widen: float = 1.0) -> Any:
-    """The exact posterior of `orthogonal`; ``widen`` multiplies the scales that the guide owns.
+    """The exact posterior of `orthogonal`; ``widen`` multiplies the guide's own scales.
 
     With u = W' (x - w) / A^2, p(x | z1) is, in z1, N(z1; u, C / A^2).
     """
@@ -217,7 +217,7 @@ def test_the_bound_by_exact_kls_is_that_by_draws(guide: Guide) -> None:
     drawn, other = mean_of(pair, Trace_ELBO, batch, 300)
     assert abs(exact - drawn) < SIGMAS * math.hypot(error, other)
     assert max(error, other) < 0.1
-    # At the exact posterior the bound is the evidence, by way of its closed-form KLs too.
+    # At the exact posterior the bound is the evidence, also with closed-form KLs.
     chain, pair, _ = known(guide)
     exact, error = mean_of(pair, TraceMeanField_ELBO, batch, 300)
     assert abs(exact - float(chain.log_p.sum())) < SIGMAS * error

@@ -1,4 +1,4 @@
-"""Likelihoods in fits: on real data each beats its own marginal; variances that are read off."""
+"""Likelihoods in fits: on real data each beats its marginal; optimal variances."""
 
 import copy
 import math
@@ -78,20 +78,20 @@ SUITED: dict[str, tuple[Callable[[], Tensor], tuple[dict[str, Any], ...]]] = {
     "StudentT": (lambda: digits() / 16, ({"df": "learned", "scale": "learned"},)),
     "ZeroInflated": (digits, ({}, {"counts": "Poisson"})),
 }
-"""Real data of the kind that it is for, and arguments; what is not here counts, as digits do."""
+"""Suitable real data and arguments by likelihood; all others are of counts, like the digits."""
 
 FITS = [(name, own) for name in NAMES for own in SUITED.get(name, (digits, ({},)))[1]]
 TRAIN, TEST = slice(0, 600), slice(600, 900)
 
 
 def marginal(likelihood: Likelihood, x: Tensor) -> tuple[float, Tensor]:
-    """The family with one distribution for all data, that of most likelihood.
+    """The family with one distribution for all data, by maximum likelihood.
 
     Its held-out log p(x), and what a decoder would have to say for it. Parameters of the likelihood
     are left there.
     """
     pyro.set_rng_seed(0)
-    # Not zero, where components of a mixture would stay alike.
+    # Not zero, where components of a mixture would stay equal.
     h = (0.1 * torch.randn(1, *likelihood.decoder_shape)).requires_grad_()
     learned = [h, *likelihood.parameters()]
     optimizer = torch.optim.LBFGS(learned, max_iter=40, line_search_fn="strong_wolfe")
@@ -103,13 +103,13 @@ def marginal(likelihood: Likelihood, x: Tensor) -> tuple[float, Tensor]:
         return value
 
     optimizer.step(loss)
-    for _ in range(40):  # what runs has then arrived
+    for _ in range(40):  # running means have then converged
         likelihood(h).log_prob(x[TRAIN])
     return scored(likelihood, lambda: float(likelihood(h).log_prob(x[TEST]).mean())), h.detach()
 
 
 def scored(likelihood: Likelihood, score: Callable[[], float]) -> float:
-    """A score in evaluation."""
+    """The score in evaluation mode."""
     likelihood.eval()
     with torch.no_grad():
         value = score()
@@ -162,7 +162,7 @@ def optimal(shape: tuple[int, ...] = (3,), **own: Any) -> likelihoods.Gaussian:
 
 
 def pair_of(*lead: int) -> tuple[Tensor, Tensor]:
-    """What a decoder may have said, and data: ``(*lead, 1, 3)`` and ``(batch, 3)``."""
+    """Outputs of a decoder, and data: ``(*lead, 1, 3)`` and ``(batch, 3)``."""
     generator = torch.Generator().manual_seed(2)
     h = torch.randn(*lead, 1, 3, generator=generator, dtype=torch.float64)
     return h, 2 * torch.randn(lead[-1], 3, generator=generator, dtype=torch.float64)
@@ -176,7 +176,7 @@ def test_in_training_the_variance_is_the_mean_square_of_the_batch_and_of_all_its
         square = (x - h[..., 0, :]).square()
         want = stats.norm.logpdf(x.numpy(), h[..., 0, :].numpy(), math.sqrt(square.mean()))
         np.testing.assert_allclose(optimal()(h).log_prob(x).numpy(), want.sum(-1), rtol=1e-12)
-        # No other variance makes the data likelier.
+        # No other variance has a higher likelihood.
         best = optimal()(h).log_prob(x).sum()
         for factor in (0.9, 1.1):
             other = likelihoods.Gaussian((3,), variance=factor * float(square.mean())).double()
@@ -278,7 +278,7 @@ def test_a_step_counts_its_batch_once_however_often_the_bound_scores_it(elbo: ty
     squares: list[Tensor] = []
     running = bound.get_submodule("pair.model.likelihood.shared")
     before = copy.deepcopy(running.state_dict())
-    with torch.no_grad():  # looking on teaches nothing
+    with torch.no_grad():  # evaluation changes nothing
         bound(batch)
     assert all(torch.equal(v, before[k]) for k, v in running.state_dict().items())
     bound.get_submodule("pair.model.decoder").register_forward_hook(

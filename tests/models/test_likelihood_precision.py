@@ -60,7 +60,7 @@ def test_a_small_variance_keeps_its_digits_in_single_precision() -> None:
 def test_a_ratio_of_gamma_functions_is_exact_where_its_logarithms_are_large() -> None:
     a = torch.logspace(-4, 6, 101, dtype=torch.float64)[:, None]
     b = torch.tensor([0.0, 0.5, 1.0, 7.0, 100.0, 3000.0], dtype=torch.float64)
-    # Of Pochhammer's symbol scipy makes the same, by other means, until it overflows.
+    # Scipy's Pochhammer symbol is the same by another method, until it overflows.
     small = (b <= 7).expand(len(a), -1)
     want = torch.from_numpy(np.log(special.poch(a.numpy(), b.numpy()[None, :4])))
     torch.testing.assert_close(log_gamma_ratio(a, b)[small], want.flatten(), rtol=1e-9, atol=1e-11)
@@ -97,7 +97,7 @@ def test_the_binomial_is_scipys_at_every_count_and_so_are_its_slopes(trials: int
     x = torch.arange(trials + 1, dtype=torch.float64)
     logits = torch.linspace(-25, 25, 41, dtype=torch.float64)[:, None].requires_grad_()
     found = Binomial(trials, logits).log_prob(x)
-    # Of both probabilities, since scipy has no digits of 1 - p where p is near 1.
+    # With both probabilities, since scipy loses the digits of 1 - p near p = 1.
     p, q = special.expit(logits.detach().numpy()), special.expit(-logits.detach().numpy())
     counts = x.numpy()
     want = np.where(
@@ -123,7 +123,7 @@ COUNTED: dict[str, Callable[[Tensor], Any]] = {
     )
     for r in (1e-4, 0.5, 3.0, 9.9, 10.0, 400.0, 2.2e4)
 }
-"""Families of counts by the logarithm of their mean; of the last, the r of each."""
+"""Families of counts by the logarithm of their mean, and the r of the last ones."""
 
 counted = pytest.mark.parametrize("family", COUNTED.values(), ids=COUNTED.keys())
 
@@ -136,7 +136,7 @@ def test_single_precision_loses_nothing_of_large_counts(
     torch.manual_seed(0)
     log_mean = math.log(mean) + 0.02 * torch.randn(1000)
     exact = family(log_mean.double())
-    x = exact.sample().float()  # the counts that single precision holds
+    x = exact.sample().float()  # the counts in single precision
     lost = family(log_mean).log_prob(x).double() - exact.log_prob(x.double())
     assert float(lost.sum().abs()) < 0.02, "nats of a datum of 1,000 elements"
     assert float(lost.abs().max()) < 1e-3

@@ -1,4 +1,4 @@
-"""Laws of every likelihood: it adds up to one, draws what it claims, and stays finite."""
+"""Laws of every likelihood: it integrates to one, its draws have its moments, it stays finite."""
 
 import copy
 import math
@@ -49,7 +49,7 @@ def test_it_adds_up_to_one_with_the_mean_and_the_entropy_of_its_draws(
 
 
 def _logistic(x: NDArray[Any], h: NDArray[Any], levels: int = 256) -> Any:
-    """By the textbook: a difference of cumulative probabilities, each taken from its own tail."""
+    """The definition: a difference of cumulative probabilities, each from its nearer tail."""
     loc, scale = (1 + h[:, 0]) / 2, np.exp(10 * np.tanh(h[:, 1] / 10)) / 2
     k, step = np.round(x * (levels - 1)), 1 / (levels - 1)
     above = np.where(k == levels - 1, np.inf, (k + 0.5) * step)
@@ -112,7 +112,7 @@ def test_it_is_scipys_with_the_arguments_of_its_class(name: str) -> None:
     x = drawn(likelihood, h)
     want = SCIPY[name](x.numpy(), h.numpy()).sum((1, 2))
     np.testing.assert_allclose(likelihood(h).log_prob(x).detach().numpy(), want, rtol=1e-9)
-    # What is said of the class is true of what it makes.
+    # The class attributes hold for its distributions.
     assert str(family.support) == str(likelihood.support) == str(likelihood(h).base_dist.support)
     assert family.params_per_element == likelihood.params_per_element
     assert family.levels == likelihood.levels
@@ -134,7 +134,7 @@ def test_its_gradient_is_that_of_finite_differences(name: str, own: dict[str, An
 
 
 def site(likelihood: Likelihood, h: Tensor, x: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Log p(x | z) as a program has it: ``(..., batch)``."""
+    """Log p(x | z) as in a program: ``(..., batch)``."""
     with pyro.plate("data", len(x)):
         trace: Any = poutine.trace(observe).get_trace(x, likelihood(h), mask)
     trace.compute_log_prob()
@@ -153,7 +153,7 @@ def test_missing_entries_have_no_effect(name: str, own: dict[str, Any], training
     other = site(likelihood, h, torch.where(mask, x, torch.nan), mask)
     assert torch.equal(seen, other)
     (slope,) = torch.autograd.grad(other.sum(), h)
-    if name != "PerColumn":  # whose numbers do not stand beside their elements
+    if name != "PerColumn":  # its parameters are not in the order of elements
         blind = ~mask[:, None].expand(h.shape)
         assert bool((slope[blind] == 0).all())
     assert bool(slope.isfinite().all())
@@ -188,7 +188,7 @@ def test_its_state_is_all_that_it_is(name: str, own: dict[str, Any]) -> None:
     one = made(name, own)
     with torch.no_grad():
         for tensor in one.state_dict().values():
-            tensor *= 2  # as if it had moved
+            tensor *= 2  # another value
     other = likelihood_of(name, (2, 3), **own).double().eval()
     other.load_state_dict(copy.deepcopy(one.state_dict()))
     h = decoded(one, 4)
@@ -237,7 +237,7 @@ def test_the_grid_takes_what_8_bit_images_become_and_nothing_between() -> None:
     assert int(Grid(256).check(raw / 256).sum()) < 10
     fine = torch.arange(65536) / 65535
     assert bool(Grid(65536).check(fine).all())
-    # What is drawn is bit by bit what is read.
+    # Draws are bit by bit the values that are read.
     draws = likelihoods.DiscretizedLogistic((1000,))(torch.zeros(2, 1000)).sample()
     assert bool(torch.isin(draws, single).all())
 

@@ -120,13 +120,13 @@ def test_its_draws_are_of_that_normal() -> None:
 
 
 def test_single_precision_holds_where_the_posterior_is_nearly_singular() -> None:
-    """W'W / s^2 of 1e10, of which single precision keeps nothing of the 1 that is added to it."""
+    """W'W / s^2 of 1e10, to which single precision cannot add 1."""
     wide = random_model(3, noise=0.01)
     with torch.no_grad():
         wide.weight.copy_(1e3 * torch.ones(COLUMNS, 3) + 1e-2 * torch.randn(COLUMNS, 3))
     narrow = LinearGaussian(3, (COLUMNS,), noise=0.01)
     narrow.load_state_dict(wide.state_dict())
-    wide.load_state_dict(narrow.state_dict())  # the very same weights
+    wide.load_state_dict(narrow.state_dict())  # the same weights
     x = data()
     mask = some(x.shape)
     for own in ({}, {"mask": mask}):
@@ -138,7 +138,7 @@ def test_single_precision_holds_where_the_posterior_is_nearly_singular() -> None
         assert bool(fn.scale_tril.isfinite().all())
 
 
-# What is refused
+# Refusals
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Laws of `Likelihood.fit_marginal`: at what it gives, the density is the marginal of the data."""
+"""Laws of `Likelihood.fit_marginal`: its result has the marginal of the data as density."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ N, SHAPE = 400, (2, 3)
 
 
 def data(kind: str) -> Tensor:
-    """Rows whose elements differ, of the values that a kind of likelihood takes."""
+    """Rows with different elements, in the support of a kind of likelihood."""
     rng = np.random.default_rng(2)
     size, level = (N, *SHAPE), np.linspace(0.1, 0.8, 6).reshape(SHAPE)
     drawn: dict[str, Callable[[], Any]] = {
@@ -179,7 +179,7 @@ KINDS = {
 
 @pytest.mark.parametrize("name", list(KINDS))
 def test_missing_entries_are_not_looked_at(name: str) -> None:
-    """The marginal of what was observed; an element that never was takes some finite value."""
+    """The marginal of observed values; an element without any gets some finite value."""
     x = data(KINDS[name])
     mask = torch.rand(x.shape, generator=torch.Generator().manual_seed(0)) < 0.7
     mask[..., -1] = False
@@ -228,18 +228,18 @@ def test_a_convolution_starts_at_the_marginal_of_all_pixels() -> None:
 
 
 class OwnDecoder(MLP):
-    """A network of one's own."""
+    """A user-defined network."""
 
 
 class OwnLikelihood(Bernoulli):
-    """A likelihood that reads the decoder's output in another way."""
+    """A likelihood that interprets the decoder's output differently."""
 
     def forward(self, h: Tensor) -> Any:
         return super().forward(-h)
 
 
 class ToldLikelihood(OwnLikelihood):
-    """And one that says what its marginal is."""
+    """The same with its own ``fit_marginal``."""
 
     def fit_marginal(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         return -super().fit_marginal(x, mask)

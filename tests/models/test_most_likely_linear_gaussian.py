@@ -64,7 +64,7 @@ def test_data_in_a_plane_stop_at_the_floor() -> None:
     assert float(model.noise().detach()) == pytest.approx(0.1, rel=1e-6)
     assert bool(model.evidence(x).isfinite().all())
     gram = (model.weight.mT @ model.weight).detach().diagonal()
-    assert int((gram > 1e-12).sum()) == 2  # what is below the floor is noise
+    assert int((gram > 1e-12).sum()) == 2  # below the floor is noise
 
 
 def test_the_optimum_of_images_is_that_of_their_elements() -> None:
@@ -96,7 +96,7 @@ def test_a_fit_by_the_exact_posterior_climbs_to_the_most_likely(is_holed: bool) 
         assert max(seen) <= most(x, 2) + 1e-9
         assert seen[-1] == pytest.approx(most(x, 2), abs=1e-7)
         return
-    # Nobody has a closed form: but it is where the evidence is level.
+    # There is no closed form, but the gradient of the evidence is 0 there.
     level = torch.autograd.grad(model.evidence(x, mask).mean(), list(model.parameters()))
     assert all(float(slope.abs().max()) < 1e-5 for slope in level)
     complete = LinearGaussian.optimum(x, 2)

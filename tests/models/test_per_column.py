@@ -51,7 +51,7 @@ def test_the_joint_density_is_the_product_of_the_families_of_scipy() -> None:
     ]  # fmt: skip
     mass, age, a, b, c, height, sex, eggs = h.numpy().T
     n = x.numpy()
-    unit = np.log1p(np.exp(np.log(np.expm1(1.0))))  # what softplus starts from
+    unit = np.log1p(np.exp(np.log(np.expm1(1.0))))  # the start of softplus
     log_p = special.log_softmax(np.stack([a, b, c], 1), 1)
     want = (
         stats.laplace.logpdf(n[:, at["mass"]], mass, unit + 0.01)
@@ -132,7 +132,7 @@ def test_an_encoder_reads_logarithms_of_counts_and_one_hot_levels() -> None:
     network(x)
     want = [
         [-1.5, 0.5, np.log(8), 0, 0, 0, 1, 1, 0, 8, 9],
-        [0, 0, 0, np.log(4), 0, 0, 0, 0, 1, 0, 0],  # a missing level is none
+        [0, 0, 0, np.log(4), 0, 0, 0, 0, 1, 0, 0],  # a missing level is no level
     ]
     torch.testing.assert_close(seen[0], torch.tensor(want, dtype=torch.float32))
 
@@ -185,7 +185,7 @@ def test_of_a_missing_level_a_guide_reads_nothing(model: str, guide: str) -> Non
 
 
 class Own(MLP):
-    """A network of one's own."""
+    """A user-defined network."""
 
 
 def test_families_are_recorded_as_they_were_given() -> None:

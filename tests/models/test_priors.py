@@ -1,4 +1,4 @@
-"""Laws of every prior: one line of arguments, and a family inherits them all."""
+"""Laws of all priors; a new family needs one line of arguments."""
 
 import copy
 from collections.abc import Callable
@@ -27,7 +27,7 @@ from tests.support.slow import few
 
 
 def plane(latent_dim: int) -> tuple[Tensor, Tensor]:
-    """Points all over the line or the plane, and the length or area of each.
+    """Points that cover the line or the plane, and the length or area of each.
 
     With z = 2 t / (1 - t^2) for t in (-1, 1), a tail as heavy as 1 / z^2 has an end.
     """
@@ -50,7 +50,7 @@ def test_it_integrates_to_one_and_is_the_density_of_its_draws(
     case = made(name, own, latent_dim)
 
     def heights(z: Tensor, log_prob: Tensor) -> Tensor:
-        bent = z.tanh()  # of which means exist whatever the tails
+        bent = z.tanh()  # whose mean exists for any tails
         return torch.cat([bent, bent.square(), bent.prod(-1, keepdim=True), log_prob[:, None]], -1)
 
     with torch.no_grad():
@@ -109,7 +109,7 @@ def test_it_is_scipys(name: str, own: dict[str, Any]) -> None:
     z = 3 * torch.randn(40, 3, dtype=torch.float64)
     want = SCIPY[name](case.prior, z.numpy())
     np.testing.assert_allclose(case(z).detach().numpy(), want, rtol=1e-9)
-    if "df" in own or own.get("scale") == 0.7:  # the number that was asked for
+    if "df" in own or own.get("scale") == 0.7:  # the given number
         first = {"df": stats.t(1.0), "scale": stats.laplace(0, 0.7)}[next(iter(own))]
         np.testing.assert_allclose(want, first.logpdf(z.numpy()).sum(1))
 

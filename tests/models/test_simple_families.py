@@ -1,4 +1,4 @@
-"""The standard normal, Bernoulli and Gaussian are SciPy's; densities integrate to one."""
+"""The standard normal, Bernoulli and Gaussian equal SciPy's; densities integrate to one."""
 
 import math
 

@@ -170,7 +170,7 @@ def test_every_model_and_guide_reads_them_and_one_is_none(name: str) -> None:
     torch.testing.assert_close(
         p_of_s["x"]["fn"].mean, alone.nodes["x"]["fn"].mean * s[:, None], rtol=1e-4, atol=1e-5
     )
-    if name != "semi-amortized":  # which also looks at the likelihood of x itself
+    if name != "semi-amortized":  # it also reads the likelihood of x itself
         torch.manual_seed(2)
         by_hand: Any = poutine.trace(guide).get_trace(per_unit(x, s), **extras).nodes
         for site in latents:
@@ -240,7 +240,7 @@ def test_training_starts_at_the_marginals_per_unit() -> None:
     torch.testing.assert_close(poisson(h).mean, exact.double(), rtol=1e-5, atol=0)
     h = binomial.fit_scaled_marginal(x, s)
     torch.testing.assert_close(binomial(h.float()).mean, exact, rtol=1e-5, atol=0)
-    # By moments, whose error is about 5 %; without the sizes r would be below 1.4.
+    # By moments, with an error of about 5 %; without size factors r would be below 1.4.
     assert (binomial.inverse_dispersion - 2).abs().max() < 0.3
     x, s = drawn(gate=0.4)
     inflated = ZeroInflated((GENES,))
@@ -294,7 +294,7 @@ def test_a_dispersion_by_class_is_that_of_each_class() -> None:
         alone.log_r.data = (likelihood.log_r + likelihood.log_r_by_y[label]).detach()
         wanted = alone(h[y == label]).variance
         torch.testing.assert_close(fn.variance[y == label], wanted)
-    # A model that is conditional on y hands it over.
+    # A model that is conditional on y passes it on.
     model = ConditionalVAE(StandardNormal(2), likelihood, classes=2).double()
     trace: Any = poutine.trace(model).get_trace(counts(4), y=y)
     mean, variance = trace.nodes["x"]["fn"].mean, trace.nodes["x"]["fn"].variance
@@ -347,7 +347,7 @@ def test_covariates_can_be_left_to_the_decoder() -> None:
 
 
 def test_bound_and_gradient_are_those_of_counts_whose_log_mean_is_shifted() -> None:
-    """With a decoder of one number, log m, a size factor of c is log c more in its bias."""
+    """With a decoder that returns log m, a size factor c adds log c to its bias."""
     torch.manual_seed(0)
     model = VAE(StandardNormal(1), Poisson((1,)), MLP).double()
     z, c = torch.randn(5, 1).double(), 3.0

@@ -41,7 +41,7 @@ def test_the_vamp_prior_is_the_mixture_of_the_posteriors_at_its_inputs(
         for share, u in zip(shares, inputs, strict=True)
     )
     torch.testing.assert_close(case(z).exp(), density)
-    # Whatever the guide becomes, the prior is of it.
+    # The prior follows changes of the guide.
     with torch.no_grad():
         next(iter(guide.parameters())).add_(1.0)
     assert not torch.isclose(case(z).exp(), density).any()
@@ -56,7 +56,7 @@ def test_the_guide_is_referred_to_and_not_owned() -> None:
     assert {id(p) for p in model.parameters()}.isdisjoint(id(p) for p in guide.parameters())
     equal = VampPrior(2, (COLUMNS,), guide, components=5)
     assert set(equal.state_dict()) == {"pseudo_inputs"}
-    # Its gradients reach the guide all the same.
+    # Its gradients also reach the guide.
     prior().log_prob(torch.randn(9, 2)).sum().backward()
     for parameter in (*prior.parameters(), *guide.parameters()):
         assert parameter.grad is not None
@@ -94,7 +94,7 @@ def test_no_two_pseudo_inputs_start_alike_where_data_do(dtype: torch.dtype) -> N
     assert len(start.unique(dim=0)) == 6
     kept = Counter(tuple(row.tolist()) for row in start if bool((row == row.round()).all()))
     assert kept == Counter([(0.0, 0.0, 1.0), (1.0, 0.0, 1.0)])
-    # Data that are all the same say nothing of how large a little noise is.
+    # Equal data determine no scale for small noise.
     same = VampPrior(2, (COLUMNS,), MeanField(2, (COLUMNS,)), 6, examples=torch.zeros(3, 3))
     assert len(same.pseudo_inputs.unique(dim=0)) == 6
 
@@ -115,7 +115,7 @@ def test_making_it_moves_nothing_of_the_guide() -> None:
     assert int(encoder.get_buffer("1.num_batches_tracked")) == 0
     assert [part.training for part in encoder] == [True, True, False, True]
     assert all(p.grad is None and p.requires_grad for p in guide.parameters())
-    # A guide in double precision is asked in double precision.
+    # A guide in double precision is called in double precision.
     VampPrior(2, (COLUMNS,), guide.double(), components=3)
 
 
@@ -131,7 +131,7 @@ def test_a_fit_saves_and_reloads_it_whole_and_the_guide_once(tmp_path: Path) -> 
     loaded: Any = ppvae.load(run.path, checkpoint="last")
     assert torch.equal(loaded.model.prior.pseudo_inputs, inputs)
     assert float(logits.std()) > 0.01
-    # By hand, from what is in the file.
+    # By hand, from the weights in the file.
     guide = MeanField(2, (3,), partial(MLP, hidden=(16,)))
     guide.load_state_dict({n.removeprefix("guide."): w for n, w in saved.items() if "guide" in n})
     mixture = torch.distributions.MixtureSameFamily(

@@ -12,7 +12,7 @@ from ppvae.networks import (
     GatedMLP,
 )
 
-# Each network is what its docstring says.
+# Each network computes the formula of its docstring.
 
 
 def numbers(*layers: nn.Module) -> list[Any]:

@@ -23,7 +23,7 @@ from ppvae.networks.layers import Activation
 def test_a_signal_keeps_its_size_through_the_layers_and_the_seed_decides_them(
     network: Callable[..., nn.Module],
 ) -> None:
-    """Through twelve of width 200, of which torch's own weights leave nothing but the biases."""
+    """Twelve layers of width 200, where only the biases would be left with torch's weights."""
     x = torch.randn(500, 200, generator=torch.Generator().manual_seed(1))
 
     def deep(seed: int) -> nn.Module:

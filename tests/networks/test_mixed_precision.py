@@ -1,4 +1,4 @@
-"""Autocast is for networks alone, in whatever programs they stand."""
+"""Autocast applies to networks only, in programs of any kind."""
 
 from typing import Any
 

@@ -52,7 +52,7 @@ def test_a_datum_is_mapped_alone_whatever_stands_before_and_beside_it(
     name: str, direction: str, shape: Shape
 ) -> None:
     network = made(name, direction, shape)
-    assert network.training  # in which batch normalization, for one, would couple the data
+    assert network.training  # where batch normalization would couple the data
     x = inputs(direction, shape, 2, 3)
     out = network(x)
     assert tuple(out.shape) == (2, 3, *ends(direction, shape)[1])
@@ -77,7 +77,7 @@ def test_no_number_that_goes_in_is_overlooked_and_no_weight_is_idle(
     assert x.grad is not None
     assert bool((x.grad != 0).any(0).all())
     named = dict(network.named_parameters())
-    # Where an image is one pixel, kernels meet the padding on all sides but theirs.
+    # For an image of one pixel, all other entries of a kernel meet the padding.
     idle = [key for key, p in named.items() if p.grad is None or not bool((p.grad != 0).any())]
     assert not idle
 
@@ -123,7 +123,7 @@ COMPILERS = [
 ]
 
 
-# Each network once; capturing takes a second.
+# Each network once, since capturing takes a second.
 PAIRS = list(islice(zip(cycle(ENCODERS), cycle(DECODERS)), max(len(ENCODERS), len(DECODERS))))
 
 
@@ -155,7 +155,7 @@ def test_a_few_steps_on_the_digits_raise_the_bound(encoder: str, decoder: str) -
             return -float(elbo.loss(model, guide, held_out)) / len(held_out)
 
     before = bound()
-    assert before == pytest.approx(-64 * math.log(2), rel=0.2)  # it knows nothing yet
+    assert before == pytest.approx(-64 * math.log(2), rel=0.2)  # the initial bound
     for batch in x.split(64):
         optimizer.zero_grad()
         (elbo.differentiable_loss(model, guide, batch) / len(batch)).backward()

@@ -51,4 +51,4 @@ def test_a_posteriors_scale_grows_as_exp_below_one_and_in_proportion_above() -> 
     want = above + (1 + above.square()).sqrt()
     torch.testing.assert_close(posterior_scale(above), want, rtol=4e-2, atol=0)
     assert float(posterior_scale(torch.tensor(6.1))) < 13  # where exp is 446
-    assert float(posterior_scale(torch.tensor(30.0))) > 40  # as wide a prior is met
+    assert float(posterior_scale(torch.tensor(30.0))) > 40  # enough for a wide prior

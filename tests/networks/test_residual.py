@@ -25,7 +25,7 @@ def test_a_residual_block_starts_as_the_identity_and_leaves_it() -> None:
     h = torch.randn(4, 6, 5, 3)
     assert torch.equal(block(h), h)
     optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
-    for _ in range(2):  # the last convolution moves first, then what stands before it
+    for _ in range(2):  # the last convolution changes first, then the ones before it
         optimizer.zero_grad()
         (block(h) - h.roll(1, 1)).square().mean().backward()
         optimizer.step()
@@ -84,7 +84,7 @@ def test_a_residual_decoder_repeats_pixels_and_convolves(shape: Shape) -> None:
 
 
 def test_one_channel_of_one_pixel_passes() -> None:
-    """All that a norm could leave of it is its sign."""
+    """A norm would leave only the sign."""
     torch.manual_seed(0)
     x = torch.linspace(-2, 2, 5, dtype=torch.float64).reshape(5, 1, 1, 1)
     encoder = ResidualEncoder((1, 1, 1), (1,), channels=(1, 1)).double()

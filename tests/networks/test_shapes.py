@@ -1,4 +1,4 @@
-"""Networks keep shapes, and one that does not fit is refused."""
+"""Shapes of networks; wrong ones are refused."""
 
 from collections.abc import Callable
 from functools import partial

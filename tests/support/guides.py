@@ -19,7 +19,7 @@ OWN: dict[str, dict[str, Any]] = {
     "Flow": {"hidden": (8,), "context": 4},
     "LowRank": {"rank": 2},
 }
-"""Arguments of a family's own, where its defaults are larger than a test needs."""
+"""Arguments of families whose defaults are larger than a test needs."""
 
 GUIDES = sorted(
     name
@@ -40,7 +40,7 @@ def programs(
     noise: float = 0.3,
     **own: Any,
 ) -> tuple[Any, Any]:
-    """A model with a curved posterior, and the guide of this name; no weight of theirs is 0."""
+    """A model with a curved posterior, and the guide of this name, without zero weights."""
     torch.manual_seed(0)
     parts = StandardNormal(latent_dim), Gaussian((COLUMNS,), variance=0.5), CURVED
     model = ConditionalVAE(*parts, classes) if classes else VAE(*parts)

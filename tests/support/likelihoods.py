@@ -30,7 +30,7 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     ),
     "ZeroInflated": ({}, {"counts": "Poisson"}),
 }  # fmt: skip
-"""Arguments to try; a likelihood that is not here is tried with none."""
+"""Arguments to test; other likelihoods are tested without arguments."""
 
 NAMES = [name for name in likelihoods.__all__ if name != "Likelihood"]
 CASES = [(name, own) for name in NAMES for own in ARGUMENTS.get(name, ({},))]
@@ -38,7 +38,7 @@ every = pytest.mark.parametrize(("name", "own"), CASES, ids=[f"{n} {a or ''}" fo
 
 
 def made(name: str, own: dict[str, Any], shape: tuple[int, ...] = (2, 3)) -> Likelihood:
-    """A likelihood in double precision, its parameters off their start, in evaluation."""
+    """A likelihood in double precision and evaluation mode, with changed parameters."""
     likelihood = likelihood_of(name, shape, **own).double().eval()
     generator = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -60,7 +60,7 @@ def drawn(likelihood: Likelihood, h: Tensor, seed: int = 0) -> Tensor:
 
 
 def measure(support: constraints.Constraint, centre: Tensor) -> tuple[Tensor, Tensor]:
-    """Points all over a support, and what each weighs in a sum or an integral: ``(points, ...)``.
+    """Points that cover a support, and their weights in a sum or an integral: ``(points, ...)``.
 
     Args:
         support: of one element, or of the columns of a vector.
@@ -70,7 +70,7 @@ def measure(support: constraints.Constraint, centre: Tensor) -> tuple[Tensor, Te
         pairs = zip(support.cseq, centre.split(support.lengths, -1), strict=True)
         parts = [measure(own, middle) for own, middle in pairs]
         most = max(len(weight) for _, weight in parts)
-        # The last point again and again, with no weight.
+        # Padding by the last point, without weight.
         every = [at.expand_as(w)[torch.arange(most).clamp(max=len(w) - 1)] for at, w in parts]
         shares = [torch.cat([w, w.new_zeros(most - len(w), *w.shape[1:])]) for _, w in parts]
         return torch.cat(every, -1), torch.cat(shares, -1)

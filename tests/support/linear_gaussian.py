@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 def random_model(
     latent_dim: int = 2, shape: Sequence[int] = (COLUMNS,), noise: Any = 0.5, seed: int = 0
 ) -> LinearGaussian:
-    """A model in float64, no weight of which is 0."""
+    """A model in float64 without zero weights."""
     torch.manual_seed(seed)
     model = LinearGaussian(latent_dim, tuple(shape), noise).double()
     with torch.no_grad():
@@ -56,7 +56,7 @@ def numbers(model: LinearGaussian) -> tuple[Array, Array, Array]:
 
 
 def conditional(model: LinearGaussian, x: Array, seen: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Mean and covariance of z given the elements of x that were seen, of the joint normal."""
+    """Mean and covariance of z given the observed elements of x, from the joint normal."""
     w, mu, covariance = numbers(model)
     gain = np.linalg.solve(covariance[np.ix_(seen, seen)], w[seen]).T
     return gain @ (x - mu)[seen], np.eye(w.shape[1]) - gain @ w[seen]

@@ -24,7 +24,7 @@ NETWORKS: dict[str, Network] = KINDS["encoder"].names()
 
 
 def ends(direction: str, shape: Shape) -> tuple[Shape, Shape]:
-    """What goes in and what comes out where images of ``shape`` are encoded, or decoded."""
+    """Input and output shapes for encoding or decoding images of ``shape``."""
     return (shape, (2, 5)) if direction == "encoder" else ((5,), (2, *shape))
 
 
@@ -36,14 +36,14 @@ def serves(name: str, direction: str) -> bool:
     return True
 
 
-# A new network that is exported inherits every law.
+# Every exported network is tested.
 CASES = [case for case in product(NETWORKS, ("encoder", "decoder")) if serves(*case)]
 every_network = pytest.mark.parametrize(("name", "direction"), CASES)
 every_shape = pytest.mark.parametrize("shape", SHAPES, ids=str)
 
 
 def made(name: str, direction: str, shape: Shape, seed: int = 0) -> nn.Module:
-    """The network with no weight where it starts: what starts at zero would hide what it does."""
+    """The network with random weights, since initial zeros would hide effects."""
     torch.manual_seed(seed)
     network = NETWORKS[name](*ends(direction, shape)).double()
     for parameter in network.parameters():
@@ -60,7 +60,7 @@ def inputs(direction: str, shape: Shape, *lead: int) -> Tensor:
 def assert_captured(
     model: nn.Module, guide: nn.Module, x: Tensor, *, compile: bool = False, **extras: Any
 ) -> None:
-    """The law: captured and eager, under the same noise, to rounding."""
+    """Assert the law: captured and eager agree under the same noise, up to rounding."""
     loss = capture(model, guide, Trace_ELBO(), x, compile=compile, **extras)
     parameters = [*model.parameters(), *guide.parameters()]
     results = []

@@ -41,7 +41,7 @@ class Linear(nn.Module):
         self.size, self.taken = size, taken
 
     def blurred(self) -> "Linear":
-        """A guide wider than the posterior, and beside it: its weights have a variance."""
+        """A guide wider than the posterior and shifted, so that its weights vary."""
         with torch.no_grad():
             self.a.add_(0.4)
             self.log_s.add_(math.log(1.4))

@@ -30,7 +30,7 @@ OWN: dict[str, tuple[dict[str, Any], ...]] = {
         {"components": 9, "guide": partial(Mixture, components=2)},
     ),
 }
-"""Every prior, and the arguments to try it with."""
+"""Every prior, with arguments to test."""
 
 
 def over(cases: Sequence[tuple[str, dict[str, Any]]], every: int = 1) -> pytest.MarkDecorator:
@@ -45,7 +45,7 @@ CURVED = partial(MLP, hidden=(6,), activation="tanh")
 
 
 class Case(nn.Module):
-    """log p(z): a prior, and the guide that it is made of, if it is."""
+    """log p(z) of a prior, with the guide that it is made of, if any."""
 
     def __init__(self, prior: Prior, guide: nn.Module | None) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Case(nn.Module):
 
 
 def fresh(name: str, own: dict[str, Any], latent_dim: int = 2, seed: int = 0) -> Case:
-    """A prior as it starts, in double precision."""
+    """A prior with initial parameters, in double precision."""
     torch.manual_seed(seed)
     family = getattr(priors, name)
     named = inspect.signature(family).parameters
@@ -69,7 +69,7 @@ def fresh(name: str, own: dict[str, Any], latent_dim: int = 2, seed: int = 0) ->
 
 
 def made(name: str, own: dict[str, Any], latent_dim: int = 2, seed: int = 0) -> Case:
-    """A prior with no parameter where it starts."""
+    """A prior with changed parameters."""
     case = fresh(name, own, latent_dim, seed)
     with torch.no_grad():
         for parameter in case.parameters():

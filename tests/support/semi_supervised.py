@@ -31,7 +31,7 @@ def data() -> Tensor:
 
 
 class Exact:
-    """Programs in float64 whose guide is the posterior itself, and what is known of them.
+    """Programs in float64 whose guide is the exact posterior, and their closed forms.
 
     x given y is N(V y + b, w w' + I), so that p(y | x) is linear in x, and z given both is normal.
     """
@@ -69,7 +69,7 @@ class Exact:
 
 
 def random_pair(alpha: float = 0.0, **kinds: Any) -> tuple[SemiSupervisedVAE, SemiSupervised]:
-    """Small networks, as they are initialized."""
+    """Small networks with initial weights."""
     torch.manual_seed(1)
     network = partial(MLP, hidden=(5,), **kinds)
     model = SemiSupervisedVAE(

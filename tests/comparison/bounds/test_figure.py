@@ -1,4 +1,4 @@
-"""Bounds side by side are in their units, and noise is that of what is named."""
+"""Figure of two bounds: values in their units, and the noise of each group of parameters."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_a_glance_is_of_noise_and_climb() -> None:
     variance, climb = figure.axes
     assert (variance.get_xlabel(), climb.get_xlabel()) == ("(nats per datum)²", "step")
     assert len(climb.get_lines()) == 6
-    # A bar would be as long as a log axis happens to be.
+    # No bars, whose length depends on the limits of a log axis.
     assert variance.get_xscale() == "log"
     assert bars(variance) == []
     assert [t.get_text() for t in variance.get_yticklabels()] == ["encoder", "decoder"]

@@ -1,4 +1,4 @@
-"""The conclusion of a comparison claims nothing within noise."""
+"""The conclusion of a comparison claims no difference within noise."""
 
 from dataclasses import replace
 
@@ -23,7 +23,7 @@ def test_the_conclusion_claims_nothing_that_noise_could_have_made() -> None:
     assert "which noise could have made" in alike
     assert "higher" not in alike
     told = said(replace(side, mean=-12.0, gradient_variance={"g": 0.5}), (-0.5, 0.05))
-    # An identity is not tested: what is rare by chance is no finding, and is given with its error.
+    # An identity is not tested: the difference is given with its error.
     assert "have the same expectation; the estimates differ by -2 +- 0.1 nats" in told
     assert "standard errors" not in alike + told
     assert "4 +- 0.8 times less variance in g" in told

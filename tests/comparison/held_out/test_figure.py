@@ -1,4 +1,4 @@
-"""The forest plot: each mean where it is, each error as long as it is, nothing called LOO."""
+"""The forest plot: positions of means, lengths of errors, and no mention of LOO."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Names of rows are short, told apart, and those of seeds what these have in common."""
+"""Names of rows: short and different; for several seeds, their common part."""
 
 from pathlib import Path
 from typing import Any, cast

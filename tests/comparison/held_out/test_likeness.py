@@ -1,4 +1,4 @@
-"""What log p is the logarithm of: a probability, a density, or of a table some of both."""
+"""The measure of log p: a probability, a density, or for a table both."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Differences of runs: paired, with an error for rows and one for seeds, and no claim by noise."""
+"""Differences of runs: paired, with errors over rows and over seeds, and no claims by noise."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def normal(chance: torch.Generator, *shape: int) -> Tensor:
 
 
 def test_a_difference_is_of_the_same_data(chance: torch.Generator) -> None:
-    """What makes a datum hard for both drops out: a constant between two runs has no error."""
+    """Pairing removes the variation of data: a constant difference of two runs has no error."""
     hardness, noise = 30 * normal(chance, 200), normal(chance, 200)
     best, constant, noisy = compared([hardness], [hardness - 0.5], [hardness - 1 + noise])
     assert (best.name, best.difference.mean, best.difference.error) == ("a", 0.0, 0.0)
@@ -56,13 +56,13 @@ def test_seeds_are_one_row_with_an_error_over_seeds(chance: torch.Generator) -> 
     assert seeds.log_p.standard_error == pytest.approx(float(hardness.std()) / 10)
     assert seeds.log_p.seed_error == pytest.approx(spread)
     assert other.difference.mean == pytest.approx(-5.4)
-    # Rows leave nothing open here, so that the difference is as sure as three seeds make it.
+    # Rows contribute no error here, only the three seeds.
     assert other.difference.error == pytest.approx(spread)
     assert other.difference.freedom == pytest.approx(2)
 
 
 def test_noise_is_seldom_called_a_difference(chance: torch.Generator) -> None:
-    """Of equal rows one is the best by chance, which makes a claim the more likely."""
+    """Among equal rows one is best by chance, which makes false claims more likely."""
     rounds = 500
     for count in (2, 4):
         wrong = sum(

@@ -1,4 +1,4 @@
-"""A fit beside its baselines: paired by row, told what it is told, or left out with the reason."""
+"""A fit compared with baselines: paired by row, given the same y, or left out with a reason."""
 
 import json
 import math
@@ -43,7 +43,7 @@ from tests.support.penguins import COLUMNS, as_modelled, mixed_penguins
 
 
 def model(x: Tensor) -> None:
-    """Independent normals, which have no use for z: log p(x) is known."""
+    """Independent normals, which do not depend on z: log p(x) is known."""
     with pyro.plate("data", len(x)):
         pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
         pyro.sample("x", dist.Normal(torch.zeros(x.shape[1:]), 1.0).to_event(1), obs=x)
@@ -104,7 +104,7 @@ def test_what_is_constant_in_training_is_left_out_on_both_sides(x: np.ndarray) -
         assert each.log_p.mean == pytest.approx(wanted.log_p.mean, abs=1e-4), name
         assert each.difference is not None
         assert wanted.difference is not None
-        # Neither the prior's density nor the model's of the two columns is in it.
+        # It contains neither the density of the prior nor that of the two columns.
         assert each.difference.mean == pytest.approx(wanted.difference.mean, abs=1e-3), name
     assert found.note.startswith("2 of 5 elements of x are constant in the training rows")
     assert alone.note == ""

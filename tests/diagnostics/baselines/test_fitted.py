@@ -1,4 +1,4 @@
-"""Each baseline is the model that it says, at its most likely: scikit-learn's, SciPy's, a truth."""
+"""Baselines are maximum likelihood fits: as in scikit-learn or SciPy, or of known models."""
 
 import math
 from dataclasses import replace
@@ -106,7 +106,7 @@ def test_a_mixture_of_bernoullis_reaches_the_truth_that_it_is_drawn_from() -> No
     torch.manual_seed(0)
     (train, _), (valid, _), (test, truth) = (bernoullis(n) for n in (2000, 1000, 1000))
     fitted = fit_mixture_of_bernoullis(matrix(train), matrix(valid), seed=0)
-    # Less is the price of the parameters: some 40 of them, half a nat each, over 2,000 rows.
+    # The difference is the cost of about 40 parameters, half a nat each, over 2,000 rows.
     lost = truth - fitted.log_prob(matrix(test))
     assert abs(float(lost.mean())) < 0.05 + 3 * float(lost.std()) / math.sqrt(1000)
 
@@ -120,7 +120,7 @@ def test_of_a_mixture_of_bernoullis_what_was_not_observed_does_not_count() -> No
         for filled in (x * observed, torch.where(observed, x, 1 - x))
     )
     scored = one.log_prob(matrix(x, observed))
-    # Where it starts is a matter of the values that are there; where it ends is not.
+    # The start depends on the observed values, the result does not.
     assert float((scored - other.log_prob(matrix(x, observed))).mean().abs()) < 0.05
     everything = one.log_prob(matrix(x))
     assert bool((scored >= everything - 1e-4).all())
@@ -180,7 +180,7 @@ def test_a_family_of_ones_own_and_one_within_another_are_found_by_their_constrai
     assert one == pytest.approx(float(exact.mean()), abs=0.02)
 
     class Shifted(dist.Normal):
-        """A user's own."""
+        """A user-defined distribution."""
 
     found = family_of(Shifted(ZERO, ONE))
     assert found is not None
@@ -252,7 +252,7 @@ def test_on_the_wines_they_have_the_known_figures(tmp_path: Path) -> None:
 
 
 def test_means_are_times_the_size_factors_of_rows() -> None:
-    """The most likely rate of a Poisson is all events over all units, plus the row of quantiles."""
+    """The maximum likelihood rate of a Poisson: all events over all units, plus the quantiles."""
     torch.manual_seed(0)
     s = (0.5 * torch.randn(4_000)).exp()
     x = torch.poisson(s[:, None] * torch.tensor([1.0, 3.0, 9.0]))
@@ -262,7 +262,7 @@ def test_means_are_times_the_size_factors_of_rows() -> None:
     rate = s[:, None].double() * (x.sum(0) / s.sum()).double()
     wanted = dist.Poisson(rate).log_prob(x.double()).sum(1)
     assert float(poisson.log_prob(train).mean()) == pytest.approx(float(wanted.mean()), abs=1e-2)
-    # Negative binomials without them take what the sizes add for dispersion.
+    # Without size factors, negative binomials attribute their variation to dispersion.
     binomial = independent(NegativeBinomial(ZERO, ZERO), train)
     alone = independent(NegativeBinomial(ZERO, ZERO), matrix(x))
     sized = float(binomial.log_prob(train).mean())

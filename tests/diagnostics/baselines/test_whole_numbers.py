@@ -1,4 +1,4 @@
-"""Whole numbers under a density have the probability of the step around them."""
+"""Probabilities of whole numbers under a density: the mass of the step around each."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Laws of activity: variances whose values are known, and the sentences said of them."""
+"""Laws of activity: known variances, and the sentences about them."""
 
 import math
 
@@ -84,10 +84,10 @@ def test_a_posterior_has_collapsed_where_it_says_the_same_of_all_data() -> None:
     flat, wide = 1e-3 * loc, torch.ones(n, 3)
     assert collapsed({"z": flat}, {"z": wide}) == ("z",)
     assert collapsed({"z": loc}, {"z": wide}) == ()
-    # Under a narrow prior all is small, the moves of the mean beside the posterior's scale not.
+    # Under a narrow prior all is small, but the means vary relative to the posterior's scale.
     assert collapsed({"z": 0.05 * loc}, {"z": 0.02 * wide}) == ()
     assert collapsed({"z": 0.05 * loc}, {"z": 0.05 * wide * 100}) == ("z",)
-    # A point mass moves or not; a few data show nothing.
+    # A point mass varies or not; a few data show nothing.
     assert collapsed({"z": flat}, {"z": 0 * wide}) == ()
     assert collapsed({"z": flat[:4]}, {"z": wide[:4]}) == ()
     assert active_units(loc[:1]) == 0

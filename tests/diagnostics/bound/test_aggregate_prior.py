@@ -1,4 +1,4 @@
-"""A density fitted to codes: what it must recover is known, and so is what it wins."""
+"""A density fitted to codes of known distributions, with its known gain."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +44,7 @@ from tests.support.snapshots import snapshot
 __all__ = ["seen"]  # fixtures
 
 
-# What is fitted
+# The fitted density
 
 
 def test_its_density_is_that_of_the_mixture_fitted_by_scikit_learn(seen: list[Any]) -> None:
@@ -117,12 +117,12 @@ def linear_gaussian(rows: int, seed: int) -> tuple[LinearGaussian, ExactPosterio
 
 
 def test_where_the_posterior_is_exact_and_data_are_the_models_it_is_the_prior() -> None:
-    """E_p(x)[p(z | x)] is p(z): nothing is won."""
+    """E_p(x)[p(z | x)] is p(z), so that the gain is zero."""
     model, guide, x = linear_gaussian(2000, 10)
     pair, facts, train = subject(model, guide, x, elbo=Trace_ELBO)
     r = aggregate_prior(pair, facts, train, components=1)
     mean, covariance = moments(r)
-    error = 1 / math.sqrt(2000)  # the draws of a datum hang together
+    error = 1 / math.sqrt(2000)  # draws of a datum are dependent
     assert float(mean.abs().max()) < SIGMAS * error
     torch.testing.assert_close(
         covariance, torch.eye(2).double(), rtol=0, atol=SIGMAS * math.sqrt(2) * error
@@ -131,7 +131,7 @@ def test_where_the_posterior_is_exact_and_data_are_the_models_it_is_the_prior() 
     for components in (1, 3):
         r = aggregate_prior(pair, facts, train, components=components)
         gain = held_out_gain(r, pair, facts, held)
-        # Half a nat for each parameter, by as many data: what fitting them costs.
+        # The cost of fitting: half a nat per parameter, over the number of data.
         slack = 6 * components / (2 * 2000)
         assert abs(gain.mean) < SIGMAS * gain.standard_error + slack
         assert gain.standard_error < 0.01
@@ -143,14 +143,14 @@ def test_at_the_optimum_of_pca_the_codes_of_any_data_have_the_priors_moments() -
     model = LinearGaussian.optimum(x, 2)
     pair, facts, train = subject(model, ExactPosterior(model), x, elbo=Trace_ELBO)
     mean, covariance = moments(aggregate_prior(pair, facts, train, components=1))
-    # What is left is the noise of 10 draws each, of a scale below 1.
+    # The rest is the noise of 10 draws each, of a scale below 1.
     assert float(mean.abs().max()) < SIGMAS / math.sqrt(4000)
     torch.testing.assert_close(
         covariance, torch.eye(2).double(), rtol=0, atol=SIGMAS * math.sqrt(2 / 4000)
     )
 
 
-# What it wins
+# The gain
 
 
 def test_codes_elsewhere_win_the_divergence_of_their_law_from_the_prior() -> None:

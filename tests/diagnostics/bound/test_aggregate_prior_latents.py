@@ -1,4 +1,4 @@
-"""Of which latents an aggregate prior is, in programs of every kind, and of how many codes."""
+"""Latents of an aggregate prior in programs of every kind, and its number of codes."""
 
 import math
 from typing import Any
@@ -48,7 +48,7 @@ from tests.support.pca import AFFINE
 
 __all__ = ["seen"]  # fixtures
 
-# Of which latents, and how many codes
+# Latents, and number of codes
 
 
 def test_a_point_mass_has_one_code_of_a_datum_and_a_distribution_ten(seen: list[Any]) -> None:
@@ -93,7 +93,7 @@ def test_a_code_that_never_varies_and_one_of_another_unit_are_fitted_alike() -> 
         aggregate_prior(*autoencoder(codes), components=2)().log_prob
         for codes in (x, still, narrow)
     )
-    # A third number, of which nothing but a place is known, adds its own density alone.
+    # A third independent number adds its own density only.
     added = two(torch.cat([z, at], 1)) - one(z)
     torch.testing.assert_close(added, added[:1].expand(20), rtol=1e-4, atol=1e-4)
     squeezed = torch.cat([1e-6 * z[:, :1], z[:, 1:]], 1)
@@ -124,7 +124,7 @@ def test_of_a_hierarchy_it_is_the_top_and_the_layers_below_are_the_models(guide:
     drawn = r.latents(20_000)
     assert {name: tuple(value.shape) for name, value in drawn.items()} == {"z2": (20_000, 2)}
     mean, _ = decode(pair, facts, {"x": torch.zeros(20_000, 4)}, drawn)
-    # z1 has the mean that the model gives it at z2, and x that of z1, by affine maps.
+    # The means of z1 given z2, and of x given z1, are affine.
     with torch.no_grad():
         above = model.conditional(1, drawn["z2"]).mean
         want = model.likelihood(model.decoder(above)).mean
@@ -167,7 +167,7 @@ def test_beside_classes_it_is_of_the_rest_and_classes_are_the_models() -> None:
 
 
 def two_latents(x: Tensor) -> Programs:
-    """A number and a matrix in an inner plate, under other names, below them a third latent."""
+    """A number and a matrix in an inner plate, with other names, and a third latent below them."""
 
     def model(x: Tensor) -> None:
         sigma = pyro.param("sigma", wide(1.0))
@@ -193,7 +193,7 @@ def two_latents(x: Tensor) -> Programs:
 
 def test_several_latents_at_the_top_are_fitted_together_in_whatever_plates_they_are() -> None:
     x = normal(500, 3, 3)
-    x[:, 2, 2] = 2 * x[:, 0, 0]  # v_22 goes with u
+    x[:, 2, 2] = 2 * x[:, 0, 0]  # v_22 depends on u
     pair, facts, rows = two_latents(x)
     assert facts.axes.data == -2
     r = aggregate_prior(pair, facts, rows, components=1)
@@ -209,7 +209,7 @@ def test_several_latents_at_the_top_are_fitted_together_in_whatever_plates_they_
     assert float(drawn["v"][:, 2, 1].std()) == pytest.approx(2, abs=0.3)
     mean, _ = decode(pair, facts, {"x": torch.zeros(4000, 3, 3)}, drawn)
     torch.testing.assert_close(mean[..., 1:].double(), drawn["v"], rtol=1e-5, atol=1e-5)
-    # Of v_22 given u the prior knows nothing: most is won there.
+    # The prior ignores that v_22 depends on u: most of the gain is there.
     assert held_out_gain(r, pair, facts, as_split(x)).mean > 1
 
 
@@ -232,7 +232,7 @@ def test_a_plate_outside_that_of_the_data_keeps_its_place() -> None:
     z = r.latents(300)["z"]
     assert tuple(z.shape) == (3, 300, 2)
     torch.testing.assert_close(z.mean(1), places, rtol=0, atol=0.1)
-    # log p(z) is that of all six numbers: 1/2 sum of their squares, and what is won by narrowness.
+    # log p(z) of all six numbers: half the sum of their squares, and the gain by narrowness.
     gain = held_out_gain(r, pair, facts, rows)
     truth = 0.5 * float(places.square().sum()) - 6 * (math.log(0.02) / 2 + 0.5 - 0.01)
     assert gain.mean == pytest.approx(truth, abs=SIGMAS * gain.standard_error + 0.2)

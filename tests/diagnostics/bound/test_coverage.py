@@ -1,4 +1,4 @@
-"""Where two clouds of points lie: by hand, in expectation, and far apart."""
+"""Density and coverage of two clouds: by hand, in expectation, and far apart."""
 
 import math
 

@@ -32,7 +32,7 @@ def test_equal_shares_count_each_and_one_share_counts_one() -> None:
 
 
 def test_many_weak_latents_beside_a_few_strong_ones_hardly_count() -> None:
-    """3.2 nats in 4 dimensions: active units that carry next to nothing are no latents in use."""
+    """3.2 nats in 4 dimensions; active units with almost no KL do not count."""
     weak = [1e-5] * 188
     assert effective(0.8, 0.8, 0.8, 0.8, *weak) == pytest.approx(4, abs=0.05)
 

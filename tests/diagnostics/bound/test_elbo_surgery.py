@@ -1,4 +1,4 @@
-"""Laws of the aggregate posterior: information and divergences that are known or integrated."""
+"""Laws of the aggregate posterior: mutual information and KLs, known or integrated."""
 
 import math
 from collections.abc import Callable
@@ -158,7 +158,7 @@ def test_the_aggregate_is_the_mixture_over_all_data(
 
 
 def dependent(x: Tensor) -> Made:
-    """Two numbers and a latent that leans on them, in a plate to the left of another."""
+    """Two numbers and a latent that depends on them, in a plate to the left of another."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("rows", len(x), dim=-2):
@@ -276,7 +276,7 @@ def test_data_drawn_anew_at_each_pass_are_the_same_in_both() -> None:
     facts, count = audit(pair, Trace_ELBO, batch), len(train)
     codes = draw_codes(pair, facts, train, draws=count)
     found = aggregate_log_prob(pair, facts, train, codes.latents)
-    # A code that is of no datum of the second pass would have a tiny q(z).
+    # A code of a datum that is not in the second pass would have a tiny q(z).
     log_ratio = codes.log_guide - found.log_prob
     assert float(log_ratio.max()) < math.log(count) + 1e-3
     assert surgery(pair, facts, train, draws=count).mutual_information.mean == pytest.approx(

@@ -1,4 +1,4 @@
-"""Laws of the codes: what the guide says of each datum, and which dimensions say anything."""
+"""Laws of codes: moments of the guide for each datum, and active dimensions."""
 
 import pyro
 import pyro.distributions as dist

@@ -1,4 +1,4 @@
-"""Laws of what a better prior would gain: a divergence that is known."""
+"""Laws of the gain of a better prior: a known divergence."""
 
 import math
 
@@ -56,7 +56,7 @@ def test_the_prior_that_fits_wins_nothing() -> None:
     found = prior_gain(pair, facts, as_split(normal(4000, 0.0, 0.8, 1)), rows, components=(1, 10))
     assert abs(found.mean) < SIGMAS * found.standard_error + 0.005
     assert found.scores[10] < found.scores[1] < 0.01
-    # Of few data all densities are poor, and the prior stays.
+    # With few data all fitted densities are poor, and the prior is kept.
     found = prior_gain(
         pair, facts, as_split(normal(12, 0.0, 0.8, 1)), rows, components=(1, 10, 500)
     )

@@ -1,4 +1,4 @@
-"""Laws of the bound's terms: on probabilistic PCA and its like, each is known in closed form."""
+"""Laws of the bound's terms, on probabilistic PCA and similar models with closed forms."""
 
 import math
 from collections.abc import Callable
@@ -108,8 +108,8 @@ def test_a_kl_by_monte_carlo_is_the_closed_form_within_its_errors() -> None:
     assert calibrated(found.kl["z"], kl.sum(1), found.kl_error["z"])
     torch.testing.assert_close(found.kl_by_dimension["z"].sum(1), found.kl["z"])
     assert float((found.kl_by_dimension["z"] - kl).mean(0).abs().max()) < 0.05
-    # Of the same draws, the two terms' noise is not independent: with the exact posterior the sum
-    # of them would be log p(x), and without noise.
+    # The two terms have dependent noise, from the same draws: with the exact posterior their sum
+    # would be log p(x), without noise.
     exact = pca(rows=60)
     facts = audit(exact.pair, Trace_ELBO, {"x": exact.x})
     found = decompose(exact.pair, facts, exact.rows, draws=5)
@@ -269,7 +269,7 @@ def test_a_site_that_does_not_factorize_says_so() -> None:
 
 
 def test_an_auxiliary_site_counts_with_its_own_density() -> None:
-    """Then the bound is log p(x, z) - log q(u, z), as Pyro takes it."""
+    """The bound is then log p(x, z) - log q(u, z), as in Pyro."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -305,7 +305,7 @@ def test_a_point_mass_has_a_reconstruction_alone() -> None:
 
 
 def global_pair(n: int | None = None) -> tuple[Callable[..., None], Callable[..., None]]:
-    """One level for all data, and an offset for each; of ``n`` a subsample, if it is given."""
+    """One level for all data, and an offset for each; the data may be a subsample of ``n``."""
 
     def plate(x: Tensor) -> pyro.plate:
         return pyro.plate("data", len(x)) if n is None else pyro.plate("data", n, subsample=x)

@@ -1,4 +1,4 @@
-"""Other families of the columns of a mixed table, put in place of the fitted ones."""
+"""Other families for the columns of a mixed table."""
 
 from functools import partial
 from typing import Any
@@ -96,7 +96,7 @@ def test_heavy_tails_of_a_column_are_the_likelihoods_loss() -> None:
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks beside the fitted ones that are as small as the data."""
+    """Small added networks, which suffice for these data."""
     monkeypatch.setattr("ppvae.diagnostics.deficits.beside.HIDDEN", (16,))
 
 

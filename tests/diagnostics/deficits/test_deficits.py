@@ -1,4 +1,4 @@
-"""What another part wins, of probabilistic PCA with one part broken on purpose: known losses."""
+"""Gains of other parts, on probabilistic PCA with one deliberately bad part: known losses."""
 
 from dataclasses import replace
 from typing import Any
@@ -25,12 +25,12 @@ from ppvae.programs import Pair
 from tests.support.pca import AFFINE, PCA, affine, pca
 
 ROWS = 1_500
-"""Data: 1,000 to train on, 250 each to choose and to examine."""
+"""Numbers of data: 1,000 training, 250 validation and 250 examined."""
 
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks beside the fitted ones that are as small as the data."""
+    """Small added networks, which suffice for these data."""
     monkeypatch.setattr("ppvae.diagnostics.deficits.beside.HIDDEN", (16,))
 
 
@@ -74,7 +74,7 @@ def test_a_rotated_basis_is_the_guides_loss_by_its_closed_form() -> None:
 
 
 def test_a_shifted_encoder_is_amortization() -> None:
-    """And not to be won by more steps, if nothing else may be moved."""
+    """More steps gain nothing if all other parts are fixed."""
     known = pca(rows=ROWS, shift=0.5)
     scale = known.precision.diagonal().rsqrt()
     off = known.posterior_loc + 0.5
@@ -99,11 +99,11 @@ def test_weights_that_were_not_trained_are_the_optimizations_loss_and_no_other_p
 def test_of_a_fit_that_is_far_from_converged_a_part_that_wins_nothing_comes_out_at_nothing() -> (
     None
 ):
-    """All parts are trained for as many steps as the programs that they are held against."""
+    """All parts are trained for as many steps as the programs that they are compared with."""
     found = measured(pca(rows=ROWS, shift=3.0), "guide", steps=40, lr=1e-2)
     won = found["optimization"].along.mean
     assert won > 5
-    assert abs(found["guide"].along.mean) < 0.01 * won  # by a quarter less steps it lost 0.14 of it
+    assert abs(found["guide"].along.mean) < 0.01 * won  # 0.14 with 3/4 of the steps
 
 
 def test_the_error_of_a_gain_has_the_spread_of_two_trainings_in_it() -> None:
@@ -132,7 +132,7 @@ def test_a_score_that_is_not_finite_is_refused_with_the_number_of_rows(
 
 
 def test_a_likelihood_starts_from_rows_by_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files are often sorted."""
+    """Sorted files."""
     seen: list[Tensor] = []
 
     def none(_: Any, batch: Any, *__: Any) -> list[Any]:
@@ -149,7 +149,7 @@ def test_a_likelihood_starts_from_rows_by_chance(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_prior_of_another_scale_is_the_priors_loss() -> None:
-    """Under N(0, s^2 I) in place of N(0, I), with the decoder and the true posterior held."""
+    """N(0, s^2 I) instead of N(0, I) as the prior, with decoder and true posterior fixed."""
     known = pca(rows=ROWS)
     scale = 0.4
     model = known.pair.program("model")
@@ -173,7 +173,7 @@ def log_p(x: Tensor, w: Tensor, b: Tensor, variance: float) -> Tensor:
 
 @pytest.mark.slow
 def test_a_variance_that_is_wrong_is_the_likelihoods_loss() -> None:
-    """Four times too large, with the model's posterior under it as the guide."""
+    """A variance four times too large, with the model's posterior under it as the guide."""
     known = pca(rows=ROWS, variance=0.25)
     wrong = pca(rows=ROWS, variance=1.0)  # the same W and b
     wrong = replace(wrong, x=known.x)
@@ -189,7 +189,7 @@ def test_a_variance_that_is_wrong_is_the_likelihoods_loss() -> None:
 
 @pytest.mark.slow
 def test_too_few_latents_lose_the_eigenvalue_that_they_leave_out() -> None:
-    """One latent for data of two: at its optimum, that of probabilistic PCA of one."""
+    """One latent for data of two: the optimum is probabilistic PCA with one latent."""
     known = pca(rows=ROWS, variance=0.2)
     w, b = known.w[:, :1], known.b  # the first column has the largest eigenvalue
     one = from_pca(known, w, b)
@@ -201,7 +201,7 @@ def test_too_few_latents_lose_the_eigenvalue_that_they_leave_out() -> None:
 
 
 def from_pca(known: PCA, w: Tensor, b: Tensor) -> PCA:
-    """A model of other loadings, with its exact posterior as the guide, beside the same data."""
+    """A model with other loadings and its exact posterior as the guide, for the same data."""
     latent, columns = w.shape[1], len(b)
     model = VAE(StandardNormal(latent), Gaussian((columns,), known.variance), AFFINE).double()
     guide = MeanField(latent, (columns,), AFFINE).double()

@@ -26,7 +26,7 @@ SHAPE = (1, 2, 2)
 
 
 def fitted(likelihood: Likelihood, x: torch.Tensor) -> Fitted:
-    """Programs whose decoder is at the marginal, but for what it reads off z."""
+    """Programs whose decoder starts at the marginal, plus an effect of z."""
     torch.manual_seed(0)
     small = partial(MLP, hidden=(8,))
     model = VAE(StandardNormal(2), likelihood, small)
@@ -49,7 +49,7 @@ def log_p(case: Fitted, x: torch.Tensor) -> torch.Tensor:
 
 
 def edges(rows: int) -> torch.Tensor:
-    """Elements that are 0 or 16 out of 16, seldom between: no binomial is so."""
+    """Elements that are mostly 0 or 16 out of 16, unlike any binomial."""
     ends = 16.0 * torch.randint(0, 2, (rows, *SHAPE))
     return torch.where(torch.rand(ends.shape) < 0.1, torch.randint(0, 17, ends.shape), ends)
 

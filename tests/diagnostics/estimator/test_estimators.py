@@ -1,4 +1,4 @@
-"""Laws of the comparison of estimators: known variances on probabilistic PCA, no claim by noise."""
+"""Laws of the comparison of estimators: known variances, and no claims by noise."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ Cost = Callable[[str, int], float]
 
 
 def timed(patch: pytest.MonkeyPatch, cost: Cost) -> None:
-    """Times by a law in place of a clock."""
+    """Computed times instead of measured ones."""
 
     def times(pair: Pair, bounds: Mapping[tuple[str, int], Bound], *_: Any) -> Any:
         return {key: [cost(*key)] * 5 for key in bounds}
@@ -74,11 +74,11 @@ def test_at_the_exact_posterior_it_recommends_sticking_the_landing(
             assert found.row(name, k).variance["guide.encoder"] > 0.1
         for name in (TRACE, PATH, WEIGHTED):
             assert found.row(name, k).value == pytest.approx(float(p.log_p.mean()), rel=1e-9)
-    # Half of the relative variance is the decoder's, which is the same for both.
+    # Half of the relative variance is that of the decoder, which is the same for both.
     row = found.row(PATH)
     assert abs(row.relative_variance - 0.5) < SIGMAS * math.hypot(row.relative_variance_error, 0.04)
     assert found.row(TRACE).relative_variance == pytest.approx(1.0)
-    # Where every weight is p(x), no bound is tighter.
+    # If every weight is p(x), no bound is tighter.
     assert f"{WEIGHTED} with 5 particles is another bound, of the same value" in (
         found.recommendation
     )
@@ -186,7 +186,7 @@ def test_noise_makes_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found.best.name == TRACE
         assert "Twin has" in found.recommendation
         assert "(a tie)" in found.recommendation
-    # The test can tell: the last of these, had its figures no errors, would make a claim.
+    # Without errors, the last of these would make a claim.
     monkeypatch.setattr(recommendation, "errors_beyond_noise", lambda freedom: 0.0)
     assert "(a tie)" not in compared(p, particles=(), draws=8, seed=seed).recommendation
 
@@ -278,7 +278,7 @@ def test_any_pair_of_programs(x: dict[str, Tensor]) -> None:
             apart = math.hypot(row.value_error, values[0].value_error)
             assert abs(row.value - values[0].value) < 6 * apart
         calls.append(len(programs.calls))
-    # Of 12 estimates of each, with 1 particle and with 3, a loop has 3 calls for 1 in the latter.
+    # 12 estimates each with 1 and with 3 particles; a loop takes 3 calls per estimate for 3.
     assert calls[1] - calls[0] == len(NAMES) * 12 * 2
 
 

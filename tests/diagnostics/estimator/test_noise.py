@@ -1,4 +1,4 @@
-"""Laws of an estimator's noise: equal means, known variances, and nothing moved."""
+"""Laws of an estimator's noise: equal means, known variances, unchanged weights."""
 
 import math
 
@@ -123,7 +123,7 @@ def test_at_the_exact_posterior_every_estimate_is_log_p(batch: dict[str, Tensor]
         sampled.values, torch.full((40,), log_p, dtype=torch.float64), rtol=0, atol=1e-4
     )
     assert abs(analytic.mean - log_p) < 4 * analytic.standard_error
-    # No score term of a closed-form KL, yet its value scatters: the analytic one is not "better".
+    # No score term, but a noisy value: the analytic bound is not "better".
     assert float(analytic.values.std()) > 100 * float(sampled.values.std())
 
 

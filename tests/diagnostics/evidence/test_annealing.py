@@ -35,7 +35,7 @@ __all__ = ["short_pilot"]  # fixtures
 def test_the_mean_weight_is_the_density_with_few_temperatures(
     start: Start, short_pilot: None
 ) -> None:
-    """Four temperatures and long steps: only exact transitions keep the mean where it is."""
+    """Four temperatures and long steps: only exact transitions keep the mean."""
     it = pca(rows=50, columns=3, variance=2.0, rotated=True, shift=0.3, widen=1.3)
     found = anneal(it.pair, it.facts, it.rows, temperatures=4, chains=2000, leapfrog=2, start=start)
     assert unbiased(found, it.log_p)
@@ -68,7 +68,7 @@ def test_many_temperatures_find_the_evidence_where_importance_sampling_does_not(
 
 
 def test_two_temperatures_are_importance_sampling() -> None:
-    """From the exact posterior each weight is p(x), and all chains count alike."""
+    """From the exact posterior each weight is p(x), and all chains have equal weights."""
     it = pca(rows=20)
     found = anneal(it.pair, it.facts, it.rows, temperatures=2, chains=6, start="guide")
     torch.testing.assert_close(found.log_p, it.log_p)
@@ -83,7 +83,7 @@ def test_two_temperatures_are_importance_sampling() -> None:
 
 
 def test_the_exact_posterior_needs_no_walk(short_pilot: None) -> None:
-    """From the posterior the path is one density, and its weights stay p(x) while chains move."""
+    """From the posterior the path is constant: weights stay p(x) while chains move."""
     it = pca(rows=5)
     found = anneal(it.pair, it.facts, it.rows, temperatures=5, chains=3, leapfrog=2, start="guide")
     torch.testing.assert_close(found.log_p, it.log_p)
@@ -97,7 +97,7 @@ def test_a_single_chain_knows_no_error(short_pilot: None) -> None:
 
 
 def test_the_error_is_the_chains_own_spread() -> None:
-    """Each of 5 data forty times over: estimates that differ by their chains alone."""
+    """Each of 5 data forty times: estimates that differ by their chains only."""
     it = pca(rows=5, widen=1.5)
     rows = as_split(it.x.repeat(40, 1))
     found = anneal(it.pair, it.facts, rows, temperatures=2, chains=1000, start="guide")
@@ -116,7 +116,7 @@ def test_temperatures_are_a_sigmoid_from_0_to_1() -> None:
     assert schedule(2).tolist() == [0.0, 1.0]
 
 
-# Manners.
+# Conventions.
 
 
 def test_a_point_mass_is_annealed_from_the_prior(short_pilot: None) -> None:
@@ -146,7 +146,7 @@ def test_the_answer_is_a_function_of_the_seed_and_moves_nothing(short_pilot: Non
     assert torch.equal(one.log_p, two.log_p)
     assert torch.equal(one.step_size, two.step_size)
     assert bool((one.log_p != other.log_p).all())
-    # Batches of the same data have noise of their own.
+    # Batches of the same data have different noise.
     unmoved = anneal(it.pair, it.facts, rows, **{**arguments, "temperatures": 2})
     assert bool((unmoved.log_p[:3] != unmoved.log_p[3:]).all())
     assert it.pair.training
@@ -159,7 +159,7 @@ def test_the_answer_is_a_function_of_the_seed_and_moves_nothing(short_pilot: Non
 def test_a_graph_walks_as_the_programs_do(
     start: Start, short_pilot: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One graph for all batches of a size, and a batch that is ragged has another."""
+    """One graph for all batches of a size, and another for an incomplete batch."""
     it = pca(rows=10, columns=5, latent=3, variance=0.5, rotated=True, widen=1.2)
     graphs: list[GraphModule] = []
 
@@ -268,7 +268,7 @@ def test_a_start_that_has_no_density_is_refused() -> None:
             pyro.sample("rate", dist.Normal(0 * x, 1.0))
 
     it = rates(torch.ones(30), outside)
-    # Pyro's own check would speak first.
+    # Pyro's check would raise first.
     with (
         pyro.validation_enabled(False),
         pytest.raises(InputError, match="'rate' is outside its support"),

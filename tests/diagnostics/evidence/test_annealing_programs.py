@@ -62,7 +62,7 @@ def test_plates_beside_the_data_and_latents_in_them(short_pilot: None) -> None:
 
 
 def test_a_bijection_may_change_the_shape_of_an_event(short_pilot: None) -> None:
-    """Shares on the simplex have one number less among the reals."""
+    """Shares on the simplex have one number less in unconstrained space."""
     x = torch.tensor([[3.0, 1, 1], [0, 0, 5], [2, 2, 1]]).repeat(20, 1)
     concentration = torch.tensor([1.0, 2.0, 1.5])
 
@@ -110,7 +110,7 @@ def test_two_latents_by_other_names(start: Start, short_pilot: None) -> None:
 
 @pytest.mark.parametrize("start", STARTS)
 def test_looping_and_vectorizing_programs_agree_number_by_number(start: Start) -> None:
-    """At the same places both have the same densities and gradients."""
+    """Both have the same densities and gradients at the same points."""
     pair, facts, rows = chained(torch.linspace(-3, 3, 5))
     looped = Audit(**{**facts.__dict__, "vectorizes": False})
     batch = rows.take(torch.arange(5))
@@ -151,7 +151,7 @@ def test_a_mixture_as_prior_moves_on_its_components_support(short_pilot: None) -
 
 
 def test_a_trajectory_that_diverges_is_turned_down() -> None:
-    """A rate that overflows is no error: exp of a far position is infinite."""
+    """A rate that overflows is not an error: exp of a far position is infinite."""
     pair, facts, rows = rates(torch.tensor([0.0, 3.0]))
     with evaluating(pair):
         torch.manual_seed(0)

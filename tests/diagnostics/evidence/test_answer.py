@@ -1,4 +1,4 @@
-"""What the answer on log p(x) says of its estimates."""
+"""The answer on log p(x), and its statements about estimates."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ NONE = torch.zeros(0)
 
 @pytest.fixture
 def answer() -> EvidenceAnswer:
-    """1,000 samples of each datum find 3 nats too little, 5,000 one too little; annealing, all."""
+    """1,000 samples per datum miss 3 nats, 5,000 miss one; annealing finds all."""
     log_p = torch.randn(ROWS, generator=torch.Generator().manual_seed(0)).double()
     sampled = Evidence(log_p - 3, NONE, log_p - 9, 1000)
     further = Rise(5000, log_p[:20] - 1, torch.full((20,), 2.0).double())
@@ -25,7 +25,7 @@ def answer() -> EvidenceAnswer:
 
 
 def test_no_nats_are_told_twice(answer: EvidenceAnswer) -> None:
-    """What the headline has won by more samples is not missed by it."""
+    """The gain of more samples is part of the headline."""
     assert answer.log_p is not None
     assert answer.missed is not None
     assert answer.sampled is not None

@@ -1,4 +1,4 @@
-"""A graph is made where there is much to compute, unless the caller decides."""
+"""A graph is compiled for large computations, unless the caller decides."""
 
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +22,7 @@ __all__ = ["short_pilot"]  # a fixture
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[nn.Module]:
-    """Modules that a graph was asked for of; they run as they are."""
+    """Records the modules to compile, which run uncompiled."""
     asked: list[nn.Module] = []
 
     def captured(module: nn.Module, **_: Any) -> nn.Module:
@@ -68,7 +68,7 @@ def test_annealing(
     short_pilot: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By the numbers of x that are scored on the way, but for those where chains start."""
+    """By the number of scored values of x, except at the start of chains."""
     scored: list[int] = []
     density = PathDensity.__call__
 

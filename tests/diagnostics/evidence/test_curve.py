@@ -1,4 +1,4 @@
-"""Laws of the bound by K: it rises from the ELBO to log p(x), by the error that is stated."""
+"""Laws of the bound by K: it rises from the ELBO to log p(x), within its errors."""
 
 import math
 
@@ -27,7 +27,7 @@ def test_the_curve_rises_from_the_elbo_and_is_unbiased_at_each_count() -> None:
     assert bool((curve.bound < log_p + SIGMAS * error).all())
     assert elbo < log_p - 0.3
     assert abs(float(curve.bound[-1]) - log_p) < 0.05 * (log_p - elbo)
-    # Unbiased: K draws a datum and no more, by other seeds, have the same mean.
+    # Unbiased: with K draws per datum and other seeds, the mean is the same.
     for count in (2, 5):
         whole = curve.counts.index(count)
         means = torch.tensor(
@@ -42,12 +42,12 @@ def test_the_monte_carlo_error_is_the_scatter_over_seeds() -> None:
     curves = [bound_curve(weights(known, 100, s), (1, 10, 100)) for s in range(60)]
     scatter = torch.stack([curve.bound for curve in curves]).std(0)
     stated = torch.stack([curve.monte_carlo_error for curve in curves]).square().mean(0).sqrt()
-    # A standard deviation of 60 is known to 9 %; the last is the delta method's.
+    # A standard deviation from 60 values has an error of 9 %; the last is by the delta method.
     assert bool(((stated / scatter - 1).abs() < 0.35).all())
 
 
 def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
-    """The rise within each datum is surer than the bounds it lies between, and adds up to them."""
+    """Gains paired by datum have smaller errors than the bounds, and add up to them."""
     known = pca(rows=200, rotated=True, widen=1.4)
     w = weights(known, 1000)
     curve = bound_curve(w, (20, 1000))
@@ -56,7 +56,7 @@ def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
     torch.testing.assert_close(found.bound, w.double().logsumexp(1) - math.log(1000))
     assert found.mean == pytest.approx(float(curve.bound[1] - curve.bound[0]))
     assert found.standard_error < float(curve.standard_error[0]) / 10
-    # Of a fifth of the data, it is the rise of all within its error.
+    # The gain on a fifth of the data is that on all, within its error.
     some = rise(w[:40], 20, 1000)
     assert abs(some.mean - found.mean) < SIGMAS * some.standard_error
     assert some.standard_error > found.standard_error
@@ -67,7 +67,7 @@ def test_few_samples_of_all_data_and_more_of_some_are_more_of_all() -> None:
 
 def test_a_rise_of_the_same_data_is_added_datum_by_datum() -> None:
     lower, gain = torch.randn(2, 30, generator=torch.Generator().manual_seed(0)).double()
-    gain = gain - lower / 2  # what lies low gains much: the errors are not independent
+    gain = gain - lower / 2  # low bounds gain more: the errors are dependent
     summed, found = Estimate.of(lower + gain), Rise(50, lower + gain, gain).added_to(lower)
     assert found.mean == pytest.approx(summed.mean)
     assert found.standard_error == pytest.approx(summed.standard_error)
@@ -75,7 +75,7 @@ def test_a_rise_of_the_same_data_is_added_datum_by_datum() -> None:
 
 
 def test_the_error_of_a_sum_is_its_scatter_where_a_part_of_the_data_is_shared() -> None:
-    """A third of the data have a gain, which is the larger the lower the bound."""
+    """A third of the data have a gain, which is larger for lower bounds."""
     noise = torch.randn(2, 4000, 60, generator=torch.Generator().manual_seed(1)).double()
     lower = noise[0]
     gain = (0.5 * noise[1] - lower)[:, :20]

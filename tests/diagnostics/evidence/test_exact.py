@@ -1,4 +1,4 @@
-"""Laws of the exact posterior: closed forms where a program is linear and Gaussian."""
+"""Laws of the exact posterior of linear-Gaussian programs."""
 
 import math
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def test_the_digits_hold_where_the_posterior_is_narrow_and_far_from_the_prior() 
     p.pair.float()
     scale = torch.linalg.inv(p.precision).diagonal().sqrt()
     found = solved((p.pair, p.facts, far.rows))
-    # One step of Newton's, from 0, would miss by five times as much as is allowed here.
+    # A single Newton step from 0 would miss by five times the tolerance.
     assert float(((found.loc - far.posterior_loc) / scale).abs().max()) < 1e-3
     assert float((found.log_p / far.log_p - 1).abs().max()) < 1e-3
 
@@ -131,7 +131,7 @@ def test_a_hierarchy_with_labels_and_a_learned_scale(vectorizes: bool) -> None:
 
 
 def test_each_datum_has_its_own_hessian() -> None:
-    """Unobserved columns are masked out, so that the posterior's width is each datum's own."""
+    """Unobserved columns are masked, so that the posterior's width differs between data."""
     w = normal(4, 2, seed=5)
     network = nn.Linear(4, 2)
 
@@ -223,7 +223,7 @@ def test_a_nearly_linear_decoder_is_not_linear(
 
 
 def test_a_decoder_that_bends_is_asked_for_no_derivatives(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are dear, and some decoders have no second ones."""
+    """Second derivatives are expensive, and some decoders have none."""
     subject = gaussian(nn.ReLU(), torch.float32)
     monkeypatch.setattr(exact, "_derivatives", None)
     assert exact_posterior(*subject) is None

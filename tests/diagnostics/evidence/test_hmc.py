@@ -1,4 +1,4 @@
-"""A Hamiltonian transition leaves its density as it is, at the cost of its steps."""
+"""A Hamiltonian transition leaves its density invariant, with the expected number of calls."""
 
 import math
 from typing import Any
@@ -18,7 +18,7 @@ from tests.support.pca import pca
 
 @pytest.mark.parametrize("t", [0.3, 1.0])
 def test_a_transition_leaves_its_density_as_it_is(t: float) -> None:
-    """f_t is normal: exact draws of it stay exact, and do not stay where they are."""
+    """f_t is normal: exact draws stay exact, and move."""
     it = pca(rows=2, variance=1.0, rotated=True)
     n = 30_000
     eye = torch.eye(2, dtype=torch.float64)
@@ -41,7 +41,7 @@ def test_a_transition_leaves_its_density_as_it_is(t: float) -> None:
     error = ((covariance.square() + torch.outer(scale, scale).square()) / n).sqrt()
     for row in range(2):
         assert bool(((moved[:, row].T.cov() - covariance).abs() < SIGMAS * error).all())
-    # What is remembered of the place is what is true there.
+    # The cached values are those of the position.
     again = path.at(moved)
     torch.testing.assert_close(point.log_density(t), again.log_density(t))
     torch.testing.assert_close(point.gradient(t), again.gradient(t))

@@ -48,7 +48,7 @@ def test_the_evidence_of_probabilistic_pca() -> None:
     assert found.samples == 2000
     assert holds(found, truth)
     assert float(found.error.max()) < 0.05
-    # The errors are neither too small nor too large: z has a mean square near 1.
+    # The errors are correct: z has a mean square near 1.
     z = (found.log_p - truth) / found.error
     assert 0.5 < float(z.square().mean()) < 2.0
     assert found.mean == pytest.approx(float(found.log_p.mean()))
@@ -132,7 +132,7 @@ def test_a_graph_gives_the_figures_of_the_programs(
 
     def counted(graph: Any) -> Any:
         products = (torch.ops.aten.mm.default, torch.ops.aten.addmm.default)
-        # The decoder's product alone: the encoder's is of the batch, and taken once for it.
+        # Only the product of the decoder; that of the encoder is computed once per batch.
         assert sum(node.target in products for node in graph.graph.nodes) == 1
         run = make(graph)
 
@@ -146,7 +146,7 @@ def test_a_graph_gives_the_figures_of_the_programs(
     some: dict[str, Any] = {"samples": 120, "batch_size": 24}
     with torch.inference_mode(in_inference_mode):
         as_graph = log_evidence(pair, facts, rows, compile=True, **some)
-    # Two whole batches, of two whole chunks each; what is ragged runs as it is.
+    # Two complete batches of two complete chunks; incomplete ones run uncompiled.
     assert len(calls) == 4
     as_is = log_evidence(pair, facts, rows, compile=False, **some)
     assert len(calls) == 4
@@ -196,7 +196,7 @@ def test_a_looping_program_has_the_same_evidence() -> None:
 
 
 def test_plates_beside_the_data_are_summed_over() -> None:
-    """Columns in a plate of their own, and the data in the one outside it."""
+    """Columns in their own plate, inside that of the data."""
     rows = split()
     batch = whole(rows)
     network = nn.Linear(COLUMNS, 1)
@@ -242,7 +242,7 @@ def test_what_has_no_weights_is_refused() -> None:
 
 
 def test_a_density_raised_to_a_power_is_refused() -> None:
-    """The bound of a scaled program is its own affair; a log p(x) it has not."""
+    """A scaled program has a bound, but no log p(x)."""
     rows = split()
     batch = whole(rows)
     network = nn.Linear(COLUMNS, 1)

@@ -1,4 +1,4 @@
-"""What the error of one datum's log p(x) is worth, and that it is said where the error is shown."""
+"""Coverage of the error of one datum's log p(x), and its mention where the error is shown."""
 
 import re
 from typing import Any
@@ -44,7 +44,7 @@ def test_the_error_of_a_datum_covers_what_is_said_of_it(samples: int) -> None:
     assert min(above) >= least - noise[0]
     assert max(above) <= most + noise[1]
     assert max(below) <= seldom + noise[2]
-    # The worst is near to what is said, and far from what an interval of 95 % would do.
+    # The worst is close to the stated coverage, and far from 95 %.
     assert max(above) >= most - 0.05 - noise[1]
 
 

@@ -50,7 +50,7 @@ def test_with_the_exact_posterior_every_weight_is_the_density() -> None:
 
 
 def test_a_batch_has_its_weights_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each chunk goes into the answer, and is given up before the next but one is drawn."""
+    """Each chunk is added to the result, and freed before the next but one is drawn."""
     monkeypatch.setattr(importance_sampling, "CHUNK", 100)
     known, alive, most = pca(rows=20), WeakSet[Tensor](), []
     drawn = Weighing.chunks
@@ -149,7 +149,7 @@ def test_the_weights_are_a_function_of_the_seed_and_move_nothing() -> None:
         known.pair, known.facts, known.rows, samples=3, batch_size=10, seed=1
     )
     assert not torch.equal(one, other)
-    # Each batch has noise of its own: of equal data, the weights differ.
+    # Each batch has different noise: the weights of equal data differ.
     same = as_split(known.x[:1].expand(20, -1).clone())
     twice = importance_weights(known.pair, known.facts, same, samples=3, batch_size=10)
     assert len(twice.unique()) == twice.numel()

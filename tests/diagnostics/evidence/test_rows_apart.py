@@ -1,4 +1,4 @@
-"""Rows scored apart: exact where log p(x) is known, and the same whatever stands beside a row."""
+"""Rows scored independently: exact if log p(x) is known, and unaffected by other rows."""
 
 from collections.abc import Callable
 from functools import partial

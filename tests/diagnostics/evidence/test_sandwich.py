@@ -1,4 +1,4 @@
-"""Laws of the sandwich: two bounds that hold on simulated data, and close where they should."""
+"""Laws of the sandwich: two bounds that hold on simulated data, and meet if they should."""
 
 import math
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def density(it: PCA, x: Tensor) -> Tensor:
 def is_one(ratio: Tensor) -> bool:
     """Whether independent estimates of 1 have it as their mean."""
     error = float(ratio.std()) / math.sqrt(len(ratio))
-    assert error < 0.05, f"the test is blunt: its error is {error}"
+    assert error < 0.05, f"the standard error {error} is too large for this test"
     return abs(float(ratio.mean()) - 1) < SIGMAS * error
 
 
@@ -50,7 +50,7 @@ def unbiased(found: Sandwich, truth: Tensor) -> bool:
 
 @pytest.fixture
 def short_pilot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For what holds with any steps: they come near to good ones, and cost little."""
+    """A short pilot, for laws that hold with any step sizes."""
     monkeypatch.setattr(annealing, "PILOT_WARM_UP", 8)
     monkeypatch.setattr(annealing, "PILOT_TEMPERATURES", 4)
 
@@ -75,12 +75,12 @@ def test_the_sandwich_closes_around_the_evidence(start: Start) -> None:
         for side in (truth - found.lower, found.upper - truth):
             assert float(side.mean()) > -SIGMAS * float(side.std()) / math.sqrt(80)
         gaps.append((found.mean, found.standard_error))
-        # Each temperature has the step that was tuned for it, on the way back too.
+        # Each temperature has its tuned step, also in the reverse direction.
         assert float(found.acceptance.min()) > 0.4
         torch.testing.assert_close(found.gap, found.upper - found.lower)
         assert found.mean == pytest.approx(float(found.gap.mean()))
     (few, few_error), (many, many_error) = gaps
-    assert few > SIGMAS * few_error  # visibly apart, and then no more
+    assert few > SIGMAS * few_error  # significant at first, not afterwards
     assert many > -SIGMAS * many_error
     assert few > 5 * abs(many)
     assert many_error < few_error / 3
@@ -88,7 +88,7 @@ def test_the_sandwich_closes_around_the_evidence(start: Start) -> None:
 
 @pytest.mark.parametrize("start", STARTS)
 def test_the_mean_inverse_weight_is_the_inverse_density(start: Start, short_pilot: None) -> None:
-    """Sharp, with few temperatures: it fails where the way back is not that of the way there."""
+    """With few temperatures; it fails if the reverse path differs from the forward path."""
     it = pca(rows=30, columns=3, variance=5.0, rotated=True, shift=0.2, widen=1.2)
     found = sandwich(
         it.pair,
@@ -119,7 +119,7 @@ def test_each_temperature_has_its_own_steps_on_the_way_back_too() -> None:
 
 
 def test_simulated_data_is_the_models() -> None:
-    """Of the data given, only the shape is looked at."""
+    """Only the shape of the given data matters."""
     it = pca(rows=1)
     found = sandwich(
         it.pair, it.facts, it.rows, count=4000, temperatures=2, chains=1, batch_size=4000
@@ -132,7 +132,7 @@ def test_simulated_data_is_the_models() -> None:
 
 
 def test_labels_stay_observed(short_pilot: None) -> None:
-    """p(y) p(z | y) p(x | z): the label is not the latents' affair."""
+    """p(y) p(z | y) p(x | z), with a label above the latents."""
 
     def model(x: Tensor, y: Tensor) -> None:
         with pyro.plate("data", len(x)):

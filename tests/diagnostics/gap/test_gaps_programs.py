@@ -48,7 +48,7 @@ def test_a_gamma_guide_of_counts() -> None:
 def two_latents(
     p: PCA, depends: bool, *, reparameterized: bool = True
 ) -> tuple[Pair, Audit, Split]:
-    """PCA with each latent a site of its own; in the guide the second may follow the first."""
+    """PCA with a site per latent; in the guide the second may depend on the first."""
     network = encoder(p)
     slope = nn.Parameter(torch.full((), 0.1, dtype=torch.float64))
     w, b = p.w, p.b
@@ -124,7 +124,7 @@ def test_a_transformed_draw_is_refined_by_weights() -> None:
 def test_a_network_that_model_and_guide_share_is_the_models_own_throughout(
     how: How,
 ) -> None:
-    """The guide's offset is the model's prior mean: moved there too, it would move log p(x)."""
+    """The guide shares its offset with the prior; a change there would change log p(x)."""
     p = pca(rows=2)
     offset = nn.Linear(1, 2).double()
     one = torch.ones(1).double()

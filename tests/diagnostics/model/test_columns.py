@@ -1,4 +1,4 @@
-"""Statistics of mixed tables: of each column, and one of how all of them hang together."""
+"""Statistics of mixed tables: of each column, and of the association of all."""
 
 import math
 
@@ -35,7 +35,7 @@ def test_independent_columns_fail_by_their_association_alone() -> None:
     model = VAE(StandardNormal(2), likelihood, AFFINE)
     start = likelihood.fit_marginal(x, mask)
     assert start is not None
-    with torch.no_grad():  # the decoder's weights are 0: z tells nothing
+    with torch.no_grad():  # the decoder's weights are 0: x does not depend on z
         last_layer(model).weight.zero_()
         last_layer(model).bias.copy_(start)
     pair, facts, split = subject(model, MeanField(2, (8,), AFFINE), x, elbo=TraceMeanField_ELBO)

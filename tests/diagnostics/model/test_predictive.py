@@ -1,4 +1,4 @@
-"""Laws of predictive checks: a model's own data pass, and what others have otherwise is named."""
+"""Laws of predictive checks: data of the model pass, and deviations of other data are named."""
 
 import math
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_a_models_own_data_pass() -> None:
     names = [name for name in found[0].statistics if name != "share of zeros"]
     assert names == [*(n for n in STATISTICS if n != "share of zeros"), "elbo"]
     for name in names:
-        # Each is one of 20 that may come in any order: p = 2 m / 20, m = 1 to 10, all alike.
+        # The real set is one of 20 exchangeable ones: p = 2 m / 20, m = 1 to 10, equally likely.
         p = torch.tensor([each.statistics[name].p_value for each in found])
         assert float(p.min()) >= 0.1
         assert abs(float(p.mean()) - 0.55) < SIGMAS * math.sqrt(33 / 400 / sets)
@@ -56,7 +56,7 @@ def test_a_models_own_data_pass() -> None:
 
 @pytest.mark.parametrize("kind", ["prior", "posterior"])
 def test_replicated_data_have_the_law_they_should(kind: Kind) -> None:
-    """The mean over data of the mean of a datum, whose law is known for both kinds."""
+    """The mean over data of the mean of a datum, with a known distribution for both kinds."""
     known = pca(rows=60, widen=1.5)
     n, r = 60, 200
     found = of(known, kind=kind, replications=r).statistics["mean"]
@@ -92,7 +92,7 @@ def test_what_differs_is_named(
     assert {named, "elbo"} <= set(misfits)
     assert unmoved not in misfits
     assert found.statistics[named].p_value == pytest.approx(2 / 51)
-    # Real data that the model does not expect are less probable than its own.
+    # Real data from another model are less probable than data of this one.
     assert found.statistics["elbo"].z_score < -6
     assert f"{misfits[0]} " in found.verdict
     drawn = {"prior": "new", "posterior": "reconstructed"}[kind]
@@ -254,6 +254,6 @@ def test_what_cannot_be_checked_is_refused() -> None:
         check(known.pair, blind, known.rows)
     with torch.no_grad():
         next(known.pair.guide.parameters()).fill_(math.nan)
-    # Pyro's own check would speak first.
+    # Pyro's check would raise first.
     with pyro.validation_enabled(False), pytest.raises(InputError, match="not a number"):
         of(known)

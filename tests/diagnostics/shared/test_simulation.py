@@ -1,4 +1,4 @@
-"""Laws of simulation: latents and data from the joint density, and what is not drawn anew."""
+"""Laws of simulation: latents and data from the joint density, and sites that are kept."""
 
 import math
 

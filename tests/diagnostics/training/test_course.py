@@ -1,4 +1,4 @@
-"""The course of a fit, as its evaluated epochs show it."""
+"""The course of a fit over its evaluated epochs."""
 
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from ppvae.run import Run
 
 
 class Table:
-    """A run as its ``metrics.csv`` alone."""
+    """A run that has only ``metrics.csv``."""
 
     def __init__(self, evaluated: dict[int, float], epochs: int, warm_up: int = 0) -> None:
         self._evaluated, self._epochs, self._warm_up = evaluated, epochs, warm_up
@@ -28,7 +28,7 @@ class Table:
     ("evaluated", "epochs", "warm_up", "expected"),
     [
         ({n: -10.0 / n for n in range(1, 21)}, 20, 0, Course(20, 20, 2, 10 / 18 - 0.5, 0.0)),
-        # Every 7 epochs: the last tenth is the last evaluation, and what led to it.
+        # Every 7 epochs: the last tenth is the last evaluation and the one before.
         ({**{n: -10.0 / n for n in range(7, 101, 7)}, 100: -0.2}, 100, 0,
          Course(100, 98, 2, 0.0, 0.2 - 10 / 98)),
         ({7 * n: float(n) for n in range(1, 8)}, 49, 14, Course(49, 49, 7, 1.0, 0.0)),

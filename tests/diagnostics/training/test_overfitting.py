@@ -1,4 +1,4 @@
-"""Laws of overfitting: what training data have over others, by the bound that was climbed."""
+"""Laws of overfitting: the lead of training data over others, by the training bound."""
 
 from typing import Any
 

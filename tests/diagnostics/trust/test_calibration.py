@@ -1,4 +1,4 @@
-"""Laws of calibration: ranks are uniform under the exact posterior, and show how others are off."""
+"""Laws of calibration: ranks are uniform under the exact posterior, and show deviations."""
 
 import math
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def audited(model: Callable[..., Any], guide: Callable[..., Any], batch: Batch) 
 def test_the_exact_posterior_is_calibrated() -> None:
     known = pca()
     found = [of(known, simulations=200, seed=seed) for seed in range(20)]
-    # The test of uniformity rejects 6 % at 5 %, and Bonferroni at most that.
+    # The test of uniformity rejects 6 % at level 5 %; with Bonferroni at most that.
     assert sum(not each.is_calibrated for each in found) <= 4
     below = torch.stack([each.p_values for each in found]) < 0.05
     assert int(below.sum(0).max()) <= 5
@@ -48,7 +48,7 @@ def test_the_exact_posterior_is_calibrated() -> None:
     together = Calibration(found[0].names, found[0].sites, pit, found[0].p_values, 99, 0.05)
     assert bool((together.location.abs() < SIGMAS).all())
     assert bool((together.spread.abs() < SIGMAS).all())
-    # Their scatter is as large as it is said to be: 80 squares, with a standard error of 0.16.
+    # Their spread is as stated: 80 squares, with a standard error of 0.16.
     for moments in ([each.location for each in found], [each.spread for each in found]):
         assert 0.6 < float(torch.stack(moments).square().mean()) < 1.5
 
@@ -120,7 +120,7 @@ def test_the_prior_as_a_guide_is_given_away_by_the_joint_density_alone() -> None
 
 
 def coin_and_heights(narrow: float = 1.0) -> tuple[Pair, Audit, Tensor]:
-    """A coin shown by the first column, and two heights by the others: a posterior that factorizes.
+    """A coin observed in the first column, two heights in the others: the posterior factorizes.
 
     Coin c ~ Bernoulli(0.3), x_0 ~ N(2 c, 1); heights h ~ N(0, I), x_1:3 ~ N(h, I).
     """
@@ -166,7 +166,7 @@ def test_other_programs_and_ties_are_ranked_alike(vectorizes: bool) -> None:
 
 
 def test_a_constant_density_is_all_ties() -> None:
-    """Latents uniform on a cube, that x says nothing of: every log-density is 0."""
+    """Latents uniform on a cube, independent of x: every log-density is 0."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -182,12 +182,12 @@ def test_a_constant_density_is_all_ties() -> None:
     found = calibrate(pair, facts, as_split(torch.zeros(20, 3)), simulations=1000, draws=5)
     assert found.is_calibrated
     assert bool((found.spread.abs() < SIGMAS).all())
-    # Both densities are constant given x, so that their ranks are drawn, and drawn apart.
+    # Both densities are constant given x, so that their ranks are drawn independently.
     assert float(torch.corrcoef(found.pit[:, 2:].T)[0, 1].abs()) < SIGMAS / math.sqrt(1000)
 
 
 def test_rounding_parts_no_ties(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A density that differs by rounding alone is the same, as those of a coin's two sides are."""
+    """Densities that differ by rounding only are equal, as for both sides of a fair coin."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
@@ -299,6 +299,6 @@ def test_what_cannot_be_calibrated_is_refused() -> None:
     broken = pca()
     with torch.no_grad():
         next(broken.pair.guide.parameters()).fill_(math.nan)
-    # Pyro's own check would speak first.
+    # Pyro's check would raise first.
     with pyro.validation_enabled(False), pytest.raises(InputError, match="not a number"):
         of(broken)

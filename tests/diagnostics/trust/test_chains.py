@@ -1,4 +1,4 @@
-"""Laws of Markov chains on p(z | x): on probabilistic PCA they meet the exact posterior."""
+"""Laws of Markov chains on p(z | x), compared with the exact posterior of PCA."""
 
 import math
 from collections.abc import Callable
@@ -55,7 +55,7 @@ def programs(model: Program, guide: Program, x: Tensor) -> tuple[Pair, Audit, di
 def test_draws_of_a_graph_that_went_wrong_are_taken_again(
     known: PCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The chains are those of the program alone, each transition counted once."""
+    """The graph does not change the chains, and each transition is counted once."""
     calls: list[int] = []
 
     def wrong(function: Any, tensors: Any) -> Any:
@@ -81,7 +81,7 @@ def test_draws_of_a_graph_that_went_wrong_are_taken_again(
         return found.draws, len(made)
 
     draws, made = chains(wrong)
-    assert len(calls) == 64  # found at a comparison, and not called again
+    assert len(calls) == 64  # a comparison found it, and the graph is not called again
     assert made == 60
     assert torch.equal(draws, chains(none)[0])
 
@@ -161,7 +161,7 @@ def test_errors_of_the_guides_moments_enter_the_comparison(found: Chains) -> Non
 
 
 def rates(x: Tensor, network: nn.Linear) -> tuple[Program, Program]:
-    """Waiting times of an unknown positive rate, and a guide that has no moments of its own."""
+    """Waiting times with an unknown positive rate, and a guide without closed-form moments."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("machines", len(x)):
@@ -350,7 +350,7 @@ def test_latents_without_a_posterior_per_datum_or_a_gradient_are_refused() -> No
 
 
 class Unstated(dist.Normal):
-    """A family that does not say where it lives, as flows do not."""
+    """A family without a support, like flows."""
 
     @property
     def support(self) -> Any:  # type: ignore[override]  # torch has an attribute there
@@ -374,7 +374,7 @@ def test_a_prior_that_states_no_support_has_the_guides(family: Any) -> None:
         with pyro.plate("data", len(x)):
             pyro.sample("z", family(network(x)[..., 0], torch.ones(())))
 
-    # Validation asks a distribution for the support that this one does not state.
+    # Validation needs the support, which this distribution does not state.
     with pyro.validation_enabled(False):
         asked = programs(model, guide, torch.zeros(3, 1))
         if family is Unstated:

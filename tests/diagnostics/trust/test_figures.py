@@ -69,7 +69,7 @@ def test_calibration_shows_joint_quantities_and_then_the_least_likely() -> None:
     np.testing.assert_allclose(y, [np.mean(pit[:, 1] <= at) - at for at in x], atol=1e-12)
     assert outside  # the shifted one leaves its envelope
     two = draw_calibration([[0.5], [0.5]], ["z"], [NAN]).axes[0]
-    assert len(two.get_lines()) == 2  # of two ranks nothing can be said
+    assert len(two.get_lines()) == 2  # two ranks have no envelope
     assert two.get_title(loc="right") == "no p"
 
 

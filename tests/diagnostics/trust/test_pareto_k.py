@@ -1,4 +1,4 @@
-"""Laws of Pareto k: what is known of the tail of weights, and of their moments."""
+"""Laws of Pareto k, for weights with known tails and moments."""
 
 import math
 
@@ -16,7 +16,7 @@ SIGMAS = 5.0
 
 
 def pareto(k: float, samples: int = 4000, data: int = 20) -> Tensor:
-    """Log-weights whose tail has the shape k exactly."""
+    """Log-weights whose tail has exactly the shape k."""
     generator = torch.Generator().manual_seed(7)
     u = torch.rand(data, samples, generator=generator, dtype=torch.float64)
     return -k * (1 - u).log()
@@ -74,7 +74,7 @@ def test_khat_and_the_smoothed_mean_of_a_pareto_distribution(k: float) -> None:
 
 
 def test_smoothing_leaves_all_but_the_tail() -> None:
-    """The tail, min(S / 5, 3 sqrt S) draws, is all that the smoothed mean adds anew."""
+    """Only the tail, min(S / 5, 3 sqrt S) draws, is smoothed."""
     w = pareto(0.5, samples=400, data=5)
     found = reliability(w)
     body = w.sort(1).values[:, : 400 - 60].exp().sum(1)
