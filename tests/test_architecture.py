@@ -1,4 +1,4 @@
-"""The shape of the package: floors and imports."""
+"""The architecture of the package: layers and imports."""
 
 import ast
 import re
@@ -44,7 +44,7 @@ def _modules() -> dict[str, list[Path]]:
 
 
 def _name(path: Path) -> str:
-    """The import path of a file; models and guides lie beside the package."""
+    """The import path of a file; models and guides are outside of the folder `ppvae`."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     inside = parts if parts[0] == "ppvae" else ("ppvae", *parts)
     return ".".join(inside).removesuffix(".__init__")
@@ -89,7 +89,7 @@ def test_a_floor_imports_from_its_own_and_those_below(concept: str) -> None:
 
 
 def test_no_file_imports_itself_by_way_of_others() -> None:
-    """Also within a floor and a folder; ``static_order`` names the circle where there is one."""
+    """Also within a layer and a folder; ``static_order`` names a cycle."""
     order = TopologicalSorter({name: _imported(path) for name, path in FILES.items()})
     assert set(order.static_order()) >= FILES.keys()
 
@@ -118,7 +118,7 @@ def test_nothing_below_the_commands_knows_of_a_command_line() -> None:
 
 
 def _refusals(path: Path) -> set[str]:
-    """The constant parts of the sentences that a file refuses with."""
+    """The constant parts of the error messages in a file."""
     raised = [n.exc for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Raise)]
     return {
         part.value
@@ -130,20 +130,20 @@ def _refusals(path: Path) -> set[str]:
 
 
 def test_no_sentence_of_the_library_names_a_flag() -> None:
-    """In Python an error speaks Python; `cli` turns parameters in backquotes into flags."""
+    """Errors name parameters in backquotes, which `cli` converts to flags."""
     for concept, paths in _modules().items():
         if concept != "cli":
             for path in paths:
                 flags = [s for s in _refusals(path) if re.search(r"(^|[\s(`'])--[a-z]", s)]
-                is_of_words = path.name == "fit.py"  # where `main` reads the words of a command
+                is_of_words = path.name == "fit.py"  # where `main` reads the command line
                 assert not flags or is_of_words, f"{path}: {flags}"
 
 
 COMPILED = {"ppvae/compilation/cache.py", "ppvae/compilation/inductor.py"}
-"""What a compiler reads and writes, and what is kept of it: files of no run."""
+"""Code that reads and writes compiled files, which belong to no run."""
 
 PROCESSOR = "ppvae/compilation/processor.py"
-"""What reads of the system which processor it has."""
+"""Code that reads the processor's description."""
 
 
 def test_only_the_run_directory_and_readers_of_data_touch_files() -> None:
@@ -204,7 +204,7 @@ from ppvae import plots
 plots.samples(np.zeros((4, 3)))
 nothing_of("matplotlib.pyplot", "sklearn")
 """
-"""Questions of one process that has imported nothing yet: it takes seconds to import torch."""
+"""All questions in one fresh process, since importing torch takes seconds."""
 
 
 def test_importing_the_package_is_light_and_without_effects() -> None:
@@ -219,7 +219,7 @@ CHANGES = re.compile(
 
 
 def test_only_the_store_and_downloads_change_the_disk() -> None:
-    """What goes through one door can be counted, killed at, and refused in a sentence."""
+    """Only changes of the disk through the store can be counted, killed and refused."""
     doors = {"run", "data"}
     changing = {
         str(path.relative_to(ROOT))
@@ -233,13 +233,13 @@ def test_only_the_store_and_downloads_change_the_disk() -> None:
 DOORS = {
     r"site_is_subsample|\"_deterministic\"|\[\"type\"\] [!=]= \"sample\"": {
         "ppvae/programs/sites.py",
-        # Below the programs, where nothing of them may be imported.
+        # Below the programs, which must not be imported there.
         "guides/semi_amortized.py", "ppvae/distributions/moments.py",
     },
     r"cond_indep_stack": {"ppvae/programs/plates.py"},
     r"\.nesting\b|max_plate_nesting": {
         "ppvae/programs/axes.py", "ppvae/arviz/sites.py",
-        # Pyro's own argument.
+        # An argument of Pyro.
         "ppvae/bounds/objective.py", "ppvae/bounds/traces.py", "ppvae/bounds/importance_weights.py",
         "ppvae/components/kinds.py", "models/semi_supervised_vae.py",
     },
@@ -248,7 +248,7 @@ DOORS = {
     r"(isinstance|issubclass)\([^()]*\w+ELBO": set(),
     r"_loss_and_surrogate_loss": {"ppvae/bounds/objective.py"},
 }  # fmt: skip
-"""What one file does for all: what tells that it is done, and the files that may do it."""
+"""Tasks of one file each: the code that shows them, and the files that may have it."""
 
 
 @pytest.mark.parametrize("pattern", DOORS)

@@ -1,4 +1,4 @@
-"""What a wheel installs."""
+"""The content of a wheel."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    # A hook of git runs with an index of its own, which a clone must not take for its own.
+    # A hook of git sets its own index in the environment, which a clone must not use.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     source = folder / "source"
     subprocess.run(
@@ -48,7 +48,7 @@ def test_the_wheel_installs_ppvae_and_nothing_else(wheel: Path) -> None:
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout to build from")
 def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None:
-    """Unpacked on its own, without the checkout on the path, it fits and samples."""
+    """The unpacked wheel fits and samples, without the checkout on the path."""
     site = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)

@@ -1,4 +1,4 @@
-"""Parameters of Pyro's store last as long as the test that makes them."""
+"""A fixture that restores Pyro's parameter store after each test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Sums over enumerated latents: the terms of a bound, by hand and by Pyro."""
+"""Sums over enumerated latents: the terms of a bound by hand and by Pyro."""
 
 import math
 from collections.abc import Callable

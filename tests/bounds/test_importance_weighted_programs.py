@@ -1,4 +1,4 @@
-"""The importance-weighted bound on inner plates and automatic guides, and what it refuses."""
+"""The importance-weighted bound on inner plates and AutoGuides, and its refusals."""
 
 import math
 from typing import Any

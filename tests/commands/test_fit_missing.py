@@ -55,7 +55,7 @@ def test_bits_of_a_fit_and_of_its_diagnosis_are_per_observed_element(
 
 
 class Positive(Likelihood):
-    """log-normal elements, to which 0 is no value; a split has zeros where nothing was observed."""
+    """Log-normal elements, whose support excludes the zeros of unobserved entries."""
 
     support = dist.constraints.positive
 

@@ -1,4 +1,4 @@
-"""`sample --impute`: the filled data, their file, and what is refused."""
+"""`sample --impute`: the completed data, their file, and refusals."""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ Array = NDArray[Any]
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Half of the pixels of scikit-learn's digits, to learn from and held out; and the truth."""
+    """Half of the pixels of scikit-learn's digits, training and held out, and all pixels."""
     from sklearn.datasets import load_digits
 
     folder = tmp_path_factory.mktemp("digits")
@@ -42,7 +42,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(digits: Path, quick: None) -> Run:
-    """A short fit to what is left of the digits; one for all tests."""
+    """A short fit to these digits, for all tests."""
     if not (digits / "run").exists():
         small(
             digits, data=digits / "learn.npz", likelihood=None, decoder=None, encoder=None,
@@ -74,7 +74,7 @@ def test_half_of_the_digits_tell_more_of_the_other_half_than_the_mean_digit(
     off = found["x"] - truth
     assert np.abs(off[~hidden]).max() < 1e-6
     assert np.square(off[hidden]).mean() < 0.6 * np.square((mean - truth)[hidden]).mean()
-    # The scale is that of what is missed.
+    # The scale is that of the missing entries.
     assert 0.7 < np.sqrt(np.square(off[hidden] / found["scale"][hidden]).mean()) < 1.3
     said = " ".join(capsys.readouterr().out.split())
     assert f"{hidden.sum():,} missing entries are imputed, in {out}" in said
@@ -144,7 +144,7 @@ def test_a_run_of_complete_data_has_nothing_to_impute(
     said = refusal(main, capsys, run.path, "--impute")
     assert "give data with a mask that is True where x was observed: an .npz of x and mask" in said
     assert not (run.path / "samples").exists()
-    # But it can impute other data, which it knows as complete ones.
+    # But it can impute other data, though it was fitted to complete ones.
     rng = np.random.default_rng(0)
     x, mask = rng.normal(size=(20, 3)), rng.random((20, 3)) < 0.5
     np.savez(tmp_path / "holed.npz", x=x, mask=mask)

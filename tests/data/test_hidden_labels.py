@@ -1,4 +1,4 @@
-"""Labels that are hidden: as many of each class stay as were asked for."""
+"""Hidden labels: the requested number of each class is kept."""
 
 from collections.abc import Callable
 from typing import Any

@@ -14,7 +14,7 @@ from tests.support.means import is_mean
 
 
 class Largest(TorchDispatchMode):
-    """Watches for the largest tensor that is made."""
+    """Records the size of the largest tensor."""
 
     def __init__(self) -> None:
         cast("Any", super()).__init__()
@@ -61,7 +61,7 @@ def test_each_component_is_drawn_as_often_as_it_weighs_and_as_it_is(correlated: 
     shares = torch.nn.functional.one_hot(nearest, 4).float()
     assert int(shares[:, 1].sum()) == 0
     assert is_mean(shares, logits.softmax(0))
-    # One draw does not foretell the next.
+    # Successive draws are independent.
     first, then = shares[:-1, 0], shares[1:, 0]
     assert is_mean(first * then, logits.softmax(0)[0] ** 2)
     for k in (0, 2, 3):

@@ -1,4 +1,4 @@
-"""Posteriors that richer families reach, and the simpler family that each contains."""
+"""Flexibility of guides: posteriors that they reach, and simpler families that they contain."""
 
 from functools import partial
 from typing import Any

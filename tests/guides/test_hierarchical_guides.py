@@ -247,7 +247,7 @@ def test_captured_it_is_pyros_own_loss(guide: Guide, elbo: Trace_ELBO) -> None:
 
 
 class Own(nn.Module):
-    """A hierarchy of somebody's own."""
+    """A user-defined hierarchy."""
 
     widths = (3, 2)
 
@@ -272,7 +272,7 @@ def test_a_hierarchy_of_ones_own_is_served(guide: Guide) -> None:
 
 
 def function(x: Tensor) -> None:
-    """A program that is no hierarchy."""
+    """A program that is not a hierarchy."""
 
 
 @pytest.mark.parametrize("guide", [Ladder, TopDown])

@@ -1,4 +1,4 @@
-"""The mean-field guide beside an exact posterior: its gap in closed form."""
+"""The gap of the mean-field guide to an exact posterior, in closed form."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ from tests.support.pca import AFFINE
 
 
 def exact_bound(model: LinearGaussian, guide: MeanField, x: Tensor) -> Tensor:
-    """The ELBO of each row, exactly: the log joint is quadratic, and its mean that over 2k points.
+    """The exact ELBO of each row: the log joint is quadratic, and its mean is that over 2k points.
 
     Under N(loc, diag scale^2) the points are loc +- sqrt(k) scale_j e_j.
     """
@@ -59,7 +59,7 @@ def test_mean_field_misses_what_the_posterior_is_correlated_by(angle: float) -> 
     turn = torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     with torch.no_grad():
         model.weight.copy_(model.weight @ turn.double())
-    # Another basis of the same plane is another guide's problem, and no other model.
+    # Another basis of the same plane is the same model, but a harder problem for the guide.
     torch.testing.assert_close(model.evidence(x), evidence)
     torch.manual_seed(0)
     guide = MeanField(2, (COLUMNS,), AFFINE).double()
@@ -71,7 +71,7 @@ def test_mean_field_misses_what_the_posterior_is_correlated_by(angle: float) -> 
 
 
 def test_mean_field_finds_the_principal_axes_and_misses_nothing_there() -> None:
-    """The linear VAE (Lucas et al., 2019): of all bases its bound prefers the orthogonal one."""
+    """The linear VAE (Lucas et al., 2019): its bound is highest for an orthogonal basis."""
     x = spread()
     model = random_model(2, noise="learned", seed=5)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The semi-amortized guide: steps up the bound from the encoder's answer."""
+"""The semi-amortized guide: gradient steps from the output of the encoder."""
 
 from typing import Any, cast
 
@@ -114,7 +114,7 @@ def test_what_is_missing_of_x_is_no_part_of_its_bound() -> None:
     x, mask = data(), torch.rand(ROWS, COLUMNS) < 0.5
     other = torch.where(mask, x, x + 5)
     encoded = guide.encode(x)
-    guide.encode = lambda *_: encoded  # what the encoder makes of missing entries is its own affair
+    guide.encode = lambda *_: encoded  # any encoding of missing entries
     with_mask = [moments(guide.posterior(t, mask=mask)) for t in (x, other)]
     torch.testing.assert_close(with_mask[0], with_mask[1])
     assert not torch.allclose(guide.posterior(x).mean, guide.posterior(other).mean)

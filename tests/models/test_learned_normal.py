@@ -44,7 +44,7 @@ def learned_normal(loc: Tensor, scale: Tensor) -> LearnedNormal:
     prior = LearnedNormal(len(loc)).double()
     with torch.no_grad():
         prior.loc.copy_(loc)
-        prior.log_scale.copy_(10 * (scale.log() / 10).atanh())  # undoes the bend
+        prior.log_scale.copy_(10 * (scale.log() / 10).atanh())  # inverts the tanh
     return prior
 
 
@@ -100,7 +100,7 @@ def test_after_a_fit_the_relevance_is_what_each_principal_axis_explains_beyond_t
         (bound.differentiable_loss(model, guide, known.x) / len(known.x)).backward()
         optimizer.step()
     found = prior.relevance(lambda z: model.likelihood(model.decoder(z)).mean)
-    # The best linear decoder (Tipping and Bishop, 1999): two dimensions too many find next to none.
+    # The best linear decoder (Tipping and Bishop, 1999); two surplus dimensions are almost unused.
     beyond = (torch.linalg.eigvalsh(known.x.T.cov(correction=0)) - known.variance).clamp(min=0)
     want = beyond.sort(descending=True).values[:4] / beyond.sum()
     assert float(want[2:].sum()) < 0.05

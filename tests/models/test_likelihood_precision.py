@@ -1,4 +1,4 @@
-"""Digits of log-probabilities: tails, small variances and large counts."""
+"""Precision of log-probabilities: tails, small variances and large counts."""
 
 import math
 from collections.abc import Callable
@@ -80,7 +80,7 @@ def test_a_ratio_of_gamma_functions_is_exact_where_its_logarithms_are_large() ->
 def test_an_image_has_its_log_probability_in_single_precision(
     name: str, own: dict[str, Any], size: float
 ) -> None:
-    """Of 784 elements, to 1e-3 nats on average over images, and to 2e-3 nats each."""
+    """The sum over 784 elements, to 1e-3 nats on average over images and to 2e-3 nats each."""
     likelihood = made(name, own, (784,))
     h = decoded(likelihood, 40, size=size).float()
     exact = likelihood(h.double())
@@ -150,7 +150,7 @@ def test_counts_of_any_size_about_means_of_any_size_are_scipys() -> None:
     r = log_r.exp().numpy()
     found = Poisson(log_mean.exp()).log_prob(x).numpy()
     np.testing.assert_allclose(found, stats.poisson.logpmf(x.numpy(), mean), rtol=1e-12, atol=3e-8)
-    # Scipy has 1 - p of p = r / (r + m), and so no digits where m is far below r.
+    # Scipy computes 1 - p of p = r / (r + m), which has no digits if m is far below r.
     is_told = np.broadcast_to(mean > 1e-3 * r, (39, 61, 1))[..., 0]
     found = NegativeBinomial(log_mean, log_r).log_prob(x).numpy()[is_told]
     want = stats.nbinom.logpmf(x.numpy(), r, r / (r + mean))[is_told]

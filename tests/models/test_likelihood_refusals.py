@@ -1,4 +1,4 @@
-"""Arguments and names that make no likelihood."""
+"""Arguments and names that likelihoods refuse."""
 
 import math
 import re

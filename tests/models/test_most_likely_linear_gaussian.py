@@ -1,4 +1,4 @@
-"""The most likely linear Gaussian: in closed form, and by fits that climb to it."""
+"""The maximum likelihood linear Gaussian: in closed form, and by fits that converge to it."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Arguments that make no prior."""
+"""Arguments that priors refuse."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""Where each prior starts, and that a learned one follows the codes."""
+"""Initial states of priors, and learned priors that follow the codes."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Labels and covariates as features beside x."""
+"""Labels and covariates as inputs of networks besides x."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Scales from a network's output: positive, finite and rising."""
+"""Scales from outputs of networks: positive, finite and increasing."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Residual networks: their blocks, and the convolutions that they are built on."""
+"""Residual networks: their blocks and convolutions."""
 
 from itertools import pairwise
 from typing import Any

@@ -1,4 +1,4 @@
-"""A budget of losses: each with its number, the largest on top."""
+"""The loss budget: each loss with its number, the largest on top."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Codes keep their places and labels their colours."""
+"""Figures of codes: positions of codes, and colours of labels."""
 
 from pathlib import Path
 from typing import Any
@@ -194,7 +194,7 @@ def test_a_grid_that_does_not_fit_is_refused(grid: Array) -> None:
 
 @pytest.mark.parametrize("shape", [(2, 5), (3, 3), (200, 20)])
 def test_the_plane_is_that_of_principal_components(shape: tuple[int, int]) -> None:
-    """As scikit-learn finds it, signs included."""
+    """The plane of scikit-learn's PCA, including signs."""
     codes = np.random.default_rng(3).normal(size=shape) * np.arange(1, shape[1] + 1)
     pca = PCA(n_components=2, svd_solver="full")
     expected = pca.fit_transform(codes)

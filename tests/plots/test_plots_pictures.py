@@ -1,4 +1,4 @@
-"""Pictures of data hold their pixels, on one scale."""
+"""Pictures of data show their pixels on one scale."""
 
 from collections.abc import Callable
 

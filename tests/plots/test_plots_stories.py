@@ -1,4 +1,4 @@
-"""The figures of the notebooks hold what they are given, each curve and picture in its place."""
+"""Figures of the notebooks: each curve and picture has its data and place."""
 
 import math
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Figures as SVG: letters, no paper, two schemes of colours, and equal bytes."""
+"""Figures as SVG: text, transparent background, two colour schemes, and equal bytes."""
 
 from pathlib import Path
 from xml.etree import ElementTree as ET

@@ -1,4 +1,4 @@
-"""Text of figures: cut to its room, and numbers to the digits that their errors leave."""
+"""Text of figures: cut to the available room, and numbers rounded by their errors."""
 
 import pytest
 from matplotlib.figure import Figure

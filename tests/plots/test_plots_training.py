@@ -1,4 +1,4 @@
-"""The course of a fit shows each number, and where it settles."""
+"""Training curves show all values, and where they settle."""
 
 import csv
 import io

@@ -18,7 +18,7 @@ AXES = Axes(data=-2, nesting=2)
 
 
 def program(x: Tensor) -> None:
-    """Data along -2; z in their plate alone, w in the parts as well."""
+    """Data along -2; z only in their plate, w also in that of the parts."""
     rows = pyro.plate("data", 2 * ROWS, subsample=torch.arange(ROWS), dim=-2)
     with rows:
         z = pyro.sample("z", dist.Normal(torch.zeros(ROWS, 1, WIDTH), 1.0).to_event(1))
@@ -44,7 +44,7 @@ def test_subsamples_and_recorded_values_are_no_random_variables(nodes: Nodes) ->
 
 
 def test_plates_are_found_with_what_they_take_of_their_data(nodes: Nodes) -> None:
-    assert nesting(nodes.values()) == 3  # with the particles, by a name that is not Pyro's
+    assert nesting(nodes.values()) == 3  # with the particles, under another name than Pyro's
     plate = data_plate(nodes, ROWS)
     assert plate is not None
     assert (plate.name, plate.dim) == ("data", AXES.data)

@@ -1,4 +1,4 @@
-"""Classes told by q(y | x), with their accuracy."""
+"""Classification by q(y | x), and its accuracy."""
 
 import math
 from functools import partial
@@ -53,7 +53,7 @@ def test_programs_without_a_class_tell_none() -> None:
 
 
 def learned(few: Data, epochs: int) -> Pair:
-    """A short fit to the digits of which few are labelled: 32 of each batch, over and over."""
+    """A short fit to the digits with few labels: 32 repeated labelled rows in each batch."""
     network = partial(MLP, hidden=(200,))
     model = SemiSupervisedVAE(StandardNormal(5), Bernoulli(few.shape), network, few.classes)
     guide = SemiSupervised(5, few.shape, network, few.classes, alpha=4.0)

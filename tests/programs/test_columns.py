@@ -1,4 +1,4 @@
-"""Mixed tables out of a model: levels that are levels, in the units and names of the file."""
+"""Mixed tables from a model: valid levels, in the units and names of the file."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ COLUMNS = (
     Column("kind", "category", ("a", "b", "c")), Column("mass", "real"), Column("eggs", "count")
 )  # fmt: skip
 SHARES = torch.tensor([[0.2, 0.15, 0.65], [0.7, 0.25, 0.05]])
-"""Of the levels under either z, which is fair; the mass tells which it was."""
+"""Levels under either z with equal probability; the mass determines which it was."""
 
 
 def toy() -> tuple[Any, Any]:

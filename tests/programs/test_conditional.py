@@ -1,4 +1,4 @@
-"""The conditional model: decoder and encoder read y, and draws are of the y that is given."""
+"""The conditional model: decoder and encoder read y, and draws have the given y."""
 
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ def conditional(classes: int = 3, columns: int = 4) -> tuple[ConditionalVAE, Mea
 
 
 def drawn(model: ConditionalVAE, y: Tensor, *shape: int) -> Any:
-    """The site of x where nothing but y is given."""
+    """The site of x given only y."""
     trace: Any = poutine.trace(poutine.uncondition(model)).get_trace(torch.empty(shape), y=y)
     return trace.nodes
 
@@ -104,7 +104,7 @@ def test_missing_entries_are_left_out_of_the_bound(particles: int) -> None:
 
     def loss(data: Tensor) -> float:
         torch.manual_seed(0)
-        # A guide of its own arguments, whose encoder reads zeros where nothing was observed.
+        # A guide with its own arguments, whose encoder reads zeros at unobserved entries.
         value: float = elbo.loss(model, lambda x, y, mask: guide(x * mask, y), data, y=y, mask=mask)
         return value
 
@@ -185,13 +185,13 @@ def test_a_classifier_of_real_digits_recognizes_what_is_drawn_of_each_class() ->
         means = drawn(model, y, len(y), 1, 8, 8)["x"]["fn"].mean.flatten(1)
     right = classifier.predict(means.numpy()) == y.numpy()
     assert right.mean() >= 0.85
-    # The manner is left to z: draws of one class are not one picture.
+    # Draws of one class differ, by z.
     spread = means.reshape(10, 40, 64).std(1).mean()
     assert float(spread) > 0.02
 
 
 def cats_and_dogs(folder: Path) -> Path:
-    """Two clusters far apart, by names; 90 rows."""
+    """Two clusters far apart with names; 90 rows."""
     generator = np.random.default_rng(0)
     kinds = np.array(["dog", "cat"] * 45)
     x = generator.normal(size=(90, 2)) + np.where(kinds == "dog", 5.0, -5.0)[:, None]

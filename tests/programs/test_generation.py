@@ -1,4 +1,4 @@
-"""Laws of what is drawn and decoded for the eye."""
+"""Laws of samples and decoded points."""
 
 import math
 
@@ -41,7 +41,7 @@ def test_decode_gives_the_likelihoods_mean_at_the_latents_given() -> None:
     assert tuple(draw.shape) == (9, 1, 6, 5)
     assert bool(((draw == 0) | (draw == 1)).all())
     again, other = decode(pair, facts, {"x": torch.zeros(9, 1, 6, 5)}, {"z": z})
-    assert torch.equal(mean, again)  # of the data it saw nothing but the shape
+    assert torch.equal(mean, again)  # it depends on the shape of the data only
     assert not torch.equal(draw, other)
     n = 400
     draws = torch.stack([decode(pair, facts, batch, {"z": z})[1] for _ in range(n)])

@@ -1,4 +1,4 @@
-"""Imputation: what the model knows of missing entries, given the others."""
+"""Imputation: moments of missing entries given the observed ones."""
 
 import math
 from typing import Any
@@ -67,7 +67,7 @@ def pca_case(rows: int = 5, latent_dim: int = 2) -> tuple[LinearGaussian, Tensor
 
 
 def conditional_normal(model: LinearGaussian, x: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of the missing entries given those seen, of N(mu, W W' + s^2 I)."""
+    """Mean and covariance of missing entries given the observed ones, of N(mu, W W' + s^2 I)."""
     w, mu = model.weight.detach(), model.loc.detach()
     c = w @ w.mT + 0.4**2 * torch.eye(COLUMNS).double()
     gain = torch.linalg.solve(c[seen][:, seen], c[seen][:, ~seen]).mT
@@ -170,7 +170,7 @@ def test_for_moments_that_a_family_does_not_know_its_draws_stand_in(unknown: str
     assert bool(((found.x - 3.0).abs() <= SIGMAS * found.error).all())
     scale = math.sqrt(1 + 2 * 0.5**2)
     torch.testing.assert_close(found.scale, torch.full((3, 2), scale), rtol=0.05, atol=0)
-    # The mean of x given z scatters less than x does, and is taken where it is known.
+    # The mean of x given z varies less than x, and is used if it is known.
     noise = scale if unknown == "mean" else 1.0
     torch.testing.assert_close(
         found.error, torch.full((3, 2), noise / math.sqrt(4000)), rtol=0.05, atol=0
@@ -182,7 +182,7 @@ FAMILIES = [name for name in likelihoods.__all__ if name != "Likelihood"]
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_one_draw_of_z_has_the_spread_that_its_family_has(name: str) -> None:
-    """With all weight on one z the scale is that of x given z, and no draw of x is needed."""
+    """With all weight on one z the scale is that of x given z, without draws of x."""
     likelihood = likelihood_of(name, (2,))
     h = torch.randn(likelihood.decoder_shape, generator=torch.Generator().manual_seed(0))
 

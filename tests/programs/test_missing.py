@@ -40,7 +40,7 @@ every_bound = pytest.mark.parametrize(
 
 
 class ShownZeros(nn.Module):
-    """A guide that is shown zeros where nothing was observed, as a split gives them."""
+    """A guide that gets zeros at unobserved entries, as from a split."""
 
     def __init__(self, guide: nn.Module) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class ShownZeros(nn.Module):
 
 
 def climbed(bound: Bound, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """All terms of a bound, and the gradient of what is climbed, by the same draws each time."""
+    """All terms of a bound, and the gradient of its objective, with the same draws each time."""
     weights = list(bound.pair.parameters())
     torch.manual_seed(0)
     terms = bound(batch, 0.7)
@@ -67,7 +67,7 @@ def climbed(bound: Bound, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
 def test_what_stands_at_missing_entries_changes_nothing(name: str, elbo: Any) -> None:
     model, guide, batch = programs(name)
     mask = holes()
-    # The exact posterior looks at no missing entry of its own accord.
+    # The exact posterior ignores missing entries by itself.
     shown = guide if isinstance(guide, ExactPosterior) else ShownZeros(guide)
     pair = Pair(model, shown, batch | {"mask": mask})
     bound = Bound(pair, elbo, audit(pair, elbo, batch | {"mask": mask}), particles=2)
@@ -82,7 +82,7 @@ def test_what_stands_at_missing_entries_changes_nothing(name: str, elbo: Any) ->
         torch.testing.assert_close(other_terms, terms, rtol=0, atol=0)
         torch.testing.assert_close(other_slopes, slopes, rtol=0, atol=0)
     whole, _ = climbed(bound, batch | {"mask": torch.ones_like(mask)})
-    assert bool((whole[:3] != terms[:3]).all())  # so that a mask is no idle word
+    assert bool((whole[:3] != terms[:3]).all())  # so that the mask has an effect
 
 
 @every_bound

@@ -1,4 +1,4 @@
-"""Means of what a guide draws: in closed form, of draws, and of one latent below another."""
+"""Means of a guide: in closed form, by draws, and of a latent below another."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ def whole(rows: Split) -> dict[str, Tensor]:
 
 
 class Shifted(dist.Normal):
-    """A normal that does not say where its mean is."""
+    """A normal without a closed-form mean."""
 
     @property
     def mean(self) -> Tensor:

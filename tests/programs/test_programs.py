@@ -1,4 +1,4 @@
-"""Laws of pairs: programs of any kind, their parameters found, Pyro's own state left alone."""
+"""Laws of pairs: programs of any kind, their parameters, and unchanged state of Pyro."""
 
 from typing import Any, cast
 
@@ -74,7 +74,7 @@ def test_functions_with_parameters_constrained_and_shared() -> None:
     bound(batch()).objective.backward()
     assert all(p.grad is not None and bool(p.grad.ne(0).any()) for p in pair.parameters())
 
-    # The shared one is one number: what the guide and the model give it adds up.
+    # The gradients of guide and model by the shared parameter add up.
     def slope(role: str) -> float:
         with torch.no_grad():
             trace: Any = poutine.trace(getattr(pair, f"call_{role}")).get_trace(**batch())
@@ -170,7 +170,7 @@ def test_pyros_store_is_left_as_it_was(is_filled: bool) -> None:
     store = pyro.get_param_store()
     try:
         if is_filled:
-            # Of the same name as ours, and with a value of its own.
+            # A parameter of the same name with another value.
             pyro.param("shared", torch.tensor(9.0))
         before = {name: float(value.detach()) for name, value in store.items()}
         model, guide, _ = functions()
@@ -211,7 +211,7 @@ def test_a_state_dict_carries_everything() -> None:
 
 
 class Conditional(PyroModule):
-    """A program that is told more than x, and remembers what it was told."""
+    """A program with further arguments than x, which it records."""
 
     def __init__(self, is_model: bool) -> None:
         super().__init__()

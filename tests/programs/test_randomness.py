@@ -1,4 +1,4 @@
-"""Random streams on every device: what they leave alone, and what they repeat."""
+"""Random streams on every device: reproducible, and without effects on other generators."""
 
 import ast
 from collections.abc import Iterator, Sequence
@@ -29,7 +29,7 @@ GENERATOR_CALLS = {
 
 
 class FakeMetal:
-    """A generator in Metal's place: a seed, and how many numbers were drawn."""
+    """A stand-in for Metal's generator: a seed, and the number of draws."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.state, self.seeds = torch.tensor([99, 5]), list[int]()
@@ -45,7 +45,7 @@ class FakeMetal:
         self.state = state.clone()
 
     def draw(self) -> tuple[int, int]:
-        """The number drawn: all that it is made of."""
+        """The next number, which determines the state."""
         self.state = self.state + torch.tensor([0, 1])
         seed, count = self.state.tolist()
         return seed, count
@@ -81,7 +81,7 @@ def test_a_stream_repeats_itself_on_the_device_whatever_was_drawn(metal: FakeMet
 
 
 def test_the_caller_draws_on_after_a_stream_as_if_there_were_none(metal: FakeMetal) -> None:
-    """Metal's generator was seeded and left so: each epoch of a fit had the same noise."""
+    """If Metal's generator is not restored, each epoch of a fit has the same noise."""
     epochs = []
     for _ in range(3):
         epochs.append(metal.draw())
@@ -137,7 +137,7 @@ def test_streams_differ_and_so_do_their_parts() -> None:
 
 
 def test_seeds_mean_what_they_always_meant() -> None:
-    """Published figures name their seed: neither names nor values of a stream may move them."""
+    """Published figures name their seed: names and values of streams must not change."""
     folded = np.random.SeedSequence((5, 3, 2)).generate_state(1, np.uint64)[0] >> np.uint64(1)
     assert Stream.EVIDENCE.seed(5, 2) == int(folded)
     with torch.random.fork_rng():
@@ -150,7 +150,7 @@ def test_seeds_mean_what_they_always_meant() -> None:
 
 @pytest.fixture
 def on_cpu(monkeypatch: pytest.MonkeyPatch) -> PCA:
-    """A pair and data that stay on the CPU, whatever device they are asked onto."""
+    """A pair and data that stay on the CPU when they are moved to a device."""
     known = pca(rows=12)
     kind = type(known.rows)
     read = kind.batches
@@ -167,7 +167,7 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch) -> PCA:
 def test_a_question_leaves_the_generator_of_an_accelerator_alone(
     metal: FakeMetal, on_cpu: PCA, device: str, question: Any
 ) -> None:
-    """On that device, and on the CPU beside it: ``torch.manual_seed`` seeds all there are."""
+    """On that device and the CPU: ``torch.manual_seed`` seeds all devices."""
     pair, facts = on_cpu.pair, on_cpu.facts
     of = [Bound(pair, TraceMeanField_ELBO, facts)] if question is evaluate else [pair, facts]
     before = metal.state
@@ -177,7 +177,7 @@ def test_a_question_leaves_the_generator_of_an_accelerator_alone(
 
 
 def test_one_file_of_the_package_seeds_forks_and_reads_generators() -> None:
-    """Generators of their own, by which data are divided, apart."""
+    """Separate generators, such as those that split data, are not counted."""
     files = [
         *(ROOT / "ppvae").rglob("*.py"),
         *ROOT.glob("models/**/*.py"),

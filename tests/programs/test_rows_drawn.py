@@ -1,4 +1,4 @@
-"""Rows that stand for the data are all, or drawn by a seed: never the first of a sorted file."""
+"""Rows that represent the data are all rows, or drawn by a seed, not the first of a file."""
 
 from pathlib import Path
 

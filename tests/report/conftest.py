@@ -1,4 +1,4 @@
-"""Runs of every kind, made once for all tests of the page."""
+"""Runs of every kind, fitted once for all tests of the page."""
 
 from tests.support.pages import made
 

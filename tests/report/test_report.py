@@ -1,4 +1,4 @@
-"""The page of a run: what stands in it for every kind of run."""
+"""The page of a run: its content for every kind of run."""
 
 import base64
 import csv
@@ -169,7 +169,7 @@ def test_names_from_data_are_text_and_no_code(made: Callable[[str], Run]) -> Non
     page = Page(made("pictures").path / "report.html")
     assert HOSTILE in page.says("map")
     assert "<img src=x" not in page.text
-    # Bokeh reads $$ as mathematics, and would fetch what typesets it: names are in no plot's text.
+    # Bokeh reads $$ as mathematics and would load MathJax: plots have no such names.
     held = re.findall(
         r'<script type="application/json" data-plot="[^"]*">(.*?)</script>', page.text
     )
@@ -255,7 +255,7 @@ def test_a_diagnosis_writes_the_page_anew_and_a_fit_that_goes_on_forgets_it(
         ]  # fmt: skip
         assert Page(report(run)).text == page.text
 
-        # The end of a fit: what was found is of earlier weights.
+        # After the end of a fit, the diagnosis is of earlier weights.
         assert attempt(run, run.data().test) == ""
     page = Page(run.path / "report.html")
     assert "not diagnosed yet" in page.says("verdict")
@@ -331,11 +331,11 @@ def test_code_that_is_not_the_package_is_to_be_trusted_by_name(
     prior = {"class_path": "mine.prior.Spike", "init_args": {"width": 0.5}}
     own = {"prior": prior, "guide": {"class_path": "MeanField"}, "lr": -1}
     rewrite_config(tmp_path, lambda config: config.update(own, data="my -1 --file.npy"))
-    run = Run(tmp_path)  # whose code is not there: nothing of it can be decoded
+    run = Run(tmp_path)  # its code is missing: nothing can be decoded
     page = Page(report(run))
     assert f"--config {tmp_path}/config.yaml --trust mine" in page.says("settings")
     assert f"ppvae.diagnose {tmp_path} --quick --trust mine" in page.says("verdict")
-    # What is to be copied stands as it is.
+    # Commands to copy are unchanged.
     assert ["lr", "-1"] in cells(page, "Settings")
     assert ["data", "my -1 --file.npy"] in cells(page, "Settings")
     assert "Left out" in page.says("map")

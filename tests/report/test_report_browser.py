@@ -1,4 +1,4 @@
-"""The page in headless Chromium: the map answers, nothing is asked for, all can read it."""
+"""The page in headless Chromium: an interactive map, no requests, accessibility."""
 
 import base64
 import json
@@ -46,9 +46,9 @@ def words(browser: Any, name: str) -> str:
 
 @contextmanager
 def changing(browser: Any, name: str) -> Iterator[None]:
-    """Leave once what is said of the map is no more what it was.
+    """Wait at the end until the description of the map has changed.
 
-    A browser hands on where mouse and finger are with the next frame that it draws.
+    A browser reports mouse and touch positions with its next frame.
     """
     from selenium.webdriver.support.ui import WebDriverWait
 
@@ -59,7 +59,7 @@ def changing(browser: Any, name: str) -> Iterator[None]:
 
 
 def seen(browser: Any, kind: str) -> tuple[str, str]:
-    """What the map shows decoded, and what it says."""
+    """The decoded picture of the map, and its description."""
     shown = {
         "pictures": "return document.getElementById('map-canvas-decoded').toDataURL()",
         "table": "return JSON.stringify(Bokeh.documents.map((each) => each.get_model_by_name("
@@ -99,7 +99,7 @@ def test_the_map_answers_to_mouse_and_keys(
 
 
 def nearest_to(browser: Any) -> str:
-    """The datum nearest to the cross, by the numbers that the page holds."""
+    """The datum nearest to the cross, by the numbers in the page."""
     held = json.loads(
         browser.execute_script("return document.getElementById('map-data').textContent")
     )
@@ -111,7 +111,7 @@ def nearest_to(browser: Any) -> str:
 
 
 def values_of(browser: Any, kind: str, what: str) -> Any:
-    """The numbers of what the map shows: red of each pixel as a share, or the values drawn."""
+    """The values that the map shows: the red share of each pixel, or the values drawn."""
     if kind == "pictures":
         read = (
             f"const canvas = document.getElementById('map-canvas-{what}');"
@@ -129,7 +129,7 @@ def values_of(browser: Any, kind: str, what: str) -> Any:
 
 
 def said_at(browser: Any) -> list[float]:
-    """Where the cross is, by what is said of it."""
+    """The position of the cross, by its description."""
     said = words(browser, "where")
     return [
         float(number.replace("\N{MINUS SIGN}", "-"))
@@ -157,7 +157,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     tolerance = 0.51 / 255 if kind == "pictures" else 1e-5
 
     def demand(place: int) -> None:
-        """The cross is at a node, the decoder's values are those there, and the right way up."""
+        """The cross is at a node with the decoder's values there, in the right orientation."""
         there = values_of(browser, kind, "decoded")
         np.testing.assert_allclose(there, means[place], atol=tolerance)
         np.testing.assert_allclose(said_at(browser), grid[place], atol=0.006)
@@ -170,7 +170,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     box.send_keys(*[Keys.ARROW_LEFT] * 2, *[Keys.ARROW_UP] * 7)
     place = (side // 2 - 7) * side + side // 2 - 2
     demand(place)
-    if kind == "pictures":  # another tile, or this one another way up, would not have passed
+    if kind == "pictures":  # another tile or orientation would fail
         for other in (means[place][::-1], means[place][:, ::-1], means[place].T, means[middle]):
             assert np.abs(other - means[place]).max() > 3 * tolerance
 
@@ -189,7 +189,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     box.send_keys(Keys.HOME)
     demand(middle)
 
-    # Right and up on the screen are right and up on the plane.
+    # The directions on the screen are those on the plane.
     with changing(browser, "where"):
         ActionChains(browser, 0).move_to_element_with_offset(box, 130, -60).perform()
     a, b = said_at(browser)
@@ -198,7 +198,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     at = int(((grid - [a, b]) ** 2).sum(1).argmin())
     np.testing.assert_allclose(values_of(browser, kind, "decoded"), means[at], atol=tolerance)
 
-    # Keys that the browser has for itself. Last, since it scrolls, and takes its time to do so.
+    # Keys of the browser. Last, since it scrolls slowly.
     put_mouse_aside(browser)
     before = words(browser, "where")
     for held in (Keys.CONTROL, Keys.ALT, Keys.META):
@@ -317,7 +317,7 @@ def test_nothing_is_wider_than_a_phone(kind: str, made: Callable[[str], Run], br
 
 
 def luminance(colour: str) -> float:
-    """Relative luminance, as the contrast of WCAG 2 takes it."""
+    """Relative luminance, as in the contrast of WCAG 2."""
     parts = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

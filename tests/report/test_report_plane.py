@@ -1,4 +1,4 @@
-"""The plane of the map: which it is, how far it reaches, what is decoded on it."""
+"""The plane of the map: its directions, its limits, and decoded points."""
 
 from collections.abc import Callable
 
@@ -65,7 +65,7 @@ def test_a_node_of_the_plane_is_decoded_as_the_model_decodes_it(made: Callable[[
 
 
 def test_layers_are_decoded_from_the_codes_of_each(made: Callable[[str], Run]) -> None:
-    """At the codes of a datum itself, the map shows what its reconstruction is."""
+    """At the code of a datum the map shows its reconstruction."""
     for kind in ("hierarchy", "own", "conditional"):
         run = made(kind)
         rows = as_split(**run.data().test.take(torch.arange(3)))

@@ -1,4 +1,4 @@
-"""Each file of a run, damaged in each way: a command that reads it says so, and never hangs."""
+"""Damage of each file of a run: commands that read it report it, and never hang."""
 
 import os
 import shutil
@@ -75,7 +75,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose best checkpoint is not its last, once it is made."""
+    """A run whose best checkpoint is not its last, fitted once."""
     return tmp_path_factory.mktemp("whole")
 
 
@@ -100,7 +100,7 @@ def _file(run: Path, name: str) -> Path:
 
 
 def _damaged(run: Path, name: str, damage: str, commands: Sequence[str]) -> list[str]:
-    """What goes wrong beside a sentence."""
+    """Failures other than an error message."""
     failures = []
     for command in commands:
         copy = run.with_name("copy")

@@ -1,4 +1,4 @@
-"""YAML that anyone may have written: small repetitions are read, and tricks are refused."""
+"""Untrusted YAML: small repetitions are read, and malicious documents are refused."""
 
 import pytest
 import yaml
@@ -33,7 +33,7 @@ def test_what_hides_something_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("wide", [9, 99])
 def test_values_are_counted_where_they_are_repeated(wide: int) -> None:
-    """The document is small; what it stands for is not."""
+    """A small document with a huge content."""
     text = "a0: &a0 [x, x]\n" + "".join(
         f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * wide)}]\n" for i in range(1, 12)
     )

@@ -1,4 +1,4 @@
-"""The folder of a run that is given none."""
+"""The default folder of a run."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ STEM = "digits-20260101-120000"
 
 @pytest.fixture(autouse=True)
 def at_noon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder of its own, where the clock stands still."""
+    """A new folder even if the clock stands still."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda *_: "20260101-120000")
 

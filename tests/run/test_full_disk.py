@@ -1,4 +1,4 @@
-"""A disk that takes no more: one sentence, nothing half-made, and what was good before still is."""
+"""A full disk: one error message, no partial files, and earlier files intact."""
 
 import contextlib
 import shutil
@@ -30,7 +30,7 @@ __all__ = ["quick"]  # a fixture, used by every test here
 def refused(
     command: Callable[[Sequence[str]], None], capsys: pytest.CaptureFixture[str], *argv: str | Path
 ) -> str:
-    """The sentence that a command ends with, after what it said on its way."""
+    """The error message at the end of a command's output."""
     with pytest.raises(SystemExit) as left:
         answer(command, [str(word) for word in argv])
     assert left.value.code == 2
@@ -41,7 +41,7 @@ def refused(
 
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A diagnosis of one question, whose tree is empty; pictures of a few bytes."""
+    """A diagnosis of one question with an empty tree, and pictures of a few bytes."""
     ask = questions.ask_questions
     monkeypatch.setattr(
         questions, "ask_questions", lambda context, _, *more: ask(context, ["bound"], *more)
@@ -65,7 +65,7 @@ COMMANDS: dict[str, Callable[[Path], object]] = {
 
 
 def operations(home: Path, command: Callable[[Path], object]) -> int:
-    """How many changes of the disk a command makes."""
+    """The number of changes of the disk by a command."""
     count = 0
 
     def one(_: str) -> None:
@@ -98,7 +98,7 @@ def _fails_at(name: str, tmp_path: Path, every: int) -> None:
                 command(home)
             except WriteError as error:
                 said = str(error)
-        if said is None:  # what was left to do only tidied up
+        if said is None:  # only cleaning up was left
             assert k >= count - 4
         else:
             assert "no space left on device" in said

@@ -1,6 +1,6 @@
-"""A kill at any operation of the store, or a full disk, and then on: nothing is lost or mixed.
+"""A kill or a full disk at any operation of the store, then a resume: nothing is lost or mixed.
 
-What comes out afterwards is bit by bit that of the undisturbed command, but for times.
+The result is bit by bit that of the undisturbed command, except for times.
 """
 
 import csv
@@ -31,7 +31,7 @@ from tests.support.slow import few
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures and pages of a few bytes, each the function of what it shows."""
+    """Pictures and pages of a few bytes that depend on their content."""
     picture = io.BytesIO()
     Image.new("L", (1, 1)).save(picture, "PNG")
     monkeypatch.setattr("ppvae.plots.png", lambda _: picture.getvalue())
@@ -46,11 +46,11 @@ def _page(material: Any) -> str:
     return json.dumps([summary, material.run.checkpoint, material.diagnosis])
 
 
-# What is equal
+# Comparison
 
 
 def timeless(run: Path) -> dict[str, Any]:
-    """A run by its files, without times; its checkpoints as what they hold."""
+    """The files of a run without times, and the content of its checkpoints."""
     found: dict[str, Any] = {}
     for file in sorted(path for path in run.rglob("*") if path.is_file()):
         name = str(file.relative_to(run))
@@ -99,18 +99,18 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))
 
 
-# What is killed
+# Killed commands
 
 
 @dataclass
 class Case:
-    """A command, and how a person goes on after it was killed.
+    """A command, and what a user does after it was killed.
 
     Attributes:
-        prepare: what is there before, given the folder.
-        command: what is killed.
-        again: what is done afterwards.
-        every: of so many operations, the one that is killed at in the default tests.
+        prepare: creates the initial files, given the folder.
+        command: the command that is killed.
+        again: the command afterwards.
+        every: the default tests kill at every so many operations.
         has_swap: whether the system can exchange two folders.
     """
 
@@ -130,11 +130,11 @@ def _fit(home: Path, **more: Any) -> Run:
 
 
 DATA = Path()
-"""Where the data lie: one place for all copies of a run."""
+"""The folder of the data, the same for all copies of a run."""
 
 
 def _go_on(home: Path) -> None:
-    """Open what is there, and go on; or begin, where there is nothing."""
+    """Resume the run if there is one, else start it."""
     if (home / "run").exists() or (home / ".run.partial" / "old").exists():
         ppvae.load(home / "run")
         resume(home / "run")
@@ -166,7 +166,7 @@ def _resume(home: Path) -> None:
 
 
 def _diagnosed(home: Path) -> None:
-    """An earlier diagnosis, with a picture that the next does not draw."""
+    """An earlier diagnosis with a picture that the next one does not draw."""
     _fit(home)
     diagnose(home / "run", quick=True)
     record = json.loads((home / "run" / "diagnostics.json").read_text())

@@ -1,4 +1,4 @@
-"""A stranger's checkpoints and settings: opened without harm, or refused in a sentence."""
+"""Checkpoints and settings from strangers: opened without harm, or refused."""
 
 import json
 import pickle

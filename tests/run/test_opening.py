@@ -1,4 +1,4 @@
-"""What a fit returns are the very programs that it fitted, and a run opens as it was made."""
+"""A fit returns the programs that it fitted, and a run opens with equal ones."""
 
 import subprocess
 import sys
@@ -31,7 +31,7 @@ PARTS: dict[str, Any] = {"likelihood": ..., "decoder": ..., "encoder": ..., "lat
 
 
 class ByTotal(Guide):
-    """Divides by the row's total, which zeros do not have."""
+    """Divides by the total of a row, which must not be 0."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -39,7 +39,7 @@ class ByTotal(Guide):
 
 
 class NewTensors(Guide):
-    """Multiplies its parameters with tensors that it makes anew."""
+    """Multiplies its parameters by new tensors."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -47,7 +47,7 @@ class NewTensors(Guide):
 
 
 class Lazy(Guide):
-    """Makes its network in the first call."""
+    """Creates its network in the first call."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Sized(Model):
 
 
 class Paired(Guide):
-    """Looks at rows two by two."""
+    """Reads rows in pairs."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -146,7 +146,7 @@ class Bayesian(PyroModule):
 
 
 class Both(PyroModule):
-    """A guide of Pyro's for the weights, an encoder for z."""
+    """An AutoGuide for the weights, and an encoder for z."""
 
     def __init__(self, model: Bayesian, kind: Callable[[Any], Any]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A fit that was stopped, killed or prolonged is the fit that never was."""
+"""A fit that was stopped, killed or extended equals an undisturbed one."""
 
 import os
 import random
@@ -79,7 +79,7 @@ def test_a_fit_killed_in_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     assert process.wait() == -signal.SIGKILL
     done = checkpoint(tmp_path / "killed")["progress"]["epoch"]
     assert 0 < done < epochs
-    # Where it would have stopped does not matter to the epochs before: a few are enough.
+    # The planned number of epochs does not affect earlier epochs: a few are enough.
     resume(tmp_path / "killed", epochs=done + 2)
     small(tmp_path, "whole", epochs=done + 2)
     assert not differences(weights(tmp_path / "killed"), weights(tmp_path / "whole"))
@@ -120,7 +120,7 @@ def test_what_was_written_after_the_checkpoint_is_dropped(tmp_path: Path) -> Non
     assert not scratch.exists()
     assert not stray.exists()
     assert not differences(future(run), future(tmp_path / "whole"))
-    assert all(folder.exists() for folder in others)  # what a fit did not make stays
+    assert all(folder.exists() for folder in others)  # folders that the fit did not create are kept
 
 
 def test_a_finished_fit_concludes_again_and_is_otherwise_as_it_was(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_moved_run_goes_on(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_processes(tmp_path: Path) -> None:
-    """Each takes half of a batch; their weights are one set."""
+    """Each process takes half of a batch; the weights are the same."""
     flags = [*small_flags(tmp_path), "--devices", "2"]
     subprocess.run([sys.executable, "-m", "ppvae.fit", *flags], check=True, timeout=300)
     rows = Run(tmp_path / "run").history()

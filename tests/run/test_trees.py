@@ -1,4 +1,4 @@
-"""Trees on disk come back as they were, whole or not at all."""
+"""Trees on disk are read as written, completely or not at all."""
 
 import json
 import math

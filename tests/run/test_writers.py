@@ -1,4 +1,4 @@
-"""One writer of a run: a second is refused, a dead one makes room; links are left alone."""
+"""One writer per run: a second one is refused until the first has ended; links are not followed."""
 
 import os
 import shutil
@@ -49,7 +49,7 @@ time.sleep(600)
 
 @pytest.fixture(scope="module")
 def once() -> list[Path]:
-    """The one fit that the tests of this file start from, once it is there."""
+    """The fit that all tests of this file use, fitted once."""
     return []
 
 
@@ -80,7 +80,7 @@ def test_while_one_writes_others_are_refused_until_it_is_dead(run: Path, tmp_pat
         for command in COMMANDS.values():
             with pytest.raises(InputError, match=refusal):
                 command(run)
-        assert ppvae.load(run).history()  # to read, nobody waits
+        assert ppvae.load(run).history()  # readers do not wait
         encode(run, out=tmp_path / "elsewhere.npz")
         process.send_signal(signal.SIGKILL)
         process.wait()
@@ -90,7 +90,7 @@ def test_while_one_writes_others_are_refused_until_it_is_dead(run: Path, tmp_pat
 def test_a_second_fit_to_one_place_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the first is about to be put at its name, and while it climbs."""
+    """While the first creates its run, and while it trains."""
     tried = []
 
     def second() -> None:
@@ -269,7 +269,7 @@ def test_a_reader_is_not_misled_by_a_run_that_is_replaced(run: Path, tmp_path: P
 def test_a_reader_goes_after_a_checkpoint_that_is_replaced(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The folder goes between the reading of its name and of its files."""
+    """The folder is removed between the reading of its name and of its files."""
     real, calls = load_tree, []
 
     def late(folder: Path) -> object:

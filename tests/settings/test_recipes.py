@@ -1,4 +1,4 @@
-"""Recipes: taken by name from the command line, a file and Python; everything else overrides."""
+"""Recipes by name in the command line, a file and Python; other settings override them."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_a_recipe_has_a_source_figures_and_settings_that_a_fit_takes(name: str) 
         for name, (_, about) in settings_of(Settings).items()
         if about.group in (PROGRAMS, BOUND, TRAINING) and name not in known.settings
     }
-    # Left out, these mean none, or are of data with y; every other default may move.
+    # Unset, these mean none or concern data with y; other defaults may change.
     assert missing <= {
         "patience",
         "evaluate_every",

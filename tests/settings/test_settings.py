@@ -1,4 +1,4 @@
-"""Settings: each is one field, from which keywords, checks, flags and files are made."""
+"""Settings: each is one field, which defines keyword, check, flag and YAML key."""
 
 import inspect
 import subprocess
@@ -101,7 +101,7 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
 def test_help_and_mistakes_are_answered_without_torch(
     name: str, argv: list[str], code: int
 ) -> None:
-    """Also by the one name of all commands."""
+    """Also by ``ppvae COMMAND``."""
     for module, words in ((f"ppvae.{name}", argv), ("ppvae", [name, *argv])):
         ask = (
             "import runpy, sys\n"
@@ -250,7 +250,7 @@ def test_words_that_yaml_and_python_spell_otherwise_are_taken() -> None:
 def test_a_printed_file_gives_the_command_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the run in it, and the checkpoint."""
+    """With the run and the checkpoint."""
     words = ["runs/x", "--checkpoint", "last", "--samples", "3"]
     with pytest.raises(SystemExit):
         parse("encode", [*words, "--print_config"])

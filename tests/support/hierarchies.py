@@ -1,4 +1,4 @@
-"""Small hierarchies: a model of several layers with each of its guides."""
+"""Small hierarchical models with each of their guides."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Every likelihood with arguments to try it with, and outputs of a decoder."""
+"""Every likelihood with arguments to test, and outputs of a decoder."""
 
 from typing import Any
 

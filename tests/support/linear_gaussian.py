@@ -1,4 +1,4 @@
-"""Linear Gaussian models with data, missing entries and their exact answers."""
+"""Linear Gaussian models with data, missing entries and exact results."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -71,7 +71,7 @@ def most(x: Tensor, latent_dim: int) -> float:
 
 
 def climb(mean: Callable[[], Tensor], weights: Sequence[nn.Parameter], steps: int) -> list[float]:
-    """Every value that a search for the largest ``mean`` has seen, the last at its end."""
+    """The values during a search for the largest ``mean``, the result last."""
     optimizer = torch.optim.LBFGS(
         list(weights), max_iter=steps, history_size=50, tolerance_grad=1e-12,
         tolerance_change=1e-15, line_search_fn="strong_wolfe",

@@ -1,4 +1,4 @@
-"""Means of independent samples, compared with what they should be."""
+"""Comparison of sample means with expectations."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Pairs of programs with missing entries, and their exact answers by sums over z."""
+"""Pairs of programs with missing entries, and exact results by sums over z."""
 
 import math
 from collections.abc import Callable
@@ -52,7 +52,7 @@ def data(is_binary: bool) -> Tensor:
 def holes() -> Tensor:
     """Where x was observed: nowhere in the first row, everywhere in the second.
 
-    In the other rows never in the last column.
+    In the other rows all but the last column are observed.
     """
     mask = torch.rand(ROWS, COLUMNS, generator=torch.Generator().manual_seed(2)) < 0.6
     mask[:, -1] = False
@@ -109,7 +109,7 @@ every_program = pytest.mark.parametrize("name", PROGRAMS)
 
 
 def programs(name: str) -> Programs:
-    """Two programs in float64, no weight of which is 0, and a batch without a mask."""
+    """Two programs in float64 without zero weights, and a batch without a mask."""
     torch.manual_seed(0)
     model, guide, batch = PROGRAMS[name]()
     model.double(), guide.double()
@@ -161,12 +161,12 @@ def on_a_grid(name: str) -> dict[str, Tensor]:
 
 
 def asked(name: str) -> tuple[Any, Any, Any]:
-    """What a diagnostic is asked of: programs, the guide wide enough to be a proposal; and data."""
+    """The subject of a diagnostic: programs, with a guide wide enough as a proposal, and data."""
     model, guide, batch = programs(name)
     with torch.no_grad():
         for parameter in guide.parameters():
             parameter.mul_(0.2)
-    if name == "HierarchicalVAE":  # nothing narrower than the prior is wide enough
+    if name == "HierarchicalVAE":  # only the prior is wide enough
         guide = poutine.block(model, hide=["x"])
     elbo = TraceEnum_ELBO if name == "SemiSupervisedVAE" else Trace_ELBO
     mask = holes()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ppvae.bounds import ImportanceWeightedELBO
 
 ROWS, COLUMNS, VARIANCE = 5, 3, 0.5
-SIGMAS = 5.0  # by fixed seeds, a chance of 1e-5 of a false alarm
+SIGMAS = 5.0  # a probability of 1e-5 of a false alarm; seeds are fixed
 
 Program = Callable[..., Any]
 
@@ -23,7 +23,7 @@ def rows(n: int = ROWS) -> Tensor:
 
 
 class Linear(nn.Module):
-    """p(z) = N(0, 1), p(x | z) = N(w z + b, c I); q(z | x) = N(v x + a, s^2), s of its own.
+    """p(z) = N(0, 1), p(x | z) = N(w z + b, c I); q(z | x) = N(v x + a, s^2), with its own s.
 
     At first q is the posterior.
     """

@@ -1,4 +1,4 @@
-"""Every prior with arguments to try it with, as it starts and moved from there."""
+"""Every prior with arguments to test, with initial and with changed parameters."""
 
 import inspect
 from collections.abc import Sequence

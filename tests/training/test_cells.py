@@ -1,4 +1,4 @@
-"""Codes of single cells tell their types, and neither how deep they were read nor which batch."""
+"""Codes of single cells encode their types, and neither sequencing depth nor batch."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ __all__ = ["quick"]  # a fixture: fits without pictures
 
 
 def fitted(cells: Cells, *, told: bool = True, **more: Any) -> tuple[Run, Any]:
-    """A fit of cells, told size factors and batch or neither, and the codes of all of them."""
+    """A fit of cells, with size factors and batch or with neither, and the codes of all cells."""
     data = as_data(cells, sized=told, told=told)
     settings = SETTINGS | {"model": "ConditionalVAE" if told else "VAE", "in_memory": True} | more
     run = fit(data=data, quiet=True, compile="off", **settings)
@@ -31,7 +31,7 @@ def fitted(cells: Cells, *, told: bool = True, **more: Any) -> tuple[Run, Any]:
 
 
 def distance(shares: Any, cells: Cells, rows: Any, batch: int) -> float:
-    """How far shares of genes are from those of the cells' types in a batch, in the logarithm."""
+    """Distance of log shares of genes from those of the cells' types in a batch."""
     truth = np.log(cells.share[cells.type[rows], batch])
     return float(np.sqrt(np.square(np.log(shares) - truth).mean()))
 
@@ -47,12 +47,12 @@ def test_size_factors_take_depth_and_covariates_take_batch_out_of_the_codes() ->
     assert told.library < 0.15
     assert told.batch < 0.1
     assert told.type > blind.type + 0.2
-    # Decoded under the other batch, cells are as they would have been there.
+    # Cells decoded under the other batch have the shares of that batch.
     rows = cells.batch == 0
     mean = decoded(run, codes[rows], 1)
     shares = mean / mean.sum(1, keepdims=True)
     assert distance(shares, cells, rows, 1) < 0.65 * distance(shares, cells, rows, 0)
-    # An average cell has the average total.
+    # A cell with a size factor of 1 has the average total.
     assert mean.sum(1).mean() == pytest.approx(cells.x.sum(1).mean(), rel=0.1)
 
 

@@ -1,4 +1,4 @@
-"""A collapsed posterior raises an alarm while the fit goes on, and metrics.csv keeps it."""
+"""A collapsed posterior raises an alarm during the fit, recorded in metrics.csv."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_the_alarm_of_a_command_names_its_flags(capsys: pytest.CaptureFixture[st
 
 
 def shrunk(layers: Sequence[nn.Module]) -> None:
-    """Initial weights of a user's own: the encoder first says next to nothing."""
+    """User-defined initial weights: at first the latents are almost unused."""
     initialize(layers)
     last = layers[-1]
     if isinstance(last, nn.Linear) and last.out_features == 2 * 20:
@@ -69,7 +69,7 @@ def shrunk(layers: Sequence[nn.Module]) -> None:
 
 
 def slow(folder: Path, out: str, epochs: int) -> Run:
-    """The first epochs of a fit that is slow: no unit is active yet, and the KL rises."""
+    """The first epochs of a slow fit: no unit is active yet, but the KL rises."""
     usual = dict.fromkeys(("likelihood", "decoder", "encoder", "latent_dim", "batch_size"), ...)
     return small(folder, out, data="digits", compile="off", epochs=epochs, lr=2e-4, **usual)
 
@@ -83,7 +83,7 @@ def test_no_alarm_while_the_kl_of_a_slow_start_rises_and_none_after_a_resumption
     kl = [float(str(value)) for value in held_out(run, "kl")]
     assert kl[2:] == sorted(kl[2:])
     assert held_out(run, "alarm") == [None] * 6
-    # The course is that of the whole fit, not of this sitting.
+    # The course is that of the whole fit, not only since the resume.
     assert held_out(resume(run.path, epochs=7), "alarm") == [None] * 7
 
 

@@ -1,4 +1,4 @@
-"""What is found of weights and gradients that are no longer numbers."""
+"""Detection of weights and gradients that are not finite."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Fits that are evaluated and saved in some of their epochs."""
+"""Fits that are evaluated and saved in some epochs."""
 
 import signal
 from collections.abc import Mapping
@@ -73,7 +73,7 @@ def test_how_often_it_is_evaluated_moves_no_weights(tmp_path: Path) -> None:
 
 
 def test_patience_ends_a_fit_after_an_evaluation(tmp_path: Path) -> None:
-    """It counts epochs: of weights that cannot move the first evaluation stays the best."""
+    """Patience counts epochs: if weights cannot change, the first evaluation stays the best."""
     still: dict[str, Any] = {"lr": 1e-30, "optimizer": "SGD", "epochs": 30}
     run = small(tmp_path, patience=4, evaluate_every=3, **still)
     assert evaluations(run) == [3, 6, 9]

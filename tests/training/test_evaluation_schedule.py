@@ -1,4 +1,4 @@
-"""Evaluations and checkpoints aim at a tenth of the time of training: the rule of sizes itself."""
+"""The evaluation schedule: at most a tenth of the training time, by sizes."""
 
 import itertools
 from dataclasses import replace
@@ -35,12 +35,12 @@ GRID = [
     )
 ]
 MANY = 10_000
-"""Epochs of a fit that the rule alone decides on."""
+"""Numbers of epochs for which only the rule matters."""
 
 
 @pytest.mark.parametrize("sizes", GRID)
 def test_evaluation_takes_a_tenth_of_training_at_most(sizes: Sizes) -> None:
-    """By the cost model, where the fit is long; and no more is left out than that takes."""
+    """By the cost model, for long fits, without fewer evaluations than necessary."""
     schedule = schedule_for(sizes, MANY)
     cost = evaluation_seconds(sizes, schedule.rows)
     budget = allowance(sizes)

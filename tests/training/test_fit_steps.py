@@ -1,4 +1,4 @@
-"""How a fit steps: schedules, clipping, optimizers, precision, particles."""
+"""Steps of a fit: schedules, clipping, optimizers, precision, particles."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_a_plateau_lowers_the_rate_where_the_objective_no_longer_rises(tmp_path:
         "class_path": "ReduceLROnPlateau",
         "init_args": {"patience": 0, "factor": 0.5},
     }
-    # Weights that cannot move: the second epoch is no better, and the rate falls after each.
+    # Weights that cannot change: no epoch is better, and the rate falls after each.
     plateau["init_args"] |= {"eps": 0.0}
     still = small(tmp_path, schedule=plateau, epochs=4, lr=1e-30, optimizer="SGD")
     assert rates(still) == pytest.approx([1e-30, 1e-30, 5e-31, 2.5e-31], rel=1e-9, abs=0)

@@ -1,4 +1,4 @@
-"""The lifeline: a process that dies, or fails, is known to all others at once, and told once."""
+"""The lifeline: all processes detect at once that one dies or fails, and print it once."""
 
 import contextlib
 import queue
@@ -15,7 +15,7 @@ WORLD = 3
 
 
 class Fabric:
-    """What a lifeline asks of Fabric: a rank, and a broadcast."""
+    """The part of Fabric that a lifeline uses: a rank, and a broadcast."""
 
     def __init__(self, rank: int, said: "queue.Queue[Any]") -> None:
         self.global_rank = self.local_rank = rank
@@ -49,7 +49,7 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def cut(line: Lifeline) -> None:
-    """What the system does with the connections of a process that is killed."""
+    """Close the connections like the system after a kill."""
     line._is_closed.set()  # it does nothing more
     if line.own.rank == 0:
         line._thread.join(5.0)

@@ -1,4 +1,4 @@
-"""Fits in two processes that ``torchrun`` started: one fit, as if one process had done it."""
+"""Fits in two processes of ``torchrun``: equal to a fit in one process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ __all__ = ["quick"]  # a fixture
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 LEAVES = 30.0
-"""Seconds in which all processes leave when one is killed."""
+"""Maximum seconds until all processes end after one was killed."""
 
 SCRIPT = """
 import json, os, sys
@@ -41,9 +41,9 @@ Path(f"rank{rank}.json").write_text(json.dumps([str(run.path), run.summary["epoc
 
 @pytest.mark.slow
 def test_two_processes_climb_as_one_does(tmp_path: Path) -> None:
-    """A point mass draws nothing: weights and figures are the same to rounding, in each step.
+    """A point mass draws nothing: weights and figures are equal up to rounding in each step.
 
-    ``fit`` is called by a script that ``torchrun`` starts, and four batches make a step.
+    A script that ``torchrun`` starts calls ``fit``, with four batches per step.
     """
     (tmp_path / "script.py").write_text(SCRIPT)
     words = ("script.py", str(table_file(tmp_path)), "two")
@@ -103,7 +103,7 @@ def test_a_killed_rank_ends_all_with_one_sentence(moment: str, victim: int, tmp_
         pid = launched.kill(victim)
         code, errors = launched.ended(within=LEAVES)
     assert code
-    if moment != "start-up":  # torchrun alone knows of the processes before they know each other
+    if moment != "start-up":  # before they connect, only torchrun detects it
         (said,) = errors
         assert said.startswith(f"error: rank {victim} of 2 processes (pid {pid} on ")
         assert said.endswith(f"was killed; continue with --resume {run}")
@@ -162,7 +162,7 @@ def test_processes_that_are_started_again_do_not_wait_for_dead_ones(
 @pytest.mark.slow
 @on_linux
 def test_the_run_of_another_fit_is_not_gone_on_with(tmp_path: Path) -> None:
-    """Started again, a fit finds the folder taken by a run of other settings."""
+    """A restarted fit finds a run with other settings in its folder."""
     small(tmp_path, epochs=1)
     words = ["-m", "ppvae.fit", *small_flags(tmp_path), "--lr", "0.123"]
     with Launched(*words, cwd=tmp_path, restarts=1) as launched:
@@ -191,7 +191,7 @@ def test_a_fit_goes_on_in_another_number_of_processes(tmp_path: Path) -> None:
 
 @pytest.fixture
 def two_machines() -> Iterator[tuple[str, ...]]:
-    """Two network namespaces that are joined by a cable; each has an address of its own."""
+    """Two connected network namespaces with different addresses."""
     names = f"ppvae-{os.getpid()}-a", f"ppvae-{os.getpid()}-b"  # tests may run at the same time
     if shutil.which("ip") is None:
         pytest.skip("there is no `ip`, by which network namespaces are made")
@@ -251,7 +251,7 @@ def test_two_machines_fit_as_one_process(
             machines.append(on_machine(name, [sys.executable, *words, "--nodes", "2"], **told))
     said = [machine.communicate(timeout=400) for machine in machines]
     assert [machine.returncode for machine in machines] == [0, 0], said
-    assert not said[1][0]  # the first alone tells
+    assert not said[1][0]  # only the first prints
     assert Run(tmp_path / "run").config["nodes"] == 2
     one = small(tmp_path, "one", guide="Delta").path
     for name, value in weights(one).items():
@@ -264,7 +264,7 @@ def test_two_machines_fit_as_one_process(
 def test_a_process_killed_on_one_machine_ends_the_other(
     victim: int, two_machines: tuple[str, ...], tmp_path: Path
 ) -> None:
-    """Without any launcher: each machine learns of it over the network."""
+    """Without a launcher: each machine detects it over the network."""
     machines = []
     for number, name in enumerate(two_machines):
         told = {"MASTER_ADDR": "10.77.0.1", "MASTER_PORT": "29519", "NODE_RANK": str(number)}

@@ -1,4 +1,4 @@
-"""The order of the training data: what passes once an epoch, and what in every batch."""
+"""The order of the training data: rows once per epoch, and labelled rows in every batch."""
 
 import pytest
 import torch

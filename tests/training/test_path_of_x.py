@@ -1,4 +1,4 @@
-"""The way of x from `fit` to its density, as the stack of an eager step shows it."""
+"""The path of x from `fit` to its density, by the stack of an eager step."""
 
 import traceback
 from pathlib import Path
@@ -15,11 +15,11 @@ ROOT = Path(ppvae.__file__).parent
 
 
 class _Seen(BaseException):
-    """Ends a fit at what is looked for; nothing in the package catches it."""
+    """Ends a fit; the package does not catch it."""
 
 
 def _walk() -> list[str]:
-    """Files of the package that the stack is in, from `fit` on; one after the other, each once."""
+    """Files of the package on the stack from `fit` on, each once."""
     files = [frame.filename for frame in traceback.extract_stack()]
     inside = [str(Path(f).relative_to(ROOT)) for f in files if Path(f).is_relative_to(ROOT)]
     inside = [f for f in inside[inside.index("fit.py") :] if f.split("/")[0] != "models"]

@@ -1,4 +1,4 @@
-"""Several processes: as many as there is room for, which live and die together."""
+"""Several processes: their maximum number, and their common end."""
 
 import json
 import os
@@ -80,7 +80,7 @@ def test_no_more_processes_than_accelerators(monkeypatch: pytest.MonkeyPatch) ->
         launch("cuda", "32", Processes(2, 1, None), oversubscribe=True)
 
 
-# A launcher and its ranks, without a fit: the rank says its number, and sleeps.
+# A launcher and its ranks without a fit: each rank prints its process id, and sleeps.
 
 LAUNCH = """
 import os, subprocess, sys, time
@@ -121,7 +121,7 @@ def launched(tmp_path: Path, ending: str) -> tuple[subprocess.Popen[str], list[i
 
 
 def ended(pid: int, within: float = 20.0) -> bool:
-    """Whether a process is gone, or is soon; a zombie that nobody waits for is gone."""
+    """Whether a process ends soon; a zombie has ended."""
     until = time.monotonic() + within
     while time.monotonic() < until:
         try:
@@ -140,7 +140,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc"
 @on_linux
 @pytest.mark.parametrize("moment", [0.0, 1.0])
 def test_ranks_end_with_their_launcher(moment: float, tmp_path: Path) -> None:
-    """Whether they are at their imports, or at work."""
+    """During imports, or during the work."""
     launcher, pids = launched(tmp_path, WAITS)
     time.sleep(moment)
     launcher.kill()
@@ -151,7 +151,7 @@ def test_ranks_end_with_their_launcher(moment: float, tmp_path: Path) -> None:
 @on_linux
 @pytest.mark.parametrize("ending", [WAITS, NOTICES], ids=["waits", "notices"])
 def test_the_launcher_says_which_rank_died(ending: str, tmp_path: Path) -> None:
-    """Whether it hangs in a call that nothing wakes, or is told that a connection broke."""
+    """In a blocked call, or after an error of a connection."""
     launcher, pids = launched(tmp_path, ending)
     os.kill(pids[1], signal.SIGKILL)
     _, said = launcher.communicate(timeout=60)
@@ -181,7 +181,7 @@ Path(f"rank{rank}.json").write_text(json.dumps([str(run.path), run.summary["epoc
 
 @pytest.mark.slow
 def test_a_script_that_fits_in_two_processes(tmp_path: Path) -> None:
-    """All of it runs in each, and each has the same run, in a folder that the clock names."""
+    """Every process runs the whole script and has the same run, in a folder named by the clock."""
     (tmp_path / "script.py").write_text(SCRIPT)
     subprocess.run(
         [sys.executable, "script.py", str(table_file(tmp_path))], check=True, timeout=500,

@@ -1,4 +1,4 @@
-"""How a fit ended is said first, last, on the page and whenever it is opened."""
+"""The status of a fit is printed first and last, on the page and on opening."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_a_course_that_flattens_has_converged_and_a_straight_one_is_climbing() -
 
 
 def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:
-    """The rise slows with the learning rate alone: as far as it went it was as steep."""
+    """The rise slows only with the learning rate: relative to it, it is as steep as before."""
     lrs = [1e-3] * 10 + [1e-5] * 10
     course = np.cumsum([1.0] * 10 + [0.02] * 10) - 30
     table = rows(course.tolist())
@@ -65,7 +65,7 @@ def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:
 
 
 def test_a_late_rise_is_measured_by_all_that_the_fit_won() -> None:
-    """As the noise of a falling learning rate goes, a course may rise once more, and steeply."""
+    """As the noise falls with the learning rate, the objective may rise steeply again."""
     course = [-24.9 + 0.05 * i for i in range(20)] + [-23.9 + 0.2 * i for i in range(3)]
     assert status(rows(course), independent(1.0, mean=-25.0), -23.5, 4).word == "climbing"
     assert status(rows(course), independent(9.5, mean=-33.0), -23.5, 4).word == "converged"

@@ -1,4 +1,4 @@
-"""One thread where steps are small; the process is left as it was found."""
+"""One thread for small steps; the threads of the process are restored."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -24,7 +24,7 @@ CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture(autouse=True)
 def three(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A process of three threads, which nobody asked for."""
+    """A process with three threads by default."""
     before = torch.get_num_threads()
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     torch.set_num_threads(3)

@@ -1,4 +1,4 @@
-"""A tracker is told what the run keeps; whatever it does, the fit is whole."""
+"""A tracker gets the metrics of the run; its failures do not affect the fit."""
 
 import csv
 import importlib
@@ -22,7 +22,7 @@ __all__ = ["quick"]  # a fixture, used by every test here
 
 
 class Recorder:
-    """A tracker that keeps what it is told, up to a call that fails."""
+    """A tracker that records its calls, up to one that fails."""
 
     def __init__(self, fails_at: int | None = None) -> None:
         self.told: list[tuple[int, dict[str, float]]] = []

@@ -1,4 +1,4 @@
-"""Programs of one's own are tried out before the first step, and nothing of theirs moves."""
+"""User programs are tried before the first step, without changes of their state."""
 
 from collections.abc import Callable
 from functools import partial
@@ -39,7 +39,7 @@ class NoEvent(Model):
 
 
 class NoEventInside(Guide):
-    """Forgets it in the guide."""
+    """Forgets .to_event in the guide."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -70,7 +70,7 @@ class Normed(Guide):
 
 
 class OnlyInTraining(Guide):
-    """Has a mistake that evaluation does not meet."""
+    """Has an error in training only."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -78,7 +78,7 @@ class OnlyInTraining(Guide):
 
 
 class OnlyInEvaluation(Guide):
-    """Has one that training does not meet, and the first trace not either."""
+    """Has an error that occurs neither in training nor in the first trace."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -86,7 +86,7 @@ class OnlyInEvaluation(Guide):
 
 
 class Buffered(Guide):
-    """Keeps noise for a whole batch of training, which each smaller batch takes a part of."""
+    """Keeps noise for a training batch; smaller batches use a part of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -109,7 +109,7 @@ class Overflowing(Guide):
 
 
 class Rooted(Guide):
-    """A function without a slope where it is."""
+    """A function without a derivative at its argument."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -118,7 +118,7 @@ class Rooted(Guide):
 
 
 class Halves(Model):
-    """Observes x at a site whose support does not hold it, after a change of its own."""
+    """Observes changed x at a site whose support does not contain it."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -128,7 +128,7 @@ class Halves(Model):
 
 
 def autonormal() -> tuple[Any, Any]:
-    """A guide of Pyro's for latents of each datum."""
+    """An AutoGuide for latents of each datum."""
     model = Model()
     return model, AutoNormal(model)
 
@@ -176,7 +176,7 @@ def test_what_would_fail_in_the_fit_is_said_before_it(
 
 
 class Tutorial(nn.Module):
-    """Pyro's own: methods, pyro.module, and x flattened in the programs."""
+    """A program as in Pyro's tutorial: methods, pyro.module, and x flattened in the programs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ def test_the_tutorial_takes_the_digits_binarized_and_refuses_grey(tmp_path: Path
 
 
 class Recording(Guide):
-    """Notes its mean, at a site of a name that the model has too, or not."""
+    """Records its mean at a deterministic site, whose name the model may have too."""
 
     name = "code"
 
@@ -270,12 +270,12 @@ def test_a_bound_with_a_surrogate_climbs_by_it(tmp_path: Path) -> None:
             tmp_path, elbo[-10:], data=rows(), model=Model(), guide=Guide(), elbo=elbo, **PARTS
         )
         found.append((run.summary or {})["elbo"])
-    # Where every draw has a gradient, both have the same.
+    # If every draw has a gradient, both are equal.
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 class Counting(Guide):
-    """Counts its calls wherever a program may."""
+    """Counts its calls in all places that a program may use."""
 
     def __init__(self, log: list[int], told: Callable[[], None]) -> None:
         super().__init__()
@@ -295,7 +295,7 @@ class Counting(Guide):
 def test_evaluation_is_tried_on_a_batch_of_each_size(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of 9 held-out rows, drawn for 3 times: 27, in batches of 10."""
+    """9 held-out rows with 3 draws each: 27, in batches of 10."""
     sizes: list[int] = []
 
     def trying(loop: Trainer) -> None:
@@ -312,7 +312,7 @@ def test_evaluation_is_tried_on_a_batch_of_each_size(
 
 
 class Sharing(Guide):
-    """Multiplies two matrices once a batch, as pseudo-inputs are encoded once."""
+    """Multiplies two matrices once per batch, like the encoding of pseudo-inputs."""
 
     @override
     def posterior(self, x: Tensor) -> Any:
@@ -323,7 +323,7 @@ class Sharing(Guide):
 def test_work_that_a_batch_shares_is_shared_by_a_whole_one(
     count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many rows are held out."""
+    """For any number of held-out rows."""
     found: list[int] = []
 
     def noting(loop: Trainer) -> int:
@@ -358,7 +358,7 @@ def test_nothing_moves_by_a_trial() -> None:
 
 
 class Unsure(Guide):
-    """Draws a share that rounds to 0, whose density is then no number."""
+    """Draws a share that rounds to 0, so that its density is not finite."""
 
     @override
     def forward(self, x: Tensor) -> None:
@@ -383,7 +383,7 @@ class Shares(Model):
 
 
 class BreaksLater(Guide):
-    """Is no number from its tenth call in training on."""
+    """Is NaN from its tenth call in training on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -398,7 +398,7 @@ class BreaksLater(Guide):
 
 
 def test_a_number_that_is_none_names_its_site_and_not_the_weights(tmp_path: Path) -> None:
-    torch.manual_seed(2)  # whether it is the density or its gradient is up to the draws
+    torch.manual_seed(2)  # the draws determine whether density or gradient fails
     for model, guide in ((Shares(), Unsure()), (Model(), BreaksLater())):
         with pytest.raises(InputError, match=r"site '[kz]' of the (guide|model): ") as refused:
             small(

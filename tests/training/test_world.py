@@ -1,4 +1,4 @@
-"""The processes that a launcher has started, as the environment tells of them."""
+"""The processes of a launcher, from the environment."""
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_half_a_world_is_refused(variables: dict[str, str], words: tuple[str, ..
 def test_what_is_asked_for_is_what_was_started(told: pytest.MonkeyPatch) -> None:
     tell(told, TORCHRUN)
     assert (Processes.of(None, None).devices, Processes.of(2, 2).size) == (2, 4)
-    assert Processes.of(None, None, begun=(8, 8)).size == 4  # a fit goes on in other numbers
+    assert Processes.of(None, None, begun=(8, 8)).size == 4  # a fit may resume on other numbers
     with pytest.raises(InputError, match="`devices` is 3, but torchrun has 2 processes"):
         Processes.of(3, None)
     with pytest.raises(InputError, match="`nodes` is 1, but torchrun has 2 machines"):

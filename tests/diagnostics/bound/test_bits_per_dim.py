@@ -1,4 +1,4 @@
-"""Bits per dimension: of the observed elements, with the error of a ratio."""
+"""Bits per observed element, with the error of a ratio."""
 
 import math
 
@@ -30,7 +30,7 @@ def test_bits_are_per_observed_element() -> None:
     bits = found.bits_per_dim
     assert bits is not None
     assert bits.mean == pytest.approx(-float(log_p.sum() / mask.sum()) / math.log(2))
-    # A column that nobody observed is as one that is not there.
+    # A column that is never observed does not count.
     fewer, hidden = LinearGaussian(2, (COLUMNS - 1,)).double(), mask.clone()
     hidden[:, -1] = False
     with torch.no_grad():
