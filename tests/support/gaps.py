@@ -24,7 +24,7 @@ def programs(
 
 
 def holds(gap: Gap, truth: Tensor | float, slack: float = 1e-6) -> bool:
-    """Within the stated errors, datum by datum and in the mean."""
+    """Whether values agree within their errors, for each datum and in the mean."""
     off = gap.by_datum - truth
     each = bool((off.abs() < SIGMAS * gap.error + slack).all())
     error = float(gap.error.square().sum().sqrt()) / len(off)

@@ -1,4 +1,4 @@
-"""Laws of the gaps: on conjugate models the best guide of a family is known, and what it misses."""
+"""Laws of the gaps, on conjugate models whose best guide and its gap are known."""
 
 import math
 from collections.abc import Callable
@@ -44,12 +44,12 @@ def test_both_gaps_of_an_oblique_basis_with_a_poor_encoder(is_given: bool) -> No
     approximation, total = best_diagonal(p), encoder_kl(p, 0.4, 1.6)
     assert approximation > 0.1
     assert float((total - approximation).mean()) > 1.0
-    # What the search leaves is of second order; it is far below what is asked here.
+    # The rest that the search leaves is of second order, far below this tolerance.
     assert holds(found.approximation, approximation, slack=0.01)
     assert holds(found.amortization, total - approximation, slack=0.01)
     assert holds(found.total, total)
     assert found.approximation.mean == pytest.approx(approximation, abs=0.02)
-    # The errors are neither too small nor too large: z has a mean square near 1.
+    # The errors are correct: z has a mean square near 1.
     z = (found.amortization.by_datum - total + approximation) / found.amortization.error
     assert 0.5 < float(z.square().mean()) < 2.0
     assert found.how == "parameters"
@@ -152,7 +152,7 @@ def test_a_constant_of_the_guide_stays_and_one_number_stays_one() -> None:
 
 
 def test_one_number_of_all_data_is_each_datums_own() -> None:
-    """x | z ~ N(z, y^2) with y given: the posterior's width is each datum's, the guide's is not."""
+    """x | z ~ N(z, y^2) given y: the posterior's width depends on the datum, the guide's does not."""
     network = nn.Linear(1, 1)
     log_scale = nn.Parameter(torch.zeros(()))
 
@@ -210,7 +210,7 @@ def test_both_guides_see_the_same_noise() -> None:
 
 
 def test_a_proposals_search_follows_the_bound_that_averages_weights() -> None:
-    """With held densities its gradient is, in the mean, that of log mean w; p = N(0, 1), K = 4."""
+    """With fixed densities its mean gradient is that of log mean w; p = N(0, 1), K = 4."""
     loc = torch.full((200_000,), 0.7, dtype=torch.float64, requires_grad=True)
     scale = torch.full((200_000,), 0.6, dtype=torch.float64, requires_grad=True)
     torch.manual_seed(0)
@@ -227,7 +227,7 @@ def test_a_proposals_search_follows_the_bound_that_averages_weights() -> None:
 
 
 def test_the_units_of_the_latent_do_not_matter() -> None:
-    """A posterior a thousand times as narrow is found in as many steps."""
+    """A posterior that is a thousand times narrower is found in as many steps."""
     p = pca(variance=1e-6, shift=1e-3, rows=10)
     found = split(p, log_p=p.log_p)
     assert float(found.amortization.by_datum.min()) > 0.5
@@ -320,7 +320,7 @@ def test_what_cannot_be_split_is_refused() -> None:
 
 
 def test_a_search_that_runs_away_ends_in_a_sentence() -> None:
-    """On the way its parameters leave their domain, which Pyro's checks would stop it at."""
+    """Its parameters leave their domain during the search, which Pyro's checks would refuse."""
 
     def model(x: Tensor) -> None:
         with pyro.plate("data", len(x)):
