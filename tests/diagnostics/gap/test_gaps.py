@@ -152,7 +152,7 @@ def test_a_constant_of_the_guide_stays_and_one_number_stays_one() -> None:
 
 
 def test_one_number_of_all_data_is_each_datums_own() -> None:
-    """x | z ~ N(z, y^2) given y: the posterior's width depends on the datum, the guide's does not."""
+    """x | z ~ N(z, y^2) given y: the posterior's width differs by datum, the guide's does not."""
     network = nn.Linear(1, 1)
     log_scale = nn.Parameter(torch.zeros(()))
 
