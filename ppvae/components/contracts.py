@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ppvae.errors import InputError
 from ppvae.guides import Amortized
@@ -67,6 +67,7 @@ def check_part(
     if not is_foreign(type(part)):
         return
     x, name = examples[:2], f"`{role}={path!r}`"
+    _check_parameters(name, part)
     call: Callable[[], Any]
     want: tuple[Shape, Shape]
     params_axis = 0
@@ -86,6 +87,18 @@ def check_part(
     with torch.no_grad(), forked(x.device), failures_told(f"{name} fails{of}", type(part)):
         fn = call()
     _check_distribution(name, of, fn, want, params_axis)
+
+
+def _check_parameters(name: str, part: Any) -> None:
+    """Refuse a tensor that needs a gradient, and that no optimizer would find."""
+    modules = part.modules() if isinstance(part, nn.Module) else ()
+    for key, value in ((key, value) for each in modules for key, value in vars(each).items()):
+        if isinstance(value, Tensor) and value.requires_grad:
+            how = "make it an nn.Parameter" if value.is_leaf else "compute it in forward"
+            raise InputError(
+                f"{name} has a tensor {key} that needs a gradient and is not a parameter, so it "
+                f"would not be learned; {how}"
+            )
 
 
 def _decoder_shape(name: str, part: Any) -> Shape:

@@ -156,12 +156,13 @@ def _check_names(frame: "pd.DataFrame | OpenedTable", options: ReadOptions, faul
     if is_column(options.size_factor):
         parts.append(("size_factor", str(options.size_factor)))
     there, columns = set(frame.columns), list(map(str, frame.columns))
-    for key, name in [*parts, *(("kinds", name) for name in options.kinds)]:
+    listed = f", which are {', '.join(columns[:30])}{', ...' if len(columns) > 30 else ''}"
+    said = [(name, f"`{key}={name!r}`") for key, name in parts]
+    said += [(name, f"{name!r} in `kinds`") for name in options.kinds]
+    for name, where in said:
         if name not in there:
-            faults.add(
-                f"`{key}={name!r}` is not one of its columns{nearest(name, columns)}, which are "
-                f"{', '.join(columns[:30])}{', ...' if len(columns) > 30 else ''}"
-            )
+            faults.add(f"{where} is not one of its columns{nearest(name, columns)}{listed}")
+            listed = ""  # once is enough
     taken = defaultdict(list)
     for key, name in parts:
         taken[name].append(key)

@@ -9,7 +9,7 @@ import codecs
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
@@ -53,8 +53,8 @@ class Dialect:
     notes: tuple[str, ...]
 
 
-def dialect(content: bytes, path: Path) -> Dialect:
-    """Determine the dialect of a table.
+def dialect(content: bytes, path: Path, words: Container[str] = ()) -> Dialect:
+    """Determine the dialect of a table; columns in ``words`` do not decide the decimal mark.
 
     Raises:
         InputError: for a file that is not text, has no header, or has lines of different lengths.
@@ -79,7 +79,7 @@ def dialect(content: bytes, path: Path) -> Dialect:
     names = [name.strip() for name in next(fields([header], separator))]
     rows = list(islice(filter(None, fields(lines[start:], separator)), _SAMPLE))
     _check_header(names, rows, path)
-    decimal = _decimal(names, rows, separator, path)
+    decimal = _decimal(names, rows, separator, path, words)
     if _check_even(names, lines[start:], separator, start, path):
         names = names[:-1]
     _check_names(names, path)
@@ -164,9 +164,17 @@ def _check_header(names: list[str], rows: list[list[str]], path: Path) -> None:
     )
 
 
-def _decimal(names: list[str], rows: list[list[str]], separator: str, path: Path) -> str:
+def _decimal(
+    names: list[str], rows: list[list[str]], separator: str, path: Path, words: Container[str]
+) -> str:
     """Return the decimal mark; refuse mixed marks, and an ambiguous comma."""
-    cells = [(cell.strip(), place) for row in rows for place, cell in enumerate(row)]
+    skipped = {place for place, name in enumerate(names) if name in words}
+    cells = [
+        (cell.strip(), place)
+        for row in rows
+        for place, cell in enumerate(row)
+        if place not in skipped
+    ]
     grouped = [(cell, place) for cell, place in cells if _GROUPED.fullmatch(cell)]
     commas = [(cell, place) for cell, place in cells if "," in cell and is_number(cell, ",")]
     points = [cell for cell, _ in cells if "." in cell and is_number(cell)]
@@ -177,7 +185,7 @@ def _decimal(names: list[str], rows: list[list[str]], separator: str, path: Path
         raise InputError(
             f"{path}: column {column} holds the number {cell!r}, with "
             f"{SEPARATORS.get(separator, repr(separator))} between fields: write it without "
-            f"thousands separators, and with a decimal point."
+            f"thousands separators, and with a decimal point, or give `drop={[column]!r}`."
         )
     if commas and points:
         raise InputError(

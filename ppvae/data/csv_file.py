@@ -30,7 +30,9 @@ def csv_source(
             column, or faults of its columns.
     """
     with parsing(path, "a .csv table"):
-        written = dialect(path.read_bytes(), path)
+        categories = [name for name, kind in options.kinds.items() if kind == "category"]
+        words = {*options.drop, *filter(None, [options.index]), *categories}
+        written = dialect(path.read_bytes(), path, words)
         frame = _frame(written, _words(options, schema))
     if len(frame) == 0:
         raise InputError(f"{path} has a header and no rows.")

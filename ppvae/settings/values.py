@@ -246,6 +246,8 @@ class Words(Values):
 
     @override
     def spelled(self, value: Any) -> list[str]:
+        if isinstance(value, str):
+            return [value]
         return [_joined([f"{name}={word}" for name, word in dict(value).items()])]
 
     def read(self, value: Any) -> Any:

@@ -26,6 +26,7 @@ from ppvae.cli.flags_in_sentences import in_flags
         ("nothing is marked", "nothing is marked"),
         ("give `drop=['a', 'b c']`", "give --drop 'a,b c'"),
         ("give `kinds={'year': 'category'}`", "give --kinds year=category"),
+        ("`kinds='year'` is", "--kinds year is"),
         ("as `size=(20, 30)`", "as --size 20x30"),
         ("`covariates=('a',)` names", "--covariates a names"),
         ("`covariates='Sex'` is", "--covariates Sex is"),

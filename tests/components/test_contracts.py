@@ -81,6 +81,29 @@ class FlatPrior(Prior):
         return dist.Normal(torch.zeros(self.latent_dim), 1.0)
 
 
+class Forgotten(Prior):
+    """A tensor that is no parameter."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        self.loc = torch.zeros(latent_dim, requires_grad=True)
+
+    def forward(self) -> Any:
+        return dist.Normal(self.loc, 1.0).to_event(1)
+
+
+class Early(Prior):
+    """A tensor that is computed once, before any step."""
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__(latent_dim)
+        self.log_scale = nn.Parameter(torch.zeros(latent_dim))
+        self.scale = self.log_scale.exp()
+
+    def forward(self) -> Any:
+        return dist.Normal(0.0, self.scale).to_event(1)
+
+
 class Half(Prior):
     """A bounded support, which no normal guide stays in; the log density elsewhere is -inf."""
 
@@ -145,6 +168,11 @@ HERE = re.escape(str(Path(__file__)))
             r"shape \(4,\) and event shape \(\), and must give batch shape \(\) and event shape "
             r"\(4,\); end it with .to_event\(1\)$",
         ),
+        (
+            {"prior": Forgotten},
+            r"has a tensor loc that needs a gradient .*; make it an nn.Parameter$",
+        ),
+        ({"prior": Early}, r"has a tensor scale that needs .*; compute it in forward$"),
         (
             {"guide": FlatGuide},
             r"for x of shape \(2, 1, 8, 8\), and must give batch shape \(2,\) and event shape "

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,6 +115,17 @@ def test_what_could_be_misread_is_refused_with_what_was_seen(kind: str, tmp_path
     assert says in sentence
     assert str(path) in sentence
     assert "label='setosa'" not in sentence
+
+
+@pytest.mark.parametrize("out", [{"drop": ("a",)}, {"index": "a"}, {"kinds": {"a": "category"}}])
+def test_commas_of_a_column_that_holds_no_numbers_are_read(
+    out: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b,c\n" + lines(lambda a, b: f'"1,{a:03.0f}",{b},{b}'))
+    source = csv_source(path, ReadOptions(**out))
+    assert source.train.names is not None
+    assert source.train.names[-2:] == ("b", "c")
 
 
 def test_years_beside_names_are_a_header(tmp_path: Path) -> None:

@@ -289,6 +289,12 @@ WRONG: dict[str, tuple[pd.DataFrame, dict[str, Any], tuple[str, ...]]] = {
          "(2) column bill holds '40.0 mm' in row 0 (such cells: 40)",
          "(3) column eggs holds 'inf' in row 1"),
     ),
+    "wrong names": (
+        FRAME,
+        {"label": "specis", "kinds": {"bil": "real"}},
+        ("(did you mean species?), which are ",
+         "(2) 'bil' in `kinds` is not one of its columns (did you mean bill?)."),
+    ),
     "names of rows": (
         FRAME.assign(ring=[f"ring-{i}" for i in PLACES]),
         {},
