@@ -103,7 +103,7 @@ class EpochBar:
         text = f"valid {in_words(epoch.valid)}; {self._best}"
         if alarm and not self._alarm and not self._quiet:
             said = spoken(f"alarm, epoch {epoch.epoch}: {alarm}")
-            self._progress.console.print(said, soft_wrap=True, markup=False, style="bold red")
+            self._print(said, "bold red")
         self._alarm = alarm
         if alarm:
             text = f"{text}; POSTERIOR COLLAPSE"
@@ -115,9 +115,14 @@ class EpochBar:
             self._line.show(f"epoch {epoch.epoch}/{self._epochs}: {text}")
         elif epoch.epoch >= self._due and not self._quiet:
             line = f"epoch {epoch.epoch}/{self._epochs}: {text}"
-            self._progress.console.print(line, soft_wrap=True, markup=False)
+            self._print(line)
             self._compiled = ""  # printed once
             self._due = min(self._epochs, epoch.epoch - epoch.epoch % self._every + self._every)
+
+    def _print(self, line: str, style: str = "") -> None:
+        """Print a line above the bar; in a terminal it ends between words, in a log it is one."""
+        console = self._progress.console
+        console.print(line, soft_wrap=not console.is_terminal, markup=False, style=style)
 
 
 def in_words(figures: "Figures") -> str:

@@ -59,7 +59,8 @@ def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     for i, name in enumerate(header):
         has_words = any(re.search("[a-z]{3,} [a-z]", row[i]) for row in rows)
         justify: JustifyMethod = "left" if i == 0 or has_words else "right"
-        table.add_column(name, justify=justify, overflow="fold")
+        # Names and sentences wrap, figures do not.
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=justify == "right")
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)

@@ -68,7 +68,7 @@ def check_support(data: Data, facts: Audit) -> None:
         if first is not None:
             (row, value, takes), site = first
             raise InputError(
-                f"{split.annotations.called(row)} of the {name} data ({data.name}) holds "
+                f"{split.annotations.called(row)} of {data.name}, in its {name} part, holds "
                 f"{value:.4g}, and "
                 f"{_takes(facts, site, takes)}: {ways_out(data, _kind_of(facts.supports[site][1]))}"
             )

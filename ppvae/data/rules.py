@@ -199,9 +199,8 @@ def check_finite(rows: Rows, scaling: Scaling, part: str, where: str) -> None:
             row = int(wrong[0])
             largest = float(chunk["x"][row].nan_to_num(0).abs().max())
             raise InputError(
-                f"{where} holds {largest:.3g} in {rows.annotations.called(before + row)} of the "
-                f"{part} part, whose square overflows float32 after scaling: rescale the "
-                f"values."
+                f"{where} holds {largest:.3g} in {rows.annotations.called(before + row)}, in the "
+                f"{part} part, whose square overflows float32 after scaling: rescale the values."
             )
         before += len(fine)
 

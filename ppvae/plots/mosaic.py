@@ -10,6 +10,7 @@ from ppvae.plots.arrays import Array, Limits
 from ppvae.plots.style import GREY, WIDTH, four_digits, new_figure
 
 _MISSING = np.array([0.78, 0.86, 0.93])  # a missing value of an image
+_GAP = np.array([0.75, 0.75, 0.75, 1.0])  # between tiles with white edges
 
 
 def paint(images: Array, limits: Limits) -> Array:
@@ -36,17 +37,27 @@ def mosaic(tiles: Array, row_gaps: Sequence[int], column_gap: int) -> tuple[Arra
     """A picture of tiles ``(rows, columns, H, W, 3)``, and the top of each row.
 
     ``row_gaps[r]`` is the room above row r, in pixels. The picture has an alpha channel: gaps
-    between tiles, and tiles of NaN, are transparent.
+    between tiles, and tiles of NaN, are transparent, or grey if many tiles have white edges, which
+    would run into a white page.
     """
     rows, columns, height, width, _ = tiles.shape
     tops = [int(sum(row_gaps[: r + 1])) + r * height for r in range(rows)]
     sheet = np.zeros((tops[-1] + height, columns * (width + column_gap) - column_gap, 4))
+    if _has_white_edges(tiles):
+        sheet[:] = _GAP
     for r, top in enumerate(tops):
         for c in range(columns):
             left = c * (width + column_gap)
-            sheet[top : top + height, left : left + width, :3] = tiles[r, c]
-            sheet[top : top + height, left : left + width, 3] = ~np.isnan(tiles[r, c, ..., 0])
-    return np.nan_to_num(sheet), tops
+            if not np.isnan(tiles[r, c]).any():
+                sheet[top : top + height, left : left + width, :3] = tiles[r, c]
+                sheet[top : top + height, left : left + width, 3] = 1
+    return sheet, tops
+
+
+def _has_white_edges(tiles: Array) -> bool:
+    edges = (tiles[..., [0, -1], :, :], tiles[..., [0, -1], :])
+    darkest = np.concatenate([edge.reshape(-1, 3).min(axis=1) for edge in edges])
+    return bool((darkest > 0.9).mean() > 0.1)
 
 
 def mounted(sheet: Array, *, left: float, title: str, note: str) -> tuple[Figure, Axes]:
@@ -59,7 +70,9 @@ def mounted(sheet: Array, *, left: float, title: str, note: str) -> tuple[Figure
     figure = new_figure(height + 0.9)
     axes = figure.add_subplot()
     axes.imshow(sheet, interpolation="auto")
-    axes.spines[:].set_visible(False)
+    is_framed = bool((sheet == _GAP).all(axis=-1).any())
+    axes.spines[:].set_visible(is_framed)
+    axes.spines[:].set_color(_GAP)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_title(title)

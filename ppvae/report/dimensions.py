@@ -16,7 +16,7 @@ from ppvae.report.sections import Section, Table
 
 TITLE = "KL of each latent dimension"
 
-LINES = 20
+LINES = 10
 """Maximum number of dimensions in the table."""
 
 

@@ -7,6 +7,7 @@ import torch
 
 from ppvae.errors import InputError
 from ppvae.plots.arrays import as_images, value_range
+from ppvae.plots.pictures import gap_between
 from ppvae.programs.generation import generate
 from ppvae.programs.streams import seeded
 from ppvae.report.page_data import PageData
@@ -40,7 +41,8 @@ def strip(page: PageData) -> Section:
     if images is not None:
         mean = f"the mean of {page.likelihood} at a z from the prior"
         alt = f"{DRAWN} draws from the model, each {mean}."
-        uri = sprite(images, DRAWN, value_range(images))
+        gap = gap_between(images.shape[-1])
+        uri = sprite(images, DRAWN, value_range(images), gap)
         row = Picture(uri, alt, "strip", f"Draws from the model: {mean}.")
         return Section("draws", "", pictures=(row,))
     return Section("draws", "", tables=(_table(page, found.draw[:LINES]),))

@@ -18,10 +18,10 @@ LEVELS = {"converged": "good", "climbing": "fair", "collapsed": "bad", "diverged
 """Severity of each status."""
 
 MEANINGS = {
-    "converged": "the bound no longer rises",
+    "converged": "the bound has levelled off",
     "climbing": "the bound was still rising",
     "collapsed": "the latents carry no information on x",
-    "diverged": "the bound fell, or is not finite",
+    "diverged": "the bound is far too low, or not finite",
 }
 
 
@@ -59,7 +59,7 @@ def _tiles(page: PageData) -> Iterator[Tile]:
     yield Tile("Effective latents", value, note, share=share)
     status = str(summary.get("status") or "not ended")
     best, epochs = (decimals(summary.get(name), 0) for name in ("best_epoch", "epochs"))
-    ended = f"best epoch {best} of {epochs}"
+    ended = f"weights of epoch {best} of {epochs}"
     meaning = MEANINGS.get(status, "no final results yet")
     yield Tile(
         "Status", {"climbing": "still climbing"}.get(status, status),
@@ -86,12 +86,12 @@ def _distance(nearest: Comparison) -> str:
     lead = nearest.difference
     assert lead is not None
     if math.isnan(lead.mean):
-        return f"lead over {nearest.about}: not a number"
+        return f"lead over the {nearest.about}: not a number"
     side = "above" if lead.mean >= 0 else "below"
     told = "" if nearest.is_beaten or nearest.is_better else "; not significant"
     error = lead.standard_error
     noise = "" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {decimals(error)}"
-    return f"{decimals(abs(lead.mean))}{noise} {side} {nearest.about}{told}"
+    return f"{decimals(abs(lead.mean))}{noise} {side} the {nearest.about}{told}"
 
 
 def _level(nearest: Comparison) -> str:

@@ -51,7 +51,7 @@ def section(page: PageData) -> Section:
     held: dict[str, Any] = {
         "labels": look.names, "places": look.places, "colours": look.colours,
         "markers": look.markers, "numbers": page.numbers[:few].tolist(),
-        "names": page.names[:few], "data": page.data_name, "planes": [], "columns": [],
+        "names": page.names[:few], "source": page.source, "planes": [], "columns": [],
         "greys": None,
     }  # fmt: skip
     coloured = ", coloured by label" if look.keys else ""

@@ -62,10 +62,21 @@ class PageData:
         index = self._demanded.annotations.index
         return [] if index is None else [str(index[i]) for i in self.order.tolist()]
 
+    @cached_property
+    def source(self) -> str:
+        """Where row numbers count: in the rows shown, or in all rows that these were split from."""
+        numbers = self._demanded.annotations.numbers
+        if torch.equal(numbers.cpu(), torch.arange(len(numbers))):
+            return f"the {self.data_name} data"
+        own = self.run.resolved.get("data")
+        name = own.get("name") if isinstance(own, Mapping) else None
+        is_own = self.data_name in ("train", "valid", "test")
+        return str(name or "all data") if is_own else self.data_name
+
     def called(self, place: int) -> str:
-        """The number of a row, and its name: ``row 7 (counted from 0)``."""
-        name = f", {self.names[place]}" if self.names else ""
-        return f"row {int(self.numbers[place])} (counted from 0){name}"
+        """The number of a row, where it counts, and its name."""
+        name = f", named {self.names[place]}" if self.names else ""
+        return f"row {int(self.numbers[place])} of {self.source} (counted from 0){name}"
 
     @cached_property
     def greys(self) -> Tensor | None:

@@ -101,8 +101,10 @@ def packed(png: bytes) -> str:
     kind = "png"
     if len(png) > LARGE:
         with Image.open(io.BytesIO(png)) as image:
-            packed = io.BytesIO()
-            image.convert("RGB").save(packed, "JPEG", quality=85)
+            packed, sheet = io.BytesIO(), Image.new("RGBA", image.size, "white")
+            Image.alpha_composite(sheet, image.convert("RGBA")).convert("RGB").save(
+                packed, "JPEG", quality=85
+            )
         png, kind = packed.getvalue(), "jpeg"
     return encoded(png, kind)
 

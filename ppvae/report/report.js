@@ -105,8 +105,8 @@ function latentMap(held) {
   }
 
   const told = (i) =>
-    `row ${held.numbers[i]} (counted from 0${held.names.length ? `, named ${held.names[i]}` : ""}) of the ` +
-    `${held.data} data${held.labels[i] ? `, label ${held.labels[i]}` : ""}`;
+    `row ${held.numbers[i]} of ${held.source} (counted from 0)` +
+    `${held.names.length ? `, named ${held.names[i]}` : ""}${held.labels[i] ? `, label ${held.labels[i]}` : ""}`;
 
   const node = (value, k, count) =>
     Math.round(((value - plane.low[k]) / (plane.high[k] - plane.low[k])) * (count - 1));

@@ -35,18 +35,18 @@ def shrunk(x: Tensor) -> Tensor:
     return small.reshape(*x.shape[:-2], *size)
 
 
-def sprite(images: Array, columns: int, limits: tuple[float, float]) -> str:
-    """Images ``(N, C, H, W)`` as one picture, row by row."""
+def sprite(images: Array, columns: int, limits: tuple[float, float], gap: int = 0) -> str:
+    """Images ``(N, C, H, W)`` as one picture, row by row, with a clear ``gap`` between columns."""
     from PIL import Image
 
     painted = paint(images, limits)
     rows = -(-len(painted) // columns)
     tiles = np.ones((rows * columns, *painted.shape[1:]))
     tiles[: len(painted)] = painted
-    sheet, _ = mosaic(tiles.reshape(rows, columns, *painted.shape[1:]), [0] * rows, 0)
-    image = Image.fromarray((sheet[..., :3] * 255).round().astype(np.uint8))
-    if images.shape[1] == 1 and bool(np.isfinite(images).all()):
-        image = image.convert("L")
+    sheet, _ = mosaic(tiles.reshape(rows, columns, *painted.shape[1:]), [0] * rows, gap)
+    image = Image.fromarray((sheet * 255).round().astype(np.uint8))
+    is_grey = images.shape[1] == 1 and bool(np.isfinite(images).all())
+    image = image.convert(("L" if is_grey else "RGB") + "A" * bool(gap))
     png = io.BytesIO()
     image.save(png, "PNG", optimize=True)
     return packed(png.getvalue())

@@ -9,51 +9,39 @@ from collections.abc import Iterator
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.bound.activity import THRESHOLD
 from ppvae.diagnostics.shared.wording import as_sentence, decimals, with_error
-from ppvae.report.commands import ask_command, ask_in_python, handed
 from ppvae.report.page_data import PageData
 from ppvae.report.sections import Section, Table
 
 
 def section(page: PageData) -> Section:
     """The verdict."""
-    sentences, commands = [*_alarm(page), *page.run.warnings], list[str]()
+    sentences = [*_alarm(page), *page.run.warnings]
     tables = tuple(_baselines(page))
     if page.diagnosis is None:
         sentences += [*_summary(page), *_notes(page)]
-        asked = (
-            "The run was not diagnosed yet: a diagnosis says where nats are lost, and what to "
-            "change."
+        sentences.append(
+            "Not diagnosed yet: a diagnosis says where nats are lost, and what to change."
+            if page.has_bound
+            else "Not diagnosed yet. Without a bound there is no gap to split, but other questions "
+            "can be asked."
         )
-        if not page.has_bound:
-            asked = (
-                "The run was not diagnosed yet. Without a bound there is no gap to split, but "
-                "other questions can be asked."
-            )
-        if handed(page.run):
-            sentences.append(f"{asked} Diagnose it in a few minutes: {ask_in_python(page.run)}.")
-        else:
-            sentences.append(f"{asked} Diagnose it in a few minutes:")
-            commands.append(ask_command(page.run))
     else:
         diagnosis = page.diagnosis
         count, name = diagnosis.get("rows"), diagnosis.get("data")
         sentences += [str(sentence) for sentence in diagnosis.get("sentences", [])]
         sentences.append(f"Diagnosed on {decimals(count, 0)} {name} data.")
         sentences += _notes(page)
-    return Section("verdict", "Verdict", tuple(sentences), commands=tuple(commands), tables=tables)
+    return Section("verdict", "Verdict", tuple(sentences), tables=tables)
 
 
 def _strongest(page: PageData) -> Iterator[str]:
     """The strongest baseline, compared with the fit."""
     nearest = Baselines.of_summary(page.summary, page.evidence).strongest
     if nearest is not None and nearest.difference is not None:
-        lead = nearest.difference
         words = "" if nearest.is_beaten or nearest.is_better else ", which is not significant"
         yield (
-            f"The strongest simple model of the same rows is {nearest.about}: the fit's "
-            f"{page.evidence} minus that of the model is {_number(lead.mean)} nats per datum (a "
-            f"{nearest.measure}; standard error {_number(lead.standard_error)}; a lower bound in "
-            f"expectation){words}."
+            f"The strongest simple model of the same rows is the {nearest.about}: {page.evidence} "
+            f"of the fit minus its own is {with_error(nearest.difference)} nats per datum{words}."
         )
 
 
@@ -88,11 +76,11 @@ def _number(value: float) -> str:
 
 
 def _alarm(page: PageData) -> Iterator[str]:
-    """The alarm of the last epoch with held-out results."""
+    """The alarm of the last epoch with held-out results, before the fit has ended."""
     valid = [row for row in page.run.history() if row["split"] == "valid"]
-    if valid and valid[-1]["alarm"]:
-        alarm = str(valid[-1]["alarm"]).rstrip(".")
-        yield f"Alarm: {alarm}."
+    alarm = as_sentence(str(valid[-1]["alarm"])) if valid and valid[-1]["alarm"] else ""
+    if alarm and alarm not in page.run.warnings:
+        yield alarm
 
 
 def _summary(page: PageData) -> Iterator[str]:

@@ -107,14 +107,14 @@ def _lowest(page: PageData) -> Section:
     if not page.run.audit.supports:
         raise InputError("no site of the model observes x itself, so nothing is reconstructed")
     batch, means = _rebuilt(page, worst)
-    captions = [f"{_called(page, i)}  {decimals(float(score[i]), 1)} nats" for i in worst.tolist()]
+    captions = [f"{_called(page, i)}  {decimals(float(score[i]), 1)}" for i in worst.tolist()]
     if ShownColumns.of(page.run).is_listed:
         table = _listed(page, batch, means, captions)
         return Section("worst", TITLE, (sentence,), tables=(table,))
     figure = plots.worst_data(
         in_units(page.run, observed(batch)), in_units(page.run, means), captions,
-        title="The worst, the lowest first", columns=columns_of(page.run),
+        title=f"The lowest {what}, in nats", columns=columns_of(page.run),
     )  # fmt: skip
-    spoken = ", ".join(caption.replace("  ", " with ") for caption in captions)
+    spoken = ", ".join(caption.replace("  ", " with ") + " nats" for caption in captions)
     alt = f"Each datum with its reconstruction, by row number: {spoken}."
     return Section("worst", TITLE, (sentence,), pictures=(drawn(figure, alt),))

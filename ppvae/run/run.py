@@ -345,7 +345,7 @@ class Run(RunData):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Problems of the fit: it diverged, was still climbing, or is worse than a baseline.
+        """Problems of the fit: it diverged, collapsed, was still climbing, or lost to a baseline.
 
         Empty unless the fit has ended and its summary can be read.
         """

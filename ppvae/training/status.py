@@ -7,11 +7,11 @@
 ``collapsed``
     The last evaluation raised the collapse alarm.
 ``climbing``
-    In the last tenth of training the best held-out objective rose by more than 0.1 nats, and by
-    more than 9 % of its total gain: its rise since the first tenth (a straight line rises by 11 %),
-    or its lead over independent elements if that is more, since a decaying learning rate reduces
-    noise and lets a long fit rise again. Training is measured in steps times learning rate, since
-    every curve flattens under a schedule that ends at 0. The first tenth, and the first of several
+    In the last tenth of training the best held-out objective rose by more than 0.1 nats, by more
+    than two standard errors of the final value (a decaying learning rate reduces noise and lets a
+    long fit rise again, by less), and by more than 9 % of its rise since the first tenth (a
+    straight line rises by 11 %). Training is measured in steps times learning rate, since every
+    curve flattens under a schedule that ends at 0. The first tenth, and the first of several
     evaluations, do not count, as the start may be arbitrarily bad. A fit that was evaluated once,
     or that took fewer than 200 steps and ended at its best, also counts as climbing.
 ``converged``
@@ -28,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ppvae.diagnostics.baselines.comparison import Baselines
-from ppvae.diagnostics.shared.wording import plus_minus
+from ppvae.diagnostics.shared.wording import as_sentence, plus_minus
 
 type Word = Literal["converged", "climbing", "collapsed", "diverged"]
 
@@ -42,13 +42,13 @@ LATE = 0.1
 """The last part of training, in steps times learning rate; and the first, which does not count."""
 
 STEEP = 0.09
-"""Share of the total gain in that part that means climbing."""
+"""Share of the rise in that part that means climbing."""
 
 FEW = 3
 """Minimum number of evaluations of which the first does not count."""
 
-LEAST = 0.1
-"""Minimum rise in nats."""
+LEAST, LEAST_ERRORS = 0.1, 2.0
+"""Minimum rise in nats, and in standard errors of the final value."""
 
 FEW_STEPS = 200
 """Minimum number of steps of a converged fit that ended at its best, since schedules flatten the
@@ -71,7 +71,13 @@ class Status:
     warnings: tuple[str, ...]
 
 
-def status(metrics: Rows, baselines: Baselines, value: float | None, elements: int) -> Status:
+def status(
+    metrics: Rows,
+    baselines: Baselines,
+    value: float | None,
+    elements: int,
+    error: float | None = None,
+) -> Status:
     """Status of a fit, by its course and baselines.
 
     Args:
@@ -79,19 +85,22 @@ def status(metrics: Rows, baselines: Baselines, value: float | None, elements: i
         baselines: the baselines of its log p(x).
         value: log p(x) of the test data, or the bound if there is none; in nats per datum.
         elements: number of elements of x.
+        error: the standard error of ``value``, if it is known.
     """
     train, valid = (_at_final_beta(metrics, split) for split in ("train", "valid"))
     divergence = _divergence(train, baselines, value, elements)
-    climb = "" if divergence else _climb(train, valid, baselines)
-    is_collapsed = bool(valid) and bool(valid[-1]["alarm"])
+    alarm = str(valid[-1]["alarm"] or "") if valid else ""
+    collapse = as_sentence(alarm) if alarm else ""
+    climb = "" if divergence or collapse else _climb(train, valid, error or 0.0)
     word: Word = "converged"
     if divergence:
         word = "diverged"
-    elif is_collapsed:
+    elif collapse:
         word = "collapsed"
     elif climb:
         word = "climbing"
-    return Status(word, tuple(filter(None, (divergence or _failure(baselines), climb))))
+    said = (divergence, collapse, "" if divergence else _failure(baselines), climb)
+    return Status(word, tuple(filter(None, said)))
 
 
 def _at_final_beta(metrics: Rows, split: str) -> list[Mapping[str, Any]]:
@@ -110,7 +119,7 @@ def _divergence(train: Rows, baselines: Baselines, value: float | None, elements
         below = independent.log_p.mean - value
         if below > FAR * elements:
             return (
-                f"The fit diverged: it is {below:,.2f} nats per datum worse than "
+                f"The fit diverged: it is {plus_minus(below, None)} nats per datum worse than "
                 f"{independent.about}. {remedy}"
             )
     objectives = [row["objective"] for row in train]
@@ -118,7 +127,7 @@ def _divergence(train: Rows, baselines: Baselines, value: float | None, elements
     if not fallen <= FALLEN * elements:
         return (
             "The fit diverged: the objective of the training data ended "
-            f"{fallen:,.2f} nats per datum below its best. {remedy}"
+            f"{plus_minus(fallen, None)} nats per datum below its best. {remedy}"
         )
     return ""
 
@@ -136,7 +145,7 @@ def _failure(baselines: Baselines) -> str:
     )
 
 
-def _climb(train: Rows, valid: Rows, baselines: Baselines) -> str:
+def _climb(train: Rows, valid: Rows, error: float) -> str:
     """Warning of a held-out objective that was still rising steeply, if it was."""
     way = dict(_way(train))
     if not way or (valid and not math.isfinite(valid[-1]["objective"])):
@@ -153,10 +162,8 @@ def _climb(train: Rows, valid: Rows, baselines: Baselines) -> str:
     rise = float(best[-1] - np.interp(late, gone, best))
     early = max(LATE * gone[-1], gone[len(gone) >= FEW])
     won = float(best[-1] - np.interp(early, gone, best))
-    if baselines.independent is not None:
-        won = max(won, float(best[-1]) - baselines.independent.log_p.mean)
     steps = train[-1]["step"]
-    if not rise > max(LEAST, STEEP * won):
+    if not rise > max(LEAST, LEAST_ERRORS * error, STEEP * won):
         if steps >= FEW_STEPS or best[-1] == best[-2]:
             return ""
         return (

@@ -163,16 +163,17 @@ def summarize(
         samples=SAMPLES, seed=plan.seed, device=device, reason=reason,
     )  # fmt: skip
     value = figures.elbo if evidence is None else evidence.mean
+    error = None if evidence is None else evidence.standard_error
     best = progress.best_step
     return Summary(
         figures=figures,
         rows=len(test),
         beta=plan.beta,
         log_p=None if evidence is None else evidence.mean,
-        log_p_error=None if evidence is None else evidence.standard_error,
+        log_p_error=error,
         evidence=evidence_name(pair, facts, test.beside),
         baselines=beside,
-        status=status(metrics, beside, value, math.prod(data.shape)),
+        status=status(metrics, beside, value, math.prod(data.shape), error),
         bits_per_dim=bits,
         classification=told,
         effective_latents=_effective_latents(trainer, test),

@@ -27,6 +27,7 @@ from ppvae.fit import main
 from ppvae.programs.generation import reconstruct
 from ppvae.report import attempt, report, worst
 from ppvae.report.interactive import item, plot
+from ppvae.report.next_step import step_after_fit
 from ppvae.report.page_data import PageData
 from ppvae.report.provenance import flattened
 from ppvae.report.rendering import typeset
@@ -72,7 +73,7 @@ def test_the_verdict_of_a_fit_is_its_summary(made: Callable[[str], Run]) -> None
     assert summary is not None
     for value in (summary["elbo"], summary["kl"], summary["log_p"]["standard_error"]):
         assert decimals(value) in said
-    assert "ppvae.diagnose" in said
+    assert "Not diagnosed yet" in said
 
 
 def test_without_a_bound_the_page_says_why_and_promises_no_gap(made: Callable[[str], Run]) -> None:
@@ -142,7 +143,7 @@ def test_the_worst_data_are_those_of_the_lowest_bound(
     np.testing.assert_allclose(means, reconstruct(run.pair, run.audit, batch)[0], atol=1e-6)
     numbers = page.numbers[lowest].tolist()
     said = [(f"#{n}", decimals(float(score[i]), 1)) for n, i in zip(numbers, lowest, strict=True)]
-    assert captions == [f"{row}  {value} nats" for row, value in said]
+    assert captions == [f"{row}  {value}" for row, value in said]
     (picture,) = section.pictures
     assert picture.alt.endswith(", ".join(f"{r} with {v} nats" for r, v in said) + ".")
 
@@ -162,7 +163,7 @@ def test_an_alarm_of_the_last_epoch_is_told_first(
     rewrite_metrics(copy, text.getvalue())
     with quickly():
         page = Page(report(load(copy)))
-    assert page.words["verdict"][1] == "Alarm: no unit of z is active."
+    assert page.words["verdict"][1] == "No unit of z is active."
 
 
 def test_names_from_data_are_text_and_no_code(made: Callable[[str], Run]) -> None:
@@ -258,7 +259,7 @@ def test_a_diagnosis_writes_the_page_anew_and_a_fit_that_goes_on_forgets_it(
         # After the end of a fit, the diagnosis is of earlier weights.
         assert attempt(run, run.data().test) == ""
     page = Page(run.path / "report.html")
-    assert "not diagnosed yet" in page.says("verdict")
+    assert "Not diagnosed yet" in page.says("verdict")
     assert "diagnosis" not in page.words
 
 
@@ -351,11 +352,12 @@ def test_a_record_names_no_file_outside_of_its_run(
 
 
 def test_python_objects_have_no_command(made: Callable[[str], Run]) -> None:
-    page = Page(made("own").path / "report.html")
+    run = made("own")
+    page = Page(run.path / "report.html")
     assert "own_model" in page.says("settings")
     assert "--config" not in page.says("settings")
     assert "python -m" not in page.says("verdict")
-    assert "model=..., guide=...)" in page.says("verdict")
+    assert "model=..., guide=...)" in step_after_fit(run, {"status": "converged"}).sentence
 
 
 def test_settings_are_told_as_flags() -> None:
@@ -454,7 +456,7 @@ def test_the_verdict_names_measures_of_baselines_that_differ_and_why_others_are_
     assert first == ("A, of whole numbers", "\N{MINUS SIGN}3.00", "0.10 +- 0.20")
     assert second == ("B", "\N{MINUS SIGN}3.00", "\N{EN DASH}")
     assert " ".join(_strongest(beside)).startswith(
-        "The strongest simple model of the same rows is B"
+        "The strongest simple model of the same rows is the B"
     )
     summary["baselines_note"] = "the guide is a point mass"
     assert "The guide is a point mass." in shown()[0]

@@ -107,7 +107,7 @@ def nearest_to(browser: Any) -> str:
     far = ((np.array([plane["x"], plane["y"]]).T - cross) ** 2).sum(1)
     row = int(far.argmin())
     label = f", label {held['labels'][row]}" if held["labels"][row] else ""
-    return f"row {held['numbers'][row]} (counted from 0) of the {held['data']} data{label}"
+    return f"row {held['numbers'][row]} of {held['source']} (counted from 0){label}"
 
 
 def values_of(browser: Any, kind: str, what: str) -> Any:
@@ -183,7 +183,8 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     names = run.label_names
     label = "" if names is None else f", label {names[int(data['y'][0])]}"
     number = int(run.data(hidden=False).test.annotations.numbers[row])
-    said = f"In the ring, the nearest: row {number} (counted from 0) of the test data{label}."
+    source = {"pictures": "pictures.npz", "table": "table.npz"}[kind]
+    said = f"In the ring, the nearest: row {number} of {source} (counted from 0){label}."
     assert words(browser, "which") == said
 
     box.send_keys(Keys.HOME)

@@ -25,8 +25,8 @@ from traitlets import Type
 FOLDER = Path(__file__).parents[2] / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-COLOURS = 64
-"""Colours of a committed picture; more make the file several times as large and look the same."""
+COLOURS = 256
+"""Colours of a committed picture; fewer make classes of a legend look alike."""
 
 type Notebook = Any  # nbformat's type is a dictionary with attributes
 

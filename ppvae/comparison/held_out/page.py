@@ -62,10 +62,12 @@ def _tiles(result: RunComparison) -> Iterator[Tile]:
         nearest = result.rows[1]
         lead = nearest.difference
         told = "significant" if nearest.is_lower else "not significant"
+        covered = "rows only, one seed each" if lead.seed_error is None else "rows and seeds"
         yield Tile(
             "Lead over the next",
             f"{decimals(-lead.mean)} \N{PLUS-MINUS SIGN} {decimals(lead.error)}",
-            f"over {nearest.name}, paired; {told}", "good" if nearest.is_lower else "fair",
+            f"over {nearest.name}, {told}; error over {covered}",
+            "good" if nearest.is_lower else "fair",
         )  # fmt: skip
     latents = best.mean("effective_latents")
     yield Tile(

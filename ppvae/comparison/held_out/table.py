@@ -17,13 +17,14 @@ MANY = 3
 HEADER = ("minus the best", "bound", "rate", "effective latents", "parameters", "time")
 """Columns after log p(x)."""
 
-SHORT = ("minus best", "bound", "rate", "latents", "weights", "time")
-"""The same columns, for a terminal of 80 characters."""
+SHORT = ("minus best", "bound", "rate", "latents")
+"""The first of them, for a terminal of 80 characters."""
 
 
 def table(result: RunComparison, header: Sequence[str] = HEADER) -> tuple[Header, Lines]:
     """The header, and one line per row."""
-    lines = [_line(row, is_best=row is result.best) for row in result.rows]
+    width = 2 + len(header)
+    lines = [_line(row, is_best=row is result.best)[:width] for row in result.rows]
     return ("", result.evidence, *header), lines
 
 

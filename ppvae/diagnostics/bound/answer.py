@@ -86,7 +86,12 @@ class BoundAnswer(Answer):
         if self.surgery is not None:
             rows += _surgery_rows(self.surgery)
         if self.prior_gain is not None:
-            note = f"held out: a mixture of {self.prior_gain.components} normals"
+            count = self.prior_gain.components
+            note = (
+                f"held out: a mixture of {count} normals"
+                if count
+                else "no mixture of normals is better than the prior"
+            )
             rows.append(("gain of another prior", with_error(self.prior_gain), note))
         return tuple(rows)
 

@@ -69,7 +69,7 @@ def draw_predictive(
     for place, (axes, name) in enumerate(zip(panels, shown, strict=True)):
         draws = values[name]
         _draw_statistic(axes, float(observed[name]), draws[np.isfinite(draws)])
-        axes.set_title(fitted(name, WIDTH / columns - 1.45, size=12, lines=2))
+        axes.set_title(fitted(name, WIDTH / columns - 1.45, size=12, lines=3))
         if name in p_values and np.isfinite(observed[name]):
             # With R replications none is below 2 / (R + 1), see `Replicated.p_value`.
             p_value = probability(p_values[name], least=2 / (len(draws) + 1))

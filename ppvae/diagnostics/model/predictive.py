@@ -31,6 +31,9 @@ Statistic = Callable[[Tensor], Tensor | float]
 ELBO = "elbo"
 """Name of the statistic that the model supplies."""
 
+MISFIT = 4.0
+"""Standard deviations beyond which a statistic does not fit."""
+
 HELD = 2**24
 """Maximum size of real, and of replicated, data in memory: 64 MiB of float32 each."""
 
@@ -159,7 +162,7 @@ class Predictive:
         """Number of replicated data sets; 0 if no statistic is defined."""
         return max((len(s.replicated) for s in self.statistics.values()), default=0)
 
-    def misfits(self, threshold: float = 4.0) -> tuple[str, ...]:
+    def misfits(self, threshold: float = MISFIT) -> tuple[str, ...]:
         """Names of the statistics that deviate by more than ``threshold``, worst first.
 
         Args:
@@ -176,7 +179,10 @@ class Predictive:
         made = "new data" if self.kind == "prior" else "reconstructed data"
         misfits = self.misfits()
         if not misfits:
-            return f"the model's {made} match the data in all {len(self.statistics)} statistics"
+            return (
+                f"all {len(self.statistics)} statistics of the data are within {MISFIT:g} standard "
+                f"deviations of those of the model's {made}"
+            )
         misfit = "; ".join(
             f"{name} {s.observed:.4g} in the data, {float(s.replicated.mean()):.4g} +- "
             f"{float(s.replicated.std()):.2g} in the model's"

@@ -6,9 +6,11 @@ from typing import Any, Protocol
 
 
 def plus_minus(value: float, error: float | None, digits: int = 2) -> str:
-    """A number with its standard error."""
+    """A number with its standard error, both without decimals if it is large."""
+    if abs(value) >= LARGE:
+        digits = 0
     text = f"{round(value, digits) + 0.0:,.{digits}f}"  # what rounds to zero has no sign
-    return text if error is None or error != error else f"{text} +- {error:.{digits}f}"
+    return text if error is None or error != error else f"{text} +- {error:,.{digits}f}"
 
 
 class Estimated(Protocol):
@@ -42,7 +44,7 @@ def decimals(value: Any, digits: int = 2) -> str:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return "\N{EN DASH}"
     if digits and HUGE <= abs(value) < math.inf:
-        mantissa, power = f"{value:.2e}".split("e")
+        mantissa, power = f"{value:.{digits}e}".split("e")
         text = f"{mantissa}\N{MULTIPLICATION SIGN}10{str(int(power)).translate(_SUPERSCRIPTS)}"
     else:
         text = f"{value:,.{0 if abs(value) >= LARGE else digits}f}"

@@ -87,7 +87,7 @@ def draw_calibration(
         if place + columns >= len(chosen):
             axes.set_xlabel("normalized rank")
     few_numbers(panels[0].yaxis, 4)
-    title = "Ranks of simulated latents among the guide's draws"
+    title = "Ranks among draws of the guide"
     headline(figure, entitle(title, len(chosen), len(names)))
     figure.supylabel("ECDF minus uniform", fontsize=11)
     handles = [

@@ -51,7 +51,10 @@ def test_a_models_own_data_pass() -> None:
         z = torch.tensor([each.statistics[name].z_score for each in found])
         assert 0.3 < float(z.square().mean()) < 3.0
     assert sum(bool(each.misfits()) for each in found) <= 1
-    assert found[0].verdict == "the model's new data match the data in all 9 statistics"
+    assert found[0].verdict == (
+        "all 9 statistics of the data are within 4 standard deviations of those of the model's new "
+        "data"
+    )
 
 
 @pytest.mark.parametrize("kind", ["prior", "posterior"])
