@@ -228,9 +228,9 @@ def _draw_marginal(axes: Axes, own: Array, other: Array, columns: Columns, place
 
 
 def _name_levels(axes: Axes, levels: Sequence[str]) -> None:
-    if len(levels) <= 2:
-        names = [fitted(level, (WIDTH / 3 - 0.8) / 2) for level in levels]
-        axes.set_xticks(range(len(levels)), labels=names)
+    room = (WIDTH / 3 - 0.8) / len(levels)
+    if all(fitted(level, room) == level for level in levels):
+        axes.set_xticks(range(len(levels)), labels=levels)
         return
     slant: Look = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
     stride = -(-len(levels) // 8)

@@ -32,7 +32,7 @@ def section(page: PageData) -> Section:
             "samples": "Each column of the test data next to draws from the model.",
             "pairs": "Pairs of columns: test data over draws from the model.",
         }
-    described["manifold"] = "Decoded pictures over the plane of the two latents."
+    described["manifold"] = "The decoder's output over the plane of the two latents."
     pictures, absent = [], []
     for name, alt in described.items():
         file = page.run_figure(name)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.diagnostics.bound.activity import THRESHOLD
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import as_sentence, decimals, with_error
 from ppvae.report.page_data import PageData
 from ppvae.report.sections import Section, Table
@@ -40,22 +41,15 @@ def _strongest(page: PageData) -> Iterator[str]:
     if nearest is not None and nearest.difference is not None:
         words = "" if nearest.is_beaten or nearest.is_better else ", which is not significant"
         yield (
-            f"The strongest simple model of the same rows is the {nearest.about}: {page.evidence} "
-            f"of the fit minus its own is {with_error(nearest.difference)} nats per datum{words}."
+            f"The strongest simple model of the same rows: {nearest.about}. {page.evidence} of the "
+            f"fit minus its own is {_lead(nearest.difference)} nats per datum{words}."
         )
 
 
 def _baselines(page: PageData) -> Iterator[Table]:
     """Simple models of the same rows, and the lead of the fit over each."""
     found = Baselines.of_summary(page.summary, page.evidence)
-    rows = tuple(
-        (
-            about,
-            _number(log_p.mean),
-            decimals(None) if less is None or math.isnan(less.mean) else with_error(less),
-        )
-        for about, log_p, less in found.rows
-    )
+    rows = tuple((about, _number(log_p.mean), _lead(less)) for about, log_p, less in found.rows)
     if rows:
         caption = f"{page.evidence} of the fit and of simple models on the same test rows, in nats"
         yield Table(caption, ("model", page.evidence, "lead of the fit"), rows, prose=True)
@@ -69,6 +63,10 @@ def _notes(page: PageData) -> Iterator[str]:
     if found.left_out:
         reasons = "; ".join(f"{names} ({why})" for why, names in found.reasons.items())
         yield f"Simple models that were left out: {reasons}."
+
+
+def _lead(less: Estimate | None) -> str:
+    return decimals(None) if less is None or math.isnan(less.mean) else with_error(less)
 
 
 def _number(value: float) -> str:

@@ -456,7 +456,7 @@ def test_the_verdict_names_measures_of_baselines_that_differ_and_why_others_are_
     assert first == ("A, of whole numbers", "\N{MINUS SIGN}3.00", "0.10 +- 0.20")
     assert second == ("B", "\N{MINUS SIGN}3.00", "\N{EN DASH}")
     assert " ".join(_strongest(beside)).startswith(
-        "The strongest simple model of the same rows is the B"
+        "The strongest simple model of the same rows: B. log p(x) of the fit minus"
     )
     summary["baselines_note"] = "the guide is a point mass"
     assert "The guide is a point mass." in shown()[0]
