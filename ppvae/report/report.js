@@ -8,7 +8,8 @@ function dress() {
   const [ink, quiet, axis, grid] = ["--ink", "--quiet", "--axis", "--grid"].map((name) =>
     style.getPropertyValue(name).trim(),
   );
-  for (const model of Bokeh.documents.flatMap((each) => [...each.all_models])) {
+  const documents = globalThis.Bokeh?.documents ?? []; // a page without plots has no Bokeh
+  for (const model of documents.flatMap((each) => [...each.all_models])) {
     if (model.type === "LinearAxis") {
       model.setv({
         axis_label_text_font: font, major_label_text_font: font,

@@ -335,8 +335,9 @@ def test_code_that_is_not_the_package_is_to_be_trusted_by_name(
     run = Run(tmp_path)  # its code is missing: nothing can be decoded
     page = Page(report(run))
     assert f"--config {tmp_path}/config.yaml --trust mine" in page.says("settings")
-    assert f"ppvae.diagnose {tmp_path} --quick --trust mine" in page.says("verdict")
-    # Commands to copy are unchanged.
+    step = step_after_fit(run, {"status": "converged"})
+    assert f"ppvae.diagnose {tmp_path} --quick --trust mine" in step.command
+    # What is to be copied stands as it is.
     assert ["lr", "-1"] in cells(page, "Settings")
     assert ["data", "my -1 --file.npy"] in cells(page, "Settings")
     assert "Left out" in page.says("map")

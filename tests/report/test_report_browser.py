@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from ppvae.report.plane import decoded, plane_of
+from ppvae.report.rendering import rendered
+from ppvae.report.sections import Section, Table
 from ppvae.run import Run
 from tests.support.browsing import (
     AXE,
@@ -470,3 +472,17 @@ return [...document.querySelectorAll('main *, header *, nav *')]
   .filter((each) => each.getClientRects().length && !each.closest('script, .plot, select'))
   .map((each) => [getComputedStyle(each).color, paper(each), each.textContent.slice(0, 30)]);
 """
+
+
+@in_browser
+def test_a_page_without_plots_has_no_errors_and_unfolds_on_paper(
+    browser: Any, tmp_path: Path
+) -> None:
+    rows = tuple((str(i), "value") for i in range(9))
+    folded = Section("few", "Few", ("One sentence.",), tables=(Table("Nine", ("", "x"), rows),))
+    (tmp_path / "plain.html").write_text(rendered("plain", "no plots", [folded]))
+    opened(browser, tmp_path / "plain.html")
+    assert [line for line in browser.get_log("browser") if line["level"] != "INFO"] == []
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    opens = "return [...document.querySelectorAll('details')].map((each) => each.open)"
+    assert browser.execute_script(opens) == [True, True]

@@ -55,7 +55,7 @@ def _tiles(result: RunComparison) -> Iterator[Tile]:
     error = f"\N{PLUS-MINUS SIGN} {decimals(best.log_p.error)}"
     yield Tile("Best", best.name, f"of {len(result.rows)} settings")
     yield Tile(
-        result.what, f"{decimals(best.log_p.mean)} {error}",
+        result.what.capitalize(), f"{decimals(best.log_p.mean)} {error}",
         f"{result.count:,} {result.data} rows, nats per datum",
     )  # fmt: skip
     if len(result.rows) > 1:

@@ -76,7 +76,7 @@ def draw_predictive(
             axes.set_title(p_value, loc="right", fontsize=11, color=GREY)
         if place + columns >= len(shown):
             axes.set_xlabel("value of the statistic")
-    title = "Statistics of the data, and of data from the model"
+    title = "Statistics of data and draws"
     headline(figure, entitle(title, len(shown), len(telling or observed)))
     figure.supylabel("replications per bin", fontsize=11)
     sets = max(map(len, values.values()))
