@@ -161,7 +161,8 @@ def show(result: Comparison) -> None:
     """Print the results of both bounds, the conclusion, and the folder."""
     from ppvae.cli.terminal import say, show_table
 
-    title = f"nats per datum; {result.draws} repetitions, {result.seeds} seed(s)"
+    seeds = f"{result.seeds} seed{'' if result.seeds == 1 else 's'}"
+    title = f"nats per datum; {result.draws} repetitions, {seeds}"
     show_table(title, ("", SAMPLED, ANALYTIC), table_rows(result))
     say(f"same weights: {result.weights}; held-out bounds of both: {result.estimator}")
     say(result.sentence)
