@@ -185,7 +185,7 @@ def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     names = run.label_names
     label = "" if names is None else f", label {names[int(data['y'][0])]}"
     number = int(run.data(hidden=False).test.annotations.numbers[row])
-    source = {"pictures": "pictures.npz", "table": "table.npz"}[kind]
+    source = run.resolved["data"]["name"]  # of one file, which the fit split
     said = f"In the ring, the nearest: row {number} of {source} (counted from 0){label}."
     assert words(browser, "which") == said
 
