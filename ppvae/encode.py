@@ -303,7 +303,7 @@ def check_free(target: Path, *, overwrite: bool) -> None:
 def main(argv: Sequence[str]) -> None:
     """The command: encode, and print the result."""
     from ppvae.cli.terminal import number, say
-    from ppvae.diagnostics.evidence.importance_sampling import COVERAGE, evidence_name
+    from ppvae.diagnostics.evidence.importance_sampling import CAUTION, evidence_name
 
     given = given_settings("encode", argv)
     opened = load(
@@ -324,9 +324,21 @@ def main(argv: Sequence[str]) -> None:
             f"{name} is {number(log_p.mean())} nats per datum on average, standard error "
             f"{number(error)}, by {given.get('samples', 100)} importance samples each"
         )
-        say(f"log_p_error of a datum: {COVERAGE}")
-    told = ", ".join(name for name in found if name not in ("row", "name", "split"))
-    say(f"{rows:,} data encoded: {told} are in {target}")
+        say(f"log_p_error of a datum: {CAUTION}")
+    say(f"{rows:,} data encoded: {', '.join(_names(found, target, opened))} are in {target}")
+
+
+def _names(found: Mapping[str, Any], target: Path, run: Run) -> list[str]:
+    """What the file has of each datum: arrays, or columns of a table."""
+    from ppvae.diagnostics.encoding import encoded_table
+
+    if target.suffix.lower() in (".csv", ".parquet"):
+        first = {name: values[:1] for name, values in found.items()}
+        names = [str(name) for name in encoded_table(first, run.schema).columns]
+    else:
+        names = [name for name in found if name not in ("row", "name")]
+    names = [name for name in names if name != "split"]
+    return [*names[:4], "...", *names[-4:]] if len(names) > 9 else names
 
 
 if __name__ == "__main__":

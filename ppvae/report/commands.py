@@ -1,6 +1,6 @@
 """Commands that reproduce a run, or its diagnosis."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from shlex import join
 
 from ppvae.components.arguments import code_paths
@@ -10,13 +10,17 @@ from ppvae.run import Run
 _PROGRAMS = ("model", "guide")
 """Arguments that `ppvae.load` accepts as objects."""
 
+_SESSION = "__main__"
+"""The module of classes that were defined in a script or a notebook."""
+
 
 def handed(run: Run) -> dict[str, str]:
-    """Python objects that the fit was given, which no command can name."""
+    """Objects and classes of a Python session that the fit was given: no command can name them."""
     return {
-        key: str(value["python_object"])
+        key: str(value.get("python_object") or value.get("class_path"))
         for key, value in run.settings.items()
-        if isinstance(value, Mapping) and value.get("python_object") is not None
+        if isinstance(value, Mapping)
+        and (value.get("python_object") is not None or _SESSION in _roots([value]))
     }
 
 
@@ -35,7 +39,9 @@ def ask_command(run: Run) -> str:
 def ask_in_python(run: Run) -> str:
     """The same in Python, for a run that no command can open."""
     objects = handed(run)
+    is_session = _SESSION in _roots(run.settings.values())
     parts = "".join(f", {part}=..." for part in _PROGRAMS if part in objects)
+    parts += f", trust=[{_SESSION!r}]" if is_session else ""
     data = ", data=..." if "data" in objects else ""
     return (
         f"ppvae.diagnose.diagnose(run{data}, quick=True), where run is what the fit returned, or "
@@ -64,10 +70,12 @@ def diagnosis_command(page: PageData) -> str | None:
 
 def _trust(run: Run) -> list[str]:
     """Flags that trust, by name, the code outside this package that the parts use."""
+    return [word for root in sorted(_roots(run.settings.values())) for word in ("--trust", root)]
+
+
+def _roots(settings: Iterable[object]) -> set[str]:
+    """The packages and modules, other than this package, of parts among settings."""
     parts = [
-        value
-        for value in run.settings.values()
-        if isinstance(value, Mapping) and "python_object" not in value
+        value for value in settings if isinstance(value, Mapping) and "python_object" not in value
     ]
-    roots = {path.split(".")[0] for path in code_paths(parts)} - {"ppvae"}
-    return [word for root in sorted(roots) for word in ("--trust", root)]
+    return {path.split(".")[0] for path in code_paths(parts)} - {"ppvae"}

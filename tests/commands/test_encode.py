@@ -79,6 +79,8 @@ def test_no_samples_leave_the_embedding_alone(
     run = small(tmp_path)
     whole = encode(run, samples=2, out=tmp_path / "whole.npz")
     capsys.readouterr()
+    main([str(run.path), "--samples", "0", "--out", str(tmp_path / "codes.csv")])
+    assert "9 data encoded: loc_0, loc_1, scale_0, scale_1 are in" in said(capsys)
     main([str(run.path), "--samples", "0"])
     told = said(capsys)
     assert "9 data encoded: loc, scale are in" in told

@@ -7,6 +7,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +25,7 @@ from ppvae.diagnostics import decompose
 from ppvae.diagnostics.effort import QUICK, Effort
 from ppvae.diagnostics.shared.wording import decimals
 from ppvae.fit import main
+from ppvae.models import StandardNormal
 from ppvae.programs.generation import reconstruct
 from ppvae.report import attempt, report, worst
 from ppvae.report.interactive import item, plot
@@ -359,6 +361,17 @@ def test_python_objects_have_no_command(made: Callable[[str], Run]) -> None:
     assert "--config" not in page.says("settings")
     assert "python -m" not in page.says("verdict")
     assert "model=..., guide=...)" in step_after_fit(run, {"status": "converged"}).sentence
+
+
+def test_a_class_of_a_session_has_no_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = type("Own", (StandardNormal,), {"__module__": "__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "Own", own, raising=False)
+    run = small(tmp_path, prior=own)
+    step = step_after_fit(run, {"status": "converged"})
+    assert not step.command
+    assert f"ppvae.load({str(run.path)!r}, trust=['__main__'])" in step.sentence
 
 
 def test_settings_are_told_as_flags() -> None:

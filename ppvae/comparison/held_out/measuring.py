@@ -1,5 +1,6 @@
 """The figures of one run on the compared rows."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -12,7 +13,10 @@ from ppvae.run import Run
 from ppvae.run.config import entry
 
 DRAWS = 8
-"""Draws per datum for bound and rate."""
+"""Minimum number of draws per datum for bound and rate."""
+
+ALL_DRAWS = 10_000
+"""Minimum number of draws over all data: with few rows, 8 each would be noise."""
 
 
 def measure(
@@ -36,7 +40,8 @@ def measure(
         evidence = log_evidence(
             pair, facts, rows, samples=samples, seed=seed, device=device, on_rows=on_rows
         )
-        terms = decompose(pair, facts, rows, draws=DRAWS, seed=seed, device=device)
+        draws = max(DRAWS, math.ceil(ALL_DRAWS / len(rows)))
+        terms = decompose(pair, facts, rows, draws=draws, seed=seed, device=device)
     finally:
         pair.to("cpu")
     elbo, rate = terms.elbo, terms.rate

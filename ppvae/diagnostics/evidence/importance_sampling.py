@@ -21,10 +21,12 @@ CHUNK = 2**21
 cache between operations.
 """
 
+CAUTION = "this standard error is too small if few weights dominate the mean"
+"""What limits the error of a single datum."""
+
 COVERAGE = (
-    "this standard error is too small if few weights dominate the mean: in linear Gaussian "
-    "models, the known log p(x) was above log_p + 1.96 errors for 1 to 36 % of the data, and "
-    "below log_p - 1.96 errors for at most 4 %"
+    f"{CAUTION}: in linear Gaussian models, the known log p(x) was above log_p + 1.96 errors for "
+    "1 to 36 % of the data, and below log_p - 1.96 errors for at most 4 %"
 )
 """Coverage of the error of a single datum, with 50, 200 and 1,000 samples."""
 

@@ -8,7 +8,7 @@ import torch
 
 import ppvae
 from ppvae.diagnostics import log_evidence
-from ppvae.diagnostics.evidence.importance_sampling import COVERAGE
+from ppvae.diagnostics.evidence.importance_sampling import CAUTION, COVERAGE
 from ppvae.encode import encode, main
 from tests.support.fits import quick, small
 from tests.support.pca import pca
@@ -54,7 +54,7 @@ def test_it_is_said_where_the_error_is_shown(
     run = small(tmp_path)
     main([str(run.path), "--samples", "5"])
     said = " ".join(" ".join(capsys.readouterr()).split())
-    assert COVERAGE in said
+    assert CAUTION in said
     tree = ppvae.to_datatree(run, draws=2, chains=1, samples=5)
     assert COVERAGE in tree["log_evidence"]["error"].attrs["long_name"]
     text = " ".join(str(encode.__doc__).split())
