@@ -47,7 +47,7 @@ class ExactPosterior(PyroModule):
         if not isinstance(model, Solved):
             name = getattr(model, "__name__", type(model).__name__)
             raise InputError(
-                f"`guide='ExactPosterior'` asks the model for its posterior, and the model {name} "
+                f"`guide='ExactPosterior'` needs the model's posterior, and the model {name} "
                 "has no method 'posterior(x, mask)'; take "
                 "`model='LinearGaussian'` or `guide='MeanField'`"
             )

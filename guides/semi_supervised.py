@@ -66,9 +66,9 @@ class SemiSupervised(PyroModule):
                 "`model='SemiSupervisedVAE'` and data with labels"
             )
         if not (alpha == 0 or is_positive(alpha)):
-            raise InputError(f"`guide.alpha` is {alpha}; a weight is 0 or more, and finite")
+            raise InputError(f"`guide.alpha` is {alpha}; it must be 0 or more, and finite")
         if hold < 0:
-            raise InputError(f"`guide.hold` is {hold}; a number of batches is 0 or more")
+            raise InputError(f"`guide.hold` is {hold}; it must be 0 or more")
         self.classes, self.alpha, self.hold = classes, alpha, hold
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         self.classifier = build(encoder, data_shape, (classes,), "encoder")

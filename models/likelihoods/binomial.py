@@ -36,9 +36,7 @@ class Binomial(Likelihood):
     def __init__(self, data_shape: Shape, total_count: int = 16) -> None:
         super().__init__(data_shape)
         if total_count < 1:
-            raise InputError(
-                f"`likelihood.total_count` is {total_count}; counts are out of at least 1"
-            )
+            raise InputError(f"`likelihood.total_count` is {total_count}; it must be at least 1")
         self.total_count = total_count
         self.support = constraints.integer_interval(0, total_count)
         self.levels = total_count + 1

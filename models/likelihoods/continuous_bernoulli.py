@@ -35,9 +35,7 @@ class ContinuousBernoulli(Likelihood):
     def __init__(self, data_shape: Shape, limit: float = 100.0) -> None:
         super().__init__(data_shape)
         if not is_positive(limit):
-            raise InputError(
-                f"`likelihood.limit` is {limit}; a logit is kept below a number above 0"
-            )
+            raise InputError(f"`likelihood.limit` is {limit}; it must be above 0")
         self.limit = limit
 
     @override

@@ -48,4 +48,4 @@ class RunningMean(nn.Module):
 def check_momentum(momentum: float) -> None:
     """Refuse a weight outside of (0, 1]."""
     if not 0 < momentum <= 1:
-        raise InputError(f"`likelihood.momentum` is {momentum}; a weight is above 0 and at most 1")
+        raise InputError(f"`likelihood.momentum` is {momentum}; it must be above 0 and at most 1")

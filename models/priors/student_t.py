@@ -32,7 +32,7 @@ class StudentT(Prior):
     def __init__(self, latent_dim: int, df: float = 5.0) -> None:
         super().__init__(latent_dim)
         if not is_positive(df):
-            raise InputError(f"`prior.df` is {df}; degrees of freedom are above 0 and finite")
+            raise InputError(f"`prior.df` is {df}; it must be above 0 and finite")
         self.register_buffer("df", torch.full((latent_dim,), float(df)), persistent=False)
         self.register_buffer("loc", torch.zeros(latent_dim), persistent=False)
         self.register_buffer("scale", torch.ones(latent_dim), persistent=False)

@@ -100,7 +100,7 @@ def _check(guide: Any, u: Tensor, latent_dim: int) -> None:
     while isinstance(base, (torch.distributions.Independent, dist.MaskedDistribution)):
         base = base.base_dist
     if isinstance(base, dist.Delta):
-        raise InputError(f"VampPrior adds up densities, and {name} gives point masses; {way_out}")
+        raise InputError(f"VampPrior needs densities, and {name} has point masses; {way_out}")
     if isinstance(base, NormalizingFlow):
         raise InputError(
             f"VampPrior scores each draw under every component, which for {name} takes "

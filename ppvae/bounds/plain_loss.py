@@ -91,9 +91,9 @@ class PlainLoss:
             if each.name in allowed:
                 if value not in allowed[each.name]:
                     words = ", ".join(allowed[each.name])
-                    raise InputError(f"`{each.name}` is {value!r}; it is one of {words}")
+                    raise InputError(f"`{each.name}` is {value!r}; it must be one of {words}")
             elif not is_positive(value):
-                raise InputError(f"`{each.name}` is {value}; a weight is positive and finite")
+                raise InputError(f"`{each.name}` is {value}; it must be positive and finite")
 
     def __call__(self, x_hat: Tensor, x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
         """The loss of a batch.
@@ -119,7 +119,7 @@ class PlainLoss:
             latent_dim: the number of latents.
 
         Raises:
-            InputError: for cross entropy of values other than 0 and 1, which is no likelihood.
+            InputError: for cross entropy of values other than 0 and 1, which is not a likelihood.
         """
         batch, elements = len(x), x[0].numel()
         of_error = self.error_weight * _weight(self.error_reduction, batch, elements)
@@ -127,9 +127,10 @@ class PlainLoss:
         if self.error == "cross entropy":
             if not ((x == 0) | (x == 1)).all():
                 raise InputError(
-                    "cross entropy of values between 0 and 1 is no likelihood: its masses do not "
-                    "sum to 1; draw zeros and ones (`binarize='dynamic'`, equal in expectation), "
-                    "or take `likelihood='ContinuousBernoulli'`, which has the missing constant"
+                    "cross entropy of values between 0 and 1 is not a likelihood: its masses do "
+                    "not sum to 1; draw zeros and ones (`binarize='dynamic'`, equal in "
+                    "expectation), or take `likelihood='ContinuousBernoulli'`, which has the "
+                    "missing constant"
                 )
             return Program("Bernoulli", None, of_kl / of_error, batch * of_error, 0.0)
         variance, factor = of_kl / (2 * of_error), batch * of_kl

@@ -169,7 +169,7 @@ def _read_file(file: str, settings: Mapping[str, Setting]) -> dict[str, Any]:
         if settings[name].is_for_people:
             if value:
                 raise InputError(
-                    f"the file of --config sets {name}, which only you may: remove it from the "
+                    f"the file of --config sets {name}, which only you may do: remove it from the "
                     f"file, and if you mean it give {flag(name)} on the command line"
                 )
             continue

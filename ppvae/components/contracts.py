@@ -117,7 +117,7 @@ def _check_distribution(
     batch, event = want
     if not hasattr(fn, "log_prob"):
         raise InputError(
-            f"{name} gives a {type(fn).__name__}{of}, and must give a distribution; return one of "
+            f"{name} returns a {type(fn).__name__}{of}, not a distribution; return one of "
             "pyro.distributions"
         )
     shapes = tuple(fn.batch_shape), tuple(fn.event_shape)
@@ -133,8 +133,8 @@ def _check_distribution(
             f"h.squeeze({params_axis}), or split it by h.unbind({params_axis})"
         )
     raise InputError(
-        f"{name} gives a distribution of batch shape {shapes[0]} and event shape {shapes[1]}{of}, "
-        f"and must give batch shape {batch} and event shape {event}{how}"
+        f"{name} has a distribution of batch shape {shapes[0]} and event shape {shapes[1]}{of}, "
+        f"and must have batch shape {batch} and event shape {event}{how}"
     )
 
 

@@ -121,8 +121,8 @@ def _check_y_alike(split: Split, like: Batch, name: str) -> None:
         y, fitted = batch["y"], like["y"]
         if y.shape[1:] != fitted.shape[1:] or y.is_floating_point() != fitted.is_floating_point():
             raise InputError(
-                f"{name} has y of shape {tuple(y.shape[1:])} a row, {_kind(y)}, and the model was "
-                f"fitted on {tuple(fitted.shape[1:])}, {_kind(fitted)}"
+                f"{name} has y of shape {tuple(y.shape[1:])} per row, {_kind(y)}, and the model "
+                f"was fitted on {tuple(fitted.shape[1:])}, {_kind(fitted)}"
             )
         if not y.is_floating_point() and bool((y < 0).any()):
             row = number * CHUNK + int((y < 0).nonzero()[0])

@@ -145,8 +145,8 @@ HERE = re.escape(str(Path(__file__)))
     [
         (
             {"likelihood": NoEvent},
-            rf"gives a distribution of batch shape \(2, 1, 8, 8\) and event shape \(\) {H}, and "
-            r"must give batch shape \(2,\) and event shape \(1, 8, 8\); end it with "
+            rf"has a distribution of batch shape \(2, 1, 8, 8\) and event shape \(\) {H}, and "
+            r"must have batch shape \(2,\) and event shape \(1, 8, 8\); end it with "
             r".to_event\(3\)$",
         ),
         (
@@ -158,14 +158,14 @@ HERE = re.escape(str(Path(__file__)))
             {"likelihood": TwoOfOne},
             rf"TwoOfOne'` fails {H}: ValueError: not enough values .* \({HERE}, line \d+\)$",
         ),
-        ({"likelihood": NoDistribution}, rf"gives a Tensor {H}, and must give a distribution"),
+        ({"likelihood": NoDistribution}, rf"returns a Tensor {H}, not a distribution"),
         ({"likelihood": NoLikelihood}, r"has no decoder_shape.* derive it from ppvae.models"),
         ({"likelihood": NoInit}, rf"cannot be made: AttributeError: .* \({HERE}, line \d+\)$"),
         ({"likelihood": NoForward}, r"cannot be made: TypeError: .*abstract method 'forward'"),
         (
             {"prior": FlatPrior},
-            r"^`prior='tests.components.test_contracts.FlatPrior'` gives a distribution of batch "
-            r"shape \(4,\) and event shape \(\), and must give batch shape \(\) and event shape "
+            r"^`prior='tests.components.test_contracts.FlatPrior'` has a distribution of batch "
+            r"shape \(4,\) and event shape \(\), and must have batch shape \(\) and event shape "
             r"\(4,\); end it with .to_event\(1\)$",
         ),
         (
@@ -175,7 +175,7 @@ HERE = re.escape(str(Path(__file__)))
         ({"prior": Early}, r"has a tensor scale that needs .*; compute it in forward$"),
         (
             {"guide": FlatGuide},
-            r"for x of shape \(2, 1, 8, 8\), and must give batch shape \(2,\) and event shape "
+            r"for x of shape \(2, 1, 8, 8\), and must have batch shape \(2,\) and event shape "
             r"\(4,\); end it with .to_event\(1\)$",
         ),
         ({"likelihood": Edge}, r"^site 'x': the likelihood gives some datum probability 0 at "),

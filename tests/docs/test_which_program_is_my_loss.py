@@ -136,7 +136,7 @@ def test_a_sigmoid_belongs_to_the_decoder() -> None:
 
 def test_what_cross_entropy_of_grey_values_lacks_depends_on_the_network() -> None:
     x = batch("Gaussian")
-    with pytest.raises(InputError, match=r"no likelihood.*binarize='dynamic'.*ContinuousBernoulli"):
+    with pytest.raises(InputError, match=r"not a likelihood.*binarize='dynamic'.*Continuous"):
         PlainLoss("cross entropy").program(x, LATENTS)
     logits = torch.tensor([-3.0, 0.0, 2.0])
     grid = torch.linspace(0, 1, 2001)[:, None]
@@ -188,7 +188,7 @@ def test_what_is_no_plain_loss_is_refused() -> None:
         PlainLoss.of(model, guide)
     with pytest.raises(InputError, match="`guide` is Delta"):
         PlainLoss.of(model, Delta(LATENTS, SHAPE))  # type: ignore[arg-type]  # to be refused
-    with pytest.raises(InputError, match="`error_reduction` is 'none'; it is one of sum"):
+    with pytest.raises(InputError, match="`error_reduction` is 'none'; it must be one of sum"):
         PlainLoss(error_reduction="none")  # type: ignore[arg-type]  # to be refused
     with pytest.raises(InputError, match="`kl_weight` is 0"):
         PlainLoss(kl_weight=0)

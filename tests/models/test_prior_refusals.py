@@ -39,7 +39,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: priors.Laplace(2, scale="wide"),  # type: ignore[arg-type]  # to be refused
     "`prior.scale` is 0.0; give a number above 0": lambda: priors.Laplace(2, scale=0.0),
     "`prior.scale` is nan": lambda: priors.Laplace(2, scale=math.nan),
-    "`prior.df` is 0.0; degrees of freedom are above 0": lambda: priors.StudentT(2, df=0.0),
+    "`prior.df` is 0.0; it must be above 0": lambda: priors.StudentT(2, df=0.0),
     "`prior.df` is inf": lambda: priors.StudentT(2, df=math.inf),
     "`prior.scale` is inf": lambda: priors.Laplace(2, scale=math.inf),
     "`prior.df` is nan": lambda: priors.StudentT(2, df=math.nan),
@@ -57,7 +57,7 @@ SENTENCES: dict[str, Callable[[], Any]] = {
         lambda: vamp(MeanField(2, (COLUMNS,), classes=4)),
     "under every component, which for Flow takes 2 passes through its networks for each of them; "
     "take another guide, such as MeanField": lambda: vamp(Flow(2, (COLUMNS,), transforms=1)),
-    "adds up densities, and Delta gives point masses; take another":
+    "needs densities, and Delta has point masses; take another":
         lambda: vamp(Delta(2, (COLUMNS,))),
     "densities of batch shape (2,) and event shape (2,) from the guide for 2 data, and MeanField "
     "gives (2,) and (5,); take another guide, such as MeanField, or another prior, such as "

@@ -166,7 +166,7 @@ def test_of_a_class_x_is_drawn_from_that_class() -> None:
         (lambda: SemiSupervised(2, (4,), classes=1), "needs two classes or more, and is given 1"),
         (
             lambda: SemiSupervised(2, (4,), classes=3, alpha=-1),
-            "`guide.alpha` is -1; a weight is 0 or",
+            "`guide.alpha` is -1; it must be 0 or",
         ),
         (
             lambda: SemiSupervised(2, (4,), classes=3)(torch.zeros(2, 4), torch.zeros(2)),

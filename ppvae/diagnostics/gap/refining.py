@@ -98,7 +98,7 @@ def choose(pair: Pair, audit: Audit, batch: Batch, how: How | None) -> How:
             requested parameters cannot be freed.
     """
     if how not in (None, *DEFAULTS):
-        raise InputError(f"how is '{how}'; it is one of {', '.join(map(repr, DEFAULTS))}")
+        raise InputError(f"how is '{how}'; it must be one of {', '.join(map(repr, DEFAULTS))}")
     if not audit.is_bound:
         raise InputError(
             "the guide has a point mass, so there is no bound and no gap to split; take a guide "

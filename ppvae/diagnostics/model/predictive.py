@@ -270,7 +270,7 @@ def check(
 
 def _check(audit: Audit, kind: str, replications: int, statistics: Mapping[str, Statistic]) -> None:
     if kind not in get_args(Kind):
-        raise InputError(f"kind is '{kind}'; it is 'prior' or 'posterior'")
+        raise InputError(f"kind is '{kind}'; it must be 'prior' or 'posterior'")
     check_at_least(2, replications=replications)
     if ELBO in statistics:
         raise InputError(
