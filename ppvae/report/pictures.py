@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from ppvae.run.store import ReadError, read_bytes
 
 TITLE = "Reconstructions and samples"
 
+_EMBEDDED = re.compile(rb"data:image/png;base64,([A-Za-z0-9+/=\s]+)")
+"""A PNG in an SVG: the pixels of a photograph."""
+
 LARGE = 200_000
-"""Size in bytes from which a PNG is packed as JPEG, so that the page stays under 5 MB."""
+"""Size in bytes from which a PNG is packed as WebP, so that the page stays under 5 MB."""
 
 MOST = 2**24
 """Maximum number of pixels of a picture to shrink: a larger one may be a decompression bomb."""
@@ -57,7 +61,10 @@ def read(file: Path, alt: str, name: str = "") -> Picture:
     if file.suffix == ".svg":
         if not png.lstrip().startswith(b"<?xml") or not png.rstrip().endswith(b"</svg>"):
             raise ReadError(f"{file} is not an SVG, or is damaged")
-        return Picture(encoded(png, "svg+xml"), alt, name)
+        try:
+            return Picture(_packed_svg(png), alt, name)
+        except (OSError, SyntaxError, ValueError) as error:  # as Pillow has it
+            raise ReadError(f"{file} has a picture that is not a PNG, or is damaged") from error
     try:
         with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
             image.verify()
@@ -91,22 +98,26 @@ def drawn(figure: Any, alt: str, name: str = "") -> Picture:
     """A figure of `ppvae.plots`."""
     from ppvae import plots
 
-    return Picture(encoded(plots.svg(figure), "svg+xml"), alt, name)
+    return Picture(_packed_svg(plots.svg(figure)), alt, name)
 
 
-def packed(png: bytes) -> str:
-    """A PNG as a data URI; a large one as a JPEG."""
+def packed(png: bytes, most: int = LARGE) -> str:
+    """A PNG as a data URI; one of more than ``most`` bytes as WebP, which can be transparent."""
     from PIL import Image
 
-    kind = "png"
-    if len(png) > LARGE:
-        with Image.open(io.BytesIO(png)) as image:
-            packed, sheet = io.BytesIO(), Image.new("RGBA", image.size, "white")
-            Image.alpha_composite(sheet, image.convert("RGBA")).convert("RGB").save(
-                packed, "JPEG", quality=85
-            )
-        png, kind = packed.getvalue(), "jpeg"
-    return encoded(png, kind)
+    if len(png) <= most:
+        return encoded(png, "png")
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        image.convert("RGBA").save(small, "WEBP", quality=85)
+    return encoded(small.getvalue(), "webp")
+
+
+def _packed_svg(svg: bytes) -> str:
+    """An SVG as a data URI; the pictures in a large one are packed."""
+    if len(svg) > LARGE:
+        svg = _EMBEDDED.sub(lambda found: packed(base64.b64decode(found[1]), 0).encode(), svg)
+    return encoded(svg, "svg+xml")
 
 
 def encoded(content: bytes, kind: str) -> str:
