@@ -83,6 +83,9 @@ class EpochBar:
         """Announce that the next step compiles; or, given ``seconds``, how long that took."""
         if seconds is not None:
             self._compiled = f"; compiled in {seconds:.1f} s"
+            # The time left follows from steps that do not compile.
+            done = self._progress.tasks[self._task].completed
+            self._progress.reset(self._task, completed=int(done))
             return
         self._figures = str(self._progress.tasks[self._task].fields["figures"])
         self._progress.update(self._task, figures="compiling the training step", refresh=True)

@@ -1,6 +1,7 @@
 """Output of a fit without a terminal."""
 
 import re
+import time
 from io import StringIO
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_each_tenth_of_the_epochs_has_a_line_where_it_is_evaluated(
     epochs: int, every: int, expected: list[int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert lines(epochs, every, capsys) == expected
+
+
+def test_the_time_left_is_not_that_of_compiling() -> None:
+    bar = EpochBar(100, steps=1)
+    (task,) = bar._progress.tasks
+    for _ in range(3):
+        bar._progress.advance(bar._task)
+        time.sleep(0.01)
+    assert task.time_remaining is not None
+    bar.compiling(0.03)
+    assert task.completed == 3
+    assert task.time_remaining is None
 
 
 CELLS = (
