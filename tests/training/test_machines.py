@@ -142,7 +142,8 @@ fabric = launch("cpu", "32", Processes(2, 1, World.told()))
 told = int(fabric.all_reduce(torch.tensor(10.0 ** rank), reduce_op="sum"))
 if start == 0:
     os.kill(os.getpid(), 9)
-print(told)
+os.write(1, f"{told}\\n".encode())
+os._exit(0)  # at once: the other would take an exit of one that works on for a death
 """
 
 
