@@ -52,7 +52,7 @@ class Ranks:
         self._variables: dict[str, str] = {}
         self._line: Lifeline | None = None
         self._term_before: Any = None
-        self._ending: float | None = None
+        self._is_ending = False
 
     @property
     def _is_rank(self) -> bool:
@@ -79,7 +79,7 @@ class Ranks:
             return
         self._line = Lifeline(fabric, lambda: self.way_out)
         threading.Thread(target=self._guard, args=(self._line,), name="guard", daemon=True).start()
-        self._ending = None
+        self._is_ending = False
         if threading.current_thread() is threading.main_thread():
             self._term_before = signal.signal(signal.SIGTERM, self._asked_to_end)
 
@@ -95,15 +95,17 @@ class Ranks:
 
     def _asked_to_end(self, number: int, _frame: FrameType | None) -> None:
         """Handle SIGTERM, which launchers often send because a process died."""
-        if self._ending is not None and time.monotonic() - self._ending < GRACE:
-            return  # it is about to say why, and ends by itself
+        if self._is_ending:  # it is about to say why, and ends by itself, or by the system
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(int(GRACE))
+            return
         if self._line is not None:
             self._line.verdict(2 * PATIENCE)
         raise SystemExit(128 + number)
 
     def _end_by(self, line: Lifeline, error: BaseException) -> NoReturn:
         """End like all ranks, with one message per machine."""
-        self._ending = time.monotonic()
+        self._is_ending = hasattr(signal, "alarm")  # on Linux and macOS
         own, is_sentence = line.own, isinstance(error, InputError)
         if isinstance(error, Exception):
             kind = f"rank {own.rank} ended by {type(error).__name__}: {error}"
@@ -155,7 +157,7 @@ class Ranks:
         if self._line is not None:
             self._line.close()
             self._line = None
-        if self._term_before is not None and self._ending is None:
+        if self._term_before is not None and not self._is_ending:
             signal.signal(signal.SIGTERM, self._term_before)
             self._term_before = None
 
