@@ -36,6 +36,7 @@ from tests.support.gaussian_chain import (
     sample,
     slopes,
 )
+from tests.support.one_latent import planar_pair
 from tests.support.slow import few
 
 
@@ -365,17 +366,5 @@ def test_latents_of_different_powers_are_refused(vectorize: bool) -> None:
 
 @both_ways
 def test_flows_without_an_inverse_are_refused(vectorize: bool) -> None:
-    flow = dist.transforms.Planar(2)
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x[:, 0].float())
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            base = dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1)
-            pyro.sample("z", dist.TransformedDistribution(base, [flow]))
-
     with pytest.raises(InputError, match=r"'z' of the guide.*has no inverse.*Trace_ELBO"):
-        ours(3, vectorize).differentiable_loss(model, guide, rows())
+        ours(3, vectorize).differentiable_loss(*planar_pair(), rows())

@@ -30,7 +30,7 @@ from tests.support.gaussian_chain import (
     rows,
     sample,
 )
-from tests.support.one_latent import discrete, discrete_guide
+from tests.support.one_latent import discrete, discrete_guide, planar_pair
 
 ours, theirs = partial(particles, StickingTheLandingELBO), partial(particles, Trace_ELBO)
 
@@ -233,22 +233,6 @@ def test_a_point_mass_is_left_whole() -> None:
         for e in (ours(), theirs())
     )
     torch.testing.assert_close(ours_, pyros)
-
-
-def planar_pair() -> tuple[Program, Program]:
-    flow = dist.transforms.Planar(2)
-
-    def model(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
-            pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x[:, 0].float())
-
-    def guide(x: Tensor) -> None:
-        with pyro.plate("data", len(x)):
-            base = dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1)
-            pyro.sample("z", dist.TransformedDistribution(base, [flow]))
-
-    return model, guide
 
 
 @both_ways

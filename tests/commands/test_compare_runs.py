@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from ppvae.compare import compare, compare_runs, main
+from ppvae.comparison.held_out import measuring
 from ppvae.data import as_split
-from ppvae.diagnostics import log_evidence
+from ppvae.diagnostics import decompose, log_evidence
 from ppvae.errors import InputError
 from ppvae.run import Run
 from tests.support.fits import program, quick, rewrite_config, small, small_copy
@@ -117,6 +118,21 @@ def test_new_rows_are_compared_on_alike_and_a_frame_is_for_arviz(
     assert collection is not None
     assert frame["mlpd_diff"].iloc[0] == 0
     assert (frame["mlpd_diff"] <= 0).all()
+
+
+def test_few_rows_have_many_draws_each(
+    three: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: list[int] = []
+
+    def counted(*args: Any, **given: Any) -> Any:
+        draws.append(given["draws"])
+        return decompose(*args, **given)
+
+    monkeypatch.setattr(measuring, "decompose", counted)
+    result = compare_runs(three[:2], **QUICK, out=tmp_path / "c")
+    assert all(count * result.count >= measuring.ALL_DRAWS for count in draws)
+    assert len(draws) == 2
 
 
 def test_rows_of_training_are_not_called_held_out(three: list[Path], tmp_path: Path) -> None:

@@ -84,3 +84,20 @@ def discrete(x: Tensor) -> None:
 def discrete_guide(x: Tensor) -> None:
     with pyro.plate("data", len(x)):
         pyro.sample("z", dist.Bernoulli(x.sum(-1).sigmoid()))
+
+
+def planar_pair() -> tuple[Program, Program]:
+    """A standard normal latent, and a guide by a flow that has no inverse."""
+    flow = dist.transforms.Planar(2)
+
+    def model(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            z = pyro.sample("z", dist.Normal(torch.zeros(2), 1.0).to_event(1))
+            pyro.sample("x", dist.Normal(z.sum(-1), 1.0), obs=x[:, 0].float())
+
+    def guide(x: Tensor) -> None:
+        with pyro.plate("data", len(x)):
+            base = dist.Normal(torch.zeros(len(x), 2), 1.0).to_event(1)
+            pyro.sample("z", dist.TransformedDistribution(base, [flow]))
+
+    return model, guide

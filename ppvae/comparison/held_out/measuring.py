@@ -1,6 +1,5 @@
 """The figures of one run on the compared rows."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -11,6 +10,7 @@ from ppvae.diagnostics import decompose, log_evidence
 from ppvae.errors import InputError
 from ppvae.run import Run
 from ppvae.run.config import entry
+from ppvae.training.evaluation_schedule import draws_for
 
 DRAWS = 8
 """Minimum number of draws per datum for bound and rate."""
@@ -40,7 +40,7 @@ def measure(
         evidence = log_evidence(
             pair, facts, rows, samples=samples, seed=seed, device=device, on_rows=on_rows
         )
-        draws = max(DRAWS, math.ceil(ALL_DRAWS / len(rows)))
+        draws = max(DRAWS, draws_for(len(rows), ALL_DRAWS))
         terms = decompose(pair, facts, rows, draws=draws, seed=seed, device=device)
     finally:
         pair.to("cpu")
