@@ -72,10 +72,7 @@ def _log_p(page: PageData) -> Tile:
     name = page.evidence
     if not isinstance(log_p, dict):
         return Tile(name, "\N{EN DASH}", "not available for this run")
-    mean, error = log_p.get("mean"), log_p.get("standard_error")
-    value = decimals(mean)
-    if isinstance(mean, float) and isinstance(error, float) and abs(mean) < HUGE:
-        value += f" \N{PLUS-MINUS SIGN} {decimals(error, 0 if abs(mean) >= LARGE else 2)}"
+    value = _measured(log_p.get("mean"), log_p.get("standard_error"))
     nearest = Baselines.of_summary(page.summary, name).strongest
     if nearest is None or nearest.difference is None:
         return Tile(name, value, "nats per datum")
@@ -89,9 +86,18 @@ def _distance(nearest: Comparison) -> str:
         return f"lead over the {nearest.about}: not a number"
     side = "above" if lead.mean >= 0 else "below"
     told = "" if nearest.is_beaten or nearest.is_better else "; not significant"
-    error = lead.standard_error
-    noise = "" if math.isnan(error) else f" \N{PLUS-MINUS SIGN} {decimals(error)}"
-    return f"{decimals(abs(lead.mean))}{noise} {side} the {nearest.about}{told}"
+    distance = _measured(abs(lead.mean), lead.standard_error)
+    return f"{distance} {side} the {nearest.about}{told}"
+
+
+def _measured(mean: Any, error: Any) -> str:
+    """A mean with its standard error where it has one; both without decimals if it is large."""
+    text = decimals(mean)
+    if not (isinstance(mean, float) and isinstance(error, float)):
+        return text
+    if math.isnan(error) or abs(mean) >= HUGE:
+        return text
+    return f"{text} \N{PLUS-MINUS SIGN} {decimals(error, 0 if abs(mean) >= LARGE else 2)}"
 
 
 def _level(nearest: Comparison) -> str:

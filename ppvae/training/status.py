@@ -172,9 +172,9 @@ def _climb(train: Rows, valid: Rows, error: float) -> str:
         )
     count = max(1, round(epochs[-1] - float(np.interp(late, gone, epochs))))
     return (
-        f"The fit was still climbing when it ended: the held-out objective rose by {rise:.2f} nats "
-        f"in the last {count} epoch{'' if count == 1 else 's'}. Give more `epochs`, or a larger "
-        "`lr`."
+        "The fit was still climbing when it ended: the held-out objective rose by "
+        f"{plus_minus(rise, None)} nats in the last {count} epoch{'' if count == 1 else 's'}. Give "
+        "more `epochs`, or a larger `lr`."
     )
 
 
