@@ -30,10 +30,10 @@ def csv_source(
             column, or faults of its columns.
     """
     with parsing(path, "a .csv table"):
-        categories = [name for name, kind in options.kinds.items() if kind == "category"]
-        words = {*options.drop, *filter(None, [options.index]), *categories}
-        written = dialect(path.read_bytes(), path, words)
-        frame = _frame(written, _words(options, schema))
+        words = _words(options, schema)
+        undecided = {*options.drop, *words.difference(options.covariates)}
+        written = dialect(path.read_bytes(), path, undecided)
+        frame = _frame(written, words)
     if len(frame) == 0:
         raise InputError(f"{path} has a header and no rows.")
     return table_source(

@@ -117,7 +117,9 @@ def test_what_could_be_misread_is_refused_with_what_was_seen(kind: str, tmp_path
     assert "label='setosa'" not in sentence
 
 
-@pytest.mark.parametrize("out", [{"drop": ("a",)}, {"index": "a"}, {"kinds": {"a": "category"}}])
+@pytest.mark.parametrize(
+    "out", [{"drop": ("a",)}, {"index": "a"}, {"label": "a"}, {"kinds": {"a": "category"}}]
+)
 def test_commas_of_a_column_that_holds_no_numbers_are_read(
     out: dict[str, Any], tmp_path: Path
 ) -> None:
