@@ -22,7 +22,8 @@ Switch = Literal["on", "off"]
 Figures = Literal["both", "png", "svg"]
 
 Part = str | Mapping[str, Any] | Callable[..., Any] | None
-"""A part of the programs: a name, a mapping of YAML, a class, or a program itself."""
+"""A part of the programs: a name, a mapping of YAML, a class, a ``partial`` of a class with
+arguments by name, or a program itself."""
 
 
 class Dataset(Protocol):

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
@@ -119,12 +121,46 @@ def part_of(kind: str, value: Part | Spec) -> Spec | Program | None:
         names = KINDS[kind].names()
         own = names.get(value.__name__) is value
         return Spec(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
+    if isinstance(value, partial) and isinstance(value.func, type):
+        return _of_partial(kind, value)
     if not KINDS[kind].is_program:
         raise InputError(
             f"`{kind}` is {value!r}; give its class or class name, or compose the model (or "
             "guide) in Python and pass that"
         )
     return value
+
+
+def _of_partial(kind: str, value: partial[Any]) -> Spec:
+    """The class of a ``partial`` with its keywords as arguments.
+
+    Raises:
+        InputError: for positional arguments, and values that no file can hold.
+    """
+    name = value.func.__name__
+    if value.args:
+        raise InputError(
+            f"`{kind}` is a partial of {name} with the positional argument {value.args[0]!r}; give "
+            f"each argument by its name, as in partial({name}, name=value)"
+        )
+    for argument, given in value.keywords.items():
+        if not _is_plain(given):
+            raise InputError(
+                f"`{kind}.{argument}` is {given!r:.80}, which config.yaml cannot hold; give "
+                "numbers, words, lists and mappings, or compose the model (or guide) in Python"
+            )
+    chosen = part_of(kind, value.func)
+    assert isinstance(chosen, Spec)  # of a class
+    return Spec(chosen.class_path, value.keywords)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether YAML has such a value."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (bool, int, float, str))
 
 
 def factory_for(kind: str, value: Part | Spec, trust: Iterable[str]) -> Factory:

@@ -1,6 +1,7 @@
 """Fits of user-defined programs and parts, given as objects and by import path."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any, cast
@@ -11,11 +12,18 @@ import pytest
 import torch
 import yaml
 from pyro.infer import Trace_ELBO
+from torch.optim.lr_scheduler import StepLR
 
 import ppvae
+from ppvae.components.building import build_programs
 from ppvae.errors import InputError
 from ppvae.fit import main
+from ppvae.models.likelihoods import Gaussian, PerColumn
+from ppvae.models.priors import MixtureOfNormals, StudentT
+from ppvae.networks import MLP
 from ppvae.run import Run
+from ppvae.settings import Settings
+from ppvae.training.chosen_parts import chosen_parts, is_per_column, part_of
 from tests.support.fits import differences, figures, quick, small, small_flags, weights
 
 __all__ = ["quick"]  # a fixture, used by every test here
@@ -172,6 +180,36 @@ def test_a_prior_of_ones_own(tmp_path: Path, mine: str) -> None:
     assert config["prior"] == {"class_path": f"{mine}.Wide", "init_args": {"width": 3.0}}
     model: Any = ppvae.load(tmp_path / "run", trust=[mine]).model
     assert sys.modules[mine].Wide is type(model.prior)
+
+
+def test_a_partial_of_a_class_is_the_class_with_arguments() -> None:
+    asked = Settings(
+        prior=partial(StudentT, df=7.0), likelihood=partial(Gaussian, variance="per-element"),
+        decoder=partial(MLP, hidden=[3]), optimizer=partial(torch.optim.Adam, betas=(0.8, 0.9)),
+        elbo=partial(OptionsELBO, own=2.0), schedule=partial(StepLR, step_size=3),
+    )  # fmt: skip
+    chosen = chosen_parts(asked)
+    made = build_programs(chosen.programs, latent_dim=2, data_shape=(3,))
+    record = yaml.safe_load(yaml.safe_dump(made.parts | chosen.recorded()))
+    assert record["prior"] == {"class_path": "StudentT", "init_args": {"df": 7.0}}
+    assert record["decoder"]["init_args"]["hidden"] == [3]
+    assert record["likelihood"]["init_args"]["variance"] == "per-element"
+    assert record["optimizer"]["init_args"]["betas"] == [0.8, 0.9]
+    assert record["elbo"]["init_args"]["own"] == 2.0
+    assert record["schedule"]["init_args"]["step_size"] == 3
+
+
+def test_partials_that_are_refused_or_programs_themselves(tmp_path: Path) -> None:
+    families = part_of("likelihood", partial(PerColumn, families={"mass": "Laplace"}))
+    assert is_per_column({"likelihood": families})
+    program = partial(model_of_mine)  # of a function: the program itself
+    assert part_of("model", program) is program
+    with pytest.raises(InputError, match="positional argument 3; give each argument by its name"):
+        part_of("prior", partial(MixtureOfNormals, 3))
+    with pytest.raises(InputError, match=r"`prior\.loc` is tensor.* config.yaml cannot hold"):
+        part_of("prior", partial(MixtureOfNormals, loc=torch.ones(2)))
+    with pytest.raises(InputError, match=r"`prior\.componets`.* \(did you mean components"):
+        small(tmp_path, prior=partial(MixtureOfNormals, componets=3))
 
 
 class MyELBO(Trace_ELBO):
