@@ -34,7 +34,7 @@ from ppvae.comparison.bounds.subject import new_subject, subject_of
 from ppvae.comparison.bounds.table import table_rows
 from ppvae.comparison.files import check_folder
 from ppvae.comparison.held_out.likeness import check_data_alike, check_each_once, check_finished
-from ppvae.comparison.held_out.result import RunComparison
+from ppvae.comparison.held_out.result import SHORT, RunComparison
 from ppvae.encode import rows_of
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
@@ -174,11 +174,9 @@ def show_runs(result: RunComparison) -> None:
     """Print one line per row, the differences, the conclusion, and the folder."""
     from ppvae.cli.terminal import say, show_table
     from ppvae.comparison.held_out.grouping import UNSET
-    from ppvae.comparison.held_out.table import SHORT, table
 
-    header, lines = table(result, SHORT)
-    title = f"{result.count:,} {result.data} rows, nats per datum, +- one standard error"
-    show_table(title, header, lines)
+    header, lines = result.table(SHORT)
+    show_table(result.title, header, lines)
     for row in result.rows:
         if told := [f"{n}={value}" for n, value in row.settings.items() if value != UNSET]:
             say(f"{row.name}: {', '.join(told)}")

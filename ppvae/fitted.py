@@ -199,7 +199,7 @@ class Run(stored.Run):
         Args:
             x: other data; see the class.
             y: their labels or covariates.
-            settings: ``quick=True``, ``only=["evidence"]``, ``overwrite=True`` and so on.
+            settings: ``quick=True``, ``only="evidence"``, ``overwrite=True`` and so on.
         """
         from ppvae.diagnose import diagnose
 

@@ -92,7 +92,7 @@ def _read(name: str, value: Any, about: Setting, *, trusted: bool) -> Any:
     try:
         return about.values.read(value)
     except ValueError as error:
-        raise refusal(name, value, error) from error
+        raise refusal(name, value, error) from None
 
 
 def _check_values(argv: Sequence[str], names: Sequence[str]) -> None:

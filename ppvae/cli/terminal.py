@@ -1,6 +1,5 @@
 """Terminal output: the audit, progress, and results."""
 
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,10 +54,11 @@ def say(sentence: str, style: str = "", *, whole: bool = False) -> None:
 
 def show_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a small table: numbers right-aligned, the first column and sentences left-aligned."""
+    from ppvae.diagnostics.shared.wording import is_left
+
     table = Table(title=title or None, box=box.SIMPLE, title_justify="left", pad_edge=False)
     for i, name in enumerate(header):
-        has_words = any(re.search("[a-z]{3,} [a-z]", row[i]) for row in rows)
-        justify: JustifyMethod = "left" if i == 0 or has_words else "right"
+        justify: JustifyMethod = "left" if is_left(rows, i) else "right"
         # Names and sentences wrap, figures do not.
         table.add_column(name, justify=justify, overflow="fold", no_wrap=justify == "right")
     for row in rows:

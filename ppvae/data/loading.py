@@ -17,6 +17,7 @@ from ppvae.data.rescaling import data_of
 from ppvae.data.scaling import Scaling
 from ppvae.data.split import Split
 from ppvae.settings import Binarize, Scale
+from ppvae.settings.values import Names
 
 
 def load(
@@ -25,9 +26,9 @@ def load(
     name: str | None = None,
     data_dir: Path | None = None,
     label: str | None = None,
-    covariates: Sequence[str] = (),
+    covariates: str | Sequence[str] = (),
     index: str | None = None,
-    drop: Sequence[str] = (),
+    drop: str | Sequence[str] = (),
     kinds: Mapping[str, ColumnKind] | None = None,
     size_factor: str | None = None,
     split_column: str | None = None,
@@ -91,7 +92,7 @@ def load(
     """
     check_choices(binarize, seed, scale)
     options = ReadOptions(
-        as_text(label), tuple(map(str, covariates)), as_text(index), tuple(map(str, drop)),
+        as_text(label), _names(covariates), as_text(index), _names(drop),
         {str(column): kind for column, kind in (kinds or {}).items()},
         as_text(size_factor), as_text(split_column), size,
         data_memory,
@@ -100,6 +101,11 @@ def load(
     source = source_of(data, known_as, data_dir, options, schema)
     source = with_parts(source, valid, test, data_dir, options)
     return data_of(known_as, source, binarize, seed, scaling, scale, asked=size_factor)
+
+
+def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
+    """Names of columns, also as one word, as in a fit."""
+    return tuple(map(str, Names().read(columns)))
 
 
 def from_arrays(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ppvae.diagnostics.shared.estimate import Estimate
-from ppvae.diagnostics.shared.wording import Estimated
+from ppvae.diagnostics.shared.wording import Estimated, aligned
 from ppvae.errors import InputError
 
 if TYPE_CHECKING:
@@ -87,6 +87,11 @@ class Answer(ABC):
     """
 
     refusals: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        table = [aligned(("", "value", ""), self.rows)] if self.rows else []
+        refused = [f"note: {part}: {why}" for part, why in self.refusals.items()]
+        return "\n".join([self.question, *table, *refused])
 
     @property
     @abstractmethod

@@ -77,6 +77,10 @@ class Diagnosis:
     verdict: Verdict
     path: Path
 
+    def __repr__(self) -> str:
+        about = f"Diagnosis of {self.data} data, {self.rows:,} rows, nats per datum"
+        return "\n".join([about, *(f"  {sentence}" for sentence in self.verdict.sentences)])
+
 
 def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "") -> Verdict:
     """Rank the findings of all answers.

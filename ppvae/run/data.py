@@ -37,7 +37,8 @@ class RunData:
     """
 
     def __init__(self, path: Path, config: Mapping[str, Any], trust: Iterable[str]) -> None:
-        self.path, self.config, self._trust = path, dict(config), tuple(trust)
+        self.path, self.config = path, dict(config)
+        self._trust = (trust,) if isinstance(trust, str) else tuple(trust)
         self._held: Data | None = None
         self.data_memory: float | None = None
 

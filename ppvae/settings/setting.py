@@ -84,7 +84,7 @@ class Checked:
             try:
                 object.__setattr__(self, each.name, about.values.checked(value))
             except ValueError as error:
-                raise refusal(each.name, value, error) from error
+                raise refusal(each.name, value, error) from None
 
 
 def refusal(name: str, value: Any, must: object) -> InputError:
@@ -118,7 +118,7 @@ def check_seed(seed: int, name: str = "seed") -> None:
     try:
         SEED.checked(seed)
     except ValueError as error:
-        raise refusal(name, seed, error) from error
+        raise refusal(name, seed, error) from None
 
 
 def takes[**P, S: Checked, R](

@@ -195,7 +195,7 @@ class Instance(Values):
 
 
 class Several(Values):
-    """Any number of words, from ``words`` if given."""
+    """Any number of words, from ``words`` if given; a single one also by itself."""
 
     metavar = "NAME"
 
@@ -203,14 +203,14 @@ class Several(Values):
         self.words = words
 
     def checked(self, value: Any) -> tuple[str, ...]:
-        is_several = isinstance(value, Sequence) and not isinstance(value, str)
-        if not is_several or not all(isinstance(each, str) for each in value):
-            raise ValueError("a list of names")
-        for each in value:
+        names = [value] if isinstance(value, str) else value
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+            raise ValueError("a name or a list of names")
+        for each in names:
             if self.words and each not in self.words:
                 among = ", ".join(self.words)
                 raise ValueError(f"names among {among}{nearest(each, self.words)}")
-        return tuple(value)
+        return tuple(names)
 
 
 class Names(Values):
@@ -320,9 +320,10 @@ class Sources(Values):
         return [each.read(one) for one in value] if isinstance(value, list) else each.read(value)
 
     def checked(self, value: Any) -> tuple[Any, ...]:
-        if isinstance(value, (str, Path)) or not isinstance(value, Sequence):
+        names = [value] if isinstance(value, (str, Path)) else value
+        if not isinstance(names, Sequence):
             raise ValueError("a list of names or paths")
-        return tuple(Source().checked(each) for each in value)
+        return tuple(Source().checked(each) for each in names)
 
 
 class Tracking(Values):

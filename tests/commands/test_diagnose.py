@@ -152,8 +152,13 @@ def test_the_answer_is_a_function_of_the_seed(tmp_path: Path) -> None:
 
 def test_one_question_alone(tmp_path: Path) -> None:
     run = small(tmp_path)
-    found = diagnose(run.path, quick=True, only=["gap"])
+    found = diagnose(run.path, quick=True, only="gap")
     assert list(found.answers) == ["gap"]
+    text = f"{found}\n{found.answers['gap']}"
+    assert text.startswith(f"Diagnosis of test data, {found.rows} rows, nats per datum\n")
+    assert found.verdict.sentences[0] in text
+    assert "\namortization gap " in text
+    assert "tensor" not in text
     assert found.path == run.path / "diagnostics-gap"  # a full diagnosis is kept
     assert list(look(found.path)["answers"]) == ["gap"]
     assert not (found.path / "posterior.nc").exists()

@@ -178,13 +178,23 @@ def test_what_a_person_alone_may_set_is_not_recorded() -> None:
         ({"device": "gpu"}, "`device` is 'gpu'; it must be one of auto, cpu, cuda, mps"),
         ({"seed": 2**32}, r"from 0 to 4294967295 \(2\*\*32 - 1\)"),
         ({"overwrite": 1}, "`overwrite` is 1; it must be true or false"),
-        ({"trust": "mine"}, "`trust` is 'mine'; it must be a list of names"),
+        ({"trust": 3}, "`trust` is 3; it must be a name or a list of names"),
         ({"warm_up": 3, "epochs": 3}, "`warm_up` is 3, so none of the 3 epochs"),
     ],
 )
 def test_a_value_that_is_none_is_a_sentence(settings: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Settings(**settings)
+
+
+def test_one_name_is_a_list_of_it() -> None:
+    assert Diagnose("runs/x", only="gap").only == ("gap",)
+    assert Settings(trust="mine").trust == ("mine",)
+    assert Settings(covariates="age").covariates == ("age",)
+    assert CompareRuns("runs/x").runs == ("runs/x",)
+    with pytest.raises(InputError, match=r"names among bound.* \(did you mean gap") as refused:
+        Diagnose("runs/x", only="gapp")
+    assert refused.value.__suppress_context__  # one sentence, without Python's own error before it
 
 
 def test_numbers_of_numpy_are_pythons_own() -> None:

@@ -69,3 +69,6 @@ class Comparison:
     notes: tuple[str, ...]
     sentence: str
     path: Path
+
+    def __repr__(self) -> str:
+        return f"{SAMPLED} and {ANALYTIC}, {self.seeds} seeds: {self.sentence}"

@@ -6,7 +6,7 @@ from shlex import join
 
 from ppvae.comparison.held_out.figure import alt_text, draw_runs
 from ppvae.comparison.held_out.result import RunComparison
-from ppvae.comparison.held_out.table import settings_table, table
+from ppvae.comparison.held_out.table import settings_table
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import as_sentence, decimals, with_error
 from ppvae.report.commands import handed
@@ -28,7 +28,7 @@ def page_of(result: RunComparison, asked: CompareRuns) -> str:
 
 
 def _sections(result: RunComparison, asked: CompareRuns) -> Iterator[Section]:
-    header, lines = table(result)
+    header, lines = result.table()
     picture = drawn(draw_runs(result.rows, result.what), alt_text(result.rows, result.what))
     error = "\N{PLUS-MINUS SIGN} one standard error"
     caption = f"{result.samples:,} importance samples of each datum; {error}"

@@ -1,14 +1,21 @@
 """Result of a comparison of runs."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.diagnostics.shared.wording import aligned, plus_minus
+
+HEADER = ("minus the best", "bound", "rate", "effective latents", "parameters", "time")
+"""Columns after log p(x)."""
+
+SHORT = ("minus best", "bound", "rate", "latents")
+"""The first of them, for a terminal of 80 characters."""
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +40,7 @@ class OneRun:
 
     path: Path
     seed: int
-    log_p: Tensor
+    log_p: Tensor = field(repr=False)
     ess: float
     elbo: Estimate
     rate: Estimate
@@ -63,6 +70,9 @@ class HeldOut:
         """Both errors combined."""
         return math.hypot(self.standard_error, self.seed_error or 0.0)
 
+    def __str__(self) -> str:
+        return plus_minus(self.mean, self.error)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -89,6 +99,20 @@ class Row:
         values = [getattr(run, field) for run in self.runs]
         numbers = [value.mean if isinstance(value, Estimate) else value for value in values]
         return None if None in numbers else sum(numbers) / len(numbers)
+
+    def cells(self, *, is_best: bool) -> tuple[str, ...]:
+        """The row of a table, with the columns of `HEADER`."""
+        latents = self.mean("effective_latents")
+        return (
+            self.name,
+            str(self.log_p),
+            "best" if is_best else str(self.difference),
+            f"{self.mean('elbo') or 0:,.2f}",
+            f"{self.mean('rate') or 0:,.2f}",
+            "-" if latents is None else f"{latents:.1f}",
+            f"{self.mean('parameters') or 0:,.0f}",
+            _time(self.mean("seconds") or 0.0),
+        )
 
 
 @dataclass(frozen=True)
@@ -120,6 +144,22 @@ class RunComparison:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     path: Path
+
+    def __repr__(self) -> str:
+        header, lines = self.table(SHORT)
+        return f"{self.title}\n{aligned(header, lines)}\n{self.sentence}"
+
+    @property
+    def title(self) -> str:
+        """The title of the table."""
+        return f"{self.count:,} {self.data} rows, nats per datum, +- one standard error"
+
+    def table(
+        self, header: Sequence[str] = HEADER
+    ) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """The header, and one line per row."""
+        lines = [row.cells(is_best=row is self.best)[: 2 + len(header)] for row in self.rows]
+        return ("", self.evidence, *header), lines
 
     @property
     def what(self) -> str:
@@ -170,6 +210,13 @@ class RunComparison:
                 for row in self.rows
             ],
         }  # fmt: skip
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
 
 
 def _held_out(value: HeldOut) -> dict[str, float | None]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ppvae.comparison.held_out.result import HeldOut, Row
+from ppvae.comparison.held_out.result import Row
 from ppvae.diagnostics.shared.wording import plus_minus
 
 NAMED = 4
@@ -19,13 +19,13 @@ def conclusion(rows: Sequence[Row], data: str, count: int, what: str) -> str:
     if not others:
         seeds = len(best.runs)
         return (
-            f"{where} {what} of {best.name} is {figure(best.log_p)} nats per datum: "
+            f"{where} {what} of {best.name} is {best.log_p} nats per datum: "
             f"the {seeds} runs differ by their seed alone, with a standard error of "
             f"{best.log_p.seed_error:.2f}."
         )
     lower = [row for row in others if row.is_lower]
     alike = [row for row in others if not row.is_lower]
-    clauses = [f"{where} {best.name} has the highest {what}, {figure(best.log_p)} nats per datum"]
+    clauses = [f"{where} {best.name} has the highest {what}, {best.log_p} nats per datum"]
     clauses += [f"{row.name} is not significantly lower, at {_below(row)}" for row in alike[:NAMED]]
     if len(alike) > NAMED:
         clauses.append(f"neither are {len(alike) - NAMED} others")
@@ -56,11 +56,6 @@ def notes(rows: Sequence[Row], samples: int, evidence: str, measure: str) -> Ite
             )
     if measure != "probability":
         yield f"x is continuous: {evidence} is the logarithm of a density, and may be above 0"
-
-
-def figure(value: HeldOut) -> str:
-    """A mean with both its errors combined."""
-    return plus_minus(value.mean, value.error)
 
 
 def _below(row: Row) -> str:

@@ -12,7 +12,7 @@ from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.shared.wording import as_sentence, plus_minus, with_error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BaselinesAnswer(Answer):
     """Comparison of the fit with its baselines.
 

@@ -25,7 +25,7 @@ DRAWS = 20_000
 """Minimum number of draws for the terms, over data and repetitions."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BoundAnswer(Answer):
     """The terms of the bound, and the use of the latents; ``None`` where refused.
 

@@ -23,7 +23,7 @@ COUNTED = ("standardized", "as-is", "counts")
 """Scalings of tables whose integers are counts."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DeficitsAnswer(Answer):
     """Gains of other parts.
 

@@ -18,7 +18,7 @@ ROWS = 64
 """Maximum number of data in the batch of the gradients."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EstimatorAnswer(Answer):
     """Noise and time of each estimator.
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
@@ -57,3 +58,22 @@ def as_sentence(clause: str) -> str:
     """A clause with a capital and a full stop."""
     text = clause[:1].upper() + clause[1:]
     return text if text.endswith(".") else f"{text}."
+
+
+def is_left(rows: Sequence[Sequence[str]], column: int) -> bool:
+    """Whether a column of a table is aligned left: the first one, and sentences."""
+    return column == 0 or any(re.search("[a-z]{3,} [a-z]", row[column]) for row in rows)
+
+
+def aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as text, with two spaces between columns."""
+    widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
+    lefts = [is_left(rows, column) for column in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if left else cell.rjust(width)
+            for cell, width, left in zip(row, widths, lefts, strict=True)
+        )
+        for row in (header, *rows)
+    ]
+    return "\n".join(line.rstrip() for line in lines)

@@ -11,7 +11,7 @@ from ppvae.diagnostics.training.course import Course, course
 from ppvae.diagnostics.training.overfitting import Overfitting
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainingAnswer(Answer):
     """The course of the fit, and its overfitting; ``None`` where refused.
 

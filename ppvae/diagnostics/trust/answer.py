@@ -36,7 +36,7 @@ RHAT = 1.1
 """r-hat above which chains have not converged."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrustAnswer(Answer):
     """Weights, calibration and posteriors of the guide; ``None`` where refused.
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ppvae.comparison.held_out.result import OneRun, Row
+from ppvae.comparison.held_out.result import OneRun, Row, RunComparison
 from ppvae.comparison.held_out.sentence import conclusion, notes
 from ppvae.comparison.held_out.statistics import CHANCE, rows_of
 from ppvae.diagnostics.shared.estimate import Estimate
@@ -103,3 +103,20 @@ def test_what_is_to_be_known_first() -> None:
     assert "may be above 0" in told
     seeds = rows_of([[run(x), run(x, 1)], [run(x)]], ["a", "b"], [{}, {}])
     assert "one seed" not in " ".join(notes(seeds, 1000, "log p(x)", "probability"))
+
+
+def test_a_comparison_prints_its_table_and_conclusion(chance: torch.Generator) -> None:
+    x = normal(chance, 100)
+    rows = compared([x], [x - 100])
+    said = conclusion(rows, "test", 100, "log p(x)")
+    result = RunComparison(
+        rows, "held-out", "test", 100, 50, "log p(x)", "density", said, (), (), Path("c")
+    )
+    title, header, best, other, sentence = str(result).splitlines()
+    assert title == "100 test rows, nats per datum, +- one standard error"
+    assert header.split("  ")[-1] == "latents"
+    assert best.split() == ["a", *str(rows[0].log_p).split(), "best", *best.split()[-3:]]
+    assert f"  {rows[1].difference}  " in other
+    assert len(header) == len(best) == len(other)
+    assert sentence == said
+    assert "tensor" not in repr(rows)
