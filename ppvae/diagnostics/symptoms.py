@@ -1,12 +1,13 @@
 """Symptoms: visible failures of a fit, whatever their cause."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ppvae.diagnostics.answer import Answer, first
 from ppvae.diagnostics.baselines.answer import BaselinesAnswer
 from ppvae.diagnostics.bound.answer import BoundAnswer
 from ppvae.diagnostics.model.answer import ModelAnswer
+from ppvae.diagnostics.model.columns import negative_draws
 from ppvae.diagnostics.model.predictive import Predictive, Replicated
 from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
@@ -18,6 +19,9 @@ SURE = 4.0
 
 SHARE = 0.1
 """Minimum gross difference of two shares of zeros, if one is also twice the other."""
+
+NAMED = 3
+"""Maximum number of columns that are named."""
 
 REACH = 2.0
 """Minimum gross ratio of an extreme of the data to the largest replicated one."""
@@ -38,6 +42,7 @@ class Symptom:
         error: its standard error.
         blames: the part that it points to, or ``""``.
         is_decisive: whether that part is the cause, whatever another part would gain.
+        is_of_data: whether no other part mends it, but other data do; its remedy is said always.
     """
 
     name: str
@@ -47,6 +52,7 @@ class Symptom:
     error: float | None = None
     blames: str = ""
     is_decisive: bool = False
+    is_of_data: bool = False
 
 
 def symptoms(
@@ -133,10 +139,11 @@ def _misfits(answers: Iterable[Answer]) -> Iterator[Symptom]:
 
 
 def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Symptom]:
-    """Gross failures of a predictive check, which point to the likelihood.
+    """Gross failures of a predictive check, which point to the likelihood, or to its data.
 
-    There are two kinds: a different share of zeros, as when a density is fitted to counts; and data
-    at least twice as extreme as any that the model generates, as with heavy tails.
+    There are three kinds: negative draws of a skewed column without negative values, which its
+    logarithm mends; a different share of zeros, as when a density is fitted to counts; and data at
+    least twice as extreme as any that the model generates, as with heavy tails.
 
     A density generates no exact zeros, but it may still be the best likelihood of data with many
     zeros, such as image backgrounds or class indicators. So zeros count until other likelihoods
@@ -146,6 +153,7 @@ def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Sympto
         predictive: the check.
         is_best: whether other likelihoods of such values were tried and none is better.
     """
+    yield from _negative(negative_draws(predictive.statistics))
     zeros = predictive.statistics.get("share of zeros")
     is_density = zeros is not None and float(zeros.replicated.max()) == 0
     clause = "" if is_best and is_density else _zeros(zeros)
@@ -154,6 +162,25 @@ def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Sympto
         clause = next((said for each in both if (said := _reach(each))), "")
     if clause:
         yield Symptom("predictive check", clause, "another `likelihood`", blames="likelihood")
+
+
+def _negative(columns: Sequence[tuple[str, float]]) -> Iterator[Symptom]:
+    if not columns:
+        return
+    shares = [f"{share:.0%} of the model's draws of {name}" for name, share in columns[:NAMED]]
+    names = [name for name, _ in columns[:NAMED]]
+    if len(columns) > NAMED:
+        shares.append(f"many of {len(columns) - NAMED} more columns")
+        names.append(f"these {len(columns) - NAMED} columns")
+    yield Symptom(
+        "negative draws", f"{_and(shares)} are below 0, but no value of the data is",
+        f"take the logarithm of {_and(names)} before the fit (of 1 + the value, if there are "
+        "zeros)", is_of_data=True,
+    )  # fmt: skip
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _zeros(zeros: Replicated | None) -> str:

@@ -121,15 +121,20 @@ def _ranked(deficits: Iterable[Deficit]) -> list[Deficit]:
 
 
 def _wrong(deficits: Sequence[Deficit], seen: Sequence[Symptom]) -> list[Finding]:
-    """The significant findings: the cause of the symptoms first."""
+    """The significant findings: the cause of the symptoms first.
+
+    What only other data can mend is a finding of its own.
+    """
     significant = [each for each in deficits if each.is_significant]
     blamed = _blamed(significant, seen)
     others = [_finding(each, "Next") for each in significant if each is not blamed]
     if blamed is None:
         return [*map(_alone, seen), *others]
-    clauses = "; ".join(symptom.clause for symptom in seen)
-    opening = f"{clauses[:1].upper()}{clauses[1:]}; the deficit to blame" if seen else LARGEST
-    return [_finding(blamed, opening), *others]
+    of_data = [_alone(symptom) for symptom in seen if symptom.is_of_data]
+    clauses = "; ".join(symptom.clause for symptom in seen if not symptom.is_of_data)
+    opening = f"{clauses[:1].upper()}{clauses[1:]}; the deficit to blame" if clauses else LARGEST
+    first = _finding(blamed, opening)
+    return [*of_data, first, *others] if seen and seen[0].is_of_data else [first, *of_data, *others]
 
 
 def _blamed(significant: Sequence[Deficit], seen: Sequence[Symptom]) -> Deficit | None:

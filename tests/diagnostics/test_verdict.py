@@ -249,6 +249,36 @@ def test_a_gross_failure_of_a_predictive_check_says_likelihood(
     assert ("the deficit to blame" in first.sentence) == (blames == "likelihood")
 
 
+def negative(share: float, skewness: float = 4.7, name: str = "CRP") -> ModelAnswer:
+    """A model that draws negative values of a skewed column that has none."""
+    spread = torch.linspace(-1, 1, 40, dtype=torch.float64)
+    statistics = {
+        f"skewness of {name}": Replicated(skewness, 2.7 + 0.5 * spread),
+        f"negative share of {name}": Replicated(0.0, share + 0.01 * spread),
+    }
+    return ModelAnswer({}, Predictive("prior", statistics, 500))
+
+
+def test_negative_draws_of_a_skewed_column_are_said_with_the_way_out() -> None:
+    told = (
+        "8% of the model's draws of CRP are below 0, but no value of the data is. Change: take the "
+        "logarithm of CRP before the fit (of 1 + the value, if there are zeros)."
+    )
+    for deficits in ((), (NOISE,), (LIKELIHOOD,)):  # no likelihood of the raw column mends it
+        found = verdict_of(*deficits, others=(negative(0.08),))
+        assert found.sentences[0] == told
+        assert (found.findings[0].part, found.findings[0].nats) == ("negative draws", None)
+    assert found.findings[1].sentence.startswith("The largest deficit measured: likelihood")
+    worse = verdict_of(LIKELIHOOD, others=(negative(0.08), behind(-5.0))).findings
+    assert [each.part for each in worse] == ["likelihood", "negative draws"]
+    assert worse[0].sentence.startswith("The fit is 5.00 +- 0.10 nats worse than a simple model")
+
+
+@pytest.mark.parametrize("harmless", [negative(0.005), negative(0.08, 2.8)])
+def test_few_negative_draws_or_the_right_skewness_are_harmless(harmless: ModelAnswer) -> None:
+    assert verdict_of(DECODER, others=(harmless,)).findings[0].part == "decoder"
+
+
 def test_a_check_that_fails_is_no_match_for_a_deficit_that_is_much_larger() -> None:
     """A decoder too small for the range of the data fails the check as well."""
     small = Deficit("likelihood", 1.0, 0.1, "")

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.model.columns import statistics_for
@@ -49,7 +51,7 @@ class ModelAnswer(Answer):
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Each statistic of the data, and of replicated data."""
+        """Each statistic that differs in some set, of the data and of replicated data."""
         statistics = {} if self.predictive is None else self.predictive.statistics
         return tuple(
             (
@@ -59,6 +61,7 @@ class ModelAnswer(Answer):
                 f"p {'=' if s.p_value > 2 / (len(s.replicated) + 1) else '<='} {s.p_value:.2g}",
             )
             for name, s in statistics.items()
+            if (s.replicated != s.observed).any()
         )  # fmt: skip
 
     @property
@@ -94,7 +97,9 @@ def ask(context: Context) -> ModelAnswer:
     """Compare the data with data sets drawn from the model, in a few statistics."""
     few, attempt = context.some(context.effort.replicated_rows), Attempts()
     replications = context.effort.replications
-    statistics = statistics_for(context.audit.supports)
+    x = few.take(torch.arange(len(few)))["x"]
+    run = context.run
+    statistics = statistics_for(context.audit.supports, x, run.schema.columns, run.scaling)
 
     def replicate() -> Predictive:
         with context.progress("replicated data sets", replications * len(few)) as count:
