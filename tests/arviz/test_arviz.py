@@ -28,6 +28,7 @@ from ppvae.models import VAE, Gaussian
 from ppvae.programs.facts import Audit
 from ppvae.run import Run
 from tests.support.fits import table
+from tests.support.slow import few
 from tests.support.trees import (
     CHAINS,
     DRAWS,
@@ -158,7 +159,7 @@ def surprise(run: Run, z: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     return found.mean(), found.std() / math.sqrt(found.numel())
 
 
-@pytest.mark.parametrize("kind", ["table", "images"])
+@pytest.mark.parametrize("kind", few(["table", "images"], 2))
 @pytest.mark.parametrize("vectorizes", [True, False])
 def test_draws_and_densities_are_those_of_the_programs(
     kind: str, vectorizes: bool, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
@@ -259,7 +260,7 @@ def test_a_point_mass_has_no_density_and_no_evidence(folder: Path) -> None:
 # On disk, and in ArviZ
 
 
-@pytest.mark.parametrize("kind", ["table_tree", "image_tree"])
+@pytest.mark.parametrize("kind", few(["table_tree", "image_tree"], 2))
 def test_a_tree_comes_back_from_disk_as_it_was(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

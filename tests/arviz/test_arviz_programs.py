@@ -151,6 +151,7 @@ class GivenGuide(nn.Module):
             pyro.sample("z", dist.Normal(self.net(x).squeeze(-1), 0.3))
 
 
+@pytest.mark.slow
 def test_masks_and_covariates_are_constant_data(folder: Path) -> None:
     x, generator = table(), np.random.default_rng(0)
     mask = generator.random(x.shape) < 0.7

@@ -151,6 +151,7 @@ def test_its_mean_is_that_of_the_gradient_of_the_value(vectorize: bool, taken: i
     assert float(got.error.max()) > 0.01
 
 
+@pytest.mark.slow
 def test_more_particles_raise_its_signal_to_noise_and_lower_that_of_the_other() -> None:
     """For a guide near the posterior; the rates of Rainforth et al. are sqrt(K) and 1 / sqrt(K)."""
     chain, x = Chain(1), rows()

@@ -18,6 +18,7 @@ import pytest
 from ppvae.cli.answering import answer
 from tests.support.bad_files import made, typed
 from tests.support.fits import quick
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -81,7 +82,7 @@ def _is_named(word: str, sentence: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}{more}(?!\w|\.\d)", sentence) is not None
 
 
-@pytest.mark.parametrize("line", LINES)
+@pytest.mark.parametrize("line", few(LINES, 3))
 def test_a_bad_input_is_refused_in_a_sentence_that_names_it(
     line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ from ppvae.errors import InputError
 from ppvae.run import Run
 from ppvae.run.figures import save
 from tests.support.fits import program, quick, small, table
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -355,18 +356,21 @@ def test_a_diagnosis_that_is_stopped_has_shown_what_it_found(
 
 @pytest.mark.parametrize(
     ("flags", "sentence"),
-    [
-        (["nowhere"], "there is no run nowhere"),
-        (
-            ["{run}", "--only", "gaps"],
-            "deficits (did you mean gap?)",
-        ),
-        (["{run}", "--data", "nothing.npy"], "nothing.npy"),
-        (["{run}", "--split", "testing"], "split"),
-        (["{run}", "--samples", "-3"], "`samples` is -3"),
-        (["{run}", "--data", "x.npy", "--split", "train"], "`data` gives others"),
-        (["{run}", "--checkpoint", "step-1"], "no checkpoint 'step-1'"),
-    ],
+    few(
+        [
+            (["nowhere"], "there is no run nowhere"),
+            (
+                ["{run}", "--only", "gaps"],
+                "deficits (did you mean gap?)",
+            ),
+            (["{run}", "--data", "nothing.npy"], "nothing.npy"),
+            (["{run}", "--split", "testing"], "split"),
+            (["{run}", "--samples", "-3"], "`samples` is -3"),
+            (["{run}", "--data", "x.npy", "--split", "train"], "`data` gives others"),
+            (["{run}", "--checkpoint", "step-1"], "no checkpoint 'step-1'"),
+        ],
+        2,
+    ),
 )
 def test_mistakes_are_one_sentence(tmp_path: Path, flags: list[str], sentence: str) -> None:
     run = small(tmp_path)

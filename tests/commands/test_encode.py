@@ -22,6 +22,7 @@ from ppvae.models import VAE, ConditionalVAE, Gaussian, SemiSupervisedVAE, Stand
 from ppvae.programs.classification import classify
 from ppvae.run import Run
 from tests.support.fits import quick, small
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture: fits without pictures
 
@@ -141,7 +142,7 @@ TINY = Effort(
 )
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", few(CASES, 2))
 def test_fit_encode_and_diagnose_say_which_figure_it_is(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,13 +114,19 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
 
 @pytest.mark.parametrize(
     ("argv", "sentence"),
-    [
-        (["--components", "0"], "--components is 0; it must be at least 1"),
-        (["--components", "1438"], "components is 1438, and there are 1437 data: a mixture needs"),
-        (["--impute"], "--aggregate is for draws of new data"),
-        (["--given", "3"], "--given 3: the model is not conditional on anything"),
-        (["--count", "0"], "count is 0; it must be at least 1"),
-    ],
+    few(
+        [
+            (["--components", "0"], "--components is 0; it must be at least 1"),
+            (
+                ["--components", "1438"],
+                "components is 1438, and there are 1437 data: a mixture needs",
+            ),
+            (["--impute"], "--aggregate is for draws of new data"),
+            (["--given", "3"], "--given 3: the model is not conditional on anything"),
+            (["--count", "0"], "count is 0; it must be at least 1"),
+        ],
+        2,
+    ),
 )
 def test_a_mistake_is_a_sentence_and_leaves_nothing(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str], argv: list[str], sentence: str
@@ -162,6 +168,7 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("latent", few([True, False], 2))
 def test_with_a_condition_draws_are_of_the_class_that_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: None, latent: bool

@@ -223,6 +223,7 @@ def lose_a_part(entry: Path) -> None:
         archive.writestr("call.py", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", [cut, flip, lose_a_part, lambda entry: entry.write_bytes(b"")])
 def test_a_damaged_entry_is_compiled_anew(
     damage: Callable[[Path], object],

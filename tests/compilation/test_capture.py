@@ -188,6 +188,7 @@ def test_weights_that_were_frozen_or_moved_are_seen() -> None:
     assert torch.allclose(want[0][0], got[0][0], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_dropout_is_of_training_alone() -> None:
     network = nn.Sequential(nn.Linear(2, 64), nn.Dropout(0.5), nn.Linear(64, COLUMNS))
     x = data()
@@ -237,6 +238,7 @@ def test_a_trace_per_signature_and_none_for_a_number(traces: list[int]) -> None:
     assert len(traces) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "likelihood",
     few(

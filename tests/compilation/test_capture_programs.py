@@ -100,7 +100,7 @@ PROGRAMS: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 @pytest.mark.parametrize("compile", COMPILERS)
 @pytest.mark.parametrize("elbo", few([Trace_ELBO, TraceMeanField_ELBO], 2))
-@pytest.mark.parametrize("name", few(PROGRAMS, 2))
+@pytest.mark.parametrize("name", few(PROGRAMS, 4))
 def test_anybodys_programs(name: str, elbo: type[ELBO], compile: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(ROWS, COLUMNS)
@@ -118,6 +118,7 @@ def test_anybodys_programs(name: str, elbo: type[ELBO], compile: bool) -> None:
     pyro.clear_param_store()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", COMPILERS)
 def test_the_score_function_estimator(compile: bool) -> None:
     x = torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0))
@@ -179,6 +180,7 @@ def test_gradients_are_unbiased() -> None:
         assert bool(((draws.mean(0) - torch.tensor(exact)).abs() < 4 * error).all())
 
 
+@pytest.mark.slow
 def test_particles_that_pyro_vectorizes() -> None:
     """Pyro counts the plates in the first call, with its own noise."""
     x = torch.randn(ROWS, COLUMNS, generator=torch.Generator().manual_seed(0))

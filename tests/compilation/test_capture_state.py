@@ -45,7 +45,7 @@ def assert_alike(one: Captured, seed: int) -> None:
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("name", few(SETTINGS, 8, slow=2))
+@pytest.mark.parametrize("name", few(SETTINGS, 16, slow=2))
 def test_what_was_changed_is_seen_at_the_very_next_call(name: str, compile: bool) -> None:
     model, change = SETTINGS[name]()
     loss = captured(model, compile=compile, check=0)
@@ -98,7 +98,7 @@ def scale(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize(("check", "call"), [(512, 4), (1, 6), (5, 5)])
+@pytest.mark.parametrize(("check", "call"), few([(512, 4), (1, 6), (5, 5)], 3))
 def test_what_cannot_be_seen_is_found_by_computing_both(
     check: int, call: int, compile: bool, scale: Callable[[float], None]
 ) -> None:

@@ -12,6 +12,7 @@ from ppvae.cli.given import given_settings
 from ppvae.errors import InputError
 from ppvae.fit import main, resume
 from tests.support.fits import quick, rewrite_config, small_flags
+from tests.support.slow import few
 from tests.support.strangers import refusal, run
 
 __all__ = ["quick", "run"]  # fixtures
@@ -92,12 +93,15 @@ def test_a_config_cannot_vouch_for_itself(
 
 @pytest.mark.parametrize(
     ("part", "name", "argument"),
-    [
-        ("elbo", "TraceMeanField_ELBO", "jit_options"),
-        ("optimizer", "Adam", "foreach"),
-        ("schedule", "CyclicLR", "scale_fn"),
-        ("decoder", "MLP", "hidden"),
-    ],
+    few(
+        [
+            ("elbo", "TraceMeanField_ELBO", "jit_options"),
+            ("optimizer", "Adam", "foreach"),
+            ("schedule", "CyclicLR", "scale_fn"),
+            ("decoder", "MLP", "hidden"),
+        ],
+        2,
+    ),
 )
 def test_arguments_cannot_name_code(
     part: str, name: str, argument: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

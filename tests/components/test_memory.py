@@ -18,6 +18,7 @@ from ppvae.fit import main, resume
 from ppvae.programs.isolation import alone
 from tests.support.fits import quick, rewrite_config, small, small_flags
 from tests.support.refusals import refusal
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -64,7 +65,7 @@ CONFIGS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("case", CONFIGS)
+@pytest.mark.parametrize("case", few(CONFIGS, 2))
 def test_a_strangers_run_takes_no_memory(case: str, tmp_path: Path) -> None:
     run = small(tmp_path, epochs=1).path
     change, words = CONFIGS[case]

@@ -20,6 +20,7 @@ from ppvae.networks.log_counts import LogCounts
 from ppvae.run import Run
 from tests.support.fits import SMALL, quick, small
 from tests.support.refusals import refusal
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -213,17 +214,20 @@ COUNTS = NOISE.poisson(NOISE.gamma(1.0, 50.0, (90, 4)))
 
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"likelihood": "NegativeBinomial"},
-        {"likelihood": "Poisson", "guide": "Mixture", "elbo": "Trace_ELBO"},
-        {"likelihood": "ZeroInflated", "guide": "Flow", "elbo": "Trace_ELBO"},
-        {
-            "likelihood": "Poisson",
-            "prior": {"class_path": "VampPrior", "init_args": {"components": 3}},
-        },
-        {"likelihood": "Poisson", "model": "ConditionalVAE", "y": True},
-        {"likelihood": "Poisson", "model": "HierarchicalVAE", "guide": "Ladder"},
-    ],
+    few(
+        [
+            {"likelihood": "NegativeBinomial"},
+            {"likelihood": "Poisson", "guide": "Mixture", "elbo": "Trace_ELBO"},
+            {"likelihood": "ZeroInflated", "guide": "Flow", "elbo": "Trace_ELBO"},
+            {
+                "likelihood": "Poisson",
+                "prior": {"class_path": "VampPrior", "init_args": {"components": 3}},
+            },
+            {"likelihood": "Poisson", "model": "ConditionalVAE", "y": True},
+            {"likelihood": "Poisson", "model": "HierarchicalVAE", "guide": "Ladder"},
+        ],
+        3,
+    ),
     ids=lambda settings: "-".join(str(value) for value in settings.values())[:40],
 )
 def test_a_run_on_counts_reads_logarithms_when_it_is_opened(

@@ -178,7 +178,7 @@ def check_that_all_can_be_read(figure: Figure) -> None:
 DRAWN = list(FIGURES)[list(FIGURES).index("budget") : list(FIGURES).index("compare_bounds")]
 
 
-@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("name", few(DRAWN, 4))
 def test_no_text_lies_on_another(name: str) -> None:
     check_that_all_can_be_read(saved(name)[0])
 

@@ -102,6 +102,7 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
     assert "There are 9 data." in [image["alt"] for image in page.all("img")]
 
 
+@pytest.mark.slow
 def test_a_record_has_the_same_keys_for_every_run(tmp_path: Path) -> None:
     """Keys of metrics are identifiers, not labels or sentences."""
     with quickly():

@@ -19,6 +19,7 @@ from torch.autograd.functional import jacobian
 
 from ppvae.distributions.flows import Autoregressive
 from ppvae.errors import InputError
+from tests.support.slow import few
 
 CASES = list(product(("spline", "affine"), (False, True), (0, 3)))
 every = pytest.mark.parametrize(("kind", "inverse", "context"), CASES)
@@ -56,7 +57,7 @@ def points(*shape: int, seed: int = 2) -> Tensor:
 
 
 @every
-@pytest.mark.parametrize("features", [1, 2])
+@pytest.mark.parametrize("features", few([1, 2], 3))
 def test_the_density_integrates_to_one_and_is_that_of_the_draws(
     kind: str, inverse: bool, context: int, features: int
 ) -> None:

@@ -43,6 +43,12 @@ OWN_PARTS = tuple(
 OWN_PROGRAM = HOW_TO / "your-own-program.md"
 TRACKERS, SWEEP = HOW_TO / "trackers.md", HOW_TO / "sweep.md"
 RUN_ELSEWHERE = (*OWN_PARTS, OWN_PROGRAM, TRACKERS, SWEEP)
+LONG = {
+    f"{name}.md"
+    for name in ("arviz", "choose-a-guide", "compare", "compilation", "diagnose", "export",
+                 "larger-than-memory", "scikit-learn")
+}  # fmt: skip
+"""Pages whose code runs with the slow tests."""
 
 
 def parse(command: str, argv: Sequence[str]) -> dict[str, Any]:
@@ -152,7 +158,15 @@ def has_code(page: Path) -> bool:
     return page not in RUN_ELSEWHERE and any(block.runs for block in blocks(page))
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if has_code(page)], ids=page_name)
+def pages_with_code() -> list[Any]:
+    return [
+        pytest.param(page, marks=pytest.mark.slow if page.name in LONG else (), id=page_name(page))
+        for page in pages()
+        if has_code(page)
+    ]
+
+
+@pytest.mark.parametrize("page", pages_with_code())
 def test_the_code_of_a_page_runs(page: Path, folder: Path, request: pytest.FixtureRequest) -> None:
     """Pages that load ``runs/first`` share one fit."""
     if 'load("runs/first")' in page.read_text("utf-8"):
@@ -160,6 +174,7 @@ def test_the_code_of_a_page_runs(page: Path, folder: Path, request: pytest.Fixtu
     run_blocks(page, folder)
 
 
+@pytest.mark.slow
 def test_parts_of_ones_own_run_as_they_stand_but_for_their_epochs(folder: Path) -> None:
     for page in OWN_PARTS:
         run_blocks(page, folder)

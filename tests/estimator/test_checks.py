@@ -5,13 +5,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from sklearn.utils.estimator_checks import parametrize_with_checks
+import pytest
+from sklearn.utils.estimator_checks import estimator_checks_generator
 
 from ppvae.sklearn import VAE
 from tests.support.fits import SMALL
+from tests.support.slow import few
+
+CHECKS = list(
+    estimator_checks_generator(VAE(max_iter=2, n_samples=5, encoder=SMALL, decoder=SMALL))
+)
 
 
-@parametrize_with_checks([VAE(max_iter=2, n_samples=5, encoder=SMALL, decoder=SMALL)])  # type: ignore[untyped-decorator]  # scikit-learn states no types
+@pytest.mark.parametrize(
+    ("estimator", "check"), few(CHECKS, 3), ids=lambda value: getattr(value, "func", VAE).__name__
+)
 def test_of_scikit_learn(estimator: VAE, check: Callable[[VAE], None]) -> None:
     check(estimator)
 

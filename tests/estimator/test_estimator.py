@@ -173,6 +173,7 @@ def test_fits_in_several_threads_take_turns(fitted: VAE) -> None:
     assert len(found) == 3
 
 
+@pytest.mark.slow
 def test_a_search_chooses_by_log_p_in_a_pipeline() -> None:
     search = GridSearchCV(VAE(**QUICK), {"n_components": [1, 2], "prior": ["StandardNormal"]}, cv=2)
     search.fit(holed(X))
@@ -202,6 +203,7 @@ def test_tables_have_names(fitted: VAE) -> None:
     np.testing.assert_array_equal(codes, fitted.transform(X))
 
 
+@pytest.mark.slow
 def test_other_parts_are_parameters() -> None:
     vae = VAE(guide="Flow", prior=StandardNormal, likelihood="StudentT", **QUICK)
     again = clone(vae).fit(X)

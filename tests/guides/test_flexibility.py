@@ -41,6 +41,7 @@ def fitted(guide: Any, known: PCA) -> Tensor:
     return kl_divergence(guide.posterior(known.x), posterior).detach()
 
 
+@pytest.mark.slow
 def test_correlated_families_reach_log_p_where_mean_field_misses_it_by_the_known_gap() -> None:
     known = pca(rotated=True, rows=10)
     m = known.precision

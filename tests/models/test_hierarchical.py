@@ -143,6 +143,7 @@ def test_a_fit_by_name_is_found_again_on_disk(tmp_path: Path) -> None:
     assert mean.shape == drawn.shape == x.shape
 
 
+@pytest.mark.slow
 def test_a_short_fit_beats_the_independent_marginal_of_binarized_digits() -> None:
     digits = load_data("digits", binarize="static")
     train, test = (

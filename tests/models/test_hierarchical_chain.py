@@ -21,6 +21,7 @@ from ppvae.programs.densities import Densities
 from ppvae.programs.facts import Audit
 from tests.support.hierarchies import COLUMNS, GUIDES, SIGMAS, Guide
 from tests.support.pca import AFFINE, affine
+from tests.support.slow import few
 
 
 def set_affine(network: nn.Module, weight: Tensor, bias: Tensor) -> None:
@@ -209,7 +210,7 @@ def mean_of(
     return float(values.mean()), float(values.std() / math.sqrt(len(values)))
 
 
-@pytest.mark.parametrize("guide", [Ladder, TopDown])
+@pytest.mark.parametrize("guide", few([Ladder, TopDown], 2))
 def test_the_bound_by_exact_kls_is_that_by_draws(guide: Guide) -> None:
     chain, pair, _ = known(guide, widen=1.3)
     batch = {"x": chain.x}

@@ -146,7 +146,7 @@ def bound(likelihood: Likelihood, x: Tensor, start: Tensor, steps: int = 60) -> 
     return scored(likelihood, lambda: -elbo.loss(model, guide, x[TEST]) / len(x[TEST]))
 
 
-@pytest.mark.parametrize(("name", "own"), few(FITS, 6), ids=[f"{n} {a or ''}" for n, a in FITS])
+@pytest.mark.parametrize(("name", "own"), few(FITS, 14), ids=[f"{n} {a or ''}" for n, a in FITS])
 def test_a_latent_explains_real_data_better_than_a_marginal_of_the_same_family(
     name: str, own: dict[str, Any]
 ) -> None:

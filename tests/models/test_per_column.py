@@ -203,6 +203,7 @@ def test_families_are_recorded_as_they_were_given() -> None:
         programs({"likelihood": Spec("PerColumn")}, x, mask, None)
 
 
+@pytest.mark.slow
 def test_a_latent_explains_a_mixed_table_better_than_independent_columns() -> None:
     from pyro.infer import TraceMeanField_ELBO
 

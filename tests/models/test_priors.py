@@ -43,7 +43,7 @@ def test_every_prior_that_can_be_chosen_is_tried() -> None:
 
 
 @every
-@pytest.mark.parametrize("latent_dim", [1, 2])
+@pytest.mark.parametrize("latent_dim", few([1, 2], 3))
 def test_it_integrates_to_one_and_is_the_density_of_its_draws(
     name: str, own: dict[str, Any], latent_dim: int
 ) -> None:

@@ -64,6 +64,7 @@ def test_supports_tell_grey_from_black_and_white() -> None:
     assert Gaussian((5,), variance=1.0).support.check(x).all()
 
 
+@pytest.mark.slow
 def test_a_learned_variance_starts_at_one_finds_the_mean_square_and_keeps_its_floor() -> None:
     likelihood = Gaussian((50,), variance="learned", floor=1e-2).double()
     assert float(likelihood.variance.detach()) == pytest.approx(1.01)

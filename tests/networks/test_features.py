@@ -69,6 +69,7 @@ def test_a_graph_of_labels_is_true_for_all_labels() -> None:
     assert graph(torch.tensor([3, -2, 0, 1]))[:2].tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
+@pytest.mark.slow
 def test_a_conditional_bound_is_captured_as_it_is() -> None:
     torch.manual_seed(0)
     model = ConditionalVAE(StandardNormal(2), Bernoulli((2, 3)), classes=3)

@@ -137,8 +137,8 @@ def test_the_captured_bound_is_the_eager_one(encoder: str, decoder: str, compile
     assert_captured(model, guide, x, compile=compile)
 
 
-@pytest.mark.parametrize("encoder", ENCODERS)
-@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("encoder", few(ENCODERS, 3))
+@pytest.mark.parametrize("decoder", few(DECODERS, 2))
 def test_a_few_steps_on_the_digits_raise_the_bound(encoder: str, decoder: str) -> None:
     digits = load("digits", data_dir=None, label=None, binarize="threshold")
     x, held_out = (

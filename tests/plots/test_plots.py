@@ -46,7 +46,7 @@ def test_a_figure_is_the_same_bytes_whoever_draws_it(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "name", ["reconstructions", "samples", "interpolation", "latent with a covariate"]
+    "name", few(["reconstructions", "samples", "interpolation", "latent with a covariate"], 2)
 )
 def test_a_figure_is_the_same_bytes_however_often_it_is_saved(name: str, tmp_path: Path) -> None:
     figure, once = saved(name)
@@ -54,7 +54,7 @@ def test_a_figure_is_the_same_bytes_however_often_it_is_saved(name: str, tmp_pat
         assert save(figure, tmp_path / f"{turn}.png").read_bytes() == once
 
 
-@every_figure
+@pytest.mark.parametrize("name", few(FIGURES, 3))
 def test_no_text_is_small_and_none_is_cut_off(name: str) -> None:
     figure, _ = saved(name)
     assert figure.get_figwidth() == pytest.approx(WIDTH)

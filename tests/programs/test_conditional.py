@@ -114,6 +114,7 @@ def test_missing_entries_are_left_out_of_the_bound(particles: int) -> None:
     assert loss(x) != whole
 
 
+@pytest.mark.slow
 def test_a_graph_computes_what_pyro_does() -> None:
     model, guide = conditional()
     x, y = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 1, 2, 0, 1])

@@ -27,6 +27,7 @@ from tests.support.missing import (
     on_a_grid,
     programs,
 )
+from tests.support.slow import few
 
 BOUNDS = [
     (name, elbo)
@@ -35,7 +36,7 @@ BOUNDS = [
     if (elbo is TraceEnum_ELBO) == (name == "SemiSupervisedVAE")
 ]
 every_bound = pytest.mark.parametrize(
-    ("name", "elbo"), BOUNDS, ids=[f"{name}-{elbo.__name__}" for name, elbo in BOUNDS]
+    ("name", "elbo"), few(BOUNDS, 2), ids=[f"{name}-{elbo.__name__}" for name, elbo in BOUNDS]
 )
 
 

@@ -368,7 +368,8 @@ def test_a_class_of_a_session_has_no_command(
 ) -> None:
     own = type("Own", (StandardNormal,), {"__module__": "__main__"})
     monkeypatch.setattr(sys.modules["__main__"], "Own", own, raising=False)
-    run = small(tmp_path, prior=own)
+    with quickly():
+        run = small(tmp_path, prior=own)
     step = step_after_fit(run, {"status": "converged"})
     assert not step.command
     assert f"ppvae.load({str(run.path)!r}, trust=['__main__'])" in step.sentence

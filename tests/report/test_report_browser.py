@@ -29,6 +29,7 @@ from tests.support.browsing import (
     sheets,
 )
 from tests.support.pages import KINDS, shown_of
+from tests.support.slow import few
 
 in_browser = pytest.mark.skipif(
     CHROMIUM is None or DRIVER is None,
@@ -71,7 +72,7 @@ def seen(browser: Any, kind: str) -> tuple[str, str]:
 
 
 @in_browser
-@pytest.mark.parametrize("kind", ["pictures", "table"])
+@pytest.mark.parametrize("kind", few(["pictures", "table"], 2))
 def test_the_map_answers_to_mouse_and_keys(
     kind: str, made: Callable[[str], Run], browser: Any
 ) -> None:
@@ -140,7 +141,7 @@ def said_at(browser: Any) -> list[float]:
 
 
 @in_browser
-@pytest.mark.parametrize("kind", ["pictures", "table"])
+@pytest.mark.parametrize("kind", few(["pictures", "table"], 2))
 def test_the_map_shows_what_is_decoded_at_the_cross_and_the_datum_in_the_ring(
     kind: str, made: Callable[[str], Run], browser: Any
 ) -> None:
@@ -231,6 +232,7 @@ def test_a_finger_moves_the_cross_with_the_ring(made: Callable[[str], Run], brow
     assert words(browser, "which") == f"In the ring, the nearest: {nearest_to(browser)}."
 
 
+@pytest.mark.slow
 @in_browser
 def test_each_step_on_a_narrow_plane_changes_what_is_said(
     made: Callable[[str], Run], browser: Any, tmp_path: Path
@@ -254,6 +256,7 @@ def test_each_step_on_a_narrow_plane_changes_what_is_said(
     assert len(set(places)) == 7
 
 
+@pytest.mark.slow
 @in_browser
 def test_the_map_is_one_stop_of_the_tab_key_and_is_told_to_who_does_not_see_it(
     made: Callable[[str], Run], browser: Any

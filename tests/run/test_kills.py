@@ -220,6 +220,7 @@ def _killed(name: str, tmp_path: Path, every: int) -> None:
         assert not (state / "run" / ".partial").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("name", few(CASES, 6))
 def test_after_some_kills_all_is_as_if_there_had_been_none(name: str, tmp_path: Path) -> None:

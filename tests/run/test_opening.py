@@ -210,6 +210,7 @@ def by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "byname"
 
 
+@pytest.mark.slow
 def test_a_run_by_names_opens_in_another_process(by_name: str, tmp_path: Path) -> None:
     run = small(
         tmp_path, data=from_arrays(np.abs(toy()) + 0.1), model=MODEL, guide="byname.Lazy",

@@ -26,17 +26,21 @@ from tests.support.fits import (
     small_flags,
     weights,
 )
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
 
 @pytest.mark.parametrize(
     ("number", "after", "raised"),
-    [
-        (signal.SIGTERM, 5, SystemExit),
-        (signal.SIGINT, 4, KeyboardInterrupt),
-        (signal.SIGTERM, 3, SystemExit),
-    ],
+    few(
+        [
+            (signal.SIGTERM, 5, SystemExit),
+            (signal.SIGINT, 4, KeyboardInterrupt),
+            (signal.SIGTERM, 3, SystemExit),
+        ],
+        3,
+    ),
     ids=["TERM in an epoch", "INT in an epoch", "TERM at an epoch's end"],
 )
 def test_a_stopped_fit_goes_on_bit_by_bit(

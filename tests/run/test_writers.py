@@ -34,6 +34,7 @@ from ppvae.run.store import (
 from ppvae.sample import sample
 from ppvae.training import epochs as training
 from tests.support.fits import quick, small, small_flags
+from tests.support.slow import few
 
 __all__ = ["quick"]  # a fixture, used by every test here
 
@@ -163,9 +164,9 @@ def snapshot(folder: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     "name",
-    ["figures", "checkpoints", "samples", "tensorboard", "trackers", "metrics.csv", "summary.json",
-     "config.yaml", ".lock", ".partial", "report.html", "diagnostics.json", "checkpoints/step-3",
-     "checkpoints/last"],
+    few(["figures", "checkpoints", "samples", "tensorboard", "trackers", "metrics.csv",
+         "summary.json", "config.yaml", ".lock", ".partial", "report.html", "diagnostics.json",
+         "checkpoints/step-3", "checkpoints/last"], 3),
 )  # fmt: skip
 def test_nothing_is_written_or_removed_through_a_link(name: str, run: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
@@ -217,7 +218,7 @@ def test_scratch_of_others_beside_a_new_run_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("umask", "file", "folder"), [(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)]
+    ("umask", "file", "folder"), few([(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)], 2)
 )
 def test_modes_follow_the_umask(umask: int, file: int, folder: int, tmp_path: Path) -> None:
     before = os.umask(umask)

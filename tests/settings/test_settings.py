@@ -35,6 +35,7 @@ from ppvae.settings import (
     settings_of,
 )  # fmt: skip
 from tests.support.settings_page import PAGE, page
+from tests.support.slow import few
 
 FUNCTIONS: dict[Any, Any] = {
     fit: Settings, resume: Resume, compare_bounds: CompareBounds, compare_runs: CompareRuns,
@@ -84,19 +85,22 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "argv", "code"),
-    [
-        ("fit", ["--help"], 0),
-        ("fit", ["--epocs", "3"], 2),
-        ("fit", ["--epochs", "many"], 2),
-        ("fit", ["--config", "nowhere.yaml"], 2),
-        ("fit", ["--prior", "VampPrior", "--prior.components", "9", "--print_config"], 0),
-        *((name, ["--help"], 0) for name in COMMANDS if name != "fit"),
-        *((name, ["runs/x", "--sed", "3"], 2) for name in COMMANDS if name != "fit"),
-        ("encode", ["runs/x", "--samples", "-1"], 2),
-        ("fit", ["--elbo", "TraceELBO"], 2),
-        ("fit", ["--optimizer", "Adem", "--print_config"], 2),
-        ("diagnose", ["runs/x", "--only", "evidense"], 2),
-    ],
+    few(
+        [
+            ("fit", ["--help"], 0),
+            ("fit", ["--epocs", "3"], 2),
+            ("fit", ["--epochs", "many"], 2),
+            ("fit", ["--config", "nowhere.yaml"], 2),
+            ("fit", ["--prior", "VampPrior", "--prior.components", "9", "--print_config"], 0),
+            *((name, ["--help"], 0) for name in COMMANDS if name != "fit"),
+            *((name, ["runs/x", "--sed", "3"], 2) for name in COMMANDS if name != "fit"),
+            ("encode", ["runs/x", "--samples", "-1"], 2),
+            ("fit", ["--elbo", "TraceELBO"], 2),
+            ("fit", ["--optimizer", "Adem", "--print_config"], 2),
+            ("diagnose", ["runs/x", "--only", "evidense"], 2),
+        ],
+        4,
+    ),
 )
 def test_help_and_mistakes_are_answered_without_torch(
     name: str, argv: list[str], code: int

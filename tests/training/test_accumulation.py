@@ -38,7 +38,7 @@ def largest_difference(one: Path, other: Path) -> float:
     "more",
     [
         {},
-        {"clip": 0.1, "warm_up": 1},
+        pytest.param({"clip": 0.1, "warm_up": 1}, marks=pytest.mark.slow),
         pytest.param({"batch_size": 12, "compile": "on"}, marks=pytest.mark.slow),
     ],
     ids=["plain", "clipped-warming", "compiled"],
@@ -105,6 +105,7 @@ def test_a_bound_that_is_no_number_moves_no_weight(tmp_path: Path) -> None:
         small(tmp_path, accumulate=2, batch_size=8, lr=1e20, epochs=3)
 
 
+@pytest.mark.slow
 def test_a_run_from_before_goes_on_with_one_batch_a_step(tmp_path: Path) -> None:
     run = small(tmp_path, epochs=1).path
     rewrite_config(run, lambda config: config.pop("accumulate"))

@@ -74,6 +74,7 @@ def slow(folder: Path, out: str, epochs: int) -> Run:
     return small(folder, out, data="digits", compile="off", epochs=epochs, lr=2e-4, **usual)
 
 
+@pytest.mark.slow
 def test_no_alarm_while_the_kl_of_a_slow_start_rises_and_none_after_a_resumption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +104,7 @@ def test_an_interrupted_fit_has_the_alarms_of_one_that_was_not(tmp_path: Path) -
     assert held_out(whole, "alarm")[-1] is not None
 
 
+@pytest.mark.slow
 def test_free_bits_that_keep_a_latent_in_use_raise_no_alarm(tmp_path: Path) -> None:
     run = small(tmp_path, elbo="FreeBitsELBO", epochs=8, lr=1e-2, batch_size=8)
     assert held_out(run, "active_units")[-1] == 2
@@ -141,6 +143,7 @@ def test_patience_outlasts_a_slip(tmp_path: Path) -> None:
     assert not is_learned([*risen, 0.03, 0.03, 0.03])
 
 
+@pytest.mark.slow
 def test_the_alarm_changes_nothing_of_a_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

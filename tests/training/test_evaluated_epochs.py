@@ -65,6 +65,7 @@ def test_a_fit_scores_and_saves_what_its_schedule_says(
     assert run.resolved["evaluation"] == {"every": 3, "rows": 9, "draws": 1, "batch_size": 4096}
 
 
+@pytest.mark.slow
 def test_how_often_it_is_evaluated_moves_no_weights(tmp_path: Path) -> None:
     often, seldom = (small(tmp_path, f"{n}", epochs=5, evaluate_every=n) for n in (1, 2))
     assert not differences(weights(often.path), weights(seldom.path))
@@ -87,6 +88,7 @@ def test_patience_that_ran_out_at_the_old_end_ends_a_longer_fit_too(tmp_path: Pa
     assert evaluations(resume(run.path, epochs=30)) == [3, 5]
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_lengthened_keeps_the_evaluation_at_its_old_end(tmp_path: Path) -> None:
     run = resume(small(tmp_path, epochs=4, evaluate_every=3).path, epochs=6)
     whole = small(tmp_path, "whole", epochs=6, evaluate_every=3)
@@ -138,6 +140,7 @@ def test_a_schedule_that_reads_the_objective_has_one_each_epoch(tmp_path: Path) 
         small(tmp_path, "refused", schedule="ReduceLROnPlateau", evaluate_every=2)
 
 
+@pytest.mark.slow
 def test_a_resumed_fit_takes_the_recorded_schedule(tmp_path: Path) -> None:
     run = small(tmp_path, evaluate_every=1).path
     other = asdict(EvaluationSchedule(2, 5, 3, 8))

@@ -131,6 +131,7 @@ def test_the_variance_falls_as_one_over_particles(away: tuple[PCA, Estimators]) 
                 assert SIGMAS * error < math.log(k)
 
 
+@pytest.mark.slow
 def test_the_weighted_bound_rises_and_the_guides_signal_falls(
     away: tuple[PCA, Estimators],
 ) -> None:

@@ -16,6 +16,7 @@ from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from tests.support.gaps import SIGMAS, STEPS, best_diagonal, encoder, holds, programs
 from tests.support.pca import PCA, pca
+from tests.support.slow import few
 
 
 def test_a_gamma_guide_of_counts() -> None:
@@ -75,7 +76,7 @@ def two_latents(
     return programs(model, guide, p.x)
 
 
-@pytest.mark.parametrize("vectorizes", [True, False])
+@pytest.mark.parametrize("vectorizes", few([True, False], 2))
 def test_two_latents_by_other_names(vectorizes: bool) -> None:
     p = pca(rotated=True, rows=5)
     pair, facts, rows = two_latents(p, depends=False)
@@ -87,6 +88,7 @@ def test_two_latents_by_other_names(vectorizes: bool) -> None:
     assert holds(found.approximation, best_diagonal(p), slack=0.01)
 
 
+@pytest.mark.slow
 def test_a_latent_that_depends_on_another_is_refined_by_weights() -> None:
     """With a slope between its latents the guide can be the posterior, correlation and all."""
     p = pca(rotated=True, rows=2)

@@ -22,6 +22,7 @@ from ppvae.networks import MLP
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
 from tests.support.pca import PCA, pca
+from tests.support.slow import few
 
 SIGMAS = 5.0
 
@@ -57,7 +58,7 @@ def test_a_models_own_data_pass() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["prior", "posterior"])
+@pytest.mark.parametrize("kind", few(["prior", "posterior"], 2))
 def test_replicated_data_have_the_law_they_should(kind: Kind) -> None:
     """The mean over data of the mean of a datum, with a known distribution for both kinds."""
     known = pca(rows=60, widen=1.5)

@@ -112,6 +112,7 @@ def test_the_chains_meet_the_posterior(known: PCA, found: Chains) -> None:
         assert abs(correlation - r) < SIGMAS * error
 
 
+@pytest.mark.slow
 def test_the_log_joint_is_that_of_the_draws(known: PCA, found: Chains) -> None:
     z = found.draws
     mean = z @ known.w.T + known.b
