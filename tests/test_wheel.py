@@ -55,7 +55,8 @@ def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None
     code = (
         f"import sys; sys.path.insert(0, {str(site)!r}); import ppvae;"
         f"assert ppvae.__file__.startswith({str(site)!r}), ppvae.__file__;"
-        "import numpy; from ppvae.fit import fit; x = numpy.random.default_rng(0).normal(size=(60, 3));"
+        "import numpy; x = numpy.random.default_rng(0).normal(size=(60, 3));"
+        "from ppvae.fit import fit;"
         "assert fit(data=x, likelihood='Gaussian', epochs=1, in_memory=True).summary"
     )
     subprocess.run(
