@@ -87,7 +87,7 @@ def _climbing(status: str) -> Iterator[Symptom]:
     if status == "climbing":
         yield Symptom(
             "early end", "the fit was still climbing when it ended",
-            "more `epochs`, or a larger `lr`", blames="optimization",
+            "twice the `epochs`, then a larger `lr`", blames="optimization",
         )  # fmt: skip
 
 

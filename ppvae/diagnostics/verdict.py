@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppvae.diagnostics.answer import Answer, Deficit
+from ppvae.diagnostics.answer import ERRORS, LEAST, Answer, Deficit
 from ppvae.diagnostics.shared.wording import as_sentence, plus_minus
 from ppvae.diagnostics.symptoms import Symptom, symptoms
 
@@ -49,7 +49,7 @@ class Verdict:
     """The conclusion.
 
     Attributes:
-        findings: problems, the worst first; then what is within noise.
+        findings: problems, the worst first; then what is within noise or too small.
         deficits: all measured deficits, the largest first.
         sentences: the worst findings, and other important results.
     """
@@ -94,15 +94,16 @@ def verdict(answers: Mapping[str, Answer], *, beta: float = 1.0, status: str = "
     deficits = _ranked(d for a in everything for d in a.deficits)
     seen = symptoms(everything, beta=beta, status=status)
     wrong = _wrong(deficits, seen)
-    within_noise = [_finding(d, "Not significant") for d in deficits if not d.is_significant]
+    unimportant = [_finding(d, _unimportance(d)) for d in deficits if not d.is_significant]
     sentences = [each.sentence for each in wrong[:SAID]]
     if deficits and not wrong:
-        sentences = ["None of the measured deficits is significant."]
+        small = f"each is within noise, or not above {LEAST:g} nats"
+        sentences = [f"None of the measured deficits counts: {small}."]
     sentences += [sentence for answer in everything for sentence in answer.sentences(everything)]
     sentences += _refused(answers)
     if not sentences:
         sentences = ["The questions asked lead to no verdict."]
-    return Verdict((*wrong, *within_noise), tuple(deficits), tuple(sentences))
+    return Verdict((*wrong, *unimportant), tuple(deficits), tuple(sentences))
 
 
 def _ranked(deficits: Iterable[Deficit]) -> list[Deficit]:
@@ -167,6 +168,11 @@ def _finding(deficit: Deficit, opening: str) -> Finding:
     change = f" Change: {deficit.remedy}." if deficit.is_significant else ""
     sentence = f"{opening}: {deficit.part}, {size} nats{how}.{change}"
     return Finding(deficit.part, deficit.nats, deficit.error, sentence)
+
+
+def _unimportance(deficit: Deficit) -> str:
+    is_noise = not deficit.nats > ERRORS * (deficit.error or 0.0)
+    return "Not significant" if is_noise else "Too small to count"
 
 
 def _alone(symptom: Symptom) -> Finding:

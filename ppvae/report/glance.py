@@ -18,7 +18,7 @@ LEVELS = {"converged": "good", "climbing": "fair", "collapsed": "bad", "diverged
 """Severity of each status."""
 
 MEANINGS = {
-    "converged": "the bound has levelled off",
+    "converged": "the bound no longer rises at this schedule; a longer fit may still win",
     "climbing": "the bound was still rising",
     "collapsed": "the latents carry no information on x",
     "diverged": "the bound is far too low, or not finite",

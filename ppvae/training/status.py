@@ -15,7 +15,8 @@
     evaluations, do not count, as the start may be arbitrarily bad. A fit that was evaluated once,
     or that took fewer than 200 steps and ended at its best, also counts as climbing.
 ``converged``
-    None of these.
+    None of these: the objective no longer rises at this schedule of the learning rate. A longer fit
+    may still win.
 
 Objectives are compared at the final weight of the KL only.
 """
@@ -174,7 +175,7 @@ def _climb(train: Rows, valid: Rows, error: float) -> str:
     return (
         "The fit was still climbing when it ended: the held-out objective rose by "
         f"{plus_minus(rise, None)} nats in the last {count} epoch{'' if count == 1 else 's'}. Give "
-        "more `epochs`, or a larger `lr`."
+        "twice the `epochs`; if that wins little, a larger `lr`."
     )
 
 

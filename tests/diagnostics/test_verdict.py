@@ -16,6 +16,8 @@ from ppvae.diagnostics.bound.activity import Activity
 from ppvae.diagnostics.bound.answer import BoundAnswer
 from ppvae.diagnostics.bound.prior_gain import PriorGain
 from ppvae.diagnostics.deficits.answer import DeficitsAnswer
+from ppvae.diagnostics.evidence.annealing import Annealed
+from ppvae.diagnostics.evidence.answer import EvidenceAnswer
 from ppvae.diagnostics.gap.answer import GapAnswer
 from ppvae.diagnostics.gap.gaps import Gap, Gaps
 from ppvae.diagnostics.model.answer import ModelAnswer
@@ -23,6 +25,8 @@ from ppvae.diagnostics.model.predictive import Predictive, Replicated
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.training.answer import TrainingAnswer
 from ppvae.diagnostics.training.overfitting import Overfitting
+from ppvae.diagnostics.trust.answer import TrustAnswer
+from ppvae.diagnostics.trust.pareto_k import Reliability
 from ppvae.diagnostics.verdict import Verdict, verdict
 
 
@@ -168,11 +172,35 @@ def test_what_is_not_a_number_comes_last() -> None:
 def test_nothing_is_significant_that_noise_could_have_made() -> None:
     found = verdict_of(Deficit("a", 0.5, 0.4, ""), Deficit("b", -1.0, 0.2, ""))
     assert not any(deficit.is_significant for deficit in found.deficits)
-    assert found.sentences == ("None of the measured deficits is significant.",)
+    assert found.sentences == (
+        "None of the measured deficits counts: each is within noise, or not above 0.05 nats.",
+    )
     assert not Deficit("", 0.5, math.nan, "").is_significant
     assert Deficit("", 0.5, 0.2, "").is_significant
     assert not Deficit("", 0.04, None, "").is_significant
     assert verdict_of().sentences == ("The questions asked lead to no verdict.",)
+
+
+def test_a_deficit_above_noise_that_is_too_small_is_called_so() -> None:
+    found = verdict_of(Deficit("encoder", 0.048, 0.01, ""), NOISE)
+    assert found.findings[1].sentence == "Too small to count: encoder, 0.05 +- 0.01 nats."
+    assert found.findings[0].sentence.startswith("Not significant: prior")
+    assert found.sentences[0].startswith("None of the measured deficits counts")
+
+
+@pytest.mark.parametrize(("annealed", "advice"), [(10, "`samples`"), (150, "the annealed")])
+def test_the_annealed_estimate_is_advised_only_where_it_is_of_all_data(
+    annealed: int, advice: str
+) -> None:
+    log_p = torch.zeros(annealed)
+    walked = Annealed(log_p, log_p, log_p, log_p, log_p, log_p, 4)
+    evidence = EvidenceAnswer({}, "log p(x)", None, None, None, 0, None, walked, "guide", None)
+    khat = torch.cat([torch.zeros(75), torch.ones(75)])
+    trust = TrustAnswer({}, Reliability(khat, khat, khat, khat, 1000), None, None, None)
+    (said,) = trust.sentences((evidence, trust))
+    assert "50% of the data; for the others" in said
+    assert advice in said
+    assert ("annealed" in said) == (annealed == 150)
 
 
 def test_a_baseline_that_is_better_comes_first_and_the_largest_deficit_is_to_blame() -> None:

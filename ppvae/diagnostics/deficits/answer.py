@@ -15,6 +15,7 @@ from ppvae.diagnostics.deficits.measuring import PARTS, Deficits, Measured, defi
 from ppvae.diagnostics.gap.answer import deficits_of
 from ppvae.diagnostics.shared.wording import with_error
 from ppvae.errors import InputError
+from ppvae.run import Run
 
 LONG = 1_000
 """Minimum number of steps to try flows too, whose steps take several times as long."""
@@ -146,8 +147,13 @@ def _measured(context: Context) -> Deficits:
         )  # fmt: skip
         return deficits(
             fitted, climb, few, beta=beta, draws=effort.climbed_draws,
-            slow=steps >= LONG, counts=_steps(context), on_part=count,
+            slow=steps >= LONG, epochs=_epochs(run), counts=_steps(context), on_part=count,
         )  # fmt: skip
+
+
+def _epochs(run: Run) -> int | None:
+    epochs = run.config.get("epochs")
+    return epochs if isinstance(epochs, int) else None
 
 
 def _steps(context: Context) -> Steps | None:

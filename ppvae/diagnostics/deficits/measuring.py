@@ -124,6 +124,7 @@ def deficits(
     beta: float = 1.0,
     draws: int = 20,
     slow: bool = True,
+    epochs: int | None = None,
     counts: Steps | None = None,
     parts: Iterable[str] = PARTS,
     on_part: Callable[[int], None] = lambda _: None,
@@ -138,6 +139,7 @@ def deficits(
             the others are measured at it.
         draws: draws per examined datum.
         slow: whether slow candidates are tried too.
+        epochs: those of the fit, to name twice as many; ``None`` if unknown.
         counts: how x is made from counts, if it is; all bounds are then of their probabilities.
         parts: parts to measure, in addition to more steps and beta = 1.
         on_part: called with 1 after each of `PARTS`, for a progress bar.
@@ -161,7 +163,7 @@ def deficits(
         measure = Probabilities(fitted.facts.data_site, counts.half, split.shape)
     stream = Stream.DEFICITS.drawn(climb.seed, climb.device)
     with unmoved(fitted.pair), stream, measure:
-        return _Measuring(fitted, climb, split, beta, draws, slow).all(chosen, on_part)
+        return _Measuring(fitted, climb, split, beta, draws, slow, epochs).all(chosen, on_part)
 
 
 def _ways(
@@ -194,6 +196,7 @@ class _Measuring:
     beta: float
     draws: int
     slow: bool
+    epochs: int | None
 
     def all(
         self, ways: Mapping[str, Callable[[], list[Candidate]]], on_part: Callable[[int], None]
@@ -204,7 +207,12 @@ class _Measuring:
         valid, best = self._continued(climb, self.beta)
         _, again = self._continued(replace(climb, seed=climb.seed + 1), self.beta)
         spread = abs(_mean(again) - _mean(best))
-        found = [attempt("optimization", partial(_optimization, best, before, spread))]
+        found = [
+            attempt(
+                "optimization",
+                partial(_optimization, best, before, spread, climb.steps, self.epochs),
+            )
+        ]
         if self.beta != 1:
             better, at_one = self._continued(climb, 1.0)
             found.append(attempt("beta", partial(_beta, at_one, best, spread)))
@@ -284,9 +292,12 @@ class _Measuring:
         return fitted.particles * math.ceil(self.draws / fitted.particles)
 
 
-def _optimization(after: Scores, before: Scores, spread: float) -> Measured:
+def _optimization(
+    after: Scores, before: Scores, spread: float, steps: int, epochs: int | None
+) -> Measured:
     along, log_p = _gains(after, before, spread)
-    remedy = "more `epochs`, or a larger `lr`"
+    more = "twice the `epochs`" if epochs is None else f"`epochs={2 * epochs}`, twice as many"
+    remedy = f"{more} (this gain is of {steps:,} more steps; more may win more), then a larger `lr`"
     return Measured("optimization", "the same, trained further", remedy, along, None, log_p)
 
 

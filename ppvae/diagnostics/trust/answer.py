@@ -140,13 +140,15 @@ class TrustAnswer(Answer):
         sentences, evidence = [], first(answers, EvidenceAnswer)
         if self.reliability is not None:
             is_exact = evidence is not None and evidence.exact is not None
-            is_annealed = evidence is not None and evidence.annealed is not None
-            where = "" if is_annealed else " of `only=['evidence']`"
-            advice = (
-                "; for the others importance sampling underestimates log p(x): use the annealed "
-                "estimate"
-                f"{where}"
+            annealed = None if evidence is None else evidence.annealed
+            # Few data are annealed, usually: then it replaces no estimate of all.
+            is_annealed = annealed is not None and len(annealed.log_p) >= len(self.reliability.khat)
+            way_out = (
+                "use the annealed estimate"
+                if is_annealed
+                else "give more `samples`, or fit again with a richer `guide`"
             )
+            advice = f"; for the others importance sampling underestimates log p(x): {way_out}"
             sentences.append(
                 f"Importance weights are reliable (k-hat below {self.reliability.threshold:.2f}) "
                 f"for {self.reliability.good:.0%} of the data"
