@@ -81,7 +81,7 @@ def table_source(
             size,
             beside.annotations,
         )
-    said = [*notes, *table.left_out({*names, *named(options)})]
+    said = [*notes, *table.notes, *table.left_out({*names, *named(options)})]
     if beside.unlabelled:
         said.append(f"{beside.unlabelled:,} labels are unknown")
     if empty:

@@ -1,7 +1,7 @@
 """The columns of a table, each read by its part."""
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
@@ -16,6 +16,7 @@ from ppvae.data.covariates import Covariate
 from ppvae.data.faults import Faults
 from ppvae.data.labels import UNKNOWN, encode
 from ppvae.data.options import ReadOptions, Schema
+from ppvae.data.sentinels import sentinel
 from ppvae.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,13 +39,14 @@ _PARTS = {
 @final
 @dataclass(frozen=True)
 class TableColumns:
-    """The columns of a table while it is read; errors are added to ``faults``."""
+    """The columns of a table while it is read; errors go to ``faults``, doubts to ``notes``."""
 
     frame: "pd.DataFrame | OpenedTable"
     where: str
     row: Row
     decimal: str
     faults: Faults
+    notes: list[str] = field(default_factory=list)
 
     @property
     def names(self) -> list[str]:
@@ -88,9 +90,20 @@ class TableColumns:
 
         def read() -> tuple[Column, NDArray[np.float64]]:
             column = known or _column(name, cells, kind)
-            return column, _values(column, cells, self.row)
+            values = _values(column, cells, self.row)
+            if known is None and column.kind != "category":
+                self._doubt(name, values[~cells.is_missing])
+            return column, values
 
         return self.faults.attempt(read)
+
+    def _doubt(self, name: str, values: NDArray[np.float64]) -> None:
+        """Note a number that may mean "missing"."""
+        if (found := sentinel(values)) is not None:
+            self.notes.append(
+                f"column {name} is {found[0]:g} in {found[1]:,} rows, far from all its other "
+                "values: leave these cells empty if it means missing"
+            )
 
     def label(
         self, options: ReadOptions, schema: Schema
@@ -134,6 +147,10 @@ class TableColumns:
         if name is not None and name in self.frame:
             column = self.frame[name]
             is_text = column.dtype.kind not in "iub"
+            if repeated := int(column.duplicated(keep=False).sum()):
+                self.notes.append(
+                    f"the index {name} has {repeated:,} rows whose name is not unique"
+                )
             return (column.fillna("").astype(str) if is_text else column).to_numpy(object)
         index = self.frame.index
         if isinstance(index, pd.MultiIndex):
