@@ -26,13 +26,14 @@ def ways_out(data: Data, kind: Values | None) -> str:
         for name, own in sorted((name, own.items()) for name, own in _takers(x).items())
     ]
     columns = data.columns or ()
-    if len({c.kind for c in columns}) > 1 or any(len(c.levels) > 2 for c in columns):
+    is_mixed = len({c.kind for c in columns}) > 1 or any(len(c.levels) > 2 for c in columns)
+    if is_mixed:
         ways = ["`likelihood='PerColumn'` (each column by its kind)"]
     has_top = data.source is not None and data.source.top is not None
     could_be_binarized = has_top or bool(((x >= 0) & (x <= 1)).all())
     if kind == "binary" and could_be_binarized and data.binarize == "none":
         ways.insert(0, "`binarize='dynamic'` (or static, or threshold)")
-    elif kind in ("binary", "unit") and data.is_like_pixels:
+    elif kind in ("binary", "unit") and data.is_like_pixels and not is_mixed:
         more = ", binarize='dynamic'" if kind == "binary" else ""
         ways.insert(
             0, f"`scale='unit'{more}` (it divides pixels from 0 to 255 by 255, as they would be as "

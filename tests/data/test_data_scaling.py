@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -168,6 +169,13 @@ def test_pixels_as_floats_are_told_to_be_divided(
     assert "choose --scale unit (it divides" in said
     said = refusal(main, capsys, "--data", tmp_path / "x.npy", "--scale", "half")
     assert "none" in said
+
+
+def test_a_table_of_several_kinds_is_not_told_to_be_pixels(tmp_path: Path) -> None:
+    rows = np.arange(90)
+    table = pd.DataFrame({"age": 60 + rows / 7, "visits": rows % 5, "ward": rows % 2 == 0})
+    with pytest.raises(InputError, match=r"0 and 1: choose `likelihood='PerColumn'`"):
+        small(tmp_path, data=table, likelihood="Bernoulli")
     assert "standardize" in said
 
 

@@ -52,7 +52,9 @@ def test_a_course_that_flattens_has_converged_and_a_straight_one_is_climbing() -
     found = status(rows(straight), NONE, -11.0, 4)
     assert found.word == "climbing"
     assert "rose by 2.00 nats in the last 2 epochs" in found.warnings[0]
-    assert found.warnings[0].endswith("Give twice the `epochs`; if that wins little, a larger `lr`.")
+    assert found.warnings[0].endswith(
+        "Give twice the `epochs`; if that wins little, a larger `lr`."
+    )
 
 
 def test_epochs_of_a_small_learning_rate_are_a_small_part_of_the_way() -> None:

@@ -86,12 +86,12 @@ def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
             )
         if first.scaling != other.scaling:
             scalings = first.scaling.sentence(), other.scaling.sentence()
-            how = f"{scalings[0]}, and {scalings[1]}"
+            how, way_out = f"{scalings[0]}, and {scalings[1]}", "with one `scale`"
             if scalings[0] == scalings[1]:
-                how = f"{scalings[0]}, of other rows"
+                how, way_out = f"{scalings[0]}, by other values", "to the same values"
             raise InputError(
                 f"{both} are scaled differently ({how}), and nats depend on the unit: "
-                f"{LEAVE_OUT}, or fit both with one `scale`"
+                f"{LEAVE_OUT}, or fit both {way_out}"
             )
 
 
