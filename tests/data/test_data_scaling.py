@@ -169,6 +169,7 @@ def test_pixels_as_floats_are_told_to_be_divided(
     assert "choose --scale unit (it divides" in said
     said = refusal(main, capsys, "--data", tmp_path / "x.npy", "--scale", "half")
     assert "none" in said
+    assert "standardize" in said
 
 
 def test_a_table_of_several_kinds_is_not_told_to_be_pixels(tmp_path: Path) -> None:
@@ -176,7 +177,6 @@ def test_a_table_of_several_kinds_is_not_told_to_be_pixels(tmp_path: Path) -> No
     table = pd.DataFrame({"age": 60 + rows / 7, "visits": rows % 5, "ward": rows % 2 == 0})
     with pytest.raises(InputError, match=r"0 and 1: choose `likelihood='PerColumn'`"):
         small(tmp_path, data=table, likelihood="Bernoulli")
-    assert "standardize" in said
 
 
 def test_pixels_under_a_likelihood_of_counts_are_counts(tmp_path: Path) -> None:
