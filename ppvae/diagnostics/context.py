@@ -16,6 +16,8 @@ from ppvae.diagnostics.evidence.importance_sampling import Evidence, evidence_na
 from ppvae.diagnostics.evidence.log_weights import importance_weights
 from ppvae.diagnostics.gap.gaps import Gaps, gaps
 from ppvae.diagnostics.training.overfitting import Overfitting, overfitting
+from ppvae.distributions.per_column import Columnwise
+from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair
 from ppvae.programs.facts import Audit
@@ -185,6 +187,12 @@ class Context:
     def is_continuous(self) -> bool:
         """Whether x has a density instead of a probability: nats then depend on its unit."""
         return not all(support.is_discrete for _, support in self.audit.supports.values())
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether x is a table whose columns have different supports."""
+        each = (elements_of(support) for _, support in self.audit.supports.values())
+        return any(isinstance(elements, Columnwise) for elements in each)
 
 
 def _shuffled(split: Split, seed: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Names and numbers fitted to the available room: text is measured before it is drawn."""
 
 import math
+import re
 from itertools import pairwise
 
 from matplotlib.axis import Axis
@@ -11,21 +12,26 @@ from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from ppvae.plots.style import four_digits
 
 _POINTS = 72  # an inch
+_WORD = re.compile(r"[^ _]*_?")
 
 
 def fitted(text: str, inches: float, *, size: float = 11, lines: int = 1) -> str:
     """``text`` broken into ``lines`` of that width; if too long, its middle is left out.
 
-    Both ends distinguish names. A dollar sign is literal, and starts no formula.
+    Lines end at spaces, or after an underscore of a long word. Both ends distinguish names. A
+    dollar sign is literal, and starts no formula.
     """
     rest, parts = " ".join(text.split()), list[str]()
     while len(parts) < lines - 1 and _width(rest, size) > inches:
-        most = max(1, _that_fit(rest, inches, size))
-        space = rest.rfind(" ", 1, most + 1)
-        cut = space if space > 0 else most
-        parts.append(rest[:cut])
+        most = _that_fit(rest, inches, size)
+        cut = max(rest.rfind(" ", 1, most + 1), 0) or rest.rfind("_", 0, most) + 1
+        if not cut:  # a word without a break is shortened in its own line
+            word = _WORD.match(rest)
+            cut = len(rest) if word is None else word.end()
+        parts.append(_without_middle(rest[:cut], inches, size))
         rest = rest[cut:].lstrip()
     parts.append(_without_middle(rest, inches, size))
+    parts = [part for part in parts if part] or [""]
     return "\n".join(parts).replace("$", r"\$")
 
 

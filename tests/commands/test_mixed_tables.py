@@ -158,3 +158,4 @@ def test_a_diagnosis_answers_every_question(run: Any, tmp_path: Path) -> None:
     parts = {each["part"] for each in record["answers"]["deficits"]["parts"]}
     assert "likelihood" in parts
     assert "association of columns" in str(record["answers"]["model"])
+    assert "bits_per_dim" not in record["answers"]["bound"]

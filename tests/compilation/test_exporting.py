@@ -274,3 +274,5 @@ def test_a_learned_scale_is_of_the_part_and_gaussian_means_are_in_its_unit() -> 
     part = decoder(pair, facts, example, None)
     assert list(part.meanings) == ["mean"]
     assert part.meanings["mean"].endswith("in the model's unit")
+    of_table = decoder(*mixed_table(), None).meanings["mean"]
+    assert of_table.endswith("of a category the place of its most probable level, from 0")

@@ -18,6 +18,13 @@ def test_text_is_cut_to_the_room_there_is_and_keeps_its_ends() -> None:
         assert 1.5 < drawn.width / page.dpi < 2.05  # hinted for the screen when it is drawn
     assert "…" in cut
     assert fitted("approximation gap of the guide", 1.5, lines=2).count("\n") == 1
+    for name, wanted in {
+        "mean of creatinine_umol_L": "mean of\ncreatinine_\numol_L",
+        "mean of creatinine_u L": "mean of\ncreatinine_u\nL",
+    }.items():
+        assert fitted(name, 0.95, lines=3) == wanted
+    whole, end = fitted("immunoglobulinometry_umol", 0.95, lines=2).split("\n")
+    assert ("…" in whole, whole[:3], whole[-2:], end) == (True, "imm", "y_", "umol")
     assert len(fitted(WIDE, 2.0)) < len(fitted("i" * 60, 2.0))
     assert fitted("", 1.0) == ""
     assert in_parts("#5  k 0.93  gap 4.1", 3.0) == "#5, k 0.93, gap 4.1"

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from ppvae.compilation.exporting.at_means import AtClosedMeans
 from ppvae.data import Batch, Scaling
+from ppvae.distributions.per_column import Columnwise
+from ppvae.distributions.support import elements_of
 from ppvae.errors import InputError
 from ppvae.programs import Pair, evaluating
 from ppvae.programs.facts import Audit
@@ -116,8 +118,11 @@ def decoder(pair: Pair, audit: Audit, batch: Batch, scaling: Scaling | None) -> 
 
     example = latents | {name: batch[name] for name in extras}
     unit = "" if scaling is None else f", where x was made by: {scaling.sentence()}"
+    elements = elements_of(audit.supports[site][1]) if site in audit.supports else None
+    is_mixed = isinstance(elements, Columnwise) and any(each.levels for each in elements.columns)
+    level = "; of a category the place of its most probable level, from 0" if is_mixed else ""
     meanings = {
-        "mean": f"mean of p(x | {GIVEN}), in the model's unit",
+        "mean": f"mean of p(x | {GIVEN}), in the model's unit{level}",
         "raw": f"the same in the unit of the data{unit}",
     }
     return Part(example, call, {name: meanings[name] for name in _called(pair, call, example)})

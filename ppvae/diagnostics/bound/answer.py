@@ -14,6 +14,7 @@ from ppvae.diagnostics.bound.embedding import embed
 from ppvae.diagnostics.bound.prior_gain import PriorGain, prior_gain
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
 from ppvae.diagnostics.context import Context
+from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.shared.wording import decimals, plus_minus, with_error
 from ppvae.errors import InputError
 from ppvae.programs.sites import dimension_names
@@ -36,6 +37,7 @@ class BoundAnswer(Answer):
         prior_gain: the gain of another prior.
         is_continuous: whether x has a density.
         is_climbed: whether the fit maximized the ELBO, whose terms these are.
+        is_mixed: whether x has columns of several kinds, whose bits have no mean per dimension.
     """
 
     terms: Decomposition | None
@@ -44,15 +46,21 @@ class BoundAnswer(Answer):
     prior_gain: PriorGain | None
     is_continuous: bool
     is_climbed: bool = True
+    is_mixed: bool = False
 
     question = "What are the terms of the bound, and are the latents used?"
+
+    @property
+    def bits_per_dim(self) -> Estimate | None:
+        """Bits per dimension of x; ``None`` if its dimensions are of several kinds."""
+        return None if self.terms is None or self.is_mixed else self.terms.bits_per_dim
 
     @property
     def metrics(self) -> Mapping[str, Any]:
         """Terms, activity, surgery and the gain of another prior."""
         metrics: dict[str, Any] = {}
         if self.terms is not None:
-            metrics |= _terms_metrics(self.terms)
+            metrics |= _terms_metrics(self.terms, self.bits_per_dim)
         if self.activity is not None:
             metrics |= {
                 "active_units": self.activity.active,
@@ -78,7 +86,7 @@ class BoundAnswer(Answer):
         """Terms, activity, surgery and the gain of another prior."""
         rows: list[Row] = []
         if self.terms is not None:
-            rows += _terms_rows(self.terms, is_continuous=self.is_continuous)
+            rows += _terms_rows(self.terms, self.bits_per_dim, is_continuous=self.is_continuous)
         if self.terms is not None:
             rows += _latents_rows(self.terms)
         if self.activity is not None:
@@ -154,14 +162,14 @@ def ask(context: Context) -> BoundAnswer:
         gain = attempt("another prior", measure_prior_gain)
     return BoundAnswer(
         attempt.refusals, terms, moves, parts, gain, context.is_continuous,
-        is_climbed=context.weighed == 1,
+        is_climbed=context.weighed == 1, is_mixed=context.is_mixed,
     )  # fmt: skip
 
 
-def _terms_metrics(terms: Decomposition) -> dict[str, Any]:
+def _terms_metrics(terms: Decomposition, bits_per_dim: Estimate | None) -> dict[str, Any]:
     estimates = {
         "elbo": terms.elbo, "rate": terms.rate, "distortion": terms.distortion,
-        "bits_per_dim": terms.bits_per_dim,
+        "bits_per_dim": bits_per_dim,
     }  # fmt: skip
     return {name: metric(value) for name, value in estimates.items() if value is not None} | {
         "draws": terms.draws,
@@ -175,7 +183,9 @@ def _terms_metrics(terms: Decomposition) -> dict[str, Any]:
     }
 
 
-def _terms_rows(terms: Decomposition, *, is_continuous: bool) -> list[Row]:
+def _terms_rows(
+    terms: Decomposition, bits_per_dim: Estimate | None, *, is_continuous: bool
+) -> list[Row]:
     rows: list[Row] = []
     if terms.elbo is not None:
         rows.append(("bound (elbo)", with_error(terms.elbo), ""))
@@ -184,9 +194,9 @@ def _terms_rows(terms: Decomposition, *, is_continuous: bool) -> list[Row]:
         error = float(kl.std() / len(kl) ** 0.5) if len(kl) > 1 else None
         how = "closed form" if site in terms.exact else "Monte Carlo"
         rows.append((f"rate: KL of {site}", plus_minus(float(kl.mean()), error), how))
-    if terms.bits_per_dim is not None:
+    if bits_per_dim is not None:
         note = "of a density, in the unit of x" if is_continuous else ""
-        rows.append(("bits per dimension", with_error(terms.bits_per_dim, 4), note))
+        rows.append(("bits per dimension", with_error(bits_per_dim, 4), note))
     return rows
 
 

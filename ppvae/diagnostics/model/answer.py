@@ -66,7 +66,7 @@ class ModelAnswer(Answer):
 
     @property
     def pictures(self) -> tuple[Picture, ...]:
-        """Each statistic of the data among those of replicated data."""
+        """Each statistic of the data among those of replicated data, the furthest first."""
         predictive = self.predictive
         if predictive is None:
             return ()
@@ -74,10 +74,11 @@ class ModelAnswer(Answer):
         def draw() -> "Figure":
             from ppvae.diagnostics.model.figure import draw_predictive
 
+            statistics = predictive.by_distance
             return draw_predictive(
-                {name: s.observed for name, s in predictive.statistics.items()},
-                {name: s.replicated.numpy() for name, s in predictive.statistics.items()},
-                {name: s.p_value for name, s in predictive.statistics.items()},
+                {name: s.observed for name, s in statistics.items()},
+                {name: s.replicated.numpy() for name, s in statistics.items()},
+                {name: s.p_value for name, s in statistics.items()},
             )
 
         alt = "Statistics of the data among those of data sets drawn from the model: "

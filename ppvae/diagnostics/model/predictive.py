@@ -158,6 +158,11 @@ class Predictive:
     rows: int
 
     @property
+    def by_distance(self) -> dict[str, Replicated]:
+        """The statistics, that of the largest distance from the model's first."""
+        return dict(sorted(self.statistics.items(), key=lambda each: -abs(each[1].z_score)))
+
+    @property
     def replications(self) -> int:
         """Number of replicated data sets; 0 if no statistic is defined."""
         return max((len(s.replicated) for s in self.statistics.values()), default=0)
@@ -170,8 +175,7 @@ class Predictive:
                 informative than p-values. Of ten correct statistics, one exceeds 4 in about 1 of
                 500 checks with 50 replications, if they are about normal; extremes often are not.
         """
-        off = {name: abs(s.z_score) for name, s in self.statistics.items()}
-        return tuple(n for n in sorted(off, key=lambda n: -off[n]) if off[n] > threshold)
+        return tuple(name for name, s in self.by_distance.items() if abs(s.z_score) > threshold)
 
     @property
     def verdict(self) -> str:

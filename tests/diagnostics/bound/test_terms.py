@@ -15,6 +15,7 @@ from ppvae.bounds.audit import audit
 from ppvae.data import Split
 from ppvae.diagnostics import embed, subject
 from ppvae.diagnostics.bound import terms
+from ppvae.diagnostics.bound.answer import BoundAnswer
 from ppvae.diagnostics.bound.site_terms import Traced
 from ppvae.diagnostics.bound.terms import Decomposition, decompose
 from ppvae.diagnostics.shared.estimate import Estimate
@@ -76,6 +77,15 @@ def test_the_terms_of_probabilistic_pca() -> None:
     assert found.monte_carlo["elbo"] == pytest.approx(
         float(found.elbo_error.square().sum().sqrt()) / len(elbo), rel=0.3
     )
+
+
+@pytest.mark.parametrize("is_mixed", [False, True])
+def test_columns_of_several_kinds_have_no_bits_per_dimension(is_mixed: bool) -> None:
+    p = skewed()
+    found = decompose(p.pair, p.facts, p.rows, draws=2)
+    told = BoundAnswer({}, found, None, None, None, True, is_mixed=is_mixed)
+    assert ("bits_per_dim" in told.metrics) != is_mixed
+    assert ("bits per dimension" in {name for name, _, _ in told.rows}) != is_mixed
 
 
 def test_figures_are_means_over_data_in_nats_and_bits() -> None:

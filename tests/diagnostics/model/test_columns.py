@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ppvae.data import Scaling
 from ppvae.diagnostics import subject
+from ppvae.diagnostics.model.answer import ModelAnswer
 from ppvae.diagnostics.model.columns import association, negative_draws, of_columns, statistics_for
 from ppvae.diagnostics.model.predictive import STATISTICS, check
 from ppvae.guides import MeanField
@@ -98,6 +99,9 @@ def test_a_normal_of_a_skewed_positive_column_draws_negative_values() -> None:
     assert {"skewness of t", "negative share of t", *STATISTICS} < set(statistics)
     found = check(pair, facts, split, statistics=statistics, replications=20, rows=400)
     ((name, share),) = negative_draws(found.statistics)
+    (picture,) = ModelAnswer({}, found).pictures
+    titles = [axes.get_title(loc="left").replace("\n", " ") for axes in picture.draw().axes]
+    assert {"skewness of crp", "negative share of crp"} <= set(titles[:4])
     normal = scipy.stats.norm(float(raw[:, 0].mean()), float(raw[:, 0].std()))
     assert name == "crp"
     assert share == pytest.approx(normal.cdf(0), abs=0.01)
