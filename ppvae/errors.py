@@ -36,7 +36,8 @@ def check_at_least(least: float, **values: float) -> None:
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """The nearest of ``words`` in brackets, or nothing if none is near."""
+    """The nearest of ``words`` in brackets, or one that contains it, or nothing if none is near."""
     by_lower = {w.lower(): w for w in words}
-    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    close = close or [w for w in by_lower if len(word) > 3 and word.lower() in w]
     return f" (did you mean {by_lower[close[0]]}?)" if close else ""

@@ -134,6 +134,7 @@ def _with_arguments(
     if chosen is None:
         (default,) = (each.default for each in fields(settings) if each.name == kind)
         chosen = Spec(default) if isinstance(default, str) else DEFAULTS[kind]
+        return Spec(chosen.class_path, {**chosen.init_args, **arguments}, is_default=True)
     return Spec(chosen.class_path, {**chosen.init_args, **arguments}, chosen.trusted)
 
 

@@ -9,6 +9,7 @@ from typing import Any, get_origin
 
 from ppvae.components.kinds import Kind
 from ppvae.components.ranges import check_ranges
+from ppvae.components.resolving import way_to_trust
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 
@@ -52,10 +53,8 @@ def _check_trusted(part: str, value: Any, trust: Iterable[str]) -> None:
     for path in code_paths(value):
         parts = path.split(".")
         if not trusted & {".".join(parts[:i]) for i in range(1, len(parts))}:
-            raise InputError(
-                f"{part} is {path!r}, which may name code that is not this package's; if you "
-                f"trust it, give `trust=['{parts[0]}']`"
-            )
+            what = "which may name code that is not this package's"
+            raise InputError(f"{part} is {path!r}, {way_to_trust(path, what)}")
 
 
 _ELSEWHERE = {

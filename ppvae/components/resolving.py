@@ -34,11 +34,19 @@ def resolve(kind: Kind, spec: Spec, trust: Iterable[str] = ()) -> Any:
     if known is not None and f"{known.__module__}.{last}" == path:
         return known
     if not spec.trusted and not any(module == t or module.startswith(f"{t}.") for t in trust):
-        raise InputError(
-            f"the {kind.name} is {path}, whose code is not this package's; if you trust it, give "
-            f"`trust=['{module.split('.')[0]}']`"
-        )
+        raise InputError(f"the {kind.name} is {path}, {way_to_trust(path)}")
     return _imported(kind, path)
+
+
+def way_to_trust(path: str, what: str = "whose code is not this package's") -> str:
+    """What the code at an untrusted path is, and the way to use it, as a clause after the path."""
+    root = path.split(".")[0]
+    if root == "__main__":
+        return (
+            "which was defined in a script or notebook: open the run there, by ppvae.load(RUN, "
+            "trust=['__main__']), or put it in a module file and fit with that"
+        )
+    return f"{what}; if you trust it, give `trust=['{root}']`"
 
 
 def _imported(kind: Kind, path: str) -> Any:
@@ -59,6 +67,8 @@ def _imported(kind: Kind, path: str) -> Any:
                     raise InputError(
                         f"`{kind.name}={path!r}` is a module; name a class or a function in it"
                     )
+                if parts[0] == "__main__":
+                    raise InputError(f"the {kind.name} is {path}, {way_to_trust(path)}")
                 there = [n for n in dir(target) if not n.startswith("_")]
                 raise InputError(
                     f"`{kind.name}={path!r}`: {'.'.join(parts[:i])} has no {part}"

@@ -15,11 +15,14 @@ class Spec:
         class_path: a class name of this package, or an import path.
         init_args: its arguments, as plain YAML values.
         trusted: whether the user typed the path, in contrast to one read from a file.
+        is_default: whether only the arguments were chosen, and the class is the default, which may
+            depend on the data.
     """
 
     class_path: str
     init_args: Mapping[str, Any] = field(default_factory=dict)
     trusted: bool = True
+    is_default: bool = False
 
     @classmethod
     def parse(cls, value: Any, kind: str, *, trusted: bool = True) -> "Spec":

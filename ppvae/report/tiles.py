@@ -7,7 +7,7 @@ from ppvae.diagnostics.shared.wording import decimals
 from ppvae.errors import InputError
 from ppvae.report.pictures import thumbnail
 from ppvae.run import Run
-from ppvae.run.glance import fit_line, lines
+from ppvae.run.glance import fit_line, lead, lines
 from ppvae.run.store import is_there
 
 PICTURES = {
@@ -52,6 +52,8 @@ def _tiles(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             f"{decimals(log_p.get('mean'))} \N{PLUS-MINUS SIGN} {error}",
             "log p(x), nats per datum",
         )
+    if (found := lead(summary)) is not None:
+        yield found[1].replace("+-", "\N{PLUS-MINUS SIGN}"), f"over {found[0]}"
     if summary.get("elbo") is not None:
         yield decimals(summary["elbo"]), "bound (ELBO)"
     yield decimals(summary.get("reconstruction")), "reconstruction"

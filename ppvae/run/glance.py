@@ -1,4 +1,4 @@
-"""A run in three lines: what was fitted, and its results."""
+"""A run in a few lines: what was fitted, and its results."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,8 +7,8 @@ from ppvae.errors import InputError
 from ppvae.run.run import Run
 
 
-def lines(run: Run) -> tuple[str, str, str]:
-    """Three lines: the fit, its results on the test data, and how it ended."""
+def lines(run: Run) -> tuple[str, ...]:
+    """The fit, its results on the test data, its lead over simple models, and how it ended."""
     try:
         summary = run.summary
     except InputError as error:
@@ -19,7 +19,9 @@ def lines(run: Run) -> tuple[str, str, str]:
             "the fit has not ended: there are no results on test data yet",
             f"continue with resume({str(run.path)!r})",
         )
-    return fit_line(run), figures_line(summary), end_line(summary)
+    found = lead(summary)
+    beside = () if found is None else (f"{found[1]} over the strongest simple model, {found[0]}",)
+    return fit_line(run), figures_line(summary), *beside, end_line(summary)
 
 
 def fit_line(run: Run) -> str:
@@ -49,6 +51,25 @@ def figures_line(summary: Mapping[str, Any]) -> str:
     return f"{text}, log p(x) {_number(log_p.get('mean'))} +- {error}"
 
 
+def lead(summary: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The strongest simple model, and the lead of the fit over it, paired by row, with its error.
+
+    ``None`` if the fit is compared with none.
+    """
+    found = summary.get("baselines")
+    listed = found.values() if isinstance(found, Mapping) else ()
+    compared = [
+        each for each in listed if isinstance(each, Mapping) and _is_number(each.get("difference"))
+    ]
+    if not compared:
+        return None
+    strongest = min(compared, key=lambda each: float(each["difference"]))
+    error = strongest.get("standard_error")
+    text = f"lead {_number(strongest['difference'])}"
+    text += f" +- {_number(error)}" if _is_number(error) else ""
+    return str(strongest.get("about")), text
+
+
 def end_line(summary: Mapping[str, Any]) -> str:
     """How and when it ended, and the effective latents."""
     text = f"{summary.get('status')} after {_count(summary.get('epochs'))} epochs"
@@ -66,9 +87,12 @@ def named(part: Any) -> str:
     return "a custom program" if part is None else str(part)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 def _number(value: Any, digits: int = 2) -> str:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return f"{value:,.{digits}f}" if is_number else "-"
+    return f"{value:,.{digits}f}" if _is_number(value) else "-"
 
 
 def _count(value: Any) -> str:

@@ -69,19 +69,30 @@ def suited_programs(
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
     zeros and ones by `Bernoulli`, and any other by `PerColumn`, where the model takes a likelihood;
     so are arrays of rows in memory. Where there are covariates by name, the model is conditional on
-    them.
+    them. Arguments given without a class are those of the class chosen here.
     """
     suited = dict(programs)
-    if data.schema.covariates and programs.get("model") is None:
-        suited["model"] = Spec("ConditionalVAE")
+    if data.schema.covariates and _is_free(programs.get("model")):
+        suited["model"] = _default("ConditionalVAE", programs.get("model"))
     families = {"real": "Gaussian", "count": "NegativeBinomial", "binary": "Bernoulli"}
     kinds = {"binary" if c.levels == ("0", "1") else c.kind for c in data.columns or ()}
     if not kinds and data.source is not None and data.source.is_object and len(data.shape) == 1:
         kinds = {{"standardized": "real", "counts": "count"}.get(data.scaling.kind, "binary")}
-    if kinds and programs.get("likelihood") is None and _takes_one(suited.get("model"), trust):
+    likelihood = programs.get("likelihood")
+    if kinds and _is_free(likelihood) and _takes_one(suited.get("model"), trust):
         family = families.get(kinds.pop(), "PerColumn") if len(kinds) == 1 else "PerColumn"
-        suited["likelihood"] = Spec(family)
+        suited["likelihood"] = _default(family, likelihood)
     return suited
+
+
+def _is_free(choice: Spec | Program | None) -> bool:
+    """Whether no class was chosen."""
+    return choice is None or (isinstance(choice, Spec) and choice.is_default)
+
+
+def _default(name: str, choice: Spec | Program | None) -> Spec:
+    """The class for the data, with the arguments that were chosen."""
+    return Spec(name, choice.init_args if isinstance(choice, Spec) else {})
 
 
 def _takes_one(model: Spec | Program | None, trust: Iterable[str]) -> bool:

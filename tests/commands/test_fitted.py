@@ -1,5 +1,6 @@
 """Methods of a run: results in the unit of the data and in the form of the input."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,6 +200,19 @@ def test_a_run_says_three_lines(run: Run) -> None:
     assert run.summary is not None
     assert f"{run.summary['elbo']:,.2f}" in text
     assert run.summary["status"] in text
+
+
+def test_a_run_says_its_lead_over_the_strongest_simple_model(tmp_path: Path) -> None:
+    path = small_copy(tmp_path)
+    summary = json.loads((path / "summary.json").read_text())
+    lost = {"about": "one without a number", "difference": None, "standard_error": None}
+    weak = {"about": "independent columns", "difference": 3.0, "standard_error": 0.5}
+    strong = {"about": "PCA of 2", "difference": -1234.5, "standard_error": 0.25}
+    summary["baselines"] = {"lost": lost, "independent": weak, "pca": strong}
+    (path / "summary.json").write_text(json.dumps(summary))
+    _, _, beside, _ = repr(Run(path)).splitlines()
+    assert beside == "lead -1,234.50 +- 0.25 over the strongest simple model, PCA of 2"
+    assert "over PCA of 2" in Run(path)._repr_html_()
 
 
 def test_a_run_shows_tiles_and_nothing_of_a_stranger_runs(tmp_path: Path) -> None:

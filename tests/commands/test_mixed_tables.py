@@ -103,7 +103,7 @@ def test_a_column_is_given_another_family_on_the_command_line(
 ) -> None:
     leave_out_slow_parts(monkeypatch)
     argv = [
-        "--data", str(run.path.parent / "penguins.csv"), "--likelihood", "PerColumn",
+        "--data", str(run.path.parent / "penguins.csv"),  # for which PerColumn is the default
         "--likelihood.families", "{body_mass_g: Laplace, dives: Poisson}", "--latent-dim", "2",
         "--encoder.hidden", "8", "--decoder.hidden", "8", "--epochs", "1", "--device", "cpu",
         "--out", str(tmp_path / "run"),

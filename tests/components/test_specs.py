@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import NAMES, SYNONYMS, check_name
@@ -77,9 +78,24 @@ def test_nearest_names() -> None:
     assert nearest("vampprior", names) == " (did you mean VampPrior?)"
     assert nearest("StandardNorml", names) == " (did you mean StandardNormal?)"
     assert nearest("qqq", names) == ""
+    assert nearest("LogNormal", NAMES["likelihood"]) == ""  # a list is better than a wrong guess
+    assert nearest("cosine", NAMES["schedule"]) == " (did you mean CosineAnnealingLR?)"
     with pytest.raises(
         InputError, match=r"no such elbo \(did you mean Trace_ELBO\?\); choose from"
     ):
         resolve(KINDS["elbo"], Spec("TraceELBO"))
     with pytest.raises(InputError, match="there is no such elbo; choose from"):
         resolve(KINDS["elbo"], Spec("qqq"))
+
+
+@pytest.mark.parametrize("trust", [(), ("__main__",)])
+def test_a_class_of_a_script_is_found_only_there(trust: tuple[str, ...]) -> None:
+    """No command is told to trust its own ``__main__``, nor guesses a name in it."""
+    with pytest.raises(InputError) as refused:
+        resolve(KINDS["prior"], Spec("__main__.Cluster", trusted=False), trust)
+    assert str(refused.value) == (
+        "the prior is __main__.Cluster, which was defined in a script or notebook: open the run "
+        "there, by ppvae.load(RUN, trust=['__main__']), or put it in a module file and fit with "
+        "that"
+    )
+    assert in_flags(str(refused.value)) == str(refused.value)
