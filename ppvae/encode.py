@@ -32,12 +32,13 @@ from ppvae.data import Split
 from ppvae.data.fingerprint import Fingerprint
 from ppvae.data.optional import needed
 from ppvae.data.progress import shown_by
-from ppvae.data.readers import files_of, is_path, named
+from ppvae.data.readers import files_of, named
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
 from ppvae.run.store import check_writable, is_there, writing
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
+from ppvae.settings.paths import is_path
 from ppvae.training.devices import one_device
 from ppvae.training.threads import take_threads_of_fit
 

@@ -179,6 +179,8 @@ class Run(stored.Run):
     ) -> Any:
         """Fill in the missing entries of x by E[x_missing | x_observed]; the others stay.
 
+        A DataFrame is returned whole, with all its columns and its index; of a file the result has
+        the columns of x, by the names of the rows or their numbers.
         `ppvae.programs.imputation.impute` also gives their spread, error, and draws.
 
         Args: as `encode`.

@@ -97,8 +97,11 @@ def sample(asked: Sample) -> dict[str, Any]:
     folder = Path(asked.out) if asked.out is not None else opened.path / "samples"
     name = "imputed" if impute else "samples-aggregate" if aggregate else "samples"
     target = folder / f"{name}.npz"
+    if given is not None:  # whether it can be asked, before what is in the way
+        _given(opened, opened.example(), given)
     check_free(target, overwrite=asked.overwrite)
     with writing(folder):
+        trained = _own_data(opened, data_dir) if aggregate else None
         rows = rows_of(
             opened, asked.data, asked.split, data_dir, asked.label, needs_observed=not impute
         )
@@ -112,8 +115,7 @@ def sample(asked: Sample) -> dict[str, Any]:
         # Rows for the shapes, and for the condition of a conditional model.
         some = Stream.SHOWN_ROWS.rows(len(rows), count, seed, 0)
         like, held = _given(opened, rows.take(some[torch.arange(count) % len(some)]), given)
-        if aggregate:
-            trained = _own_data(opened, data_dir)
+        if trained is not None:
             return _at_codes(opened, trained, like, held, components, seed, target, asked.figures)
         walks = Walks(rows, asked.pairs, asked.steps, seed)
         return _drawn(opened, rows, like, held, walks, seed, target, asked.figures)
@@ -202,6 +204,7 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
             "ppvae.diagnostics.bound.aggregate_prior.aggregate_prior, and its draws to "
             "ppvae.programs.generation.decode"
         )
+    run.check_here()
     return run.data(None if data_dir is None else Path(data_dir))
 
 

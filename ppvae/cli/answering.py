@@ -5,11 +5,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ppvae.cli.flags_in_sentences import in_a_command, in_flags
 from ppvae.cli.interruption import interrupts
 from ppvae.errors import FitWarning, InputError
+from ppvae.settings.paths import check_exists
 from ppvae.training.ranks import in_ranks
 from ppvae.training.world import World
 
@@ -18,7 +20,7 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 
 
 def start(name: str, argv: Sequence[str] | None = None) -> None:
-    """Handle ``--help`` and mistakes in flags before torch is imported.
+    """Handle ``--help``, mistakes in flags and missing data before torch is imported.
 
     Of several processes that a launcher started, all fit; any other command runs in the first one.
     """
@@ -27,7 +29,10 @@ def start(name: str, argv: Sequence[str] | None = None) -> None:
     def read(argv: Sequence[str]) -> None:
         from ppvae.cli.parsing import parse
 
-        parse(name, argv)
+        given = parse(name, argv).given
+        for part in ("data", "valid", "test"):
+            if isinstance(given.get(part), (str, Path)) and str(given[part]) != "none":
+                check_exists(given[part], part)
         world = World.told()
         if name == "fit" or world is None or world.size == 1:
             return

@@ -9,7 +9,7 @@ from ppvae.data.containers import observed
 from ppvae.data.objects import is_table
 from ppvae.data.opening import check_choices, has_columns, source_of
 from ppvae.data.options import AS_FOUND, UNKNOWN_SCHEMA, ReadOptions, Schema
-from ppvae.data.readers import is_path, named
+from ppvae.data.readers import named
 from ppvae.data.rescaling import split_of
 from ppvae.data.rows import Rows
 from ppvae.data.rules import as_fitted
@@ -19,6 +19,7 @@ from ppvae.data.source import Source
 from ppvae.data.split import Split
 from ppvae.errors import InputError
 from ppvae.settings import Binarize
+from ppvae.settings.paths import is_path
 
 
 def load_new(

@@ -7,12 +7,13 @@ from typing import Any, get_args
 from ppvae.data.objects import is_table, object_source
 from ppvae.data.options import ReadOptions, Schema
 from ppvae.data.parts import MAY_LACK, joined, own_part
-from ppvae.data.readers import TABLES, is_path, named, read
+from ppvae.data.readers import TABLES, named, read
 from ppvae.data.size_factors import with_totals
 from ppvae.data.source import Source
 from ppvae.data.vision import simple
 from ppvae.errors import InputError
 from ppvae.settings import Binarize, Scale
+from ppvae.settings.paths import is_path
 
 
 def source_of(

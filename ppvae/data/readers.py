@@ -21,6 +21,7 @@ from ppvae.data.parquet import parquet_source
 from ppvae.data.source import Source
 from ppvae.data.vision import check_reader_is_safe, makers, simple, vision_source
 from ppvae.errors import InputError
+from ppvae.settings.paths import check_exists, is_path
 
 # Readers of this package's own sets, given the data directory.
 NAMED: dict[str, Callable[[Path], Source]] = {
@@ -39,14 +40,6 @@ def named(name: str | Path) -> str | None:
     """Return the known name that ``name`` means, or None; ``./mnist`` is a path."""
     spelled = {simple(known): known for known in NAMED}
     return None if isinstance(name, Path) else spelled.get(simple(name))
-
-
-def is_path(name: str | Path) -> bool:
-    """Return whether ``name`` can only mean a file or a folder."""
-    if isinstance(name, Path):
-        return True
-    path = Path(name)
-    return len(path.parts) != 1 or name != path.name or bool(path.suffix) or path.exists()
 
 
 def check_safe_to_read(name: str | Path, data_dir: Path | None) -> None:
@@ -106,10 +99,7 @@ def files_of(path: Path, parameter: str = "data") -> list[Path]:
     """
     if path.is_dir():
         return list(images_in(path)[0])
-    if not path.exists():
-        raise InputError(
-            f"`{parameter}={str(path)!r}`: there is no such file or folder; check the path."
-        )
+    check_exists(path, parameter)
     if not path.is_file():
         raise InputError(
             f"`{parameter}={str(path)!r}` is a pipe or a device, which is not read; give a file."

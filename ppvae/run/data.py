@@ -15,13 +15,14 @@ from ppvae.data.downloads import ReadOnlyFolder
 from ppvae.data.fingerprint import Fingerprint, fingerprint_now
 from ppvae.data.labels import hide
 from ppvae.data.options import UNKNOWN_SCHEMA, ReadOptions, Schema
-from ppvae.data.readers import check_safe_to_read, files_of, is_path, named
+from ppvae.data.readers import check_safe_to_read, files_of, named
 from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.run.answers import is_frame
 from ppvae.run.config import entry
 from ppvae.run.named import by_name
 from ppvae.settings import READING, Binarize, Settings, check_seed, settings_of
+from ppvae.settings.paths import is_path
 
 
 class RunData:
@@ -140,6 +141,7 @@ class RunData:
         if "torchvision" not in self._trust:
             check_safe_to_read(name, where)
         is_file = named(name) is None and is_path(name)
+        self.check_here("put them back, or give other data by `data=NEW`")
         if is_file and old is not None:
             self._check_same(name, fingerprint_now(old, Path(name), files_of(Path(name))))
         data = self.read_alike(name, where)
@@ -152,6 +154,14 @@ class RunData:
                 f"{self.data_shape}; give the data it was fitted to as `data`"
             )
         return data
+
+    def check_here(self, way_out: str = "put them back") -> None:
+        """Refuse data of the fit whose files are absent."""
+        for name in (self.config.get("data"), self.config.get("valid"), self.config.get("test")):
+            if not isinstance(name, str) or name == "none" or named(name) is not None:
+                continue
+            if is_path(name) and not Path(name).exists():
+                raise InputError(f"the data of the fit, {name}, are not here: {way_out}")
 
     def intensities(self) -> Data | None:
         """The data of the fit before binarization, if they were binarized.

@@ -65,5 +65,5 @@ def table_of(run: "Run", x: Tensor, rows: Annotations | None = None) -> "DataFra
     table = as_frame(x.cpu(), columns, run.scaling)
     if rows is None:
         return table
-    index = rows.numbers.numpy() if rows.index is None else rows.index
-    return table.set_axis(index).rename_axis("row")
+    index, name = (rows.numbers.numpy(), "row") if rows.index is None else (rows.index, "name")
+    return table.set_axis(index).rename_axis(name)

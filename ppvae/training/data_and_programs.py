@@ -196,6 +196,7 @@ def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
     """The data of a resumed fit: read again, or given."""
     where = None if data_dir is None else Path(data_dir)
     if data is None:
+        run.check_here()
         return run.data(where, hidden=False)
     if not isinstance(data, Data):
         data = run.read_alike(data, where)

@@ -202,14 +202,15 @@ def test_a_partial_of_a_class_is_the_class_with_arguments() -> None:
 def test_partials_that_are_refused_or_programs_themselves(tmp_path: Path) -> None:
     families = part_of("likelihood", partial(PerColumn, families={"mass": "Laplace"}))
     assert is_per_column({"likelihood": families})
+    kind: Any = MixtureOfNormals
     program = partial(model_of_mine)  # of a function: the program itself
     assert part_of("model", program) is program
     with pytest.raises(InputError, match="positional argument 3; give each argument by its name"):
-        part_of("prior", partial(MixtureOfNormals, 3))
+        part_of("prior", partial(kind, 3))
     with pytest.raises(InputError, match=r"`prior\.loc` is tensor.* config.yaml cannot hold"):
-        part_of("prior", partial(MixtureOfNormals, loc=torch.ones(2)))
+        part_of("prior", partial(kind, loc=torch.ones(2)))
     with pytest.raises(InputError, match=r"`prior\.componets`.* \(did you mean components"):
-        small(tmp_path, prior=partial(MixtureOfNormals, componets=3))
+        small(tmp_path, prior=partial(kind, componets=3))
 
 
 class MyELBO(Trace_ELBO):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,14 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 
 import ppvae
+from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.data import as_split, from_arrays
 from ppvae.diagnostics import embed, log_evidence
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fitted import Run
 from ppvae.programs.imputation import impute
+from ppvae.sample import sample
 from tests.support.fits import leave_out_slow_parts, rewrite_config, small, small_copy
 
 NAMES = ["length", "width", "depth"]
@@ -213,6 +215,22 @@ def test_a_run_says_its_lead_over_the_strongest_simple_model(tmp_path: Path) -> 
     _, _, beside, _ = repr(Run(path)).splitlines()
     assert beside == "lead -1,234.50 +- 0.25 over the strongest simple model, PCA of 2"
     assert "over PCA of 2" in Run(path)._repr_html_()
+
+
+def test_a_run_without_its_data_says_that_they_are_those_of_the_fit(tmp_path: Path) -> None:
+    path = small_copy(tmp_path)
+    rewrite_config(path, lambda config: config.update(data=str(tmp_path / "gone.csv")))
+    away = Run(path)
+    said = f"the data of the fit, {tmp_path / 'gone.csv'}, are not here: put them back, or give"
+    asks: list[Callable[[], Any]] = [
+        away.data, away.encode, away.impute, away.diagnose, lambda: sample(away),
+        lambda: encode(away), lambda: away.compare(small_copy(tmp_path, "other"), samples=1),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(InputError) as refused:
+            ask()
+        assert in_flags(str(refused.value)) == f"{said} other data by --data NEW"
+    assert len(away.encode(away.example()["x"].numpy(), samples=0)) > 0
 
 
 def test_a_run_shows_tiles_and_nothing_of_a_stranger_runs(tmp_path: Path) -> None:

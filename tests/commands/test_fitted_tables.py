@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from ppvae.data import from_arrays, load
 from ppvae.errors import InputError
 from ppvae.fitted import Run
+from ppvae.run.pictured import table_of
 from tests.support.fits import leave_out_slow_parts, small
 
 
@@ -134,6 +136,15 @@ def test_cells_are_filled_that_were_read_as_empty(
     # What was read of the filled table is what was read before, and the means.
     again = next(mixed.new_rows(filled).chunks(9))
     assert "mask" not in again
+
+
+def test_tables_begin_with_the_names_of_their_rows(batched: Run) -> None:
+    rows = batched.data().test
+    table = table_of(batched, rows.take(torch.arange(2))["x"], rows.annotations.select(slice(2)))
+    assert table is not None
+    codes = batched.encode(samples=0)[:2]
+    pd.testing.assert_index_equal(table.index, codes.index)
+    assert codes.index.name == "name"
 
 
 def test_columns_are_filled_by_their_places(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 from ppvae.data import load
 from ppvae.diagnostics.bound.aggregate_prior import aggregate_prior, held_out_gain
 from ppvae.errors import InputError
+from ppvae.fit import resume
 from ppvae.run import Run
 from ppvae.sample import main, sample
 from tests.support.fits import quick, small
@@ -112,6 +113,12 @@ def test_equal_seeds_draw_alike_and_a_file_is_not_overwritten(
     sample(run, out=tmp_path / "one", count=9)
 
 
+def test_what_cannot_be_asked_is_told_before_a_file_that_exists(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "samples.npz").touch()
+    with pytest.raises(InputError, match="not conditional on anything"):
+        sample(run, given="3", out=tmp_path)
+
+
 @pytest.mark.parametrize(
     ("argv", "sentence"),
     few(
@@ -158,7 +165,10 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     run = small(tmp_path, epochs=1)
     (tmp_path / "x.npy").rename(tmp_path / "y.npy")
     capsys.readouterr()
-    assert "x.npy: there is no such file" in refusal(main, capsys, run.path, "--aggregate")
+    said = refusal(main, capsys, run.path, "--aggregate")
+    assert said.endswith("x.npy, are not here: put them back\n")  # other data would not help
+    with pytest.raises(InputError, match=r"are not here: put them back$"):
+        resume(run.path, epochs=2)
     from_python = small(tmp_path, out="python", data=load(tmp_path / "y.npy"), epochs=1)
     capsys.readouterr()
     rows = from_python.path, "--aggregate", "--data", tmp_path / "y.npy"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ppvae.cli.answering import start
 from ppvae.cli.commands import COMMANDS
 from ppvae.cli.parsing import parse
 from ppvae.compare import compare_bounds, compare_runs
@@ -91,6 +92,7 @@ def test_an_editor_sees_each_keyword_with_its_type_and_default(tmp_path: Path) -
             ("fit", ["--epocs", "3"], 2),
             ("fit", ["--epochs", "many"], 2),
             ("fit", ["--config", "nowhere.yaml"], 2),
+            ("encode", ["runs/x", "--data", "nowhere.csv"], 2),
             ("fit", ["--prior", "VampPrior", "--prior.components", "9", "--print_config"], 0),
             *((name, ["--help"], 0) for name in COMMANDS if name != "fit"),
             *((name, ["runs/x", "--sed", "3"], 2) for name in COMMANDS if name != "fit"),
@@ -120,6 +122,17 @@ def test_help_and_mistakes_are_answered_without_torch(
         )
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_missing_path_is_refused_before_the_command_is_imported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for flags in (["--data", "no/where.csv"], ["--data", "digits", "--valid", "nowhere.csv"]):
+        with pytest.raises(SystemExit, match="2"):
+            start("fit", flags)
+        said = " ".join(flags[-2:])
+        assert f"error: {said}: there is no such file or folder" in capsys.readouterr().err
+    start("fit", ["--data", "digits", "--valid", "none"])
 
 
 def test_help_is_sentences_with_defaults(capsys: pytest.CaptureFixture[str]) -> None:
