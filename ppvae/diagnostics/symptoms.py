@@ -167,15 +167,17 @@ def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Sympto
 def _negative(columns: Sequence[tuple[str, float]]) -> Iterator[Symptom]:
     if not columns:
         return
-    shares = [f"{share:.0%} of the model's draws of {name}" for name, share in columns[:NAMED]]
+    (name, share), *others = columns[:NAMED]
+    shares = [f"{share:.0%} of the model's draws of {name}"]
+    shares += [f"{share:.0%} of those of {name}" for name, share in others]
     names = [name for name, _ in columns[:NAMED]]
     if len(columns) > NAMED:
-        shares.append(f"many of {len(columns) - NAMED} more columns")
-        names.append(f"these {len(columns) - NAMED} columns")
+        names.append(f"{len(columns) - NAMED} more columns")
+        shares.append(f"many of those of {names[-1]}")
     yield Symptom(
         "negative draws", f"{_and(shares)} are below 0, but no value of the data is",
-        f"take the logarithm of {_and(names)} before the fit (of 1 + the value, if there are "
-        "zeros)", is_of_data=True,
+        f"take the logarithm of {_and(names)} before the fit (if there are zeros, add the smallest "
+        "positive value first)", is_of_data=True,
     )  # fmt: skip
 
 

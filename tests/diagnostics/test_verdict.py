@@ -290,7 +290,8 @@ def negative(share: float, skewness: float = 4.7, name: str = "CRP") -> ModelAns
 def test_negative_draws_of_a_skewed_column_are_said_with_the_way_out() -> None:
     told = (
         "8% of the model's draws of CRP are below 0, but no value of the data is. Change: take the "
-        "logarithm of CRP before the fit (of 1 + the value, if there are zeros)."
+        "logarithm of CRP before the fit (if there are zeros, add the smallest positive value "
+        "first)."
     )
     for deficits in ((), (NOISE,), (LIKELIHOOD,)):  # no likelihood of the raw column mends it
         found = verdict_of(*deficits, others=(negative(0.08),))
@@ -300,6 +301,21 @@ def test_negative_draws_of_a_skewed_column_are_said_with_the_way_out() -> None:
     worse = verdict_of(LIKELIHOOD, others=(negative(0.08), behind(-5.0))).findings
     assert [each.part for each in worse] == ["likelihood", "negative draws"]
     assert worse[0].sentence.startswith("The fit is 5.00 +- 0.10 nats worse than a simple model")
+
+
+def test_of_many_columns_with_negative_draws_the_worst_are_named() -> None:
+    statistics: dict[str, Replicated] = {}
+    for place in range(5):
+        answer = negative(0.1 - place / 100, name=f"c{place}")
+        assert answer.predictive is not None
+        statistics |= answer.predictive.statistics
+    many = ModelAnswer({}, Predictive("prior", statistics, 500))
+    said = verdict_of(others=(many,)).sentences[0]
+    assert said.startswith(
+        "10% of the model's draws of c0, 9% of those of c1, 8% of those of c2 and many of those "
+        "of 2 more columns are below 0"
+    )
+    assert "the logarithm of c0, c1, c2 and 2 more columns before the fit" in said
 
 
 @pytest.mark.parametrize("harmless", [negative(0.005), negative(0.08, 2.8)])
