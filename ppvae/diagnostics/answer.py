@@ -22,13 +22,14 @@ Row = tuple[str, str, str]
 """A row of a table: what was measured, its value, and a note."""
 
 
-def is_significant(nats: float, error: float | None) -> bool:
-    """Whether a number of nats is large enough to matter, and above noise.
+def is_noise(nats: float, error: float | None) -> bool:
+    """Whether a number of nats is within noise, or its error is NaN; an error of ``None`` is 0."""
+    return not nats > (0.0 if error is None else ERRORS * error)
 
-    A standard error of NaN makes it insignificant; ``None`` means zero.
-    """
-    noise = 0.0 if error is None else ERRORS * error
-    return nats > LEAST and nats > noise
+
+def is_significant(nats: float, error: float | None) -> bool:
+    """Whether a number of nats is large enough to matter, and above noise."""
+    return nats > LEAST and not is_noise(nats, error)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ppvae.diagnostics.answer import ERRORS, LEAST, Answer, Deficit
+from ppvae.diagnostics.answer import LEAST, Answer, Deficit, is_noise
 from ppvae.diagnostics.shared.wording import as_sentence, plus_minus
 from ppvae.diagnostics.symptoms import Symptom, symptoms
 
@@ -171,8 +171,7 @@ def _finding(deficit: Deficit, opening: str) -> Finding:
 
 
 def _unimportance(deficit: Deficit) -> str:
-    is_noise = not deficit.nats > ERRORS * (deficit.error or 0.0)
-    return "Not significant" if is_noise else "Too small to count"
+    return "Not significant" if is_noise(deficit.nats, deficit.error) else "Too small to count"
 
 
 def _alone(symptom: Symptom) -> Finding:

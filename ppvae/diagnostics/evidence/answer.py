@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row, is_significant, metric
+from ppvae.diagnostics.answer import (
+    Answer,
+    Attempts,
+    Picture,
+    Row,
+    is_noise,
+    is_significant,
+    metric,
+)
 from ppvae.diagnostics.context import Context
 from ppvae.diagnostics.evidence.annealing import Annealed, anneal
 from ppvae.diagnostics.evidence.curve import Curve, Rise, bound_curve, rise
@@ -181,10 +189,11 @@ class EvidenceAnswer(Answer):
             )
         if self.sandwich is not None:
             gap = self.sandwich
+            near = "within noise" if is_noise(gap.mean, gap.standard_error) else "closely"
             opening = (
                 "Annealing may be inaccurate: its two bounds differ by more than noise"
                 if is_significant(gap.mean, gap.standard_error)
-                else "Annealing is reliable: its two bounds agree within noise"
+                else f"Annealing is reliable: its two bounds agree {near}"
             )
             sentences.append(
                 f"{opening} on data simulated from the model (upper minus lower bound "

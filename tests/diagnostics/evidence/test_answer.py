@@ -9,6 +9,7 @@ from ppvae.diagnostics.evidence.annealing import Annealed
 from ppvae.diagnostics.evidence.answer import EvidenceAnswer
 from ppvae.diagnostics.evidence.curve import Rise
 from ppvae.diagnostics.evidence.importance_sampling import Evidence
+from ppvae.diagnostics.evidence.sandwich import Sandwich
 
 ROWS = 50
 NONE = torch.zeros(0)
@@ -42,3 +43,15 @@ def test_without_further_samples_the_ones_there_are_miss_the_nats(answer: Eviden
     assert answer.missed is not None
     assert answer.missed.mean == pytest.approx(3, abs=0.02)
     assert "  minus importance sampled, K = 1,000" in [name for name, _, _ in answer.rows]
+
+
+@pytest.mark.parametrize(
+    ("gap", "said"), [(0.0, "agree within noise"), (0.03, "agree closely"), (0.1, "inaccurate")]
+)
+def test_bounds_that_differ_by_little_agree_closely_and_not_within_noise(
+    answer: EvidenceAnswer, gap: float, said: str
+) -> None:
+    lower = torch.zeros(ROWS)
+    upper = lower + gap + 1e-3 * torch.linspace(-1, 1, ROWS)
+    both = replace(answer, sandwich=Sandwich(lower, upper, NONE, NONE, NONE, 8))
+    assert said in both.sentences([])[-1]
