@@ -1,9 +1,11 @@
 """Parts of a fit, given by name, with arguments, or as objects."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+
+import numpy as np
 
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
@@ -127,18 +129,25 @@ def part_of(kind: str, value: Part | Spec) -> Spec | Program | None:
     if value is None or isinstance(value, Spec):
         return value
     if isinstance(value, (str, Mapping)):
-        return Spec.parse(value, kind)
+        return _plain_spec(kind, Spec.parse(value, kind))
     if isinstance(value, type):
         names = KINDS[kind].names()
         own = names.get(value.__name__) is value
         return Spec(value.__name__ if own else f"{value.__module__}.{value.__qualname__}")
-    if isinstance(value, partial) and isinstance(value.func, type):
-        return _of_partial(kind, value)
+    if isinstance(value, partial) and isinstance((flat := _flattened(value)).func, type):
+        return _of_partial(kind, flat)
     if not KINDS[kind].is_program:
         raise InputError(
-            f"`{kind}` is {value!r}; give its class or class name, or compose the model (or "
-            "guide) in Python and pass that"
+            f"`{kind}` is {value!r}; give its class, a partial of the class with arguments by "
+            "name, or its name, or compose the model (or guide) in Python and pass that"
         )
+    return value
+
+
+def _flattened(value: partial[Any]) -> partial[Any]:
+    """A partial of a partial as one; Python itself keeps two if the inner one has attributes."""
+    while isinstance(inner := value.func, partial):
+        value = partial(inner.func, *inner.args, *value.args, **inner.keywords | value.keywords)
     return value
 
 
@@ -154,24 +163,40 @@ def _of_partial(kind: str, value: partial[Any]) -> Spec:
             f"`{kind}` is a partial of {name} with the positional argument {value.args[0]!r}; give "
             f"each argument by its name, as in partial({name}, name=value)"
         )
-    for argument, given in value.keywords.items():
-        if not _is_plain(given):
+    chosen = part_of(kind, value.func)
+    assert isinstance(chosen, Spec)  # of a class
+    return _plain_spec(kind, replace(chosen, init_args=value.keywords))
+
+
+def _plain_spec(kind: str, spec: Spec) -> Spec:
+    """The part with arguments that ``config.yaml`` can hold."""
+    arguments = {}
+    for argument, given in spec.init_args.items():
+        try:
+            arguments[argument] = _plain(given)
+        except TypeError as error:
             raise InputError(
                 f"`{kind}.{argument}` is {given!r:.80}, which config.yaml cannot hold; give "
                 "numbers, words, lists and mappings, or compose the model (or guide) in Python"
-            )
-    chosen = part_of(kind, value.func)
-    assert isinstance(chosen, Spec)  # of a class
-    return Spec(chosen.class_path, value.keywords)
+            ) from error
+    return replace(spec, init_args=arguments)
 
 
-def _is_plain(value: object) -> bool:
-    """Whether YAML has such a value."""
-    if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(each) for key, each in value.items())
+def _plain(value: object) -> object:
+    """The value as YAML can write it, which knows no subclasses of numbers and words.
+
+    Raises:
+        TypeError: for any other value.
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {_plain(key): _plain(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or isinstance(value, (bool, int, float, str))
+        return (tuple if isinstance(value, tuple) else list)(map(_plain, value))
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    raise TypeError(type(value))
 
 
 def factory_for(kind: str, value: Part | Spec, trust: Iterable[str]) -> Factory:

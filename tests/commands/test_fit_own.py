@@ -1,11 +1,13 @@
 """Fits of user-defined programs and parts, given as objects and by import path."""
 
 import sys
+from enum import IntEnum
 from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any, cast
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -16,6 +18,7 @@ from torch.optim.lr_scheduler import StepLR
 
 import ppvae
 from ppvae.components.building import build_programs
+from ppvae.components.spec import Spec
 from ppvae.errors import InputError
 from ppvae.fit import main
 from ppvae.models.likelihoods import Gaussian, PerColumn
@@ -199,6 +202,25 @@ def test_a_partial_of_a_class_is_the_class_with_arguments() -> None:
     assert record["schedule"]["init_args"]["step_size"] == 3
 
 
+class Few(IntEnum):
+    """Numbers that YAML does not know."""
+
+    THREE = 3
+
+
+def test_numpy_scalars_and_nested_partials_are_plain_arguments() -> None:
+    kind: Any = PerColumn
+    inner: Any = partial(kind, families={np.str_("mass"): "Laplace"}, own=None)
+    inner.note = "an attribute, so that partial(inner) stays nested"
+    spec = part_of("likelihood", partial(inner, own=[np.float64(0.5), (np.int64(3),)]))
+    assert spec == Spec("PerColumn", {"families": {"mass": "Laplace"}, "own": [0.5, (3,)]})
+    assert isinstance(spec, Spec)
+    assert yaml.safe_load(yaml.safe_dump(spec.plain()))["init_args"]["own"] == [0.5, [3]]
+    given = part_of("likelihood", {"class_path": "Gaussian", "init_args": {"variance": np.int8(1)}})
+    assert isinstance(given, Spec)
+    assert type(given.init_args["variance"]) is int
+
+
 def test_partials_that_are_refused_or_programs_themselves(tmp_path: Path) -> None:
     families = part_of("likelihood", partial(PerColumn, families={"mass": "Laplace"}))
     assert is_per_column({"likelihood": families})
@@ -209,6 +231,10 @@ def test_partials_that_are_refused_or_programs_themselves(tmp_path: Path) -> Non
         part_of("prior", partial(kind, 3))
     with pytest.raises(InputError, match=r"`prior\.loc` is tensor.* config.yaml cannot hold"):
         part_of("prior", partial(kind, loc=torch.ones(2)))
+    with pytest.raises(InputError, match=r"`prior\.components` is <.*3>, which config.yaml cannot"):
+        part_of("prior", partial(kind, components=Few.THREE))
+    with pytest.raises(InputError, match="a partial of the class with arguments by name, or its"):
+        part_of("prior", lambda: StudentT(2))
     with pytest.raises(InputError, match=r"`prior\.componets`.* \(did you mean components"):
         small(tmp_path, prior=partial(kind, componets=3))
 
