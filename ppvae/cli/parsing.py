@@ -3,14 +3,14 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from ppvae.cli.commands import COMMANDS
 from ppvae.cli.flags_in_sentences import flag
 from ppvae.cli.recipes import told_recipes
-from ppvae.components.names import DEFAULTS, NAMES, check_name
+from ppvae.components.names import NAMES, check_name, default_of
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
 from ppvae.settings import Checked, Class, Setting, flagged, refusal, settings_of
@@ -67,7 +67,7 @@ def parse(name: str, argv: Sequence[str]) -> Parsed:
         given = _read_recipe(named, settings) | given
     given |= {key: _read(key, value, settings[key], trusted=True) for key, value in typed.items()}
     for kind, arguments in own.items():
-        given[kind] = _with_arguments(given.get(kind), kind, arguments, command.settings)
+        given[kind] = _with_arguments(given.get(kind), kind, arguments)
     asked = next((kind for kind, arguments in own.items() if "help" in arguments), "")
     if "run" in needed - given.keys():
         raise InputError(
@@ -86,7 +86,7 @@ def _read(name: str, value: Any, about: Setting, *, trusted: bool) -> Any:
     if value is None or (value == "none" and can_be_unset):
         return None
     if isinstance(about.values, Class):
-        spec = Spec.parse(value, name, trusted=trusted)
+        spec = Spec.parse(value, name, trusted=trusted, default=default_of(name))
         check_name(name, spec.class_path)
         return spec
     try:
@@ -127,15 +127,10 @@ def _own_arguments(
     return rest, own
 
 
-def _with_arguments(
-    chosen: Spec | None, kind: str, arguments: Mapping[str, Any], settings: type[Checked]
-) -> Spec:
+def _with_arguments(chosen: Spec | None, kind: str, arguments: Mapping[str, Any]) -> Spec:
     """A part with arguments; the default part where none was chosen."""
-    if chosen is None:
-        (default,) = (each.default for each in fields(settings) if each.name == kind)
-        chosen = Spec(default) if isinstance(default, str) else DEFAULTS[kind]
-        return Spec(chosen.class_path, {**chosen.init_args, **arguments}, is_default=True)
-    return Spec(chosen.class_path, {**chosen.init_args, **arguments}, chosen.trusted)
+    part = chosen or replace(default_of(kind), is_default=True)
+    return replace(part, init_args={**part.init_args, **arguments})
 
 
 def _files(argv: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -5,6 +5,7 @@ A test compares this table with the classes.
 
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
+from ppvae.settings import Settings
 
 _NETWORKS = ("ConvDecoder", "ConvEncoder", "GatedMLP", "MLP", "ResidualDecoder", "ResidualEncoder")
 
@@ -60,6 +61,11 @@ DEFAULTS = {
     "encoder": Spec("MLP", {"hidden": [200, 200]}),
 }
 """The default parts; that the decoder is the deeper network was found by trial."""
+
+
+def default_of(kind: str) -> Spec:
+    """The part where no class is chosen; data may replace that of model and likelihood."""
+    return DEFAULTS[kind] if kind in DEFAULTS else Spec(str(getattr(Settings, kind)))
 
 
 SYNONYMS: dict[str, dict[str, str]] = {

@@ -9,7 +9,7 @@ import numpy as np
 
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.names import DEFAULTS
+from ppvae.components.names import DEFAULTS, default_of
 from ppvae.components.spec import Spec
 from ppvae.data import Data
 from ppvae.errors import InputError
@@ -69,9 +69,10 @@ def suited_programs(
     """The parts of the programs, with defaults that suit the data.
 
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
-    zeros and ones by `Bernoulli`, and any other by `PerColumn`, where the model takes a likelihood;
-    so are arrays of rows in memory. Where there are covariates by name, the model is conditional on
-    them. Arguments given without a class are those of the class chosen here.
+    zeros and ones by `Bernoulli`, and any other, or one with given ``families``, by `PerColumn`,
+    where the model takes a likelihood; so are arrays of rows in memory. Where there are covariates
+    by name, the model is conditional on them. Arguments given without a class are those of the
+    class chosen here.
     """
     suited = dict(programs)
     if data.schema.covariates and _is_free(programs.get("model")):
@@ -82,7 +83,9 @@ def suited_programs(
         kinds = {{"standardized": "real", "counts": "count"}.get(data.scaling.kind, "binary")}
     likelihood = programs.get("likelihood")
     if kinds and _is_free(likelihood) and _takes_one(suited.get("model"), trust):
-        family = families.get(kinds.pop(), "PerColumn") if len(kinds) == 1 else "PerColumn"
+        own = likelihood.init_args if isinstance(likelihood, Spec) else {}
+        is_one = len(kinds) == 1 and not (data.columns and "families" in own)
+        family = families.get(kinds.pop(), "PerColumn") if is_one else "PerColumn"
         suited["likelihood"] = _default(family, likelihood)
     return suited
 
@@ -94,7 +97,7 @@ def _is_free(choice: Spec | Program | None) -> bool:
 
 def _default(name: str, choice: Spec | Program | None) -> Spec:
     """The class for the data, with the arguments that were chosen."""
-    return Spec(name, choice.init_args if isinstance(choice, Spec) else {})
+    return replace(choice, class_path=name) if isinstance(choice, Spec) else Spec(name)
 
 
 def _takes_one(model: Spec | Program | None, trust: Iterable[str]) -> bool:
@@ -129,7 +132,7 @@ def part_of(kind: str, value: Part | Spec) -> Spec | Program | None:
     if value is None or isinstance(value, Spec):
         return value
     if isinstance(value, (str, Mapping)):
-        return _plain_spec(kind, Spec.parse(value, kind))
+        return _plain_spec(kind, Spec.parse(value, kind, default=default_of(kind)))
     if isinstance(value, type):
         names = KINDS[kind].names()
         own = names.get(value.__name__) is value

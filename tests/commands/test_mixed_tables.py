@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 import ppvae
 from ppvae import plots
 from ppvae.cli.given import given_settings
+from ppvae.components.spec import Spec
 from ppvae.diagnose import diagnose
 from ppvae.errors import InputError
 from ppvae.fit import fit
 from ppvae.sample import main, sample
+from ppvae.training.chosen_parts import part_of, suited_programs
 from tests.support.fits import leave_out_slow_parts
 from tests.support.penguins import COLUMNS, MEASURES, mixed_penguins
 
@@ -125,6 +127,11 @@ def test_a_model_without_a_likelihood_and_an_argument_without_its_part(
         epochs=1, out=tmp_path / "run", device="cpu",
     )  # fmt: skip
     assert made.config["likelihood"] is None
+    for arguments, name in (({"variance": 0.5}, "Gaussian"), ({"families": {}}, "PerColumn")):
+        part = part_of("likelihood", {"init_args": arguments})
+        assert suited_programs({"likelihood": part}, made.data())["likelihood"] == Spec(
+            name, arguments, is_default=True
+        )
     spec = {"class_path": "Bernoulli", "init_args": {"families": {"a": "Laplace"}}}
     with pytest.raises(InputError, match=r"it is one of `likelihood='PerColumn'`$"):
         fit("digits", likelihood=spec)

@@ -8,7 +8,7 @@ import torch
 from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.components.factory import factory_of
 from ppvae.components.kinds import KINDS
-from ppvae.components.names import NAMES, SYNONYMS, check_name
+from ppvae.components.names import NAMES, SYNONYMS, check_name, default_of
 from ppvae.components.resolving import resolve
 from ppvae.components.spec import Spec
 from ppvae.errors import InputError, nearest
@@ -32,6 +32,12 @@ def test_specs_are_read() -> None:
     assert Spec.parse(spec, "decoder") is spec
     assert Spec.parse("MLP", "decoder") == Spec("MLP", {}, True)
     assert Spec.parse({"class_path": "MLP", "init_args": None}, "x").init_args == {}
+    read = Spec.parse(
+        {"init_args": {"own": 3}}, "decoder", trusted=False, default=default_of("decoder")
+    )
+    assert (read.class_path, read.trusted, read.is_default) == ("MLP", False, True)
+    assert read.plain() == {"init_args": {"hidden": [200, 200, 200], "own": 3}}
+    assert default_of("optimizer") == Spec("Adam")
 
 
 @pytest.mark.parametrize(

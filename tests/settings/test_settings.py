@@ -150,18 +150,24 @@ def test_help_is_sentences_with_defaults(capsys: pytest.CaptureFixture[str]) -> 
 def test_what_is_printed_is_read_again(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     argv = ["--epochs", "7", "--compile", "on", "--precision", "32", "--guide", "Flow"]
     argv += ["--guide.transforms", "2", "--clip", "1e-3", "--data-dir", "there"]
+    argv += ["--likelihood.variance", "0.5", "--optimizer.eps", "1e-6"]
     with pytest.raises(SystemExit):
         parse("fit", [*argv, "--print_config"])
     printed = capsys.readouterr().out
     assert yaml.safe_load(printed)["guide"] == {
         "class_path": "Flow", "init_args": {"transforms": "2"},
     }  # fmt: skip
+    assert yaml.safe_load(printed)["likelihood"] == {"init_args": {"variance": "0.5"}}
     (tmp_path / "settings.yaml").write_text(printed)
     with pytest.raises(SystemExit):
         parse("fit", ["--config", str(tmp_path / "settings.yaml"), "--print_config"])
     assert capsys.readouterr().out == printed
     given = parse("fit", ["--config", str(tmp_path / "settings.yaml"), "--epochs", "8"]).given
     assert (given["epochs"], given["clip"], given["compile"]) == (8, 1e-3, "on")
+    assert given["likelihood"].is_default
+    argv = ["--config", str(tmp_path / "settings.yaml"), "--likelihood.families", "{u: Laplace}"]
+    families = parse("fit", argv).given["likelihood"]
+    assert (families.is_default, [*families.init_args]) == (True, ["variance", "families"])
 
 
 def test_the_default_parts_are_those_of_the_sentences() -> None:
