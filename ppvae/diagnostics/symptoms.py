@@ -8,7 +8,7 @@ from ppvae.diagnostics.baselines.answer import BaselinesAnswer
 from ppvae.diagnostics.bound.answer import BoundAnswer
 from ppvae.diagnostics.model.answer import ModelAnswer
 from ppvae.diagnostics.model.columns import negative_draws
-from ppvae.diagnostics.model.predictive import Predictive, Replicated
+from ppvae.diagnostics.model.predictive import PositiveColumn, Predictive, Replicated
 from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
 SAYS = 0.05
@@ -135,15 +135,15 @@ def _misfits(answers: Iterable[Answer]) -> Iterator[Symptom]:
         return
     tried = [d for answer in everything for d in answer.deficits if "likelihood" in d.part]
     is_best = bool(tried) and not any(each.is_significant for each in tried)
+    yield from _negative(negative_draws(asked.predictive.positive), asked.has_all_rows)
     yield from misfits(asked.predictive, is_best=is_best)
 
 
 def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Symptom]:
-    """Gross failures of a predictive check, which point to the likelihood, or to its data.
+    """Gross failures of a predictive check, which point to the likelihood.
 
-    There are three kinds: negative draws of a skewed column without negative values, which its
-    logarithm mends; a different share of zeros, as when a density is fitted to counts; and data at
-    least twice as extreme as any that the model generates, as with heavy tails.
+    There are two kinds: a different share of zeros, as when a density is fitted to counts; and data
+    at least twice as extreme as any that the model generates, as with heavy tails.
 
     A density generates no exact zeros, but it may still be the best likelihood of data with many
     zeros, such as image backgrounds or class indicators. So zeros count until other likelihoods
@@ -153,7 +153,6 @@ def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Sympto
         predictive: the check.
         is_best: whether other likelihoods of such values were tried and none is better.
     """
-    yield from _negative(negative_draws(predictive.statistics))
     zeros = predictive.statistics.get("share of zeros")
     is_density = zeros is not None and float(zeros.replicated.max()) == 0
     clause = "" if is_best and is_density else _zeros(zeros)
@@ -164,18 +163,21 @@ def misfits(predictive: Predictive, *, is_best: bool = False) -> Iterator[Sympto
         yield Symptom("predictive check", clause, "another `likelihood`", blames="likelihood")
 
 
-def _negative(columns: Sequence[tuple[str, float]]) -> Iterator[Symptom]:
+def _negative(columns: Sequence[PositiveColumn], has_all_rows: bool) -> Iterator[Symptom]:
+    """Negative draws of skewed columns without negative values, which a logarithm mends."""
     if not columns:
         return
-    (name, share), *others = columns[:NAMED]
-    shares = [f"{share:.0%} of the model's draws of {name}"]
-    shares += [f"{share:.0%} of those of {name}" for name, share in others]
-    names = [name for name, _ in columns[:NAMED]]
-    if len(columns) > NAMED:
-        names.append(f"{len(columns) - NAMED} more columns")
-        shares.append(f"many of those of {names[-1]}")
+    names = [each.name for each in columns[:NAMED]]
+    drawn = [float(each.negative_share.replicated.mean()) for each in columns[:NAMED]]
+    shares = [f"{share:.0%} of {name}" for name, share in zip(names, drawn, strict=True)]
+    if others := len(columns[NAMED:]):
+        names.append("1 more column" if others == 1 else f"{others} more columns")
+        shares.append(f"some of {names[-1]}")
+    which = "columns that have" if columns[1:] else "a column that has"
+    where = "the data" if has_all_rows else "these rows"
     yield Symptom(
-        "negative draws", f"{_and(shares)} are below 0, but no value of the data is",
+        "negative draws",
+        f"the model draws values below 0 in {which} none in {where}: {_and(shares)}",
         f"take the logarithm of {_and(names)} before the fit (if there are zeros, add the smallest "
         "positive value first)", is_of_data=True,
     )  # fmt: skip

@@ -21,7 +21,7 @@ from ppvae.diagnostics.evidence.answer import EvidenceAnswer
 from ppvae.diagnostics.gap.answer import GapAnswer
 from ppvae.diagnostics.gap.gaps import Gap, Gaps
 from ppvae.diagnostics.model.answer import ModelAnswer
-from ppvae.diagnostics.model.predictive import Predictive, Replicated
+from ppvae.diagnostics.model.predictive import PositiveColumn, Predictive, Replicated
 from ppvae.diagnostics.shared.estimate import Estimate
 from ppvae.diagnostics.training.answer import TrainingAnswer
 from ppvae.diagnostics.training.overfitting import Overfitting
@@ -277,21 +277,22 @@ def test_a_gross_failure_of_a_predictive_check_says_likelihood(
     assert ("the deficit to blame" in first.sentence) == (blames == "likelihood")
 
 
-def negative(share: float, skewness: float = 4.7, name: str = "CRP") -> ModelAnswer:
-    """A model that draws negative values of a skewed column that has none."""
+def negative(*shares: float, skewness: float = 4.7, has_all_rows: bool = True) -> ModelAnswer:
+    """A model that draws negative values of skewed columns that have none."""
     spread = torch.linspace(-1, 1, 40, dtype=torch.float64)
-    statistics = {
-        f"skewness of {name}": Replicated(skewness, 2.7 + 0.5 * spread),
-        f"negative share of {name}": Replicated(0.0, share + 0.01 * spread),
-    }
-    return ModelAnswer({}, Predictive("prior", statistics, 500))
+    skewed = Replicated(skewness, 2.7 + 0.5 * spread)
+    columns = tuple(
+        PositiveColumn(f"c{place}", Replicated(0.0, share + 0.01 * spread), skewed)
+        for place, share in enumerate(shares)
+    )
+    return ModelAnswer({}, Predictive("prior", {}, 500, columns), has_all_rows)
 
 
 def test_negative_draws_of_a_skewed_column_are_said_with_the_way_out() -> None:
     told = (
-        "8% of the model's draws of CRP are below 0, but no value of the data is. Change: take the "
-        "logarithm of CRP before the fit (if there are zeros, add the smallest positive value "
-        "first)."
+        "The model draws values below 0 in a column that has none in the data: 8% of c0. Change: "
+        "take the logarithm of c0 before the fit (if there are zeros, add the smallest positive "
+        "value first)."
     )
     for deficits in ((), (NOISE,), (LIKELIHOOD,)):  # no likelihood of the raw column mends it
         found = verdict_of(*deficits, others=(negative(0.08),))
@@ -301,24 +302,20 @@ def test_negative_draws_of_a_skewed_column_are_said_with_the_way_out() -> None:
     worse = verdict_of(LIKELIHOOD, others=(negative(0.08), behind(-5.0))).findings
     assert [each.part for each in worse] == ["likelihood", "negative draws"]
     assert worse[0].sentence.startswith("The fit is 5.00 +- 0.10 nats worse than a simple model")
+    (only, *_) = verdict_of(others=(negative(0.08, has_all_rows=False),)).sentences
+    assert "that has none in these rows: 8% of c0." in only
 
 
-def test_of_many_columns_with_negative_draws_the_worst_are_named() -> None:
-    statistics: dict[str, Replicated] = {}
-    for place in range(5):
-        answer = negative(0.1 - place / 100, name=f"c{place}")
-        assert answer.predictive is not None
-        statistics |= answer.predictive.statistics
-    many = ModelAnswer({}, Predictive("prior", statistics, 500))
-    said = verdict_of(others=(many,)).sentences[0]
+@pytest.mark.parametrize(("count", "others"), [(4, "1 more column"), (5, "2 more columns")])
+def test_of_many_columns_with_negative_draws_the_worst_are_named(count: int, others: str) -> None:
+    said = verdict_of(others=(negative(*[0.1, 0.09, 0.08, 0.07, 0.06][:count]),)).sentences[0]
     assert said.startswith(
-        "10% of the model's draws of c0, 9% of those of c1, 8% of those of c2 and many of those "
-        "of 2 more columns are below 0"
+        "The model draws values below 0 in columns that have none in the data: 10% of c0, 9% of "
+        f"c1, 8% of c2 and some of {others}. Change: take the logarithm of c0, c1, c2 and {others} "
     )
-    assert "the logarithm of c0, c1, c2 and 2 more columns before the fit" in said
 
 
-@pytest.mark.parametrize("harmless", [negative(0.005), negative(0.08, 2.8)])
+@pytest.mark.parametrize("harmless", [negative(0.005), negative(0.08, skewness=2.8)])
 def test_few_negative_draws_or_the_right_skewness_are_harmless(harmless: ModelAnswer) -> None:
     assert verdict_of(DECODER, others=(harmless,)).findings[0].part == "decoder"
 

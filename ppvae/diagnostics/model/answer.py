@@ -1,16 +1,16 @@
 """Would the model generate such data?"""
 
+import contextlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from ppvae.diagnostics.answer import Answer, Attempts, Picture, Row
 from ppvae.diagnostics.context import Context
-from ppvae.diagnostics.model.columns import statistics_for
+from ppvae.diagnostics.model.columns import modelled_columns, positive_columns, statistics_for
 from ppvae.diagnostics.model.predictive import Predictive, check
 from ppvae.diagnostics.shared.wording import as_sentence
+from ppvae.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,9 +22,12 @@ class ModelAnswer(Answer):
 
     Attributes:
         predictive: the check; ``None`` where refused.
+        has_all_rows: whether columns without negative values are so in all parts of the run's data;
+            else in the examined data, since the others are not at hand.
     """
 
     predictive: Predictive | None
+    has_all_rows: bool = True
 
     question = "Would the model generate such data?"
     deficits = ()
@@ -98,16 +101,21 @@ def ask(context: Context) -> ModelAnswer:
     """Compare the data with data sets drawn from the model, in a few statistics."""
     few, attempt = context.some(context.effort.replicated_rows), Attempts()
     replications = context.effort.replications
-    x = few.take(torch.arange(len(few)))["x"]
-    run = context.run
-    statistics = statistics_for(context.audit.supports, x, run.schema.columns, run.scaling)
+    run, supports = context.run, context.audit.supports
+    columns = modelled_columns(supports, run.schema.columns)
+    parts = [context.data]
+    with contextlib.suppress(InputError):  # new data can be examined without those of the fit
+        parts += run.data().splits.values() if columns else ()
+    positive = positive_columns(columns, parts, run.scaling)
+    statistics = statistics_for(supports, columns, run.scaling, positive)
 
     def replicate() -> Predictive:
         with context.progress("replicated data sets", replications * len(few)) as count:
             return check(
                 context.pair, context.audit, few, replications=replications, rows=len(few),
-                statistics=statistics, seed=context.seed, device=context.device, on_rows=count,
+                statistics=statistics, positive=positive, seed=context.seed, device=context.device,
+                on_rows=count,
             )  # fmt: skip
 
     predictive = attempt("predictive check", replicate)
-    return ModelAnswer(attempt.refusals, predictive)
+    return ModelAnswer(attempt.refusals, predictive, len(parts) > 1)

@@ -1,16 +1,25 @@
 """Statistics of a table: of each column, in the units of the table, and the association of all."""
 
-import re
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ppvae.data import Scaling
+from ppvae.data import Scaling, Split
 from ppvae.data.scaling import AS_IS
-from ppvae.diagnostics.model.predictive import STATISTICS, Replicated, Statistic
+from ppvae.diagnostics.model.predictive import (
+    STATISTICS,
+    OfColumn,
+    PositiveColumn,
+    Replicated,
+    Statistic,
+    observed_x,
+    skewness,
+)
 from ppvae.distributions.per_column import Columnwise
 from ppvae.distributions.support import elements_of
 from ppvae.networks.columns import Column
@@ -25,92 +34,104 @@ NEGATIVE = 0.01
 SKEWED = 0.5
 """Minimum gross difference of two skewnesses."""
 
-_SKEWNESS, _NEGATIVE = "skewness of {}", "negative share of {}"
-
 
 def statistics_for(
     supports: Mapping[str, tuple[str, Any]],
-    x: Tensor | None = None,
-    columns: Sequence[Column] | None = None,
+    columns: Sequence[Column] = (),
     scaling: Scaling = AS_IS,
+    positive: Mapping[str, tuple[int, float]] = MappingProxyType({}),
 ) -> Mapping[str, Statistic]:
-    """Statistics for the observed sites: of all elements, and of each column of a table.
+    """Statistics for the observed sites: of all elements, and of columns of a table.
 
     Args:
         supports: family and support of each site, from the audit.
-        x: the data ``(data, *shape)``, for statistics of columns without negative values.
-        columns: the columns of x, if it is a table.
+        columns: the columns of x, if it is a table, from `modelled_columns`.
         scaling: how x was made from the values of the table.
+        positive: the columns without negative values, from `positive_columns`.
     """
-    for _, support in supports.values():
-        elements = elements_of(support)
-        if isinstance(elements, Columnwise):
-            return of_columns(elements.columns, x, scaling)
+    if mixed := modelled_columns(supports):
+        return of_columns(mixed, scaling, positive)
     found: Mapping[str, Statistic] = STATISTICS
-    for place, column in list(enumerate(columns or ()))[:MOST]:
-        found = {**found, **_shape(place, column, x, scaling)}
+    for place, column in list(enumerate(columns))[:MOST]:
+        found = {**found, **_shape(place, column, positive)}
     return found
 
 
+def modelled_columns(
+    supports: Mapping[str, tuple[str, Any]], columns: Sequence[Column] | None = None
+) -> Sequence[Column]:
+    """The columns of a likelihood per column; else those of the data, if they are a table."""
+    for _, support in supports.values():
+        if isinstance(elements := elements_of(support), Columnwise):
+            return elements.columns
+    return columns or ()
+
+
 def of_columns(
-    columns: Sequence[Column], x: Tensor | None = None, scaling: Scaling = AS_IS
+    columns: Sequence[Column],
+    scaling: Scaling = AS_IS,
+    positive: Mapping[str, tuple[int, float]] = MappingProxyType({}),
 ) -> Mapping[str, Statistic]:
     """Association of the columns; of each, mean, deviation and skewness, or shares of levels."""
     found: dict[str, Statistic] = {"association of columns": partial(association, columns=columns)}
     for place, column in list(enumerate(columns))[:MOST]:
         for code, level in list(enumerate(column.levels))[:MOST]:
-            share = partial(_share, place=place, code=code)
+            share = OfColumn(place, partial(_share, code=code))
             found[f"share of {column.name} = {level}"] = share
         if not column.levels:
             loc, scale = _unit(scaling, place)
-            found[f"mean of {column.name}"] = partial(_mean, place=place, loc=loc, scale=scale)
-            found[f"scale of {column.name}"] = partial(_scale, place=place, scale=scale)
-        found |= _shape(place, column, x, scaling)
+            found[f"mean of {column.name}"] = OfColumn(place, partial(_mean, loc=loc, scale=scale))
+            found[f"scale of {column.name}"] = OfColumn(place, partial(_scale, scale=scale))
+        found |= _shape(place, column, positive)
     return found
 
 
 def _shape(
-    place: int, column: Column, x: Tensor | None, scaling: Scaling
+    place: int, column: Column, positive: Mapping[str, tuple[int, float]]
 ) -> Mapping[str, Statistic]:
     """Skewness of a real column, and its negative share if it has no negative value."""
     if column.kind != "real":
         return {}
-    found: dict[str, Statistic] = {_SKEWNESS.format(column.name): partial(_skewness, place=place)}
-    loc, scale = _unit(scaling, place)
-    # A 0 of the table may be rounded in single precision.
-    zero = -loc / scale - 1e-5 * max(1.0, abs(loc / scale))
-    below = partial(_below, place=place, zero=zero)
-    if x is not None and not below(x):
-        found[_NEGATIVE.format(column.name)] = below
+    found: dict[str, Statistic] = {f"skewness of {column.name}": OfColumn(place, skewness)}
+    if column.name in positive:
+        below = partial(_below, zero=positive[column.name][1])
+        found[f"negative share of {column.name}"] = OfColumn(place, below)
     return found
 
 
-def negative_draws(statistics: Mapping[str, Replicated]) -> list[tuple[str, float]]:
+def positive_columns(
+    columns: Sequence[Column], parts: Iterable[Split], scaling: Scaling = AS_IS
+) -> dict[str, tuple[int, float]]:
+    """Real columns without a negative value in the observed cells of these parts of the data.
+
+    Returns:
+        by name, the place of each, and the value of x below which it is negative. A 0 of the
+        table may be rounded in single precision, and is not negative.
+    """
+    zeros = {place: _zero(scaling, place) for place, c in enumerate(columns) if c.kind == "real"}
+    for part in parts if zeros else ():
+        for batch in part.chunks(4096):
+            x = observed_x([batch])
+            least = x.nan_to_num(torch.inf, torch.inf, -torch.inf).amin(0).tolist()
+            zeros = {place: zero for place, zero in zeros.items() if not least[place] < zero}
+    return {columns[place].name: (place, zero) for place, zero in zeros.items()}
+
+
+def negative_draws(columns: Iterable[PositiveColumn]) -> list[PositiveColumn]:
     """Columns without negative values of which the model draws many; the largest share first.
 
     A column counts if every set from the model has negative values, more than `NEGATIVE` of them
     on average, and the skewness fails too: a few negative draws are harmless.
     """
-    found = []
-    for name, share in statistics.items():
-        column = re.fullmatch(_NEGATIVE.format("(.+)"), name, re.DOTALL)
-        skewness = column and statistics.get(_SKEWNESS.format(column[1]))
-        if column and skewness and _is_gross(share, skewness):
-            found.append((column[1], float(share.replicated.mean())))
-    return sorted(found, key=lambda each: -each[1])
+    found = [each for each in columns if _is_gross(each.negative_share.replicated, each.skewness)]
+    return sorted(found, key=lambda each: -float(each.negative_share.replicated.mean()))
 
 
-def _is_gross(share: Replicated, skewness: Replicated) -> bool:
-    drawn, skewed = share.replicated, skewness.replicated
-    is_outside = bool((skewed < skewness.observed).all() or (skewed > skewness.observed).all())
-    off = abs(skewness.observed - float(skewed.mean()))
-    return (
-        share.observed == 0
-        and float(drawn.min()) > 0
-        and float(drawn.mean()) > NEGATIVE
-        and is_outside
-        and off > SKEWED
-    )
+def _is_gross(drawn: Tensor, skewed: Replicated) -> bool:
+    others, own = skewed.replicated, skewed.observed
+    is_outside = bool((others < own).all() or (others > own).all())
+    off = abs(own - float(others.mean()))
+    return float(drawn.min()) > 0 and float(drawn.mean()) > NEGATIVE and is_outside and off > SKEWED
 
 
 def _unit(scaling: Scaling, place: int) -> tuple[float, float]:
@@ -119,25 +140,25 @@ def _unit(scaling: Scaling, place: int) -> tuple[float, float]:
     return loc[place % len(loc)], scale[place % len(scale)]
 
 
-def _share(x: Tensor, place: int, code: int) -> Tensor:
-    return (x[:, place] == code).double().mean()
+def _zero(scaling: Scaling, place: int) -> float:
+    loc, scale = _unit(scaling, place)
+    return -loc / scale - 1e-5 * max(1.0, abs(loc / scale))
 
 
-def _mean(x: Tensor, place: int, loc: float, scale: float) -> Tensor:
-    return x[:, place].double().mean() * scale + loc
+def _share(values: Tensor, code: int) -> Tensor:
+    return (values == code).double().mean()
 
 
-def _scale(x: Tensor, place: int, scale: float) -> Tensor:
-    return x[:, place].double().std() * scale
+def _mean(values: Tensor, loc: float, scale: float) -> Tensor:
+    return values.double().mean() * scale + loc
 
 
-def _skewness(x: Tensor, place: int) -> Tensor:
-    centred = x[:, place].double() - x[:, place].double().mean()
-    return centred.pow(3).mean() / centred.square().mean().pow(1.5)
+def _scale(values: Tensor, scale: float) -> Tensor | float:
+    return values.double().std() * scale if len(values) > 1 else math.nan
 
 
-def _below(x: Tensor, place: int, zero: float) -> Tensor:
-    return (x[:, place] < zero).double().mean()
+def _below(values: Tensor, zero: float) -> Tensor:
+    return (values < zero).double().mean()
 
 
 def association(x: Tensor, columns: Sequence[Column]) -> Tensor:

@@ -6,7 +6,7 @@ misses that feature. Calibration, by contrast, tests the guide against the model
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -27,6 +27,25 @@ Kind = Literal["prior", "posterior"]
 
 Statistic = Callable[[Tensor], Tensor | float]
 """A function from a data set, ``(data, *shape)``, to one number; NaN if undefined."""
+
+
+@dataclass(frozen=True)
+class OfColumn:
+    """A statistic of the observed cells of one column.
+
+    Attributes:
+        place: the column.
+        of: a function from the observed cells, ``(cells,)``, to one number.
+    """
+
+    place: int
+    of: Statistic
+
+    def __call__(self, x: Tensor) -> Tensor | float:
+        """The statistic of a table with NaN in its hidden cells."""
+        values = x[:, self.place]
+        return self.of(values[~values.isnan()])
+
 
 ELBO = "elbo"
 """Name of the statistic that the model supplies."""
@@ -138,6 +157,21 @@ class Replicated:
 
 
 @dataclass(frozen=True)
+class PositiveColumn:
+    """A column without negative values, in the data and in replicated data sets.
+
+    Attributes:
+        name: the column.
+        negative_share: share of negative values among the observed cells.
+        skewness: skewness of the observed cells.
+    """
+
+    name: str
+    negative_share: Replicated
+    skewness: Replicated
+
+
+@dataclass(frozen=True)
 class Predictive:
     """Statistics of real data and of data from the model.
 
@@ -151,11 +185,13 @@ class Predictive:
             if the guide has a density: one draw of the bound per datum. Real data far below
             simulated ones are unexpected for the model or its guide.
         rows: number of data in each data set.
+        positive: the columns without negative values that were asked for.
     """
 
     kind: Kind
     statistics: dict[str, Replicated]
     rows: int
+    positive: tuple[PositiveColumn, ...] = ()
 
     @property
     def by_distance(self) -> dict[str, Replicated]:
@@ -205,6 +241,7 @@ def check(
     kind: Kind = "prior",
     replications: int = 50,
     statistics: Mapping[str, Statistic] = STATISTICS,
+    positive: Mapping[str, tuple[int, float]] = MappingProxyType({}),
     rows: int = 2000,
     batch_size: int = 512,
     seed: int = 0,
@@ -223,7 +260,9 @@ def check(
         kind: ``"prior"`` for new data, ``"posterior"`` for each datum again.
         replications: number of replicated data sets, at least 2.
         statistics: by name, functions from ``(data, *shape)`` to a number. Hidden entries are equal
-            in real and replicated data.
+            in real and replicated data; `OfColumn` leaves them out.
+        positive: columns of a table without negative values, by name: the place of each, and the
+            value of x below which it is negative.
         rows: maximum number of data, evenly spread over the split; fewer if they are large.
         batch_size: data per batch.
         seed: seed of all draws.
@@ -250,6 +289,7 @@ def check(
         statistics = _where_they_vary(statistics, torch.cat([batch["x"] for batch in real]))
         observed = _values(pair, audit, real, statistics)
         replicated: list[dict[str, float]] = []
+        shapes = [_shapes(real, positive)]
         for replication in range(replications):
             simulated = []
             for number, batch in enumerate(real):
@@ -259,6 +299,8 @@ def check(
                 simulated.append(simulate(pair, audit, batch, latents=z, check=is_first)[0])
                 on_rows(len(batch["x"]))
             replicated.append(_values(pair, audit, simulated, statistics))
+            shapes.append(_shapes(simulated, positive))
+    shares, skewed = torch.stack(shapes, -1)
     return Predictive(
         kind,
         {
@@ -269,6 +311,12 @@ def check(
             if not math.isnan(value)
         },
         count,
+        tuple(
+            PositiveColumn(
+                name, *(Replicated(float(of[place, 0]), of[place, 1:]) for of in (shares, skewed))
+            )
+            for place, name in enumerate(positive)
+        ),
     )
 
 
@@ -301,7 +349,11 @@ def _values(
 ) -> dict[str, float]:
     """All statistics of one data set."""
     x = torch.cat([batch["x"] for batch in batches])
-    values = {name: float(statistic(x)) for name, statistic in statistics.items()}
+    seen = observed_x(batches)
+    values = {
+        name: float(statistic(seen if isinstance(statistic, OfColumn) else x))
+        for name, statistic in statistics.items()
+    }
     if audit.is_bound:
         total = sum(
             float(Densities(pair, audit, batch).draw(1).log_weight.sum()) for batch in batches
@@ -313,3 +365,26 @@ def _values(
             )
         values[ELBO] = total / len(x)
     return values
+
+
+def observed_x(batches: Iterable[Batch]) -> Tensor:
+    """The x of these batches, with NaN in its hidden entries."""
+    return torch.cat(
+        [torch.where(b["mask"], b["x"], torch.nan) if "mask" in b else b["x"] for b in batches]
+    )
+
+
+def skewness(x: Tensor) -> Tensor:
+    """Skewness over the first dimension, without NaN."""
+    centred = x.double() - x.double().nanmean(0)
+    return centred.pow(3).nanmean(0) / centred.square().nanmean(0).pow(1.5)
+
+
+def _shapes(batches: list[Batch], positive: Mapping[str, tuple[int, float]]) -> Tensor:
+    """Negative share and skewness of the observed cells, ``(2, columns)``, float64."""
+    if not positive:
+        return torch.zeros(2, 0, dtype=torch.float64)
+    places, zeros = zip(*positive.values(), strict=True)
+    x = observed_x(batches)[:, list(places)]
+    below = (x < x.new_tensor(zeros)).sum(0) / (~x.isnan()).sum(0)
+    return torch.stack([below.double(), skewness(x)]).cpu()
