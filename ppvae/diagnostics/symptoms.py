@@ -87,7 +87,8 @@ def _climbing(status: str) -> Iterator[Symptom]:
     if status == "climbing":
         yield Symptom(
             "early end", "the fit was still climbing when it ended",
-            "twice the `epochs`, then a larger `lr`", blames="optimization",
+            "twice the `epochs` (or `patience`, if that ended the fit), then a larger `lr`",
+            blames="optimization",
         )  # fmt: skip
 
 

@@ -20,6 +20,9 @@ from ppvae.run import Run
 LONG = 1_000
 """Minimum number of steps to try flows too, whose steps take several times as long."""
 
+PATIENT = 10
+"""Minimum patience that is advised after an early stop."""
+
 COUNTED = ("standardized", "as-is", "counts")
 """Scalings of tables whose integers are counts."""
 
@@ -147,13 +150,19 @@ def _measured(context: Context) -> Deficits:
         )  # fmt: skip
         return deficits(
             fitted, climb, few, beta=beta, draws=effort.climbed_draws,
-            slow=steps >= LONG, epochs=_epochs(run), counts=_steps(context), on_part=count,
+            slow=steps >= LONG, longer=_longer(run), counts=_steps(context), on_part=count,
         )  # fmt: skip
 
 
-def _epochs(run: Run) -> int | None:
-    epochs = run.config.get("epochs")
-    return epochs if isinstance(epochs, int) else None
+def _longer(run: Run) -> str:
+    """The settings of a longer fit: a larger patience if that ended the fit, else more epochs."""
+    epochs, patience = run.config.get("epochs"), run.config.get("patience")
+    gone = (run.summary or {}).get("epochs")
+    if not isinstance(epochs, int):
+        return "twice the `epochs`"
+    if isinstance(patience, int) and isinstance(gone, int) and gone < epochs:
+        return f"a larger `patience`, such as `patience={max(PATIENT, 2 * patience)}`"
+    return f"`epochs={2 * epochs}`, twice as many"
 
 
 def _steps(context: Context) -> Steps | None:

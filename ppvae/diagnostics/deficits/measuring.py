@@ -124,7 +124,7 @@ def deficits(
     beta: float = 1.0,
     draws: int = 20,
     slow: bool = True,
-    epochs: int | None = None,
+    longer: str = "twice the `epochs`",
     counts: Steps | None = None,
     parts: Iterable[str] = PARTS,
     on_part: Callable[[int], None] = lambda _: None,
@@ -139,7 +139,7 @@ def deficits(
             the others are measured at it.
         draws: draws per examined datum.
         slow: whether slow candidates are tried too.
-        epochs: those of the fit, to name twice as many; ``None`` if unknown.
+        longer: the settings of a longer fit.
         counts: how x is made from counts, if it is; all bounds are then of their probabilities.
         parts: parts to measure, in addition to more steps and beta = 1.
         on_part: called with 1 after each of `PARTS`, for a progress bar.
@@ -163,7 +163,7 @@ def deficits(
         measure = Probabilities(fitted.facts.data_site, counts.half, split.shape)
     stream = Stream.DEFICITS.drawn(climb.seed, climb.device)
     with unmoved(fitted.pair), stream, measure:
-        return _Measuring(fitted, climb, split, beta, draws, slow, epochs).all(chosen, on_part)
+        return _Measuring(fitted, climb, split, beta, draws, slow, longer).all(chosen, on_part)
 
 
 def _ways(
@@ -196,7 +196,7 @@ class _Measuring:
     beta: float
     draws: int
     slow: bool
-    epochs: int | None
+    longer: str
 
     def all(
         self, ways: Mapping[str, Callable[[], list[Candidate]]], on_part: Callable[[int], None]
@@ -210,7 +210,7 @@ class _Measuring:
         found = [
             attempt(
                 "optimization",
-                partial(_optimization, best, before, spread, climb.steps, self.epochs),
+                partial(_optimization, best, before, spread, climb.steps, self.longer),
             )
         ]
         if self.beta != 1:
@@ -293,11 +293,10 @@ class _Measuring:
 
 
 def _optimization(
-    after: Scores, before: Scores, spread: float, steps: int, epochs: int | None
+    after: Scores, before: Scores, spread: float, steps: int, longer: str
 ) -> Measured:
     along, log_p = _gains(after, before, spread)
-    more = "twice the `epochs`" if epochs is None else f"`epochs={2 * epochs}`, twice as many"
-    remedy = f"{more} (this gain is of {steps:,} more steps; more may win more), then a larger `lr`"
+    remedy = f"{longer} (measured with {steps:,} more steps), then a larger `lr`"
     return Measured("optimization", "the same, trained further", remedy, along, None, log_p)
 
 

@@ -1,6 +1,7 @@
 """Gains of other parts, on probabilistic PCA with one deliberately bad part: known losses."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pyro.infer import TraceMeanField_ELBO
 from torch import Tensor
 
 from ppvae.data import as_split
+from ppvae.diagnostics.deficits.answer import _longer
 from ppvae.diagnostics.deficits.climbing import Climb
 from ppvae.diagnostics.deficits.fitted import Fitted
 from ppvae.diagnostics.deficits.measuring import (
@@ -47,7 +49,7 @@ def measure(known: PCA, *parts: str, steps: int, lr: float, beta: float = 1.0) -
     fitted = Fitted(known.pair, known.facts, {"x": known.x[:8]}, TraceMeanField_ELBO, 1, {})
     climb = Climb(train, valid, steps, lr, batch_size=200, choices=4)
     return deficits(
-        fitted, climb, examined, beta=beta, draws=20, slow=False, epochs=30, parts=parts
+        fitted, climb, examined, beta=beta, draws=20, slow=False, longer="`epochs=60`", parts=parts
     )
 
 
@@ -105,7 +107,8 @@ def test_of_a_fit_that_is_far_from_converged_a_part_that_wins_nothing_comes_out_
     found = measured(pca(rows=ROWS, shift=3.0), "guide", steps=40, lr=1e-2)
     won = found["optimization"].along.mean
     assert won > 5
-    assert found["optimization"].remedy.startswith("`epochs=60`, twice as many (this gain is of 40")
+    wanted = "`epochs=60` (measured with 40 more steps), then a larger `lr`"
+    assert found["optimization"].remedy == wanted
     assert abs(found["guide"].along.mean) < 0.01 * won  # 0.14 with 3/4 of the steps
 
 
@@ -251,3 +254,20 @@ def test_a_point_mass_has_no_bound_to_raise() -> None:
     climb = Climb(as_split(known.x), as_split(known.x), 4, 1e-2)
     with pytest.raises(InputError, match="point mass"):
         deficits(fitted, climb, as_split(known.x))
+
+
+@pytest.mark.parametrize(
+    ("config", "gone", "wanted"),
+    [
+        ({"epochs": 400, "patience": 2}, 87, "a larger `patience`, such as `patience=10`"),
+        ({"epochs": 400, "patience": 20}, 87, "a larger `patience`, such as `patience=40`"),
+        ({"epochs": 400, "patience": 20}, 400, "`epochs=800`, twice as many"),
+        ({"epochs": 400, "patience": None}, 400, "`epochs=800`, twice as many"),
+        ({}, None, "twice the `epochs`"),
+    ],
+)
+def test_a_longer_fit_is_of_more_patience_after_an_early_stop(
+    config: dict[str, Any], gone: int | None, wanted: str
+) -> None:
+    run: Any = SimpleNamespace(config=config, summary=gone and {"epochs": gone})
+    assert _longer(run) == wanted
