@@ -53,7 +53,8 @@ def _tiles(summary: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "log p(x), nats per datum",
         )
     if (found := lead(summary)) is not None:
-        yield found[1].replace("+-", "\N{PLUS-MINUS SIGN}"), f"over {found[0]}"
+        distance, side, about = found
+        yield distance.replace("+-", "\N{PLUS-MINUS SIGN}"), f"{side} {about}"
     if summary.get("elbo") is not None:
         yield decimals(summary["elbo"]), "bound (ELBO)"
     yield decimals(summary.get("reconstruction")), "reconstruction"

@@ -1,9 +1,11 @@
 """A run in a few lines: what was fitted, and its results."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from ppvae.errors import InputError
+from ppvae.run.leads import leads_of, strongest
 from ppvae.run.run import Run
 
 
@@ -19,8 +21,10 @@ def lines(run: Run) -> tuple[str, ...]:
             "the fit has not ended: there are no results on test data yet",
             f"continue with resume({str(run.path)!r})",
         )
-    found = lead(summary)
-    beside = () if found is None else (f"{found[1]} over the strongest simple model, {found[0]}",)
+    beside: tuple[str, ...] = ()
+    if (found := lead(summary)) is not None:
+        distance, side, about = found
+        beside = (f"{distance} {side} the strongest simple model, {about}",)
     return fit_line(run), figures_line(summary), *beside, end_line(summary)
 
 
@@ -51,23 +55,21 @@ def figures_line(summary: Mapping[str, Any]) -> str:
     return f"{text}, log p(x) {_number(log_p.get('mean'))} +- {error}"
 
 
-def lead(summary: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The strongest simple model, and the lead of the fit over it, paired by row, with its error.
+def lead(summary: Mapping[str, Any]) -> tuple[str, str, str] | None:
+    """Distance of the fit to the strongest simple model with its error, side, and that model.
 
-    ``None`` if the fit is compared with none.
+    They are paired by row. ``None`` if the fit is compared with none.
     """
-    found = summary.get("baselines")
-    listed = found.values() if isinstance(found, Mapping) else ()
-    compared = [
-        each for each in listed if isinstance(each, Mapping) and _is_number(each.get("difference"))
-    ]
-    if not compared:
+    leads = leads_of(summary)
+    if (name := strongest(leads)) is None:
         return None
-    strongest = min(compared, key=lambda each: float(each["difference"]))
-    error = strongest.get("standard_error")
-    text = f"lead {_number(strongest['difference'])}"
-    text += f" +- {_number(error)}" if _is_number(error) else ""
-    return str(strongest.get("about")), text
+    nearest, value = summary["baselines"][name], leads[name]
+    about = str(nearest.get("about") or name)
+    if math.isnan(value):
+        return "no number", "for the lead over", about
+    error = nearest.get("standard_error")
+    text = _number(abs(value)) + (f" +- {_number(error)}" if _is_number(error) else "")
+    return text, "above" if value >= 0 else "below", about
 
 
 def end_line(summary: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ import ppvae
 from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.data import as_split, from_arrays
 from ppvae.diagnostics import embed, log_evidence
+from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fitted import Run
@@ -204,17 +205,29 @@ def test_a_run_says_three_lines(run: Run) -> None:
     assert run.summary["status"] in text
 
 
-def test_a_run_says_its_lead_over_the_strongest_simple_model(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("difference", "told", "side"),
+    [
+        (-1234.5, "1,234.50 +- 0.25 below", "below PCA of 2"),
+        (1.5, "1.50 +- 0.25 above", "above PCA of 2"),
+        (None, "no number for the lead over", "for the lead over PCA of 2"),
+    ],
+)
+def test_a_run_says_its_distance_to_the_strongest_simple_model(
+    tmp_path: Path, difference: float | None, told: str, side: str
+) -> None:
     path = small_copy(tmp_path)
     summary = json.loads((path / "summary.json").read_text())
-    lost = {"about": "one without a number", "difference": None, "standard_error": None}
     weak = {"about": "independent columns", "difference": 3.0, "standard_error": 0.5}
-    strong = {"about": "PCA of 2", "difference": -1234.5, "standard_error": 0.25}
-    summary["baselines"] = {"lost": lost, "independent": weak, "pca": strong}
+    strong = {"about": "PCA of 2", "difference": difference, "standard_error": 0.25}
+    summary["baselines"] = {"independent": weak, "pca": strong}
     (path / "summary.json").write_text(json.dumps(summary))
     _, _, beside, _ = repr(Run(path)).splitlines()
-    assert beside == "lead -1,234.50 +- 0.25 over the strongest simple model, PCA of 2"
-    assert "over PCA of 2" in Run(path)._repr_html_()
+    assert beside == f"{told} the strongest simple model, PCA of 2"
+    assert side in Run(path)._repr_html_()
+    strongest = Baselines.of_summary(summary, "log p(x)").strongest
+    assert strongest is not None
+    assert strongest.name == "pca"
 
 
 def test_a_run_without_its_data_says_that_they_are_those_of_the_fit(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ppvae.diagnostics.shared.estimate import Estimate
+from ppvae.run.leads import leads_of, ranked, strongest
 
 type Measure = Literal["density", "probability"]
 """Whether log p(x) is of a density or a probability: only equal ones are compared."""
@@ -90,8 +91,10 @@ class Baselines:
     @property
     def strongest(self) -> Comparison | None:
         """The baseline with the smallest lead of the fit, or ``None``."""
-        compared = [each for each in self.compared.values() if each.difference is not None]
-        return min(compared, key=_lead, default=None)
+        named = self.compared.items()
+        leads = {name: each.difference.mean for name, each in named if each.difference is not None}
+        name = strongest(leads)
+        return None if name is None else self.compared[name]
 
     @property
     def failures(self) -> tuple[Comparison, ...]:
@@ -122,9 +125,8 @@ class Baselines:
         note = str(summary.get("baselines_note") or "")
         listed = found.items() if isinstance(found, Mapping) else ()
         rows = {str(name): each for name, each in listed if isinstance(each, Mapping)}
-        # A difference that is not finite is null, and so is a missing one.
-        is_compared = not note or any(each.get("difference") is not None for each in rows.values())
-        compared = {name: _read(name, each, is_compared=is_compared) for name, each in rows.items()}
+        leads = leads_of(summary)
+        compared = {name: _read(name, each, leads.get(name)) for name, each in rows.items()}
         why = left_out if isinstance(left_out, Mapping) else {}
         return cls(evidence, compared, {str(name): str(each) for name, each in why.items()}, note)
 
@@ -133,23 +135,21 @@ class Baselines:
         return {name: each.to_dict() for name, each in self.compared.items()}
 
 
-def _read(name: str, each: Mapping[str, Any], *, is_compared: bool) -> Comparison:
+def _read(name: str, each: Mapping[str, Any], lead: float | None) -> Comparison:
     """A baseline of ``summary.json``, in which values that are not finite are null."""
 
     def number(key: str) -> float:
         value = each.get(key)
         return float(value) if isinstance(value, (int, float)) else math.nan
 
-    difference = Estimate(number("difference"), number("standard_error"))
+    difference = None if lead is None else Estimate(lead, number("standard_error"))
     measure: Measure = "probability" if each.get("measure") == "probability" else "density"
     rows = each.get("rows")
     return Comparison(
         name, str(each.get("about") or name), measure, Estimate(number("mean"), math.nan),
-        difference if is_compared else None, rows if isinstance(rows, int) else 0,
+        difference, rows if isinstance(rows, int) else 0,
     )  # fmt: skip
 
 
 def _lead(each: Comparison) -> float:
-    """The lead of the fit; NaN counts as worst."""
-    lead = math.nan if each.difference is None else each.difference.mean
-    return -math.inf if math.isnan(lead) else lead
+    return ranked(math.nan if each.difference is None else each.difference.mean)
