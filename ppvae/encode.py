@@ -36,6 +36,7 @@ from ppvae.data.readers import files_of, named
 from ppvae.errors import InputError
 from ppvae.programs.isolation import alone
 from ppvae.run import Run, load
+from ppvae.run.data import OR_OTHERS
 from ppvae.run.store import check_writable, is_there, writing
 from ppvae.settings import Diagnose, Encode, Rows, Sample, takes
 from ppvae.settings.paths import is_path
@@ -264,7 +265,8 @@ def rows_of(
     elif data is not None:
         rows, name = run.new_rows(data), "the data"
     else:
-        rows, name = run.data(where).splits[split].frozen(0), f"the {split} data"
+        own = run.data(where, way_out=OR_OTHERS)
+        rows, name = own.splits[split].frozen(0), f"the {split} data"
     if (
         needs_observed
         and "mask" in rows.extra_names

@@ -245,7 +245,9 @@ class Run(stored.Run):
     # Conversion of data and results
 
     def _given(self, x: Any, y: Any, mask: Any = None) -> Any:
-        """Arrays as a split; names, paths, splits and None unchanged."""
+        """Arrays as a split; names, paths, splits and None (the run's own data) unchanged."""
+        if x is None:
+            self.check_here("put them back, or give other data by `x=NEW`")
         if x is None or isinstance(x, (str, Path, Split)):
             return x
         return self.new_rows(x, y, mask)

@@ -204,7 +204,6 @@ def _own_data(run: Run, data_dir: str | Path | None) -> Data:
             "ppvae.diagnostics.bound.aggregate_prior.aggregate_prior, and its draws to "
             "ppvae.programs.generation.decode"
         )
-    run.check_here()
     return run.data(None if data_dir is None else Path(data_dir))
 
 

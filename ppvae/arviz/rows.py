@@ -13,6 +13,7 @@ from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs.facts import Audit
 from ppvae.run import Run
+from ppvae.run.data import OR_OTHERS
 
 
 def find_data(run: Run, data: Any) -> Split:
@@ -22,7 +23,7 @@ def find_data(run: Run, data: Any) -> Split:
         InputError: for data of another shape, or data that cannot become a split.
     """
     if data is None:
-        return run.data().test
+        return run.data(way_out=OR_OTHERS).test
     if isinstance(data, str | Path):
         return run.new_data(data)
     split = data if isinstance(data, Split) else _split(data)

@@ -24,6 +24,9 @@ from ppvae.run.named import by_name
 from ppvae.settings import READING, Binarize, Settings, check_seed, settings_of
 from ppvae.settings.paths import is_path
 
+OR_OTHERS = "put them back, or give other data by `data=NEW`"
+"""The way out for absent data, of a function whose parameter ``data`` takes others."""
+
 
 class RunData:
     """The data of a run according to its ``config.yaml``; the base of `ppvae.run.Run`.
@@ -118,30 +121,33 @@ class RunData:
             )
         return name
 
-    def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
+    def data(
+        self, data_dir: Path | None = None, *, hidden: bool = True, way_out: str = "put them back"
+    ) -> Data:
         """The data of the fit, read again in the same way.
 
         Args:
             data_dir: current folder of published data; default: as in the fit.
             hidden: whether labels hidden from the fit are hidden here too.
+            way_out: what the caller's user can do if the files are absent.
 
         Raises:
             InputError: if it was passed in Python to a fit in another session; if it no longer
                 exists.
         """
-        data = self._held or self._read_again(data_dir)
+        data = self._held or self._read_again(data_dir, way_out)
         if self.config.get("labels") is None or not hidden:
             return data
         seed = entry(self.config, "seed", int, self.path)
         check_seed(seed)
         return hide(data, entry(self.config, "labels", int, self.path), seed)
 
-    def _read_again(self, data_dir: Path | None) -> Data:
+    def _read_again(self, data_dir: Path | None, way_out: str) -> Data:
         name, where, old = self._name, data_dir or self._folder, self.fingerprint
         if "torchvision" not in self._trust:
             check_safe_to_read(name, where)
         is_file = named(name) is None and is_path(name)
-        self.check_here("put them back, or give other data by `data=NEW`")
+        self.check_here(way_out)
         if is_file and old is not None:
             self._check_same(name, fingerprint_now(old, Path(name), files_of(Path(name))))
         data = self.read_alike(name, where)
@@ -155,9 +161,10 @@ class RunData:
             )
         return data
 
-    def check_here(self, way_out: str = "put them back") -> None:
+    def check_here(self, way_out: str) -> None:
         """Refuse data of the fit whose files are absent."""
-        for name in (self.config.get("data"), self.config.get("valid"), self.config.get("test")):
+        names = () if self._held else ("data", "valid", "test")
+        for name in map(self.config.get, names):
             if not isinstance(name, str) or name == "none" or named(name) is not None:
                 continue
             if is_path(name) and not Path(name).exists():

@@ -66,4 +66,6 @@ def table_of(run: "Run", x: Tensor, rows: Annotations | None = None) -> "DataFra
     if rows is None:
         return table
     index, name = (rows.numbers.numpy(), "row") if rows.index is None else (rows.index, "name")
+    while name in table.columns:
+        name += "_"
     return table.set_axis(index).rename_axis(name)

@@ -196,8 +196,8 @@ def data_again(run: Run, data: object, data_dir: str | Path | None) -> Data:
     """The data of a resumed fit: read again, or given."""
     where = None if data_dir is None else Path(data_dir)
     if data is None:
-        run.check_here()
-        return run.data(where, hidden=False)
+        moved = "resume in Python with their new path: resume(run, data=PATH)"
+        return run.data(where, hidden=False, way_out=f"put them back, or {moved}")
     if not isinstance(data, Data):
         data = run.read_alike(data, where)
     if run.config.get("size_factor") == "total":

@@ -16,6 +16,7 @@ from scipy import sparse
 from sklearn.datasets import load_digits
 
 import ppvae
+from ppvae.arviz.rows import find_data
 from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.data import as_split, from_arrays
 from ppvae.diagnostics import embed, log_evidence
@@ -234,15 +235,22 @@ def test_a_run_without_its_data_says_that_they_are_those_of_the_fit(tmp_path: Pa
     path = small_copy(tmp_path)
     rewrite_config(path, lambda config: config.update(data=str(tmp_path / "gone.csv")))
     away = Run(path)
-    said = f"the data of the fit, {tmp_path / 'gone.csv'}, are not here: put them back, or give"
-    asks: list[Callable[[], Any]] = [
-        away.data, away.encode, away.impute, away.diagnose, lambda: sample(away),
-        lambda: encode(away), lambda: away.compare(small_copy(tmp_path, "other"), samples=1),
+    said = f"the data of the fit, {tmp_path / 'gone.csv'}, are not here: put them back"
+    other = small_copy(tmp_path, "other")
+    asks: list[tuple[Callable[[], Any], str]] = [
+        *((ask, "") for ask in (away.data, lambda: away.plot("samples"))),
+        *((ask, ", or give other data by `x=NEW`") for ask in (
+            away.encode, away.log_p, away.impute, away.diagnose,
+        )),
+        *((ask, ", or give other data by --data NEW") for ask in (
+            lambda: sample(away), lambda: encode(away), lambda: find_data(away, None),
+            lambda: away.compare(other, samples=1),
+        )),
     ]  # fmt: skip
-    for ask in asks:
+    for ask, way_out in asks:
         with pytest.raises(InputError) as refused:
             ask()
-        assert in_flags(str(refused.value)) == f"{said} other data by --data NEW"
+        assert in_flags(str(refused.value)) == said + way_out
     assert len(away.encode(away.example()["x"].numpy(), samples=0)) > 0
 
 

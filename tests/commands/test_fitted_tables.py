@@ -1,5 +1,6 @@
 """Methods of a run on tables: rows, columns and covariates are matched by name."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,10 @@ import pytest
 import torch
 
 from ppvae.data import from_arrays, load
+from ppvae.data.annotations import Annotations
+from ppvae.data.columns import Column
+from ppvae.data.options import Schema
+from ppvae.data.scaling import AS_IS
 from ppvae.errors import InputError
 from ppvae.fitted import Run
 from ppvae.run.pictured import table_of
@@ -145,6 +150,15 @@ def test_tables_begin_with_the_names_of_their_rows(batched: Run) -> None:
     codes = batched.encode(samples=0)[:2]
     pd.testing.assert_index_equal(table.index, codes.index)
     assert codes.index.name == "name"
+
+
+def test_the_names_of_rows_take_no_column_s_name() -> None:
+    schema = Schema(columns=(Column("name", "real"), Column("name_", "real")))
+    run: Any = SimpleNamespace(schema=schema, scaling=AS_IS)
+    for names, first in ((np.array(["r0"], dtype=object), "name__"), (None, "row")):
+        table = table_of(run, torch.ones(1, 2), Annotations(torch.tensor([7]), names))
+        assert table is not None
+        assert table.to_csv().splitlines()[0] == f"{first},name,name_"
 
 
 def test_columns_are_filled_by_their_places(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -167,8 +167,9 @@ def test_data_that_are_gone_are_told_of_and_the_way_out(
     capsys.readouterr()
     said = refusal(main, capsys, run.path, "--aggregate")
     assert said.endswith("x.npy, are not here: put them back\n")  # other data would not help
-    with pytest.raises(InputError, match=r"are not here: put them back$"):
+    with pytest.raises(InputError, match=r"put them back, or resume .*: resume\(run, data=PATH\)$"):
         resume(run.path, epochs=2)
+    resume(run.path, epochs=2, data=tmp_path / "y.npy")
     from_python = small(tmp_path, out="python", data=load(tmp_path / "y.npy"), epochs=1)
     capsys.readouterr()
     rows = from_python.path, "--aggregate", "--data", tmp_path / "y.npy"
