@@ -97,8 +97,7 @@ def sample(asked: Sample) -> dict[str, Any]:
     folder = Path(asked.out) if asked.out is not None else opened.path / "samples"
     name = "imputed" if impute else "samples-aggregate" if aggregate else "samples"
     target = folder / f"{name}.npz"
-    if given is not None:  # whether it can be asked, before what is in the way
-        _given(opened, opened.example(), given)
+    fixed, latents = _given(opened, given)  # refuse `given` before existing files
     check_free(target, overwrite=asked.overwrite)
     with writing(folder):
         trained = _own_data(opened, data_dir) if aggregate else None
@@ -114,7 +113,8 @@ def sample(asked: Sample) -> dict[str, Any]:
             return _imputed(opened, rows, asked.samples, seed, target, asked.figures)
         # Rows for the shapes, and for the condition of a conditional model.
         some = Stream.SHOWN_ROWS.rows(len(rows), count, seed, 0)
-        like, held = _given(opened, rows.take(some[torch.arange(count) % len(some)]), given)
+        like = rows.take(some[torch.arange(count) % len(some)]) | _repeated(fixed, count)
+        held = _repeated(latents, count)
         if trained is not None:
             return _at_codes(opened, trained, like, held, components, seed, target, asked.figures)
         walks = Walks(rows, asked.pairs, asked.steps, seed)
@@ -178,11 +178,13 @@ def _drawn(
     return arrays
 
 
-def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
-    """Rows with the given y, and that y as a latent; see `conditioned`."""
+def _given(run: Run, given: str | None) -> tuple[Batch, Batch]:
+    """The given y as one row, and that y as a latent; see `conditioned`."""
+    if given is None:
+        return {}, {}
     y: Any = given
     fitted = run.example().get("y")
-    if given is not None and run.label_names is None and fitted is not None:
+    if run.label_names is None and fitted is not None:
         try:
             y = [float(number) for number in given.split(",")]
         except ValueError:
@@ -192,7 +194,14 @@ def _given(run: Run, like: Batch, given: str | None) -> tuple[Batch, Batch]:
                 f"`given={given!r}` does not match the covariates of the model: give "
                 f"{fitted[0].numel()} comma-separated numbers"
             )
-    return conditioned(run, like, y, "given")
+    like = {name: value[:1] for name, value in run.example().items()}
+    like, latents = conditioned(run, like, y, "given")
+    return {"y": like["y"]}, latents
+
+
+def _repeated(row: Batch, count: int) -> Batch:
+    """``count`` times the same row."""
+    return {name: value.repeat_interleave(count, 0) for name, value in row.items()}
 
 
 def _own_data(run: Run, data_dir: str | Path | None) -> Data:

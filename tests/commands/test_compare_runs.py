@@ -188,6 +188,14 @@ def rescaled(run: Path) -> Path:
     return run
 
 
+def standardized_otherwise(run: Path) -> Path:
+    def change(config: dict[str, Any]) -> None:
+        config["run"]["data"]["scaling"]["loc"][0] += 1.0
+
+    rewrite_config(run, change)
+    return run
+
+
 def of_other_data(run: Path) -> Path:
     def change(config: dict[str, Any]) -> None:
         config["run"]["data"]["fingerprint"]["sha256"] = 64 * "0"
@@ -215,6 +223,10 @@ REFUSALS: dict[str, tuple[Callable[[Path], list[Path]], str]] = {
     "another scaling": (
         lambda f: [small_copy(f, "a"), rescaled(small_copy(f, "b"))],
         "a and .*b are scaled differently .*standardized.*values as they are",
+    ),
+    "other means": (
+        lambda f: [small_copy(f, "a"), standardized_otherwise(small_copy(f, "b"))],
+        r"training rows, by different means and deviations\), .* or fit both to the same data$",
     ),
     "other data": (
         lambda f: [small_copy(f, "a"), of_other_data(small_copy(f, "b"))],

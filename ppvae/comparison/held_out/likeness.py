@@ -86,12 +86,13 @@ def check_data_alike(runs: Sequence[RunData], *, is_new: bool) -> None:
             )
         if first.scaling != other.scaling:
             scalings = first.scaling.sentence(), other.scaling.sentence()
-            how, way_out = f"{scalings[0]}, and {scalings[1]}", "with one `scale`"
+            how, way_out = f"{scalings[0]}, and {scalings[1]}", "fit both with one `scale`"
             if scalings[0] == scalings[1]:
-                how, way_out = f"{scalings[0]}, by other values", "to the same values"
+                how = f"{scalings[0]}, by different means and deviations"
+                way_out = "fit both to the same data"
             raise InputError(
                 f"{both} are scaled differently ({how}), and nats depend on the unit: "
-                f"{LEAVE_OUT}, or fit both {way_out}"
+                f"{LEAVE_OUT}, or {way_out}"
             )
 
 
