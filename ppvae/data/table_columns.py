@@ -141,16 +141,23 @@ class TableColumns:
         return tuple(kept), torch.from_numpy(np.concatenate(blocks, 1))
 
     def index(self, name: str | None) -> NDArray[Any] | None:
-        """The names of the rows, if they have any."""
+        """The names of the rows, if they have any; a note says how many rows share one."""
+        import pandas as pd
+
+        names = self._names(name)
+        observed = pd.Series(names, dtype=object).dropna()
+        if repeated := int(observed[observed != ""].duplicated(keep=False).sum()):
+            what = f"the index {name}" if name in self.frame else "the index"
+            self.notes.append(f"{what} has {repeated:,} rows whose name is not unique")
+        return names
+
+    def _names(self, name: str | None) -> NDArray[Any] | None:
+        """The cells of a column, or the index of a DataFrame unless it counts the rows."""
         import pandas as pd
 
         if name is not None and name in self.frame:
             column = self.frame[name]
             is_text = column.dtype.kind not in "iub"
-            if repeated := int(column.duplicated(keep=False).sum()):
-                self.notes.append(
-                    f"the index {name} has {repeated:,} rows whose name is not unique"
-                )
             return (column.fillna("").astype(str) if is_text else column).to_numpy(object)
         index = self.frame.index
         if isinstance(index, pd.MultiIndex):

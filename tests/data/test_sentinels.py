@@ -40,5 +40,10 @@ def test_a_table_is_read_with_notes_on_what_is_doubtful() -> None:
     told = data.load(frame, index="patient").describe()
     assert "column visits is -999 in 7 rows, far from all its other values" in told
     assert "the index patient has 4 rows whose name is not unique" in told
+    own = frame.set_index("patient")
+    assert "; the index has 4 rows whose name is not unique" in data.load(own).describe()
+    frame["patient"] = [None, "", None, "", *(f"P{i}" for i in range(4, 60))]
+    assert "unique" not in data.load(frame, index="patient").describe()
+    assert "unique" not in data.load(frame.set_index("patient")).describe()
     frame["visits"] = frame["visits"].replace(-999, None)
     assert "far from" not in data.load(frame.drop(columns="patient")).describe()
