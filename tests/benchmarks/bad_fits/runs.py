@@ -26,7 +26,7 @@ class RunWithData(Run):
         self._data = handed
 
     @override
-    def data(self, data_dir: Path | None = None, *, hidden: bool = True) -> Data:
+    def data(self, data_dir: Path | None = None, *, hidden: bool = True, way_out: str = "") -> Data:
         return self._data
 
 
