@@ -98,9 +98,7 @@ def _short(name: str, most: int) -> str:
     return short.replace("$", r"\$")  # two of them would delimit mathematics
 
 
-def _class_legend(
-    figure: Figure, labels: _Labels, markers: str, extra: Sequence[Line2D | Patch]
-) -> None:
+def _class_legend(figure: Figure, labels: _Labels, markers: str) -> None:
     """Legend of the classes that occur, in order, at the right of the figure."""
     colours = _class_colours(len(labels.names))
     present = [int(i) for i in np.unique(labels.place) if i >= 0]
@@ -120,7 +118,6 @@ def _class_legend(
     if (labels.place < 0).any() and labels.values is None:
         look: Look = {"linestyle": "none", "marker": markers[0], "markersize": 7}
         handles.append(Line2D([], [], color=UNKNOWN, label="no label", **look))
-    handles.extend(extra)
     if handles:
         figure.legend(handles=handles, loc="outside right upper")
 
@@ -248,9 +245,9 @@ def latent(
             extra += [_mark(axes, i, *marked) for i, marked in enumerate(marks.items())]
     settle(axes)
     if read is not None and read.values is None:
-        _class_legend(figure, read, "s" if codes.shape[1] == 1 else _MARKERS, extra)
-    elif extra:
-        figure.legend(handles=extra, loc="outside lower center")
+        _class_legend(figure, read, "s" if codes.shape[1] == 1 else _MARKERS)
+    if extra:
+        figure.legend(handles=extra, loc="outside lower center", ncols=2)
     return figure
 
 

@@ -218,3 +218,14 @@ def test_ellipses_and_marks_are_of_two_latents() -> None:
     for more in others:
         with pytest.raises(InputError, match="need two latents; loc has 3"):
             plots.latent(np.zeros((4, 3)), **more)
+
+
+def test_legends_leave_the_title_alone() -> None:
+    marks = {name: (0.0, 0.0) for name in ("an 8", "another 8", "a hole")}
+    title = "Noise with the KL: clouds fill the prior"
+    figure = plots.latent(CODES[:, :2], CLASSES, prior_circles=True, marks=marks, title=title)
+    figure.draw_without_rendering()
+    written = figure.axes[0].title.get_window_extent()
+    assert len(figure.legends) == 2
+    for legend in figure.legends:
+        assert not legend.get_window_extent().overlaps(written)
