@@ -46,6 +46,7 @@ def test_the_wheel_installs_ppvae_and_nothing_else(wheel: Path) -> None:
     assert {f"ppvae/recipes/{file.name}" for file in FOLDER.iterdir()} <= set(code)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="needs the git checkout to build from")
 def test_the_wheel_runs_from_another_folder(wheel: Path, tmp_path: Path) -> None:
     """The unpacked wheel fits, without the checkout on the path."""

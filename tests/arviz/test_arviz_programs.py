@@ -112,6 +112,7 @@ class SharedGuide(nn.Module):
             pyro.sample("z", dist.Normal(self.net(x).squeeze(-1), 0.3))
 
 
+@pytest.mark.slow
 def test_latents_that_data_share_have_no_dimension_of_the_data(folder: Path) -> None:
     run = fitted(folder, "shared", model=shared_model, guide=SharedGuide(), **OWN)
     tree = ppvae.to_datatree(run, **SMALL_TREE)

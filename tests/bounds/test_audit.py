@@ -280,6 +280,7 @@ def test_a_mask_that_the_model_does_not_name_is_refused() -> None:
     assert facts(masked, guide, mask=mask).latents == ("z",)
 
 
+@pytest.mark.slow
 def test_a_kl_without_closed_form_is_noted_and_taken_by_draws() -> None:
     def student(x: Tensor) -> None:
         with pyro.plate("data", len(x)):

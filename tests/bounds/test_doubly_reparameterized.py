@@ -289,6 +289,7 @@ def test_of_shared_weights_the_way_through_p_is_the_models() -> None:
     torch.testing.assert_close(gradient(loss_of(ours(k), model, guide, x, 0), [w]), want)
 
 
+@pytest.mark.slow
 def test_guides_that_draw_inside_the_model_work() -> None:
     chain, x = Chain(2), rows()
     with pyro.settings.context(module_local_params=True):

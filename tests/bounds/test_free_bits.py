@@ -358,6 +358,7 @@ def test_it_can_be_captured_as_a_graph(vectorize: bool) -> None:
     assert loss.reason == ""
 
 
+@pytest.mark.slow
 def test_dimensions_that_would_be_given_up_are_kept() -> None:
     """Its purpose: while the likelihood is weak at first, no dimension's KL goes to 0."""
     found = []

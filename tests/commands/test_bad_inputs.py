@@ -82,7 +82,7 @@ def _is_named(word: str, sentence: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}{more}(?!\w|\.\d)", sentence) is not None
 
 
-@pytest.mark.parametrize("line", few(LINES, 3))
+@pytest.mark.parametrize("line", few(LINES, 5))
 def test_a_bad_input_is_refused_in_a_sentence_that_names_it(
     line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -135,6 +135,7 @@ def test_few_rows_have_many_draws_each(
     assert len(draws) == 2
 
 
+@pytest.mark.slow
 def test_rows_of_training_are_not_called_held_out(three: list[Path], tmp_path: Path) -> None:
     result = compare_runs(three, split="train", **QUICK, out=tmp_path / "c")
     assert "the highest training log p(x)" in result.sentence

@@ -45,6 +45,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join("".join(capsys.readouterr()).split())
 
 
+@pytest.mark.slow
 def test_a_run_with_a_class_is_asked_for_its_probabilities(tmp_path: Path) -> None:
     data, _ = clusters(tmp_path)
     run = small(tmp_path, data=data, labels=20, epochs=8, lr=3e-2, **SEMI)

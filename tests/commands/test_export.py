@@ -63,6 +63,7 @@ def test_an_encoder_runs_where_this_package_is_not(
         export(run, out=tmp_path / "encoder.onnx")
 
 
+@pytest.mark.slow
 def test_a_decoder_gives_means_in_the_unit_of_the_data_too(tmp_path: Path) -> None:
     run = Run(small_copy(tmp_path))
     result = export(run, "decoder", out=tmp_path / "decoder.pt2")

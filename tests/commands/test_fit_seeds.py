@@ -53,6 +53,7 @@ def test_the_command_fits_by_several_seeds(
     assert f"2 runs are in {tmp_path / 'two'}" in "".join(capsys.readouterr().out.split("\n"))
 
 
+@pytest.mark.slow
 def test_a_fit_begins_from_the_best_weights_of_a_run(tmp_path: Path) -> None:
     first = Run(small_copy(tmp_path, "first"))
     # With a vanishing learning rate the weights stay the initial ones, also under another bound.

@@ -60,7 +60,7 @@ OTHERS = [
 @pytest.mark.parametrize(
     ("likelihood", "guided", "compile"),
     [
-        *few([(*each, False) for each in SOME], 10),
+        *few([(*each, False) for each in SOME], 20),
         *few([(*each, False) for each in OTHERS], 0, slow=4),
         *few([(*each, True) for each in COMPILED], 0, slow=2),
     ],
@@ -73,6 +73,7 @@ def test_every_model_guide_and_bound_is_captured_as_it_is(
     assert_agree(bound_of(pair, elbo, particles), {"x": data()}, 0.7, compile=compile)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", COMPILERS)
 def test_convolutions(compile: bool) -> None:
     shape = (1, 8, 8)
@@ -111,6 +112,7 @@ def test_mixed_precision() -> None:
 # Noise.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compile", COMPILERS)
 def test_noise_is_fresh_in_each_call_and_a_function_of_the_seed(compile: bool) -> None:
     bound = bound_of(pair_of())

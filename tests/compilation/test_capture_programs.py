@@ -100,7 +100,7 @@ PROGRAMS: dict[str, Callable[[], tuple[Any, Any]]] = {
 
 @pytest.mark.parametrize("compile", COMPILERS)
 @pytest.mark.parametrize("elbo", few([Trace_ELBO, TraceMeanField_ELBO], 2))
-@pytest.mark.parametrize("name", few(PROGRAMS, 4))
+@pytest.mark.parametrize("name", few(PROGRAMS, 8))
 def test_anybodys_programs(name: str, elbo: type[ELBO], compile: bool) -> None:
     torch.manual_seed(0)
     x = torch.randn(ROWS, COLUMNS)

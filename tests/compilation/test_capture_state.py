@@ -45,7 +45,7 @@ def assert_alike(one: Captured, seed: int) -> None:
 
 
 @pytest.mark.parametrize("compile", COMPILERS)
-@pytest.mark.parametrize("name", few(SETTINGS, 16, slow=2))
+@pytest.mark.parametrize("name", few(SETTINGS, 32, slow=2))
 def test_what_was_changed_is_seen_at_the_very_next_call(name: str, compile: bool) -> None:
     model, change = SETTINGS[name]()
     loss = captured(model, compile=compile, check=0)
@@ -125,6 +125,7 @@ def test_a_check_can_be_switched_off(scale: Callable[[float], None]) -> None:
         captured(Model(), check=-1)
 
 
+@pytest.mark.slow
 def test_a_check_draws_no_noise_and_leaves_buffers_alone() -> None:
     after = []
     for check in (0, 1):

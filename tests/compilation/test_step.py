@@ -124,6 +124,7 @@ def test_each_step_sees_noise_of_its_own() -> None:
     assert len(set(seen)) == 6
 
 
+@pytest.mark.slow
 def test_the_learning_rate_is_an_input() -> None:
     bound = bound_of()
     optimizer = torch.optim.SGD(bound.parameters(), lr=0.1)

@@ -33,7 +33,7 @@ def _fits_or_says_why(cell: Cell) -> None:
     assert says_why or all(math.isfinite(value) for value in seen), refusal
 
 
-@pytest.mark.parametrize("cell", few(covering(2), 7, slow=2), ids=str)
+@pytest.mark.parametrize("cell", few(covering(2), 14, slow=3), ids=str)
 def test_any_two_parts_meet_in_a_fit_or_in_a_sentence(cell: Cell) -> None:
     _fits_or_says_why(cell)
 

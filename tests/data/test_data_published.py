@@ -363,6 +363,7 @@ def test_mnist_is_the_published_set() -> None:
     assert abs(error.item()) < 5
 
 
+@pytest.mark.slow
 @needs_binarized
 def test_the_fixed_binarization_is_the_published_one() -> None:
     loaded = data.load("binarized-mnist")

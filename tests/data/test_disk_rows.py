@@ -254,6 +254,7 @@ def test_a_pass_over_a_pool_reads_each_block_once(
     assert len(read) <= 20 + 3  # those of the pass before may be kept
 
 
+@pytest.mark.slow
 def test_a_fit_on_disk_is_the_fit_in_memory_and_goes_on_alike(tmp_path: Path) -> None:
     np.save(tmp_path / "x.npy", TABLE)
     how: dict[str, Any] = {

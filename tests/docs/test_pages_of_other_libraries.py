@@ -16,6 +16,7 @@ from tests.support.fits import quick, table_file
 __all__ = ["folder", "quick"]  # fixtures, the latter used by every test here
 
 
+@pytest.mark.slow
 def test_adapters_of_trackers_tell_what_the_run_keeps(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

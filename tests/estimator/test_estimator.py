@@ -59,6 +59,7 @@ def test_a_score_is_a_density_of_the_units_that_the_data_have(fitted: VAE) -> No
     np.testing.assert_allclose(moved, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_scores_of_zeros_and_ones_are_probabilities() -> None:
     binary = (X > 0).astype(np.float64)
     vae = VAE(likelihood="auto", **QUICK | {"n_samples": 50_000}).fit(binary)
@@ -126,6 +127,7 @@ def test_a_p_value_counts_the_validation_rows_that_are_no_likelier(fitted: VAE) 
 # Behaviour
 
 
+@pytest.mark.slow
 def test_it_is_a_function_of_its_seed_and_leaves_the_process_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

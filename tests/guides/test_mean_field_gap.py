@@ -71,6 +71,7 @@ def test_mean_field_misses_what_the_posterior_is_correlated_by(angle: float) -> 
     assert want == pytest.approx(0, abs=1e-12) if angle == 0 else want > 0.1
 
 
+@pytest.mark.slow
 def test_mean_field_finds_the_principal_axes_and_misses_nothing_there() -> None:
     """The linear VAE (Lucas et al., 2019): its bound is highest for an orthogonal basis."""
     x = spread()

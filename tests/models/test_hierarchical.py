@@ -120,6 +120,7 @@ def test_layers_and_widths_that_make_no_sense_are_refused(
 # Together with the rest of the package
 
 
+@pytest.mark.slow
 def test_a_fit_by_name_is_found_again_on_disk(tmp_path: Path) -> None:
     run = small(
         tmp_path,

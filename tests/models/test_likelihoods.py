@@ -19,11 +19,20 @@ from ppvae.compilation.captured import Captured
 from ppvae.distributions.grid import Grid
 from ppvae.models import Likelihood, likelihoods, observe
 from tests.support.columns import likelihood_of
-from tests.support.likelihoods import CASES, NAMES, decoded, drawn, every, made, measure
+from tests.support.likelihoods import (
+    CASES,
+    NAMES,
+    decoded,
+    drawn,
+    every,
+    every_second,
+    made,
+    measure,
+)
 from tests.support.slow import few
 
 
-@every
+@every_second
 def test_it_adds_up_to_one_with_the_mean_and_the_entropy_of_its_draws(
     name: str, own: dict[str, Any]
 ) -> None:
@@ -118,7 +127,7 @@ def test_it_is_scipys_with_the_arguments_of_its_class(name: str) -> None:
     assert family.levels == likelihood.levels
 
 
-@every
+@every_second
 def test_its_gradient_is_that_of_finite_differences(name: str, own: dict[str, Any]) -> None:
     likelihood = made(name, own, (3,)).train()
     h = decoded(likelihood, 2).requires_grad_()

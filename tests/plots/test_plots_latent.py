@@ -221,11 +221,11 @@ def test_ellipses_and_marks_are_of_two_latents() -> None:
 
 
 def test_legends_leave_the_title_alone() -> None:
-    marks = {name: (0.0, 0.0) for name in ("an 8", "another 8", "a hole")}
+    marks = dict.fromkeys(("an 8", "another 8", "a hole"), (0.0, 0.0))
     title = "Noise with the KL: clouds fill the prior"
     figure = plots.latent(CODES[:, :2], CLASSES, prior_circles=True, marks=marks, title=title)
     figure.draw_without_rendering()
     written = figure.axes[0].title.get_window_extent()
     assert len(figure.legends) == 2
-    for legend in figure.legends:
-        assert not legend.get_window_extent().overlaps(written)
+    for each in figure.legends:
+        assert not each.get_window_extent().overlaps(written)

@@ -88,6 +88,7 @@ def test_without_a_bound_the_page_says_why_and_promises_no_gap(made: Callable[[s
     assert "reconstruction" in page.says("worst")
 
 
+@pytest.mark.slow
 def test_a_model_that_is_given_y_has_one_name_for_what_is_bounded(
     made: Callable[[str], Run],
 ) -> None:
@@ -326,6 +327,7 @@ def test_the_command_on_the_page_makes_the_run_again(
     assert again == [{k: v for k, v in row.items() if k not in drop} for row in run.history()]
 
 
+@pytest.mark.slow
 def test_code_that_is_not_the_package_is_to_be_trusted_by_name(
     made: Callable[[str], Run], tmp_path: Path
 ) -> None:
@@ -354,6 +356,7 @@ def test_a_record_names_no_file_outside_of_its_run(
     assert page.diagnosis_figure("../secret") is None
 
 
+@pytest.mark.slow
 def test_python_objects_have_no_command(made: Callable[[str], Run]) -> None:
     run = made("own")
     page = Page(run.path / "report.html")

@@ -389,6 +389,7 @@ def test_a_class_is_shown_alone_and_the_ring_stays_with_it(
     assert len(browser.execute_script(colours)) == len(keys)
 
 
+@pytest.mark.slow
 @in_browser
 def test_other_axes_and_what_stands_behind_the_points_can_be_chosen(
     made: Callable[[str], Run], browser: Any

@@ -107,6 +107,7 @@ def test_more_epochs_are_refused_where_a_schedule_was_laid_out(tmp_path: Path) -
     assert Run(tmp_path / "run").config["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_what_was_written_after_the_checkpoint_is_dropped(tmp_path: Path) -> None:
     small(tmp_path, "whole", epochs=3)
     run = small(tmp_path, "run", epochs=2).path

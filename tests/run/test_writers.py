@@ -217,6 +217,7 @@ def test_scratch_of_others_beside_a_new_run_stays(tmp_path: Path) -> None:
 # Modes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("umask", "file", "folder"), few([(0o022, 0o644, 0o755), (0o002, 0o664, 0o775)], 2)
 )

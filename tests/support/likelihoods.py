@@ -11,6 +11,7 @@ from torch.distributions import constraints
 from ppvae.distributions.grid import Grid
 from ppvae.models import Likelihood, likelihoods
 from tests.support.columns import likelihood_of
+from tests.support.slow import few
 
 ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
     "Binomial": ({}, {"total_count": 1}, {"total_count": 40}, {"total_count": 255}),
@@ -34,7 +35,9 @@ ARGUMENTS: dict[str, tuple[dict[str, Any], ...]] = {
 
 NAMES = [name for name in likelihoods.__all__ if name != "Likelihood"]
 CASES = [(name, own) for name in NAMES for own in ARGUMENTS.get(name, ({},))]
-every = pytest.mark.parametrize(("name", "own"), CASES, ids=[f"{n} {a or ''}" for n, a in CASES])
+IDS = [f"{n} {a or ''}" for n, a in CASES]
+every = pytest.mark.parametrize(("name", "own"), CASES, ids=IDS)
+every_second = pytest.mark.parametrize(("name", "own"), few(CASES, 2), ids=IDS)
 
 
 def made(name: str, own: dict[str, Any], shape: tuple[int, ...] = (2, 3)) -> Likelihood:

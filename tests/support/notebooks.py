@@ -28,6 +28,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 COLOURS = 256
 """Colours of a committed picture; fewer make classes of a legend look alike."""
 
+GREYS = 32
+"""The same of a picture without colours."""
+
 type Notebook = Any  # nbformat's type is a dictionary with attributes
 
 
@@ -125,7 +128,9 @@ def _of_few_colours(png: str) -> str:
     """A picture in base64, with few colours if that makes it smaller."""
     small = io.BytesIO()
     with Image.open(io.BytesIO(base64.b64decode(png))) as picture:
-        few = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        colours = picture.convert("RGB")
+        is_grey = colours.convert("L").convert("RGB") == colours
+        few = colours.quantize(GREYS if is_grey else COLOURS, dither=Image.Dither.NONE)
     few.save(small, "PNG", optimize=True)
     return min(png, base64.b64encode(small.getvalue()).decode(), key=len)
 

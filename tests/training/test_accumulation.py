@@ -60,6 +60,7 @@ def test_a_deterministic_fit_is_that_of_one_large_batch(
         assert one["objective"] == pytest.approx(two["objective"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fit_of_several_batches_a_step_goes_on_in_the_middle_of_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

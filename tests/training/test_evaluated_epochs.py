@@ -96,6 +96,7 @@ def test_a_fit_that_is_lengthened_keeps_the_evaluation_at_its_old_end(tmp_path: 
     assert not differences(weights(run.path), weights(whole.path))
 
 
+@pytest.mark.slow
 def test_a_fit_that_stops_between_evaluations_goes_on_bit_by_bit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

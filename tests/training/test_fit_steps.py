@@ -31,6 +31,7 @@ def test_a_cosine_falls_over_the_epochs_of_the_fit(tmp_path: Path) -> None:
     assert rates(run) == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_a_plateau_lowers_the_rate_where_the_objective_no_longer_rises(tmp_path: Path) -> None:
     plateau: dict[str, Any] = {
         "class_path": "ReduceLROnPlateau",
@@ -84,6 +85,7 @@ def test_double_precision(tmp_path: Path) -> None:
     assert run.guide(x).dtype == torch.float64
 
 
+@pytest.mark.slow
 def test_mixed_precision_keeps_the_weights_and_figures(tmp_path: Path) -> None:
     mixed = small(tmp_path, "mixed", precision="bf16-mixed")
     plain = small(tmp_path, "plain")
@@ -94,6 +96,7 @@ def test_mixed_precision_keeps_the_weights_and_figures(tmp_path: Path) -> None:
         assert a["elbo"] != b["elbo"]
 
 
+@pytest.mark.slow
 def test_particles_lower_the_noise_and_not_the_mean(tmp_path: Path) -> None:
     run = small(tmp_path, particles=3)
     one = small(tmp_path, "one")

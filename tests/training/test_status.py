@@ -153,6 +153,7 @@ def diverged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         return run.path, console.export_text()
 
 
+@pytest.mark.slow
 def test_a_learning_rate_of_one_is_told_first_and_last_in_the_terminal(
     diverged: tuple[Path, str],
 ) -> None:

@@ -61,6 +61,7 @@ def test_seeds_are_one_row_with_an_error_over_seeds(chance: torch.Generator) -> 
     assert other.difference.freedom == pytest.approx(2)
 
 
+@pytest.mark.slow
 def test_noise_is_seldom_called_a_difference(chance: torch.Generator) -> None:
     """Among equal rows one is best by chance, which makes false claims more likely."""
     rounds = 500

@@ -84,6 +84,7 @@ def test_several_logistics_start_around_the_one() -> None:
         assert float((log_p(put, x) - was).abs().mean()) < 0.3 * x[0].numel()
 
 
+@pytest.mark.slow
 def test_two_modes_are_the_loss_of_the_likelihood() -> None:
     x = edges(900)
     case = fitted(Binomial(SHAPE), x)

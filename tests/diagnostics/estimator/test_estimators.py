@@ -192,6 +192,7 @@ def test_noise_makes_no_claim(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "(a tie)" not in compared(p, particles=(), draws=8, seed=seed).recommendation
 
 
+@pytest.mark.slow
 def test_nothing_moves_and_noise_is_a_function_of_the_seed() -> None:
     p = pca(rows=10, shift=0.3)
     before = {name: value.clone() for name, value in p.pair.state_dict().items()}

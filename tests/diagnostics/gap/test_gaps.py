@@ -234,6 +234,7 @@ def test_the_units_of_the_latent_do_not_matter() -> None:
     assert float(found.approximation.by_datum.abs().max()) < 0.01
 
 
+@pytest.mark.slow
 def test_chunks_of_draws_are_those_of_one_law(monkeypatch: pytest.MonkeyPatch) -> None:
     p = pca(rotated=True, rows=10, shift=0.4)
     # 3 data in the climb, of 8 particles and once of 16; then 16 draws of each at once.

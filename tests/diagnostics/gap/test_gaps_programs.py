@@ -101,6 +101,7 @@ def test_a_latent_that_depends_on_another_is_refined_by_weights() -> None:
         gaps(pair, facts, rows, how="parameters")
 
 
+@pytest.mark.slow
 def test_a_transformed_draw_is_refined_by_weights() -> None:
     p = pca(rows=2)
     torch.manual_seed(0)

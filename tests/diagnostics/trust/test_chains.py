@@ -123,6 +123,7 @@ def test_the_log_joint_is_that_of_the_draws(known: PCA, found: Chains) -> None:
     torch.testing.assert_close(found.log_joint, log_joint)
 
 
+@pytest.mark.slow
 def test_a_guide_of_half_the_scale_is_told_from_the_exact_one(known: PCA, found: Chains) -> None:
     # A closed family's moments come without noise.
     torch.testing.assert_close(found.guide_loc, known.posterior_loc)
@@ -146,6 +147,7 @@ def test_a_guide_of_half_the_scale_is_told_from_the_exact_one(known: PCA, found:
     assert bool(moved.differs().all())
 
 
+@pytest.mark.slow
 def test_errors_of_the_guides_moments_enter_the_comparison(found: Chains) -> None:
     zero, one = torch.zeros_like(found.loc), torch.ones_like(found.loc)
     plain = replace(
@@ -252,6 +254,7 @@ def test_latents_stand_side_by_side_in_any_kind_of_program(vectorizes: bool) -> 
         assert bool((error[:, 1:] < 0.1).all())
 
 
+@pytest.mark.slow
 def test_a_point_mass_has_no_scale_and_chains_all_the_same() -> None:
     torch.manual_seed(0)
     x = torch.randn(3, 4)
