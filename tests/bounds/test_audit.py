@@ -353,6 +353,7 @@ def stubborn_model(x: Tensor) -> None:
         observe(z.reshape(rows, 1), x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("elbo", few(LINEAR, 3))
 def test_a_program_of_one_batch_dimension_loops_over_particles(elbo: type[ELBO]) -> None:
     pair = Pair(stubborn_model, stubborn, batch())

@@ -215,6 +215,7 @@ def test_a_bound_that_does_not_sum_is_refused_by_the_audit(elbo: type[Trace_ELBO
         subject(exact.model, exact.guide, data(), LABELS, elbo=elbo)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("particles", few([3, 1], 2))
 @pytest.mark.parametrize("beta", few([0.3, 1.0], 2))
 def test_the_bound_of_a_step_is_pyros_in_value_and_gradient_and_has_a_graph(

@@ -200,6 +200,7 @@ def test_a_table_has_a_row_for_each_row_of_the_file(tmp_path: Path, suffix: str)
         assert list(kept["label"]) == list(frame["kind"][test["row"]])
 
 
+@pytest.mark.slow
 def test_codes_go_into_the_annotated_data_that_they_came_from(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     counts = generator.poisson(3.0, size=(60, 4)).astype(np.float32)

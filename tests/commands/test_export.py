@@ -77,6 +77,7 @@ def test_a_decoder_gives_means_in_the_unit_of_the_data_too(tmp_path: Path) -> No
     assert json.loads(extra[ABOUT])["what"] == "decoder"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_leaves_nothing(tmp_path: Path) -> None:
     run = small_copy(tmp_path, guide="Flow", elbo="Trace_ELBO")
     with pytest.raises(InputError, match="no mean and deviation in closed form"):

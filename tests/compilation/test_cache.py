@@ -260,6 +260,7 @@ def test_no_damaged_part_is_read_whichever_byte_is_damaged(
     assert said() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attempt", ["read", "write"])
 def test_a_folder_that_takes_nothing_is_said_once(
     attempt: str,

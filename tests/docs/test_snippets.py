@@ -44,9 +44,8 @@ OWN_PROGRAM = HOW_TO / "your-own-program.md"
 TRACKERS, SWEEP = HOW_TO / "trackers.md", HOW_TO / "sweep.md"
 RUN_ELSEWHERE = (*OWN_PARTS, OWN_PROGRAM, TRACKERS, SWEEP)
 LONG = {
-    f"{name}.md"
-    for name in ("arviz", "choose-a-guide", "compare", "compilation", "diagnose", "export",
-                 "larger-than-memory", "scikit-learn")
+    "arviz.md", "choose-a-guide.md", "compare.md", "compilation.md", "diagnose.md", "export.md",
+    "from-file-to-embedding.md", "larger-than-memory.md", "scikit-learn.md",
 }  # fmt: skip
 """Pages whose code runs with the slow tests."""
 

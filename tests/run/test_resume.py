@@ -67,6 +67,7 @@ def test_a_stopped_fit_goes_on_bit_by_bit(
     assert summaries[0] | {"seconds": 0} == summaries[1] | {"seconds": 0}
 
 
+@pytest.mark.slow
 def test_a_fit_killed_in_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
     epochs = 400
     flags = [*small_flags(tmp_path, "killed"), "--epochs", str(epochs)]
