@@ -1,6 +1,5 @@
 """Methods of a run: results in the unit of the data and in the form of the input."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from scipy import sparse
 from sklearn.datasets import load_digits
 
@@ -20,7 +18,6 @@ from ppvae.arviz.rows import find_data
 from ppvae.cli.flags_in_sentences import in_flags
 from ppvae.data import as_split, from_arrays
 from ppvae.diagnostics import embed, log_evidence
-from ppvae.diagnostics.baselines.comparison import Baselines
 from ppvae.encode import encode
 from ppvae.errors import InputError
 from ppvae.fitted import Run
@@ -198,39 +195,6 @@ def test_absent_figures_are_missing_values(tmp_path: Path) -> None:
     assert metrics["reconstruction"].notna().all()
 
 
-def test_a_run_says_three_lines(run: Run) -> None:
-    text = repr(run)
-    assert len(text.splitlines()) == 3
-    assert run.summary is not None
-    assert f"{run.summary['elbo']:,.2f}" in text
-    assert run.summary["status"] in text
-
-
-@pytest.mark.parametrize(
-    ("difference", "told", "side"),
-    [
-        (-1234.5, "1,234.50 +- 0.25 below", "below PCA of 2"),
-        (1.5, "1.50 +- 0.25 above", "above PCA of 2"),
-        (None, "no number for the lead over", "for the lead over PCA of 2"),
-    ],
-)
-def test_a_run_says_its_distance_to_the_strongest_simple_model(
-    tmp_path: Path, difference: float | None, told: str, side: str
-) -> None:
-    path = small_copy(tmp_path)
-    summary = json.loads((path / "summary.json").read_text())
-    weak = {"about": "independent columns", "difference": 3.0, "standard_error": 0.5}
-    strong = {"about": "PCA of 2", "difference": difference, "standard_error": 0.25}
-    summary["baselines"] = {"independent": weak, "pca": strong}
-    (path / "summary.json").write_text(json.dumps(summary))
-    _, _, beside, _ = repr(Run(path)).splitlines()
-    assert beside == f"{told} the strongest simple model, PCA of 2"
-    assert side in Run(path)._repr_html_()
-    strongest = Baselines.of_summary(summary, "log p(x)").strongest
-    assert strongest is not None
-    assert strongest.name == "pca"
-
-
 def test_a_run_without_its_data_says_that_they_are_those_of_the_fit(tmp_path: Path) -> None:
     path = small_copy(tmp_path)
     rewrite_config(path, lambda config: config.update(data=str(tmp_path / "gone.csv")))
@@ -252,25 +216,6 @@ def test_a_run_without_its_data_says_that_they_are_those_of_the_fit(tmp_path: Pa
             ask()
         assert in_flags(str(refused.value)) == said + way_out
     assert len(away.encode(away.example()["x"].numpy(), samples=0)) > 0
-
-
-def test_a_run_shows_tiles_and_nothing_of_a_stranger_runs(tmp_path: Path) -> None:
-    path = small_copy(tmp_path)
-
-    def change(config: dict[str, Any]) -> None:
-        config["run"]["data"]["name"] = "<script>alert(1)</script>"
-
-    rewrite_config(path, change)
-    figures = path / "figures"
-    figures.mkdir(exist_ok=True)
-    (figures / "samples.png").write_bytes(b"no picture")
-    html = Run(path)._repr_html_()
-    assert "<script" not in html
-    assert "&lt;script&gt;" in html
-    assert "<img" not in html
-    (path / "summary.json").unlink()
-    assert "not ended" in Run(path)._repr_html_()
-    assert len(repr(Run(path)).splitlines()) == 3
 
 
 def test_data_from_python_are_still_there_when_the_fit_returns(
@@ -401,13 +346,3 @@ def test_the_package_lists_what_there_is() -> None:
     assert {"fit", "load", "Run", "models", "to_datatree"} <= set(listed)
     assert all(getattr(ppvae, name) is not None for name in listed)
     assert not [name for name in listed if re.match("_[^_]", name)]
-
-
-def test_pictures_in_a_notebook_are_small(tmp_path: Path) -> None:
-    path = small_copy(tmp_path)
-    (path / "figures").mkdir(exist_ok=True)
-    noise = np.random.default_rng(0).integers(0, 256, (900, 1200, 3), dtype=np.uint8)
-    Image.fromarray(noise).save(path / "figures" / "samples.png")
-    html = Run(path)._repr_html_()
-    assert html.count("<img") == 1
-    assert len(html) < 200_000  # of noise; a figure is a tenth of it

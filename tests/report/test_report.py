@@ -5,9 +5,7 @@ import csv
 import io
 import json
 import re
-import shlex
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -24,14 +22,10 @@ from ppvae.diagnose import diagnose
 from ppvae.diagnostics import decompose
 from ppvae.diagnostics.effort import QUICK, Effort
 from ppvae.diagnostics.shared.wording import decimals
-from ppvae.fit import main
-from ppvae.models import StandardNormal
 from ppvae.programs.generation import reconstruct
 from ppvae.report import attempt, report, worst
 from ppvae.report.interactive import item, plot
-from ppvae.report.next_step import step_after_fit
 from ppvae.report.page_data import PageData
-from ppvae.report.provenance import flattened
 from ppvae.report.rendering import typeset
 from ppvae.report.sections import Section, attempted
 from ppvae.report.verdict import _strongest
@@ -310,43 +304,6 @@ def test_the_figures_of_a_diagnosis_are_those_of_the_page(
     assert "trust: calibration no plate" in page.says("diagnosis")
 
 
-def test_the_command_on_the_page_makes_the_run_again(
-    made: Callable[[str], Run], tmp_path: Path
-) -> None:
-    run = made("table")
-    said = Page(run.path / "report.html").says("settings")
-    command = re.search(r"python -m ppvae\.fit (--config \S+)", said)
-    assert command is not None
-    with quickly():
-        main([*shlex.split(command[1]), "--out", str(tmp_path / "again")])
-    drop = {"seconds"}
-    again = [
-        {k: v for k, v in row.items() if k not in drop}
-        for row in load(tmp_path / "again").history()
-    ]
-    assert again == [{k: v for k, v in row.items() if k not in drop} for row in run.history()]
-
-
-@pytest.mark.slow
-def test_code_that_is_not_the_package_is_to_be_trusted_by_name(
-    made: Callable[[str], Run], tmp_path: Path
-) -> None:
-    tmp_path /= "run"
-    shutil.copytree(made("table").path, tmp_path)
-    prior = {"class_path": "mine.prior.Spike", "init_args": {"width": 0.5}}
-    own = {"prior": prior, "guide": {"class_path": "MeanField"}, "lr": -1}
-    rewrite_config(tmp_path, lambda config: config.update(own, data="my -1 --file.npy"))
-    run = Run(tmp_path)  # its code is missing: nothing can be decoded
-    page = Page(report(run))
-    assert f"--config {tmp_path}/config.yaml --trust mine" in page.says("settings")
-    step = step_after_fit(run, {"status": "converged"})
-    assert f"ppvae.diagnose {tmp_path} --quick --trust mine" in step.command
-    # What is to be copied stands as it is.
-    assert ["lr", "-1"] in cells(page, "Settings")
-    assert ["data", "my -1 --file.npy"] in cells(page, "Settings")
-    assert "Left out" in page.says("map")
-
-
 def test_a_record_names_no_file_outside_of_its_run(
     made: Callable[[str], Run], tmp_path: Path
 ) -> None:
@@ -354,56 +311,6 @@ def test_a_record_names_no_file_outside_of_its_run(
     record = {"figures": [{"name": "../secret", "alt": ""}]}
     page = PageData(made("table"), "none", "test", None, tmp_path, record)
     assert page.diagnosis_figure("../secret") is None
-
-
-@pytest.mark.slow
-def test_python_objects_have_no_command(made: Callable[[str], Run]) -> None:
-    run = made("own")
-    page = Page(run.path / "report.html")
-    assert "own_model" in page.says("settings")
-    assert "--config" not in page.says("settings")
-    assert "python -m" not in page.says("verdict")
-    assert "model=..., guide=...)" in step_after_fit(run, {"status": "converged"}).sentence
-
-
-def test_a_class_of_a_session_has_no_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    own = type("Own", (StandardNormal,), {"__module__": "__main__"})
-    monkeypatch.setattr(sys.modules["__main__"], "Own", own, raising=False)
-    with quickly():
-        run = small(tmp_path, prior=own)
-    step = step_after_fit(run, {"status": "converged"})
-    assert not step.command
-    assert f"ppvae.load({str(run.path)!r}, trust=['__main__'])" in step.sentence
-
-
-def test_settings_are_told_as_flags() -> None:
-    prior = {"class_path": "VampPrior", "init_args": {"components": 5, "start": None}}
-    settings = {"prior": prior, "clip": None, "lr": 0.1}
-    assert list(flattened(settings)) == [
-        ("prior", "VampPrior"), ("prior.components", "5"), ("lr", "0.1"),
-    ]  # fmt: skip
-
-
-def test_a_sentence_is_set_with_signs_and_code_and_is_escaped() -> None:
-    said = "log p(x) is -24.1 +- 0.27 (from -25 on), of 1-2 <b>; take `encoder.hidden`, or `k=3`."
-    assert typeset(said) == (
-        "log p(x) is \u221224.1 \u00b1\u00a00.27 (from \u221225 on), of 1-2 &lt;b&gt;; take "
-        "<code>encoder.hidden</code>, or <code>k=3</code>."
-    )
-
-
-def test_numbers_have_a_true_minus_and_zero_no_sign() -> None:
-    assert decimals(-1234.567) == "\u22121,234.57"
-    assert decimals(-0.001) == "0.00"
-    assert decimals(None) == decimals("many") == "\u2013"
-
-
-def test_measurements_are_short_however_large_and_counts_are_in_full() -> None:
-    assert decimals(-26930587.46) == "\u22122.69\u00d710\u2077"
-    assert decimals(12345.67) == "12,346"
-    assert decimals(1234567, 0) == "1,234,567"
 
 
 def test_plots_made_alike_are_equal_and_their_models_defined_before_use() -> None:

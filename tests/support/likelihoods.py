@@ -1,5 +1,6 @@
 """Every likelihood with arguments to test, and outputs of a decoder."""
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,12 @@ def measure(support: constraints.Constraint, centre: Tensor) -> tuple[Tensor, Te
     weights = torch.ones_like(points) if support.is_discrete else share
     start = centre if support is constraints.real else torch.zeros_like(centre)
     return points.reshape(shape) + start, weights.reshape(shape).expand(-1, *centre.shape)
+
+
+@cache
+def digits() -> Tensor:
+    """Scikit-learn's digits, in a random order: ``(1797, 64)`` counts out of 16."""
+    from sklearn.datasets import load_digits
+
+    x = torch.from_numpy(load_digits().data).float()
+    return x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))]
