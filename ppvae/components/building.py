@@ -91,7 +91,6 @@ def build_programs(
     Raises:
         InputError: for a part that cannot be made, that needs too much memory, or that was chosen
             though nothing takes it.
-            chosen though nothing takes it.
     """
     factories = _factories(parts, trust)
     is_conditional = _is_conditional(parts.get("model"), factories)

@@ -114,10 +114,6 @@ class Scaling:
             each = zip(self.loc or (), self.scale or (), strict=True)
             if what == "columns" and (0.0, 1.0) in each:  # counts and categories, as they are
                 what = "columns of real numbers"
-            if what == "columns" and (0.0, 1.0) in zip(
-                self.loc or (), self.scale or (), strict=True
-            ):
-                what = "columns of real numbers"  # counts and categories stay as they are
             return f"{what} standardized by the training rows"
         if self.kind == "unit" and self.scale is not None:
             return f"values divided by the largest, {self.scale[0]:g}"
