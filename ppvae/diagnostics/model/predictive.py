@@ -223,13 +223,13 @@ class Predictive:
                 f"all {len(self.statistics)} statistics of the data are within {MISFIT:g} standard "
                 f"deviations of those of the model's {made}"
             )
-        misfit = "; ".join(
-            f"{name} {s.observed:.4g} in the data, {float(s.replicated.mean()):.4g} +- "
-            f"{float(s.replicated.std()):.2g} in the model's"
+        misfit = ", ".join(
+            f"{name} ({s.observed:.4g} in the data, {float(s.replicated.mean()):.4g} +- "
+            f"{float(s.replicated.std()):.2g} in the model's)"
             for name in misfits[:3]
             for s in [self.statistics[name]]
         )
-        rest = f"; and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        rest = f", and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         return f"the model's {made} differ from the data in {misfit}{rest}"
 
 
