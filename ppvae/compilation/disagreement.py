@@ -3,8 +3,10 @@
 How far two computations of the same value may differ by rounding is known roughly for each type.
 Where they differ more, the program is computed again with weights perturbed by a rounding error:
 any change that this makes is rounding too, however large (the gradient of a bias before a batch
-normalization, for instance, is only rounding). A rejection sampler may rarely decide differently
-because of rounding: a difference therefore counts only if it shows with other noise too.
+normalization, for instance, is only rounding). What is left of a cancellation, such as 1 - q where
+q is almost 1, does not react to the weights: a gradient may therefore also differ by a rounding
+error of the largest gradient. A rejection sampler may rarely decide differently because of
+rounding: a difference therefore counts only if it shows with other noise too.
 """
 
 import math
@@ -64,7 +66,8 @@ def disagreement(
     """The position of the first value that differs between a graph and its program; ``None``: none.
 
     Args:
-        eager: the program: values for parameters and buffers, which it may change.
+        eager: the program: values for parameters and buffers, which it may change; the gradients
+            by the parameters come first.
         graph: the graph: values for buffers, which it may change, at the current parameters.
         params: the parameters.
         begun: the state where both started.
@@ -78,9 +81,11 @@ def disagreement(
         start()
         nearby = eager(_nudged(params, error), begun.copies())
         responses = _sizes([_less(a, b) for a, b in zip(one, nearby, strict=True)])
+        sizes = _sizes(one)
+        cancelled = error * max(sizes[: len(params)], default=0.0)
         allowed = [
-            error**_POWER * size + _RESPONSE * response
-            for size, response in zip(_sizes(one), responses, strict=True)
+            error**_POWER * size + _RESPONSE * response + cancelled * (i < len(params))
+            for i, (size, response) in enumerate(zip(sizes, responses, strict=True))
         ]
         return next(iter(_apart(one, other, allowed)), None)
 

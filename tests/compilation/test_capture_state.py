@@ -179,3 +179,17 @@ def test_rounding_is_no_difference_and_a_rare_one_is_forgiven() -> None:
     # A threshold that rounding crosses, once.
     flips = iter([True])
     assert compared(torch.sin, lambda w: torch.sin(w) + next(flips, False)) == (None, 2)
+
+
+def test_the_rest_of_a_cancellation_is_compared_with_the_largest_gradient() -> None:
+    def place_of(*wrong: Tensor) -> int | None:
+        params = [torch.ones(4), torch.ones(4)]
+        right = [torch.full((4,), 10.0), torch.full((4,), 1e-5), torch.tensor(1e-5)]
+        found: Any = (right, [a + b for a, b in zip(right, wrong, strict=True)])
+        begun = Begun(Noise(torch.device("cpu")), [])
+        return disagreement(lambda *_: right, lambda _: found[1], params, begun, found, 1e-7)
+
+    nothing, rest = torch.zeros(4), torch.full((4,), 1e-7)
+    assert place_of(nothing, rest, torch.tensor(0.0)) is None
+    assert place_of(nothing, 100 * rest, torch.tensor(0.0)) == 1
+    assert place_of(nothing, nothing, torch.tensor(1e-7)) == 2  # not a gradient
