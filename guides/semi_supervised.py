@@ -27,9 +27,10 @@ class SemiSupervised(PyroModule):
     for 50,000 data of which 100 have labels.
 
     Where labels are few, a decoder that does not yet distinguish classes pulls q(y | x) to clusters
-    of its own, and accuracy can end below that of a classifier of the labels alone. Two things
-    help: labels in each batch (``labelled`` of a fit), and a bound that trains q(y | x) only after
-    the rest has followed the labels: ``hold``.
+    of its own, and accuracy can end below that of a classifier of the labels alone. Three things
+    help: labels in each batch (``labelled`` of a fit); a bound that trains q(y | x) only after the
+    rest has followed the labels, ``hold``; and a KL of a larger weight in training (``beta`` of a
+    fit), which leaves less to z and more to y.
 
     Args:
         latent_dim: dimensions of z.
