@@ -37,6 +37,9 @@ def rounding(graph: GraphModule) -> float:
 _TF32 = 2.0**-10
 """CUDA may compute single-precision products with fewer digits."""
 
+_SINGLE = torch.finfo(torch.float32).eps
+"""Densities are computed with this rounding error also where networks have a larger one."""
+
 _OTHERS = (1, 2)
 """Numbers of the noises under which a difference must show again, at least once."""
 
@@ -82,7 +85,7 @@ def disagreement(
         nearby = eager(_nudged(params, error), begun.copies())
         responses = _sizes([_less(a, b) for a, b in zip(one, nearby, strict=True)])
         sizes = _sizes(one)
-        cancelled = error * max(sizes[: len(params)], default=0.0)
+        cancelled = min(error, _SINGLE) * max(sizes[: len(params)], default=0.0)
         allowed = [
             error**_POWER * size + _RESPONSE * response + cancelled * (i < len(params))
             for i, (size, response) in enumerate(zip(sizes, responses, strict=True))
