@@ -12,6 +12,7 @@ from ppvae.data import Batch, Split, as_split
 from ppvae.distributions.support import first_outside_support
 from ppvae.errors import InputError, check_at_least
 from ppvae.programs.facts import Audit
+from ppvae.programs.streams import Stream
 from ppvae.run import Run
 from ppvae.run.data import OR_OTHERS
 
@@ -43,15 +44,15 @@ def example(source: Split, audit: Audit, device: torch.device) -> Batch:
     return {name: value.to(device) for name, value in batch.items()}
 
 
-def row_numbers(rows: int | Sequence[int], size: int) -> NDArray[np.int64]:
-    """Numbers of the requested rows, out of ``size``.
+def row_numbers(rows: int | Sequence[int], size: int, seed: int) -> NDArray[np.int64]:
+    """Numbers of the requested rows, out of ``size``; a number of rows is drawn by the seed.
 
     Raises:
         InputError: for rows that do not exist, or are requested twice.
     """
     if isinstance(rows, int | np.integer):
         check_at_least(1, rows=rows)
-        return np.arange(min(rows, size))
+        return Stream.SHOWN_ROWS.rows(size, rows, seed, 0).numpy()
     numbers = np.asarray(rows, dtype=np.int64)
     if numbers.ndim != 1 or not numbers.size or len(np.unique(numbers)) < len(numbers):
         raise InputError(f"rows is {rows!r:.80}; give a number, or different numbers of rows")

@@ -75,8 +75,8 @@ def to_datatree(
         run: the fitted run.
         data: a split; a batch ``{"x": (rows, *shape), ...}``, or its x, as the model sees it; or a
             name or path of other data, read as the run's was. Default: the run's test data.
-        rows: number of rows, from the first on, or the numbers of some. Default: all given rows; of
-            the run's own data 100, or as many as fit in a tree of 100 MiB.
+        rows: number of rows, drawn by the seed and in their order, or the numbers of some. Default:
+            all given rows; of the run's own data 100, or as many as fit in a tree of 100 MiB.
         chains: number of chains that the draws are divided into.
         draws: draws per chain.
         samples: importance samples per log p(x).
@@ -90,7 +90,7 @@ def to_datatree(
     Example::
 
         tree = ppvae.to_datatree(run)
-        arviz.plot_forest(tree, coords={"data": [0, 1, 2]})
+        arviz.plot_forest(tree, coords={"data": tree["posterior"]["data"].values[:3]})
         tree.to_netcdf("posterior.nc", engine="h5netcdf")
     """
     import xarray as xr
@@ -103,7 +103,7 @@ def to_datatree(
         sites = find_sites(pair, audit, example(source, audit, device))
         if rows is None:
             rows = usual_rows(sites, count) if data is None else len(source)
-        numbers = row_numbers(rows, len(source))
+        numbers = row_numbers(rows, len(source), seed)
         check_size(sites, chains, draws, len(numbers))
         batch = take(source, numbers, audit)
         split = as_split(**batch)

@@ -216,10 +216,22 @@ def test_the_evidence_is_that_of_the_diagnostic(images: Run) -> None:
     assert torch.equal(values(tree, "observed_data/x").float(), batch["x"])
 
 
+def test_a_number_of_rows_is_drawn_by_the_seed(images: Run) -> None:
+    def rows(seed: int) -> list[int]:
+        tree = ppvae.to_datatree(images, rows=4, seed=seed, **SMALL_TREE)
+        numbers: list[int] = tree["posterior"]["data"].to_numpy().tolist()
+        return numbers
+
+    found = rows(0)
+    assert found == sorted(set(found))
+    assert found == rows(0)
+    assert [0, 1, 2, 3] != found != rows(1)
+
+
 def test_data_are_taken_in_every_form(tables: Run) -> None:
     x = tables.data().test.take(torch.arange(5))["x"]
     np.save(tables.path / "raw.npy", table()[:5])
-    first = ppvae.to_datatree(tables, rows=5, **SMALL_TREE)
+    first = ppvae.to_datatree(tables, rows=range(5), **SMALL_TREE)
     for data in (as_split(x), {"x": x}, x, x.numpy().astype(np.float64), x.tolist()):
         again = ppvae.to_datatree(tables, data, **SMALL_TREE)
         for group in first.children:
