@@ -7,8 +7,8 @@ sampling in single precision, also if the fit used bfloat16. After each fit the 
 ``tests/benchmarks/published.csv`` and ``published.md``. A row has the fits so far; a single fit has
 no error over seeds.
 
-A row names the commit at the start of its last fit, with ``changed`` if files differed from the
-commit, and ``with --settings`` if the recipe was overridden. The processor time of a fit that was
+A row names the commit at the start of each fit, with ``changed`` if files differed from the commit,
+and the settings of ``--settings``, which overrode the recipe. The processor time of a fit that was
 killed is unknown, ``nan``.
 """
 
@@ -18,7 +18,7 @@ import json
 import math
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,7 +65,7 @@ class Row:
         published: the published figure.
         difference: ours minus the published figure.
         minutes: processor time of a fit and of its evaluation, on one core.
-        made: commit, changes to its code or recipe, and date, at the start of the last fit.
+        made: commit, changes to its code or recipe, and date, at the start of each fit.
     """
 
     recipe: str
@@ -94,7 +94,7 @@ def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> 
         recipe=known.name,
         data=_data(runs[0]),
         network=_network(_asked(runs[0], known, given)),
-        training=_training(_asked(runs[0], known, given), _summary(runs[0])),
+        training=_each(_training(_asked(run, known, given), _summary(run)) for run in runs),
         samples=known.samples if given.samples is None else given.samples,
         seeds=len(runs),
         ours=float(means.mean()),
@@ -103,8 +103,13 @@ def measured(known: Recipe, seeds: Sequence[int], given: argparse.Namespace) -> 
         published=known.published,
         difference=float(means.mean()) - known.published,
         minutes=f"{fits:.1f} + {scores:.1f}",
-        made=spent[-1]["made"],
+        made=_each(each["made"] for each in spent),
     )
+
+
+def _each(cells: Iterable[str]) -> str:
+    """The different cells of the seeds."""
+    return " and ".join(dict.fromkeys(cells))
 
 
 def _fitted(known: Recipe, seed: int, given: argparse.Namespace) -> Run:
@@ -175,7 +180,7 @@ def _made(given: argparse.Namespace) -> str:
     """Commit of the code, whether it or the settings were changed, and date."""
     commit = _git("rev-parse", "--short", "HEAD") or "no commit"
     changed = ", changed" if _git("status", "--porcelain", "--", *CODE) else ""
-    other = ", with --settings" if given.settings else ""
+    other = f", with {json.dumps(given.settings)}" if given.settings else ""
     return f"{commit}{changed}{other}, {datetime.now(UTC):%Y-%m-%d}"
 
 
@@ -228,10 +233,11 @@ def _training(asked: Mapping[str, Any], summary: Mapping[str, Any]) -> str:
     schedule = "constant" if asked["schedule"] is None else _named(asked["schedule"])
     mixed = f", {asked['labelled']} of them labelled" if asked.get("labelled") else ""
     warm_up = f", warm-up {asked['warm_up']}" if asked["warm_up"] else ""
+    beta = f", beta {asked['beta']:g}" if asked["beta"] != 1 else ""
     return (
         f"{summary['epochs']} epochs of batches of {asked['batch_size']}{mixed} "
         f"({summary['steps']:,} steps), {_named(asked['optimizer'])} {asked['lr']:g}, "
-        f"{schedule}{warm_up}, {asked['precision']}"
+        f"{schedule}{warm_up}{beta}, {asked['precision']}"
     )
 
 
@@ -252,7 +258,8 @@ def _write(rows: Mapping[str, Row], path: Path) -> None:
         "errors over images and over seeds. Minutes are processor time on one core, of the fit and "
         f"of its evaluation, with {torch.get_num_threads()} thread(s) on {machine()}. A row has "
         "the settings that were fitted. They are those of its commit, unless it says changed "
-        "(files differed from the commit) or with --settings (the recipe was overridden).",
+        "(files differed from the commit) or with settings (these overrode the recipe; --settings "
+        "alone: they were not noted).",
         "",
         f"| {' | '.join(header)} |",
         f"|{'---|' * len(header)}",

@@ -81,6 +81,7 @@ def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert row.ours == pytest.approx(float(log_p.mean()))
     assert row.seed_error == pytest.approx(float(log_p.mean(1).diff().abs()) / 2, rel=1e-4)
     assert row.difference == pytest.approx(row.ours - row.published)
+    assert f"with {json.dumps(settings)}, " in row.made
     assert "| vae-400 |" in (tmp_path / "table.md").read_text()
     monkeypatch.setattr(published, "fit", None)  # nothing is fitted again
     monkeypatch.setattr(published, "log_evidence", None)
