@@ -247,6 +247,8 @@ def test_on_the_wines_they_have_the_known_figures(tmp_path: Path) -> None:
     train, valid, test = (rows(split, 0) for split in (data.train, data.valid, data.test))
     pca = fit_pca(train, 2, 1e-4).log_prob(test)
     assert float(pca.mean()) == pytest.approx(-16.22, abs=0.01)
+    normal = fit_normal(train, valid, 1e-4).log_prob(test)
+    assert float(normal.mean()) > -15.65  # of maximum likelihood; a shrunk covariance is better
     mixture = fit_mixture_of_normals(train, valid, 1e-4, 0).log_prob(test)
     assert float(mixture.mean()) == pytest.approx(-14.51, abs=0.05)
 
