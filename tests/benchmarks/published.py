@@ -207,12 +207,16 @@ def _data(run: Run) -> str:
 
 
 def _asked(run: Run, known: Recipe, given: argparse.Namespace) -> dict[str, Any]:
-    """Settings of the run, with parts by name alone, overridden by those asked for."""
+    """Settings of the run, with parts by name alone, overridden by those asked for.
+
+    The precision is that of the fit, also where it was left to the machine.
+    """
     names = {
         key: part["class_path"] if isinstance(part, dict) and "class_path" in part else part
         for key, part in run.config.items()
     }
-    return {**names, **known.settings, **given.settings}
+    of_fit = {"precision": run.config["run"]["precision"]}
+    return {**names, **known.settings, **given.settings, **of_fit}
 
 
 def _network(asked: Mapping[str, Any]) -> str:

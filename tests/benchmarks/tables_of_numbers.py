@@ -11,6 +11,7 @@ probabilistic PCA with as many latents (at most columns - 1) is paired by row an
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 from datetime import date
 from pathlib import Path
@@ -72,10 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tables"))
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args(arguments)
+    words = " ".join([parser.prog, *(sys.argv[1:] if arguments is None else arguments)])
     lines = [
         "# Tables of numbers",
         "",
-        f"`python -m tests.benchmarks.tables_of_numbers`, {date.today()}. Log p(x) in nats per "
+        f"`{words}`, {date.today()}. Log p(x) in nats per "
         "datum, held out, of standardized columns; mean over seeds "
         f"{', '.join(map(str, given.seeds))} and its standard error.",
         "",
