@@ -1,6 +1,6 @@
 """Grey images under a Bernoulli likelihood, as in Pyro's example of a semi-supervised VAE."""
 
-from typing import override
+from typing import Any, override
 
 import pyro.distributions as dist
 from torch import Tensor
@@ -15,7 +15,7 @@ class GreyBernoulli(Bernoulli):
     It is no density of grey images. The guide sees the grey values instead of one draw of them.
     """
 
-    support = constraints.unit_interval
+    support: Any = constraints.unit_interval
 
     @override
     def forward(self, h: Tensor) -> dist.TorchDistribution:
@@ -23,5 +23,5 @@ class GreyBernoulli(Bernoulli):
         return self._independent(_Grey(logits=logits))
 
 
-class _Grey(dist.Bernoulli):
+class _Grey(dist.Bernoulli):  # type: ignore[misc]  # Pyro does not type it
     support = constraints.unit_interval

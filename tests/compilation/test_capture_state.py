@@ -184,7 +184,7 @@ def test_rounding_is_no_difference_and_a_rare_one_is_forgiven() -> None:
 def test_the_rest_of_a_cancellation_is_compared_with_the_largest_gradient() -> None:
     def place_of(*wrong: Tensor) -> int | None:
         params = [torch.ones(4), torch.ones(4)]
-        right = [torch.full((4,), 10.0), torch.full((4,), 1e-5), torch.tensor(1e-5)]
+        right: Any = [torch.full((4,), 10.0), torch.full((4,), 1e-5), torch.tensor(1e-5)]
         found: Any = (right, [a + b for a, b in zip(right, wrong, strict=True)])
         begun = Begun(Noise(torch.device("cpu")), [])
         return disagreement(lambda *_: right, lambda _: found[1], params, begun, found, 1e-7)
