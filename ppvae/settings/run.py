@@ -102,7 +102,8 @@ class Diagnose(Checked):
     data_memory: float | None = _as_encode("data_memory")
     label: str | None = _as_encode("label")
     quick: bool = setting(
-        False, DRAWS, SWITCH, "Fewer data and draws: a few minutes at most, with wider errors."
+        False, DRAWS, SWITCH,
+        "Fewer data and draws, with wider errors: about a minute for the digits."
     )
     samples: int | None = setting(
         None, DRAWS, Whole(1), "Importance samples for log p(x), per datum.",
