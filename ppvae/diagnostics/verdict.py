@@ -132,10 +132,18 @@ def _wrong(deficits: Sequence[Deficit], seen: Sequence[Symptom]) -> list[Finding
     if blamed is None:
         return [*map(_alone, seen), *others]
     of_data = [_alone(symptom) for symptom in seen if symptom.is_of_data]
-    clauses = "; ".join(symptom.clause for symptom in seen if not symptom.is_of_data)
-    opening = f"{clauses[:1].upper()}{clauses[1:]}; the deficit to blame" if clauses else LARGEST
-    first = _finding(blamed, opening)
+    first = _finding(blamed, _opening(blamed, [each for each in seen if not each.is_of_data]))
     return [*of_data, first, *others] if seen and seen[0].is_of_data else [first, *of_data, *others]
+
+
+def _opening(blamed: Deficit, seen: Sequence[Symptom]) -> str:
+    """The symptoms, and whether the part explains one: one that points elsewhere it does not."""
+    if not seen:
+        return LARGEST
+    clauses = "; ".join(symptom.clause for symptom in seen)
+    explains = any(symptom.blames in blamed.part for symptom in seen)
+    link = "the deficit to blame" if explains else f"{LARGEST[:1].lower()}{LARGEST[1:]}"
+    return f"{clauses[:1].upper()}{clauses[1:]}; {link}"
 
 
 def _blamed(significant: Sequence[Deficit], seen: Sequence[Symptom]) -> Deficit | None:

@@ -69,8 +69,8 @@ def test_a_new_question_is_seen_in_verdict_table_record_and_report(
         run = small(tmp_path, epochs=1)
         found = diagnose(run, quick=True, only=["length"])
     sentences = (
-        "The fit was still climbing when it ended; the deficit to blame: data: too few, "
-        "3.50 +- 0.50 nats. Change: more `data`.",
+        "The fit was still climbing when it ended; the largest deficit measured: data: too "
+        "few, 3.50 +- 0.50 nats. Change: more `data`.",
         "9 data are few.",
         "Not answered, for the reasons given: width.",
     )

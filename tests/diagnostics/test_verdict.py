@@ -251,8 +251,12 @@ def test_a_fit_that_was_still_climbing_points_to_the_optimization() -> None:
     more = Deficit("optimization", 3.0, 0.1, "more `epochs`")
     (first, *_) = verdict_of(DECODER, more, status="climbing").findings
     assert first.part == "optimization"
+    assert "when it ended; the deficit to blame: optimization" in first.sentence
     (other, *_) = verdict_of(DECODER, status="climbing").findings
     assert other.part == "decoder"
+    assert other.sentence.startswith(  # a decoder does not explain an early end
+        "The fit was still climbing when it ended; the largest deficit measured: decoder, 4.60"
+    )
     (alone,) = verdict_of(status="climbing").findings
     assert (alone.part, alone.nats) == ("optimization", None)
 
