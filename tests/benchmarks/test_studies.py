@@ -14,7 +14,14 @@ from ppvae.errors import InputError
 from ppvae.run import load
 from ppvae.settings import Settings
 from ppvae.training.chosen_parts import chosen_parts
-from tests.benchmarks import cells, orderings, published, semi_supervised, tables_of_numbers
+from tests.benchmarks import (
+    cells,
+    orderings,
+    published,
+    semi_supervised,
+    starting_weights,
+    tables_of_numbers,
+)
 from tests.benchmarks.kept import differences
 from tests.benchmarks.worker_process import WorkerFailed
 from tests.support.captures import by_graph
@@ -153,6 +160,26 @@ def test_tables_of_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert cells[:3] == ["penguins-like", "342 x 4", "2"]
     ours, pca, difference = map(float, cells[3:])
     assert difference == pytest.approx(ours - pca, abs=0.011)
+
+
+def test_starting_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each start has its own fits, which are read afterwards."""
+    x = np.random.default_rng(0).random((150, 4)) < [0.1, 0.3, 0.8, 0.95]
+    np.save(tmp_path / "x.npy", x.astype(np.float32))
+    asked = (
+        f"--data {tmp_path / 'x.npy'} --hidden 4 4 --latent-dim 2 --epochs 2 --seeds 0 1 "
+        f"--out {tmp_path / 'runs'} --table {tmp_path / 'table.md'}"
+    ).split()
+    starting_weights.main(asked)
+    table = (tmp_path / "table.md").read_text()
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[-4:]]
+    assert [row[0] for row in rows] == [title for title, _ in starting_weights.CASES.values()]
+    torchs, glorot, marginal, both = (float(row[1].split()[0]) for row in rows)
+    assert marginal > torchs
+    assert both > glorot
+    monkeypatch.setattr(starting_weights, "fit", None)  # nothing is fitted again
+    starting_weights.main(asked)
+    assert (tmp_path / "table.md").read_text() == table
 
 
 def test_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
