@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.bad)
+@pytest.mark.parametrize("case", [*CASES, *SIBLINGS], ids=lambda case: case.bad)
 def test_the_verdict_names_the_bad_part_and_a_size_within_a_factor_of_two(
     case: Case, folder: Path
 ) -> None:

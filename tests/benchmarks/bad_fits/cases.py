@@ -70,7 +70,10 @@ _LINEAR: Settings = {
     "encoder": _mlp(100), "guide": "FullRank", "epochs": 60,
 }  # fmt: skip
 
-_CLUSTERS: Settings = _TABLE | {"scale": "none", "decoder": _mlp(), "guide": "FullRank"}
+# The weights of a linear decoder of unscaled columns have far to go.
+_CLUSTERS: Settings = _TABLE | {
+    "scale": "none", "decoder": _mlp(), "guide": "FullRank", "lr": 1e-2, "epochs": 100,
+}  # fmt: skip
 _STUDENT_T: Settings = {
     "class_path": "StudentT", "init_args": {"df": "learned", "scale": "learned"},
 }  # fmt: skip
