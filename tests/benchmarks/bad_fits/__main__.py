@@ -38,12 +38,13 @@ def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
     cases = [*CASES, *SIBLINGS] if given.siblings or given.fits else CASES
     words = sys.argv[1:] if arguments is None else arguments
     command = " ".join(["python -m tests.benchmarks.bad_fits", *words])
+    commit = _commit()  # before the table changes
     found: list[Judged] = []
     for case in cases:
         if given.fits and case.bad not in given.fits:
             continue
         found.append(judge(case, given.out, quick=not given.full, only=given.only, **settings))
-        _write(found, given.table, command)
+        _write(found, given.table, f"`{command}`, commit {commit}")
     print(given.table.read_text())
 
 
@@ -54,12 +55,12 @@ def _commit() -> str:
     return found.stdout.strip() or "unknown"
 
 
-def _write(found: Sequence[Judged], table: Path, command: str) -> None:
+def _write(found: Sequence[Judged], table: Path, source: str) -> None:
     date = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [
         "# Verdicts on bad fits",
         "",
-        f"`{command}`, commit {_commit()}, {date}. Nats per datum, test rows, +- one standard "
+        f"{source}, {date}. Nats per datum, test rows, +- one standard "
         "error. True loss: the bound of the good fit minus that of the bad one.",
         "",
         "| bad fit | true loss | the verdict's first part | its size | ratio | |",
