@@ -23,6 +23,7 @@ from ppvae.fit import fit, resume
 from ppvae.run import Run
 
 from .kept import kept
+from .provenance import provenance
 
 PLAIN = "vae"
 
@@ -80,16 +81,18 @@ def _log_p(name: str, seed: int, given: argparse.Namespace) -> Tensor:
     return found
 
 
-def _table(found: Mapping[str, Mapping[int, Tensor]], given: argparse.Namespace) -> str:
+def _table(
+    found: Mapping[str, Mapping[int, Tensor]], given: argparse.Namespace, source: str
+) -> str:
     images = len(next(iter(found[PLAIN].values())))
     lines = [
         "# Orderings of priors, guides and bounds",
         "",
-        f"{given.data}, {given.epochs} epochs of batches of {given.batch_size}, the first "
-        f"{given.warm_up} of them warm-up, Adam {given.lr:g} falling to 0 along a cosine, MLP "
-        f"{given.hidden}, {given.latent_dim} latent dimensions per layer, {given.precision}. Log "
-        f"p(x) in nats with {given.samples:,} importance samples, of all {images:,} test images; "
-        "standard errors over images, then over seeds.",
+        f"{source}. {given.data}, {given.epochs} epochs of batches of {given.batch_size}, the "
+        f"first {given.warm_up} of them warm-up, Adam {given.lr:g} falling to 0 along a cosine, "
+        f"MLP {given.hidden}, {given.latent_dim} latent dimensions per layer, {given.precision}. "
+        f"Log p(x) in nats with {given.samples:,} importance samples, of all {images:,} test "
+        "images; standard errors over images, then over seeds.",
         "",
         "| | log p(x) | difference to the plain VAE | seeds |",
         "|---|---|---|---|",
@@ -119,13 +122,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--epochs", type=int, default=50)
-    parser.add_argument("--warm-up", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--warm-up", type=int, default=10)
     parser.add_argument("--hidden", type=int, nargs="+", default=[200, 200])
     parser.add_argument("--latent-dim", type=int, default=40)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--precision", default="32")
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=CASES, default=list(CASES))
@@ -133,11 +136,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", default="binarized-mnist")
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args(arguments)
+    source = provenance(parser.prog, arguments)
     found: dict[str, dict[int, Tensor]] = {}
     for seed in given.seeds:
         for name in dict.fromkeys([PLAIN, *given.only]):
             found.setdefault(name, {})[seed] = _log_p(name, seed, given)
-            given.table.write_text(_table(found, given))
+            given.table.write_text(_table(found, given, source))
     print(given.table.read_text())
 
 

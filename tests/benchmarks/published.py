@@ -16,11 +16,9 @@ import argparse
 import csv
 import json
 import math
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +34,12 @@ from ppvae.settings.recipes import Recipe, recipe, recipes
 
 from .kept import kept
 from .machine import machine
+from .provenance import code_version, today
 
 PIECE = 2_500
 """Test data whose log p(x) is saved at once; a stop loses at most these."""
 
 TABLE = Path(__file__).with_suffix(".csv")
-
-ROOT = Path(__file__).parents[2]
-
-CODE = ("ppvae", "models", "guides", "tests/benchmarks/*.py")
-"""Files that a row depends on; not the table, which is written after each fit."""
 
 
 @dataclass(frozen=True)
@@ -178,15 +172,8 @@ def _spend(folder: Path, **more: Any) -> None:
 
 def _made(given: argparse.Namespace) -> str:
     """Commit of the code, whether it or the settings were changed, and date."""
-    commit = _git("rev-parse", "--short", "HEAD") or "no commit"
-    changed = ", changed" if _git("status", "--porcelain", "--", *CODE) else ""
     other = f", with {json.dumps(given.settings)}" if given.settings else ""
-    return f"{commit}{changed}{other}, {datetime.now(UTC):%Y-%m-%d}"
-
-
-def _git(*words: str) -> str:
-    told = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    return told.stdout.strip()
+    return f"{code_version()}{other}, {today()}"
 
 
 # The cells of a row.

@@ -9,16 +9,15 @@ gain at the end over torch's start with the same seed: means over seeds and stan
 
 import argparse
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
 from unittest.mock import patch
 
 from ppvae.fit import fit
 from tests.benchmarks.kept import kept
 from tests.benchmarks.over_seeds import over_seeds
+from tests.benchmarks.provenance import provenance
 
 TORCH = "torch"
 
@@ -60,12 +59,12 @@ def _elbos(name: str, seed: int, given: argparse.Namespace) -> tuple[float, floa
 
 
 def _table(
-    found: Mapping[str, Mapping[int, tuple[float, float]]], given: argparse.Namespace, command: str
+    found: Mapping[str, Mapping[int, tuple[float, float]]], given: argparse.Namespace, source: str
 ) -> str:
     lines = [
         "# Starting weights",
         "",
-        f"`{command}`, {date.today()}. {given.data}, encoder and decoder MLP {given.hidden} with "
+        f"{source}. {given.data}, encoder and decoder MLP {given.hidden} with "
         f"{given.activation}, {given.latent_dim} latent dimensions, {given.epochs} epochs of "
         "batches of 200, Adam 0.002 falling to 0 along a cosine. ELBO in nats: of the validation "
         "images after one epoch, of the test images at the end; mean over seeds "
@@ -98,12 +97,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/starting-weights"))
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args(arguments)
-    words = " ".join([parser.prog, *(sys.argv[1:] if arguments is None else arguments)])
+    source = provenance(parser.prog, arguments)
     found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in CASES}
     for seed in given.seeds:
         for name in CASES:
             found[name][seed] = _elbos(name, seed, given)
-        given.table.write_text(_table(found, given, words))
+        given.table.write_text(_table(found, given, source))
     print(given.table.read_text())
 
 

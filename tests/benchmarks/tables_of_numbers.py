@@ -11,9 +11,7 @@ probabilistic PCA with as many latents (at most columns - 1) is paired by row an
 
 import argparse
 import json
-import sys
 from collections.abc import Callable, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
 from ppvae.data import from_arrays
 from ppvae.fit import fit
 from tests.benchmarks.over_seeds import over_seeds
+from tests.benchmarks.provenance import provenance
 from tests.support.penguins import penguins
 
 TABLES: dict[str, Callable[[], NDArray[np.float64]]] = {
@@ -73,11 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/tables"))
     parser.add_argument("--table", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args(arguments)
-    words = " ".join([parser.prog, *(sys.argv[1:] if arguments is None else arguments)])
+    source = provenance(parser.prog, arguments)
     lines = [
         "# Tables of numbers",
         "",
-        f"`{words}`, {date.today()}. Log p(x) in nats per "
+        f"{source}. Log p(x) in nats per "
         "datum, held out, of standardized columns; mean over seeds "
         f"{', '.join(map(str, given.seeds))} and its standard error.",
         "",

@@ -2,15 +2,13 @@
 
 import argparse
 import csv
-import subprocess
-import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ppvae.diagnostics.shared.wording import plus_minus, with_error
 
+from ..provenance import provenance
 from . import __doc__ as description
 from .cases import CASES, SIBLINGS
 from .judged import ASKED, Judged, judge
@@ -36,31 +34,21 @@ def main(arguments: Sequence[str] | None = None, **settings: Any) -> None:
     parser.add_argument("--table", type=Path, default=Path(__file__).parent / "verdicts.md")
     given = parser.parse_args(arguments)
     cases = [*CASES, *SIBLINGS] if given.siblings or given.fits else CASES
-    words = sys.argv[1:] if arguments is None else arguments
-    command = " ".join(["python -m tests.benchmarks.bad_fits", *words])
-    commit = _commit()  # before the table changes
+    source = provenance(parser.prog, arguments)
     found: list[Judged] = []
     for case in cases:
         if given.fits and case.bad not in given.fits:
             continue
         found.append(judge(case, given.out, quick=not given.full, only=given.only, **settings))
-        _write(found, given.table, f"`{command}`, commit {commit}")
+        _write(found, given.table, source)
     print(given.table.read_text())
 
 
-def _commit() -> str:
-    """The commit that is checked out, and whether files differ from it."""
-    asked = ("git", "describe", "--always", "--dirty=, changed", "--exclude=*")
-    found = subprocess.run(asked, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
-
-
 def _write(found: Sequence[Judged], table: Path, source: str) -> None:
-    date = datetime.now(UTC).strftime("%Y-%m-%d")
     lines = [
         "# Verdicts on bad fits",
         "",
-        f"{source}, {date}. Nats per datum, test rows, +- one standard "
+        f"{source}. Nats per datum, test rows, +- one standard "
         "error. True loss: the bound of the good fit minus that of the bad one.",
         "",
         "| bad fit | true loss | the verdict's first part | its size | ratio | |",
