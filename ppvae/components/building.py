@@ -13,6 +13,7 @@ from torch.distributions import constraints
 from ppvae.components.contracts import check_part, failures_told, is_foreign
 from ppvae.components.factory import Factory, factory_of
 from ppvae.components.initial_bias import start_at_marginal
+from ppvae.components.initial_pca import start_at_pca
 from ppvae.components.kinds import KINDS
 from ppvae.components.memory import sizes_checked
 from ppvae.components.names import DEFAULTS, PARTS
@@ -113,7 +114,10 @@ def build_programs(
         built = _built(parts, factories, known, of_counts, reads_y, trust)
     decoder = factories.get("decoder")
     if examples is not None and decoder is not None and not is_foreign(decoder.target):
-        start_at_marginal(built.model, examples, mask, size_factor)
+        # Probabilistic PCA has no size factors.
+        is_pca = size_factor is None and start_at_pca(built.model, built.guide, examples, mask)
+        if not is_pca:
+            start_at_marginal(built.model, examples, mask, size_factor)
     return built
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ppvae.components.factory import Factory, factory_of
+from ppvae.components.initial_pca import LIKELIHOODS
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import DEFAULTS, default_of
 from ppvae.components.spec import Spec
@@ -71,8 +72,9 @@ def suited_programs(
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
     zeros and ones by `Bernoulli`, and any other, or one with given ``families``, by `PerColumn`,
     where the model takes a likelihood; so are arrays of rows in memory. Where there are covariates
-    by name, the model is conditional on them. Arguments given without a class are those of the
-    class chosen here.
+    by name, the model is conditional on them. The networks of a `VAE` of rows of real numbers have
+    a shortcut, so that they start at probabilistic PCA. Arguments given without a class are those
+    of the class chosen here.
     """
     suited = dict(programs)
     if data.schema.covariates and _is_free(programs.get("model")):
@@ -87,7 +89,25 @@ def suited_programs(
         is_one = len(kinds) == 1 and not (data.columns and "families" in own)
         family = families.get(kinds.pop(), "PerColumn") if is_one else "PerColumn"
         suited["likelihood"] = _default(family, likelihood)
+    if len(data.shape) == 1 and _takes_real_numbers(suited):
+        for part in ("decoder", "encoder"):
+            if _is_free(choice := programs.get(part)):
+                suited[part] = _with_shortcut(part, choice)
     return suited
+
+
+def _takes_real_numbers(programs: Mapping[str, Spec | Program | None]) -> bool:
+    """Whether a `VAE` has a likelihood of real numbers, and `start_at_pca` a start for it."""
+    model, likelihood = programs.get("model"), programs.get("likelihood")
+    is_plain = model is None or (isinstance(model, Spec) and model.class_path == "VAE")
+    named = likelihood.class_path if isinstance(likelihood, Spec) else None
+    return is_plain and named in {each.__name__ for each in LIKELIHOODS}
+
+
+def _with_shortcut(part: str, choice: Spec | Program | None) -> Spec:
+    """The default network, with the arguments that were chosen and a shortcut."""
+    spec = choice if isinstance(choice, Spec) else DEFAULTS[part]
+    return replace(spec, init_args={"shortcut": True, **spec.init_args})
 
 
 def _is_free(choice: Spec | Program | None) -> bool:

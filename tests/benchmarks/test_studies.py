@@ -104,7 +104,8 @@ def test_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_differ_by_what_is_fitted_and_not_by_where_or_how_it_is_named() -> None:
     asked = {"data": "mnist", "recipe": "m2-100"}
     settings = Settings.of_arguments(**asked)
-    plain = {"class_path": "MLP", "init_args": {"hidden": [200], "activation": "silu"}}
+    network = {"hidden": [200], "activation": "silu", "shortcut": False}
+    plain = {"class_path": "MLP", "init_args": network}
     parts = {
         "model": "SemiSupervisedVAE", "prior": "StandardNormal", "likelihood": "Bernoulli",
         "guide": {"class_path": "SemiSupervised", "init_args": {"alpha": 8.0, "hold": 900}},
