@@ -47,7 +47,7 @@ def test_specs_are_read() -> None:
 )  # fmt: skip
 def test_lists_without_a_shells_brackets(given: Any, hidden: list[int]) -> None:
     factory = factory_of(KINDS["decoder"], Spec("MLP", {"hidden": given}))
-    assert factory.spec.init_args == {"hidden": hidden, "activation": "silu"}
+    assert factory.spec.init_args == {"hidden": hidden, "activation": "silu", "shortcut": False}
     net = factory(in_shape=(2,), out_shape=(3,), latent_dim=9)
     assert isinstance(net, MLP)
     widths = [layer.out_features for layer in net.modules() if isinstance(layer, torch.nn.Linear)]

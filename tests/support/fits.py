@@ -103,7 +103,8 @@ def small_flags(folder: Path, out: str = "run") -> list[str]:
     """The same fit as a command line."""
     return [
         "--data", str(table_file(folder)), "--likelihood", "Gaussian", "--latent-dim", "2",
-        "--decoder.hidden", "16", "--encoder.hidden", "16", "--batch-size", "32",
+        "--decoder", "MLP", "--decoder.hidden", "16", "--encoder", "MLP", "--encoder.hidden", "16",
+        "--batch-size", "32",
         "--epochs", "2", "--device", "cpu", "--out", str(folder / out), "--schedule", "none",
         "--evaluate-every", "1",
     ]  # fmt: skip
