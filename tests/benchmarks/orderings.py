@@ -90,9 +90,9 @@ def _table(
         "",
         f"{source}. {given.data}, {given.epochs} epochs of batches of {given.batch_size}, the "
         f"first {given.warm_up} of them warm-up, Adam {given.lr:g} falling to 0 along a cosine, "
-        f"MLP {given.hidden}, {given.latent_dim} latent dimensions per layer, {given.precision}. "
-        f"Log p(x) in nats with {given.samples:,} importance samples, of all {images:,} test "
-        "images; standard errors over images, then over seeds.",
+        f"MLP {given.hidden}, {given.latent_dim} latent dimensions per layer, precision "
+        f"{given.precision}. Log p(x) in nats with {given.samples:,} importance samples, of all "
+        f"{images:,} test images; standard errors over images, then over seeds.",
         "",
         "| | log p(x) | difference to the plain VAE | seeds |",
         "|---|---|---|---|",
