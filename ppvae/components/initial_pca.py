@@ -53,10 +53,13 @@ def start_at_pca(model: Any, guide: Any, examples: Tensor, mask: Tensor | None =
     if type(decoder) is not MLP or type(encoder) is not MLP or type(likelihood) not in LIKELIHOODS:
         return False
     weights, reads = decoder.affine, encoder.affine
-    x = _filled(examples.flatten(1), mask)
-    latents, elements = model.prior.latent_dim, x.shape[1]
-    count = min(latents, elements - 1, len(x) - 1)
-    if weights is None or reads is None or count < 1 or elements > MOST or not bool(x.var(0).any()):
+    latents, elements = model.prior.latent_dim, examples[0].numel()
+    count = min(latents, elements - 1, len(examples) - 1)
+    if weights is None or reads is None or count < 1 or elements > MOST:
+        return False
+    x = _filled(examples.flatten(1).cpu(), None if mask is None else mask.flatten(1).cpu())
+    # Infinities and constant data have no components; the checks of the data speak of the former.
+    if not (bool(x.isfinite().all()) and bool(x.var(0).any())):
         return False
     mean, scales, directions, noise = _pca(x, count)
     w = directions * (scales - noise).sqrt()
@@ -86,9 +89,8 @@ def _filled(x: Tensor, mask: Tensor | None) -> Tensor:
     """The data in double precision, with the mean of a column for its missing values."""
     if mask is None:
         return x.double()
-    seen = mask.flatten(1)
-    values = x.double().where(seen, 0.0)
-    return values.where(seen, values.sum(0) / seen.sum(0).clamp(min=1))
+    values = x.double().where(mask, 0.0)
+    return values.where(mask, values.sum(0) / mask.sum(0).clamp(min=1))
 
 
 def _pca(x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, float]:

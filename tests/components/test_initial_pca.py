@@ -123,12 +123,13 @@ def test_other_programs_stay_as_they_are(model: VAE, guide: Any, columns: int) -
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
-def test_constant_data_are_left_to_the_marginal() -> None:
+def test_infinite_and_constant_data_are_left_to_the_marginal() -> None:
     model, guide = (
         vae(Gaussian((3,)), shortcut=True),
         MeanField(2, (3,), partial(MLP, shortcut=True)),
     )
     assert not start_at_pca(model, guide, torch.ones(20, 3))
+    assert not start_at_pca(model, guide, torch.randn(20, 3) / 0)
 
 
 def chosen(x: Any, **parts: Any) -> dict[str, Any]:
