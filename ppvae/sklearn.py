@@ -55,8 +55,8 @@ class VAE(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseE
         prior: p(z).
         guide: q(z | x).
         encoder: the network of the guide; by default an MLP of two hidden layers of 200.
-        decoder: the network of the model; by default an MLP of three hidden layers of 200. Under a
-            Gaussian, the default networks have a shortcut and start at probabilistic PCA.
+        decoder: the network of the model; by default an MLP of three hidden layers of 200. For
+            real numbers, the default networks have a shortcut and start at probabilistic PCA.
         elbo: the bound to maximize.
         beta: the weight of the KL in it.
         max_iter: passes over the training rows; default 100, or for few rows enough for 400 steps,

@@ -1,5 +1,6 @@
 """Networks with a shortcut, set so that training starts at probabilistic PCA."""
 
+import math
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ FLOOR = 1e-4
 BROKEN = 0.01
 """Factor of weights that would start at 0, where some have no gradient."""
 
+HELD_OUT = 4
+"""Every fourth of the data is held out to choose the number of components."""
+
 
 @torch.no_grad()
 def start_at_pca(model: Any, guide: Any, examples: Tensor, mask: Tensor | None = None) -> bool:
@@ -34,8 +38,11 @@ def start_at_pca(model: Any, guide: Any, examples: Tensor, mask: Tensor | None =
     eigenvalues L of the covariance, their eigenvectors U, and the mean s^2 of the others (Tipping
     and Bishop, 1999). As the columns of W are orthogonal, the posterior of z is diagonal: loc =
     L^-1 W^T (x - mean), scale = s L^(-1/2). A mean-field guide has it without a gap, so that the
-    bound of a `Gaussian` with one variance starts at the log p(x) of PCA. Another likelihood fits
-    its marginal to the noise. Missing values count as the mean of their column.
+    bound of a `Gaussian` with one learned variance starts at the log p(x) of PCA. Another
+    likelihood fits its marginal to the noise; s^2 is its variance, which may be a given number.
+
+    There are as many components as latents, or fewer if held-out data are more likely under fewer;
+    other latents start at the prior. Missing values count as the mean of their column.
 
     Args:
         model: the model.
@@ -44,8 +51,8 @@ def start_at_pca(model: Any, guide: Any, examples: Tensor, mask: Tensor | None =
         mask: True where they were observed, like ``examples``.
 
     Returns:
-        Whether it was done: for a `VAE` of at most 1,024 real numbers whose networks are `MLP` with
-        a shortcut, and a guide that is a normal or starts from one.
+        Whether it was done: for a `VAE` with one of `LIKELIHOODS`, one of `GUIDES` and networks
+        that are `MLP` with a shortcut, and data that have a component.
     """
     if type(model) is not VAE or type(guide) not in GUIDES or guide.y_size:
         return False
@@ -54,35 +61,48 @@ def start_at_pca(model: Any, guide: Any, examples: Tensor, mask: Tensor | None =
         return False
     weights, reads = decoder.affine, encoder.affine
     latents, elements = model.prior.latent_dim, examples[0].numel()
-    count = min(latents, elements - 1, len(examples) - 1)
-    if weights is None or reads is None or count < 1 or elements > MOST:
+    if weights is None or reads is None or elements > MOST:
         return False
     x = _filled(examples.flatten(1).cpu(), None if mask is None else mask.flatten(1).cpu())
-    # Infinities and constant data have no components; the checks of the data speak of the former.
-    if not (bool(x.isfinite().all()) and bool(x.var(0).any())):
+    # The checks of the data speak of infinities.
+    count = _components(x, latents) if bool(x.isfinite().all()) else 0
+    if not count:
         return False
-    mean, scales, directions, noise = _pca(x, count)
-    w = directions * (scales - noise).sqrt()
-    to_loc = w.T / scales.unsqueeze(1)
-    log_scale = (noise / scales).log() / 2
+    pca = _fitted(x, count)
+    mean, directions = torch.from_numpy(pca.mean_), torch.from_numpy(pca.components_.T)
+    scales, noise = _variances(x, pca)
+
+    w, loc, log_scale = _maps(directions, scales[:count], noise[count - 1])
+    code = (x - mean) @ loc.T
+    z = code + log_scale.exp() * torch.randn(code.shape).to(code)
+    params = likelihood.fit_marginal((x - z @ w.T).to(examples).view_as(examples), mask)
+    assert params is not None
+    variance = likelihood(params).variance.double().mean().cpu()
+    if 0 < variance < math.inf:
+        w, loc, log_scale = _maps(directions, scales[:count], variance)
 
     weight, bias = weights
     weight.zero_()
     weight[:elements, :count] = w.to(weight)
-    loc = (x - mean) @ to_loc.T
-    z = loc + log_scale.exp() * torch.randn(loc.shape).to(loc)
-    params = likelihood.fit_marginal((x - z @ w.T).to(examples).view_as(examples), mask)
-    assert params is not None
     bias.copy_(params.flatten())
-
     weight, bias = reads
     weight[2 * latents :] *= BROKEN
     weight[: 2 * latents] = 0
     bias.zero_()
-    weight[:count] = to_loc.to(weight)
-    bias[:count] = -(to_loc @ mean).to(bias)
+    weight[:count] = loc.to(weight)
+    bias[:count] = -(loc @ mean).to(bias)
     bias[latents : latents + count] = log_scale.to(bias)
     return True
+
+
+def _maps(directions: Tensor, scales: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """W, the map from x - mean to loc, and log scale, for eigenvalues and a variance of noise.
+
+    A component below the noise has a W of 0, and the prior as its posterior.
+    """
+    scales = scales.clamp(min=noise)
+    w = directions * (scales - noise).sqrt()
+    return w, w.T / scales.unsqueeze(1), (noise / scales).log() / 2
 
 
 def _filled(x: Tensor, mask: Tensor | None) -> Tensor:
@@ -93,12 +113,39 @@ def _filled(x: Tensor, mask: Tensor | None) -> Tensor:
     return values.where(mask, values.sum(0) / mask.sum(0).clamp(min=1))
 
 
-def _pca(x: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, float]:
-    """Mean, the largest eigenvalues, their eigenvectors as columns, and the variance of noise."""
+def _components(x: Tensor, most: int) -> int:
+    """The number of components, up to ``most``, under which held-out data are the most likely."""
+    held = torch.arange(len(x)) % HELD_OUT == 0
+    train, test = x[~held], x[held]
+    most = min(most, x.shape[1] - 1, len(train) - 1)
+    if most < 1 or not bool(train.var(0).any()):
+        return 0
+    pca = _fitted(train, most)
+    scales, noise = _variances(train, pca)
+    off = test - torch.from_numpy(pca.mean_)
+    along = (off @ torch.from_numpy(pca.components_.T)).square()
+    # -2 log p of each number of components from 1, up to a constant: those along and those across.
+    left = x.shape[1] - torch.arange(1, most + 1)
+    across = (off.square().sum(1, keepdim=True) - along.cumsum(1)) / noise + left * noise.log()
+    within = (along / scales + scales.log()).cumsum(1)
+    variance = train.var(0).mean()
+    without = x.shape[1] * (off.square().mean() / variance + variance.log())
+    return int(torch.cat([without[None], (within + across).mean(0)]).argmin())
+
+
+def _fitted(x: Tensor, count: int) -> Any:
     from sklearn.decomposition import PCA
 
-    found = PCA(count, random_state=0).fit(x.numpy())
-    least = FLOOR * float(x.var(0).mean())
-    noise = max(float(found.noise_variance_), least)
-    scales = torch.from_numpy(found.explained_variance_).clamp(min=noise)
-    return torch.from_numpy(found.mean_), scales, torch.from_numpy(found.components_.T), noise
+    return PCA(count, svd_solver="full").fit(x.numpy())
+
+
+def _variances(x: Tensor, pca: Any) -> tuple[Tensor, Tensor]:
+    """The largest eigenvalues, and the noise of each number of components: the mean of the others.
+
+    scikit-learn's own noise is another if there are fewer rows than columns.
+    """
+    total, elements = x.var(0).sum(), x.shape[1]
+    scales = torch.from_numpy(pca.explained_variance_).double()
+    left = elements - torch.arange(1, len(scales) + 1)
+    noise = ((total - scales.cumsum(0)) / left).clamp(min=FLOOR * float(total) / elements)
+    return scales.clamp(min=noise), noise

@@ -141,7 +141,7 @@ def _opening(blamed: Deficit, seen: Sequence[Symptom]) -> str:
     if not seen:
         return LARGEST
     clauses = "; ".join(symptom.clause for symptom in seen)
-    explains = any(symptom.blames in blamed.part for symptom in seen)
+    explains = any(not each.blames or each.blames in blamed.part for each in seen)
     link = "the deficit to blame" if explains else f"{LARGEST[:1].lower()}{LARGEST[1:]}"
     return f"{clauses[:1].upper()}{clauses[1:]}; {link}"
 

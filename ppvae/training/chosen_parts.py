@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from ppvae.components.factory import Factory, factory_of
-from ppvae.components.initial_pca import LIKELIHOODS
+from ppvae.components.initial_pca import GUIDES, LIKELIHOODS, MOST
 from ppvae.components.kinds import KINDS
 from ppvae.components.names import DEFAULTS, default_of
 from ppvae.components.spec import Spec
 from ppvae.data import Data
 from ppvae.errors import InputError
+from ppvae.models import VAE
 from ppvae.programs import Program
 from ppvae.settings import Part, Settings
 
@@ -72,9 +73,9 @@ def suited_programs(
     A table of real numbers is fitted by `Gaussian`, one of counts by `NegativeBinomial`, one of
     zeros and ones by `Bernoulli`, and any other, or one with given ``families``, by `PerColumn`,
     where the model takes a likelihood; so are arrays of rows in memory. Where there are covariates
-    by name, the model is conditional on them. The networks of a `VAE` of rows of real numbers have
-    a shortcut, so that they start at probabilistic PCA. Arguments given without a class are those
-    of the class chosen here.
+    by name, the model is conditional on them. Where `start_at_pca` knows the programs, networks of
+    rows of real numbers have a shortcut. Arguments given without a class are those of the class
+    chosen here.
     """
     suited = dict(programs)
     if data.schema.covariates and _is_free(programs.get("model")):
@@ -89,19 +90,23 @@ def suited_programs(
         is_one = len(kinds) == 1 and not (data.columns and "families" in own)
         family = families.get(kinds.pop(), "PerColumn") if is_one else "PerColumn"
         suited["likelihood"] = _default(family, likelihood)
-    if len(data.shape) == 1 and _takes_real_numbers(suited):
+    if len(data.shape) == 1 and data.shape[0] <= MOST and _may_start_at_pca(suited):
         for part in ("decoder", "encoder"):
             if _is_free(choice := programs.get(part)):
                 suited[part] = _with_shortcut(part, choice)
     return suited
 
 
-def _takes_real_numbers(programs: Mapping[str, Spec | Program | None]) -> bool:
-    """Whether a `VAE` has a likelihood of real numbers, and `start_at_pca` a start for it."""
-    model, likelihood = programs.get("model"), programs.get("likelihood")
-    is_plain = model is None or (isinstance(model, Spec) and model.class_path == "VAE")
-    named = likelihood.class_path if isinstance(likelihood, Spec) else None
-    return is_plain and named in {each.__name__ for each in LIKELIHOODS}
+def _may_start_at_pca(programs: Mapping[str, Spec | Program | None]) -> bool:
+    """Whether model, likelihood and guide are among those of `start_at_pca`, by name."""
+    known = {"model": (VAE,), "likelihood": LIKELIHOODS, "guide": GUIDES}
+    for part, classes in known.items():
+        choice = programs.get(part)
+        spec = DEFAULTS[part] if choice is None else choice
+        names = [each.__name__ for each in classes]
+        if not isinstance(spec, Spec) or spec.class_path not in names:
+            return False
+    return True
 
 
 def _with_shortcut(part: str, choice: Spec | Program | None) -> Spec:

@@ -15,7 +15,7 @@ CODE = ("ppvae", "models", "guides", "tests/benchmarks/*.py")
 
 
 def provenance(prog: str, arguments: Sequence[str] | None) -> str:
-    """Command, commit and date, as a clause.
+    """Command, commit and date of this process, as a clause; fits that it reads may be older.
 
     Args:
         prog: the command.

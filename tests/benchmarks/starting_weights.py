@@ -68,7 +68,7 @@ def _table(
         f"{given.activation}, {given.latent_dim} latent dimensions, {given.epochs} epochs of "
         "batches of 200, Adam 0.002 falling to 0 along a cosine. ELBO in nats: of the validation "
         "images after one epoch, of the test images at the end; mean over seeds "
-        f"{', '.join(map(str, given.seeds))} and its standard error.",
+        f"{', '.join(map(str, found[TORCH]))} and its standard error.",
         "",
         "| start | after one epoch | at the end | gain over torch's |",
         "|---|---|---|---|",

@@ -17,7 +17,6 @@ from ppvae.components.spec import Spec
 from ppvae.data import load
 from ppvae.guides import Delta, MeanField
 from ppvae.models import VAE, Bernoulli, Gaussian, StandardNormal
-from ppvae.models.likelihoods import StudentT
 from ppvae.networks import MLP
 from ppvae.training.chosen_parts import part_of, suited_programs
 
@@ -30,14 +29,14 @@ def table() -> Tensor:
     return torch.from_numpy((x - x.mean(0)) / x.std(0)).float()
 
 
-def built(x: Tensor, mask: Tensor | None = None, **parts: Any) -> Any:
+def built(x: Tensor, mask: Tensor | None = None, latent_dim: int = LATENTS, **parts: Any) -> Any:
     networks = {
         name: Spec("MLP", {"hidden": [32], "shortcut": True}) for name in ("decoder", "encoder")
     }
     torch.manual_seed(0)
     return build_programs(
         {"likelihood": Spec("Gaussian"), **networks, **parts},
-        latent_dim=LATENTS, data_shape=tuple(x.shape[1:]), examples=x, mask=mask,
+        latent_dim=latent_dim, data_shape=tuple(x.shape[1:]), examples=x, mask=mask,
     )  # fmt: skip
 
 
@@ -94,6 +93,31 @@ def test_missing_values_start_near_the_complete_table() -> None:
     assert bound(started, x) > bound(built(x), x) - 3
 
 
+@pytest.mark.parametrize(("rows", "latents"), [(30, 29), (30, 20), (12, 20)])
+def test_fewer_rows_than_columns_do_not_start_at_their_own_copies(
+    rows: int, latents: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three true components in 60 columns; the start is judged by new rows."""
+    g = torch.Generator().manual_seed(0)
+    loadings = torch.randn(3, 60, generator=g)
+    x = torch.randn(rows + 300, 3, generator=g) @ loadings
+    x = x + 0.5 * torch.randn(x.shape, generator=g)
+    train, test = x[:rows], x[rows:]
+    started = bound(built(train, latent_dim=latents), test)
+    monkeypatch.setattr("ppvae.components.building.start_at_pca", lambda *_: False)
+    assert started > bound(built(train, latent_dim=latents), test) + 10
+
+
+def test_a_given_scale_is_the_noise_of_the_start() -> None:
+    """With more latents, codes as narrow as the noise of PCA would cost more nats."""
+    x = table()
+    for likelihood in (Spec("Gaussian", {"variance": 1.0}), Spec("Laplace"), Spec("StudentT")):
+        few, many = (
+            bound(built(x, likelihood=likelihood, latent_dim=latents), x) for latents in (2, 20)
+        )
+        assert many > few - 0.5, likelihood
+
+
 def test_columns_beyond_the_rank_and_more_latents_than_columns_are_finite() -> None:
     few = table()[:, :2]
     x = torch.cat([few, few, torch.ones(len(few), 1)], 1)  # two columns, their copies, a constant
@@ -111,7 +135,7 @@ def vae(likelihood: Any, latents: int = 2, **shortcut: Any) -> VAE:
         (vae(Gaussian((3,))), MeanField(2, (3,), partial(MLP, shortcut=True)), 3),
         (vae(Gaussian((3,)), shortcut=True), MeanField(2, (3,)), 3),
         (vae(Bernoulli((3,)), shortcut=True), MeanField(2, (3,), partial(MLP, shortcut=True)), 3),
-        (vae(StudentT((3,)), shortcut=True), Delta(2, (3,), partial(MLP, shortcut=True)), 3),
+        (vae(Gaussian((3,)), shortcut=True), Delta(2, (3,), partial(MLP, shortcut=True)), 3),
         (vae(Gaussian((1,)), shortcut=True), MeanField(2, (1,), partial(MLP, shortcut=True)), 1),
     ],
     ids=["no shortcut to x", "no shortcut to z", "not real", "no scale", "one column"],
@@ -150,5 +174,7 @@ def test_the_default_networks_of_real_numbers_have_a_shortcut() -> None:
         chosen(x, likelihood="Gaussian", model="HierarchicalVAE"),
         chosen((x > 0).astype(np.float32)),
         chosen(x.reshape(40, 1, 1, 3), likelihood="Gaussian"),
+        chosen(x, likelihood="Gaussian", guide="Delta"),
+        chosen(x, likelihood="Gaussian", guide=MeanField(2, (3,))),
     ):
         assert other.get("decoder") is None

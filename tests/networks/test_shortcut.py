@@ -37,3 +37,7 @@ def test_a_network_without_a_shortcut_is_as_before(hidden: tuple[int, ...]) -> N
     names = {name for name, _ in plain.named_parameters()}
     extra = {name for name, _ in with_one.named_parameters()} - names
     assert extra == ({"shortcut.weight"} if hidden else set())
+    firsts = [next(network.layers.parameters()) for network in (plain, with_one)]
+    assert torch.equal(*firsts)
+    x = torch.randn(4, 3)
+    assert torch.equal(plain(x), plain.layers(x))
