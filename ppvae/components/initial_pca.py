@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,8 +27,8 @@ FLOOR = 1e-4
 BROKEN = 0.01
 """Factor of weights that would start at 0, where some have no gradient."""
 
-HELD_OUT = 4
-"""Every fourth of the data is held out to choose the number of components."""
+FOLDS = 4
+"""Parts of the data, each held out once to choose the number of components."""
 
 
 @torch.no_grad()
@@ -41,8 +42,8 @@ def start_at_pca(model: Any, guide: Any, examples: Tensor, mask: Tensor | None =
     bound of a `Gaussian` with one learned variance starts at the log p(x) of PCA. Another
     likelihood fits its marginal to the noise; s^2 is its variance, which may be a given number.
 
-    There are as many components as latents, or fewer if held-out data are more likely under fewer;
-    other latents start at the prior. Missing values count as the mean of their column.
+    There are as many components as latents, or fewer if held-out data speak for fewer; the other
+    latents start at the prior. Missing values count as the mean of their column.
 
     Args:
         model: the model.
@@ -114,29 +115,41 @@ def _filled(x: Tensor, mask: Tensor | None) -> Tensor:
 
 
 def _components(x: Tensor, most: int) -> int:
-    """The number of components, up to ``most``, under which held-out data are the most likely."""
-    held = torch.arange(len(x)) % HELD_OUT == 0
-    train, test = x[~held], x[held]
-    most = min(most, x.shape[1] - 1, len(train) - 1)
-    if most < 1 or not bool(train.var(0).any()):
+    """The largest number of components, up to ``most``, that held-out data do not speak against.
+
+    Each fold of the data is held out once. A number counts as worse than the best one if it is so
+    by more than two standard errors, paired by datum: a few outliers decide nothing.
+    """
+    folds = torch.arange(len(x)) % FOLDS
+    least = len(x) - int((folds == 0).sum())
+    most = min(most, x.shape[1] - 1, least - 1)
+    if most < 1:
         return 0
+    deviance = torch.cat([_deviance(x[folds != i], x[folds == i], most) for i in range(FOLDS)])
+    worse = deviance - deviance[:, deviance.mean(0).argmin(), None]
+    is_fine = worse.mean(0) <= 2 * worse.std(0) / math.sqrt(len(worse))
+    return int(is_fine.nonzero().max()) if bool(deviance.isfinite().all()) else 0
+
+
+def _deviance(train: Tensor, test: Tensor, most: int) -> Tensor:
+    """-2 log p of test data under 0, 1, ... components, up to a constant: ``(n, most + 1)``."""
     pca = _fitted(train, most)
     scales, noise = _variances(train, pca)
     off = test - torch.from_numpy(pca.mean_)
     along = (off @ torch.from_numpy(pca.components_.T)).square()
-    # -2 log p of each number of components from 1, up to a constant: those along and those across.
-    left = x.shape[1] - torch.arange(1, most + 1)
-    across = (off.square().sum(1, keepdim=True) - along.cumsum(1)) / noise + left * noise.log()
+    total, elements = off.square().sum(1, keepdim=True), train.shape[1]
+    left = elements - torch.arange(1, most + 1)
+    across = (total - along.cumsum(1)) / noise + left * noise.log()
     within = (along / scales + scales.log()).cumsum(1)
     variance = train.var(0).mean()
-    without = x.shape[1] * (off.square().mean() / variance + variance.log())
-    return int(torch.cat([without[None], (within + across).mean(0)]).argmin())
+    return torch.cat([total / variance + elements * variance.log(), within + across], 1)
 
 
 def _fitted(x: Tensor, count: int) -> Any:
     from sklearn.decomposition import PCA
 
-    return PCA(count, svd_solver="full").fit(x.numpy())
+    with np.errstate(invalid="ignore"):  # constant data have no shares of variance
+        return PCA(count, svd_solver="full").fit(x.numpy())
 
 
 def _variances(x: Tensor, pca: Any) -> tuple[Tensor, Tensor]:
